@@ -1,0 +1,79 @@
+"""LOB-Base, 12 x 768 x 12: the home of every default.
+
+Every key that lob_jax reads is here, with its unit; other configs are these values plus a few lines.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Return the configuration of LOB-Base."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0  # of initial weights, dropout and the order of the data
+
+    config.data = data = ml_collections.ConfigDict()
+    data.feed = "synthetic"  # synthetic | lobster
+    data.path = ""  # a file, or a folder of files; empty for the synthetic feed
+    data.synthetic_days = 5  # trading days to simulate, one random seed each
+    data.synthetic_events = 150_000  # events a simulated day, about
+    data.train_fraction = 0.7  # of a single day's events; three days or more are split by day
+    data.validation_fraction = 0.1  # of a single day's events
+    data.embargo_events = 512  # events between two splits of one day, in neither of them
+    data.record_events = 1024  # events a record; a record decodes alone
+    data.book_levels = 5  # occupied levels a side that the book features see
+    data.workers = 0  # processes that read records; 0 reads in this one
+
+    config.tokens = tokens = ml_collections.ConfigDict()
+    tokens.time_digits = config_dict.placeholder(int)  # 2, 5 or 8 significant digits of a gap; None keeps every ns
+
+    config.model = model = ml_collections.ConfigDict()
+    model.d_model = 768
+    model.n_layers = 12
+    model.n_heads = 12
+    model.d_ff = 3072
+    model.vocab_size = 10_000
+    model.max_seq_length = 1024  # tokens
+    model.dropout = 0.1
+    model.tie_embeddings = True
+    model.norm = "pre"  # pre | post
+    model.positions = "learned"  # learned | sinusoidal | rotary
+    model.time_of_day = True  # embed the time-of-day bucket
+    model.time_buckets = 288  # buckets in a day: 288 are five minutes each
+    model.day_of_week = True  # embed the day of the week
+    model.book_state = False  # condition on features of the book
+    model.dtype = "bfloat16"  # of the computation: bfloat16 | float32; parameters stay float32
+
+    config.train = train = ml_collections.ConfigDict()
+    train.batch_size = 32  # windows a micro-step, over all devices
+    train.accumulation = 4  # micro-steps an optimiser step
+    train.micro_batch = config_dict.placeholder(int)  # windows in memory at once, a device; None fits the memory
+    train.epochs = 100  # passes over the training windows
+    train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
+    train.learning_rate = 6e-4
+    train.warmup_steps = 200
+    train.final_lr_fraction = 0.1  # of learning_rate, where the cosine ends
+    train.weight_decay = 0.01  # none on norms and biases
+    train.beta1 = 0.9
+    train.beta2 = 0.95
+    train.clip = 1.0  # global gradient norm
+    train.log_every = 10  # optimiser steps
+    train.validate_every = 200  # optimiser steps; a checkpoint is saved at each validation
+    train.validation_windows = 256  # windows a validation, the same ones every time
+    train.keep_best = 3  # checkpoints, by validation loss, beside the latest
+    train.patience = 10  # validations without improvement before stopping
+
+    config.evaluate = evaluate = ml_collections.ConfigDict()
+    evaluate.batch_size = 8  # windows
+    evaluate.direction_events = 2000  # events whose price direction is predicted
+    evaluate.ngram_orders = (1, 2, 3, 4, 5)  # context lengths that validation chooses from
+
+    config.generate = generate = ml_collections.ConfigDict()
+    generate.paths = 4  # continuations of the same prompt
+    generate.events = 500  # a path
+    generate.prompt_events = 100  # real test events in front of each path
+    generate.temperature = 1.0
+    generate.top_k = 0  # tokens to choose from; 0 for all
+    generate.seed = 0
+
+    return config

@@ -1,0 +1,1 @@
+"""A limit order book as a language: feeds, books, tokens, transformers, generation."""

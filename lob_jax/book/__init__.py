@@ -1,0 +1,1 @@
+"""Order books: compiled replay, its pure-Python oracle, features, a matching engine."""

@@ -1,0 +1,79 @@
+"""Plain data about a book at a moment: `BookSnapshot` and the `Corrections` a feed makes to a replay."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BookSnapshot:
+    """The orders of a book at a moment, and what a decoder needs beside them.
+
+    Orders come level by level, bids from the best down, then asks from the best up; within a level
+    from the front of the queue to its back. A level whose orders are unknown is one anonymous order.
+
+    Attributes:
+      time_ns: the clock, ns since the UNIX epoch, UTC: the time of the event before.
+      side: int8 [O], +1 bid, -1 ask.
+      price: int64 [O], price quanta.
+      size: int64 [O], lots, > 0.
+      order_id: uint64 [O], 0 for an anonymous order.
+      last_best: int64 [2], the last best bid and ask ever seen, 0 for none; the reference of an empty side.
+      window: occupied levels a side that the feed shows, 0 for all of them.
+    """
+
+    time_ns: int
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    order_id: np.ndarray
+    last_best: np.ndarray
+    window: int = 0
+
+    @classmethod
+    def empty(cls, time_ns: int = 0, window: int = 0) -> "BookSnapshot":
+        """Return a book without orders."""
+        return cls(
+            time_ns=time_ns,
+            side=np.zeros(0, np.int8),
+            price=np.zeros(0, np.int64),
+            size=np.zeros(0, np.int64),
+            order_id=np.zeros(0, np.uint64),
+            last_best=np.zeros(2, np.int64),
+            window=window,
+        )
+
+    def __len__(self) -> int:
+        return len(self.price)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Corrections:
+    """Level sizes that a feed's own book asserts against the replay, in the order they apply.
+
+    Attributes:
+      event: int64 [C], non-decreasing; a correction takes effect after the event of this index.
+      side: int8 [C], +1 bid, -1 ask.
+      price: int64 [C], price quanta.
+      size: int64 [C], the level's absolute size in lots; 0 removes the level.
+    """
+
+    event: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Corrections":
+        """Return no corrections."""
+        return cls(*(np.zeros(0, dtype) for dtype in (np.int64, np.int8, np.int64, np.int64)))
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    def between(self, first: int, last: int) -> "Corrections":
+        """Return those of events first..last-1, renumbered so that event `first` is 0."""
+        low, high = np.searchsorted(self.event, (first, last))
+        return Corrections(
+            self.event[low:high] - first, self.side[low:high], self.price[low:high], self.size[low:high]
+        )

@@ -1,0 +1,1 @@
+"""Tokens to ArrayRecord shards (a TFDS builder) and shards to batches (Grain)."""

@@ -1,0 +1,19 @@
+"""The one error that bad input ends in."""
+
+
+class InputError(ValueError):
+    """Say what is wrong with an input, where, and what would mend it.
+
+    Attributes:
+      what: the fault, as a short sentence without a full stop.
+      where: the file, line, column, config key or event at fault.
+      expected: what would have been right.
+      was: what was found.
+      remedy: what the reader can do about it.
+    """
+
+    def __init__(self, what: str, *, where: object, expected: object, was: object, remedy: str):
+        self.what, self.where, self.expected, self.was, self.remedy = what, where, expected, was, remedy
+        super().__init__(
+            f"{what}\n  where:    {where}\n  expected: {expected}\n  was:      {was}\n  remedy:   {remedy}"
+        )

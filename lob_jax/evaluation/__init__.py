@@ -1,0 +1,1 @@
+"""Likelihood, accuracy, direction, and the baselines they are held against."""

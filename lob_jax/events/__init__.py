@@ -1,0 +1,1 @@
+"""The event schema, instruments and units: columnar, integer, in exchange order."""

@@ -1,0 +1,162 @@
+"""`Events`: what happened in a market, one row an event, as equal-length integer columns."""
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+import numpy as np
+
+from lob_jax.errors import InputError
+
+BID = 1
+ASK = -1
+
+
+class Kind(enum.IntEnum):
+    """What an event does, numbered as LOBSTER numbers its message types."""
+
+    ADD = 1
+    CANCEL = 2  # a part of an order is withdrawn
+    DELETE = 3  # the whole rest of an order is withdrawn
+    EXECUTE = 4  # a visible order trades
+    EXECUTE_HIDDEN = 5  # a hidden order trades: no book changes
+    CROSS = 6  # an auction trade: no book changes
+    CONTROL = 7  # the session or the feed changes state; see Code
+
+
+class Code(enum.IntEnum):
+    """What a CONTROL event announces; NONE for every other kind."""
+
+    NONE = 0
+    HALT = 1
+    RESUME_QUOTE = 2
+    RESUME_TRADE = 3
+    CLEAR = 4  # the book is empty: a reset or a resynchronisation
+    SESSION_OPEN = 5
+    SESSION_CLOSE = 6
+    FEED_GAP = 7
+
+
+class Flag(enum.IntFlag):
+    """What a feed says about an event beside its content."""
+
+    LAST_IN_GROUP = 1
+    FROM_SNAPSHOT = 2
+    BAD_TIME = 4
+    MAYBE_BAD_BOOK = 8
+    AGGRESSOR_KNOWN = 16
+
+
+COLUMNS: dict[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {
+        "time_ns": np.int64,
+        "receive_ns": np.int64,
+        "sequence": np.int64,
+        "kind": np.uint8,
+        "code": np.uint8,
+        "side": np.int8,
+        "price": np.int64,
+        "size": np.int64,
+        "order_id": np.uint64,
+        "flags": np.uint16,
+    }.items()
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Events:
+    """Market events in exchange order; all columns have the same length E.
+
+    Attributes:
+      time_ns: exchange time, ns since the UNIX epoch, UTC.
+      receive_ns: capture time on the same clock, 0 if unknown.
+      sequence: source order, the tie-breaker; nothing is ever sorted by time alone.
+      kind: a `Kind`.
+      code: a `Code`; non-zero for CONTROL alone.
+      side: +1 bid, -1 ask, always the side of the resting order; 0 for CONTROL.
+      price: units of the instrument's price quantum; 0 for CONTROL.
+      size: lots that this event adds or removes; 0 for CONTROL.
+      order_id: the feed's order reference, 0 if it has none.
+      flags: `Flag` bits.
+    """
+
+    time_ns: np.ndarray
+    receive_ns: np.ndarray
+    sequence: np.ndarray
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    order_id: np.ndarray
+    flags: np.ndarray
+
+    @classmethod
+    def from_columns(cls, **columns: np.ndarray) -> "Events":
+        """Build events from the columns at hand; absent ones are 0, `sequence` counts from 0.
+
+        Raises:
+          InputError: an unknown column, columns of unequal length, or a value that its dtype cannot hold.
+        """
+        unknown = sorted(set(columns) - set(COLUMNS))
+        if unknown:
+            raise InputError(
+                "unknown event column",
+                where="Events.from_columns",
+                expected=list(COLUMNS),
+                was=unknown,
+                remedy="name the columns as the schema does",
+            )
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise InputError(
+                "event columns differ in length",
+                where="Events.from_columns",
+                expected="equal lengths",
+                was=lengths,
+                remedy="pass one value an event in every column",
+            )
+        rows = next(iter(lengths.values()), 0)
+        given = {"sequence": np.arange(rows), **columns}
+        return cls(**{name: _as_column(name, given.get(name), rows) for name in COLUMNS})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Events"]) -> "Events":
+        """Join events end to end; nothing is reordered."""
+        return cls(**{
+            name: np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
+            for name, dtype in COLUMNS.items()
+        })
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> "Events":
+        """Select rows by slice, mask or index array; columns stay views where NumPy allows."""
+        return Events(**{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def replace(self, **columns: np.ndarray) -> "Events":
+        """Return events with some columns exchanged."""
+        return Events.from_columns(**{**{name: getattr(self, name) for name in COLUMNS}, **columns})
+
+
+def _as_column(name: str, values: np.ndarray | None, rows: int) -> np.ndarray:
+    """Cast to the column's dtype, refusing values that would change."""
+    dtype = COLUMNS[name]
+    if values is None:
+        return np.zeros(rows, dtype)
+    values = np.asarray(values)
+    if values.dtype == dtype:
+        return values
+    cast = values.astype(dtype)
+    changed = np.flatnonzero(cast != values)
+    if changed.size:
+        raise InputError(
+            f"a value does not fit the event column {name!r}",
+            where=f"row {changed[0]}",
+            expected=f"a {dtype.name}",
+            was=values[changed[0]],
+            remedy="convert units before building events",
+        )
+    return cast

@@ -1,0 +1,1 @@
+"""Readers and writers of market-data files, and a synthetic feed."""

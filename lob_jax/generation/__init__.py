@@ -1,0 +1,1 @@
+"""Cached sampling of new events under the grammar, on the device."""

@@ -1,0 +1,1 @@
+"""Transformers in Flax linen: pure functions of parameters and a batch."""
