@@ -1,0 +1,127 @@
+"""Events a second for reading, replaying, encoding and decoding a day, on one core.
+
+`python -m lob_jax.bench.tokenize --path MESSAGE_FILE` takes a LOBSTER day (its order book is found beside it), or
+without a path a synthetic one. Each stage runs once to compile, then `--repeat` times; the median counts.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lob_jax.book.replay import references, replay
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.tokens.exact import ExactTokenizer
+
+PACKAGES = ("numpy", "numba", "llvmlite", "polars")
+
+
+def measure(run: Callable[[], Any], repeat: int) -> tuple[Any, float, float]:
+    """Run once to warm up, then `repeat` times; return the result, the first call's seconds and the median's."""
+    seconds = []
+    for _ in range(repeat + 1):
+        begin = time.perf_counter()
+        result = run()
+        seconds.append(time.perf_counter() - begin)
+    return result, seconds[0], statistics.median(seconds[1:])
+
+
+def reader(path: pathlib.Path | None, events: int) -> Callable[[], MarketDay]:
+    """Return what reads a LOBSTER day, corrections found included, or simulates one of about `events` events."""
+    if path is not None:
+        return functools.partial(LobsterFeed().read, path)
+    feed = SyntheticFeed(1, events, 0)
+    return functools.partial(feed.read, feed.days()[0])
+
+
+def stages(day: MarketDay, tokenizer: ExactTokenizer) -> dict[str, Callable[[], Any]]:
+    """Return what is measured on a day in memory, by name.
+
+    `replay` keeps the best quotes and the queues, all that encoding needs; `replay+encode` is the whole way from
+    events to tokens.
+    """
+    state = {"start": day.start, "corrections": day.corrections}
+    states = replay(day.events, **state, levels=1)
+    encode = functools.partial(tokenizer.encode, day.events, instrument=day.instrument, **state)
+    return {
+        "replay": functools.partial(references, day.events, **state),
+        "encode": functools.partial(tokenizer.tokenize_events, day.events, states, instrument=day.instrument),
+        "replay+encode": encode,
+        "decode": functools.partial(tokenizer.decode, encode(), instrument=day.instrument, **state),
+    }
+
+
+def run(path: pathlib.Path | None, *, events: int, repeat: int, time_digits: int | None) -> dict[str, Any]:
+    """Measure every stage; return the figures as plain values."""
+    tokenizer = ExactTokenizer(time_digits)
+    day, first, median = measure(reader(path, events), repeat)
+    seconds, first_call = {"read": median}, {"read": first}
+    for name, stage in stages(day, tokenizer).items():
+        result, first_call[name], seconds[name] = measure(stage, repeat)
+        if name == "replay+encode":
+            tokens = result
+    return {
+        "benchmark": "tokenize",
+        "day": str(path.name if path else f"synthetic, seed 0, {day.instrument.trading_day}"),
+        "events": len(day.events),
+        "corrections": len(day.corrections),
+        "time_digits": time_digits,
+        "tokens_per_event": len(tokens) / len(day.events),
+        "events_per_s": {name: len(day.events) / median for name, median in seconds.items()},
+        "median_s": seconds,
+        "first_call_s": first_call,
+        "repeat": repeat,
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, Any]:
+    """Return the command, commit, machine and versions that a figure belongs to."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "none"
+    return {
+        "command": shlex.join(["python", "-m", "lob_jax.bench.tokenize", *sys.argv[1:]]),
+        "commit": commit,
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one used",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table, then one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.tokenize", description=__doc__)
+    parser.add_argument("--path", type=pathlib.Path, help="a LOBSTER message file; a synthetic day if absent")
+    parser.add_argument("--events", type=int, default=150_000, help="events of the synthetic day, about")
+    parser.add_argument("--repeat", type=int, default=7, help="timed runs a stage")
+    parser.add_argument("--time-digits", type=int, help="2, 5 or 8 significant digits of a gap; all if absent")
+    chosen = parser.parse_args(arguments)
+    if chosen.repeat < 1:
+        parser.error("--repeat must be at least 1")
+    figures = run(chosen.path, events=chosen.events, repeat=chosen.repeat, time_digits=chosen.time_digits)
+    print(f"{figures['day']}: {figures['events']} events, {figures['tokens_per_event']:.3f} tokens an event")
+    for name, rate in figures["events_per_s"].items():
+        first = figures["first_call_s"][name]
+        print(f"  {name:14s} {rate / 1e6:8.3f} M events/s   (first call {first:.2f} s)")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""The compiled book: price levels with their queues of orders, updated in place.
+
+A `Book` is a tuple of arrays, so that other compiled loops can hold one and call `apply`, `correct`
+and `reference` on it. A side's levels lie in a sorted array with the best one at the end, where most
+events are.
+
+An event takes its size from the level that it names, never from another; an order id only settles
+which order of that level pays first. So prices, sizes and references never depend on ids, and a book
+rebuilt without them stays in step.
+"""
+
+import numpy as np
+
+from lob_jax.book.orders import (
+    AHEAD,
+    BACK,
+    BEHIND,
+    CROSSED,
+    FRONT,
+    ID,
+    LOCKED,
+    NOBODY,
+    OVER_REMOVAL,
+    PRICE,
+    SIDE,
+    SIZE,
+    UNKNOWN_LEVEL,
+    UNKNOWN_ORDER,
+    Book,
+    charge,
+    enqueue,
+    free_slot,
+    in_place,
+    live_orders,
+    named_slot,
+    new_book,
+    trim,
+)
+from lob_jax.book.orders import (
+    COUNTERS as COUNTERS,
+)
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.schema import Kind
+
+_ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
+
+
+def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
+    """Return the book of a snapshot with room for `order_capacity` more orders (ADDs and corrections)."""
+    orders = len(snapshot) + order_capacity
+    book = new_book(orders, snapshot.window or orders, snapshot.window)
+    book.last_best[:] = snapshot.last_best
+    _append_all(
+        book,
+        np.asarray(snapshot.side, np.int64),
+        np.asarray(snapshot.price, np.int64),
+        np.asarray(snapshot.size, np.int64),
+        np.asarray(snapshot.order_id, np.uint64).view(np.int64),
+    )
+    return book
+
+
+def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
+    """Copy the live orders out of a book, in O(live orders)."""
+    rows = live_orders(book)
+    return BookSnapshot(
+        time_ns=int(time_ns),
+        side=(1 - 2 * rows[:, SIDE]).astype(np.int8),
+        price=rows[:, PRICE].copy(),
+        size=rows[:, SIZE].copy(),
+        order_id=rows[:, ID].copy().view(np.uint64),
+        last_best=book.last_best.copy(),
+        window=int(book.window),
+    )
+
+
+@in_place
+def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+    """Change the book by one event; kinds that change no book do nothing, CONTROL included (see `clear`).
+
+    An ADD joins the back of its level. CANCEL, DELETE and EXECUTE take `size` from the level at `price`.
+    The order that pays first is the one named by `order_id`, if it rests on that level; else by rule:
+    the front of the queue for EXECUTE, the newest order of exactly `size` for DELETE, the newest order of
+    more than `size` for CANCEL. What that order cannot pay is taken from the front for EXECUTE, from the
+    back otherwise. A level that has no more than `size` goes; one that is not there is left so. A size
+    of 0 changes nothing.
+
+    Raises:
+      IndexError: the book was made with too little room.
+    """
+    # One set of types for everything below, whatever the caller's columns are: it compiles once.
+    _apply(book, np.int64(kind), np.int64(side), np.int64(price), np.int64(size), np.int64(order_id))
+
+
+@in_place
+def correct(book: Book, side: int, price: int, size: int) -> None:
+    """Set a level's size: it grows by an anonymous order at the back, shrinks from the back; 0 removes it."""
+    _correct(book, np.int64(side), np.int64(price), np.int64(size))
+
+
+@in_place
+def clear(book: Book) -> None:
+    """Empty both sides; the last best prices stay known."""
+    for s in range(2):
+        while book.depth[s] > 0:
+            _drop_level(book, s, book.depth[s] - 1)
+
+
+@in_place
+def best_price(book: Book, side_index: int) -> int:
+    """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
+    depth = book.depth[side_index]
+    return book.levels[side_index, depth - 1, PRICE] if depth > 0 else 0
+
+
+@in_place
+def best_size(book: Book, side_index: int) -> int:
+    """Return the size at the best price of a side (0 bid, 1 ask), 0 if it is empty."""
+    depth = book.depth[side_index]
+    return book.levels[side_index, depth - 1, SIZE] if depth > 0 else 0
+
+
+@in_place
+def reference(book: Book, side: int) -> int:
+    """Return the price that prices of a side (+1 bid, -1 ask) count from.
+
+    The side's best, else its last best, else the best of the other side, else 0.
+    """
+    s = 0 if side > 0 else 1
+    if book.depth[s] > 0:
+        return book.levels[s, book.depth[s] - 1, PRICE]
+    if book.last_best[s] != 0:
+        return book.last_best[s]
+    return best_price(book, 1 - s)
+
+
+@in_place
+def count_state(book: Book) -> None:
+    """Count the present state if its best prices cross or are equal."""
+    if book.depth[0] > 0 and book.depth[1] > 0:
+        spread = best_price(book, 1) - best_price(book, 0)
+        if spread < 0:
+            book.counters[CROSSED] += 1
+        elif spread == 0:
+            book.counters[LOCKED] += 1
+
+
+@in_place
+def level_of(book: Book, side_index: int, price: int) -> int:
+    """Return the row of `book.levels[side_index]` that holds a price, -1 if none does."""
+    row = _rank(book, side_index, price)
+    if row < book.depth[side_index] and book.levels[side_index, row, PRICE] == price:
+        return row
+    return -1
+
+
+@in_place
+def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> int:
+    """Return the slot of the order that pays first for a removal that names none."""
+    if kind == _EXECUTE:
+        return book.levels[side_index, row, FRONT]
+    back = book.levels[side_index, row, BACK]
+    slot = back
+    while slot != NOBODY:
+        held = book.orders[slot, SIZE]
+        if held == size if kind == _DELETE else held > size:
+            return slot
+        slot = book.orders[slot, AHEAD]
+    return back
+
+
+@in_place
+def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+    """Change the book by one event, all arguments int64."""
+    if size <= 0:
+        return
+    s = 0 if side > 0 else 1
+    if kind == _ADD:
+        _add(book, s, price, size, order_id)
+    elif kind in (_CANCEL, _DELETE, _EXECUTE):
+        _remove(book, s, kind, price, size, order_id)
+    else:
+        return
+    _note_best(book, s)
+
+
+@in_place
+def _correct(book: Book, side: int, price: int, size: int) -> None:
+    """Set a level's size, all arguments int64."""
+    s = 0 if side > 0 else 1
+    row = level_of(book, s, price)
+    held = book.levels[s, row, SIZE] if row >= 0 else 0
+    if size > held:
+        _add(book, s, price, size - held, 0)
+    elif row >= 0 and size <= 0:
+        _drop_level(book, s, row)
+    elif row >= 0:
+        trim(book, s, row, held - size, False)
+    _note_best(book, s)
+
+
+@in_place
+def _append_all(book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarray, order_id: np.ndarray) -> None:
+    """Add orders in turn, those of a level from front to back."""
+    for i in range(len(side)):
+        _apply(book, _ADD, side[i], price[i], size[i], order_id[i])
+
+
+@in_place
+def _note_best(book: Book, s: int) -> None:
+    """Remember a side's best price, if it has one."""
+    if book.depth[s] > 0:
+        book.last_best[s] = book.levels[s, book.depth[s] - 1, PRICE]
+
+
+@in_place
+def _rank(book: Book, s: int, price: int) -> int:
+    """Return how many levels of a side are worse than a price.
+
+    Strides double from the best level down, then the last stride is halved: a price near the touch is
+    found in a step or two, one far from it in logarithmic time.
+    """
+    sign = 1 - 2 * s
+    key = sign * price
+    high = book.depth[s]
+    low = high - 1
+    stride = 1
+    while low >= 0 and sign * book.levels[s, low, PRICE] >= key:
+        high = low
+        stride *= 2
+        low -= stride
+    low = max(low + 1, 0)
+    while low < high:
+        middle = (low + high) // 2
+        if sign * book.levels[s, middle, PRICE] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@in_place
+def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
+    """Put an order at the back of its level; outside a full window it is forgotten at once."""
+    row = _rank(book, s, price)
+    if row == book.depth[s] or book.levels[s, row, PRICE] != price:
+        row = _open_level(book, s, row, price)
+    if row >= 0:
+        enqueue(book, s, row, size, order_id)
+
+
+@in_place
+def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int) -> None:
+    """Take `size` from a level, from the order that the id or the rule says first."""
+    row = level_of(book, s, price)
+    if row < 0:
+        book.counters[UNKNOWN_LEVEL] += 1
+        return
+    slot = named_slot(book, s, price, order_id)
+    if order_id != 0 and slot == NOBODY:
+        book.counters[UNKNOWN_ORDER] += 1
+    held = book.levels[s, row, SIZE]
+    if size >= held:
+        book.counters[OVER_REMOVAL] += size > held
+        _drop_level(book, s, row)
+        return
+    if slot == NOBODY:
+        slot = rule_slot(book, s, row, kind, size)
+    size -= charge(book, s, row, slot, size)
+    trim(book, s, row, size, kind == _EXECUTE)
+
+
+@in_place
+def _open_level(book: Book, s: int, row: int, price: int) -> int:
+    """Make an empty level below `row` worse ones; return its row, -1 if the window has no room for it."""
+    if book.window > 0 and book.depth[s] >= book.window:
+        if row == 0:
+            return -1
+        _drop_level(book, s, 0)
+        row -= 1
+    levels = book.levels[s]
+    depth = book.depth[s]
+    if depth == len(levels):
+        raise IndexError("the book has no room for another level: make it with a larger level_capacity")
+    for k in range(depth, row, -1):
+        for column in range(4):
+            levels[k, column] = levels[k - 1, column]
+    levels[row, PRICE], levels[row, SIZE] = price, 0
+    levels[row, FRONT], levels[row, BACK] = NOBODY, NOBODY
+    book.depth[s] = depth + 1
+    return row
+
+
+@in_place
+def _drop_level(book: Book, s: int, row: int) -> None:
+    """Forget a level and its orders."""
+    levels = book.levels[s]
+    slot = levels[row, FRONT]
+    while slot != NOBODY:
+        behind = book.orders[slot, BEHIND]
+        free_slot(book, slot)
+        slot = behind
+    depth = book.depth[s] - 1
+    for k in range(row, depth):
+        for column in range(4):
+            levels[k, column] = levels[k + 1, column]
+    book.depth[s] = depth

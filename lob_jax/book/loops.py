@@ -1,0 +1,227 @@
+"""Compiled loops over events: run a book along, compare it with a feed's own, judge the settling rule."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, reference, rule_slot
+from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, in_place, named_slot
+from lob_jax.book.snapshot import Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+
+_CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
+
+
+class EventColumns(NamedTuple):
+    """The columns of events that a book needs, as compiled loops take them: contiguous and writable."""
+
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    order_id: np.ndarray
+
+
+class CorrectionColumns(NamedTuple):
+    """Corrections as compiled loops take them."""
+
+    event: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+
+
+def event_columns(events: Events) -> EventColumns:
+    """Return the columns of events that compiled loops take; copies only what does not fit already."""
+    return EventColumns(*(as_column(getattr(events, name), None) for name in EventColumns._fields))
+
+
+def correction_columns(corrections: Corrections, n_events: int) -> CorrectionColumns:
+    """Return corrections as compiled loops take them.
+
+    Raises:
+      InputError: they are out of order, or of events that are not there.
+    """
+    event = as_column(corrections.event, np.int64)
+    if len(event) and (event[0] < 0 or event[-1] >= n_events or np.any(np.diff(event) < 0)):
+        raise InputError(
+            "corrections do not follow their events",
+            where="Corrections.event",
+            expected=f"non-decreasing event indices within 0..{n_events - 1}",
+            was=f"indices within {event.min()}..{event.max()}",
+            remedy="sort them by event, and cut them with Corrections.between where events are cut",
+        )
+    rest = zip((corrections.side, corrections.price, corrections.size), (np.int8, np.int64, np.int64), strict=True)
+    return CorrectionColumns(event, *(as_column(values, dtype) for values, dtype in rest))
+
+
+def as_column(values: np.ndarray, dtype: np.dtype | type | None) -> np.ndarray:
+    """Return a contiguous, writable array: one array type, so that a loop compiles once."""
+    return np.require(values, dtype, ["C", "W"])
+
+
+@in_place
+def step(book: Book, events: EventColumns, i: int) -> None:
+    """Change the book by event i, CLEAR included, without its corrections."""
+    kind = events.kind[i]
+    if kind != _CONTROL:
+        apply(book, kind, events.side[i], events.price[i], events.size[i], events.order_id[i])
+    elif events.code[i] == _CLEAR:
+        clear(book)
+
+
+@in_place
+def amend(book: Book, corrections: CorrectionColumns, cursor: int, i: int) -> int:
+    """Apply the corrections of event i, the first of them at `cursor`; return the cursor behind them."""
+    while cursor < len(corrections.event) and corrections.event[cursor] == i:
+        correct(book, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
+        cursor += 1
+    return cursor
+
+
+@numba.njit(cache=True)
+def run(
+    book: Book,
+    events: EventColumns,
+    corrections: CorrectionColumns,
+    first: int,
+    stop: int,
+    price: np.ndarray,
+    size: np.ndarray,
+    references: np.ndarray,
+) -> None:
+    """Advance the book over events first..stop-1, writing every state into the outputs that have room.
+
+    Rows of `price` and `size` [E+1, 2, P] and of `references` [E+1, 2] are indexed by event; an output of
+    no rows is not written. The state before `first` is written too.
+    """
+    cursor = np.searchsorted(corrections.event, first)
+    for i in range(first, stop + 1):
+        if i > first:
+            step(book, events, i - 1)
+            cursor = amend(book, corrections, cursor, i - 1)
+            count_state(book)
+        if len(references):
+            references[i, 0] = reference(book, BID)
+            references[i, 1] = reference(book, ASK)
+        if len(price):
+            write_levels(book, price[i], size[i])
+
+
+@in_place
+def write_levels(book: Book, price: np.ndarray, size: np.ndarray) -> None:
+    """Write the best levels into arrays [2, P], best first, 0 beyond the last one."""
+    for s in range(2):
+        depth = book.depth[s]
+        for k in range(price.shape[1]):
+            shown = k < depth
+            price[s, k] = book.levels[s, depth - 1 - k, PRICE] if shown else 0
+            size[s, k] = book.levels[s, depth - 1 - k, SIZE] if shown else 0
+
+
+@numba.njit(cache=True)
+def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return rows (event, side, price, size) of corrections that make the book equal the feed's [E, 2, N]."""
+    n_levels = price.shape[2]
+    found = np.empty((1024, 4), np.int64)
+    count = 0
+    for i in range(len(events.kind)):
+        step(book, events, i)
+        at_most = count + book.depth[0] + book.depth[1] + 2 * n_levels
+        if at_most > len(found):
+            larger = np.empty((2 * at_most, 4), np.int64)
+            larger[:count] = found[:count]
+            found = larger
+        for s in range(2):
+            count = _retract(book, s, i, price[i, s], size[i, s], found, count)
+            count = _assert_shown(book, s, i, price[i, s], size[i, s], found, count)
+    return found[:count].copy()
+
+
+@in_place
+def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, found: np.ndarray, count: int) -> int:
+    """Remove the levels of a side that the feed's N levels deny; return the number of corrections so far.
+
+    A feed that shows N levels says nothing about levels worse than its last.
+    """
+    sign = 1 - 2 * s
+    full = size[-1] > 0
+    for row in range(book.depth[s] - 1, -1, -1):
+        held = book.levels[s, row, PRICE]
+        if full and sign * held < sign * price[-1]:
+            break
+        k = 0
+        while k < len(price) and not (price[k] == held and size[k] > 0):
+            k += 1
+        if k == len(price):
+            count = _correct_and_note(book, s, i, held, 0, found, count)
+    return count
+
+
+@in_place
+def _assert_shown(
+    book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, found: np.ndarray, count: int
+) -> int:
+    """Give a side the N levels that the feed shows; return the number of corrections so far."""
+    for k in range(len(price)):
+        row = level_of(book, s, price[k])
+        if size[k] > 0 and (row < 0 or book.levels[s, row, SIZE] != size[k]):
+            count = _correct_and_note(book, s, i, price[k], size[k], found, count)
+    return count
+
+
+@in_place
+def _correct_and_note(book: Book, s: int, i: int, price: int, size: int, found: np.ndarray, count: int) -> int:
+    """Apply one correction and write it down; return the number of corrections so far.
+
+    The level becomes one order. That forgets its queue, on which no price or size depends, and keeps
+    the orders of a feed that contradicts its events at every turn from piling up.
+    """
+    side = 1 - 2 * s
+    correct(book, side, price, 0)
+    correct(book, side, price, size)
+    found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, side, price, size
+    return count + 1
+
+
+@numba.njit(cache=True)
+def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return for each row whether event i, applied to row i-1, misses row i on the levels but the last."""
+    n_levels = price.shape[2]
+    wrong = np.zeros(len(events.kind), np.bool_)
+    got_price = np.empty((2, n_levels), np.int64)
+    got_size = np.empty((2, n_levels), np.int64)
+    for i in range(1, len(wrong)):
+        clear(book)
+        for s in range(2):
+            for k in range(n_levels):
+                correct(book, 1 - 2 * s, price[i - 1, s, k], size[i - 1, s, k])
+        step(book, events, i)
+        write_levels(book, got_price, got_size)
+        for s in range(2):
+            for k in range(n_levels - 1):
+                if got_price[s, k] != price[i, s, k] or got_size[s, k] != size[i, s, k]:
+                    wrong[i] = True
+    return wrong
+
+
+@numba.njit(cache=True)
+def settle(book: Book, events: EventColumns, corrections: CorrectionColumns) -> np.ndarray:
+    """Return by kind [8, 2] the removals whose named order is known, and those that the rule settles alike."""
+    tally = np.zeros((8, 2), np.int64)
+    cursor = 0
+    for i in range(len(events.kind)):
+        kind, price = np.int64(events.kind[i]), events.price[i]
+        if 2 <= kind <= 4:
+            s = 0 if events.side[i] > 0 else 1
+            row = level_of(book, s, price)
+            named = named_slot(book, s, price, np.int64(events.order_id[i]))
+            if named != NOBODY:
+                tally[kind, 0] += 1
+                tally[kind, 1] += rule_slot(book, s, row, kind, events.size[i]) == named
+        step(book, events, i)
+        cursor = amend(book, corrections, cursor, i)
+    return tally

@@ -1,0 +1,352 @@
+"""A price-time-priority matching engine, compiled: orders queue, marketable orders sweep, every step is an event.
+
+Functions take the `Engine` first and work inside other compiled code. A marketable order trades with the resting
+orders in priority order, one EXECUTE a resting order, all on one time stamp; the rest of a limit order queues as an
+ADD. The book is never crossed nor locked. Order ids count from 1 in order of arrival.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.schema import ASK, BID, Events, Kind
+
+REFUSED = -1  # the order id that `submit` and `place` return when an array is full; nothing has changed then
+NOBODY = -1  # the end of a linked list of orders
+
+ORDERS, EVENTS = 0, 1  # rows of Engine.used
+
+_ADD, _CANCEL, _DELETE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE)
+_EXECUTE, _HIDDEN, _CONTROL = int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN), int(Kind.CONTROL)
+
+
+# Columns of Engine.order, one row an order; the links are rows of other orders.
+O_SIDE, O_PRICE, O_SIZE, BEHIND, AHEAD, NEWER, OLDER = range(7)
+# Columns of Engine.level, one row a level.
+L_PRICE, L_SIZE, FRONT, BACK = range(4)
+# Columns of Engine.side, one row a side: levels, live orders, the youngest order.
+LEVELS, LIVE, NEWEST = range(3)
+# Columns of Engine.event, one row an event.
+E_TIME, E_KIND, E_CODE, E_SIDE, E_PRICE, E_SIZE, E_ID = range(7)
+
+
+class Engine(NamedTuple):
+    """Orders, levels and the events so far; side index 0 is bid, 1 is ask.
+
+    The order of id n is in row n - 1 and keeps that row for good. Levels are sorted with the best last. Few arrays,
+    with named columns, since the compiler's time grows with the number of arrays.
+
+    Attributes:
+      order: int64 [O, 7]: side index, price, lots left (0 once gone); the orders behind and ahead in the queue of its
+        level; the next newer and older order of its side.
+      level: int64 [2, L, 4]: price, lots, and the ends of its queue.
+      side: int64 [2, 3]: number of levels, number of live orders, the newest order.
+      used: int64 [2], order rows and event rows taken so far.
+      event: int64 [E, 7]: time, kind, code, side (+1, -1), price, lots, order id.
+    """
+
+    order: np.ndarray
+    level: np.ndarray
+    side: np.ndarray
+    used: np.ndarray
+    event: np.ndarray
+
+
+def new_engine(*, orders: int, levels: int, events: int) -> Engine:
+    """Return an empty book with room for so many orders in all, levels a side, and events."""
+    side = np.zeros((2, 3), np.int64)
+    side[:, NEWEST] = NOBODY
+    return Engine(
+        order=np.zeros((orders, 7), np.int64),
+        level=np.zeros((2, levels, 4), np.int64),
+        side=side,
+        used=np.zeros(2, np.int64),
+        event=np.zeros((events, 7), np.int64),
+    )
+
+
+def events_so_far(engine: Engine) -> Events:
+    """Return the engine's events as columns of their own."""
+    rows = engine.event[: engine.used[EVENTS]]
+    names = ("time_ns", "kind", "code", "side", "price", "size", "order_id")
+    return Events.from_columns(**{name: rows[:, column].copy() for column, name in enumerate(names)})
+
+
+def resting_orders(engine: Engine, time_ns: int) -> BookSnapshot:
+    """Return the book of this moment, best levels first, each queue from its front.
+
+    The references of an empty side are the best prices of now, 0 where a side is empty.
+    """
+    rows = _priority_order(engine)
+    orders = engine.order[rows]
+    return BookSnapshot(
+        time_ns=time_ns,
+        side=np.where(orders[:, O_SIDE] == 0, BID, ASK).astype(np.int8),
+        price=orders[:, O_PRICE].copy(),
+        size=orders[:, O_SIZE].copy(),
+        order_id=(rows + 1).astype(np.uint64),
+        last_best=np.array([best_price(engine, 0), best_price(engine, 1)], np.int64),
+    )
+
+
+@numba.njit(cache=True)
+def _priority_order(engine: Engine) -> np.ndarray:
+    """Return the rows of all live orders: bids, then asks, each in the order in which they would trade."""
+    rows = np.empty(engine.side[0, LIVE] + engine.side[1, LIVE], np.int64)
+    filled = 0
+    for side in range(2):
+        for level in range(engine.side[side, LEVELS] - 1, -1, -1):
+            row = engine.level[side, level, FRONT]
+            while row != NOBODY:
+                rows[filled] = row
+                filled += 1
+                row = engine.order[row, BEHIND]
+    return rows
+
+
+@numba.njit(cache=True)
+def best_price(engine: Engine, side: int) -> int:
+    """Return the best price of a side index, 0 if it is empty."""
+    count = engine.side[side, LEVELS]
+    return engine.level[side, count - 1, L_PRICE] if count else 0
+
+
+@numba.njit(cache=True)
+def best_size(engine: Engine, side: int) -> int:
+    """Return the lots at the best price of a side index, 0 if it is empty."""
+    count = engine.side[side, LEVELS]
+    return engine.level[side, count - 1, L_SIZE] if count else 0
+
+
+@numba.njit(cache=True)
+def order_by_age(engine: Engine, side: int, rank: int) -> int:
+    """Return the id of a side's order with `rank` younger ones than it, 0 if there are not that many."""
+    row = engine.side[side, NEWEST]
+    while row != NOBODY and rank > 0:
+        row = engine.order[row, OLDER]
+        rank -= 1
+    return row + 1
+
+
+@numba.njit(cache=True)
+def worst_order(engine: Engine, side: int) -> int:
+    """Return the id of the order that a side would trade last, 0 if it is empty."""
+    return engine.level[side, 0, BACK] + 1 if engine.side[side, LEVELS] else 0
+
+
+@numba.njit(cache=True)
+def place(engine: Engine, side: int, price: int, size: int) -> int:
+    """Queue an order without an event, as the opening book needs; return its id, or REFUSED.
+
+    It must not be marketable.
+    """
+    if not _has_room(engine, side, 0) or size <= 0 or _marketable(engine, side, price):
+        return REFUSED
+    return _queue(engine, side, price, size) + 1
+
+
+@numba.njit(cache=True)
+def submit(engine: Engine, time_ns: int, side: int, price: int, size: int, rests: bool = True) -> int:
+    """Trade an order as far as its limit allows; queue the rest, or drop it if it does not rest.
+
+    Returns the id of the order that rests, 0 if none does, REFUSED if an array is full or the size is not positive.
+    """
+    if size <= 0 or not _has_room(engine, side, engine.side[1 - side, LIVE] + 1):
+        return REFUSED
+    left = size
+    while left > 0 and _marketable(engine, side, price):
+        left -= _trade_front(engine, time_ns, 1 - side, left)
+    if left == 0 or not rests:
+        return 0
+    row = _queue(engine, side, price, left)
+    _record(engine, time_ns, _ADD, side, price, left, row + 1)
+    return row + 1
+
+
+@numba.njit(cache=True)
+def cancel(engine: Engine, time_ns: int, order_id: int, size: int) -> int:
+    """Withdraw a part of an order, which keeps its place; return the lots withdrawn.
+
+    An order that is not there, a size that is not less than what is left, and a full event array change nothing: 0.
+    """
+    row = order_id - 1
+    if not _is_live(engine, row) or not 0 < size < engine.order[row, O_SIZE] or not _has_event_room(engine, 1):
+        return 0
+    _shrink(engine, row, size)
+    _record(engine, time_ns, _CANCEL, engine.order[row, O_SIDE], engine.order[row, O_PRICE], size, order_id)
+    return size
+
+
+@numba.njit(cache=True)
+def delete(engine: Engine, time_ns: int, order_id: int) -> int:
+    """Withdraw the whole rest of an order; return its lots, 0 if it is not there or the event array is full."""
+    row = order_id - 1
+    if not _is_live(engine, row) or not _has_event_room(engine, 1):
+        return 0
+    size = engine.order[row, O_SIZE]
+    _record(engine, time_ns, _DELETE, engine.order[row, O_SIDE], engine.order[row, O_PRICE], size, order_id)
+    _shrink(engine, row, size)
+    return size
+
+
+@numba.njit(cache=True)
+def report_hidden(engine: Engine, time_ns: int, side: int, price: int, size: int) -> bool:
+    """Record that a hidden order of a side index traded; the visible book stays as it is. False if there is no room."""
+    if size <= 0 or not _has_event_room(engine, 1):
+        return False
+    _record(engine, time_ns, _HIDDEN, side, price, size, 0)
+    return True
+
+
+@numba.njit(cache=True)
+def report_control(engine: Engine, time_ns: int, code: int) -> bool:
+    """Record a change of the session's state. False if there is no room."""
+    if not _has_event_room(engine, 1):
+        return False
+    _record(engine, time_ns, _CONTROL, 0, 0, 0, 0)
+    row = engine.used[EVENTS] - 1
+    engine.event[row, E_SIDE] = 0
+    engine.event[row, E_CODE] = code
+    return True
+
+
+@numba.njit(cache=True)
+def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
+    """Trade at most the wanted lots with the order at the front of a side; return the lots traded."""
+    row = engine.level[side, engine.side[side, LEVELS] - 1, FRONT]
+    traded = min(wanted, engine.order[row, O_SIZE])
+    _record(engine, time_ns, _EXECUTE, side, engine.order[row, O_PRICE], traded, row + 1)
+    _shrink(engine, row, traded)
+    return traded
+
+
+@numba.njit(cache=True)
+def _marketable(engine: Engine, side: int, price: int) -> bool:
+    """Tell whether a limit on one side reaches the best of the other."""
+    if engine.side[1 - side, LEVELS] == 0:
+        return False
+    best = best_price(engine, 1 - side)
+    return price >= best if side == 0 else price <= best
+
+
+@numba.njit(cache=True)
+def _is_live(engine: Engine, row: int) -> bool:
+    return 0 <= row < engine.used[ORDERS] and engine.order[row, O_SIZE] > 0
+
+
+@numba.njit(cache=True)
+def _has_event_room(engine: Engine, wanted: int) -> bool:
+    return engine.used[EVENTS] + wanted <= len(engine.event)
+
+
+@numba.njit(cache=True)
+def _has_room(engine: Engine, side: int, events: int) -> bool:
+    """Tell whether one more order, one more level of its side and so many events fit."""
+    return (
+        engine.used[ORDERS] < len(engine.order)
+        and engine.side[side, LEVELS] < engine.level.shape[1]
+        and _has_event_room(engine, events)
+    )
+
+
+@numba.njit(cache=True)
+def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+    row = engine.used[EVENTS]
+    engine.event[row, E_TIME] = time_ns
+    engine.event[row, E_KIND] = kind
+    engine.event[row, E_SIDE] = 1 - 2 * side
+    engine.event[row, E_PRICE] = price
+    engine.event[row, E_SIZE] = size
+    engine.event[row, E_ID] = order_id
+    engine.used[EVENTS] = row + 1
+
+
+@numba.njit(cache=True)
+def _find_level(engine: Engine, side: int, price: int) -> int:
+    """Return the index at which a price stands, or would stand, among a side's levels; the search is from the best."""
+    sign = 1 - 2 * side
+    level = engine.side[side, LEVELS]
+    while level > 0 and sign * engine.level[side, level - 1, L_PRICE] >= sign * price:
+        level -= 1
+    return level
+
+
+@numba.njit(cache=True)
+def _queue(engine: Engine, side: int, price: int, size: int) -> int:
+    """Put a new order at the back of its level, making the level where there is none; return its row."""
+    level = _find_level(engine, side, price)
+    if level == engine.side[side, LEVELS] or engine.level[side, level, L_PRICE] != price:
+        _insert_level(engine, side, level, price)
+    row = engine.used[ORDERS]
+    engine.used[ORDERS] = row + 1
+    engine.order[row, O_SIDE], engine.order[row, O_PRICE], engine.order[row, O_SIZE] = side, price, size
+    last, youngest = engine.level[side, level, BACK], engine.side[side, NEWEST]
+    engine.order[row, AHEAD], engine.order[row, BEHIND] = last, NOBODY
+    engine.order[row, OLDER], engine.order[row, NEWER] = youngest, NOBODY
+    if last == NOBODY:
+        engine.level[side, level, FRONT] = row
+    else:
+        engine.order[last, BEHIND] = row
+    if youngest != NOBODY:
+        engine.order[youngest, NEWER] = row
+    engine.level[side, level, BACK] = row
+    engine.level[side, level, L_SIZE] += size
+    engine.side[side, NEWEST] = row
+    engine.side[side, LIVE] += 1
+    return row
+
+
+@numba.njit(cache=True)
+def _shrink(engine: Engine, row: int, size: int) -> None:
+    """Take lots off a live order; take it out of the book when none are left."""
+    side = engine.order[row, O_SIDE]
+    level = _find_level(engine, side, engine.order[row, O_PRICE])
+    engine.order[row, O_SIZE] -= size
+    engine.level[side, level, L_SIZE] -= size
+    if engine.order[row, O_SIZE] > 0:
+        return
+    _unlink(engine, row, side, level)
+    engine.side[side, LIVE] -= 1
+    if engine.level[side, level, FRONT] == NOBODY:
+        _remove_level(engine, side, level)
+
+
+@numba.njit(cache=True)
+def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
+    """Join the neighbours of an order that goes, in its queue and by age."""
+    ahead, behind = engine.order[row, AHEAD], engine.order[row, BEHIND]
+    older, newer = engine.order[row, OLDER], engine.order[row, NEWER]
+    if ahead == NOBODY:
+        engine.level[side, level, FRONT] = behind
+    else:
+        engine.order[ahead, BEHIND] = behind
+    if behind == NOBODY:
+        engine.level[side, level, BACK] = ahead
+    else:
+        engine.order[behind, AHEAD] = ahead
+    if newer == NOBODY:
+        engine.side[side, NEWEST] = older
+    else:
+        engine.order[newer, OLDER] = older
+    if older != NOBODY:
+        engine.order[older, NEWER] = newer
+
+
+@numba.njit(cache=True)
+def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
+    for at in range(engine.side[side, LEVELS], level, -1):
+        engine.level[side, at] = engine.level[side, at - 1]
+    engine.level[side, level, L_PRICE] = price
+    engine.level[side, level, L_SIZE] = 0
+    engine.level[side, level, FRONT] = NOBODY
+    engine.level[side, level, BACK] = NOBODY
+    engine.side[side, LEVELS] += 1
+
+
+@numba.njit(cache=True)
+def _remove_level(engine: Engine, side: int, level: int) -> None:
+    engine.side[side, LEVELS] -= 1
+    for at in range(level, engine.side[side, LEVELS]):
+        engine.level[side, at] = engine.level[side, at + 1]

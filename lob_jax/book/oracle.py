@@ -1,0 +1,124 @@
+"""The book in plain Python: what the compiled one must do, short enough to check by reading."""
+
+from collections import Counter
+
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.schema import ASK, BID, Kind
+
+
+class OracleBook:
+    """Price levels as dictionaries of queues, updated as `lob_jax.book.kernel` says, and slowly.
+
+    Attributes:
+      sides: by side (+1, -1) and price, the orders [order_id, size] of a level, front of the queue first.
+      last_best: by side, the last best price ever seen, 0 for none.
+      counts: how often the events contradicted the book, by the names of `COUNTERS`.
+      window: levels kept a side, 0 for all.
+    """
+
+    def __init__(self, start: BookSnapshot):
+        self.sides: dict[int, dict[int, list[list[int]]]] = {BID: {}, ASK: {}}
+        self.last_best = {BID: int(start.last_best[0]), ASK: int(start.last_best[1])}
+        self.counts: Counter[str] = Counter()
+        self.window = start.window
+        for row in zip(start.side, start.price, start.size, start.order_id, strict=True):
+            side, price, size, order_id = map(int, row)
+            self.apply(Kind.ADD, side, price, size, order_id)
+
+    def levels(self, side: int) -> list[tuple[int, int]]:
+        """Return (price, size) of a side's levels, best first."""
+        return [(price, sum(size for _, size in self.sides[side][price])) for price in self._best_first(side)]
+
+    def orders(self, side: int) -> list[tuple[int, int, int]]:
+        """Return (price, size, order_id) of a side's orders, best level first, front of the queue first."""
+        return [(price, size, name) for price in self._best_first(side) for name, size in self.sides[side][price]]
+
+    def reference(self, side: int) -> int:
+        """Return the side's best price, else its last best, else the best of the other side, else 0."""
+        own, other = self._best_first(side), self._best_first(-side)
+        return own[0] if own else self.last_best[side] or (other[0] if other else 0)
+
+    def clear(self) -> None:
+        """Empty both sides."""
+        self.sides = {BID: {}, ASK: {}}
+
+    def apply(self, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+        """Change the book by one event."""
+        if size > 0 and kind == Kind.ADD:
+            self._add(side, price, size, order_id)
+        elif size > 0 and kind in (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE):
+            self._remove(kind, side, price, size, order_id)
+        self._note_best(side)
+
+    def correct(self, side: int, price: int, size: int) -> None:
+        """Set a level's size: it grows by an anonymous order at the back, shrinks from the back."""
+        held = dict(self.levels(side)).get(price, 0)
+        if size > held:
+            self._add(side, price, size - held, 0)
+        elif size <= 0:
+            self.sides[side].pop(price, None)
+        else:
+            self._take(self.sides[side][price], held - size, from_front=False)
+        self._note_best(side)
+
+    def count_state(self) -> None:
+        """Count the present state if its best prices cross or are equal."""
+        bids, asks = self._best_first(BID), self._best_first(ASK)
+        if bids and asks:
+            self.counts["crossed"] += bids[0] > asks[0]
+            self.counts["locked"] += bids[0] == asks[0]
+
+    def _best_first(self, side: int) -> list[int]:
+        return sorted(self.sides[side], reverse=side == BID)
+
+    def _note_best(self, side: int) -> None:
+        if self.sides.get(side):
+            self.last_best[side] = self._best_first(side)[0]
+
+    def _add(self, side: int, price: int, size: int, order_id: int) -> None:
+        levels = self.sides[side]
+        levels.setdefault(price, [])
+        if self.window:
+            for worse in self._best_first(side)[self.window :]:
+                del levels[worse]
+        if price not in levels:
+            return
+        for order in [order for side in self.sides.values() for queue in side.values() for order in queue]:
+            if order_id and order[0] == order_id:
+                order[0] = 0
+                self.counts["duplicate_order"] += 1
+        levels[price].append([order_id, size])
+
+    def _remove(self, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+        queue = self.sides[side].get(price)
+        if queue is None:
+            self.counts["unknown_level"] += 1
+            return
+        payer = next((order for order in queue if order_id and order[0] == order_id), None)
+        self.counts["unknown_order"] += bool(order_id) and payer is None
+        held = sum(lots for _, lots in queue)
+        self.counts["over_removal"] += size > held
+        if size >= held:
+            del self.sides[side][price]
+            return
+        newest_first = queue[::-1]
+        if payer is None and kind == Kind.DELETE:
+            payer = next((order for order in newest_first if order[1] == size), None)
+        elif payer is None and kind == Kind.CANCEL:
+            payer = next((order for order in newest_first if order[1] > size), None)
+        if payer is not None:
+            paid = min(size, payer[1])
+            payer[1] -= paid
+            size -= paid
+            queue[:] = [order for order in queue if order[1]]
+        self._take(queue, size, from_front=kind == Kind.EXECUTE)
+
+    @staticmethod
+    def _take(queue: list[list[int]], size: int, *, from_front: bool) -> None:
+        while size > 0:
+            order = queue[0 if from_front else -1]
+            paid = min(size, order[1])
+            order[1] -= paid
+            size -= paid
+            if not order[1]:
+                queue.remove(order)

@@ -1,0 +1,204 @@
+"""How a compiled book lies in memory: its arrays, the pool of orders, the table of their names.
+
+The orders of a level are a linked list, front to back, of slots in one pool; an open-addressing table
+leads from an order's id to its slot.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+# Columns of `Book.levels` and `Book.orders`; the first two are the same in both.
+PRICE, SIZE = 0, 1
+FRONT, BACK = 2, 3  # of a level: the slots at the two ends of its queue
+AHEAD, BEHIND = 2, 3  # of an order: its neighbours in the queue; BEHIND also chains the free slots
+SIDE, ID = 4, 5
+NOBODY = -1  # in place of a slot
+
+COUNTERS = ("unknown_level", "over_removal", "unknown_order", "duplicate_order", "crossed", "locked")
+UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = range(len(COUNTERS))
+
+# A function that works on the arrays handed to it, and makes none, need not count references to them.
+# Counting them at every call, seven arrays a book, made replay ten times slower.
+in_place = numba.njit(cache=True, _nrt=False)
+
+
+class Book(NamedTuple):
+    """A book in memory; side index 0 is the bid, 1 the ask.
+
+    Attributes:
+      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows 0..depth-1 in use, the best one last.
+      orders: int64 [O, 6], columns PRICE, SIZE, AHEAD, BEHIND, SIDE (an index), ID.
+      names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
+      depth: int64 [2], levels in use.
+      last_best: int64 [2], the last best price ever seen, 0 for none.
+      free: int64 [1], the first free slot.
+      counters: int64 [len(COUNTERS)].
+      window: levels kept a side, 0 for all.
+    """
+
+    levels: np.ndarray
+    orders: np.ndarray
+    names: np.ndarray
+    depth: np.ndarray
+    last_best: np.ndarray
+    free: np.ndarray
+    counters: np.ndarray
+    window: int
+
+
+def new_book(order_capacity: int, level_capacity: int, window: int) -> Book:
+    """Return an empty book with room for `order_capacity` orders and `level_capacity` levels a side."""
+    slots = max(order_capacity, 1)
+    orders = np.zeros((slots, 6), np.int64)
+    orders[:, BEHIND] = np.arange(1, slots + 1)
+    orders[-1, BEHIND] = NOBODY
+    places = 1 << max(4, (2 * slots - 1).bit_length())  # at most half full, so that probes stay short
+    return Book(
+        levels=np.zeros((2, max(level_capacity, 1), 4), np.int64),
+        orders=orders,
+        names=np.zeros((places, 2), np.int64),
+        depth=np.zeros(2, np.int64),
+        last_best=np.zeros(2, np.int64),
+        free=np.zeros(1, np.int64),
+        counters=np.zeros(len(COUNTERS), np.int64),
+        window=int(window),
+    )
+
+
+@in_place
+def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
+    """Put an order at the back of a level's queue.
+
+    Raises:
+      IndexError: the pool is full.
+    """
+    slot = book.free[0]
+    if slot == NOBODY:
+        raise IndexError("the book has no room for another order: make it with a larger order_capacity")
+    level, order = book.levels[s, row], book.orders[slot]
+    book.free[0] = order[BEHIND]
+    order[PRICE], order[SIZE], order[SIDE], order[ID] = level[PRICE], size, s, order_id
+    order[AHEAD], order[BEHIND] = level[BACK], NOBODY
+    if level[BACK] == NOBODY:
+        level[FRONT] = slot
+    else:
+        book.orders[level[BACK], BEHIND] = slot
+    level[BACK] = slot
+    level[SIZE] += size
+    if order_id != 0:
+        enter_name(book, order_id, slot)
+
+
+@in_place
+def trim(book: Book, s: int, row: int, size: int, from_front: bool) -> None:
+    """Take less than all of a level, order by order from one end of its queue."""
+    end = FRONT if from_front else BACK
+    while size > 0:
+        size -= charge(book, s, row, book.levels[s, row, end], size)
+
+
+@in_place
+def charge(book: Book, s: int, row: int, slot: int, size: int) -> int:
+    """Take up to `size` from one order, which leaves if nothing remains; return what was taken."""
+    order = book.orders[slot]
+    taken = min(size, order[SIZE])
+    order[SIZE] -= taken
+    book.levels[s, row, SIZE] -= taken
+    if order[SIZE] == 0:
+        ahead, behind = order[AHEAD], order[BEHIND]
+        if ahead == NOBODY:
+            book.levels[s, row, FRONT] = behind
+        else:
+            book.orders[ahead, BEHIND] = behind
+        if behind == NOBODY:
+            book.levels[s, row, BACK] = ahead
+        else:
+            book.orders[behind, AHEAD] = ahead
+        free_slot(book, slot)
+    return taken
+
+
+@in_place
+def free_slot(book: Book, slot: int) -> None:
+    """Give a slot back to the pool and strike its name."""
+    order = book.orders[slot]
+    if order[ID] != 0:
+        strike_name(book, order[ID])
+    order[BEHIND] = book.free[0]
+    book.free[0] = slot
+
+
+@numba.njit(cache=True)
+def live_orders(book: Book) -> np.ndarray:
+    """Return the rows of `orders` that are in the book: bids, then asks, best level first, front first."""
+    count = 0
+    for copying in range(2):
+        if copying:
+            rows = np.empty((count, book.orders.shape[1]), np.int64)
+            count = 0
+        for s in range(2):
+            for level in range(book.depth[s] - 1, -1, -1):
+                slot = book.levels[s, level, FRONT]
+                while slot != NOBODY:
+                    if copying:
+                        rows[count] = book.orders[slot]
+                    count += 1
+                    slot = book.orders[slot, BEHIND]
+    return rows
+
+
+@in_place
+def named_slot(book: Book, side_index: int, price: int, order_id: int) -> int:
+    """Return the slot of the order with an id if it rests at this price of this side, else NOBODY."""
+    place = place_of(book, order_id)
+    if order_id == 0 or book.names[place, 0] == 0:
+        return NOBODY
+    slot = book.names[place, 1]
+    order = book.orders[slot]
+    return slot if order[SIDE] == side_index and order[PRICE] == price else NOBODY
+
+
+@in_place
+def home_of(names: np.ndarray, order_id: int) -> int:
+    """Return where an id's search begins: Fibonacci hashing, by the high bits of a product."""
+    mixed = np.uint64(order_id) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(32)) & (len(names) - 1)
+
+
+@in_place
+def place_of(book: Book, order_id: int) -> int:
+    """Return the place of an id in the table, or the free place where it would go."""
+    last = len(book.names) - 1
+    place = home_of(book.names, order_id)
+    while book.names[place, 0] != order_id and book.names[place, 0] != 0:
+        place = (place + 1) & last
+    return place
+
+
+@in_place
+def enter_name(book: Book, order_id: int, slot: int) -> None:
+    """Lead an id to a slot; an order that had the id becomes anonymous."""
+    place = place_of(book, order_id)
+    if book.names[place, 0] != 0:
+        book.counters[DUPLICATE_ORDER] += 1
+        book.orders[book.names[place, 1], ID] = 0
+    book.names[place, 0], book.names[place, 1] = order_id, slot
+
+
+@in_place
+def strike_name(book: Book, order_id: int) -> None:
+    """Take an id out of the table, moving up those whose search passes its place (no tombstones)."""
+    names = book.names
+    last = len(names) - 1
+    hole = place_of(book, order_id)
+    place = (hole + 1) & last
+    while names[place, 0] != 0:
+        travelled = (place - home_of(names, names[place, 0])) & last
+        if travelled >= ((place - hole) & last):
+            names[hole, 0], names[hole, 1] = names[place, 0], names[place, 1]
+            hole = place
+        place = (place + 1) & last
+    names[hole, 0] = 0
+

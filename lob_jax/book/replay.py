@@ -1,0 +1,194 @@
+"""Replay: events, a starting book and corrections become the states before and after each event."""
+
+import dataclasses
+
+import numpy as np
+
+from lob_jax.book.kernel import load, to_snapshot
+from lob_jax.book.loops import as_column, contradictions, correction_columns, event_columns, one_step, run, settle
+from lob_jax.book.orders import COUNTERS, Book
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Events, Kind
+
+_REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
+_NO_LEVELS = np.empty((0, 2, 0), np.int64)
+_NO_REFERENCES = np.empty((0, 2), np.int64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BookStates:
+    """The best levels before each of E events, and after the last: row i is the state before event i.
+
+    Attributes:
+      price: int64 [E+1, 2, P], price quanta, best first, bid then ask, 0 for an empty level.
+      size: int64 [E+1, 2, P], lots, 0 for an empty level.
+      reference: int64 [E+1, 2], what the prices of a bid and of an ask count from.
+      start_ns: the clock before the first event.
+      counts: how often the events contradicted the book, by name; crossed and locked count states.
+    """
+
+    price: np.ndarray
+    size: np.ndarray
+    reference: np.ndarray
+    start_ns: int
+    counts: dict[str, int]
+
+    def before(self) -> "BookStates":
+        """Return the E states before each event."""
+        return self._rows(slice(None, -1))
+
+    def after(self) -> "BookStates":
+        """Return the E states after each event and its corrections."""
+        return self._rows(slice(1, None))
+
+    def mid2(self) -> np.ndarray:
+        """Return best bid + best ask, twice the mid price, int64 [E+1]; 0 where a side is empty."""
+        bid, ask = self.price[:, 0, 0], self.price[:, 1, 0]
+        both = (self.size[:, 0, 0] > 0) & (self.size[:, 1, 0] > 0)
+        return np.where(both, bid + ask, 0)
+
+    def _rows(self, rows: slice) -> "BookStates":
+        return dataclasses.replace(
+            self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows]
+        )
+
+
+def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, levels: int) -> BookStates:
+    """Replay events from a starting book and keep the best `levels` a side, at least 1, of every state.
+
+    Raises:
+      InputError: corrections out of order, or of events that are not there.
+    """
+    book = book_for(events, start, corrections)
+    rows = len(events) + 1
+    price = np.empty((rows, 2, levels), np.int64)
+    size = np.empty((rows, 2, levels), np.int64)
+    references = np.empty((rows, 2), np.int64)
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    run(book, columns, corrected, 0, len(events), price, size, references)
+    return BookStates(price, size, references, start.time_ns, counts_of(book))
+
+
+def references(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
+    """Return what the prices of a bid and of an ask count from before each event, int64 [E+1, 2].
+
+    Raises:
+      InputError: corrections out of order, or of events that are not there.
+    """
+    book = book_for(events, start, corrections)
+    out = np.empty((len(events) + 1, 2), np.int64)
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    run(book, columns, corrected, 0, len(events), _NO_LEVELS, _NO_LEVELS, out)
+    return out
+
+
+def snapshots_at(
+    events: Events, *, start: BookSnapshot, corrections: Corrections, at: np.ndarray
+) -> list[BookSnapshot]:
+    """Return the book just before each event `at[k]`, in one pass; E stands for the end.
+
+    Raises:
+      InputError: `at` is not ascending within 0..E, or corrections are out of order.
+    """
+    at = np.asarray(at, np.int64)
+    if np.any(np.diff(at, prepend=0) < 0) or np.any(at > len(events)):
+        raise InputError(
+            "snapshots are asked for at impossible places",
+            where="snapshots_at",
+            expected=f"ascending event indices within 0..{len(events)}",
+            was=at.tolist(),
+            remedy="sort them, and keep them within the events",
+        )
+    book = book_for(events, start, corrections)
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    snapshots, done = [], 0
+    for stop in at.tolist():
+        run(book, columns, corrected, done, stop, _NO_LEVELS, _NO_LEVELS, _NO_REFERENCES)
+        time_ns = events.time_ns[stop - 1] if stop else start.time_ns
+        snapshots.append(to_snapshot(book, int(time_ns)))
+        done = stop
+    return snapshots
+
+
+def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, size: np.ndarray) -> Corrections:
+    """Return where a feed's own book contradicts the replay of its events.
+
+    With these corrections the best N levels of the replay equal the feed's book after every event. Of one
+    event, levels that the feed denies are removed first, so that the window never has to choose.
+
+    With `start.window` = N the book forgets what leaves the feed's view, and no correction should ever
+    retract a level: they reveal those that come into view. With `start.window` = 0 it remembers what was
+    last known of the levels out of view: fewer corrections, but some that change or retract what has
+    grown stale.
+
+    Args:
+      events: E events.
+      start: the book before the first one.
+      price: int64 [E, 2, N], the feed's levels after each event, bid then ask, best first, 0 if empty.
+      size: int64 [E, 2, N], lots, 0 for an empty level.
+
+    Raises:
+      InputError: the arrays do not have one row an event, or the window keeps less than the feed shows.
+    """
+    _check_feed_book(events, price, size, start.window)
+    # A corrected level is replaced by one order, so that no more levels than these can be corrected and live.
+    corrected = 2 * start.window if start.window else sum(len(np.unique(price[:, s])) for s in range(2))
+    book = load(start, int(np.count_nonzero(events.kind == Kind.ADD)) + corrected)
+    found = contradictions(book, event_columns(events), as_column(price, np.int64), as_column(size, np.int64))
+    return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
+
+
+def one_step_mismatches(events: Events, *, price: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return the rows i >= 1 where event i, applied to the feed's row i-1, does not give its row i.
+
+    Levels 1..N-1 of N are compared: a level that leaves makes room for one that row i-1 does not show.
+
+    Args:
+      events: E events.
+      price: int64 [E, 2, N], the feed's levels after each event, bid then ask, best first, 0 if empty.
+      size: int64 [E, 2, N], lots, 0 for an empty level.
+
+    Raises:
+      InputError: the arrays do not have one row an event.
+    """
+    _check_feed_book(events, price, size, 0)
+    window = price.shape[2]
+    book = load(BookSnapshot.empty(window=window), 2 * window + 2)
+    wrong = one_step(book, event_columns(events), as_column(price, np.int64), as_column(size, np.int64))
+    return np.flatnonzero(wrong)
+
+
+def settled_share(events: Events, *, start: BookSnapshot, corrections: Corrections) -> dict[str, float]:
+    """Return how often the rule that settles a removal finds the very order that its id names.
+
+    By kind name (CANCEL, DELETE, EXECUTE): the share among removals whose order is known to rest at
+    their price, in a book kept by ids. Kinds without such a removal are absent.
+    """
+    book = book_for(events, start, corrections)
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    tally = settle(book, columns, corrected)
+    return {kind.name: float(tally[kind, 1] / tally[kind, 0]) for kind in _REMOVALS if tally[kind, 0]}
+
+
+def book_for(events: Events, start: BookSnapshot, corrections: Corrections) -> Book:
+    """Return the starting book with room for all that these events and corrections can bring."""
+    return load(start, int(np.count_nonzero(events.kind == Kind.ADD)) + len(corrections))
+
+
+def counts_of(book: Book) -> dict[str, int]:
+    """Return a book's counters by name."""
+    return dict(zip(COUNTERS, book.counters.tolist(), strict=True))
+
+
+def _check_feed_book(events: Events, price: np.ndarray, size: np.ndarray, window: int) -> None:
+    """Refuse a feed's book of another length than the events, or of more levels than the window keeps."""
+    levels = price.shape[-1]
+    if price.shape != (len(events), 2, levels) or size.shape != price.shape or 0 < window < levels or levels < 1:
+        raise InputError(
+            "the feed's book does not fit its events",
+            where="price and size of the feed's book",
+            expected=f"price and size of shape ({len(events)}, 2, N), N within 1..{window or 'any'}",
+            was=f"price {price.shape}, size {size.shape}",
+            remedy="pass one row an event, and let the starting book's window be what the feed shows",
+        )

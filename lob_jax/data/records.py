@@ -1,0 +1,164 @@
+"""Records: runs of events as tokens with their clock and book features; each one decodes alone."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.features import book_features
+from lob_jax.book.replay import replay, snapshots_at
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.data.split import Part, check_embargo, lead_events
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import EOS, event_index
+
+Record = Mapping[str, Any]
+
+START_COLUMNS = {
+    "side": np.int8,
+    "price": np.int64,
+    "size": np.int64,
+    "order_id": np.uint64,
+    "last_best": np.int64,
+}
+CORRECTION_COLUMNS = {"event": np.int64, "side": np.int8, "price": np.int64, "size": np.int64}
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordPlan:
+    """How days are cut into splits and records.
+
+    Attributes:
+      record_events: most events of a record, its lead not counted.
+      context: tokens that a model sees; embargo and lead follow from it.
+      book_levels: occupied levels a side that the book features see.
+      train_fraction: see `split.split_day`.
+      validation_fraction: see `split.split_day`.
+      embargo_events: events between two splits of one day.
+    """
+
+    record_events: int
+    context: int
+    book_levels: int
+    train_fraction: float
+    validation_fraction: float
+    embargo_events: int
+
+    def __post_init__(self):
+        for name in ("record_events", "context", "book_levels"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is too small",
+                    where="the record plan",
+                    expected="at least 1",
+                    was=getattr(self, name),
+                    remedy="correct the config",
+                )
+        check_embargo(self.embargo_events, context_tokens=self.context)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """What windows are laid out by, without the record's arrays.
+
+    Attributes:
+      tokens: tokens of the record, its EOS not counted.
+      lead_tokens: tokens of its leading events, which are context only.
+      first_event: index in the day of its first event, the lead included; 0 at the start of a day.
+    """
+
+    tokens: int
+    lead_tokens: int
+    first_event: int
+
+
+def record_spans(part: Part, *, record_events: int, context: int) -> list[tuple[int, int, int]]:
+    """Cut a part into records of nearly equal length.
+
+    Returns:
+      (begin, first, last) of each record, as event indices of the day: events begin..first-1 are its lead,
+      from the embargo in front of the part or from the record before; first..last-1 are its own.
+    """
+    count = -(-part.events // record_events)
+    edges = [part.first + part.events * k // count for k in range(count + 1)]
+    earliest = part.first - part.lead
+    return [(max(earliest, first - lead_events(context)), first, last) for first, last in itertools.pairwise(edges)]
+
+
+def make_records(
+    day: MarketDay, part: Part, tokenizer: Tokenizer, *, record_events: int, context: int, book_levels: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of one part of a day.
+
+    A record of E events is a dict of
+      tokens uint16 [T+1], ending in EOS;
+      features float32 [E+1, 4P], row i the book before event i, row E the book after the last one;
+      clock_ns int64 [E+1], the time known before event i: that of the event in front of it;
+      mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty;
+      lead_events int64, leading events that are context only;
+      first_event int64, index in the day of the first event, the lead included;
+      start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
+      instrument, the `Instrument` as JSON.
+    """
+    spans = record_spans(part, record_events=record_events, context=context)
+    book = {"start": day.start, "corrections": day.corrections}
+    states = replay(day.events, levels=book_levels, **book)
+    mid2 = states.mid2()
+    starts = snapshots_at(day.events, at=np.array([begin for begin, _, _ in spans], np.int64), **book)
+    instrument = json.dumps(day.instrument.to_dict(), sort_keys=True)
+    for (begin, first, last), start in zip(spans, starts, strict=True):
+        events, corrections = day.events[begin:last], day.corrections.between(begin, last)
+        rows = slice(begin, last + 1)
+        tokens = tokenizer.encode(events, instrument=day.instrument, start=start, corrections=corrections)
+        yield {
+            "tokens": np.append(tokens, np.uint16(EOS)),
+            "features": book_features(states.price[rows], states.size[rows], tick=day.instrument.tick),
+            "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), events.time_ns]),
+            "mid2": np.ascontiguousarray(mid2[rows]),
+            "lead_events": np.int64(first - begin),
+            "first_event": np.int64(begin),
+            "start_time_ns": np.int64(start.time_ns),
+            "start_window": np.int64(start.window),
+            **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
+            **{f"correction_{name}": getattr(corrections, name) for name in CORRECTION_COLUMNS},
+            "instrument": instrument,
+        }
+
+
+def record_start(record: Record) -> BookSnapshot:
+    """Return the book that a record starts from."""
+    return BookSnapshot(
+        time_ns=int(record["start_time_ns"]),
+        window=int(record["start_window"]),
+        **{name: record[f"start_{name}"] for name in START_COLUMNS},
+    )
+
+
+def record_corrections(record: Record) -> Corrections:
+    """Return a record's corrections, numbered from its first event."""
+    return Corrections(**{name: record[f"correction_{name}"] for name in CORRECTION_COLUMNS})
+
+
+def record_instrument(record: Record) -> Instrument:
+    """Return the instrument of a record."""
+    return Instrument(**json.loads(record["instrument"]))
+
+
+def direction(record: Record) -> np.ndarray:
+    """Return int8 [E], the way each event moves the mid price: +1, 0 or -1; 0 where a side is or becomes empty."""
+    before, after = record["mid2"][:-1], record["mid2"][1:]
+    known = (before != 0) & (after != 0)
+    return np.where(known, np.sign(after - before), 0).astype(np.int8)
+
+
+def outline(record: Record) -> Outline:
+    """Return the outline of a record."""
+    tokens = record["tokens"][:-1]
+    lead_tokens = np.count_nonzero(event_index(tokens) < int(record["lead_events"])) if len(tokens) else 0
+    return Outline(len(tokens), int(lead_tokens), int(record["first_event"]))

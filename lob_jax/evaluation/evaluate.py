@@ -1,0 +1,182 @@
+"""Evaluate a model on prepared records, beside baselines fitted on their training split, and show it as a table."""
+
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from lob_jax.data.builder import VOCABULARY, PreparedRecords, open_records
+from lob_jax.data.dataset import TokenBookDataset
+from lob_jax.data.pipeline import batches
+from lob_jax.evaluation.direction import predict_moves, record_moves
+from lob_jax.evaluation.direction_scores import direction_scores, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.likelihood import TokenScores, check_scored_once, model_apply, score_windows
+from lob_jax.evaluation.metrics import LOBMetrics
+from lob_jax.evaluation.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.models.config import ModelConfig
+from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.vocabulary import Vocabulary, field_of
+
+ROWS = (  # of the table: label, key, format
+    ("bits an event", "bits_per_event", ".3f"),
+    ("  without gap digits", "bits_per_event_without_gap_digits", ".3f"),
+    ("  head", "head", ".3f"),
+    ("  size", "size", ".3f"),
+    ("  leading gap", "gap", ".3f"),
+    ("  gap digits", "gap_digits", ".3f"),
+    ("exact bits an event", "exact_bits_per_event", ".3f"),
+    ("perplexity", "perplexity", ".2f"),
+    ("loss, nats a token", "loss", ".4f"),
+    ("token accuracy", "token_accuracy", ".2%"),
+    ("event accuracy", "event_accuracy", ".2%"),
+    ("  of heads alone", "head_accuracy", ".2%"),
+    ("  majority of heads", "head_majority", ".2%"),
+)
+TITLES = {"model": "model", "zero_order": "zero-order", "ngram": "n-gram", "state_table": "state table"}
+DIRECTION_ROWS = (
+    ("balanced accuracy", "balanced_accuracy", ".2%"),
+    ("accuracy", "accuracy", ".2%"),
+    ("macro F1", "macro_f1", ".4f"),
+    ("log loss, nats", "log_loss", ".4f"),
+)
+
+
+def evaluate(
+    config: ModelConfig,
+    params: Any,
+    folder: pathlib.Path,
+    *,
+    split: str = "test",
+    batch_size: int,
+    direction_events: int,
+    ngram_orders: Sequence[int],
+) -> dict[str, Any]:
+    """Evaluate a model and the baselines on the same tokens of one split.
+
+    Args:
+      config, params: the model.
+      folder: prepared records; the baselines are fitted on their training split and chosen on validation.
+      split: what to evaluate.
+      batch_size: windows in memory at once.
+      direction_events: events whose price direction is predicted, the first of the split; 0 for none.
+      ngram_orders: context lengths that validation chooses from.
+
+    Returns:
+      Plain values fit for JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
+      `LOBMetrics.compute`), ngram (what validation chose), direction (scores by "model" and "state_table").
+
+    Raises:
+      InputError: there are no such records, or they were made for a shorter context.
+    """
+    folder = pathlib.Path(folder)
+    tokenizer = ExactTokenizer(Vocabulary.load(folder / VOCABULARY).time_digits)
+    source = open_records(folder, split)
+    scores = score_split(config, params, source, batch_size=batch_size)
+    fitted = {
+        "train": token_streams(open_records(folder, "train")),
+        "validation": token_streams(open_records(folder, "validation")),
+    }
+    zero = fit_zero_order(**fitted, grammar=tokenizer.grammar)
+    ngram = fit_ngram(**fitted, grammar=tokenizer.grammar, orders=ngram_orders)
+    result = {
+        "split": split,
+        "context": config.max_seq_length,
+        "likelihood": {
+            "model": _metrics(source, scores, time_digits=tokenizer.vocabulary.time_digits),
+            "zero_order": _baseline_metrics(source, zero, time_digits=tokenizer.vocabulary.time_digits),
+            "ngram": _baseline_metrics(source, ngram, time_digits=tokenizer.vocabulary.time_digits),
+        },
+        "ngram": ngram.summary(),
+    }
+    if direction_events:
+        result["direction"] = evaluate_direction(
+            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events
+        )
+    return result
+
+
+def score_split(config: ModelConfig, params: Any, source: PreparedRecords, *, batch_size: int) -> TokenScores:
+    """Score every token behind the leads of a split once, each with at least half a context in front of it."""
+    dataset = TokenBookDataset(source, context=config.max_seq_length, time_buckets=config.time_buckets, evaluation=True)
+    windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
+    scores = score_windows(model_apply(config), params, windows)
+    check_scored_once(scores, source.outlines)
+    return scores
+
+
+def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return each record's tokens without EOS, and which of them lie behind its lead."""
+    tokens = [source[index]["tokens"][:-1] for index in range(len(source))]
+    leads = [about.lead_tokens for about in source.outlines]
+    return [(one, np.arange(len(one)) >= lead) for one, lead in zip(tokens, leads, strict=True)]
+
+
+def evaluate_direction(
+    config: ModelConfig, params: Any, folder: pathlib.Path, *, split: str, tokenizer: ExactTokenizer, events: int
+) -> dict[str, Any]:
+    """Score price direction on the first events of a split, for the model and for a table of states."""
+    source, train = open_records(folder, split), open_records(folder, "train")
+    moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
+    table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
+    probability, record, event = predict_moves(
+        config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events
+    )
+    label = labels_of(moves, record, event)
+    by_table = table_probability(table, moves, record, event)
+    return {
+        "model": direction_scores(probability, label, prior=table.prior),
+        "state_table": direction_scores(by_table, label, prior=table.prior),
+    }
+
+
+def _metrics(source: PreparedRecords, scores: TokenScores, *, time_digits: int | None) -> dict[str, Any]:
+    metrics = LOBMetrics(time_digits=time_digits)
+    edges = np.searchsorted(scores.record, np.arange(len(source) + 1))
+    for index, (first, last) in enumerate(itertools.pairwise(edges)):
+        tokens, at = source[index]["tokens"][:-1], scores.position[first:last]
+        field = field_of(tokens)[at]
+        metrics.update(scores.predicted[first:last], tokens[at], nll=scores.nll[first:last], field=field)
+    return metrics.compute()
+
+
+def _baseline_metrics(source: PreparedRecords, model: NgramModel, *, time_digits: int | None) -> dict[str, Any]:
+    metrics = LOBMetrics(time_digits=time_digits)
+    for tokens, scored in token_streams(source):
+        nll = -model.log_prob(tokens)
+        metrics.update(model.predict(tokens), tokens, nll=nll, field=field_of(tokens), scored=scored)
+    return metrics.compute()
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Return a rich table of an evaluation: a column a model, direction below the likelihood."""
+    likelihood = result["likelihood"]
+    first = next(iter(likelihood.values()))
+    shown = Table(title=f"{result['split']}: {first['events']:,} events, {first['tokens']:,} tokens")
+    shown.add_column("")
+    for name in likelihood:
+        shown.add_column(TITLES[name], justify="right")
+    for label, key, form in ROWS:
+        values = [{**metrics, **metrics["bits_by_part"]}[key] for metrics in likelihood.values()]
+        shown.add_row(label, *(format(value, form) for value in values))
+    if "direction" in result:
+        _add_direction(shown, result["direction"], columns=list(likelihood))
+    return shown
+
+
+def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str]) -> None:
+    model, by_table = direction["model"], direction["state_table"]
+    shown.add_section()
+    blank = [""] * (len(columns) - 2)
+    shown.add_row(f"price direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
+    for label, key, form in DIRECTION_ROWS:
+        shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
+    corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
+    shown.add_row("  balanced accuracy, corrected for the prior", *corrected, *blank)
+    shown.add_row(
+        "  balanced floor, majority accuracy",
+        *(f"{one['balanced_floor']:.2%}, {one['majority_accuracy']:.2%}" for one in (model, by_table)),
+        *blank,
+    )

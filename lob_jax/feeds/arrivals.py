@@ -1,0 +1,79 @@
+"""Self-exciting arrivals: a Hawkes process with exponential kernels on many time scales and a daily shape.
+
+Exact simulation, one component at a time: the waiting time of a decaying intensity r·exp(-b·s) has a closed form
+(Dassios and Zhao, Exact simulation of Hawkes process with exponentially decaying intensity, 2013); the slowly varying
+base rate is thinned.
+"""
+
+import math
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+
+class Arrivals(NamedTuple):
+    """A Hawkes process; times in ns, rates per ns.
+
+    Attributes:
+      decay: float64 [K], 1 / time scale of each kernel.
+      offspring: float64 [K], events that one event brings about through each kernel; the sum is below 1.
+      base: float64 [I], rate of events out of nothing, in equal intervals of the session.
+      span: float64 [1], length of the session.
+      excited: float64 [K], the part of the rate now that each kernel adds. Changed in place.
+    """
+
+    decay: np.ndarray
+    offspring: np.ndarray
+    base: np.ndarray
+    span: np.ndarray
+    excited: np.ndarray
+
+
+def new_arrivals(
+    *, scales_ns: tuple[float, ...], offspring: tuple[float, ...], shape: tuple[float, ...], span_ns: float, count: float
+) -> Arrivals:
+    """Return a process that brings about `count` events over a session of `span_ns`.
+
+    `shape` is the activity of equal intervals of the session, relative to each other.
+    """
+    relative = np.asarray(shape, np.float64)
+    immigrants = count * (1.0 - sum(offspring))
+    return Arrivals(
+        decay=1.0 / np.asarray(scales_ns, np.float64),
+        offspring=np.asarray(offspring, np.float64),
+        base=immigrants / span_ns * relative / relative.mean(),
+        span=np.array([span_ns], np.float64),
+        excited=np.zeros(len(scales_ns)),
+    )
+
+
+@numba.njit(cache=True)
+def wait(arrivals: Arrivals, now: int, rng: np.random.Generator) -> int:
+    """Return the ns, at least 1, from `now` (ns since the session opened) to the next event, and let it excite."""
+    elapsed = 0.0
+    ceiling = arrivals.base.max()
+    while True:
+        step = -math.log(1.0 - rng.random()) / ceiling
+        from_base = True
+        for k in range(len(arrivals.decay)):
+            drawn = -math.log(1.0 - rng.random()) * arrivals.decay[k]
+            if drawn < arrivals.excited[k]:
+                candidate = -math.log(1.0 - drawn / arrivals.excited[k]) / arrivals.decay[k]
+                if candidate < step:
+                    step, from_base = candidate, False
+        elapsed += step
+        for k in range(len(arrivals.decay)):
+            arrivals.excited[k] *= math.exp(-arrivals.decay[k] * step)
+        if not from_base or rng.random() * ceiling < base_rate(arrivals, now + elapsed):
+            break
+    for k in range(len(arrivals.decay)):
+        arrivals.excited[k] += arrivals.offspring[k] * arrivals.decay[k]
+    return max(1, round(elapsed))
+
+
+@numba.njit(cache=True)
+def base_rate(arrivals: Arrivals, now: float) -> float:
+    """Return the base rate at a moment of the session; the last interval's after its end."""
+    interval = int(now / arrivals.span[0] * len(arrivals.base))
+    return arrivals.base[min(interval, len(arrivals.base) - 1)]

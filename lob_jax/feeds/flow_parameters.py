@@ -1,0 +1,192 @@
+"""`FlowParameters`: the numbers of the simulated order flow, fitted to one day of a liquid NASDAQ stock of wide spread."""
+
+import dataclasses
+
+import numpy as np
+
+from lob_jax.errors import InputError
+
+ACTIONS = ("add", "delete", "replace", "market")  # what a participant may do, in the order of every table of actions
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """A distribution by its quantiles: straight lines between (probability, value) points; equal neighbours are atoms.
+
+    Attributes:
+      probability: rises from 0 to 1.
+      value: the quantiles, not falling.
+    """
+
+    probability: tuple[float, ...]
+    value: tuple[float, ...]
+
+    def __post_init__(self):
+        rising = all(a < b for a, b in zip(self.probability, self.probability[1:], strict=False))
+        ends = self.probability[:1] == (0,) and self.probability[-1:] == (1,)
+        if not (rising and ends and len(self.probability) == len(self.value) and list(self.value) == sorted(self.value)):
+            raise InputError(
+                "a law is not a table of quantiles",
+                where="Law",
+                expected="probabilities rising from 0 to 1, as many values that do not fall",
+                was=(self.probability, self.value),
+                remedy="sort the table, and start it at 0 and end it at 1",
+            )
+
+    def table(self) -> np.ndarray:
+        """Return the points as float64 [2, N]."""
+        return np.array([self.probability, self.value], np.float64)
+
+
+ADD_SIZE = Law(
+    (0, 0.01, 0.02, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.3, 0.35, 0.38, 0.4, 0.42, 0.44, 0.46)
+    + (0.49, 0.5, 0.95, 0.96, 0.97, 0.975, 0.988, 0.992, 0.998, 1),
+    (1, 2, 3, 5, 7, 8, 9, 10, 10, 11, 11, 12, 13, 14, 15, 26)
+    + (90, 100, 100, 100, 120, 200, 200, 300, 800, 2300),
+)
+MARKET_SIZE = Law(
+    (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.51, 0.85, 0.93, 0.95, 0.97, 0.98, 0.99, 0.998, 1),
+    (1, 1, 2, 5, 9, 11, 19, 27, 40, 53, 71, 91, 100, 100, 200, 200, 283, 300, 414, 974, 1773),
+)
+HIDDEN_SIZE = Law(
+    (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.66, 0.94, 0.95, 0.97, 0.98, 0.99, 0.998, 1),
+    (1, 2, 2, 2, 3, 4, 4, 7, 11, 20, 33, 70, 100, 100, 125, 200, 200, 286, 430, 1200),
+)
+IMPROVEMENT = Law(
+    (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
+    (0.4, 1.19, 1.37, 1.97, 2.73, 3.94, 5.03, 7.14, 10.9, 16.9, 22.6, 29.7, 32.8, 40.6, 78.1),
+)
+DEEPER = Law(
+    (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
+    (0.45, 1.99, 4.95, 7.69, 10.9, 13.6, 16.1, 19.5, 22.9, 27.8, 33.4, 40.8, 53.2, 127, 289),
+)
+HIDDEN_INSIDE = Law(
+    (0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
+    (1, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 20, 33, 45, 78, 186),
+)
+SHIFT = Law(
+    (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.998, 1),
+    (-85, -20, -15, -10, -4, -3, -2, -1, 1, 2, 3, 6, 11, 17, 23, 29, 74, 156),
+)
+AGE_RANK = Law(
+    (0, 0.218, 0.367, 0.496, 0.597, 0.676, 0.738, 0.79, 0.831, 0.865, 0.893, 0.915, 0.933, 0.948, 0.96, 0.976, 0.989, 1),
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 19, 28),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowParameters:
+    """How orders arrive, where they are placed, and what becomes of them.
+
+    An action is an order added, deleted or replaced, or a marketable order; the tables of actions follow `ACTIONS`.
+    Gaps fall into four bands at `gap_edges_ns`, spreads into eight at `spread_edges`.
+
+    Attributes:
+      open_s, close_s: the session, seconds after midnight of the venue's clock.
+      open_price: the first mid price, ticks.
+      tick: price quanta in a tick.
+      day_shape: activity of equal intervals of the session, relative to each other.
+      events_per_action: events that an action brings about on average.
+      excite_scales_ns, excite_offspring: time scale of each exciting kernel, and actions that an action excites by it.
+      gap_edges_ns: what parts the bands of gaps.
+      next_action: [4 bands][4 actions before][4 actions], how likely an action is after another.
+      same_side: [4 bands][4 actions], how likely an action is on the side of the one before.
+      market_same_side: the same for a marketable order after another, by band.
+      repeat_size: [4 bands][after add, after delete], how likely an added order repeats the size before.
+      spread_edges: what parts the bands of spreads, ticks.
+      spread_factor: [8 bands][4 actions], multiplies next_action.
+      improve, join: by spread band, how likely an added order betters or joins the best of its side.
+      improve_scale, deeper_scale: by spread band, multiply the laws of the same name.
+      improvement, deeper: ticks by which an added order betters the best, or stays behind it.
+      shift: ticks by which a replaced order moves towards the other side.
+      add_size, market_size, hidden_size: lots.
+      age_rank: how many younger orders its side has than the one that is deleted.
+      worst_share: share of deletes that hit the order of the worst price.
+      cancel_share: share of deletes that withdraw a part only.
+      live_target: orders a side; the further off, the more often adds and deletes change places.
+      live_pull: how strongly.
+      sweep_share: share of marketable orders larger than the best level that may go beyond it.
+      take_share: share of the others that take that level alone; the rest hold back, and an order is added instead.
+      sweep_collar: ticks behind the best that a marketable order may reach.
+      limit_share: share of marketable orders that go no further than the best and rest there.
+      hidden_only, hidden_too: shares of marketable orders that meet hidden orders alone, or first.
+      hidden_again: how likely another hidden order follows.
+      hidden_inside: ticks between the best and a hidden order's price.
+      half_tick: share of hidden orders priced half a tick off.
+      halts_a_day: expected halts.
+      halt_s, quote_only_s: how long quoting, then trading, stays shut.
+      halt_deletes: share of deletes that still happen while quoting is shut.
+    """
+
+    open_s: int = 34_200
+    close_s: int = 57_600
+    open_price: int = 57_000
+    tick: int = 100
+    day_shape: tuple[float, ...] = (1.35, 1.3, 1.15, 1.0, 0.9, 0.82, 0.8, 0.8, 0.85, 0.9, 0.97, 1.1, 1.4)
+    events_per_action: float = 1.06
+    excite_scales_ns: tuple[float, ...] = (2.77e4, 9.71e4, 3.24e5, 1.47e6, 1.05e7, 5.85e7, 4.21e8, 3.5e9)
+    excite_offspring: tuple[float, ...] = (0.0278, 0.1386, 0.1853, 0.174, 0.1178, 0.093, 0.0737, 0.0546)
+    gap_edges_ns: tuple[int, ...] = (30_000, 150_000, 10_000_000)
+    next_action: tuple[tuple[tuple[float, ...], ...], ...] = (
+        ((0.329, 0.612, 0.026, 0.033), (0.250, 0.702, 0.017, 0.031), (0.298, 0.252, 0.309, 0.141), (0.247, 0.157, 0.069, 0.527)),
+        ((0.469, 0.414, 0.067, 0.050), (0.693, 0.271, 0.024, 0.012), (0.356, 0.284, 0.267, 0.093), (0.200, 0.221, 0.145, 0.434)),
+        ((0.343, 0.601, 0.020, 0.036), (0.678, 0.272, 0.018, 0.032), (0.376, 0.319, 0.252, 0.053), (0.446, 0.222, 0.036, 0.296)),
+        ((0.419, 0.506, 0.020, 0.055), (0.472, 0.453, 0.022, 0.053), (0.371, 0.380, 0.186, 0.063), (0.400, 0.357, 0.025, 0.218)),
+    )  # fmt: skip
+    same_side: tuple[tuple[float, ...], ...] = (
+        (0.60, 0.67, 0.45, 0.56),
+        (0.58, 0.73, 0.71, 0.67),
+        (0.72, 0.73, 0.75, 0.51),
+        (0.59, 0.54, 0.65, 0.50),
+    )
+    market_same_side: tuple[float, ...] = (0.985, 0.99, 0.96, 0.83)
+    repeat_size: tuple[tuple[float, ...], ...] = ((0.07, 0.25), (0.29, 0.76), (0.07, 0.53), (0.17, 0.21))
+    spread_edges: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60)
+    spread_factor: tuple[tuple[float, ...], ...] = (
+        (0.61, 0.73, 1.58, 5.94),
+        (0.75, 0.87, 1.35, 3.92),
+        (0.86, 0.97, 0.79, 2.54),
+        (0.93, 1.01, 0.85, 1.59),
+        (0.99, 1.04, 0.86, 0.84),
+        (1.07, 1.01, 0.78, 0.49),
+        (1.07, 0.97, 1.48, 0.38),
+        (1.11, 0.80, 2.78, 0.40),
+    )
+    improve: tuple[float, ...] = (0.049, 0.089, 0.098, 0.111, 0.136, 0.176, 0.236, 0.618)
+    join: tuple[float, ...] = (0.285, 0.182, 0.143, 0.142, 0.151, 0.181, 0.211, 0.142)
+    improve_scale: tuple[float, ...] = (0.22, 0.40, 0.51, 0.62, 0.73, 0.84, 1.01, 2.48)
+    deeper_scale: tuple[float, ...] = (1.66, 1.78, 1.32, 1.18, 1.01, 0.81, 0.78, 1.2)
+    improvement: Law = IMPROVEMENT
+    deeper: Law = DEEPER
+    shift: Law = SHIFT
+    add_size: Law = ADD_SIZE
+    market_size: Law = MARKET_SIZE
+    hidden_size: Law = HIDDEN_SIZE
+    age_rank: Law = AGE_RANK
+    worst_share: float = 0.08
+    cancel_share: float = 0.0003
+    live_target: int = 30
+    live_pull: float = 0.5
+    sweep_share: float = 0.15
+    take_share: float = 0.5
+    sweep_collar: int = 40
+    limit_share: float = 0.02
+    hidden_only: float = 0.257
+    hidden_too: float = 0.138
+    hidden_again: float = 0.19
+    hidden_inside: Law = HIDDEN_INSIDE
+    half_tick: float = 0.013
+    halts_a_day: float = 0.2
+    halt_s: float = 300.0
+    quote_only_s: float = 20.0
+    halt_deletes: float = 0.1
+
+    def __post_init__(self):
+        if not sum(self.excite_offspring) < 1 or not 0 <= self.open_s < self.close_s <= 86_400:
+            raise InputError(
+                "the order flow cannot run",
+                where="FlowParameters.excite_offspring, open_s, close_s",
+                expected="excite_offspring adding up to less than 1; 0 <= open_s < close_s <= 86400",
+                was=(self.excite_offspring, self.open_s, self.close_s),
+                remedy="lower the excitation, or mend the session's hours",
+            )

@@ -1,0 +1,296 @@
+"""Where LOBSTER days lie: file names, pairs of files, folders, and the bytes inside .gz and .zip."""
+
+import dataclasses
+import datetime
+import gzip
+import itertools
+import pathlib
+import re
+import zipfile
+import zlib
+
+from lob_jax.errors import InputError
+
+MS_PER_DAY = 86_400_000
+PATTERN = "TICKER_YYYY-MM-DD_StartMs_EndMs_{half}_LEVEL.csv"
+_NAME = re.compile(
+    r"(?P<symbol>[A-Za-z0-9._-]+)_(?P<day>\d{4}-\d{2}-\d{2})_(?P<start>0|[1-9]\d{0,7})_(?P<end>[1-9]\d{0,7})"
+    r"_(?P<half>message|orderbook)_(?P<levels>[1-9]\d{0,3})",
+    re.ASCII,
+)
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".zip")  # of a half by itself; a zip of any name may hold both
+_DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
+
+
+@dataclasses.dataclass(frozen=True)
+class LobsterName:
+    """What the name of a LOBSTER file says.
+
+    Attributes:
+      symbol: the ticker.
+      trading_day: ISO date.
+      start_ms: start of the session, ms after local midnight.
+      end_ms: its end.
+      levels: occupied levels a side that the order book shows.
+    """
+
+    symbol: str
+    trading_day: str
+    start_ms: int
+    end_ms: int
+    levels: int
+
+    def stem(self, half: str) -> str:
+        """Return the file name of a half, "message" or "orderbook", without its suffix."""
+        return f"{self.symbol}_{self.trading_day}_{self.start_ms}_{self.end_ms}_{half}_{self.levels}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """One of the two files of a day.
+
+    Attributes:
+      path: the file on disk.
+      member: its name inside the file, where that is a zip.
+    """
+
+    path: pathlib.Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}!{self.member}" if self.member else str(self.path)
+
+    def read(self) -> bytes:
+        """Return the decompressed bytes.
+
+        Raises:
+          InputError: the file cannot be read, or its compression is damaged.
+        """
+        try:
+            if self.member:
+                with zipfile.ZipFile(self.path) as archive:
+                    return archive.read(self.member)
+            data = self.path.read_bytes()
+            return gzip.decompress(data) if self.path.name.endswith(".gz") else data
+        except _DAMAGE as error:
+            raise _damaged(self, error) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """The message and the order-book file of one day."""
+
+    name: LobsterName
+    message: Half
+    orderbook: Half
+
+
+def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
+    """Return what a file name says and its half, or None where it is no LOBSTER name."""
+    suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if file_name.endswith(s)), None)
+    match = _NAME.fullmatch(file_name.removesuffix(suffix)) if suffix else None
+    if match is None:
+        return None
+    try:
+        datetime.date.fromisoformat(match["day"])
+    except ValueError:
+        return None
+    name = LobsterName(match["symbol"], match["day"], int(match["start"]), int(match["end"]), int(match["levels"]))
+    return (name, match["half"]) if name.start_ms < name.end_ms <= MS_PER_DAY else None
+
+
+def find_pair(path: pathlib.Path) -> Pair:
+    """Find both files of a day from its message file, or from a zip that holds both or the messages.
+
+    Raises:
+      InputError: no such file, a name that cannot be parsed, a half that is missing, or an archive that is damaged.
+    """
+    if not path.is_file():
+        raise _missing(path)
+    if path.suffix == ".7z":
+        raise _seven_zip(path)
+    if path.suffix == ".zip":
+        name, message = _message_in_zip(path)
+        return Pair(name, message, _find_orderbook(name, message))
+    parsed = parse_name(path.name)
+    if parsed is None:
+        raise _unparsable(path)
+    name, half = parsed
+    if half != "message":
+        raise InputError(
+            "a day is named by its message file",
+            where=path,
+            expected=name.stem("message") + ".csv",
+            was=path.name,
+            remedy="name the message file; the order book beside it is found by its name",
+        )
+    return Pair(name, Half(path), _find_orderbook(name, Half(path)))
+
+
+def list_days(path: pathlib.Path) -> list[pathlib.Path]:
+    """List the message files, or zips, at a path (a file, or a folder), by date, then symbol, then start.
+
+    Raises:
+      InputError: nothing is there, a name cannot be parsed, a half is missing, or two files overlap in time.
+    """
+    if not path.is_dir():
+        find_pair(path)
+        return [path]
+    files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    pairs = {file: find_pair(file) for file in files if _holds(file, "message")}
+    if not pairs and any(file.suffix == ".7z" for file in files):
+        raise _seven_zip(next(file for file in files if file.suffix == ".7z"))
+    used = {pair.orderbook.path for pair in pairs.values()} | set(pairs)
+    orphan = next((file for file in files if file not in used and _holds(file, "orderbook")), None)
+    if orphan is not None:
+        raise _orphan(orphan, pairs)
+    if not pairs:
+        raise InputError(
+            "no LOBSTER message file in the folder",
+            where=path,
+            expected=PATTERN.format(half="message"),
+            was=[file.name for file in files[:5]],
+            remedy="name a folder of LOBSTER files, or one message file",
+        )
+    ordered = sorted(pairs, key=lambda file: _order(pairs[file].name))
+    for first, second in itertools.pairwise(ordered):
+        _check_apart(first, pairs[first].name, second, pairs[second].name)
+    return ordered
+
+
+def _order(name: LobsterName) -> tuple[str, str, int, int]:
+    return name.trading_day, name.symbol, name.start_ms, name.levels
+
+
+def _holds(file: pathlib.Path, half: str) -> bool:
+    """Return whether a file is, or a zip holds, this half of a day; a garbled name is refused."""
+    if file.suffix == ".zip":
+        return any(parsed[1] == half for _, parsed in _members(file))
+    if not file.name.endswith((".csv", ".csv.gz")) or f"_{half}_" not in file.name:
+        return False
+    parsed = parse_name(file.name)
+    if parsed is None:
+        raise _unparsable(file)
+    return parsed[1] == half
+
+
+def _members(path: pathlib.Path) -> list[tuple[str, tuple[LobsterName, str]]]:
+    """List the LOBSTER files inside a zip with what their names say."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    found = []
+    for member in names:
+        base = member.rsplit("/", 1)[-1]
+        parsed = parse_name(base) if base.endswith(".csv") else None
+        if parsed is not None:
+            found.append((member, parsed))
+    return found
+
+
+def _message_in_zip(path: pathlib.Path) -> tuple[LobsterName, Half]:
+    """Return the one message file that a zip holds."""
+    found = [(parsed[0], Half(path, member)) for member, parsed in _members(path) if parsed[1] == "message"]
+    if len(found) != 1:
+        raise InputError(
+            "a zip must hold the message file of exactly one day",
+            where=path,
+            expected="one " + PATTERN.format(half="message"),
+            was=[half.member for _, half in found] or "none",
+            remedy="name the zip with the messages, or unpack it and name the folder",
+        )
+    return found[0]
+
+
+def _find_orderbook(name: LobsterName, message: Half) -> Half:
+    """Return the order book that belongs to a message file: in the same zip, or beside it."""
+    if message.member:
+        for member, parsed in _members(message.path):
+            if parsed == (name, "orderbook"):
+                return Half(message.path, member)
+    own_suffix = message.path.name.removeprefix(name.stem("message"))
+    suffixes = sorted(_SUFFIXES, key=lambda suffix: suffix != own_suffix)
+    for suffix in suffixes:
+        path = message.path.with_name(name.stem("orderbook") + suffix)
+        if path.is_file() and suffix.endswith(".zip"):
+            member = next((m for m, parsed in _members(path) if parsed == (name, "orderbook")), None)
+            if member:
+                return Half(path, member)
+        elif path.is_file():
+            return Half(path)
+    expected = message.path.with_name(name.stem("orderbook") + (suffixes[0] if not message.member else ".csv"))
+    raise InputError(
+        "the order-book half of a LOBSTER day is missing",
+        where=message,
+        expected=expected,
+        was="no such file, plain, gzipped or zipped",
+        remedy="put the order-book file of the same day, session and levels beside the message file",
+    )
+
+
+def _orphan(file: pathlib.Path, pairs: dict[pathlib.Path, Pair]) -> InputError:
+    """Explain an order book that no message file used."""
+    parsed = parse_name(file.name) or _members(file)[0][1]
+    twice = any(pair.name == parsed[0] for pair in pairs.values())
+    return InputError(
+        "an order book lies there twice" if twice else "the message half of a LOBSTER day is missing",
+        where=file,
+        expected="one order book a message file" if twice else file.with_name(parsed[0].stem("message") + ".csv"),
+        was="a second copy in another form" if twice else "no such file, plain, gzipped or zipped",
+        remedy="remove one of them" if twice else "put the message file of the same name beside it",
+    )
+
+
+def _check_apart(first: pathlib.Path, first_name: LobsterName, second: pathlib.Path, second_name: LobsterName) -> None:
+    """Refuse two files of one symbol and day whose sessions overlap: the same events would be read twice."""
+    same_day = first_name.trading_day == second_name.trading_day and first_name.symbol == second_name.symbol
+    if same_day and second_name.start_ms < first_name.end_ms:
+        raise InputError(
+            "the same trading day lies in the folder twice",
+            where=second,
+            expected="one message file a symbol, day and session",
+            was=f"{first.name} and {second.name}",
+            remedy="keep one of them in the folder, or name one message file",
+        )
+
+
+def _missing(path: pathlib.Path) -> InputError:
+    return InputError(
+        "no such file or folder",
+        where=path,
+        expected="a LOBSTER message file, a zip, or a folder of them",
+        was="a folder" if path.is_dir() else "nothing at this path",
+        remedy="check the path",
+    )
+
+
+def _unparsable(path: pathlib.Path) -> InputError:
+    return InputError(
+        "a file name that is not LOBSTER's",
+        where=path,
+        expected=f"{PATTERN.format(half='message')}, .csv.gz or .zip; a true date; StartMs < EndMs <= {MS_PER_DAY}",
+        was=path.name,
+        remedy="give the file the name that LOBSTER delivered it under",
+    )
+
+
+def _seven_zip(path: pathlib.Path) -> InputError:
+    return InputError(
+        "7z archives are not read",
+        where=path,
+        expected=".csv, .csv.gz or .zip",
+        was=path.name,
+        remedy="unpack it (7z x) and name the folder",
+    )
+
+
+def _damaged(where: object, error: Exception) -> InputError:
+    return InputError(
+        "a file that cannot be read or decompressed",
+        where=where,
+        expected="a readable plain, gzip or zip file",
+        was=f"{type(error).__name__}: {error}",
+        remedy="check its permissions, or fetch it again",
+    )

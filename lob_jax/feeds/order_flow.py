@@ -1,0 +1,324 @@
+"""Simulated participants: a compiled loop that draws actions and sends them to the matching engine.
+
+When an action happens is a self-exciting process; which one, on which side and where depends on the gap, on the
+action before and on the spread. Wide spreads invite better prices, narrow ones marketable orders, and a side with
+many orders loses some: so the book neither dries up nor drifts off.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from lob_jax.book.matching import (
+    EVENTS,
+    L_PRICE,
+    LEVELS,
+    LIVE,
+    O_PRICE,
+    O_SIZE,
+    ORDERS,
+    Engine,
+    best_price,
+    cancel,
+    delete,
+    best_size,
+    order_by_age,
+    place,
+    report_control,
+    report_hidden,
+    submit,
+    worst_order,
+)
+from lob_jax.events.schema import Code
+from lob_jax.feeds.arrivals import Arrivals, wait
+from lob_jax.feeds.flow_parameters import FlowParameters
+
+ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
+FEW_ORDERS = 4  # a side with no more orders than this gives none away
+
+_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
+_NEVER = np.iinfo(np.int64).max
+
+
+class Flow(NamedTuple):
+    """The parameters that the compiled loop reads, as arrays and numbers; see `FlowParameters`."""
+
+    tick: int
+    gap_edges: np.ndarray
+    next_action: np.ndarray
+    same_side: np.ndarray
+    market_same_side: np.ndarray
+    repeat_size: np.ndarray
+    spread_edges: np.ndarray
+    spread_factor: np.ndarray
+    improve: np.ndarray
+    join: np.ndarray
+    improve_scale: np.ndarray
+    deeper_scale: np.ndarray
+    improvement: np.ndarray
+    deeper: np.ndarray
+    shift: np.ndarray
+    add_size: np.ndarray
+    market_size: np.ndarray
+    hidden_size: np.ndarray
+    age_rank: np.ndarray
+    worst_share: float
+    cancel_share: float
+    live_target: float
+    live_pull: float
+    sweep_share: float
+    take_share: float
+    sweep_collar: int
+    limit_share: float
+    hidden_only: float
+    hidden_too: float
+    hidden_again: float
+    hidden_inside: np.ndarray
+    half_tick: float
+    halt_deletes: float
+
+
+class Action(NamedTuple):
+    """What happened last: action, side index, lots; the next action may copy it."""
+
+    action: int
+    side: int
+    size: int
+
+
+def compile_flow(parameters: FlowParameters) -> Flow:
+    """Return the parameters in the form that the compiled loop reads."""
+
+    def array(values: tuple) -> np.ndarray:
+        return np.array(values, np.float64)
+
+    given = {name: getattr(parameters, name, None) for name in Flow._fields}
+    given["gap_edges"] = parameters.gap_edges_ns
+    given["live_target"] = float(parameters.live_target)
+    return Flow(**{
+        name: value.table() if hasattr(value, "table") else array(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+    })
+
+
+@numba.njit(cache=True)
+def draw(law: np.ndarray, rng: np.random.Generator) -> float:
+    """Draw from a law given as float64 [2, N] points of its quantile function."""
+    return np.interp(rng.random(), law[0], law[1])
+
+
+@numba.njit(cache=True)
+def draw_whole(law: np.ndarray, rng: np.random.Generator, scale: float = 1.0) -> int:
+    """Draw from a law times a scale, rounded, at least 1."""
+    return max(1, int(np.floor(draw(law, rng) * scale + 0.5)))
+
+
+@numba.njit(cache=True)
+def band_of(value: float, edges: np.ndarray) -> int:
+    """Return how many edges lie at or below a value."""
+    band = 0
+    while band < len(edges) and value >= edges[band]:
+        band += 1
+    return band
+
+
+@numba.njit(cache=True)
+def spread_ticks(engine: Engine, flow: Flow) -> int:
+    """Return best ask less best bid in ticks; both sides hold orders."""
+    return (best_price(engine, 1) - best_price(engine, 0)) // flow.tick
+
+
+@numba.njit(cache=True)
+def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) -> None:
+    """Fill an empty book around a price (quanta, on a tick) with as many orders a side as the flow aims at."""
+    spread = flow.spread_edges[4]
+    half = int(spread // 2) * flow.tick
+    for side in range(2):
+        best = price - half if side == 0 else price + half
+        place(engine, side, best, draw_whole(flow.add_size, rng))
+        while engine.side[side, LIVE] < flow.live_target:
+            behind = draw_whole(flow.deeper, rng) * flow.tick
+            place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow.add_size, rng))
+
+
+@numba.njit(cache=True)
+def run_session(
+    engine: Engine, flow: Flow, arrivals: Arrivals, open_ns: int, halts: np.ndarray, rng: np.random.Generator
+) -> int:
+    """Send actions to the engine until the session ends or the engine is full; return the ns that passed.
+
+    `halts` is int64 [H, 3]: when each halt begins, quoting resumes, trading resumes, in ns since the session opened;
+    halts follow one another without overlap. Both sides of the book must hold orders.
+    """
+    elapsed, halt, phase = 0, 0, 0
+    last = Action(ADD, 0, 100)
+    room = len(engine.event) - 8 * int(flow.live_target)
+    while engine.used[EVENTS] < room and engine.used[ORDERS] < len(engine.order) - 1:
+        gap = wait(arrivals, elapsed, rng)
+        while halt < len(halts) and elapsed + gap >= halts[halt, phase] and halts[halt, phase] < arrivals.span[0]:
+            report_control(engine, open_ns + halts[halt, phase], (_HALT, _RESUME_QUOTE, _RESUME_TRADE)[phase])
+            halt, phase = (halt + 1, 0) if phase == 2 else (halt, phase + 1)
+        elapsed += gap
+        if elapsed >= arrivals.span[0]:
+            break
+        chosen = choose(engine, flow, last, gap, rng)
+        if phase and not allowed(flow, chosen.action, phase, rng):
+            continue
+        last = act(engine, flow, last, chosen, band_of(gap, flow.gap_edges), open_ns + elapsed, rng)
+    return elapsed
+
+
+@numba.njit(cache=True)
+def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
+    """Tell whether an action may happen in a halt: a few deletes while quoting is shut (phase 1), then all but trades."""
+    if phase == 1:
+        return action == DELETE and rng.random() < flow.halt_deletes
+    return action != MARKET
+
+
+@numba.njit(cache=True)
+def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
+    """Draw the next action and its side; its size is yet 0."""
+    band = band_of(gap, flow.gap_edges)
+    weights = flow.next_action[band, last.action] * flow.spread_factor[band_of(spread_ticks(engine, flow), flow.spread_edges)]
+    drawn, action = rng.random() * weights.sum(), 0
+    while action < MARKET and drawn >= weights[action]:
+        drawn -= weights[action]
+        action += 1
+    same = flow.same_side[band, action]
+    if action == MARKET and last.action == MARKET:
+        same = flow.market_same_side[band]
+    side = last.side if rng.random() < same else 1 - last.side
+    excess = (engine.side[side, LIVE] - flow.live_target) / flow.live_target * flow.live_pull
+    if action == ADD and rng.random() < excess:
+        action = DELETE
+    elif action == DELETE and rng.random() < -excess:
+        action = ADD
+    if engine.side[side, LIVE] <= FEW_ORDERS:
+        action = ADD
+    return Action(action, side, 0)
+
+
+@numba.njit(cache=True)
+def act(
+    engine: Engine, flow: Flow, last: Action, chosen: Action, band: int, time_ns: int, rng: np.random.Generator
+) -> Action:
+    """Carry out an action; return it with its size."""
+    if chosen.action == ADD:
+        size = add_order(engine, flow, last, chosen.side, band, time_ns, rng)
+    elif chosen.action == DELETE:
+        size = delete_order(engine, flow, chosen.side, time_ns, rng)
+    elif chosen.action == REPLACE:
+        size = replace_order(engine, flow, chosen.side, time_ns, rng)
+    else:
+        size = trade(engine, flow, chosen.side, time_ns, rng)
+        if size < 0:
+            size = add_order(engine, flow, last, chosen.side, band, time_ns, rng)
+            return Action(ADD, chosen.side, size)
+    return Action(chosen.action, chosen.side, size)
+
+
+@numba.njit(cache=True)
+def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
+    """Return the price, or the nearest one that neither trades nor falls below one tick."""
+    if side == 0:
+        return max(flow.tick, min(price, best_price(engine, 1) - flow.tick))
+    return max(price, best_price(engine, 0) + flow.tick)
+
+
+@numba.njit(cache=True)
+def add_order(
+    engine: Engine, flow: Flow, last: Action, side: int, band: int, time_ns: int, rng: np.random.Generator
+) -> int:
+    """Place an order better than, at, or behind the best of its side; return its size."""
+    ticks = spread_ticks(engine, flow)
+    spread = band_of(ticks, flow.spread_edges)
+    drawn = rng.random()
+    towards = 0
+    if drawn < flow.improve[spread]:
+        wide = max(1.0, ticks / flow.spread_edges[-1])  # the wider the gap, the farther in the next price
+        towards = draw_whole(flow.improvement, rng, flow.improve_scale[spread] * wide)
+    elif drawn >= flow.improve[spread] + flow.join[spread]:
+        towards = -draw_whole(flow.deeper, rng, flow.deeper_scale[spread])
+    price = clip_price(engine, flow, side, best_price(engine, side) + (1 - 2 * side) * towards * flow.tick)
+    repeat = flow.repeat_size[band, last.action] if last.action < REPLACE else 0.0
+    size = last.size if last.size > 0 and rng.random() < repeat else draw_whole(flow.add_size, rng)
+    submit(engine, time_ns, side, price, size)
+    return size
+
+
+@numba.njit(cache=True)
+def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) -> int:
+    """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
+    if rng.random() < flow.worst_share:
+        return worst_order(engine, side)
+    rank = int(draw(flow.age_rank, rng))
+    if rank >= engine.side[side, LIVE]:
+        rank = int(rng.random() * engine.side[side, LIVE])
+    return order_by_age(engine, side, rank)
+
+
+@numba.njit(cache=True)
+def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Withdraw an order, rarely a part of it only; return the lots withdrawn."""
+    order = pick_order(engine, flow, side, rng)
+    left = engine.order[order - 1, O_SIZE]
+    if left > 1 and rng.random() < flow.cancel_share:
+        return cancel(engine, time_ns, order, max(1, left // 2))
+    return delete(engine, time_ns, order)
+
+
+@numba.njit(cache=True)
+def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Move an order to another price on one time stamp, a delete and an add; return its size."""
+    order = pick_order(engine, flow, side, rng)
+    old = engine.order[order - 1, O_PRICE]
+    size = delete(engine, time_ns, order)
+    ticks = int(np.rint(draw(flow.shift, rng)))
+    price = clip_price(engine, flow, side, old + (1 - 2 * side) * (ticks if ticks else -1) * flow.tick)
+    submit(engine, time_ns, side, price, size)
+    return size
+
+
+@numba.njit(cache=True)
+def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Let a marketable order meet hidden orders, then the resting orders of a side.
+
+    Returns its visible size; -1, with nothing done, if it holds back because the best level is smaller than it.
+    """
+    size = draw_whole(flow.market_size, rng)
+    best = best_size(engine, side)
+    if size > best and rng.random() >= flow.sweep_share:
+        if rng.random() >= flow.take_share:
+            return -1
+        size = best
+    drawn = rng.random()
+    if drawn < flow.hidden_only + flow.hidden_too and spread_ticks(engine, flow) > 1:
+        trade_hidden(engine, flow, side, time_ns, rng)
+        if drawn < flow.hidden_only:
+            return 0
+    rests = rng.random() < flow.limit_share
+    reach = 0 if rests else flow.sweep_collar * flow.tick
+    limit = best_price(engine, side) - (1 - 2 * side) * reach
+    if engine.side[side, LEVELS] > 1:  # the last level stays, so that there always is a price
+        last_but_one = engine.level[side, 1, L_PRICE]
+        limit = max(limit, last_but_one) if side == 0 else min(limit, last_but_one)
+    else:
+        size = min(size, best_size(engine, side) - 1)
+        rests = False
+    submit(engine, time_ns, 1 - side, limit, size, rests)
+    return size
+
+
+@numba.njit(cache=True)
+def trade_hidden(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> None:
+    """Trade one or more hidden orders at a price inside the spread, now and then between two ticks."""
+    ticks = min(draw_whole(flow.hidden_inside, rng), spread_ticks(engine, flow) - 1)
+    inside = ticks * flow.tick
+    if rng.random() < flow.half_tick:
+        inside -= flow.tick // 2
+    price = best_price(engine, side) + (1 - 2 * side) * inside
+    report_hidden(engine, time_ns, side, price, draw_whole(flow.hidden_size, rng))
+    while rng.random() < flow.hidden_again:
+        report_hidden(engine, time_ns, side, price, draw_whole(flow.hidden_size, rng))

@@ -1,0 +1,154 @@
+"""The embedded feed: simulated trading days, so that everything runs without a download or a licence."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from lob_jax.book.matching import Engine, events_so_far, new_engine, resting_orders
+from lob_jax.book.snapshot import Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Kind
+from lob_jax.feeds.arrivals import Arrivals, new_arrivals
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.flow_parameters import FlowParameters
+from lob_jax.feeds.order_flow import compile_flow, open_book, run_session
+
+FIRST_DAY = "2024-01-02"
+LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
+
+
+def simulate_day(
+    parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str
+) -> MarketDay:
+    """Simulate one session: `events` is the number to expect; the same arguments give the same day, bit for bit.
+
+    The number varies by a few per cent from seed to seed. The start is a book of real orders with ids.
+
+    Raises:
+      InputError: fewer than one event.
+    """
+    if events < 1:
+        raise InputError(
+            "too few simulated events",
+            where="simulate_day, events",
+            expected="at least 1",
+            was=events,
+            remedy="ask for as many events as a day should have",
+        )
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
+    instrument = Instrument(
+        symbol="SYN", venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
+    )
+    open_ns = instrument.midnight_ns() + parameters.open_s * NS_PER_SECOND
+    flow = compile_flow(parameters)
+    engine = _engine_for(parameters, events)
+    open_book(engine, flow, parameters.open_price * parameters.tick, rng)
+    start = resting_orders(engine, open_ns)
+    run_session(engine, flow, _arrivals_for(parameters, events), open_ns, _draw_halts(parameters, rng), rng)
+    simulated = events_so_far(engine)
+    report = _report(parameters, seed, events, simulated.kind)
+    return MarketDay(instrument, start, simulated, Corrections.none(), report)
+
+
+def business_days(first: str, count: int) -> list[str]:
+    """Return the ISO dates of `count` consecutive days from Monday to Friday, from `first` on."""
+    found, day = [], datetime.date.fromisoformat(first)
+    while len(found) < count:
+        if day.weekday() < 5:
+            found.append(day.isoformat())
+        day += datetime.timedelta(days=1)
+    return found
+
+
+class SyntheticFeed:
+    """Simulated days of the instrument SYN; each day has a seed of its own, drawn from the feed's seed and its place."""
+
+    def __init__(
+        self,
+        days: int,
+        events: int,
+        seed: int,
+        *,
+        parameters: FlowParameters | None = None,
+        first_day: str = FIRST_DAY,
+    ):
+        """Set up `days` business days from `first_day` on, of about `events` events each."""
+        if days < 1 or seed < 0:
+            raise InputError(
+                "the synthetic feed has no days",
+                where="SyntheticFeed, days and seed",
+                expected="days >= 1 and seed >= 0",
+                was=(days, seed),
+                remedy="ask for one day or more, with a seed that is not negative",
+            )
+        self.events, self.seed = events, seed
+        self.parameters = parameters or FlowParameters()
+        self._index = {day: index for index, day in enumerate(business_days(first_day, days))}
+
+    def days(self) -> list[str]:
+        """Return the ISO dates of the days, oldest first."""
+        return list(self._index)
+
+    def read(self, day: str) -> MarketDay:
+        """Simulate one day.
+
+        Raises:
+          InputError: the feed has no such day.
+        """
+        if day not in self._index:
+            raise InputError(
+                "the synthetic feed has no such day",
+                where="SyntheticFeed.read",
+                expected=self.days(),
+                was=day,
+                remedy="pick one of the days that days() lists",
+            )
+        return simulate_day(
+            self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day
+        )
+
+
+def _engine_for(parameters: FlowParameters, events: int) -> Engine:
+    """Return an engine with room for half as many events again as expected, and a margin."""
+    room = events + events // 2 + 20_000
+    return new_engine(orders=room + 4 * parameters.live_target, levels=LEVELS, events=room)
+
+
+def _arrivals_for(parameters: FlowParameters, events: int) -> Arrivals:
+    return new_arrivals(
+        scales_ns=parameters.excite_scales_ns,
+        offspring=parameters.excite_offspring,
+        shape=parameters.day_shape,
+        span_ns=float((parameters.close_s - parameters.open_s) * NS_PER_SECOND),
+        count=events / parameters.events_per_action,
+    )
+
+
+def _draw_halts(parameters: FlowParameters, rng: np.random.Generator) -> np.ndarray:
+    """Return int64 [H, 3]: when each halt begins, quoting resumes and trading resumes, in ns since the open."""
+    session_s = parameters.close_s - parameters.open_s
+    begins = np.sort(rng.random(rng.poisson(parameters.halts_a_day)) * session_s)
+    length_s = parameters.halt_s + parameters.quote_only_s
+    apart = begins[np.diff(begins, prepend=-np.inf) > length_s]
+    moments = apart[:, None] + np.array([0.0, parameters.halt_s, length_s])
+    return np.rint(moments * NS_PER_SECOND).astype(np.int64)
+
+
+def _report(parameters: FlowParameters, seed: int | Sequence[int], expected: int, kind: np.ndarray) -> dict:
+    described = json.dumps(dataclasses.asdict(parameters), sort_keys=True)
+    counts = np.bincount(kind, minlength=int(Kind.CONTROL) + 1)
+    return {
+        "feed": "synthetic",
+        "seed": seed if isinstance(seed, int) else list(seed),
+        "events_expected": expected,
+        "rows_read": len(kind),
+        "rows_kept": len(kind),
+        "dropped": {},
+        "kinds": {item.name: int(counts[item]) for item in Kind},
+        "parameters_sha256": hashlib.sha256(described.encode()).hexdigest(),
+    }

@@ -1,0 +1,200 @@
+"""Read tokens on the device as they come: what event is being spelt, and what the clock says.
+
+Numbers have up to twelve digits and the device counts in int32, so a number is held as two halves of
+six digits each, and the clock as seconds and nanoseconds.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.tokens import vocabulary as vocab
+
+HALF = 1_000_000
+MAX_EXPONENT = 10  # of a number's lead
+TOO_LARGE = np.int32(2**31 - 1)  # what a number becomes that int32 cannot hold
+NS = 1_000_000_000
+NS_PER_SKIP_S = 1000  # one TIME_SKIP is 10^12 ns
+
+_DEEPER_CODES = 280  # price codes below: a number of ticks deeper than the reference
+_DEEPER_ESCAPE = 469  # this and above: 5 digits and more deeper, all of them in groups
+_BETTER_ESCAPE = 479  # this and above: 4 digits and more better
+
+
+class Number(NamedTuple):
+    """A number being spelt: value = high * 10^6 + low; `rest` more digits belong to it."""
+
+    high: jax.Array
+    low: jax.Array
+    rest: jax.Array
+
+
+class Spelling(NamedTuple):
+    """The event being spelt by one path (scalars, int32; vmap gives the paths).
+
+    Attributes:
+      kind: of the event, 7 for CONTROL.
+      code: of a CONTROL event.
+      side: 0 bid, 1 ask.
+      deeper: +1 or -1, the sign of the price number.
+      price: ticks deeper than the reference (quanta for kinds 5 and 6), once the size has begun.
+      size: lots, once the time has begun.
+      number: the number being spelt.
+      in_time: whether the tokens of time have begun.
+      skips: TIME_SKIP tokens so far.
+      back: +1, or -1 after TIME_BACK.
+      events: events begun.
+    """
+
+    kind: jax.Array
+    code: jax.Array
+    side: jax.Array
+    deeper: jax.Array
+    price: jax.Array
+    size: jax.Array
+    number: Number
+    in_time: jax.Array
+    skips: jax.Array
+    back: jax.Array
+    events: jax.Array
+
+
+class Clock(NamedTuple):
+    """Time since local midnight: whole seconds and the nanoseconds beside them, int32 both."""
+
+    seconds: jax.Array
+    ns: jax.Array
+
+
+def blank() -> Spelling:
+    """Return the spelling at an event boundary, with nothing pending."""
+    zero = jnp.int32(0)
+    return Spelling(
+        kind=zero,
+        code=zero,
+        side=zero,
+        deeper=jnp.int32(1),
+        price=zero,
+        size=zero,
+        number=Number(zero, zero, zero),
+        in_time=zero,
+        skips=zero,
+        back=jnp.int32(1),
+        events=zero,
+    )
+
+
+def _scaled(digits: jax.Array, power: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return digits * 10^power as halves; digits <= 999, -3 < power <= 9, negative powers divide."""
+    small = 10 ** jnp.clip(power, 0, 5)
+    big = 10 ** jnp.clip(power - 6, 0, 5)
+    shrunk = digits // 10 ** jnp.clip(-power, 0, 3) * small
+    return jnp.where(power >= 6, digits * big, shrunk // HALF), jnp.where(power >= 6, 0, shrunk % HALF)
+
+
+def _lead(code: jax.Array) -> Number:
+    """Start a number from its code: 0..9 stand for themselves, then two digits and an exponent."""
+    exponent = jnp.where(code < 10, 0, (code - 10) // 90)
+    digits = jnp.where(code < 10, code, 10 + (code - 10) % 90)
+    high, low = _scaled(digits, exponent)
+    return Number(high, low, exponent)
+
+
+def _continued(number: Number, group: jax.Array) -> Number:
+    """Add a group of three digits."""
+    high, low = _scaled(group, number.rest - 3)
+    return Number(number.high + high, number.low + low, jnp.maximum(number.rest - 3, 0))
+
+
+def _price_lead(code: jax.Array) -> tuple[jax.Array, Number]:
+    """Return the sign (+1 deeper) and the number that a head's price code starts."""
+    better = (code >= _DEEPER_CODES) & (code < _DEEPER_ESCAPE) | (code >= _BETTER_ESCAPE)
+    plain = _lead(jnp.where(code < _DEEPER_CODES, code, code - _DEEPER_CODES + 1))
+    digits = jnp.where(code >= _BETTER_ESCAPE, code - _BETTER_ESCAPE + 4, code - _DEEPER_ESCAPE + 5)
+    zero = jnp.zeros_like(code)
+    escape = code >= _DEEPER_ESCAPE
+    number = jax.tree.map(lambda a, b: jnp.where(escape, a, b), Number(zero, zero, digits), plain)
+    return jnp.where(better, -1, 1), number
+
+
+def as_int32(number: Number) -> jax.Array:
+    """Return the number, or TOO_LARGE where int32 or the halves cannot hold it."""
+    return jnp.where(number.high >= 2147, TOO_LARGE, number.high * HALF + number.low)
+
+
+def is_head(token: jax.Array) -> jax.Array:
+    """Tell whether a token begins an event."""
+    control = (token > vocab.CONTROL_BASE) & (token <= vocab.CONTROL_BASE + 7)
+    return (token >= vocab.CLASS_SIZE) & (token < vocab.CONTINUATION) | control
+
+
+def is_time(token: jax.Array) -> jax.Array:
+    """Tell whether a token may be the first of an event's time."""
+    return (token >= vocab.TIME) | (token == vocab.TIME_SKIP) | (token == vocab.TIME_BACK)
+
+
+def _head(token: jax.Array, events: jax.Array) -> Spelling:
+    low = token % vocab.CLASS_SIZE
+    control = token < vocab.CLASS_SIZE
+    deeper, number = _price_lead(low % vocab.ASK_OFFSET)
+    fresh = blank()
+    number = jax.tree.map(lambda a, b: jnp.where(control, a, b), fresh.number, number)
+    return fresh._replace(
+        kind=jnp.where(control, 7, token // vocab.CLASS_SIZE),
+        code=jnp.where(control, token - vocab.CONTROL_BASE, 0),
+        side=jnp.where(control, 0, (low >= vocab.ASK_OFFSET).astype(jnp.int32)),
+        deeper=jnp.where(control, 1, deeper),
+        number=number,
+        events=events + 1,
+    )
+
+
+def gap(spelling: Spelling) -> Clock:
+    """Return the time that the event's tokens of time add so far, both parts with its sign."""
+    number = spelling.number
+    seconds = number.high // 1000 + NS_PER_SKIP_S * spelling.skips
+    ns = number.high % 1000 * HALF + number.low
+    return Clock(spelling.back * seconds, spelling.back * ns)
+
+
+def advance(clock: Clock, spelling: Spelling) -> Clock:
+    """Move the clock by the event just spelt, if any."""
+    step = gap(spelling)
+    ns = clock.ns + jnp.where(spelling.in_time > 0, step.ns, 0)
+    seconds = clock.seconds + jnp.where(spelling.in_time > 0, step.seconds, 0)
+    return Clock(seconds + ns // NS, ns % NS)
+
+
+def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
+    """Take one token of a well-formed stream.
+
+    Returns:
+      The spelling with the token, and whether the event is now complete but for its time: true at the
+      first token of time alone, which is when the book takes the event.
+    """
+    low = token % vocab.CLASS_SIZE
+    token_class = token // vocab.CLASS_SIZE
+    complete = is_time(token) & (spelling.in_time == 0)
+    value = as_int32(spelling.number)
+    zero = jnp.zeros_like(value)
+    clean = Number(zero, zero, zero)
+    size_token = token_class == vocab.SIZE // vocab.CLASS_SIZE
+    lead = _lead(low)
+
+    number = spelling.number
+    number = jax.tree.map(lambda a, b: jnp.where(token_class == 7, a, b), _continued(number, low), number)
+    number = jax.tree.map(lambda a, b: jnp.where(complete, a, b), clean, number)
+    starts = size_token | (token >= vocab.TIME)
+    number = jax.tree.map(lambda a, b: jnp.where(starts, a, b), lead, number)
+    going_on = spelling._replace(
+        price=jnp.where(size_token, jnp.where(value == TOO_LARGE, TOO_LARGE, spelling.deeper * value), spelling.price),
+        size=jnp.where(complete & (spelling.kind != 7), value, spelling.size),
+        number=number,
+        in_time=spelling.in_time | is_time(token),
+        skips=spelling.skips + (token == vocab.TIME_SKIP),
+        back=jnp.where(token == vocab.TIME_BACK, -1, spelling.back),
+    )
+    head = _head(token, spelling.events)
+    return jax.tree.map(lambda a, b: jnp.where(is_head(token), a, b), head, going_on), complete

@@ -1,0 +1,92 @@
+"""The command line: `python -m lob_jax.main --config=configs/base.py --mode=train --workdir=runs/base`.
+
+It wires the stages together and does nothing itself: see `lob_jax.stages` for what each mode runs.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+from rich.console import Console
+
+from lob_jax.errors import InputError
+
+MODES = ("prepare", "train", "evaluate", "generate")
+COMPILATION_CACHE = "~/.cache/lob_jax/xla"
+EXIT_INPUT = 2  # the exit status of bad input
+
+_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="A file of configs/.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do; each mode runs what it needs first.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name of the config> by default.")
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parse the flags; what ml_collections says of a wrong config becomes one clear error."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError) as error:
+        raise InputError(
+            "the configuration has no such key",
+            where=" ".join(argument for argument in argv if argument.startswith("--config.")),
+            expected="a key of configs/base.py",
+            was=str(error).strip("'\""),
+            remedy="correct the key, or add it to configs/base.py with its default",
+        ) from error
+    except OSError as error:
+        raise InputError(
+            "the configuration cannot be read",
+            where="--config",
+            expected="a file such as configs/base.py",
+            was=error,
+            remedy="name a file that exists",
+        ) from error
+
+
+def _use_compilation_cache() -> None:
+    """Keep compiled programs between runs: a second start of the same model then takes seconds."""
+    import jax
+
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser(COMPILATION_CACHE))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+def main(argv: list[str]) -> None:
+    """Check the configuration and run the mode."""
+    if len(argv) > 1:
+        raise InputError(
+            "there are arguments that no flag takes",
+            where="the command line",
+            expected="--config, --mode, --workdir and --config.<key>=<value>",
+            was=argv[1:],
+            remedy="write values as --flag=value",
+        )
+    if _CONFIG.value is None:
+        raise InputError(
+            "no configuration is named",
+            where="--config",
+            expected="a file such as configs/base.py",
+            was="nothing",
+            remedy="pass --config=configs/tiny.py to try the whole road in minutes",
+        )
+    from lob_jax import config, stages  # they import JAX, which takes seconds; a wrong flag is told at once
+
+    config.validate(_CONFIG.value)
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    _use_compilation_cache()
+    stages.run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+
+
+def start() -> None:
+    """Run the program; bad input ends in its message alone, without a trace of the program's insides."""
+    try:
+        app.run(main, flags_parser=_parse)
+    except InputError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        sys.exit(EXIT_INPUT)
+
+
+if __name__ == "__main__":
+    start()

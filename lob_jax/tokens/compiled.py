@@ -1,0 +1,257 @@
+"""The loops of `ExactTokenizer`, compiled: events to tokens, tokens to fields, fields to prices and times."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from lob_jax.book.kernel import apply, best_price, clear, level_of, reference
+from lob_jax.book.loops import CorrectionColumns, EventColumns, amend
+from lob_jax.book.orders import SIZE, Book, in_place
+from lob_jax.events.schema import ASK, BID, Code, Kind
+from lob_jax.tokens import numbers
+from lob_jax.tokens import vocabulary as v
+
+MOST = 2**61  # of a price or a time, so that no difference of two overflows
+MOST_DISTANCE = 10**v.MAX_PRICE_DIGITS - 1
+MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
+
+# Why an event has no tokens.
+FINE, BAD_KIND, BAD_CONTROL, BAD_CODE, BAD_SIDE, BAD_SIZE, BIG_SIZE, BAD_PRICE, OFF_TICK, FAR_PRICE, BAD_TIME = (
+    range(11)
+)
+
+# Why a decoded event cannot have happened.
+IMPOSSIBLE = (
+    "price_out_of_range",
+    "price_below_one",
+    "no_size",
+    "crossing_add",
+    "absent_level",
+    "over_removal",
+    "execute_off_best",
+)
+POSSIBLE = -1
+(
+    PRICE_OUT_OF_RANGE,
+    PRICE_BELOW_ONE,
+    NO_SIZE,
+    CROSSING_ADD,
+    ABSENT_LEVEL,
+    OVER_REMOVAL,
+    EXECUTE_OFF_BEST,
+) = range(len(IMPOSSIBLE))
+
+_ADD, _EXECUTE, _CROSS, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CROSS), int(Kind.CONTROL)
+_CLEAR, _FIRST_CODE, _LAST_CODE = int(Code.CLEAR), int(Code.HALT), int(Code.FEED_GAP)
+_EVENT_TOKENS = 20  # more than an event can take, TIME_SKIPs aside
+
+
+class Parsed(NamedTuple):
+    """What the tokens of E events say, before prices and times are resolved.
+
+    Attributes:
+      kind: uint8 [E].
+      code: uint8 [E].
+      side: int8 [E].
+      distance: int64 [E], from the reference, positive deeper; ticks, for kinds 5 and 6 quanta.
+      size: int64 [E], lots.
+      gap_ns: int64 [E], since the event before.
+    """
+
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    distance: np.ndarray
+    size: np.ndarray
+    gap_ns: np.ndarray
+
+
+@numba.njit(cache=True)
+def write_events(
+    events: EventColumns, time_ns: np.ndarray, references: np.ndarray, start_ns: int, tick: int, kept_digits: int
+) -> tuple[np.ndarray, int, int]:
+    """Write E events as tokens.
+
+    Args:
+      events: the columns.
+      time_ns: int64 [E].
+      references: int64 [E, 2], what the prices of a bid and of an ask count from.
+      start_ns: the clock before the first event.
+      tick: price quanta.
+      kept_digits: significant digits of a gap.
+
+    Returns:
+      tokens uint16 [T], why the first event that has none has none (FINE if all do), and its index.
+    """
+    tokens = np.empty(_EVENT_TOKENS + 6 * len(time_ns), np.uint16)
+    at, carry, clock = 0, 0, start_ns
+    for i in range(len(time_ns)):
+        control = events.kind[i] == _CONTROL
+        side = np.int64(events.side[i])
+        origin = references[i, 0 if side == BID else 1]
+        fault = BAD_TIME if abs(time_ns[i]) >= MOST else FINE
+        if fault == FINE:
+            fault = _control_fault(events, i) if control else _fault(events, i, origin, tick)
+        if fault != FINE:
+            return tokens[:at], fault, i
+        gap = time_ns[i] - clock
+        clock = time_ns[i]
+        coded = numbers.coded_gap(gap, carry, kept_digits)
+        carry += gap - coded
+        room = at + _EVENT_TOKENS + abs(coded) // numbers.SKIP_NS
+        if room > len(tokens):
+            tokens = _grown(tokens, room)
+        if control:
+            tokens[at] = v.CONTROL_BASE + events.code[i]
+            at += 1
+        else:
+            head = events.kind[i] * v.CLASS_SIZE + (0 if side == BID else v.ASK_OFFSET)
+            at = numbers.write_price(tokens, at, head, _distance(events, i, origin, tick))
+            at = numbers.write_number(tokens, at, v.SIZE, events.size[i])
+        at = numbers.write_gap(tokens, at, coded)
+    return tokens[:at], FINE, len(time_ns)
+
+
+@in_place
+def _unit(kind: int, tick: int) -> int:
+    """Return the price quanta that a kind's distances count in: hidden and auction trades may fall between ticks."""
+    return tick if kind <= _EXECUTE else 1
+
+
+@in_place
+def _distance(events: EventColumns, i: int, origin: int, tick: int) -> int:
+    """Return how many units an event's price lies deeper than its reference."""
+    return (origin - events.price[i]) * events.side[i] // _unit(events.kind[i], tick)
+
+
+@in_place
+def _control_fault(events: EventColumns, i: int) -> int:
+    """Return why a CONTROL event has no tokens."""
+    if not _FIRST_CODE <= events.code[i] <= _LAST_CODE:
+        return BAD_CODE
+    return BAD_CONTROL if events.side[i] != 0 or events.price[i] != 0 or events.size[i] != 0 else FINE
+
+
+@in_place
+def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
+    """Return why an event that is no CONTROL has no tokens."""
+    if not _ADD <= events.kind[i] <= _CROSS:
+        return BAD_KIND
+    if events.code[i] != 0:
+        return BAD_CODE
+    if events.side[i] != BID and events.side[i] != ASK:
+        return BAD_SIDE
+    if events.size[i] < 0:
+        return BAD_SIZE
+    if events.size[i] > MOST_SIZE:
+        return BIG_SIZE
+    if abs(events.price[i]) >= MOST or abs(origin) >= MOST:
+        return BAD_PRICE
+    unit = _unit(events.kind[i], tick)
+    if events.price[i] % unit != 0 or (origin - events.price[i]) % unit != 0:
+        return OFF_TICK
+    return FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else FINE
+
+
+@numba.njit(cache=True)
+def _grown(tokens: np.ndarray, room: int) -> np.ndarray:
+    """Return a longer copy, with at least `room` places."""
+    longer = np.empty(room + len(tokens), np.uint16)
+    longer[: len(tokens)] = tokens
+    return longer
+
+
+@in_place
+def walk(transition: np.ndarray, tokens: np.ndarray, state: int) -> tuple[int, int]:
+    """Return how many tokens a grammar accepts from a state, and the state after them."""
+    for position in range(len(tokens)):
+        token = tokens[position]
+        if token < 0 or token >= transition.shape[1] or transition[state, token] < 0:
+            return position, state
+        state = np.int64(transition[state, token])
+    return len(tokens), state
+
+
+@numba.njit(cache=True)
+def parse(tokens: np.ndarray, n_events: int) -> Parsed:
+    """Read the fields of whole events from tokens [T] that the grammar accepts, specials at the ends left off."""
+    kind, code = np.zeros(n_events, np.uint8), np.zeros(n_events, np.uint8)
+    side, distance = np.zeros(n_events, np.int8), np.zeros(n_events, np.int64)
+    size, gap_ns = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
+    at = 0
+    for i in range(n_events):
+        head = np.int64(tokens[at])
+        at += 1
+        if head < v.CLASS_SIZE:
+            kind[i], code[i] = _CONTROL, head - v.CONTROL_BASE
+        else:
+            kind[i] = head // v.CLASS_SIZE
+            low = head % v.CLASS_SIZE
+            side[i] = BID if low < v.ASK_OFFSET else ASK
+            distance[i], at = numbers.read_price(tokens, at, low % v.ASK_OFFSET)
+            size[i], at = numbers.read_number(tokens, at + 1, np.int64(tokens[at]) - v.SIZE)
+        gap_ns[i], at = numbers.read_gap(tokens, at)
+    return Parsed(kind, code, side, distance, size, gap_ns)
+
+
+@numba.njit(cache=True)
+def resolve(
+    book: Book, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int, drop: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Turn gaps into times and distances into prices, event by event, from the book that they change.
+
+    With `drop`, an event that cannot have happened changes no book.
+
+    Returns:
+      time_ns and price int64 [E]; reason int64 [E], an index into IMPOSSIBLE or POSSIBLE; and the number of
+      events done, less than E where a time, or without `drop` a price, went out of range.
+    """
+    n_events = len(parsed.kind)
+    time_ns, price = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
+    reason = np.full(n_events, POSSIBLE, np.int64)
+    clock, cursor = start_ns, 0
+    for i in range(n_events):
+        clock += parsed.gap_ns[i]
+        if abs(clock) >= MOST or abs(parsed.gap_ns[i]) >= MOST:
+            return time_ns, price, reason, i
+        time_ns[i] = clock
+        if parsed.kind[i] == _CONTROL:
+            if parsed.code[i] == _CLEAR:
+                clear(book)
+        else:
+            side, unit = np.int64(parsed.side[i]), _unit(parsed.kind[i], tick)
+            origin = reference(book, side)
+            if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
+                reason[i] = PRICE_OUT_OF_RANGE
+                if not drop:
+                    return time_ns, price, reason, i
+            else:
+                price[i] = origin - side * parsed.distance[i] * unit
+                if drop:
+                    reason[i] = _impossible(book, parsed.kind[i], side, price[i], parsed.size[i])
+            if reason[i] == POSSIBLE:
+                apply(book, parsed.kind[i], side, price[i], parsed.size[i], 0)
+        cursor = amend(book, corrections, cursor, i)
+    return time_ns, price, reason, n_events
+
+
+@in_place
+def _impossible(book: Book, kind: int, side: int, price: int, size: int) -> int:
+    """Return why an event cannot happen to a book, POSSIBLE if it can."""
+    if price < 1:
+        return PRICE_BELOW_ONE
+    if size < 1:
+        return NO_SIZE
+    s = 0 if side == BID else 1
+    if kind == _ADD:
+        crosses = book.depth[1 - s] > 0 and side * (price - best_price(book, 1 - s)) >= 0
+        return CROSSING_ADD if crosses else POSSIBLE
+    if kind > _EXECUTE:
+        return POSSIBLE
+    row = level_of(book, s, price)
+    if row < 0:
+        return ABSENT_LEVEL
+    if size > book.levels[s, row, SIZE]:
+        return OVER_REMOVAL
+    return EXECUTE_OFF_BEST if kind == _EXECUTE and price != best_price(book, s) else POSSIBLE

@@ -1,0 +1,286 @@
+"""`ExactTokenizer`: every event as about five tokens, from which it comes back to the last lot and nanosecond."""
+
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.kernel import load
+from lob_jax.book.loops import as_column, correction_columns, event_columns
+from lob_jax.book.replay import BookStates, references
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Code, Events, Flag, Kind
+from lob_jax.tokens import compiled, numbers
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.grammar import Grammar, grammar_for
+
+
+class ExactTokenizer:
+    """Write events as `[head] [size] [gap]`, each with the digits that it needs; lossless but for rounded time.
+
+    Attributes:
+      vocabulary: what decides the meaning of an id, `time_digits` included.
+    """
+
+    def __init__(self, time_digits: int | None = None):
+        """Keep every nanosecond, or 2, 5 or 8 significant digits of each gap."""
+        self.vocabulary = v.Vocabulary("exact", time_digits)
+
+    @property
+    def grammar(self) -> Grammar:
+        """The automaton of the streams that this tokenizer writes."""
+        return grammar_for(self.vocabulary.time_digits)
+
+    def encode(
+        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> np.ndarray:
+        """Return the tokens of events, uint16 [T], without BOS and EOS; the first gap counts from `start.time_ns`.
+
+        Raises:
+          InputError: an event has no tokens; names it, what was expected, and what would mend it.
+        """
+        before = references(events, start=start, corrections=corrections)[:-1]
+        return self._encode(events, before, instrument, start.time_ns)
+
+    def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
+        """Return the same tokens as `encode`, from the states of a replay of the same events.
+
+        Raises:
+          InputError: as `encode`; or the states are not those of these events.
+        """
+        before = book_states.reference[:-1]
+        if len(before) != len(events):
+            raise InputError(
+                "the book states are not those of the events",
+                where="tokenize_events",
+                expected=f"{len(events) + 1} states",
+                was=len(before) + 1,
+                remedy="replay the same events that are tokenized",
+            )
+        return self._encode(events, before, instrument, book_states.start_ns)
+
+    def decode(
+        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> Events:
+        """Return the events of tokens; BOS in front, and EOS and PAD behind, may be there.
+
+        Order ids are 0; flags are BAD_TIME where time ran backwards, else 0; `sequence` counts from 0.
+
+        Raises:
+          InputError: the tokens are ill-formed or stop inside an event; names the position.
+        """
+        parsed, places = self._parse_whole(tokens)
+        time_ns, price, _, done = self._resolve(parsed, instrument, start, corrections, drop=False)
+        if done < len(time_ns):
+            raise _out_of_range(parsed, done, places[done])
+        return _as_events(parsed, time_ns, price, np.arange(len(time_ns)))
+
+    def decode_generated(
+        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot
+    ) -> tuple[Events, dict[str, int]]:
+        """Return the events of a model's tokens that can have happened, and how many cannot, by reason.
+
+        An impossible event (see `compiled.IMPOSSIBLE`) changes no book; its gap still moves the clock. A last
+        event that the stream stops inside of is left out and counted as "unfinished".
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position.
+        """
+        core, offset, state = self._accepted(tokens)
+        unfinished = not self.grammar.at_boundary[state]
+        if unfinished:
+            core = core[: np.flatnonzero(v.field_of(core) == v.FIELD_HEAD)[-1]]
+        parsed, places = _parse(core, offset)
+        time_ns, price, reason, done = self._resolve(parsed, instrument, start, Corrections.none(), drop=True)
+        if done < len(time_ns):
+            raise _out_of_range(parsed, done, places[done])
+        counts = {name: int(np.count_nonzero(reason == k)) for k, name in enumerate(compiled.IMPOSSIBLE)}
+        kept = np.flatnonzero(reason == compiled.POSSIBLE)
+        return _as_events(parsed, time_ns, price, kept), {**counts, "unfinished": int(unfinished)}
+
+    def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
+        """Return log2 of the width, in ns, of the cell that each event's gap was rounded into, float64 [E].
+
+        Added to the bits of the tokens it gives the bits of the exact nanosecond, the gap being uniform in its cell.
+
+        Raises:
+          InputError: the tokens are ill-formed or stop inside an event.
+        """
+        return numbers.gap_cell_log2_width(self._parse_whole(tokens)[0].gap_ns, self._kept_digits)
+
+    def cell_log2_width(self, tokens: np.ndarray) -> float:
+        """Return the mean of `cell_log2_widths`, in bits an event; 0 for no events."""
+        widths = self.cell_log2_widths(tokens)
+        return float(widths.mean()) if len(widths) else 0.0
+
+    def describe(self, token: int) -> str:
+        """Say in words what a token stands for."""
+        return v.describe(token)
+
+    @property
+    def _kept_digits(self) -> int:
+        return self.vocabulary.time_digits or numbers.ALL_DIGITS
+
+    def _encode(self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int) -> np.ndarray:
+        tick = _tick(instrument)
+        _check_clock(start_ns)
+        columns = event_columns(events)
+        time_ns = as_column(events.time_ns, np.int64)
+        tokens, fault, i = compiled.write_events(
+            columns, time_ns, as_column(before, np.int64), int(start_ns), tick, self._kept_digits
+        )
+        if fault != compiled.FINE:
+            raise _refusal(fault, i, events, before, tick)
+        return tokens
+
+    def _accepted(self, tokens: np.ndarray) -> tuple[np.ndarray, int, int]:
+        """Return tokens without BOS, EOS and PAD, what was cut in front, and the grammar's state behind them all."""
+        ids = _as_ids(tokens)
+        offset = int(ids.size > 0 and ids[0] == v.BOS)
+        accepted, state = compiled.walk(self.grammar.transition, ids[offset:], self.grammar.start)
+        if offset + accepted < len(ids):
+            raise self.grammar.refusal(offset + accepted, state, int(ids[offset + accepted]))
+        ends = np.flatnonzero(ids == v.EOS)
+        return ids[offset : ends[0] if ends.size else len(ids)], offset, state
+
+    def _parse_whole(self, tokens: np.ndarray) -> tuple[compiled.Parsed, np.ndarray]:
+        core, offset, state = self._accepted(tokens)
+        if not self.grammar.at_boundary[state]:
+            raise self.grammar.refusal(offset + len(core), state, None)
+        return _parse(core, offset)
+
+    def _resolve(
+        self,
+        parsed: compiled.Parsed,
+        instrument: Instrument,
+        start: BookSnapshot,
+        corrections: Corrections,
+        *,
+        drop: bool,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        _check_clock(start.time_ns)
+        corrected = correction_columns(corrections, len(parsed.kind))
+        book = load(start, int(np.count_nonzero(parsed.kind == Kind.ADD)) + len(corrections))
+        return compiled.resolve(book, parsed, corrected, int(start.time_ns), _tick(instrument), drop)
+
+
+def _as_ids(tokens: np.ndarray) -> np.ndarray:
+    """Return tokens as int64 [T]."""
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
+        raise InputError(
+            "these are no tokens",
+            where="decode",
+            expected="one row of integers",
+            was=f"{tokens.dtype} of shape {tokens.shape}",
+            remedy="pass the ids of one stream",
+        )
+    return np.ascontiguousarray(tokens, np.int64)
+
+
+def _parse(core: np.ndarray, offset: int) -> tuple[compiled.Parsed, np.ndarray]:
+    """Return the fields of whole events and the position of each head in the stream."""
+    places = np.flatnonzero(v.field_of(core) == v.FIELD_HEAD)
+    return compiled.parse(core, len(places)), places + offset
+
+
+def _as_events(parsed: compiled.Parsed, time_ns: np.ndarray, price: np.ndarray, rows: np.ndarray) -> Events:
+    flags = np.where(parsed.gap_ns < 0, int(Flag.BAD_TIME), 0).astype(np.uint16)
+    return Events.from_columns(
+        time_ns=time_ns[rows],
+        kind=parsed.kind[rows],
+        code=parsed.code[rows],
+        side=parsed.side[rows],
+        price=price[rows],
+        size=parsed.size[rows],
+        flags=flags[rows],
+    )
+
+
+def _tick(instrument: Instrument) -> int:
+    if not 1 <= instrument.tick < compiled.MOST:
+        raise InputError(
+            "the instrument's tick is no number of price quanta",
+            where=f"instrument {instrument.symbol}",
+            expected="at least 1",
+            was=instrument.tick,
+            remedy="give the smallest price step of a visible order, in price quanta",
+        )
+    return int(instrument.tick)
+
+
+def _check_clock(start_ns: int) -> None:
+    if abs(int(start_ns)) >= compiled.MOST:
+        raise InputError(
+            "the starting clock is out of range",
+            where="start.time_ns",
+            expected=f"ns since 1970, within ±{compiled.MOST}",
+            was=start_ns,
+            remedy="check the clock's unit",
+        )
+
+
+def _out_of_range(parsed: compiled.Parsed, event: int, position: int) -> InputError:
+    return InputError(
+        "an event leads out of the range of prices or times",
+        where=f"token {position} (event {event})",
+        expected=f"prices and times within ±{compiled.MOST}",
+        was=f"a gap of {parsed.gap_ns[event]} ns, {parsed.distance[event]} units from the reference price",
+        remedy="decode from the book and the clock that the tokens were written for",
+    )
+
+
+def _refusal(fault: int, event: int, events: Events, before: np.ndarray, tick: int) -> InputError:
+    """Return the error for an event that has no tokens."""
+    row = {name: int(getattr(events, name)[event]) for name in ("time_ns", "kind", "code", "side", "price", "size")}
+    what, expected, was, remedy = _reason(fault, row, events, before, tick, event)
+    return InputError(what, where=f"event {event}", expected=expected, was=was, remedy=remedy)
+
+
+def _reason(
+    fault: int, row: dict[str, int], events: Events, before: np.ndarray, tick: int, event: int
+) -> tuple[str, Any, Any, str]:
+    """Return (what, expected, was, remedy) of a fault."""
+    origin = int(before[event, 0 if row["side"] > 0 else 1])
+    match fault:
+        case compiled.BAD_KIND:
+            return "unknown event kind", [f"{k.value} {k.name}" for k in Kind], row["kind"], "map it to one of these"
+        case compiled.BAD_CONTROL:
+            content = {name: row[name] for name in ("side", "price", "size")}
+            return "a CONTROL event carries more than its code", "side, price and size 0", content, "set them to 0"
+        case compiled.BAD_CODE:
+            codes = [f"{c.value} {c.name}" for c in Code if c] if row["kind"] == Kind.CONTROL else 0
+            return "the code does not fit the kind", codes, row["code"], "give CONTROL, and only CONTROL, a code"
+        case compiled.BAD_SIDE:
+            return "an event has no side", "+1 (bid) or -1 (ask)", row["side"], "give the side of the resting order"
+        case compiled.BAD_SIZE:
+            return "a size is negative", "0 or more lots", row["size"], "give what the event adds or removes"
+        case compiled.BIG_SIZE:
+            return "a size has too many digits", f"up to {compiled.MOST_SIZE} lots", row["size"], _lot_remedy(events)
+        case compiled.BAD_PRICE:
+            prices = {"price": row["price"], "reference": origin}
+            return "a price is out of range", f"within ±{compiled.MOST}", prices, "choose a larger price quantum"
+        case compiled.OFF_TICK:
+            prices = {"price": row["price"], "reference": origin, "tick": tick}
+            return "a price lies between ticks", f"multiples of {tick}", prices, _tick_remedy(events, before, tick)
+        case compiled.FAR_PRICE:
+            distance = f"{row['price']}, {abs(row['price'] - origin)} from the reference {origin}"
+            most = f"up to {compiled.MOST_DISTANCE} {'ticks' if row['kind'] <= Kind.EXECUTE else 'quanta'} away"
+            return "a price is too far from its reference", most, distance, "choose a larger price quantum"
+    return "a time is out of range", f"ns within ±{compiled.MOST}", row["time_ns"], "check the clock's unit"
+
+
+def _tick_remedy(events: Events, before: np.ndarray, tick: int) -> str:
+    """Name the largest tick that every visible price is a multiple of."""
+    visible = events.kind <= Kind.EXECUTE
+    fits = int(np.gcd.reduce(np.concatenate([[tick], np.abs(events.price[visible]), np.abs(before[visible]).ravel()])))
+    return f"a tick of {fits} quanta fits all of them"
+
+
+def _lot_remedy(events: Events) -> str:
+    """Name a lot in which every size has few enough digits."""
+    largest, common = int(events.size.max()), int(np.gcd.reduce(np.abs(events.size)))
+    if largest // common <= compiled.MOST_SIZE:
+        return f"count in lots of {common}, which divides every size"
+    return f"count in lots of {10 ** len(str(largest // compiled.MOST_SIZE))}, rounding what it does not divide"

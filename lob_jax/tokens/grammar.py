@@ -1,0 +1,186 @@
+"""The finite automaton of exact token streams: which token may follow, so that one stream has one spelling.
+
+An event is `[head][digits]* [size][digits]* [TIME_BACK]? [TIME_SKIP]* [gap][digits]*`; a CONTROL event has its
+code in place of head and size. A number of which r digits are still open goes on in groups of three; a group
+after which the number may end is never 000, and the last possible one holds zeros where it has no digits.
+"""
+
+import functools
+from collections.abc import Iterable
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.tokens import vocabulary as v
+
+# Digit states are (field, open digits, how the next group stands): FIRST groups are 100 or more, after MAY_END the
+# number may stop, after MUST_GO_ON (the group before was 000) it may not.
+FIRST, MAY_END, MUST_GO_ON = range(3)
+_NEXT = {v.FIELD_HEAD_DIGITS: "size", v.FIELD_SIZE_DIGITS: "time", v.FIELD_GAP_DIGITS: "boundary"}
+_PLAIN_FIELD = {
+    "boundary": v.FIELD_HEAD,
+    "size": v.FIELD_SIZE,
+    "time": v.FIELD_GAP,
+    "back": v.FIELD_GAP,
+    "skip": v.FIELD_GAP,
+    "end": v.FIELD_SPECIAL,
+}
+
+
+class Grammar:
+    """The automaton of exact tokens at one setting of `time_digits`.
+
+    Attributes:
+      time_digits: significant digits of a gap, or None.
+      transition: int16 [S, V], the state after a token, -1 where the token is forbidden.
+      allowed: bool [S, V], `transition >= 0`.
+      start: the state between events.
+      state_field: int8 [S], the field (`FIELD_*`) about to be filled; inside a number that may end here, its digits.
+      at_boundary: bool [S], the events so far are complete and the stream may stop.
+    """
+
+    def __init__(self, time_digits: int | None = None):
+        v.Vocabulary("exact", time_digits)
+        self.time_digits = time_digits
+        self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
+        names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
+        self._number = {name: state for state, name in enumerate(names)}
+        self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
+        self._fill_plain()
+        for name in names[len(_PLAIN_FIELD) :]:
+            self._fill_digits(*name)
+        self.start = self._number["boundary"]
+        self.allowed = self.transition >= 0
+        self.state_field = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
+        self.at_boundary = self.allowed[:, v.EOS].copy()
+        self.at_boundary[self._number["end"]] = True
+        for array in (self.transition, self.allowed, self.state_field, self.at_boundary):
+            array.setflags(write=False)
+
+    def walk(self, tokens: Iterable[int], *, state: int | None = None) -> int:
+        """Return the state after tokens, from a state (by default `start`); -1 once a token is forbidden."""
+        state = self.start if state is None else state
+        for token in tokens:
+            if not 0 <= token < v.VOCAB_SIZE:
+                return -1
+            state = int(self.transition[state, token])
+            if state < 0:
+                return -1
+        return state
+
+    def check(self, tokens: np.ndarray) -> None:
+        """Refuse a stream (leading BOS, trailing EOS and PAD optional) that is not whole events in their one spelling.
+
+        Raises:
+          InputError: names the position, what was expected there and what was found.
+        """
+        tokens = np.asarray(tokens).tolist()
+        state = self.start
+        for position, token in enumerate(tokens):
+            if position == 0 and token == v.BOS:
+                continue
+            after = int(self.transition[state, token]) if 0 <= token < v.VOCAB_SIZE else -1
+            if after < 0:
+                raise self.refusal(position, state, token)
+            state = after
+        if not self.at_boundary[state]:
+            raise self.refusal(len(tokens), state, None)
+
+    def refusal(self, position: int, state: int, token: int | None) -> InputError:
+        """Return the error for a token found in a state; None for the end of the stream."""
+        if token is None:
+            was = "the end of the stream"
+        else:
+            was = f"{token} ({v.describe(token)})" if 0 <= token < v.VOCAB_SIZE else f"{token}, which is no token"
+        return InputError(
+            "the tokens stop inside an event" if token is None else "the token cannot stand here",
+            where=f"token {position}",
+            expected=self.expected(state),
+            was=was,
+            remedy="decode only what an exact tokenizer with the same time_digits wrote, from the start of an event",
+        )
+
+    def expected(self, state: int) -> str:
+        """Say in words which tokens a state allows."""
+        allowed_V = self.allowed[state]
+        choices = [v.SPECIALS[token] for token in range(len(v.SPECIALS)) if allowed_V[token]]
+        if allowed_V[v.FIRST_CONTROL]:
+            choices.append("a CONTROL code")
+        if allowed_V[v.CLASS_SIZE]:
+            choices.append("the head of an event")
+        digits = np.flatnonzero(allowed_V[v.CONTINUATION : v.SIZE])
+        if digits.size:
+            step = digits[1] - digits[0]
+            choices.append(f"digits {digits[0]:03d}..{digits[-1]:03d}" + (f" in steps of {step}" if step > 1 else ""))
+        if allowed_V[v.SIZE]:
+            choices.append("a size")
+        if allowed_V[v.TIME + 1]:
+            choices.append("a gap" if allowed_V[v.TIME] else "a gap above 0")
+        return " or ".join(choices)
+
+    def _fill_plain(self) -> None:
+        row = {name: self.transition[state] for name, state in self._number.items()}
+        number = self._number
+        for control in range(v.FIRST_CONTROL, v.LAST_CONTROL + 1):
+            row["boundary"][control] = number["time"]
+        for head in range(v.CLASS_SIZE, v.CONTINUATION, v.ASK_OFFSET):
+            row["boundary"][head : head + v.PRICE_CODES] = self._after_price_codes()
+        row["boundary"][v.EOS] = row["end"][v.PAD] = number["end"]
+        row["size"][v.SIZE : v.TIME] = self._after_codes(v.FIELD_SIZE_DIGITS, v.MAX_NUMBER_DIGITS)
+        for name in ("time", "back", "skip"):
+            row[name][v.TIME_SKIP] = number["skip"]
+            row[name][v.TIME :] = self._after_codes(v.FIELD_GAP_DIGITS, self._gap_digits)
+        row["time"][v.TIME_BACK] = number["back"]
+        row["back"][v.TIME] = -1  # 0 has no direction
+
+    def _after_codes(self, field: int, kept_digits: int) -> list[int]:
+        """Return the state after each number code 0..999."""
+        more = [min(v.split_number_code(code)[1], kept_digits - 2) for code in range(v.CLASS_SIZE)]
+        return [self._number[(field, r, MAY_END) if r else _NEXT[field]] for r in more]
+
+    def _after_price_codes(self) -> list[int]:
+        codes = self._after_codes(v.FIELD_HEAD_DIGITS, 4)
+        better = v.DEEPER_ESCAPE - v.BETTER_CODE
+        escapes = [
+            self._number[v.FIELD_HEAD_DIGITS, digits, FIRST]
+            for fewest in (v.DEEPER_ESCAPE_DIGITS, v.BETTER_ESCAPE_DIGITS)
+            for digits in range(fewest, v.MAX_PRICE_DIGITS + 1)
+        ]
+        return [*codes[: v.BETTER_CODE], *codes[1 : 1 + better], *escapes]
+
+    def _fill_digits(self, field: int, digits: int, standing: int) -> None:
+        row = self.transition[self._number[field, digits, standing]]
+        if standing == MAY_END:
+            row[:] = self.transition[self._number[_NEXT[field]]]
+        group = row[v.CONTINUATION : v.SIZE]
+        if digits <= 3:
+            step = 10 ** (3 - digits)
+            group[step::step] = self._number[_NEXT[field]]
+            return
+        group[:] = self._number[field, digits - 3, MAY_END]
+        if standing == FIRST:
+            group[:100] = -1
+        else:
+            group[0] = self._number[field, digits - 3, MUST_GO_ON]
+
+
+def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
+    """Return every (field, open digits, standing) that a number can be in."""
+    head = [(v.FIELD_HEAD_DIGITS, r, FIRST) for r in range(v.BETTER_ESCAPE_DIGITS, v.MAX_PRICE_DIGITS + 1)]
+    most = (
+        (v.FIELD_HEAD_DIGITS, v.MAX_PRICE_DIGITS - 3),
+        (v.FIELD_SIZE_DIGITS, v.MAX_NUMBER_DIGITS - 2),
+        (v.FIELD_GAP_DIGITS, gap_digits - 2),
+    )
+    return head + [
+        (field, r, standing)
+        for field, digits in most
+        for r in range(1, digits + 1)
+        for standing in (MAY_END, MUST_GO_ON)
+    ]
+
+
+@functools.lru_cache
+def grammar_for(time_digits: int | None) -> Grammar:
+    """Return the grammar of a setting, built once."""
+    return Grammar(time_digits)

@@ -1,0 +1,172 @@
+"""Numbers as tokens, compiled: sizes, price distances and gaps in time, written, read and rounded.
+
+Code 0..9 is that number. Code 10 + 90 e + (mm - 10) says that the first two digits are mm and that e more follow,
+in continuations of three digits from the left, the last one padded with zeros; all-zero ones at the end are left out.
+"""
+
+import numba
+import numpy as np
+
+from lob_jax.tokens import vocabulary as v
+
+SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # what one TIME_SKIP stands for
+ALL_DIGITS = v.MAX_NUMBER_DIGITS  # `kept_digits` of a gap that is not rounded
+_POWER = 10 ** np.arange(19)  # int64
+
+
+@numba.njit(cache=True)
+def digit_count(number: int) -> int:
+    """Return how many decimal digits a number >= 0 has; 0 has one."""
+    digits = 1
+    while digits < 19 and number >= _POWER[digits]:
+        digits += 1
+    return digits
+
+
+@numba.njit(cache=True)
+def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
+    """Write `rest`, a number of so many digits with zeros in front, as continuations; return the place after them."""
+    while rest > 0:
+        if digits <= 3:
+            group = rest * _POWER[3 - digits]
+            rest = 0
+        else:
+            digits -= 3
+            group = rest // _POWER[digits]
+            rest -= group * _POWER[digits]
+        tokens[at] = v.CONTINUATION + group
+        at += 1
+    return at
+
+
+@numba.njit(cache=True)
+def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
+    """Write a number 0..10^12-1 in the class that starts at `base`; return the place after it."""
+    if number < 10:
+        tokens[at] = base + number
+        return at + 1
+    more = digit_count(number) - 2
+    lead = number // _POWER[more]
+    tokens[at] = base + 90 * more + lead
+    return write_groups(tokens, at + 1, number - lead * _POWER[more], more)
+
+
+@numba.njit(cache=True)
+def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
+    """Write a distance of up to 14 digits (positive deeper) into the head that starts at `head`."""
+    far = abs(distance)
+    digits = digit_count(far)
+    if distance >= 0:
+        if digits < v.DEEPER_ESCAPE_DIGITS:
+            return write_number(tokens, at, head, far)
+        tokens[at] = head + v.DEEPER_ESCAPE + digits - v.DEEPER_ESCAPE_DIGITS
+    else:
+        if digits < v.BETTER_ESCAPE_DIGITS:
+            return write_number(tokens, at, head + v.BETTER_CODE - 1, far)
+        tokens[at] = head + v.BETTER_ESCAPE + digits - v.BETTER_ESCAPE_DIGITS
+    return write_groups(tokens, at + 1, far, digits)
+
+
+@numba.njit(cache=True)
+def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
+    """Write a gap of either sign, in ns; return the place after it."""
+    if gap < 0:
+        tokens[at] = v.TIME_BACK
+        at += 1
+        gap = -gap
+    while gap >= SKIP_NS:
+        tokens[at] = v.TIME_SKIP
+        at += 1
+        gap -= SKIP_NS
+    return write_number(tokens, at, v.TIME, gap)
+
+
+@numba.njit(cache=True)
+def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[int, int]:
+    """Add continuations to a number with so many digits open; return it and the place after them."""
+    while digits > 0 and at < len(tokens) and v.CONTINUATION <= tokens[at] < v.SIZE:
+        group = np.int64(tokens[at]) - v.CONTINUATION
+        at += 1
+        if digits <= 3:
+            return number + group // _POWER[3 - digits], at
+        digits -= 3
+        number += group * _POWER[digits]
+    return number, at
+
+
+@numba.njit(cache=True)
+def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
+    """Return the number of a code whose continuations begin at `at`, and the place after them."""
+    if code < 10:
+        return code, at
+    more = (code - 10) // 90
+    return read_groups(tokens, at, (code - 90 * more) * _POWER[more], more)
+
+
+@numba.njit(cache=True)
+def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
+    """Return the signed distance of a price code 0..489 whose continuations begin at `at`, and the place after."""
+    if code < v.BETTER_CODE:
+        return read_number(tokens, at, code)
+    if code < v.DEEPER_ESCAPE:
+        number, at = read_number(tokens, at, code - v.BETTER_CODE + 1)
+        return -number, at
+    if code < v.BETTER_ESCAPE:
+        return read_groups(tokens, at, 0, code - v.DEEPER_ESCAPE + v.DEEPER_ESCAPE_DIGITS)
+    number, at = read_groups(tokens, at, 0, code - v.BETTER_ESCAPE + v.BETTER_ESCAPE_DIGITS)
+    return -number, at
+
+
+@numba.njit(cache=True)
+def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
+    """Return the signed gap in ns that begins at `at`, and the place after it."""
+    back = tokens[at] == v.TIME_BACK
+    at += back
+    skipped = 0
+    while tokens[at] == v.TIME_SKIP:
+        skipped += SKIP_NS
+        at += 1
+    number, at = read_number(tokens, at + 1, np.int64(tokens[at]) - v.TIME)
+    return (-skipped - number if back else skipped + number), at
+
+
+@numba.njit(cache=True)
+def gap_unit(gap: int, kept_digits: int) -> int:
+    """Return the unit, in ns, of the last digit that is kept of a gap >= 0 (of what TIME_SKIPs leave of it)."""
+    return _POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
+
+
+@numba.njit(cache=True)
+def round_gap(gap: int, kept_digits: int) -> int:
+    """Round a gap >= 0 to its kept digits, halves up."""
+    unit = gap_unit(gap, kept_digits)
+    return (gap + unit // 2) // unit * unit
+
+
+@numba.njit(cache=True)
+def coded_gap(gap: int, carry: int, kept_digits: int) -> int:
+    """Return the gap that is written for a gap and the rounding errors carried so far, in ns.
+
+    The carry is made up for where that changes a gap by no more than five units of its last kept digit, so that
+    the clock does not drift; a zero gap stays 0, so that what came at one time stays together.
+    """
+    if kept_digits >= ALL_DIGITS:
+        return gap
+    if gap > 0 and gap + carry >= 0 and abs(carry) <= 5 * gap_unit(gap, kept_digits):
+        return round_gap(gap + carry, kept_digits)
+    return round_gap(gap, kept_digits) if gap >= 0 else -round_gap(-gap, kept_digits)
+
+
+def gap_cell_log2_width(coded_ns: np.ndarray, kept_digits: int) -> np.ndarray:
+    """Return log2 of how many gaps (ns) round to each coded gap, float64, same shape; 0 where nothing is rounded.
+
+    It is what a model of rounded gaps lacks to name the nanosecond, the gap being uniform in its cell. What
+    whole TIME_SKIPs leave counts alone; a gap of nothing but TIME_SKIPs counts as known.
+    """
+    coded = np.abs(np.asarray(coded_ns, np.int64)) % SKIP_NS
+    digits = np.searchsorted(_POWER[1:], coded, side="right") + 1
+    unit = _POWER[np.maximum(0, digits - kept_digits)]
+    unit_below = _POWER[np.maximum(0, digits - 1 - kept_digits)]
+    at_decade = coded == _POWER[digits - 1]  # numbers just below have a digit less, so a finer unit
+    width = unit // 2 + np.where(at_decade, unit_below, unit) // 2
+    return np.log2(np.maximum(width, 1))

@@ -1,0 +1,253 @@
+"""The 10,000 token ids: what each stands for, which field of an event it belongs to, and the vocabulary file.
+
+Ids come in ten classes of 1,000, `token // 1000`: 0 specials, 1-6 the head of an event of that kind, 7 three more
+decimal digits of the number in front, 8 the leading part of a size, 9 the leading part of a gap in time.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Code, Kind
+
+LAYOUT = 1  # raised whenever an id changes its meaning
+CLASS_SIZE = 1000
+VOCAB_SIZE = 10 * CLASS_SIZE
+
+PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = range(8)
+SPECIALS = ("PAD", "BOS", "EOS", "MASK", "UNK", "SEP", "TIME_SKIP", "TIME_BACK")
+CONTROL_BASE = 10  # + a Code
+REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # reserved for prefixes, each up to the next
+FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
+
+CONTINUATION, SIZE, TIME = 7 * CLASS_SIZE, 8 * CLASS_SIZE, 9 * CLASS_SIZE
+CLASSES = ("special", *(kind.name for kind in Kind if kind < Kind.CONTROL), "digits", "size", "gap")
+
+# The low part of a head: a side, then one of 500 price codes.
+ASK_OFFSET = 500
+BETTER_CODE = 280  # 0..279 a number of units deeper; from here 1..990 units better
+DEEPER_ESCAPE = 469  # + k: a number of k + 5 digits deeper, all of its digits in continuations
+BETTER_ESCAPE = 479  # + k: a number of k + 4 digits better
+PRICE_CODES = 490  # the codes from here to ASK_OFFSET are unused
+DEEPER_ESCAPE_DIGITS, BETTER_ESCAPE_DIGITS, MAX_PRICE_DIGITS = 5, 4, 14
+
+# A number's code: 0..9 themselves, else 10 + 90 e + (mm - 10): two digits mm, then e more.
+MAX_NUMBER_DIGITS = 12
+TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
+
+FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = range(7)
+FIELDS = ("special", "head", "head digits", "size", "size digits", "gap", "gap digits")
+
+
+def _field_table() -> np.ndarray:
+    """Return the field of every token that is no continuation, int8 [V]; -1 for continuations."""
+    field_V = np.full(VOCAB_SIZE, FIELD_SPECIAL, np.int8)
+    field_V[FIRST_CONTROL : LAST_CONTROL + 1] = FIELD_HEAD
+    field_V[[TIME_SKIP, TIME_BACK]] = FIELD_GAP
+    field_V[CLASS_SIZE:CONTINUATION] = FIELD_HEAD
+    field_V[CONTINUATION:SIZE] = -1
+    field_V[SIZE:TIME] = FIELD_SIZE
+    field_V[TIME:] = FIELD_GAP
+    return field_V
+
+
+_FIELD_V = _field_table()
+_DIGITS_OF = np.array([FIELD_SPECIAL, FIELD_HEAD_DIGITS, 0, FIELD_SIZE_DIGITS, 0, FIELD_GAP_DIGITS, 0], np.int8)
+
+
+def field_of(tokens: np.ndarray) -> np.ndarray:
+    """Return the field (`FIELD_*`) of each token, int8 [..., T], for tokens [..., T].
+
+    Continuations take the field of the number in front, which must be inside the array; those with none in
+    front of them are FIELD_SPECIAL.
+    """
+    tokens = np.asarray(tokens)
+    field = _FIELD_V[tokens]
+    continues = field < 0
+    lead = np.where(continues, 0, np.arange(tokens.shape[-1]))
+    lead_field = np.take_along_axis(field, np.maximum.accumulate(lead, axis=-1), axis=-1)
+    return np.where(continues, _DIGITS_OF[np.maximum(lead_field, FIELD_SPECIAL)], field)
+
+
+def event_index(tokens: np.ndarray) -> np.ndarray:
+    """Return the index of the event that each token belongs to, int32 [T], for tokens [T].
+
+    Tokens in front of the first head, and PAD, have -1; EOS has the number of events.
+    """
+    tokens = np.asarray(tokens)
+    index = np.cumsum(_FIELD_V[tokens] == FIELD_HEAD, dtype=np.int32) - np.int32(1)
+    return np.where(tokens == PAD, np.int32(-1), index + (tokens == EOS)).astype(np.int32)
+
+
+def split_number_code(code: int) -> tuple[int, int]:
+    """Return (leading digits, how many more digits follow) of a number code 0..999."""
+    return (code, 0) if code < 10 else (10 + (code - 10) % 90, (code - 10) // 90)
+
+
+def describe(token: int) -> str:
+    """Say in words what a token stands for, such as "ADD bid 3 ticks deeper" or "gap 12·10^4 ns".
+
+    Raises:
+      InputError: the token is not in 0..9999.
+    """
+    if not 0 <= token < VOCAB_SIZE:
+        raise InputError(
+            "no such token",
+            where="describe",
+            expected=f"0..{VOCAB_SIZE - 1}",
+            was=token,
+            remedy="pass ids of this vocabulary",
+        )
+    kind, low = divmod(int(token), CLASS_SIZE)
+    if kind == 0:
+        return _describe_special(low)
+    if token < CONTINUATION:
+        return _describe_head(Kind(kind), low)
+    if token < SIZE:
+        return f"digits {low:03d}"
+    return f"size {_number_text(low)}" if token < TIME else f"gap {_number_text(low)} ns"
+
+
+def describe_event(tokens: Sequence[int] | np.ndarray) -> str:
+    """Return one line a token, "id  meaning", fit for print."""
+    return "\n".join(f"{int(token):4d}  {describe(int(token))}" for token in tokens)
+
+
+def _describe_special(token: int) -> str:
+    if token < len(SPECIALS):
+        return SPECIALS[token]
+    if FIRST_CONTROL <= token <= LAST_CONTROL:
+        return Code(token - CONTROL_BASE).name
+    for name, first, last in _prefix_ranges():
+        if first <= token <= last:
+            return f"{name} {token - first}"
+    return f"unused {token}"
+
+
+def _describe_head(kind: Kind, low: int) -> str:
+    side, price = ("bid", low) if low < ASK_OFFSET else ("ask", low - ASK_OFFSET)
+    one, many = ("quantum", "quanta") if kind in (Kind.EXECUTE_HIDDEN, Kind.CROSS) else ("tick", "ticks")
+    if price >= PRICE_CODES:
+        return f"unused {kind.name} {side} {price}"
+    if price >= BETTER_ESCAPE:
+        return f"{kind.name} {side} {price - BETTER_ESCAPE + BETTER_ESCAPE_DIGITS} digits of {many} better"
+    if price >= DEEPER_ESCAPE:
+        return f"{kind.name} {side} {price - DEEPER_ESCAPE + DEEPER_ESCAPE_DIGITS} digits of {many} deeper"
+    if price == 0:
+        return f"{kind.name} {side} at the best"
+    code, way = (price, "deeper") if price < BETTER_CODE else (price - BETTER_CODE + 1, "better")
+    return f"{kind.name} {side} {_number_text(code)} {one if code == 1 else many} {way}"
+
+
+def _number_text(code: int) -> str:
+    lead, more = split_number_code(code)
+    return f"{lead}·10^{more}" if more else str(lead)
+
+
+def _prefix_ranges() -> list[tuple[str, int, int]]:
+    return [
+        ("REGIME", REGIME_BASE, INSTRUMENT_BASE - 1),
+        ("INSTRUMENT", INSTRUMENT_BASE, SESSION_BASE - 1),
+        ("SESSION", SESSION_BASE, CLASS_SIZE - 1),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Everything that decides what a token id means.
+
+    Attributes:
+      tokenizer: "exact".
+      time_digits: significant digits of a gap, 2, 5 or 8; None keeps every nanosecond.
+    """
+
+    tokenizer: str
+    time_digits: int | None
+
+    def __post_init__(self):
+        if self.tokenizer != "exact":
+            raise InputError(
+                "unknown tokenizer", where="vocabulary", expected="exact", was=self.tokenizer, remedy="choose that one"
+            )
+        if self.time_digits is not None and self.time_digits not in TIME_DIGITS:
+            raise InputError(
+                "time cannot be rounded like this",
+                where="tokens.time_digits",
+                expected=f"one of {TIME_DIGITS}, or None for every nanosecond",
+                was=self.time_digits,
+                remedy="choose one of them",
+            )
+
+    @property
+    def hash(self) -> str:
+        """The sha256, in hex, of the content as canonical JSON."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the vocabulary file's text: the content and its hash."""
+        return json.dumps({**self._content(), "hash": self.hash}, indent=2) + "\n"
+
+    def save(self, path: pathlib.Path) -> None:
+        """Write the vocabulary file."""
+        pathlib.Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "Vocabulary":
+        """Read a vocabulary file.
+
+        Raises:
+          InputError: the file is missing, no JSON, or says anything else than this code would write.
+        """
+        content = _read_object(pathlib.Path(path))
+        vocabulary = cls(content.get("tokenizer"), content.get("time_digits"))
+        expected = json.loads(vocabulary.to_json())
+        for key in [*expected, *content]:
+            if key not in content or key not in expected or content[key] != expected[key]:
+                raise InputError(
+                    "this vocabulary was written for other tokens",
+                    where=f"{path}, key {key!r}",
+                    expected=expected.get(key, "no such key"),
+                    was=content.get(key, "absent"),
+                    remedy="prepare the records again with this version, or go back to the version that wrote it",
+                )
+        return vocabulary
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "tokenizer": self.tokenizer,
+            "time_digits": self.time_digits,
+            "layout": LAYOUT,
+            "size": VOCAB_SIZE,
+            "classes": list(CLASSES),
+            "specials": {name: token for token, name in enumerate(SPECIALS)},
+            "controls": {code.name: CONTROL_BASE + code.value for code in Code if code != Code.NONE},
+            "prefixes": {name: [first, last] for name, first, last in _prefix_ranges()},
+        }
+
+
+def _read_object(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "the vocabulary cannot be read",
+            where=path,
+            expected="a vocabulary file (JSON)",
+            was=error,
+            remedy="name the vocabulary.json that was written beside the records",
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the vocabulary cannot be read",
+            where=path,
+            expected="a JSON object",
+            was=type(content).__name__,
+            remedy="name the vocabulary.json that was written beside the records",
+        )
+    return content

@@ -1,0 +1,183 @@
+"""What a run needs before it starts: memory, the micro-batch that fits it, and the time it should take."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import jax
+import psutil
+
+from lob_jax.errors import InputError
+from lob_jax.models.accounting import parameter_count
+from lob_jax.models.config import ModelConfig
+from lob_jax.training.config import TrainConfig
+
+GIB = 2**30
+USABLE = 0.85  # of the available memory; the rest is for the runtime, the data pipeline and fragments
+CPU_TOKENS = 2048  # a micro-batch on a CPU: more of them keep its cores no busier, and activations miss the cache
+CGROUP_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How an optimiser step is cut, and the memory it needs on each device.
+
+    Attributes:
+      micro_batch: windows in memory at once, a device.
+      micro_steps: micro-steps an optimiser step.
+      state_bytes: parameters, gradients and moments.
+      window_bytes: the activations of one window.
+      available_bytes: what the device has free before anything is put on it.
+    """
+
+    micro_batch: int
+    micro_steps: int
+    state_bytes: int
+    window_bytes: int
+    available_bytes: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """Return the bytes a device holds at the height of a step."""
+        return self.state_bytes + self.micro_batch * self.window_bytes
+
+
+def state_bytes(config: ModelConfig) -> int:
+    """Return the bytes that do not grow with the micro-batch.
+
+    Per parameter, in float32: itself 4, Adam's two moments 8, the sum of the gradients 4, a micro-step's gradients 4;
+    and, computing in bfloat16, the copies of parameters and gradients in it, 4.
+    """
+    return parameter_count(config) * (20 if config.dtype == "float32" else 24)
+
+
+def window_bytes(config: ModelConfig) -> int:
+    """Return the bytes of activations that one window keeps for the backward pass.
+
+    4 T (L (18 D + 4.5 F + 3 N T) + 10 D + 2 V): the counts were fitted to what XLA allots on a CPU, where it computes
+    bfloat16 in float32 (within a factor of 1.5 for widths 128 to 512 and lengths 128 to 1,024). An accelerator fuses
+    more and needs less.
+    """
+    T, D = config.max_seq_length, config.d_model
+    block = 18 * D + 4.5 * config.d_ff + 3 * config.n_heads * T
+    return int(4 * T * (config.n_layers * block + 10 * D + 2 * config.vocab_size))
+
+
+def available_bytes(devices: Sequence[jax.Device]) -> int:
+    """Return the bytes free on each device; CPU devices share the host's, within the limit of its container."""
+    statistics = devices[0].memory_stats()
+    if devices[0].platform != "cpu" and statistics is not None:
+        return statistics["bytes_limit"] - statistics["bytes_in_use"]
+    return min(psutil.virtual_memory().available, *_container_bytes()) // len(devices)
+
+
+def _container_bytes() -> list[int]:
+    free = [psutil.virtual_memory().total]
+    for limit, used in CGROUP_LIMITS:
+        if pathlib.Path(limit).is_file() and pathlib.Path(used).is_file():
+            text = pathlib.Path(limit).read_text().strip()
+            if text.isdigit():  # "max" is no limit
+                free.append(max(0, int(text) - int(pathlib.Path(used).read_text())))
+    return free
+
+
+def plan_memory(
+    model: ModelConfig, train: TrainConfig, *, devices: int, available: int, on_cpu: bool, before: int | None = None
+) -> Plan:
+    """Choose the micro-batch: the one asked for, else the one of the run so far, else the largest that fits.
+
+    It divides the windows of a device, so that every micro-step is whole; how it is chosen changes no numbers beyond
+    rounding.
+
+    Args:
+      model: the model.
+      train: batch_size, accumulation and micro_batch of it are read.
+      devices: over which a batch is split.
+      available: bytes free on each.
+      on_cpu: cap the micro-batch at CPU_TOKENS tokens.
+      before: the micro-batch of the run so far, kept if it fits, so that a resumed run is equal bit for bit.
+
+    Raises:
+      InputError: the batch does not divide, or not even one window fits.
+    """
+    share = _windows_a_device(train, devices)
+    state, window = state_bytes(model), window_bytes(model)
+    fitting = int(USABLE * available - state) // window
+    if fitting < (train.micro_batch or 1):
+        raise _does_not_fit(model, train.micro_batch or 1, state=state, window=window, available=available)
+    if train.micro_batch is not None:
+        micro_batch = train.micro_batch
+    elif before is not None and before <= fitting and share % before == 0:
+        micro_batch = before
+    else:
+        most = min(fitting, max(1, CPU_TOKENS // model.max_seq_length)) if on_cpu else fitting
+        micro_batch = max(size for size in range(1, share + 1) if share % size == 0 and size <= most)
+    micro_steps = train.accumulation * share // micro_batch
+    return Plan(micro_batch, micro_steps, state_bytes=state, window_bytes=window, available_bytes=available)
+
+
+def _windows_a_device(train: TrainConfig, devices: int) -> int:
+    if train.batch_size % devices:
+        raise InputError(
+            "the batch does not divide over the devices",
+            where="config.train.batch_size",
+            expected=f"a multiple of {devices} devices",
+            was=train.batch_size,
+            remedy="change batch_size, or use fewer devices",
+        )
+    share = train.batch_size // devices
+    if train.micro_batch is not None and share % train.micro_batch:
+        raise InputError(
+            "the micro-batch does not divide the batch",
+            where="config.train.micro_batch",
+            expected=f"a divisor of {share}, the windows of a device, or None",
+            was=train.micro_batch,
+            remedy="change micro_batch, or leave it out to have one chosen",
+        )
+    return share
+
+
+def _does_not_fit(model: ModelConfig, windows: int, *, state: int, window: int, available: int) -> InputError:
+    shorter = model.max_seq_length
+    while shorter > 1 and state + window_bytes(dataclasses.replace(model, max_seq_length=shorter)) > USABLE * available:
+        shorter //= 2
+    remedies = ["a smaller model (configs/small.py, configs/tiny.py)"]
+    if windows > 1:
+        remedies.insert(0, "a smaller config.train.micro_batch")
+    elif shorter > 1:
+        remedies.append(f"a shorter sequence (--config.model.max_seq_length={shorter} fits)")
+    return InputError(
+        "the run does not fit in memory",
+        where="config.model and config.train.micro_batch",
+        expected=f"{(state + windows * window) / GIB:.2f} GiB a device: {state / GIB:.2f} for parameters, gradients and"
+        f" moments, {windows} x {window / GIB:.2f} for the activations of a window",
+        was=f"{USABLE * available / GIB:.2f} GiB to use ({USABLE:.0%} of {available / GIB:.2f} GiB free)",
+        remedy="; or ".join(remedies),
+    )
+
+
+def describe_plan(plan: Plan, *, steps: int, micro_step_s: float, devices: int) -> str:
+    """Return the sentence that a run begins with: how it is cut, its memory and its time.
+
+    The time of a step is that of its micro-steps, measured; the optimiser's own share is small beside them.
+    """
+    step_s = plan.micro_steps * micro_step_s
+    return (
+        f"{steps} steps of {plan.micro_steps} micro-steps x {plan.micro_batch} windows on {devices} device(s), about "
+        f"{plan.needed_bytes / GIB:.2f} of {plan.available_bytes / GIB:.2f} GiB each; "
+        f"a step should take {readable_time(step_s)}, the run {readable_time(steps * step_s)} and its validations"
+    )
+
+
+def readable_time(seconds: float) -> str:
+    """Return a duration as one reads it: 0.42 s, 3 min 05 s, 2 h 10 min, 12.5 days."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 48 else f"{seconds / 86_400:.1f} days"

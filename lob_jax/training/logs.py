@@ -1,0 +1,114 @@
+"""What a run writes and shows while it trains: metrics.jsonl, tensorboard, a progress bar or plain lines."""
+
+import json
+import math
+import os
+import pathlib
+
+import rich.console
+import rich.progress
+import tensorboardX
+
+from lob_jax.training.budget import readable_time
+
+COLUMNS = (
+    rich.progress.TextColumn("step"),
+    rich.progress.MofNCompleteColumn(),
+    rich.progress.BarColumn(bar_width=None),
+    rich.progress.TimeRemainingColumn(),
+    rich.progress.TextColumn("{task.fields[figures]}"),
+)
+
+
+def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
+    """Drop the lines of later steps, and a line that was cut short, so that a resumed run writes them anew.
+
+    The file is replaced in one move: a kill leaves the old one or the new one.
+    """
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= last_step]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(f"{line}\n" for line in kept))
+    os.replace(temporary, path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return math.inf
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """Return the values with null for what JSON cannot hold."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+class TrainingLog:
+    """Where the figures of a run go; a context manager.
+
+    A line of metrics.jsonl has the step and its figures; what depends on the machine's speed is nested under "speed",
+    so that the rest of two runs can be compared bit for bit.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, *, first_step: int, total_steps: int, console: rich.console.Console | None = None
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        truncate_metrics(self._path, first_step)
+        self.console = console or rich.console.Console()
+        self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        self._total = total_steps
+        self._figures: dict[str, str] = {}
+        self._bar = rich.progress.Progress(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
+        self._task = self._bar.add_task("train", total=total_steps, completed=first_step, figures="")
+
+    def __enter__(self) -> "TrainingLog":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._board.close()
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence, above the bar if there is one."""
+        self.console.out(sentence, highlight=False)
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=step)
+
+    def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
+        """Record the figures of a step; `speed` has step_s, tokens_per_s and mfu."""
+        self._write(step, values, speed)
+        self._figures |= {
+            "loss": f"{values['loss']:.4f}",
+            "tokens/s": f"{speed['tokens_per_s']:,.0f}",
+            "MFU": f"{speed['mfu']:.1%}",
+        }
+        self._show(step, left_s=(self._total - step) * speed["step_s"])
+
+    def validation(self, step: int, loss: float, seconds: float) -> None:
+        """Record a validation: its loss, in nats a scored token, and the time it took."""
+        values = {"validation_loss": loss, "validation_perplexity": math.exp(loss) if loss < 700 else math.inf}
+        self._write(step, values, {"validation_s": seconds})
+        self._figures["val loss"] = f"{loss:.4f}"
+        self._show(step, left_s=None)
+
+    def _write(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
+        line = {"step": step, **_finite(values), "speed": _finite(speed)}
+        with self._path.open("a", encoding="utf-8") as lines:  # closed each time: no checkpoint may outlive its lines
+            lines.write(json.dumps(line, allow_nan=False) + "\n")
+        for name, value in {**values, **{f"speed/{key}": value for key, value in speed.items()}}.items():
+            self._board.add_scalar(name, value, step)
+
+    def _show(self, step: int, *, left_s: float | None) -> None:
+        figures = "  ".join(f"{name} {figure}" for name, figure in self._figures.items())
+        if self.console.is_terminal:
+            self._bar.update(self._task, figures=figures)
+            return
+        left = "" if left_s is None else f"  {readable_time(left_s)} left"
+        self.say(f"step {step}/{self._total}  {figures}{left}")

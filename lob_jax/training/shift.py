@@ -1,0 +1,70 @@
+"""The one place of shift and mask: what of a batch is read, and what is predicted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import Conditioning
+
+Batch = dict[str, Any]  # the arrays of windows, with leading axes before each window's own
+
+
+def fields_read(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of the batch arrays that a model of this configuration reads; others need not travel."""
+    optional = (
+        ("time_of_day", config.time_of_day),
+        ("day_of_week", config.day_of_week),
+        ("book", config.book_state),
+    )
+    return ("tokens", "scored", "example", *(name for name, is_read in optional if is_read))
+
+
+def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
+    """Split windows of T+1 tokens into T inputs and the T tokens that follow them.
+
+    Entry t of the conditioning is what is known once token t is read, so it goes with input t; whether a token
+    counts is its own property, so weight t is that of token t+1.
+
+    Args:
+      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; where the
+        model reads them, time_of_day and day_of_week int32 [B, T+1] and book float32 [B, T+1, F].
+
+    Returns:
+      tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
+    """
+
+    def inputs(name: str) -> jax.Array | None:
+        return batch[name][:, :-1] if name in batch else None
+
+    conditioning = Conditioning(
+        time_of_day_BT=inputs("time_of_day"), day_of_week_BT=inputs("day_of_week"), book_BTF=inputs("book")
+    )
+    weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
+    return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
+
+
+def join(batches: Sequence[Batch], fields: tuple[str, ...]) -> Batch:
+    """Return one batch of the windows of several, in order, with the named arrays alone.
+
+    `example` is numbered anew, 0..W-1: dropout is drawn by it, so a window of a step has the same dropout however
+    its windows were read or are cut.
+    """
+    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
+    return {**whole, "example": np.arange(len(whole["tokens"]), dtype=np.int32)}
+
+
+def pad(batch: Batch, multiple: int) -> Batch:
+    """Return the batch with unscored windows behind it, to a multiple of windows."""
+    missing = -len(batch["tokens"]) % multiple
+    return {
+        name: np.concatenate([leaf, np.zeros((missing, *leaf.shape[1:]), leaf.dtype)]) for name, leaf in batch.items()
+    }
+
+
+def split(batch: Batch, windows: int) -> Batch:
+    """Cut a batch into groups of `windows`: leaves [W, ...] become [W / windows, windows, ...]."""
+    return {name: leaf.reshape(-1, windows, *leaf.shape[1:]) for name, leaf in batch.items()}

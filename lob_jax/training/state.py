@@ -1,0 +1,54 @@
+"""What training carries from step to step: `TrainState`."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import initial_parameters
+
+INITIAL = 2**32 - 1  # folded into the key of the first parameters; steps count from 0 and never get there
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that the next step depends on, beside its batch.
+
+    Attributes:
+      step: int32, optimiser steps taken, skipped ones included.
+      params: the parameters, float32.
+      opt_state: of the optimiser.
+      key_data: uint32, the data of the random key that every step folds its number into.
+      skipped: int32, steps skipped because a gradient was not finite.
+      skipped_in_row: int32, how many of them are the latest steps, without a good one between.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    key_data: jax.Array
+    skipped: jax.Array
+    skipped_in_row: jax.Array
+
+
+def init_state(config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
+    """Return the state before the first step."""
+    key = jax.random.key(seed)
+    params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        opt_state=optimizer.init(params),
+        key_data=jax.random.key_data(key),
+        skipped=zero,
+        skipped_in_row=zero,
+    )
+
+
+def abstract_params(config: ModelConfig) -> Any:
+    """Return the shapes and dtypes of the parameters, computing none."""
+    return jax.eval_shape(lambda: initial_parameters(config, jax.random.key(0)))

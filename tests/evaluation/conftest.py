@@ -1,0 +1,146 @@
+"""A grammar of a few tokens and streams that it allows; a small market day, its records, and a tiny model."""
+
+import dataclasses
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.data.builder import prepare_records
+from lob_jax.data.records import RecordPlan
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Events, Kind
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import initial_parameters
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.grammar import grammar_for
+
+HEADS = (1000, 1500, 3000, 3969)  # the last one is a price of five digits: 469 + 0, its digits in continuations
+SIZES = (8001, 8100, 8105)  # 1, and numbers of 3 digits that begin with 10 and 15
+GAPS = (9000, 9101, 9190, v.TIME_SKIP, v.TIME_BACK)
+DIGITS = (7000, 7100, 7500, 7120)
+KEPT = (*HEADS, *SIZES, *GAPS, *DIGITS, v.FIRST_CONTROL, v.EOS)
+
+
+def small_grammar():
+    """The exact grammar without most of its tokens."""
+    whole = grammar_for(None)
+    kept = np.isin(np.arange(v.VOCAB_SIZE), KEPT)
+    return types.SimpleNamespace(
+        transition=np.where(kept, whole.transition, -1).astype(np.int16),
+        allowed=whole.allowed & kept,
+        start=whole.start,
+    )
+
+
+def random_stream(grammar, seed: int, length: int) -> np.ndarray:
+    """About `length` tokens of whole events."""
+    rng, tokens, state, last = np.random.default_rng(seed), [], grammar.start, 0
+    while len(tokens) < length or state != grammar.start:
+        choices = np.flatnonzero(grammar.allowed[state])
+        choices = choices[choices != v.EOS]
+        weight = 1 + 8.0 * ((choices + last) % 3 == 0)
+        weight[np.isin(choices, (v.TIME_SKIP, v.TIME_BACK, v.FIRST_CONTROL))] = 0.3
+        token = int(rng.choice(choices, p=weight / weight.sum()))
+        last = token % 7 if 1000 <= token < 7000 else last
+        state = int(grammar.transition[state, token])
+        tokens.append(token)
+    return np.array(tokens, np.uint16)
+
+
+@pytest.fixture(scope="session")
+def grammar():
+    return small_grammar()
+
+
+@pytest.fixture(scope="session")
+def stream(grammar):
+    return lambda seed, length=60: random_stream(grammar, seed, length)
+
+
+INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
+OPEN_NS = INSTRUMENT.midnight_ns() + 34_200 * 10**9
+
+
+def market_day(count: int, seed: int = 0) -> MarketDay:
+    """A day of valid orders on two sides, each level one order; sizes of one to four digits."""
+    rng, time_ns, rows = np.random.default_rng(seed), OPEN_NS, []
+    level = {1: {9_900: 100}, -1: {10_100: 1_005}}
+    start = [(1, 9_900, 100), (-1, 10_100, 1_005)]
+    while len(rows) < count:
+        time_ns += int(rng.lognormal(15, 3)) if rng.random() < 0.8 else 0
+        side = int(rng.choice([1, -1]))
+        own, best = level[side], max(level[side], key=lambda price: price * side)
+        price = best + side * 100 * int(rng.integers(-3, 2))
+        against = max(level[-side], key=lambda other: -other * side)
+        if price in own and (len(own) > 1 or rng.random() < 0.5):
+            whole_level = len(own) > 1 and rng.random() < 0.6
+            size = own[price] if whole_level else max(1, own[price] // 4)
+            kind = (
+                (Kind.EXECUTE if price == best and rng.random() < 0.5 else Kind.DELETE) if whole_level else Kind.CANCEL
+            )
+            own[price] -= size
+            if own[price] == 0:
+                del own[price]
+        elif price not in own and (against - price) * side > 0:
+            kind, size = Kind.ADD, int(rng.choice([5, 100, 200, 1_005, 37]))
+            own[price] = size
+        else:
+            kind, size, price = Kind.EXECUTE_HIDDEN, 10, best
+        rows.append((time_ns, kind, side, price, size))
+    columns = {name: np.array(c) for name, c in zip(("time_ns", "kind", "side", "price", "size"), zip(*rows))}
+    side, price, size = (np.array(column) for column in zip(*start))
+    book = BookSnapshot(OPEN_NS, side.astype(np.int8), price, size, np.zeros(2, np.uint64), price.astype(np.int64))
+    return MarketDay(INSTRUMENT, book, Events.from_columns(**columns), Corrections.none(), {})
+
+
+@pytest.fixture(scope="session")
+def day():
+    return market_day(600)
+
+
+@pytest.fixture(scope="session")
+def folder(day, tmp_path_factory):
+    """Prepared records of the day, for a context of 32 tokens."""
+    where = tmp_path_factory.mktemp("prepared") / "records"
+    plan = RecordPlan(
+        record_events=100, context=32, book_levels=2, train_fraction=0.6, validation_fraction=0.15, embargo_events=20
+    )
+    prepare_records([lambda: day], folder=where, tokenizer=ExactTokenizer(), plan=plan, inputs={"feed": "test"})
+    return where
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A function that makes a configuration and lively random parameters."""
+
+    def make(positions: str = "learned", **changes):
+        config = ModelConfig(
+            d_model=16,
+            n_layers=2,
+            n_heads=2,
+            d_ff=32,
+            vocab_size=v.VOCAB_SIZE,
+            max_seq_length=32,
+            dropout=0.0,
+            tie_embeddings=True,
+            norm="pre",
+            positions=positions,
+            time_of_day=True,
+            time_buckets=288,
+            day_of_week=True,
+            book_state=True,
+            book_features=8,
+            dtype="float32",
+        )
+        config = dataclasses.replace(config, **changes)
+        keys = iter(jax.random.split(jax.random.key(1), 100))
+        params = initial_parameters(config, jax.random.key(0))
+        return config, jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), params)
+
+    return make

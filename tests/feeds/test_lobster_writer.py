@@ -1,0 +1,260 @@
+"""Writing LOBSTER pairs: hand-made files, order ids, refusals, and what is read back."""
+
+import dataclasses
+import pathlib
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lob_jax.book.replay import replay
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.feeds.lobster import LobsterFeed, read_book_rows
+from lob_jax.feeds.lobster_writer import order_ids, write_lobster
+
+INSTRUMENT = Instrument("XYZ", "NASDAQ", "2024-07-01", "America/New_York")
+MIDNIGHT = 1_719_806_400 * 10**9
+SECOND = 10**9
+EXACT = ("time_ns", "kind", "code", "side", "price", "size")
+
+
+def book(*orders: tuple[int, int, int, int], clock: int = MIDNIGHT + 34_200 * SECOND) -> BookSnapshot:
+    """Return a book of (side, price, size, id), best levels first."""
+    side, price, size, order_id = (np.array(column) for column in zip(*orders, strict=True))
+    best = [max(price[side == BID], default=0), min(price[side == ASK], default=0)]
+    return BookSnapshot(
+        clock, side.astype(np.int8), price, size, order_id.astype(np.uint64), np.array(best, np.int64)
+    )
+
+
+def events_of(*rows: tuple[int, int, int, int, int, int], code: tuple[int, ...] | None = None) -> Events:
+    """Return events of (ns since 9:30, kind, side, price, size, id)."""
+    time, kind, side, price, size, order_id = (np.array(column) for column in zip(*rows, strict=True))
+    return Events.from_columns(
+        time_ns=MIDNIGHT + 34_200 * SECOND + time,
+        kind=kind.astype(np.uint8),
+        code=np.array(code or [0] * len(rows), np.uint8),
+        side=side.astype(np.int8),
+        price=price,
+        size=size,
+        order_id=order_id.astype(np.uint64),
+    )
+
+
+START = book((BID, 1000000, 50, 0), (ASK, 1000200, 70, 0))
+ROWS = [
+    (5, Kind.ADD, BID, 1000100, 30, 0),
+    (5, Kind.EXECUTE_HIDDEN, ASK, 1000150, 5, 0),
+    (1_000_000_001, Kind.EXECUTE, ASK, 1000200, 70, 0),
+    (2 * SECOND, Kind.CONTROL, 0, 0, 0, 0),
+    (2 * SECOND, Kind.CONTROL, 0, 0, 0, 0),
+    (2 * SECOND, Kind.CONTROL, 0, 0, 0, 0),
+    (3 * SECOND, Kind.CROSS, ASK, 1000250, 1000, 0),
+    (4 * SECOND, Kind.CANCEL, BID, 1000100, 10, 0),
+]
+CODES = (0, 0, 0, Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, 0, 0)
+
+
+def write(folder: pathlib.Path, events: Events, **arguments) -> tuple[pathlib.Path, pathlib.Path]:
+    """Write with the usual surroundings."""
+    usual = {"instrument": INSTRUMENT, "start": START, "corrections": Corrections.none(), "levels": 2}
+    return write_lobster(folder, events=events, **{**usual, **arguments})
+
+
+def test_the_files_are_written_as_lobster_writes_them(tmp_path):
+    message, orderbook = write(tmp_path / "new", events_of(*ROWS, code=CODES))
+    assert message.name == "XYZ_2024-07-01_34200000_57600000_message_2.csv"
+    assert message.read_text().splitlines() == [
+        "34200.000000005,1,1,30,1000100,1",
+        "34200.000000005,5,0,5,1000150,-1",
+        "34201.000000001,4,0,70,1000200,-1",
+        "34202.000000000,7,0,0,-1,-1",
+        "34202.000000000,7,0,0,0,-1",
+        "34202.000000000,7,0,0,1,-1",
+        "34203.000000000,6,0,1000,1000250,-1",
+        "34204.000000000,2,1,10,1000100,1",
+    ]
+    no_ask, no_bid = "9999999999,0", "-9999999999,0"
+    assert orderbook.name == "XYZ_2024-07-01_34200000_57600000_orderbook_2.csv"
+    assert orderbook.read_text().splitlines() == [
+        *[f"1000200,70,1000100,30,{no_ask},1000000,50"] * 2,
+        *[f"{no_ask},1000100,30,{no_ask},1000000,50"] * 5,
+        f"{no_ask},1000100,20,{no_ask},1000000,50",
+    ]
+    write(tmp_path / "new", events_of((6, Kind.DELETE, BID, 1000000, 50, 0)), levels=1)
+    assert (tmp_path / "new" / orderbook.name.replace("_2.", "_1.")).read_text() == f"1000200,70,{no_bid}\n"
+
+
+def test_a_removal_without_an_id_gets_the_one_that_the_book_settles(tmp_path):
+    start = book((BID, 1000000, 50, 7), (BID, 1000000, 20, 40), (ASK, 1000200, 70, 0))
+    events = events_of(
+        (1, Kind.ADD, BID, 1000000, 20, 0),  # 41, behind 40: the first above every id in use
+        (2, Kind.ADD, BID, 1000000, 9, 12),  # keeps its own
+        (3, Kind.DELETE, BID, 1000000, 20, 0),  # the newest of exactly 20: 41
+        (4, Kind.CANCEL, BID, 1000000, 10, 0),  # the newest of more than 10: 40
+        (5, Kind.EXECUTE, BID, 1000000, 5, 0),  # the front: 7
+        (6, Kind.EXECUTE, BID, 1000000, 5, 12),  # by its id
+        (7, Kind.EXECUTE, ASK, 1000200, 5, 0),  # anonymous
+        (8, Kind.DELETE, ASK, 1000900, 5, 0),  # no such level
+        (9, Kind.ADD, ASK, 1000300, 5, 0),  # 42
+    )
+    ids = order_ids(events, start=start, corrections=Corrections.none())
+    assert ids.dtype == np.uint64
+    assert ids.tolist() == [41, 12, 41, 40, 7, 12, 0, 0, 42]
+
+
+def test_ids_above_an_int64_survive(tmp_path):
+    events = events_of(ROWS[0], ROWS[0], ROWS[0]).replace(order_id=np.array([2**64 - 1, 2**33, 0], np.uint64))
+    message, _ = write(tmp_path, events)
+    assert LobsterFeed().read(message).events.order_id.tolist() == [2**64 - 1, 2**33, 2**33 + 1]
+
+
+def test_corrections_show_in_the_book_and_its_ids(tmp_path):
+    corrections = Corrections(*(np.array([v], d) for v, d in ((0, int), (BID, np.int8), (1000100, int), (80, int))))
+    events = events_of(ROWS[0], (6, Kind.DELETE, BID, 1000100, 50, 0))
+    message, orderbook = write(tmp_path, events, corrections=corrections)
+    bids = [line.split(",")[2:4] for line in orderbook.read_text().splitlines()]
+    assert bids == [["1000100", "80"], ["1000100", "30"]]
+    assert [line.split(",")[2] for line in message.read_text().splitlines()] == ["1", "0"]  # the anonymous order left
+
+
+@pytest.mark.parametrize(
+    ("clock", "first", "last", "session"),
+    [
+        (34_200 * SECOND, 5, 6, "34200000_57600000"),
+        (36_000 * SECOND + 1_999_999, 1_800 * SECOND + 1_999_999, 1_801 * SECOND, "36000001_57600000"),
+        (37_000 * SECOND, 5, 6, "34200000_57600000"),  # a clock behind the first event
+        (-5 * SECOND, 1_000_000, 6_000_000, "34200001_57600000"),  # another day's clock
+        (34_200 * SECOND, 5, 23_400 * SECOND + 1, "34200000_57600001"),
+        (34_200 * SECOND, 5, 52_200 * SECOND - 1, "34200000_86400000"),
+    ],
+)
+def test_the_name_holds_the_session(tmp_path, clock, first, last, session):
+    rows = [(first, *ROWS[0][1:]), (last, *ROWS[1][1:])]
+    start = dataclasses.replace(START, time_ns=MIDNIGHT + clock)
+    message, _ = write(tmp_path, events_of(*rows), start=start)
+    assert message.name == f"XYZ_2024-07-01_{session}_message_2.csv"
+    assert len(LobsterFeed().read(message).events) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "code", "what", "where"),
+    [
+        ([(-34_200 * SECOND - 1, *ROWS[0][1:])], 0, "another day", "event 0"),
+        ([ROWS[0], (52_200 * SECOND, *ROWS[1][1:])], 0, "another day", "event 1"),
+        ([ROWS[0], (4, *ROWS[1][1:])], 0, "backwards", "event 1"),
+        ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.CLEAR, "control event", "event 0"),
+        ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.NONE, "control event", "event 0"),
+        ([(5, Kind.ADD, 0, 1000100, 30, 0)], 0, "side", "event 0"),
+        ([(5, Kind.ADD, BID, 0, 30, 0)], 0, "price", "event 0"),
+        ([(5, Kind.ADD, ASK, 9_999_999_999, 30, 0)], 0, "price", "event 0"),
+        ([(5, Kind.EXECUTE_HIDDEN, ASK, 1000100, 0, 0)], 0, "size", "event 0"),
+    ],
+)
+def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows, code, what, where):
+    before = [path.read_text() for path in write(tmp_path, events_of(*ROWS, code=CODES))]
+    with pytest.raises(InputError) as caught:
+        write(tmp_path, events_of(*rows, code=[code] * len(rows)))
+    assert what in caught.value.what
+    assert caught.value.where.startswith(where)
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot carry"),
+        ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=100)}, "price scale"),
+        ({"levels": 0}, "names cannot carry"),
+        ({"levels": 10_000}, "names cannot carry"),
+    ],
+)
+def test_a_day_that_no_name_can_carry_is_refused(tmp_path, arguments, what):
+    with pytest.raises(InputError, match=what):
+        write(tmp_path, events_of(*ROWS, code=CODES), **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_events_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no events"):
+        write(tmp_path, Events.from_columns())
+
+
+def test_a_write_that_fails_leaves_neither_half(tmp_path, monkeypatch):
+    def fail(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(tmp_path, events_of(*ROWS, code=CODES))
+    assert not list(tmp_path.iterdir())
+
+
+BID_PRICES, ASK_PRICES = st.integers(9_995, 10_000), st.integers(10_001, 10_006)  # ticks
+GAPS = st.sampled_from([0, 0, 1, 999_999_999, 10**9, 61_000_000_001])
+SIZES = st.sampled_from([1, 3, 50, 100, 10**9])
+
+
+@st.composite
+def small_days(draw) -> Events:
+    """Draw a short day of every kind of event, many of them on levels that are not there."""
+    rows, codes, clock = [], [], 0
+    for _ in range(draw(st.integers(1, 25))):
+        clock += draw(GAPS)
+        kind = draw(st.sampled_from(list(Kind)))
+        side = draw(st.sampled_from([BID, ASK]))
+        price = 100 * draw(BID_PRICES if side == BID else ASK_PRICES)
+        if kind in (Kind.EXECUTE_HIDDEN, Kind.CROSS):
+            price += draw(st.sampled_from([0, 50, 1]))
+        code = draw(st.sampled_from([Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE])) if kind == Kind.CONTROL else 0
+        rows.append((clock, kind, 0, 0, 0, 0) if code else (clock, kind, side, price, draw(SIZES), 0))
+        codes.append(code)
+    return events_of(*rows, code=tuple(codes))
+
+
+@settings(max_examples=60, deadline=None)
+@given(events=small_days(), levels=st.integers(1, 4), one_sided=st.booleans())
+def test_what_is_written_is_read_back(events, levels, one_sided):
+    start = book((BID, 1000000, 50, 0), (BID, 999_900, 5, 0), *([] if one_sided else [(ASK, 1000200, 70, 0)]))
+    with tempfile.TemporaryDirectory() as folder:
+        message, _ = write(pathlib.Path(folder), events, start=start, levels=levels)
+        day = LobsterFeed().read(message)
+        price, size = read_book_rows(message)
+    for name in EXACT:
+        assert np.array_equal(getattr(day.events, name), getattr(events, name)), name
+    written = replay(events, start=start, corrections=Corrections.none(), levels=levels).after()
+    assert np.array_equal(price, written.price) and np.array_equal(size, written.size)
+    again = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
+    assert np.array_equal(again.price, price) and np.array_equal(again.size, size)
+    added = day.events.order_id[events.kind == Kind.ADD].tolist()
+    assert added == list(range(1, len(added) + 1))
+    assert day.start.time_ns == start.time_ns
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_a_real_morning_is_read_back(market_data, tmp_path, with_ids):
+    path = market_data("lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.gz")
+    day = LobsterFeed().read(path)
+    count = 20_000
+    events = day.events[:count]
+    if not with_ids:
+        events = events.replace(order_id=np.zeros(count, np.uint64))
+    message, _ = write_lobster(
+        tmp_path, instrument=day.instrument, start=day.start, events=events,
+        corrections=day.corrections.between(0, count), levels=10,
+    )  # fmt: skip
+    back = LobsterFeed().read(message)
+    assert message.name == path.name.removesuffix(".gz")
+    for name in (*EXACT, "flags", "sequence") + (("order_id",) if with_ids else ()):
+        assert np.array_equal(getattr(back.events, name), getattr(events, name)), name
+    for mine, theirs in ((back.start, day.start), (back.corrections, day.corrections.between(0, count))):
+        for field in dataclasses.fields(mine):
+            assert np.array_equal(getattr(mine, field.name), getattr(theirs, field.name)), field.name
+    price, size = read_book_rows(path)
+    new_price, new_size = read_book_rows(message)
+    assert np.array_equal(new_price, price[:count]) and np.array_equal(new_size, size[:count])

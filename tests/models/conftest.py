@@ -1,0 +1,70 @@
+"""A tiny model that every test of this folder varies."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import Conditioning, initial_parameters
+
+TINY = ModelConfig(
+    d_model=16,
+    n_layers=2,
+    n_heads=2,
+    d_ff=24,
+    vocab_size=40,
+    max_seq_length=16,
+    dropout=0.0,
+    tie_embeddings=True,
+    norm="pre",
+    positions="learned",
+    time_of_day=True,
+    time_buckets=12,
+    day_of_week=True,
+    book_state=True,
+    book_features=3,
+    dtype="float32",
+)
+
+
+@pytest.fixture
+def tiny():
+    """Return a function that makes a tiny ModelConfig with some fields changed."""
+    return lambda **changes: dataclasses.replace(TINY, **changes)
+
+
+@pytest.fixture
+def lively():
+    """Return a function that makes parameters far from their start: no weight is zero, no scale is one."""
+
+    def make(config: ModelConfig, seed: int = 0):
+        shapes = jax.eval_shape(lambda: initial_parameters(config, jax.random.key(0)))
+        random = np.random.default_rng(seed)
+
+        def draw(path, leaf):
+            mean = 1 if path[-1].key == "scale" else 0
+            return jnp.asarray(random.normal(mean, 0.2, leaf.shape), leaf.dtype)
+
+        return jax.tree_util.tree_map_with_path(draw, shapes)
+
+    return make
+
+
+@pytest.fixture
+def inputs():
+    """Return a function that draws tokens [B, T] and everything known beside them."""
+
+    def make(config: ModelConfig, batch: int, length: int, seed: int = 1):
+        random = np.random.default_rng(seed)
+        shape = (batch, length)
+        conditioning = Conditioning(
+            time_of_day_BT=jnp.asarray(random.integers(0, config.time_buckets, shape), jnp.int32),
+            day_of_week_BT=jnp.asarray(random.integers(0, 7, shape), jnp.int32),
+            book_BTF=jnp.asarray(random.standard_normal((*shape, config.book_features)), jnp.float32),
+        )
+        return jnp.asarray(random.integers(0, config.vocab_size, shape), jnp.int32), conditioning
+
+    return make

@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.models.attention import KVCache, attend, attend_cached, visible_slots
+
+
+def test_causal_mask_of_a_sequence():
+    expected = [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(visible_slots(3, 3, 0)[0], expected)
+
+
+def test_causal_mask_behind_filled_slots():
+    expected = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+    np.testing.assert_array_equal(visible_slots(2, 5, jnp.int32(2))[0], expected)
+
+
+def test_a_mask_narrows_but_never_widens_and_leaves_a_token_itself():
+    mask_BTS = jnp.asarray([[[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1]]], bool)
+    expected = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]
+    np.testing.assert_array_equal(visible_slots(4, 4, 0, mask_BTS=mask_BTS)[0], expected)
+
+
+def draw(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def by_hand(query_BTNH, key_BSNH, value_BSNH, mask_TS):
+    output = np.zeros_like(query_BTNH)
+    batch, queries, heads, size = query_BTNH.shape
+    for b in range(batch):
+        for n in range(heads):
+            for t in range(queries):
+                seen = np.flatnonzero(mask_TS[t])
+                scores = key_BSNH[b, seen, n].astype(np.float64) @ query_BTNH[b, t, n] / size**0.5
+                weights = np.exp(scores - scores.max())
+                output[b, t, n] = weights @ value_BSNH[b, seen, n] / weights.sum()
+    return output
+
+
+def test_attention_against_loops():
+    query, key, value = draw(0, 3, 2, 5, 2, 4)
+    expected = by_hand(query, key, value, np.tril(np.ones((5, 5))))
+    np.testing.assert_allclose(attend(query, key, value, mask_BTS=None), expected, atol=1e-5)
+
+
+def test_masked_attention_against_loops():
+    query, key, value = draw(1, 3, 2, 4, 2, 4)
+    mask_TS = np.asarray([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]], bool)
+    mask_BTS = np.broadcast_to(mask_TS, (2, 4, 4))
+    expected = by_hand(query, key, value, mask_TS)
+    np.testing.assert_allclose(attend(query, key, value, mask_BTS=mask_BTS), expected, atol=1e-5)
+    cached = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BTS=mask_BTS)
+    np.testing.assert_allclose(cached, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
+    # Scores of 256 and 257, divided by sqrt(2): in bf16 the two are one number before the division, and 1 apart after.
+    query = jnp.asarray([[[[16.0, 1.0]], [[16.0, 1.0]]]], jnp.bfloat16)
+    key = jnp.asarray([[[[16.0, 0.0]], [[16.0, 1.0]]]], jnp.bfloat16)
+    value = jnp.asarray([[[[0.0, 0.0]], [[1.0, 1.0]]]], jnp.bfloat16)
+    mask_BTS = visible_slots(2, 2, 0)
+    if cached:
+        output = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BTS=mask_BTS)
+    else:
+        output = attend(query, key, value, mask_BTS=None)
+    expected = 1 / (1 + np.exp(-1 / 2**0.5))
+    np.testing.assert_allclose(np.asarray(output[0, 1, 0], np.float32), expected, atol=0.004)
+
+
+def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache():
+    empty = KVCache(key_LBNSH=jnp.zeros((2, 1, 1, 4, 2)), value_LBNSH=jnp.zeros((2, 1, 1, 4, 2)), length=jnp.int32(1))
+    key_BTNH = jnp.asarray([[[[1.0, 2.0]], [[3.0, 4.0]]]])
+    cache = empty.write(key_BTNH, 10 * key_BTNH, layer=1)
+    np.testing.assert_array_equal(cache.key_LBNSH[1, 0, 0], [[0, 0], [1, 2], [3, 4], [0, 0]])
+    np.testing.assert_array_equal(cache.value_LBNSH[1, 0, 0], [[0, 0], [10, 20], [30, 40], [0, 0]])
+    assert not cache.key_LBNSH[0].any()
+    assert not empty.key_LBNSH.any()
+    assert int(cache.length) == 1
+
+
+def test_no_gradient_flows_from_the_future():
+    query, key, value = draw(2, 3, 1, 4, 1, 2)
+    jacobian = jax.jacrev(lambda value: attend(query, key, value, mask_BTS=None).sum((0, 2, 3)))(value)
+    reach_TS = np.abs(jacobian).sum((1, 3, 4))
+    np.testing.assert_array_equal(reach_TS != 0, np.tril(np.ones((4, 4), bool)))

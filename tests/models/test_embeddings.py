@@ -1,0 +1,113 @@
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.errors import InputError
+from lob_jax.models.embeddings import Conditioning, Embeddings, Table, rotate, sinusoidal
+
+
+def test_sinusoids_follow_vaswani_entry_by_entry():
+    positions_BT = jnp.asarray([[0, 1, 2, 500], [7, 3, 1023, 9]])
+    encoding_BTD = np.asarray(sinusoidal(positions_BT, 8))
+    for (b, t), position in np.ndenumerate(np.asarray(positions_BT)):
+        for i in range(4):
+            angle = position / 10_000 ** (2 * i / 8)
+            assert encoding_BTD[b, t, 2 * i] == pytest.approx(math.sin(angle), abs=2e-4)
+            assert encoding_BTD[b, t, 2 * i + 1] == pytest.approx(math.cos(angle), abs=2e-4)
+
+
+def test_rotation_by_hand():
+    # H = 2 has one frequency, 1: position p turns the plane by p radians.
+    turned = rotate(jnp.asarray([[[[1.0, 0.0]], [[1.0, 0.0]]]]), jnp.asarray([[0, 2]]))
+    expected = [[1, 0], [math.cos(2), math.sin(2)]]
+    np.testing.assert_allclose(turned[0, :, 0], expected, atol=1e-6)
+
+
+def test_rotary_scores_depend_on_the_shift_alone():
+    query_BTNH, key_BTNH = jax.random.normal(jax.random.key(0), (2, 1, 6, 2, 8))
+    positions_BT = jnp.arange(6)[None]
+
+    def scores(shift):
+        query, key = rotate(query_BTNH, positions_BT + shift), rotate(key_BTNH, positions_BT + shift)
+        return jnp.einsum("BTNH,BSNH->BNTS", query, key)
+
+    np.testing.assert_allclose(scores(0), scores(17), atol=1e-4)
+    moved = jnp.einsum("BTNH,BSNH->BNTS", rotate(query_BTNH, positions_BT + 1), rotate(key_BTNH, positions_BT))
+    assert not np.allclose(scores(0), moved, atol=1e-2)
+
+
+def test_rotation_keeps_lengths():
+    x_BTNH = jax.random.normal(jax.random.key(1), (1, 5, 1, 4))
+    turned = rotate(x_BTNH, jnp.arange(5)[None] * 100)
+    np.testing.assert_allclose(jnp.linalg.norm(turned, axis=-1), jnp.linalg.norm(x_BTNH, axis=-1), rtol=1e-5)
+
+
+def test_an_index_outside_a_table_reads_its_nearest_row():
+    table = {"params": {"table": jnp.arange(8.0).reshape(4, 2)}}
+    rows = Table(4, 2).apply(table, jnp.asarray([[-9, 0, 3, 4, 2**30]]))
+    np.testing.assert_array_equal(rows[0], [[0, 1], [0, 1], [6, 7], [6, 7], [6, 7]])
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def embed(config, tokens_BT, conditioning, positions_BT=None):
+    if positions_BT is None:
+        positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
+    module = Embeddings(config)
+    variables = module.init(jax.random.key(0), tokens_BT, positions_BT, conditioning, None)
+    return variables["params"], module.apply(variables, tokens_BT, positions_BT, conditioning, None)
+
+
+def test_the_sum_is_normalised_and_holds_every_part(tiny, inputs):
+    config = tiny()
+    tokens_BT, conditioning = inputs(config, 1, 4)
+    params, x_BTD = embed(config, tokens_BT, conditioning)
+    total_TD = (
+        params["token"]["table"][tokens_BT[0]]
+        + params["position"]["table"][:4]
+        + params["time_of_day"]["table"][conditioning.time_of_day_BT[0]]
+        + params["day_of_week"]["table"][conditioning.day_of_week_BT[0]]
+        + conditioning.book_BTF[0] @ params["book"]["kernel"]
+    )
+    total_TD = np.asarray(total_TD, np.float64)
+    centred_TD = total_TD - total_TD.mean(-1, keepdims=True)
+    expected_TD = centred_TD / np.sqrt((centred_TD**2).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(x_BTD[0], expected_TD, atol=1e-4)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
+def test_positions_are_embedded_unless_rotary(tiny, inputs, positions):
+    config = tiny(positions=positions)
+    tokens_BT, conditioning = inputs(config, 1, 4)
+    params, near = embed(config, tokens_BT, conditioning)
+    _, far = embed(config, tokens_BT, conditioning, jnp.arange(4, 8)[None])
+    assert ("position" in params) == (positions == "learned")
+    assert np.allclose(near, far) == (positions == "rotary")
+
+
+def test_sinusoids_start_no_louder_than_tokens(tiny, inputs):
+    # Were they added at full height, tokens would be 3 % of the signal and changing one would hardly be seen.
+    config = tiny(positions="sinusoidal", time_of_day=False, day_of_week=False, book_state=False, d_model=256)
+    tokens_BT, conditioning = inputs(config, 1, 8)
+    _, x_BTD = embed(config, tokens_BT, conditioning)
+    _, other_BTD = embed(config, (tokens_BT + 1) % config.vocab_size, conditioning)
+    assert np.square(x_BTD - other_BTD).mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["time_of_day_BT", "day_of_week_BT", "book_BTF"])
+def test_missing_conditioning_is_named(tiny, inputs, name):
+    config = tiny()
+    tokens_BT, conditioning = inputs(config, 1, 2)
+    with pytest.raises(InputError, match=name):
+        embed(config, tokens_BT, dataclasses.replace(conditioning, **{name: None}))
+
+
+def test_a_model_without_conditioning_needs_none(tiny, inputs):
+    config = tiny(time_of_day=False, day_of_week=False, book_state=False)
+    tokens_BT, _ = inputs(config, 1, 2)
+    params, _ = embed(config, tokens_BT, Conditioning())
+    assert set(params) == {"token", "position", "norm"}

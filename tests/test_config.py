@@ -1,0 +1,77 @@
+"""Configurations: the golden text of each, and every refusal."""
+
+import importlib
+import pathlib
+
+import pytest
+
+from lob_jax import config as checks
+from lob_jax.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+def load(name: str):
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_text(name):
+    """A changed default changes a run: change the golden file with it, on purpose."""
+    golden = ROOT / "tests" / "golden" / f"{name}.yaml"
+    text = load(name).to_yaml()
+    assert text == golden.read_text(), f"if this change is meant, write the new text to {golden}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_holds_together(name):
+    config = load(name)
+    if config.data.feed != "synthetic":
+        config.data.path = "somewhere"
+    checks.validate(config)
+    assert checks.model_config(config).book_features == 4 * config.data.book_levels
+
+
+def test_base_is_what_the_architecture_says():
+    config = load("base")
+    model = checks.model_config(config)
+    assert (model.n_layers, model.d_model, model.n_heads, model.d_ff) == (12, 768, 12, 3072)
+    assert (model.vocab_size, model.max_seq_length, model.dropout, model.tie_embeddings) == (10_000, 1024, 0.1, True)
+    train = checks.train_config(config)
+    assert (train.batch_size, train.accumulation, train.learning_rate, train.weight_decay) == (32, 4, 6e-4, 0.01)
+    assert (train.clip, train.keep_best, train.patience) == (1.0, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.feed", "bloomberg"),
+        ("data.train_fraction", 1.5),
+        ("data.validation_fraction", 0.4),
+        ("data.embargo_events", 10),
+        ("data.record_events", 0),
+        ("tokens.time_digits", 3),
+        ("train.micro_batch", 5),
+        ("train.steps", 0),
+        ("generate.temperature", -1.0),
+        ("generate.paths", 0),
+        ("model.n_heads", 7),
+        ("model.norm", "sideways"),
+        ("model.positions", "none"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_its_key(key, value):
+    config = load("base")
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError) as caught:
+        checks.validate(config)
+    assert key.split(".")[-1] in str(caught.value)
+    assert "remedy:" in str(caught.value)
+
+
+def test_a_feed_from_files_needs_a_path():
+    config = load("base")
+    config.data.feed = "lobster"
+    with pytest.raises(InputError, match=r"config\.data\.path"):
+        checks.validate(config)
