@@ -19,7 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.synthetic_events = 150_000  # events a simulated day, about
     data.train_fraction = 0.7  # of a single day's events; three days or more are split by day
     data.validation_fraction = 0.1  # of a single day's events
-    data.embargo_events = 512  # events between two splits of one day, in neither of them
+    data.embargo_events = 520  # events between two splits of one day, in neither of them
     data.record_events = 1024  # events a record; a record decodes alone
     data.book_levels = 5  # occupied levels a side that the book features see
     data.workers = 0  # processes that read records; 0 reads in this one

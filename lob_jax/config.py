@@ -1,5 +1,6 @@
 """Check a configuration as a whole, once, before anything runs, and turn its sections into plain dataclasses."""
 
+import json
 from typing import Any
 
 import ml_collections
@@ -135,4 +136,4 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
 
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return the configuration as nested plain values, fit for JSON."""
-    return config.to_dict(visit_map=lambda _, value: list(value) if isinstance(value, tuple) else value)
+    return json.loads(config.to_json())

@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
@@ -73,6 +73,7 @@ def main(argv: list[str]) -> None:
         )
     from lob_jax import config, stages  # they import JAX, which takes seconds; a wrong flag is told at once
 
+    logging.set_verbosity(logging.WARNING)
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import ml_collections
@@ -16,15 +15,41 @@ from rich.table import Table
 
 from lob_jax import config as configuration
 from lob_jax.book.replay import snapshots_at
-from lob_jax.data.builder import ReadDay, open_records, prepare_records
+from lob_jax.book.snapshot import Corrections
+from lob_jax.data.builder import VOCABULARY, ReadDay, open_records, prepare_records
 from lob_jax.data.dataset import TokenBookDataset, prepare_record
-from lob_jax.data.manifest import load_manifest
+from lob_jax.data.manifest import MANIFEST
+from lob_jax.data.pipeline import batches
 from lob_jax.data.records import RecordPlan, record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import evaluate as run_evaluation
+from lob_jax.evaluation.evaluate import table as evaluation_table
+from lob_jax.events.instrument import NS_PER_DAY, Instrument
+from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import find_pair
+from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.generation.loop import Prompt
+from lob_jax.generation.loop import generate as run_generation
+from lob_jax.models.accounting import parameter_count
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.training.checkpoint import refuse_mismatch, restore_best
+from lob_jax.training.loop import TrainingData, TrainingSummary
+from lob_jax.training.loop import train as run_training
+
+# What a run leaves behind, in the order that it is made.
+LEAVINGS = {
+    "ingest_report.json": "what was read from the feed",
+    "records": "token records, by split (ArrayRecord)",
+    "config.json": "the whole configuration",
+    "checkpoints": "the latest and the best checkpoints",
+    "metrics.jsonl": "loss, learning rate, speed, by step",
+    "tensorboard": "the same, for TensorBoard",
+    "evaluation.json": "the test of the best checkpoint, beside baselines",
+    "generated": "new events as LOBSTER message and order-book files",
+}
 
 console = Console(highlight=False)
 
@@ -79,7 +104,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Read the feed, replay the book and write records, or find them there."""
     days, inputs = find_days(config)
     folder = workdir / "records"
-    found = (folder / "records.json").exists()
+    found = (folder / MANIFEST).exists()
     workdir.mkdir(parents=True, exist_ok=True)
     with console.status(f"reading {len(days)} day(s) of the {config.data.feed} feed"):
         manifest = prepare_records(
@@ -97,3 +122,194 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     events, tokens = (sum(split[name] for split in splits) for name in ("events", "tokens"))
     state = "found" if found else "written"
     console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} an event), {state} in {folder}")
+
+
+
+def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str) -> TokenBookDataset:
+    """Open the windows of a split: training windows, or those that score every token once."""
+    return TokenBookDataset(
+        open_records(workdir / "records", split),
+        context=config.model.max_seq_length,
+        time_buckets=config.model.time_buckets,
+        evaluation=split != "train",
+    )
+
+
+def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDataset) -> list[dict[str, np.ndarray]]:
+    """Return the same windows for every validation, spread evenly over the split."""
+    count = min(config.train.validation_windows, len(windows))
+    chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
+    parts = [{**windows[int(index)], "example": np.int32(index)} for index in chosen]
+    return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Prepare if need be, train or go on training, and test the best checkpoint."""
+    prepare(config, workdir)
+    model, settings = configuration.model_config(config), configuration.plain(config)
+    windows = _windows(config, workdir, "train")
+    reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
+    data = TrainingData(
+        batches=batches(windows, batch_size=config.train.batch_size, seed=config.seed, **reading),
+        windows=len(windows),
+        validation=_validation_batches(config, _windows(config, workdir, "validation")),
+        vocabulary_hash=tokenizer_of(config).vocabulary.hash,
+    )
+    write_json(workdir / "config.json", settings)
+    console.print(f"{len(windows):,} training windows, {parameter_count(model):,} parameters")
+    summary = run_training(
+        model,
+        configuration.train_config(config),
+        data,
+        seed=config.seed,
+        folder=workdir,
+        settings=settings,
+        console=console,
+    )
+    console.print(_ending(summary))
+    evaluate(config, workdir)
+
+
+def _ending(summary: TrainingSummary) -> str:
+    how = "stopped early" if summary.stopped_early else "done"
+    if summary.best_validation_loss is None:
+        return f"{how} after {summary.steps:,} steps; no validation loss was finite"
+    best = f"{summary.best_validation_loss:.4f} nats a token at step {summary.best_step:,}"
+    return f"{how} after {summary.steps:,} steps; best validation loss {best}"
+
+
+def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Any:
+    """Return the parameters of the best checkpoint, refusing one of another model or vocabulary."""
+    vocabulary = Vocabulary.load(workdir / "records" / VOCABULARY)
+    refuse_mismatch(
+        {"vocabulary_hash": vocabulary.hash},
+        {"vocabulary_hash": tokenizer_of(config).vocabulary.hash},
+        where=workdir / "records" / VOCABULARY,
+    )
+    model = configuration.model_config(config)
+    params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
+    console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}")
+    return params
+
+
+def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Test the best checkpoint beside the baselines, and write evaluation.json."""
+    params = _best_parameters(config, workdir)
+    with console.status("testing the model and fitting the baselines"):
+        result = run_evaluation(
+            configuration.model_config(config),
+            params,
+            workdir / "records",
+            batch_size=config.evaluate.batch_size,
+            direction_events=config.evaluate.direction_events,
+            ngram_orders=config.evaluate.ngram_orders,
+        )
+    write_json(workdir / "evaluation.json", result)
+    console.print(evaluation_table(result))
+    console.print(f"written to {workdir / 'evaluation.json'}")
+
+
+def make_prompt(record: dict[str, Any], *, events: int, tokenizer: ExactTokenizer, time_buckets: int) -> Prompt:
+    """Return the first events of a record as a prompt, with the book that they end in.
+
+    Raises:
+      InputError: the record has fewer events.
+    """
+    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
+    prepared = prepare_record(record, time_buckets=time_buckets)
+    available = len(record["clock_ns"]) - 1
+    if events > available:
+        raise InputError(
+            "the prompt is longer than a record",
+            where="config.generate.prompt_events",
+            expected=f"at most {available}",
+            was=events,
+            remedy="ask for fewer events",
+        )
+    instrument = record_instrument(record)
+    decoded = tokenizer.decode(tokens, instrument=instrument, start=start, corrections=corrections)
+    (book,) = snapshots_at(decoded, start=start, corrections=corrections, at=np.array([events]))
+    mine = prepared.event < events
+    return Prompt(
+        tokens_T=prepared.tokens[mine],
+        time_of_day_T=prepared.time_of_day[prepared.event[mine]],
+        day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
+        book_TF=prepared.book[prepared.row[mine]],
+        # What leaves the feed's window is still in the market: a generated book forgets nothing.
+        book=dataclasses.replace(book, window=0),
+        clock_ns=int(record["clock_ns"][events]),
+    )
+
+
+def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Continue the first test events, and write each path as a LOBSTER pair."""
+    params, tokenizer = _best_parameters(config, workdir), tokenizer_of(config)
+    model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
+    instrument = record_instrument(record)
+    prompt = make_prompt(
+        record, events=config.generate.prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets
+    )
+    with console.status("generating") as status:
+        generated = run_generation(
+            params,
+            prompt,
+            model=model,
+            grammar=tokenizer.grammar,
+            instrument=instrument,
+            sampling=configuration.sampling_config(config),
+            on_progress=lambda events: status.update(f"generating: {events:,} of {config.generate.events:,} events"),
+        )
+    console.print(_write_paths(generated.tokens, prompt, instrument, config, workdir))
+    console.print(f"the grammar took {generated.masked_mass.mean():.2%} of the model's probability, a token")
+    console.print(overview(workdir))
+
+
+def _write_paths(
+    paths: list[np.ndarray],
+    prompt: Prompt,
+    instrument: Instrument,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+) -> Table:
+    """Decode each path, leave out what cannot have happened, write the rest, and return a table of the paths."""
+    start, tokenizer = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns), tokenizer_of(config)
+    shown = Table(title=f"{instrument.symbol} {instrument.trading_day}, from {len(prompt.tokens_T):,} prompt tokens")
+    for heading in ("path", "tokens", "events", "left out", "seconds", "trades"):
+        shown.add_column(heading, justify="right")
+    for index, tokens in enumerate(paths):
+        events, reasons = tokenizer.decode_generated(tokens, instrument=instrument, start=start)
+        events, late = _same_day(events, instrument)
+        reasons = {**reasons, "after_midnight": late}
+        left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count) or "0"
+        seconds = (events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0
+        trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
+        shown.add_row(str(index), f"{len(tokens):,}", f"{len(events):,}", left_out, f"{seconds:.3f}", f"{trades:,}")
+        folder = workdir / "generated" / f"path_{index}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if len(events):
+            book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
+            write_lobster(folder, instrument=instrument, events=events, **book)
+    return shown
+
+
+def _same_day(events: Events, instrument: Instrument) -> tuple[Events, int]:
+    """Return the events of the trading day, and how many come after it: a file holds one day."""
+    inside = events.time_ns < instrument.midnight_ns() + NS_PER_DAY
+    return events[inside], int(np.count_nonzero(~inside))
+
+
+def overview(workdir: pathlib.Path) -> Table:
+    """Return a table of what lies in a run's folder."""
+    shown = Table(title=str(workdir), show_header=False)
+    for name, meaning in LEAVINGS.items():
+        if (workdir / name).exists():
+            shown.add_row(name, meaning)
+    return shown
+
+
+STAGES = {"prepare": prepare, "train": train, "evaluate": evaluate, "generate": generate}
+
+
+def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> None:
+    """Run one mode in a run's folder."""
+    STAGES[mode](config, workdir)

@@ -201,4 +201,3 @@ def strike_name(book: Book, order_id: int) -> None:
             hole = place
         place = (place + 1) & last
     names[hole, 0] = 0
-

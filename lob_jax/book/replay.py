@@ -49,9 +49,7 @@ class BookStates:
         return np.where(both, bid + ask, 0)
 
     def _rows(self, rows: slice) -> "BookStates":
-        return dataclasses.replace(
-            self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows]
-        )
+        return dataclasses.replace(self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows])
 
 
 def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, levels: int) -> BookStates:

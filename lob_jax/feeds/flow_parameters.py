@@ -102,9 +102,11 @@ class FlowParameters:
       add_size, market_size, hidden_size: lots.
       age_rank: how many younger orders its side has than the one that is deleted.
       worst_share: share of deletes that hit the order of the worst price.
+      far_ticks: an order so far behind its best, in ticks, is patient:
+      far_patience: how likely it stays, and another order is deleted instead.
       cancel_share: share of deletes that withdraw a part only.
-      live_target: orders a side; the further off, the more often adds and deletes change places.
-      live_pull: how strongly.
+      level_target: occupied levels a side; the further off, the more often adds and deletes change places.
+      level_pull: how strongly.
       sweep_share: share of marketable orders larger than the best level that may go beyond it.
       take_share: share of the others that take that level alone; the rest hold back, and an order is added instead.
       sweep_collar: ticks behind the best that a marketable order may reach.
@@ -164,9 +166,11 @@ class FlowParameters:
     hidden_size: Law = HIDDEN_SIZE
     age_rank: Law = AGE_RANK
     worst_share: float = 0.08
+    far_ticks: int = 28
+    far_patience: float = 0.7
     cancel_share: float = 0.0003
-    live_target: int = 30
-    live_pull: float = 0.5
+    level_target: int = 22
+    level_pull: float = 0.5
     sweep_share: float = 0.15
     take_share: float = 0.5
     sweep_collar: int = 40

@@ -15,8 +15,8 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.lobster import CODE_OF_HALT, EMPTY_PRICE
 from lob_jax.feeds.lobster_files import PATTERN, LobsterName, parse_name
+from lob_jax.feeds.lobster_rows import CODE_OF_HALT, EMPTY_PRICE
 
 PRICE_SCALE = 10_000  # LOBSTER's price quanta in one unit of currency
 CLOSE_MS = 57_600_000  # 16:00, where a session ends unless its events go on

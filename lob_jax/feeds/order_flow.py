@@ -35,7 +35,7 @@ from lob_jax.feeds.arrivals import Arrivals, wait
 from lob_jax.feeds.flow_parameters import FlowParameters
 
 ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
-FEW_ORDERS = 4  # a side with no more orders than this gives none away
+FEW_LEVELS = 11  # a side with no more levels than this gives none away, so that ten always show
 
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _NEVER = np.iinfo(np.int64).max
@@ -64,9 +64,11 @@ class Flow(NamedTuple):
     hidden_size: np.ndarray
     age_rank: np.ndarray
     worst_share: float
+    far_ticks: int
+    far_patience: float
     cancel_share: float
-    live_target: float
-    live_pull: float
+    level_target: float
+    level_pull: float
     sweep_share: float
     take_share: float
     sweep_collar: int
@@ -95,7 +97,7 @@ def compile_flow(parameters: FlowParameters) -> Flow:
 
     given = {name: getattr(parameters, name, None) for name in Flow._fields}
     given["gap_edges"] = parameters.gap_edges_ns
-    given["live_target"] = float(parameters.live_target)
+    given["level_target"] = float(parameters.level_target)
     return Flow(**{
         name: value.table() if hasattr(value, "table") else array(value) if isinstance(value, tuple) else value
         for name, value in given.items()
@@ -137,7 +139,7 @@ def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) 
     for side in range(2):
         best = price - half if side == 0 else price + half
         place(engine, side, best, draw_whole(flow.add_size, rng))
-        while engine.side[side, LIVE] < flow.live_target:
+        while engine.side[side, LEVELS] < flow.level_target:
             behind = draw_whole(flow.deeper, rng) * flow.tick
             place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow.add_size, rng))
 
@@ -153,7 +155,7 @@ def run_session(
     """
     elapsed, halt, phase = 0, 0, 0
     last = Action(ADD, 0, 100)
-    room = len(engine.event) - 8 * int(flow.live_target)
+    room = len(engine.event) - 2000
     while engine.used[EVENTS] < room and engine.used[ORDERS] < len(engine.order) - 1:
         gap = wait(arrivals, elapsed, rng)
         while halt < len(halts) and elapsed + gap >= halts[halt, phase] and halts[halt, phase] < arrivals.span[0]:
@@ -190,12 +192,12 @@ def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Ge
     if action == MARKET and last.action == MARKET:
         same = flow.market_same_side[band]
     side = last.side if rng.random() < same else 1 - last.side
-    excess = (engine.side[side, LIVE] - flow.live_target) / flow.live_target * flow.live_pull
+    excess = (engine.side[side, LEVELS] - flow.level_target) / flow.level_target * flow.level_pull
     if action == ADD and rng.random() < excess:
         action = DELETE
     elif action == DELETE and rng.random() < -excess:
         action = ADD
-    if engine.side[side, LIVE] <= FEW_ORDERS:
+    if engine.side[side, LEVELS] <= FEW_LEVELS:
         action = ADD
     return Action(action, side, 0)
 
@@ -253,10 +255,17 @@ def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) 
     """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
     if rng.random() < flow.worst_share:
         return worst_order(engine, side)
-    rank = int(draw(flow.age_rank, rng))
-    if rank >= engine.side[side, LIVE]:
-        rank = int(rng.random() * engine.side[side, LIVE])
-    return order_by_age(engine, side, rank)
+    far = flow.far_ticks * flow.tick
+    order = 0
+    for _ in range(4):
+        rank = int(draw(flow.age_rank, rng))
+        if rank >= engine.side[side, LIVE]:
+            rank = int(rng.random() * engine.side[side, LIVE])
+        order = order_by_age(engine, side, rank)
+        behind = abs(best_price(engine, side) - engine.order[order - 1, O_PRICE])
+        if behind < far or rng.random() >= flow.far_patience:
+            break
+    return order
 
 
 @numba.njit(cache=True)
@@ -301,12 +310,8 @@ def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Ge
     rests = rng.random() < flow.limit_share
     reach = 0 if rests else flow.sweep_collar * flow.tick
     limit = best_price(engine, side) - (1 - 2 * side) * reach
-    if engine.side[side, LEVELS] > 1:  # the last level stays, so that there always is a price
-        last_but_one = engine.level[side, 1, L_PRICE]
-        limit = max(limit, last_but_one) if side == 0 else min(limit, last_but_one)
-    else:
-        size = min(size, best_size(engine, side) - 1)
-        rests = False
+    farthest = engine.level[side, FEW_LEVELS - 1, L_PRICE]
+    limit = max(limit, farthest) if side == 0 else min(limit, farthest)
     submit(engine, time_ns, 1 - side, limit, size, rests)
     return size
 

@@ -114,9 +114,9 @@ class SyntheticFeed:
 
 
 def _engine_for(parameters: FlowParameters, events: int) -> Engine:
-    """Return an engine with room for half as many events again as expected, and a margin."""
+    """Return an engine with room for half as many events again as expected, and a margin; the opening book fits too."""
     room = events + events // 2 + 20_000
-    return new_engine(orders=room + 4 * parameters.live_target, levels=LEVELS, events=room)
+    return new_engine(orders=room + 20_000, levels=LEVELS, events=room)
 
 
 def _arrivals_for(parameters: FlowParameters, events: int) -> Arrivals:

@@ -13,16 +13,18 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Code
 from lob_jax.generation import assembler, live_book
 from lob_jax.generation.assembler import Clock, Spelling
 from lob_jax.generation.live_book import LiveBook
 from lob_jax.generation.sampling import choose
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import Conditioning, KVCache, LOBTransformer, empty_cache
+from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.grammar import Grammar
-from lob_jax.tokens.vocabulary import PAD
 
 SECONDS_PER_DAY = 86_400
+HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 PLACES = 256  # levels a side of a live book
 
 
@@ -137,14 +139,23 @@ class LoopState(NamedTuple):
 
 @flax.struct.dataclass
 class Tables:
-    """The grammar on the device."""
+    """The grammar on the device.
+
+    Attributes:
+      transition_SV: int16, the state after a token, -1 where it is forbidden.
+      drawable_V: bool, tokens that a market can give: no framing, no clock running back, and of the CONTROL
+        codes those of halts alone, since the others tell of a feed or a session.
+    """
 
     transition_SV: jax.Array
+    drawable_V: jax.Array
 
     @classmethod
     def of(cls, grammar: Grammar) -> "Tables":
         """Copy the transition table to the device."""
-        return cls(jnp.asarray(grammar.transition))
+        drawable = np.arange(vocab.VOCAB_SIZE) >= vocab.CLASS_SIZE
+        drawable[[vocab.TIME_SKIP, *(vocab.CONTROL_BASE + code for code in HALTS)]] = True
+        return cls(jnp.asarray(grammar.transition), jnp.asarray(drawable))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,14 +200,13 @@ def _draw(state: LoopState, tables: Tables, shape: LoopShape) -> tuple[PathState
     """Draw one token a path; finished paths give PAD."""
     paths = state.paths
     next_BV = tables.transition_SV[paths.grammar]
-    allowed_BV = (next_BV >= 0).at[:, : assembler.vocab.CONTROL_BASE].set(False)
-    allowed_BV = allowed_BV.at[:, assembler.vocab.TIME_SKIP].set(next_BV[:, assembler.vocab.TIME_SKIP] >= 0)
+    allowed_BV = (next_BV >= 0) & tables.drawable_V
     keys_B = jax.vmap(jax.random.fold_in)(paths.key, paths.drawn)
     choice = choose(keys_B, state.logits_BV, allowed_BV, temperature=shape.temperature, top_k=shape.top_k)
     next_B = jnp.take_along_axis(next_BV, choice.token_B[:, None], 1)[:, 0].astype(jnp.int32)
     moved = jax.vmap(functools.partial(_step_path, shape=shape))(paths, choice.token_B, next_B)
     mass_B = jnp.where(paths.done, 0.0, choice.masked_mass_B)
-    token_B = jnp.where(paths.done, PAD, choice.token_B)
+    token_B = jnp.where(paths.done, vocab.PAD, choice.token_B)
     return moved._replace(masked_mass=paths.masked_mass + mass_B), token_B
 
 

@@ -4,9 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def cross_entropy(
-    logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum): the weighted sum of -log p(target), in nats, and the sum of the weights.
 
     Sums, not a mean: means of unequal micro-batches do not average to the mean of the whole.

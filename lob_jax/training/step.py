@@ -17,9 +17,7 @@ from lob_jax.training.state import TrainState
 Metrics = dict[str, jax.Array]
 
 
-def summed_loss(
-    params: Any, batch: Batch, key: jax.Array, *, model: LOBTransformer
-) -> tuple[jax.Array, jax.Array]:
+def summed_loss(params: Any, batch: Batch, key: jax.Array, *, model: LOBTransformer) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum) of windows [M, ...], with dropout drawn by the example numbers."""
     tokens_BT, conditioning, targets_BT, weights_BT = shift(batch)
     logits_BTV = model.apply(
@@ -79,7 +77,7 @@ def train_step(
     gradients, nll, weight = summed_gradients(state.params, batch, key, model=model)
     divisor = jnp.where(weight > 0, weight, 1.0)
     gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
-    loss, norm = nll / divisor, optax.global_norm(gradients)
+    loss, norm = nll / divisor, optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)

@@ -164,23 +164,28 @@ def test_a_build_that_fails_leaves_nothing(tmp_path, make_day, day):
     assert (tmp_path / "records" / "mine.txt").read_text() == "keep"
 
 
-def test_a_run_killed_in_mid_build_leaves_no_records(tmp_path, day):
-    class Killed(BaseException):
-        """Stands for a signal: no handler of errors sees it."""
+class Killed(BaseException):
+    """Stands for a signal: no handler of errors sees it."""
 
-    def kill():
-        raise Killed
 
+def killed(*_):
+    raise Killed
+
+
+def test_a_run_killed_in_mid_build_leaves_no_records(tmp_path, day, monkeypatch):
+    folder = tmp_path / "records"
+    arguments = {"folder": folder, "tokenizer": ExactTokenizer(), "plan": PLAN, "inputs": INPUTS}
     with pytest.raises(Killed):
-        prepare_records(
-            [lambda: day, kill, lambda: day],
-            folder=tmp_path / "records",
-            tokenizer=ExactTokenizer(),
-            plan=PLAN,
-            inputs=INPUTS,
-        )
+        prepare_records([lambda: day, killed, lambda: day], **arguments)
+    assert list(tmp_path.iterdir()) == []
+    # Until the last moment, nothing lies in the folder itself.
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("lob_jax.data.builder.os.replace", killed)
+        prepare_records([lambda: day], **arguments)
     with pytest.raises(InputError, match="no prepared records"):
-        open_records(tmp_path / "records", "train")
+        open_records(folder, "train")
+    prepare_records([lambda: day], **arguments)
+    assert len(open_records(folder, "train")) == 6
 
 
 def test_four_days_are_split_by_day(tmp_path, make_day):

@@ -1,6 +1,7 @@
 """A grammar of a few tokens and streams that it allows; a small market day, its records, and a tiny model."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -17,7 +18,6 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
 
 HEADS = (1000, 1500, 3000, 3969)  # the last one is a price of five digits: 469 + 0, its digits in continuations
@@ -93,8 +93,9 @@ def market_day(count: int, seed: int = 0) -> MarketDay:
         else:
             kind, size, price = Kind.EXECUTE_HIDDEN, 10, best
         rows.append((time_ns, kind, side, price, size))
-    columns = {name: np.array(c) for name, c in zip(("time_ns", "kind", "side", "price", "size"), zip(*rows))}
-    side, price, size = (np.array(column) for column in zip(*start))
+    names = ("time_ns", "kind", "side", "price", "size")
+    columns = dict(zip(names, np.array(rows).T, strict=True))
+    side, price, size = np.array(start).T
     book = BookSnapshot(OPEN_NS, side.astype(np.int8), price, size, np.zeros(2, np.uint64), price.astype(np.int64))
     return MarketDay(INSTRUMENT, book, Events.from_columns(**columns), Corrections.none(), {})
 
@@ -115,10 +116,20 @@ def folder(day, tmp_path_factory):
     return where
 
 
+def lively_parameters(config: ModelConfig):
+    """Random parameters with probabilities far from uniform; drawn by NumPy, since compiling the model's own is slow."""
+    shapes = jax.eval_shape(functools.partial(initial_parameters, config), jax.random.key(0))
+    rng = np.random.default_rng(1)
+    return jax.tree.map_with_path(
+        lambda path, leaf: rng.normal("scale" in jax.tree_util.keystr(path), 0.3, leaf.shape).astype(np.float32), shapes
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """A function that makes a configuration and lively random parameters."""
 
+    @functools.cache
     def make(positions: str = "learned", **changes):
         config = ModelConfig(
             d_model=16,
@@ -139,8 +150,6 @@ def tiny():
             dtype="float32",
         )
         config = dataclasses.replace(config, **changes)
-        keys = iter(jax.random.split(jax.random.key(1), 100))
-        params = initial_parameters(config, jax.random.key(0))
-        return config, jax.tree.map(lambda leaf: leaf + 0.3 * jax.random.normal(next(keys), leaf.shape), params)
+        return config, lively_parameters(config)
 
     return make

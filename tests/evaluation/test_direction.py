@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +29,11 @@ from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.grammar import grammar_for
 
 GRAMMAR = grammar_for(None)
+
+
+@pytest.fixture(autouse=True)
+def two_events_a_forward(monkeypatch):
+    monkeypatch.setattr(direction, "EVENTS_A_FORWARD", 2)
 
 
 def test_sizes_are_spelled_as_events_spell_them():
@@ -99,13 +106,20 @@ def test_moves_of_a_record_replayed_by_hand(folder, day):
     assert set(moves.label) == {DOWN, FLAT, UP}
 
 
-def fed(config, params, window, head_at, chain):
-    """Next-token probabilities after each token of prefix and chain, fed as one plain sequence."""
-    known = [np.concatenate([window[n][:head_at], np.repeat(window[n][head_at : head_at + 1], len(chain), 0)])[None]
-             for n in ("time_of_day", "day_of_week", "book")]
-    tokens = np.concatenate([window["tokens"][:head_at], chain]).astype(np.int32)[None]
-    logits = LOBTransformer(config).apply({"params": params}, tokens, Conditioning(*map(jnp.asarray, known)))
-    return np.asarray(jax.nn.softmax(logits[0].astype(jnp.float32)), np.float64)
+@functools.partial(jax.jit, static_argnames="config")
+def forward(config, params, tokens, conditioning):
+    return jax.nn.softmax(LOBTransformer(config).apply({"params": params}, tokens, conditioning), axis=-1)
+
+
+def fed(config, params, window, head_at, chains):
+    """Next-token probabilities after each token of the prefix and a chain, fed as plain sequences, one a chain."""
+    tokens = np.full((len(chains), 32), v.PAD, np.int32)
+    tokens[:, :head_at] = window["tokens"][:head_at]
+    for row, chain in enumerate(chains):
+        tokens[row, head_at : head_at + len(chain)] = chain
+    known = [window[name][np.minimum(np.arange(32), head_at)] for name in ("time_of_day", "day_of_week", "book")]
+    conditioning = Conditioning(*(jnp.stack([array] * len(chains)) for array in known))
+    return np.asarray(forward(config, params, tokens, conditioning), np.float64)
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
@@ -116,20 +130,20 @@ def test_branch_probabilities_equal_feeding_the_sequence(folder, tiny, positions
     window = TokenBookDataset(source, context=29, time_buckets=288, evaluation=True)[2]
     heads = np.flatnonzero(window["scored"] & (v.field_of(window["tokens"]) == v.FIELD_HEAD))[[0, -1]]
     sizes = np.array([[1, 1_005], [200, 37]])
-    wide = with_room(config, params, 29 + 32 * 6 * 3)
+    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(sizes, GRAMMAR, slots=3)
     better, removal = move_parts(*wide, window, head_at=heads, branches=branches)
     assert better.shape == (2, 2) and removal.shape == (2, 6)
     for row, head_at in enumerate(heads):
-        for column, head in enumerate([2000, 3000, 4000, 2500, 3500, 4500]):
-            size = int(sizes[row, column // 3])
-            chain = [head, *spell(size)]
-            p = fed(config, params, window, head_at, chain)
-            expected = np.prod([p[head_at - 1 + k, token] for k, token in enumerate(chain)])
-            if size == 200:  # the only one whose number could go on
-                expected *= 1 - p[-1, 7000:8000].sum()
+        size = [int(sizes[row, column // 3]) for column in range(6)]
+        chains = [[head, *spell(size[column])] for column, head in enumerate([2000, 3000, 4000, 2500, 3500, 4500])]
+        p = fed(config, params, window, head_at, chains)
+        for column, chain in enumerate(chains):
+            expected = np.prod([p[column, head_at - 1 + k, token] for k, token in enumerate(chain)])
+            if size[column] == 200:  # the only one whose number could go on
+                expected *= 1 - p[column, head_at - 1 + len(chain), 7000:8000].sum()
             assert removal[row, column] == pytest.approx(expected, rel=2e-4), (row, column)
-        at_head = p[head_at - 1]
+        at_head = p[0, head_at - 1]
         assert better[row] == pytest.approx([at_head[better_adds(0)].sum(), at_head[better_adds(1)].sum()], rel=1e-4)
     p_down, p_flat, p_up = branch_probabilities(*wide, window, head_at=heads, branches=branches).T
     assert p_up == pytest.approx(better[:, 0] + removal[:, 3:].sum(1))
@@ -142,7 +156,7 @@ def test_predictions_see_nothing_of_their_event_or_later_ones(folder, tiny):
     config, params = tiny("rotary")
     window = TokenBookDataset(open_records(folder, "test"), context=29, time_buckets=288, evaluation=True)[2]
     head_at = np.flatnonzero(window["scored"] & (v.field_of(window["tokens"]) == v.FIELD_HEAD))[1:2]
-    wide = with_room(config, params, 29 + 32 * 6 * 3)
+    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(np.array([[100, 5]]), GRAMMAR, slots=3)
     changed = {name: array.copy() for name, array in window.items()}
     changed["tokens"][head_at[0] :] = 1234
@@ -155,15 +169,14 @@ def test_predictions_see_nothing_of_their_event_or_later_ones(folder, tiny):
 def test_a_removal_from_an_empty_side_has_no_probability(folder, tiny):
     config, params = tiny("rotary")
     window = TokenBookDataset(open_records(folder, "test"), context=29, time_buckets=288, evaluation=True)[2]
-    wide = with_room(config, params, 29 + 32 * 6 * 3)
+    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(np.array([[0, 5]]), GRAMMAR, slots=3)
     _, removal = move_parts(*wide, window, head_at=np.array([20]), branches=branches)
     assert (removal[0, :3] == 0).all()
     assert (removal[0, 3:] > 0).all()
 
 
-def test_the_first_events_are_predicted_each_once(folder, tiny, monkeypatch):
-    monkeypatch.setattr(direction, "EVENTS_A_FORWARD", 2)
+def test_the_first_events_are_predicted_each_once(folder, tiny):
     config, params = tiny()
     source = open_records(folder, "test")
     moves = [record_moves(source[index], ExactTokenizer()) for index in range(len(source))]

@@ -11,7 +11,6 @@ from lob_jax.data.pipeline import batches
 from lob_jax.data.records import Outline
 from lob_jax.errors import InputError
 from lob_jax.evaluation.likelihood import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.tokens import vocabulary as v
 
 
 def hand_batch(tokens, scored, *, record, position):
@@ -30,9 +29,7 @@ def next_number(params, tokens_BT, conditioning):
 
 
 def test_scores_go_back_to_their_places():
-    batch = hand_batch(
-        [[0, 1, 2, 3], [4, 0, 2, 0]], [[0, 0, 1, 1], [1, 1, 1, 0]], record=[1, 0], position=[5, -1]
-    )
+    batch = hand_batch([[0, 1, 2, 3], [4, 0, 2, 0]], [[0, 0, 1, 1], [1, 1, 1, 0]], record=[1, 0], position=[5, -1])
     scores = score_windows(next_number, jnp.float32(2.0), [batch])
     total = math.log(math.exp(2) + 4)
     assert scores.record.tolist() == [0, 0, 1, 1]
@@ -90,4 +87,3 @@ def test_scores_of_real_windows_are_those_of_their_own_prefix(folder, tiny):
 def test_the_same_configuration_is_compiled_once(tiny):
     config, _ = tiny()
     assert model_apply(config) is model_apply(dataclasses.replace(config))
-    assert v.VOCAB_SIZE == config.vocab_size

@@ -113,6 +113,11 @@ def test_every_kind_of_first_message_is_undone(tmp_path, message, row, bids, las
     assert start.last_best[0] == last_best
 
 
+def test_what_the_first_message_reveals_is_no_gap(tmp_path):
+    report = LobsterFeed().read(put(tmp_path, ["34200.5,3,1,5,1000200,1", MESSAGES[1]], BOOK[:2])).report
+    assert (report["corrections"], report["gaps"]) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("first", "expected"), [("34200.000000000", NINE_THIRTY), ("34199.9", NINE_THIRTY - 100_000_000)]
 )
@@ -212,6 +217,7 @@ def test_windows_line_ends_and_compression_change_nothing(tmp_path):
         (2, "34200.5,5,0,5,1000150,2", "direction", 6, "2"),
         (1, "34200.5,1,9,-30,1000100,1", "negative size", 4, "-30"),
         (1, "34200.5,1,9,0,1000100,1", "without size", 4, "0"),
+        (1, "34200.5,1,9,1000000000000,1000100,1", "size that no order can have", 4, "1000000000000"),
         (7, "34203.2,6,-1,-1,1000250,-1", "negative size", 4, "-1"),
         (7, "34203.2,6,-1,1,-1000250,-1", "negative price", 5, "-1000250"),
         (7, "34203.2,6,-2,1,1000250,-1", "negative order id", 3, "-2"),
@@ -223,6 +229,7 @@ def test_windows_line_ends_and_compression_change_nothing(tmp_path):
         (1, "34200.5,1,9,30,0,1", "no order can have", 5, "0"),
         (2, "34200.5,5,9,30,9999999999,1", "no order can have", 5, "9999999999"),
         (4, "34201,7,0,0,2,-1", "halt message with an unknown code", 5, "2"),
+        (4, f"34201,7,0,0,{-(2**63)},-1", "halt message with an unknown code", 5, "-9223372036854775808"),
         (4, "34201,7,0,0,-1,1", "halt message with a direction", 6, "1"),
         (4, "34201,7,5,0,-1,-1", "halt message with an order id", 3, "5"),
         (4, "34201,7,0,5,-1,-1", "halt message with a size", 4, "5"),
@@ -252,12 +259,15 @@ def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
     path = put(tmp_path, changed(MESSAGES, 1, "34200.5,1,9,30,1000150,1"))
     assert "such as 50" in error(path).remedy
     assert LobsterFeed(tick=50).read(path).events.price[0] == 1000150
+    with pytest.raises(InputError, match="a tick that is no number"):
+        LobsterFeed(tick=0)
 
 
 @pytest.mark.parametrize(
     ("line", "old", "new", "what", "column"),
     [
         (1, "1000200,70", "1000200,-70", "negative size", 2),
+        (1, "1000200,70", "1000200,1000000000000", "size that no level can have", 2),
         (1, "1000200,70", "1000200,0", "half empty", 1),
         (3, NO_ASK, "9999999999,5", "half empty", 5),
         (3, NO_ASK, NO_BID, "half empty", 5),

@@ -103,6 +103,8 @@ def test_a_missing_book_is_named(tmp_path):
     assert fault.expected == tmp_path / (BOOK + ".csv.gz")
     fault = error(find_pair, zipped(tmp_path / "half.zip", MESSAGE + ".csv"))
     assert fault.expected == tmp_path / (BOOK + ".csv")
+    fault = error(find_pair, zipped(tmp_path / "levels.zip", MESSAGE + ".csv", other_levels))
+    assert "order-book half" in fault.what
 
 
 def test_a_missing_message_file_is_named(tmp_path):

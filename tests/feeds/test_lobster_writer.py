@@ -115,12 +115,15 @@ def test_ids_above_an_int64_survive(tmp_path):
 
 
 def test_corrections_show_in_the_book_and_its_ids(tmp_path):
-    corrections = Corrections(*(np.array([v], d) for v, d in ((0, int), (BID, np.int8), (1000100, int), (80, int))))
-    events = events_of(ROWS[0], (6, Kind.DELETE, BID, 1000100, 50, 0))
+    event, side, price, size = np.array([[0, BID, 1000100, 80], [1, BID, 1000100, 35], [1, ASK, 1000200, 9]]).T
+    corrections = Corrections(event, side.astype(np.int8), price, size)
+    events = events_of(ROWS[0], (6, Kind.DELETE, BID, 1000100, 50, 0), (6, Kind.DELETE, BID, 1000100, 5, 0))
     message, orderbook = write(tmp_path, events, corrections=corrections)
     bids = [line.split(",")[2:4] for line in orderbook.read_text().splitlines()]
-    assert bids == [["1000100", "80"], ["1000100", "30"]]
-    assert [line.split(",")[2] for line in message.read_text().splitlines()] == ["1", "0"]  # the anonymous order left
+    assert bids == [["1000100", "80"], ["1000100", "35"], ["1000100", "30"]]
+    assert orderbook.read_text().count("1000200,9,") == 2
+    ids = [line.split(",")[2] for line in message.read_text().splitlines()]
+    assert ids == ["1", "0", "0"]  # what left is what the corrections brought
 
 
 @pytest.mark.parametrize(
@@ -132,6 +135,7 @@ def test_corrections_show_in_the_book_and_its_ids(tmp_path):
         (-5 * SECOND, 1_000_000, 6_000_000, "34200001_57600000"),  # another day's clock
         (34_200 * SECOND, 5, 23_400 * SECOND + 1, "34200000_57600001"),
         (34_200 * SECOND, 5, 52_200 * SECOND - 1, "34200000_86400000"),
+        (57_600 * SECOND, 23_400 * SECOND, 23_400 * SECOND, "57600000_57600001"),
     ],
 )
 def test_the_name_holds_the_session(tmp_path, clock, first, last, session):

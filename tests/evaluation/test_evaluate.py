@@ -1,0 +1,73 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import rich.console
+
+from lob_jax.data.builder import open_records
+from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import evaluate, table, token_streams
+from lob_jax.tokens import vocabulary as v
+
+
+@pytest.fixture(scope="module")
+def result(folder, tiny):
+    config, params = tiny("rotary")
+    return evaluate(config, params, folder, batch_size=5, direction_events=40, ngram_orders=(1, 2))
+
+
+def test_every_model_is_scored_on_the_same_events(result, folder, day):
+    sizes = {(metrics["events"], metrics["tokens"]) for metrics in result["likelihood"].values()}
+    assert list(result["likelihood"]) == ["model", "zero_order", "ngram"]
+    manifest = json.loads((folder / "records.json").read_text())["splits"]["test"]
+    assert sizes == {(manifest["events"], manifest["tokens"])}
+    assert manifest["events"] == 600 - int(600 * 0.75) - 20  # the last quarter of the day, behind its embargo
+    majorities = {metrics["head_majority"] for metrics in result["likelihood"].values()}
+    kinds = np.bincount(day.events.kind[470:])
+    assert majorities == {kinds.max() / kinds.sum()}
+
+
+def test_parts_add_up_and_an_untrained_model_is_worse_than_the_baselines(result):
+    for metrics in result["likelihood"].values():
+        assert sum(metrics["bits_by_part"].values()) == pytest.approx(metrics["bits_per_event"])
+    bits = {name: metrics["bits_per_event"] for name, metrics in result["likelihood"].items()}
+    assert bits["ngram"] < bits["zero_order"] < bits["model"]
+
+
+def test_the_result_is_plain_json_and_names_what_validation_chose(result):
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert set(result["ngram"]["head"]) == {"contexts", "lengths", "smoothing", "validation_bits"}
+    assert result["direction"]["model"]["events"] == result["direction"]["state_table"]["events"] == 40
+
+
+def test_leads_are_context_and_not_scored(folder):
+    source = open_records(folder, "test")
+    for index, (tokens, own) in enumerate(token_streams(source)):
+        lead = int(source[index]["lead_events"])
+        assert lead > 0
+        assert v.event_index(tokens)[own].min() == lead
+        assert v.event_index(tokens)[~own].max() == lead - 1
+
+
+def test_the_table_shows_each_model_and_each_field(result):
+    console = rich.console.Console(width=120, file=io.StringIO())
+    console.print(table(result))
+    text = console.file.getvalue()
+    for words in ("zero-order", "n-gram", "state table", "without gap digits", "perplexity", "corrected for the prior"):
+        assert words in text
+    for metrics in result["likelihood"].values():
+        assert format(metrics["bits_per_event"], ".3f") in text
+
+
+def test_direction_may_be_left_out(folder, tiny):
+    config, params = tiny("rotary")
+    result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
+    assert "direction" not in result
+    assert table(result).row_count == 13
+
+
+def test_records_for_a_shorter_context_are_refused(folder, tiny):
+    config, params = tiny("rotary", max_seq_length=512)
+    with pytest.raises(InputError, match="shorter than half a context"):
+        evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))

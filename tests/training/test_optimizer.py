@@ -1,0 +1,51 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from lob_jax.training.state import abstract_params
+
+
+def test_the_schedule_climbs_then_falls_to_its_floor(train_config):
+    config = train_config(learning_rate=1.0, warmup_steps=4, final_lr_fraction=0.1)
+    rates = [float(make_schedule(config, 12)(jnp.int32(count))) for count in range(12)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[7] == pytest.approx(0.55)  # half way down the cosine
+    assert rates[11] == pytest.approx(0.1)
+    assert all(after < before for before, after in itertools.pairwise(rates[3:]))
+
+
+def test_a_run_shorter_than_the_warm_up_ends_within_it(train_config):
+    schedule = make_schedule(train_config(learning_rate=1.0, warmup_steps=10), 5)
+    assert [float(schedule(jnp.int32(count))) for count in range(5)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_without_warm_up_the_cosine_starts_at_once(train_config):
+    schedule = make_schedule(train_config(learning_rate=1.0, warmup_steps=0, final_lr_fraction=0.0), 2)
+    assert [float(schedule(jnp.int32(count))) for count in range(2)] == pytest.approx([0.5, 0.0], abs=1e-7)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_decay_spares_norms_and_biases_and_nothing_else(model_config, tied):
+    mask = decay_mask(abstract_params(model_config(tie_embeddings=tied)))
+    by_name = {}
+    for path, decays in jax.tree_util.tree_leaves_with_path(mask):
+        by_name.setdefault(path[-1].key, set()).add(decays)
+    output = {} if tied else {"output": {True}}
+    assert by_name == {"bias": {False}, "scale": {False}, "kernel": {True}, "table": {True}} | output
+
+
+def test_one_update_by_hand(train_config):
+    config = train_config(learning_rate=0.1, warmup_steps=1, weight_decay=0.5, clip=1.0)
+    optimizer = make_optimizer(config, 10)
+    params = {"kernel": jnp.array([2.0, -4.0]), "bias": jnp.array([1.0])}
+    gradients = {"kernel": jnp.array([30.0, 0.0]), "bias": jnp.array([-40.0])}
+    updates, state = optimizer.update(gradients, optimizer.init(params), params)
+    # Adam's first update is the sign of the gradient, whatever the clip; decay is beside it, not inside.
+    np.testing.assert_allclose(updates["kernel"], [-0.1 * (1 + 0.5 * 2.0), -0.1 * (0.5 * -4.0)], rtol=1e-5)
+    np.testing.assert_allclose(updates["bias"], [0.1], rtol=1e-5)
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (1,)]
+    np.testing.assert_allclose(moments[0], [0.1 * -0.8], rtol=1e-5)  # the gradient's norm is 50, clipped to 1
