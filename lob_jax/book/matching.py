@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from lob_jax.book.orders import in_place
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Events, Kind
 
@@ -106,21 +107,21 @@ def _priority_order(engine: Engine) -> np.ndarray:
     return rows
 
 
-@numba.njit(cache=True)
+@in_place
 def best_price(engine: Engine, side: int) -> int:
     """Return the best price of a side index, 0 if it is empty."""
     count = engine.side[side, LEVELS]
     return engine.level[side, count - 1, L_PRICE] if count else 0
 
 
-@numba.njit(cache=True)
+@in_place
 def best_size(engine: Engine, side: int) -> int:
     """Return the lots at the best price of a side index, 0 if it is empty."""
     count = engine.side[side, LEVELS]
     return engine.level[side, count - 1, L_SIZE] if count else 0
 
 
-@numba.njit(cache=True)
+@in_place
 def order_by_age(engine: Engine, side: int, rank: int) -> int:
     """Return the id of a side's order with `rank` younger ones than it, 0 if there are not that many."""
     row = engine.side[side, NEWEST]
@@ -130,13 +131,13 @@ def order_by_age(engine: Engine, side: int, rank: int) -> int:
     return row + 1
 
 
-@numba.njit(cache=True)
+@in_place
 def worst_order(engine: Engine, side: int) -> int:
     """Return the id of the order that a side would trade last, 0 if it is empty."""
     return engine.level[side, 0, BACK] + 1 if engine.side[side, LEVELS] else 0
 
 
-@numba.njit(cache=True)
+@in_place
 def place(engine: Engine, side: int, price: int, size: int) -> int:
     """Queue an order without an event, as the opening book needs; return its id, or REFUSED.
 
@@ -147,7 +148,7 @@ def place(engine: Engine, side: int, price: int, size: int) -> int:
     return _queue(engine, side, price, size) + 1
 
 
-@numba.njit(cache=True)
+@in_place
 def submit(engine: Engine, time_ns: int, side: int, price: int, size: int, rests: bool = True) -> int:
     """Trade an order as far as its limit allows; queue the rest, or drop it if it does not rest.
 
@@ -165,7 +166,7 @@ def submit(engine: Engine, time_ns: int, side: int, price: int, size: int, rests
     return row + 1
 
 
-@numba.njit(cache=True)
+@in_place
 def cancel(engine: Engine, time_ns: int, order_id: int, size: int) -> int:
     """Withdraw a part of an order, which keeps its place; return the lots withdrawn.
 
@@ -179,7 +180,7 @@ def cancel(engine: Engine, time_ns: int, order_id: int, size: int) -> int:
     return size
 
 
-@numba.njit(cache=True)
+@in_place
 def delete(engine: Engine, time_ns: int, order_id: int) -> int:
     """Withdraw the whole rest of an order; return its lots, 0 if it is not there or the event array is full."""
     row = order_id - 1
@@ -191,7 +192,7 @@ def delete(engine: Engine, time_ns: int, order_id: int) -> int:
     return size
 
 
-@numba.njit(cache=True)
+@in_place
 def report_hidden(engine: Engine, time_ns: int, side: int, price: int, size: int) -> bool:
     """Record that a hidden order of a side index traded; the visible book stays as it is. False if there is no room."""
     if size <= 0 or not _has_event_room(engine, 1):
@@ -200,7 +201,7 @@ def report_hidden(engine: Engine, time_ns: int, side: int, price: int, size: int
     return True
 
 
-@numba.njit(cache=True)
+@in_place
 def report_control(engine: Engine, time_ns: int, code: int) -> bool:
     """Record a change of the session's state. False if there is no room."""
     if not _has_event_room(engine, 1):
@@ -212,7 +213,7 @@ def report_control(engine: Engine, time_ns: int, code: int) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@in_place
 def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     """Trade at most the wanted lots with the order at the front of a side; return the lots traded."""
     row = engine.level[side, engine.side[side, LEVELS] - 1, FRONT]
@@ -222,7 +223,7 @@ def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     return traded
 
 
-@numba.njit(cache=True)
+@in_place
 def _marketable(engine: Engine, side: int, price: int) -> bool:
     """Tell whether a limit on one side reaches the best of the other."""
     if engine.side[1 - side, LEVELS] == 0:
@@ -231,17 +232,17 @@ def _marketable(engine: Engine, side: int, price: int) -> bool:
     return price >= best if side == 0 else price <= best
 
 
-@numba.njit(cache=True)
+@in_place
 def _is_live(engine: Engine, row: int) -> bool:
     return 0 <= row < engine.used[ORDERS] and engine.order[row, O_SIZE] > 0
 
 
-@numba.njit(cache=True)
+@in_place
 def _has_event_room(engine: Engine, wanted: int) -> bool:
     return engine.used[EVENTS] + wanted <= len(engine.event)
 
 
-@numba.njit(cache=True)
+@in_place
 def _has_room(engine: Engine, side: int, events: int) -> bool:
     """Tell whether one more order, one more level of its side and so many events fit."""
     return (
@@ -251,7 +252,7 @@ def _has_room(engine: Engine, side: int, events: int) -> bool:
     )
 
 
-@numba.njit(cache=True)
+@in_place
 def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
     row = engine.used[EVENTS]
     engine.event[row, E_TIME] = time_ns
@@ -263,7 +264,7 @@ def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size
     engine.used[EVENTS] = row + 1
 
 
-@numba.njit(cache=True)
+@in_place
 def _find_level(engine: Engine, side: int, price: int) -> int:
     """Return the index at which a price stands, or would stand, among a side's levels; the search is from the best."""
     sign = 1 - 2 * side
@@ -273,7 +274,7 @@ def _find_level(engine: Engine, side: int, price: int) -> int:
     return level
 
 
-@numba.njit(cache=True)
+@in_place
 def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     """Put a new order at the back of its level, making the level where there is none; return its row."""
     level = _find_level(engine, side, price)
@@ -298,7 +299,7 @@ def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     return row
 
 
-@numba.njit(cache=True)
+@in_place
 def _shrink(engine: Engine, row: int, size: int) -> None:
     """Take lots off a live order; take it out of the book when none are left."""
     side = engine.order[row, O_SIDE]
@@ -313,7 +314,7 @@ def _shrink(engine: Engine, row: int, size: int) -> None:
         _remove_level(engine, side, level)
 
 
-@numba.njit(cache=True)
+@in_place
 def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
     """Join the neighbours of an order that goes, in its queue and by age."""
     ahead, behind = engine.order[row, AHEAD], engine.order[row, BEHIND]
@@ -334,10 +335,11 @@ def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
         engine.order[older, NEWER] = newer
 
 
-@numba.njit(cache=True)
+@in_place
 def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     for at in range(engine.side[side, LEVELS], level, -1):
-        engine.level[side, at] = engine.level[side, at - 1]
+        for column in range(4):
+            engine.level[side, at, column] = engine.level[side, at - 1, column]
     engine.level[side, level, L_PRICE] = price
     engine.level[side, level, L_SIZE] = 0
     engine.level[side, level, FRONT] = NOBODY
@@ -345,8 +347,9 @@ def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     engine.side[side, LEVELS] += 1
 
 
-@numba.njit(cache=True)
+@in_place
 def _remove_level(engine: Engine, side: int, level: int) -> None:
     engine.side[side, LEVELS] -= 1
     for at in range(level, engine.side[side, LEVELS]):
-        engine.level[side, at] = engine.level[side, at + 1]
+        for column in range(4):
+            engine.level[side, at, column] = engine.level[side, at + 1, column]

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from lob_jax.book.orders import in_place
+
 
 class Arrivals(NamedTuple):
     """A Hawkes process; times in ns, rates per ns.
@@ -72,7 +74,7 @@ def wait(arrivals: Arrivals, now: int, rng: np.random.Generator) -> int:
     return max(1, round(elapsed))
 
 
-@numba.njit(cache=True)
+@in_place
 def base_rate(arrivals: Arrivals, now: float) -> float:
     """Return the base rate at a moment of the session; the last interval's after its end."""
     interval = int(now / arrivals.span[0] * len(arrivals.base))

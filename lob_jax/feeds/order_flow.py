@@ -107,7 +107,11 @@ def compile_flow(parameters: FlowParameters) -> Flow:
 @numba.njit(cache=True)
 def draw(law: np.ndarray, rng: np.random.Generator) -> float:
     """Draw from a law given as float64 [2, N] points of its quantile function."""
-    return np.interp(rng.random(), law[0], law[1])
+    drawn, right = rng.random(), 1
+    while law[0, right] < drawn:
+        right += 1
+    part = (drawn - law[0, right - 1]) / (law[0, right] - law[0, right - 1])
+    return law[1, right - 1] + part * (law[1, right] - law[1, right - 1])
 
 
 @numba.njit(cache=True)
@@ -183,11 +187,14 @@ def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bo
 def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
     """Draw the next action and its side; its size is yet 0."""
     band = band_of(gap, flow.gap_edges)
-    weights = flow.next_action[band, last.action] * flow.spread_factor[band_of(spread_ticks(engine, flow), flow.spread_edges)]
-    drawn, action = rng.random() * weights.sum(), 0
-    while action < MARKET and drawn >= weights[action]:
-        drawn -= weights[action]
+    spread = band_of(spread_ticks(engine, flow), flow.spread_edges)
+    total = 0.0
+    for action in range(4):
+        total += flow.next_action[band, last.action, action] * flow.spread_factor[spread, action]
+    drawn, action = rng.random() * total, -1
+    while drawn >= 0.0 and action < MARKET:
         action += 1
+        drawn -= flow.next_action[band, last.action, action] * flow.spread_factor[spread, action]
     same = flow.same_side[band, action]
     if action == MARKET and last.action == MARKET:
         same = flow.market_same_side[band]

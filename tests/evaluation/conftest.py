@@ -117,7 +117,7 @@ def folder(day, tmp_path_factory):
 
 
 def lively_parameters(config: ModelConfig):
-    """Random parameters with probabilities far from uniform; drawn by NumPy, since compiling the model's own is slow."""
+    """Random parameters, probabilities far from uniform; drawn by NumPy, as compiling the model's own is slow."""
     shapes = jax.eval_shape(functools.partial(initial_parameters, config), jax.random.key(0))
     rng = np.random.default_rng(1)
     return jax.tree.map_with_path(

@@ -1,0 +1,33 @@
+"""One LOBSTER day on two CPU cores: pass --config.data.path=<the message file>.
+
+On GOOG's sample day of 10 levels this takes about half an hour; BUILD_NOTES.md has what it reached.
+"""
+
+import ml_collections
+
+from configs import base
+
+
+def get_config() -> ml_collections.ConfigDict:
+    """Return the configuration of a single day's run."""
+    config = base.get_config()
+    config.data.feed = "lobster"
+    config.data.book_levels = 5
+    config.tokens.time_digits = 5
+    config.model.d_model = 128
+    config.model.n_layers = 4
+    config.model.n_heads = 4
+    config.model.d_ff = 512
+    config.model.max_seq_length = 256
+    config.model.positions = "rotary"
+    config.model.book_state = True
+    config.model.dtype = "float32"
+    config.train.batch_size = 32
+    config.train.accumulation = 1
+    config.train.steps = 900
+    config.train.warmup_steps = 50
+    config.train.learning_rate = 3e-3
+    config.train.weight_decay = 0.1
+    config.train.validate_every = 75
+    config.train.validation_windows = 128
+    return config

@@ -1,0 +1,142 @@
+"""The command line from outside: the whole road on a tiny day, a kill in the middle, and bad input."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lob_jax.feeds.lobster import LobsterFeed
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SMALL = (
+    "data.synthetic_days=1 data.synthetic_events=5000 data.record_events=256 data.embargo_events=40 data.book_levels=3 "
+    "model.d_model=16 model.n_layers=1 model.n_heads=2 model.d_ff=32 model.max_seq_length=64 train.batch_size=8 "
+    "train.warmup_steps=2 train.validate_every=4 train.log_every=1 train.steps=12 train.validation_windows=16 "
+    "evaluate.direction_events=50 generate.events=20 generate.prompt_events=10"
+).split()
+
+
+def command(*arguments: str, config: str = "tiny") -> list[str]:
+    return [sys.executable, "-m", "lob_jax.main", f"--config=configs/{config}.py", *arguments]
+
+
+def small(*arguments: str) -> list[str]:
+    return command(*(f"--config.{setting}" for setting in SMALL), *arguments)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One CPU device, and a compilation cache that the runs of this file share."""
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+
+def call(arguments, environment) -> subprocess.CompletedProcess:
+    return subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, environment):
+    """A run never killed: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    done = call(small(f"--workdir={folder}"), environment)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def metrics(folder: pathlib.Path) -> list[dict]:
+    """Return the lines of metrics.jsonl without what a clock measured."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "speed"} for line in lines]
+
+
+def test_training_leaves_what_the_readme_says(run):
+    folder, printed = run
+    names = {path.name for path in folder.iterdir()}
+    assert {"records", "config.json", "ingest_report.json", "checkpoints", "metrics.jsonl", "tensorboard"} <= names
+    result = json.loads((folder / "evaluation.json").read_text())
+    assert set(result["likelihood"]) == {"model", "zero_order", "ngram"}
+    assert "bits an event" in printed and "best validation loss" in printed
+    losses = [line["loss"] for line in metrics(folder) if "loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_generation_writes_days_that_the_reader_takes(run, environment):
+    folder, _ = run
+    done = call(small("--mode=generate", f"--workdir={folder}"), environment)
+    assert done.returncode == 0, done.stderr
+    paths = sorted((folder / "generated").iterdir())
+    assert [path.name for path in paths] == ["path_0", "path_1"]
+    feed = LobsterFeed()
+    written = [message for path in paths for message in path.glob("*_message_*.csv")]
+    assert written
+    for message in written:
+        assert 0 < len(feed.read(message).events) <= 20
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, environment, tmp_path):
+    """The same command after kill -9: every line of metrics equal, bit for bit."""
+    undisturbed, _ = run
+    killed = subprocess.Popen(
+        small(f"--workdir={tmp_path}"), cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "metrics.jsonl").exists() or len(metrics(tmp_path)) < 7:
+        assert killed.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "evaluation.json").exists()
+    done = call(small(f"--workdir={tmp_path}"), environment)
+    assert done.returncode == 0, done.stderr
+    assert metrics(tmp_path) == metrics(undisturbed)
+    first, second = (json.loads((folder / "evaluation.json").read_text()) for folder in (tmp_path, undisturbed))
+    assert first == second
+
+
+def refused(arguments, environment) -> str:
+    """Return the message of a command that ends in bad input: one error, no trace."""
+    done = call(arguments, environment)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1
+    for part in ("where:", "expected:", "was:", "remedy:"):
+        assert part in done.stderr
+    return done.stderr
+
+
+def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
+    told = refused(command("--config.train.learning_rte=1", f"--workdir={tmp_path}"), environment)
+    assert 'Did you mean "learning_rate"' in told
+
+
+def test_a_missing_config_is_refused(environment, tmp_path):
+    assert "configs/nowhere.py" in refused(command(config="nowhere"), environment)
+
+
+def test_a_vocabulary_that_does_not_match_leaves_the_run_as_it_was(run, environment):
+    folder, _ = run
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for mode in ("evaluate", "generate", "train"):
+        told = refused(
+            small("--config.tokens.time_digits=2", f"--mode={mode}", f"--workdir={folder}"), environment
+        )
+        assert "vocabulary" in told
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_day_with_a_fault_ends_before_anything_is_written(environment, tmp_path):
+    name = "ABC_2024-01-02_34200000_57600000_{}_1.csv"
+    (tmp_path / name.format("message")).write_text("34200.1,1,1,100,1000000,1\n34200.2,1,2,1x0,1000000,1\n")
+    (tmp_path / name.format("orderbook")).write_text("9999999999,0,1000000,100\n9999999999,0,1000000,200\n")
+    workdir = tmp_path / "run"
+    told = refused(
+        small("--config.data.feed=lobster", f"--config.data.path={tmp_path}", f"--workdir={workdir}"), environment
+    )
+    assert "line 2" in told and "1x0" in told
+    assert not (workdir / "records").exists()
