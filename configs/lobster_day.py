@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the configuration of a single day's run."""
     config = base.get_config()
     config.data.feed = "lobster"
-    config.data.book_levels = 5
+    config.data.book_levels = 10
     config.tokens.time_digits = 5
     config.model.d_model = 128
     config.model.n_layers = 4
@@ -21,6 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.max_seq_length = 256
     config.model.positions = "rotary"
     config.model.book_state = True
+    config.model.time_of_day = False  # the test lies at hours that a single day's training never saw
+    config.model.day_of_week = False
     config.model.dtype = "float32"
     config.train.batch_size = 32
     config.train.accumulation = 1

@@ -14,6 +14,8 @@ from lob_jax.book.orders import in_place
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Events, Kind
 
+_inner = numba.njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for compiled callers
+
 REFUSED = -1  # the order id that `submit` and `place` return when an array is full; nothing has changed then
 NOBODY = -1  # the end of a linked list of orders
 
@@ -213,7 +215,7 @@ def report_control(engine: Engine, time_ns: int, code: int) -> bool:
     return True
 
 
-@in_place
+@_inner
 def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     """Trade at most the wanted lots with the order at the front of a side; return the lots traded."""
     row = engine.level[side, engine.side[side, LEVELS] - 1, FRONT]
@@ -223,7 +225,7 @@ def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     return traded
 
 
-@in_place
+@_inner
 def _marketable(engine: Engine, side: int, price: int) -> bool:
     """Tell whether a limit on one side reaches the best of the other."""
     if engine.side[1 - side, LEVELS] == 0:
@@ -232,17 +234,17 @@ def _marketable(engine: Engine, side: int, price: int) -> bool:
     return price >= best if side == 0 else price <= best
 
 
-@in_place
+@_inner
 def _is_live(engine: Engine, row: int) -> bool:
     return 0 <= row < engine.used[ORDERS] and engine.order[row, O_SIZE] > 0
 
 
-@in_place
+@_inner
 def _has_event_room(engine: Engine, wanted: int) -> bool:
     return engine.used[EVENTS] + wanted <= len(engine.event)
 
 
-@in_place
+@_inner
 def _has_room(engine: Engine, side: int, events: int) -> bool:
     """Tell whether one more order, one more level of its side and so many events fit."""
     return (
@@ -252,7 +254,7 @@ def _has_room(engine: Engine, side: int, events: int) -> bool:
     )
 
 
-@in_place
+@_inner
 def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
     row = engine.used[EVENTS]
     engine.event[row, E_TIME] = time_ns
@@ -264,7 +266,7 @@ def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size
     engine.used[EVENTS] = row + 1
 
 
-@in_place
+@_inner
 def _find_level(engine: Engine, side: int, price: int) -> int:
     """Return the index at which a price stands, or would stand, among a side's levels; the search is from the best."""
     sign = 1 - 2 * side
@@ -274,7 +276,7 @@ def _find_level(engine: Engine, side: int, price: int) -> int:
     return level
 
 
-@in_place
+@_inner
 def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     """Put a new order at the back of its level, making the level where there is none; return its row."""
     level = _find_level(engine, side, price)
@@ -299,7 +301,7 @@ def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     return row
 
 
-@in_place
+@_inner
 def _shrink(engine: Engine, row: int, size: int) -> None:
     """Take lots off a live order; take it out of the book when none are left."""
     side = engine.order[row, O_SIDE]
@@ -314,7 +316,7 @@ def _shrink(engine: Engine, row: int, size: int) -> None:
         _remove_level(engine, side, level)
 
 
-@in_place
+@_inner
 def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
     """Join the neighbours of an order that goes, in its queue and by age."""
     ahead, behind = engine.order[row, AHEAD], engine.order[row, BEHIND]
@@ -335,7 +337,7 @@ def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
         engine.order[older, NEWER] = newer
 
 
-@in_place
+@_inner
 def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     for at in range(engine.side[side, LEVELS], level, -1):
         for column in range(4):
@@ -347,7 +349,7 @@ def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     engine.side[side, LEVELS] += 1
 
 
-@in_place
+@_inner
 def _remove_level(engine: Engine, side: int, level: int) -> None:
     engine.side[side, LEVELS] -= 1
     for at in range(level, engine.side[side, LEVELS]):

@@ -6,6 +6,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 
+FEW_LEVELS = 11  # a side with no more levels than this gives none away, so that ten always show
 ACTIONS = ("add", "delete", "replace", "market")  # what a participant may do, in the order of every table of actions
 
 
@@ -24,7 +25,8 @@ class Law:
     def __post_init__(self):
         rising = all(a < b for a, b in zip(self.probability, self.probability[1:], strict=False))
         ends = self.probability[:1] == (0,) and self.probability[-1:] == (1,)
-        if not (rising and ends and len(self.probability) == len(self.value) and list(self.value) == sorted(self.value)):
+        paired = len(self.probability) == len(self.value)
+        if not (rising and ends and paired and list(self.value) == sorted(self.value)):
             raise InputError(
                 "a law is not a table of quantiles",
                 where="Law",
@@ -45,7 +47,8 @@ ADD_SIZE = Law(
     + (90, 100, 100, 100, 120, 200, 200, 300, 800, 2300),
 )
 MARKET_SIZE = Law(
-    (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.51, 0.85, 0.93, 0.95, 0.97, 0.98, 0.99, 0.998, 1),
+    (0, 0.0025, 0.0102, 0.0295, 0.0549, 0.0852, 0.1199, 0.1584, 0.2006, 0.2461, 0.2947, 0.3462, 0.3569, 0.7798,
+     0.8949, 0.9245, 0.9545, 0.9696, 0.9847, 0.9969, 1),
     (1, 1, 2, 5, 9, 11, 19, 27, 40, 53, 71, 91, 100, 100, 200, 200, 283, 300, 414, 974, 1773),
 )
 HIDDEN_SIZE = Law(
@@ -69,8 +72,9 @@ SHIFT = Law(
     (-85, -20, -15, -10, -4, -3, -2, -1, 1, 2, 3, 6, 11, 17, 23, 29, 74, 156),
 )
 AGE_RANK = Law(
-    (0, 0.218, 0.367, 0.496, 0.597, 0.676, 0.738, 0.79, 0.831, 0.865, 0.893, 0.915, 0.933, 0.948, 0.96, 0.976, 0.989, 1),
-    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 19, 28),
+    (0, 0.218, 0.367, 0.496, 0.597, 0.676, 0.738, 0.79, 0.831, 0.865, 0.893, 0.915, 0.933, 0.948, 0.96, 0.976,
+     0.989, 1),
+    (0, 0.9, 1.8, 2.7, 3.6, 4.5, 5.4, 6.3, 7.2, 8.2, 9.1, 10, 10.9, 11.8, 12.7, 14.5, 17.2, 25.4),
 )
 
 
@@ -130,11 +134,31 @@ class FlowParameters:
     excite_offspring: tuple[float, ...] = (0.0278, 0.1386, 0.1853, 0.174, 0.1178, 0.093, 0.0737, 0.0546)
     gap_edges_ns: tuple[int, ...] = (30_000, 150_000, 10_000_000)
     next_action: tuple[tuple[tuple[float, ...], ...], ...] = (
-        ((0.329, 0.612, 0.026, 0.033), (0.250, 0.702, 0.017, 0.031), (0.298, 0.252, 0.309, 0.141), (0.247, 0.157, 0.069, 0.527)),
-        ((0.469, 0.414, 0.067, 0.050), (0.693, 0.271, 0.024, 0.012), (0.356, 0.284, 0.267, 0.093), (0.200, 0.221, 0.145, 0.434)),
-        ((0.343, 0.601, 0.020, 0.036), (0.678, 0.272, 0.018, 0.032), (0.376, 0.319, 0.252, 0.053), (0.446, 0.222, 0.036, 0.296)),
-        ((0.419, 0.506, 0.020, 0.055), (0.472, 0.453, 0.022, 0.053), (0.371, 0.380, 0.186, 0.063), (0.400, 0.357, 0.025, 0.218)),
-    )  # fmt: skip
+        (
+            (0.329, 0.612, 0.026, 0.033),
+            (0.25, 0.702, 0.017, 0.031),
+            (0.298, 0.252, 0.309, 0.141),
+            (0.247, 0.157, 0.069, 0.204),
+        ),
+        (
+            (0.469, 0.414, 0.067, 0.05),
+            (0.693, 0.271, 0.024, 0.012),
+            (0.356, 0.284, 0.267, 0.093),
+            (0.2, 0.221, 0.145, 0.168),
+        ),
+        (
+            (0.343, 0.601, 0.02, 0.036),
+            (0.678, 0.272, 0.018, 0.032),
+            (0.376, 0.319, 0.252, 0.053),
+            (0.446, 0.222, 0.036, 0.115),
+        ),
+        (
+            (0.419, 0.506, 0.02, 0.055),
+            (0.472, 0.453, 0.022, 0.053),
+            (0.371, 0.38, 0.186, 0.063),
+            (0.4, 0.357, 0.025, 0.084),
+        ),
+    )
     same_side: tuple[tuple[float, ...], ...] = (
         (0.60, 0.67, 0.45, 0.56),
         (0.58, 0.73, 0.71, 0.67),
@@ -145,19 +169,19 @@ class FlowParameters:
     repeat_size: tuple[tuple[float, ...], ...] = ((0.07, 0.25), (0.29, 0.76), (0.07, 0.53), (0.17, 0.21))
     spread_edges: tuple[int, ...] = (5, 10, 15, 20, 30, 40, 60)
     spread_factor: tuple[tuple[float, ...], ...] = (
-        (0.61, 0.73, 1.58, 5.94),
-        (0.75, 0.87, 1.35, 3.92),
-        (0.86, 0.97, 0.79, 2.54),
-        (0.93, 1.01, 0.85, 1.59),
-        (0.99, 1.04, 0.86, 0.84),
-        (1.07, 1.01, 0.78, 0.49),
-        (1.07, 0.97, 1.48, 0.38),
-        (1.11, 0.80, 2.78, 0.40),
+        (0.61, 1.18, 2.14, 19.3),
+        (0.75, 1.41, 1.82, 10.51),
+        (0.86, 1.57, 1.07, 5.57),
+        (0.93, 1.64, 1.15, 2.81),
+        (0.99, 1.69, 1.16, 1.1),
+        (1.07, 1.64, 1.05, 0.5),
+        (1.07, 1.57, 2, 0.35),
+        (1.11, 1.3, 3.76, 0.37),
     )
-    improve: tuple[float, ...] = (0.049, 0.089, 0.098, 0.111, 0.136, 0.176, 0.236, 0.618)
-    join: tuple[float, ...] = (0.285, 0.182, 0.143, 0.142, 0.151, 0.181, 0.211, 0.142)
-    improve_scale: tuple[float, ...] = (0.22, 0.40, 0.51, 0.62, 0.73, 0.84, 1.01, 2.48)
-    deeper_scale: tuple[float, ...] = (1.66, 1.78, 1.32, 1.18, 1.01, 0.81, 0.78, 1.2)
+    improve: tuple[float, ...] = (0.061, 0.111, 0.122, 0.138, 0.169, 0.208, 0.278, 0.729)
+    join: tuple[float, ...] = (0.219, 0.14, 0.11, 0.109, 0.116, 0.139, 0.162, 0.109)
+    improve_scale: tuple[float, ...] = (0.26, 0.48, 0.61, 0.74, 0.88, 1.01, 1.21, 2.98)
+    deeper_scale: tuple[float, ...] = (1.83, 1.96, 1.45, 1.3, 1.11, 0.86, 0.83, 1.28)
     improvement: Law = IMPROVEMENT
     deeper: Law = DEEPER
     shift: Law = SHIFT
@@ -165,14 +189,14 @@ class FlowParameters:
     market_size: Law = MARKET_SIZE
     hidden_size: Law = HIDDEN_SIZE
     age_rank: Law = AGE_RANK
-    worst_share: float = 0.08
+    worst_share: float = 0.015
     far_ticks: int = 28
-    far_patience: float = 0.7
+    far_patience: float = 0.925
     cancel_share: float = 0.0003
-    level_target: int = 22
-    level_pull: float = 0.5
-    sweep_share: float = 0.15
-    take_share: float = 0.5
+    level_target: int = 20
+    level_pull: float = 0.73
+    sweep_share: float = 0.200
+    take_share: float = 0.300
     sweep_collar: int = 40
     limit_share: float = 0.02
     hidden_only: float = 0.257
@@ -186,11 +210,25 @@ class FlowParameters:
     halt_deletes: float = 0.1
 
     def __post_init__(self):
-        if not sum(self.excite_offspring) < 1 or not 0 <= self.open_s < self.close_s <= 86_400:
+        possible = sum(self.excite_offspring) < 1 and 0 <= self.open_s < self.close_s <= 86_400
+        if not possible or self.level_target <= FEW_LEVELS:
             raise InputError(
                 "the order flow cannot run",
-                where="FlowParameters.excite_offspring, open_s, close_s",
-                expected="excite_offspring adding up to less than 1; 0 <= open_s < close_s <= 86400",
-                was=(self.excite_offspring, self.open_s, self.close_s),
-                remedy="lower the excitation, or mend the session's hours",
+                where="FlowParameters.excite_offspring, open_s, close_s, level_target",
+                expected=f"excite_offspring summing to less than 1, 0 <= open_s < close_s <= 86400, > {FEW_LEVELS} levels",
+                was=(self.excite_offspring, self.open_s, self.close_s, self.level_target),
+                remedy="lower the excitation, mend the session's hours, or ask for more levels",
             )
+        gaps, spreads, actions = len(self.gap_edges_ns) + 1, len(self.spread_edges) + 1, len(ACTIONS)
+        shapes = {"next_action": (gaps, actions, actions), "same_side": (gaps, actions), "repeat_size": (gaps, 2)}
+        shapes |= {"market_same_side": (gaps,), "spread_factor": (spreads, actions)}
+        shapes |= {name: (spreads,) for name in ("improve", "join", "improve_scale", "deeper_scale")}
+        for name, shape in shapes.items():
+            if np.shape(getattr(self, name)) != shape:
+                raise InputError(
+                    "a table of the order flow has the wrong shape",
+                    where=f"FlowParameters.{name}",
+                    expected=shape,
+                    was=np.shape(getattr(self, name)),
+                    remedy="give one row a band (one more than there are edges) and one column an action",
+                )

@@ -32,37 +32,46 @@ from lob_jax.book.matching import (
 )
 from lob_jax.events.schema import Code
 from lob_jax.feeds.arrivals import Arrivals, wait
-from lob_jax.feeds.flow_parameters import FlowParameters
+from lob_jax.feeds.flow_parameters import FEW_LEVELS, FlowParameters
+
+# No wrappers for Python: they take a third of the compiler's time.
+_inner = numba.njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
-FEW_LEVELS = 11  # a side with no more levels than this gives none away, so that ten always show
 
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _NEVER = np.iinfo(np.int64).max
 
 
-class Flow(NamedTuple):
-    """The parameters that the compiled loop reads, as arrays and numbers; see `FlowParameters`."""
+# Columns of Flow.by_gap.
+SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = 0, 4, 5
+# Columns of Flow.by_spread.
+SPREAD_FACTOR, IMPROVE, JOIN, IMPROVE_SCALE, DEEPER_SCALE = 0, 4, 5, 6, 7
+# Rows of Flow.laws.
+LAWS = ("improvement", "deeper", "shift", "add_size", "market_size", "hidden_size", "age_rank", "hidden_inside")
+IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = range(len(LAWS))
 
-    tick: int
+
+class Flow(NamedTuple):
+    """The parameters that the compiled loop reads; few arrays, since the compiler's time grows with their number.
+
+    Attributes:
+      gap_edges, spread_edges: what parts the bands.
+      next_action: float64 [4 bands, 4 actions before, 4 actions].
+      by_gap: float64 [4 bands, 7]: same_side of the four actions, market_same_side, repeat_size after add and delete.
+      by_spread: float64 [8 bands, 8]: spread_factor of the four actions, improve, join, improve_scale, deeper_scale.
+      laws: float64 [8, 2, N], the points of the laws named in LAWS, the last one repeated.
+
+    The others are as in `FlowParameters`.
+    """
+
     gap_edges: np.ndarray
-    next_action: np.ndarray
-    same_side: np.ndarray
-    market_same_side: np.ndarray
-    repeat_size: np.ndarray
     spread_edges: np.ndarray
-    spread_factor: np.ndarray
-    improve: np.ndarray
-    join: np.ndarray
-    improve_scale: np.ndarray
-    deeper_scale: np.ndarray
-    improvement: np.ndarray
-    deeper: np.ndarray
-    shift: np.ndarray
-    add_size: np.ndarray
-    market_size: np.ndarray
-    hidden_size: np.ndarray
-    age_rank: np.ndarray
+    next_action: np.ndarray
+    by_gap: np.ndarray
+    by_spread: np.ndarray
+    laws: np.ndarray
+    tick: int
     worst_share: float
     far_ticks: int
     far_patience: float
@@ -76,7 +85,6 @@ class Flow(NamedTuple):
     hidden_only: float
     hidden_too: float
     hidden_again: float
-    hidden_inside: np.ndarray
     half_tick: float
     halt_deletes: float
 
@@ -91,36 +99,38 @@ class Action(NamedTuple):
 
 def compile_flow(parameters: FlowParameters) -> Flow:
     """Return the parameters in the form that the compiled loop reads."""
+    p = parameters
+    laws = [getattr(p, name).table() for name in LAWS]
+    longest = max(law.shape[1] for law in laws)
+    arrays = {
+        "gap_edges": np.array(p.gap_edges_ns, np.float64),
+        "spread_edges": np.array(p.spread_edges, np.float64),
+        "next_action": np.array(p.next_action, np.float64),
+        "by_gap": np.column_stack([p.same_side, p.market_same_side, p.repeat_size]),
+        "by_spread": np.column_stack([p.spread_factor, p.improve, p.join, p.improve_scale, p.deeper_scale]),
+        "laws": np.stack([np.pad(law, ((0, 0), (0, longest - law.shape[1])), mode="edge") for law in laws]),
+    }
+    return Flow(**arrays, **{name: getattr(p, name) for name in Flow._fields if name not in arrays})
 
-    def array(values: tuple) -> np.ndarray:
-        return np.array(values, np.float64)
 
-    given = {name: getattr(parameters, name, None) for name in Flow._fields}
-    given["gap_edges"] = parameters.gap_edges_ns
-    given["level_target"] = float(parameters.level_target)
-    return Flow(**{
-        name: value.table() if hasattr(value, "table") else array(value) if isinstance(value, tuple) else value
-        for name, value in given.items()
-    })
-
-
-@numba.njit(cache=True)
-def draw(law: np.ndarray, rng: np.random.Generator) -> float:
-    """Draw from a law given as float64 [2, N] points of its quantile function."""
+@_inner
+def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
+    """Draw from one of the laws: straight lines between the points of its quantile function."""
     drawn, right = rng.random(), 1
-    while law[0, right] < drawn:
+    while flow.laws[law, 0, right] < drawn:
         right += 1
-    part = (drawn - law[0, right - 1]) / (law[0, right] - law[0, right - 1])
-    return law[1, right - 1] + part * (law[1, right] - law[1, right - 1])
+    low, high = flow.laws[law, 0, right - 1], flow.laws[law, 0, right]
+    below, above = flow.laws[law, 1, right - 1], flow.laws[law, 1, right]
+    return below + (drawn - low) / (high - low) * (above - below)
 
 
-@numba.njit(cache=True)
-def draw_whole(law: np.ndarray, rng: np.random.Generator, scale: float = 1.0) -> int:
+@_inner
+def draw_whole(flow: Flow, law: int, rng: np.random.Generator, scale: float = 1.0) -> int:
     """Draw from a law times a scale, rounded, at least 1."""
-    return max(1, int(np.floor(draw(law, rng) * scale + 0.5)))
+    return max(1, int(np.floor(draw(flow, law, rng) * scale + 0.5)))
 
 
-@numba.njit(cache=True)
+@_inner
 def band_of(value: float, edges: np.ndarray) -> int:
     """Return how many edges lie at or below a value."""
     band = 0
@@ -129,7 +139,7 @@ def band_of(value: float, edges: np.ndarray) -> int:
     return band
 
 
-@numba.njit(cache=True)
+@_inner
 def spread_ticks(engine: Engine, flow: Flow) -> int:
     """Return best ask less best bid in ticks; both sides hold orders."""
     return (best_price(engine, 1) - best_price(engine, 0)) // flow.tick
@@ -138,14 +148,13 @@ def spread_ticks(engine: Engine, flow: Flow) -> int:
 @numba.njit(cache=True)
 def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) -> None:
     """Fill an empty book around a price (quanta, on a tick) with as many orders a side as the flow aims at."""
-    spread = flow.spread_edges[4]
-    half = int(spread // 2) * flow.tick
+    half = int(flow.spread_edges[len(flow.spread_edges) // 2] // 2) * flow.tick
     for side in range(2):
         best = price - half if side == 0 else price + half
-        place(engine, side, best, draw_whole(flow.add_size, rng))
+        place(engine, side, best, draw_whole(flow, ADD_SIZE, rng))
         while engine.side[side, LEVELS] < flow.level_target:
-            behind = draw_whole(flow.deeper, rng) * flow.tick
-            place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow.add_size, rng))
+            behind = draw_whole(flow, DEEPER, rng) * flow.tick
+            place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow, ADD_SIZE, rng))
 
 
 @numba.njit(cache=True)
@@ -175,7 +184,7 @@ def run_session(
     return elapsed
 
 
-@numba.njit(cache=True)
+@_inner
 def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
     """Tell whether an action may happen in a halt: a few deletes while quoting is shut (phase 1), then all but trades."""
     if phase == 1:
@@ -183,21 +192,21 @@ def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bo
     return action != MARKET
 
 
-@numba.njit(cache=True)
+@_inner
 def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
     """Draw the next action and its side; its size is yet 0."""
     band = band_of(gap, flow.gap_edges)
     spread = band_of(spread_ticks(engine, flow), flow.spread_edges)
     total = 0.0
     for action in range(4):
-        total += flow.next_action[band, last.action, action] * flow.spread_factor[spread, action]
+        total += flow.next_action[band, last.action, action] * flow.by_spread[spread, SPREAD_FACTOR + action]
     drawn, action = rng.random() * total, -1
     while drawn >= 0.0 and action < MARKET:
         action += 1
-        drawn -= flow.next_action[band, last.action, action] * flow.spread_factor[spread, action]
-    same = flow.same_side[band, action]
+        drawn -= flow.next_action[band, last.action, action] * flow.by_spread[spread, SPREAD_FACTOR + action]
+    same = flow.by_gap[band, SAME_SIDE + action]
     if action == MARKET and last.action == MARKET:
-        same = flow.market_same_side[band]
+        same = flow.by_gap[band, MARKET_SAME_SIDE]
     side = last.side if rng.random() < same else 1 - last.side
     excess = (engine.side[side, LEVELS] - flow.level_target) / flow.level_target * flow.level_pull
     if action == ADD and rng.random() < excess:
@@ -209,7 +218,7 @@ def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Ge
     return Action(action, side, 0)
 
 
-@numba.njit(cache=True)
+@_inner
 def act(
     engine: Engine, flow: Flow, last: Action, chosen: Action, band: int, time_ns: int, rng: np.random.Generator
 ) -> Action:
@@ -228,7 +237,7 @@ def act(
     return Action(chosen.action, chosen.side, size)
 
 
-@numba.njit(cache=True)
+@_inner
 def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
     """Return the price, or the nearest one that neither trades nor falls below one tick."""
     if side == 0:
@@ -236,7 +245,7 @@ def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
     return max(price, best_price(engine, 0) + flow.tick)
 
 
-@numba.njit(cache=True)
+@_inner
 def add_order(
     engine: Engine, flow: Flow, last: Action, side: int, band: int, time_ns: int, rng: np.random.Generator
 ) -> int:
@@ -245,19 +254,19 @@ def add_order(
     spread = band_of(ticks, flow.spread_edges)
     drawn = rng.random()
     towards = 0
-    if drawn < flow.improve[spread]:
+    if drawn < flow.by_spread[spread, IMPROVE]:
         wide = max(1.0, ticks / flow.spread_edges[-1])  # the wider the gap, the farther in the next price
-        towards = draw_whole(flow.improvement, rng, flow.improve_scale[spread] * wide)
-    elif drawn >= flow.improve[spread] + flow.join[spread]:
-        towards = -draw_whole(flow.deeper, rng, flow.deeper_scale[spread])
+        towards = draw_whole(flow, IMPROVEMENT, rng, flow.by_spread[spread, IMPROVE_SCALE] * wide)
+    elif drawn >= flow.by_spread[spread, IMPROVE] + flow.by_spread[spread, JOIN]:
+        towards = -draw_whole(flow, DEEPER, rng, flow.by_spread[spread, DEEPER_SCALE])
     price = clip_price(engine, flow, side, best_price(engine, side) + (1 - 2 * side) * towards * flow.tick)
-    repeat = flow.repeat_size[band, last.action] if last.action < REPLACE else 0.0
-    size = last.size if last.size > 0 and rng.random() < repeat else draw_whole(flow.add_size, rng)
+    repeat = flow.by_gap[band, REPEAT_SIZE + last.action] if last.action < REPLACE else 0.0
+    size = last.size if last.size > 0 and rng.random() < repeat else draw_whole(flow, ADD_SIZE, rng)
     submit(engine, time_ns, side, price, size)
     return size
 
 
-@numba.njit(cache=True)
+@_inner
 def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) -> int:
     """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
     if rng.random() < flow.worst_share:
@@ -265,7 +274,7 @@ def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) 
     far = flow.far_ticks * flow.tick
     order = 0
     for _ in range(4):
-        rank = int(draw(flow.age_rank, rng))
+        rank = int(draw(flow, AGE_RANK, rng))
         if rank >= engine.side[side, LIVE]:
             rank = int(rng.random() * engine.side[side, LIVE])
         order = order_by_age(engine, side, rank)
@@ -275,7 +284,7 @@ def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) 
     return order
 
 
-@numba.njit(cache=True)
+@_inner
 def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Withdraw an order, rarely a part of it only; return the lots withdrawn."""
     order = pick_order(engine, flow, side, rng)
@@ -285,25 +294,25 @@ def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.ra
     return delete(engine, time_ns, order)
 
 
-@numba.njit(cache=True)
+@_inner
 def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Move an order to another price on one time stamp, a delete and an add; return its size."""
     order = pick_order(engine, flow, side, rng)
     old = engine.order[order - 1, O_PRICE]
     size = delete(engine, time_ns, order)
-    ticks = int(np.rint(draw(flow.shift, rng)))
+    ticks = int(np.rint(draw(flow, SHIFT, rng)))
     price = clip_price(engine, flow, side, old + (1 - 2 * side) * (ticks if ticks else -1) * flow.tick)
     submit(engine, time_ns, side, price, size)
     return size
 
 
-@numba.njit(cache=True)
+@_inner
 def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Let a marketable order meet hidden orders, then the resting orders of a side.
 
     Returns its visible size; -1, with nothing done, if it holds back because the best level is smaller than it.
     """
-    size = draw_whole(flow.market_size, rng)
+    size = draw_whole(flow, MARKET_SIZE, rng)
     best = best_size(engine, side)
     if size > best and rng.random() >= flow.sweep_share:
         if rng.random() >= flow.take_share:
@@ -323,14 +332,14 @@ def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Ge
     return size
 
 
-@numba.njit(cache=True)
+@_inner
 def trade_hidden(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> None:
     """Trade one or more hidden orders at a price inside the spread, now and then between two ticks."""
-    ticks = min(draw_whole(flow.hidden_inside, rng), spread_ticks(engine, flow) - 1)
+    ticks = min(draw_whole(flow, HIDDEN_INSIDE, rng), spread_ticks(engine, flow) - 1)
     inside = ticks * flow.tick
     if rng.random() < flow.half_tick:
         inside -= flow.tick // 2
     price = best_price(engine, side) + (1 - 2 * side) * inside
-    report_hidden(engine, time_ns, side, price, draw_whole(flow.hidden_size, rng))
+    report_hidden(engine, time_ns, side, price, draw_whole(flow, HIDDEN_SIZE, rng))
     while rng.random() < flow.hidden_again:
-        report_hidden(engine, time_ns, side, price, draw_whole(flow.hidden_size, rng))
+        report_hidden(engine, time_ns, side, price, draw_whole(flow, HIDDEN_SIZE, rng))

@@ -247,6 +247,14 @@ def test_a_book_that_remembers_is_corrected_where_its_memory_is_stale():
     assert same(found, corrections_of((2, BID, 99, 0), (2, BID, 98, 3)))  # 99 had gone out of view
 
 
+def test_a_feed_that_contradicts_every_event_needs_no_more_room():
+    events = events_of(*[(Kind.EXECUTE_HIDDEN, BID, 100, 1)] * 2000)
+    price = np.tile([[[100], [0]]], (2000, 1, 1))
+    size = np.arange(1, 2001)[:, None, None] * np.array([[[1], [0]]])
+    found = find_corrections(events, start=BookSnapshot.empty(window=1), price=price, size=size)
+    assert found.size.tolist() == list(range(1, 2001))
+
+
 @pytest.mark.parametrize(
     ("rows", "levels", "window"), [(3, 2, 2), (2, 3, 2), (2, 0, 0)], ids=["rows", "narrow window", "no levels"]
 )
@@ -262,6 +270,15 @@ def test_a_row_that_its_event_does_not_explain_is_found():
     assert one_step_mismatches(DAY, price=price, size=size).tolist() == []
     size[2, 0, 1] += 1
     assert one_step_mismatches(DAY, price=price, size=size).tolist() == [2, 3]
+
+
+def test_a_last_level_that_comes_into_view_is_not_a_mismatch():
+    events = events_of((Kind.ADD, BID, 100, 5), (Kind.DELETE, BID, 100, 5))
+    price = np.array([[[100, 99], [0, 0]], [[99, 98], [0, 0]]])
+    size = np.array([[[5, 4], [0, 0]], [[4, 3], [0, 0]]])
+    assert one_step_mismatches(events, price=price, size=size).tolist() == []
+    size[1, 0, 0] = 2
+    assert one_step_mismatches(events, price=price, size=size).tolist() == [1]
 
 
 def test_the_settled_share_counts_the_orders_that_the_rule_finds():

@@ -18,11 +18,11 @@ PRIOR = np.array([0.1, 0.8, 0.1])
 
 def test_decisions_by_hand():
     label = np.array([DOWN, DOWN, FLAT, FLAT, FLAT, FLAT, UP, UP])
-    decided = np.array([DOWN, FLAT, FLAT, FLAT, FLAT, UP, UP, DOWN])
+    decided = np.array([DOWN, FLAT, FLAT, FLAT, UP, UP, UP, DOWN])
     scores = decision_scores(decided, label)
-    assert scores["accuracy"] == 5 / 8
-    assert scores["balanced_accuracy"] == pytest.approx((1 / 2 + 3 / 4 + 1 / 2) / 3)
-    assert scores["macro_f1"] == pytest.approx((2 / 4 + 6 / 8 + 2 / 4) / 3)
+    assert scores["accuracy"] == 4 / 8
+    assert scores["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 4 + 1 / 2) / 3)
+    assert scores["macro_f1"] == pytest.approx((2 / (2 + 2) + 4 / (4 + 3) + 2 / (2 + 3)) / 3)
 
 
 def test_scores_by_hand():

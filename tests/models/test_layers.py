@@ -84,8 +84,6 @@ def test_dropout_keeps_the_dtype():
 
 def test_residual_projections_start_smaller_by_depth(tiny):
     config = tiny(d_model=64, d_ff=256, n_layers=8, n_heads=4)
-    params = FeedForward(config).init(jax.random.key(0, impl="unsafe_rbg"), jnp.zeros((1, 1, 64)), None, site=0)[
-        "params"
-    ]
+    params = FeedForward(config).init(KEY, jnp.zeros((1, 1, 64)), None, site=0)["params"]
     assert np.std(params["widen"]["kernel"]) == pytest.approx(0.02, rel=0.03)
     assert np.std(params["narrow"]["kernel"]) == pytest.approx(0.02 / 4, rel=0.03)  # sqrt(2 * 8) = 4

@@ -74,6 +74,7 @@ GOLDEN = [
     ((3 * SKIP_NS, Code.HALT), [11, 6, 6, 6, 9000]),
     ((0, Code.CLEAR), [14, 9000]),
     ((1, Kind.ADD, ASK, 100_300, 2), [1501, 8002, 9001]),  # an empty side counts from its last best
+    ((0, Kind.ADD, ASK, 100_400, 1), [1501, 8001, 9000]),  # and now from 1003: the ask at 1002 went with CLEAR
 ]
 
 
@@ -122,14 +123,16 @@ def test_tokenize_events_from_book_states_gives_the_tokens_of_encode():
 
 
 def test_rounded_time_by_hand():
-    gaps = [123_456, 0, 1_234_567, 3]
+    gaps = [123_456, 0, 123_458, 1_234_560, 3]
     events = events_of(*((gap, Kind.ADD, BID, 100_000, 1) for gap in gaps))
     tokens = encode(events, digits=5)
-    # 123460, carrying -4; 0 stays; 1234563 rounds to 1234600, carrying -37; too much for a gap of 3.
-    assert (decode(tokens, digits=5).time_ns - CLOCK).tolist() == [123_460, 123_460, 1_358_060, 1_358_063]
-    widths = ExactTokenizer(5).cell_log2_widths(tokens)
-    np.testing.assert_allclose(widths, np.log2([10, 1, 100, 1]))
-    assert ExactTokenizer(5).cell_log2_width(tokens) == pytest.approx(np.log2([10, 1, 100, 1]).mean())
+    # 123460, carrying -4; 0 stays; 123454 rounds to 123450, carrying 4; 1234564 rounds to 1234600, carrying -36, which
+    # is too much for a gap of 3.
+    coded = [123_460, 0, 123_450, 1_234_600, 3]
+    assert np.diff(decode(tokens, digits=5).time_ns, prepend=CLOCK).tolist() == coded
+    widths = np.log2([10, 1, 10, 100, 1])
+    np.testing.assert_allclose(ExactTokenizer(5).cell_log2_widths(tokens), widths)
+    assert ExactTokenizer(5).cell_log2_width(tokens) == pytest.approx(widths.mean())
     assert ExactTokenizer().cell_log2_width(encode(events)) == 0
     assert ExactTokenizer(5).cell_log2_width(np.zeros(0, np.uint16)) == 0
 
@@ -296,6 +299,12 @@ def test_a_reference_between_ticks_is_refused_too():
     with pytest.raises(InputError, match="between ticks") as caught:
         encode(events_of(ADD_BID), start=start)
     assert "tick of 25 " in caught.value.remedy
+
+
+def test_the_tick_that_is_named_divides_the_present_one():
+    with pytest.raises(InputError, match="between ticks") as caught:
+        encode(events_of((0, Kind.ADD, BID, 130, 1)), start=BookSnapshot.empty(CLOCK))
+    assert "tick of 10 " in caught.value.remedy
 
 
 def test_an_impossible_tick_or_clock_is_refused():

@@ -1,12 +1,20 @@
-"""A model and a training configuration small enough to compile in a second, and windows to train them on."""
+"""A model and a training configuration small enough to compile fast, and windows to train them on.
+
+The subprocess of the kill test reads this file too, so what it needs are plain functions.
+"""
 
 import dataclasses
+import pathlib
+import time
 
+import grain
+import jax
 import numpy as np
 import pytest
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.loop import TrainingData
 
 MODEL = ModelConfig(
     d_model=16,
@@ -19,9 +27,9 @@ MODEL = ModelConfig(
     tie_embeddings=True,
     norm="pre",
     positions="learned",
-    time_of_day=True,
+    time_of_day=False,
     time_buckets=24,
-    day_of_week=True,
+    day_of_week=False,
     book_state=True,
     book_features=4,
     dtype="float32",
@@ -29,7 +37,7 @@ MODEL = ModelConfig(
 TRAIN = TrainConfig(
     batch_size=8,
     accumulation=1,
-    micro_batch=None,
+    micro_batch=8,
     epochs=1,
     steps=12,
     learning_rate=1e-2,
@@ -47,6 +55,74 @@ TRAIN = TrainConfig(
 )
 
 
+def make_windows(count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return windows of the tiny model, as a batch with a leading axis, scored unequally.
+
+    Each token is the one before plus one: a rule that a model learns in a few dozen steps.
+    """
+    random, length = np.random.default_rng(seed), MODEL.max_seq_length + 1
+    scored = np.arange(length) < random.integers(2, length + 1, (count, 1))
+    return {
+        "tokens": ((random.integers(0, 40, (count, 1)) + np.arange(length)) % 40).astype(np.int32),
+        "time_of_day": random.integers(0, 24, (count, length)).astype(np.int32),
+        "day_of_week": np.full((count, length), 2, np.int32),
+        "book": random.normal(size=(count, length, 4)).astype(np.float32),
+        "scored": scored,
+        "position": np.zeros(count, np.int32),
+    }
+
+
+class SlowSource:
+    """Windows by index, each read after a pause, so that a kill lands in the middle of a run."""
+
+    def __init__(self, batch: dict[str, np.ndarray], pause_s: float):
+        self.batch, self.pause_s = batch, pause_s
+
+    def __len__(self) -> int:
+        return len(self.batch["tokens"])
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        time.sleep(self.pause_s)
+        return {name: leaf[index] for name, leaf in self.batch.items()}
+
+
+def make_data(batch: dict[str, np.ndarray] | None = None, *, pause_s: float = 0.0, epochs: int | None = None):
+    """Return 40 shuffled training windows (or those given) in batches of 8, and 11 validation windows."""
+    batch = make_windows(40) if batch is None else batch
+    shuffled = grain.MapDataset.source(SlowSource(batch, pause_s)).seed(5).shuffle().repeat(epochs)
+    batches = shuffled.batch(8, drop_remainder=True).to_iter_dataset(grain.ReadOptions(num_threads=0))
+    validation = [make_windows(8, seed=1), make_windows(3, seed=2)]
+    return TrainingData(batches, windows=len(batch["tokens"]), validation=validation, vocabulary_hash="abc")
+
+
+def use_compilation_cache(folder: pathlib.Path) -> None:
+    """Keep whatever is compiled, so that a program met again is not compiled again."""
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory):
+    """Return the folder of the programs that these tests compile."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_once(compilation_cache):
+    """Compile what several tests share once; leave JAX as it was for the tests of other folders."""
+    names = [
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+        "jax_persistent_cache_min_entry_size_bytes",
+    ]
+    before = {name: getattr(jax.config, name) for name in names}
+    use_compilation_cache(compilation_cache)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 @pytest.fixture(scope="session")
 def model_config():
     """Return a function: the tiny model's configuration, with changes."""
@@ -61,22 +137,11 @@ def train_config():
 
 @pytest.fixture(scope="session")
 def windows():
-    """Return a function: W windows of the tiny model, as a batch with a leading W axis, scored unequally."""
+    """Return `make_windows`."""
+    return make_windows
 
-    def make(count: int, seed: int = 0) -> dict[str, np.ndarray]:
-        random, length = np.random.default_rng(seed), MODEL.max_seq_length + 1
-        # Each token is the one before plus one: a rule that a model learns in a few steps.
-        tokens = (random.integers(0, 40, (count, 1)) + np.arange(length)) % 40
-        scored = np.arange(length) < random.integers(2, length + 1, (count, 1))
-        return {
-            "tokens": tokens.astype(np.int32),
-            "time_of_day": random.integers(0, 24, (count, length)).astype(np.int32),
-            "day_of_week": np.full((count, length), 2, np.int32),
-            "book": random.normal(size=(count, length, 4)).astype(np.float32),
-            "scored": scored,
-            "event": np.broadcast_to(np.arange(length, dtype=np.int32) // 3, (count, length)).copy(),
-            "record": np.zeros(count, np.int32),
-            "position": np.zeros(count, np.int32),
-        }
 
-    return make
+@pytest.fixture(scope="session")
+def training_data():
+    """Return `make_data`."""
+    return make_data

@@ -30,7 +30,7 @@ def test_without_warm_up_the_cosine_starts_at_once(train_config):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_decay_spares_norms_and_biases_and_nothing_else(model_config, tied):
-    mask = decay_mask(abstract_params(model_config(tie_embeddings=tied)))
+    mask = decay_mask(abstract_params(model_config(tie_embeddings=tied, time_of_day=True, day_of_week=True)))
     by_name = {}
     for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         by_name.setdefault(path[-1].key, set()).add(decays)

@@ -27,7 +27,8 @@ def test_what_the_model_does_not_read_stays_out_of_the_batch(model_config, windo
     assert fields_read(plain) == ("tokens", "scored", "example")
     _, conditioning, _, _ = shift(join([windows(2)], fields_read(plain)))
     assert jax.tree.leaves(conditioning) == []
-    assert set(fields_read(model_config())) == {"tokens", "scored", "example", "time_of_day", "day_of_week", "book"}
+    full = model_config(time_of_day=True, day_of_week=True, book_state=True)
+    assert set(fields_read(full)) == {"tokens", "scored", "example", "time_of_day", "day_of_week", "book"}
 
 
 def test_join_numbers_the_windows_of_a_step_anew():

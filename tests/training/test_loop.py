@@ -1,0 +1,187 @@
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+
+from lob_jax.errors import InputError
+from lob_jax.training import loop
+from lob_jax.training.checkpoint import restore_best
+from lob_jax.training.loop import EarlyStopping, TrainingError, TrainingSummary, train
+
+# The run that is killed: the same as the test's own, from the same conftest.py, with windows that take time to read.
+SCRIPT = """
+import pathlib, runpy, sys
+conftest, folder, cache = sys.argv[1:]
+shared = runpy.run_path(conftest)
+shared["use_compilation_cache"](cache)
+import jax
+from lob_jax.training.loop import train
+data = shared["make_data"](pause_s=0.03)
+train(shared["MODEL"], shared["TRAIN"], data, seed=0, folder=pathlib.Path(folder), settings={}, devices=jax.devices()[:1])
+"""
+
+
+def lines(folder):
+    """Return the lines of metrics.jsonl, without what depends on the machine's speed."""
+    parsed = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "speed"} for line in parsed]
+
+
+@pytest.fixture
+def run(model_config, train_config, training_data, tmp_path):
+    """Return a function that trains; it gives the summary, the folder, what was shown and the params seen."""
+
+    def start(folder="run", data=None, seed=0, model=None, devices=1, **changes):
+        shown, seen = io.StringIO(), {}
+        summary = train(
+            model or model_config(),
+            train_config(**changes),
+            data or training_data(),
+            seed=seed,
+            folder=tmp_path / folder,
+            settings={"seed": seed},
+            devices=jax.devices()[:devices],
+            on_validation=lambda step, params: seen.update({step: jax.tree.map(np.array, params)}),
+            console=rich.console.Console(file=shown, width=200),
+        )
+        return summary, tmp_path / folder, shown.getvalue(), seen
+
+    return start
+
+
+def equal(one, other):
+    return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compilation_cache):
+    summary, undisturbed, shown, seen = run("undisturbed")
+    folder = tmp_path / "killed"
+    conftest = pathlib.Path(__file__).with_name("conftest.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", SCRIPT, str(conftest), str(folder), str(compilation_cache)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    metrics = folder / "metrics.jsonl"
+    while not metrics.exists() or '"step": 6,' not in metrics.read_text():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert lines(folder)[-1]["step"] < 12  # killed in the middle, after the checkpoint of step 4
+
+    resumed, _, shown_then, seen_then = run("killed")
+    assert "going on from step 4\n" in shown_then
+    assert "going on" not in shown
+    assert (undisturbed / "metrics.jsonl").stat().st_size > 0
+    assert lines(folder) == lines(undisturbed)
+    assert resumed == summary
+    assert list(seen_then) == [8, 12]
+    assert equal(seen[12], seen_then[12])
+
+
+def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
+    summary, folder, shown, seen = run(log_every=3)
+    first = shown.splitlines()[0]
+    assert first.startswith("12 steps of 1 micro-steps x 8 windows on 1 device(s)")
+    assert "a step should take" in first
+    written = lines(folder)
+    assert [line["step"] for line in written] == [3, 4, 6, 8, 9, 12, 12]
+    training = [line for line in written if "loss" in line]
+    assert set(training[0]) == {
+        "step",
+        "loss",
+        "perplexity",
+        "learning_rate",
+        "gradient_norm",
+        "scored",
+        "skipped",
+        "skipped_in_row",
+    }
+    speed = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["speed"]
+    assert set(speed) == {"step_s", "tokens_per_s", "mfu"}
+    assert speed["tokens_per_s"] == pytest.approx(8 * 12 / speed["step_s"])
+    losses = {line["step"]: line["validation_loss"] for line in written if "validation_loss" in line}
+    assert losses[12] < losses[4] < np.log(40)
+    best = min(losses, key=losses.get)
+    assert summary == TrainingSummary(12, best, losses[best], stopped_early=False)
+    params, about = restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")
+    assert equal(params, seen[best])
+    assert about.settings == {"seed": 0}
+    # The same command again has nothing left to do, and writes nothing.
+    before = (folder / "metrics.jsonl").read_bytes()
+    assert run(log_every=3)[0] == summary
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_longer_run_on_more_devices_goes_on_from_a_shorter_one(run):
+    run(steps=4)
+    summary, folder, shown, _ = run(steps=8, devices=2, micro_batch=4)
+    assert "going on from step 4; equal up to rounding only, since micro-batches of 8 windows are now of 4" in shown
+    assert summary.steps == 8
+    assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 9))
+
+
+def test_patience_ends_a_run_and_stays_ended(run, monkeypatch):
+    losses = iter([3.0, 2.0, 2.0, float("nan"), 1.0])
+    monkeypatch.setattr(loop, "validate", lambda run, params: next(losses))
+    expected = TrainingSummary(8, 4, 2.0, stopped_early=True)
+    assert run(validate_every=2, patience=2)[0] == expected
+    assert run(validate_every=2, patience=2)[0] == expected
+    # With more patience the same run goes on.
+    assert run(validate_every=2, patience=3, steps=10)[0] == TrainingSummary(10, 10, 1.0, stopped_early=False)
+
+
+def test_the_checkpoints_of_another_run_are_left_alone(run, model_config, training_data):
+    _, folder, _, _ = run(steps=4)
+    before = (folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match="seed = 1"):
+        run(steps=8, seed=1)
+    with pytest.raises(InputError, match=r"model.norm = 'post'"):
+        run(steps=8, model=model_config(norm="post"))
+    with pytest.raises(InputError, match="vocabulary_hash = 'xyz'"):
+        run(steps=8, data=dataclasses.replace(training_data(), vocabulary_hash="xyz"))
+    with pytest.raises(InputError, match="windows_per_step = 16"):
+        run(steps=8, accumulation=2)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
+    bad = windows(40)
+    bad["book"][:] = np.nan
+    with pytest.raises(TrainingError) as caught:
+        run(data=training_data(bad), validate_every=12)
+    assert caught.value.step == 10
+    assert "config.train.learning_rate" in caught.value.remedy
+
+
+def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
+    with pytest.raises(TrainingError, match="the training data ended") as caught:
+        run(data=training_data(epochs=1))
+    assert caught.value.step == 6
+    with pytest.raises(TrainingError, match="do not add up to 4 windows"):
+        run("other", batch_size=4, micro_batch=4)
+
+
+def test_nothing_to_validate_on_is_refused_before_the_first_step(run, training_data, windows):
+    blank = windows(8)
+    blank["scored"][:] = False
+    with pytest.raises(InputError, match="nothing to validate on"):
+        run(data=dataclasses.replace(training_data(), validation=[blank]))
+
+
+def test_early_stopping_counts_what_is_not_better():
+    stopping = EarlyStopping()
+    for step, loss in enumerate((2.0, 1.0, 1.0, float("nan"), 0.5)):
+        stopping = stopping.after(loss, step)
+        if step == 3:
+            assert stopping == EarlyStopping(1.0, 1, strikes=2)
+    assert stopping == EarlyStopping(0.5, 4, strikes=0)
