@@ -24,12 +24,12 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.time_of_day = False  # the test lies at hours that a single day's training never saw
     config.model.day_of_week = False
     config.model.dtype = "float32"
-    config.train.batch_size = 32
+    config.train.batch_size = 16
     config.train.accumulation = 1
-    config.train.steps = 900
-    config.train.warmup_steps = 50
-    config.train.learning_rate = 3e-3
+    config.train.steps = 1600
+    config.train.warmup_steps = 100
+    config.train.learning_rate = 2e-3
     config.train.weight_decay = 0.1
-    config.train.validate_every = 75
+    config.train.validate_every = 100
     config.train.validation_windows = 128
     return config

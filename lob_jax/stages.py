@@ -135,6 +135,14 @@ def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: st
     )
 
 
+def _token_counts(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> np.ndarray:
+    """Return how often each token occurs in the training split, int64 [V]."""
+    source, size = open_records(workdir / "records", "train"), config.model.vocab_size
+    leads = [about.lead_tokens for about in source.outlines]
+    parts = (np.bincount(source[i]["tokens"][lead:], minlength=size) for i, lead in enumerate(leads))
+    return sum(parts, np.zeros(size, np.int64))
+
+
 def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDataset) -> list[dict[str, np.ndarray]]:
     """Return the same windows for every validation, spread evenly over the split."""
     count = min(config.train.validation_windows, len(windows))
@@ -154,6 +162,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation")),
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
+        token_counts=_token_counts(config, workdir),
     )
     write_json(workdir / "config.json", settings)
     console.print(f"{len(windows):,} training windows, {parameter_count(model):,} parameters")

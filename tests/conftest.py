@@ -1,9 +1,13 @@
-"""Eight virtual CPU devices, set before JAX is imported; real data found once, or skipped by name."""
+"""Set before JAX is imported: eight virtual CPU devices, and quick compilation, since tests compile more than they run.
+
+Real data is found once, or skipped by name.
+"""
 
 import os
 import pathlib
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest

@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "jit",
     "events",
     "book",
     "feeds",
@@ -21,6 +22,7 @@ ORDER = [
     "evaluation",
     "config",
     "bench",
+    "stages",
     "main",
 ]
 SOURCES = sorted((ROOT / "lob_jax").rglob("*.py"))

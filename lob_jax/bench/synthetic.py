@@ -165,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seconds = time.perf_counter() - began
     reference = laws(LobsterFeed().read(options.reference), levels=options.levels) if options.reference else None
     result = compare(laws(day, levels=options.levels), reference)
-    result |= {"events": len(day.events), "seed": options.seed, "simulation_s": round(seconds, 3), "levels": options.levels}
+    result |= {"events": len(day.events), "seed": options.seed, "levels": options.levels}
+    result |= {"simulation_s": round(seconds, 3)}
     if options.write:
         options.write.mkdir(parents=True, exist_ok=True)
         written = write_lobster(

@@ -30,7 +30,6 @@ from lob_jax.book.orders import (
     charge,
     enqueue,
     free_slot,
-    in_place,
     live_orders,
     named_slot,
     new_book,
@@ -41,6 +40,7 @@ from lob_jax.book.orders import (
 )
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Kind
+from lob_jax.jit import in_place
 
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, reference, rule_slot
-from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, in_place, named_slot
+from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, named_slot
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.jit import in_place, njit
 
 _CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
 
@@ -82,7 +82,7 @@ def amend(book: Book, corrections: CorrectionColumns, cursor: int, i: int) -> in
     return cursor
 
 
-@numba.njit(cache=True)
+@njit
 def run(
     book: Book,
     events: EventColumns,
@@ -122,7 +122,7 @@ def write_levels(book: Book, price: np.ndarray, size: np.ndarray) -> None:
             size[s, k] = book.levels[s, depth - 1 - k, SIZE] if shown else 0
 
 
-@numba.njit(cache=True)
+@njit
 def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return rows (event, side, price, size) of corrections that make the book equal the feed's [E, 2, N]."""
     n_levels = price.shape[2]
@@ -187,7 +187,7 @@ def _correct_and_note(book: Book, s: int, i: int, price: int, size: int, found: 
     return count + 1
 
 
-@numba.njit(cache=True)
+@njit
 def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return for each row whether event i, applied to row i-1, misses row i on the levels but the last."""
     n_levels = price.shape[2]
@@ -208,7 +208,7 @@ def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarr
     return wrong
 
 
-@numba.njit(cache=True)
+@njit
 def settle(book: Book, events: EventColumns, corrections: CorrectionColumns) -> np.ndarray:
     """Return by kind [8, 2] the removals whose named order is known, and those that the rule settles alike."""
     tally = np.zeros((8, 2), np.int64)

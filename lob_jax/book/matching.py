@@ -7,14 +7,11 @@ ADD. The book is never crossed nor locked. Order ids count from 1 in order of ar
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from lob_jax.book.orders import in_place
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Events, Kind
-
-_inner = numba.njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # for compiled callers
+from lob_jax.jit import in_place, inner, njit
 
 REFUSED = -1  # the order id that `submit` and `place` return when an array is full; nothing has changed then
 NOBODY = -1  # the end of a linked list of orders
@@ -23,7 +20,6 @@ ORDERS, EVENTS = 0, 1  # rows of Engine.used
 
 _ADD, _CANCEL, _DELETE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE)
 _EXECUTE, _HIDDEN, _CONTROL = int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN), int(Kind.CONTROL)
-
 
 # Columns of Engine.order, one row an order; the links are rows of other orders.
 O_SIDE, O_PRICE, O_SIZE, BEHIND, AHEAD, NEWER, OLDER = range(7)
@@ -94,7 +90,7 @@ def resting_orders(engine: Engine, time_ns: int) -> BookSnapshot:
     )
 
 
-@numba.njit(cache=True)
+@njit
 def _priority_order(engine: Engine) -> np.ndarray:
     """Return the rows of all live orders: bids, then asks, each in the order in which they would trade."""
     rows = np.empty(engine.side[0, LIVE] + engine.side[1, LIVE], np.int64)
@@ -215,7 +211,7 @@ def report_control(engine: Engine, time_ns: int, code: int) -> bool:
     return True
 
 
-@_inner
+@inner
 def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     """Trade at most the wanted lots with the order at the front of a side; return the lots traded."""
     row = engine.level[side, engine.side[side, LEVELS] - 1, FRONT]
@@ -225,7 +221,7 @@ def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
     return traded
 
 
-@_inner
+@inner
 def _marketable(engine: Engine, side: int, price: int) -> bool:
     """Tell whether a limit on one side reaches the best of the other."""
     if engine.side[1 - side, LEVELS] == 0:
@@ -234,17 +230,17 @@ def _marketable(engine: Engine, side: int, price: int) -> bool:
     return price >= best if side == 0 else price <= best
 
 
-@_inner
+@inner
 def _is_live(engine: Engine, row: int) -> bool:
     return 0 <= row < engine.used[ORDERS] and engine.order[row, O_SIZE] > 0
 
 
-@_inner
+@inner
 def _has_event_room(engine: Engine, wanted: int) -> bool:
     return engine.used[EVENTS] + wanted <= len(engine.event)
 
 
-@_inner
+@inner
 def _has_room(engine: Engine, side: int, events: int) -> bool:
     """Tell whether one more order, one more level of its side and so many events fit."""
     return (
@@ -254,7 +250,7 @@ def _has_room(engine: Engine, side: int, events: int) -> bool:
     )
 
 
-@_inner
+@inner
 def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
     row = engine.used[EVENTS]
     engine.event[row, E_TIME] = time_ns
@@ -266,7 +262,7 @@ def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size
     engine.used[EVENTS] = row + 1
 
 
-@_inner
+@inner
 def _find_level(engine: Engine, side: int, price: int) -> int:
     """Return the index at which a price stands, or would stand, among a side's levels; the search is from the best."""
     sign = 1 - 2 * side
@@ -276,7 +272,7 @@ def _find_level(engine: Engine, side: int, price: int) -> int:
     return level
 
 
-@_inner
+@inner
 def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     """Put a new order at the back of its level, making the level where there is none; return its row."""
     level = _find_level(engine, side, price)
@@ -301,7 +297,7 @@ def _queue(engine: Engine, side: int, price: int, size: int) -> int:
     return row
 
 
-@_inner
+@inner
 def _shrink(engine: Engine, row: int, size: int) -> None:
     """Take lots off a live order; take it out of the book when none are left."""
     side = engine.order[row, O_SIDE]
@@ -316,7 +312,7 @@ def _shrink(engine: Engine, row: int, size: int) -> None:
         _remove_level(engine, side, level)
 
 
-@_inner
+@inner
 def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
     """Join the neighbours of an order that goes, in its queue and by age."""
     ahead, behind = engine.order[row, AHEAD], engine.order[row, BEHIND]
@@ -337,7 +333,7 @@ def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
         engine.order[older, NEWER] = newer
 
 
-@_inner
+@inner
 def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     for at in range(engine.side[side, LEVELS], level, -1):
         for column in range(4):
@@ -349,7 +345,7 @@ def _insert_level(engine: Engine, side: int, level: int, price: int) -> None:
     engine.side[side, LEVELS] += 1
 
 
-@_inner
+@inner
 def _remove_level(engine: Engine, side: int, level: int) -> None:
     engine.side[side, LEVELS] -= 1
     for at in range(level, engine.side[side, LEVELS]):

@@ -9,11 +9,11 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.evaluation.counts import mix
+from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Grammar
 
@@ -122,7 +122,7 @@ def _set_number(mask: np.ndarray) -> np.ndarray:
     return np.unique(rows, return_inverse=True)[1].reshape(-1)
 
 
-@numba.njit(cache=True)
+@njit
 def _run(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the state in front of each token, and how many tokens the automaton took."""
     states = np.empty(len(tokens), np.int64)

@@ -8,10 +8,9 @@ base rate is thinned.
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from lob_jax.book.orders import in_place
+from lob_jax.jit import in_place, njit
 
 
 class Arrivals(NamedTuple):
@@ -33,7 +32,12 @@ class Arrivals(NamedTuple):
 
 
 def new_arrivals(
-    *, scales_ns: tuple[float, ...], offspring: tuple[float, ...], shape: tuple[float, ...], span_ns: float, count: float
+    *,
+    scales_ns: tuple[float, ...],
+    offspring: tuple[float, ...],
+    shape: tuple[float, ...],
+    span_ns: float,
+    count: float,
 ) -> Arrivals:
     """Return a process that brings about `count` events over a session of `span_ns`.
 
@@ -50,7 +54,7 @@ def new_arrivals(
     )
 
 
-@numba.njit(cache=True)
+@njit
 def wait(arrivals: Arrivals, now: int, rng: np.random.Generator) -> int:
     """Return the ns, at least 1, from `now` (ns since the session opened) to the next event, and let it excite."""
     elapsed = 0.0

@@ -1,4 +1,4 @@
-"""`FlowParameters`: the numbers of the simulated order flow, fitted to one day of a liquid NASDAQ stock of wide spread."""
+"""`FlowParameters`: the numbers of the simulated order flow, fitted to one day of a NASDAQ stock of wide spread."""
 
 import dataclasses
 
@@ -41,10 +41,10 @@ class Law:
 
 
 ADD_SIZE = Law(
-    (0, 0.01, 0.02, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.3, 0.35, 0.38, 0.4, 0.42, 0.44, 0.46)
-    + (0.49, 0.5, 0.95, 0.96, 0.97, 0.975, 0.988, 0.992, 0.998, 1),
-    (1, 2, 3, 5, 7, 8, 9, 10, 10, 11, 11, 12, 13, 14, 15, 26)
-    + (90, 100, 100, 100, 120, 200, 200, 300, 800, 2300),
+    (0, 0.01, 0.02, 0.05, 0.08, 0.11, 0.15, 0.2, 0.25, 0.3, 0.35, 0.38, 0.4, 0.42, 0.44, 0.46, 0.49,
+     0.5, 0.95, 0.96, 0.97, 0.975, 0.988, 0.992, 0.998, 1),
+    (1, 2, 3, 5, 7, 8, 9, 10, 10, 11, 11, 12, 13, 14, 15, 26, 90,
+     100, 100, 100, 120, 200, 200, 300, 800, 2300),
 )
 MARKET_SIZE = Law(
     (0, 0.0025, 0.0102, 0.0295, 0.0549, 0.0852, 0.1199, 0.1584, 0.2006, 0.2461, 0.2947, 0.3462, 0.3569, 0.7798,
@@ -199,8 +199,8 @@ class FlowParameters:
     take_share: float = 0.300
     sweep_collar: int = 40
     limit_share: float = 0.02
-    hidden_only: float = 0.257
-    hidden_too: float = 0.138
+    hidden_only: float = 0.33
+    hidden_too: float = 0.17
     hidden_again: float = 0.19
     hidden_inside: Law = HIDDEN_INSIDE
     half_tick: float = 0.013
@@ -215,7 +215,7 @@ class FlowParameters:
             raise InputError(
                 "the order flow cannot run",
                 where="FlowParameters.excite_offspring, open_s, close_s, level_target",
-                expected=f"excite_offspring summing to less than 1, 0 <= open_s < close_s <= 86400, > {FEW_LEVELS} levels",
+                expected=f"a sum of excite_offspring < 1; 0 <= open_s < close_s <= 86400; > {FEW_LEVELS} levels",
                 was=(self.excite_offspring, self.open_s, self.close_s, self.level_target),
                 remedy="lower the excitation, mend the session's hours, or ask for more levels",
             )

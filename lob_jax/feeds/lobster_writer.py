@@ -3,7 +3,6 @@
 import os
 import pathlib
 
-import numba
 import numpy as np
 import polars as pl
 
@@ -17,6 +16,7 @@ from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.lobster_files import PATTERN, LobsterName, parse_name
 from lob_jax.feeds.lobster_rows import CODE_OF_HALT, EMPTY_PRICE
+from lob_jax.jit import njit
 
 PRICE_SCALE = 10_000  # LOBSTER's price quanta in one unit of currency
 CLOSE_MS = 57_600_000  # 16:00, where a session ends unless its events go on
@@ -76,7 +76,7 @@ def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) 
     return _settled_ids(book, columns, corrected, new_id)
 
 
-@numba.njit(cache=True)
+@njit
 def _settled_ids(book: Book, events: EventColumns, corrections: CorrectionColumns, new_id: np.uint64) -> np.ndarray:
     """Replay the events, noting the order that each one adds or takes from."""
     ids = events.order_id.copy()

@@ -7,7 +7,6 @@ many orders loses some: so the book neither dries up nor drifts off.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from lob_jax.book.matching import (
@@ -20,9 +19,9 @@ from lob_jax.book.matching import (
     ORDERS,
     Engine,
     best_price,
+    best_size,
     cancel,
     delete,
-    best_size,
     order_by_age,
     place,
     report_control,
@@ -33,15 +32,12 @@ from lob_jax.book.matching import (
 from lob_jax.events.schema import Code
 from lob_jax.feeds.arrivals import Arrivals, wait
 from lob_jax.feeds.flow_parameters import FEW_LEVELS, FlowParameters
-
-# No wrappers for Python: they take a third of the compiler's time.
-_inner = numba.njit(cache=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+from lob_jax.jit import inner, njit
 
 ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
 
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
-_NEVER = np.iinfo(np.int64).max
-
+SPARE_EVENTS = 2000  # rows kept free, far more than one action needs
 
 # Columns of Flow.by_gap.
 SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = 0, 4, 5
@@ -113,7 +109,7 @@ def compile_flow(parameters: FlowParameters) -> Flow:
     return Flow(**arrays, **{name: getattr(p, name) for name in Flow._fields if name not in arrays})
 
 
-@_inner
+@inner
 def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
     """Draw from one of the laws: straight lines between the points of its quantile function."""
     drawn, right = rng.random(), 1
@@ -124,13 +120,13 @@ def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
     return below + (drawn - low) / (high - low) * (above - below)
 
 
-@_inner
+@inner
 def draw_whole(flow: Flow, law: int, rng: np.random.Generator, scale: float = 1.0) -> int:
     """Draw from a law times a scale, rounded, at least 1."""
     return max(1, int(np.floor(draw(flow, law, rng) * scale + 0.5)))
 
 
-@_inner
+@inner
 def band_of(value: float, edges: np.ndarray) -> int:
     """Return how many edges lie at or below a value."""
     band = 0
@@ -139,13 +135,13 @@ def band_of(value: float, edges: np.ndarray) -> int:
     return band
 
 
-@_inner
+@inner
 def spread_ticks(engine: Engine, flow: Flow) -> int:
     """Return best ask less best bid in ticks; both sides hold orders."""
     return (best_price(engine, 1) - best_price(engine, 0)) // flow.tick
 
 
-@numba.njit(cache=True)
+@njit
 def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) -> None:
     """Fill an empty book around a price (quanta, on a tick) with as many orders a side as the flow aims at."""
     half = int(flow.spread_edges[len(flow.spread_edges) // 2] // 2) * flow.tick
@@ -157,7 +153,7 @@ def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) 
             place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow, ADD_SIZE, rng))
 
 
-@numba.njit(cache=True)
+@njit
 def run_session(
     engine: Engine, flow: Flow, arrivals: Arrivals, open_ns: int, halts: np.ndarray, rng: np.random.Generator
 ) -> int:
@@ -168,7 +164,7 @@ def run_session(
     """
     elapsed, halt, phase = 0, 0, 0
     last = Action(ADD, 0, 100)
-    room = len(engine.event) - 2000
+    room = len(engine.event) - SPARE_EVENTS
     while engine.used[EVENTS] < room and engine.used[ORDERS] < len(engine.order) - 1:
         gap = wait(arrivals, elapsed, rng)
         while halt < len(halts) and elapsed + gap >= halts[halt, phase] and halts[halt, phase] < arrivals.span[0]:
@@ -184,15 +180,15 @@ def run_session(
     return elapsed
 
 
-@_inner
+@inner
 def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
-    """Tell whether an action may happen in a halt: a few deletes while quoting is shut (phase 1), then all but trades."""
+    """Tell whether an action may happen in a halt: in phase 1 a few deletes, in phase 2 all but trades."""
     if phase == 1:
         return action == DELETE and rng.random() < flow.halt_deletes
     return action != MARKET
 
 
-@_inner
+@inner
 def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
     """Draw the next action and its side; its size is yet 0."""
     band = band_of(gap, flow.gap_edges)
@@ -218,7 +214,7 @@ def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Ge
     return Action(action, side, 0)
 
 
-@_inner
+@inner
 def act(
     engine: Engine, flow: Flow, last: Action, chosen: Action, band: int, time_ns: int, rng: np.random.Generator
 ) -> Action:
@@ -237,7 +233,7 @@ def act(
     return Action(chosen.action, chosen.side, size)
 
 
-@_inner
+@inner
 def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
     """Return the price, or the nearest one that neither trades nor falls below one tick."""
     if side == 0:
@@ -245,7 +241,7 @@ def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
     return max(price, best_price(engine, 0) + flow.tick)
 
 
-@_inner
+@inner
 def add_order(
     engine: Engine, flow: Flow, last: Action, side: int, band: int, time_ns: int, rng: np.random.Generator
 ) -> int:
@@ -266,7 +262,7 @@ def add_order(
     return size
 
 
-@_inner
+@inner
 def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) -> int:
     """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
     if rng.random() < flow.worst_share:
@@ -284,7 +280,7 @@ def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) 
     return order
 
 
-@_inner
+@inner
 def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Withdraw an order, rarely a part of it only; return the lots withdrawn."""
     order = pick_order(engine, flow, side, rng)
@@ -294,7 +290,7 @@ def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.ra
     return delete(engine, time_ns, order)
 
 
-@_inner
+@inner
 def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Move an order to another price on one time stamp, a delete and an add; return its size."""
     order = pick_order(engine, flow, side, rng)
@@ -306,7 +302,7 @@ def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.r
     return size
 
 
-@_inner
+@inner
 def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
     """Let a marketable order meet hidden orders, then the resting orders of a side.
 
@@ -332,7 +328,7 @@ def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Ge
     return size
 
 
-@_inner
+@inner
 def trade_hidden(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> None:
     """Trade one or more hidden orders at a price inside the spread, now and then between two ticks."""
     ticks = min(draw_whole(flow, HIDDEN_INSIDE, rng), spread_ticks(engine, flow) - 1)

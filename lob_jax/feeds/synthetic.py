@@ -66,7 +66,7 @@ def business_days(first: str, count: int) -> list[str]:
 
 
 class SyntheticFeed:
-    """Simulated days of the instrument SYN; each day has a seed of its own, drawn from the feed's seed and its place."""
+    """Simulated days of the instrument SYN; each day's seed is drawn from the feed's seed and its place."""
 
     def __init__(
         self,

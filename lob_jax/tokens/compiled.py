@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from lob_jax.book.kernel import apply, best_price, clear, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, EventColumns, amend
-from lob_jax.book.orders import SIZE, Book, in_place
+from lob_jax.book.orders import SIZE, Book
 from lob_jax.events.schema import ASK, BID, Code, Kind
+from lob_jax.jit import in_place, njit
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 
@@ -67,7 +67,7 @@ class Parsed(NamedTuple):
     gap_ns: np.ndarray
 
 
-@numba.njit(cache=True)
+@njit
 def write_events(
     events: EventColumns, time_ns: np.ndarray, references: np.ndarray, start_ns: int, tick: int, kept_digits: int
 ) -> tuple[np.ndarray, int, int]:
@@ -154,7 +154,7 @@ def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
     return FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else FINE
 
 
-@numba.njit(cache=True)
+@njit
 def _grown(tokens: np.ndarray, room: int) -> np.ndarray:
     """Return a longer copy, with at least `room` places."""
     longer = np.empty(room + len(tokens), np.uint16)
@@ -173,7 +173,7 @@ def walk(transition: np.ndarray, tokens: np.ndarray, state: int) -> tuple[int, i
     return len(tokens), state
 
 
-@numba.njit(cache=True)
+@njit
 def parse(tokens: np.ndarray, n_events: int) -> Parsed:
     """Read the fields of whole events from tokens [T] that the grammar accepts, specials at the ends left off."""
     kind, code = np.zeros(n_events, np.uint8), np.zeros(n_events, np.uint8)
@@ -195,7 +195,7 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
     return Parsed(kind, code, side, distance, size, gap_ns)
 
 
-@numba.njit(cache=True)
+@njit
 def resolve(
     book: Book, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int, drop: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

@@ -4,9 +4,9 @@ Code 0..9 is that number. Code 10 + 90 e + (mm - 10) says that the first two dig
 in continuations of three digits from the left, the last one padded with zeros; all-zero ones at the end are left out.
 """
 
-import numba
 import numpy as np
 
+from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
 
 SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # what one TIME_SKIP stands for
@@ -14,7 +14,7 @@ ALL_DIGITS = v.MAX_NUMBER_DIGITS  # `kept_digits` of a gap that is not rounded
 _POWER = 10 ** np.arange(19)  # int64
 
 
-@numba.njit(cache=True)
+@njit
 def digit_count(number: int) -> int:
     """Return how many decimal digits a number >= 0 has; 0 has one."""
     digits = 1
@@ -23,7 +23,7 @@ def digit_count(number: int) -> int:
     return digits
 
 
-@numba.njit(cache=True)
+@njit
 def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
     """Write `rest`, a number of so many digits with zeros in front, as continuations; return the place after them."""
     while rest > 0:
@@ -39,7 +39,7 @@ def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
     return at
 
 
-@numba.njit(cache=True)
+@njit
 def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
     """Write a number 0..10^12-1 in the class that starts at `base`; return the place after it."""
     if number < 10:
@@ -51,7 +51,7 @@ def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
     return write_groups(tokens, at + 1, number - lead * _POWER[more], more)
 
 
-@numba.njit(cache=True)
+@njit
 def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
     """Write a distance of up to 14 digits (positive deeper) into the head that starts at `head`."""
     far = abs(distance)
@@ -67,7 +67,7 @@ def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
     return write_groups(tokens, at + 1, far, digits)
 
 
-@numba.njit(cache=True)
+@njit
 def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
     """Write a gap of either sign, in ns; return the place after it."""
     if gap < 0:
@@ -81,7 +81,7 @@ def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
     return write_number(tokens, at, v.TIME, gap)
 
 
-@numba.njit(cache=True)
+@njit
 def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[int, int]:
     """Add continuations to a number with so many digits open; return it and the place after them."""
     while digits > 0 and at < len(tokens) and v.CONTINUATION <= tokens[at] < v.SIZE:
@@ -94,7 +94,7 @@ def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[
     return number, at
 
 
-@numba.njit(cache=True)
+@njit
 def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     """Return the number of a code whose continuations begin at `at`, and the place after them."""
     if code < 10:
@@ -103,7 +103,7 @@ def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     return read_groups(tokens, at, (code - 90 * more) * _POWER[more], more)
 
 
-@numba.njit(cache=True)
+@njit
 def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     """Return the signed distance of a price code 0..489 whose continuations begin at `at`, and the place after."""
     if code < v.BETTER_CODE:
@@ -117,7 +117,7 @@ def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     return -number, at
 
 
-@numba.njit(cache=True)
+@njit
 def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
     """Return the signed gap in ns that begins at `at`, and the place after it."""
     back = tokens[at] == v.TIME_BACK
@@ -130,20 +130,20 @@ def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
     return (-skipped - number if back else skipped + number), at
 
 
-@numba.njit(cache=True)
+@njit
 def gap_unit(gap: int, kept_digits: int) -> int:
     """Return the unit, in ns, of the last digit that is kept of a gap >= 0 (of what TIME_SKIPs leave of it)."""
     return _POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
 
 
-@numba.njit(cache=True)
+@njit
 def round_gap(gap: int, kept_digits: int) -> int:
     """Round a gap >= 0 to its kept digits, halves up."""
     unit = gap_unit(gap, kept_digits)
     return (gap + unit // 2) // unit * unit
 
 
-@numba.njit(cache=True)
+@njit
 def coded_gap(gap: int, carry: int, kept_digits: int) -> int:
     """Return the gap that is written for a gap and the rounding errors carried so far, in ns.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import grain
 import jax
+import numpy as np
 import rich.console
 
 from lob_jax.models.config import ModelConfig
@@ -70,12 +71,14 @@ class TrainingData:
       windows: training windows in one pass.
       validation: the batches of every validation, of any size.
       vocabulary_hash: of the vocabulary of the tokens.
+      token_counts: how often each token occurs in training, see `init_state`.
     """
 
     batches: grain.IterDataset
     windows: int
     validation: Sequence[Batch]
     vocabulary_hash: str
+    token_counts: np.ndarray | None = None
 
 
 def train(
@@ -122,6 +125,7 @@ def train(
             config,
             total_steps=total_steps,
             validation=data.validation,
+            token_counts=data.token_counts,
             seed=seed,
             devices=devices,
             before=None if latest is None else latest.micro_batch,

@@ -64,6 +64,7 @@ def prepare_run(
     *,
     total_steps: int,
     validation: Sequence[Batch],
+    token_counts: np.ndarray | None,
     seed: int,
     devices: Sequence[jax.Device],
     before: int | None,
@@ -75,6 +76,7 @@ def prepare_run(
       config: how to train.
       total_steps: the length of the schedule.
       validation: the batches of every validation, of any size.
+      token_counts: see `init_state`.
       seed: of the first parameters and of dropout.
       devices: to train on.
       before: the micro-batch of the run so far, if it goes on.
@@ -93,7 +95,7 @@ def prepare_run(
         plan=plan,
         total_steps=total_steps,
         mesh=mesh,
-        initial=lambda: init_state(model, optimizer, seed=seed),
+        initial=lambda: init_state(model, optimizer, seed=seed, token_counts=token_counts),
         train_step=jit_train_step(transformer, optimizer, make_schedule(config, total_steps), mesh=mesh),
         eval_step=jit_eval_step(transformer, mesh=mesh),
         validation=cut_validation(validation, plan.micro_batch * mesh.size, fields=fields_read(model)),

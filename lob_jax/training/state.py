@@ -5,6 +5,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lob_jax.models.config import ModelConfig
@@ -34,10 +35,23 @@ class TrainState:
     skipped_in_row: jax.Array
 
 
-def init_state(config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int) -> TrainState:
-    """Return the state before the first step."""
+def init_state(
+    config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int, token_counts: np.ndarray | None = None
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+      config: the model.
+      optimizer: of its parameters.
+      seed: of the parameters and of dropout.
+      token_counts: int [V], how often each token occurs in the training data. The head's bias starts at the log of
+        these frequencies, one added to each count, so that no step is spent on learning them; at 0 if None.
+    """
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
+    if token_counts is not None:
+        frequency_V = (token_counts + 1) / (token_counts + 1).sum()
+        params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), jnp.float32)}}
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,

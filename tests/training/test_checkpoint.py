@@ -46,11 +46,16 @@ def saved(tmp_path_factory, model_config, state, training_data):
     """Six checkpoints with losses that rise and fall, each with one more batch read; the batch after each."""
     folder = tmp_path_factory.mktemp("run") / "checkpoints"
     following = {}
+
+    @jax.jit
+    def add(state, step):
+        return state.replace(step=state.step + step, params=jax.tree.map(lambda leaf: leaf + step, state.params))
+
     with Checkpoints(folder, keep_best=3) as checkpoints:
         iterator = iter(training_data().batches)
         for step, loss in zip(range(10, 70, 10), (5.0, 1.5, 1.5, 4.0, float("inf"), 6.0), strict=True):
             next(iterator)
-            numbered = state.replace(step=state.step + step, params=jax.tree.map(lambda x: x + step, state.params))  # noqa: B023
+            numbered = add(state, step)
             checkpoints.save(numbered, iterator, meta=meta(model_config(), step, loss, best_step=20))
             position = iterator.get_state()
             following[step] = next(iterator)["tokens"]

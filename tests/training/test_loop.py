@@ -26,8 +26,8 @@ shared = runpy.run_path(conftest)
 shared["use_compilation_cache"](cache)
 import jax
 from lob_jax.training.loop import train
-data = shared["make_data"](pause_s=0.03)
-train(shared["MODEL"], shared["TRAIN"], data, seed=0, folder=pathlib.Path(folder), settings={}, devices=jax.devices()[:1])
+where = {"folder": pathlib.Path(folder), "devices": jax.devices()[:1]}
+train(shared["MODEL"], shared["TRAIN"], shared["make_data"](pause_s=0.03), seed=0, settings={}, **where)
 """
 
 
@@ -122,36 +122,43 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_longer_run_on_more_devices_goes_on_from_a_shorter_one(run):
-    run(steps=4)
-    summary, folder, shown, _ = run(steps=8, devices=2, micro_batch=4)
-    assert "going on from step 4; equal up to rounding only, since micro-batches of 8 windows are now of 4" in shown
-    assert summary.steps == 8
-    assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 9))
+@pytest.fixture
+def stopped(run, monkeypatch):
+    """The folder of a run that patience stopped at step 4 of 12."""
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "validate", lambda run, params: 3.0)
+        summary, folder, _, _ = run(validate_every=2, patience=1)
+    assert summary == TrainingSummary(4, 2, 3.0, stopped_early=True)
+    return folder
 
 
-def test_patience_ends_a_run_and_stays_ended(run, monkeypatch):
-    losses = iter([3.0, 2.0, 2.0, float("nan"), 1.0])
+def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stopped, monkeypatch):
+    assert run(validate_every=2, patience=1)[0] == TrainingSummary(4, 2, 3.0, stopped_early=True)
+    losses = iter([float("nan"), 1.0, 4.0])
     monkeypatch.setattr(loop, "validate", lambda run, params: next(losses))
-    expected = TrainingSummary(8, 4, 2.0, stopped_early=True)
-    assert run(validate_every=2, patience=2)[0] == expected
-    assert run(validate_every=2, patience=2)[0] == expected
-    # With more patience the same run goes on.
-    assert run(validate_every=2, patience=3, steps=10)[0] == TrainingSummary(10, 10, 1.0, stopped_early=False)
+    assert run(validate_every=3, patience=4)[0] == TrainingSummary(12, 9, 1.0, stopped_early=False)
+    assert [line["step"] for line in lines(stopped) if "loss" in line] == list(range(1, 13))
 
 
-def test_the_checkpoints_of_another_run_are_left_alone(run, model_config, training_data):
-    _, folder, _, _ = run(steps=4)
-    before = (folder / "metrics.jsonl").read_bytes()
+@pytest.mark.slow
+def test_a_run_goes_on_over_more_devices(run, stopped):
+    summary, _, shown, _ = run(devices=2, micro_batch=4)
+    assert "going on from step 4; equal up to rounding only, since micro-batches of 8 windows are now of 4" in shown
+    assert summary.steps == 12
+    assert lines(stopped)[-1]["validation_loss"] < np.log(40)
+
+
+def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_config, training_data):
+    before = (stopped / "metrics.jsonl").read_bytes()
     with pytest.raises(InputError, match="seed = 1"):
-        run(steps=8, seed=1)
+        run(seed=1)
     with pytest.raises(InputError, match=r"model.norm = 'post'"):
-        run(steps=8, model=model_config(norm="post"))
+        run(model=model_config(norm="post"))
     with pytest.raises(InputError, match="vocabulary_hash = 'xyz'"):
-        run(steps=8, data=dataclasses.replace(training_data(), vocabulary_hash="xyz"))
+        run(data=dataclasses.replace(training_data(), vocabulary_hash="xyz"))
     with pytest.raises(InputError, match="windows_per_step = 16"):
-        run(steps=8, accumulation=2)
-    assert (folder / "metrics.jsonl").read_bytes() == before
+        run(accumulation=2)
+    assert (stopped / "metrics.jsonl").read_bytes() == before
 
 
 def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
@@ -167,8 +174,9 @@ def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
     with pytest.raises(TrainingError, match="the training data ended") as caught:
         run(data=training_data(epochs=1))
     assert caught.value.step == 6
-    with pytest.raises(TrainingError, match="do not add up to 4 windows"):
-        run("other", batch_size=4, micro_batch=4)
+    with pytest.raises(TrainingError, match="do not add up to 12 windows"):
+        loop._read_step(iter(training_data().batches), 12, step=1)
+    assert [len(batch["tokens"]) for batch in loop._read_step(iter(training_data().batches), 16, step=1)] == [8, 8]
 
 
 def test_nothing_to_validate_on_is_refused_before_the_first_step(run, training_data, windows):

@@ -20,3 +20,14 @@ def test_shapes_are_known_without_the_parameters(model_config, train_config):
     shapes = abstract_params(model_config())
     assert jax.tree.map(lambda leaf: leaf.shape, shapes) == jax.tree.map(lambda leaf: leaf.shape, state.params)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+
+
+def test_the_heads_bias_starts_at_the_frequencies_of_the_training_tokens(model_config, train_config):
+    config, optimizer = model_config(), make_optimizer(train_config(), 10)
+    counts = np.arange(config.vocab_size)
+    plain = init_state(config, optimizer, seed=0).params
+    informed = init_state(config, optimizer, seed=0, token_counts=counts).params
+    np.testing.assert_allclose(np.exp(informed["head"]["bias"]), (counts + 1) / (counts + 1).sum(), rtol=1e-5)
+    assert not plain["head"]["bias"].any()
+    informed["head"]["bias"] = plain["head"]["bias"]
+    jax.tree.map(np.testing.assert_array_equal, informed, plain)

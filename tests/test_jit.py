@@ -1,0 +1,39 @@
+"""The cache of compiled loops follows the sources."""
+
+import ast
+import pathlib
+
+from lob_jax import jit
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def test_a_changed_source_names_another_cache(tmp_path):
+    source = tmp_path / "book" / "kernel.py"
+    source.parent.mkdir()
+    source.write_text("a = 1\n")
+    before = jit.source_hash(tmp_path)
+    assert jit.source_hash(tmp_path) == before
+    source.write_text("a = 2\n")
+    changed = jit.source_hash(tmp_path)
+    source.rename(tmp_path / "book" / "other.py")
+    assert len({before, changed, jit.source_hash(tmp_path)}) == 3
+
+
+def test_a_folder_that_cannot_be_written_turns_the_cache_off(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert not jit.use_cache(tmp_path / "file" / "cache")
+
+
+def test_every_module_with_compiled_loops_counts():
+    """Compiled code lives in the parts that the hash covers, and all of it goes through lob_jax.jit."""
+    for path in (ROOT / "lob_jax").rglob("*.py"):
+        names = {
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+        }
+        part = path.relative_to(ROOT / "lob_jax").parts[0]
+        assert "numba" not in names or path.name == "jit.py", path
+        assert "lob_jax.jit" not in names or part in jit.COMPILED_PARTS, path
