@@ -6,7 +6,7 @@ from typing import Any
 import ml_collections
 
 from lob_jax.errors import InputError
-from lob_jax.generation.loop import SamplingConfig
+from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
 

@@ -30,8 +30,8 @@ from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import find_pair
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.generation.loop import Prompt
 from lob_jax.generation.loop import generate as run_generation
+from lob_jax.generation.state import Prompt
 from lob_jax.models.accounting import parameter_count
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary

@@ -27,14 +27,13 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def seen(day: MarketDay, states: BookStates) -> np.ndarray:
-    """Tell, bool [E], which events touch the levels of the states: an add after it, a removal before it.
+    """Tell, bool [E], which events touch the best levels of the state before them.
 
-    Trades and control events are always seen.
+    Trades and control events are always seen, and so is all that happens on a side with fewer levels.
     """
     kind, sign = day.events.kind, day.events.side.astype(np.int64)
     rows, side = np.arange(len(kind)), (sign < 0).astype(np.int64)
-    before, after = states.price[rows, side, -1], states.price[rows + 1, side, -1]
-    worst = np.where(kind == Kind.ADD, after, before)
+    worst = states.price[rows, side, -1]
     inside = (worst == 0) | (sign * (day.events.price - worst) >= 0)
     return inside | ~np.isin(kind, (Kind.ADD, Kind.CANCEL, Kind.DELETE))
 

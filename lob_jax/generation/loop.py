@@ -1,172 +1,35 @@
 """Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Code
 from lob_jax.generation import assembler, live_book
-from lob_jax.generation.assembler import Clock, Spelling
-from lob_jax.generation.live_book import LiveBook
+from lob_jax.generation.assembler import Clock
 from lob_jax.generation.sampling import choose
+from lob_jax.generation.state import (
+    Generated,
+    LoopShape,
+    LoopState,
+    PathState,
+    Prompt,
+    SamplingConfig,
+    Tables,
+    Window,
+)
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning, KVCache, LOBTransformer, empty_cache
-from lob_jax.tokens import vocabulary as vocab
+from lob_jax.models.transformer import KVCache, LOBTransformer, empty_cache
 from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.vocabulary import PAD
 
 SECONDS_PER_DAY = 86_400
-HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 PLACES = 256  # levels a side of a live book
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingConfig:
-    """How tokens are drawn.
-
-    Attributes:
-      paths: continuations of the same prompt, B.
-      events: events a path.
-      temperature: divides the logits; 0 takes the most likely allowed token.
-      top_k: tokens to choose from; 0 for all.
-      seed: path i of a seed is the same in any batch.
-    """
-
-    paths: int
-    events: int
-    temperature: float
-    top_k: int
-    seed: int
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prompt:
-    """Real events in front of a path, ending at an event boundary, and the market they end in.
-
-    Attributes:
-      tokens_T: int32 [T], at least one.
-      time_of_day_T: int32 [T], conditioning of each token as in a training batch; likewise the next two.
-      day_of_week_T: int32 [T].
-      book_TF: float32 [T, F].
-      book: the book after the last event.
-      clock_ns: the time of the last event, UNIX ns.
-    """
-
-    tokens_T: np.ndarray
-    time_of_day_T: np.ndarray
-    day_of_week_T: np.ndarray
-    book_TF: np.ndarray
-    book: BookSnapshot
-    clock_ns: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Generated:
-    """What a run of the loop gives.
-
-    Attributes:
-      tokens: for each path, int32 [T], whole events, the prompt not included.
-      masked_mass: float32 [B], mean probability a token that the grammar took from the model.
-      impossible: for each reason of `live_book.REASONS`, events that the live books could not take.
-      forgotten: levels that the live books had no place for.
-      clock_ns: each path's clock after its last event, UNIX ns.
-    """
-
-    tokens: list[np.ndarray]
-    masked_mass: np.ndarray
-    impossible: dict[str, int]
-    forgotten: int
-    clock_ns: list[int]
-
-
-class PathState(NamedTuple):
-    """What one path knows beside the cache; every leaf gets a leading B.
-
-    Attributes:
-      grammar: state of the automaton.
-      spelling: the event being spelt.
-      clock: the time of the event before.
-      book: levels.
-      key: PRNG key of the path.
-      drawn: tokens drawn so far.
-      masked_mass: sum over tokens of the probability that the grammar took away.
-      done: whether all the path's events are spelt.
-    """
-
-    grammar: jax.Array
-    spelling: Spelling
-    clock: Clock
-    book: LiveBook
-    key: jax.Array
-    drawn: jax.Array
-    masked_mass: jax.Array
-    done: jax.Array
-
-
-class Window(NamedTuple):
-    """The inputs of the current context: tokens and conditioning, filled up to the cache's length."""
-
-    tokens_BT: jax.Array
-    time_of_day_BT: jax.Array
-    day_of_week_BT: jax.Array
-    book_BTF: jax.Array
-
-    def conditioning(self) -> Conditioning:
-        """Return what the model reads beside the tokens."""
-        return Conditioning(self.time_of_day_BT, self.day_of_week_BT, self.book_BTF)
-
-    def cut(self, first: int, last: int) -> "Window":
-        """Return positions first..last-1."""
-        return Window(*(leaf[:, first:last] for leaf in self))
-
-
-class LoopState(NamedTuple):
-    """The carry of the compiled loop."""
-
-    paths: PathState
-    window: Window
-    cache: KVCache
-    logits_BV: jax.Array
-
-
-@flax.struct.dataclass
-class Tables:
-    """The grammar on the device.
-
-    Attributes:
-      transition_SV: int16, the state after a token, -1 where it is forbidden.
-      drawable_V: bool, tokens that a market can give: no framing, no clock running back, and of the CONTROL
-        codes those of halts alone, since the others tell of a feed or a session.
-    """
-
-    transition_SV: jax.Array
-    drawable_V: jax.Array
-
-    @classmethod
-    def of(cls, grammar: Grammar) -> "Tables":
-        """Copy the transition table to the device."""
-        drawable = np.arange(vocab.VOCAB_SIZE) >= vocab.CLASS_SIZE
-        drawable[[vocab.TIME_SKIP, *(vocab.CONTROL_BASE + code for code in HALTS)]] = True
-        return cls(jnp.asarray(grammar.transition), jnp.asarray(drawable))
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopShape:
-    """What the compiled loop is specialised to."""
-
-    model: ModelConfig
-    events: int
-    temperature: float
-    top_k: int
-    book_levels: int
 
 
 def _step_path(state: PathState, token: jax.Array, next_grammar: jax.Array, shape: LoopShape) -> PathState:
@@ -206,7 +69,7 @@ def _draw(state: LoopState, tables: Tables, shape: LoopShape) -> tuple[PathState
     next_B = jnp.take_along_axis(next_BV, choice.token_B[:, None], 1)[:, 0].astype(jnp.int32)
     moved = jax.vmap(functools.partial(_step_path, shape=shape))(paths, choice.token_B, next_B)
     mass_B = jnp.where(paths.done, 0.0, choice.masked_mass_B)
-    token_B = jnp.where(paths.done, vocab.PAD, choice.token_B)
+    token_B = jnp.where(paths.done, PAD, choice.token_B)
     return moved._replace(masked_mass=paths.masked_mass + mass_B), token_B
 
 

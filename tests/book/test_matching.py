@@ -1,5 +1,7 @@
 """The matching engine: hand-made scenarios, then a naive engine of lists that it must agree with on any orders."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,6 +129,15 @@ def test_orders_by_age_count_back_from_the_newest_of_their_side():
     delete(engine, 1, 3)
     assert [order_by_age(engine, BUY, rank) for rank in range(3)] == [4, 1, 0]
     assert (worst_order(engine, BUY), worst_order(engine, SELL)) == (4, 2)
+
+
+@pytest.mark.parametrize("leaving", list(itertools.permutations((1, 2, 3, 4))))
+def test_orders_by_age_stay_in_line_whoever_leaves(leaving):
+    engine = engine_of(*[(BUY, price, 5) for price in (100, 98, 99, 100)])
+    for step, gone in enumerate(leaving, start=1):
+        delete(engine, step, gone)
+        left = sorted(leaving[step:], reverse=True)
+        assert [order_by_age(engine, BUY, rank) for rank in range(4 - step)] == left
 
 
 def test_hidden_trades_and_halts_leave_the_book_alone():

@@ -13,7 +13,8 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import loop
-from lob_jax.generation.loop import Prompt, SamplingConfig, Window, generate
+from lob_jax.generation.loop import generate
+from lob_jax.generation.state import LoopShape, LoopState, Prompt, SamplingConfig, Tables, Window
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
@@ -155,13 +156,13 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
 def test_cached_logits_are_those_of_one_forward(params):
     """Prefill and the loop's cache against the model without a cache, over the window that was generated."""
     sampling = dataclasses.replace(SAMPLING, paths=2, events=12)
-    shape = loop.LoopShape(MODEL, sampling.events, sampling.temperature, sampling.top_k, LEVELS)
+    shape = LoopShape(MODEL, sampling.events, sampling.temperature, sampling.top_k, LEVELS)
     grammar = grammar_for(5)
     paths = loop._start_paths(prompt(), grammar, INSTRUMENT, sampling)
     context = loop._prompt_window(prompt(), 2, 24)
     logits_BV, cache = loop.prefill(params, context, shape=shape)
-    start = loop.LoopState(paths, loop._padded(context, MODEL.max_seq_length), cache, logits_BV)
-    state = loop.extend(params, start, loop.Tables.of(grammar), shape=shape)
+    start = LoopState(paths, loop._padded(context, MODEL.max_seq_length), cache, logits_BV)
+    state = loop.extend(params, start, Tables.of(grammar), shape=shape)
     end = int(state.cache.length)
     window: Window = state.window.cut(0, end)
     whole = LOBTransformer(MODEL).apply({"params": params}, window.tokens_BT, window.conditioning())

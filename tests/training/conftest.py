@@ -11,6 +11,7 @@ import grain
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
@@ -97,19 +98,20 @@ def make_data(batch: dict[str, np.ndarray] | None = None, *, pause_s: float = 0.
 
 def use_compilation_cache(folder: pathlib.Path) -> None:
     """Keep whatever is compiled, so that a program met again is not compiled again."""
+    compilation_cache.reset_cache()  # JAX asks once whether there is a cache, at its first compilation
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory):
+def compiled_folder(tmp_path_factory):
     """Return the folder of the programs that these tests compile."""
     return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_once(compilation_cache):
+def compile_once(compiled_folder):
     """Compile what several tests share once; leave JAX as it was for the tests of other folders."""
     names = [
         "jax_compilation_cache_dir",
@@ -117,10 +119,11 @@ def compile_once(compilation_cache):
         "jax_persistent_cache_min_entry_size_bytes",
     ]
     before = {name: getattr(jax.config, name) for name in names}
-    use_compilation_cache(compilation_cache)
+    use_compilation_cache(compiled_folder)
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

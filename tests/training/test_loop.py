@@ -63,12 +63,12 @@ def equal(one, other):
     return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compilation_cache):
+def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_folder):
     summary, undisturbed, shown, seen = run("undisturbed")
     folder = tmp_path / "killed"
     conftest = pathlib.Path(__file__).with_name("conftest.py")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", SCRIPT, str(conftest), str(folder), str(compilation_cache)]
+    command = [sys.executable, "-c", SCRIPT, str(conftest), str(folder), str(compiled_folder)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     metrics = folder / "metrics.jsonl"
     while not metrics.exists() or '"step": 6,' not in metrics.read_text():

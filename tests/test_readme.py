@@ -1,0 +1,66 @@
+"""The README stays true: its example prints what it says, its tree names every file, its commands exist."""
+
+import contextlib
+import io
+import pathlib
+import re
+import shlex
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+NOTES = (ROOT / "BUILD_NOTES.md").read_text()
+CODE = r"```python\n(.*?)```\s+```text\n(.*?)```"
+COMMAND = re.compile(r"^(?:\$ )?((?:bash|python -m|source) [^#\n`]+)", re.MULTILINE)
+
+
+def commands(text: str) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [command.strip() for block in blocks for command in COMMAND.findall(block)]
+
+
+def test_the_path_of_one_event_is_what_the_code_prints():
+    ((code, printed),) = re.findall(CODE, README, re.DOTALL)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "README.md", "exec"), {})
+    assert out.getvalue() == printed
+
+
+def test_the_tree_names_every_file():
+    tree = README[README.index("```\nlob_jax/") :]
+    tree = tree[: tree.index("\n```\n")]
+    listed, folder = set(), ""
+    for line in tree.splitlines():
+        name = line.split()[0] if line.strip() else ""
+        if line.startswith("  ") and not line.startswith("    "):
+            folder = name if name.endswith("/") else ""
+        if name.endswith(".py") and line.startswith("  "):
+            listed.add(folder + name if line.startswith("    ") else name)
+    sources = (path.relative_to(ROOT / "lob_jax") for path in (ROOT / "lob_jax").rglob("*.py"))
+    assert listed == {str(path) for path in sources if path.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("command", sorted({*commands(README), *commands(NOTES)}))
+def test_a_command_names_what_is_there(command):
+    """What the commands do is tested in tests/test_main.py, with small settings."""
+    words = shlex.split(command)
+    if words[0] == "bash":
+        assert subprocess.run(["bash", "-n", words[1]], cwd=ROOT).returncode == 0
+        assert (ROOT / words[1]).stat().st_mode & 0o111
+    elif words[0] == "python":
+        module = ROOT / (words[2].replace(".", "/") + ".py")
+        assert module.exists(), words[2]
+        options = dict(word.lstrip("-").split("=", 1) for word in words[3:] if "=" in word)
+        if "config" in options:
+            assert (ROOT / options["config"]).exists()
+    else:
+        assert words == ["source", ".venv/bin/activate"]
+
+
+def test_the_readme_has_its_main_commands():
+    text = " ".join(commands(README))
+    for part in ("launch/demo.sh", "launch/test.sh", "lob_jax.main --config=configs/lobster_day.py", "--mode=generate"):
+        assert part in text
