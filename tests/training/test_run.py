@@ -15,6 +15,7 @@ def prepare(model_config, train_config, training_data):
             train_config(**changes),
             total_steps=12,
             validation=training_data().validation,
+            token_counts=None,
             seed=0,
             devices=jax.devices()[:devices],
             before=None,
