@@ -204,6 +204,7 @@ def _loop(
             on_validation(step, state.params)
         if _is_over(about, run.config, run.total_steps):
             break
+        clock.raise_peak(peak_flops(list(run.mesh.devices.flat), run.model.dtype)[0])
         clock.restart()
     return about
 

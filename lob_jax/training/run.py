@@ -157,8 +157,13 @@ class StepClock:
     def __init__(self, run: Run, peak_flops: float):
         context = run.model.max_seq_length
         self._tokens = run.config.windows_per_step * context
-        self._utilisation = self._tokens * flops_per_token(run.model, context) / peak_flops
+        self._flops = self._tokens * flops_per_token(run.model, context)
+        self._peak = peak_flops
         self.restart()
+
+    def raise_peak(self, peak_flops: float) -> None:
+        """Hold MFU against a later measurement, if it shows more than those before."""
+        self._peak = max(self._peak, peak_flops)
 
     def restart(self) -> None:
         """Start anew, so that validation and saving are not part of a step."""
@@ -172,4 +177,4 @@ class StepClock:
         """Return the mean speed of the steps since the last reading, and start anew."""
         step_s = (time.perf_counter() - self._start) / self._steps
         self.restart()
-        return {"step_s": step_s, "tokens_per_s": self._tokens / step_s, "mfu": self._utilisation / step_s}
+        return {"step_s": step_s, "tokens_per_s": self._tokens / step_s, "mfu": self._flops / self._peak / step_s}

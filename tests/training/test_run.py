@@ -50,7 +50,7 @@ def test_a_step_is_split_over_the_devices(prepare, windows):
 
 
 def test_the_clock_reads_means_and_leaves_out_what_came_before_a_restart(prepare, monkeypatch):
-    now = iter([0.0, 100.0, 104.0, 104.0, 105.0, 105.0])
+    now = iter([0.0, 100.0, 104.0, 104.0, 105.0, 105.0, 106.0, 106.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     monkeypatch.setattr("lob_jax.training.run.flops_per_token", lambda model, context: 1000 * context)
     clock = StepClock(prepare(accumulation=2), peak_flops=1e9)
@@ -61,3 +61,7 @@ def test_the_clock_reads_means_and_leaves_out_what_came_before_a_restart(prepare
     assert clock.read() == pytest.approx({"step_s": 2.0, "tokens_per_s": tokens / 2, "mfu": tokens * 12_000 / 2 / 1e9})
     clock.count()
     assert clock.read()["step_s"] == 1.0
+    clock.raise_peak(2e9)
+    clock.raise_peak(1.5e9)
+    clock.count()
+    assert clock.read()["mfu"] == pytest.approx(tokens * 12_000 / 2e9)
