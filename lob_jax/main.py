@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
         )
     from lob_jax import config, stages  # they import JAX, which takes seconds; a wrong flag is told at once
 
-    logging.set_verbosity(logging.WARNING)
+    logging.set_verbosity(logging.ERROR)  # the libraries beneath warn of what they were asked to do
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()

@@ -170,13 +170,13 @@ def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str
     model, by_table = direction["model"], direction["state_table"]
     shown.add_section()
     blank = [""] * (len(columns) - 2)
-    shown.add_row(f"price direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
+    shown.add_row(f"direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
     for label, key, form in DIRECTION_ROWS:
         shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
     corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
-    shown.add_row("  balanced accuracy, corrected for the prior", *corrected, *blank)
+    shown.add_row("  balanced, prior-corrected", *corrected, *blank)
     shown.add_row(
-        "  balanced floor, majority accuracy",
+        "  floors: balanced, majority",
         *(f"{one['balanced_floor']:.2%}, {one['majority_accuracy']:.2%}" for one in (model, by_table)),
         *blank,
     )

@@ -54,7 +54,7 @@ def test_the_table_shows_each_model_and_each_field(result):
     console = rich.console.Console(width=120, file=io.StringIO())
     console.print(table(result))
     text = console.file.getvalue()
-    for words in ("zero-order", "n-gram", "state table", "without gap digits", "perplexity", "corrected for the prior"):
+    for words in ("zero-order", "n-gram", "state table", "without gap digits", "perplexity", "prior-corrected"):
         assert words in text
     for metrics in result["likelihood"].values():
         assert format(metrics["bits_per_event"], ".3f") in text
