@@ -42,9 +42,7 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.data.path=",
     )
     for key in ("train_fraction", "validation_fraction"):
-        _require(
-            0 < data[key] < 1, f"data.{key}", expected="between 0 and 1", was=data[key], remedy="pass a fraction"
-        )
+        _require(0 < data[key] < 1, f"data.{key}", expected="between 0 and 1", was=data[key], remedy="pass a fraction")
     used = data.train_fraction + data.validation_fraction
     _require(
         used < 1,

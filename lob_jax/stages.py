@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
-import hashlib
 import json
 import os
 import pathlib
+import shutil
 from typing import Any
 
 import ml_collections
@@ -27,7 +27,6 @@ from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.feeds.lobster_files import find_pair
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation.loop import generate as run_generation
@@ -79,24 +78,16 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
     )
 
 
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def find_days(config: ml_collections.ConfigDict) -> tuple[list[ReadDay], dict[str, Any]]:
     """Return functions that read a day each, oldest first, and what names their content: settings or hashes."""
     data = config.data
     if data.feed == "synthetic":
         feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed)
-        parameters = dataclasses.asdict(feed.parameters)
-        inputs = {"seed": config.seed, "days": feed.days(), "events": data.synthetic_events, "parameters": parameters}
+        days, inputs = feed.days(), feed.inputs()
     else:
         feed = LobsterFeed()
-        pairs = [find_pair(path) for path in feed.days(pathlib.Path(data.path))]
-        halves = [half.path for pair in pairs for half in (pair.message, pair.orderbook)]
-        inputs = {path.name: _sha256(path) for path in halves}
-    days = feed.days() if data.feed == "synthetic" else feed.days(pathlib.Path(data.path))
+        days = feed.days(pathlib.Path(data.path))
+        inputs = feed.inputs(days)
     return [functools.partial(feed.read, day) for day in days], {"feed": data.feed, **inputs}
 
 
@@ -122,7 +113,6 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     events, tokens = (sum(split[name] for split in splits) for name in ("events", "tokens"))
     state = "found" if found else "written"
     console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} an event), {state} in {folder}")
-
 
 
 def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str) -> TokenBookDataset:
@@ -164,7 +154,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
         token_counts=_token_counts(config, workdir),
     )
-    write_json(workdir / "config.json", settings)
+    if not (workdir / "config.json").exists():
+        write_json(workdir / "config.json", settings)
     console.print(f"{len(windows):,} training windows, {parameter_count(model):,} parameters")
     summary = run_training(
         model,
@@ -175,6 +166,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         settings=settings,
         console=console,
     )
+    write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
     console.print(_ending(summary))
     evaluate(config, workdir)
 
@@ -268,7 +260,12 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             sampling=configuration.sampling_config(config),
             on_progress=lambda events: status.update(f"generating: {events:,} of {config.generate.events:,} events"),
         )
-    console.print(_write_paths(generated.tokens, prompt, instrument, config, workdir))
+    folder = workdir / "generated"
+    partial = folder.with_name("generated.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    console.print(_write_paths(generated.tokens, prompt, instrument, config, partial))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
     console.print(f"the grammar took {generated.masked_mass.mean():.2%} of the model's probability, a token")
     console.print(overview(workdir))
 
@@ -278,7 +275,7 @@ def _write_paths(
     prompt: Prompt,
     instrument: Instrument,
     config: ml_collections.ConfigDict,
-    workdir: pathlib.Path,
+    folder: pathlib.Path,
 ) -> Table:
     """Decode each path, leave out what cannot have happened, write the rest, and return a table of the paths."""
     start, tokenizer = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns), tokenizer_of(config)
@@ -293,11 +290,11 @@ def _write_paths(
         seconds = (events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         shown.add_row(str(index), f"{len(tokens):,}", f"{len(events):,}", left_out, f"{seconds:.3f}", f"{trades:,}")
-        folder = workdir / "generated" / f"path_{index}"
-        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"path_{index}"
+        path.mkdir(parents=True)
         if len(events):
             book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
-            write_lobster(folder, instrument=instrument, events=events, **book)
+            write_lobster(path, instrument=instrument, events=events, **book)
     return shown
 
 

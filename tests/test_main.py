@@ -123,9 +123,7 @@ def test_a_vocabulary_that_does_not_match_leaves_the_run_as_it_was(run, environm
     folder, _ = run
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for mode in ("evaluate", "generate", "train"):
-        told = refused(
-            small("--config.tokens.time_digits=2", f"--mode={mode}", f"--workdir={folder}"), environment
-        )
+        told = refused(small("--config.tokens.time_digits=2", f"--mode={mode}", f"--workdir={folder}"), environment)
         assert "vocabulary" in told
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -74,6 +74,4 @@ class Corrections:
     def between(self, first: int, last: int) -> "Corrections":
         """Return those of events first..last-1, renumbered so that event `first` is 0."""
         low, high = np.searchsorted(self.event, (first, last))
-        return Corrections(
-            self.event[low:high] - first, self.side[low:high], self.price[low:high], self.size[low:high]
-        )
+        return Corrections(self.event[low:high] - first, self.side[low:high], self.price[low:high], self.size[low:high])

@@ -124,10 +124,12 @@ class Events:
     @classmethod
     def concatenate(cls, parts: Sequence["Events"]) -> "Events":
         """Join events end to end; nothing is reordered."""
-        return cls(**{
-            name: np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
-            for name, dtype in COLUMNS.items()
-        })
+        return cls(
+            **{
+                name: np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
+                for name, dtype in COLUMNS.items()
+            }
+        )
 
     def __len__(self) -> int:
         return len(self.time_ns)

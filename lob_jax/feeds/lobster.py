@@ -7,6 +7,7 @@ where it contradicts a replay of the messages, the corrections.
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class LobsterFeed:
           InputError: nothing is there, a name cannot be parsed, a half is missing, or a day lies there twice.
         """
         return list_days(pathlib.Path(path))
+
+    def inputs(self, days: Sequence[pathlib.Path]) -> dict[str, str]:
+        """Return the sha256 of every file that some days are read from, by name."""
+        hashes = [_hashes(find_pair(pathlib.Path(path))) for path in days]
+        return {name: digest for pair in hashes for name, digest in pair.items()}
 
     def read(self, path: pathlib.Path) -> MarketDay:
         """Read the day of a message file, or of a zip; its order book is found by its name.
@@ -173,7 +179,7 @@ def _report(pair: Pair, events: Events, *, price: np.ndarray, corrections: Corre
     gaps = _unexplained_rows(corrections, price)
     return {
         "feed": "lobster",
-        "inputs": {half.path.name: _sha256(half.path) for half in (pair.message, pair.orderbook)},
+        "inputs": _hashes(pair),
         "rows_read": len(events),
         "rows_kept": len(events),
         "rows_dropped": {},
@@ -199,6 +205,10 @@ def _unexplained_rows(corrections: Corrections, price: np.ndarray) -> np.ndarray
     return np.unique(event[~revealed])
 
 
-def _sha256(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hashes(pair: Pair) -> dict[str, str]:
+    """Return the sha256 of a day's files, by name."""
+    hashes = {}
+    for half in (pair.message, pair.orderbook):
+        with half.path.open("rb") as file:
+            hashes[half.path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes

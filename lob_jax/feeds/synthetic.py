@@ -5,6 +5,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,7 @@ FIRST_DAY = "2024-01-02"
 LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
 
 
-def simulate_day(
-    parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str
-) -> MarketDay:
+def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str) -> MarketDay:
     """Simulate one session: `events` is the number to expect; the same arguments give the same day, bit for bit.
 
     The number varies by a few per cent from seed to seed. The start is a book of real orders with ids.
@@ -94,6 +93,11 @@ class SyntheticFeed:
         """Return the ISO dates of the days, oldest first."""
         return list(self._index)
 
+    def inputs(self) -> dict[str, Any]:
+        """Return what decides the content of the days, as plain JSON values."""
+        parameters = dataclasses.asdict(self.parameters)
+        return {"seed": self.seed, "days": self.days(), "events": self.events, "parameters": parameters}
+
     def read(self, day: str) -> MarketDay:
         """Simulate one day.
 
@@ -108,9 +112,7 @@ class SyntheticFeed:
                 was=day,
                 remedy="pick one of the days that days() lists",
             )
-        return simulate_day(
-            self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day
-        )
+        return simulate_day(self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day)
 
 
 def _engine_for(parameters: FlowParameters, events: int) -> Engine:

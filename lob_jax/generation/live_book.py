@@ -133,13 +133,15 @@ def _objections(
     held = jnp.sum(jnp.where(here_P, book.size_2P[side], 0))
     opposite = book.key_2P[1 - side, 0]
     removal = (kind == Kind.CANCEL) | (kind == Kind.DELETE) | (kind == Kind.EXECUTE)
-    found = jnp.stack([
-        ~representable | (price < book.lowest) | (kind == Kind.ADD) & (held > TOO_LARGE - size),
-        removal & ~here_P.any(),
-        removal & (size > held),
-        (kind == Kind.EXECUTE) & (key != book.key_2P[side, 0]),
-        (kind == Kind.ADD) & (opposite != FAR) & (-opposite >= key),
-    ])
+    found = jnp.stack(
+        [
+            ~representable | (price < book.lowest) | (kind == Kind.ADD) & (held > TOO_LARGE - size),
+            removal & ~here_P.any(),
+            removal & (size > held),
+            (kind == Kind.EXECUTE) & (key != book.key_2P[side, 0]),
+            (kind == Kind.ADD) & (opposite != FAR) & (-opposite >= key),
+        ]
+    )
     first = jnp.argmax(found)
     return found & (jnp.arange(len(REASONS)) == first) & (kind <= Kind.EXECUTE)
 

@@ -117,17 +117,13 @@ def extend(params: Any, state: LoopState, tables: Tables, *, shape: LoopShape) -
             carry.window,
             new,
         )
-        logits_B1V, cache = model.apply(
-            {"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache
-        )
+        logits_B1V, cache = model.apply({"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache)
         return LoopState(paths, window, cache, logits_B1V[:, 0])
 
     return jax.lax.while_loop(unfinished, one_token, state)
 
 
-def _start_paths(
-    prompt: Prompt, grammar: Grammar, instrument: Instrument, sampling: SamplingConfig
-) -> PathState:
+def _start_paths(prompt: Prompt, grammar: Grammar, instrument: Instrument, sampling: SamplingConfig) -> PathState:
     """Return every path's state at the end of the prompt."""
     book, _ = live_book.from_snapshot(prompt.book, tick=instrument.tick, places=PLACES)
     seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
@@ -155,9 +151,9 @@ def _prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
 
 def _padded(window: Window, length: int) -> Window:
     """Make room for the tokens to come."""
-    return Window(*(
-        jnp.pad(leaf, ((0, 0), (0, length - leaf.shape[1])) + ((0, 0),) * (leaf.ndim - 2)) for leaf in window
-    ))
+    return Window(
+        *(jnp.pad(leaf, ((0, 0), (0, length - leaf.shape[1])) + ((0, 0),) * (leaf.ndim - 2)) for leaf in window)
+    )
 
 
 def generate(

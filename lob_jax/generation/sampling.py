@@ -26,9 +26,7 @@ def keep_top_k(logits_BV: jax.Array, k: int) -> jax.Array:
     return jnp.where(logits_BV >= kth_B1, logits_BV, -jnp.inf)
 
 
-def choose(
-    keys_B: jax.Array, logits_BV: jax.Array, allowed_BV: jax.Array, *, temperature: float, top_k: int
-) -> Choice:
+def choose(keys_B: jax.Array, logits_BV: jax.Array, allowed_BV: jax.Array, *, temperature: float, top_k: int) -> Choice:
     """Draw one token a path, each with its own key, so that a path does not depend on its batch.
 
     Args:
