@@ -1,5 +1,6 @@
 """The stages of a run, in order: records, a trained model, its evaluation, new events, a summary of all that."""
 
+import collections
 import dataclasses
 import functools
 import json
@@ -278,15 +279,16 @@ def _write_paths(
     folder: pathlib.Path,
 ) -> Table:
     """Decode each path, leave out what cannot have happened, write the rest, and return a table of the paths."""
+    reasons: collections.Counter[str] = collections.Counter()
     start, tokenizer = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns), tokenizer_of(config)
     shown = Table(title=f"{instrument.symbol} {instrument.trading_day}, from {len(prompt.tokens_T):,} prompt tokens")
     for heading in ("path", "tokens", "events", "left out", "seconds", "trades"):
         shown.add_column(heading, justify="right")
     for index, tokens in enumerate(paths):
-        events, reasons = tokenizer.decode_generated(tokens, instrument=instrument, start=start)
+        events, impossible = tokenizer.decode_generated(tokens, instrument=instrument, start=start)
         events, late = _same_day(events, instrument)
-        reasons = {**reasons, "after_midnight": late}
-        left_out = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count) or "0"
+        reasons.update({**impossible, "after_midnight": late})
+        left_out = f"{sum(impossible.values()) + late:,}"
         seconds = (events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         shown.add_row(str(index), f"{len(tokens):,}", f"{len(events):,}", left_out, f"{seconds:.3f}", f"{trades:,}")
@@ -295,6 +297,7 @@ def _write_paths(
         if len(events):
             book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
             write_lobster(path, instrument=instrument, events=events, **book)
+    shown.caption = "left out: " + (", ".join(f"{n} {reason}" for reason, n in reasons.items() if n) or "none")
     return shown
 
 
