@@ -23,9 +23,20 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name o
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parse the flags; what ml_collections says of a wrong config becomes one clear error."""
+    """Parse the flags; what absl and ml_collections say of wrong ones becomes one clear error."""
     try:
-        return app.parse_flags_with_usage(argv)
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is not None:
+            _ = _CONFIG.value.seed  # a file that could not be loaded is told of when it is first read
+        return rest
+    except flags.Error as error:
+        raise InputError(
+            "a flag cannot be understood",
+            where="the command line",
+            expected="--config, --mode, --workdir and --config.<key>=<value>",
+            was=error,
+            remedy="correct it; --help lists the flags",
+        ) from error
     except (AttributeError, KeyError) as error:
         raise InputError(
             "the configuration has no such key",

@@ -1,8 +1,10 @@
 """The command line from outside: the whole road on a tiny day, a kill in the middle, and bad input."""
 
+import dataclasses
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -10,14 +12,17 @@ import time
 
 import pytest
 
+from lob_jax.book.replay import find_corrections, replay
 from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster_writer import write_lobster
+from lob_jax.feeds.synthetic import SyntheticFeed
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = (
     "data.synthetic_days=1 data.synthetic_events=5000 data.record_events=256 data.embargo_events=40 data.book_levels=3 "
     "model.d_model=16 model.n_layers=1 model.n_heads=2 model.d_ff=32 model.max_seq_length=64 train.batch_size=8 "
-    "train.warmup_steps=2 train.validate_every=4 train.log_every=1 train.steps=12 train.validation_windows=16 "
-    "evaluate.direction_events=50 generate.events=20 generate.prompt_events=10"
+    "train.warmup_steps=2 train.learning_rate=0.01 train.validate_every=4 train.log_every=1 train.steps=12 "
+    "train.validation_windows=16 evaluate.direction_events=50 generate.events=20 generate.prompt_events=10"
 ).split()
 
 
@@ -62,7 +67,7 @@ def test_training_leaves_what_the_readme_says(run):
     result = json.loads((folder / "evaluation.json").read_text())
     assert set(result["likelihood"]) == {"model", "zero_order", "ngram"}
     assert "bits an event" in printed and "best validation loss" in printed
-    losses = [line["loss"] for line in metrics(folder) if "loss" in line]
+    losses = [line["validation_loss"] for line in metrics(folder) if "validation_loss" in line]
     assert losses[-1] < losses[0]
 
 
@@ -99,6 +104,27 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, environment, tmp_p
     assert first == second
 
 
+def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
+    """As they stand there, but for the day, the folder and small settings."""
+    day = SyntheticFeed(1, 4000, 0).read("2024-01-02")
+    shown = replay(day.events, start=day.start, corrections=day.corrections, levels=10)  # what a ten-level file shows
+    window = dataclasses.replace(day.start, window=10)
+    corrections = find_corrections(day.events, start=window, price=shown.price[1:], size=shown.size[1:])
+    assert len(corrections) > 0
+    written = {"start": window, "corrections": corrections, "levels": 10}
+    message, _ = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written)
+    told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(told) == 2
+    for line in told:
+        line = re.sub(r"--config\.data\.path=\S+", f"--config.data.path={message}", line)
+        line = re.sub(r"--workdir=\S+", f"--workdir={tmp_path / 'run'}", line)
+        done = call([sys.executable, *line.split(), *(f"--config.{setting}" for setting in SMALL)], environment)
+        assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "run" / "ingest_report.json").read_text())
+    assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
+    assert list((tmp_path / "run" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+
+
 def refused(arguments, environment) -> str:
     """Return the message of a command that ends in bad input: one error, no trace."""
     done = call(arguments, environment)
@@ -115,8 +141,18 @@ def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
     assert 'Did you mean "learning_rate"' in told
 
 
-def test_a_missing_config_is_refused(environment, tmp_path):
-    assert "configs/nowhere.py" in refused(command(config="nowhere"), environment)
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (command(config="nowhere"), "configs/nowhere.py"),
+        (command("--config.train.steps=many"), "many"),
+        (command("--mode=fly"), "prepare|train|evaluate|generate"),
+        (command("prepare"), "no flag takes"),
+        ([sys.executable, "-m", "lob_jax.main"], "no configuration is named"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(arguments, told, environment):
+    assert told in refused(arguments, environment)
 
 
 def test_a_vocabulary_that_does_not_match_leaves_the_run_as_it_was(run, environment):
