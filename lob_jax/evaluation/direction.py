@@ -140,8 +140,6 @@ def predict_moves(
     dataset = TokenBookDataset(
         source, context=config.max_seq_length - slots, time_buckets=config.time_buckets, evaluation=True
     )
-    length = dataset.context + EVENTS_A_FORWARD * 2 * len(REMOVALS) * slots
-    wide_config, wide_params = with_room(config, params, length)
     probability, where, asked = [np.zeros((0, 3))], [np.zeros((0, 2), np.int64)], 0
     for number in range(len(dataset)):
         if asked >= events:
@@ -154,22 +152,10 @@ def predict_moves(
         for group in np.split(heads, range(EVENTS_A_FORWARD, len(heads), EVENTS_A_FORWARD)):
             event = window["event"][group]
             branches = make_branches(moves[record].best_size[event], grammar, slots=slots)
-            probability.append(branch_probabilities(wide_config, wide_params, window, head_at=group, branches=branches))
+            probability.append(branch_probabilities(config, params, window, head_at=group, branches=branches))
             where.append(np.stack([np.full(len(group), record), event], axis=1))
     record_and_event = np.concatenate(where)
     return np.concatenate(probability), record_and_event[:, 0], record_and_event[:, 1]
-
-
-def with_room(config: ModelConfig, params: Any, slots: int) -> tuple[ModelConfig, Any]:
-    """Return the same model with room for so many tokens at once; no position beyond its own is ever read."""
-    if slots <= config.max_seq_length:
-        return config, params
-    wide = dataclasses.replace(config, max_seq_length=slots)
-    if config.positions != "learned":
-        return wide, params
-    table = jnp.asarray(params["embeddings"]["position"]["table"])
-    padded = jnp.pad(table, ((0, slots - len(table)), (0, 0)))
-    return wide, {**params, "embeddings": {**params["embeddings"], "position": {"table": padded}}}
 
 
 def branch_probabilities(

@@ -85,7 +85,8 @@ class LOBTransformer(nn.Module):
         Args:
           tokens_BT: int token ids; an id outside the vocabulary reads its nearest end.
           conditioning: what is known beside each token.
-          positions_BT: int positions; by default they count on from the cache's length, or from 0.
+          positions_BT: int positions, below max_seq_length; by default they count on from the cache's length, or from
+            0. With positions given, a sequence and its side branches may together be longer than max_seq_length.
           mask_BTS: bool, True = may attend, S = T or the slots of the cache. It can only narrow the causal mask, and a
             token always sees itself. Side branches are stored behind their prefix, with positions that count on from
             it, and are masked from one another.
@@ -99,7 +100,9 @@ class LOBTransformer(nn.Module):
         config = self.config
         batch, T = tokens_BT.shape
         slots = T if cache is None else cache.key_LBNSH.shape[3]
-        _check_shapes(config, batch=batch, queries=T, slots=slots, cache=cache, mask_BTS=mask_BTS)
+        if positions_BT is None and config.max_seq_length < T:
+            raise _too_long(T, config)
+        _check_shapes(batch=batch, queries=T, slots=slots, cache=cache, mask_BTS=mask_BTS)
         filled = 0 if cache is None else cache.length
         if positions_BT is None:
             positions_BT = jnp.broadcast_to(filled + jnp.arange(T), (batch, T))
@@ -146,11 +149,7 @@ def _same(x_BTD: jax.Array) -> jax.Array:
     return x_BTD
 
 
-def _check_shapes(
-    config: ModelConfig, *, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None
-) -> None:
-    if queries > config.max_seq_length:
-        raise _too_long(queries, config)
+def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None) -> None:
     if cache is not None and (cache.key_LBNSH.shape[1] != batch or slots < queries):
         raise InputError(
             "the new tokens do not fit the cache",

@@ -21,7 +21,6 @@ from lob_jax.evaluation.direction import (
     record_moves,
     slots_needed,
     spell,
-    with_room,
 )
 from lob_jax.models.transformer import Conditioning, LOBTransformer
 from lob_jax.tokens import vocabulary as v
@@ -133,9 +132,8 @@ def test_branch_probabilities_equal_feeding_the_sequence(folder, tiny, positions
     window["book"] = rng.normal(size=(30, 8)).astype(np.float32)
     heads = np.flatnonzero(window["scored"] & (v.field_of(window["tokens"]) == v.FIELD_HEAD))[[0, -1]]
     sizes = np.array([[1, 1_005], [200, 37]])
-    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(sizes, GRAMMAR, slots=3)
-    better, removal = move_parts(*wide, window, head_at=heads, branches=branches)
+    better, removal = move_parts(config, params, window, head_at=heads, branches=branches)
     assert better.shape == (2, 2) and removal.shape == (2, 6)
     for row, head_at in enumerate(heads):
         size = [int(sizes[row, column // 3]) for column in range(6)]
@@ -150,7 +148,7 @@ def test_branch_probabilities_equal_feeding_the_sequence(folder, tiny, positions
         assert better[row] == pytest.approx(
             [at_head[better_adds(0)].sum(), at_head[better_adds(1)].sum()], rel=1e-4, abs=0
         )
-    p_down, p_flat, p_up = branch_probabilities(*wide, window, head_at=heads, branches=branches).T
+    p_down, p_flat, p_up = branch_probabilities(config, params, window, head_at=heads, branches=branches).T
     assert p_up == pytest.approx(better[:, 0] + removal[:, 3:].sum(1))
     assert p_down == pytest.approx(better[:, 1] + removal[:, :3].sum(1))
     assert p_down + p_flat + p_up == pytest.approx(1)
@@ -161,22 +159,22 @@ def test_predictions_see_nothing_of_their_event_or_later_ones(folder, tiny):
     config, params = tiny("rotary")
     window = TokenBookDataset(open_records(folder, "test"), context=29, time_buckets=288, evaluation=True)[2]
     head_at = np.flatnonzero(window["scored"] & (v.field_of(window["tokens"]) == v.FIELD_HEAD))[1:2]
-    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(np.array([[100, 5]]), GRAMMAR, slots=3)
     changed = {name: array.copy() for name, array in window.items()}
     changed["tokens"][head_at[0] :] = 1234
     for name in ("book", "time_of_day"):
         changed[name][head_at[0] + 1 :] = 3
-    one, other = (branch_probabilities(*wide, w, head_at=head_at, branches=branches) for w in (window, changed))
+    one, other = (
+        branch_probabilities(config, params, w, head_at=head_at, branches=branches) for w in (window, changed)
+    )
     assert one.tolist() == other.tolist()
 
 
 def test_a_removal_from_an_empty_side_has_no_probability(folder, tiny):
     config, params = tiny("rotary")
     window = TokenBookDataset(open_records(folder, "test"), context=29, time_buckets=288, evaluation=True)[2]
-    wide = with_room(config, params, 29 + 2 * 6 * 3)
     branches = make_branches(np.array([[0, 5]]), GRAMMAR, slots=3)
-    _, removal = move_parts(*wide, window, head_at=np.array([20]), branches=branches)
+    _, removal = move_parts(config, params, window, head_at=np.array([20]), branches=branches)
     assert (removal[0, :3] == 0).all()
     assert (removal[0, 3:] > 0).all()
 
