@@ -9,6 +9,7 @@ import pathlib
 import shutil
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
 from rich.console import Console
@@ -35,6 +36,7 @@ from lob_jax.generation.state import Prompt
 from lob_jax.models.accounting import parameter_count
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.training.budget import plan_on
 from lob_jax.training.checkpoint import refuse_mismatch, restore_best
 from lob_jax.training.loop import TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
@@ -144,8 +146,9 @@ def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDat
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Prepare if need be, train or go on training, and test the best checkpoint."""
-    prepare(config, workdir)
     model, settings = configuration.model_config(config), configuration.plain(config)
+    plan_on(jax.devices(), model, configuration.train_config(config))  # refuse what cannot fit before any data is read
+    prepare(config, workdir)
     windows = _windows(config, workdir, "train")
     reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
     data = TrainingData(

@@ -119,6 +119,20 @@ def plan_memory(
     return Plan(micro_batch, micro_steps, state_bytes=state, window_bytes=window, available_bytes=available)
 
 
+def plan_on(
+    devices: Sequence[jax.Device], model: ModelConfig, train: TrainConfig, *, before: int | None = None
+) -> Plan:
+    """Plan with what some devices have free now, see `plan_memory`; errors as there."""
+    return plan_memory(
+        model,
+        train,
+        devices=len(devices),
+        available=available_bytes(devices),
+        on_cpu=devices[0].platform == "cpu",
+        before=before,
+    )
+
+
 def _windows_a_device(train: TrainConfig, devices: int) -> int:
     if train.batch_size % devices:
         raise InputError(

@@ -12,7 +12,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
-from lob_jax.training.budget import Plan, available_bytes, plan_memory
+from lob_jax.training.budget import Plan, plan_on
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.optimizer import make_optimizer, make_schedule
 from lob_jax.training.shift import Batch, fields_read, join, pad, split
@@ -84,9 +84,7 @@ def prepare_run(
     Raises:
       InputError: the run does not fit in memory, or there is nothing to validate on.
     """
-    on_cpu = devices[0].platform == "cpu"
-    available = available_bytes(devices)
-    plan = plan_memory(model, config, devices=len(devices), available=available, on_cpu=on_cpu, before=before)
+    plan = plan_on(devices, model, config, before=before)
     mesh = make_mesh(devices)
     transformer, optimizer = LOBTransformer(model), make_optimizer(config, total_steps)
     return Run(
