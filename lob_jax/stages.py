@@ -20,7 +20,7 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import Corrections
 from lob_jax.data.builder import VOCABULARY, ReadDay, open_records, prepare_records
 from lob_jax.data.dataset import TokenBookDataset, prepare_record
-from lob_jax.data.manifest import MANIFEST
+from lob_jax.data.manifest import MANIFEST, check_manifest, load_manifest
 from lob_jax.data.pipeline import batches
 from lob_jax.data.records import RecordPlan, record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
@@ -37,7 +37,7 @@ from lob_jax.models.accounting import parameter_count
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
-from lob_jax.training.checkpoint import refuse_mismatch, restore_best
+from lob_jax.training.checkpoint import restore_best
 from lob_jax.training.loop import TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
 
@@ -184,13 +184,10 @@ def _ending(summary: TrainingSummary) -> str:
 
 
 def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Any:
-    """Return the parameters of the best checkpoint, refusing one of another model or vocabulary."""
-    vocabulary = Vocabulary.load(workdir / "records" / VOCABULARY)
-    refuse_mismatch(
-        {"vocabulary_hash": vocabulary.hash},
-        {"vocabulary_hash": tokenizer_of(config).vocabulary.hash},
-        where=workdir / "records" / VOCABULARY,
-    )
+    """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
+    manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
+    wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config).vocabulary.hash}
+    check_manifest(manifest, wanted)
     model = configuration.model_config(config)
     params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}")

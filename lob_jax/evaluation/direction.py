@@ -164,7 +164,7 @@ def branch_probabilities(
     """Return the probabilities [R, 3] of DOWN, FLAT, UP for events whose heads stand at `head_at` in a window.
 
     Args:
-      config, params: the model, with room for the window and the branches.
+      config, params: the model.
       window: one evaluation window of T+1 tokens.
       head_at: int [R], each at least 1; the model sees the tokens in front of it.
       branches: of the same events.

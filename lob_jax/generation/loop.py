@@ -73,12 +73,12 @@ def _draw(state: LoopState, tables: Tables, shape: LoopShape) -> tuple[PathState
     return moved._replace(masked_mass=paths.masked_mass + mass_B), token_B
 
 
-def _inputs(paths: PathState, token_B: jax.Array, shape: LoopShape) -> Window:
+def _inputs(paths: PathState, token_B: jax.Array, day_of_week_B1: jax.Array, shape: LoopShape) -> Window:
     """Return the model's inputs at the newest token of each path, length 1."""
     seconds_B = jnp.clip(paths.clock.seconds, 0, SECONDS_PER_DAY - 1)
     bucket_B = seconds_B * shape.model.time_buckets // SECONDS_PER_DAY
     book_BF = jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(paths.book)
-    return Window(token_B[:, None], bucket_B[:, None], jnp.zeros_like(bucket_B)[:, None], book_BF[:, None])
+    return Window(token_B[:, None], bucket_B[:, None], day_of_week_B1, book_BF[:, None])
 
 
 @functools.partial(jax.jit, static_argnames="shape")
@@ -110,8 +110,7 @@ def extend(params: Any, state: LoopState, tables: Tables, *, shape: LoopShape) -
     def one_token(carry: LoopState) -> LoopState:
         paths, token_B = _draw(carry, tables, shape)
         at = carry.cache.length
-        new = _inputs(paths, token_B, shape)
-        new = new._replace(day_of_week_BT=carry.window.day_of_week_BT[:, :1])
+        new = _inputs(paths, token_B, carry.window.day_of_week_BT[:, :1], shape)
         window = jax.tree.map(
             lambda whole, one: jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), at, 1),
             carry.window,
