@@ -1,5 +1,8 @@
 """The one error that bad input ends in."""
 
+import functools
+from typing import Any
+
 
 class InputError(ValueError):
     """Say what is wrong with an input, where, and what would mend it.
@@ -17,3 +20,8 @@ class InputError(ValueError):
         super().__init__(
             f"{what}\n  where:    {where}\n  expected: {expected}\n  was:      {was}\n  remedy:   {remedy}"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error come whole out of a worker process."""
+        parts = {"where": self.where, "expected": self.expected, "was": self.was, "remedy": self.remedy}
+        return functools.partial(InputError, **parts), (self.what,)

@@ -48,7 +48,7 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
     """Return the book of a snapshot with room for `order_capacity` more orders (ADDs and corrections)."""
     orders = len(snapshot) + order_capacity
-    book = new_book(orders, snapshot.window or orders, snapshot.window)
+    book = new_book(orders, snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
     book.last_best[:] = snapshot.last_best
     _append_all(
         book,
@@ -71,6 +71,7 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
         order_id=rows[:, ID].copy().view(np.uint64),
         last_best=book.last_best.copy(),
         window=int(book.window),
+        pooled=bool(book.pooled),
     )
 
 
@@ -78,12 +79,12 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
 def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
     """Change the book by one event; kinds that change no book do nothing, CONTROL included (see `clear`).
 
-    An ADD joins the back of its level. CANCEL, DELETE and EXECUTE take `size` from the level at `price`.
-    The order that pays first is the one named by `order_id`, if it rests on that level; else by rule:
-    the front of the queue for EXECUTE, the newest order of exactly `size` for DELETE, the newest order of
-    more than `size` for CANCEL. What that order cannot pay is taken from the front for EXECUTE, from the
-    back otherwise. A level that has no more than `size` goes; one that is not there is left so. A size
-    of 0 changes nothing.
+    An ADD joins the back of its level; in a pooled book it enlarges the one order there. CANCEL, DELETE and
+    EXECUTE take `size` from the level at `price`. The order that pays first is the one named by `order_id`, if
+    it rests on that level; else by rule: the front of the queue for EXECUTE, the newest order of exactly `size`
+    for DELETE, the newest order of more than `size` for CANCEL. What that order cannot pay is taken from the
+    front for EXECUTE, from the back otherwise. A level that has no more than `size` goes; one that is not there
+    is left so. A size of 0 changes nothing.
 
     Raises:
       IndexError: the book was made with too little room.
@@ -94,7 +95,7 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
 
 @in_place
 def correct(book: Book, side: int, price: int, size: int) -> None:
-    """Set a level's size: it grows by an anonymous order at the back, shrinks from the back; 0 removes it."""
+    """Set a level's size: it grows as by an anonymous ADD, shrinks from the back; 0 removes it."""
     _correct(book, np.int64(side), np.int64(price), np.int64(size))
 
 
@@ -245,6 +246,10 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
     row = _rank(book, s, price)
     if row == book.depth[s] or book.levels[s, row, PRICE] != price:
         row = _open_level(book, s, row, price)
+    elif book.pooled:
+        book.orders[book.levels[s, row, FRONT], SIZE] += size
+        book.levels[s, row, SIZE] += size
+        return
     if row >= 0:
         enqueue(book, s, row, size, order_id)
 

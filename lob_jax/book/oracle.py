@@ -14,13 +14,14 @@ class OracleBook:
       last_best: by side, the last best price ever seen, 0 for none.
       counts: how often the events contradicted the book, by the names of `COUNTERS`.
       window: levels kept a side, 0 for all.
+      pooled: whether a level is one order.
     """
 
     def __init__(self, start: BookSnapshot):
         self.sides: dict[int, dict[int, list[list[int]]]] = {BID: {}, ASK: {}}
         self.last_best = {BID: int(start.last_best[0]), ASK: int(start.last_best[1])}
         self.counts: Counter[str] = Counter()
-        self.window = start.window
+        self.window, self.pooled = start.window, start.pooled
         for row in zip(start.side, start.price, start.size, start.order_id, strict=True):
             side, price, size, order_id = map(int, row)
             self.apply(Kind.ADD, side, price, size, order_id)
@@ -82,6 +83,9 @@ class OracleBook:
             for worse in self._best_first(side)[self.window :]:
                 del levels[worse]
         if price not in levels:
+            return
+        if self.pooled and levels[price]:
+            levels[price][0][1] += size
             return
         for order in [order for side in self.sides.values() for queue in side.values() for order in queue]:
             if order_id and order[0] == order_id:

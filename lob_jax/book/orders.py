@@ -30,9 +30,10 @@ class Book(NamedTuple):
       names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
       depth: int64 [2], levels in use.
       last_best: int64 [2], the last best price ever seen, 0 for none.
-      free: int64 [1], the first free slot.
+      free: int64 [2], the first free slot and how many there are.
       counters: int64 [len(COUNTERS)].
       window: levels kept a side, 0 for all.
+      pooled: 1 if a level is one order, which ADDs enlarge, else 0.
     """
 
     levels: np.ndarray
@@ -43,9 +44,10 @@ class Book(NamedTuple):
     free: np.ndarray
     counters: np.ndarray
     window: int
+    pooled: int
 
 
-def new_book(order_capacity: int, level_capacity: int, window: int) -> Book:
+def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: bool) -> Book:
     """Return an empty book with room for `order_capacity` orders and `level_capacity` levels a side."""
     slots = max(order_capacity, 1)
     orders = np.zeros((slots, 6), np.int64)
@@ -58,10 +60,36 @@ def new_book(order_capacity: int, level_capacity: int, window: int) -> Book:
         names=np.zeros((places, 2), np.int64),
         depth=np.zeros(2, np.int64),
         last_best=np.zeros(2, np.int64),
-        free=np.zeros(1, np.int64),
+        free=np.array([0, slots]),
         counters=np.zeros(len(COUNTERS), np.int64),
         window=int(window),
+        pooled=int(pooled),
     )
+
+
+def with_room(book: Book, orders: int) -> Book:
+    """Return a book that can take `orders` more orders: this one, or a larger copy."""
+    lacking = orders - int(book.free[1])
+    levels = book.levels.shape[1]
+    wanted = levels if book.window else max(levels, int(book.depth.max()) + orders)
+    if lacking <= 0 and wanted == levels:
+        return book
+    slots = len(book.orders)
+    more = max(lacking, slots) if lacking > 0 else 0
+    larger = new_book(
+        slots + more, max(wanted, 2 * levels) if wanted > levels else levels, window=book.window, pooled=book.pooled
+    )
+    larger.levels[:, :levels] = book.levels
+    larger.orders[:slots] = book.orders
+    if more:  # the new slots come first in the chain of free ones
+        larger.orders[-1, BEHIND] = book.free[0]
+        larger.free[:] = slots, book.free[1] + more
+    else:
+        larger.free[:] = book.free
+    for name in ("depth", "last_best", "counters"):
+        getattr(larger, name)[:] = getattr(book, name)
+    _enter_all(larger, book.names)
+    return larger
 
 
 @in_place
@@ -76,6 +104,7 @@ def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
         raise IndexError("the book has no room for another order: make it with a larger order_capacity")
     level, order = book.levels[s, row], book.orders[slot]
     book.free[0] = order[BEHIND]
+    book.free[1] -= 1
     order[PRICE], order[SIZE], order[SIDE], order[ID] = level[PRICE], size, s, order_id
     order[AHEAD], order[BEHIND] = level[BACK], NOBODY
     if level[BACK] == NOBODY:
@@ -125,6 +154,7 @@ def free_slot(book: Book, slot: int) -> None:
         strike_name(book, order[ID])
     order[BEHIND] = book.free[0]
     book.free[0] = slot
+    book.free[1] += 1
 
 
 @njit
@@ -182,6 +212,14 @@ def enter_name(book: Book, order_id: int, slot: int) -> None:
         book.counters[DUPLICATE_ORDER] += 1
         book.orders[book.names[place, 1], ID] = 0
     book.names[place, 0], book.names[place, 1] = order_id, slot
+
+
+@in_place
+def _enter_all(book: Book, names: np.ndarray) -> None:
+    """Enter the names of a smaller table."""
+    for place in range(len(names)):
+        if names[place, 0] != 0:
+            enter_name(book, names[place, 0], names[place, 1])
 
 
 @in_place

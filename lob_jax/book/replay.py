@@ -1,12 +1,24 @@
 """Replay: events, a starting book and corrections become the states before and after each event."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
 from lob_jax.book.kernel import load, to_snapshot
-from lob_jax.book.loops import as_column, contradictions, correction_columns, event_columns, one_step, run, settle
-from lob_jax.book.orders import COUNTERS, Book
+from lob_jax.book.levels import LEVEL_COUNTERS, Levels, follow, load_levels, with_level_room
+from lob_jax.book.loops import (
+    CorrectionColumns,
+    EventColumns,
+    as_column,
+    contradictions,
+    correction_columns,
+    event_columns,
+    one_step,
+    run,
+    settle,
+)
+from lob_jax.book.orders import COUNTERS, Book, with_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events, Kind
@@ -14,6 +26,7 @@ from lob_jax.events.schema import Events, Kind
 _REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
 _NO_LEVELS = np.empty((0, 2, 0), np.int64)
 _NO_REFERENCES = np.empty((0, 2), np.int64)
+_STRIDE = 1 << 16  # events between two looks at whether the book has room
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,14 +71,21 @@ def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, lev
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    book = book_for(events, start, corrections)
     rows = len(events) + 1
     price = np.empty((rows, 2, levels), np.int64)
     size = np.empty((rows, 2, levels), np.int64)
     references = np.empty((rows, 2), np.int64)
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    run(book, columns, corrected, 0, len(events), price, size, references)
+    book = advance(load(start, 0), columns, corrected, 0, len(events), price, size, references)
     return BookStates(price, size, references, start.time_ns, counts_of(book))
+
+
+def reconstruct_book_states(
+    events: Events, levels: int, *, start: BookSnapshot | None = None, corrections: Corrections | None = None
+) -> BookStates:
+    """Return `replay(...)`, from an empty book and without corrections unless they are given."""
+    start = BookSnapshot.empty() if start is None else start
+    return replay(events, start=start, corrections=corrections or Corrections.none(), levels=levels)
 
 
 def references(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
@@ -74,17 +94,63 @@ def references(events: Events, *, start: BookSnapshot, corrections: Corrections)
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    book = book_for(events, start, corrections)
     out = np.empty((len(events) + 1, 2), np.int64)
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    run(book, columns, corrected, 0, len(events), _NO_LEVELS, _NO_LEVELS, out)
+    _follow(load_levels(start), columns, corrected, 0, len(events), out)
     return out
+
+
+def reference_runs(
+    events: Events, *, start: BookSnapshot, corrections: Corrections, run_events: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield `references` run by run of events, each with the slice of its E' events: int64 [E', 2].
+
+    Raises:
+      InputError: corrections out of order, or of events that are not there.
+    """
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    levels = load_levels(start)
+    out = np.empty((min(run_events, len(events)) + 1, 2), np.int64)
+    for first in range(0, len(events), run_events):
+        stop = min(first + run_events, len(events))
+        levels = _follow(levels, columns, corrected, first, stop, out[: stop - first + 1])
+        yield slice(first, stop), out[: stop - first]
+
+
+def count_states(events: Events, *, start: BookSnapshot, corrections: Corrections) -> dict[str, int]:
+    """Return how many states are crossed or locked, and how often events contradict their level, by name.
+
+    Raises:
+      InputError: corrections out of order, or of events that are not there.
+    """
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    levels = _follow(load_levels(start), columns, corrected, 0, len(events), _NO_REFERENCES)
+    return dict(zip(LEVEL_COUNTERS, levels.counters.tolist(), strict=True))
+
+
+def _follow(
+    levels: Levels, events: EventColumns, corrections: CorrectionColumns, first: int, stop: int, references: np.ndarray
+) -> Levels:
+    """Run levels over events first..stop-1, see `levels.follow`; return them, moved where they needed more room."""
+    columns = (events.kind, events.code, events.side, events.price, events.size)
+    for begin in range(first, stop, _STRIDE):
+        end = min(begin + _STRIDE, stop)
+        low, high = np.searchsorted(corrections.event, (begin, end))
+        corrected = tuple(column[low:high] for column in corrections)
+        added = int(np.count_nonzero(events.kind[begin:end] == Kind.ADD))
+        levels = with_level_room(levels, added + int(high - low))
+        out = references[begin - first : end - first + 1] if len(references) else references
+        run_columns = (column[begin:end] for column in columns)
+        follow(levels, *run_columns, (corrected[0] - begin, *corrected[1:]), out)
+    if first == stop and len(references):
+        follow(levels, *(column[:0] for column in columns), tuple(column[:0] for column in corrections), references)
+    return levels
 
 
 def snapshots_at(
     events: Events, *, start: BookSnapshot, corrections: Corrections, at: np.ndarray
-) -> list[BookSnapshot]:
-    """Return the book just before each event `at[k]`, in one pass; E stands for the end.
+) -> Iterator[BookSnapshot]:
+    """Yield the book just before each event `at[k]`, in one pass; E stands for the end.
 
     Raises:
       InputError: `at` is not ascending within 0..E, or corrections are out of order.
@@ -98,15 +164,42 @@ def snapshots_at(
             was=at.tolist(),
             remedy="sort them, and keep them within the events",
         )
-    book = book_for(events, start, corrections)
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    snapshots, done = [], 0
-    for stop in at.tolist():
-        run(book, columns, corrected, done, stop, _NO_LEVELS, _NO_LEVELS, _NO_REFERENCES)
-        time_ns = events.time_ns[stop - 1] if stop else start.time_ns
-        snapshots.append(to_snapshot(book, int(time_ns)))
+    return _snapshots(load(start, 0), columns, corrected, events.time_ns, start.time_ns, at.tolist())
+
+
+def _snapshots(
+    book: Book,
+    events: EventColumns,
+    corrections: CorrectionColumns,
+    time_ns: np.ndarray,
+    start_ns: int,
+    at: list[int],
+) -> Iterator[BookSnapshot]:
+    done = 0
+    for stop in at:
+        book = advance(book, events, corrections, done, stop, _NO_LEVELS, _NO_LEVELS, _NO_REFERENCES)
+        yield to_snapshot(book, int(time_ns[stop - 1] if stop else start_ns))
         done = stop
-    return snapshots
+
+
+def advance(
+    book: Book,
+    events: EventColumns,
+    corrections: CorrectionColumns,
+    first: int,
+    stop: int,
+    price: np.ndarray,
+    size: np.ndarray,
+    references: np.ndarray,
+) -> Book:
+    """Run a book over events first..stop-1, see `loops.run`; return it, moved to more room where it needed that."""
+    for begin in range(first, max(stop, first + 1), _STRIDE):
+        end = min(begin + _STRIDE, stop)
+        low, high = np.searchsorted(corrections.event, (begin, end))
+        book = with_room(book, int(np.count_nonzero(events.kind[begin:end] == Kind.ADD)) + int(high - low))
+        run(book, events, corrections, begin, end, price, size, references)
+    return book
 
 
 def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, size: np.ndarray) -> Corrections:

@@ -20,6 +20,7 @@ class BookSnapshot:
       order_id: uint64 [O], 0 for an anonymous order.
       last_best: int64 [2], the last best bid and ask ever seen, 0 for none; the reference of an empty side.
       window: occupied levels a side that the feed shows, 0 for all of them.
+      pooled: whether a level is one order, which ADDs enlarge: the book of a feed that shows levels, not orders.
     """
 
     time_ns: int
@@ -29,9 +30,10 @@ class BookSnapshot:
     order_id: np.ndarray
     last_best: np.ndarray
     window: int = 0
+    pooled: bool = False
 
     @classmethod
-    def empty(cls, time_ns: int = 0, window: int = 0) -> "BookSnapshot":
+    def empty(cls, time_ns: int = 0, window: int = 0, pooled: bool = False) -> "BookSnapshot":
         """Return a book without orders."""
         return cls(
             time_ns=time_ns,
@@ -41,6 +43,7 @@ class BookSnapshot:
             order_id=np.zeros(0, np.uint64),
             last_best=np.zeros(2, np.int64),
             window=window,
+            pooled=pooled,
         )
 
     def __len__(self) -> int:

@@ -4,9 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, best_price, clear, level_of, reference
-from lob_jax.book.loops import CorrectionColumns, EventColumns, amend
-from lob_jax.book.orders import SIZE, Book
+from lob_jax.book.levels import Levels, best, change, clear_levels, reference_of, set_level, size_at
+from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.events.schema import ASK, BID, Code, Kind
 from lob_jax.jit import in_place, njit
 from lob_jax.tokens import numbers
@@ -69,8 +68,14 @@ class Parsed(NamedTuple):
 
 @njit
 def write_events(
-    events: EventColumns, time_ns: np.ndarray, references: np.ndarray, start_ns: int, tick: int, kept_digits: int
-) -> tuple[np.ndarray, int, int]:
+    events: EventColumns,
+    time_ns: np.ndarray,
+    references: np.ndarray,
+    start_ns: int,
+    carry: int,
+    tick: int,
+    kept_digits: int,
+) -> tuple[np.ndarray, int, int, int]:
     """Write E events as tokens.
 
     Args:
@@ -78,14 +83,15 @@ def write_events(
       time_ns: int64 [E].
       references: int64 [E, 2], what the prices of a bid and of an ask count from.
       start_ns: the clock before the first event.
+      carry: rounding errors of the gaps so far, ns.
       tick: price quanta.
       kept_digits: significant digits of a gap.
 
     Returns:
-      tokens uint16 [T], why the first event that has none has none (FINE if all do), and its index.
+      tokens uint16 [T], why the first event that has none has none (FINE if all do), its index, and the carry.
     """
     tokens = np.empty(_EVENT_TOKENS + 6 * len(time_ns), np.uint16)
-    at, carry, clock = 0, 0, start_ns
+    at, clock = 0, start_ns
     for i in range(len(time_ns)):
         control = events.kind[i] == _CONTROL
         side = np.int64(events.side[i])
@@ -94,7 +100,7 @@ def write_events(
         if fault == FINE:
             fault = _control_fault(events, i) if control else _fault(events, i, origin, tick)
         if fault != FINE:
-            return tokens[:at], fault, i
+            return tokens[:at], fault, i, carry
         gap = time_ns[i] - clock
         clock = time_ns[i]
         coded = numbers.coded_gap(gap, carry, kept_digits)
@@ -110,7 +116,7 @@ def write_events(
             at = numbers.write_price(tokens, at, head, _distance(events, i, origin, tick))
             at = numbers.write_number(tokens, at, v.SIZE, events.size[i])
         at = numbers.write_gap(tokens, at, coded)
-    return tokens[:at], FINE, len(time_ns)
+    return tokens[:at], FINE, len(time_ns), carry
 
 
 @in_place
@@ -197,7 +203,7 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
 
 @njit
 def resolve(
-    book: Book, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int, drop: bool
+    levels: Levels, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int, drop: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Turn gaps into times and distances into prices, event by event, from the book that they change.
 
@@ -218,10 +224,10 @@ def resolve(
         time_ns[i] = clock
         if parsed.kind[i] == _CONTROL:
             if parsed.code[i] == _CLEAR:
-                clear(book)
+                clear_levels(levels)
         else:
             side, unit = np.int64(parsed.side[i]), _unit(parsed.kind[i], tick)
-            origin = reference(book, side)
+            origin = reference_of(levels, 0 if side == BID else 1)
             if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
                 reason[i] = PRICE_OUT_OF_RANGE
                 if not drop:
@@ -229,15 +235,17 @@ def resolve(
             else:
                 price[i] = origin - side * parsed.distance[i] * unit
                 if drop:
-                    reason[i] = _impossible(book, parsed.kind[i], side, price[i], parsed.size[i])
+                    reason[i] = _impossible(levels, parsed.kind[i], side, price[i], parsed.size[i])
             if reason[i] == POSSIBLE:
-                apply(book, parsed.kind[i], side, price[i], parsed.size[i], 0)
-        cursor = amend(book, corrections, cursor, i)
+                change(levels, parsed.kind[i], side, price[i], parsed.size[i])
+        while cursor < len(corrections.event) and corrections.event[cursor] == i:
+            set_level(levels, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
+            cursor += 1
     return time_ns, price, reason, n_events
 
 
 @in_place
-def _impossible(book: Book, kind: int, side: int, price: int, size: int) -> int:
+def _impossible(levels: Levels, kind: int, side: int, price: int, size: int) -> int:
     """Return why an event cannot happen to a book, POSSIBLE if it can."""
     if price < 1:
         return PRICE_BELOW_ONE
@@ -245,13 +253,13 @@ def _impossible(book: Book, kind: int, side: int, price: int, size: int) -> int:
         return NO_SIZE
     s = 0 if side == BID else 1
     if kind == _ADD:
-        crosses = book.depth[1 - s] > 0 and side * (price - best_price(book, 1 - s)) >= 0
+        crosses = levels.depth[1 - s] > 0 and side * (price - best(levels, 1 - s)) >= 0
         return CROSSING_ADD if crosses else POSSIBLE
     if kind > _EXECUTE:
         return POSSIBLE
-    row = level_of(book, s, price)
-    if row < 0:
+    held = size_at(levels, s, price)
+    if held == 0:
         return ABSENT_LEVEL
-    if size > book.levels[s, row, SIZE]:
+    if size > held:
         return OVER_REMOVAL
-    return EXECUTE_OFF_BEST if kind == _EXECUTE and price != best_price(book, s) else POSSIBLE
+    return EXECUTE_OFF_BEST if kind == _EXECUTE and price != best(levels, s) else POSSIBLE

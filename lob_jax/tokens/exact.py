@@ -1,12 +1,13 @@
 """`ExactTokenizer`: every event as about five tokens, from which it comes back to the last lot and nanosecond."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from lob_jax.book.kernel import load
+from lob_jax.book.levels import load_levels, with_level_room
 from lob_jax.book.loops import as_column, correction_columns, event_columns
-from lob_jax.book.replay import BookStates, references
+from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
@@ -14,6 +15,8 @@ from lob_jax.events.schema import Code, Events, Flag, Kind
 from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Grammar, grammar_for
+
+RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
 
 
 class ExactTokenizer:
@@ -40,8 +43,29 @@ class ExactTokenizer:
         Raises:
           InputError: an event has no tokens; names it, what was expected, and what would mend it.
         """
-        before = references(events, start=start, corrections=corrections)[:-1]
-        return self._encode(events, before, instrument, start.time_ns)
+        runs = self.encode_runs(events, instrument=instrument, start=start, corrections=corrections)
+        return np.concatenate([np.empty(0, np.uint16), *runs])
+
+    def encode_runs(
+        self,
+        events: Events,
+        *,
+        instrument: Instrument,
+        start: BookSnapshot,
+        corrections: Corrections,
+        run_events: int = RUN_EVENTS,
+    ) -> Iterator[np.ndarray]:
+        """Yield the same tokens as `encode`, run by run of events: the memory of one run, whatever the day's length.
+
+        Raises:
+          InputError: as `encode`.
+        """
+        clock, carry = start.time_ns, 0
+        book = {"start": start, "corrections": corrections}
+        for rows, before in reference_runs(events, **book, run_events=run_events):
+            tokens, carry = self._encode(events[rows], before, instrument, clock, carry=carry, first=rows.start)
+            yield tokens
+            clock = int(events.time_ns[rows.stop - 1])
 
     def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
         """Return the same tokens as `encode`, from the states of a replay of the same events.
@@ -58,7 +82,7 @@ class ExactTokenizer:
                 was=len(before) + 1,
                 remedy="replay the same events that are tokenized",
             )
-        return self._encode(events, before, instrument, book_states.start_ns)
+        return self._encode(events, before, instrument, book_states.start_ns, carry=0, first=0)[0]
 
     def decode(
         self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
@@ -122,17 +146,19 @@ class ExactTokenizer:
     def _kept_digits(self) -> int:
         return self.vocabulary.time_digits or numbers.ALL_DIGITS
 
-    def _encode(self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int) -> np.ndarray:
+    def _encode(
+        self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int, *, carry: int, first: int
+    ) -> tuple[np.ndarray, int]:
+        """Return tokens and the carry behind them; `first` is the first event's index, for errors."""
         tick = _tick(instrument)
         _check_clock(start_ns)
-        columns = event_columns(events)
-        time_ns = as_column(events.time_ns, np.int64)
-        tokens, fault, i = compiled.write_events(
-            columns, time_ns, as_column(before, np.int64), int(start_ns), tick, self._kept_digits
+        columns, time_ns = event_columns(events), as_column(events.time_ns, np.int64)
+        tokens, fault, i, carry = compiled.write_events(
+            columns, time_ns, as_column(before, np.int64), int(start_ns), carry, tick, self._kept_digits
         )
         if fault != compiled.FINE:
-            raise _refusal(fault, i, events, before, tick)
-        return tokens
+            raise _refusal(fault, i, events, before, tick, first)
+        return tokens, carry
 
     def _accepted(self, tokens: np.ndarray) -> tuple[np.ndarray, int, int]:
         """Return tokens without BOS, EOS and PAD, what was cut in front, and the grammar's state behind them all."""
@@ -161,8 +187,9 @@ class ExactTokenizer:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         _check_clock(start.time_ns)
         corrected = correction_columns(corrections, len(parsed.kind))
-        book = load(start, int(np.count_nonzero(parsed.kind == Kind.ADD)) + len(corrections))
-        return compiled.resolve(book, parsed, corrected, int(start.time_ns), _tick(instrument), drop)
+        added = int(np.count_nonzero(parsed.kind == Kind.ADD))
+        levels = with_level_room(load_levels(start), added + len(corrections))
+        return compiled.resolve(levels, parsed, corrected, int(start.time_ns), _tick(instrument), drop)
 
 
 def _as_ids(tokens: np.ndarray) -> np.ndarray:
@@ -231,11 +258,11 @@ def _out_of_range(parsed: compiled.Parsed, event: int, position: int) -> InputEr
     )
 
 
-def _refusal(fault: int, event: int, events: Events, before: np.ndarray, tick: int) -> InputError:
+def _refusal(fault: int, event: int, events: Events, before: np.ndarray, tick: int, first: int) -> InputError:
     """Return the error for an event that has no tokens."""
     row = {name: int(getattr(events, name)[event]) for name in ("time_ns", "kind", "code", "side", "price", "size")}
     what, expected, was, remedy = _reason(fault, row, events, before, tick, event)
-    return InputError(what, where=f"event {event}", expected=expected, was=was, remedy=remedy)
+    return InputError(what, where=f"event {first + event}", expected=expected, was=was, remedy=remedy)
 
 
 def _reason(

@@ -181,7 +181,7 @@ def test_too_little_room_is_an_error_not_a_write_past_the_end():
     book = book_of((BID, 99, 1, 1), (BID, 99, 1, 2), room=2)
     with pytest.raises(IndexError, match="order_capacity"):
         kernel.apply(book, Kind.ADD, BID, 99, 1, 3)
-    narrow = kernel.new_book(9, 1, 0)
+    narrow = kernel.new_book(9, 1, window=0, pooled=False)
     kernel.apply(narrow, Kind.ADD, BID, 99, 1, 1)
     with pytest.raises(IndexError, match="level_capacity"):
         kernel.apply(narrow, Kind.ADD, BID, 98, 1, 2)
@@ -223,7 +223,7 @@ def test_levels_far_from_the_touch_are_found(prices):
 @settings(max_examples=100, deadline=None)
 def test_the_table_of_names_agrees_with_a_dictionary(ids):
     """Names go in and out of a table so small that most searches meet others on their way."""
-    book, names = kernel.new_book(8, 1, 0), {}
+    book, names = kernel.new_book(8, 1, window=0, pooled=False), {}
     assert len(book.names) == 16
     for order_id in ids:
         if order_id in names:

@@ -3,13 +3,16 @@ import dataclasses
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.replay import (
+    count_states,
     find_corrections,
     one_step_mismatches,
+    reconstruct_book_states,
+    reference_runs,
     references,
     replay,
     settled_share,
@@ -110,7 +113,7 @@ def test_no_events_leave_the_start():
     start = BookSnapshot.empty()
     states = replay(events_of(), start=start, corrections=Corrections.none(), levels=3)
     assert states.price.shape == (1, 2, 3) and not states.price.any()
-    assert same(snapshots_at(events_of(), start=start, corrections=Corrections.none(), at=[0])[0], start)
+    assert same(*snapshots_at(events_of(), start=start, corrections=Corrections.none(), at=[0]), start)
 
 
 def test_columns_that_no_loop_may_write_are_read_all_the_same():
@@ -146,13 +149,14 @@ WINDOWS = st.sampled_from((0, 1, 2, 3))
 
 @st.composite
 def days(draw):
-    """Draw events, corrections among them, and a window."""
+    """Draw events, corrections among them, and an empty starting book, windowed or not, pooled or not."""
     rows = draw(st.lists(ROWS, min_size=1, max_size=40))
     indices = sorted(draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)))
     corrections = [
         (i, draw(st.sampled_from((BID, ASK))), draw(st.integers(97, 103)), draw(st.integers(0, 9))) for i in indices
     ]
-    return events_of(*rows), corrections_of(*corrections), draw(WINDOWS)
+    start = BookSnapshot.empty(window=draw(WINDOWS), pooled=draw(st.booleans()))
+    return events_of(*rows), corrections_of(*corrections), start
 
 
 def oracle_rows(events, corrections, start, levels):
@@ -172,14 +176,19 @@ def oracle_rows(events, corrections, start, levels):
             oracle.correct(int(corrections.side[k]), int(corrections.price[k]), int(corrections.size[k]))
 
 
-@given(days(), st.integers(1, 4))
-@settings(max_examples=100, deadline=None)
-def test_replay_and_its_snapshots_agree_with_the_oracle(day, levels):
-    events, corrections, window = day
-    start = BookSnapshot.empty(window=window)
+@pytest.fixture
+def short_stride(monkeypatch):
+    monkeypatch.setattr("lob_jax.book.replay._STRIDE", 7)
+
+
+@given(day=days(), levels=st.integers(1, 4))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, levels):
+    """The book starts without room, looks for some every seven events, and moves to more as it needs it."""
+    events, corrections, start = day
     states = replay(events, start=start, corrections=corrections, levels=levels)
     at = np.arange(len(events) + 1)
-    snapshots = snapshots_at(events, start=start, corrections=corrections, at=at)
+    snapshots = list(snapshots_at(events, start=start, corrections=corrections, at=at))
     for i, (price, size, reference, orders) in enumerate(oracle_rows(events, corrections, start, levels)):
         assert np.array_equal(states.price[i], price) and np.array_equal(states.size[i], size)
         assert states.reference[i].tolist() == reference
@@ -187,13 +196,16 @@ def test_replay_and_its_snapshots_agree_with_the_oracle(day, levels):
         assert list(taken) == orders[0] + orders[1]
         assert snapshots[i].time_ns == (events.time_ns[i - 1] if i else 0)
     assert np.array_equal(references(events, start=start, corrections=corrections), states.reference)
+    counts = count_states(events, start=start, corrections=corrections)
+    assert counts == {name: states.counts[name] for name in counts} and len(counts) == 4
+    runs = list(reference_runs(events, start=start, corrections=corrections, run_events=5))
+    assert [rows.start for rows, _ in runs] == list(range(0, len(events), 5))
 
 
 @given(days(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
-    events, corrections, window = day
-    start = BookSnapshot.empty(window=window)
+    events, corrections, start = day
     cut = data.draw(st.integers(0, len(events)))
     whole = replay(events, start=start, corrections=corrections, levels=3)
     (middle, end) = snapshots_at(events, start=start, corrections=corrections, at=[cut, len(events)])
@@ -202,7 +214,7 @@ def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
     for name in ("price", "size", "reference"):
         assert np.array_equal(getattr(tail, name), getattr(whole, name)[cut:])
     if len(rest):
-        assert same(snapshots_at(rest, start=middle, corrections=fixed, at=[len(rest)])[0], end)
+        assert same(*snapshots_at(rest, start=middle, corrections=fixed, at=[len(rest)]), end)
 
 
 @given(days(), days(), st.integers(1, 3), st.booleans())
@@ -217,6 +229,29 @@ def test_with_its_corrections_a_replay_shows_what_the_feed_shows(day, other, lev
     found = find_corrections(events, start=start, price=price, size=size)
     states = replay(events, start=start, corrections=found, levels=levels).after()
     assert np.array_equal(states.price, price) and np.array_equal(states.size, size)
+
+
+def test_a_pooled_level_is_one_order():
+    start = BookSnapshot.empty(pooled=True)
+    events = events_of((Kind.ADD, BID, 100, 5), (Kind.ADD, BID, 100, 3), (Kind.CANCEL, BID, 100, 6))
+    (after_adds, after) = snapshots_at(events, start=start, corrections=Corrections.none(), at=[2, 3])
+    assert after_adds.size.tolist() == [8] and after.size.tolist() == [2]
+    assert after.pooled
+
+
+def test_states_are_counted_as_a_replay_counts_them():
+    events = events_of(
+        (Kind.ADD, BID, 100, 5), (Kind.ADD, ASK, 100, 3), (Kind.ADD, ASK, 99, 1), (Kind.DELETE, ASK, 98, 1)
+    )
+    book = {"start": BookSnapshot.empty(), "corrections": Corrections.none()}
+    assert count_states(events, **book) == {"locked": 1, "crossed": 2, "unknown_level": 1, "over_removal": 0}
+
+
+def test_reconstruction_starts_from_an_empty_book_unless_told_otherwise():
+    states = reconstruct_book_states(DAY, 2)
+    assert np.array_equal(
+        states.price, replay(DAY, start=BookSnapshot.empty(), corrections=Corrections.none(), levels=2).price
+    )
 
 
 def test_a_level_that_comes_into_view_is_the_only_correction():

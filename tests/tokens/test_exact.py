@@ -388,3 +388,32 @@ def test_a_real_day_comes_back(market_data, name, fewest, most):
         np.testing.assert_array_equal(np.diff(decoded.time_ns) == 0, together)
         if digits == 5:
             assert np.abs(decoded.time_ns - day.events.time_ns).max() < 500_000
+
+
+@pytest.mark.parametrize("digits", [None, 2])
+@pytest.mark.parametrize("run_events", [1, 4, 1000])
+def test_runs_of_events_have_the_tokens_of_the_whole(run_events, digits):
+    """Books, clock, corrections and the carry of rounded gaps go on from run to run."""
+    rng = np.random.default_rng(0)
+    gaps = rng.integers(0, 10**6, 60)
+    rows = [(int(gap), Kind.ADD, BID if i % 2 else ASK, 99_900 + 300 * (i % 2 == 0), 3) for i, gap in enumerate(gaps)]
+    events, corrections = (
+        events_of(*rows),
+        corrections_of((3, BID, 99_800, 4), (4, BID, 100_000, 0), (58, BID, 1000, 1)),
+    )
+    book = {"instrument": PENNY, "start": START, "corrections": corrections}
+    runs = list(ExactTokenizer(digits).encode_runs(events, **book, run_events=run_events))
+    assert len(runs) == -(-60 // run_events)
+    assert np.concatenate(runs).tolist() == encode(events, digits=digits, corrections=corrections).tolist()
+    assert np.concatenate(runs).tolist() == ExactTokenizer(digits).tokenize_events(
+        events, replay(events, start=START, corrections=corrections, levels=1), instrument=PENNY
+    ).tolist()  # fmt: skip
+
+
+def test_a_refused_event_is_named_by_its_place_in_the_day():
+    rows = [(1, Kind.ADD, BID, 99_900, 3)] * 5 + [(1, Kind.ADD, BID, 99_950, 3)]
+    runs = ExactTokenizer().encode_runs(
+        events_of(*rows), instrument=PENNY, start=START, corrections=Corrections.none(), run_events=2
+    )
+    with pytest.raises(InputError, match="event 5"):
+        list(runs)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from lob_jax.book import levels as lv
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.schema import ASK, BID, Kind
+
+
+def book_of(*orders, window=0, room=8):
+    columns = np.array(orders, np.int64).reshape(-1, 3).T
+    start = BookSnapshot(
+        time_ns=0, side=columns[0].astype(np.int8), price=columns[1], size=columns[2],
+        order_id=np.zeros(len(orders), np.uint64), last_best=np.zeros(2, np.int64), window=window,
+    )  # fmt: skip
+    return lv.with_level_room(lv.load_levels(start), room)
+
+
+def side_of(book, s):
+    depth = book.depth[s]
+    return list(zip(book.price[s, :depth][::-1].tolist(), book.size[s, :depth][::-1].tolist(), strict=True))
+
+
+def test_orders_of_one_price_are_one_level():
+    book = book_of((BID, 100, 5), (BID, 100, 2), (BID, 99, 1), (ASK, 103, 4), (ASK, 102, 6))
+    assert side_of(book, 0) == [(100, 7), (99, 1)] and side_of(book, 1) == [(102, 6), (103, 4)]
+    assert lv.size_at(book, 0, 100) == 7 and lv.size_at(book, 0, 98) == 0 and lv.size_at(book, 1, 103) == 4
+
+
+def test_events_change_their_level_and_no_other():
+    book = book_of((BID, 100, 5), (ASK, 102, 6))
+    for kind, side, price, size in [
+        (Kind.ADD, BID, 101, 3), (Kind.CANCEL, BID, 100, 2), (Kind.EXECUTE, ASK, 102, 6), (Kind.DELETE, ASK, 105, 1),
+        (Kind.CANCEL, BID, 101, 9), (Kind.EXECUTE_HIDDEN, BID, 100, 3), (Kind.CROSS, BID, 100, 3),
+        (Kind.ADD, BID, 90, 0),
+    ]:  # fmt: skip
+        lv.change(book, kind, side, price, size)
+    assert side_of(book, 0) == [(100, 3)] and side_of(book, 1) == []
+    assert dict(zip(lv.LEVEL_COUNTERS, book.counters.tolist(), strict=True)) == {
+        "unknown_level": 1, "over_removal": 1, "crossed": 0, "locked": 0
+    }  # fmt: skip
+
+
+def test_an_empty_side_counts_from_its_last_best_then_from_the_other_side():
+    book = book_of((BID, 100, 5))
+    assert lv.reference_of(book, 1) == 100 and lv.best(book, 1) == 0
+    lv.set_level(book, ASK, 103, 2)
+    lv.set_level(book, ASK, 103, 0)
+    assert lv.reference_of(book, 1) == 103
+    lv.clear_levels(book)
+    assert lv.reference_of(book, 0) == 100
+
+
+def test_a_full_window_forgets_its_worst_level():
+    book = book_of((ASK, 100, 1), (ASK, 102, 1), window=2)
+    lv.change(book, Kind.ADD, ASK, 103, 7)
+    assert side_of(book, 1) == [(100, 1), (102, 1)]
+    lv.change(book, Kind.ADD, ASK, 101, 7)
+    assert side_of(book, 1) == [(100, 1), (101, 7)]
+
+
+def test_room_runs_out_with_an_error_and_grows_without_a_loss():
+    book = book_of((BID, 100, 5), room=0)
+    with pytest.raises(IndexError, match="room"):
+        lv.change(book, Kind.ADD, BID, 99, 1)
+    larger = lv.with_level_room(book, 3)
+    for price in (99, 101, 98):
+        lv.change(larger, Kind.ADD, BID, price, 1)
+    assert side_of(larger, 0) == [(101, 1), (100, 5), (99, 1), (98, 1)]
+
+
+def test_a_level_is_found_among_thousands():
+    book = book_of(room=2000)
+    prices = np.random.default_rng(1).permutation(np.arange(1, 2001))
+    for price in prices.tolist():
+        lv.set_level(book, ASK, price, price)
+        lv.set_level(book, BID, price, price)
+    assert side_of(book, 1) == [(p, p) for p in range(1, 2001)]
+    assert side_of(book, 0) == [(p, p) for p in range(2000, 0, -1)]
