@@ -2,6 +2,9 @@
 
 Prices, sizes and references never depend on which order of a level pays, so this book agrees with that of
 `lob_jax.book.kernel` on all of them, at a fraction of its cost.
+
+A level that empties behind the best one keeps its place, with size 0: in deep books the same prices come and go, and
+moving thousands of levels up and down would take most of the time.
 """
 
 from typing import NamedTuple
@@ -21,9 +24,10 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; places 0..depth-1 in use, the best one last.
-      size: int64 [2, L], lots.
-      depth: int64 [2], levels in use.
+      price: int64 [2, L]; places 0..depth-1 in use, ever better, the best level last.
+      size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
+      depth: int64 [2], places in use.
+      vacant: int64 [2], vacant places among them; none with a window.
       last_best: int64 [2], the last best price ever seen, 0 for none.
       counters: int64 [len(LEVEL_COUNTERS)].
       window: levels kept a side, 0 for all.
@@ -32,6 +36,7 @@ class Levels(NamedTuple):
     price: np.ndarray
     size: np.ndarray
     depth: np.ndarray
+    vacant: np.ndarray
     last_best: np.ndarray
     counters: np.ndarray
     window: int
@@ -44,6 +49,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
         depth=np.zeros(2, np.int64),
+        vacant=np.zeros(2, np.int64),
         last_best=np.asarray(snapshot.last_best, np.int64).copy(),
         counters=np.zeros(len(LEVEL_COUNTERS), np.int64),
         window=int(snapshot.window),
@@ -61,6 +67,13 @@ def with_level_room(levels: Levels, more: int) -> Levels:
         return levels
     wider = ((0, 0), (0, max(wanted, 2 * capacity) - capacity))
     return levels._replace(price=np.pad(levels.price, wider), size=np.pad(levels.size, wider))
+
+
+def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return price and size, int64 [K] each, of the levels of a side (0 bid, 1 ask), best first."""
+    depth = levels.depth[s]
+    price, size = levels.price[s, :depth][::-1], levels.size[s, :depth][::-1]
+    return price[size > 0], size[size > 0]
 
 
 @in_place
@@ -83,6 +96,7 @@ def set_level(levels: Levels, side: int, price: int, size: int) -> None:
 def clear_levels(levels: Levels) -> None:
     """Empty both sides; the last best prices stay known."""
     levels.depth[0], levels.depth[1] = 0, 0
+    levels.vacant[0], levels.vacant[1] = 0, 0
 
 
 @in_place
@@ -151,18 +165,20 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
         return
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    found = row < levels.depth[s] and levels.price[s, row] == price
+    placed = row < levels.depth[s] and levels.price[s, row] == price
+    held = levels.size[s, row] if placed else 0
     if kind == _ADD:
-        if found:
-            levels.size[s, row] += size
+        if placed:
+            levels.vacant[s] -= held == 0
+            levels.size[s, row] = held + size
         else:
             _open(levels, s, row, price, size)
-    elif not found:
+    elif held == 0:
         levels.counters[_UNKNOWN_LEVEL] += 1
-    elif size < levels.size[s, row]:
-        levels.size[s, row] -= size
+    elif size < held:
+        levels.size[s, row] = held - size
     else:
-        levels.counters[_OVER_REMOVAL] += size > levels.size[s, row]
+        levels.counters[_OVER_REMOVAL] += size > held
         _close(levels, s, row)
     _note_best(levels, s)
 
@@ -172,10 +188,12 @@ def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
     """Set a level's size, all arguments int64."""
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    found = row < levels.depth[s] and levels.price[s, row] == price
-    if found and size > 0:
+    placed = row < levels.depth[s] and levels.price[s, row] == price
+    held = levels.size[s, row] if placed else 0
+    if placed and size > 0:
+        levels.vacant[s] -= held == 0
         levels.size[s, row] = size
-    elif found:
+    elif held > 0:
         _close(levels, s, row)
     elif size > 0:
         _open(levels, s, row, price, size)
@@ -220,28 +238,66 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 
 @in_place
 def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
-    """Make a level above `row` worse ones, unless it lies outside a full window."""
+    """Make a level above `row` worse ones, unless it lies outside a full window; a vacant place beside it will do."""
     depth = levels.depth[s]
+    prices, sizes = levels.price[s], levels.size[s]
+    for place in (row, row - 1):
+        if 0 <= place < depth and sizes[place] == 0:
+            prices[place], sizes[place] = price, size
+            levels.vacant[s] -= 1
+            return
     if levels.window > 0 and depth >= levels.window:
         if row == 0:
             return
-        _close(levels, s, 0)
+        _shift_down(prices, sizes, 0, depth - 1)
         row -= 1
         depth -= 1
-    prices, sizes = levels.price[s], levels.size[s]
     if depth == len(prices):
         raise IndexError("there is no room for another level: see with_level_room")
-    for k in range(depth, row, -1):
-        prices[k], sizes[k] = prices[k - 1], sizes[k - 1]
+    worse, bigger = prices[row : depth + 1], sizes[row : depth + 1]  # slices: the loops over them run twice as fast
+    for k in range(depth - row, 0, -1):
+        worse[k] = worse[k - 1]
+    for k in range(depth - row, 0, -1):
+        bigger[k] = bigger[k - 1]
     prices[row], sizes[row] = price, size
     levels.depth[s] = depth + 1
 
 
 @in_place
 def _close(levels: Levels, s: int, row: int) -> None:
-    """Forget a level."""
+    """Forget a level: the best one leaves with the vacant places behind it, another one leaves its place vacant."""
     prices, sizes = levels.price[s], levels.size[s]
-    depth = levels.depth[s] - 1
-    for k in range(row, depth):
-        prices[k], sizes[k] = prices[k + 1], sizes[k + 1]
+    depth = levels.depth[s]
+    if row == depth - 1:
+        depth -= 1
+        while depth > 0 and sizes[depth - 1] == 0:
+            depth -= 1
+            levels.vacant[s] -= 1
+    elif levels.window > 0:
+        _shift_down(prices, sizes, row, depth - 1)
+        depth -= 1
+    else:
+        sizes[row] = 0
+        levels.vacant[s] += 1
+        if levels.vacant[s] > 32 + depth // 2:
+            depth = _compacted(prices, sizes, depth)
+            levels.vacant[s] = 0
     levels.depth[s] = depth
+
+
+@in_place
+def _shift_down(prices: np.ndarray, sizes: np.ndarray, row: int, last: int) -> None:
+    """Close the place `row` by those up to `last`."""
+    for k in range(row, last):
+        prices[k], sizes[k] = prices[k + 1], sizes[k + 1]
+
+
+@in_place
+def _compacted(prices: np.ndarray, sizes: np.ndarray, depth: int) -> int:
+    """Close all vacant places; return how many remain in use."""
+    kept = 0
+    for k in range(depth):
+        if sizes[k] > 0:
+            prices[kept], sizes[kept] = prices[k], sizes[k]
+            kept += 1
+    return kept

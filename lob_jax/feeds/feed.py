@@ -1,12 +1,16 @@
-"""What every feed yields: one instrument's day."""
+"""What every feed does and yields: it lists the days at a path, and reads one instrument's day."""
 
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
+
+ON_ERROR = ("strict", "skip", "quarantine")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,9 +20,9 @@ class MarketDay:
     Attributes:
       instrument: what the integers stand for.
       start: the book before the first event.
-      events: the events, in exchange order.
+      events: the events, in exchange order; columns may be mapped from files, see `Reading.store`.
       corrections: where the feed's own book contradicts the replay.
-      report: what was read (rows, kept, dropped by reason, sha256 of each input, ...), plain JSON values.
+      report: what was read, see `lob_jax.feeds.report`; plain JSON values.
     """
 
     instrument: Instrument
@@ -28,14 +32,70 @@ class MarketDay:
     report: dict[str, Any]
 
 
+@dataclasses.dataclass(frozen=True)
+class DaySource:
+    """Where one instrument's day lies, known before it is read.
+
+    Attributes:
+      path: the file that names the day; None if it lies in no file.
+      symbol: the instrument.
+      trading_day: ISO date.
+    """
+
+    path: pathlib.Path | None
+    symbol: str
+    trading_day: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How a file is read, whatever its format.
+
+    Attributes:
+      on_error: what is done with a row that is not what the format says: "strict" raises an error that names it,
+        "skip" leaves it out and counts it, "quarantine" also writes it into a file.
+      quarantine: folder of these files; needed for "quarantine".
+      store: folder for the events, which are mapped from there: a day then need not fit the memory; None keeps
+        them in memory. The folder must live as long as the events are used.
+      on_bytes: called with (bytes read so far, bytes in all) of the files as they lie on disk.
+      block_bytes: decompressed bytes that are worked on at once.
+    """
+
+    on_error: str = "strict"
+    quarantine: pathlib.Path | None = None
+    store: pathlib.Path | None = None
+    on_bytes: Callable[[int, int], None] | None = None
+    block_bytes: int = 1 << 24
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR or (self.on_error == "quarantine" and self.quarantine is None):
+            raise InputError(
+                "no such way to treat bad rows",
+                where="Reading.on_error",
+                expected=f"one of {ON_ERROR}; a folder beside quarantine",
+                was=f"{self.on_error!r} with the folder {self.quarantine}",
+                remedy="name one of them, and a folder if bad rows are to be kept",
+            )
+
+
+STRICT = Reading()
+
+
 class Feed(Protocol):
     """A format that days can be read from."""
 
-    def days(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """List the days that lie at a path (a file, or a folder of files), oldest first."""
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the days that lie at a path (a file, or a folder of files), oldest first, then by symbol.
 
-    def read(self, path: pathlib.Path) -> MarketDay:
-        """Read one day.
+        Raises:
+          InputError: nothing of this format is there, or a day lies there twice.
+        """
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return what decides the content of some days, as plain JSON values: sha256 of each file, settings."""
+
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read one day that `days` lists, or that of a file which holds just one.
 
         Raises:
           InputError: the file is not what the format says, with file, line, expected and was.

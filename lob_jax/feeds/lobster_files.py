@@ -99,6 +99,15 @@ def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
     return (name, match["half"]) if name.start_ms < name.end_ms <= MS_PER_DAY else None
 
 
+def holds_messages(path: pathlib.Path) -> bool:
+    """Return whether a zip holds a message file.
+
+    Raises:
+      InputError: the archive is damaged.
+    """
+    return any(parsed[1] == "message" for _, parsed in _members(path))
+
+
 def find_pair(path: pathlib.Path) -> Pair:
     """Find both files of a day from its message file, or from a zip that holds both or the messages.
 

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +14,15 @@ from lob_jax.book.matching import Engine, events_so_far, new_engine, resting_ord
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Kind
+from lob_jax.events.schema import Events
 from lob_jax.feeds.arrivals import Arrivals, new_arrivals
-from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.flow_parameters import FlowParameters
 from lob_jax.feeds.order_flow import compile_flow, open_book, run_session
+from lob_jax.feeds.report import reading_report
+from lob_jax.feeds.store import EventStore
 
+SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"
 LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
 
@@ -41,7 +45,7 @@ def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], event
         )
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     instrument = Instrument(
-        symbol="SYN", venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
+        symbol=SYMBOL, venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
     )
     open_ns = instrument.midnight_ns() + parameters.open_s * NS_PER_SECOND
     flow = compile_flow(parameters)
@@ -50,7 +54,7 @@ def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], event
     start = resting_orders(engine, open_ns)
     run_session(engine, flow, _arrivals_for(parameters, events), open_ns, _draw_halts(parameters, rng), rng)
     simulated = events_so_far(engine)
-    report = _report(parameters, seed, events, simulated.kind)
+    report = _report(parameters, seed, events, simulated)
     return MarketDay(instrument, start, simulated, Corrections.none(), report)
 
 
@@ -89,30 +93,37 @@ class SyntheticFeed:
         self.parameters = parameters or FlowParameters()
         self._index = {day: index for index, day in enumerate(business_days(first_day, days))}
 
-    def days(self) -> list[str]:
-        """Return the ISO dates of the days, oldest first."""
-        return list(self._index)
+    def days(self, path: pathlib.Path | None = None) -> list[DaySource]:
+        """List the days, oldest first; they lie at no path."""
+        del path
+        return [DaySource(None, SYMBOL, day) for day in self._index]
 
-    def inputs(self) -> dict[str, Any]:
-        """Return what decides the content of the days, as plain JSON values."""
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return what decides the content of some days, as plain JSON values."""
         parameters = dataclasses.asdict(self.parameters)
-        return {"seed": self.seed, "days": self.days(), "events": self.events, "parameters": parameters}
+        wanted = [day.trading_day for day in days]
+        return {"seed": self.seed, "days": wanted, "events": self.events, "parameters": parameters}
 
-    def read(self, day: str) -> MarketDay:
-        """Simulate one day.
+    def read(self, day: DaySource | str, reading: Reading = STRICT) -> MarketDay:
+        """Simulate one day, one that `days` lists or an ISO date.
 
         Raises:
           InputError: the feed has no such day.
         """
+        day = day.trading_day if isinstance(day, DaySource) else day
         if day not in self._index:
             raise InputError(
                 "the synthetic feed has no such day",
                 where="SyntheticFeed.read",
-                expected=self.days(),
+                expected=list(self._index),
                 was=day,
                 remedy="pick one of the days that days() lists",
             )
-        return simulate_day(self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day)
+        made = simulate_day(self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day)
+        store = EventStore(reading.store)
+        store.append(made.events)
+        events, corrections = store.finish()
+        return dataclasses.replace(made, events=events, corrections=corrections)
 
 
 def _engine_for(parameters: FlowParameters, events: int) -> Engine:
@@ -141,16 +152,16 @@ def _draw_halts(parameters: FlowParameters, rng: np.random.Generator) -> np.ndar
     return np.rint(moments * NS_PER_SECOND).astype(np.int64)
 
 
-def _report(parameters: FlowParameters, seed: int | Sequence[int], expected: int, kind: np.ndarray) -> dict:
+def _report(parameters: FlowParameters, seed: int | Sequence[int], expected: int, events: Events) -> dict[str, Any]:
     described = json.dumps(dataclasses.asdict(parameters), sort_keys=True)
-    counts = np.bincount(kind, minlength=int(Kind.CONTROL) + 1)
-    return {
-        "feed": "synthetic",
-        "seed": seed if isinstance(seed, int) else list(seed),
-        "events_expected": expected,
-        "rows_read": len(kind),
-        "rows_kept": len(kind),
-        "dropped": {},
-        "kinds": {item.name: int(counts[item]) for item in Kind},
-        "parameters_sha256": hashlib.sha256(described.encode()).hexdigest(),
-    }
+    return reading_report(
+        "synthetic",
+        events,
+        inputs={},
+        rows_read=len(events),
+        dropped={},
+        faults=[],
+        seed=seed if isinstance(seed, int) else list(seed),
+        events_expected=expected,
+        parameters_sha256=hashlib.sha256(described.encode()).hexdigest(),
+    )

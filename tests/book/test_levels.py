@@ -16,8 +16,8 @@ def book_of(*orders, window=0, room=8):
 
 
 def side_of(book, s):
-    depth = book.depth[s]
-    return list(zip(book.price[s, :depth][::-1].tolist(), book.size[s, :depth][::-1].tolist(), strict=True))
+    price, size = lv.occupied(book, s)
+    return list(zip(price.tolist(), size.tolist(), strict=True))
 
 
 def test_orders_of_one_price_are_one_level():
@@ -76,3 +76,18 @@ def test_a_level_is_found_among_thousands():
         lv.set_level(book, BID, price, price)
     assert side_of(book, 1) == [(p, p) for p in range(1, 2001)]
     assert side_of(book, 0) == [(p, p) for p in range(2000, 0, -1)]
+
+
+def test_places_are_vacated_taken_again_and_closed_up():
+    """Many levels come and go at the same and at new prices; a dictionary keeps the truth."""
+    rng, book, held = np.random.default_rng(2), book_of(room=3000), {BID: {}, ASK: {}}
+    for _ in range(20_000):
+        side, price, size = int(rng.choice([BID, ASK])), int(rng.integers(1, 1500)), int(rng.integers(-2, 3))
+        lv.set_level(book, side, price, max(size, 0))
+        held[side] = {**held[side], price: size} if size > 0 else {p: q for p, q in held[side].items() if p != price}
+        s = 0 if side == BID else 1
+        assert lv.best(book, s) == (max(held[BID], default=0) if s == 0 else min(held[ASK], default=0))
+    for s, side in enumerate((BID, ASK)):
+        assert side_of(book, s) == sorted(held[side].items(), reverse=side == BID)
+        assert book.vacant[s] == np.count_nonzero(book.size[s, : book.depth[s]] == 0)
+        assert (np.diff(book.price[s, : book.depth[s]]) * side > 0).all()

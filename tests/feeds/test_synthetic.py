@@ -179,8 +179,8 @@ def test_nothing_trades_nor_rests_in_a_halt(halted):
 
 def test_days_follow_the_calendar_and_have_seeds_of_their_own():
     feed = SyntheticFeed(3, 1000, 7, first_day="2024-01-05")
-    assert feed.days() == ["2024-01-05", "2024-01-08", "2024-01-09"]
-    first, second = (feed.read(name) for name in feed.days()[:2])
+    assert [day.trading_day for day in feed.days()] == ["2024-01-05", "2024-01-08", "2024-01-09"]
+    first, second = (feed.read(day) for day in feed.days()[:2])
     assert first.instrument.trading_day == "2024-01-05"
     gaps = [np.diff(day.events.time_ns[:50]).tolist() for day in (first, second)]
     assert gaps[0] != gaps[1]

@@ -1,0 +1,208 @@
+"""The compiled loop of `csv_rows`: bytes of whole lines to integers, field by field, each by its column's grammar."""
+
+import numpy as np
+
+from lob_jax.jit import in_place, njit
+
+INT, ID, DECIMAL, WORD, SAME, ANY = range(6)  # what a column holds
+
+# What is wrong with a line.
+FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
+
+_LF, _CR, _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _NINE = 10, 13, 44, 46, 45, 43, 48, 57
+_LARGEST = np.iinfo(np.int64).max
+_SAFE = (_LARGEST - 9) // 10  # a mantissa that can take one digit more
+_POWERS = np.array([10**k for k in range(19)], np.int64)
+
+
+@njit
+def parse_lines(
+    data: np.ndarray,
+    contents: np.ndarray,
+    scales: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    words: np.ndarray,
+    word_ends: np.ndarray,
+    column_words: np.ndarray,
+    values: np.ndarray,
+    row_line: np.ndarray,
+    bad: np.ndarray,
+) -> tuple[int, int, int]:
+    """Parse lines that all end in a line feed.
+
+    Args:
+      data: uint8 [B].
+      contents: int64 [C], INT and so on.
+      scales: int64 [C], decimal places kept of a DECIMAL.
+      low: int64 [C], the least value.
+      high: int64 [C], the largest value.
+      words: uint8 [W], the words of WORD and SAME columns, end to end.
+      word_ends: int64 [K+1], where they end; 0 first.
+      column_words: int64 [C, 2], the first word of a column and the one behind its last.
+      values: int64 [C, R], is given the values of the good lines.
+      row_line: int64 [R], is given their lines, counted from 0.
+      bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
+
+    Returns:
+      The number of lines, of good ones and of bad ones.
+    """
+    columns = len(contents)
+    at, line, rows, faults = 0, 0, 0, 0
+    while at < len(data):
+        begin, column, fault = at, 0, FINE
+        while True:
+            if column == columns:
+                fault = COLUMN_COUNT
+                break
+            content = contents[column]
+            value = np.int64(0)
+            if content <= DECIMAL:
+                value, at, fault = _number(data, at, content, scales[column])
+                if fault == FINE and content != ID and not low[column] <= value <= high[column]:
+                    fault = OUT_OF_RANGE
+            else:
+                first = at
+                while data[at] != _COMMA and data[at] != _LF:
+                    at += 1
+                if content != ANY:
+                    end = at - 1 if at > first and data[at] == _LF and data[at - 1] == _CR else at
+                    value = _word(data, first, end, words, word_ends, column_words[column, 0], column_words[column, 1])
+                    if value < 0:
+                        fault = UNKNOWN_WORD if content == WORD else CHANGED
+            if fault != FINE:
+                break
+            values[column, rows] = value
+            column += 1
+            if data[at] == _CR and data[at + 1] == _LF:
+                at += 1
+            if data[at] == _LF:
+                fault = FINE if column == columns else COLUMN_COUNT
+                break
+            at += 1
+        if fault != FINE:
+            while data[at] != _LF:
+                at += 1
+            bad[faults, 0], bad[faults, 1], bad[faults, 2], bad[faults, 3] = line, begin, column, fault
+            faults += 1
+        else:
+            row_line[rows] = line
+            rows += 1
+        at += 1
+        line += 1
+    return line, rows, faults
+
+
+@in_place
+def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, int, int]:
+    """Read a number up to the comma or the end of its line; return it, the place behind it, and what is wrong."""
+    negative = data[at] == _MINUS
+    at += negative
+    mantissa, first = np.int64(0), at
+    while _ZERO <= data[at] <= _NINE:
+        if mantissa > _SAFE:
+            return _large(data, at, mantissa, content, negative)
+        mantissa = mantissa * 10 + (data[at] - _ZERO)
+        at += 1
+    if at == first:
+        ended = data[at] == _COMMA or data[at] == _LF or data[at] == _CR
+        return np.int64(0), at, EMPTY_FIELD if ended and not negative else NO_NUMBER
+    if content == DECIMAL:
+        mantissa, at, fault = _scaled(data, at, mantissa, scale)
+        if fault != FINE:
+            return np.int64(0), at, fault
+    if not _ends(data, at):
+        return np.int64(0), at, NO_NUMBER
+    if content == ID and negative and mantissa != 0:
+        return np.int64(0), at, OUT_OF_RANGE
+    return -mantissa if negative else mantissa, at, FINE
+
+
+@in_place
+def _ends(data: np.ndarray, at: int) -> bool:
+    return data[at] == _COMMA or data[at] == _LF or (data[at] == _CR and data[at + 1] == _LF)
+
+
+@in_place
+def _large(data: np.ndarray, at: int, mantissa: int, content: int, negative: bool) -> tuple[int, int, int]:
+    """Go on with a number of 19 digits or more: an ID may reach 2^64 - 1, an INT -2^63."""
+    number, overflow = np.uint64(mantissa), False
+    while _ZERO <= data[at] <= _NINE:
+        digit = np.uint64(data[at] - _ZERO)
+        overflow |= number > np.uint64(1844674407370955161) or (
+            number == np.uint64(1844674407370955161) and digit > np.uint64(5)
+        )
+        number = number * np.uint64(10) + digit
+        at += 1
+    if not _ends(data, at) and not (content == DECIMAL and data[at] == _DOT):
+        return np.int64(0), at, NO_NUMBER
+    if content == ID:
+        return np.int64(number), at, OUT_OF_RANGE if overflow or negative else FINE
+    if content == DECIMAL or overflow or number > np.uint64(_LARGEST):
+        return np.int64(0), at, OUT_OF_RANGE
+    return -np.int64(number) if negative else np.int64(number), at, FINE
+
+
+@in_place
+def _scaled(data: np.ndarray, at: int, mantissa: int, scale: int) -> tuple[int, int, int]:
+    """Read what follows a decimal's whole digits, and bring it to `scale` places."""
+    places, zeros = 0, 0
+    if data[at] == _DOT:
+        at += 1
+        first = at
+        while _ZERO <= data[at] <= _NINE:
+            zeros += 1
+            if data[at] != _ZERO:
+                if zeros > 18 or mantissa > (_LARGEST - 9) // _POWERS[zeros]:
+                    return np.int64(0), at, _rest(data, at, TOO_FINE)
+                mantissa = mantissa * _POWERS[zeros] + (data[at] - _ZERO)
+                places += zeros
+                zeros = 0
+            at += 1
+        if at == first:
+            return np.int64(0), at, NO_NUMBER
+    if data[at] | 32 == 101:  # an e
+        at += 1
+        sign = -1 if data[at] == _MINUS else 1
+        at += data[at] == _MINUS or data[at] == _PLUS
+        first, exponent = at, 0
+        while _ZERO <= data[at] <= _NINE and at < first + 4:
+            exponent = exponent * 10 + (data[at] - _ZERO)
+            at += 1
+        if at == first:
+            return np.int64(0), at, NO_NUMBER
+        places -= sign * exponent
+    shift = scale - places
+    if mantissa == 0 or shift == 0:
+        return mantissa, at, FINE
+    if shift > 18 or (shift > 0 and mantissa > _LARGEST // _POWERS[shift]):
+        return np.int64(0), at, OUT_OF_RANGE
+    if shift > 0:
+        return mantissa * _POWERS[shift], at, FINE
+    if shift < -18 or mantissa % _POWERS[-shift] != 0:
+        return np.int64(0), at, TOO_FINE
+    return mantissa // _POWERS[-shift], at, FINE
+
+
+@in_place
+def _rest(data: np.ndarray, at: int, fault: int) -> int:
+    """Return the fault of a number with too many digits, or NO_NUMBER where it goes on with something else."""
+    while _ZERO <= data[at] <= _NINE:
+        at += 1
+    return fault if _ends(data, at) or data[at] | 32 == 101 else NO_NUMBER
+
+
+@in_place
+def _word(data: np.ndarray, first: int, end: int, words: np.ndarray, word_ends: np.ndarray, low: int, high: int) -> int:
+    """Return which of the words low..high-1 the bytes first..end-1 are, counted from `low`, -1 if none."""
+    for k in range(low, high):
+        begin = word_ends[k]
+        if word_ends[k + 1] - begin == end - first:
+            same = True
+            for j in range(end - first):
+                if data[first + j] != words[begin + j]:
+                    same = False
+                    break
+            if same:
+                return k - low
+    return -1

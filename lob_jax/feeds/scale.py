@@ -1,0 +1,142 @@
+"""How many decimal places a feed's prices and sizes need, and the step between its prices."""
+
+import dataclasses
+import decimal
+import math
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.jit import njit
+
+MOST_DECIMALS = 18
+
+
+@njit
+def common_divisor(values: np.ndarray, divisor: int) -> int:
+    """Return the greatest common divisor of int64 [R] and `divisor`, 0 for no non-zero number at all."""
+    for value in values:
+        if divisor == 1:
+            break
+        a, b = divisor, abs(value)
+        if a == 0:
+            divisor = b
+        elif b % a:
+            while b:
+                a, b = b, a % b
+            divisor = a
+    return divisor
+
+
+def parse_step(text: str, *, where: str) -> tuple[int, int]:
+    """Return a step such as "0.05" as (units, decimal places): (5, 2).
+
+    Raises:
+      InputError: no positive decimal number of at most 18 places.
+    """
+    try:
+        step = decimal.Decimal(text).normalize()
+    except decimal.InvalidOperation:
+        step = decimal.Decimal(0)
+    places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_DECIMALS + 1
+    if not (step.is_finite() and step > 0 and places <= MOST_DECIMALS):
+        raise InputError(
+            "a step that is no positive decimal number",
+            where=where,
+            expected="a number such as 0.01",
+            was=text,
+            remedy="write the smallest difference of two prices, or of two sizes, or leave it out to infer it",
+        )
+    return int(step * 10**places), places
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The price step and the unit of size that a user names, in a parser's units; 0 where none is named.
+
+    Attributes:
+      price: in 10**-price_decimals.
+      size: in 10**-size_decimals.
+      price_decimals: places that prices are parsed at.
+      size_decimals: places that sizes are parsed at.
+    """
+
+    price: int
+    size: int
+    price_decimals: int
+    size_decimals: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How parsed integers become those of an instrument; the first three are `Instrument`'s."""
+
+    price_scale: int
+    tick: int
+    lot_scale: int
+    divide_price: int
+    divide_size: int
+
+
+def steps_of(tick: str | None, lot: str | None, *, price_decimals: int, size_decimals: int) -> Steps:
+    """Return the named steps in a parser's units.
+
+    Raises:
+      InputError: one is no positive decimal number, or finer than the parser; or a lot that is no 1, 0.1, 0.01, ...
+    """
+    price = _in_units(tick, price_decimals, where="tick")
+    size = _in_units(lot, size_decimals, where="lot")
+    if size and 10**size_decimals % size:
+        raise InputError(
+            "a lot that does not divide one",
+            where="lot",
+            expected="1, or a fraction such as 0.001",
+            was=lot,
+            remedy="count sizes in a unit that divides 1",
+        )
+    return Steps(price, size, price_decimals, size_decimals)
+
+
+def _in_units(text: str | None, decimals: int, *, where: str) -> int:
+    if text is None:
+        return 0
+    units, places = parse_step(text, where=where)
+    if places > decimals:
+        raise InputError(
+            "a step with too many decimal places",
+            where=where,
+            expected=f"at most {decimals} places",
+            was=text,
+            remedy="name a coarser step",
+        )
+    return units * 10 ** (decimals - places)
+
+
+def scale_of(steps: Steps, *, price_divisor: int, quantum_divisor: int, size_divisor: int) -> Scale:
+    """Return the coarsest decimal units that hold every price and size, and the tick.
+
+    Args:
+      steps: what the user named; it wins over what the numbers show.
+      price_divisor: a common divisor of the prices of visible orders, in parser's units; 0 for none.
+      quantum_divisor: of all prices; 0 for none.
+      size_divisor: of all sizes; 0 for none.
+    """
+    step = steps.price or price_divisor
+    spare = _spare_places(math.gcd(step, quantum_divisor), steps.price_decimals)
+    spare_size = _spare_places(steps.size or size_divisor, steps.size_decimals)
+    unit = steps.size or 10**spare_size
+    return Scale(
+        price_scale=10 ** (steps.price_decimals - spare),
+        tick=max(step // 10**spare, 1),
+        lot_scale=10**steps.size_decimals // unit,
+        divide_price=10**spare,
+        divide_size=unit,
+    )
+
+
+def _spare_places(divisor: int, decimals: int) -> int:
+    """Return how many of the last decimal places are 0 in every multiple of a divisor; all of them for 0."""
+    spare = 0
+    while spare < decimals and divisor % 10 ** (spare + 1) == 0:
+        spare += 1
+    return spare

@@ -1,0 +1,82 @@
+"""Where a reader puts its events, block by block: in memory, or in files that are mapped when the day is done."""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from lob_jax.book.snapshot import Corrections
+from lob_jax.events.schema import COLUMNS, Events
+
+CORRECTION_COLUMNS: dict[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {"event": np.int64, "side": np.int8, "price": np.int64, "size": np.int64}.items()
+}
+_ROWS_AT_ONCE = 1 << 20
+
+
+class EventStore:
+    """Events and corrections of one day, appended in order.
+
+    With a folder they go to one file a column; `finish` maps the files, so that what is not in use takes no memory.
+    """
+
+    def __init__(self, folder: pathlib.Path | None):
+        self._folder = folder
+        self._parts: dict[str, list[np.ndarray]] = {}
+        self.events = 0
+        self.corrections = 0
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in folder.glob("*.column"):
+                old.unlink()
+
+    def append(self, events: Events, corrections: Corrections | None = None) -> None:
+        """Add events; the corrections' `event` counts from the first of these events, -1 being the one before."""
+        if corrections is not None and len(corrections):
+            for name, dtype in CORRECTION_COLUMNS.items():
+                values = getattr(corrections, name)
+                self._write(f"correction_{name}", values + self.events if name == "event" else values, dtype)
+            self.corrections += len(corrections)
+        for name, dtype in COLUMNS.items():
+            self._write(name, getattr(events, name), dtype)
+        self.events += len(events)
+
+    def finish(self, *, divide_price: int = 1, divide_size: int = 1) -> tuple[Events, Corrections]:
+        """Return everything appended, prices and sizes divided by numbers that divide them all."""
+        for name, by in (("price", divide_price), ("size", divide_size)):
+            for column in (name, f"correction_{name}"):
+                if by != 1:
+                    self._change(column, lambda values, by=by: values // by)
+        events = Events(**{name: self._column(name, dtype, self.events) for name, dtype in COLUMNS.items()})
+        corrections = {
+            name: self._column(f"correction_{name}", dtype, self.corrections)
+            for name, dtype in CORRECTION_COLUMNS.items()
+        }
+        return events, Corrections(**corrections)
+
+    def _write(self, name: str, values: np.ndarray, dtype: np.dtype) -> None:
+        values = np.ascontiguousarray(values, dtype)
+        if self._folder is None:
+            self._parts.setdefault(name, []).append(values)
+            return
+        with (self._folder / f"{name}.column").open("ab") as file:
+            values.tofile(file)
+
+    def _column(self, name: str, dtype: np.dtype, rows: int) -> np.ndarray:
+        if not rows:
+            return np.zeros(0, dtype)
+        if self._folder is None:
+            column = np.concatenate(self._parts.pop(name))
+            return column
+        return np.memmap(self._folder / f"{name}.column", dtype, "c", shape=(rows,))
+
+    def _change(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        if self._folder is None:
+            self._parts[name] = [change(part) for part in self._parts.get(name, [])]
+        elif (self._folder / f"{name}.column").exists():
+            dtype = {**COLUMNS, **{f"correction_{n}": d for n, d in CORRECTION_COLUMNS.items()}}[name]
+            column = np.memmap(self._folder / f"{name}.column", dtype, "r+")
+            for first in range(0, len(column), _ROWS_AT_ONCE):
+                column[first : first + _ROWS_AT_ONCE] = change(column[first : first + _ROWS_AT_ONCE])
+            column.flush()

@@ -1,0 +1,241 @@
+"""Tardis days: `incremental_book_L2`, with the `trades` beside it, merged by time of arrival."""
+
+import dataclasses
+import datetime
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds.csv_rows import Block, Column, CsvRows
+from lob_jax.feeds.faults import Faults
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.report import reading_report
+from lob_jax.feeds.scale import Scale, Steps, scale_of, steps_of
+from lob_jax.feeds.source import Source
+from lob_jax.feeds.store import EventStore
+from lob_jax.feeds.tardis_files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
+
+_NS_PER_US = 1000
+_LAST_US = 2**61 // _NS_PER_US
+_MOST_UNITS = 2**60  # of a price or a size, so that sums and doubles stay within an int64
+
+
+@dataclasses.dataclass(frozen=True)
+class TardisFeed:
+    """Reads Tardis CSV files, plain or compressed.
+
+    Attributes:
+      tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
+      lot: the unit of size, such as "0.001"; None infers it from the sizes of the day.
+      trades: the file of trades; None looks for it beside the depth.
+      price_decimals: decimal places that prices may have.
+      size_decimals: decimal places that sizes may have.
+    """
+
+    tick: str | None = None
+    lot: str | None = None
+    trades: pathlib.Path | None = None
+    price_decimals: int = 9
+    size_decimals: int = 8
+
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the days of depth at a path, a file or a folder, by date and symbol.
+
+        Raises:
+          InputError: there is no depth, or the same instrument and day twice.
+        """
+        found = depth_files(pathlib.Path(path))
+        return [DaySource(file, seen.symbol, seen.trading_day) for file, seen in found.items()]
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        files = [file for day in days for file in self._files(day.path)]
+        return {**{file.path.name: file.sha256() for file in files}, "tick": self.tick, "lot": self.lot}
+
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read a day of depth, and the trades that belong to it.
+
+        Rows before the first snapshot are left out. A snapshot in mid-stream is a CLEAR with corrections; where
+        snapshots follow each other, their differences are events. Crossed books are counted, never mended.
+
+        Raises:
+          InputError: the first row that is not what the format says.
+        """
+        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        depth_files(path)
+        files = self._files(path)
+        steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
+        streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
+        store = EventStore(reading.store)
+        changes = LevelChanges(store)
+        for rows in _merged(streams):
+            changes.push(rows)
+        start, dropped, counts = changes.finish()
+        scale = scale_of(
+            steps,
+            price_divisor=changes.price_divisor,
+            quantum_divisor=changes.quantum_divisor,
+            size_divisor=changes.size_divisor,
+        )
+        events, corrections = store.finish(divide_price=scale.divide_price, divide_size=scale.divide_size)
+        instrument = _instrument(path, streams[0].rows.first, start.time_ns, scale)
+        report = reading_report(
+            "tardis",
+            events,
+            inputs={file.path.name: file.sha256() for file in files},
+            rows_read=sum(stream.rows.rows_read for stream in streams),
+            dropped=dropped,
+            faults=[stream.faults for stream in streams],
+            corrections=len(corrections),
+            trades_file=len(files) > 1,
+            **_in_lots(counts, scale.divide_size),
+        )
+        start = _divided(start, scale.divide_price, scale.divide_size)
+        return MarketDay(instrument, start, events, corrections, report)
+
+    def _files(self, path: pathlib.Path) -> list[Source]:
+        trades = self.trades or find_trades(path)
+        return [Source(path)] if trades is None else [Source(path), Source(pathlib.Path(trades))]
+
+
+def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale: Scale) -> Instrument:
+    """Return the instrument of a file from its first row; the day is that of the row, or of the starting book."""
+    if not first:
+        raise InputError(
+            "a file without a row that can be read",
+            where=path,
+            expected="one row a level that changes",
+            was="none",
+            remedy="fetch the file again",
+        )
+    exchange, symbol = first[:2]
+    start_day = datetime.datetime.fromtimestamp(start_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
+    day = peek(path).trading_day or start_day
+    return Instrument(symbol, exchange, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
+
+
+def _divided(start: BookSnapshot, divide_price: int, divide_size: int) -> BookSnapshot:
+    return dataclasses.replace(
+        start,
+        price=start.price // divide_price,
+        size=start.size // divide_size,
+        last_best=start.last_best // divide_price,
+    )
+
+
+def _in_lots(counts: dict[str, int], divide_size: int) -> dict[str, int]:
+    """Return the counts of a feed of levels with sizes in lots."""
+    return {name: count // divide_size if name.startswith("lots_") else count for name, count in counts.items()}
+
+
+def _columns(steps: Steps, *, trades: bool) -> list[Column]:
+    """Return what the columns of a file hold."""
+    own = [Column("id", "any"), Column("side", "word", words=("buy", "sell", "unknown"))]
+    if not trades:
+        own = [Column("is_snapshot", "word", words=("false", "true")), Column("side", "word", words=("bid", "ask"))]
+    return [
+        Column("exchange", "same"),
+        Column("symbol", "same"),
+        Column("timestamp", "int", low=0, high=_LAST_US),
+        Column("local_timestamp", "int", low=0, high=_LAST_US),
+        *own,
+        Column("price", "decimal", steps.price_decimals, low=1, high=_MOST_UNITS),
+        Column("amount", "decimal", steps.size_decimals, low=int(trades), high=_MOST_UNITS),
+    ]
+
+
+class _Stream:
+    """The rows of one file, as far as they are read and not yet taken."""
+
+    def __init__(self, source: Source, reading: Reading, steps: Steps, *, trades: bool):
+        self.faults = Faults(reading, source.name)
+        header = TRADES_HEADER if trades else DEPTH_HEADER
+        quiet = dataclasses.replace(reading, on_bytes=None) if trades else reading
+        columns = _columns(steps, trades=trades)
+        self.rows = CsvRows(source, columns, header=header, reading=quiet, faults=self.faults)
+        self._blocks: Iterator[Block] | None = iter(self.rows)
+        self._source, self._steps, self._trades = source, steps, trades
+        self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
+        self._latest = 0
+
+    def whole_until(self) -> int:
+        """Return the local time below which every row is at hand; reads on until there is one, or no more."""
+        while self._blocks is not None and (not len(self._held.line) or self._held.values[3, 0] == self._latest):
+            block = next(self._blocks, None)
+            if block is None:
+                self._blocks = None
+            else:
+                self._hold(self._checked(block))
+        return self._latest if self._blocks is not None else np.iinfo(np.int64).max
+
+    def take(self, until: int) -> Block:
+        """Return the rows at hand with a local time below `until`."""
+        count = int(np.searchsorted(self._held.values[3], until))
+        taken = Block(self._held.values[:, :count], self._held.line[:count])
+        self._held = Block(self._held.values[:, count:], self._held.line[count:])
+        return taken
+
+    def _hold(self, block: Block) -> None:
+        values = np.concatenate([self._held.values, block.values], axis=1)
+        self._held = Block(values, np.concatenate([self._held.line, block.line]))
+
+    def _checked(self, block: Block) -> Block:
+        """Refuse rows that the columns alone cannot judge."""
+        values, steps = block.values, self._steps
+        local, price, amount = values[3], values[6], values[7]
+        reached = np.maximum.accumulate(np.append(self._latest, local))
+        wrong = {
+            "a local_timestamp that runs backwards": (local < reached[:-1], "no earlier than the rows before", local),
+            "a price between ticks": (price % max(steps.price, 1) != 0, "a multiple of the tick", price),
+            "an amount between lots": (amount % max(steps.size, 1) != 0, "a multiple of the lot", amount),
+        }
+        good = np.ones(len(local), bool)
+        for what, (bad, expected, was) in wrong.items():
+            for row in np.flatnonzero(bad & good):
+                where = f"{self._source}, line {block.line[row]}"
+                remedy = "mend the row, or name another tick or lot" if "between" in what else "fetch the file again"
+                error = InputError(what, where=where, expected=expected, was=int(was[row]), remedy=remedy)
+                self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")
+            good &= ~bad
+        self._latest = int(reached[-1])
+        return block if good.all() else Block(values[:, good], block.line[good])
+
+    def level_rows(self, block: Block) -> list[np.ndarray]:
+        """Return rows as the columns of `LevelRows`, the group left out."""
+        _, _, exchange, local, first, second, price, amount = block.values
+        if self._trades:
+            what = np.full(len(local), TRADE)
+            side = np.array([ASK, BID, 0])[second]  # a buyer takes from the ask
+        else:
+            what = np.where(first == 1, SNAPSHOT, LEVEL)
+            side = np.array([BID, ASK])[second]
+        return [what, exchange * _NS_PER_US, local * _NS_PER_US, side, price, amount]
+
+
+def _merged(streams: list[_Stream]) -> Iterator[LevelRows]:
+    """Yield the rows of depth and trades by local time, trades first where it is the same, whole messages at once."""
+    groups, last = 0, np.iinfo(np.int64).max
+    while True:
+        until = min(stream.whole_until() for stream in streams)
+        parts = [stream.level_rows(stream.take(until)) for stream in streams]
+        columns = parts[0] if len(parts) == 1 else _interleaved(*parts)
+        if len(columns[0]):
+            what, local = columns[0], columns[2]
+            begins = np.append(True, (np.diff(local) != 0) | (np.diff(what) != 0))
+            group = groups + np.cumsum(begins)
+            groups = int(group[-1])
+            yield LevelRows(what, group, *columns[1:])
+        if until == last:
+            return
+
+
+def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.ndarray]:
+    places = np.searchsorted(depth[2], trades[2], side="left")
+    return [np.insert(own, places, other) for own, other in zip(depth, trades, strict=True)]

@@ -1,0 +1,164 @@
+"""Tardis files: what is refused, how trades are found and merged, and real days against a plain dictionary."""
+
+import csv
+import gzip
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lob_jax.book.replay import count_states
+from lob_jax.errors import InputError
+from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.feeds.feed import DaySource, Reading
+from lob_jax.feeds.tardis import TardisFeed
+from tests.feeds.checks import assert_round_trip, assert_sound, book_of, final_levels
+
+HEADER = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+TRADES_HEADER = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+DEPTH_NAME = "bitmex_incremental_book_L2_2024-01-02_XBTUSD.csv"
+REAL = [
+    "tardis/binance-futures_2024-08-08_incremental_book_L2_BTCUSDT.csv.gz",
+    "tardis/binance_2024-08-08_09_incremental_book_L2_BTCUSDT.csv.gz",
+    "tardis/tardis_binance_BTCUSDT_incremental_book_L2_2019-12-01_rows_1_2050.csv",
+]
+
+
+def write(folder, *rows, name=DEPTH_NAME, header=HEADER, clock=1_704_196_800_000_000):
+    """Write rows (microseconds, the fields from the fifth on)."""
+    lines = [f"bitmex,XBTUSD,{clock + us},{clock + us},{rest}" for us, rest in rows]
+    (folder / name).write_text("\n".join([header, *lines]) + "\n")
+    return folder / name
+
+
+SNAPSHOT = [(0, "true,bid,100,5"), (0, "true,ask,100.5,4")]
+
+
+def test_prices_and_sizes_are_exact_and_their_steps_inferred(tmp_path):
+    day = TardisFeed().read(write(tmp_path, *SNAPSHOT, (9, "false,bid,99.5,1e-3"), (9, "false,ask,101,2.50")))
+    assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10, 5, 1000)
+    assert day.events.price.tolist() == [995, 1010] and day.events.size.tolist() == [1, 2500]
+    assert day.events.time_ns.tolist() == [1_704_196_800_000_009_000] * 2
+
+
+def test_named_steps_win_and_what_does_not_fit_them_is_at_fault(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99.5,1"), (10, "false,bid,99.25,1"), (11, "false,bid,99,0.05"))
+    day = TardisFeed(tick="0.05", lot="0.01").read(path)
+    assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (100, 5, 100)
+    with pytest.raises(InputError, match=r"between ticks[\s\S]*line 5"):
+        TardisFeed(tick="0.5").read(path)
+    with pytest.raises(InputError, match=r"between lots[\s\S]*line 6"):
+        TardisFeed(lot="0.1").read(path)
+    skipped = TardisFeed(tick="0.5", lot="1").read(path, Reading(on_error="skip"))
+    assert skipped.report["rows_dropped"] == {"a price between ticks": 1, "an amount between lots": 1}
+    assert_sound(skipped)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ((9, "false,bid,99.5,-1"), "out of range"),
+        ((9, "false,bid,0,1"), "out of range"),
+        ((9, "false,bid,nan,1"), "not a decimal number"),
+        ((9, "False,bid,99,1"), "false or true"),
+        ((9, "false,buy,99,1"), "bid or ask"),
+        ((9, "false,bid,99"), "columns"),
+        ((9, "false,bid,99.1234567891,1"), "decimal places"),
+        ((-1, "false,bid,99,1"), "runs backwards"),
+    ],
+)
+def test_a_bad_row_is_refused_by_line(tmp_path, row, told):
+    path = write(tmp_path, *SNAPSHOT, row, (12, "false,bid,99,3"))
+    with pytest.raises(InputError, match=rf"(?s){told}.*line 4|line 4.*{told}"):
+        TardisFeed().read(path)
+    skipped = TardisFeed().read(path, Reading(on_error="skip"))
+    assert len(skipped.events) == 1 and sum(skipped.report["rows_dropped"].values()) == 1
+
+
+def test_a_file_of_two_symbols_is_refused(tmp_path):
+    path = write(tmp_path, *SNAPSHOT)
+    path.write_text(path.read_text() + "bitmex,ETHUSD,1704196800000009,1704196800000009,false,bid,99,1\n")
+    with pytest.raises(InputError, match=r"another symbol than the first row's[\s\S]*XBTUSD[\s\S]*ETHUSD"):
+        TardisFeed().read(path)
+
+
+def test_trades_are_found_by_name_and_come_before_the_depth_of_the_same_time(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,ask,100.5,1"))
+    trades = write(
+        tmp_path, (9, "7,buy,100.5,3"), name=DEPTH_NAME.replace("incremental_book_L2", "trades"), header=TRADES_HEADER
+    )
+    day = TardisFeed().read(path)
+    assert day.events.kind.tolist() == [Kind.EXECUTE] and day.report["trades_file"]
+    elsewhere = trades.rename(tmp_path / "bitmex_trades_of_the_day.csv")
+    assert TardisFeed().read(path).events.kind.tolist() == [Kind.EXECUTE]  # told by what it holds
+    elsewhere.rename(tmp_path / "other.csv")
+    alone = TardisFeed().read(path)
+    assert alone.events.kind.tolist() == [Kind.CANCEL] and not alone.report["trades_file"]
+    named = TardisFeed(trades=tmp_path / "other.csv").read(path)
+    assert named.events.kind.tolist() == [Kind.EXECUTE]
+
+
+def test_other_schemas_are_refused_by_their_name(tmp_path):
+    header = "exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[0].price,bids[0].amount"
+    path = write(tmp_path, (0, "1,2,3,4"), name="bitmex_book_snapshot_5_2024-01-02_XBTUSD.csv", header=header)
+    with pytest.raises(InputError, match="book_snapshot_5"):
+        TardisFeed().days(path)
+    trades = write(tmp_path, (9, "7,buy,100.5,3"), name="x.csv", header=TRADES_HEADER)
+    with pytest.raises(InputError, match="trades"):
+        TardisFeed().days(trades)
+
+
+def test_a_day_twice_is_refused_and_two_exchanges_are_two_days(tmp_path):
+    first = write(tmp_path, *SNAPSHOT)
+    (tmp_path / "other.csv").write_text(first.read_text().replace("bitmex,", "ftx,"))
+    assert [day.symbol for day in TardisFeed().days(tmp_path)] == ["XBTUSD", "XBTUSD"]
+    (tmp_path / "copy.csv").write_text(first.read_text())
+    with pytest.raises(InputError, match="twice"):
+        TardisFeed().days(tmp_path)
+
+
+def test_damage_in_the_middle_keeps_what_came_before_unless_reading_is_strict(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, *((9 + i, f"false,bid,99,{i + 1}") for i in range(4000)))
+    data = gzip.compress(path.read_bytes())
+    path.unlink()
+    packed = tmp_path / f"{DEPTH_NAME}.gz"
+    packed.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="decompressed"):
+        TardisFeed().read(packed)
+    day = TardisFeed().read(packed, Reading(on_error="quarantine", quarantine=tmp_path / "bad", block_bytes=1000))
+    assert 100 < len(day.events) < 4000
+    assert "decompressed" in (tmp_path / "bad" / f"{DEPTH_NAME}.jsonl").read_text()
+
+
+def naive_book(path):
+    levels, snapshot = {}, False
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        for row in csv.DictReader(file):
+            if row["is_snapshot"] == "true" and not snapshot:
+                levels = {}
+            snapshot = row["is_snapshot"] == "true"
+            level = (BID if row["side"] == "bid" else ASK, Fraction(row["price"]))
+            levels.pop(level, None)
+            if Fraction(row["amount"]):
+                levels[level] = Fraction(row["amount"])
+    return levels
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_day_is_never_crossed_and_ends_in_the_right_book(market_data, name):
+    day = TardisFeed().read(market_data(name))
+    assert_sound(day)
+    counts = count_states(day.events, **book_of(day))
+    assert counts == {"crossed": 0, "locked": 0, "unknown_level": 0, "over_removal": 0}
+    assert day.report["crossed_groups"] == day.report["locked_groups"] == 0
+    assert final_levels(day) == naive_book(market_data(name))
+    assert_round_trip(day)
+
+
+def test_real_trades_are_explained_by_their_levels(market_data):
+    day = TardisFeed().read(market_data(REAL[0]))
+    executed = day.events.size[np.isin(day.events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN))].sum()
+    assert executed == day.report["lots_explained"] + day.report["lots_hidden"]
+    assert day.report["lots_explained"] / executed > 0.88
+    (source,) = TardisFeed().days(market_data(REAL[0]))
+    assert source == DaySource(source.path, "BTCUSDT", "2024-08-08") == TardisFeed().days(source.path)[0]
