@@ -65,7 +65,7 @@ class Reading:
     quarantine: pathlib.Path | None = None
     store: pathlib.Path | None = None
     on_bytes: Callable[[int, int], None] | None = None
-    block_bytes: int = 1 << 24
+    block_bytes: int = 1 << 21
 
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR or (self.on_error == "quarantine" and self.quarantine is None):

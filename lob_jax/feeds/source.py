@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from backports import zstd
+from isal import igzip, isal_zlib
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
@@ -19,6 +20,7 @@ _DAMAGE = (
     gzip.BadGzipFile,
     EOFError,
     zlib.error,
+    isal_zlib.error,
     zstd.ZstdError,
     zipfile.BadZipFile,
     NotImplementedError,
@@ -78,7 +80,7 @@ class Source:
 
     def _decompressed(self, file: BinaryIO) -> BinaryIO:
         if self.path.suffix == ".gz":
-            return gzip.GzipFile(fileobj=file)
+            return igzip.GzipFile(fileobj=file)  # three times as fast as gzip's
         if self.path.suffix == ".zst":
             return zstd.ZstdFile(file)
         if self.path.suffix == ".zip":

@@ -1,0 +1,232 @@
+"""One pass over an ITCH file: blocks of bytes become pieces of events; bad messages go to the faults."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.feeds.faults import Faults
+from lob_jax.feeds.feed import Reading
+from lob_jax.feeds.itch_messages import (
+    ALL,
+    BAD_LENGTH,
+    BAD_LETTER,
+    BAD_TYPE,
+    DIRECTORY,
+    DRAINED,
+    END_MARK,
+    FAULTS,
+    FIRST_FAULT,
+    IN_USE,
+    MESSAGE,
+    NO_ORDER,
+    NUMBER,
+    POSITION,
+    ROWS,
+    ROWS_FULL,
+    SIZES,
+    STOCKS,
+    TABLE_FULL,
+    UNNAMED,
+    UNWANTED,
+    WAS,
+    Rules,
+    new_reader,
+    read_messages,
+)
+from lob_jax.feeds.order_table import new_table, room_for
+from lob_jax.feeds.source import Source
+
+_ROWS_AT_ONCE = 1 << 17
+_FEW_ORDERS = 1 << 10
+_SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
+_REASONS = list(FAULTS)
+
+
+class Scan:
+    """The reading of one file.
+
+    Attributes:
+      source: the file.
+      wanted: the stocks asked for, none for all.
+      symbols: those that the directory has named so far, by instrument.
+      listed: all that it has named, with their locate codes.
+      reader: what the compiled loop knows, with its counts.
+      faults: the bad messages.
+      session_messages: those that became events of every stock.
+      lost_bytes: bytes behind a place from which no message can be found.
+      damage: what ended the reading before the end of the file, if anything did.
+    """
+
+    def __init__(self, source: Source, reading: Reading, *, symbols: tuple[str, ...], rules: Rules):
+        """Begin a file."""
+        self.source, self.wanted = source, symbols
+        self.symbols: list[str] = []
+        self.listed: dict[str, int] = {}
+        self.reader = new_reader(_ROWS_AT_ONCE)
+        self.faults = Faults(reading, source.name)
+        self.session_messages = self.lost_bytes = 0
+        self.damage: InputError | None = None
+        self._reading, self._rules = reading, rules
+        self._table = new_table(_FEW_ORDERS)
+        self._offset = 0  # in the file, of the first byte at hand
+        self._unreadable = -1  # number of the last message of no known type or length
+        self._more_rows = 0  # losses that are no message
+        self._lost = self._end_mark = False
+
+    @property
+    def rows_read(self) -> int:
+        """Messages found, and losses that had to be counted as one."""
+        return int(self.reader.at[NUMBER]) + self._more_rows
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The hash of the file."""
+        return self.source.sha256()
+
+    def pieces(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the events of the wanted stocks: the columns of `Rows` by name, never shared between pieces.
+
+        Raises:
+          InputError: reading is strict, and something is not what the format says.
+        """
+        rest = b""
+        try:
+            for block in self.source.blocks(self._reading):
+                data = rest + block
+                yield from self._work(data)
+                yield self._taken()
+                done = int(self.reader.at[POSITION])
+                self._offset += done
+                rest = data[done:]
+        except InputError as error:
+            self._more_rows += 1
+            self.damage = error
+            self.faults.refuse(error, raw=b"")
+        if rest:
+            self._lose("a message cut off by the end of the file", len(rest), rest, "all bytes of the message")
+
+    def _work(self, data: bytes) -> Iterator[dict[str, np.ndarray]]:
+        """Read the whole messages in some bytes; yield events when there is no room for more."""
+        at, view = self.reader.at, np.frombuffer(data, np.uint8)
+        at[POSITION] = 0
+        outcome = TABLE_FULL
+        while outcome != DRAINED:
+            if self._lost or self._end_mark:
+                self._pass_over(data)
+                return
+            outcome = read_messages(view, len(data), self.reader, self._table, self._rules)
+            if outcome == TABLE_FULL:
+                self._table = room_for(self._table, len(self._table.keys) // 2)
+            elif outcome == ROWS_FULL:
+                yield self._taken()
+            elif outcome == DIRECTORY:
+                self._enter_stock(data)
+            elif outcome == END_MARK:
+                self._end_mark = True
+            elif outcome >= FIRST_FAULT:
+                self._refuse_message(outcome, data)
+
+    def _pass_over(self, data: bytes) -> None:
+        """Leave out what lies behind a broken chain; nothing may lie behind the mark of the end."""
+        left = len(data) - int(self.reader.at[POSITION])
+        if left and not self._lost:
+            self._lost = True
+            raw = data[-left:][:64]
+            self._lose("bytes behind the message of no length that marks the end", 0, raw, "the end of the file")
+        self.lost_bytes += left
+        self.reader.at[POSITION] = len(data)
+
+    def _taken(self) -> dict[str, np.ndarray]:
+        """Return a copy of the events at hand, and make room."""
+        rows, count = self.reader.rows, int(self.reader.at[ROWS])
+        self.session_messages += int(np.count_nonzero(rows.instrument[:count] == ALL))
+        self.reader.at[ROWS] = 0
+        return {name: values[:count].copy() for name, values in rows._asdict().items()}
+
+    def _enter_stock(self, data: bytes) -> None:
+        """Learn a stock's locate code from the directory message at hand."""
+        begin = int(self.reader.at[MESSAGE]) + 2
+        locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
+        name = int.from_bytes(raw, "big", signed=True)
+        if _SYMBOL.fullmatch(raw) is None:
+            self._refuse("a symbol that is no symbol", data, "printable letters, then blanks", raw)
+            return
+        symbol, known = raw.decode().rstrip(" "), self.reader.instrument[locate] != UNNAMED
+        if self.listed.get(symbol, locate) != locate or (known and self.reader.name[locate] != name):
+            was = f"{symbol} with the code {locate}"
+            self._refuse("a directory that contradicts itself", data, "one locate code a stock", was)
+            return
+        self.reader.idle[STOCKS, ord("R")] += 1
+        if not known:
+            wanted = not self.wanted or symbol in self.wanted
+            self.listed[symbol], self.reader.name[locate] = locate, name
+            self.reader.instrument[locate] = len(self.symbols) if wanted else UNWANTED
+            self.symbols += [symbol] * wanted
+
+    def _refuse_message(self, outcome: int, data: bytes) -> None:
+        """Leave out the message at hand; a second one in a row that cannot be read breaks the chain of lengths."""
+        at = self.reader.at
+        letter, was = chr(data[at[MESSAGE] + 2]), int(at[WAS])
+        what = _REASONS[outcome - FIRST_FAULT]
+        expected = FAULTS[what]
+        if outcome in (BAD_TYPE, BAD_LENGTH):
+            expected = SIZES[letter] if outcome == BAD_LENGTH else expected
+            if outcome == BAD_LENGTH and self._unreadable == at[NUMBER] - 1:
+                what, self._lost = "a broken chain of lengths: the rest of the file is lost", True
+            self._unreadable = int(at[NUMBER])
+        if outcome in (BAD_TYPE, BAD_LETTER):
+            was = repr(chr(was))
+        elif outcome in (IN_USE, NO_ORDER):
+            was %= 1 << 64
+        self._refuse(what, data, expected, was)
+
+    def _refuse(self, what: str, data: bytes, expected: object, was: object) -> None:
+        begin, end = int(self.reader.at[MESSAGE]), int(self.reader.at[POSITION])
+        message = f"message {self.reader.at[NUMBER]}, type {chr(data[begin + 2])!r}"
+        error = InputError(
+            what,
+            where=f"{self.source}, byte {self._offset + begin}, {message}",
+            expected=expected,
+            was=was,
+            remedy="fetch the file again; on_error='skip' leaves such messages out",
+        )
+        self.faults.refuse(error, raw=data[begin:end])
+
+    def _lose(self, what: str, count: int, raw: bytes, expected: str) -> None:
+        """Refuse bytes that are no message."""
+        self._more_rows += 1
+        self.lost_bytes += count
+        where = f"{self.source}, after message {self.reader.at[NUMBER]}"
+        remedy = "fetch the file again; on_error='skip' keeps what came before"
+        self.faults.refuse(
+            InputError(what, where=where, expected=expected, was=f"{len(raw)} bytes", remedy=remedy), raw=raw
+        )
+
+
+def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
+    """Return the symbols that a file's directory names, those wanted or all of them, in the file's order.
+
+    Bad messages are passed over: a reading will name them.
+
+    Raises:
+      InputError: the file cannot be read, or has no stock directory.
+    """
+    rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
+    scan = Scan(source, Reading(on_error="skip", block_bytes=1 << 22), symbols=("",), rules=rules)
+    for _ in scan.pieces():
+        if wanted and scan.listed.keys() >= set(wanted):
+            break
+    if not scan.listed and scan.damage is not None:
+        raise scan.damage
+    if not scan.listed:
+        raise InputError(
+            "no stock directory, as every ITCH 5.0 file has",
+            where=source,
+            expected="messages of type R before those of the stocks",
+            was=f"{scan.rows_read} messages, left out: {dict(scan.faults.dropped)}",
+            remedy="check that it is an ITCH 5.0 file, each message behind its length of 2 bytes",
+        )
+    return [symbol for symbol in scan.listed if not wanted or symbol in wanted]
