@@ -80,6 +80,32 @@ def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, lev
     return BookStates(price, size, references, start.time_ns, counts_of(book))
 
 
+def replay_runs(
+    events: Events, *, start: BookSnapshot, corrections: Corrections, levels: int, run_events: int
+) -> Iterator[tuple[slice, BookStates]]:
+    """Yield `replay` run by run of events, each with the slice of its E' events; its states are E'+1, ends included.
+
+    The counts of a run's states are those from the first event of all on.
+
+    Raises:
+      InputError: corrections out of order, or of events that are not there.
+    """
+    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
+    book, clock = load(start, 0), start.time_ns
+    for first in range(0, len(events), run_events):
+        rows = slice(first, min(first + run_events, len(events)))
+        count = rows.stop - first
+        low, high = np.searchsorted(corrected.event, (rows.start, rows.stop))
+        own = CorrectionColumns(*(column[low:high] for column in corrected))
+        price, size = (np.empty((count + 1, 2, levels), np.int64) for _ in range(2))
+        reference = np.empty((count + 1, 2), np.int64)
+        run_columns = EventColumns(*(column[rows] for column in columns))
+        own = own._replace(event=own.event - first)
+        book = advance(book, run_columns, own, 0, count, price, size, reference)
+        yield rows, BookStates(price, size, reference, clock, counts_of(book))
+        clock = int(events.time_ns[rows.stop - 1])
+
+
 def reconstruct_book_states(
     events: Events, levels: int, *, start: BookSnapshot | None = None, corrections: Corrections | None = None
 ) -> BookStates:

@@ -71,6 +71,8 @@ def parse_lines(
                     fault = OUT_OF_RANGE
             elif content == ID:
                 value, at, fault = _number(data, at, content, 0)
+                if fault == OUT_OF_RANGE and value == -1 and low[column] == -1:
+                    fault = FINE
             elif content == ANY:
                 at = _field_end(data, at)
             else:
@@ -178,7 +180,7 @@ def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, i
     if not _ends(data, at):
         return np.int64(0), at, NO_NUMBER
     if content == ID and negative and mantissa != 0:
-        return np.int64(0), at, OUT_OF_RANGE
+        return -mantissa, at, OUT_OF_RANGE
     return -mantissa if negative else mantissa, at, FINE
 
 
@@ -202,7 +204,7 @@ def _large(data: np.ndarray, at: int, mantissa: int, content: int, negative: boo
         return np.int64(0), at, NO_NUMBER
     if content == ID:
         return np.int64(number), at, OUT_OF_RANGE if overflow or negative else FINE
-    if content == DECIMAL or overflow or number > np.uint64(_LARGEST):
+    if content == DECIMAL or overflow or number > np.uint64(_LARGEST) + np.uint64(negative):
         return np.int64(0), at, OUT_OF_RANGE
     return -np.int64(number) if negative else np.int64(number), at, FINE
 

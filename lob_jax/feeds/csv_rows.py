@@ -4,8 +4,9 @@ Numbers never pass through a float: a decimal becomes an integer count of its la
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,6 +20,7 @@ CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, 
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
+_NONE = np.empty((0, 3), np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Column:
         among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0.
       scale: decimal places of a "decimal"; a number with more of them is at fault.
       words: what a "word" may be.
-      low: the least value of an "int" or "decimal".
+      low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
       high: the largest one.
     """
 
@@ -56,11 +58,47 @@ class Block(NamedTuple):
     line: np.ndarray
 
 
+class Fault(NamedTuple):
+    """What is wrong with a row, where its fields by themselves are right.
+
+    Attributes:
+      column: the place of the column at fault, from 0; None if it is the line.
+      name: its name.
+      what: the fault, without anything that differs from row to row.
+      expected: what would have been right.
+      was: what was found.
+      remedy: what the reader can do about it.
+    """
+
+    column: int | None
+    name: str
+    what: str
+    expected: object
+    was: object
+    remedy: str
+
+
+class Rules(Protocol):
+    """What a format asks of whole rows."""
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return int64 [B, 3]: the rows at fault, ascending, a number for what is wrong with each, and a detail.
+
+        Args:
+          values: int64 [C, R]; may be changed.
+          text: gives the fields of a row as text.
+        """
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a row, given as text."""
+
+
 class CsvRows:
     """The rows of one file, to be iterated once, as `Block`s; bad lines go to `faults`.
 
     Attributes:
       rows_read: lines read so far, the header not counted, bad ones counted.
+      refused: what is wrong with each bad line, by its number; whoever uses it forgets what is done with.
       first: the fields of the first line with the right number of them, as text; empty before there is one.
       ended: whether the last line read ends in a line feed.
     """
@@ -73,11 +111,13 @@ class CsvRows:
         header: tuple[str, ...] | None,
         reading: Reading,
         faults: Faults,
+        rules: Rules | None = None,
     ):
         self.rows_read, self.ended = 0, True
+        self.refused: dict[int, str] = {}
         self.first: tuple[str, ...] = ()
         self._source, self._columns, self._reading, self._faults = source, tuple(columns), reading, faults
-        self._header, self._lines = header, 0
+        self._header, self._lines, self._rules = header, 0, rules
         self._words: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Block]:
@@ -94,11 +134,9 @@ class CsvRows:
                 was="0 bytes",
                 remedy=_REMEDY,
             )
-        if self._header is not None:
-            raise AssertionError("a file without a first line has lines")
 
     def _whole_lines(self) -> Iterator[bytes]:
-        """Yield blocks that end with a line; what damage cuts off is at fault."""
+        """Yield blocks that end with a line; damage counts as one line, the one that it cuts off."""
         rest = []
         try:
             for block in self._source.blocks(self._reading):
@@ -109,7 +147,9 @@ class CsvRows:
                 else:
                     rest.append(block)
         except InputError as error:
-            self._faults.refuse(error, raw=b"", rows=0)
+            self._faults.refuse(error, raw=b"".join(rest))
+            self.rows_read += 1
+            self.refused[self._lines + 1] = error.what
             rest = []
         if rest:
             self.ended = False
@@ -138,28 +178,66 @@ class CsvRows:
             self.first = _first_row(data, len(self._columns))
             self._words = _compiled_columns(self._columns, self.first)
         _, rows, faults = cf.parse_lines(array, **self._words, values=values, row_line=row_line, bad=bad)
+        values, row_line = values[:, :rows], row_line[:rows]
+        raw = _Lines(data)
+        wrong = _NONE
+        if self._rules is not None:
+            wrong = self._rules.judge(values, lambda row: _fields(raw[row_line[row]]))
+        if faults or len(wrong):
+            self._refuse(raw, bad[:faults], wrong, row_line)
+        if len(wrong):
+            values, row_line = np.delete(values, wrong[:, 0], axis=1), np.delete(row_line, wrong[:, 0])
         first_line = self._lines + 1
         self.rows_read += lines
         self._lines += lines
-        for line, begin, column, fault in bad[:faults].tolist():
-            raw = data[begin : data.index(b"\n", begin)]
-            cut_short = not self.ended and line == lines - 1
-            where = f"{self._source}, line {first_line + line}"
-            self._faults.refuse(self._explain(raw, column, fault, where, cut_short=cut_short), raw=raw)
-        return Block(values[:, :rows], row_line[:rows] + first_line)
+        return Block(values, row_line + first_line)
 
-    def _explain(self, raw: bytes, column: int, fault: int, where: str, *, cut_short: bool) -> InputError:
-        """Say what is wrong with a line."""
+    def _refuse(self, lines: "_Lines", bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:
+        """Refuse lines in their order: those that cannot be parsed, and those that break a rule."""
+        found = [(line, False, fault, column) for line, _, column, fault in bad.tolist()]
+        found += [(int(row_line[row]), True, fault, detail) for row, fault, detail in wrong.tolist()]
+        for line, parsed, fault, detail in sorted(found):
+            raw = lines[line]
+            told = self._rules.explain(fault, detail, _fields(raw)) if parsed else self._misfit(raw, detail, fault)
+            number = self._lines + line + 1
+            where = f"{self._source}, line {number}"
+            if told.column is not None:
+                where = f"{where}, column {told.column + 1} ({told.name})"
+            cut_short = not parsed and not self.ended and line == len(lines) - 1
+            what = f"a truncated last line, with {told.what}" if cut_short else told.what
+            error = InputError(what, where=where, expected=told.expected, was=told.was, remedy=told.remedy)
+            self._faults.refuse(error, raw=raw)
+            self.refused[number] = what
+
+    def _misfit(self, raw: bytes, column: int, fault: int) -> Fault:
+        """Say what is wrong with a line that cannot be parsed."""
         fields, columns = _fields(raw), self._columns
-        if fault == cf.COLUMN_COUNT or len(fields) != len(columns):
-            what, expected = "a wrong number of columns", f"{len(columns)} columns"
+        if not _is_text(raw):
+            return Fault(None, "", "a line that is not UTF-8", "plain text", repr(raw[:_SHOWN]), _REMEDY)
+        if len(fields) != len(columns) or fault == cf.COLUMN_COUNT:
             was = f"{len(fields)}: {','.join(fields)[:_SHOWN]!r}" if raw.strip() else "an empty line"
-        else:
-            what, expected = _expectation(columns[column], fault, self.first[column] if self.first else "")
-            was = repr(fields[column][:_SHOWN]) if fields[column] else "an empty field"
-            where = f"{where}, column {column + 1} ({columns[column].name})"
-        what = f"a truncated last line, with {what}" if cut_short else what
-        return InputError(what, where=where, expected=expected, was=was, remedy=_REMEDY)
+            return Fault(None, "", "a wrong number of columns", f"{len(columns)} columns", was, _REMEDY)
+        field, name = fields[column], columns[column].name
+        what, expected = _expectation(columns[column], fault, field, self.first[column] if self.first else "")
+        was = repr(field[:_SHOWN]) if field else "an empty field"
+        return Fault(column, name, what, expected, was, _REMEDY)
+
+
+class _Lines:
+    """The lines of a block, found only where one is asked for."""
+
+    def __init__(self, data: bytes):
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
+
+    def __getitem__(self, line: int) -> bytes:
+        return self._data[self._begins[line] : self._begins[line + 1] - 1]
+
+    @functools.cached_property
+    def _begins(self) -> np.ndarray:
+        return np.append(0, np.flatnonzero(np.frombuffer(self._data, np.uint8) == 10) + 1)
 
 
 def _first_row(data: bytes, columns: int) -> tuple[str, ...]:
@@ -172,6 +250,14 @@ def _first_row(data: bytes, columns: int) -> tuple[str, ...]:
             return fields
         begin = end + 1
     return ()
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fields(line: bytes) -> tuple[str, ...]:
@@ -196,7 +282,7 @@ def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> di
     }
 
 
-def _expectation(column: Column, fault: int, first: str) -> tuple[str, str]:
+def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
     """Return what is wrong with a field, and what it should be."""
     number = "a decimal number" if column.content == "decimal" else "a whole number"
     if fault == cf.UNKNOWN_WORD:
@@ -205,6 +291,8 @@ def _expectation(column: Column, fault: int, first: str) -> tuple[str, str]:
         return f"another {column.name} than the first row's", first
     if fault == cf.TOO_FINE:
         return "a number with too many decimal places", f"at most {column.scale} places"
+    if fault == cf.OUT_OF_RANGE and column.content == "id" and field.startswith("-"):
+        return f"a negative {column.name}", "0 or more"
     if fault == cf.OUT_OF_RANGE:
         low, high = (0, 2**64 - 1) if column.content == "id" else (column.low, column.high)
         scale = 10**column.scale

@@ -13,9 +13,9 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import COLUMNS, Events, Flag, Kind
+from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
-from lob_jax.feeds.itch_messages import ALL, EMPTY_CROSS, MADE, NON_PRINTABLE, OTHER_PRICE, STOCKS, Rules
+from lob_jax.feeds.itch_messages import ALL, EMPTY_CROSS, MADE, NON_PRINTABLE, OTHER_PRICE, STOCKS, Rows, Rules
 from lob_jax.feeds.itch_scan import Scan, listed_symbols
 from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.source import Source
@@ -101,11 +101,8 @@ class ItchFeed:
         if not isinstance(day, DaySource):
             day = _only(self.days(day), day)
         scan = Scan(Source(day.path), reading, symbols=(day.symbol,), rules=self._rules(day.trading_day))
-        store = EventStore(reading.store)
-        for rows in scan.pieces():
-            store.append(_as_events(rows))
+        events = _collected(scan, reading.store, instrument_kept=False)
         _check_found((day.symbol,), scan.symbols, day.path)
-        events, _ = store.finish()
         return self._market_day(scan, 0, day.trading_day, _marked(events))
 
     def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
@@ -117,11 +114,7 @@ class ItchFeed:
         path = pathlib.Path(path)
         trading_day = self._trading_day(path)
         scan = Scan(Source(path), reading, symbols=self.symbols, rules=self._rules(trading_day))
-        whole = EventStore(reading.store and reading.store / "all")
-        for rows in scan.pieces():
-            # The format has no time of arrival: its column carries the instrument until the events are parted.
-            whole.append(_as_events(rows).replace(receive_ns=rows["instrument"].astype(np.int64)))
-        events, _ = whole.finish()
+        events = _collected(scan, reading.store and reading.store / "all", instrument_kept=True)
         _check_found(self.symbols, scan.symbols, path)
         parts = _rows_by_instrument(events.receive_ns, len(scan.symbols))
         days = []
@@ -219,9 +212,25 @@ def _check_found(wanted: Sequence[str], found: Sequence[str], path: pathlib.Path
         )
 
 
-def _as_events(rows: dict[str, np.ndarray]) -> Events:
-    order_id, receive_ns = rows["order_id"].view(np.uint64), np.zeros(len(rows["kind"]), np.int64)
-    return Events(**{**{name: rows.get(name) for name in COLUMNS}, "order_id": order_id, "receive_ns": receive_ns})
+def _collected(scan: Scan, folder: pathlib.Path | None, *, instrument_kept: bool) -> Events:
+    """Read all events of a file, into files if there is a folder for them."""
+    if folder is None:
+        return _as_events(scan.whole(), instrument_kept)
+    store = EventStore(folder)
+    for rows in scan.pieces():
+        store.append(_as_events(rows, instrument_kept))
+    return store.finish()[0]
+
+
+def _as_events(rows: Rows, instrument_kept: bool) -> Events:
+    """Return rows as events.
+
+    The format has no time of arrival: its column may carry the instrument, until events are parted by it.
+    """
+    columns = {name: getattr(rows, name) for name in Rows._fields if name != "instrument"}
+    columns["order_id"] = rows.order_id.view(np.uint64)
+    carried = rows.instrument.astype(np.int64) if instrument_kept else np.zeros(len(rows.kind), np.int64)
+    return Events(receive_ns=carried, **columns)
 
 
 def _rows_by_instrument(instrument: np.ndarray, instruments: int) -> list[np.ndarray]:

@@ -128,15 +128,20 @@ class Rules(NamedTuple):
 
 def new_reader(rows: int) -> Reader:
     """Return the reader of a file that has not begun, with room for `rows` events."""
-    kinds = {"kind": np.uint8, "code": np.uint8, "side": np.int8, "flags": np.uint16, "instrument": np.int32}
     return Reader(
         at=np.zeros(5, np.int64),
         instrument=np.full(STOCKS, UNNAMED, np.int32),
         name=np.zeros(STOCKS, np.int64),
         tally=np.zeros((STOCKS, 4), np.int64),
         idle=np.zeros((STOCKS + 1, 128), np.int64),
-        rows=Rows(*(np.zeros(rows, kinds.get(name, np.int64)) for name in Rows._fields)),
+        rows=new_rows(rows),
     )
+
+
+def new_rows(count: int) -> Rows:
+    """Return room for `count` events, with undefined content."""
+    kinds = {"kind": np.uint8, "code": np.uint8, "side": np.int8, "flags": np.uint16, "instrument": np.int32}
+    return Rows(*(np.empty(count, kinds.get(name, np.int64)) for name in Rows._fields))
 
 
 @njit

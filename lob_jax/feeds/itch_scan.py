@@ -32,8 +32,10 @@ from lob_jax.feeds.itch_messages import (
     UNNAMED,
     UNWANTED,
     WAS,
+    Rows,
     Rules,
     new_reader,
+    new_rows,
     read_messages,
 )
 from lob_jax.feeds.order_table import new_table, room_for
@@ -41,7 +43,9 @@ from lob_jax.feeds.source import Source
 
 _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
-_SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
+_BYTES_AN_EVENT = 24  # of a file, at most, but for short ones; room that is not written to takes no memory
+_MOST_AT_FIRST = 1 << 24
+SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
 _REASONS = list(FAULTS)
 
 
@@ -86,18 +90,35 @@ class Scan:
         """The hash of the file."""
         return self.source.sha256()
 
-    def pieces(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the events of the wanted stocks: the columns of `Rows` by name, never shared between pieces.
+    def whole(self) -> Rows:
+        """Return the events of the wanted stocks, kept in memory; errors as `pieces`."""
+        likely = self.source.path.stat().st_size // _BYTES_AN_EVENT if self.source.path.is_file() else 0
+        self.reader = self.reader._replace(rows=new_rows(min(max(likely, _ROWS_AT_ONCE), _MOST_AT_FIRST)))
+        for _ in self._outcomes():
+            if self.reader.at[ROWS] + 2 > len(self.reader.rows.kind):
+                self.reader = self.reader._replace(rows=_doubled(self.reader.rows))
+        self._count_sessions()
+        return self._rows()
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield the events of the wanted stocks, piece by piece; a piece is gone when the next one is asked for.
 
         Raises:
           InputError: reading is strict, and something is not what the format says.
         """
+        for _ in self._outcomes():
+            self._count_sessions()
+            yield self._rows()
+            self.reader.at[ROWS] = 0
+
+    def _outcomes(self) -> Iterator[None]:
+        """Read the file; stop behind every block, and where the room for events is full."""
         rest = b""
         try:
             for block in self.source.blocks(self._reading):
                 data = rest + block
                 yield from self._work(data)
-                yield self._taken()
+                yield
                 done = int(self.reader.at[POSITION])
                 self._offset += done
                 rest = data[done:]
@@ -108,8 +129,8 @@ class Scan:
         if rest:
             self._lose("a message cut off by the end of the file", len(rest), rest, "all bytes of the message")
 
-    def _work(self, data: bytes) -> Iterator[dict[str, np.ndarray]]:
-        """Read the whole messages in some bytes; yield events when there is no room for more."""
+    def _work(self, data: bytes) -> Iterator[None]:
+        """Read the whole messages in some bytes; stop when there is no room for more events."""
         at, view = self.reader.at, np.frombuffer(data, np.uint8)
         at[POSITION] = 0
         outcome = TABLE_FULL
@@ -121,7 +142,7 @@ class Scan:
             if outcome == TABLE_FULL:
                 self._table = room_for(self._table, len(self._table.keys) // 2)
             elif outcome == ROWS_FULL:
-                yield self._taken()
+                yield
             elif outcome == DIRECTORY:
                 self._enter_stock(data)
             elif outcome == END_MARK:
@@ -139,19 +160,19 @@ class Scan:
         self.lost_bytes += left
         self.reader.at[POSITION] = len(data)
 
-    def _taken(self) -> dict[str, np.ndarray]:
-        """Return a copy of the events at hand, and make room."""
-        rows, count = self.reader.rows, int(self.reader.at[ROWS])
-        self.session_messages += int(np.count_nonzero(rows.instrument[:count] == ALL))
-        self.reader.at[ROWS] = 0
-        return {name: values[:count].copy() for name, values in rows._asdict().items()}
+    def _rows(self) -> Rows:
+        """Return the events at hand."""
+        return Rows(*(values[: self.reader.at[ROWS]] for values in self.reader.rows))
+
+    def _count_sessions(self) -> None:
+        self.session_messages += int(np.count_nonzero(self._rows().instrument == ALL))
 
     def _enter_stock(self, data: bytes) -> None:
         """Learn a stock's locate code from the directory message at hand."""
         begin = int(self.reader.at[MESSAGE]) + 2
         locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
         name = int.from_bytes(raw, "big", signed=True)
-        if _SYMBOL.fullmatch(raw) is None:
+        if SYMBOL.fullmatch(raw) is None:
             self._refuse("a symbol that is no symbol", data, "printable letters, then blanks", raw)
             return
         symbol, known = raw.decode().rstrip(" "), self.reader.instrument[locate] != UNNAMED
@@ -204,6 +225,14 @@ class Scan:
         self.faults.refuse(
             InputError(what, where=where, expected=expected, was=f"{len(raw)} bytes", remedy=remedy), raw=raw
         )
+
+
+def _doubled(rows: Rows) -> Rows:
+    """Return a copy with room for twice as many events."""
+    larger = new_rows(2 * len(rows.kind))
+    for values, column in zip(rows, larger, strict=True):
+        column[: len(values)] = values
+    return larger
 
 
 def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.databento import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
+from lob_jax.feeds.itch import ItchFeed
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.source import Source
@@ -15,6 +17,8 @@ from lob_jax.feeds.tardis import TardisFeed
 FEEDS: dict[str, Callable[..., Feed]] = {
     "lobster": LobsterFeed,
     "tardis": TardisFeed,
+    "databento": DatabentoFeed,
+    "itch": ItchFeed,
 }
 _SNIFFED_BYTES = 4096
 _CONTENT = {  # by what the decompressed bytes begin with

@@ -1,30 +1,44 @@
-"""LOBSTER days: a message file and an order-book file, row for row, read strictly.
+"""LOBSTER days: a message file and an order-book file, row for row, read strictly and in bounded memory.
 
 The book row k is the state after message k, so both files are needed: the book gives the start and,
 where it contradicts a replay of the messages, the corrections.
 """
 
 import dataclasses
-import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from lob_jax.book import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import ASK, BID, Events, Kind
-from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.lobster_files import Half, LobsterName, Pair, find_pair, list_days
-from lob_jax.feeds.lobster_rows import read_book_file, read_message_file
+from lob_jax.events.schema import BID, Events, Flag, Kind
+from lob_jax.feeds.csv_rows import Block, Column, CsvRows, Rules
+from lob_jax.feeds.faults import Faults
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.lobster_book import FeedBook, start_book
+from lob_jax.feeds.lobster_files import LobsterName, Pair, find_pair, list_days
+from lob_jax.feeds.lobster_pair import Chunk, PairRows
+from lob_jax.feeds.lobster_rows import (
+    MESSAGE_COLUMNS,
+    SIZE,
+    TYPE,
+    BookRules,
+    MessageRules,
+    book_columns,
+    to_events,
+    to_levels,
+)
+from lob_jax.feeds.report import reading_report
+from lob_jax.feeds.source import Source
+from lob_jax.feeds.store import EventStore
 
 
 @dataclasses.dataclass(frozen=True)
 class LobsterFeed:
-    """Reads LOBSTER days: plain, gzipped or zipped pairs of files.
+    """Reads LOBSTER days: pairs of files, plain or compressed.
 
     Attributes:
       tick: price quanta (1e-4 of the currency) between neighbouring order prices.
@@ -46,38 +60,51 @@ class LobsterFeed:
                 remedy="pass 100 for a tick of one cent",
             )
 
-    def days(self, path: pathlib.Path) -> list[pathlib.Path]:
-        """List the message files (or zips) at a path, a file or a folder, by date and then by symbol.
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the days at a path, a message file, a zip, or a folder of them, by date and then by symbol.
 
         Raises:
           InputError: nothing is there, a name cannot be parsed, a half is missing, or a day lies there twice.
         """
-        return list_days(pathlib.Path(path))
+        found = list_days(pathlib.Path(path))
+        return [DaySource(file, name.symbol, name.trading_day) for file, name in found.items()]
 
-    def inputs(self, days: Sequence[pathlib.Path]) -> dict[str, str]:
-        """Return the sha256 of every file that some days are read from, by name."""
-        hashes = [_hashes(find_pair(pathlib.Path(path))) for path in days]
-        return {name: digest for pair in hashes for name, digest in pair.items()}
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        hashes = [_hashes(find_pair(_path_of(day))) for day in days]
+        return {name: digest for pair in hashes for name, digest in pair.items()} | dataclasses.asdict(self)
 
-    def read(self, path: pathlib.Path) -> MarketDay:
-        """Read the day of a message file, or of a zip; its order book is found by its name.
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read a day, or that of a message file or zip; its order book is found by its name.
 
         The events keep the file's order and numbering: `sequence` is the row, counted from 0. A trading
-        halt's price becomes a `Code`. The start is book row 0 with message 0 undone.
+        halt's price becomes a `Code`. The start is the first book row with its message undone. Unless reading is
+        strict, a row that is bad in one file is left out of both, and the corrections bring the book right.
 
         Raises:
-          InputError: the first line of either file that is not what LOBSTER's format says, or a missing half.
+          InputError: the first line of either file that is not what LOBSTER's format says, a missing half, or
+            no good row at all.
         """
-        pair = find_pair(pathlib.Path(path))
+        pair = find_pair(_path_of(day))
         instrument = self._instrument(pair.name)
-        events = read_message_file(pair.message, instrument)
-        price, size, ended = read_book_file(pair.orderbook, levels=pair.name.levels, tick=self.tick)
-        _check_lengths(pair, len(events), len(price))
-        start = start_book(events, name=pair.name, midnight_ns=instrument.midnight_ns(), price=price[0], size=size[0])
-        corrections = replay.find_corrections(events, start=start, price=price, size=size)
-        if not ended:
-            _check_last_size(pair.orderbook, corrections, price[-1], size[-1], row=len(events) - 1)
-        report = _report(pair, events, price=price, corrections=corrections)
+        rows = PairRows(pair, tick=self.tick, reading=reading)
+        store = EventStore(reading.store)
+        found = _Reader(pair, instrument, store)
+        for chunk in rows:
+            found.push(chunk)
+        start, feed_book = found.finish(rows)
+        events, corrections = store.finish()
+        report = reading_report(
+            "lobster",
+            events,
+            inputs=_hashes(pair),
+            rows_read=rows.rows_read,
+            dropped={"a cross without size": found.empty_crosses},
+            faults=rows.faults,
+            corrections=len(corrections),
+            **feed_book.counts(),
+            first_unexplained_lines=feed_book.unexplained_lines,
+        )
         return MarketDay(instrument, start, events, corrections, report)
 
     def _instrument(self, name: LobsterName) -> Instrument:
@@ -91,10 +118,74 @@ class LobsterFeed:
         )
 
 
+class _Reader:
+    """Turns chunks of rows into events and corrections; the last event is held until it is known to end its group."""
+
+    def __init__(self, pair: Pair, instrument: Instrument, store: EventStore):
+        self._pair, self._instrument, self._store = pair, instrument, store
+        self._start: BookSnapshot | None = None
+        self._book: FeedBook | None = None
+        self._last: tuple[Events, Corrections, Chunk] | None = None
+        self.empty_crosses = 0
+
+    def push(self, chunk: Chunk) -> None:
+        """Take the next rows, at least one; a cross without size is left out, for nothing happened."""
+        empty = (chunk.messages[TYPE] == Kind.CROSS) & (chunk.messages[SIZE] == 0)
+        if empty.any():
+            self.empty_crosses += int(np.count_nonzero(empty))
+            chunk = Chunk(chunk.messages[:, ~empty], chunk.book[:, ~empty], chunk.line[~empty])
+        if len(chunk.line):
+            self._take(chunk)
+
+    def _take(self, chunk: Chunk) -> None:
+        events = to_events(chunk.messages, chunk.line, self._instrument)
+        if self._book is None:
+            price, size = to_levels(chunk.book[:, :1])
+            clock_ns = self._instrument.midnight_ns() + self._pair.name.start_ms * 10**6
+            self._start = start_book(events, price[0], size[0], clock_ns=clock_ns)
+            self._book = FeedBook(self._start)
+        corrections = self._book.corrections(events, chunk.book, chunk.line)
+        if self._last is not None:
+            last = self._last[0]
+            goes_on = last.time_ns[-1] == events.time_ns[0]
+            last.flags[-1] &= ~np.uint16(Flag.LAST_IN_GROUP) if goes_on else np.uint16(2**16 - 1)
+            self._store.append(last, self._last[1])
+        self._last = (events, corrections, chunk)
+
+    def finish(self, rows: PairRows) -> tuple[BookSnapshot, FeedBook]:
+        """Store what is held, and return the start and the book.
+
+        Raises:
+          InputError: there is no row, or the last number is doubtful.
+        """
+        if self._last is None:
+            raise InputError(
+                "no good row",
+                where=self._pair.message,
+                expected="a row that is sound in both files",
+                was=f"{rows.rows_read} rows, each with a fault",
+                remedy="read the file strictly to see the first fault",
+            )
+        events, corrections, chunk = self._last
+        if not rows.ended and chunk.line[-1] == rows.rows_read:
+            doubt = _doubt(self._pair, corrections, chunk)
+            if doubt is not None:
+                rows.faults[1].refuse(doubt, raw="")
+                keep = len(events) - 1
+                events, corrections = events[:keep], corrections.between(0, keep)
+                events.flags[-1:] |= np.uint16(Flag.LAST_IN_GROUP)
+        self._store.append(events, corrections)
+        return self._start, self._book
+
+
 def read_messages(path: pathlib.Path, *, feed: LobsterFeed | None = None) -> Events:
     """Read only the messages of a day; errors as `LobsterFeed.read`."""
     pair = find_pair(pathlib.Path(path))
-    return read_message_file(pair.message, (feed or LobsterFeed())._instrument(pair.name))
+    feed = feed or LobsterFeed()
+    blocks = list(_strict(pair.message, list(MESSAGE_COLUMNS), MessageRules(feed.tick)))
+    values = np.concatenate([block.values for block in blocks], axis=1)
+    line = np.concatenate([block.line for block in blocks])
+    return to_events(values, line, feed._instrument(pair.name))
 
 
 def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, np.ndarray]:
@@ -108,107 +199,41 @@ def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, 
       InputError: as `LobsterFeed.read`, but for what only the messages can tell.
     """
     pair = find_pair(pathlib.Path(path))
-    price, size, _ = read_book_file(pair.orderbook, levels=pair.name.levels, tick=tick)
+    levels = pair.name.levels
+    parts = [
+        to_levels(block.values) for block in _strict(pair.orderbook, book_columns(levels), BookRules(levels, tick))
+    ]
+    price, size = (np.concatenate(part) for part in zip(*parts, strict=True))
     return price, size
 
 
-def start_book(
-    events: Events, *, name: LobsterName, midnight_ns: int, price: np.ndarray, size: np.ndarray
-) -> BookSnapshot:
-    """Return the book before event 0: the state after it (price, size [2, N]) with the event undone.
-
-    Each level is one anonymous order. The clock is the session's start, or the first event's time if earlier.
-    """
-    levels = price.shape[1]
-    undone = int(events.side[0]) if events.kind[0] in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE) else 0
-    change = int(events.size[0]) * (-1 if events.kind[0] == Kind.ADD else 1)
-    sides, prices, sizes, last_best = [], [], [], []
-    for index, side in enumerate((BID, ASK)):
-        book = {int(p): int(s) for p, s in zip(price[index], size[index], strict=True) if s}
-        if side == undone:
-            book[int(events.price[0])] = book.get(int(events.price[0]), 0) + change
-        occupied = sorted((p for p, s in book.items() if s > 0), key=lambda p, side=side: -side * p)[:levels]
-        sides += [side] * len(occupied)
-        prices += occupied
-        sizes += [book[p] for p in occupied]
-        last_best.append(occupied[0] if occupied else 0)
-    return BookSnapshot(
-        time_ns=min(midnight_ns + name.start_ms * 10**6, int(events.time_ns[0])),
-        side=np.array(sides, np.int8),
-        price=np.array(prices, np.int64),
-        size=np.array(sizes, np.int64),
-        order_id=np.zeros(len(prices), np.uint64),
-        last_best=np.array(last_best, np.int64),
-        window=levels,
-    )
+def _strict(source: Source, columns: list[Column], rules: Rules) -> Iterator[Block]:
+    return iter(CsvRows(source, columns, header=None, reading=STRICT, faults=Faults(STRICT, source.name), rules=rules))
 
 
-def _check_last_size(half: Half, corrections: Corrections, price: np.ndarray, size: np.ndarray, *, row: int) -> None:
-    """Refuse a file without a line feed at its end unless the replay confirms its last number, a bid size.
+def _path_of(day: DaySource | pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(day.path if isinstance(day, DaySource) else day)
+
+
+def _doubt(pair: Pair, corrections: Corrections, chunk: Chunk) -> InputError | None:
+    """Return an error for a file without a line feed at its end, unless the replay confirms its last bid size.
 
     (A message file needs no such proof: its last number is a whole direction or none.)
     """
-    bid = int(price[0, -1])
-    doubted = (corrections.event == row) & (corrections.side == BID) & (corrections.price == bid)
-    if doubted.any():
-        raise InputError(
-            "a truncated last line: no line feed ends it, and the messages do not confirm its last number",
-            where=f"{half}, line {row + 1}",
-            expected="a line feed at the end",
-            was=f"the file ends after {bid},{size[0, -1]}",
-            remedy="fetch the file again; if it is whole, end it with a line feed",
-        )
-
-
-def _check_lengths(pair: Pair, messages: int, rows: int) -> None:
-    """Refuse a pair whose files do not match row for row."""
-    if messages != rows:
-        raise InputError(
-            "the message and the order-book file differ in length",
-            where=f"{pair.orderbook}, line {min(messages, rows) + 1}",
-            expected=f"{messages} rows, as in {pair.message}",
-            was=f"{rows} rows",
-            remedy="fetch both files again: one of them is cut short, or they are of different days",
-        )
-
-
-def _report(pair: Pair, events: Events, *, price: np.ndarray, corrections: Corrections) -> dict[str, Any]:
-    """Say what was read, as plain JSON values; lines count from 1."""
-    bid, ask = price[:, 0, 0], price[:, 1, 0]
-    kinds = np.bincount(events.kind, minlength=len(Kind) + 1)
-    gaps = _unexplained_rows(corrections, price)
-    return {
-        "feed": "lobster",
-        "inputs": _hashes(pair),
-        "rows_read": len(events),
-        "rows_kept": len(events),
-        "rows_dropped": {},
-        "kinds": {kind.name: int(kinds[kind]) for kind in Kind},
-        "corrections": len(corrections),
-        "time_reversals": int((np.diff(events.time_ns) < 0).sum()),
-        "crossed_rows": int(((bid > ask) & (ask > 0)).sum()),
-        "locked_rows": int(((bid == ask) & (ask > 0)).sum()),
-        "gaps": len(gaps),
-        "first_gap_lines": [int(row) + 1 for row in gaps[:10]],
-    }
-
-
-def _unexplained_rows(corrections: Corrections, price: np.ndarray) -> np.ndarray:
-    """Return the rows whose book does not follow from the row before and the message; something is missing there.
-
-    A correction is explained if it reveals a level: one behind the last of the levels that fill the row before.
-    """
-    asked = corrections.event > 0
-    event, side = corrections.event[asked], corrections.side[asked].astype(np.int64)
-    behind = price[event - 1, (side < 0).astype(np.int64), -1]
-    revealed = (behind > 0) & (corrections.size[asked] > 0) & (side * (behind - corrections.price[asked]) > 0)
-    return np.unique(event[~revealed])
+    price, size = chunk.book[-2:, -1].tolist()
+    row = len(chunk.line) - 1
+    doubted = (corrections.event == row) & (corrections.side == BID) & (corrections.price == price)
+    if not doubted.any():
+        return None
+    return InputError(
+        "a truncated last line: no line feed ends it, and the messages do not confirm its last number",
+        where=f"{pair.orderbook}, line {chunk.line[-1]}",
+        expected="a line feed at the end",
+        was=f"the file ends after {price},{size}",
+        remedy="fetch the file again; if it is whole, end it with a line feed",
+    )
 
 
 def _hashes(pair: Pair) -> dict[str, str]:
     """Return the sha256 of a day's files, by name."""
-    hashes = {}
-    for half in (pair.message, pair.orderbook):
-        with half.path.open("rb") as file:
-            hashes[half.path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return {source.path.name: source.sha256() for source in (pair.message, pair.orderbook)}

@@ -1,15 +1,14 @@
-"""Where LOBSTER days lie: file names, pairs of files, folders, and the bytes inside .gz and .zip."""
+"""Where LOBSTER days lie: file names, pairs of files, folders and archives."""
 
 import dataclasses
 import datetime
-import gzip
 import itertools
 import pathlib
 import re
 import zipfile
-import zlib
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.source import Source, damaged
 
 MS_PER_DAY = 86_400_000
 PATTERN = "TICKER_YYYY-MM-DD_StartMs_EndMs_{half}_LEVEL.csv"
@@ -18,8 +17,8 @@ _NAME = re.compile(
     r"_(?P<half>message|orderbook)_(?P<levels>[1-9]\d{0,3})",
     re.ASCII,
 )
-_SUFFIXES = (".csv", ".csv.gz", ".csv.zip", ".zip")  # of a half by itself; a zip of any name may hold both
-_DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip")  # of a half by itself; a zip of any name may hold both
+_DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,43 +45,12 @@ class LobsterName:
 
 
 @dataclasses.dataclass(frozen=True)
-class Half:
-    """One of the two files of a day.
-
-    Attributes:
-      path: the file on disk.
-      member: its name inside the file, where that is a zip.
-    """
-
-    path: pathlib.Path
-    member: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.path}!{self.member}" if self.member else str(self.path)
-
-    def read(self) -> bytes:
-        """Return the decompressed bytes.
-
-        Raises:
-          InputError: the file cannot be read, or its compression is damaged.
-        """
-        try:
-            if self.member:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.member)
-            data = self.path.read_bytes()
-            return gzip.decompress(data) if self.path.name.endswith(".gz") else data
-        except _DAMAGE as error:
-            raise _damaged(self, error) from error
-
-
-@dataclasses.dataclass(frozen=True)
 class Pair:
     """The message and the order-book file of one day."""
 
     name: LobsterName
-    message: Half
-    orderbook: Half
+    message: Source
+    orderbook: Source
 
 
 def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
@@ -133,18 +101,17 @@ def find_pair(path: pathlib.Path) -> Pair:
             was=path.name,
             remedy="name the message file; the order book beside it is found by its name",
         )
-    return Pair(name, Half(path), _find_orderbook(name, Half(path)))
+    return Pair(name, Source(path), _find_orderbook(name, Source(path)))
 
 
-def list_days(path: pathlib.Path) -> list[pathlib.Path]:
-    """List the message files, or zips, at a path (a file, or a folder), by date, then symbol, then start.
+def list_days(path: pathlib.Path) -> dict[pathlib.Path, LobsterName]:
+    """Return the message files, or zips, at a path (a file, or a folder), by date, then symbol, then start.
 
     Raises:
       InputError: nothing is there, a name cannot be parsed, a half is missing, or two files overlap in time.
     """
     if not path.is_dir():
-        find_pair(path)
-        return [path]
+        return {path: find_pair(path).name}
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
     pairs = {file: find_pair(file) for file in files if _holds(file, "message")}
     if not pairs and any(file.suffix == ".7z" for file in files):
@@ -164,7 +131,7 @@ def list_days(path: pathlib.Path) -> list[pathlib.Path]:
     ordered = sorted(pairs, key=lambda file: _order(pairs[file].name))
     for first, second in itertools.pairwise(ordered):
         _check_apart(first, pairs[first].name, second, pairs[second].name)
-    return ordered
+    return {file: pairs[file].name for file in ordered}
 
 
 def _order(name: LobsterName) -> tuple[str, str, int, int]:
@@ -175,7 +142,7 @@ def _holds(file: pathlib.Path, half: str) -> bool:
     """Return whether a file is, or a zip holds, this half of a day; a garbled name is refused."""
     if file.suffix == ".zip":
         return any(parsed[1] == half for _, parsed in _members(file))
-    if not file.name.endswith((".csv", ".csv.gz")) or f"_{half}_" not in file.name:
+    if not file.name.endswith((".csv", ".csv.gz", ".csv.zst")) or f"_{half}_" not in file.name:
         return False
     parsed = parse_name(file.name)
     if parsed is None:
@@ -189,7 +156,7 @@ def _members(path: pathlib.Path) -> list[tuple[str, tuple[LobsterName, str]]]:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
     except _DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     found = []
     for member in names:
         base = member.rsplit("/", 1)[-1]
@@ -199,9 +166,9 @@ def _members(path: pathlib.Path) -> list[tuple[str, tuple[LobsterName, str]]]:
     return found
 
 
-def _message_in_zip(path: pathlib.Path) -> tuple[LobsterName, Half]:
+def _message_in_zip(path: pathlib.Path) -> tuple[LobsterName, Source]:
     """Return the one message file that a zip holds."""
-    found = [(parsed[0], Half(path, member)) for member, parsed in _members(path) if parsed[1] == "message"]
+    found = [(parsed[0], Source(path, member)) for member, parsed in _members(path) if parsed[1] == "message"]
     if len(found) != 1:
         raise InputError(
             "a zip must hold the message file of exactly one day",
@@ -213,12 +180,12 @@ def _message_in_zip(path: pathlib.Path) -> tuple[LobsterName, Half]:
     return found[0]
 
 
-def _find_orderbook(name: LobsterName, message: Half) -> Half:
+def _find_orderbook(name: LobsterName, message: Source) -> Source:
     """Return the order book that belongs to a message file: in the same zip, or beside it."""
     if message.member:
         for member, parsed in _members(message.path):
             if parsed == (name, "orderbook"):
-                return Half(message.path, member)
+                return Source(message.path, member)
     own_suffix = message.path.name.removeprefix(name.stem("message"))
     suffixes = sorted(_SUFFIXES, key=lambda suffix: suffix != own_suffix)
     for suffix in suffixes:
@@ -226,15 +193,15 @@ def _find_orderbook(name: LobsterName, message: Half) -> Half:
         if path.is_file() and suffix.endswith(".zip"):
             member = next((m for m, parsed in _members(path) if parsed == (name, "orderbook")), None)
             if member:
-                return Half(path, member)
+                return Source(path, member)
         elif path.is_file():
-            return Half(path)
+            return Source(path)
     expected = message.path.with_name(name.stem("orderbook") + (suffixes[0] if not message.member else ".csv"))
     raise InputError(
         "the order-book half of a LOBSTER day is missing",
         where=message,
         expected=expected,
-        was="no such file, plain, gzipped or zipped",
+        was="no such file, plain or compressed",
         remedy="put the order-book file of the same day, session and levels beside the message file",
     )
 
@@ -247,7 +214,7 @@ def _orphan(file: pathlib.Path, pairs: dict[pathlib.Path, Pair]) -> InputError:
         "an order book lies there twice" if twice else "the message half of a LOBSTER day is missing",
         where=file,
         expected="one order book a message file" if twice else file.with_name(parsed[0].stem("message") + ".csv"),
-        was="a second copy in another form" if twice else "no such file, plain, gzipped or zipped",
+        was="a second copy in another form" if twice else "no such file, plain or compressed",
         remedy="remove one of them" if twice else "put the message file of the same name beside it",
     )
 
@@ -276,10 +243,11 @@ def _missing(path: pathlib.Path) -> InputError:
 
 
 def _unparsable(path: pathlib.Path) -> InputError:
+    pattern = PATTERN.format(half="message")
     return InputError(
         "a file name that is not LOBSTER's",
         where=path,
-        expected=f"{PATTERN.format(half='message')}, .csv.gz or .zip; a true date; StartMs < EndMs <= {MS_PER_DAY}",
+        expected=f"{pattern}, .csv.gz, .csv.zst or .zip; a true date; StartMs < EndMs <= {MS_PER_DAY}",
         was=path.name,
         remedy="give the file the name that LOBSTER delivered it under",
     )
@@ -289,17 +257,7 @@ def _seven_zip(path: pathlib.Path) -> InputError:
     return InputError(
         "7z archives are not read",
         where=path,
-        expected=".csv, .csv.gz or .zip",
+        expected=".csv, .csv.gz, .csv.zst or .zip",
         was=path.name,
         remedy="unpack it (7z x) and name the folder",
-    )
-
-
-def _damaged(where: object, error: Exception) -> InputError:
-    return InputError(
-        "a file that cannot be read or decompressed",
-        where=where,
-        expected="a readable plain, gzip or zip file",
-        was=f"{type(error).__name__}: {error}",
-        remedy="check its permissions, or fetch it again",
     )

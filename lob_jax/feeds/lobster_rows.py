@@ -1,158 +1,252 @@
 """The rows of LOBSTER's two files: what each column means, and what is refused, by line and column."""
 
-import numpy as np
-import polars as pl
+from collections.abc import Callable
 
-from lob_jax.errors import InputError
-from lob_jax.events.instrument import NS_PER_DAY, Instrument
-from lob_jax.events.schema import Code, Events, Flag, Kind
-from lob_jax.feeds.lobster_files import Half
-from lob_jax.feeds.strict_csv import nanoseconds, parse_table
+import numpy as np
+
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
+from lob_jax.feeds.csv_rows import Column, Fault
+from lob_jax.jit import njit
 
 EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
 MAX_SIZE = 10**12 - 1  # far above any order; it keeps sums of sizes within an int64
-MESSAGE_COLUMNS = {
-    "time": "seconds",
-    "type": "int64",
-    "order id": "wide",
-    "size": "int64",
-    "price": "int64",
-    "direction": "int64",
-}
+MESSAGE_COLUMNS = (
+    Column("time", "decimal", 9),
+    Column("type", "int"),
+    Column("order id", "id", low=-1),
+    Column("size", "int"),
+    Column("price", "int"),
+    Column("direction", "int"),
+)
+TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
-_HIDDEN_SIDE_UNTIL = "2014-01-01"  # from that year on the exchange reports every hidden order as a buy order
+HIDDEN_SIDE_UNTIL = "2014-01-01"  # from that year on the exchange reports every hidden order as a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
+_PRICES = f"1 to {EMPTY_PRICE - 1}"
+
+# What may be wrong with a message: the fault, its column, what is expected. The first that holds is told.
+_MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
+    ("a time outside the day", TIME, "0 to less than 86400 seconds after midnight"),
+    ("time that runs backwards", TIME, "no earlier than the rows before"),
+    ("an unknown message type", TYPE, "1 to 7"),
+    ("a direction that is neither side", DIRECTION, "1 or -1"),
+    ("a halt message with a direction", DIRECTION, -1),
+    ("a halt message with an unknown code", PRICE, list(CODE_OF_HALT)),
+    ("a halt message with an order id", ORDER_ID, 0),
+    ("a halt message with a size", SIZE, 0),
+    ("a negative size", SIZE, "0 or more"),
+    ("a size that no order can have", SIZE, f"up to {MAX_SIZE}"),
+    ("a message without size", SIZE, "1 or more"),
+    ("a price that no order can have", PRICE, _PRICES),
+    ("a negative price", PRICE, "0 or more"),
+    ("a price between ticks", PRICE, ""),
+    ("a negative order id", ORDER_ID, "0 or more"),
+)
+_BACKWARDS, _BETWEEN_TICKS = 1, 13
+
+_HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
+_EXECUTE, _LAST, _KNOWN = int(Kind.EXECUTE), int(Flag.LAST_IN_GROUP), int(Flag.AGGRESSOR_KNOWN)
+_HALT_CODES = np.array([CODE_OF_HALT[price] for price in (-1, 0, 1)], np.uint8)
 
 
-def read_message_file(half: Half, instrument: Instrument) -> Events:
-    """Read a message file into events."""
-    table = parse_table(half.read(), MESSAGE_COLUMNS, where=half)
-    frame = table.frame
-    columns = {name: frame[name].to_numpy() for name in ("type", "size", "price", "direction")}
-    columns["time"] = nanoseconds(frame["time"])
-    order_id = frame["order id"]
-    columns["order id"] = order_id.clip(-2, 2).cast(pl.Int64).to_numpy()  # all that the rules ask of it
-    _check_messages(columns, frame, half, tick=instrument.tick)
-    if table.fault is not None:
-        raise table.fault
-    control = columns["type"] == Kind.CONTROL
-    unnamed = pl.when(order_id < 0).then(0).otherwise(order_id).cast(pl.UInt64)
-    return Events.from_columns(
-        time_ns=instrument.midnight_ns() + columns["time"],
-        kind=columns["type"].astype(np.uint8),
-        code=np.where(control, _halt_codes(columns["price"]), 0).astype(np.uint8),
-        side=np.where(control, 0, columns["direction"]).astype(np.int8),
-        price=np.where(control, 0, columns["price"]),
-        size=columns["size"],
-        order_id=pl.select(unnamed).to_series().to_numpy(),
-        flags=_flags(columns["time"], columns["type"], instrument.trading_day),
-    )
+class MessageRules:
+    """What a message must be; see `csv_rows.Rules`."""
+
+    def __init__(self, tick: int):
+        self._tick = tick
+        self._latest = np.zeros(1, np.int64)
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return the rows at fault; a cross that names its order -1 is given order id 0."""
+        # -1 has the bits of the largest id.
+        rows = np.flatnonzero(values[ORDER_ID] == -1)
+        nameless = np.array([row for row in rows.tolist() if text(row)[ORDER_ID].startswith("-")], np.int64)
+        crosses = nameless[values[TYPE, nameless] == _CROSS]
+        values[ORDER_ID, crosses] = 0
+        return _judge_messages(values, self._latest, np.setdiff1d(nameless, crosses), self._tick)
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a message; the detail is the latest time before it."""
+        what, column, expected = _MESSAGE_FAULTS[fault]
+        was, remedy = fields[column], _REMEDY
+        if fault == _BACKWARDS:
+            was = f"{was} after {_seconds(detail)}"
+        if fault == _BETWEEN_TICKS:
+            expected, remedy = f"a multiple of {self._tick}", _tick_remedy(self._tick, int(was))
+        return Fault(column, MESSAGE_COLUMNS[column].name, what, expected, was, remedy)
 
 
-def _halt_codes(price: np.ndarray) -> np.ndarray:
-    """Return the Code that a halt message's price stands for, 0 for any other price."""
-    return np.select([price == halt for halt in CODE_OF_HALT], [int(code) for code in CODE_OF_HALT.values()], 0)
+class BookRules:
+    """What a row of an order-book file must be; see `csv_rows.Rules`."""
+
+    def __init__(self, levels: int, tick: int):
+        self._levels, self._tick = levels, tick
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return the rows at fault; the detail is the first level at fault, bids first."""
+        return _judge_book(values, self._tick)
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a row of levels."""
+        index, level = divmod(detail, self._levels)
+        column = 4 * level + (0 if index else 2)
+        p, s, dummy = int(fields[column]), int(fields[column + 1]), EMPTY_PRICE if index else -EMPTY_PRICE
+        what, expected, was, remedy = "levels out of order", "each level worse than the one before", p, _REMEDY
+        if s < 0:
+            what, expected, was, column = "a negative size", "0 or more", s, column + 1
+        elif s > MAX_SIZE:
+            what, expected, was, column = "a size that no level can have", f"up to {MAX_SIZE}", s, column + 1
+        elif (s == 0) != (p == dummy):
+            what, was = "a level that is half empty", f"{p}, size {s}"
+            expected = f"price {dummy} with size 0, or neither"
+        elif s and not 0 < p < EMPTY_PRICE:
+            what, expected = "a price that no order can have", f"{_PRICES}, or {dummy} with size 0"
+        elif s and p % self._tick:
+            what, expected = "a price between ticks", f"a multiple of {self._tick}"
+            remedy = _tick_remedy(self._tick, p)
+        return Fault(column, f"{('bid', 'ask')[index]} level {level + 1}", what, expected, was, remedy)
 
 
-def _flags(time: np.ndarray, kind: np.ndarray, trading_day: str) -> np.ndarray:
-    """Return the last message of each time stamp, and trades whose resting side, hence aggressor, is known."""
-    last = np.append(time[1:] != time[:-1], True)
-    known = kind == Kind.EXECUTE
-    if trading_day < _HIDDEN_SIDE_UNTIL:
-        known |= kind == Kind.EXECUTE_HIDDEN
-    return (last * int(Flag.LAST_IN_GROUP) + known * int(Flag.AGGRESSOR_KNOWN)).astype(np.uint16)
+def book_columns(levels: int) -> list[Column]:
+    """Return the columns of an order-book file: ask price, ask size, bid price, bid size, level by level."""
+    fields = [(side, field) for side in ("ask", "bid") for field in ("price", "size")]
+    return [Column(f"{side} {field} {level}", "int") for level in range(1, levels + 1) for side, field in fields]
 
 
-def _check_messages(columns: dict[str, np.ndarray], frame: pl.DataFrame, half: Half, *, tick: int) -> None:
-    """Refuse the first message that breaks a rule, naming its line and column."""
-    rules = _message_rules(columns, tick)
-    first = [int(np.argmax(bad)) if bad.any() else len(bad) for _, _, _, bad in rules]
-    row = min(first, default=0)
-    if row == frame.height:
-        return
-    what, column, expected, _ = rules[first.index(row)]
-    was = frame[column][row]
-    if column == "price" and "tick" in what:
-        expected = f"a multiple of {tick}"
-        remedy = f"mend the line, or read the file with a tick that fits, such as {np.gcd(tick, was)}"
-    elif "backwards" in what:
-        was, remedy = f"{was} after {frame[column][row - 1]}", _REMEDY
-    else:
-        remedy = _REMEDY
-    position = list(MESSAGE_COLUMNS).index(column) + 1
-    where = f"{half}, line {row + 1}, column {position} ({column})"
-    raise InputError(what, where=where, expected=expected, was=was, remedy=remedy)
+def to_events(messages: np.ndarray, line: np.ndarray, instrument: Instrument) -> Events:
+    """Return messages int64 [6, R] that `MessageRules` passed as events; the last one ends its group."""
+    rows = messages.shape[1]
+    out = {name: np.zeros(rows, dtype) for name, dtype in COLUMNS.items()}
+    out["sequence"] = line - 1
+    columns = [out[name] for name in ("time_ns", "kind", "code", "side", "price", "size", "order_id", "flags")]
+    _fill_events(messages, instrument.midnight_ns(), instrument.trading_day < HIDDEN_SIDE_UNTIL, *columns)
+    return Events(**out)
 
 
-def _message_rules(columns: dict[str, np.ndarray], tick: int) -> list[tuple[str, str, object, np.ndarray]]:
-    """Return what may be wrong with a message: the fault, its column, what is expected, and a mask of rows."""
-    time, kind, order_id, size, price, direction = (columns[name] for name in MESSAGE_COLUMNS)
-    halt, cross = kind == Kind.CONTROL, kind == Kind.CROSS
-    ordinary = ~halt & ~cross
-    visible = ordinary & (kind != Kind.EXECUTE_HIDDEN)
-    backwards = np.append(False, time[1:] < time[:-1]) if len(time) else np.zeros(0, bool)
-    return [
-        ("a time outside the day", "time", "less than 86400 seconds after midnight", time >= NS_PER_DAY),
-        ("time that runs backwards", "time", "no earlier than the line before", backwards),
-        ("an unknown message type", "type", "1 to 7", (kind < Kind.ADD) | (kind > Kind.CONTROL)),
-        ("a direction that is neither side", "direction", "1 or -1", abs(direction) != 1),
-        ("a halt message with a direction", "direction", -1, halt & (direction != -1)),
-        ("a halt message with an unknown code", "price", list(CODE_OF_HALT), halt & ((price < -1) | (price > 1))),
-        ("a halt message with an order id", "order id", 0, halt & (order_id != 0)),
-        ("a halt message with a size", "size", 0, halt & (size != 0)),
-        ("a negative size", "size", "0 or more", size < 0),
-        ("a size that no order can have", "size", f"up to {MAX_SIZE}", size > MAX_SIZE),
-        ("a message without size", "size", "1 or more", ordinary & (size == 0)),
-        ("a price that no order can have", "price", f"1 to {EMPTY_PRICE - 1}", ~halt & (price >= EMPTY_PRICE)),
-        ("a price that no order can have", "price", f"1 to {EMPTY_PRICE - 1}", ordinary & (price < 1)),
-        ("a negative price", "price", "0 or more", cross & (price < 0)),
-        ("a price between ticks", "price", "", visible & (price % tick != 0)),
-        ("a negative order id", "order id", "0 or more", order_id < np.where(cross, -1, 0)),
-    ]
-
-
-def read_book_file(half: Half, *, levels: int, tick: int) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Read an order-book file into price and size, int64 [E, 2, N], 0 if empty; and whether its last line ends."""
-    names = [f"{side} {field} {i + 1}" for i in range(levels) for side in ("ask", "bid") for field in ("price", "size")]
-    table = parse_table(half.read(), dict.fromkeys(names, "int64"), where=half)
-    rows = table.frame.to_numpy(order="c").reshape(-1, levels, 2, 2)[:, :, ::-1]  # the ask comes first in the file
-    price = np.ascontiguousarray(rows[..., 0].transpose(0, 2, 1))
-    size = np.ascontiguousarray(rows[..., 1].transpose(0, 2, 1))
-    _check_book(price, size, half, tick=tick)
-    if table.fault is not None:
-        raise table.fault
+def to_levels(book: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return price and size, int64 [R, 2, N], bid first, 0 where empty, of book rows int64 [4 N, R]."""
+    levels = book.T.reshape(book.shape[1], -1, 2, 2)[:, :, ::-1].transpose(0, 2, 1, 3)
+    price, size = np.ascontiguousarray(levels[..., 0]), np.ascontiguousarray(levels[..., 1])
     price[size == 0] = 0
-    return price, size, table.ended
+    return price, size
 
 
-def _check_book(price: np.ndarray, size: np.ndarray, half: Half, *, tick: int) -> None:
-    """Refuse the first row with a level that cannot be, naming its line and column."""
-    empty = np.array([[-EMPTY_PRICE], [EMPTY_PRICE]])
-    outward = np.array([[-1], [1]])
-    occupied = (size > 0) & (size <= MAX_SIZE) & (price > 0) & (price < EMPTY_PRICE) & (price % tick == 0)
-    vacant = (size == 0) & (price == empty)
-    sound = occupied | vacant
-    sound[:, :, 1:] &= vacant[:, :, 1:] | (outward * np.diff(price, axis=2) > 0)
-    if sound.all():
-        return
-    row, index, level = (int(i) for i in np.argwhere(~sound)[0])
-    p, s, dummy = int(price[row, index, level]), int(size[row, index, level]), int(empty[index, 0])
-    column = 4 * level + (1 if index else 3)
-    remedy = _REMEDY
-    if s < 0:
-        what, expected, was, column = "a negative size", "0 or more", s, column + 1
-    elif s > MAX_SIZE:
-        what, expected, was, column = "a size that no level can have", f"up to {MAX_SIZE}", s, column + 1
-    elif (s == 0) != (p == dummy):
-        what, expected, was = "a level that is half empty", f"price {dummy} with size 0, or neither", f"{p}, size {s}"
-    elif not 0 < p < EMPTY_PRICE:
-        what, expected, was = "a price that no order can have", f"1 to {EMPTY_PRICE - 1}, or {dummy} with size 0", p
-    elif p % tick:
-        what, expected, was = "a price between ticks", f"a multiple of {tick}", p
-        remedy = f"mend the line, or read the file with a tick that fits, such as {np.gcd(tick, p)}"
-    else:
-        what, expected, was = "levels out of order", "each level worse than the one before", p
-    name = f"{('bid', 'ask')[index]} level {level + 1}"
-    raise InputError(
-        what, where=f"{half}, line {row + 1}, column {column} ({name})", expected=expected, was=was, remedy=remedy
-    )
+def _seconds(time: int) -> str:
+    whole, fraction = divmod(time, NS_PER_SECOND)
+    return f"{whole}.{fraction:09d}".rstrip("0").rstrip(".")
+
+
+def _tick_remedy(tick: int, price: int) -> str:
+    return f"mend the line, or read the file with a tick that fits, such as {np.gcd(tick, price)}"
+
+
+@njit
+def _judge_messages(values: np.ndarray, latest: np.ndarray, denied: np.ndarray, tick: int) -> np.ndarray:
+    """Return (row, fault, latest time before) of the messages at fault; those `denied` have a negative order id."""
+    found = np.empty((values.shape[1], 3), np.int64)
+    count, cursor = 0, 0
+    for i in range(values.shape[1]):
+        time, kind, size, price = values[TIME, i], values[TYPE, i], values[SIZE, i], values[PRICE, i]
+        direction = values[DIRECTION, i]
+        negative_id = cursor < len(denied) and denied[cursor] == i
+        cursor += negative_id
+        fault = -1
+        if not 0 <= time < NS_PER_DAY:
+            fault = 0
+        elif time < latest[0]:
+            fault = _BACKWARDS
+        elif not 1 <= kind <= _CONTROL:
+            fault = 2
+        elif direction != 1 and direction != -1:
+            fault = 3
+        elif kind == _CONTROL:
+            if direction != -1:
+                fault = 4
+            elif not -1 <= price <= 1:
+                fault = 5
+            elif values[ORDER_ID, i] != 0:
+                fault = 6
+            elif size != 0:
+                fault = 7
+        elif size < 0:
+            fault = 8
+        elif size > MAX_SIZE:
+            fault = 9
+        elif size == 0 and kind != _CROSS:
+            fault = 10
+        elif price >= EMPTY_PRICE or (price < 1 and kind != _CROSS):
+            fault = 11
+        elif price < 0:
+            fault = 12
+        elif kind < _HIDDEN and price % tick != 0:
+            fault = _BETWEEN_TICKS
+        elif negative_id:
+            fault = 14
+        if fault < 0:
+            latest[0] = time
+        else:
+            found[count, 0], found[count, 1], found[count, 2] = i, fault, latest[0]
+            count += 1
+    return found[:count].copy()
+
+
+@njit
+def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
+    """Return (row, 0, side index * N + level) of the rows with a level that cannot be."""
+    levels = values.shape[0] // 4
+    found = np.empty((values.shape[1], 3), np.int64)
+    count, wrong = 0, -1
+    for i in range(values.shape[1]):
+        same = i > 0 and wrong < 0  # whether the row before is known to be sound
+        wrong = -1
+        for index in range(2):
+            outward = 2 * index - 1
+            before = np.int64(0)
+            for k in range(levels):
+                column = 4 * k + (0 if index else 2)
+                p, s = values[column, i], values[column + 1, i]
+                sound = s == 0 and p == outward * EMPTY_PRICE
+                if s != 0:
+                    known = same and values[column, i - 1] == p and values[column + 1, i - 1] > 0
+                    sound = 0 < s <= MAX_SIZE and 0 < p < EMPTY_PRICE and (known or p % tick == 0)
+                    sound &= k == 0 or outward * (p - before) > 0
+                before = p
+                if not sound:
+                    wrong = index * levels + k
+                    break
+            if wrong >= 0:
+                break
+        if wrong >= 0:
+            found[count, 0], found[count, 1], found[count, 2] = i, 0, wrong
+            count += 1
+    return found[:count].copy()
+
+
+@njit
+def _fill_events(
+    messages: np.ndarray,
+    midnight_ns: int,
+    hidden_side_known: bool,
+    time_ns: np.ndarray,
+    kind: np.ndarray,
+    code: np.ndarray,
+    side: np.ndarray,
+    price: np.ndarray,
+    size: np.ndarray,
+    order_id: np.ndarray,
+    flags: np.ndarray,
+) -> None:
+    """Write messages into the columns of events."""
+    rows = messages.shape[1]
+    for i in range(rows):
+        what = messages[TYPE, i]
+        time_ns[i], kind[i] = midnight_ns + messages[TIME, i], what
+        if what == _CONTROL:
+            code[i] = _HALT_CODES[messages[PRICE, i] + 1]
+        else:
+            side[i], price[i], size[i] = messages[DIRECTION, i], messages[PRICE, i], messages[SIZE, i]
+            order_id[i] = np.uint64(messages[ORDER_ID, i])
+        ends = i + 1 == rows or messages[TIME, i + 1] != messages[TIME, i]
+        known = what == _EXECUTE or (what == _HIDDEN and hidden_side_known)
+        flags[i] = ends * _LAST + known * _KNOWN

@@ -67,8 +67,8 @@ class EventStore:
         if not rows:
             return np.zeros(0, dtype)
         if self._folder is None:
-            column = np.concatenate(self._parts.pop(name))
-            return column
+            parts = self._parts.pop(name)
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.memmap(self._folder / f"{name}.column", dtype, "c", shape=(rows,))
 
     def _change(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:

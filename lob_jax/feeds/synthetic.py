@@ -14,7 +14,7 @@ from lob_jax.book.matching import Engine, events_so_far, new_engine, resting_ord
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Events
+from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.arrivals import Arrivals, new_arrivals
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.flow_parameters import FlowParameters
@@ -54,6 +54,8 @@ def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], event
     start = resting_orders(engine, open_ns)
     run_session(engine, flow, _arrivals_for(parameters, events), open_ns, _draw_halts(parameters, rng), rng)
     simulated = events_so_far(engine)
+    traded = np.isin(simulated.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN))
+    simulated = simulated.replace(flags=simulated.flags | np.where(traded, Flag.AGGRESSOR_KNOWN, 0).astype(np.uint16))
     report = _report(parameters, seed, events, simulated)
     return MarketDay(instrument, start, simulated, Corrections.none(), report)
 

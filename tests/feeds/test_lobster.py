@@ -12,6 +12,7 @@ import pytest
 from lob_jax.book.replay import one_step_mismatches, replay
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Flag, Kind
+from lob_jax.feeds.feed import DaySource
 from lob_jax.feeds.lobster import LobsterFeed, read_book_rows, read_messages
 
 NAME = "XYZ_2024-07-01_34200000_57600000_{}_2.csv"
@@ -115,7 +116,7 @@ def test_every_kind_of_first_message_is_undone(tmp_path, message, row, bids, las
 
 def test_what_the_first_message_reveals_is_no_gap(tmp_path):
     report = LobsterFeed().read(put(tmp_path, ["34200.5,3,1,5,1000200,1", MESSAGES[1]], BOOK[:2])).report
-    assert (report["corrections"], report["gaps"]) == (1, 0)
+    assert (report["corrections"], report["unexplained_rows"]) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,12 @@ def test_the_report_counts_what_was_read(tmp_path):
     kinds = {"ADD": 1, "CANCEL": 1, "DELETE": 1, "EXECUTE": 1, "EXECUTE_HIDDEN": 1, "CROSS": 1, "CONTROL": 3}
     assert report["kinds"] == kinds
     assert (report["rows_read"], report["rows_kept"], report["rows_dropped"]) == (9, 9, {})
-    assert (report["corrections"], report["gaps"], report["crossed_rows"], report["time_reversals"]) == (0, 0, 0, 0)
+    assert (report["corrections"], report["unexplained_rows"], report["crossed_rows"], report["time_reversals"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
     book = path.with_name(NAME.format("orderbook"))
     assert report["inputs"] == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (path, book)}
 
@@ -165,7 +171,7 @@ def test_a_level_that_comes_into_view_is_a_correction_but_no_gap(tmp_path):
     assert [found.event.tolist(), found.side.tolist(), found.price.tolist(), found.size.tolist()] == [
         [2], [-1], [1000500], [40],
     ]  # fmt: skip
-    assert (day.report["corrections"], day.report["gaps"]) == (1, 0)
+    assert (day.report["corrections"], day.report["unexplained_rows"]) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +186,8 @@ def test_a_level_that_comes_into_view_is_a_correction_but_no_gap(tmp_path):
 )
 def test_a_book_row_that_its_message_does_not_explain_is_a_gap(tmp_path, line, row, gap_lines):
     report = LobsterFeed(tick=50).read(put(tmp_path, book=changed(BOOK, line, row))).report
-    assert report["first_gap_lines"] == gap_lines
-    assert report["gaps"] == len(gap_lines) <= report["corrections"]
+    assert report["first_unexplained_lines"] == gap_lines
+    assert report["unexplained_rows"] == len(gap_lines) <= report["corrections"]
 
 
 def test_crossed_and_locked_rows_are_counted_not_refused(tmp_path):
@@ -209,7 +215,9 @@ def test_windows_line_ends_and_compression_change_nothing(tmp_path):
     [
         (2, "86400,5,0,5,1000150,-1", "outside the day", 1, "86400"),
         (2, "99999.5,5,0,5,1000150,-1", "outside the day", 1, "99999.5"),
-        (2, "-1.5,5,0,5,1000150,-1", "not a decimal", 1, "-1.5"),
+        (2, "-1.5,5,0,5,1000150,-1", "outside the day", 1, "-1.5"),
+        (2, "1.5.1,5,0,5,1000150,-1", "not a decimal", 1, "1.5.1"),
+        (2, "1.0000000001,5,0,5,1000150,-1", "too many decimal places", 1, "1.0000000001"),
         (3, "34200.499999999,4,7,70,1000200,-1", "backwards", 1, "34200.499999999 after 34200.5"),
         (2, "34200.5,0,0,5,1000150,-1", "unknown message type", 2, "0"),
         (2, "34200.5,8,0,5,1000150,-1", "unknown message type", 2, "8"),
@@ -353,7 +361,9 @@ def test_bytes_that_are_not_text_are_refused(tmp_path):
 
 
 def test_days_are_listed(tmp_path):
-    assert LobsterFeed().days(tmp_path if put(tmp_path) else None) == [tmp_path / NAME.format("message")]
+    path = put(tmp_path)
+    listed = [DaySource(path, "XYZ", "2024-07-01")]
+    assert LobsterFeed().days(tmp_path) == LobsterFeed().days(path) == listed
 
 
 REAL = {
@@ -370,7 +380,7 @@ def test_a_real_day_is_read_whole(market_data, name):
     day = LobsterFeed().read(path)
     assert len(day.events) == rows
     assert np.bincount(day.events.kind, minlength=8).tolist() == kinds
-    assert (day.report["gaps"], day.report["crossed_rows"], day.report["time_reversals"]) == (0, 0, 0)
+    assert (day.report["unexplained_rows"], day.report["crossed_rows"], day.report["time_reversals"]) == (0, 0, 0)
     levels = day.start.window
     price, size = read_book_rows(path)
     states = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
@@ -403,4 +413,4 @@ def test_the_real_excerpt_needs_its_true_name(market_data, tmp_path):
         source = message.with_name(message.name.replace("message", half))
         (tmp_path / f"AAPL_2012-06-21_34200000_57600000_{half}_10.csv").write_bytes(source.read_bytes())
     day = LobsterFeed().read(tmp_path / "AAPL_2012-06-21_34200000_57600000_message_10.csv")
-    assert (len(day.events), day.report["gaps"]) == (999, 0)  # the last line has no line feed, but is whole
+    assert (len(day.events), day.report["unexplained_rows"]) == (999, 0)  # the last line has no line feed, but is whole

@@ -6,9 +6,12 @@ import pathlib
 import zipfile
 
 import pytest
+from backports import zstd
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.lobster_files import LobsterName, find_pair, list_days, parse_name
+from lob_jax.feeds.source import Source
 
 STEM = "XYZ_2024-07-01_34200000_57600000_{}_2"
 MESSAGE, BOOK = STEM.format("message"), STEM.format("orderbook")
@@ -18,7 +21,8 @@ def put(folder: pathlib.Path, *names: str) -> pathlib.Path:
     """Write files that hold their own name; return the first."""
     for name in names:
         content = name.encode()
-        (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        pack = {".gz": gzip.compress, ".zst": zstd.compress}.get(pathlib.Path(name).suffix, bytes)
+        (folder / name).write_bytes(pack(content))
     return folder / names[0]
 
 
@@ -27,6 +31,10 @@ def zipped(path: pathlib.Path, *members: str) -> pathlib.Path:
         for member in members:
             archive.writestr(member, member)
     return path
+
+
+def text(source: Source) -> str:
+    return b"".join(source.blocks(STRICT)).decode()
 
 
 def error(action, *arguments) -> InputError:
@@ -41,7 +49,7 @@ def error(action, *arguments) -> InputError:
 def test_a_name_is_parsed_and_formed():
     name = LobsterName("BRK.B_x-1", "2012-06-21", 34_200_000, 57_600_000, 10)
     assert name.stem("message") == "BRK.B_x-1_2012-06-21_34200000_57600000_message_10"
-    for suffix in (".csv", ".csv.gz", ".csv.zip", ".zip"):
+    for suffix in (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip"):
         assert parse_name(name.stem("orderbook") + suffix) == (name, "orderbook")
 
 
@@ -65,13 +73,13 @@ def test_other_names_are_no_lobster_names(name):
     assert parse_name(name) is None
 
 
-@pytest.mark.parametrize("suffixes", [*itertools.product((".csv", ".csv.gz"), repeat=2)])
+@pytest.mark.parametrize("suffixes", [*itertools.product((".csv", ".csv.gz", ".csv.zst"), repeat=2)])
 def test_halves_lie_side_by_side(tmp_path, suffixes):
     path = put(tmp_path, MESSAGE + suffixes[0], BOOK + suffixes[1])
     pair = find_pair(path)
     assert pair.name == LobsterName("XYZ", "2024-07-01", 34_200_000, 57_600_000, 2)
-    assert pair.message.read().decode() == MESSAGE + suffixes[0]
-    assert pair.orderbook.read().decode() == BOOK + suffixes[1]
+    assert text(pair.message) == MESSAGE + suffixes[0]
+    assert text(pair.orderbook) == BOOK + suffixes[1]
 
 
 def test_the_book_in_the_form_of_its_messages_comes_first(tmp_path):
@@ -82,8 +90,8 @@ def test_the_book_in_the_form_of_its_messages_comes_first(tmp_path):
 def test_one_zip_holds_both(tmp_path):
     path = zipped(tmp_path / "sample.zip", "ReadMe.txt", f"day/{MESSAGE}.csv", f"day/{BOOK}.csv")
     pair = find_pair(path)
-    assert pair.message.read().decode() == f"day/{MESSAGE}.csv"
-    assert pair.orderbook.read().decode() == f"day/{BOOK}.csv"
+    assert text(pair.message) == f"day/{MESSAGE}.csv"
+    assert text(pair.orderbook) == f"day/{BOOK}.csv"
     assert str(pair.message) == f"{path}!day/{MESSAGE}.csv"
 
 
@@ -91,8 +99,8 @@ def test_one_zip_holds_both(tmp_path):
 def test_one_zip_a_half(tmp_path, suffix):
     path = zipped(tmp_path / (MESSAGE + suffix), MESSAGE + ".csv")
     zipped(tmp_path / (BOOK + suffix), BOOK + ".csv")
-    assert find_pair(path).orderbook.read().decode() == BOOK + ".csv"
-    assert list_days(tmp_path) == [path]
+    assert text(find_pair(path).orderbook) == BOOK + ".csv"
+    assert list(list_days(tmp_path)) == [path]
 
 
 def test_a_missing_book_is_named(tmp_path):
@@ -138,7 +146,7 @@ def test_damaged_archives_are_refused(tmp_path):
         path.parent.mkdir()
         path.write_bytes(content)
         put(path.parent, BOOK + ".csv.gz")
-        assert "cannot be read or decompressed" in error(find_pair(path).message.read).what
+        assert "cannot be read or decompressed" in error(text, find_pair(path).message).what
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 no zip")
     assert "cannot be read or decompressed" in error(find_pair, broken).what
@@ -146,7 +154,7 @@ def test_damaged_archives_are_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[30 + len(MESSAGE) + 4 + 5] ^= 0xFF
     path.write_bytes(content)
-    assert "cannot be read or decompressed" in error(find_pair(path).message.read).what
+    assert "cannot be read or decompressed" in error(text, find_pair(path).message).what
 
 
 def test_days_come_by_date_then_symbol(tmp_path):
@@ -157,7 +165,7 @@ def test_days_come_by_date_then_symbol(tmp_path):
     found = [path.name[:12] for path in list_days(tmp_path)]
     assert found == ["C_2024-06-30", "A_2024-07-01", "B_2024-07-01", "A_2024-07-02"]
     one = tmp_path / "A_2024-07-02_34200000_57600000_message_2.csv"
-    assert list_days(one) == [one]
+    assert list(list_days(one)) == [one]
 
 
 def test_a_folder_with_a_garbled_name_is_refused(tmp_path):

@@ -1,0 +1,257 @@
+"""One instrument of an MBO file: its records go in, in turn; its starting book, events and corrections come out."""
+
+import itertools
+
+import numpy as np
+
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
+from lob_jax.feeds import databento_events as loops
+from lob_jax.feeds.databento_checks import BAD_BOOK, BAD_RECEIVE, FAULTS, SNAPSHOT, SOUND, A, F, R
+from lob_jax.feeds.databento_records import Rows
+from lob_jax.feeds.faults import Faults
+from lob_jax.feeds.order_table import new_table, room_for
+from lob_jax.feeds.scale import common_divisor
+from lob_jax.feeds.store import EventStore
+
+_ROWS_AT_ONCE = 1 << 16
+_UNDEFINED = -1  # in place of a time
+
+
+class InstrumentBook:
+    """Turns the records of one instrument into events in a store.
+
+    Records flagged SNAPSHOT at the beginning are the starting book; later ones replace the book: a CLEAR, with
+    corrections, one an order, that bring the snapshot's orders. Their cancels find them, since they enter the table
+    of orders.
+
+    Attributes:
+      start: the starting book, None as long as it is not complete.
+      rows: records seen.
+      snapshots: how many snapshots replaced the book.
+      price_divisor: of the prices of visible orders so far.
+      quantum_divisor: of those and of the prices of unseen trades.
+    """
+
+    def __init__(self, source: object, store: EventStore, faults: Faults):
+        self.start: BookSnapshot | None = None
+        self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
+        self._source, self._store, self._faults = source, store, faults
+        self._publisher: int | None = None
+        self._only_clears = True  # so far
+        self._snapshot: _Snapshot | None = None
+        self._last: Rows | None = None
+        self._held = np.empty((len(loops.COLUMNS), 0), np.int64)
+        self._work = loops.Work(
+            table=new_table(1 << 10),
+            state=np.zeros(loops.STATE, np.int64),
+            counts=np.zeros(len(loops.COUNTS), np.int64),
+            filled=np.zeros(0, np.int64),
+            out=self._held,
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return what was counted, by name."""
+        return dict(zip(loops.COUNTS, self._work.counts.tolist(), strict=True))
+
+    def push(self, rows: Rows) -> None:
+        """Take the next records.
+
+        Raises:
+          InputError: the first bad one, if reading is strict.
+        """
+        self.rows += len(rows.records)
+        rows = self._of_one_publisher(rows)
+        opening = self._opening(rows.records)
+        edges = [0, *(np.flatnonzero(np.diff(opening)) + 1).tolist(), len(opening)]
+        for first, stop in itertools.pairwise(edges):
+            if stop > first:
+                part = Rows(rows.records[first:stop], rows.number[first:stop])
+                self._take_snapshot(part) if opening[first] else self._take_updates(part)
+
+    def finish(self) -> None:
+        """End the instrument's day."""
+        if self._snapshot is not None:
+            self._end_snapshot(_UNDEFINED)
+        if self.start is None:
+            self.start = BookSnapshot.empty()
+        if self._last is not None:
+            self._break_group(self._last)
+
+    def _of_one_publisher(self, rows: Rows) -> Rows:
+        publishers = rows.records["publisher_id"]
+        if self._publisher is None and len(publishers):
+            self._publisher = int(publishers[0])
+        same = publishers == self._publisher
+        for i in np.flatnonzero(~same):
+            fault = "a second publisher of one instrument", "publisher_id", f"{self._publisher}, as in its first record"
+            self._refuse(rows, int(i), fault)
+        return rows if same.all() else Rows(rows.records[same], rows.number[same])
+
+    def _opening(self, records: np.ndarray) -> np.ndarray:
+        """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
+        opening = (records["flags"] & SNAPSHOT) != 0
+        if self._only_clears:
+            clears = (records["action"] == R) & ~opening
+            leading = len(clears) if clears.all() else int(np.argmin(clears))
+            opening[:leading] = True
+            self._only_clears = leading == len(clears)
+        return opening
+
+    def _take_updates(self, rows: Rows) -> None:
+        if self._snapshot is not None:
+            self._end_snapshot(int(rows.records["ts_event"][0]))
+        if self.start is None:
+            self._begin(BookSnapshot.empty(max(int(rows.records["ts_event"][0]), 0)))
+        for first in range(0, len(rows.records), _ROWS_AT_ONCE):
+            some = slice(first, first + _ROWS_AT_ONCE)
+            self._convert(Rows(rows.records[some], rows.number[some]))
+        self._last = Rows(rows.records[-1:].copy(), rows.number[-1:])
+
+    def _begin(self, start: BookSnapshot) -> None:
+        self.start = start
+        self._work.state[loops.CLOCK] = start.time_ns
+
+    def _convert(self, rows: Rows) -> None:
+        records, work = rows.records, self._work
+        fills = int(np.count_nonzero(records["action"] == F))
+        table = room_for(work.table, int(np.count_nonzero(records["action"] == A)))
+        self._work = work._replace(table=table, filled=_with_room(work.filled, int(work.state[loops.FILLS]) + fills))
+        done = 0
+        while done < len(records):
+            self._new_output(3 * (len(records) - done) + fills)
+            done, fault = loops.convert(self._work, records, rows.number, done)
+            self._keep()
+            if fault != SOUND:
+                self._refuse(rows, done - 1, FAULTS[fault])
+
+    def _break_group(self, rows: Rows) -> None:
+        self._new_output(0)
+        loops.break_group(self._work, rows.records, rows.number)
+        self._keep()
+
+    def _new_output(self, room: int) -> None:
+        """Make room for events, the held one first, and for what ends the open group."""
+        held = self._held.shape[1]
+        out = np.empty((len(loops.COLUMNS), held + room + 2 * int(self._work.state[loops.FILLS]) + 1), np.int64)
+        out[:, :held] = self._held
+        self._work = self._work._replace(out=out)
+
+    def _keep(self) -> None:
+        """Store the events at hand, but for the last one of an open group: it may turn out to be its last."""
+        state, out = self._work.state, self._work.out
+        events = int(state[loops.EVENTS])
+        whole = events - (state[loops.IN_GROUP] > 0)
+        self._held = out[:, whole:events].copy()
+        state[loops.EVENTS] = events - whole
+        columns = dict(zip(loops.COLUMNS, out[:, :whole], strict=True))
+        self._find_divisors(columns["price"], columns["kind"])
+        self._store.append(Events(**{name: values.astype(COLUMNS[name]) for name, values in columns.items()}))
+
+    def _find_divisors(self, price: np.ndarray, kind: np.ndarray) -> None:
+        self.price_divisor = common_divisor(price[kind <= Kind.EXECUTE], self.price_divisor)
+        unseen = price[kind > Kind.EXECUTE]
+        self.quantum_divisor = common_divisor(np.append(unseen, self.price_divisor), self.quantum_divisor)
+
+    def _take_snapshot(self, rows: Rows) -> None:
+        if self._snapshot is None:
+            if self.start is not None:
+                self._break_group(rows)
+            loops.forget_orders(self._work.table)
+            self._snapshot = _Snapshot(rows, 0)
+        self._snapshot.see(rows.records)
+        self._work = self._work._replace(table=room_for(self._work.table, len(rows.records)))
+        done = 0
+        while done < len(rows.records):
+            orders = np.empty((len(rows.records) - done, 4), np.int64)
+            done, fault, count, cleared = loops.take_snapshot(self._work.table, rows.records, done, orders)
+            if cleared >= 0:
+                self._snapshot = _Snapshot(rows, cleared)
+                self._snapshot.see(rows.records[cleared:])
+            self._snapshot.parts.append(orders[:count].copy())
+            if fault != SOUND:
+                self._refuse(rows, done - 1, FAULTS[fault])
+
+    def _end_snapshot(self, next_ns: int) -> None:
+        """Begin with the snapshot, or replace the book by it; `next_ns` is when the next record was."""
+        snapshot, self._snapshot = self._snapshot, None
+        side, price, size, order_id = snapshot.orders().T
+        self._find_divisors(price, np.full(len(price), Kind.ADD))
+        if self.start is not None:
+            self.snapshots += 1
+            self._replace_book(snapshot, side, price, size)
+            return
+        best = [prices[0] if len(prices) else 0 for prices in (price[side > 0], price[side < 0])]
+        clock = snapshot.time_ns if next_ns < 0 else min(snapshot.time_ns, next_ns)
+        self._begin(
+            BookSnapshot(
+                time_ns=clock,
+                side=side.astype(np.int8),
+                price=price.copy(),
+                size=size.copy(),
+                order_id=order_id.copy().view(np.uint64),
+                last_best=np.array(best, np.int64),
+            )
+        )
+
+    def _replace_book(self, snapshot: "_Snapshot", side: np.ndarray, price: np.ndarray, size: np.ndarray) -> None:
+        """Store a CLEAR, and corrections: a level grows by its orders, front first."""
+        state = self._work.state
+        clear_ns = int(state[loops.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
+        flags = Flag.FROM_SNAPSHOT | Flag.LAST_IN_GROUP
+        if snapshot.flags & BAD_RECEIVE or clear_ns < state[loops.CLOCK]:
+            flags |= Flag.BAD_TIME
+        if snapshot.flags & BAD_BOOK:
+            flags |= Flag.MAYBE_BAD_BOOK
+        clear = {"time_ns": clear_ns, "receive_ns": snapshot.receive_ns, "sequence": snapshot.number, "flags": flags}
+        clear |= {"kind": Kind.CONTROL, "code": Code.CLEAR}
+        begins = np.append(True, (np.diff(side) != 0) | (np.diff(price) != 0))[: len(side)]
+        before = np.cumsum(size) - size
+        absolute = before + size - before[begins][np.cumsum(begins) - 1]
+        self._store.append(
+            Events.from_columns(**{name: np.array([int(value)]) for name, value in clear.items()}),
+            Corrections(np.zeros(len(side), np.int64), side.astype(np.int8), price.copy(), absolute),
+        )
+        state[loops.CLOCK] = clear_ns
+
+    def _refuse(self, rows: Rows, i: int, fault: tuple[str, str, str]) -> None:
+        what, field, expected = fault
+        record = rows.records[i]
+        was = chr(record[field]) if field in ("action", "side") else int(record[field])
+        where = f"{self._source}, record {rows.number[i]}, {field}"
+        remedy = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
+        error = InputError(what, where=where, expected=expected, was=was, remedy=remedy)
+        self._faults.refuse(error, raw=record.tobytes().hex())
+
+
+class _Snapshot:
+    """The orders of a snapshot, as far as they are read."""
+
+    def __init__(self, rows: Rows, i: int):
+        """Begin at record i: an R, or the first order where there is none."""
+        record = rows.records[i]
+        self.parts: list[np.ndarray] = []
+        self.time_ns = 0
+        self.number = int(rows.number[i])
+        self.flags = int(record["flags"])
+        self.receive_ns = max(int(record["ts_recv"]), 0)
+        # The first order may be days old; what clears a book is not.
+        self.clear_ns = int(record["ts_event"] if record["action"] == R else record["ts_recv"])
+
+    def see(self, records: np.ndarray) -> None:
+        """Note when the snapshot was taken: when its last record was captured."""
+        received = int(records["ts_recv"].max(initial=0))
+        self.time_ns = max(self.time_ns, received or int(records["ts_event"].max(initial=0)))
+
+    def orders(self) -> np.ndarray:
+        """Return [O, 4]: side, price, size, id; bids from the best down, asks from the best up, queues in order."""
+        orders = np.concatenate([np.empty((0, 4), np.int64), *self.parts])
+        side, price = orders[:, 0], orders[:, 1]
+        return orders[np.lexsort((-side * price, -side))]
+
+
+def _with_room(values: np.ndarray, count: int) -> np.ndarray:
+    """Return an array of at least `count`, with the same beginning."""
+    return values if count <= len(values) else np.pad(values, (0, 2 * count - len(values)))
