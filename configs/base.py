@@ -13,8 +13,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    data.feed = "synthetic"  # synthetic | lobster
+    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | auto (told by the files)
     data.path = ""  # a file, or a folder of files; empty for the synthetic feed
+    data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all of them
+    data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
+    data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
+    data.on_error = "strict"  # strict | skip | quarantine: what becomes of rows that are not what the format says
+    data.processes = config_dict.placeholder(int)  # processes that prepare days; None for one a core
+    data.runner = config_dict.placeholder(str)  # prepare on Apache Beam: DirectRunner, DataflowRunner, ...
+    data.runner_options = ""  # of the Beam pipeline, such as "--project=p --region=r --temp_location=gs://b/t"
     data.synthetic_days = 5  # trading days to simulate, one random seed each
     data.synthetic_events = 150_000  # events a simulated day, about
     data.train_fraction = 0.7  # of a single day's events; three days or more are split by day
@@ -67,6 +74,13 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.batch_size = 8  # windows
     evaluate.direction_events = 2000  # events whose price direction is predicted
     evaluate.ngram_orders = (1, 2, 3, 4, 5)  # context lengths that validation chooses from
+
+    config.inspect = inspect = ml_collections.ConfigDict()
+    inspect.levels = 20  # occupied levels a side that tables and figures see
+
+    config.convert = convert = ml_collections.ConfigDict()
+    convert.format = "parquet"  # lobster | hftbacktest | parquet
+    convert.levels = 10  # occupied levels a side of a LOBSTER order book
 
     config.generate = generate = ml_collections.ConfigDict()
     generate.paths = 4  # continuations of the same prompt

@@ -6,11 +6,14 @@ from typing import Any
 import ml_collections
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.feed import ON_ERROR
+from lob_jax.feeds.scale import parse_step
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
 
-FEEDS = ("synthetic", "lobster")
+FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "auto")
+FORMATS = ("lobster", "hftbacktest", "parquet")
 TIME_DIGITS = (None, 2, 5, 8)
 
 
@@ -41,6 +44,23 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was="nothing",
         remedy="pass --config.data.path=",
     )
+    _require(
+        data.on_error in ON_ERROR,
+        "data.on_error",
+        expected=f"one of {ON_ERROR}",
+        was=data.on_error,
+        remedy="strict names the first bad row, skip counts them, quarantine keeps them in a file",
+    )
+    _require(
+        data.processes is None or data.processes > 0,
+        "data.processes",
+        expected="a positive number, or None for one a core",
+        was=data.processes,
+        remedy="leave it out",
+    )
+    for key in ("tick", "lot"):
+        if data[key] is not None:
+            parse_step(data[key], where=f"config.data.{key}")
     for key in ("train_fraction", "validation_fraction"):
         _require(0 < data[key] < 1, f"data.{key}", expected="between 0 and 1", was=data[key], remedy="pass a fraction")
     used = data.train_fraction + data.validation_fraction
@@ -93,7 +113,15 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         was=config.generate.temperature,
         remedy="1 draws from the model as it is, 0 takes the most likely token",
     )
-    for section, key in (("generate", "paths"), ("generate", "events"), ("generate", "prompt_events")):
+    _require(
+        config.convert.format in FORMATS,
+        "convert.format",
+        expected=f"one of {FORMATS}",
+        was=config.convert.format,
+        remedy="pass --config.convert.format=",
+    )
+    positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
+    for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:
         value = config[section][key]
         _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
 

@@ -1,6 +1,6 @@
 """The command line: `python -m lob_jax.main --config=configs/base.py --mode=train --workdir=runs/base`.
 
-It wires the stages together and does nothing itself: see `lob_jax.stages` for what each mode runs.
+It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
 """
 
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lob_jax.errors import InputError
 
-MODES = ("prepare", "train", "evaluate", "generate")
+MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate")
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
 
@@ -82,13 +82,14 @@ def main(argv: list[str]) -> None:
             was="nothing",
             remedy="pass --config=configs/tiny.py to try the whole road in minutes",
         )
-    from lob_jax import config, stages  # they import JAX, which takes seconds; a wrong flag is told at once
+    from lob_jax import config  # it imports JAX, which takes seconds; a wrong flag is told at once
+    from lob_jax.stages.run import run
 
     logging.set_verbosity(logging.ERROR)  # the libraries beneath warn of what they were asked to do
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
-    stages.run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+    run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
 
 
 def start() -> None:

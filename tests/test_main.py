@@ -146,7 +146,7 @@ def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
     [
         (command(config="nowhere"), "configs/nowhere.py"),
         (command("--config.train.steps=many"), "many"),
-        (command("--mode=fly"), "prepare|train|evaluate|generate"),
+        (command("--mode=fly"), "inspect|convert|prepare|train|evaluate|generate"),
         (command("prepare"), "no flag takes"),
         ([sys.executable, "-m", "lob_jax.main"], "no configuration is named"),
     ],

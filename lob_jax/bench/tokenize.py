@@ -6,26 +6,19 @@ without a path a synthetic one. Each stage runs once to compile, then `--repeat`
 
 import argparse
 import functools
-import importlib.metadata
 import json
-import os
 import pathlib
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.tokens.exact import ExactTokenizer
-
-PACKAGES = ("numpy", "numba", "llvmlite", "polars")
 
 
 def measure(run: Callable[[], Any], repeat: int) -> tuple[Any, float, float]:
@@ -49,14 +42,15 @@ def reader(path: pathlib.Path | None, events: int) -> Callable[[], MarketDay]:
 def stages(day: MarketDay, tokenizer: ExactTokenizer) -> dict[str, Callable[[], Any]]:
     """Return what is measured on a day in memory, by name.
 
-    `replay` keeps the best quotes and the queues, all that encoding needs; `replay+encode` is the whole way from
-    events to tokens.
+    `replay` is of best quotes alone, all that encoding needs; `queues` also keeps every order in its place;
+    `replay+encode` is the whole way from events to tokens.
     """
     state = {"start": day.start, "corrections": day.corrections}
     states = replay(day.events, **state, levels=1)
     encode = functools.partial(tokenizer.encode, day.events, instrument=day.instrument, **state)
     return {
         "replay": functools.partial(references, day.events, **state),
+        "queues": functools.partial(replay, day.events, levels=1, **state),
         "encode": functools.partial(tokenizer.tokenize_events, day.events, states, instrument=day.instrument),
         "replay+encode": encode,
         "decode": functools.partial(tokenizer.decode, encode(), instrument=day.instrument, **state),
@@ -83,25 +77,7 @@ def run(path: pathlib.Path | None, *, events: int, repeat: int, time_digits: int
         "median_s": seconds,
         "first_call_s": first_call,
         "repeat": repeat,
-        **surroundings(),
-    }
-
-
-def surroundings() -> dict[str, Any]:
-    """Return the command, commit, machine and versions that a figure belongs to."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "none"
-    return {
-        "command": shlex.join(["python", "-m", "lob_jax.bench.tokenize", *sys.argv[1:]]),
-        "commit": commit,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one used",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        **surroundings("tokenize"),
     }
 
 

@@ -1,56 +1,40 @@
-"""Records on disk: a TFDS data set of ArrayRecord shards, built at once or not at all, and its manifest."""
+"""Records on disk: a TFDS data set of ArrayRecord shards, built by many processes or on Apache Beam, and read by index.
 
-import dataclasses
-import json
+The shards of a day are made by one process; a run that is stopped goes on where it was, to the same bytes.
+"""
+
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 
-from lob_jax.data.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
-from lob_jax.data.records import CORRECTION_COLUMNS, START_COLUMNS, Outline, RecordPlan, make_records, outline
-from lob_jax.data.split import SPLITS, day_parts, split_names
+from lob_jax.data import beam
+from lob_jax.data.folder import DAYS, find_or_build
+from lob_jax.data.jobs import finished, lay_out, make_jobs, write_days
+from lob_jax.data.manifest import check_scales, fingerprint, load_manifest, make_manifest
+from lob_jax.data.records import Outline, RecordPlan
+from lob_jax.data.shards import Account, record_features, sha256_of
+from lob_jax.data.split import SPLITS
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading
 from lob_jax.tokens.tokenizer import Tokenizer
 
 VOCABULARY = "vocabulary.json"
-RECORDS_A_SHARD = 1024
-RECORDS_A_WRITE = 64
 
-ReadDay = Callable[[], MarketDay]
 OnDay = Callable[[str, dict[str, Any]], None]
 
 
-def record_features() -> tfds.features.FeaturesDict:
-    """Return how TFDS stores a record: arrays as their bytes, numbers and text as such."""
-
-    def tensor(dtype: type, *shape: int | None) -> tfds.features.Tensor:
-        return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
-
-    numbers = ("lead_events", "first_event", "start_time_ns", "start_window")
-    return tfds.features.FeaturesDict(
-        {
-            "tokens": tensor(np.uint16, None),
-            "features": tensor(np.float32, None, None),
-            "clock_ns": tensor(np.int64, None),
-            "mid2": tensor(np.int64, None),
-            **{name: tfds.features.Scalar(np.int64) for name in numbers},
-            **{f"start_{name}": tensor(dtype, None) for name, dtype in START_COLUMNS.items()},
-            **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},
-            "instrument": tfds.features.Text(),
-        }
-    )
-
-
 class LobEvents(tfds.core.GeneratorBasedBuilder):
-    """The TFDS builder `lob_events`; `days` are read when they are needed, the last one is kept.
+    """The TFDS builder `lob_events`: made by processes of this machine, or on Apache Beam if asked for.
 
-    Days of later splits must lie later: the trading days of two splits that share no day never touch.
+    `DownloadConfig(beam_runner=..., beam_options=...)` asks for Beam, see `prepare_on_beam`.
+
+    Attributes:
+      accounts: of the days, once they are prepared, see `shards.Tally`.
+      shards: records and sha256 of each file, by name, once they are prepared.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -58,18 +42,28 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
 
     def __init__(
         self,
+        feed: Feed,
+        days: Sequence[DaySource],
         *,
-        days: Sequence[ReadDay],
         tokenizer: Tokenizer,
         plan: RecordPlan,
+        data_dir: pathlib.Path,
+        reading: Reading = STRICT,
+        processes: int | None = 1,
         on_day: OnDay | None = None,
-        **tfds_arguments: Any,
     ):
-        self.days, self.tokenizer, self.plan, self.on_day = days, tokenizer, plan, on_day
-        self.outlines: dict[str, list[Outline]] = {name: [] for name in SPLITS}
-        self.day_reports: dict[int, dict[str, Any]] = {}
-        self._held: tuple[int, MarketDay] | None = None
-        super().__init__(file_format="array_record", **tfds_arguments)
+        """Set up; see `prepare_records`. What is done of the days lies in the folder `DAYS` of `data_dir`.
+
+        Raises:
+          InputError: no days, or not oldest first.
+        """
+        self.feed, self.reading, self.places = feed, reading, lay_out(days)
+        self.tokenizer, self.plan, self.processes, self.on_day = tokenizer, plan, processes, on_day
+        self.accounts: list[Account] = []
+        self.shards: dict[str, dict[str, Any]] = {}
+        self._first_accounts: dict[str, Account] = {}  # by symbol
+        self._days_folder = pathlib.Path(data_dir) / DAYS
+        super().__init__(file_format="array_record", data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -79,89 +73,85 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator[Any]]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager, pipeline: Any) -> dict[str, Any]:
+        """Return the Beam collections of all splits, made of one reading of each day."""
         del dl_manager  # the days are at hand
-        return {name: self._generate_examples(name) for name in SPLITS}
+        jobs = make_jobs(self.feed, self.places, self.reading)
+        records = beam.all_records(pipeline, jobs, self._days_folder, self.tokenizer, self.plan)
+        return {name: self._generate_examples(records, name) for name in SPLITS}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(len(self.days)):
-            if split in split_names(index, len(self.days)):
-                for record in self._day_records(index, split):
-                    self.outlines[split].append(outline(record))
-                    yield len(self.outlines[split]), record
-
-    def _day_records(self, index: int, split: str) -> Iterator[dict[str, Any]]:
-        """Yield the records that one day gives to a split, and note their counts."""
-        plan, day = self.plan, self._read(index)
-        parts = day_parts(
-            len(day.events),
-            day=index,
-            days=len(self.days),
-            train_fraction=plan.train_fraction,
-            validation_fraction=plan.validation_fraction,
-            embargo_events=plan.embargo_events,
-        )
-        part = next(part for part in parts if part.name == split)
-        counts = {"split": split, "events": part.events, "records": 0, "tokens": 0}
-        shape = {"record_events": plan.record_events, "context": plan.context, "book_levels": plan.book_levels}
-        for record in make_records(day, part, self.tokenizer, **shape):
-            about = outline(record)
-            counts["records"] += 1
-            counts["tokens"] += about.tokens - about.lead_tokens
-            yield record
-        report = self.day_reports[index]
-        report["parts"].append(counts)
-        if self.on_day is not None:
-            self.on_day(f"{report['symbol']} {report['trading_day']}", counts)
-
-    def _read(self, index: int) -> MarketDay:
-        """Return a day; checks that it lies behind the days of earlier splits."""
-        if self._held is None or self._held[0] != index:
-            self._held = None  # two days need not fit the memory
-            self._held = (index, self.days[index]())
-        day = self._held[1]
-        if index not in self.day_reports:
-            self.day_reports[index] = {
-                "symbol": day.instrument.symbol,
-                "trading_day": day.instrument.trading_day,
-                "parts": [],
-                "report": day.report,
-            }
-            self._check_order(index)
-        return day
-
-    def _check_order(self, index: int) -> None:
-        names = split_names(index, len(self.days))
-        this = self.day_reports[index]["trading_day"]
-        for other, report in self.day_reports.items():
-            if names != split_names(other, len(self.days)) and report["trading_day"] >= this:
-                raise InputError(
-                    f"the days of {' and '.join(names)} do not lie behind those of earlier splits",
-                    where=f"day {index + 1} of {len(self.days)}",
-                    expected=f"a trading day after {report['trading_day']}",
-                    was=this,
-                    remedy="give the days oldest first, one instrument at a time",
-                )
+    def _generate_examples(self, records: Any, split: str) -> Any:
+        """Return the Beam collection of one split's (key, record)."""
+        return beam.of_split(records, split)
 
     def _download_and_prepare(
-        self,
-        dl_manager: tfds.download.DownloadManager,
-        download_config: tfds.download.DownloadConfig | None = None,
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
-        """Write the splits as their records come.
+        """Write the splits.
 
-        The writer that TFDS would use holds up to 1 GB of a split in memory and needs TensorFlow beyond that.
+        The writer that TFDS would use without Beam holds up to 1 GB of a split in memory and needs TensorFlow
+        beyond that.
         """
-        del download_config
-        info = self._info()
-        writer = tfds.core.SequentialWriter(info, max_examples_per_shard=RECORDS_A_SHARD, file_format="array_record")
-        generators = self._split_generators(dl_manager)
-        writer.initialize_splits(list(generators))
-        for name, examples in generators.items():
-            for group in _grouped(examples):
-                writer.add_examples({name: group})
-        writer.close_all()
-        self.info.set_splits(info.splits)
+        if download_config.beam_runner or download_config.beam_options:
+            shutil.rmtree(self._days_folder, ignore_errors=True)
+            self._days_folder.mkdir(parents=True)
+            super()._download_and_prepare(dl_manager, download_config)
+            self.accounts = beam.read_accounts(self._days_folder, self.places)
+            for account in self.accounts:
+                self._note(account)
+            self._hash_shards()
+        else:
+            self.accounts = self._write_days()
+            self.info.set_splits(tfds.core.SplitDict([self._take_split(name) for name in SPLITS]))
+
+    def _write_days(self) -> list[Account]:
+        """Write the days that are not done yet; return the accounts of all."""
+        done = finished(self._days_folder, self.places)
+        for account in done.values():
+            self._check_scales(account)
+        write_days(
+            make_jobs(self.feed, [place for place in self.places if place.index not in done], self.reading),
+            folder=self._days_folder,
+            tokenizer=self.tokenizer,
+            plan=self.plan,
+            processes=self.processes,
+            on_account=self._note,
+        )
+        done = finished(self._days_folder, self.places)
+        return [done[place.index] for place in self.places]
+
+    def _note(self, account: Account) -> None:
+        """Check a new day's account, and tell of it."""
+        self._check_scales(account)
+        if self.on_day is not None:
+            for part in account["parts"]:
+                self.on_day(f"{account['symbol']} {account['trading_day']}", part)
+
+    def _check_scales(self, account: Account) -> None:
+        check_scales(account, self._first_accounts.setdefault(account["symbol"], account))
+
+    def _take_split(self, split: str) -> tfds.core.SplitInfo:
+        """Give the days' shards the names that TFDS reads them by; they keep their own, too, until all is done."""
+        shards = [shard for account in self.accounts for shard in account["shards"].get(split, ())]
+        names = tfds.core.ShardedFileTemplate(
+            data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
+        )
+        for number, shard in enumerate(shards):
+            path = pathlib.Path(names.sharded_filepath(shard_index=number, num_shards=len(shards)))
+            _link(self._days_folder / shard["file"], path)
+            self.shards[path.name] = {key: shard[key] for key in ("records", "sha256")}
+        return tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[shard["records"] for shard in shards],
+            num_bytes=sum(shard["bytes"] for shard in shards),
+            filename_template=names,
+        )
+
+    def _hash_shards(self) -> None:
+        """Note the shards that Beam has written."""
+        for split in self.info.splits.values():
+            for path, records in zip(split.filepaths, split.shard_lengths, strict=True):
+                self.shards[path.name] = {"records": records, "sha256": sha256_of(pathlib.Path(path))}
 
     def _log_download_bytes(self) -> None:
         """Print nothing: nothing is downloaded, and a library does not print."""
@@ -169,108 +159,115 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
     _log_download_done = _log_download_bytes
 
 
-def _grouped(examples: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
-    for _, record in examples:
-        group.append(record)
-        if len(group) == RECORDS_A_WRITE:
-            yield group
-            group = []
-    if group:
-        yield group
+def _link(source: pathlib.Path, path: pathlib.Path) -> None:
+    """Give a file a second name; where that cannot be, copy it."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
 
 
 def prepare_records(
-    days: Sequence[ReadDay],
+    feed: Feed,
+    days: Sequence[DaySource],
     *,
     folder: pathlib.Path,
     tokenizer: Tokenizer,
     plan: RecordPlan,
     inputs: Mapping[str, Any],
+    reading: Reading = STRICT,
+    processes: int | None = None,
     on_day: OnDay | None = None,
 ) -> dict[str, Any]:
     """Build the records of some days in a folder, or find them there, and return their manifest.
 
-    They are built beside the folder and moved there whole. What a run that was killed has left is removed
-    first; records of other data or another config are refused, never overwritten.
+    Days are read and written by processes of their own, each in bounded memory. What a run that was stopped, however,
+    had done is kept beside the folder, and the same call goes on from there; records of other data or another config
+    are refused, never overwritten.
 
     Args:
-      days: functions that read one day each, oldest first.
+      feed: what the days are read with; can be sent to another process.
+      days: which, oldest first.
       folder: where the records shall lie: shards, records.json and vocabulary.json.
       tokenizer: how events become tokens.
       plan: how days become splits and records.
       inputs: what names the data, see `fingerprint`.
-      on_day: called with a day's name and its counts ("split", "events", "records", "tokens") after each part.
+      reading: how files are read; its `store` is not used, its `on_bytes` is called where this process reads.
+      processes: that work at once, None for one a core. With more than one, a program must keep what it runs under
+        `if __name__ == "__main__"`: the processes import it.
+      on_day: called with a day's name and the counts ("split", "events", "records", "tokens") of each of its parts
+        when the day is done, in the order that days are done.
 
     Raises:
-      InputError: the folder holds other records or other things; a day cannot be read, cut or tokenized.
+      InputError: the folder holds other records or other things, or another process works on it; days that are out
+        of order, cannot be read, cut or tokenized, or do not agree in their scales.
     """
-    wanted = fingerprint(plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
-    if (folder / MANIFEST).exists():
-        manifest = load_manifest(folder)
-        check_manifest(manifest, wanted)
-        return manifest
-    _check_free(folder, days)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        manifest = _build(partial, days, tokenizer=tokenizer, plan=plan, on_day=on_day, wanted=wanted)
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return manifest
+    arguments = {"tokenizer": tokenizer, "plan": plan, "reading": reading, "processes": processes, "on_day": on_day}
+
+    def build(partial: pathlib.Path) -> dict[str, Any]:
+        return _build(LobEvents(feed, days, data_dir=partial, **arguments), partial, wanted, config=None)
+
+    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    return find_or_build(folder, wanted, build)
 
 
-def _check_free(folder: pathlib.Path, days: Sequence[ReadDay]) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(
-            "the folder for records holds something else",
-            where=folder,
-            expected=f"no such folder, or one with a {MANIFEST}",
-            was=sorted(path.name for path in folder.iterdir())[:5],
-            remedy="name another --workdir, or move these files away",
-        )
-    if not days:
-        raise InputError(
-            "there is no day to make records of",
-            where="config.data",
-            expected="at least one day",
-            was=0,
-            remedy="name a file, or a folder with files, of the feed",
-        )
+def prepare_on_beam(
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    plan: RecordPlan,
+    inputs: Mapping[str, Any],
+    reading: Reading = STRICT,
+    runner: str = "DirectRunner",
+    options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Build on Apache Beam the records that `prepare_records` builds, in other shards; return their manifest.
+
+    Workers read days and write records in any order, and a shard holds them in that of the days. The files of the
+    feed and the folder must lie where every worker reaches them by the same path, and lob_jax must be installed
+    there. Nothing is kept of a run that fails.
+
+    Args:
+      feed: see `prepare_records`, as for the arguments that are not named here.
+      runner: Beam's name of it, with its options as Beam documents them for a command line:
+        "DirectRunner", this machine: `["--direct_num_workers=4", "--direct_running_mode=multi_processing"]`;
+        "DataflowRunner": `["--project=...", "--region=...", "--temp_location=gs://...",
+        "--sdk_container_image=...", "--experiments=use_runner_v2"]`, the image with lob_jax and a mount of the files;
+        "FlinkRunner": `["--flink_master=host:8081", "--environment_type=LOOPBACK"]`, or `DOCKER` with an image;
+        "SparkRunner": `["--spark_master_url=spark://host:7077", "--environment_type=LOOPBACK"]`, or another runner's
+        job server: "PortableRunner" with `["--job_endpoint=host:8099"]`.
+      options: of the runner.
+
+    Raises:
+      InputError: as `prepare_records`, or Beam is not installed. What a runner raises when a worker fails is its own.
+    """
+    config = beam.download_config(runner, options)
+
+    def build(partial: pathlib.Path) -> dict[str, Any]:
+        builder = LobEvents(feed, days, data_dir=partial, tokenizer=tokenizer, plan=plan, reading=reading)
+        try:
+            return _build(builder, partial, wanted, config=config)
+        except BaseException:
+            shutil.rmtree(partial / DAYS, ignore_errors=True)
+            raise
+
+    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    return find_or_build(folder, wanted, build)
 
 
 def _build(
-    partial: pathlib.Path,
-    days: Sequence[ReadDay],
-    *,
-    tokenizer: Tokenizer,
-    plan: RecordPlan,
-    on_day: OnDay | None,
-    wanted: dict[str, Any],
+    builder: LobEvents, partial: pathlib.Path, wanted: Mapping[str, Any], *, config: tfds.download.DownloadConfig | None
 ) -> dict[str, Any]:
-    """Write shards, vocabulary and manifest into a new folder."""
-    partial.mkdir(parents=True)
+    """Make the data set and the vocabulary in a folder, and return their manifest."""
     tfds.disable_progress_bar()
-    builder = LobEvents(days=days, tokenizer=tokenizer, plan=plan, on_day=on_day, data_dir=partial)
+    shutil.rmtree(partial / builder.name, ignore_errors=True)  # of a run that was stopped at its very end
     downloads = partial / "downloads"
-    builder.download_and_prepare(download_dir=downloads)
+    builder.download_and_prepare(download_dir=downloads, download_config=config)
     shutil.rmtree(downloads, ignore_errors=True)
-    tokenizer.vocabulary.save(partial / VOCABULARY)
-    manifest = {
-        "fingerprint": wanted,
-        "splits": {name: _totals(name, builder.day_reports) for name in SPLITS},
-        "days": [builder.day_reports[index] for index in sorted(builder.day_reports)],
-        "outlines": {name: [dataclasses.astuple(about) for about in builder.outlines[name]] for name in SPLITS},
-    }
-    text = json.dumps(manifest)
-    (partial / MANIFEST).write_text(text, encoding="utf-8")
-    return json.loads(text)
-
-
-def _totals(split: str, day_reports: dict[int, dict[str, Any]]) -> dict[str, int]:
-    parts = [part for report in day_reports.values() for part in report["parts"] if part["split"] == split]
-    return {name: sum(part[name] for part in parts) for name in ("events", "records", "tokens")}
+    builder.tokenizer.vocabulary.save(partial / VOCABULARY)
+    return make_manifest(wanted, builder.accounts, builder.shards)
 
 
 class PreparedRecords:

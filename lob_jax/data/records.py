@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from lob_jax.tokens.vocabulary import EOS, event_index
 
 Record = Mapping[str, Any]
 
+START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
 START_COLUMNS = {
     "side": np.int8,
     "price": np.int64,
@@ -92,9 +93,15 @@ def record_spans(part: Part, *, record_events: int, context: int) -> list[tuple[
 
 
 def make_records(
-    day: MarketDay, part: Part, tokenizer: Tokenizer, *, record_events: int, context: int, book_levels: int
-) -> Iterator[dict[str, Any]]:
-    """Yield the records of one part of a day.
+    day: MarketDay,
+    parts: Sequence[Part],
+    tokenizer: Tokenizer,
+    *,
+    record_events: int,
+    context: int,
+    book_levels: int,
+) -> Iterator[tuple[Part, dict[str, Any]]]:
+    """Yield the records of some parts of a day, in order, each with its part; one is in memory at a time.
 
     A record of E events is a dict of
       tokens uint16 [T+1], ending in EOS;
@@ -105,30 +112,46 @@ def make_records(
       first_event int64, index in the day of the first event, the lead included;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON.
+
+    Args:
+      day: the day; its columns may be mapped from files.
+      parts: its parts, in order.
+      tokenizer: how events become tokens.
+      record_events: most events of a record, its lead not counted.
+      context: tokens that a model sees.
+      book_levels: P, occupied levels a side that the features see.
+
+    Raises:
+      InputError: an event has no tokens.
     """
-    spans = record_spans(part, record_events=record_events, context=context)
-    book = {"start": day.start, "corrections": day.corrections}
-    states = replay(day.events, levels=book_levels, **book)
-    mid2 = states.mid2()
-    starts = snapshots_at(day.events, at=np.array([begin for begin, _, _ in spans], np.int64), **book)
-    instrument = json.dumps(day.instrument.to_dict(), sort_keys=True)
-    for (begin, first, last), start in zip(spans, starts, strict=True):
-        events, corrections = day.events[begin:last], day.corrections.between(begin, last)
-        rows = slice(begin, last + 1)
-        tokens = tokenizer.encode(events, instrument=day.instrument, start=start, corrections=corrections)
-        yield {
-            "tokens": np.append(tokens, np.uint16(EOS)),
-            "features": book_features(states.price[rows], states.size[rows], tick=day.instrument.tick),
-            "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), events.time_ns]),
-            "mid2": np.ascontiguousarray(mid2[rows]),
-            "lead_events": np.int64(first - begin),
-            "first_event": np.int64(begin),
-            "start_time_ns": np.int64(start.time_ns),
-            "start_window": np.int64(start.window),
-            **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
-            **{f"correction_{name}": getattr(corrections, name) for name in CORRECTION_COLUMNS},
-            "instrument": instrument,
-        }
+    cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
+    at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
+    starts = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=at)
+    for (part, span), start in zip(cuts, starts, strict=True):
+        yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels)
+
+
+def _make_record(
+    day: MarketDay, span: tuple[int, int, int], start: BookSnapshot, tokenizer: Tokenizer, *, book_levels: int
+) -> dict[str, Any]:
+    """Return the record of events begin..last-1, whose own ones begin at `first`, from the book before the first."""
+    begin, first, last = span
+    events, corrections = day.events[begin:last], day.corrections.between(begin, last)
+    book = {"start": start, "corrections": corrections}
+    states = replay(events, levels=book_levels, **book)
+    tokens = tokenizer.encode(events, instrument=day.instrument, **book)
+    return {
+        "tokens": np.append(tokens, np.uint16(EOS)),
+        "features": book_features(states.price, states.size, tick=day.instrument.tick),
+        "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), events.time_ns]),
+        "mid2": states.mid2(),
+        "lead_events": np.int64(first - begin),
+        "first_event": np.int64(begin),
+        **{f"start_{name}": dtype(getattr(start, name)) for name, dtype in START_NUMBERS.items()},
+        **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
+        **{f"correction_{name}": np.asarray(getattr(corrections, name)) for name in CORRECTION_COLUMNS},
+        "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
+    }
 
 
 def record_start(record: Record) -> BookSnapshot:
@@ -136,6 +159,7 @@ def record_start(record: Record) -> BookSnapshot:
     return BookSnapshot(
         time_ns=int(record["start_time_ns"]),
         window=int(record["start_window"]),
+        pooled=bool(record["start_pooled"]),
         **{name: record[f"start_{name}"] for name in START_COLUMNS},
     )
 

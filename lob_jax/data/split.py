@@ -1,6 +1,7 @@
 """Which events train, validate and test: fixed by event index, before anything is tokenized."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from lob_jax.errors import InputError
 
@@ -62,16 +63,46 @@ def check_embargo(embargo_events: int, *, context_tokens: int) -> None:
 
 
 def split_names(day: int, days: int) -> tuple[str, ...]:
-    """Return the splits that day number `day` (from 0, oldest first) of `days` days gives events to.
+    """Return the splits that trading day number `day` (from 0, oldest first) of `days` gives events to.
 
     One day is cut into all three; of two days the first trains and the second is cut in two; of three
-    and more the last one tests, the one before validates and the others train.
+    and more the last one tests, the one before validates and the others train. All instruments of a trading
+    day share its splits; a day that is cut is cut by each instrument's own events, so that the parts of two
+    instruments may overlap in time.
     """
     if days == 1:
         return SPLITS
     if day == days - 1:
         return ("validation", "test") if days == 2 else ("test",)
     return ("validation",) if days > 2 and day == days - 2 else ("train",)
+
+
+def number_days(days: Sequence[tuple[str, str]]) -> tuple[list[int], int]:
+    """Return the number of each entry's trading day, from 0, and how many trading days there are.
+
+    Args:
+      days: (trading day as ISO date, symbol), oldest first.
+
+    Raises:
+      InputError: a day that is older than the one before it, or a symbol's day that comes twice.
+    """
+    numbers: list[int] = []
+    seen: set[str] = set()
+    for place, (day, symbol) in enumerate(days):
+        before = days[place - 1][0] if place else day
+        if before != day:
+            seen.clear()
+        if day < before or symbol in seen:
+            raise InputError(
+                "the days do not lie oldest first" if day < before else "a day of an instrument comes twice",
+                where=f"day {place + 1} of {len(days)}",
+                expected=f"{before} or a later day" if day < before else f"one {symbol} on {day}",
+                was=f"{symbol} {day}",
+                remedy="give the days oldest first, one day of an instrument once",
+            )
+        seen.add(symbol)
+        numbers.append((numbers[-1] + (day > before)) if numbers else 0)
+    return numbers, numbers[-1] + 1 if numbers else 0
 
 
 def split_day(
@@ -134,7 +165,7 @@ def day_parts(
     validation_fraction: float,
     embargo_events: int,
 ) -> list[Part]:
-    """Return the parts of day number `day` of `days` days; a night between two days is embargo enough.
+    """Return one instrument's parts of trading day number `day` of `days`; a night between two is embargo enough.
 
     Raises:
       InputError: see `split_day`.

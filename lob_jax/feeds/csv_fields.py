@@ -219,9 +219,10 @@ def _scaled(data: np.ndarray, at: int, mantissa: int, scale: int) -> tuple[int, 
         while _ZERO <= data[at] <= _NINE:
             zeros += 1
             if data[at] != _ZERO:
-                if zeros > 18 or mantissa > (_LARGEST - 9) // _POWERS[zeros]:
-                    return np.int64(0), at, _rest(data, at, TOO_FINE)
-                mantissa = mantissa * _POWERS[zeros] + (data[at] - _ZERO)
+                digit = np.int64(data[at] - _ZERO)
+                if zeros > 18 or mantissa > (_LARGEST - digit) // _POWERS[zeros]:
+                    return np.int64(0), at, _rest(data, at, TOO_FINE if places + zeros > scale else OUT_OF_RANGE)
+                mantissa = mantissa * _POWERS[zeros] + digit
                 places += zeros
                 zeros = 0
             at += 1

@@ -163,7 +163,7 @@ class CsvRows:
                 "a header that is not the format's",
                 where=f"{self._source}, line 1",
                 expected=",".join(self._header),
-                was=",".join(found)[:_SHOWN],
+                was=",".join(found)[:_SHOWN] or "an empty line",
                 remedy="name a file of this format",
             )
         self._header, self._lines = None, 1

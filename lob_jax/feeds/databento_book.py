@@ -15,7 +15,7 @@ from lob_jax.feeds.order_table import new_table, room_for
 from lob_jax.feeds.scale import common_divisor
 from lob_jax.feeds.store import EventStore
 
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 14  # orders and events at hand then stay in the processor's cache
 _UNDEFINED = -1  # in place of a time
 
 

@@ -43,7 +43,8 @@ class Samples:
 def sample_books(day: MarketDay, *, levels: int, count: int = COLUMNS) -> Samples:
     """Return the book at `count` evenly spaced moments of a day, the best `levels` a side."""
     time_ns = np.maximum.accumulate(day.events.time_ns)
-    moments = np.linspace(min(int(time_ns[0]), day.start.time_ns or int(time_ns[0])), int(time_ns[-1]), count)
+    first = min(int(time_ns[0]), day.start.time_ns or int(time_ns[0]))
+    moments = np.linspace(first, max(int(time_ns[-1]), first + NS_PER_SECOND), count)
     wanted = np.searchsorted(time_ns, moments.astype(np.int64), side="right")
     price, size = (np.zeros((count, 2, levels)) for _ in range(2))
     book = {"start": day.start, "corrections": day.corrections}
@@ -63,11 +64,13 @@ def price_range(samples: Samples, *, step: float) -> tuple[float, float]:
     Stub quotes, and the few moments of a very wide spread, stay outside.
     """
     best = samples.price[:, :, 0]
-    quoted = best[np.isfinite(best).all(axis=1)] if np.isfinite(best).all(axis=1).any() else best
-    low, high = np.nanquantile(quoted[:, 0], 0.002), np.nanquantile(quoted[:, 1], 0.998)
+    if not np.isfinite(best).any():
+        return 0.0, 1.0
+    both = np.isfinite(best).all(axis=1)
+    quoted = best[both] if both.any() else best
+    low, high = np.nanquantile(quoted, 0.002), np.nanquantile(quoted, 0.998)
     behind = abs(samples.price - best[:, :, None])
-    usual = np.nanquantile(behind, 0.7) if np.isfinite(behind).any() else 0.0
-    margin = max(usual, 0.04 * (high - low), 3 * step)
+    margin = max(np.nanquantile(behind, 0.7), 0.04 * (high - low), 3 * step)
     return low - margin, high + margin
 
 

@@ -1,5 +1,6 @@
 """Which format lies at a path, and its feed: the one door to every file."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
 from lob_jax.feeds.itch import ItchFeed
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
+from lob_jax.feeds.scale import steps_of
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.tardis import TardisFeed
 
@@ -20,6 +22,7 @@ FEEDS: dict[str, Callable[..., Feed]] = {
     "databento": DatabentoFeed,
     "itch": ItchFeed,
 }
+QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed decimal place, by that place
 _SNIFFED_BYTES = 4096
 _CONTENT = {  # by what the decompressed bytes begin with
     "databento": re.compile(rb"DBN[\x01-\x7f]"),
@@ -28,6 +31,35 @@ _CONTENT = {  # by what the decompressed bytes begin with
     "binance": re.compile(rb"\d{13,19} \{"),
     "lobster": re.compile(rb"\d{1,5}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1\r?\n"),
 }
+
+
+def make_feed(name: str, *, symbols: tuple[str, ...] = (), tick: str | None = None, lot: str | None = None) -> Feed:
+    """Return the feed of a name, with what a user knows of the instruments.
+
+    Args:
+      name: one of `FEEDS`.
+      symbols: those wanted of files that hold several; none for all.
+      tick: the smallest price step, such as "0.01"; None leaves it to the feed.
+      lot: the unit of size; None leaves it to the feed.
+
+    Raises:
+      InputError: a step that the feed cannot have.
+    """
+    settings: dict[str, Any] = {"tick": tick, "lot": lot, "symbols": symbols}
+    wanted = {key: value for key, value in settings.items() if value}
+    known = {field.name for field in dataclasses.fields(FEEDS[name])}
+    unknown = sorted(set(wanted) - known - {"symbols"})
+    if unknown:
+        raise InputError(
+            f"a setting that the {name} feed does not have",
+            where=f"config.data.{unknown[0]}",
+            expected=sorted(known & set(settings)),
+            was={key: wanted[key] for key in unknown},
+            remedy="leave it out: the files of this feed say what it is",
+        )
+    if tick is not None and name in QUANTA:
+        wanted["tick"] = steps_of(tick, None, price_decimals=QUANTA[name], size_decimals=0).price
+    return FEEDS[name](**{key: value for key, value in wanted.items() if key in known})
 
 
 def load_incremental_data(

@@ -1,27 +1,59 @@
 """Write events and their book as a LOBSTER pair, so that any tool of the field reads them."""
 
+import collections
+import contextlib
+import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 
-from lob_jax.book.kernel import apply, level_of, rule_slot
-from lob_jax.book.loops import CorrectionColumns, EventColumns, amend, correction_columns, event_columns
-from lob_jax.book.orders import ID, Book
-from lob_jax.book.replay import BookStates, book_for, replay
+from lob_jax.book.kernel import level_of, load, rule_slot
+from lob_jax.book.loops import (
+    CorrectionColumns,
+    EventColumns,
+    amend,
+    correction_columns,
+    event_columns,
+    step,
+    write_levels,
+)
+from lob_jax.book.orders import ID, Book, with_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Events, Kind
+from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.lobster_files import PATTERN, LobsterName, parse_name
-from lob_jax.feeds.lobster_rows import CODE_OF_HALT, EMPTY_PRICE
+from lob_jax.feeds.lobster_rows import CODE_OF_HALT, EMPTY_PRICE, MAX_SIZE
 from lob_jax.jit import njit
 
 PRICE_SCALE = 10_000  # LOBSTER's price quanta in one unit of currency
 CLOSE_MS = 57_600_000  # 16:00, where a session ends unless its events go on
 _NS_PER_MS = 10**6
+_ROWS_AT_ONCE = 1 << 16
 _ADD, _CANCEL, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.EXECUTE)
+
+
+@dataclasses.dataclass(frozen=True)
+class LobsterExport:
+    """A pair of files that was written.
+
+    Attributes:
+      message: the message file.
+      orderbook: the order-book file.
+      rows: rows of each.
+      left_out: events without a row, by the name of their code.
+      moved_times: rows that have a later time than their event.
+    """
+
+    message: pathlib.Path
+    orderbook: pathlib.Path
+    rows: int
+    left_out: dict[str, int]
+    moved_times: int
 
 
 def write_lobster(
@@ -32,35 +64,52 @@ def write_lobster(
     events: Events,
     corrections: Corrections,
     levels: int,
-) -> tuple[pathlib.Path, pathlib.Path]:
-    """Write a message and an order-book file; return their paths in this order.
+    monotone_time: bool = False,
+) -> LobsterExport:
+    """Write a message and an order-book file.
 
-    The book rows are those of a replay from `start` with the corrections. An order without an id gets one:
-    an ADD a new one, a removal that of the order which the book's rule lets pay, 0 where that is anonymous.
-    The name's StartMs is the start's clock if the first event follows it on the same day, else the first
-    event's; its EndMs is 16:00 or, if later, the last event's. Sizes are written in lots. Files of the same
+    The book rows are those of a replay from `start` with the corrections. A CONTROL event that is no halt or
+    resumption has no row: it shows in the book of the next one. An order without an id gets one: an ADD a new one, a
+    removal that of the order which the book's rule lets pay, 0 where that is anonymous. The name's StartMs is the
+    start's clock if the first row follows it on the same day, else the first row's time; its EndMs is 16:00 or, if
+    later, the last row's. Sizes are written in lots, prices in ten-thousandths of the currency. Files of the same
     name are replaced only once both new ones are complete.
 
+    Args:
+      folder: made if it is not there.
+      instrument: what the integers stand for.
+      start: the book before the first event.
+      events: E events.
+      corrections: those of the events.
+      levels: levels a side that the order-book file shows.
+      monotone_time: give an event that is earlier than one before it the latest time so far, and count it.
+
     Raises:
-      InputError: an event that LOBSTER has no row for: another day's, one whose time runs backwards, a CONTROL
-        that is no halt or resumption, a price or size out of range, a price scale other than 10,000; no events;
-        or a symbol that a file name cannot carry.
+      InputError: an event that LOBSTER cannot hold: another day's, one whose time runs backwards, a price or size out
+        of range; a price scale that does not divide 10,000; no events; or a symbol that a file name cannot carry.
     """
-    folder = pathlib.Path(folder)
-    since_midnight = events.time_ns - instrument.midnight_ns()
-    _check_writable(events, since_midnight, instrument)
+    factor = _factor(instrument)
+    kept = (events.kind != Kind.CONTROL) | np.isin(events.code, (Code.NONE, *CODE_OF_HALT.values()))
+    time = events.time_ns[kept] - instrument.midnight_ns()
+    moved = 0
+    if monotone_time:
+        latest = np.maximum.accumulate(time)
+        time, moved = latest, int(np.count_nonzero(latest != time))
+    _check_writable(events[kept], time, np.flatnonzero(kept), factor)
     clock = start.time_ns - instrument.midnight_ns()
-    name = _name(instrument, since_midnight, clock=clock, levels=levels)
-    states = replay(events, start=start, corrections=corrections, levels=levels).after()
-    frames = {
-        folder / (name.stem("message") + ".csv"): _message_frame(
-            events, since_midnight, order_ids(events, start=start, corrections=corrections)
-        ),
-        folder / (name.stem("orderbook") + ".csv"): _book_frame(states),
-    }
-    _write_all(frames)
-    message, orderbook = frames
-    return message, orderbook
+    name = _name(instrument, time, clock=clock, levels=levels)
+    paths = [pathlib.Path(folder) / (name.stem(half) + ".csv") for half in ("message", "orderbook")]
+    with _replacing(paths) as files:
+        first = 0
+        for rows, ids, price, size in _replayed(events, start, corrections, levels):
+            own = kept[rows]
+            part = events[rows][own]
+            times = time[first : first + len(part)]
+            first += len(part)
+            _message_frame(part, times, ids[own], factor).write_csv(files[0], include_header=False)
+            _book_frame(price[own], size[own], factor).write_csv(files[1], include_header=False)
+    left_out = collections.Counter(Code(code).name for code in events.code[~kept].tolist())
+    return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved)
 
 
 def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
@@ -69,38 +118,76 @@ def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) 
     New ids count on from the largest in use below 2^62, so that one near the top of uint64 leaves them room.
     Events that touch no visible order keep what they have.
     """
-    book = book_for(events, start, corrections)
-    used = np.concatenate([start.order_id, events.order_id])
-    new_id = used[used < 2**62].max(initial=0) + np.uint64(1)
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    return _settled_ids(book, columns, corrected, new_id)
+    parts = [ids for _, ids, _, _ in _replayed(events, start, corrections, 1)]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
+
+
+def _replayed(
+    events: Events, start: BookSnapshot, corrections: Corrections, levels: int
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield runs of events with their order ids uint64 [R], and price and size int64 [R, 2, N] of the book after."""
+    correction_columns(corrections, len(events))
+    book = load(start, 0)
+    used = (events.order_id[events.order_id < 2**62], start.order_id[start.order_id < 2**62])
+    new_id = max(int(ids.max(initial=0)) for ids in used) + 1
+    for first in range(0, len(events), _ROWS_AT_ONCE):
+        rows = slice(first, min(first + _ROWS_AT_ONCE, len(events)))
+        part, corrected = events[rows], corrections.between(rows.start, rows.stop)
+        book = with_room(book, int(np.count_nonzero(part.kind == Kind.ADD)) + len(corrected))
+        price, size = (np.empty((len(part), 2, levels), np.int64) for _ in range(2))
+        columns = (event_columns(part), correction_columns(corrected, len(part)))
+        ids = _follow(book, *columns, np.uint64(new_id), price, size)
+        new_id += int(np.count_nonzero((part.kind == Kind.ADD) & (part.order_id == 0)))
+        yield rows, ids, price, size
 
 
 @njit
-def _settled_ids(book: Book, events: EventColumns, corrections: CorrectionColumns, new_id: np.uint64) -> np.ndarray:
-    """Replay the events, noting the order that each one adds or takes from."""
+def _follow(
+    book: Book,
+    events: EventColumns,
+    corrections: CorrectionColumns,
+    new_id: np.uint64,
+    price: np.ndarray,
+    size: np.ndarray,
+) -> np.ndarray:
+    """Replay events, noting the order that each one adds or takes from, and the levels after it."""
     ids = events.order_id.copy()
+    named = EventColumns(events.kind, events.code, events.side, events.price, events.size, ids)
     cursor = 0
     for i in range(len(ids)):
-        kind, price, size = np.int64(events.kind[i]), np.int64(events.price[i]), np.int64(events.size[i])
+        kind = np.int64(events.kind[i])
         if ids[i] == 0 and kind == _ADD:
             ids[i] = new_id
             new_id += np.uint64(1)
         elif ids[i] == 0 and _CANCEL <= kind <= _EXECUTE:
             s = 0 if events.side[i] > 0 else 1
-            row = level_of(book, s, price)
+            row = level_of(book, s, np.int64(events.price[i]))
             if row >= 0:
-                ids[i] = np.uint64(book.orders[rule_slot(book, s, row, kind, size), ID])
-        apply(book, kind, events.side[i], price, size, ids[i])
+                ids[i] = np.uint64(book.orders[rule_slot(book, s, row, kind, np.int64(events.size[i])), ID])
+        step(book, named, i)
         cursor = amend(book, corrections, cursor, i)
+        write_levels(book, price[i], size[i])
     return ids
 
 
-def _name(instrument: Instrument, since_midnight: np.ndarray, *, clock: int, levels: int) -> LobsterName:
+def _factor(instrument: Instrument) -> int:
+    """Return what an instrument's prices are to be multiplied by."""
+    if instrument.price_scale < 1 or PRICE_SCALE % instrument.price_scale:
+        raise InputError(
+            "a price scale that LOBSTER files do not have",
+            where=f"instrument {instrument.symbol}",
+            expected=f"a divisor of {PRICE_SCALE}: prices are ten-thousandths of the currency",
+            was=instrument.price_scale,
+            remedy="write another format, which holds finer prices",
+        )
+    return PRICE_SCALE // instrument.price_scale
+
+
+def _name(instrument: Instrument, time: np.ndarray, *, clock: int, levels: int) -> LobsterName:
     """Return the day's name, refusing a symbol or a number of levels that it cannot carry."""
-    begin = clock if 0 <= clock <= since_midnight[0] else int(since_midnight[0])
+    begin = clock if 0 <= clock <= time[0] else int(time[0])
     start_ms = begin // _NS_PER_MS
-    end_ms = max(CLOSE_MS, -(int(-since_midnight[-1]) // _NS_PER_MS), start_ms + 1)
+    end_ms = max(CLOSE_MS, -(int(-time[-1]) // _NS_PER_MS), start_ms + 1)
     name = LobsterName(instrument.symbol, instrument.trading_day, start_ms, end_ms, levels)
     if parse_name(name.stem("message") + ".csv") != (name, "message"):
         raise InputError(
@@ -113,82 +200,85 @@ def _name(instrument: Instrument, since_midnight: np.ndarray, *, clock: int, lev
     return name
 
 
-def _check_writable(events: Events, since_midnight: np.ndarray, instrument: Instrument) -> None:
-    """Refuse events that no LOBSTER row can hold, naming the first."""
-    if instrument.price_scale != PRICE_SCALE:
-        raise InputError(
-            "a price scale that LOBSTER files do not have",
-            where=f"instrument {instrument.symbol}",
-            expected=f"{PRICE_SCALE} quanta in a unit of currency",
-            was=instrument.price_scale,
-            remedy="convert the prices",
-        )
+def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor: int) -> None:
+    """Refuse events that no LOBSTER row can hold, naming the first by its index; `time` counts from midnight."""
     if not len(events):
         raise InputError(
             "no events to write", where="write_lobster", expected="at least one", was=0, remedy="pass some events"
         )
     control = events.kind == Kind.CONTROL
     order = ~control & (events.kind != Kind.CROSS)
+    highest = (EMPTY_PRICE - 1) // factor
     rules = [
-        ("an event of another day", (since_midnight < 0) | (since_midnight >= NS_PER_DAY), "time_ns"),
-        ("time that runs backwards", np.append(False, np.diff(events.time_ns) < 0), "time_ns"),
-        ("a control event without a LOBSTER row", control & ~np.isin(events.code, list(CODE_OF_HALT.values())), "code"),
+        ("an event of another day", (time < 0) | (time >= NS_PER_DAY), "time_ns"),
+        ("time that runs backwards", np.append(False, np.diff(time) < 0), "time_ns"),
+        ("a control event without a code", control & (events.code == Code.NONE), "code"),
         ("an event without a side", ~control & (abs(events.side) != 1), "side"),
         ("a price out of range", order & (events.price < 1), "price"),
-        ("a price out of range", (events.price < 0) | (events.price >= EMPTY_PRICE), "price"),
-        ("a size out of range", (order & (events.size < 1)) | (events.size < 0), "size"),
+        ("a price out of range", (events.price < 0) | (events.price > highest), "price"),
+        ("a size out of range", (order & (events.size < 1)) | (events.size < 0) | (events.size > MAX_SIZE), "size"),
     ]
     for what, wrong, column in rules:
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InputError(
                 f"{what}, which LOBSTER cannot hold",
-                where=f"event {row}, {column}",
+                where=f"event {index[row]}, {column}",
                 expected="halts, resumptions and orders of one trading day, in order of time",
                 was=f"{getattr(events, column)[row]} in an event of kind {events.kind[row]}",
-                remedy="leave the event out, or write another format",
+                remedy="leave the event out, or write another format"
+                + (" (or pass monotone_time)" if "backwards" in what else ""),
             )
 
 
-def _message_frame(events: Events, since_midnight: np.ndarray, ids: np.ndarray) -> pl.DataFrame:
+def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the six columns of a message file."""
     control = events.kind == Kind.CONTROL
     halt_price = np.zeros(max(CODE_OF_HALT.values()) + 1, np.int64)
     for price, code in CODE_OF_HALT.items():
         halt_price[code] = price
-    seconds, fraction = np.divmod(since_midnight, NS_PER_SECOND)
+    seconds, fraction = np.divmod(time, NS_PER_SECOND)
     columns = {
         "type": events.kind,
         "order id": np.where(control, np.uint64(0), ids),
         "size": np.where(control, 0, events.size),
-        "price": np.where(control, halt_price[np.where(control, events.code, 0)], events.price),
+        "price": np.where(control, halt_price[np.where(control, events.code, 0)], factor * events.price),
         "direction": np.where(control, -1, events.side),
     }
     parts = pl.DataFrame({"seconds": seconds, "fraction": fraction})
-    time = parts.select(time=pl.format("{}.{}", "seconds", pl.col("fraction").cast(pl.String).str.zfill(9)))
-    return time.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+    text = parts.select(time=pl.format("{}.{}", "seconds", pl.col("fraction").cast(pl.String).str.zfill(9)))
+    return text.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
 
 
-def _book_frame(states: BookStates) -> pl.DataFrame:
-    """Return the 4 x levels columns of an order-book file."""
-    rows, _, levels = states.price.shape
+def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
+    """Return the 4 N columns of an order-book file for levels [R, 2, N]."""
+    if (price > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
+        raise InputError(
+            "a level out of range, which LOBSTER cannot hold",
+            where="the book of the events",
+            expected=f"prices below {EMPTY_PRICE // factor} quanta, sizes up to {MAX_SIZE} lots",
+            was=f"price {price.max()}, size {size.max()}",
+            remedy="ask for fewer levels, or write another format",
+        )
+    rows, _, levels = price.shape
     table = np.empty((rows, levels, 2, 2), np.int64)  # level, ask before bid, price and size
     for place, index, dummy in ((0, 1, EMPTY_PRICE), (1, 0, -EMPTY_PRICE)):
-        size = states.size[:, index]
-        table[:, :, place, 0] = np.where(size > 0, states.price[:, index], dummy)
-        table[:, :, place, 1] = size
+        table[:, :, place, 0] = np.where(size[:, index] > 0, factor * price[:, index], dummy)
+        table[:, :, place, 1] = size[:, index]
     return pl.from_numpy(table.reshape(rows, 4 * levels))
 
 
-def _write_all(frames: dict[pathlib.Path, pl.DataFrame]) -> None:
-    """Write every file beside its place, then move them all there."""
-    unfinished = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in frames}
+@contextlib.contextmanager
+def _replacing(paths: list[pathlib.Path]) -> Iterator[list[BinaryIO]]:
+    """Open a file beside each place; when all are written, move them there; leave nothing behind if one fails."""
+    unfinished = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
-        for path, frame in frames.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            frame.write_csv(unfinished[path], include_header=False, line_terminator="\n")
-        for path, temporary in unfinished.items():
+        with contextlib.ExitStack() as stack:
+            for path in paths:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            yield [stack.enter_context(temporary.open("wb")) for temporary in unfinished]
+        for temporary, path in zip(unfinished, paths, strict=True):
             os.replace(temporary, path)
     finally:
-        for temporary in unfinished.values():
+        for temporary in unfinished:
             temporary.unlink(missing_ok=True)

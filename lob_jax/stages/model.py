@@ -1,9 +1,7 @@
-"""The stages of a run, in order: records, a trained model, its evaluation, new events, a summary of all that."""
+"""The stages that need a model: its training, its evaluation, new events."""
 
 import collections
 import dataclasses
-import functools
-import json
 import os
 import pathlib
 import shutil
@@ -12,110 +10,33 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from lob_jax import config as configuration
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import Corrections
-from lob_jax.data.builder import VOCABULARY, ReadDay, open_records, prepare_records
+from lob_jax.data.builder import VOCABULARY, open_records
 from lob_jax.data.dataset import TokenBookDataset, prepare_record
-from lob_jax.data.manifest import MANIFEST, check_manifest, load_manifest
+from lob_jax.data.manifest import check_manifest, load_manifest
 from lob_jax.data.pipeline import batches
-from lob_jax.data.records import RecordPlan, record_corrections, record_instrument, record_start
+from lob_jax.data.records import record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
-from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.state import Prompt
 from lob_jax.models.accounting import parameter_count
+from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.stages.workdir import console, overview, write_json
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
 from lob_jax.training.checkpoint import restore_best
 from lob_jax.training.loop import TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
-
-# What a run leaves behind, in the order that it is made.
-LEAVINGS = {
-    "ingest_report.json": "what was read from the feed",
-    "records": "token records, by split (ArrayRecord)",
-    "config.json": "the whole configuration",
-    "checkpoints": "the latest and the best checkpoints",
-    "metrics.jsonl": "loss, learning rate, speed, by step",
-    "tensorboard": "the same, for TensorBoard",
-    "evaluation.json": "the test of the best checkpoint, beside baselines",
-    "generated": "new events as LOBSTER message and order-book files",
-}
-
-console = Console(highlight=False)
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def tokenizer_of(config: ml_collections.ConfigDict) -> ExactTokenizer:
-    """Return the tokenizer that a configuration names."""
-    return ExactTokenizer(config.tokens.time_digits)
-
-
-def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
-    """Return how days become records."""
-    data = config.data
-    return RecordPlan(
-        record_events=data.record_events,
-        context=config.model.max_seq_length,
-        book_levels=data.book_levels,
-        train_fraction=data.train_fraction,
-        validation_fraction=data.validation_fraction,
-        embargo_events=data.embargo_events,
-    )
-
-
-def find_days(config: ml_collections.ConfigDict) -> tuple[list[ReadDay], dict[str, Any]]:
-    """Return functions that read a day each, oldest first, and what names their content: settings or hashes."""
-    data = config.data
-    if data.feed == "synthetic":
-        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed)
-        days, inputs = feed.days(), feed.inputs()
-    else:
-        feed = LobsterFeed()
-        days = feed.days(pathlib.Path(data.path))
-        inputs = feed.inputs(days)
-    return [functools.partial(feed.read, day) for day in days], {"feed": data.feed, **inputs}
-
-
-def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Read the feed, replay the book and write records, or find them there."""
-    days, inputs = find_days(config)
-    folder = workdir / "records"
-    found = (folder / MANIFEST).exists()
-    workdir.mkdir(parents=True, exist_ok=True)
-    with console.status(f"reading {len(days)} day(s) of the {config.data.feed} feed"):
-        manifest = prepare_records(
-            days,
-            folder=folder,
-            tokenizer=tokenizer_of(config),
-            plan=record_plan(config),
-            inputs=inputs,
-            on_day=lambda name, counts: console.print(
-                f"{name}  {counts['split']:<10}  {counts['events']:>9,} events  {counts['tokens']:>10,} tokens"
-            ),
-        )
-    write_json(workdir / "ingest_report.json", [day["report"] for day in manifest["days"]])
-    splits = manifest["splits"].values()
-    events, tokens = (sum(split[name] for split in splits) for name in ("events", "tokens"))
-    state = "found" if found else "written"
-    console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} an event), {state} in {folder}")
 
 
 def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str) -> TokenBookDataset:
@@ -126,14 +47,6 @@ def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: st
         time_buckets=config.model.time_buckets,
         evaluation=split != "train",
     )
-
-
-def _token_counts(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> np.ndarray:
-    """Return how often each token occurs in the training split, int64 [V]."""
-    source, size = open_records(workdir / "records", "train"), config.model.vocab_size
-    leads = [about.lead_tokens for about in source.outlines]
-    parts = (np.bincount(source[i]["tokens"][lead:], minlength=size) for i, lead in enumerate(leads))
-    return sum(parts, np.zeros(size, np.int64))
 
 
 def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDataset) -> list[dict[str, np.ndarray]]:
@@ -156,7 +69,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation")),
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
-        token_counts=_token_counts(config, workdir),
+        token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
     )
     if not (workdir / "config.json").exists():
         write_json(workdir / "config.json", settings)
@@ -296,7 +209,7 @@ def _write_paths(
         path.mkdir(parents=True)
         if len(events):
             book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
-            write_lobster(path, instrument=instrument, events=events, **book)
+            write_lobster(path, instrument=instrument, events=events, monotone_time=True, **book)
     shown.caption = "left out: " + (", ".join(f"{n} {reason}" for reason, n in reasons.items() if n) or "none")
     return shown
 
@@ -305,20 +218,3 @@ def _same_day(events: Events, instrument: Instrument) -> tuple[Events, int]:
     """Return the events of the trading day, and how many come after it: a file holds one day."""
     inside = events.time_ns < instrument.midnight_ns() + NS_PER_DAY
     return events[inside], int(np.count_nonzero(~inside))
-
-
-def overview(workdir: pathlib.Path) -> Table:
-    """Return a table of what lies in a run's folder."""
-    shown = Table(title=str(workdir), show_header=False)
-    for name, meaning in LEAVINGS.items():
-        if (workdir / name).exists():
-            shown.add_row(name, meaning)
-    return shown
-
-
-STAGES = {"prepare": prepare, "train": train, "evaluate": evaluate, "generate": generate}
-
-
-def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> None:
-    """Run one mode in a run's folder."""
-    STAGES[mode](config, workdir)

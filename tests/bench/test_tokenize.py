@@ -6,7 +6,7 @@ import pytest
 
 from lob_jax.bench import tokenize
 
-STAGES = ["read", "replay", "encode", "replay+encode", "decode"]
+STAGES = ["read", "replay", "queues", "encode", "replay+encode", "decode"]
 
 
 def test_the_last_line_is_one_json_object(capsys):

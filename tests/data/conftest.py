@@ -1,5 +1,6 @@
-"""Hand-made records, and a small market day whose events from some index on can be exchanged."""
+"""Hand-made records, a small market day whose events from some index on can be exchanged, and a feed of such days."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.tokens.vocabulary import EOS
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")  # a Thursday
@@ -108,6 +109,35 @@ def make_day(
         corrections=corrections,
         report={"rows": events},
     )
+
+
+class HeldFeed:
+    """Days that are in memory."""
+
+    def __init__(self, *held: MarketDay):
+        self.held = held
+
+    def days(self, path=None) -> list[DaySource]:
+        return [DaySource(path, day.instrument.symbol, day.instrument.trading_day) for day in self.held]
+
+    def read(self, source: DaySource, reading: Reading = STRICT) -> MarketDay:
+        assert reading.store is not None, "nothing bounds the memory"
+        return self.held[self.days(source.path).index(source)]
+
+
+def of_symbol(day: MarketDay, symbol: str, **changes) -> MarketDay:
+    """The same day of another instrument."""
+    return dataclasses.replace(day, instrument=dataclasses.replace(day.instrument, symbol=symbol, **changes))
+
+
+@pytest.fixture(name="held_feed", scope="session")
+def held_feed_fixture():
+    return HeldFeed
+
+
+@pytest.fixture(name="of_symbol", scope="session")
+def of_symbol_fixture():
+    return of_symbol
 
 
 @pytest.fixture(name="hand_record", scope="session")

@@ -29,7 +29,7 @@ def unchanged(item: dict) -> dict:
 def windows_of(day, change_record: Change, change_window: Change) -> list[dict]:
     """One window for each record of the day, from the last token of its lead on, with the clock in seconds."""
     shape = {"record_events": 50, "context": 32, "book_levels": 3}
-    records = [change_record(record) for record in make_records(day, PART, ExactTokenizer(), **shape)]
+    records = [change_record(record) for _, record in make_records(day, [PART], ExactTokenizer(), **shape)]
     windows = TokenBookDataset(records, context=2_000, time_buckets=86_400, evaluation=False)
     return [change_window(whole_events(window, records[i])) for i, window in enumerate(windows)]
 

@@ -1,5 +1,9 @@
 """Records decode alone, to the events they were made of, and carry the book and the clock of those events."""
 
+import dataclasses
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +11,7 @@ from hypothesis import strategies as st
 
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.data.records import (
     Outline,
     RecordPlan,
@@ -35,7 +40,7 @@ def day_fixture(make_day):
 
 @pytest.fixture(name="records", scope="module")
 def records_fixture(day):
-    return list(make_records(day, PART, ExactTokenizer(), **SHAPE))
+    return [record for _, record in make_records(day, [PART], ExactTokenizer(), **SHAPE)]
 
 
 def test_spans_are_nearly_equal_with_leads_from_the_embargo_and_the_record_before():
@@ -88,12 +93,43 @@ def test_a_record_carries_the_books_of_the_whole_day(day, records):
         np.testing.assert_array_equal(alone.size, states.size[rows])
 
 
+def test_the_parts_of_a_day_have_the_records_that_each_has_alone(day, records):
+    parts = [Part("train", 0, 60, 0), PART, Part("test", 440, 450, 40)]
+    made = list(make_records(day, parts, ExactTokenizer(), **SHAPE))
+    assert [part.name for part, _ in made] == ["train"] + 5 * ["validation"] + ["test"]
+    for one, (_, other) in zip(records, made[1:6], strict=True):
+        assert set(one) == set(other)
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_a_record_of_a_pooled_book_starts_from_a_pooled_book(day):
+    pooled = dataclasses.replace(day, start=BookSnapshot.empty(day.start.time_ns, pooled=True))
+    _, record = list(make_records(pooled, [PART], ExactTokenizer(), **SHAPE))[-1]
+    start, first = record_start(record), int(record["first_event"])
+    assert start.pooled and record["start_pooled"].dtype == np.bool_
+    assert len(np.unique(start.price * start.side)) == len(start) > 0
+    states = replay(pooled.events, start=pooled.start, corrections=pooled.corrections, levels=3)
+    events = pooled.events[first : first + len(record["mid2"]) - 1]
+    alone = replay(events, start=start, corrections=record_corrections(record), levels=3)
+    np.testing.assert_array_equal(alone.size, states.size[first : first + len(record["mid2"])])
+
+
+def test_one_record_is_in_memory_at_a_time(make_day):
+    day = make_day(3_000)
+    made = make_records(day, [Part("train", 0, 3_000, 0)], ExactTokenizer(), **SHAPE)
+    held = weakref.ref(next(made)[1]["features"])
+    gc.collect()
+    assert held() is None
+    assert sum(1 for _ in made) == 49
+
+
 def test_the_clock_is_the_time_of_the_event_before(day, records):
     for record in records:
         first = int(record["first_event"])
         before = day.events.time_ns[first - 1 : first + len(record["clock_ns"]) - 1]
         np.testing.assert_array_equal(record["clock_ns"], before)
-    start = next(make_records(day, Part("train", 0, 50, 0), ExactTokenizer(), **SHAPE))
+    _, start = next(make_records(day, [Part("train", 0, 50, 0)], ExactTokenizer(), **SHAPE))
     assert start["clock_ns"][0] == day.start.time_ns and start["lead_events"] == start["first_event"] == 0
 
 
@@ -110,7 +146,7 @@ def test_an_outline_counts_the_tokens_of_the_lead(records):
 
 def test_rounded_time_starts_anew_with_each_record(day):
     coarse = ExactTokenizer(time_digits=2)
-    for record in make_records(day, PART, coarse, **SHAPE):
+    for _, record in make_records(day, [PART], coarse, **SHAPE):
         decoded: Events = coarse.decode(
             record["tokens"],
             instrument=record_instrument(record),

@@ -9,6 +9,7 @@ from lob_jax.data.split import (
     check_embargo,
     day_parts,
     lead_events,
+    number_days,
     required_embargo,
     split_day,
     split_names,
@@ -35,6 +36,25 @@ def test_three_days_and_more_are_split_by_day():
     assert [split_names(day, 5) for day in range(5)] == [("train",)] * 3 + [("validation",), ("test",)]
     cut = {"days": 5, "train_fraction": 0.7, "validation_fraction": 0.1, "embargo_events": 50}
     assert day_parts(77, day=4, **cut) == [Part("test", 0, 77, 0)]
+
+
+def test_the_instruments_of_a_trading_day_share_its_number():
+    days = [("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-04", "A"), ("2024-01-05", "A"), ("2024-01-05", "C")]
+    assert number_days(days) == ([0, 0, 1, 2, 2], 3)
+    assert number_days([]) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "days, message",
+    [
+        ([("2024-01-03", "A"), ("2024-01-02", "A")], "oldest first"),
+        ([("2024-01-02", "A"), ("2024-01-03", "A"), ("2024-01-02", "B")], "oldest first"),
+        ([("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-02", "A")], "comes twice"),
+    ],
+)
+def test_days_come_oldest_first_and_once(days: list, message: str):
+    with pytest.raises(InputError, match=message):
+        number_days(days)
 
 
 @given(

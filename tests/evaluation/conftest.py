@@ -13,7 +13,7 @@ from lob_jax.data.builder import prepare_records
 from lob_jax.data.records import RecordPlan
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.feed import DaySource, MarketDay
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.tokens import vocabulary as v
@@ -112,7 +112,9 @@ def folder(day, tmp_path_factory):
     plan = RecordPlan(
         record_events=100, context=32, book_levels=2, train_fraction=0.6, validation_fraction=0.15, embargo_events=20
     )
-    prepare_records([lambda: day], folder=where, tokenizer=ExactTokenizer(), plan=plan, inputs={"feed": "test"})
+    feed = types.SimpleNamespace(read=lambda source, reading: day)
+    source = DaySource(None, INSTRUMENT.symbol, INSTRUMENT.trading_day)
+    prepare_records(feed, [source], folder=where, tokenizer=ExactTokenizer(), plan=plan, inputs={"feed": "test"})
     return where
 
 

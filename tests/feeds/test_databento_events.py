@@ -5,17 +5,19 @@ import pathlib
 import numpy as np
 import pytest
 
-from lob_jax.book.replay import snapshots_at
+from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.databento import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Reading
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
 from tests.feeds.sample_databento import (
     BAD_RECEIVE,
     LAST,
     SNAPSHOT,
     UNDEF_PRICE,
     UNDEF_SIZE,
+    final_book,
     metadata,
     record,
     timed,
@@ -204,6 +206,14 @@ def test_a_snapshot_in_mid_stream_is_a_clear_and_its_orders_can_still_be_cancell
     assert day.report["snapshots"] == 1 and day.report["corrections"] == 3
 
 
+@pytest.mark.parametrize("block_bytes", [56, 1 << 20])
+def test_resets_before_anything_else_are_no_events(tmp_path, block_bytes):
+    reset = ("R", "N", UNDEF_PRICE, 0, 0)
+    day = day_of(tmp_path, timed([reset, reset, *BASE, reset]), Reading(block_bytes=block_bytes))
+    assert day.events.kind.tolist() == [Kind.ADD] * len(BASE) + [Kind.CONTROL]
+    assert len(day.start) == 0 and day.report["rows_kept"] == len(BASE) + 3
+
+
 def test_a_snapshot_begun_anew_counts_from_its_last_reset(tmp_path):
     rows = [("A", "B", "98", 2, 3, SNAP), ("R", "N", UNDEF_PRICE, 0, 0, SNAP), ("A", "B", "97", 1, 3, SNAP)]
     for block_bytes in (56, 1 << 20):
@@ -276,3 +286,61 @@ def test_every_order_id_is_told_apart(tmp_path):
     rows += [("C", "A", "101", 1 + k, order_id) for k, order_id in enumerate(ids)]
     events = day_of(tmp_path, timed(rows)).events
     assert events.order_id.tolist() == ids * 2 and events.size.tolist() == [1, 2, 3, 4] * 2
+
+
+def random_rows(rng, count):
+    """Return records that a venue could send, in any order that the rules allow."""
+    orders, rows, last_id = {}, [], 0
+    while len(rows) < count:
+        flags = LAST if rng.random() < 0.5 else 0
+        known = list(orders)[int(rng.integers(0, len(orders)))] if orders else None
+        choice = rng.choice(
+            ["A", "A", "C", "M", "M", "F", "F", "T", "N", "R", "S"], p=[0.25, *[0.09] * 8, 0.015, 0.015]
+        )
+        side, price = str(rng.choice(["A", "B"])), str(int(rng.integers(1, 9)))
+        size = int(rng.integers(1, 12))
+        if choice == "S":
+            rows.append(("R", "N", UNDEF_PRICE, 0, 0, SNAP))
+            rows += [("A", own[0], own[1], own[2], order_id, SNAP) for order_id, own in orders.items()]
+            rows[-1] = (*rows[-1][:5], SNAP | LAST)
+        elif choice in ("R", "N"):
+            rows.append((choice, "N", UNDEF_PRICE, 0, 0, flags))
+            orders = {} if choice == "R" else orders
+        elif choice == "T" or known is None:
+            rows.append(("T", str(rng.choice(["A", "B", "N"])), price, size, 0, flags))
+        elif choice == "A":
+            last_id += 1
+            orders[last_id] = [side, price, size]
+            rows.append(("A", side, price, size, last_id, flags))
+        elif choice == "F":
+            own = rng.random() < 0.9
+            rows.append(("F", orders[known][0] if own else "N", price, size, known if own else 10**6, flags))
+        elif choice == "M":
+            orders[known][1:] = [price if rng.random() < 0.5 else orders[known][1], size]
+            rows.append(("M", *orders[known], known, flags))
+        else:
+            taken = min(size, orders[known][2])
+            rows.append(("C", *orders[known][:2], taken, known, flags))
+            orders[known][2] -= taken
+            if not orders[known][2]:
+                del orders[known]
+        if known is None and choice != "A" and rng.random() < 0.5:
+            last_id += 1
+            orders[last_id] = [side, price, size]
+            rows.append(("A", side, price, size, last_id, flags))
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_stream_ends_in_the_book_that_its_orders_make(tmp_path, seed):
+    """And events never take more than what is there, from orders that are there, whatever the fills say."""
+    data = timed(random_rows(np.random.default_rng(seed), 300))
+    day = day_of(tmp_path, data)
+    assert final_levels(day) == final_book(tmp_path / "x.dbn")
+    counts = replay(day.events, levels=1, **book_of(day)).counts
+    if not day.report["snapshots"]:
+        assert [counts[name] for name in ("unknown_order", "duplicate_order")] == [0, 0]
+    assert [counts[name] for name in ("unknown_level", "over_removal")] == [0, 0]
+    assert_sound(day)
+    assert_round_trip(day)
+    assert_same_day(day_of(tmp_path, data, Reading(block_bytes=int(56 * (1 + seed % 5)))), day)

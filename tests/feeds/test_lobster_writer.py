@@ -15,7 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.feeds.lobster import LobsterFeed, read_book_rows
-from lob_jax.feeds.lobster_writer import order_ids, write_lobster
+from lob_jax.feeds.lobster_writer import LobsterExport, order_ids, write_lobster
 
 INSTRUMENT = Instrument("XYZ", "NASDAQ", "2024-07-01", "America/New_York")
 MIDNIGHT = 1_719_806_400 * 10**9
@@ -58,10 +58,16 @@ ROWS = [
 CODES = (0, 0, 0, Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, 0, 0)
 
 
-def write(folder: pathlib.Path, events: Events, **arguments) -> tuple[pathlib.Path, pathlib.Path]:
+def export(folder: pathlib.Path, events: Events, **arguments) -> LobsterExport:
     """Write with the usual surroundings."""
     usual = {"instrument": INSTRUMENT, "start": START, "corrections": Corrections.none(), "levels": 2}
     return write_lobster(folder, events=events, **{**usual, **arguments})
+
+
+def write(folder: pathlib.Path, events: Events, **arguments) -> tuple[pathlib.Path, pathlib.Path]:
+    """Write; return the two files."""
+    written = export(folder, events, **arguments)
+    return written.message, written.orderbook
 
 
 def test_the_files_are_written_as_lobster_writes_them(tmp_path):
@@ -150,12 +156,12 @@ def test_the_name_holds_the_session(tmp_path, clock, first, last, session):
         ([(-34_200 * SECOND - 1, *ROWS[0][1:])], 0, "another day", "event 0"),
         ([ROWS[0], (52_200 * SECOND, *ROWS[1][1:])], 0, "another day", "event 1"),
         ([ROWS[0], (4, *ROWS[1][1:])], 0, "backwards", "event 1"),
-        ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.CLEAR, "control event", "event 0"),
         ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.NONE, "control event", "event 0"),
         ([(5, Kind.ADD, 0, 1000100, 30, 0)], 0, "side", "event 0"),
         ([(5, Kind.ADD, BID, 0, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.ADD, ASK, 9_999_999_999, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.EXECUTE_HIDDEN, ASK, 1000100, 0, 0)], 0, "size", "event 0"),
+        ([(5, Kind.CROSS, ASK, 1000100, 10**12, 0)], 0, "size", "event 0"),
     ],
 )
 def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows, code, what, where):
@@ -171,7 +177,8 @@ def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows
     ("arguments", "what"),
     [
         ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot carry"),
-        ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=100)}, "price scale"),
+        ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=100_000)}, "price scale"),
+        ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=300)}, "price scale"),
         ({"levels": 0}, "names cannot carry"),
         ({"levels": 10_000}, "names cannot carry"),
     ],
@@ -183,8 +190,66 @@ def test_a_day_that_no_name_can_carry_is_refused(tmp_path, arguments, what):
 
 
 def test_no_events_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no events"):
-        write(tmp_path, Events.from_columns())
+    for events in (Events.from_columns(), events_of((5, Kind.CONTROL, 0, 0, 0, 0), code=(Code.CLEAR,))):
+        with pytest.raises(InputError, match="no events"):
+            write(tmp_path, events)
+
+
+def test_a_level_that_no_file_can_hold_is_refused(tmp_path):
+    far = book((BID, 1000000, 50, 0), (ASK, 9_999_999_999, 70, 0))
+    with pytest.raises(InputError, match="level out of range"):
+        write(tmp_path, events_of(ROWS[0]), start=far)
+    heavy = book((BID, 1000100, 10**12 - 1, 0), (ASK, 1000200, 70, 0))
+    with pytest.raises(InputError, match="level out of range"):
+        write(tmp_path, events_of(ROWS[0]), start=heavy)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("price_scale", [1, 10, 100])
+def test_coarser_prices_are_converted(tmp_path, price_scale):
+    factor = 10_000 // price_scale
+    coarse = [(BID, 100 * price_scale, 50, 0), (ASK, 101 * price_scale, 70, 0)]
+    rows = [(1, Kind.ADD, BID, 100 * price_scale, 3, 0), (2, Kind.EXECUTE, ASK, 101 * price_scale, 70, 0)]
+    instrument = dataclasses.replace(INSTRUMENT, price_scale=price_scale, tick=1, lot_scale=1000)
+    message, orderbook = write(tmp_path, events_of(*rows), start=book(*coarse), instrument=instrument, levels=1)
+    assert orderbook.read_text() == "1010000,70,1000000,53\n9999999999,0,1000000,53\n"
+    day = LobsterFeed(tick=factor).read(message)
+    assert day.events.price.tolist() == [1000000, 1010000]
+    highest = events_of((1, Kind.ADD, ASK, 10**10 // factor, 3, 0))
+    with pytest.raises(InputError, match="a price out of range"):
+        write(tmp_path, highest, start=book(*coarse), instrument=instrument)
+
+
+def test_control_events_without_a_row_show_in_the_book(tmp_path):
+    event, side, price, size = np.array([[1, BID, 999_900, 8], [1, ASK, 1000300, 9]]).T
+    rows = [ROWS[0], (6, Kind.CONTROL, 0, 0, 0, 0), (7, Kind.CONTROL, 0, 0, 0, 0), (8, Kind.ADD, ASK, 1000400, 1, 0)]
+    rows += [(9, Kind.CONTROL, 0, 0, 0, 0), (10, Kind.CANCEL, ASK, 1000300, 2, 0), (11, Kind.CONTROL, 0, 0, 0, 0)]
+    codes = (0, Code.CLEAR, Code.FEED_GAP, 0, Code.HALT, 0, Code.CLEAR)
+    corrections = Corrections(event, side.astype(np.int8), price, size)
+    done = export(tmp_path, events_of(*rows, code=codes), corrections=corrections)
+    assert (done.rows, done.left_out, done.moved_times) == (4, {"CLEAR": 2, "FEED_GAP": 1}, 0)
+    assert done.orderbook.read_text().splitlines() == [
+        "1000200,70,1000100,30,9999999999,0,1000000,50",
+        *["1000300,9,999900,8,1000400,1,-9999999999,0"] * 2,
+        "1000300,7,999900,8,1000400,1,-9999999999,0",
+    ]
+    assert LobsterFeed().read(done.message).events.kind.tolist() == [1, 1, 7, 2]
+
+
+def test_a_fault_is_named_by_its_event_behind_events_without_a_row(tmp_path):
+    rows = [(4, Kind.CONTROL, 0, 0, 0, 0), ROWS[0], (4, *ROWS[1][1:])]
+    with pytest.raises(InputError, match="event 2, time_ns"):
+        write(tmp_path, events_of(*rows, code=(Code.CLEAR, 0, 0)))
+
+
+def test_time_is_kept_from_running_backwards_where_asked(tmp_path):
+    rows = [(time, *ROWS[0][1:]) for time in (5, 9, 7, 8, 12)]
+    done = export(tmp_path, events_of(*rows), monotone_time=True)
+    assert done.moved_times == 2
+    times = [line.split(",")[0][-9:] for line in done.message.read_text().splitlines()]
+    assert [int(time) for time in times] == [5, 9, 9, 9, 12]
+    with pytest.raises(InputError, match="another day"):
+        export(tmp_path, events_of(ROWS[0], (52_200 * SECOND, *ROWS[0][1:]), ROWS[0]), monotone_time=True)
 
 
 def test_a_write_that_fails_leaves_neither_half(tmp_path, monkeypatch):
@@ -199,6 +264,7 @@ def test_a_write_that_fails_leaves_neither_half(tmp_path, monkeypatch):
 
 BID_PRICES, ASK_PRICES = st.integers(9_995, 10_000), st.integers(10_001, 10_006)  # ticks
 GAPS = st.sampled_from([0, 0, 1, 999_999_999, 10**9, 61_000_000_001])
+ROWLESS = (Code.CLEAR, Code.SESSION_OPEN, Code.SESSION_CLOSE, Code.FEED_GAP)
 SIZES = st.sampled_from([1, 3, 50, 100, 10**9])
 
 
@@ -213,27 +279,32 @@ def small_days(draw) -> Events:
         price = 100 * draw(BID_PRICES if side == BID else ASK_PRICES)
         if kind in (Kind.EXECUTE_HIDDEN, Kind.CROSS):
             price += draw(st.sampled_from([0, 50, 1]))
-        code = draw(st.sampled_from([Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE])) if kind == Kind.CONTROL else 0
+        code = draw(st.sampled_from([Code.HALT, Code.RESUME_QUOTE, *ROWLESS])) if kind == Kind.CONTROL else 0
         rows.append((clock, kind, 0, 0, 0, 0) if code else (clock, kind, side, price, draw(SIZES), 0))
         codes.append(code)
     return events_of(*rows, code=tuple(codes))
 
 
 @settings(max_examples=60, deadline=None)
-@given(events=small_days(), levels=st.integers(1, 4), one_sided=st.booleans())
-def test_what_is_written_is_read_back(events, levels, one_sided):
+@given(events=small_days(), levels=st.integers(1, 4), one_sided=st.booleans(), run=st.sampled_from([3, 1000]))
+def test_what_is_written_is_read_back(events, levels, one_sided, run):
     start = book((BID, 1000000, 50, 0), (BID, 999_900, 5, 0), *([] if one_sided else [(ASK, 1000200, 70, 0)]))
-    with tempfile.TemporaryDirectory() as folder:
-        message, _ = write(pathlib.Path(folder), events, start=start, levels=levels)
-        day = LobsterFeed().read(message)
-        price, size = read_book_rows(message)
+    kept = ~np.isin(events.code, ROWLESS)
+    if not kept.any():
+        return
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lob_jax.feeds.lobster_writer._ROWS_AT_ONCE", run)
+        done = export(pathlib.Path(folder), events, start=start, levels=levels)
+        day = LobsterFeed().read(done.message)
+        price, size = read_book_rows(done.message)
+    assert (done.rows, sum(done.left_out.values())) == (kept.sum(), (~kept).sum())
     for name in EXACT:
-        assert np.array_equal(getattr(day.events, name), getattr(events, name)), name
+        assert np.array_equal(getattr(day.events, name), getattr(events[kept], name)), name
     written = replay(events, start=start, corrections=Corrections.none(), levels=levels).after()
-    assert np.array_equal(price, written.price) and np.array_equal(size, written.size)
+    assert np.array_equal(price, written.price[kept]) and np.array_equal(size, written.size[kept])
     again = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
     assert np.array_equal(again.price, price) and np.array_equal(again.size, size)
-    added = day.events.order_id[events.kind == Kind.ADD].tolist()
+    added = day.events.order_id[day.events.kind == Kind.ADD].tolist()
     assert added == list(range(1, len(added) + 1))
     assert day.start.time_ns == start.time_ns
 
@@ -246,10 +317,10 @@ def test_a_real_morning_is_read_back(market_data, tmp_path, with_ids):
     events = day.events[:count]
     if not with_ids:
         events = events.replace(order_id=np.zeros(count, np.uint64))
-    message, _ = write_lobster(
+    message = write_lobster(
         tmp_path, instrument=day.instrument, start=day.start, events=events,
         corrections=day.corrections.between(0, count), levels=10,
-    )  # fmt: skip
+    ).message  # fmt: skip
     back = LobsterFeed().read(message)
     assert message.name == path.name.removesuffix(".gz")
     for name in (*EXACT, "flags", "sequence") + (("order_id",) if with_ids else ()):

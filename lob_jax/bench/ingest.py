@@ -1,0 +1,213 @@
+"""Raw file to tokens on one core: rows and events a second, feed by feed, and the memory that it takes.
+
+`python -m lob_jax.bench.ingest --lobster MESSAGE --tardis DEPTH ...` repeats each given file until it has `--events`
+rows, then reads it with its events mapped from disk, and tokenizes them run by run. ITCH is a simulated day, written
+by `write_itch`. Every feed runs in a process of its own, pinned to one core: once on a short file to compile, then
+`--repeat` times; the median counts. Where hftbacktest is installed, its converter reads the Tardis files in the same
+run (it makes its own events, and no tokens).
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import pathlib
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+
+from lob_jax.bench import tiling
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.book.replay import references, replay
+from lob_jax.feeds.feed import MarketDay, Reading
+from lob_jax.feeds.load import FEEDS
+from lob_jax.tokens.exact import ExactTokenizer
+
+REPLAY_EVENTS = 500_000  # of a day, for the figures of replay alone
+SHORT = 5_000  # rows of the file that everything is compiled on
+MIB = 2**20
+
+
+class AnonymousMemory:
+    """Watches how much memory a process holds beside mapped files, which the system can take back at any time."""
+
+    def __init__(self, every_s: float = 0.02):
+        self.peak = 0
+        self._every_s, self._done = every_s, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "AnonymousMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        process = psutil.Process()
+        while not self._done.wait(self._every_s):
+            memory = process.memory_info()
+            self.peak = max(self.peak, memory.rss - memory.shared)
+
+
+def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
+    """Read a file and tokenize it; return the day, its tokens, and the seconds of both parts."""
+    begin = time.perf_counter()
+    day = FEEDS[feed]().read(path, Reading(store=store))
+    read = time.perf_counter()
+    book = {"start": day.start, "corrections": day.corrections}
+    runs = ExactTokenizer().encode_runs(day.events, instrument=day.instrument, **book)
+    tokens = sum(len(run) for run in runs)
+    return day, tokens, read - begin, time.perf_counter() - read
+
+
+def replay_rates(day: MarketDay) -> dict[str, float]:
+    """Return events a second of replays of a day's beginning: with every order's queue, and of best quotes alone."""
+    events = day.events[:REPLAY_EVENTS]
+    book = {"start": day.start, "corrections": day.corrections.between(0, len(events))}
+    rates = {}
+    for name, run in {
+        "queues, 10 levels kept": lambda: replay(events, levels=10, **book),
+        "best quotes": lambda: references(events, **book),
+    }.items():
+        seconds = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - begin)
+        rates[name] = len(events) / statistics.median(seconds[1:])
+    return rates
+
+
+def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any]:
+    """Measure one feed in this process, which is pinned to one core."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    with tempfile.TemporaryDirectory() as folder:
+        store = pathlib.Path(folder)
+        to_tokens(feed, short, store)
+        with AnonymousMemory() as memory:
+            runs = [to_tokens(feed, path, store) for _ in range(repeat)]
+        day, tokens = runs[0][:2]
+        total = statistics.median(read + encode for *_, read, encode in runs)
+        read = statistics.median(run[2] for run in runs)
+        return {
+            "rows": day.report["rows_read"],
+            "events": len(day.events),
+            "corrections": len(day.corrections),
+            "tokens": tokens,
+            "file_mib": sum(file.stat().st_size for file in path.parent.iterdir()) / MIB,
+            "rows_per_s": day.report["rows_read"] / total,
+            "events_per_s": len(day.events) / total,
+            "read_rows_per_s": day.report["rows_read"] / read,
+            "encode_events_per_s": len(day.events) / (total - read),
+            "peak_anonymous_mib": memory.peak / MIB,
+            "replay_events_per_s": replay_rates(day),
+        }
+
+
+def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any] | None:
+    """Measure hftbacktest's converter on Tardis files; None where it is not installed."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    try:
+        from hftbacktest.data.utils import tardis
+    except ImportError:
+        return None
+    seconds, rows = [], 0
+    for depth in (short, *[path] * repeat):
+        trades = depth.with_name(depth.name.replace("incremental_book_L2", "trades"))
+        with open(os.devnull, "w") as nowhere, _silenced(nowhere):
+            begin = time.perf_counter()
+            rows = len(tardis.convert([str(trades), str(depth)], buffer_size=40_000_000))
+            seconds.append(time.perf_counter() - begin)
+    return {"its_rows": rows, "its_rows_per_s": rows / statistics.median(seconds[1:])}
+
+
+def _silenced(nowhere: Any) -> Any:
+    import contextlib
+
+    return contextlib.redirect_stdout(nowhere)
+
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a fresh process and return what it returns."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def run(files: dict[str, Callable[[pathlib.Path, int], pathlib.Path]], *, events: int, repeat: int) -> dict[str, Any]:
+    """Measure every case; `files` gives, by name (feed, then a remark), what writes its file of so many rows."""
+    results: dict[str, Any] = {}
+    for name, write in files.items():
+        with tempfile.TemporaryDirectory() as folder:
+            paths = []
+            for part, rows in (("short", SHORT), ("long", events)):
+                (pathlib.Path(folder) / part).mkdir()
+                paths.append(write(pathlib.Path(folder) / part, rows))
+            feed = name.split(",")[0]
+            results[name] = alone(measure, feed, *paths, repeat)
+            if feed == "tardis":
+                results["hftbacktest"] = alone(measure_hftbacktest, *paths, repeat)
+    return results
+
+
+def cases(chosen: argparse.Namespace) -> dict[str, Callable[[pathlib.Path, int], pathlib.Path]]:
+    """Return what writes the file of each case that the command line asks for."""
+    found: dict[str, Callable[[pathlib.Path, int], pathlib.Path]] = {}
+    for path in chosen.lobster:
+        found[f"lobster, {path.name}"] = lambda folder, n, path=path: tiling.tile_lobster(path, folder, events=n)
+        if chosen.gz:
+            found[f"lobster, {path.name}, gz"] = lambda folder, n, path=path: tiling.gzipped(
+                tiling.tile_lobster(path, folder, events=n)
+            )
+    for path in chosen.tardis:
+        found[f"tardis, {path.name}"] = lambda folder, n, path=path: tiling.tile_tardis(path, folder, events=n)
+    for path in chosen.binance:
+        found[f"binance, {path.name}"] = lambda folder, n, path=path: tiling.tile_binance(path, folder, rows=n)
+    for path in chosen.databento:
+        found[f"databento, {path.name}"] = lambda folder, n, path=path: tiling.tile_databento(path, folder, records=n)
+    found["itch, simulated"] = lambda folder, n: tiling.write_itch_day(folder, events=n)
+    return found
+
+
+def table(results: dict[str, Any]) -> list[str]:
+    """Return the figures as lines of text."""
+    lines = [f"{'M/s':<64}{'rows':>7}{'events':>8}{'read':>8}{'encode':>8}{'queues':>8}{'quotes':>8}{'MiB':>7}"]
+    for name, case in results.items():
+        if name == "hftbacktest":
+            lines.append(f"{'hftbacktest converter, same files':<64}" + _its(case))
+            continue
+        figures = [case["rows_per_s"], case["events_per_s"], case["read_rows_per_s"], case["encode_events_per_s"]]
+        figures += case["replay_events_per_s"].values()
+        shown = "".join(
+            f"{figure / 1e6:>{width}.2f}" for figure, width in zip(figures, (7, 8, 8, 8, 8, 8), strict=True)
+        )
+        lines.append(f"{name:<64}{shown}{case['peak_anonymous_mib']:>7.0f}")
+    return lines
+
+
+def _its(case: dict[str, Any] | None) -> str:
+    return "not installed" if case is None else f"{case['its_rows_per_s'] / 1e6:>7.2f}   its own events, no tokens"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table, then one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.ingest", description=__doc__)
+    for feed in ("lobster", "tardis", "binance", "databento"):
+        parser.add_argument(f"--{feed}", type=pathlib.Path, nargs="*", default=[], help=f"files of the {feed} feed")
+    parser.add_argument("--gz", action="store_true", help="measure LOBSTER gzipped, too")
+    parser.add_argument("--events", type=int, default=5_000_000, help="rows to repeat each file up to")
+    parser.add_argument("--repeat", type=int, default=3, help="timed runs a case")
+    chosen = parser.parse_args(arguments)
+    results = run(cases(chosen), events=chosen.events, repeat=chosen.repeat)
+    print("\n".join(table(results)))
+    print(json.dumps({"benchmark": "ingest", "repeat": chosen.repeat, "cases": results, **surroundings("ingest")}))
+
+
+if __name__ == "__main__":
+    main()

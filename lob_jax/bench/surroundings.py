@@ -1,0 +1,30 @@
+"""What a figure belongs to: command, commit, machine and versions."""
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+PACKAGES = ("numpy", "numba", "llvmlite", "polars")
+
+
+def surroundings(benchmark: str) -> dict[str, Any]:
+    """Return the command, commit, machine and versions that the figures of `lob_jax.bench.<benchmark>` belong to."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "none"
+    return {
+        "command": shlex.join(["python", "-m", f"lob_jax.bench.{benchmark}", *sys.argv[1:]]),
+        "commit": commit,
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one used",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    }

@@ -1,0 +1,203 @@
+"""The stages that turn files into records: look at them, write them in another format, tokenize them."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_collections
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lob_jax.data.builder import prepare_on_beam, prepare_records
+from lob_jax.data.manifest import MANIFEST
+from lob_jax.data.records import RecordPlan
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
+from lob_jax.feeds.figures import depth_figure, save, trades_figure
+from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
+from lob_jax.feeds.inspection import inspect_day, tables
+from lob_jax.feeds.load import detect_format, make_feed
+from lob_jax.feeds.lobster_writer import write_lobster
+from lob_jax.feeds.parquet_writer import write_parquet
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.stages.workdir import console, write_json
+from lob_jax.tokens.exact import ExactTokenizer
+
+
+def tokenizer_of(config: ml_collections.ConfigDict) -> ExactTokenizer:
+    """Return the tokenizer that a configuration names."""
+    return ExactTokenizer(config.tokens.time_digits)
+
+
+def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
+    """Return how days become records."""
+    data = config.data
+    return RecordPlan(
+        record_events=data.record_events,
+        context=config.model.max_seq_length,
+        book_levels=data.book_levels,
+        train_fraction=data.train_fraction,
+        validation_fraction=data.validation_fraction,
+        embargo_events=data.embargo_events,
+    )
+
+
+def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:
+    """Return the feed that a configuration names, and the days that lie at its path, oldest first.
+
+    Raises:
+      InputError: nothing there that the feed reads, or not all of the wanted symbols.
+    """
+    data = config.data
+    if data.feed == "synthetic":
+        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed)
+        return feed, feed.days()
+    path = pathlib.Path(data.path)
+    symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
+    name = detect_format(path) if data.feed == "auto" else data.feed
+    feed = make_feed(name, symbols=symbols, tick=data.tick, lot=data.lot)
+    days = feed.days(path)
+    missing = sorted(set(symbols) - {day.symbol for day in days})
+    if missing:
+        raise InputError(
+            "a symbol that is not there",
+            where=f"config.data.symbols, {path}",
+            expected=sorted({day.symbol for day in days})[:20],
+            was=missing,
+            remedy="name symbols of these files, or none for all of them",
+        )
+    return feed, [day for day in days if not symbols or day.symbol in symbols]
+
+
+def reading_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Reading:
+    """Return how a configuration wants files to be read."""
+    quarantine = workdir / "quarantine" if config.data.on_error == "quarantine" else None
+    return Reading(on_error=config.data.on_error, quarantine=quarantine)
+
+
+def _settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Return what of the configuration decides what is read from files."""
+    return {key: config.data[key] for key in ("feed", "symbols", "tick", "lot", "on_error")}
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of bytes read, for as long as files are read; yield what moves it."""
+    bars = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=console, transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda done, size: progress.update(task, completed=done, total=size)
+
+
+def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Read the feed, replay the book and write records, or find them there."""
+    feed, days = find_days(config)
+    folder = workdir / "records"
+    found = (folder / MANIFEST).exists()
+    workdir.mkdir(parents=True, exist_ok=True)
+    common = {
+        "folder": folder,
+        "tokenizer": tokenizer_of(config),
+        "plan": record_plan(config),
+        "inputs": {**_settings(config), **feed.inputs(days)},
+    }
+    reading = reading_of(config, workdir)
+    if config.data.runner:
+        options = shlex.split(config.data.runner_options)
+        console.print(f"{len(days)} day(s) of the {config.data.feed} feed, on Beam's {config.data.runner}")
+        manifest = prepare_on_beam(feed, days, reading=reading, runner=config.data.runner, options=options, **common)
+    else:
+        with _progress() as on_bytes:
+            manifest = prepare_records(
+                feed,
+                days,
+                reading=dataclasses.replace(reading, on_bytes=on_bytes),
+                processes=config.data.processes,
+                on_day=lambda name, counts: console.print(
+                    f"{name}  {counts['split']:<10}  {counts['events']:>9,} events  {counts['tokens']:>10,} tokens"
+                ),
+                **common,
+            )
+    write_json(workdir / "ingest_report.json", [day["report"] for day in manifest["days"]])
+    splits = manifest["splits"].values()
+    events, tokens = (sum(split[name] for split in splits) for name in ("events", "tokens"))
+    state = "found" if found else "written"
+    console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} an event), {state} in {folder}")
+    _tell_losses(manifest["days"])
+
+
+def _tell_losses(days: list[dict[str, Any]]) -> None:
+    """Say what was left out of the days, if anything was."""
+    for day in days:
+        dropped = day["report"]["rows_dropped"]
+        if dropped:
+            listed = ", ".join(f"{rows:,} {reason}" for reason, rows in dropped.items())
+            console.print(f"{day['symbol']} {day['trading_day']}: rows left out: {listed}")
+
+
+def _read(feed: Feed, source: DaySource, reading: Reading) -> MarketDay:
+    with _progress() as on_bytes:
+        return feed.read(source, dataclasses.replace(reading, on_bytes=on_bytes))
+
+
+def inspect(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Show what is in each day: tables, a heat map of its depth, and a figure of its trades."""
+    feed, days = find_days(config)
+    figures, found = workdir / "figures", []
+    figures.mkdir(parents=True, exist_ok=True)
+    for source in days:
+        with tempfile.TemporaryDirectory(dir=workdir) as store:
+            day = _read(feed, source, dataclasses.replace(reading_of(config, workdir), store=pathlib.Path(store)))
+            found.append(inspect_day(day, levels=config.inspect.levels))
+            for shown in tables(found[-1]):
+                console.print(shown)
+            if not len(day.events):
+                continue
+            for name, figure in (
+                ("depth", depth_figure(day, levels=config.inspect.levels)),
+                ("trades", trades_figure(day)),
+            ):
+                path = figures / f"{_file_name(day)}_{name}.png"
+                save(figure, path)
+                console.print(f"drawn: {path}")
+    write_json(workdir / "inspection.json", found)
+    console.print(f"all numbers: {workdir / 'inspection.json'}")
+
+
+def _file_name(day: MarketDay) -> str:
+    """Return a name for the files of a day, of characters that any system takes."""
+    name = f"{day.instrument.venue}_{day.instrument.symbol}_{day.instrument.trading_day}"
+    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
+
+
+def convert(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Write each day in another format."""
+    feed, days = find_days(config)
+    folder = workdir / "converted"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in days:
+        with tempfile.TemporaryDirectory(dir=workdir) as store:
+            day = _read(feed, source, dataclasses.replace(reading_of(config, workdir), store=pathlib.Path(store)))
+            written, remark = _convert_day(config, day, folder)
+            console.print(f"{day.instrument.symbol} {day.instrument.trading_day}: {written}{remark}")
+
+
+def _convert_day(config: ml_collections.ConfigDict, day: MarketDay, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Write one day; return where it lies, and what had to be changed on the way."""
+    if config.convert.format == "parquet":
+        target = folder / _file_name(day)
+        shutil.rmtree(target, ignore_errors=True)
+        return write_parquet(target, day), ""
+    if config.convert.format == "hftbacktest":
+        export = write_hftbacktest(folder / f"{_file_name(day)}.npz", day)
+        moved = f"; {export.exchange_times_moved:,} times that ran backwards were moved"
+        return export.path, moved if export.exchange_times_moved else ""
+    parts = {name: getattr(day, name) for name in ("instrument", "start", "events", "corrections")}
+    pair = write_lobster(folder, **parts, levels=config.convert.levels, monotone_time=True)
+    left_out = "".join(f"; {count:,} {code} without a row" for code, count in pair.left_out.items())
+    moved = f"; {pair.moved_times:,} times that ran backwards were moved" if pair.moved_times else ""
+    return pair.message, left_out + moved

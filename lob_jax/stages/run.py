@@ -1,0 +1,21 @@
+"""Which function each mode runs."""
+
+import importlib
+import pathlib
+
+import ml_collections
+
+# A stage is imported when it is asked for: those that look at files need no JAX, which takes seconds.
+STAGES = {
+    "inspect": "lob_jax.stages.data",
+    "convert": "lob_jax.stages.data",
+    "prepare": "lob_jax.stages.data",
+    "train": "lob_jax.stages.model",
+    "evaluate": "lob_jax.stages.model",
+    "generate": "lob_jax.stages.model",
+}
+
+
+def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> None:
+    """Run one mode in a run's folder."""
+    getattr(importlib.import_module(STAGES[mode]), mode)(config, workdir)

@@ -1,0 +1,43 @@
+"""What a run leaves in its folder, and how files get there whole."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# In the order that it is made.
+LEAVINGS = {
+    "inspection.json": "what is in the files",
+    "figures": "depth heat map and trades, as PNG",
+    "converted": "the days in another format",
+    "ingest_report.json": "what was read from the feed",
+    "quarantine": "rows that are not what the format says",
+    "records": "token records, by split (ArrayRecord)",
+    "config.json": "the whole configuration",
+    "checkpoints": "the latest and the best checkpoints",
+    "metrics.jsonl": "loss, learning rate, speed, by step",
+    "tensorboard": "the same, for TensorBoard",
+    "evaluation.json": "the test of the best checkpoint, beside baselines",
+    "generated": "new events as LOBSTER message and order-book files",
+}
+
+console = Console(highlight=False)
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def overview(workdir: pathlib.Path) -> Table:
+    """Return a table of what lies in a run's folder."""
+    shown = Table(title=str(workdir), show_header=False)
+    for name, meaning in LEAVINGS.items():
+        if (workdir / name).exists():
+            shown.add_row(name, meaning)
+    return shown
