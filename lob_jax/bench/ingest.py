@@ -73,7 +73,7 @@ def replay_rates(day: MarketDay) -> dict[str, float]:
     book = {"start": day.start, "corrections": day.corrections.between(0, len(events))}
     rates = {}
     for name, run in {
-        "queues, 10 levels kept": lambda: replay(events, levels=10, **book),
+        "queues": lambda: replay(events, levels=1, **book),
         "best quotes": lambda: references(events, **book),
     }.items():
         seconds = []

@@ -19,8 +19,14 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 
 _BINANCE_CLOCKS = ("E", "T")
 _BINANCE_COUNTERS = ("U", "u", "pu", "t", "a", "lastUpdateId")
-_DBN_RECORD = 56
-_DBN_EVENT_TIME, _DBN_RECEIVE_TIME = 8, 32  # bytes into an MBO record
+_SNAPSHOT = 0x20  # a flag of an MBO record
+_MBO = np.dtype(
+    [
+        *(("length", "u1"), ("rtype", "u1"), ("publisher", "<u2"), ("instrument", "<u4"), ("event", "<u8")),
+        *(("order", "<u8"), ("price", "<i8"), ("size", "<u4"), ("flags", "u1"), ("channel", "u1")),
+        *(("action", "S1"), ("side", "S1"), ("receive", "<u8"), ("delta", "<i4"), ("sequence", "<u4")),
+    ]
+)
 
 
 def _text(path: pathlib.Path) -> bytes:
@@ -116,17 +122,31 @@ def _moved(message: dict, tile: int, span_ms: int, stride: int) -> dict:
 
 
 def tile_databento(path: pathlib.Path, folder: pathlib.Path, *, records: int) -> pathlib.Path:
-    """Write MBO records of a DBN file again and again, their clocks moved on, behind its header; uncompressed."""
+    """Write MBO records of a DBN file again and again behind its header, uncompressed, their clocks moved on.
+
+    Each repetition begins by clearing the book, so that the snapshot in front of the day is taken again.
+    """
     data = zstd.decompress(path.read_bytes())
     begin = 8 + struct.unpack_from("<I", data, 4)[0]
-    rows = np.frombuffer(data, np.uint8, offset=begin).reshape(-1, _DBN_RECORD).copy()
-    clocks = {at: rows[:, at : at + 8].copy().view(np.int64)[:, 0] for at in (_DBN_EVENT_TIME, _DBN_RECEIVE_TIME)}
-    span = int(clocks[_DBN_RECEIVE_TIME][-1] - clocks[_DBN_RECEIVE_TIME].min()) + 1
+    rows = np.frombuffer(data, _MBO, offset=begin)
+    rows = np.concatenate([rows[:1], rows])
+    rows[0] = (
+        *rows[0].tolist()[:5],
+        0,
+        2**63 - 1,
+        0,
+        _SNAPSHOT,
+        rows["channel"][0],
+        b"R",
+        b"N",
+        *rows[0].tolist()[12:],
+    )
+    span = np.uint64(int(rows["receive"].max()) - int(rows["receive"].min()) + 1)
     target = folder / path.name.removesuffix(".zst")
     with target.open("wb") as file:
         file.write(data[:begin])
-        for tile in range(-(-records // len(rows))):
-            for at, clock in clocks.items():
-                rows[:, at : at + 8] = (clock + tile * span)[:, None].view(np.uint8)
+        for _ in range(-(-records // len(rows))):
             file.write(rows.tobytes())
+            rows["event"] += span
+            rows["receive"] += span
     return target

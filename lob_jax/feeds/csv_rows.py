@@ -126,7 +126,7 @@ class CsvRows:
                 data = self._without_header(data)
             if data:
                 yield self._parse(data)
-        if not self._lines:
+        if not self._lines and not self.refused:
             raise InputError(
                 "an empty file",
                 where=self._source,
@@ -142,7 +142,7 @@ class CsvRows:
             for block in self._source.blocks(self._reading):
                 cut = block.rfind(b"\n") + 1
                 if cut:
-                    yield b"".join([*rest, block[:cut]])
+                    yield b"".join([*rest, memoryview(block)[:cut]])
                     rest = [block[cut:]] if cut < len(block) else []
                 else:
                     rest.append(block)

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, change, load_levels, set_level, size_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, Events, Kind
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import inner, njit
 
 _ADD, _EXECUTE = int(Kind.ADD), int(Kind.EXECUTE)
 _TALLY = ("crossed_rows", "locked_rows", "unexplained_rows")
@@ -16,25 +15,33 @@ _NAMED_LINES = 10  # of the unexplained rows
 class FeedBook:
     """Follows the messages and corrects itself by the feed's rows.
 
+    A book that keeps as many levels as the feed shows is the feed's row once it is corrected: so a row need only be
+    compared with the one before it and the event between them.
+
     Attributes:
       unexplained_lines: the first lines whose book does not follow from the row before and the message.
     """
 
     def __init__(self, start: BookSnapshot):
         """Begin with the book before the first event."""
-        self._levels = load_levels(start)
+        self._before = np.zeros(4 * start.window, np.int64)
+        for side, place in ((ASK, 0), (BID, 2)):
+            own = start.side == side
+            count = np.count_nonzero(own)
+            self._before[place::4][:count], self._before[place + 1 :: 4][:count] = start.price[own], start.size[own]
         self._tally = np.zeros(len(_TALLY), np.int64)
-        self._worst = np.full(2, -1, np.int64)
+        self._begun = False
         self.unexplained_lines: list[int] = []
 
     def corrections(self, events: Events, book: np.ndarray, line: np.ndarray) -> Corrections:
-        """Return where the feed's rows int64 [4 N, R] contradict the replay of as many events, and follow them.
+        """Return where the feed's rows int64 [4 N, R] contradict the replay of as many events, at least one.
 
         With them the best N levels of the replay equal the feed's after every event. Of one event, levels that the
         feed denies are removed first, so that the window never has to choose.
         """
         columns = (events.kind, events.side, events.price, events.size)
-        found, unexplained = _contradictions(self._levels, *columns, book, self._worst, self._tally)
+        found, unexplained = _contradictions(*columns, book, self._before, self._begun, self._tally)
+        self._before, self._begun = book[:, -1].copy(), True
         room = _NAMED_LINES - len(self.unexplained_lines)
         self.unexplained_lines += line[unexplained[:room]].tolist()
         return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
@@ -75,109 +82,123 @@ def start_book(events: Events, price: np.ndarray, size: np.ndarray, *, clock_ns:
 
 @njit
 def _contradictions(
-    levels: Levels,
     kind: np.ndarray,
     side: np.ndarray,
     price: np.ndarray,
     size: np.ndarray,
     book: np.ndarray,
-    worst: np.ndarray,
+    before: np.ndarray,
+    begun: bool,
     tally: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return rows (event, side, price, size) of corrections, and the events whose rows are unexplained.
 
-    A correction is explained if it reveals a level: one behind the last of the levels that fill the row before,
-    whose prices are in `worst` int64 [2]: 0 for a side that is not full, -1 where there is no row before.
+    A correction is explained if it reveals a level: one behind the last of the levels that fill the row before.
     """
     n_levels = book.shape[0] // 4
+    held = np.empty((2, n_levels), np.int64)
+    was, now = before.copy(), np.empty(4 * n_levels, np.int64)  # two rows side by side: the columns lie far apart
     found = np.empty((1024, 4), np.int64)
     unexplained = np.empty(len(kind), np.int64)
     count, odd = 0, 0
     for i in range(len(kind)):
-        change(levels, kind[i], side[i], price[i], size[i])
         if count + 4 * n_levels > len(found):
             larger = np.empty((2 * len(found) + 4 * n_levels, 4), np.int64)
             larger[:count] = found[:count]
             found = larger
-        first = count
+        for c in range(4 * n_levels):
+            now[c] = book[c, i]
+        explained = True
         for s in range(2):
-            if not _agrees(levels, s, book, i):
-                count = _retract(levels, s, book, i, found, count)
-                count = _assert_shown(levels, s, book, i, found, count)
-        if count > first and worst[0] >= 0 and not _revealed(found[first:count], worst):
+            change = np.int64(0)
+            if kind[i] <= _EXECUTE and (side[i] > 0) == (s == 0):
+                change = size[i] if kind[i] == _ADD else -size[i]
+            depth = _follow(was, now, s, price[i], change, held)
+            if depth >= 0:
+                begin = count
+                count = _correct(now, i, s, held, depth, found, count)
+                explained &= _reveals(was, s, found[begin:count])
+        if not explained and (i > 0 or begun):
             unexplained[odd] = i
             odd += 1
-        for s in range(2):
-            row = 4 * n_levels - 4 + 2 * (1 - s)
-            worst[s] = book[row, i] if book[row + 1, i] > 0 else 0
-        if book[1, i] > 0 and book[3, i] > 0:
-            tally[_CROSSED] += book[2, i] > book[0, i]
-            tally[_LOCKED] += book[2, i] == book[0, i]
+        if now[1] > 0 and now[3] > 0:
+            tally[_CROSSED] += now[2] > now[0]
+            tally[_LOCKED] += now[2] == now[0]
+        was, now = now, was
     tally[_UNEXPLAINED] += odd
     return found[:count].copy(), unexplained[:odd].copy()
 
 
-@in_place
-def _agrees(levels: Levels, s: int, book: np.ndarray, i: int) -> bool:
-    """Return whether a side of the replay is the feed's; the ask comes first in the feed's rows."""
-    n_levels = book.shape[0] // 4
-    prices, sizes, depth = levels.price[s], levels.size[s], levels.depth[s]
-    for k in range(n_levels):
-        row = 4 * k + 2 * (1 - s)
-        if k >= depth:
-            return book[row + 1, i] == 0
-        if sizes[depth - 1 - k] != book[row + 1, i] or prices[depth - 1 - k] != book[row, i]:
-            return False
-    return True
+@inner
+def _follow(was: np.ndarray, now: np.ndarray, s: int, price: int, change: int, held: np.ndarray) -> int:
+    """Let an event change a side of the row before, of which `held` int64 [2, N] is given the levels.
 
-
-@in_place
-def _retract(levels: Levels, s: int, book: np.ndarray, i: int, found: np.ndarray, count: int) -> int:
-    """Remove the levels of a side that the feed's N levels deny; return the number of corrections so far.
-
-    A feed that shows N levels says nothing about levels worse than its last.
+    Returns:
+      -1 if that side is now the one of the row, else the number of levels.
     """
-    sign = 1 - 2 * s
-    n_levels = book.shape[0] // 4
-    last = 4 * n_levels - 4 + 2 * (1 - s)
-    full, limit = book[last + 1, i] > 0, book[last, i]
-    for row in range(levels.depth[s] - 1, -1, -1):
-        held = levels.price[s, row]
-        if full and sign * held < sign * limit:
+    n_levels = held.shape[1]
+    sign, place = 1 - 2 * s, 2 * (1 - s)  # the ask comes first in a row
+    k, equal, placed = 0, True, change == 0
+    for j in range(n_levels + 1):
+        old_price, old_size = np.int64(0), np.int64(0)
+        if j < n_levels:
+            old_price, old_size = was[4 * j + place], was[4 * j + place + 1]
+        if not placed and (old_size == 0 or sign * old_price <= sign * price):
+            placed = True
+            if old_size > 0 and old_price == price:
+                old_size += change
+                if old_size <= 0:
+                    continue
+            elif change > 0 and k < n_levels:
+                held[0, k], held[1, k] = price, change
+                equal &= now[4 * k + place] == price and now[4 * k + place + 1] == change
+                k += 1
+        if old_size == 0 or k == n_levels:
+            break
+        held[0, k], held[1, k] = old_price, old_size
+        equal &= now[4 * k + place] == old_price and now[4 * k + place + 1] == old_size
+        k += 1
+    if equal and (k == n_levels or now[4 * k + place + 1] == 0):
+        return -1
+    return k
+
+
+@inner
+def _correct(now: np.ndarray, i: int, s: int, held: np.ndarray, depth: int, found: np.ndarray, count: int) -> int:
+    """Note what makes the levels held those of the row of event i; return the number of corrections so far.
+
+    First levels go that the row denies (of levels worse than its last it says nothing), then those are set that it
+    shows.
+    """
+    n_levels = held.shape[1]
+    side, place = 1 - 2 * s, 2 * (1 - s)
+    last = 4 * (n_levels - 1) + place
+    full, limit = now[last + 1] > 0, now[last]
+    for j in range(depth):
+        if full and side * held[0, j] < side * limit:
             break
         k = 0
-        while k < n_levels and not (book[4 * k + 2 * (1 - s), i] == held and book[4 * k + 2 * (1 - s) + 1, i] > 0):
+        while k < n_levels and not (now[4 * k + place] == held[0, j] and now[4 * k + place + 1] > 0):
             k += 1
         if k == n_levels:
-            count = _correct_and_note(levels, s, i, held, 0, found, count)
+            found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, side, held[0, j], 0
+            count += 1
+    for k in range(n_levels):
+        shown_price, shown_size = now[4 * k + place], now[4 * k + place + 1]
+        j = 0
+        while j < depth and held[0, j] != shown_price:
+            j += 1
+        if shown_size > 0 and (j == depth or held[1, j] != shown_size):
+            found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, side, shown_price, shown_size
+            count += 1
     return count
 
 
-@in_place
-def _assert_shown(levels: Levels, s: int, book: np.ndarray, i: int, found: np.ndarray, count: int) -> int:
-    """Give a side the N levels that the feed shows; return the number of corrections so far."""
-    for k in range(book.shape[0] // 4):
-        shown_price, shown_size = book[4 * k + 2 * (1 - s), i], book[4 * k + 2 * (1 - s) + 1, i]
-        if shown_size > 0 and size_at(levels, s, shown_price) != shown_size:
-            count = _correct_and_note(levels, s, i, shown_price, shown_size, found, count)
-    return count
-
-
-@in_place
-def _correct_and_note(levels: Levels, s: int, i: int, price: int, size: int, found: np.ndarray, count: int) -> int:
-    """Apply one correction and write it down; return the number of corrections so far."""
-    side = 1 - 2 * s
-    set_level(levels, side, price, size)
-    found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, side, price, size
-    return count + 1
-
-
-@in_place
-def _revealed(found: np.ndarray, worst: np.ndarray) -> bool:
-    """Return whether corrections only reveal levels behind the last ones of full sides."""
-    for row in range(len(found)):
-        side, price, size = found[row, 1], found[row, 2], found[row, 3]
-        behind = worst[0] if side > 0 else worst[1]
-        if behind <= 0 or size <= 0 or side * (behind - price) <= 0:
-            return False
-    return True
+@inner
+def _reveals(was: np.ndarray, s: int, found: np.ndarray) -> bool:
+    """Return whether corrections only show levels behind the last one of a full side of the row before."""
+    worst = was[len(was) - 4 + 2 * (1 - s)]
+    revealing = was[len(was) - 4 + 2 * (1 - s) + 1] > 0
+    for k in range(len(found)):
+        revealing &= found[k, 3] > 0 and found[k, 1] * (worst - found[k, 2]) > 0
+    return revealing

@@ -196,27 +196,26 @@ def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
     """Return (row, 0, side index * N + level) of the rows with a level that cannot be."""
     levels = values.shape[0] // 4
     found = np.empty((values.shape[1], 3), np.int64)
-    count, wrong = 0, -1
+    was = np.zeros(4 * levels, np.int64)  # the row before, of which all is right if nothing is wrong
+    count, wrong = 0, 0
     for i in range(values.shape[1]):
-        same = i > 0 and wrong < 0  # whether the row before is known to be sound
-        wrong = -1
+        after_sound, wrong = wrong < 0, -1
         for index in range(2):
             outward = 2 * index - 1
-            before = np.int64(0)
+            before, same_before = np.int64(0), True
             for k in range(levels):
                 column = 4 * k + (0 if index else 2)
                 p, s = values[column, i], values[column + 1, i]
-                sound = s == 0 and p == outward * EMPTY_PRICE
-                if s != 0:
-                    known = same and values[column, i - 1] == p and values[column + 1, i - 1] > 0
-                    sound = 0 < s <= MAX_SIZE and 0 < p < EMPTY_PRICE and (known or p % tick == 0)
-                    sound &= k == 0 or outward * (p - before) > 0
-                before = p
-                if not sound:
-                    wrong = index * levels + k
-                    break
-            if wrong >= 0:
-                break
+                same = after_sound and was[column] == p and was[column + 1] == s
+                was[column], was[column + 1] = p, s
+                if not (same and same_before) and wrong < 0:
+                    sound = s == 0 and p == outward * EMPTY_PRICE
+                    if s != 0:
+                        sound = 0 < s <= MAX_SIZE and 0 < p < EMPTY_PRICE and (same or p % tick == 0)
+                        sound &= k == 0 or outward * (p - before) > 0
+                    if not sound:
+                        wrong = index * levels + k
+                before, same_before = p, same
         if wrong >= 0:
             found[count, 0], found[count, 1], found[count, 2] = i, 0, wrong
             count += 1

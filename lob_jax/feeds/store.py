@@ -19,11 +19,14 @@ class EventStore:
     """Events and corrections of one day, appended in order.
 
     With a folder they go to one file a column; `finish` maps the files, so that what is not in use takes no memory.
+    A column of nothing but zeros, as many feeds have some, takes no room anywhere.
     """
 
     def __init__(self, folder: pathlib.Path | None):
         self._folder = folder
         self._parts: dict[str, list[np.ndarray]] = {}
+        self._zeros: dict[str, int] = {}  # rows of a column before its first number that is not 0
+        self._begun: set[str] = set()
         self.events = 0
         self.corrections = 0
         if folder is not None:
@@ -56,25 +59,42 @@ class EventStore:
         return events, Corrections(**corrections)
 
     def _write(self, name: str, values: np.ndarray, dtype: np.dtype) -> None:
+        if name not in self._begun:
+            if not values.any():
+                self._zeros[name] = self._zeros.get(name, 0) + len(values)
+                return
+            self._begin(name, dtype)
         values = np.ascontiguousarray(values, dtype)
         if self._folder is None:
-            self._parts.setdefault(name, []).append(values)
+            self._parts[name].append(values)
             return
         with (self._folder / f"{name}.column").open("ab") as file:
             values.tofile(file)
 
+    def _begin(self, name: str, dtype: np.dtype) -> None:
+        """Make room for the zeros that a column begins with."""
+        self._begun.add(name)
+        zeros = self._zeros.get(name, 0)
+        if self._folder is None:
+            self._parts[name] = [np.zeros(zeros, dtype)] if zeros else []
+        elif zeros:
+            with (self._folder / f"{name}.column").open("wb") as file:
+                file.truncate(zeros * dtype.itemsize)
+
     def _column(self, name: str, dtype: np.dtype, rows: int) -> np.ndarray:
-        if not rows:
-            return np.zeros(0, dtype)
+        if name not in self._begun:
+            return np.zeros(rows, dtype)
         if self._folder is None:
             parts = self._parts.pop(name)
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         return np.memmap(self._folder / f"{name}.column", dtype, "c", shape=(rows,))
 
     def _change(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        if name not in self._begun:
+            return
         if self._folder is None:
-            self._parts[name] = [change(part) for part in self._parts.get(name, [])]
-        elif (self._folder / f"{name}.column").exists():
+            self._parts[name] = [change(part) for part in self._parts[name]]
+        else:
             dtype = {**COLUMNS, **{f"correction_{n}": d for n, d in CORRECTION_COLUMNS.items()}}[name]
             column = np.memmap(self._folder / f"{name}.column", dtype, "r+")
             for first in range(0, len(column), _ROWS_AT_ONCE):

@@ -44,6 +44,17 @@ def test_prices_and_sizes_are_divided_in_events_and_corrections(tmp_path, on_dis
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
+def test_a_column_that_begins_with_zeros_keeps_them_and_one_of_zeros_has_no_file(tmp_path, on_disk):
+    store = EventStore(tmp_path if on_disk else None)
+    store.append(some_events(1, 2))
+    store.append(some_events(3, 2).replace(order_id=np.array([0, 9])))
+    store.append(some_events(5, 1))
+    events, _ = store.finish(divide_size=20)
+    assert events.order_id.tolist() == [0, 0, 0, 9, 0] and events.receive_ns.tolist() == [0] * 5
+    assert events.size.tolist() == [3, 4, 5, 6, 7] and not (tmp_path / "receive_ns.column").exists()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
 def test_nothing_appended_is_nothing(tmp_path, on_disk):
     events, corrections = EventStore(tmp_path if on_disk else None).finish(divide_price=10)
     assert len(events) == 0 and len(corrections) == 0
