@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.binance import BinanceFeed
 from lob_jax.feeds.databento import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
 from lob_jax.feeds.itch import ItchFeed
@@ -19,6 +20,7 @@ from lob_jax.feeds.tardis import TardisFeed
 FEEDS: dict[str, Callable[..., Feed]] = {
     "lobster": LobsterFeed,
     "tardis": TardisFeed,
+    "binance": BinanceFeed,
     "databento": DatabentoFeed,
     "itch": ItchFeed,
 }

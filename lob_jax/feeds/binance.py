@@ -1,0 +1,257 @@
+"""Raw Binance captures, spot and futures: depth in step with its snapshot, and trades."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.feeds.binance_files import Capture, captures_at, scan, whole_lines
+from lob_jax.feeds.binance_messages import TRADES, Content, Message, parse_line, parse_numbers, refusal
+from lob_jax.feeds.binance_sync import BookSync, Outcome, Update
+from lob_jax.feeds.faults import Faults
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.report import reading_report
+from lob_jax.feeds.scale import Steps, scale_of, steps_of
+from lob_jax.feeds.source import Source
+from lob_jax.feeds.store import EventStore
+
+_SUPERSEDED = "rows superseded in their message"  # levels, where this report counts messages
+
+
+@dataclasses.dataclass(frozen=True)
+class BinanceFeed:
+    """Reads captures of Binance's websocket streams and REST snapshots, plain or compressed.
+
+    Attributes:
+      tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
+      lot: the unit of size, such as "0.00001"; None infers it from the sizes of the day.
+      price_decimals: decimal places that prices may have.
+      size_decimals: decimal places that sizes may have.
+    """
+
+    tick: str | None = None
+    lot: str | None = None
+    price_decimals: int = 9
+    size_decimals: int = 8
+
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the symbols of the captures at a path, a file or a folder, by date and symbol.
+
+        Raises:
+          InputError: there is no capture, or the same symbol and day twice.
+        """
+        found = captures_at(pathlib.Path(path)).items()
+        listed = [DaySource(file, symbol, capture.trading_day) for file, capture in found for symbol in capture.symbols]
+        return sorted(listed, key=lambda day: (day.trading_day, day.symbol))
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return the sha256 of every capture that some days are read from, by name, and the settings."""
+        files = {day.path for day in days}
+        return {**{path.name: Source(path).sha256() for path in sorted(files)}, "tick": self.tick, "lot": self.lot}
+
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read one symbol of a capture, from its first usable snapshot on.
+
+        A gap in the update ids is a FEED_GAP event; the book comes back with the next snapshot as a CLEAR with
+        corrections. An update that came before the snapshot it follows takes effect when the snapshot comes, with the
+        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out.
+
+        Raises:
+          InputError: the first line that is not what the format says; no snapshot that the depth continues.
+        """
+        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        capture = scan(path) or next(iter(captures_at(path).values()))
+        symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
+        steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
+        store = EventStore(reading.store)
+        reader = _Reader(path, symbol, capture, reading, steps=steps, changes=LevelChanges(store))
+        reader.run()
+        return reader.finish(store)
+
+
+def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
+    if len(capture.symbols) != 1:
+        raise InputError(
+            "a capture of several symbols",
+            where=path,
+            expected="one symbol, or one of the days that days() lists",
+            was=list(capture.symbols)[:10],
+            remedy="read one of the days of this file: feed.read(feed.days(path)[0])",
+        )
+    return next(iter(capture.symbols))
+
+
+class _Reader:
+    """One pass over a capture for one symbol."""
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        symbol: str,
+        capture: Capture,
+        reading: Reading,
+        *,
+        steps: Steps,
+        changes: LevelChanges,
+    ):
+        self._source, self._symbol, self._capture, self._reading = Source(path), symbol, capture, reading
+        self._steps, self._changes = steps, changes
+        self._faults = Faults(reading, self._source.name)
+        self._dropped: collections.Counter[str] = collections.Counter()
+        self._sync = BookSync()
+        self._synced = False
+        self._lines = self._groups = self._clock = 0
+        self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
+
+    def run(self) -> None:
+        """Read the capture into the events of the store."""
+        for block in whole_lines(self._source, self._reading, faults=self._faults):
+            messages = self._messages(block)
+            numbers = parse_numbers(messages, self._steps)
+            for number, message in enumerate(messages):
+                wrong = numbers.wrong.get(number, "")
+                if wrong or message.fault is not None:
+                    self._refuse(message, wrong)
+                else:
+                    self._take(message, numbers.of(number))
+            self._push()
+
+    def finish(self, store: EventStore) -> MarketDay:
+        """Return the day that was read.
+
+        Raises:
+          InputError: no snapshot was of use.
+        """
+        self._sync.finish()
+        self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
+        if not self._synced:
+            raise self._without_snapshot()
+        start, dropped, counts = self._changes.finish()
+        counts["levels_superseded"] = dropped.pop(_SUPERSEDED)
+        scale = scale_of(
+            self._steps,
+            price_divisor=self._changes.price_divisor,
+            quantum_divisor=self._changes.quantum_divisor,
+            size_divisor=self._changes.size_divisor,
+        )
+        events, corrections = store.finish(divide_price=scale.divide_price, divide_size=scale.divide_size)
+        start = dataclasses.replace(
+            start,
+            price=start.price // scale.divide_price,
+            size=start.size // scale.divide_size,
+            last_best=start.last_best // scale.divide_price,
+        )
+        report = reading_report(
+            "binance",
+            events,
+            inputs={self._source.path.name: self._source.sha256()},
+            rows_read=self._lines,
+            dropped=self._dropped + collections.Counter(dropped),
+            faults=[self._faults],
+            corrections=len(corrections),
+            **{name: n // scale.divide_size if name.startswith("lots_") else n for name, n in counts.items()},
+        )
+        venue = "binance-futures" if self._sync.futures else "binance"
+        day = self._capture.trading_day
+        instrument = Instrument(self._symbol, venue, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
+        return MarketDay(instrument, start, events, corrections, report)
+
+    def _messages(self, block: bytes) -> list[Message]:
+        """Return the messages of whole lines, those that are none included."""
+        messages = []
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        for line in lines:
+            self._lines += 1
+            try:
+                messages.append(parse_line(line, self._lines, where=self._source))
+            except InputError as error:
+                messages.append(Message(Content.FAULT, "", self._lines, line, 0, fault=error))
+        return messages
+
+    def _take(self, message: Message, levels: np.ndarray) -> None:
+        """Take one message, its levels int64 [3, R] being side, price and size."""
+        content = message.content
+        if content is Content.SNAPSHOT and not message.symbol and len(self._capture.symbols) > 1:
+            self._refuse(message, "a snapshot that names no symbol", expected="'s' or a stream with the symbol")
+        elif message.symbol not in (self._symbol, ""):
+            self._dropped["another symbol"] += 1
+        elif content is Content.TICKER:
+            self._dropped["book ticker"] += 1
+        elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
+            self._dropped["an aggregate of trades that are told one by one"] += 1
+        elif content in TRADES:
+            self._add(TRADE, message, levels)
+        elif content is Content.SNAPSHOT:
+            if not self._sync.in_step:
+                self._synchronise(message, levels, at=message)
+            else:
+                self._sync.snapshot(message.final, content=(message, levels.copy()))
+        elif self._sync.futures not in (None, message.previous >= 0):
+            self._refuse(message, "depth of another market", expected="'pu' in each depthUpdate or in none")
+        else:
+            self._take_depth(message, levels)
+        self._clock = max(self._clock, message.time_ns)
+
+    def _take_depth(self, message: Message, levels: np.ndarray) -> None:
+        if not self._sync.in_step:
+            levels = levels.copy()  # a view would keep all of its block as long as the update waits
+        update = Update(message.first, message.final, message.previous, (message.time_ns, levels))
+        outcome = self._sync.update(update)
+        if outcome is Outcome.APPLY:
+            self._add(LEVEL, message, levels)
+        elif outcome is Outcome.GAP:
+            self._add(GAP, message, np.zeros((3, 1), np.int64))
+            spare = self._sync.take_spare()
+            if spare is not None:
+                self._synchronise(*spare, at=message)
+
+    def _synchronise(self, snapshot: Message, levels: np.ndarray, *, at: Message) -> None:
+        """Begin the book anew with a snapshot and the updates behind it, if they meet; all arrive with message `at`."""
+        newer = self._sync.snapshot(snapshot.final)
+        if newer is None:
+            return
+        self._synced = True
+        # On spot a snapshot tells no time: it lies before the update that continues it.
+        time_ns = snapshot.time_ns or (newer[0].content[0] if newer else self._clock or at.receive_ns)
+        self._add(SNAPSHOT, at, levels, time_ns=time_ns)
+        for update in newer:
+            self._add(LEVEL, at, update.content[1], time_ns=update.content[0])
+
+    def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
+        time_ns = message.time_ns if time_ns is None else time_ns
+        self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
+        self._groups += 1
+
+    def _push(self) -> None:
+        """Hand on what the block at hand has brought."""
+        if self._rows:
+            heads, levels = zip(*self._rows, strict=True)
+            per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
+            self._changes.push(LevelRows(*per_row.T, *np.concatenate(levels, axis=1)))
+            self._rows.clear()
+
+    def _refuse(self, message: Message, what: str, *, expected: str = "") -> None:
+        error = message.fault or refusal(
+            what,
+            where=f"{self._source}, line {message.line}",
+            expected=expected or "positive decimal numbers, quantities of levels 0 or more, on the tick and lot",
+            was=message.raw[:200].decode("utf-8", "backslashreplace"),
+        )
+        self._faults.refuse(error, raw=message.raw)
+
+    def _without_snapshot(self) -> InputError:
+        return InputError(
+            "no snapshot that the depth continues",
+            where=f"{self._source}, {self._symbol}",
+            expected="a REST snapshot (lastUpdateId, bids, asks), with the updates that follow it",
+            was=f"{self._lines} lines: {dict(self._dropped)}",
+            remedy="put a snapshot into it, or the capture before it in front: cat first.gz second.gz > both.gz",
+        )

@@ -1,0 +1,296 @@
+"""Lines of a Binance capture to messages: `<time of arrival> <JSON>`, of any stream, wrapped or bare.
+
+A block's prices and quantities are collected as text and parsed together, exactly, by the compiled parser.
+"""
+
+import enum
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds import csv_fields
+from lob_jax.feeds.scale import Steps
+
+_LAST_NS = 2**62
+_LAST_ID = 2**62
+_MOST_UNITS = 2**60  # of a price or a quantity, so that sums and doubles stay within an int64
+_NS_BY_DIGITS = {13: 10**6, 16: 10**3, 19: 1}
+_SHOWN = 120
+_NO_NUMBER = "a price or quantity that is no decimal number"
+_WHAT = {
+    csv_fields.OUT_OF_RANGE: "a price or quantity out of range",
+    csv_fields.TOO_FINE: "a price or quantity with too many decimal places",
+}
+
+
+class Content(enum.Enum):
+    """What a message is."""
+
+    DEPTH = enum.auto()
+    SNAPSHOT = enum.auto()
+    TRADE = enum.auto()
+    AGGREGATE = enum.auto()
+    TICKER = enum.auto()
+    FAULT = enum.auto()
+
+
+TRADES = (Content.TRADE, Content.AGGREGATE)
+
+
+class Message(NamedTuple):
+    """One message.
+
+    Attributes:
+      content: what it is.
+      symbol: whose it is; empty for a snapshot that does not say.
+      line: its line in the capture, from 1.
+      raw: that line.
+      receive_ns: time of arrival.
+      time_ns: exchange time, 0 if it has none: of the transaction where the venue says that, else of sending.
+      first: first update id of a depth update.
+      final: its last update id, or that of a snapshot.
+      previous: the last update id before it, -1 if it does not say.
+      levels: those of bids, those of asks: [price, quantity] texts; of a trade the side that rests.
+      fault: why the line holds no message, if so.
+    """
+
+    content: Content
+    symbol: str
+    line: int
+    raw: bytes
+    receive_ns: int
+    time_ns: int = 0
+    first: int = -1
+    final: int = -1
+    previous: int = -1
+    levels: tuple[list[list[str]], list[list[str]]] = ([], [])
+    fault: InputError | None = None
+
+
+class _Wrong(Exception):
+    """A message is not what the format says; becomes an `InputError` that names the line."""
+
+    def __init__(self, what: str, expected: str, was: object):
+        self.what, self.expected, self.was = what, expected, was
+
+
+def parse_line(raw: bytes, line: int, *, where: object) -> Message:
+    """Return the message that a line holds; its prices and quantities are still text.
+
+    Raises:
+      InputError: the line is not what the format says.
+    """
+    try:
+        time, _, text = raw.partition(b" ")
+        receive_ns = _receive_ns(time)
+        body = _decoded(text)
+        stream = body.get("stream", "")
+        if "data" in body:
+            body = body["data"]
+            if type(body) is not dict or type(stream) is not str:
+                raise _Wrong("a wrapper without a message", '{"stream": "...", "data": {...}}', text[:_SHOWN])
+        return _message(body, stream, line=line, raw=raw, receive_ns=receive_ns)
+    except _Wrong as wrong:
+        raise refusal(wrong.what, where=f"{where}, line {line}", expected=wrong.expected, was=wrong.was) from None
+
+
+def refusal(what: str, *, where: object, expected: object, was: object) -> InputError:
+    """Return the error for a message that cannot be used."""
+    return InputError(
+        what, where=where, expected=expected, was=was, remedy="mend the line, or leave it out with on_error='skip'"
+    )
+
+
+def to_ns(number: int) -> int:
+    """Return a UNIX time in ns, told by its digits to be in ms (13), us (16) or ns (19); -1 if it is none of them."""
+    unit = _NS_BY_DIGITS.get(len(str(number)), 0) if 0 < number < 10**19 else 0
+    return number * unit if unit and number * unit < _LAST_NS else -1
+
+
+def _receive_ns(time: bytes) -> int:
+    receive_ns = to_ns(int(time)) if time.isdigit() and len(time) < 20 else -1
+    if receive_ns < 0:
+        raise _Wrong("a line without a time of arrival", "ns since 1970, a space, JSON", time[:_SHOWN])
+    return receive_ns
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise _Wrong("a line that is no JSON", "one JSON object behind the time", f"{error}: {text[:_SHOWN]}") from None
+    if type(body) is not dict:
+        raise _Wrong("a line that is no JSON object", "{...}", text[:_SHOWN])
+    return body
+
+
+def _message(body: dict[str, Any], stream: str, **known: Any) -> Message:
+    """Return a message by what it calls itself, or by what it has."""
+    event = body.get("e")
+    if event == "depthUpdate":
+        return _depth(body, known)
+    if event in ("trade", "aggTrade"):
+        return _trade(body, Content.TRADE if event == "trade" else Content.AGGREGATE, known)
+    if event == "bookTicker" or (event is None and {"u", "s", "b", "B", "a", "A"} <= body.keys()):
+        return Message(Content.TICKER, _text(body, "s"), **known)
+    if event is None and "lastUpdateId" in body:
+        return _snapshot(body, stream, known)
+    expected = "depthUpdate, trade, aggTrade, bookTicker or a snapshot"
+    raise _Wrong("a message of an unknown kind", expected, event if event is not None else sorted(body)[:10])
+
+
+def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
+    first, final = _id(body, "U"), _id(body, "u")
+    if first > final:
+        raise _Wrong("update ids that run backwards", "U at most u", f"U {first}, u {final}")
+    previous = _id(body, "pu") if "pu" in body else -1
+    return Message(
+        Content.DEPTH,
+        _text(body, "s"),
+        time_ns=_time_ns(body, "T" if "T" in body else "E"),
+        first=first,
+        final=final,
+        previous=previous,
+        levels=(_levels(body, "b"), _levels(body, "a")),
+        **known,
+    )
+
+
+def _trade(body: dict[str, Any], content: Content, known: dict[str, Any]) -> Message:
+    buyer_is_maker = _field(body, "m", bool)
+    level = [[_text(body, "p"), _text(body, "q")]]
+    levels = (level, []) if buyer_is_maker else ([], level)  # the maker's order is the one that rested
+    return Message(content, _text(body, "s"), time_ns=_time_ns(body, "T"), levels=levels, **known)
+
+
+def _snapshot(body: dict[str, Any], stream: str, known: dict[str, Any]) -> Message:
+    own = next((_text(body, key) for key in ("s", "symbol") if key in body), stream.partition("@")[0].upper())
+    key = next((key for key in ("T", "E") if key in body), "")
+    levels = (_levels(body, "bids"), _levels(body, "asks"))
+    if not any(levels):
+        raise _Wrong("a snapshot without levels", "bids or asks", "two empty lists")
+    time_ns = _time_ns(body, key) if key else 0
+    return Message(Content.SNAPSHOT, own, time_ns=time_ns, final=_id(body, "lastUpdateId"), levels=levels, **known)
+
+
+def _field(body: dict[str, Any], key: str, kind: type) -> Any:
+    if key not in body:
+        raise _Wrong(f"a message without {key!r}", f"the key {key!r}", sorted(body)[:12])
+    value = body[key]
+    if type(value) is not kind:
+        raise _Wrong(f"a wrong type of {key!r}", kind.__name__, repr(value)[:_SHOWN])
+    return value
+
+
+def _text(body: dict[str, Any], key: str) -> str:
+    return _field(body, key, str)
+
+
+def _id(body: dict[str, Any], key: str) -> int:
+    number = _field(body, key, int)
+    if not 0 <= number < _LAST_ID:
+        raise _Wrong(f"a {key!r} out of range", f"0..{_LAST_ID - 1}", str(number)[:_SHOWN])
+    return number
+
+
+def _time_ns(body: dict[str, Any], key: str) -> int:
+    number = _field(body, key, int)
+    time_ns = to_ns(number)
+    if time_ns < 0:
+        raise _Wrong(f"a {key!r} that is no time", "ms or us since 1970, 13 or 16 digits", str(number)[:_SHOWN])
+    return time_ns
+
+
+def _levels(body: dict[str, Any], key: str) -> list[list[str]]:
+    """Return the levels of a side."""
+    levels = _field(body, key, list)
+    for level in levels:
+        if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
+            raise _Wrong(f"a level in {key!r} that is no pair of texts", '["price", "quantity"]', repr(level)[:_SHOWN])
+    return levels
+
+
+class Numbers(NamedTuple):
+    """The levels of messages, as integers.
+
+    Attributes:
+      levels: int64 [3, R]: side, price, size.
+      begin: list of M+1: the levels of message m are those from begin[m] to begin[m + 1].
+      wrong: by message, what is wrong with a number of it.
+    """
+
+    levels: np.ndarray
+    begin: list[int]
+    wrong: dict[int, str]
+
+    def of(self, number: int) -> np.ndarray:
+        """Return the levels of one message, int64 [3, R]."""
+        return self.levels[:, self.begin[number] : self.begin[number + 1]]
+
+
+def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
+    """Parse the prices and quantities of messages in units of 10**-decimals.
+
+    A message of which one number is bad is wrong as a whole.
+    """
+    texts, sides, begin, wrong = [], [], [0], {}
+    for number, message in enumerate(messages):
+        bids, asks = message.levels
+        text = "\n".join([",".join(level) for level in bids + asks])
+        count = len(bids) + len(asks)
+        if count and not _is_plain(text, count):
+            wrong[number], count = _NO_NUMBER, 0
+        if count:
+            texts.append(text)
+            sides += (BID, len(bids)), (ASK, len(asks))
+        begin.append(begin[-1] + count)
+    prices_sizes, bad = _parse_pairs("\n".join([*texts, ""]).encode(), steps)
+    side, count = np.array(sides, np.int64).reshape(-1, 2).T
+    levels = np.concatenate([np.repeat(side, count)[None], prices_sizes])
+    traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
+    for row, what in bad + _misfits(levels, traded, steps):
+        wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
+    return Numbers(levels, begin, wrong)
+
+
+def _is_plain(text: str, count: int) -> bool:
+    """Return whether the text of `count` levels has no more lines and commas than these bring."""
+    return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
+
+
+def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
+    """Return levels int64 [3, R] that parse but cannot be, and why; `traded` says which are trades."""
+    _, price, size = levels
+    found = {
+        "a trade of nothing": traded & (size == 0),
+        "a price between ticks": price % max(steps.price, 1) != 0,
+        "a quantity between lots": size % max(steps.size, 1) != 0,
+    }
+    return [(row, what) for what, rows in found.items() for row in np.flatnonzero(rows).tolist()]
+
+
+def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Return int64 [2, R] of R lines "price,quantity", and what is wrong with which of them."""
+    lines = text.count(b"\n")
+    values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
+    bad = np.zeros((lines, 4), np.int64)
+    _, rows, faults = csv_fields.parse_lines(
+        np.frombuffer(text, np.uint8),
+        np.full(2, csv_fields.DECIMAL),
+        np.array([steps.price_decimals, steps.size_decimals]),
+        np.array([1, 0]),
+        np.full(2, _MOST_UNITS),
+        np.zeros(1, np.uint8),
+        np.zeros(1, np.int64),
+        np.zeros((2, 2), np.int64),
+        values,
+        good,
+        bad,
+    )
+    placed = np.zeros((2, lines), np.int64)
+    placed[:, good[:rows]] = values[:, :rows]
+    return placed, [(int(line), _WHAT.get(fault, _NO_NUMBER)) for line, _, _, fault in bad[:faults]]

@@ -1,0 +1,152 @@
+"""When Binance's depth updates continue a book, and when a snapshot must come first: update ids alone.
+
+Binance documents the rules for spot and for futures ("How to manage a local order book correctly"): what a snapshot
+holds already, which update may follow it, and which may follow another update. On spot every id belongs to the symbol,
+so an update begins at most one behind the book. On futures the ids have holes, and an update names its predecessor
+(`pu`). A snapshot whose id lies between two updates that follow each other misses nothing of either: it serves as well
+as one whose id lies in an update.
+"""
+
+import collections
+import dataclasses
+import enum
+from typing import Any
+
+MOST_HELD = 10_000  # updates; at ten a second those of a quarter of an hour
+
+
+class Outcome(enum.Enum):
+    """What becomes of an update."""
+
+    APPLY = enum.auto()  # it continues the book
+    HOLD = enum.auto()  # it waits for a snapshot
+    GAP = enum.auto()  # something before it is lost; it waits for a snapshot
+    OLD = enum.auto()  # the book holds it already
+
+
+class Drop(enum.StrEnum):
+    """Why a message has no effect."""
+
+    BEFORE_SNAPSHOT = "depth before the first snapshot"
+    BEHIND_GAP = "depth behind a gap"
+    IN_SNAPSHOT = "depth that the snapshot holds already"
+    IN_BOOK = "depth that the book holds already"
+    SNAPSHOT_TOO_OLD = "a snapshot older than the depth at hand"
+    SNAPSHOT_IN_STEP = "a snapshot of a book in step"
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """One depthUpdate.
+
+    Attributes:
+      first: its first update id, `U`.
+      final: its last one, `u`.
+      previous: the last one of the update before it, `pu`; -1 on spot, which has none.
+      content: what the caller keeps with it.
+    """
+
+    first: int
+    final: int
+    previous: int = -1
+    content: Any = None
+
+
+class BookSync:
+    """One book: whether it is in step, up to which id, and the updates that wait for a snapshot.
+
+    Attributes:
+      futures: whether updates name their predecessor, as on futures; None before the first one.
+      in_step: whether the book holds all updates up to `final`.
+      final: the last update id in the book.
+      dropped: messages without effect so far, by reason.
+    """
+
+    def __init__(self, *, most_held: int = MOST_HELD):
+        self.futures: bool | None = None
+        self.in_step = False
+        self.final = -1
+        self.dropped: collections.Counter[Drop] = collections.Counter()
+        self._most_held = most_held
+        self._at_snapshot = False  # no update has come behind the snapshot yet
+        self._lost = Drop.BEFORE_SNAPSHOT
+        self._held: collections.deque[Update] = collections.deque()
+        self._spare: Any | None = None
+
+    def update(self, update: Update) -> Outcome:
+        """Take the next update; one that waits for a snapshot is kept, as far as a snapshot may still need it."""
+        if self.futures is None:
+            self.futures = update.previous >= 0
+        if not self.in_step:
+            self._hold(update)
+            return Outcome.HOLD
+        if self._is_old(update, self.final, snapshot=self._at_snapshot):
+            self.dropped[Drop.IN_SNAPSHOT if self._at_snapshot else Drop.IN_BOOK] += 1
+            return Outcome.OLD
+        if not (self._bridges(update, self.final) if self._at_snapshot else self._follows(update, self.final)):
+            self.in_step, self._lost = False, Drop.BEHIND_GAP
+            self._hold(update)
+            return Outcome.GAP
+        self.final, self._at_snapshot = update.final, False
+        return Outcome.APPLY
+
+    def snapshot(self, last_id: int, *, content: Any = None) -> list[Update] | None:
+        """Take a snapshot: the book is in step again with it and the updates returned, which come behind it.
+
+        Returns:
+          None if it is of no use: updates between it and those at hand are missing, or the book is in step. In that
+          case it is kept as `spare`, since the first update behind a gap may come after its snapshot.
+        """
+        if self.in_step:
+            self.dropped[Drop.SNAPSHOT_IN_STEP] += self._spare is not None
+            self._spare = content
+            return None
+        newer = [update for update in self._held if not self._is_old(update, last_id, snapshot=True)]
+        if newer and not self._bridges(newer[0], last_id):
+            self.dropped[Drop.SNAPSHOT_TOO_OLD] += 1
+            return None
+        self.dropped[Drop.IN_SNAPSHOT] += len(self._held) - len(newer)
+        self._held.clear()
+        self.in_step, self._at_snapshot = True, not newer
+        self.final = newer[-1].final if newer else last_id
+        return newer
+
+    def take_spare(self) -> Any | None:
+        """Return the content of the last snapshot that came while the book was in step, once; None without one."""
+        spare, self._spare = self._spare, None
+        return spare
+
+    def finish(self) -> None:
+        """End the feed: what still waits is dropped."""
+        self._forget(len(self._held))
+        self.dropped[Drop.SNAPSHOT_IN_STEP] += self.take_spare() is not None
+
+    def _hold(self, update: Update) -> None:
+        """Keep an update, and those before it only if it follows them: no snapshot bridges a hole between them."""
+        if self._held and self._is_old(update, self._held[-1].final, snapshot=False):
+            self.dropped[self._lost] += 1
+            return
+        if self._held and not self._follows(update, self._held[-1].final):
+            self._forget(len(self._held))
+        elif len(self._held) == self._most_held:
+            self._forget(1)
+        self._held.append(update)
+
+    def _forget(self, count: int) -> None:
+        self.dropped[self._lost] += count
+        for _ in range(count):
+            self._held.popleft()
+
+    def _is_old(self, update: Update, final: int, *, snapshot: bool) -> bool:
+        """Return whether the book up to `final` holds an update; futures repeat the one that a snapshot ends with."""
+        return update.final < final + (not (snapshot and self.futures))
+
+    def _bridges(self, update: Update, last_id: int) -> bool:
+        """Return whether an update that is not old may be the first one behind a snapshot."""
+        if self.futures:
+            return update.first <= last_id or update.previous <= last_id
+        return update.first <= last_id + 1
+
+    def _follows(self, update: Update, final: int) -> bool:
+        """Return whether an update that is not old continues a book whose last update is `final`."""
+        return update.previous == final if self.futures else update.first <= final + 1
