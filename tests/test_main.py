@@ -112,7 +112,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     corrections = find_corrections(day.events, start=window, price=shown.price[1:], size=shown.size[1:])
     assert len(corrections) > 0
     written = {"start": window, "corrections": corrections, "levels": 10}
-    message, _ = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written)
+    message = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written).message
     told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(told) == 2
     for line in told:

@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             corrections=day.corrections,
             levels=options.levels,
         )
-        result["written"] = [str(path) for path in written]
+        result["written"] = [str(written.message), str(written.orderbook)]
     print("\n".join(table(result)))
     print(json.dumps(result))
 

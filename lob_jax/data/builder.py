@@ -205,6 +205,7 @@ def prepare_records(
     arguments = {"tokenizer": tokenizer, "plan": plan, "reading": reading, "processes": processes, "on_day": on_day}
 
     def build(partial: pathlib.Path) -> dict[str, Any]:
+        _remove_data_set(partial)
         return _build(LobEvents(feed, days, data_dir=partial, **arguments), partial, wanted, config=None)
 
     wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
@@ -246,6 +247,7 @@ def prepare_on_beam(
     config = beam.download_config(runner, options)
 
     def build(partial: pathlib.Path) -> dict[str, Any]:
+        _remove_data_set(partial)
         builder = LobEvents(feed, days, data_dir=partial, tokenizer=tokenizer, plan=plan, reading=reading)
         try:
             return _build(builder, partial, wanted, config=config)
@@ -257,12 +259,16 @@ def prepare_on_beam(
     return find_or_build(folder, wanted, build)
 
 
+def _remove_data_set(partial: pathlib.Path) -> None:
+    """Remove what a run left that was stopped at its very end: TFDS would take it for a data set to go on with."""
+    shutil.rmtree(partial / LobEvents.name, ignore_errors=True)
+
+
 def _build(
     builder: LobEvents, partial: pathlib.Path, wanted: Mapping[str, Any], *, config: tfds.download.DownloadConfig | None
 ) -> dict[str, Any]:
     """Make the data set and the vocabulary in a folder, and return their manifest."""
     tfds.disable_progress_bar()
-    shutil.rmtree(partial / builder.name, ignore_errors=True)  # of a run that was stopped at its very end
     downloads = partial / "downloads"
     builder.download_and_prepare(download_dir=downloads, download_config=config)
     shutil.rmtree(downloads, ignore_errors=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from lob_jax.book.replay import count_states
 from lob_jax.data.records import CORRECTION_COLUMNS, START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
@@ -141,11 +142,13 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
     """
     parts = place.parts(len(day.events), plan)
     tally, features = Tally(parts), record_features()
+    serializer = ExampleSerializer(features.get_serialized_info())
 
     def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:
         for part, record in records:
             tally.add(part, record)
-            yield features.serialize_example(record)
+            example = serializer.get_tf_example(features.encode_example(record))
+            yield example.SerializeToString(deterministic=True)  # else its fields come in an order of the process
 
     shards: dict[str, list[dict[str, Any]]] = {}
     for part, records in itertools.groupby(day_records(day, parts, tokenizer, plan), key=lambda pair: pair[0]):

@@ -35,6 +35,8 @@ from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 
+_LAST_IN_GROUP = np.uint16(Flag.LAST_IN_GROUP)
+
 
 @dataclasses.dataclass(frozen=True)
 class LobsterFeed:
@@ -89,10 +91,10 @@ class LobsterFeed:
         instrument = self._instrument(pair.name)
         rows = PairRows(pair, tick=self.tick, reading=reading)
         store = EventStore(reading.store)
-        found = _Reader(pair, instrument, store)
+        found = _Reader(pair, instrument, rows, store)
         for chunk in rows:
             found.push(chunk)
-        start, feed_book = found.finish(rows)
+        start, feed_book = found.finish()
         events, corrections = store.finish()
         report = reading_report(
             "lobster",
@@ -119,25 +121,27 @@ class LobsterFeed:
 
 
 class _Reader:
-    """Turns chunks of rows into events and corrections; the last event is held until it is known to end its group."""
+    """Turns chunks of rows into events and corrections; the last ones are held until their last group is known to end.
 
-    def __init__(self, pair: Pair, instrument: Instrument, store: EventStore):
-        self._pair, self._instrument, self._store = pair, instrument, store
+    Attributes:
+      empty_crosses: crosses without size, left out so far.
+    """
+
+    def __init__(self, pair: Pair, instrument: Instrument, rows: PairRows, store: EventStore):
+        self._pair, self._instrument, self._rows, self._store = pair, instrument, rows, store
         self._start: BookSnapshot | None = None
         self._book: FeedBook | None = None
-        self._last: tuple[Events, Corrections, Chunk] | None = None
+        self._held: tuple[Events, Corrections] | None = None
         self.empty_crosses = 0
 
     def push(self, chunk: Chunk) -> None:
-        """Take the next rows, at least one; a cross without size is left out, for nothing happened."""
+        """Take the next rows; a cross without size is left out, for nothing happened."""
         empty = (chunk.messages[TYPE] == Kind.CROSS) & (chunk.messages[SIZE] == 0)
         if empty.any():
             self.empty_crosses += int(np.count_nonzero(empty))
             chunk = Chunk(chunk.messages[:, ~empty], chunk.book[:, ~empty], chunk.line[~empty])
-        if len(chunk.line):
-            self._take(chunk)
-
-    def _take(self, chunk: Chunk) -> None:
+        if not len(chunk.line):
+            return
         events = to_events(chunk.messages, chunk.line, self._instrument)
         if self._book is None:
             price, size = to_levels(chunk.book[:, :1])
@@ -145,36 +149,38 @@ class _Reader:
             self._start = start_book(events, price[0], size[0], clock_ns=clock_ns)
             self._book = FeedBook(self._start)
         corrections = self._book.corrections(events, chunk.book, chunk.line)
-        if self._last is not None:
-            last = self._last[0]
-            goes_on = last.time_ns[-1] == events.time_ns[0]
-            last.flags[-1] &= ~np.uint16(Flag.LAST_IN_GROUP) if goes_on else np.uint16(2**16 - 1)
-            self._store.append(last, self._last[1])
-        self._last = (events, corrections, chunk)
+        if chunk.line[-1] == self._rows.unended_line and _is_doubtful(corrections, chunk):
+            self._rows.faults[1].refuse(_doubt(self._pair, chunk), raw="")
+            keep = len(events) - 1
+            events, corrections = events[:keep], corrections.between(0, keep)
+            events.flags[-1:] |= _LAST_IN_GROUP
+        if len(events):
+            self._hold(events, corrections)
 
-    def finish(self, rows: PairRows) -> tuple[BookSnapshot, FeedBook]:
+    def _hold(self, events: Events, corrections: Corrections) -> None:
+        """Store what was held before, and hold these."""
+        if self._held is not None:
+            before = self._held[0]
+            if before.time_ns[-1] == events.time_ns[0]:
+                before.flags[-1] &= ~_LAST_IN_GROUP
+            self._store.append(*self._held)
+        self._held = (events, corrections)
+
+    def finish(self) -> tuple[BookSnapshot, FeedBook]:
         """Store what is held, and return the start and the book.
 
         Raises:
-          InputError: there is no row, or the last number is doubtful.
+          InputError: there is no row.
         """
-        if self._last is None:
+        if self._held is None:
             raise InputError(
                 "no good row",
                 where=self._pair.message,
                 expected="a row that is sound in both files",
-                was=f"{rows.rows_read} rows, each with a fault",
+                was=f"none in {self._rows.rows_read} rows",
                 remedy="read the file strictly to see the first fault",
             )
-        events, corrections, chunk = self._last
-        if not rows.ended and chunk.line[-1] == rows.rows_read:
-            doubt = _doubt(self._pair, corrections, chunk)
-            if doubt is not None:
-                rows.faults[1].refuse(doubt, raw="")
-                keep = len(events) - 1
-                events, corrections = events[:keep], corrections.between(0, keep)
-                events.flags[-1:] |= np.uint16(Flag.LAST_IN_GROUP)
-        self._store.append(events, corrections)
+        self._store.append(*self._held)
         return self._start, self._book
 
 
@@ -215,16 +221,17 @@ def _path_of(day: DaySource | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(day.path if isinstance(day, DaySource) else day)
 
 
-def _doubt(pair: Pair, corrections: Corrections, chunk: Chunk) -> InputError | None:
-    """Return an error for a file without a line feed at its end, unless the replay confirms its last bid size.
+def _is_doubtful(corrections: Corrections, chunk: Chunk) -> bool:
+    """Return whether the replay fails to confirm the last number of the order-book file, a bid size.
 
     (A message file needs no such proof: its last number is a whole direction or none.)
     """
+    last = (corrections.event == len(chunk.line) - 1) & (corrections.side == BID)
+    return bool((last & (corrections.price == chunk.book[-2, -1])).any())
+
+
+def _doubt(pair: Pair, chunk: Chunk) -> InputError:
     price, size = chunk.book[-2:, -1].tolist()
-    row = len(chunk.line) - 1
-    doubted = (corrections.event == row) & (corrections.side == BID) & (corrections.price == price)
-    if not doubted.any():
-        return None
     return InputError(
         "a truncated last line: no line feed ends it, and the messages do not confirm its last number",
         where=f"{pair.orderbook}, line {chunk.line[-1]}",

@@ -58,9 +58,10 @@ class PairRows:
         return max(half.rows.rows_read for half in self._halves)
 
     @property
-    def ended(self) -> bool:
-        """Whether a line feed ends the order-book file."""
-        return self._halves[1].rows.ended
+    def unended_line(self) -> int:
+        """The last line of the order-book file if no line feed ends it, once it is read; else 0."""
+        book = self._halves[1].rows
+        return 0 if book.ended else book.rows_read
 
     def __iter__(self) -> Iterator[Chunk]:
         while not all(half.exhausted for half in self._halves):

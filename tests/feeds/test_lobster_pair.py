@@ -78,6 +78,29 @@ def test_a_bad_row_is_left_out_of_both_files_and_counted_once(day, block_bytes):
     }
 
 
+@pytest.mark.parametrize("block_bytes", [30, 64, 100])
+def test_it_does_not_matter_which_file_is_read_ahead(tmp_path, block_bytes):
+    """A one-level book has shorter rows than its messages."""
+    path = tmp_path / "XYZ_2012-06-21_34200000_57600000_message_1.csv"
+    messages, book = ["34200.123456789,5,0,1,1000100,1"] * 30, ["200,1,100,1"] * 30
+    for line in (7, 8, 21):
+        messages[line] = "x" + messages[line][1:]
+    for line in (7, 15, 21):
+        book[line] = "x"
+    path.write_text("\n".join(messages) + "\n")
+    path.with_name(path.name.replace("message", "orderbook")).write_text("\n".join(book) + "\n")
+    report = LobsterFeed().read(path, Reading(on_error="skip", block_bytes=block_bytes)).report
+    assert (report["rows_read"], report["rows_kept"]) == (30, 26)
+    assert report["rows_dropped"] == {"a field that is not a decimal number": 3, "a wrong number of columns": 1}
+
+
+def test_a_row_is_not_sound_for_being_the_same_as_a_bad_one(day):
+    path, lines = day
+    spoil(path, lines, orderbook=[(line, 1, "1000201") for line in (1, 2, 3)])
+    report = LobsterFeed().read(path, SKIP).report
+    assert report["rows_dropped"] == {"a price between ticks": 3}
+
+
 def test_what_the_corrections_mend_behind_a_lost_row_is_told(day):
     path, lines = day
     assert LobsterFeed().read(path).report["unexplained_rows"] == 0
@@ -139,15 +162,15 @@ def test_time_may_not_fall_behind_what_is_kept(day):
 
 def test_a_last_number_in_doubt_costs_its_row(day):
     path, lines = day
-    put(path.parent, "message", lines["message"][:8])
-    rows = lines["orderbook"][:8]
-    assert rows[-1].endswith(",50")
+    put(path.parent, "message", lines["message"][:9])  # the last two at the same time
+    rows = lines["orderbook"][:9]
+    assert rows[-1].endswith(",60")
     put(path.parent, "orderbook", [*rows[:-1], rows[-1][:-1]], end="")
     with pytest.raises(InputError, match="do not confirm its last number"):
         LobsterFeed().read(path)
     read = LobsterFeed().read(path, SKIP)
     assert_follows_the_book(read, dict(enumerate(rows[:-1], 1)))
-    assert read.report["rows_kept"] == 7
+    assert read.report["rows_kept"] == 8
     assert sum(read.report["rows_dropped"].values()) == 1
     assert read.events.flags[-1] & 1
 
