@@ -114,7 +114,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     written = {"start": window, "corrections": corrections, "levels": 10}
     message = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written).message
     told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(told) == 2
+    assert len(told) == 5
     for line in told:
         line = re.sub(r"--config\.data\.path=\S+", f"--config.data.path={message}", line)
         line = re.sub(r"--workdir=\S+", f"--workdir={tmp_path / 'run'}", line)

@@ -8,6 +8,7 @@ run (it makes its own events, and no tokens).
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -42,18 +43,22 @@ class AnonymousMemory:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "AnonymousMemory":
+        self._look()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
+        self._look()
 
     def _watch(self) -> None:
-        process = psutil.Process()
         while not self._done.wait(self._every_s):
-            memory = process.memory_info()
-            self.peak = max(self.peak, memory.rss - memory.shared)
+            self._look()
+
+    def _look(self) -> None:
+        memory = psutil.Process().memory_info()
+        self.peak = max(self.peak, memory.rss - memory.shared)
 
 
 def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
@@ -121,17 +126,11 @@ def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) ->
     seconds, rows = [], 0
     for depth in (short, *[path] * repeat):
         trades = depth.with_name(depth.name.replace("incremental_book_L2", "trades"))
-        with open(os.devnull, "w") as nowhere, _silenced(nowhere):
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             begin = time.perf_counter()
             rows = len(tardis.convert([str(trades), str(depth)], buffer_size=40_000_000))
             seconds.append(time.perf_counter() - begin)
     return {"its_rows": rows, "its_rows_per_s": rows / statistics.median(seconds[1:])}
-
-
-def _silenced(nowhere: Any) -> Any:
-    import contextlib
-
-    return contextlib.redirect_stdout(nowhere)
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,23 +1,37 @@
 """Any day as the `.npz` of hftbacktest, so that strategies can be tested on it.
 
 Rows follow its event layout (hftbacktest 2): eight fields of 64 bits, `ev` holding a kind and the flags of where the
-row is seen (exchange, local) and of its side. The book is written as absolute level sizes.
+row is seen (exchange, local) and of its side. The book is written as absolute level sizes, or order by order.
 """
 
 import dataclasses
 import pathlib
-from typing import NamedTuple
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, change, clear_levels, load_levels, set_level, size_at, with_level_room
+from lob_jax.book.levels import load_levels, occupied, with_level_room
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, event_columns
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
-from lob_jax.events.schema import ASK, BID, Code, Kind
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.jit import in_place, njit
+from lob_jax.feeds.hftbacktest_rows import (
+    CLEAR,
+    MOST_ROWS,
+    SNAPSHOT,
+    SOUND,
+    Rows,
+    level_rows,
+    new_rows,
+    order_rows,
+)
+from lob_jax.feeds.order_table import new_table, room_for
 
-DEPTH, TRADE, CLEAR, SNAPSHOT = 1, 2, 3, 4
 EXCHANGE, LOCAL, BUY, SELL = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 ROW = np.dtype(
     [
@@ -31,9 +45,8 @@ ROW = np.dtype(
         ("fval", "f8"),
     ]
 )
-_EXECUTE, _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
-_CLEAR_CODE = int(Code.CLEAR)
-START = -1  # in place of an event: the starting book
+_RUN_EVENTS = 1 << 16
+_COPIED_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +56,7 @@ class HftBacktestExport:
     Attributes:
       path: the file.
       rows: rows in it.
-      exchange_times_moved: rows whose exchange time ran backwards, written with the latest time so far.
+      exchange_times_moved: events whose exchange time ran backwards, written with the latest time so far.
       local_times_moved: the same of local times.
       local_shift_ns: what was added to every local time, because some lay before their exchange time.
     """
@@ -55,29 +68,45 @@ class HftBacktestExport:
     local_shift_ns: int
 
 
-class _Rows(NamedTuple):
-    """Rows as they are written, int64 [M] each, and how many there are, int64 [1]."""
+def write_hftbacktest(
+    path: pathlib.Path, day: MarketDay, *, latency_ns: int = 0, orders: bool = False
+) -> HftBacktestExport:
+    """Write a day as levels and trades, or order by order, run by run: events may be larger than the memory.
 
-    event: np.ndarray
-    what: np.ndarray
-    side: np.ndarray
-    price: np.ndarray
-    size: np.ndarray
-    count: np.ndarray
+    Levels: the starting book is a CLEAR and SNAPSHOT rows; an event is the level that it leaves, behind a TRADE of the
+    aggressor's side where it is one (of neither side where the aggressor is unknown); a correction is a level; a CLEAR
+    takes both sides. Levels that leave a feed's window are written as gone, as they are from our book.
 
+    Orders: the starting book and every ADD are added orders; an execution is a TRADE and a FILL; what is left of an
+    order after it, or after a CANCEL, is a modified order, or a cancelled one if nothing is.
 
-def write_hftbacktest(path: pathlib.Path, day: MarketDay, *, latency_ns: int = 0) -> HftBacktestExport:
-    """Write a day as levels and trades.
-
-    The starting book is a CLEAR and SNAPSHOT rows; an event is the level that it leaves, behind a TRADE of the
-    aggressor's side where it is one; a correction is a level; a CLEAR takes both sides. Levels that leave a feed's
-    window are written as gone, as they are from our book. Local times are capture times where they are known, else
-    `latency_ns` behind the exchange's.
+    Rows keep the order of the events. Local times are capture times if all events have one, else `latency_ns` behind
+    the exchange's. A time that runs backwards is written as the latest one so far; if an event then is seen before it
+    happens, all local times are shifted by as much.
 
     Raises:
-      InputError: a path that does not end in .npz.
+      InputError: a path that does not end in .npz, a negative latency, or a day whose book is not known order by order.
     """
     path = pathlib.Path(path)
+    _check(path, latency_ns)
+    if orders:
+        _check_orders(day)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clock = _Clock(day, latency_ns)
+    clock.shift = max([0, *(int((exchange - local).max()) for exchange, local in map(clock.times, clock.runs()))])
+    clock.restart()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        table, partial = pathlib.Path(folder) / "rows", pathlib.Path(folder) / path.name
+        with table.open("wb") as file:
+            for rows, exchange, local in _timed_rows(day, clock, orders):
+                _as_table(rows, exchange, local, day.instrument).tofile(file)
+        count = table.stat().st_size // ROW.itemsize
+        _pack(table, count, partial)
+        partial.replace(path)
+    return HftBacktestExport(path, count, clock.exchange_moved, clock.local_moved, clock.shift)
+
+
+def _check(path: pathlib.Path, latency_ns: int) -> None:
     if path.suffix != ".npz":
         raise InputError(
             "a file name that hftbacktest does not take",
@@ -86,106 +115,165 @@ def write_hftbacktest(path: pathlib.Path, day: MarketDay, *, latency_ns: int = 0
             was=path.name,
             remedy="rename it",
         )
-    rows = _rows_of(day)
-    exchange, local, export = _times(day, rows.event, latency_ns)
-    table = np.zeros(len(rows.event), ROW)
+    if latency_ns < 0:
+        raise InputError(
+            "events that would be seen before they happen",
+            where="write_hftbacktest, latency_ns",
+            expected="0 or more",
+            was=latency_ns,
+            remedy="pass the time from the exchange to the strategy",
+        )
+
+
+def _check_orders(day: MarketDay) -> None:
+    """Refuse a day whose starting book or corrections are levels."""
+    start = day.start
+    levels = {
+        "orders pooled by level": start.pooled,
+        f"a window of {start.window} levels": start.window > 0,
+        f"{np.count_nonzero(start.order_id == 0):,} orders without id in the starting book": not start.order_id.all(),
+        f"{len(day.corrections):,} corrections of levels": len(day.corrections) > 0,
+    }
+    found = [name for name, there in levels.items() if there]
+    if found:
+        _refuse_orders(f"{day.instrument.symbol} {day.instrument.trading_day}", was=", ".join(found))
+
+
+def _refuse_orders(where: str, *, was: str) -> None:
+    raise InputError(
+        "a day whose book is not known order by order",
+        where=where,
+        expected="ids of all orders, and no event but of a live order",
+        was=was,
+        remedy="write its levels: orders=False",
+    )
+
+
+class _Clock:
+    """The times of a day's events as they are written, run by run.
+
+    Attributes:
+      start_ns, local_start_ns: the times of the starting book.
+      exchange_moved, local_moved: times so far that ran backwards.
+      shift: what is added to every local time.
+    """
+
+    def __init__(self, day: MarketDay, latency_ns: int):
+        self._events, self._latency_ns, self.shift = day.events, latency_ns, 0
+        some = len(day.events) > 0
+        first = int(day.events.time_ns[0]) if some else day.start.time_ns
+        self.start_ns = min(day.start.time_ns, first) if day.start.time_ns > 0 else first
+        self._captured = some and all(bool((day.events.receive_ns[run] > 0).all()) for run in self.runs())
+        self.local_start_ns = int(day.events.receive_ns[0]) if self._captured else self.start_ns + latency_ns
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to the first run."""
+        self._exchange_ns, self._local_ns = self.start_ns, self.local_start_ns
+        self.exchange_moved = self.local_moved = 0
+
+    def runs(self) -> Iterator[slice]:
+        """Yield slices of events in turn."""
+        for first in range(0, len(self._events), _RUN_EVENTS):
+            yield slice(first, min(first + _RUN_EVENTS, len(self._events)))
+
+    def times(self, run: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return exchange and local times of the events of the next run, neither ever running backwards."""
+        exchange = np.asarray(self._events.time_ns[run])
+        local = np.asarray(self._events.receive_ns[run]) if self._captured else exchange + self._latency_ns
+        even_exchange = np.maximum(np.maximum.accumulate(exchange), self._exchange_ns)
+        even_local = np.maximum(np.maximum.accumulate(local), self._local_ns)
+        self.exchange_moved += int(np.count_nonzero(even_exchange != exchange))
+        self.local_moved += int(np.count_nonzero(even_local != local))
+        self._exchange_ns, self._local_ns = int(even_exchange[-1]), int(even_local[-1])
+        return even_exchange, even_local + self.shift
+
+
+def _timed_rows(day: MarketDay, clock: _Clock, orders: bool) -> Iterator[tuple[Rows, np.ndarray, np.ndarray]]:
+    """Yield the rows of the starting book, then those of each run of events, with their times."""
+    runs = _order_runs(day, clock) if orders else _level_runs(day, clock)
+    for run, rows in runs:
+        exchange, local = (
+            clock.times(run) if run else (np.array([clock.start_ns]), np.array([clock.local_start_ns + clock.shift]))
+        )
+        yield rows, exchange[rows.event], local[rows.event]
+
+
+def _level_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, Rows]]:
+    """Yield the starting book's levels, best first, then each run and its rows; events count from the run's first."""
+    levels = load_levels(day.start)
+    sides = [occupied(levels, s) for s in range(2)]
+    price, size = (np.concatenate([[0], *(side[part] for side in sides)]) for part in range(2))
+    side = np.repeat([0, BID, ASK], [1, len(sides[0][0]), len(sides[1][0])])
+    what = np.where(side == 0, CLEAR, SNAPSHOT)
+    none = np.zeros_like(price)
+    yield None, Rows(none, what, side, price, size, none, np.array([len(price)]))
+    columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+    for run in clock.runs():
+        low, high = np.searchsorted(corrected.event, (run.start, run.stop))
+        own = CorrectionColumns(*(np.ascontiguousarray(column[low:high]) for column in corrected))
+        own = own._replace(event=own.event - run.start)
+        events = EventColumns(*(column[run] for column in columns))
+        levels = with_level_room(levels, int(np.count_nonzero(events.kind == Kind.ADD)) + len(own.event))
+        rows = new_rows(MOST_ROWS * len(events.kind) + 2 * len(own.event))
+        level_rows(rows, levels, events, np.require(day.events.flags[run], None, ["C", "W"]), own)
+        yield run, _used(rows)
+
+
+def _order_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, Rows]]:
+    """Yield the starting book as added orders, in the order of their queues, then each run and its rows.
+
+    Raises:
+      InputError: an event of an order that is not live, or does not hold as much.
+    """
+    start, table = day.start, new_table(len(day.start))
+    added = _added(start)
+    rows = new_rows(len(added) + 1)
+    rows.what[0], rows.count[0] = CLEAR, 1
+    wrong = order_rows(rows, table, event_columns(added), added.flags)
+    if wrong != SOUND:
+        _refuse_orders(f"order {wrong} of the starting book", was=f"a second order {start.order_id[wrong]}")
+    yield None, _used(rows)._replace(event=np.zeros(len(added) + 1, np.int64))
+    columns = event_columns(day.events)
+    for run in clock.runs():
+        events = EventColumns(*(column[run] for column in columns))
+        table = room_for(table, int(np.count_nonzero(events.kind == Kind.ADD)))
+        rows = new_rows(MOST_ROWS * len(events.kind))
+        wrong = order_rows(rows, table, events, np.require(day.events.flags[run], None, ["C", "W"]))
+        if wrong != SOUND:
+            event = {name: int(getattr(day.events, name)[run.start + wrong]) for name in COLUMNS}
+            _refuse_orders(f"event {run.start + wrong}", was=event)
+        yield run, _used(rows)
+
+
+def _added(start: BookSnapshot) -> Events:
+    """Return a starting book as the ADDs that would make it."""
+    return Events.from_columns(
+        kind=np.full(len(start), Kind.ADD), side=start.side, price=start.price, size=start.size, order_id=start.order_id
+    )
+
+
+def _used(rows: Rows) -> Rows:
+    return Rows(*(column[: rows.count[0]] for column in rows[:-1]), rows.count)
+
+
+def _as_table(rows: Rows, exchange: np.ndarray, local: np.ndarray, instrument: Instrument) -> np.ndarray:
+    """Return rows in hftbacktest's layout, prices in currency and sizes in units of quantity."""
+    table = np.zeros(len(rows.what), ROW)
     table["ev"] = rows.what | EXCHANGE | LOCAL | np.select([rows.side == BID, rows.side == ASK], [BUY, SELL], 0)
     table["exch_ts"], table["local_ts"] = exchange, local
-    table["px"] = rows.price / day.instrument.price_scale
-    table["qty"] = rows.size / day.instrument.lot_scale
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(partial, data=table)
-    partial.replace(path)
-    return dataclasses.replace(export, path=path, rows=len(table))
+    table["px"], table["qty"] = rows.price / instrument.price_scale, rows.size / instrument.lot_scale
+    table["order_id"] = rows.order_id.view(np.uint64)
+    return table
 
 
-def _rows_of(day: MarketDay) -> _Rows:
-    """Return the rows of a day without their times."""
-    events, corrections = event_columns(day.events), correction_columns(day.corrections, len(day.events))
-    room = len(day.start) + 2 + 4 * len(day.events) + 2 * len(day.corrections)
-    levels = with_level_room(load_levels(day.start), len(day.events) + len(day.corrections))
-    rows = _Rows(*(np.zeros(room, np.int64) for _ in range(5)), np.zeros(1, np.int64))
-    _write_start(rows, levels)
-    _write_events(rows, levels, events, corrections)
-    return _Rows(*(column[: rows.count[0]] for column in rows[:-1]), rows.count)
-
-
-@njit
-def _write_start(rows: _Rows, levels: Levels) -> None:
-    """Write the starting book, from the best levels outwards."""
-    for s in range(2):
-        side = BID if s == 0 else ASK
-        _put(rows, START, CLEAR, side, levels.price[s, 0] if levels.depth[s] > 0 else 0, 0)
-        for row in range(levels.depth[s] - 1, -1, -1):
-            _put(rows, START, SNAPSHOT, side, levels.price[s, row], levels.size[s, row])
-
-
-@njit
-def _write_events(rows: _Rows, levels: Levels, events: EventColumns, corrections: CorrectionColumns) -> None:
-    """Write events and corrections as the levels that they leave."""
-    cursor = 0
-    for i in range(len(events.kind)):
-        kind, side = np.int64(events.kind[i]), np.int64(events.side[i])
-        price, size = np.int64(events.price[i]), np.int64(events.size[i])
-        restarted = kind == _CONTROL and events.code[i] == _CLEAR_CODE
-        if restarted:
-            _put_clear(rows, levels, i)
-        if _EXECUTE <= kind <= _CROSS:
-            _put(rows, i, TRADE, -side, price, size)
-        if kind <= _EXECUTE:
-            _put_forgotten(rows, levels, i, side, price)
-            change(levels, kind, side, price, size)
-            _put(rows, i, DEPTH, side, price, size_at(levels, 0 if side > 0 else 1, price))
-        while cursor < len(corrections.event) and corrections.event[cursor] == i:
-            side, price = np.int64(corrections.side[cursor]), corrections.price[cursor]
-            _put_forgotten(rows, levels, i, side, price)
-            set_level(levels, side, price, corrections.size[cursor])
-            left = size_at(levels, 0 if side > 0 else 1, price)
-            _put(rows, i, SNAPSHOT if restarted else DEPTH, side, price, left)
-            cursor += 1
-
-
-@in_place
-def _put(rows: _Rows, event: int, what: int, side: int, price: int, size: int) -> None:
-    k = rows.count[0]
-    rows.event[k], rows.what[k], rows.side[k], rows.price[k], rows.size[k] = event, what, side, price, size
-    rows.count[0] = k + 1
-
-
-@in_place
-def _put_clear(rows: _Rows, levels: Levels, i: int) -> None:
-    """Empty each side down to its worst level."""
-    for s in range(2):
-        side = BID if s == 0 else ASK
-        _put(rows, i, CLEAR, side, levels.price[s, 0] if levels.depth[s] > 0 else 0, 0)
-    clear_levels(levels)
-
-
-@in_place
-def _put_forgotten(rows: _Rows, levels: Levels, i: int, side: int, price: int) -> None:
-    """Write the worst level of a full window as gone if a level at a price would push it out."""
-    s = 0 if side > 0 else 1
-    if levels.window > 0 and levels.depth[s] == levels.window and size_at(levels, s, price) == 0:
-        worst = levels.price[s, 0]
-        if side * (price - worst) > 0:
-            _put(rows, i, DEPTH, side, worst, 0)
-
-
-def _times(day: MarketDay, event: np.ndarray, latency_ns: int) -> tuple[np.ndarray, np.ndarray, HftBacktestExport]:
-    """Return exchange and local times of rows, neither ever running backwards, and what that took."""
-    first_receive = day.events.receive_ns[:1]
-    own_exchange = np.concatenate([[day.start.time_ns], day.events.time_ns])[event + 1]
-    known = len(first_receive) and bool((day.events.receive_ns > 0).all())
-    if known:
-        own_local = np.concatenate([first_receive, day.events.receive_ns])[event + 1]
-    else:
-        own_local = own_exchange + latency_ns
-    exchange, local = np.maximum.accumulate(own_exchange), np.maximum.accumulate(own_local)
-    shift = max(0, int((exchange - local).max(initial=0)))
-    moved = {
-        "exchange_times_moved": int(np.count_nonzero(exchange != own_exchange)),
-        "local_times_moved": int(np.count_nonzero(local != own_local)),
-        "local_shift_ns": shift,
-    }
-    return exchange, local + shift, HftBacktestExport(pathlib.Path(), 0, **moved)
+def _pack(table: pathlib.Path, count: int, target: pathlib.Path) -> None:
+    """Write a file of rows as the array `data` of an .npz, block by block."""
+    header = {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)}
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("data.npy", "w", force_zip64=True) as member,
+        table.open("rb") as rows,
+    ):
+        np.lib.format.write_array_header_1_0(member, header)
+        shutil.copyfileobj(rows, member, _COPIED_BYTES)

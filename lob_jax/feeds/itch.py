@@ -17,12 +17,12 @@ from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.itch_messages import ALL, EMPTY_CROSS, MADE, NON_PRINTABLE, OTHER_PRICE, STOCKS, Rows, Rules
 from lob_jax.feeds.itch_scan import Scan, listed_symbols
+from lob_jax.feeds.lobster_rows import HIDDEN_SIDE_UNTIL
 from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 
 TICKS = (100, 50, 1)  # the steps of Nasdaq's visible prices: a cent, half a cent, and below a dollar 0.0001
-HIDDEN_SIDE_ENDED = "2014-07-14"  # from this day on a hidden trade's side is always told as B
 _PRICE_SCALE, _TIME_ZONE = 10_000, "America/New_York"
 _DATE = re.compile(r"(?<!\d)(?:(?P<iso>\d{4}-\d{2}-\d{2})|S(?P<short>\d{6})|(?P<long>\d{8}))(?!\d)")
 _DATE_FORMATS = {"iso": ("%Y-%m-%d",), "short": ("%m%d%y",), "long": ("%m%d%Y", "%Y%m%d")}
@@ -128,7 +128,7 @@ class ItchFeed:
 
     def _rules(self, trading_day: str) -> Rules:
         midnight = Instrument("", self.venue, trading_day, _TIME_ZONE).midnight_ns()
-        return Rules(midnight, self.tick or 1, int(trading_day < HIDDEN_SIDE_ENDED))
+        return Rules(midnight, self.tick or 1, int(trading_day < HIDDEN_SIDE_UNTIL))
 
     def _market_day(self, scan: Scan, index: int, trading_day: str, events: Events) -> MarketDay:
         tick = self.tick or _tick_of(events)

@@ -21,7 +21,7 @@ MESSAGE_COLUMNS = (
 )
 TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
-HIDDEN_SIDE_UNTIL = "2014-01-01"  # from that year on the exchange reports every hidden order as a buy order
+HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
 _PRICES = f"1 to {EMPTY_PRICE - 1}"
 

@@ -42,6 +42,7 @@ def test_a_repeated_dbn_file_clears_its_book_between(market_data, tmp_path):
     assert day.report["rows_read"] == 2 * 68_793
 
 
+@pytest.mark.slow
 def test_the_last_line_is_one_json_object(tmp_path, capsys):
     path = sample_of("tardis").write(tmp_path)
     ingest.main(["--tardis", str(path), "--events", "300", "--repeat", "1"])

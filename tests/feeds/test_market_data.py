@@ -1,4 +1,4 @@
-"""Every file of market data that is at hand: read and round trip if a feed reads its schema, else refused by its name."""
+"""Every file of market data at hand: read and given back if a feed reads its schema, else refused by its name."""
 
 import pytest
 

@@ -131,17 +131,16 @@ def test_damage_in_the_middle_keeps_what_came_before_unless_reading_is_strict(tm
 
 
 def naive_book(path):
+    """Return the last levels of a file; a price is always written alike in one file."""
     levels, snapshot = {}, False
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for row in csv.DictReader(file):
             if row["is_snapshot"] == "true" and not snapshot:
                 levels = {}
             snapshot = row["is_snapshot"] == "true"
-            level = (BID if row["side"] == "bid" else ASK, Fraction(row["price"]))
-            levels.pop(level, None)
-            if Fraction(row["amount"]):
-                levels[level] = Fraction(row["amount"])
-    return levels
+            levels[row["side"], row["price"]] = row["amount"]
+    sides = {"bid": BID, "ask": ASK}
+    return {(sides[s], Fraction(p)): Fraction(amount) for (s, p), amount in levels.items() if float(amount)}
 
 
 @pytest.mark.parametrize("name", REAL)
