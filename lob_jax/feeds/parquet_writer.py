@@ -2,7 +2,9 @@
 
 import json
 import pathlib
-import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,20 +15,22 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import COLUMNS, Events
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.store import CORRECTION_COLUMNS
+from lob_jax.feeds.store import CORRECTION_COLUMNS, EventStore
 
 FORMAT = 1
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes
 _META = b"lob_jax"
-_START_COLUMNS = {"side": np.int8, "price": np.int64, "size": np.int64, "order_id": np.uint64}
-_TABLES = ("events", "start", "corrections")
+_START_COLUMNS: dict[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {"side": np.int8, "price": np.int64, "size": np.int64, "order_id": np.uint64}.items()
+}
 
 
 def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
     """Write events.parquet, start.parquet and corrections.parquet into a new folder; return the folder.
 
-    The instrument, the report and the rest of the starting book are JSON in the metadata of events.parquet, under the
-    key "lob_jax".
+    The instrument, the report and the rest of the starting book are JSON in the metadata of each, under the key
+    "lob_jax". Works through the events row group by row group: they may be larger than the memory.
 
     Raises:
       InputError: the folder is there already.
@@ -40,85 +44,104 @@ def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
             was=sorted(path.name for path in folder.iterdir())[:5] if folder.is_dir() else "a file",
             remedy="name another one, or remove it",
         )
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    start = day.start
-    meta = {
-        "format": FORMAT,
-        "instrument": day.instrument.to_dict(),
-        "report": day.report,
-        "start": {
-            "time_ns": start.time_ns,
-            "last_best": start.last_best.tolist(),
-            "window": start.window,
-            "pooled": start.pooled,
-        },
-    }
-    _write(partial / "events.parquet", {name: getattr(day.events, name) for name in COLUMNS}, meta)
-    _write(partial / "start.parquet", {name: getattr(start, name) for name in _START_COLUMNS}, {})
-    _write(partial / "corrections.parquet", {name: getattr(day.corrections, name) for name in CORRECTION_COLUMNS}, {})
-    partial.rename(folder)
+    meta = _meta_of(day)
+    tables = (("events", COLUMNS, day.events), ("start", _START_COLUMNS, day.start))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+        partial = pathlib.Path(made) / folder.name
+        partial.mkdir()
+        for name, columns, values in (*tables, ("corrections", CORRECTION_COLUMNS, day.corrections)):
+            _write(partial / f"{name}.parquet", {column: getattr(values, column) for column in columns}, meta)
+        partial.rename(folder)
     return folder
 
 
-def read_parquet(folder: pathlib.Path) -> MarketDay:
+def _meta_of(day: MarketDay) -> bytes:
+    """Return what the tables do not hold, as JSON."""
+    start = day.start
+    book = {"time_ns": start.time_ns, "window": start.window, "pooled": start.pooled}
+    book |= {"last_best": start.last_best.tolist()}
+    meta = {"format": FORMAT, "instrument": day.instrument.to_dict(), "report": day.report, "start": book}
+    return json.dumps(meta).encode()
+
+
+def read_parquet(folder: pathlib.Path, *, store: pathlib.Path | None = None) -> MarketDay:
     """Return a day that `write_parquet` has written.
 
+    Args:
+      folder: where its tables lie.
+      store: folder for the events, which are mapped from there, see `Reading.store`; None keeps them in memory.
+
     Raises:
-      InputError: a file is missing, or is not of this format.
+      InputError: a file is missing or damaged, or is not of this format.
     """
     folder = pathlib.Path(folder)
-    tables = {name: _read(folder / f"{name}.parquet") for name in _TABLES}
-    meta = json.loads(tables["events"].schema.metadata.get(_META, b"{}")) if tables["events"].schema.metadata else {}
-    if meta.get("format") != FORMAT:
-        raise InputError(
-            "a Parquet file of another kind",
-            where=folder / "events.parquet",
-            expected=f"one that write_parquet wrote, format {FORMAT}",
-            was=f"format {meta.get('format')}",
-            remedy="convert the day again",
-        )
-    start = meta["start"]
-    return MarketDay(
-        instrument=Instrument(**meta["instrument"]),
-        start=BookSnapshot(
-            time_ns=start["time_ns"],
-            last_best=np.array(start["last_best"], np.int64),
-            window=start["window"],
-            pooled=start["pooled"],
-            **_arrays(tables["start"], _START_COLUMNS),
-        ),
-        events=Events(**_arrays(tables["events"], COLUMNS)),
-        corrections=Corrections(**_arrays(tables["corrections"], CORRECTION_COLUMNS)),
-        report=meta["report"],
-    )
+    kept = EventStore(store)
+    meta = _meta_in(folder / "events.parquet")
+    for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
+        kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
+    for columns in _groups(folder / "events.parquet", COLUMNS):
+        kept.append(Events(**columns))
+    orders = list(_groups(folder / "start.parquet", _START_COLUMNS))
+    start = {
+        name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
+        for name, dtype in _START_COLUMNS.items()
+    }
+    rest = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
+    return MarketDay(Instrument(**meta["instrument"]), BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
 
 
-def _write(path: pathlib.Path, columns: dict[str, np.ndarray], meta: dict) -> None:
+def _write(path: pathlib.Path, columns: Mapping[str, np.ndarray], meta: bytes) -> None:
     """Write columns row group by row group."""
-    schema = pa.schema([(name, pa.from_numpy_dtype(values.dtype)) for name, values in columns.items()])
-    if meta:
-        schema = schema.with_metadata({_META: json.dumps(meta)})
+    schema = _schema({name: values.dtype for name, values in columns.items()}).with_metadata({_META: meta})
     rows = len(next(iter(columns.values())))
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for first in range(0, max(rows, 1), ROW_GROUP):
+        for first in range(0, rows, ROW_GROUP):
             part = [pa.array(np.ascontiguousarray(values[first : first + ROW_GROUP])) for values in columns.values()]
             writer.write_table(pa.Table.from_arrays(part, schema=schema))
 
 
-def _read(path: pathlib.Path) -> pa.Table:
+def _schema(columns: Mapping[str, np.dtype]) -> pa.Schema:
+    return pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in columns.items()])
+
+
+def _meta_in(path: pathlib.Path) -> dict[str, Any]:
+    """Return what is said of a day beside its tables."""
     try:
-        return parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            text = (file.schema_arrow.metadata or {}).get(_META)
     except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+    meta = json.loads(text) if text else {}
+    if meta.get("format") != FORMAT:
         raise InputError(
-            "a Parquet file that cannot be read",
+            "a Parquet file of another kind",
             where=path,
-            expected="one that write_parquet wrote",
-            was=error,
-            remedy="name the folder of a converted day",
-        ) from error
+            expected=f"one that write_parquet wrote, format {FORMAT}",
+            was=f"format {meta.get('format')}",
+            remedy="convert the day again",
+        )
+    return meta
 
 
-def _arrays(table: pa.Table, columns: dict[str, np.dtype]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(table[name].to_numpy(), dtype) for name, dtype in columns.items()}
+def _groups(path: pathlib.Path, columns: Mapping[str, np.dtype]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the columns of a table row group by row group."""
+    try:
+        with parquet.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(_schema(columns)):
+                raise _damaged(path, f"columns {', '.join(map(str, file.schema_arrow))}")
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                yield {name: table[name].to_numpy() for name in columns}
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, was: object) -> InputError:
+    return InputError(
+        "a Parquet file that cannot be read",
+        where=path,
+        expected="one that write_parquet wrote",
+        was=was,
+        remedy="name the folder of a converted day",
+    )
