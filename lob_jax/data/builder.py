@@ -181,9 +181,9 @@ def prepare_records(
 ) -> dict[str, Any]:
     """Build the records of some days in a folder, or find them there, and return their manifest.
 
-    Days are read and written by processes of their own, each in bounded memory. What a run that was stopped, however,
-    had done is kept beside the folder, and the same call goes on from there; records of other data or another config
-    are refused, never overwritten.
+    Days are read and written by processes of their own, each in bounded memory. What a run had done before it
+    was stopped is kept beside the folder, and the same call goes on from there; records of other data or another
+    config are refused, never overwritten.
 
     Args:
       feed: what the days are read with; can be sent to another process.

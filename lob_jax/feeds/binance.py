@@ -17,7 +17,7 @@ from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import Steps, scale_of, steps_of
+from lob_jax.feeds.scale import Steps, steps_of
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 
@@ -69,10 +69,10 @@ class BinanceFeed:
         capture = scan(path) or next(iter(captures_at(path).values()))
         symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
         steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
-        store = EventStore(reading.store)
-        reader = _Reader(path, symbol, capture, reading, steps=steps, changes=LevelChanges(store))
+        changes = LevelChanges(EventStore(reading.store))
+        reader = _Reader(path, symbol, capture, reading, steps=steps, changes=changes)
         reader.run()
-        return reader.finish(store)
+        return reader.finish()
 
 
 def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
@@ -122,7 +122,7 @@ class _Reader:
                     self._take(message, numbers.of(number))
             self._push()
 
-    def finish(self, store: EventStore) -> MarketDay:
+    def finish(self) -> MarketDay:
         """Return the day that was read.
 
         Raises:
@@ -132,35 +132,23 @@ class _Reader:
         self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
         if not self._synced:
             raise self._without_snapshot()
-        start, dropped, counts = self._changes.finish()
-        counts["levels_superseded"] = dropped.pop(_SUPERSEDED)
-        scale = scale_of(
-            self._steps,
-            price_divisor=self._changes.price_divisor,
-            quantum_divisor=self._changes.quantum_divisor,
-            size_divisor=self._changes.size_divisor,
-        )
-        events, corrections = store.finish(divide_price=scale.divide_price, divide_size=scale.divide_size)
-        start = dataclasses.replace(
-            start,
-            price=start.price // scale.divide_price,
-            size=start.size // scale.divide_size,
-            last_best=start.last_best // scale.divide_price,
-        )
+        made = self._changes.finish(self._steps)
+        superseded = made.dropped.pop(_SUPERSEDED)
         report = reading_report(
             "binance",
-            events,
+            made.events,
             inputs={self._source.path.name: self._source.sha256()},
             rows_read=self._lines,
-            dropped=self._dropped + collections.Counter(dropped),
+            dropped=self._dropped + collections.Counter(made.dropped),
             faults=[self._faults],
-            corrections=len(corrections),
-            **{name: n // scale.divide_size if name.startswith("lots_") else n for name, n in counts.items()},
+            corrections=len(made.corrections),
+            levels_superseded=superseded,
+            **made.counts,
         )
         venue = "binance-futures" if self._sync.futures else "binance"
-        day = self._capture.trading_day
+        day, scale = self._capture.trading_day, made.scale
         instrument = Instrument(self._symbol, venue, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
-        return MarketDay(instrument, start, events, corrections, report)
+        return MarketDay(instrument, made.start, made.events, made.corrections, report)
 
     def _messages(self, block: bytes) -> list[Message]:
         """Return the messages of whole lines, those that are none included."""

@@ -6,6 +6,9 @@ of the change is a CANCEL, a DELETE or an ADD. A trade that no level of its mess
 message comes after the trades that it contains; the other way round they would count twice.
 """
 
+import dataclasses
+from typing import NamedTuple
+
 import numpy as np
 
 from lob_jax.book.levels import load_levels, occupied, with_level_room
@@ -13,12 +16,33 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events
 from lob_jax.feeds import level_loops as loops
 from lob_jax.feeds.level_loops import GAP, LEVEL, SNAPSHOT, TRADE, LevelRows
-from lob_jax.feeds.scale import common_divisor
+from lob_jax.feeds.scale import Scale, Steps, common_divisor, scale_of
 from lob_jax.feeds.store import EventStore
 
-__all__ = ["GAP", "LEVEL", "SNAPSHOT", "TRADE", "LevelChanges", "LevelRows"]
+__all__ = ["GAP", "LEVEL", "SNAPSHOT", "TRADE", "LevelChanges", "LevelDay", "LevelRows"]
 
 _DROPPED = loops.COUNTS[loops.EARLY_ROWS : loops.SUPERSEDED + 1]
+
+
+class LevelDay(NamedTuple):
+    """What the rows of a day have become, in an instrument's integers.
+
+    Attributes:
+      start: the starting book.
+      events: the events.
+      corrections: levels of snapshots in mid-stream.
+      scale: what the integers stand for.
+      dropped: rows left out, by reason.
+      counts: further counts by name: which trades were explained (sizes in lots), crossed and locked books after a
+        message, and so on.
+    """
+
+    start: BookSnapshot
+    events: Events
+    corrections: Corrections
+    scale: Scale
+    dropped: dict[str, int]
+    counts: dict[str, int]
 
 
 class LevelChanges:
@@ -57,13 +81,8 @@ class LevelChanges:
             if done < len(rows.what):
                 self._begin()
 
-    def finish(self) -> tuple[BookSnapshot, dict[str, int], dict[str, int]]:
-        """End the feed: trades still waiting were hidden.
-
-        Returns:
-          The starting book; rows dropped, by reason; and further counts by name: what trades were explained, crossed
-          and locked books after a message, and so on.
-        """
+    def finish(self, steps: Steps) -> LevelDay:
+        """End the feed, trades still waiting being hidden ones, and bring its integers to the scale they need."""
         if self._start is None:
             self._begin()
         out = self._new_output(0)
@@ -71,7 +90,22 @@ class LevelChanges:
         self._keep(out)
         counts = dict(zip(loops.COUNTS, self._work.counts.tolist(), strict=True))
         dropped = {name: counts.pop(name) for name in _DROPPED}
-        return self._start, dropped, counts
+        scale = scale_of(
+            steps,
+            price_divisor=self.price_divisor,
+            quantum_divisor=self.quantum_divisor,
+            size_divisor=self.size_divisor,
+        )
+        price, size = scale.divide_price, scale.divide_size
+        start = dataclasses.replace(
+            self._start,
+            price=self._start.price // price,
+            size=self._start.size // size,
+            last_best=self._start.last_best // price,
+        )
+        in_lots = {name: count // size if name.startswith("lots_") else count for name, count in counts.items()}
+        events, corrections = self._store.finish(divide_price=price, divide_size=size)
+        return LevelDay(start, events, corrections, scale, dropped, in_lots)
 
     def _begin(self) -> None:
         """Note the book at hand as the one that the events start from."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
@@ -17,7 +16,7 @@ from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import Scale, Steps, scale_of, steps_of
+from lob_jax.feeds.scale import Scale, Steps, steps_of
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 from lob_jax.feeds.tardis_files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
@@ -73,32 +72,23 @@ class TardisFeed:
         files = self._files(path)
         steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
         streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
-        store = EventStore(reading.store)
-        changes = LevelChanges(store)
+        changes = LevelChanges(EventStore(reading.store))
         for rows in _merged(streams):
             changes.push(rows)
-        start, dropped, counts = changes.finish()
-        scale = scale_of(
-            steps,
-            price_divisor=changes.price_divisor,
-            quantum_divisor=changes.quantum_divisor,
-            size_divisor=changes.size_divisor,
-        )
-        events, corrections = store.finish(divide_price=scale.divide_price, divide_size=scale.divide_size)
-        instrument = _instrument(path, streams[0].rows.first, start.time_ns, scale)
+        made = changes.finish(steps)
         report = reading_report(
             "tardis",
-            events,
+            made.events,
             inputs={file.path.name: file.sha256() for file in files},
             rows_read=sum(stream.rows.rows_read for stream in streams),
-            dropped=dropped,
+            dropped=made.dropped,
             faults=[stream.faults for stream in streams],
-            corrections=len(corrections),
+            corrections=len(made.corrections),
             trades_file=len(files) > 1,
-            **_in_lots(counts, scale.divide_size),
+            **made.counts,
         )
-        start = _divided(start, scale.divide_price, scale.divide_size)
-        return MarketDay(instrument, start, events, corrections, report)
+        instrument = _instrument(path, streams[0].rows.first, made.start.time_ns, made.scale)
+        return MarketDay(instrument, made.start, made.events, made.corrections, report)
 
     def _files(self, path: pathlib.Path) -> list[Source]:
         trades = self.trades or find_trades(path)
@@ -119,20 +109,6 @@ def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale
     start_day = datetime.datetime.fromtimestamp(start_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
     day = peek(path).trading_day or start_day
     return Instrument(symbol, exchange, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
-
-
-def _divided(start: BookSnapshot, divide_price: int, divide_size: int) -> BookSnapshot:
-    return dataclasses.replace(
-        start,
-        price=start.price // divide_price,
-        size=start.size // divide_size,
-        last_best=start.last_best // divide_price,
-    )
-
-
-def _in_lots(counts: dict[str, int], divide_size: int) -> dict[str, int]:
-    """Return the counts of a feed of levels with sizes in lots."""
-    return {name: count // divide_size if name.startswith("lots_") else count for name, count in counts.items()}
 
 
 def _columns(steps: Steps, *, trades: bool) -> list[Column]:

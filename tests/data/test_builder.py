@@ -2,9 +2,10 @@
 
 import dataclasses
 import hashlib
-import importlib
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import types
@@ -239,50 +240,49 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path, held_feed, p
         with pytest.raises(Killed):
             prepare(folder, days, feed=feed)
         assert feed.days_read == 2, "what is done is not read again"
-        accounts = sorted(path.name for path in (folder.with_name("records.partial") / "days").glob("*.json"))
-        assert accounts == [f"0000{k}.json" for k in range(done)]
-        assert not folder.exists()
-        (folder.with_name("records.partial") / "days" / "00003-test-00000.77.partial").write_bytes(b"half a shard")
+        kept = folder.with_name("records.partial") / "days"
+        assert sorted(path.name for path in kept.glob("*.json")) == [f"0000{k}.json" for k in range(done)]
+        assert not folder.exists() and not list(kept.glob("*.partial"))
+        (kept / "00003-test-00000.77.partial").write_bytes(b"what a dead process left")
     prepare(folder, days, feed=OneDayOnly(held_feed(*days)), on_day=lambda name, _: read.append(name))
     assert read == [f"TEST {DAYS_OF_JUNE[3]}"]
     assert contents(folder) == contents(undisturbed)
     assert [path.name for path in folder.parent.iterdir()] == ["records"]
 
 
-class LastCall:
-    """Wraps a function that is killed at the last of its calls, which an undisturbed run has counted."""
+def die_at(monkeypatch, step: int) -> list[str]:
+    """Let a process change no file from its step number `step` on; return the list that its steps are noted in."""
+    steps: list[str] = []
 
-    def __init__(self, function):
-        self.function, self.calls, self.last = function, 0, None
+    def watched(module, name: str):
+        change = getattr(module, name)
 
-    def __call__(self, *arguments, **settings):
-        self.calls += 1
-        if self.calls == self.last:
-            raise Killed
-        return self.function(*arguments, **settings)
+        def call(*arguments, **more):
+            steps.append(name)
+            return killed() if len(steps) > step else change(*arguments, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    for module, name in ((os, "replace"), (os, "link"), (os, "fsync"), (shutil, "rmtree")):
+        watched(module, name)
+    return steps
 
 
-STEPS = ["builder._link", "builder.make_manifest", "folder.write_whole", "folder.shutil.rmtree", "folder.os.replace"]
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_run_that_was_stopped_at_its_end_goes_on_to_the_same_bytes(
-    tmp_path, prepare, day, prepared, step, monkeypatch
-):
-    place = f"lob_jax.data.{step}"
-    *owner, name = step.split(".")
-    module = importlib.import_module(f"lob_jax.data.{owner[0]}")
-    call = LastCall(getattr(getattr(module, owner[1]) if len(owner) > 1 else module, name))
+def test_a_run_that_dies_at_any_step_can_be_gone_on_with(tmp_path, prepare, day, prepared, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(place, call)
-        prepare(tmp_path / "other" / "records", [day])
-        call.calls, call.last = 0, call.calls
-        with pytest.raises(Killed):
-            prepare(tmp_path / "records", [day])
-    with pytest.raises(InputError, match="no prepared records"):
-        open_records(tmp_path / "records", "train")
-    assert prepare(tmp_path / "records", [day], feed=Unread()) == prepared[1]
-    assert contents(tmp_path / "records") == contents(prepared[0])
+        steps = die_at(patch, 1_000)
+        prepare(tmp_path / "whole", [day])
+    assert steps[-1] == "replace" and {"link", "fsync", "rmtree"} <= set(steps)
+    for step in range(len(steps)):
+        folder = tmp_path / str(step) / "records"
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            die_at(patch, step)
+            prepare(folder, [day])
+        with pytest.raises(InputError, match="no prepared records"):
+            open_records(folder, "train")
+        prepare(folder, [day])
+        assert contents(folder) == contents(prepared[0])
+        assert [path.name for path in folder.parent.iterdir()] == ["records"]
 
 
 def test_four_days_are_split_by_day(tmp_path, prepare, make_day):

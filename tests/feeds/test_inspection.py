@@ -58,6 +58,7 @@ def day():
 
 def test_counts_rates_and_gaps(day):
     found = inspect_day(day, levels=3)
+    assert (found["kinds"]["ADD"]["events"], found["kinds"]["ADD"]["asks"]) == (3, 1)
     assert found["kinds"]["EXECUTE"] == {"events": 2, "share": 0.2, "asks": 1, "quantity": 3.5}
     assert found["span"] == {"events": 10, "first_ns": MIDNIGHT + S, "last_ns": MIDNIGHT + 15 * S}
     assert found["rates"] == {"mean_a_second": 10 / 14, "1 s": 2, "100 ms": 2, "1 ms": 2}

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lob_jax.book.oracle import OracleBook
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.scale import Steps
 from lob_jax.feeds.store import EventStore
 
 
@@ -23,14 +24,13 @@ def rows_of(*messages):
 
 def changes_of(*messages, pieces=1):
     """Run messages, in pieces of whole messages; return start, events, corrections, dropped and counts."""
-    rows, store = rows_of(*messages), EventStore(None)
-    changes = LevelChanges(store)
+    rows, changes = rows_of(*messages), LevelChanges(EventStore(None))
     edges = np.linspace(0, len(messages), pieces + 1).astype(int)
     for low, high in zip(edges, edges[1:], strict=False):
         mine = (rows.group >= low) & (rows.group < high)
         changes.push(LevelRows(*(column[mine] for column in rows)))
-    start, dropped, counts = changes.finish()
-    return start, *store.finish(), dropped, counts
+    made = changes.finish(Steps(1, 1, 0, 0))
+    return made.start, made.events, made.corrections, made.dropped, made.counts
 
 
 def listed(events):
