@@ -187,7 +187,11 @@ def _field(body: dict[str, Any], key: str, kind: type) -> Any:
 
 
 def _text(body: dict[str, Any], key: str) -> str:
-    return _field(body, key, str)
+    """Return a text, which is never empty: a symbol, a price or a quantity."""
+    text = _field(body, key, str)
+    if not text:
+        raise _Wrong(f"an empty {key!r}", "a text", "''")
+    return text
 
 
 def _id(body: dict[str, Any], key: str) -> int:

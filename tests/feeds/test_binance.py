@@ -80,6 +80,7 @@ def test_of_several_symbols_one_is_read_and_the_others_are_counted(tmp_path):
         (depth(100, 107, 105, [], []), "run backwards"),
         (depth(100, 105, 106, [("99.50", "-1")], []), "levels 0 or more"),
         (depth(100, 105, 106, [("nan", "1")], []), "decimal numbers"),
+        (depth(100, 105, 106, [("99.50", "1")], [], s=""), "an empty 's'"),
         (depth(100, 105, 106, [("99.50",)], []), "no pair of texts"),
         (depth(100, 105, 106, [(99.5, 1)], []), "no pair of texts"),
         (line(100, {"e": "kline", "s": "BTCUSDT"}), "unknown kind"),

@@ -105,3 +105,42 @@ def test_no_more_than_so_many_updates_wait():
     assert sync.dropped[Drop.BEFORE_SNAPSHOT] == 2
     sync.finish()
     assert sync.dropped[Drop.BEFORE_SNAPSHOT] == 5
+
+
+@pytest.mark.parametrize(("previous", "outcome"), [(100, Outcome.APPLY), (95, Outcome.APPLY), (101, Outcome.GAP)])
+def test_futures_a_snapshot_between_two_updates_misses_nothing(previous, outcome):
+    """Ids have holes: with nothing between `pu` and `U`, a snapshot of any id there is the book behind `pu`."""
+    sync = BookSync()
+    assert sync.snapshot(100) == [] and sync.in_step
+    assert sync.update(futures(120, 130, previous)) is outcome
+    late = BookSync()
+    late.update(futures(120, 130, previous))
+    assert (late.snapshot(100) is not None) == (outcome is Outcome.APPLY)
+
+
+def test_updates_older_than_a_snapshot_that_came_first_are_dropped():
+    sync = BookSync()
+    sync.snapshot(100)
+    assert sync.update(futures(80, 99, 70)) is Outcome.OLD and sync.dropped[Drop.IN_SNAPSHOT] == 1
+    assert sync.update(futures(98, 100, 99)) is Outcome.APPLY  # ends with the snapshot: the one that others follow
+    assert sync.update(futures(105, 110, 100)) is Outcome.APPLY
+    assert sync.update(futures(98, 100, 99)) is Outcome.OLD and sync.dropped[Drop.IN_BOOK] == 1
+
+
+def test_an_update_told_twice_while_waiting_breaks_no_chain():
+    sync = BookSync()
+    first, second, third = futures(90, 99, 80), futures(100, 110, 99), futures(111, 120, 110)
+    for update in (first, second, first, third):
+        sync.update(update)
+    assert sync.snapshot(95) == [first, second, third]
+
+
+def test_what_a_gap_and_the_end_leave_is_counted_apart():
+    sync = in_step(is_futures=False)
+    sync.snapshot(90, content="old")
+    sync.snapshot(110, content="newer")
+    assert sync.dropped[Drop.SNAPSHOT_IN_STEP] == 1
+    sync.update(spot(200, 210))
+    sync.finish()
+    assert sync.dropped[Drop.SNAPSHOT_IN_STEP] == 2
+    assert sync.dropped[Drop.BEHIND_GAP] == 1 and sync.dropped[Drop.BEFORE_SNAPSHOT] == 0
