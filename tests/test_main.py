@@ -117,12 +117,16 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     assert len(told) == 5
     for line in told:
         line = re.sub(r"--config\.data\.path=\S+", f"--config.data.path={message}", line)
-        line = re.sub(r"--workdir=\S+", f"--workdir={tmp_path / 'run'}", line)
+        line = line.replace("--workdir=", f"--workdir={tmp_path}/")
         done = call([sys.executable, *line.split(), *(f"--config.{setting}" for setting in SMALL)], environment)
         assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "run" / "ingest_report.json").read_text())
+    report = json.loads((tmp_path / "runs" / "goog" / "ingest_report.json").read_text())
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
-    assert list((tmp_path / "run" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+    assert list((tmp_path / "runs" / "goog" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+    look = tmp_path / "runs" / "look"
+    assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]
+    assert json.loads((look / "inspection.json").read_text())[0]["kinds"] and list((look / "converted").glob("*.npz"))
+    assert (tmp_path / "runs" / "many" / "records" / "records.json").exists()
 
 
 def refused(arguments, environment) -> str:

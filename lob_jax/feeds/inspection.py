@@ -116,8 +116,8 @@ def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[st
 
 def _latency_text(latency_ns: Mapping[str, float]) -> str:
     low, median, high = (duration(latency_ns[key]) for key in ("min", "q0.5", "q0.99"))
-    early = "; the capture clock is slow" if latency_ns["min"] < 0 else ""
-    return f"exchange time + {median} (median; least {low}, 99%: {high}){early}"
+    early = "; below 0: the capture clock is slow" if latency_ns["min"] < 0 else ""
+    return f"median {median} after the exchange, least {low}, 99%: {high}{early}"
 
 
 def _market_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str, str]:
@@ -131,7 +131,7 @@ def _market_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str
     )
     return {
         "mid": f"{first} to {last}, within {low} to {high}; {inspection['book']['mid_moves']:,} moves",
-        "trades": f"{trades['count']:,} of {_number(trades['volume'])} in all, VWAP {vwap}, {cheapest} to {dearest}",
+        "trades": f"{trades['count']:,}, quantity {_number(trades['volume'])}, VWAP {vwap}, {cheapest} to {dearest}",
         "aggressors": f"{_number(trades['bought'])} bought, {_number(trades['sold'])} sold, "
         f"{_number(trades['unknown_aggressor'])} unknown; {_number(trades['hidden'])} hidden",
         **explained,

@@ -181,10 +181,11 @@ def test_no_time_runs_backwards_and_none_is_seen_before_it_happens(sampled_day, 
 def test_runs_of_events_do_not_show(orders, pooled_day, tmp_path, monkeypatch):
     day = SyntheticFeed(1, 500, 0).read("2024-01-02") if orders else pooled_day
     whole, export = rows_of(day, tmp_path, orders=orders)
-    monkeypatch.setattr(hb, "_RUN_EVENTS", 3)
-    again, export_again = rows_of(day, tmp_path, orders=orders)
-    assert export_again == export
-    np.testing.assert_array_equal(again, whole)
+    for run_events in (1, 3):
+        monkeypatch.setattr(hb, "_RUN_EVENTS", run_events)
+        again, export_again = rows_of(day, tmp_path, orders=orders)
+        assert export_again == export
+        np.testing.assert_array_equal(again, whole)
 
 
 def test_a_simulated_day_shows_every_trade_by_levels(tmp_path):
