@@ -1,0 +1,120 @@
+"""Books at evenly spaced moments of a day, as pictures need them: best quotes, and quantity by price band."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from lob_jax.book.levels import Levels, follow, load_levels, occupied, with_level_room
+from lob_jax.book.loops import correction_columns, event_columns
+from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.events.schema import Kind
+from lob_jax.feeds.feed import MarketDay
+
+COLUMNS = 1200  # moments of a day, at most as many as a picture has pixels
+_RUN_EVENTS = 1 << 16
+_NO_REFERENCES = np.empty((0, 2), np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """Evenly spaced moments from a day's first event to its last one, or to a second after the first.
+
+    Attributes:
+      seconds: float64 [K], since midnight on the venue's clock.
+      events: int64 [K], events up to each moment; ascending.
+    """
+
+    seconds: np.ndarray
+    events: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Quotes:
+    """The best quotes at K moments, and how far the book reaches behind them.
+
+    Attributes:
+      price: float64 [K, 2], best bid and ask in currency, NaN for an empty side.
+      reach: float64 [K, 2], from the mid to the furthest of some levels, currency; NaN if a side is empty.
+    """
+
+    price: np.ndarray
+    reach: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Bands:
+    """Price bands of equal width.
+
+    Attributes:
+      low, high: where the lowest begins and the highest ends, currency.
+      count: how many.
+      around_mid: whether prices count from the mid.
+    """
+
+    low: float
+    high: float
+    count: int
+    around_mid: bool = False
+
+
+def moments_of(day: MarketDay, count: int = COLUMNS) -> Moments:
+    """Return evenly spaced moments of a day, which has an event at least; times that run backwards count as the latest.
+
+    The time column is read in runs: it may be larger than the memory.
+    """
+    first = last = int(day.events.time_ns[0])
+    for begin in range(0, len(day.events), _RUN_EVENTS):
+        last = max(last, int(day.events.time_ns[begin : begin + _RUN_EVENTS].max()))
+    times = np.linspace(first, max(last, first + NS_PER_SECOND), count).astype(np.int64)
+    events, latest = np.zeros(count, np.int64), first
+    for begin in range(0, len(day.events), _RUN_EVENTS):
+        run = np.maximum(np.maximum.accumulate(day.events.time_ns[begin : begin + _RUN_EVENTS]), latest)
+        events += np.searchsorted(run, times, side="right")
+        latest = int(run[-1])
+    return Moments((times - day.instrument.midnight_ns()) / NS_PER_SECOND, events)
+
+
+def books_at(day: MarketDay, events: np.ndarray) -> Iterator[Levels]:
+    """Yield the book after the first `events[k]` events of a day; the same levels each time, changed in place."""
+    levels, done = load_levels(day.start), 0
+    columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+    for stop in events.tolist():
+        for first in range(done, stop, _RUN_EVENTS):
+            run = slice(first, min(first + _RUN_EVENTS, stop))
+            low, high = np.searchsorted(corrected.event, (run.start, run.stop))
+            event, *rest = (np.ascontiguousarray(column[low:high]) for column in corrected)
+            kind, code, side, price, size = (column[run] for column in columns[:5])
+            levels = with_level_room(levels, int(np.count_nonzero(kind == Kind.ADD)) + len(event))
+            follow(levels, kind, code, side, price, size, (event - first, *rest), _NO_REFERENCES)
+        done = max(done, stop)
+        yield levels
+
+
+def sample_quotes(day: MarketDay, moments: Moments, *, levels: int) -> Quotes:
+    """Return the best quotes at each moment, and the reach of the best `levels` a side."""
+    price, reach = np.full((len(moments.events), 2), np.nan), np.full((len(moments.events), 2), np.nan)
+    for k, book in enumerate(books_at(day, moments.events)):
+        for s in range(2):
+            prices = occupied(book, s)[0][:levels]
+            if len(prices):
+                price[k, s], reach[k, s] = prices[0], prices[-1]
+    scale = day.instrument.price_scale
+    return Quotes(price / scale, abs(reach - price.mean(axis=1, keepdims=True)) / scale)
+
+
+def sample_depth(day: MarketDay, moments: Moments, bands: list[Bands]) -> list[np.ndarray]:
+    """Return the quantity that rests in each band at each moment, float64 [bands, K] for each of several divisions."""
+    cells = [np.zeros((division.count, len(moments.events))) for division in bands]
+    scale, lot_scale = day.instrument.price_scale, day.instrument.lot_scale
+    for k, book in enumerate(books_at(day, moments.events)):
+        sides = [occupied(book, s) for s in range(2)]
+        price, size = (np.concatenate([side[part] for side in sides]) for part in range(2))
+        mid = (sides[0][0][0] + sides[1][0][0]) / 2 if len(sides[0][0]) and len(sides[1][0]) else np.nan
+        for division, drawn in zip(bands, cells, strict=True):
+            place = ((price - mid if division.around_mid else price) / scale - division.low) * (
+                division.count / (division.high - division.low)
+            )
+            inside = (place >= 0) & (place < division.count)
+            np.add.at(drawn[:, k], place[inside].astype(np.int64), size[inside] / lot_scale)
+    return cells
