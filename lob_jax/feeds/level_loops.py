@@ -236,10 +236,11 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
     _note_rows(levels, work, rows, i, stop)
     for j in range(i, stop):
         counts[UNKNOWN_ZEROS] += rows.size[j] == 0 and work.held[j] == 0
+    whole = rows.what[i] == SNAPSHOT and state[SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0
     for k in range(state[PENDING]):
-        _trade(levels, work, rows, work.pending[k], out)
+        _trade(levels, work, rows, work.pending[k], whole, out)
     state[PENDING] = 0
-    if rows.what[i] == SNAPSHOT and state[SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0:
+    if whole:
         _remove_unshown(levels, work, rows, i, out)
     for adding in range(2):
         for j in range(i, stop):
@@ -283,16 +284,20 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
 
 
 @in_place
-def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, out: Emitted) -> None:
-    """Write a trade: what its level held is executed if the message changes that level; the rest was hidden."""
+def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, whole: bool, out: Emitted) -> None:
+    """Write a trade: what its level held is executed if the message changes that level; the rest was hidden.
+
+    A message that shows the whole book changes a level by leaving it out, too.
+    """
     side, price, size = trade[2], trade[3], trade[4]
     flags = _KNOWN if side != 0 else 0
     if side == 0:
-        side = _likely_side(levels, work, rows, price)
+        side = _likely_side(levels, price)
     row = _row_of(work, rows, side, price)
-    seen = min(size, work.held[row]) if row >= 0 else 0
+    seen = min(size, size_at(levels, 0 if side > 0 else 1, price)) if row >= 0 or whole else 0
     if seen > 0:
-        work.held[row] -= seen
+        if row >= 0:
+            work.held[row] -= seen
         _emit(work, out, trade[0], trade[1], trade[5], _EXECUTE, 0, side, price, seen, flags)
         change(levels, _EXECUTE, side, price, seen)
         work.counts[EXPLAINED] += 1
@@ -304,11 +309,10 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
 
 
 @in_place
-def _likely_side(levels: Levels, work: Workspace, rows: LevelRows, price: int) -> int:
-    """Return the resting side of a trade of unknown side: that of the level that changes, else the nearer one."""
-    for side in (BID, ASK):
-        row = _row_of(work, rows, side, price)
-        if row >= 0 and work.held[row] > 0:
+def _likely_side(levels: Levels, price: int) -> int:
+    """Return the resting side of a trade of unknown side: the one that holds its price, else the nearer one."""
+    for s, side in enumerate((BID, ASK)):
+        if size_at(levels, s, price) > 0:
             return side
     if levels.depth[0] == 0 or levels.depth[1] == 0:
         return BID if levels.depth[0] > 0 else ASK
@@ -322,10 +326,7 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
     for k in range(work.state[PENDING]):
         trade = work.pending[k]
         flags = _LAST | (_KNOWN if trade[2] != 0 else 0)
-        side = trade[2]
-        if side == 0:
-            bid = levels.depth[0] > 0 and trade[3] <= levels.price[0, levels.depth[0] - 1]
-            side = BID if bid else ASK
+        side = trade[2] if trade[2] != 0 else _likely_side(levels, trade[3])
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, trade[3], trade[4], flags)
         work.counts[HIDDEN] += 1
         work.counts[LOTS_HIDDEN] += trade[4]

@@ -74,6 +74,7 @@ class TardisFeed:
         streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
         changes = LevelChanges(EventStore(reading.store))
         for rows in _merged(streams):
+            _refuse_other_trades(streams)
             changes.push(rows)
         made = changes.finish(steps)
         report = reading_report(
@@ -111,6 +112,20 @@ def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale
     return Instrument(symbol, exchange, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
 
 
+def _refuse_other_trades(streams: "list[_Stream]") -> None:
+    """Refuse trades of another exchange or symbol than the depth's: prices alone would not tell."""
+    depth, *others = (stream.rows.first[:2] for stream in streams)
+    for stream, trades in zip(streams[1:], others, strict=True):
+        if depth and trades and trades != depth:
+            raise InputError(
+                "trades of another instrument than the depth's",
+                where=stream.source,
+                expected=" ".join(depth),
+                was=" ".join(trades),
+                remedy="name the trades that belong to the depth: TardisFeed(trades=...)",
+            )
+
+
 def _columns(steps: Steps, *, trades: bool) -> list[Column]:
     """Return what the columns of a file hold."""
     own = [Column("id", "any"), Column("side", "word", words=("buy", "sell", "unknown"))]
@@ -137,7 +152,7 @@ class _Stream:
         columns = _columns(steps, trades=trades)
         self.rows = CsvRows(source, columns, header=header, reading=quiet, faults=self.faults)
         self._blocks: Iterator[Block] | None = iter(self.rows)
-        self._source, self._steps, self._trades = source, steps, trades
+        self.source, self._steps, self._trades = source, steps, trades
         self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
         self._latest = 0
 
@@ -175,7 +190,7 @@ class _Stream:
         good = np.ones(len(local), bool)
         for what, (bad, expected, was) in wrong.items():
             for row in np.flatnonzero(bad & good):
-                where = f"{self._source}, line {block.line[row]}"
+                where = f"{self.source}, line {block.line[row]}"
                 remedy = "mend the row, or name another tick or lot" if "between" in what else "fetch the file again"
                 error = InputError(what, where=where, expected=expected, was=int(was[row]), remedy=remedy)
                 self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")

@@ -237,3 +237,18 @@ def _apply(oracle, events, corrections, i):
         oracle.apply(kind, side, price, size, 0)
     for k in np.flatnonzero(corrections.event == i):
         oracle.correct(int(corrections.side[k]), int(corrections.price[k]), int(corrections.size[k]))
+
+
+def test_a_whole_snapshot_that_leaves_a_traded_level_out_explains_the_trade():
+    messages = OPEN, (15, TRADE, (ASK, 102, 10), (BID, 99, 1)), (20, SNAPSHOT, (BID, 100, 5), (ASK, 103, 1))
+    _, events, _, _, counts = changes_of(*messages)
+    assert listed(events) == [("EXECUTE", -1, 102, 10), ("EXECUTE", 1, 99, 1), ("DELETE", 1, 99, 1)]
+    assert (counts["lots_explained"], counts["lots_hidden"]) == (11, 0)
+
+
+def test_the_side_of_a_trade_of_unknown_side_does_not_hang_on_what_follows():
+    for start in (OPEN, (10, SNAPSHOT, (BID, 100, 5)), (10, SNAPSHOT, (ASK, 102, 5))):
+        for price in (90, 100, 101, 102, 110):
+            alone = changes_of(start, (15, TRADE, (0, price, 1)))[1]
+            followed = changes_of(start, (15, TRADE, (0, price, 1)), (20, LEVEL, (BID, 80, 1)))[1]
+            assert alone.side[0] == followed.side[0]

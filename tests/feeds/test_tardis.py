@@ -98,6 +98,71 @@ def test_trades_are_found_by_name_and_come_before_the_depth_of_the_same_time(tmp
     assert named.events.kind.tolist() == [Kind.EXECUTE]
 
 
+@pytest.mark.parametrize("name", [DEPTH_NAME.replace("incremental_book_L2", "trades"), "eth.csv"])
+@pytest.mark.parametrize("other", ["ftx,XBTUSD", "bitmex,ETHUSD"])
+def test_trades_of_another_instrument_are_refused(tmp_path, name, other):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,ask,100.5,1"))
+    trades = write(tmp_path, (9, "7,buy,100.5,3"), name=name, header=TRADES_HEADER)
+    trades.write_text(trades.read_text().replace("bitmex,XBTUSD", other))
+    for reading in (Reading(), Reading(on_error="skip")):
+        with pytest.raises(InputError, match="another instrument"):
+            TardisFeed(trades=trades).read(path, reading)
+
+
+def test_updates_before_the_first_snapshot_are_left_out_and_counted(tmp_path):
+    path = write(tmp_path, (-9, "false,bid,98,7"), (-5, "false,ask,99,1"), *SNAPSHOT, (9, "false,bid,99.5,1"))
+    write(
+        tmp_path,
+        *((-7, "1,sell,98,1"), (-6, "2,buy,99,1")),
+        name=DEPTH_NAME.replace("incremental_book_L2", "trades"),
+        header=TRADES_HEADER,
+    )
+    day = TardisFeed().read(path)
+    assert day.report["rows_dropped"] == {
+        "rows before the first snapshot": 2, "trades before the first snapshot": 2
+    }  # fmt: skip
+    assert final_levels(day) == naive_book(path) and len(day.events) == 1
+
+
+def test_a_snapshot_in_mid_stream_replaces_the_whole_book(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99.5,1"), (12, "true,ask,103,2"), (15, "false,bid,100,5"))
+    day = TardisFeed().read(path)
+    assert day.events.kind.tolist() == [Kind.ADD, Kind.CONTROL, Kind.ADD] and len(day.corrections) == 1
+    assert final_levels(day) == naive_book(path) == {(ASK, 103): 2, (BID, 100): 5}  # as if 100 had never been there
+
+
+def test_a_stream_of_snapshots_alone_is_read_by_its_differences(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "true,bid,100,5"), (9, "true,ask,101,2"), (20, "true,bid,100,4"),
+                 (20, "true,ask,101,2"))  # fmt: skip
+    day = TardisFeed().read(path)
+    assert day.events.kind.tolist() == [Kind.DELETE, Kind.ADD, Kind.CANCEL] and len(day.corrections) == 0
+    assert final_levels(day) == {(BID, 100): 4, (ASK, 101): 2}
+
+
+@pytest.mark.parametrize("side", ["bid", "ask"])
+def test_a_snapshot_may_show_one_side_alone(tmp_path, side):
+    path = write(tmp_path, (0, f"true,{side},100,5"), (9, f"false,{side},100,4"))
+    day = TardisFeed().read(path)
+    assert final_levels(day) == naive_book(path) and day.events.kind.tolist() == [Kind.CANCEL]
+    assert_round_trip(day)
+
+
+def test_a_snapshot_may_have_thousands_of_levels_over_several_blocks(tmp_path):
+    levels = [(0, f"true,bid,{price},1") for price in range(1, 4001)]
+    levels += [(0, f"true,ask,{price},2") for price in range(4001, 8001)]
+    path = write(tmp_path, *levels, (9, "false,bid,1,0"), (9, "false,ask,8000,3"))
+    day = TardisFeed().read(path, Reading(block_bytes=5000))
+    assert len(day.start) == 8000 and day.report["snapshots"] == 1
+    assert day.events.kind.tolist() == [Kind.DELETE, Kind.ADD] and final_levels(day) == naive_book(path)
+
+
+def test_a_crossed_level_that_is_never_removed_is_counted_and_stays(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,101,1"), (12, "false,bid,99,1"), (15, "false,bid,50,0"))
+    day = TardisFeed().read(path)
+    assert day.report["crossed_groups"] == 3 and day.report["zero_of_unknown_level"] == 1
+    assert final_levels(day) == naive_book(path)
+
+
 def test_other_schemas_are_refused_by_their_name(tmp_path):
     header = "exchange,symbol,timestamp,local_timestamp,asks[0].price,asks[0].amount,bids[0].price,bids[0].amount"
     path = write(tmp_path, (0, "1,2,3,4"), name="bitmex_book_snapshot_5_2024-01-02_XBTUSD.csv", header=header)
