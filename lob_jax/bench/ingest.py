@@ -24,12 +24,14 @@ import psutil
 
 from lob_jax.bench import tiling
 from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay, Reading
 from lob_jax.feeds.load import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
 REPLAY_EVENTS = 500_000  # of a day, for the figures of replay alone
+REPLAYS = 4
 SHORT = 5_000  # rows of the file that everything is compiled on
 MIB = 2**20
 
@@ -76,18 +78,8 @@ def replay_rates(day: MarketDay) -> dict[str, float]:
     """Return events a second of replays of a day's beginning: with every order's queue, and of best quotes alone."""
     events = day.events[:REPLAY_EVENTS]
     book = {"start": day.start, "corrections": day.corrections.between(0, len(events))}
-    rates = {}
-    for name, run in {
-        "queues": lambda: replay(events, levels=1, **book),
-        "best quotes": lambda: references(events, **book),
-    }.items():
-        seconds = []
-        for _ in range(5):
-            begin = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - begin)
-        rates[name] = len(events) / statistics.median(seconds[1:])
-    return rates
+    runs = {"queues": lambda: replay(events, levels=1, **book), "best quotes": lambda: references(events, **book)}
+    return {name: len(events) / median_seconds(run, REPLAYS)[2] for name, run in runs.items()}
 
 
 def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from backports import zstd
 
+from lob_jax.feeds.databento_records import RECORD
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.itch_writer import write_itch
 from lob_jax.feeds.lobster import LobsterFeed
@@ -20,13 +21,6 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 _BINANCE_CLOCKS = ("E", "T")
 _BINANCE_COUNTERS = ("U", "u", "pu", "t", "a", "lastUpdateId")
 _SNAPSHOT = 0x20  # a flag of an MBO record
-_MBO = np.dtype(
-    [
-        *(("length", "u1"), ("rtype", "u1"), ("publisher", "<u2"), ("instrument", "<u4"), ("event", "<u8")),
-        *(("order", "<u8"), ("price", "<i8"), ("size", "<u4"), ("flags", "u1"), ("channel", "u1")),
-        *(("action", "S1"), ("side", "S1"), ("receive", "<u8"), ("delta", "<i4"), ("sequence", "<u4")),
-    ]
-)
 
 
 def _text(path: pathlib.Path) -> bytes:
@@ -128,25 +122,17 @@ def tile_databento(path: pathlib.Path, folder: pathlib.Path, *, records: int) ->
     """
     data = zstd.decompress(path.read_bytes())
     begin = 8 + struct.unpack_from("<I", data, 4)[0]
-    rows = np.frombuffer(data, _MBO, offset=begin)
+    rows = np.frombuffer(data, RECORD, offset=begin)
     rows = np.concatenate([rows[:1], rows])
-    rows[0] = (
-        *rows[0].tolist()[:5],
-        0,
-        2**63 - 1,
-        0,
-        _SNAPSHOT,
-        rows["channel"][0],
-        b"R",
-        b"N",
-        *rows[0].tolist()[12:],
-    )
-    span = np.uint64(int(rows["receive"].max()) - int(rows["receive"].min()) + 1)
+    clear = {"order_id": 0, "price": 2**63 - 1, "size": 0, "flags": _SNAPSHOT, "action": ord("R"), "side": ord("N")}
+    for name, value in clear.items():
+        rows[name][0] = value
+    span = int(rows["ts_recv"].max()) - int(rows["ts_recv"].min()) + 1
     target = folder / path.name.removesuffix(".zst")
     with target.open("wb") as file:
         file.write(data[:begin])
         for _ in range(-(-records // len(rows))):
             file.write(rows.tobytes())
-            rows["event"] += span
-            rows["receive"] += span
+            rows["ts_event"] += span
+            rows["ts_recv"] += span
     return target

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import in_place, njit
@@ -122,40 +123,43 @@ def size_at(levels: Levels, s: int, price: int) -> int:
     return levels.size[s, row] if row < levels.depth[s] and levels.price[s, row] == price else 0
 
 
+@in_place
+def step_levels(levels: Levels, events: EventColumns, i: int) -> None:
+    """Change the levels by event i, CLEAR included, without its corrections."""
+    if events.kind[i] != _CONTROL:
+        change(levels, events.kind[i], events.side[i], events.price[i], events.size[i])
+    elif events.code[i] == _CLEAR:
+        clear_levels(levels)
+
+
+@in_place
+def amend_levels(levels: Levels, corrections: CorrectionColumns, cursor: int, i: int) -> int:
+    """Apply the corrections of event i, the first of them at `cursor`; return the cursor behind them."""
+    while cursor < len(corrections.event) and corrections.event[cursor] == i:
+        set_level(levels, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
+        cursor += 1
+    return cursor
+
+
 @njit
-def follow(
-    levels: Levels,
-    kind: np.ndarray,
-    code: np.ndarray,
-    side: np.ndarray,
-    price: np.ndarray,
-    size: np.ndarray,
-    corrections: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    references: np.ndarray,
-) -> None:
+def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns, references: np.ndarray) -> None:
     """Advance the levels over E events and their corrections, counting crossed and locked states.
 
     Writes what the prices of a bid and an ask count from before each event, and after the last one, into
     `references` int64 [E+1, 2], unless it has no rows.
     """
-    corrected, corrected_side, corrected_price, corrected_size = corrections
-    cursor = 0
-    for i in range(len(kind)):
+    cursor, count = 0, len(events.kind)
+    for i in range(count):
         if len(references):
             references[i, 0], references[i, 1] = reference_of(levels, 0), reference_of(levels, 1)
-        if kind[i] != _CONTROL:
-            change(levels, kind[i], side[i], price[i], size[i])
-        elif code[i] == _CLEAR:
-            clear_levels(levels)
-        while cursor < len(corrected) and corrected[cursor] == i:
-            set_level(levels, corrected_side[cursor], corrected_price[cursor], corrected_size[cursor])
-            cursor += 1
+        step_levels(levels, events, i)
+        cursor = amend_levels(levels, corrections, cursor, i)
         if levels.depth[0] > 0 and levels.depth[1] > 0:
             spread = levels.price[1, levels.depth[1] - 1] - levels.price[0, levels.depth[0] - 1]
             levels.counters[_CROSSED] += spread < 0
             levels.counters[_LOCKED] += spread == 0
     if len(references):
-        references[len(kind), 0], references[len(kind), 1] = reference_of(levels, 0), reference_of(levels, 1)
+        references[count, 0], references[count, 1] = reference_of(levels, 0), reference_of(levels, 1)
 
 
 @in_place

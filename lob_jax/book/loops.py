@@ -63,6 +63,21 @@ def as_column(values: np.ndarray, dtype: np.dtype | type | None) -> np.ndarray:
     return np.require(values, dtype, ["C", "W"])
 
 
+def cut(
+    events: EventColumns, corrections: CorrectionColumns, first: int, stop: int
+) -> tuple[EventColumns, CorrectionColumns]:
+    """Return events first..stop-1 and their corrections, renumbered so that event `first` is 0."""
+    low, high = np.searchsorted(corrections.event, (first, stop))
+    corrected = CorrectionColumns(*(column[low:high] for column in corrections))
+    part = EventColumns(*(column[first:stop] for column in events))
+    return part, corrected._replace(event=corrected.event - first)
+
+
+def most_added(events: EventColumns, corrections: CorrectionColumns) -> int:
+    """Return how many orders, and levels, these events and corrections can add at most."""
+    return int(np.count_nonzero(events.kind == Kind.ADD)) + len(corrections.event)
+
+
 @in_place
 def step(book: Book, events: EventColumns, i: int) -> None:
     """Change the book by event i, CLEAR included, without its corrections."""

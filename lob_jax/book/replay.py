@@ -13,7 +13,9 @@ from lob_jax.book.loops import (
     as_column,
     contradictions,
     correction_columns,
+    cut,
     event_columns,
+    most_added,
     one_step,
     run,
     settle,
@@ -25,7 +27,7 @@ from lob_jax.events.schema import Events, Kind
 
 _REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
 _NO_LEVELS = np.empty((0, 2, 0), np.int64)
-_NO_REFERENCES = np.empty((0, 2), np.int64)
+NO_REFERENCES = np.empty((0, 2), np.int64)
 _STRIDE = 1 << 16  # events between two looks at whether the book has room
 
 
@@ -80,32 +82,6 @@ def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, lev
     return BookStates(price, size, references, start.time_ns, counts_of(book))
 
 
-def replay_runs(
-    events: Events, *, start: BookSnapshot, corrections: Corrections, levels: int, run_events: int
-) -> Iterator[tuple[slice, BookStates]]:
-    """Yield `replay` run by run of events, each with the slice of its E' events; its states are E'+1, ends included.
-
-    The counts of a run's states are those from the first event of all on.
-
-    Raises:
-      InputError: corrections out of order, or of events that are not there.
-    """
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    book, clock = load(start, 0), start.time_ns
-    for first in range(0, len(events), run_events):
-        rows = slice(first, min(first + run_events, len(events)))
-        count = rows.stop - first
-        low, high = np.searchsorted(corrected.event, (rows.start, rows.stop))
-        own = CorrectionColumns(*(column[low:high] for column in corrected))
-        price, size = (np.empty((count + 1, 2, levels), np.int64) for _ in range(2))
-        reference = np.empty((count + 1, 2), np.int64)
-        run_columns = EventColumns(*(column[rows] for column in columns))
-        own = own._replace(event=own.event - first)
-        book = advance(book, run_columns, own, 0, count, price, size, reference)
-        yield rows, BookStates(price, size, reference, clock, counts_of(book))
-        clock = int(events.time_ns[rows.stop - 1])
-
-
 def reconstruct_book_states(
     events: Events, levels: int, *, start: BookSnapshot | None = None, corrections: Corrections | None = None
 ) -> BookStates:
@@ -122,7 +98,7 @@ def references(events: Events, *, start: BookSnapshot, corrections: Corrections)
     """
     out = np.empty((len(events) + 1, 2), np.int64)
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    _follow(load_levels(start), columns, corrected, 0, len(events), out)
+    advance_levels(load_levels(start), columns, corrected, 0, len(events), out)
     return out
 
 
@@ -139,7 +115,7 @@ def reference_runs(
     out = np.empty((min(run_events, len(events)) + 1, 2), np.int64)
     for first in range(0, len(events), run_events):
         stop = min(first + run_events, len(events))
-        levels = _follow(levels, columns, corrected, first, stop, out[: stop - first + 1])
+        levels = advance_levels(levels, columns, corrected, first, stop, out[: stop - first + 1])
         yield slice(first, stop), out[: stop - first]
 
 
@@ -150,27 +126,8 @@ def count_states(events: Events, *, start: BookSnapshot, corrections: Correction
       InputError: corrections out of order, or of events that are not there.
     """
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    levels = _follow(load_levels(start), columns, corrected, 0, len(events), _NO_REFERENCES)
+    levels = advance_levels(load_levels(start), columns, corrected, 0, len(events), NO_REFERENCES)
     return dict(zip(LEVEL_COUNTERS, levels.counters.tolist(), strict=True))
-
-
-def _follow(
-    levels: Levels, events: EventColumns, corrections: CorrectionColumns, first: int, stop: int, references: np.ndarray
-) -> Levels:
-    """Run levels over events first..stop-1, see `levels.follow`; return them, moved where they needed more room."""
-    columns = (events.kind, events.code, events.side, events.price, events.size)
-    for begin in range(first, stop, _STRIDE):
-        end = min(begin + _STRIDE, stop)
-        low, high = np.searchsorted(corrections.event, (begin, end))
-        corrected = tuple(column[low:high] for column in corrections)
-        added = int(np.count_nonzero(events.kind[begin:end] == Kind.ADD))
-        levels = with_level_room(levels, added + int(high - low))
-        out = references[begin - first : end - first + 1] if len(references) else references
-        run_columns = (column[begin:end] for column in columns)
-        follow(levels, *run_columns, (corrected[0] - begin, *corrected[1:]), out)
-    if first == stop and len(references):
-        follow(levels, *(column[:0] for column in columns), tuple(column[:0] for column in corrections), references)
-    return levels
 
 
 def snapshots_at(
@@ -204,7 +161,7 @@ def _snapshots(
 ) -> Iterator[BookSnapshot]:
     done = 0
     for stop in at:
-        book = advance(book, events, corrections, done, stop, _NO_LEVELS, _NO_LEVELS, _NO_REFERENCES)
+        book = advance(book, events, corrections, done, stop, _NO_LEVELS, _NO_LEVELS, NO_REFERENCES)
         yield to_snapshot(book, int(time_ns[stop - 1] if stop else start_ns))
         done = stop
 
@@ -222,10 +179,24 @@ def advance(
     """Run a book over events first..stop-1, see `loops.run`; return it, moved to more room where it needed that."""
     for begin in range(first, max(stop, first + 1), _STRIDE):
         end = min(begin + _STRIDE, stop)
-        low, high = np.searchsorted(corrections.event, (begin, end))
-        book = with_room(book, int(np.count_nonzero(events.kind[begin:end] == Kind.ADD)) + int(high - low))
+        book = with_room(book, most_added(*cut(events, corrections, begin, end)))
         run(book, events, corrections, begin, end, price, size, references)
     return book
+
+
+def advance_levels(
+    levels: Levels, events: EventColumns, corrections: CorrectionColumns, first: int, stop: int, references: np.ndarray
+) -> Levels:
+    """Run levels over events first..stop-1, see `levels.follow`; return them, moved where they needed more room.
+
+    `references` has a row for each of these events and one more, or none.
+    """
+    for begin in range(first, max(stop, first + 1), _STRIDE):
+        end = min(begin + _STRIDE, stop)
+        part, corrected = cut(events, corrections, begin, end)
+        levels = with_level_room(levels, most_added(part, corrected))
+        follow(levels, part, corrected, references[begin - first : end - first + 1])
+    return levels
 
 
 def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, size: np.ndarray) -> Corrections:

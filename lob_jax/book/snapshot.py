@@ -4,6 +4,15 @@ import dataclasses
 
 import numpy as np
 
+ORDER_COLUMNS: dict[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {"side": np.int8, "price": np.int64, "size": np.int64, "order_id": np.uint64}.items()
+}
+CORRECTION_COLUMNS: dict[str, np.dtype] = {
+    name: np.dtype(dtype)
+    for name, dtype in {"event": np.int64, "side": np.int8, "price": np.int64, "size": np.int64}.items()
+}
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BookSnapshot:
@@ -37,10 +46,7 @@ class BookSnapshot:
         """Return a book without orders."""
         return cls(
             time_ns=time_ns,
-            side=np.zeros(0, np.int8),
-            price=np.zeros(0, np.int64),
-            size=np.zeros(0, np.int64),
-            order_id=np.zeros(0, np.uint64),
+            **{name: np.zeros(0, dtype) for name, dtype in ORDER_COLUMNS.items()},
             last_best=np.zeros(2, np.int64),
             window=window,
             pooled=pooled,
@@ -69,7 +75,7 @@ class Corrections:
     @classmethod
     def none(cls) -> "Corrections":
         """Return no corrections."""
-        return cls(*(np.zeros(0, dtype) for dtype in (np.int64, np.int8, np.int64, np.int64)))
+        return cls(**{name: np.zeros(0, dtype) for name, dtype in CORRECTION_COLUMNS.items()})
 
     def __len__(self) -> int:
         return len(self.event)

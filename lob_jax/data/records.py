@@ -10,7 +10,7 @@ import numpy as np
 
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay, snapshots_at
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.data.split import Part, check_embargo, lead_events
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
@@ -21,14 +21,7 @@ from lob_jax.tokens.vocabulary import EOS, event_index
 Record = Mapping[str, Any]
 
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
-START_COLUMNS = {
-    "side": np.int8,
-    "price": np.int64,
-    "size": np.int64,
-    "order_id": np.uint64,
-    "last_best": np.int64,
-}
-CORRECTION_COLUMNS = {"event": np.int64, "side": np.int8, "price": np.int64, "size": np.int64}
+START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from lob_jax.book.replay import count_states
-from lob_jax.data.records import CORRECTION_COLUMNS, START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
+from lob_jax.book.snapshot import CORRECTION_COLUMNS
+from lob_jax.data.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.split import Part, day_parts
 from lob_jax.feeds.feed import DaySource, MarketDay
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -65,7 +66,7 @@ class Place:
 def record_features() -> tfds.features.FeaturesDict:
     """Return how TFDS stores a record: arrays as their bytes, numbers and text as such."""
 
-    def tensor(dtype: type, *shape: int | None) -> tfds.features.Tensor:
+    def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
     return tfds.features.FeaturesDict(

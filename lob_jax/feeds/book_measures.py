@@ -4,10 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, change, clear_levels, load_levels, set_level, with_level_room
-from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, event_columns
+from lob_jax.book.levels import Levels, amend_levels, load_levels, step_levels, with_level_room
+from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.histograms import Histogram, law, new_histogram, note
 from lob_jax.jit import in_place, njit
@@ -16,7 +15,6 @@ STATES = ("crossed", "locked", "one_sided", "empty")
 _CROSSED, _LOCKED, _ONE_SIDED, _EMPTY = range(len(STATES))
 _SOUND = -1  # in place of one of `STATES`
 _RUN_EVENTS = 1 << 16
-_CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
 
 
 class _Laws(NamedTuple):
@@ -56,13 +54,10 @@ def book(day: MarketDay, levels: int) -> dict[str, Any]:
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     _note_mid(tally, kept)
     for first in range(0, len(day.events), _RUN_EVENTS):
-        run = slice(first, min(first + _RUN_EVENTS, len(day.events)))
-        low, high = np.searchsorted(corrected.event, (run.start, run.stop))
-        own = CorrectionColumns(*(np.ascontiguousarray(column[low:high]) for column in corrected))
-        own = own._replace(event=own.event - first)
-        events = EventColumns(*(column[run] for column in columns))
-        kept = with_level_room(kept, int(np.count_nonzero(events.kind == Kind.ADD)) + int(high - low))
-        _measure(kept, laws, tally, np.ascontiguousarray(day.events.time_ns[run]), events, own, levels)
+        stop = min(first + _RUN_EVENTS, len(day.events))
+        run, own = cut(columns, corrected, first, stop)
+        kept = with_level_room(kept, most_added(run, own))
+        _measure(kept, laws, tally, np.ascontiguousarray(day.events.time_ns[first:stop]), run, own, levels)
     unknown_level, over_removal = kept.counters[:2].tolist()
     mids = [mid2 / 2 / instrument.price_scale for mid2 in tally.mid2.tolist()] if tally.mid2[0] else [None] * 4
     return {
@@ -110,13 +105,8 @@ def _measure(
         tally.clock[0] += lasted
         before = _mid2(levels)
         _note_state(levels, laws, tally, lasted, wanted)
-        if events.kind[i] != _CONTROL:
-            change(levels, events.kind[i], events.side[i], events.price[i], events.size[i])
-        elif events.code[i] == _CLEAR:
-            clear_levels(levels)
-        while cursor < len(corrections.event) and corrections.event[cursor] == i:
-            set_level(levels, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
-            cursor += 1
+        step_levels(levels, events, i)
+        cursor = amend_levels(levels, corrections, cursor, i)
         state = _state(levels)
         if state != _SOUND:
             tally.states[state] += 1

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lob_jax.book.levels import load_levels, occupied, with_level_room
-from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, event_columns
+from lob_jax.book.loops import EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
@@ -210,11 +210,8 @@ def _level_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, R
     yield None, Rows(none, what, side, price, size, none, np.array([len(price)]))
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     for run in clock.runs():
-        low, high = np.searchsorted(corrected.event, (run.start, run.stop))
-        own = CorrectionColumns(*(np.ascontiguousarray(column[low:high]) for column in corrected))
-        own = own._replace(event=own.event - run.start)
-        events = EventColumns(*(column[run] for column in columns))
-        levels = with_level_room(levels, int(np.count_nonzero(events.kind == Kind.ADD)) + len(own.event))
+        events, own = cut(columns, corrected, run.start, run.stop)
+        levels = with_level_room(levels, most_added(events, own))
         rows = new_rows(MOST_ROWS * len(events.kind) + 2 * len(own.event))
         level_rows(rows, levels, events, np.require(day.events.flags[run], None, ["C", "W"]), own)
         yield run, _used(rows)

@@ -17,7 +17,9 @@ from lob_jax.book.loops import (
     EventColumns,
     amend,
     correction_columns,
+    cut,
     event_columns,
+    most_added,
     step,
     write_levels,
 )
@@ -126,17 +128,16 @@ def _replayed(
     events: Events, start: BookSnapshot, corrections: Corrections, levels: int
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """Yield runs of events with their order ids uint64 [R], and price and size int64 [R, 2, N] of the book after."""
-    correction_columns(corrections, len(events))
+    columns, corrections_in = event_columns(events), correction_columns(corrections, len(events))
     book = load(start, 0)
     used = (events.order_id[events.order_id < 2**62], start.order_id[start.order_id < 2**62])
     new_id = max(int(ids.max(initial=0)) for ids in used) + 1
     for first in range(0, len(events), _ROWS_AT_ONCE):
         rows = slice(first, min(first + _ROWS_AT_ONCE, len(events)))
-        part, corrected = events[rows], corrections.between(rows.start, rows.stop)
-        book = with_room(book, int(np.count_nonzero(part.kind == Kind.ADD)) + len(corrected))
-        price, size = (np.empty((len(part), 2, levels), np.int64) for _ in range(2))
-        columns = (event_columns(part), correction_columns(corrected, len(part)))
-        ids = _follow(book, *columns, np.uint64(new_id), price, size)
+        part, corrected = cut(columns, corrections_in, rows.start, rows.stop)
+        book = with_room(book, most_added(part, corrected))
+        price, size = (np.empty((len(part.kind), 2, levels), np.int64) for _ in range(2))
+        ids = _follow(book, part, corrected, np.uint64(new_id), price, size)
         new_id += int(np.count_nonzero((part.kind == Kind.ADD) & (part.order_id == 0)))
         yield rows, ids, price, size
 

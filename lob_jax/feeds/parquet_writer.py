@@ -10,20 +10,16 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import COLUMNS, Events
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.store import CORRECTION_COLUMNS, EventStore
+from lob_jax.feeds.store import EventStore
 
 FORMAT = 1
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes
 _META = b"lob_jax"
-_START_COLUMNS: dict[str, np.dtype] = {
-    name: np.dtype(dtype)
-    for name, dtype in {"side": np.int8, "price": np.int64, "size": np.int64, "order_id": np.uint64}.items()
-}
 
 
 def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
@@ -45,7 +41,7 @@ def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
             remedy="name another one, or remove it",
         )
     meta = _meta_of(day)
-    tables = (("events", COLUMNS, day.events), ("start", _START_COLUMNS, day.start))
+    tables = (("events", COLUMNS, day.events), ("start", ORDER_COLUMNS, day.start))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
         partial = pathlib.Path(made) / folder.name
@@ -82,10 +78,10 @@ def read_parquet(folder: pathlib.Path, *, store: pathlib.Path | None = None) -> 
         kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
     for columns in _groups(folder / "events.parquet", COLUMNS):
         kept.append(Events(**columns))
-    orders = list(_groups(folder / "start.parquet", _START_COLUMNS))
+    orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
     start = {
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
-        for name, dtype in _START_COLUMNS.items()
+        for name, dtype in ORDER_COLUMNS.items()
     }
     rest = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
     return MarketDay(Instrument(**meta["instrument"]), BookSnapshot(**start, **rest), *kept.finish(), meta["report"])

@@ -5,15 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, follow, load_levels, occupied, with_level_room
+from lob_jax.book.levels import Levels, load_levels, occupied
 from lob_jax.book.loops import correction_columns, event_columns
+from lob_jax.book.replay import NO_REFERENCES, advance_levels
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import MarketDay
 
 COLUMNS = 1200  # moments of a day, at most as many as a picture has pixels
 _RUN_EVENTS = 1 << 16
-_NO_REFERENCES = np.empty((0, 2), np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +79,8 @@ def books_at(day: MarketDay, events: np.ndarray) -> Iterator[Levels]:
     levels, done = load_levels(day.start), 0
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     for stop in events.tolist():
-        for first in range(done, stop, _RUN_EVENTS):
-            run = slice(first, min(first + _RUN_EVENTS, stop))
-            low, high = np.searchsorted(corrected.event, (run.start, run.stop))
-            event, *rest = (np.ascontiguousarray(column[low:high]) for column in corrected)
-            kind, code, side, price, size = (column[run] for column in columns[:5])
-            levels = with_level_room(levels, int(np.count_nonzero(kind == Kind.ADD)) + len(event))
-            follow(levels, kind, code, side, price, size, (event - first, *rest), _NO_REFERENCES)
-        done = max(done, stop)
+        levels = advance_levels(levels, columns, corrected, done, stop, NO_REFERENCES)
+        done = stop
         yield levels
 
 

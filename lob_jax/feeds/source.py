@@ -1,4 +1,4 @@
-"""Bytes of an input file, block by block: plain, .gz, .zst or a member of a .zip; hashed on the way."""
+"""Bytes of an input file, block by block: plain, .gz, .zst or a member of a .zip; and the file's hash."""
 
 import dataclasses
 import gzip

@@ -5,13 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lob_jax.book.snapshot import Corrections
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
 from lob_jax.events.schema import COLUMNS, Events
 
-CORRECTION_COLUMNS: dict[str, np.dtype] = {
-    name: np.dtype(dtype)
-    for name, dtype in {"event": np.int64, "side": np.int8, "price": np.int64, "size": np.int64}.items()
-}
 _ROWS_AT_ONCE = 1 << 20
 
 

@@ -139,31 +139,30 @@ def _tell_losses(days: list[dict[str, Any]]) -> None:
             console.print(f"{day['symbol']} {day['trading_day']}: rows left out: {listed}")
 
 
-def _read(feed: Feed, source: DaySource, reading: Reading) -> MarketDay:
-    with _progress() as on_bytes:
-        return feed.read(source, dataclasses.replace(reading, on_bytes=on_bytes))
+def _each_day(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterator[MarketDay]:
+    """Read the days one after the other; the events of each lie on disk until the next one is asked for."""
+    feed, days = find_days(config)
+    reading = reading_of(config, workdir)
+    for source in days:
+        with tempfile.TemporaryDirectory(dir=workdir) as store:
+            with _progress() as on_bytes:
+                day = feed.read(source, dataclasses.replace(reading, store=pathlib.Path(store), on_bytes=on_bytes))
+            yield day
 
 
 def inspect(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Show what is in each day: tables, a heat map of its depth, and a figure of its trades."""
-    feed, days = find_days(config)
-    figures, found = workdir / "figures", []
+    levels, figures, found = config.inspect.levels, workdir / "figures", []
     figures.mkdir(parents=True, exist_ok=True)
-    for source in days:
-        with tempfile.TemporaryDirectory(dir=workdir) as store:
-            day = _read(feed, source, dataclasses.replace(reading_of(config, workdir), store=pathlib.Path(store)))
-            found.append(inspect_day(day, levels=config.inspect.levels))
-            for shown in tables(found[-1]):
-                console.print(shown)
-            if not len(day.events):
-                continue
-            for name, figure in (
-                ("depth", depth_figure(day, levels=config.inspect.levels)),
-                ("trades", trades_figure(day)),
-            ):
-                path = figures / f"{_file_name(day)}_{name}.png"
-                save(figure, path)
-                console.print(f"drawn: {path}")
+    for day in _each_day(config, workdir):
+        found.append(inspect_day(day, levels=levels))
+        for shown in tables(found[-1]):
+            console.print(shown)
+        drawn = {"depth": depth_figure(day, levels=levels), "trades": trades_figure(day)} if len(day.events) else {}
+        for name, figure in drawn.items():
+            path = figures / f"{_file_name(day)}_{name}.png"
+            save(figure, path)
+            console.print(f"drawn: {path}")
     write_json(workdir / "inspection.json", found)
     console.print(f"all numbers: {workdir / 'inspection.json'}")
 
@@ -176,14 +175,11 @@ def _file_name(day: MarketDay) -> str:
 
 def convert(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Write each day in another format."""
-    feed, days = find_days(config)
     folder = workdir / "converted"
     folder.mkdir(parents=True, exist_ok=True)
-    for source in days:
-        with tempfile.TemporaryDirectory(dir=workdir) as store:
-            day = _read(feed, source, dataclasses.replace(reading_of(config, workdir), store=pathlib.Path(store)))
-            written, remark = _convert_day(config, day, folder)
-            console.print(f"{day.instrument.symbol} {day.instrument.trading_day}: {written}{remark}")
+    for day in _each_day(config, workdir):
+        written, remark = _convert_day(config, day, folder)
+        console.print(f"{day.instrument.symbol} {day.instrument.trading_day}: {written}{remark}")
 
 
 def _convert_day(config: ml_collections.ConfigDict, day: MarketDay, folder: pathlib.Path) -> tuple[pathlib.Path, str]:

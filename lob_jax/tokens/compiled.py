@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, best, change, clear_levels, reference_of, set_level, size_at
+from lob_jax.book.levels import Levels, amend_levels, best, change, clear_levels, reference_of, size_at
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.events.schema import ASK, BID, Code, Kind
 from lob_jax.jit import in_place, njit
@@ -238,9 +238,7 @@ def resolve(
                     reason[i] = _impossible(levels, parsed.kind[i], side, price[i], parsed.size[i])
             if reason[i] == POSSIBLE:
                 change(levels, parsed.kind[i], side, price[i], parsed.size[i])
-        while cursor < len(corrections.event) and corrections.event[cursor] == i:
-            set_level(levels, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
-            cursor += 1
+        cursor = amend_levels(levels, corrections, cursor, i)
     return time_ns, price, reason, n_events
 
 

@@ -73,6 +73,8 @@ def test_an_error_of_a_worker_comes_whole_and_good_days_stay(tmp_path):
     with pytest.raises(InputError, match=r"not a whole number[\s\S]*2031-01-03"):
         prepared(tmp_path / "records", feed, feed.days(message.parent), processes=2)
     assert not (tmp_path / "records").exists()
+    done = {path.name for path in (tmp_path / "records.partial" / "days").glob("*.json")}
+    assert done and done <= {"00000.json", "00001.json"}  # a worker was free for the bad day once one of them was done
 
 
 def test_a_file_of_several_instruments_is_one_job(tmp_path):
