@@ -84,6 +84,7 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
         assert 0 < len(feed.read(message).events) <= 20
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, environment, tmp_path):
     """The same command after kill -9: every line of metrics equal, bit for bit."""
     undisturbed, _ = run
@@ -104,6 +105,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, environment, tmp_p
     assert first == second
 
 
+@pytest.mark.slow
 def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     """As they stand there, but for the day, the folder and small settings."""
     day = SyntheticFeed(1, 4000, 0).read("2024-01-02")
@@ -159,6 +161,7 @@ def test_a_wrong_command_line_is_refused(arguments, told, environment):
     assert told in refused(arguments, environment)
 
 
+@pytest.mark.slow
 def test_a_vocabulary_that_does_not_match_leaves_the_run_as_it_was(run, environment):
     folder, _ = run
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

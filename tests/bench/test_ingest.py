@@ -11,6 +11,7 @@ from lob_jax.feeds.load import load_incremental_data
 from tests.feeds.checks import assert_round_trip, assert_sound, sample_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tile"),
     [

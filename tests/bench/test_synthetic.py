@@ -43,6 +43,7 @@ def hand_made_day():
     return MarketDay(Instrument("X", "Y", "2024-01-02"), start, events, Corrections.none(), {})
 
 
+@pytest.mark.slow
 def test_events_out_of_the_window_do_not_count():
     day = hand_made_day()
     states = replay(day.events, start=day.start, corrections=day.corrections, levels=2)
@@ -78,6 +79,7 @@ def test_a_day_has_no_distance_from_itself_and_some_from_a_shifted_one():
     assert compare(sample, moved)["laws"]["spread"]["wasserstein"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_bench_writes_a_day_that_it_can_compare_itself_with(tmp_path, capsys):
     main(["--events", "3000", "--write", str(tmp_path)])
     alone = json.loads(capsys.readouterr().out.splitlines()[-1])

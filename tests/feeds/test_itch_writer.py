@@ -63,6 +63,7 @@ def short(events):
     return list(zip(*(getattr(events, name).tolist() for name in names), strict=True))
 
 
+@pytest.mark.slow
 def test_a_lobster_day_keeps_its_book_and_its_tokens(tmp_path, market_data):
     day = LobsterFeed().read(market_data(GOOG))
     again = ItchFeed().read(write_itch(tmp_path / "2012-06-21.itch", day))
