@@ -49,26 +49,39 @@ def get_config() -> ml_collections.ConfigDict:
     model.time_buckets = 288  # buckets in a day: 288 are five minutes each
     model.day_of_week = True  # embed the day of the week
     model.book_state = False  # condition on features of the book
-    model.dtype = "bfloat16"  # of the computation: bfloat16 | float32; parameters stay float32
+    model.dtype = "bfloat16"  # of the computation: bfloat16 | float16 | float32; parameters stay float32
 
     config.train = train = ml_collections.ConfigDict()
     train.batch_size = 32  # windows a micro-step, over all devices
     train.accumulation = 4  # micro-steps an optimiser step
     train.micro_batch = config_dict.placeholder(int)  # windows in memory at once, a device; None fits the memory
+    train.parallel = "jit"  # jit | pmap: over a mesh of devices, or a whole copy of everything on each of them
+    train.fsdp = 1  # devices that share one copy of the parameters, each with windows of its own
+    train.tensor = 1  # devices that share one copy and the work on the same windows
+    train.loss_block = config_dict.placeholder(int)  # positions whose logits exist at once; None for all
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
+    train.max_hours = config_dict.placeholder(float)  # then save and end, to be gone on with; None for no limit
+    train.optimizer = "adamw"  # adamw | muon
     train.learning_rate = 6e-4
+    train.schedule = "cosine"  # cosine | wsd: fall all the way, or stay at the peak and fall at the end
+    train.decay_fraction = 0.2  # of the updates, over which wsd falls
     train.warmup_steps = 200
-    train.final_lr_fraction = 0.1  # of learning_rate, where the cosine ends
+    train.final_lr_fraction = 0.1  # of learning_rate, where the schedule ends
     train.weight_decay = 0.01  # none on norms and biases
     train.beta1 = 0.9
     train.beta2 = 0.95
     train.clip = 1.0  # global gradient norm
+    train.ema_decay = config_dict.placeholder(float)  # of averaged parameters to validate and keep; None for none
+    train.max_skipped = 10  # steps in a row without a finite gradient; the last of them ends the run
     train.log_every = 10  # optimiser steps
     train.validate_every = 200  # optimiser steps; a checkpoint is saved at each validation
     train.validation_windows = 256  # windows a validation, the same ones every time
     train.keep_best = 3  # checkpoints, by validation loss, beside the latest
     train.patience = 10  # validations without improvement before stopping
+    train.sample_events = 0  # events generated at each validation, to be looked at; 0 for none
+    train.profile_step = config_dict.placeholder(int)  # a profiler trace begins before this step; None for none
+    train.profile_steps = 3  # steps of that trace
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.batch_size = 8  # windows

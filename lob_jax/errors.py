@@ -25,3 +25,11 @@ class InputError(ValueError):
         """Let the error come whole out of a worker process."""
         parts = {"where": self.where, "expected": self.expected, "was": self.was, "remedy": self.remedy}
         return functools.partial(InputError, **parts), (self.what,)
+
+
+class TrainingError(RuntimeError):
+    """Say what stopped a run that had begun, at which step, and what can be done."""
+
+    def __init__(self, what: str, *, step: int, remedy: str):
+        self.what, self.step, self.remedy = what, step, remedy
+        super().__init__(f"{what}\n  step:     {step}\n  remedy:   {remedy}")

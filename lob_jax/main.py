@@ -11,15 +11,23 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from rich.console import Console
 
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, TrainingError
 
-MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate")
+MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate", "export")
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
+EXIT_TRAINING = 1  # of a run that had begun and could not go on
+FLAGS = "--config, --mode, --workdir, --distributed, --coordinator, --processes, --process and --config.<key>=<value>"
 
 _CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="A file of configs/.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do; each mode runs what it needs first.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name of the config> by default.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the processes that the cluster tells of (TPU, SLURM, MPI)."
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where no cluster tells of it.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are, with --coordinator.", lower_bound=1)
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0, with --coordinator.", lower_bound=0)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -33,7 +41,7 @@ def _parse(argv: list[str]) -> list[str]:
         raise InputError(
             "a flag cannot be understood",
             where="the command line",
-            expected="--config, --mode, --workdir and --config.<key>=<value>",
+            expected=FLAGS,
             was=error,
             remedy="correct it; --help lists the flags",
         ) from error
@@ -64,13 +72,46 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
+def _join_processes() -> None:
+    """Join the other processes of the run, if there are any; after it JAX knows the devices of all of them.
+
+    Raises:
+      InputError: not all that it takes is given, or the others were not there in time.
+    """
+    by_hand = {"coordinator": _COORDINATOR.value, "processes": _PROCESSES.value, "process": _PROCESS.value}
+    given = [name for name, value in by_hand.items() if value is not None]
+    if not given and not _DISTRIBUTED.value:
+        return
+    if given and len(given) < len(by_hand):
+        raise InputError(
+            "the processes of the run are told of in part",
+            where="the command line",
+            expected="--coordinator, --processes and --process together, or --distributed alone",
+            was=", ".join(f"--{name}" for name in given),
+            remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
+        )
+    import jax
+
+    where = [_COORDINATOR.value, _PROCESSES.value, _PROCESS.value] if given else []
+    try:
+        jax.distributed.initialize(*where)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            "the processes of the run did not come together",
+            where="--coordinator" if given else "--distributed",
+            expected=f"{_PROCESSES.value} processes" if given else "a cluster that JAX knows: TPU, SLURM or MPI",
+            was=str(error).splitlines()[0],
+            remedy="see that every process runs, with the same --coordinator, and that its port can be reached",
+        ) from error
+
+
 def main(argv: list[str]) -> None:
     """Check the configuration and run the mode."""
     if len(argv) > 1:
         raise InputError(
             "there are arguments that no flag takes",
             where="the command line",
-            expected="--config, --mode, --workdir and --config.<key>=<value>",
+            expected=FLAGS,
             was=argv[1:],
             remedy="write values as --flag=value",
         )
@@ -89,16 +130,17 @@ def main(argv: list[str]) -> None:
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
+    _join_processes()
     run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
 
 
 def start() -> None:
-    """Run the program; bad input ends in its message alone, without a trace of the program's insides."""
+    """Run the program; what a user can mend ends in its message alone, without a trace of the program's insides."""
     try:
         app.run(main, flags_parser=_parse)
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
-        sys.exit(EXIT_INPUT)
+        sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_TRAINING)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.embeddings import rotate
 from lob_jax.models.layers import residual_init, weight_init
 
@@ -60,10 +60,13 @@ def attend(
     query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *, mask_BTS: jax.Array | None
 ) -> jax.Array:
     """Return softmax(q k / sqrt(H)) v [B, T, N, H] within a sequence, S = T; plainly causal if there is no mask."""
-    mask_B1TS = None if mask_BTS is None else mask_BTS[:, None]
-    return jax.nn.dot_product_attention(
-        query_BTNH, key_BTNH, value_BTNH, mask=mask_B1TS, is_causal=mask_BTS is None, implementation="xla"
-    )
+    T = query_BTNH.shape[1]
+    scale, full = query_BTNH.shape[-1] ** -0.5, full_precision(query_BTNH.dtype.name)
+    score_BNTS = jnp.einsum("BTNH,BSNH->BNTS", query_BTNH, key_BTNH, preferred_element_type=full)
+    visible_BTS = jnp.tril(jnp.ones((1, T, T), bool)) if mask_BTS is None else mask_BTS
+    score_BNTS = jnp.where(visible_BTS[:, None], scale * score_BNTS, MASKED)
+    weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_BTNH.dtype)
+    return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value_BTNH)
 
 
 def attend_cached(
@@ -75,7 +78,8 @@ def attend_cached(
     time that it took with slots in front, where each step transposed the whole cache.
     """
     scale = query_BTNH.shape[-1] ** -0.5
-    score_BNTS = jnp.einsum("BTNH,BNSH->BNTS", query_BTNH, key_BNSH, preferred_element_type=jnp.float32)
+    full = full_precision(query_BTNH.dtype.name)
+    score_BNTS = jnp.einsum("BTNH,BNSH->BNTS", query_BTNH, key_BNSH, preferred_element_type=full)
     score_BNTS = jnp.where(mask_BTS[:, None], scale * score_BNTS, MASKED)
     weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_BNSH.dtype)
     return jnp.einsum("BNTS,BNSH->BTNH", weight_BNTS, value_BNSH)
@@ -99,7 +103,8 @@ class SelfAttention(nn.Module):
         """Return what attention adds to the stream, [B, T, D], and the cache with this layer's slots written."""
         config = self.config
         shape = (3, config.n_heads, config.head_size)
-        qkv_BT3NH = nn.DenseGeneral(shape, dtype=config.dtype, kernel_init=weight_init(), name="qkv")(x_BTD)
+        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        qkv_BT3NH = nn.DenseGeneral(shape, **dtypes, kernel_init=weight_init(), name="qkv")(x_BTD)
         query_BTNH, key_BTNH, value_BTNH = (qkv_BT3NH[:, :, part] for part in range(3))
         if config.positions == "rotary":
             query_BTNH, key_BTNH = rotate(query_BTNH, positions_BT), rotate(key_BTNH, positions_BT)
@@ -109,6 +114,6 @@ class SelfAttention(nn.Module):
             cache = cache.write(key_BTNH, value_BTNH, layer=layer)
             mixed_BTNH = attend_cached(query_BTNH, cache.key_LBNSH[layer], cache.value_LBNSH[layer], mask_BTS=mask_BTS)
         output = nn.DenseGeneral(
-            config.d_model, axis=(-2, -1), dtype=config.dtype, kernel_init=residual_init(config), name="output"
+            config.d_model, axis=(-2, -1), **dtypes, kernel_init=residual_init(config), name="output"
         )
         return output(mixed_BTNH), cache

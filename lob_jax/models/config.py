@@ -6,7 +6,7 @@ from lob_jax.errors import InputError
 
 NORMS = ("pre", "post")
 POSITIONS = ("learned", "sinusoidal", "rotary")
-DTYPES = ("bfloat16", "float32")
+DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModelConfig:
       day_of_week: embed the day of the week.
       book_state: condition on features of the book.
       book_features: features of one book state; 0 where book_state is False is as good as any.
-      dtype: of the computation, "bfloat16" or "float32"; parameters are always float32.
+      dtype: of the computation: "bfloat16", "float16", "float32" or, where jax_enable_x64 is set, "float64".
     """
 
     d_model: int
@@ -61,6 +61,16 @@ class ModelConfig:
     def head_size(self) -> int:
         """Return H, the size of one attention head."""
         return self.d_model // self.n_heads
+
+    @property
+    def param_dtype(self) -> str:
+        """Return the dtype of parameters, norms, softmax and loss: float32, or float64 for a model in float64."""
+        return full_precision(self.dtype)
+
+
+def full_precision(dtype: str) -> str:
+    """Return the dtype that sums are taken in, in a model that computes in `dtype`."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 def _check_sizes(config: ModelConfig) -> None:

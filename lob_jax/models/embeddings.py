@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 
 DAYS = 7
@@ -50,7 +50,7 @@ def rotate(x_BTNH: jax.Array, positions_BT: jax.Array) -> jax.Array:
     frequency = jnp.exp(jnp.arange(0, H, 2, dtype=jnp.float32) * (-math.log(WAVELENGTH) / H))
     angle = positions_BT[..., None, None].astype(jnp.float32) * frequency
     sin, cos = jnp.sin(angle), jnp.cos(angle)
-    first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+    first, second = jnp.split(x_BTNH.astype(full_precision(x_BTNH.dtype.name)), 2, axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return turned.astype(x_BTNH.dtype)
 
@@ -60,9 +60,10 @@ class Table(nn.Module):
 
     rows: int
     width: int
+    param_dtype: str
 
     def setup(self) -> None:
-        self.table = self.param("table", weight_init(), (self.rows, self.width), jnp.float32)
+        self.table = self.param("table", weight_init(), (self.rows, self.width), self.param_dtype)
 
     def __call__(self, index_BT: jax.Array) -> jax.Array:
         return jnp.take(self.table, index_BT, axis=0, mode="clip")
@@ -79,17 +80,18 @@ class Embeddings(nn.Module):
     config: ModelConfig
 
     def setup(self) -> None:
-        config = self.config
-        self.token = Table(config.vocab_size, config.d_model)
+        config, full = self.config, self.config.param_dtype
+        self.token = Table(config.vocab_size, config.d_model, full)
         if config.positions == "learned":
-            self.position = Table(config.max_seq_length, config.d_model)
+            self.position = Table(config.max_seq_length, config.d_model, full)
         if config.time_of_day:
-            self.time_of_day = Table(config.time_buckets, config.d_model)
+            self.time_of_day = Table(config.time_buckets, config.d_model, full)
         if config.day_of_week:
-            self.day_of_week = Table(DAYS, config.d_model)
+            self.day_of_week = Table(DAYS, config.d_model, full)
         if config.book_state:
             std = INIT_STD / math.sqrt(config.book_features)
-            self.book = nn.Dense(config.d_model, dtype=jnp.float32, kernel_init=nn.initializers.normal(std))
+            init = nn.initializers.normal(std)
+            self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
         self.norm = LayerNorm(config.dtype)
 
     def __call__(

@@ -1,6 +1,7 @@
 """What every part of the model is made of: norm, dropout by example, the feed-forward network, the head.
 
-Parameters are float32. A module computes in config.dtype, except that norms and logits are float32.
+Parameters are float32 (float64 in a model in float64, as are the sums below that say float32). A module computes in
+config.dtype, except that norms and logits are float32.
 """
 
 import math
@@ -9,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import ModelConfig, full_precision
 
 INIT_STD = 0.02  # of every weight that is not said to differ (Radford et al., 2019)
 NORM_EPSILON = 1e-5
@@ -74,10 +75,10 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        D = x_BTD.shape[-1]
-        scale_D = self.param("scale", nn.initializers.constant(self.initial_scale), (D,), jnp.float32)
-        bias_D = self.param("bias", nn.initializers.zeros, (D,), jnp.float32)
-        x_BTD = x_BTD.astype(jnp.float32)
+        D, full = x_BTD.shape[-1], full_precision(self.dtype)
+        scale_D = self.param("scale", nn.initializers.constant(self.initial_scale), (D,), full)
+        bias_D = self.param("bias", nn.initializers.zeros, (D,), full)
+        x_BTD = x_BTD.astype(full)
         # Two passes: the mean of squares less the squared mean cancels when the mean is large.
         x_BTD = x_BTD - x_BTD.mean(-1, keepdims=True)
         variance_BT1 = jnp.square(x_BTD).mean(-1, keepdims=True)
@@ -92,14 +93,24 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int) -> jax.Array:
         config = self.config
-        widen = nn.Dense(config.d_ff, dtype=config.dtype, kernel_init=weight_init(), name="widen")
-        narrow = nn.Dense(config.d_model, dtype=config.dtype, kernel_init=residual_init(config), name="narrow")
+        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        widen = nn.Dense(config.d_ff, **dtypes, kernel_init=weight_init(), name="widen")
+        narrow = nn.Dense(config.d_model, **dtypes, kernel_init=residual_init(config), name="narrow")
         hidden_BTF = jax.nn.gelu(widen(x_BTD), approximate=False)
         return narrow(dropout(hidden_BTF, keys_B, site=site, rate=config.dropout))
 
 
+def project(x_BTD: jax.Array, weight_VD: jax.Array, bias_V: jax.Array) -> jax.Array:
+    """Return logits_BTV = x W' + b, float32.
+
+    Sums are float32 even where the factors are bfloat16: rounded logits would blur likely tokens into ties.
+    """
+    full = bias_V.dtype
+    return jnp.einsum("BTD,VD->BTV", x_BTD, weight_VD.astype(x_BTD.dtype), preferred_element_type=full) + bias_V
+
+
 class PredictionHead(nn.Module):
-    """Turn the last block's output into logits: dense, norm, output projection with a bias.
+    """Turn the last block's output into logits: dense, norm, and the output projection with a bias, see `project`.
 
     The norm's scale starts at HEAD_SCALE. Normalised features of width D meet weights of standard deviation INIT_STD,
     so logits start with standard deviation s = HEAD_SCALE * INIT_STD * sqrt(D), and the loss about s^2 / 2 above
@@ -108,15 +119,19 @@ class PredictionHead(nn.Module):
 
     config: ModelConfig
 
-    @nn.compact
-    def __call__(self, x_BTD: jax.Array, tied_VD: jax.Array | None) -> jax.Array:
-        """Return logits_BTV, float32; tied_VD is the token table, or None if the head has a projection of its own."""
+    def setup(self) -> None:
         config = self.config
-        x_BTD = nn.Dense(config.d_model, dtype=config.dtype, kernel_init=weight_init(), name="dense")(x_BTD)
-        x_BTD = LayerNorm(config.dtype, initial_scale=HEAD_SCALE, name="norm")(x_BTD)
-        if tied_VD is None:
-            tied_VD = self.param("output", weight_init(), (config.vocab_size, config.d_model), jnp.float32)
-        bias_V = self.param("bias", nn.initializers.zeros, (config.vocab_size,), jnp.float32)
-        # Sums are float32 even where the factors are bfloat16: rounded logits would blur likely tokens into ties.
-        weight_VD = tied_VD.astype(config.dtype)
-        return jnp.einsum("BTD,VD->BTV", x_BTD, weight_VD, preferred_element_type=jnp.float32) + bias_V
+        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        self.dense = nn.Dense(config.d_model, **dtypes, kernel_init=weight_init())
+        self.norm = LayerNorm(config.dtype, initial_scale=HEAD_SCALE)
+        if not config.tie_embeddings:
+            self.output = self.param("output", weight_init(), (config.vocab_size, config.d_model), config.param_dtype)
+        self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
+
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        """Return what the output projection reads, [B, T, D]."""
+        return self.norm(self.dense(x_BTD))
+
+    def projection(self, tied_VD: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """Return (weight_VD, bias_V); tied_VD is the token table, or None if the head has a projection of its own."""
+        return self.output if tied_VD is None else tied_VD, self.bias

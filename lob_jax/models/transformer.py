@@ -1,5 +1,8 @@
 """The model: tokens and what is known beside them in, logits of the next token out."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,9 +11,13 @@ from lob_jax.errors import InputError
 from lob_jax.models.attention import KVCache, SelfAttention, visible_slots
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Conditioning, Embeddings
-from lob_jax.models.layers import FeedForward, LayerNorm, PredictionHead, dropout, example_keys
+from lob_jax.models.layers import FeedForward, LayerNorm, PredictionHead, dropout, example_keys, project
 
 SITES_PER_BLOCK = 3  # places in a block that drop out
+
+
+def _same(x_BTD: jax.Array) -> jax.Array:
+    return x_BTD
 
 
 def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
@@ -57,9 +64,15 @@ class TransformerBlock(nn.Module):
 
 
 class LOBTransformer(nn.Module):
-    """A decoder-only transformer over the tokens of a limit order book."""
+    """A decoder-only transformer over the tokens of a limit order book.
+
+    Attributes:
+      config: its shape.
+      pin: applied to the stream [B, T, D] between blocks; over several devices it says how they share it.
+    """
 
     config: ModelConfig
+    pin: Callable[[jax.Array], jax.Array] = _same
 
     def setup(self) -> None:
         config = self.config
@@ -70,6 +83,17 @@ class LOBTransformer(nn.Module):
         self.head = PredictionHead(config)
 
     def __call__(
+        self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
+    ) -> jax.Array | tuple[jax.Array, KVCache]:
+        """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the cache filled further).
+
+        Arguments and errors are those of `features`.
+        """
+        features_BTD, cache = self.features(tokens_BT, conditioning, **how)
+        logits_BTV = project(features_BTD, *self.projection())
+        return logits_BTV if cache is None else (logits_BTV, cache)
+
+    def features(
         self,
         tokens_BT: jax.Array,
         conditioning: Conditioning,
@@ -79,8 +103,8 @@ class LOBTransformer(nn.Module):
         cache: KVCache | None = None,
         example_B: jax.Array | None = None,
         deterministic: bool = True,
-    ) -> jax.Array | tuple[jax.Array, KVCache]:
-        """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the cache filled further).
+    ) -> tuple[jax.Array, KVCache | None]:
+        """Return what the output projection reads, [B, T, D], and the cache filled further.
 
         Args:
           tokens_BT: int token ids; an id outside the vocabulary reads its nearest end.
@@ -110,15 +134,21 @@ class LOBTransformer(nn.Module):
             mask_BTS = visible_slots(T, slots, filled, mask_BTS=mask_BTS)
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
 
-        x_BTD = self.embeddings(tokens_BT, positions_BT, conditioning, keys_B)
+        x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
         for layer, block in enumerate(self.blocks):
             x_BTD, cache = block(x_BTD, positions_BT, mask_BTS, cache, keys_B, layer=layer)
+            x_BTD = self.pin(x_BTD)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        logits_BTV = self.head(x_BTD, self.embeddings.token.table if config.tie_embeddings else None)
-        if cache is None:
-            return logits_BTV
-        return logits_BTV, cache.replace(length=cache.length + T)
+        features_BTD = self.pin(self.head(x_BTD))
+        return features_BTD, None if cache is None else cache.replace(length=cache.length + T)
+
+    def projection(self) -> tuple[jax.Array, jax.Array]:
+        """Return (weight_VD, bias_V) of the output projection, see `project`."""
+        return self.head.projection(self._tied_VD())
+
+    def _tied_VD(self) -> jax.Array | None:
+        return self.embeddings.token.table if self.config.tie_embeddings else None
 
     def _dropout_keys(self, example_B: jax.Array | None) -> jax.Array:
         if example_B is None:
@@ -140,13 +170,9 @@ def example_inputs(config: ModelConfig) -> tuple[jax.Array, Conditioning]:
 
 
 def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
-    """Return the model's first parameters, float32, as the nested dict that apply({"params": ...}) takes."""
+    """Return the model's first parameters, as the nested dict that apply({"params": ...}) takes."""
     tokens_BT, conditioning = example_inputs(config)
     return LOBTransformer(config).init({"params": key}, tokens_BT, conditioning)["params"]
-
-
-def _same(x_BTD: jax.Array) -> jax.Array:
-    return x_BTD
 
 
 def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None) -> None:

@@ -1,4 +1,4 @@
-"""The stages that need a model: its training, its evaluation, new events."""
+"""The stages that need a model: its training, its evaluation, new events, its weights."""
 
 import collections
 import dataclasses
@@ -10,16 +10,17 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+from jax.experimental import multihost_utils
+from rich.console import Console
 from rich.table import Table
 
 from lob_jax import config as configuration
-from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import Corrections
 from lob_jax.data.builder import VOCABULARY, open_records
-from lob_jax.data.dataset import TokenBookDataset, prepare_record
+from lob_jax.data.dataset import TokenBookDataset
 from lob_jax.data.manifest import check_manifest, load_manifest
 from lob_jax.data.pipeline import batches
-from lob_jax.data.records import record_corrections, record_instrument, record_start
+from lob_jax.data.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import table as evaluation_table
@@ -30,13 +31,17 @@ from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.state import Prompt
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.stages.samples import Sampler
 from lob_jax.stages.workdir import console, overview, write_json
-from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
-from lob_jax.training.checkpoint import restore_best
+from lob_jax.training.checkpoint import Meta, restore_best
+from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.layout import make_mesh
 from lob_jax.training.loop import TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
+from lob_jax.training.weights import save_weights
 
 
 def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str) -> TokenBookDataset:
@@ -57,38 +62,78 @@ def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDat
     return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Prepare if need be, train or go on training, and test the best checkpoint."""
-    model, settings = configuration.model_config(config), configuration.plain(config)
-    plan_on(jax.devices(), model, configuration.train_config(config))  # refuse what cannot fit before any data is read
-    prepare(config, workdir)
-    windows = _windows(config, workdir, "train")
+def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainingData:
+    """Open the prepared records of a run for training; of several processes each reads windows of its own.
+
+    Raises:
+      InputError: there are no records or too few, or the batch does not divide over the processes.
+    """
+    processes, batch_size = jax.process_count(), config.train.batch_size
+    if batch_size % processes:
+        raise InputError(
+            "the batch does not divide over the processes",
+            where="config.train.batch_size",
+            expected=f"a multiple of {processes}",
+            was=batch_size,
+            remedy="change it, or use another number of processes",
+        )
+    windows, manifest = _windows(config, workdir, "train"), load_manifest(workdir / "records")
     reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
-    data = TrainingData(
-        batches=batches(windows, batch_size=config.train.batch_size, seed=config.seed, **reading),
+    hosts = {"host_index": jax.process_index(), "host_count": processes}
+    return TrainingData(
+        batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation")),
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
-        token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
+        token_counts=np.array(manifest["token_counts"]["train"], np.int64),
+        fingerprint={"tokenizer": dataclasses.asdict(tokenizer_of(config).vocabulary), **manifest["fingerprint"]},
     )
-    if not (workdir / "config.json").exists():
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Prepare if need be, train or go on training, and test the best checkpoint.
+
+    Of several processes the first prepares and tests; the others wait for it to have prepared.
+
+    Raises:
+      SystemExit: EXIT_RESUMABLE, if the run was interrupted and saved.
+    """
+    model, settings = configuration.model_config(config), configuration.plain(config)
+    train_config, first = configuration.train_config(config), jax.process_index() == 0
+    mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
+    plan_on(mesh, model, train_config)  # refuse what cannot fit before any data is read
+    if first:
+        prepare(config, workdir)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("the records are prepared")
+    data = open_training_data(config, workdir)
+    if first and not (workdir / "config.json").exists():
         write_json(workdir / "config.json", settings)
-    console.print(f"{len(windows):,} training windows, {parameter_count(model):,} parameters")
+    shown = console if first else Console(quiet=True)
+    shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters")
+    sampler = Sampler(config, workdir)
     summary = run_training(
         model,
-        configuration.train_config(config),
+        train_config,
         data,
         seed=config.seed,
         folder=workdir,
         settings=settings,
-        console=console,
+        on_validation=sampler.sample if train_config.sample_events else None,
+        console=shown,
     )
-    write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
-    console.print(_ending(summary))
-    evaluate(config, workdir)
+    if first:
+        write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
+    shown.print(_ending(summary))
+    if summary.interrupted is not None:
+        raise SystemExit(EXIT_RESUMABLE)
+    if first:
+        evaluate(config, workdir)
 
 
 def _ending(summary: TrainingSummary) -> str:
+    if summary.interrupted is not None:
+        return f"saved at step {summary.steps:,}, since {summary.interrupted}; the same command goes on from there"
     how = "stopped early" if summary.stopped_early else "done"
     if summary.best_validation_loss is None:
         return f"{how} after {summary.steps:,} steps; no validation loss was finite"
@@ -96,20 +141,21 @@ def _ending(summary: TrainingSummary) -> str:
     return f"{how} after {summary.steps:,} steps; best validation loss {best}"
 
 
-def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Any:
+def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
     """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
     manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
     wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config).vocabulary.hash}
     check_manifest(manifest, wanted)
     model = configuration.model_config(config)
     params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
-    console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}")
-    return params
+    averaged = ", averaged parameters" if meta.averaged else ""
+    console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")
+    return params, meta
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Test the best checkpoint beside the baselines, and write evaluation.json."""
-    params = _best_parameters(config, workdir)
+    params, _ = _best_parameters(config, workdir)
     with console.status("testing the model and fitting the baselines"):
         result = run_evaluation(
             configuration.model_config(config),
@@ -124,41 +170,9 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
-def make_prompt(record: dict[str, Any], *, events: int, tokenizer: ExactTokenizer, time_buckets: int) -> Prompt:
-    """Return the first events of a record as a prompt, with the book that they end in.
-
-    Raises:
-      InputError: the record has fewer events.
-    """
-    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
-    prepared = prepare_record(record, time_buckets=time_buckets)
-    available = len(record["clock_ns"]) - 1
-    if events > available:
-        raise InputError(
-            "the prompt is longer than a record",
-            where="config.generate.prompt_events",
-            expected=f"at most {available}",
-            was=events,
-            remedy="ask for fewer events",
-        )
-    instrument = record_instrument(record)
-    decoded = tokenizer.decode(tokens, instrument=instrument, start=start, corrections=corrections)
-    (book,) = snapshots_at(decoded, start=start, corrections=corrections, at=np.array([events]))
-    mine = prepared.event < events
-    return Prompt(
-        tokens_T=prepared.tokens[mine],
-        time_of_day_T=prepared.time_of_day[prepared.event[mine]],
-        day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
-        book_TF=prepared.book[prepared.row[mine]],
-        # What leaves the feed's window is still in the market: a generated book forgets nothing.
-        book=dataclasses.replace(book, window=0),
-        clock_ns=int(record["clock_ns"][events]),
-    )
-
-
 def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Continue the first test events, and write each path as a LOBSTER pair."""
-    params, tokenizer = _best_parameters(config, workdir), tokenizer_of(config)
+    (params, _), tokenizer = _best_parameters(config, workdir), tokenizer_of(config)
     model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
     instrument = record_instrument(record)
     prompt = make_prompt(
@@ -182,6 +196,14 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     os.replace(partial, folder)
     console.print(f"the grammar took {generated.masked_mass.mean():.2%} of the model's probability, a token")
     console.print(overview(workdir))
+
+
+def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Write the best checkpoint's parameters as a safetensors file."""
+    params, meta = _best_parameters(config, workdir)
+    path = workdir / "weights.safetensors"
+    save_weights(path, params, about={**dataclasses.asdict(meta), "early_stopping": None})
+    console.print(f"{parameter_count(configuration.model_config(config)):,} parameters written to {path}")
 
 
 def _write_paths(

@@ -13,6 +13,7 @@ STAGES = {
     "train": "lob_jax.stages.model",
     "evaluate": "lob_jax.stages.model",
     "generate": "lob_jax.stages.model",
+    "export": "lob_jax.stages.model",
 }
 
 

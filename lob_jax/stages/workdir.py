@@ -18,10 +18,15 @@ LEAVINGS = {
     "records": "token records, by split (ArrayRecord)",
     "config.json": "the whole configuration",
     "checkpoints": "the latest and the best checkpoints",
+    "damaged": "checkpoints whose files are not as they were saved",
     "metrics.jsonl": "loss, learning rate, speed, by step",
     "tensorboard": "the same, for TensorBoard",
+    "heartbeat.json": "when the run last gave a sign of life",
+    "profile": "a profiler trace of a few steps",
+    "samples.jsonl": "events generated at each validation",
     "evaluation.json": "the test of the best checkpoint, beside baselines",
     "generated": "new events as LOBSTER message and order-book files",
+    "weights.safetensors": "the best checkpoint's parameters",
 }
 
 console = Console(highlight=False)

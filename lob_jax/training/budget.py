@@ -5,12 +5,15 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 import psutil
+from jax.experimental import multihost_utils
 
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.layout import window_groups
 
 GIB = 2**30
 USABLE = 0.85  # of the available memory; the rest is for the runtime, the data pipeline and fragments
@@ -45,25 +48,30 @@ class Plan:
         return self.state_bytes + self.micro_batch * self.window_bytes
 
 
-def state_bytes(config: ModelConfig) -> int:
-    """Return the bytes that do not grow with the micro-batch.
+def state_bytes(config: ModelConfig, train: TrainConfig) -> int:
+    """Return the bytes on a device that do not grow with the micro-batch.
 
     Per parameter, in float32: itself 4, Adam's two moments 8, the sum of the gradients 4, a micro-step's gradients 4;
-    and, computing in bfloat16, the copies of parameters and gradients in it, 4.
+    with an average of the parameters, 4; computing in 16 bits, the copies of parameters and gradients in them, 4. In
+    float64 all of it is twice as much. A group of fsdp times tensor devices shares it. (Muon keeps one moment of a
+    matrix, not two: 4 less.)
     """
-    return parameter_count(config) * (20 if config.dtype == "float32" else 24)
+    a_parameter = 20 + 4 * (train.ema_decay is not None)
+    a_parameter = {"float32": a_parameter, "float64": 2 * a_parameter}.get(config.dtype, a_parameter + 4)
+    return parameter_count(config) * a_parameter // (train.fsdp * train.tensor)
 
 
-def window_bytes(config: ModelConfig) -> int:
+def window_bytes(config: ModelConfig, loss_block: int | None = None) -> int:
     """Return the bytes of activations that one window keeps for the backward pass.
 
-    4 T (L (18 D + 4.5 F + 3 N T) + 10 D + 2 V): the counts were fitted to what XLA allots on a CPU, where it computes
-    bfloat16 in float32 (within a factor of 1.5 for widths 128 to 512 and lengths 128 to 1,024). An accelerator fuses
-    more and needs less.
+    4 T (L (18 D + 4.5 F + 3 N T) + 10 D) + 8 V min(T, loss_block): the counts were fitted to what XLA allots on a CPU,
+    where it computes bfloat16 in float32 (within a factor of 1.5 for widths 128 to 512 and lengths 128 to 1,024). An
+    accelerator fuses more and needs less, and so do devices of a tensor group.
     """
     T, D = config.max_seq_length, config.d_model
     block = 18 * D + 4.5 * config.d_ff + 3 * config.n_heads * T
-    return int(4 * T * (config.n_layers * block + 10 * D + 2 * config.vocab_size))
+    logits = 8 * config.vocab_size * min(T, loss_block or T)
+    return int(4 * T * (config.n_layers * block + 10 * D) + logits) * (2 if config.dtype == "float64" else 1)
 
 
 def available_bytes(devices: Sequence[jax.Device]) -> int:
@@ -95,7 +103,7 @@ def plan_memory(
     Args:
       model: the model.
       train: batch_size, accumulation and micro_batch of it are read.
-      devices: over which a batch is split.
+      devices: groups of them over which the windows of a batch are split.
       available: bytes free on each.
       on_cpu: cap the micro-batch at CPU_TOKENS tokens.
       before: the micro-batch of the run so far, kept if it fits, so that a resumed run is equal bit for bit.
@@ -104,7 +112,7 @@ def plan_memory(
       InputError: the batch does not divide, or not even one window fits.
     """
     share = _windows_a_device(train, devices)
-    state, window = state_bytes(model), window_bytes(model)
+    state, window = state_bytes(model, train), window_bytes(model, train.loss_block)
     fitting = int(USABLE * available - state) // window
     if fitting < (train.micro_batch or 1):
         raise _does_not_fit(model, train.micro_batch or 1, state=state, window=window, available=available)
@@ -119,16 +127,22 @@ def plan_memory(
     return Plan(micro_batch, micro_steps, state_bytes=state, window_bytes=window, available_bytes=available)
 
 
-def plan_on(
-    devices: Sequence[jax.Device], model: ModelConfig, train: TrainConfig, *, before: int | None = None
-) -> Plan:
-    """Plan with what some devices have free now, see `plan_memory`; errors as there."""
+def plan_on(mesh: jax.sharding.Mesh, model: ModelConfig, train: TrainConfig, *, before: int | None = None) -> Plan:
+    """Plan with what the devices of a mesh have free now, the scarcest of any process; see `plan_memory`.
+
+    Raises:
+      InputError: as there, or the batch does not divide over the processes.
+    """
+    here = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
+    available = np.array(available_bytes(here), np.float64)
+    if jax.process_count() > 1:  # a float: JAX would make 32 bits of an integer
+        available = multihost_utils.process_allgather(available.astype(np.float32)).min()
     return plan_memory(
         model,
         train,
-        devices=len(devices),
-        available=available_bytes(devices),
-        on_cpu=devices[0].platform == "cpu",
+        devices=window_groups(mesh),
+        available=int(available),
+        on_cpu=here[0].platform == "cpu",
         before=before,
     )
 
@@ -138,7 +152,7 @@ def _windows_a_device(train: TrainConfig, devices: int) -> int:
         raise InputError(
             "the batch does not divide over the devices",
             where="config.train.batch_size",
-            expected=f"a multiple of {devices} devices",
+            expected=f"a multiple of {devices}, the groups of devices that have windows of their own",
             was=train.batch_size,
             remedy="change batch_size, or use fewer devices",
         )

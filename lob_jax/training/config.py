@@ -4,6 +4,12 @@ import dataclasses
 
 from lob_jax.errors import InputError
 
+CHOICES = {"parallel": ("jit", "pmap"), "optimizer": ("adamw", "muon"), "schedule": ("cosine", "wsd")}
+COUNTS = (
+    *("batch_size", "accumulation", "fsdp", "tensor", "epochs", "max_skipped", "log_every", "validate_every"),
+    *("validation_windows", "keep_best", "patience", "profile_steps"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -13,61 +19,85 @@ class TrainConfig:
       batch_size: windows a micro-step, over all devices.
       accumulation: micro-steps an optimiser step.
       micro_batch: windows in memory at once, a device; None for as many as fit.
+      parallel: how one step runs on many devices: "jit" over a mesh of data, fsdp and tensor axes, or "pmap".
+      fsdp: devices that share a copy of the parameters, each with windows of its own.
+      tensor: devices that share a copy of the parameters and the work on the same windows.
+      loss_block: positions of a window whose logits are in memory at once; None for all of them.
       epochs: passes over the training windows.
       steps: optimiser steps; None derives them from epochs.
+      max_hours: after which the run saves and ends, to be gone on with; None for no limit.
+      optimizer: "adamw" or "muon".
       learning_rate: at its peak.
+      schedule: "cosine" or "wsd" (warm-up, stable, decay).
+      decay_fraction: share of all updates over which wsd decays.
       warmup_steps: optimiser steps of linear warm-up.
-      final_lr_fraction: of learning_rate, where the cosine ends.
+      final_lr_fraction: of learning_rate, where the schedule ends.
       weight_decay: decoupled; none on norms and biases.
       beta1: decay of Adam's first moment.
       beta2: decay of Adam's second moment.
       clip: largest global gradient norm.
+      ema_decay: of the averaged parameters that validation and checkpoints are judged by; None for none.
+      max_skipped: steps in a row without a finite gradient, each skipped, that end the run.
       log_every: optimiser steps between two lines of metrics.
       validate_every: optimiser steps between two validations; a checkpoint is saved at each.
       validation_windows: windows a validation.
       keep_best: checkpoints kept by validation loss, beside the latest.
       patience: validations without improvement before stopping.
+      sample_events: events generated at each validation, to be looked at; 0 for none.
+      profile_step: step before which a profiler trace begins; None for none.
+      profile_steps: steps that it holds.
     """
 
     batch_size: int
     accumulation: int
     micro_batch: int | None
+    parallel: str
+    fsdp: int
+    tensor: int
+    loss_block: int | None
     epochs: int
     steps: int | None
+    max_hours: float | None
+    optimizer: str
     learning_rate: float
+    schedule: str
+    decay_fraction: float
     warmup_steps: int
     final_lr_fraction: float
     weight_decay: float
     beta1: float
     beta2: float
     clip: float
+    ema_decay: float | None
+    max_skipped: int
     log_every: int
     validate_every: int
     validation_windows: int
     keep_best: int
     patience: int
+    sample_events: int
+    profile_step: int | None
+    profile_steps: int
 
     def __post_init__(self):
-        for name in (
-            "batch_size",
-            "accumulation",
-            "epochs",
-            "log_every",
-            "validate_every",
-            "validation_windows",
-            "keep_best",
-            "patience",
-        ):
+        for name in COUNTS:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
-        for name in ("micro_batch", "steps"):
+        for name in ("micro_batch", "steps", "loss_block", "profile_step"):
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more, or None")
         for name in ("learning_rate", "clip"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
-        for name in ("warmup_steps", "weight_decay"):
+        for name in ("warmup_steps", "weight_decay", "sample_events"):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
         for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+        for name, choices in CHOICES.items():
+            self._require(name, getattr(self, name) in choices, f"one of {choices}")
         self._require("final_lr_fraction", 0 <= self.final_lr_fraction <= 1, "a number in [0, 1]")
+        self._require("decay_fraction", 0 < self.decay_fraction <= 1, "a number in (0, 1]")
+        self._require("max_hours", self.max_hours is None or self.max_hours > 0, "a number above 0, or None")
+        self._require("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or None")
+        whole = self.parallel == "jit" or self.fsdp * self.tensor == 1
+        self._require("parallel", whole, "jit, where fsdp or tensor is above 1: pmap keeps a whole copy on each device")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

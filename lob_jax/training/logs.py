@@ -1,9 +1,11 @@
-"""What a run writes and shows while it trains: metrics.jsonl, tensorboard, a progress bar or plain lines."""
+"""What a run writes and shows while it trains: metrics.jsonl, tensorboard, a heartbeat, a bar or plain lines."""
 
+import datetime
 import json
 import math
 import os
 import pathlib
+import time
 
 import rich.console
 import rich.progress
@@ -11,6 +13,7 @@ import tensorboardX
 
 from lob_jax.training.budget import readable_time
 
+HEARTBEAT_S = 5.0  # between two beats, if steps do not take longer
 COLUMNS = (
     rich.progress.TextColumn("step"),
     rich.progress.MofNCompleteColumn(),
@@ -56,7 +59,7 @@ class TrainingLog:
         self, folder: pathlib.Path, *, first_step: int, total_steps: int, console: rich.console.Console | None = None
     ):
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "metrics.jsonl"
+        self._path, self._heartbeat, self._next_beat = folder / "metrics.jsonl", folder / "heartbeat.json", 0.0
         truncate_metrics(self._path, first_step)
         self.console = console or rich.console.Console()
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
@@ -78,8 +81,22 @@ class TrainingLog:
         self.console.out(sentence, highlight=False)
 
     def advance(self, step: int) -> None:
-        """Move the bar."""
+        """Move the bar, and show that the run is alive."""
         self._bar.update(self._task, completed=step)
+        if time.monotonic() >= self._next_beat:
+            self.beat(step, "training")
+
+    def beat(self, step: int, doing: str) -> None:
+        """Write heartbeat.json: step, what the run is doing, when, and its process; whole or not at all.
+
+        While it trains, a file older than some HEARTBEAT_S and the time of a step means a run that hangs.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        told = {"step": step, "of": self._total, "doing": doing, "time": now, "pid": os.getpid()}
+        partial = self._heartbeat.with_name(f"{self._heartbeat.name}.partial")
+        partial.write_text(json.dumps(told) + "\n", encoding="utf-8")
+        os.replace(partial, self._heartbeat)
+        self._next_beat = time.monotonic() + HEARTBEAT_S
 
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         """Record the figures of a step; `speed` has step_s, tokens_per_s and mfu."""

@@ -11,29 +11,22 @@ import grain
 import jax
 import numpy as np
 import rich.console
+from jax.experimental import multihost_utils
 
+from lob_jax.errors import TrainingError
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.budget import describe_plan
-from lob_jax.training.checkpoint import Checkpoints, Meta, package_versions
+from lob_jax.training.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
 from lob_jax.training.config import TrainConfig, count_steps
+from lob_jax.training.interruption import Interruption
 from lob_jax.training.logs import TrainingLog
 from lob_jax.training.run import Run, StepClock, compiled, initial_state, place_step, prepare_run, validate
 from lob_jax.training.shift import Batch
-from lob_jax.training.speed import micro_step_seconds, peak_flops
+from lob_jax.training.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.state import TrainState
-from lob_jax.training.step import Metrics, replicated
+from lob_jax.training.step import Metrics
 
-MAX_SKIPPED = 10  # steps in a row without a finite gradient
-
-OnValidation = Callable[[int, Any], None]  # (step, params); the parameters are gone once the call returns
-
-
-class TrainingError(RuntimeError):
-    """Say what stopped a run that had begun, at which step, and what can be done."""
-
-    def __init__(self, what: str, *, step: int, remedy: str):
-        self.what, self.step, self.remedy = what, step, remedy
-        super().__init__(f"{what}\n  step:     {step}\n  remedy:   {remedy}")
+OnValidation = Callable[[int, float, Any], None]  # (step, loss, params judged); they are gone once the call returns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +46,21 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSummary:
-    """How a run ended: steps taken, the best validation loss and its step, whether patience ended it."""
+    """How a run ended.
+
+    Attributes:
+      steps: taken.
+      best_step: of the best validation loss; None if there is none.
+      best_validation_loss: nats a scored token.
+      stopped_early: whether patience ended it.
+      interrupted: why it ended before that, to be gone on with by the same call; None if it is over.
+    """
 
     steps: int
     best_step: int | None
     best_validation_loss: float | None
     stopped_early: bool
+    interrupted: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,11 +69,12 @@ class TrainingData:
 
     Attributes:
       batches: iterates without end over batches whose windows add up to those of a step: of batch_size windows each,
-        or of batch_size * accumulation; its position can be saved.
-      windows: training windows in one pass.
-      validation: the batches of every validation, of any size.
+        or of batch_size * accumulation; its position can be saved. Of P processes each has its own, of a P-th.
+      windows: training windows in one pass, of all processes.
+      validation: the batches of every validation, of any size, the same in every process.
       vocabulary_hash: of the vocabulary of the tokens.
       token_counts: how often each token occurs in training, see `init_state`.
+      fingerprint: what else decides the tokens, plain JSON: the tokenizer, the days, hashes of their files.
     """
 
     batches: grain.IterDataset
@@ -79,6 +82,7 @@ class TrainingData:
     validation: Sequence[Batch]
     vocabulary_hash: str
     token_counts: np.ndarray | None = None
+    fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -93,30 +97,36 @@ def train(
     on_validation: OnValidation | None = None,
     console: rich.console.Console | None = None,
 ) -> TrainingSummary:
-    """Train a model, going on from the folder's latest checkpoint if there is one.
+    """Train a model, going on from the folder's newest intact checkpoint if there is one.
 
     After a kill, the same call goes on, and on the same devices its numbers equal, bit for bit, those of a run never
-    killed.
+    killed. On SIGTERM, and after config.max_hours, the run saves and ends; the same call goes on.
 
     Args:
       model: the model.
       config: how to train.
       data: training batches and validation windows.
       seed: of the first parameters and of dropout.
-      folder: gets checkpoints/, metrics.jsonl and tensorboard/.
+      folder: gets checkpoints/, metrics.jsonl, tensorboard/, heartbeat.json and, if asked for, profile/; one folder for
+        all processes, of which those but the first keep their metrics in processes/<number>/.
       settings: the whole configuration, JSON values, kept in every checkpoint for those who read it later.
-      devices: to train on; all if None.
+      devices: to train on, of all processes; all if None.
       on_validation: called after each validation, once its checkpoint is on its way.
       console: where progress is shown; standard output if None.
 
     Raises:
-      InputError: the run does not fit in memory, or the checkpoints are of another run.
-      TrainingError: too many steps in a row gave no finite gradient, or the data ended.
+      InputError: the run does not fit in memory, the checkpoints are of another run, or all of them are damaged.
+      TrainingError: too many steps in a row gave no finite gradient, the data ended, or a checkpoint could not be
+        written.
     """
     devices = list(jax.devices() if devices is None else devices)
     total_steps = count_steps(config, data.windows)
-    with Checkpoints(folder / "checkpoints", keep_best=config.keep_best) as checkpoints:
-        fresh = _describe(identify(model, config, data, seed=seed), settings)
+    remarks = _set_damaged_aside(folder / "checkpoints")
+    with (
+        Interruption(max_hours=config.max_hours) as interruption,
+        Checkpoints(folder / "checkpoints", keep_best=config.keep_best) as checkpoints,
+    ):
+        fresh = _describe(identify(model, config, data, seed=seed), settings, config)
         latest = checkpoints.latest(fresh.identity)
         if latest is not None and _is_over(latest, config, total_steps):
             return _summarise(latest, config)
@@ -133,19 +143,50 @@ def train(
         about = dataclasses.replace(
             latest or fresh, settings=settings, versions=fresh.versions, micro_batch=run.plan.micro_batch
         )
-        with TrainingLog(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
+        with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
+            for remark in remarks:
+                log.say(remark)
             iterator = iter(data.batches)
             if latest is None:
                 state = initial_state(run)
             else:
-                state = checkpoints.restore(latest.step, run.state_shapes, iterator, sharding=replicated(run.mesh))
+                state = checkpoints.restore(latest.step, run.state_arrays, iterator)
                 log.say(_resumption(latest, about))
             clock = _announce(run, state, log, steps=total_steps - about.step)
-            run = compiled(run)
-            about = _loop(
-                run, state, iterator, about, clock=clock, checkpoints=checkpoints, log=log, on_validation=on_validation
+            loop = Loop(
+                run=compiled(run),
+                iterator=iterator,
+                clock=clock,
+                checkpoints=checkpoints,
+                log=log,
+                interruption=interruption,
+                trace=Trace(folder / "profile", first=config.profile_step, steps=config.profile_steps),
+                on_validation=on_validation,
             )
-    return _summarise(about, config)
+            try:
+                about, interrupted = loop.take_steps(state, about)
+            finally:
+                loop.trace.close()
+            checkpoints.wait()
+            log.beat(about.step, "interrupted" if interrupted else "ended")
+    return dataclasses.replace(_summarise(about, config), interrupted=interrupted)
+
+
+def _set_damaged_aside(folder: pathlib.Path) -> list[str]:
+    """Set damaged checkpoints aside, in one process for all; return what was done."""
+    remarks = set_damaged_aside(folder) if jax.process_index() == 0 else []
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
+    return remarks
+
+
+def _open_log(
+    folder: pathlib.Path, *, first_step: int, total_steps: int, console: rich.console.Console | None
+) -> TrainingLog:
+    """Open the log of this process; those but the first show nothing."""
+    if jax.process_index() > 0:
+        folder, console = folder / "processes" / str(jax.process_index()), rich.console.Console(quiet=True)
+    return TrainingLog(folder, first_step=first_step, total_steps=total_steps, console=console)
 
 
 def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, seed: int) -> dict[str, Any]:
@@ -153,13 +194,16 @@ def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, see
     return {
         "model": dataclasses.asdict(model),
         "vocabulary_hash": data.vocabulary_hash,
+        "data": data.fingerprint,
         "seed": seed,
         "windows": data.windows,
         "windows_per_step": config.windows_per_step,
+        "optimizer": config.optimizer,
+        "averaged": config.ema_decay is not None,
     }
 
 
-def _describe(identity: dict[str, Any], settings: dict[str, Any]) -> Meta:
+def _describe(identity: dict[str, Any], settings: dict[str, Any], config: TrainConfig) -> Meta:
     """Return what a run says of itself before its first step."""
     return Meta(
         step=0,
@@ -169,48 +213,93 @@ def _describe(identity: dict[str, Any], settings: dict[str, Any]) -> Meta:
         versions=package_versions(),
         early_stopping=dataclasses.asdict(EarlyStopping()),
         micro_batch=0,
+        averaged=config.ema_decay is not None,
     )
 
 
-def _loop(
-    run: Run,
-    state: TrainState,
-    iterator: grain.DatasetIterator,
-    about: Meta,
-    *,
-    clock: StepClock,
-    checkpoints: Checkpoints,
-    log: TrainingLog,
-    on_validation: OnValidation | None,
-) -> Meta:
-    """Step from about.step on to the end; return what the last checkpoint says of itself."""
-    clock.restart()
-    late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
-    for step in range(about.step + 1, run.total_steps + 1):
-        batch = place_step(run, _read_step(iterator, run.config.windows_per_step, step=step))
-        with jax.transfer_guard("disallow"):  # an array left on the host would be copied at every step, unnoticed
-            state, metrics = run.train_step(state, batch)
-        if late is not None:
-            _record(*late, run=run, clock=clock, log=log)
-        late = step, metrics
-        if step % run.config.validate_every and step < run.total_steps:
-            continue
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loop:
+    """The steps of a run and what they need; `take_steps` is all of it."""
 
-        _record(*late, run=run, clock=clock, log=log)  # before the save: a checkpoint has all lines up to its step
-        late = None
-        about = _validated(run, state, about, step=step, log=log)
-        checkpoints.save(state, iterator, meta=about)
-        if on_validation is not None:
-            on_validation(step, state.params)
-        if _is_over(about, run.config, run.total_steps):
-            break
-        clock.raise_peak(peak_flops(list(run.mesh.devices.flat), run.model.dtype)[0])
-        clock.restart()
-    return about
+    run: Run
+    iterator: grain.DatasetIterator
+    clock: StepClock
+    checkpoints: Checkpoints
+    log: TrainingLog
+    interruption: Interruption
+    trace: Trace
+    on_validation: OnValidation | None
+
+    def take_steps(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
+        """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
+        run, config = self.run, self.run.config
+        late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
+        for step in range(about.step + 1, run.total_steps + 1):
+            batch = place_step(run, _read_step(self.iterator, config.windows_per_step, step=step))
+            self.trace.before(step)
+            with jax.transfer_guard("disallow"):  # an array left on the host would be copied at every step, unnoticed
+                state, metrics = run.train_step(state, batch)
+            if late is not None:
+                self._record(*late)
+            late = step, metrics
+            self.trace.after(step, metrics)
+            interrupted = self.interruption.reason(may_ask_others=step % config.log_every == 0)
+            due = step % config.validate_every == 0 or step == run.total_steps
+            if not due and interrupted is None:
+                continue
+
+            self._record(*late)  # before the save: a checkpoint has all lines up to its step
+            late = None
+            about = self._validated(state, about, step) if due else _unvalidated(about, step)
+            self.log.beat(step, "saving")
+            self.checkpoints.save(state, self.iterator, meta=about)
+            if due and self.on_validation is not None:
+                self.on_validation(step, about.validation_loss, state.judged)
+            if _is_over(about, config, run.total_steps):
+                break
+            if interrupted is not None:
+                return about, interrupted
+            self.clock.raise_peak(peak_flops(list(run.mesh.devices.flat), run.model.config.dtype)[0])
+            self.clock.restart()
+        return about, None
+
+    def _record(self, step: int, metrics: Metrics) -> None:
+        """Wait for a step, write its figures if they are due, and see that it was not one skipped too many."""
+        values = {name: value.item() for name, value in jax.device_get(metrics).items()}
+        self.clock.count()
+        self.log.advance(step)
+        if step % self.run.config.log_every == 0 or step == self.run.total_steps:
+            self.log.training(step, values, self.clock.read())
+        most = self.run.config.max_skipped
+        if values["skipped_in_row"] >= most:
+            raise TrainingError(
+                f"the last {most} step(s) gave no finite loss and gradient, and were skipped",
+                step=step,
+                remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again:"
+                " it goes on from the last checkpoint; if there is none, or it is no better, look at the data",
+            )
+
+    def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
+        """Validate, and return what a checkpoint of this moment is to say of itself."""
+        start = time.perf_counter()
+        self.log.beat(step, "validating")
+        loss = validate(self.run, state.judged)
+        self.log.validation(step, loss, time.perf_counter() - start)
+        stopping = EarlyStopping(**about.early_stopping).after(loss, step)
+        ranked = loss if math.isfinite(loss) else math.inf  # a NaN has no place in an order
+        return dataclasses.replace(
+            about, step=step, validation_loss=ranked, early_stopping=dataclasses.asdict(stopping)
+        )
+
+
+def _unvalidated(about: Meta, step: int) -> Meta:
+    """Return what a checkpoint says of itself that is saved between two validations."""
+    return dataclasses.replace(about, step=step, validation_loss=math.inf)
 
 
 def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> list[Batch]:
-    """Return the next batches, `windows` windows in all."""
+    """Return the next batches, `windows` windows in all, or the part of them that is this process's."""
+    windows //= jax.process_count()
     batches, read = [], 0
     while read < windows:
         batch = next(iterator, None)
@@ -225,37 +314,13 @@ def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> l
     return batches
 
 
-def _record(step: int, metrics: Metrics, *, run: Run, clock: StepClock, log: TrainingLog) -> None:
-    """Wait for a step, write its figures if they are due, and see that it was not one skipped too many."""
-    values = {name: value.item() for name, value in jax.device_get(metrics).items()}
-    clock.count()
-    log.advance(step)
-    if step % run.config.log_every == 0 or step == run.total_steps:
-        log.training(step, values, clock.read())
-    if values["skipped_in_row"] >= MAX_SKIPPED:
-        raise TrainingError(
-            f"the last {MAX_SKIPPED} steps gave no finite loss and gradient, and were skipped",
-            step=step,
-            remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again:"
-            " it goes on from the last checkpoint; if there is none, or it is no better, look at the data",
-        )
-
-
-def _validated(run: Run, state: TrainState, about: Meta, *, step: int, log: TrainingLog) -> Meta:
-    """Validate, and return what a checkpoint of this moment is to say of itself."""
-    start = time.perf_counter()
-    loss = validate(run, state.params)
-    log.validation(step, loss, time.perf_counter() - start)
-    stopping = EarlyStopping(**about.early_stopping).after(loss, step)
-    ranked = loss if math.isfinite(loss) else math.inf  # a NaN has no place in an order
-    return dataclasses.replace(about, step=step, validation_loss=ranked, early_stopping=dataclasses.asdict(stopping))
-
-
 def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> StepClock:
     """Say how long a step and the run should take; return a clock that knows what the devices could do."""
     devices = list(run.mesh.devices.flat)
-    peak, source = peak_flops(devices, run.model.dtype)
-    micro_step_s = micro_step_seconds(run.model, state.params, windows=run.micro_windows, mesh=run.mesh)
+    peak, source = peak_flops(devices, run.model.config.dtype)
+    micro_step_s = micro_step_seconds(
+        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, loss_block=run.config.loss_block
+    )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")
     return StepClock(run, peak)

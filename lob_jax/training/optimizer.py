@@ -1,4 +1,4 @@
-"""The optimiser: AdamW under a global clip, with a linear warm-up and a cosine."""
+"""The optimiser: AdamW or Muon under a global clip, with a warm-up and a cosine or a late decay."""
 
 from typing import Any
 
@@ -9,23 +9,28 @@ import optax
 from lob_jax.training.config import TrainConfig
 
 NOT_DECAYED = ("bias", "scale")  # biases of any layer; scales and biases of norms
+ADAM_RMS = 0.2  # root mean square of an update of AdamW, which Muon's are scaled to (Liu et al., 2025)
 
 
 def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     """Return the learning rate as a function of the updates made so far.
 
-    Update s of the warm-up (s from 0) has peak * (s + 1) / warmup_steps, so that the first is not lost; then half
-    a cosine falls from the peak to final_lr_fraction of it at the last update. A run shorter than the warm-up
-    ends within it.
+    Update s of the warm-up (s from 0) has peak * (s + 1) / warmup_steps, so that the first is not lost. Then
+      cosine  half a cosine falls from the peak to final_lr_fraction of it at the last update;
+      wsd     the rate stays at the peak, and falls in a straight line to that fraction over the last decay_fraction of
+              all updates (warm-up, stable, decay: Hu et al., 2024): a run is made longer without a new schedule.
+    A run shorter than the warm-up ends within it.
     """
     peak, floor = config.learning_rate, config.learning_rate * config.final_lr_fraction
-    cosine_steps = max(1, total_steps - config.warmup_steps)
+    after_warmup = max(1, total_steps - config.warmup_steps)
+    late = max(1, min(round(config.decay_fraction * total_steps), after_warmup))
+    falling = after_warmup if config.schedule == "cosine" else late
 
     def schedule(count: jax.Array) -> jax.Array:
         warmup = peak * (count + 1) / max(1, config.warmup_steps)
-        progress = jnp.clip((count + 1 - config.warmup_steps) / cosine_steps, 0.0, 1.0)
-        cosine = floor + (peak - floor) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-        return jnp.where(count < config.warmup_steps, warmup, cosine)
+        progress = jnp.clip((count + 1 - (total_steps - falling)) / falling, 0.0, 1.0)
+        share = 0.5 * (1 + jnp.cos(jnp.pi * progress)) if config.schedule == "cosine" else 1 - progress
+        return jnp.where(count < config.warmup_steps, warmup, floor + (peak - floor) * share)
 
     return schedule
 
@@ -40,14 +45,48 @@ def decay_mask(params: Any) -> Any:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """Return AdamW (epsilon 1e-8, moments in the parameters' float32) behind the global clip."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.clip),
-        optax.adamw(
-            make_schedule(config, total_steps),
-            b1=config.beta1,
-            b2=config.beta2,
-            weight_decay=config.weight_decay,
-            mask=decay_mask,
-        ),
+    """Return AdamW (epsilon 1e-8, moments in the parameters' dtype) or Muon, behind the global clip."""
+    rate = make_schedule(config, total_steps)
+    rule = optax.adamw(rate, b1=config.beta1, b2=config.beta2, weight_decay=config.weight_decay, mask=decay_mask)
+    if config.optimizer == "muon":
+        rule = optax.partition({"muon": _muon(config, rate), "adamw": rule}, _rule_of_each)
+    return optax.chain(optax.clip_by_global_norm(config.clip), rule)
+
+
+def _muon(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Return Muon, for the matrices of the blocks; AdamW keeps tables, head, norms and biases.
+
+    Momentum (config.beta2) is orthogonalised by five Newton-Schulz steps (Jordan et al., 2024), that of query, key and
+    value each by itself, and an update's root mean square brought to that of AdamW: one learning rate serves both.
+    """
+    return optax.contrib.muon(
+        rate,
+        beta=config.beta2,
+        weight_decay=config.weight_decay,
+        muon_weight_dimension_numbers=matrices,
+        consistent_rms=ADAM_RMS,
     )
+
+
+def _rule_of_each(params: Any) -> Any:
+    return jax.tree.map(lambda kind: "adamw" if kind is None else "muon", matrices(params), is_leaf=_is_kind)
+
+
+def _is_kind(kind: Any) -> bool:
+    return kind is None or isinstance(kind, optax.contrib.MuonDimensionNumbers)
+
+
+def matrices(params: Any) -> Any:
+    """Return, for each parameter that Muon takes, the axes of its input and output; None for others."""
+    numbers = optax.contrib.MuonDimensionNumbers
+    kinds = {
+        ("qkv", "kernel"): numbers(reduction_axis=0, output_axis=(2, 3)),
+        ("output", "kernel"): numbers(reduction_axis=(0, 1), output_axis=2),
+        ("widen", "kernel"): numbers(reduction_axis=0, output_axis=1),
+        ("narrow", "kernel"): numbers(reduction_axis=0, output_axis=1),
+    }
+
+    def of(path: tuple, _: Any) -> Any:
+        return kinds.get(tuple(entry.key for entry in path[-2:]))
+
+    return jax.tree_util.tree_map_with_path(of, params)

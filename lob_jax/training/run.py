@@ -1,12 +1,14 @@
 """What a run is made of before its first step: data, compiled steps, devices, and a clock for its speed."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
 
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token
@@ -14,11 +16,20 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.budget import Plan, plan_on
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.optimizer import make_optimizer, make_schedule
 from lob_jax.training.shift import Batch, fields_read, join, pad, split
 from lob_jax.training.speed import blank_batch
 from lob_jax.training.state import TrainState, init_state
-from lob_jax.training.step import Metrics, jit_eval_step, jit_train_step, make_mesh, replicated, split_over_data
+from lob_jax.training.step import (
+    Metrics,
+    eval_step,
+    jit_eval_step,
+    jit_train_step,
+    pmap_eval_step,
+    pmap_train_step,
+    train_step,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +37,7 @@ class Run:
     """What stays the same from the first step of a run to its last.
 
     Attributes:
-      model: the model.
+      model: the model; `model.config` is its shape.
       config: how to train.
       plan: how a step is cut.
       total_steps: optimiser steps, unless patience ends the run before.
@@ -34,10 +45,10 @@ class Run:
       initial: makes the state before the first step.
       train_step: compiled; gives up the state it is given.
       eval_step: compiled.
-      validation: what every validation reads, on the host, in micro-steps.
+      validation: what every validation reads, on the host, in micro-steps; of several processes, the part of this one.
     """
 
-    model: ModelConfig
+    model: LOBTransformer
     config: TrainConfig
     plan: Plan
     total_steps: int
@@ -50,12 +61,26 @@ class Run:
     @property
     def micro_windows(self) -> int:
         """Return the windows of a micro-step, over all devices."""
-        return self.plan.micro_batch * self.mesh.size
+        return self.plan.micro_batch * window_groups(self.mesh)
 
     @property
     def state_shapes(self) -> TrainState:
         """Return the shapes and dtypes of the state."""
         return jax.eval_shape(self.initial)
+
+    @property
+    def state_sharding(self) -> TrainState:
+        """Return how the state lies on the devices."""
+        return state_sharding(self.state_shapes, self.mesh)
+
+    @property
+    def state_arrays(self) -> TrainState:
+        """Return the shapes, dtypes and shardings of the state: what a checkpoint is restored to."""
+
+        def array(shape: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
+
+        return jax.tree.map(array, self.state_shapes, self.state_sharding)
 
 
 def prepare_run(
@@ -75,44 +100,98 @@ def prepare_run(
       model: the model.
       config: how to train.
       total_steps: the length of the schedule.
-      validation: the batches of every validation, of any size.
+      validation: the batches of every validation, of any size, the same in every process.
       token_counts: see `init_state`.
       seed: of the first parameters and of dropout.
-      devices: to train on.
+      devices: to train on, those of all processes.
       before: the micro-batch of the run so far, if it goes on.
 
     Raises:
-      InputError: the run does not fit in memory, or there is nothing to validate on.
+      InputError: the run does not fit in memory or on the devices, or there is nothing to validate on.
     """
-    plan = plan_on(devices, model, config, before=before)
-    mesh = make_mesh(devices)
-    transformer, optimizer = LOBTransformer(model), make_optimizer(config, total_steps)
+    mesh = make_mesh(devices, fsdp=config.fsdp, tensor=config.tensor)
+    _check_processes(config, mesh)
+    plan = plan_on(mesh, model, config, before=before)
+    pinned = mesh.size > 1 and config.parallel == "jit"
+    transformer = LOBTransformer(model, pin_stream(mesh)) if pinned else LOBTransformer(model)
+    optimizer = make_optimizer(config, total_steps)
+
+    def initial() -> TrainState:
+        averaged = config.ema_decay is not None
+        return init_state(model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
+
+    step = functools.partial(
+        train_step,
+        model=transformer,
+        optimizer=optimizer,
+        schedule=make_schedule(config, total_steps),
+        loss_block=config.loss_block,
+        ema_decay=config.ema_decay,
+    )
+    evaluation = functools.partial(eval_step, model=transformer, loss_block=config.loss_block)
+    if config.parallel == "pmap":
+        steps = pmap_train_step(step, mesh=mesh), pmap_eval_step(evaluation, mesh=mesh)
+    else:
+        shapes = jax.eval_shape(initial)
+        steps = jit_train_step(step, shapes, mesh=mesh), jit_eval_step(evaluation, shapes.params, mesh=mesh)
+    cut = cut_validation(validation, plan.micro_batch * window_groups(mesh), fields=fields_read(model))
     return Run(
-        model=model,
+        model=transformer,
         config=config,
         plan=plan,
         total_steps=total_steps,
         mesh=mesh,
-        initial=lambda: init_state(model, optimizer, seed=seed, token_counts=token_counts),
-        train_step=jit_train_step(transformer, optimizer, make_schedule(config, total_steps), mesh=mesh),
-        eval_step=jit_eval_step(transformer, mesh=mesh),
-        validation=cut_validation(validation, plan.micro_batch * mesh.size, fields=fields_read(model)),
+        initial=initial,
+        train_step=steps[0],
+        eval_step=steps[1],
+        validation=[_own_windows(batch) for batch in cut],
     )
+
+
+def _check_processes(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    processes = jax.process_count()
+    if config.parallel == "pmap" and processes > 1:
+        raise InputError(
+            "pmap runs in one process",
+            where="config.train.parallel",
+            expected=f"jit, on {processes} processes",
+            was="pmap",
+            remedy="leave --config.train.parallel out",
+        )
+    share = mesh.size // processes
+    if share % config.tensor:
+        raise InputError(
+            "a tensor group spans processes",
+            where="config.train.tensor",
+            expected=f"a divisor of {share}, the devices of a process",
+            was=config.tensor,
+            remedy="lower it: these devices talk within every layer, so they belong on one machine",
+        )
+
+
+def _own_windows(batch: Batch) -> Batch:
+    """Return the windows of a whole batch that belong to this process: those of a process follow one another."""
+    share = len(batch["tokens"]) // jax.process_count()
+    first = jax.process_index() * share
+    return {name: leaf[first : first + share] for name, leaf in batch.items()}
 
 
 def compiled(run: Run) -> Run:
     """Return the run with its training step compiled, so that no step's time holds compilation."""
-    micro_step = blank_batch(run.model, run.micro_windows)
-    shapes = {
-        name: jax.ShapeDtypeStruct((run.plan.micro_steps, *leaf.shape[1:]), leaf.dtype)
-        for name, leaf in micro_step.items()
-    }
+    micro_step = blank_batch(run.model.config, run.micro_windows)
+    groups = (window_groups(run.mesh),) if run.config.parallel == "pmap" else ()
+
+    def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+        windows = (*groups, run.plan.micro_batch) if groups else (run.micro_windows,)
+        return jax.ShapeDtypeStruct((run.plan.micro_steps, *windows, *leaf.shape[2:]), leaf.dtype)
+
+    shapes = {name: shape(leaf) for name, leaf in micro_step.items()}
     return dataclasses.replace(run, train_step=run.train_step.lower(run.state_shapes, shapes).compile())
 
 
 def initial_state(run: Run) -> TrainState:
     """Return the state before the first step, on the run's devices."""
-    return jax.jit(run.initial, out_shardings=replicated(run.mesh))()
+    return jax.jit(run.initial, out_shardings=run.state_sharding)()
 
 
 def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str, ...]) -> list[Batch]:
@@ -135,17 +214,30 @@ def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str,
 
 
 def place_step(run: Run, batches: Sequence[Batch]) -> Batch:
-    """Put the windows of a step on the devices, as leaves [A, M, ...] split over M."""
-    batch = split(join(batches, fields_read(run.model)), run.micro_windows)
-    return jax.device_put(batch, split_over_data(run.mesh, leading_axes=1))
+    """Put the windows of a step on the devices: leaves [A, M, ...] split over M; for pmap, [A, devices, m, ...].
+
+    Of several processes each gives its own windows, every P-th of the step.
+    """
+    process, processes = jax.process_index(), jax.process_count()
+    fields = fields_read(run.model.config)
+    batch = split(join(batches, fields, process=process, processes=processes), run.micro_windows // processes)
+    return _placed(run, batch, axis=1)
+
+
+def _placed(run: Run, batch: Batch, *, axis: int) -> Batch:
+    """Put windows on the devices; pmap wants an axis of devices in front of theirs."""
+    sharding, windows = split_over_windows(run.mesh, leading_axes=axis), run.micro_windows
+    if run.config.parallel == "pmap":
+        windows = run.mesh.size
+        batch = {name: np.stack(np.split(leaf, windows, axis), axis) for name, leaf in batch.items()}
+    return place(batch, sharding, windows=windows, axis=axis)
 
 
 def validate(run: Run, params: Any) -> float:
     """Return the loss of the validation windows, nats a scored token, each token weighing the same."""
-    sharding = split_over_data(run.mesh, leading_axes=0)
     sums = np.zeros(2)
     for batch in run.validation:
-        sums += jax.device_get(run.eval_step(params, jax.device_put(batch, sharding)))
+        sums += jax.device_get(run.eval_step(params, _placed(run, batch, axis=0)))
     return float(sums[0] / sums[1])
 
 
@@ -153,9 +245,9 @@ class StepClock:
     """Times steps by when their metrics arrive; what happens before a `restart` is left out."""
 
     def __init__(self, run: Run, peak_flops: float):
-        context = run.model.max_seq_length
+        context = run.model.config.max_seq_length
         self._tokens = run.config.windows_per_step * context
-        self._flops = self._tokens * flops_per_token(run.model, context)
+        self._flops = self._tokens * flops_per_token(run.model.config, context)
         self._peak = peak_flops
         self.restart()
 

@@ -47,14 +47,15 @@ def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
 
 
-def join(batches: Sequence[Batch], fields: tuple[str, ...]) -> Batch:
+def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0, processes: int = 1) -> Batch:
     """Return one batch of the windows of several, in order, with the named arrays alone.
 
-    `example` is numbered anew, 0..W-1: dropout is drawn by it, so a window of a step has the same dropout however
-    its windows were read or are cut.
+    `example` is numbered anew, 0..W-1 for one process: dropout is drawn by it, so a window of a step has the same
+    dropout however its windows were read or are cut. Of several processes, which read every window in turn, process p
+    of P has numbers p, p + P, p + 2P, ...
     """
     whole = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
-    return {**whole, "example": np.arange(len(whole["tokens"]), dtype=np.int32)}
+    return {**whole, "example": process + processes * np.arange(len(whole["tokens"]), dtype=np.int32)}
 
 
 def pad(batch: Batch, multiple: int) -> Batch:

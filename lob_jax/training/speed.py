@@ -1,6 +1,7 @@
 """How fast the devices are: published peaks, a measured matmul rate, and the time of one micro-step."""
 
 import functools
+import pathlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ import numpy as np
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.training.layout import place, replicated, split_over_windows, state_sharding
 from lob_jax.training.shift import Batch, fields_read
-from lob_jax.training.step import replicated, split_over_data, summed_gradients
+from lob_jax.training.step import summed_gradients
 
 # Dense bfloat16 multiply-adds a second, times two, of one device as JAX counts devices: makers' data sheets. Kinds are
 # matched by their longest prefix here. float32 runs are held to the same peak: the device could do as much.
@@ -94,14 +96,52 @@ def blank_batch(config: ModelConfig, windows: int) -> Batch:
     return {name: whole[name] for name in fields_read(config)}
 
 
-def micro_step_seconds(config: ModelConfig, params: Any, *, windows: int, mesh: jax.sharding.Mesh) -> float:
-    """Return the time that the gradients of one micro-step of `windows` windows take, measured after compiling them."""
+def micro_step_seconds(
+    model: LOBTransformer, params: Any, *, windows: int, mesh: jax.sharding.Mesh, loss_block: int | None
+) -> float:
+    """Return the time that the gradients of one micro-step take, measured after compiling them.
+
+    Args:
+      model: the model.
+      params: its parameters, on the mesh.
+      windows: of the micro-step, over all devices.
+      mesh: the devices.
+      loss_block: see `blockwise_cross_entropy`.
+    """
+    sharding, whole = split_over_windows(mesh, leading_axes=1), replicated(mesh)
     gradients = jax.jit(
-        functools.partial(summed_gradients, model=LOBTransformer(config)),
-        in_shardings=(replicated(mesh), split_over_data(mesh, leading_axes=1), replicated(mesh)),
-        out_shardings=replicated(mesh),
+        functools.partial(summed_gradients, model=model, loss_block=loss_block),
+        in_shardings=(state_sharding(params, mesh), sharding, whole),
+        out_shardings=(state_sharding(params, mesh), whole, whole),
     )
-    batch = jax.device_put(blank_batch(config, windows), split_over_data(mesh, leading_axes=1))
-    key = jax.device_put(jax.random.key(0), replicated(mesh))
+    batch = place(blank_batch(model.config, windows // jax.process_count()), sharding, windows=windows, axis=1)
+    key = jax.jit(lambda: jax.random.key(0), out_shardings=whole)()
     jax.block_until_ready(gradients(params, batch, key))
-    return median_seconds(lambda: gradients(params, batch, key))
+    repeats = 5 if jax.process_count() == 1 else 1  # processes that disagreed on when to end would wait for ever
+    return median_seconds(lambda: gradients(params, batch, key), repeats=repeats)
+
+
+class Trace:
+    """A profiler trace of a few steps, for TensorBoard or Perfetto; of none if there is no first step."""
+
+    def __init__(self, folder: pathlib.Path, *, first: int | None, steps: int):
+        self._folder, self._first, self._steps, self._last = folder, first, steps, None
+
+    def before(self, step: int) -> None:
+        """Begin the trace, if this step is its first; a run that is gone on with beyond it has none."""
+        if step == self._first:
+            jax.profiler.start_trace(str(self._folder))
+            self._last = step + self._steps - 1
+
+    def after(self, step: int, metrics: Any) -> None:
+        """End the trace, once its last step is done."""
+        if step == self._last:
+            jax.block_until_ready(metrics)
+            jax.profiler.stop_trace()
+            self._last = None
+
+    def close(self) -> None:
+        """End a trace that the end of the run cut short."""
+        if self._last is not None:
+            jax.profiler.stop_trace()
+            self._last = None

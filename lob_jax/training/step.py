@@ -1,52 +1,70 @@
-"""One pure training step and one evaluation step, and both compiled over a mesh of devices."""
+"""One pure training step and one evaluation step, and both compiled: by jit over a mesh, or by pmap."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from lob_jax.models.transformer import LOBTransformer
-from lob_jax.training.loss import cross_entropy
+from lob_jax.training.layout import replicated, split_over_windows, state_sharding
+from lob_jax.training.loss import blockwise_cross_entropy, cross_entropy
+from lob_jax.training.loss_scale import after_step
 from lob_jax.training.shift import Batch, shift
 from lob_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 
 
-def summed_loss(params: Any, batch: Batch, key: jax.Array, *, model: LOBTransformer) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of windows [M, ...], with dropout drawn by the example numbers."""
+def summed_loss(
+    params: Any,
+    batch: Batch,
+    key: jax.Array | None,
+    *,
+    model: LOBTransformer,
+    loss_block: int | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return (nll_sum, weight_sum) of windows [M, ...], with dropout drawn by the example numbers if there is a key."""
     tokens_BT, conditioning, targets_BT, weights_BT = shift(batch)
-    logits_BTV = model.apply(
-        {"params": params},
-        tokens_BT,
-        conditioning,
-        example_B=batch["example"],
-        deterministic=False,
-        rngs={"dropout": key},
-    )
-    return cross_entropy(logits_BTV, targets_BT, weights_BT)
+    how = {"deterministic": True}
+    if key is not None:
+        how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
+    if loss_block is None:
+        logits_BTV = model.apply({"params": params}, tokens_BT, conditioning, **how)
+        return cross_entropy(logits_BTV, targets_BT, weights_BT)
+    features_BTD, _ = model.apply({"params": params}, tokens_BT, conditioning, **how, method="features")
+    weight_VD, bias_V = model.apply({"params": params}, method="projection")
+    return blockwise_cross_entropy(features_BTD, weight_VD, bias_V, targets_BT, weights_BT, block=loss_block)
 
 
 def summed_gradients(
-    params: Any, batch: Batch, key: jax.Array, *, model: LOBTransformer
+    params: Any,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    model: LOBTransformer,
+    loss_block: int | None = None,
+    scale: jax.Array | None = None,
 ) -> tuple[Any, jax.Array, jax.Array]:
     """Return (gradients, nll_sum, weight_sum) over the micro-steps [A, M, ...], one in memory at a time.
 
-    The gradients are those of nll_sum; the caller divides once, by the weight of the whole step, so that a
-    micro-step of few scored tokens counts for no more than they do.
+    The gradients are those of nll_sum, times `scale` if it is given; the caller divides once, by the weight of the
+    whole step, so that a micro-step of few scored tokens counts for no more than they do.
     """
-    value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
+
+    def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        nll, weight = summed_loss(params, micro_batch, key, model=model, loss_block=loss_block)
+        return nll if scale is None else nll * scale, (nll, weight)
 
     def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
-        (nll, weight), gradients = value_and_grad(params, micro_batch, key, model=model)
+        gradients, (nll, weight) = jax.grad(scaled, has_aux=True)(params, micro_batch)
         return jax.tree.map(jnp.add, sums, (gradients, nll, weight)), None
 
-    zero = jnp.zeros((), jnp.float32)
-    sums, _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zero, zero), batch)
+    zero = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
+    sums, _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zero, jnp.zeros((), jnp.float32)), batch)
     return sums
 
 
@@ -57,36 +75,55 @@ def train_step(
     model: LOBTransformer,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
+    loss_block: int | None = None,
+    ema_decay: float | None = None,
+    devices_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Take one optimiser step.
 
     A step whose loss or gradient is not finite leaves parameters and moments as they were, and is counted.
 
     Args:
-      state: the state before; jitted callers donate it.
+      state: the state before; compiled callers donate it.
       batch: leaves [A, M, ...]: A micro-steps of M windows.
       model: what maps parameters and windows to logits.
       optimizer: of the parameters, its clip included.
       schedule: the optimizer's learning rate by updates made, for the metrics alone.
+      loss_block: positions whose logits exist at once, see `blockwise_cross_entropy`; None for all.
+      ema_decay: of the average of the parameters, if the state has one. It starts lower: after u updates the smaller
+        of it and (1 + u) / (10 + u), so that the first parameters are soon forgotten.
+      devices_axis: name of the axis of a pmap, each device of which has windows of its own; None under jit, where
+        the batch is the whole one.
 
     Returns:
       The state after, and scalars: loss (nats a scored token), perplexity, learning_rate, gradient_norm (before
-      the clip), scored (tokens), skipped and skipped_in_row (steps).
+      the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and by group of layers
+      parameter_norm/<group> and update_norm/<group>.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    gradients, nll, weight = summed_gradients(state.params, batch, key, model=model)
-    divisor = jnp.where(weight > 0, weight, 1.0)
+    scale = None if state.loss_scale is None else state.loss_scale.scale
+    sums = summed_gradients(state.params, batch, key, model=model, loss_block=loss_block, scale=scale)
+    if devices_axis is not None:
+        sums = jax.lax.psum(sums, devices_axis)
+    gradients, nll, weight = sums
+    divisor = jnp.where(weight > 0, weight, 1.0).astype(nll.dtype)
+    loss, divisor = nll / divisor, divisor if scale is None else divisor * scale
     gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
-    loss, norm = nll / divisor, optax.tree.norm(gradients)
+    norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    updated = (optax.apply_updates(state.params, updates), opt_state)
-    kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, (state.params, state.opt_state))
-    after = TrainState(
+    params = optax.apply_updates(state.params, updates)
+    update_count = state.step - state.skipped
+    average = None if state.average is None else _averaged(state.average, params, update_count, decay=ema_decay)
+    before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
+    params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    state = TrainState(
         step=state.step + 1,
-        params=kept[0],
-        opt_state=kept[1],
+        params=params,
+        opt_state=opt_state,
+        average=average,
+        loss_scale=None if state.loss_scale is None else after_step(state.loss_scale, finite),
         key_data=state.key_data,
         skipped=state.skipped + ~finite,
         skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
@@ -94,48 +131,75 @@ def train_step(
     metrics = {
         "loss": loss,
         "perplexity": jnp.exp(loss),
-        "learning_rate": schedule(state.step - state.skipped),
+        "learning_rate": schedule(update_count),
         "gradient_norm": norm,
         "scored": weight,
-        "skipped": after.skipped,
-        "skipped_in_row": after.skipped_in_row,
+        "skipped": state.skipped,
+        "skipped_in_row": state.skipped_in_row,
+        **({} if scale is None else {"loss_scale": scale}),
+        **_norms("parameter_norm", params),
+        **_norms("update_norm", updates),
     }
-    return after, metrics
+    return state, metrics
 
 
-def eval_step(params: Any, batch: Batch, *, model: LOBTransformer) -> tuple[jax.Array, jax.Array]:
+def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> Any:
+    kept = jnp.minimum(decay, (1 + count) / (10 + count)).astype(jax.tree.leaves(params)[0].dtype)
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
+
+
+def _norms(name: str, tree: dict[str, Any]) -> Metrics:
+    """Return the L2 norm of each group of layers: embeddings, each block, the last norm, the head."""
+    return {f"{name}/{group}": optax.tree.norm(part) for group, part in tree.items()}
+
+
+def eval_step(
+    params: Any, batch: Batch, *, model: LOBTransformer, loss_block: int | None = None, devices_axis: str | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum) of windows [M, ...], without dropout."""
-    tokens_BT, conditioning, targets_BT, weights_BT = shift(batch)
-    logits_BTV = model.apply({"params": params}, tokens_BT, conditioning, deterministic=True)
-    return cross_entropy(logits_BTV, targets_BT, weights_BT)
-
-
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
-    """Return the mesh of one axis, `data`, that batches are split over."""
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of the state: a whole copy on every device."""
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def split_over_data(mesh: Mesh, *, leading_axes: int) -> NamedSharding:
-    """Return the sharding of a batch whose windows lie behind `leading_axes` other axes."""
-    return NamedSharding(mesh, PartitionSpec(*(None,) * leading_axes, "data"))
+    sums = summed_loss(params, batch, None, model=model, loss_block=loss_block)
+    return sums if devices_axis is None else jax.lax.psum(sums, devices_axis)
 
 
 def jit_train_step(
-    model: LOBTransformer, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *, mesh: Mesh
+    step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile `train_step` over the mesh; the state that goes in is given up, its memory reused."""
-    whole, windows = replicated(mesh), split_over_data(mesh, leading_axes=1)
-    step = functools.partial(train_step, model=model, optimizer=optimizer, schedule=schedule)
-    return jax.jit(step, in_shardings=(whole, windows), out_shardings=whole, donate_argnums=0)
+    """Compile a `train_step` over the mesh; the state that goes in is given up, its memory reused.
+
+    Args:
+      step: `train_step` with all but state and batch given.
+      state: a state, or its shapes.
+      mesh: the devices; batches are leaves [A, M, ...] of windows from all of them.
+    """
+    states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
+    return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
 
 
-def jit_eval_step(model: LOBTransformer, *, mesh: Mesh) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """Compile `eval_step` over the mesh; parameters are not donated: training goes on with them."""
-    whole, windows = replicated(mesh), split_over_data(mesh, leading_axes=0)
-    step = functools.partial(eval_step, model=model)
-    return jax.jit(step, in_shardings=(whole, windows), out_shardings=whole)
+def jit_eval_step(
+    step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Compile an `eval_step` over the mesh; parameters are not donated: training goes on with them."""
+    windows = split_over_windows(mesh, leading_axes=0)
+    return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
+
+
+def pmap_train_step(
+    step: Callable[..., tuple[TrainState, Metrics]], *, mesh: Mesh
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compile a `train_step` for each device of a mesh, which all keep the whole state and sum their gradients.
+
+    The state is that of `jit_train_step`, so that a run may change from one to the other; batches are leaves
+    [A, devices, m, ...].
+    """
+    each = functools.partial(step, devices_axis="devices")
+    how = {"in_axes": (None, 1), "out_axes": None, "donate_argnums": 0, "devices": list(mesh.devices.flat)}
+    return jax.pmap(each, axis_name="devices", **how)
+
+
+def pmap_eval_step(
+    step: Callable[..., tuple[jax.Array, jax.Array]], *, mesh: Mesh
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Compile an `eval_step` in the same way; batches are leaves [devices, m, ...]."""
+    each = functools.partial(step, devices_axis="devices")
+    how = {"in_axes": (None, 0), "out_axes": None, "devices": list(mesh.devices.flat)}
+    return jax.pmap(each, axis_name="devices", **how)

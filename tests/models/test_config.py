@@ -16,7 +16,7 @@ from lob_jax.errors import InputError
         ({"dropout": -0.1}, "model.dropout"),
         ({"norm": "sandwich"}, "model.norm"),
         ({"positions": "alibi"}, "model.positions"),
-        ({"dtype": "float16"}, "model.dtype"),
+        ({"dtype": "int8"}, "model.dtype"),
         ({"n_heads": 3}, "model.n_heads"),
         ({"positions": "rotary", "n_heads": 16}, "model.n_heads"),
         ({"positions": "sinusoidal", "d_model": 15, "n_heads": 1}, "model.d_model"),

@@ -49,7 +49,7 @@ def test_rotation_keeps_lengths():
 
 def test_an_index_outside_a_table_reads_its_nearest_row():
     table = {"params": {"table": jnp.arange(8.0).reshape(4, 2)}}
-    rows = Table(4, 2).apply(table, jnp.asarray([[-9, 0, 3, 4, 2**30]]))
+    rows = Table(4, 2, "float32").apply(table, jnp.asarray([[-9, 0, 3, 4, 2**30]]))
     np.testing.assert_array_equal(rows[0], [[0, 1], [0, 1], [6, 7], [6, 7], [6, 7]])
 
 

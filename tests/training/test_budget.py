@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import psutil
@@ -19,10 +20,11 @@ from lob_jax.training.budget import (
     state_bytes,
     window_bytes,
 )
+from lob_jax.training.layout import make_mesh
 from lob_jax.training.optimizer import make_optimizer, make_schedule
 from lob_jax.training.speed import blank_batch
 from lob_jax.training.state import init_state
-from lob_jax.training.step import jit_train_step, make_mesh
+from lob_jax.training.step import jit_train_step, train_step
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +50,12 @@ def test_the_estimate_is_what_xla_allots_within_half(model_config, train_config,
     )
     config = train_config()
     optimizer = make_optimizer(config, 12)
-    step = jit_train_step(
-        LOBTransformer(model), optimizer, make_schedule(config, 12), mesh=make_mesh(jax.devices()[:1])
-    )
+    whole = {"model": LOBTransformer(model), "optimizer": optimizer, "schedule": make_schedule(config, 12)}
     shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0)), jax.eval_shape(lambda: blank_batch(model, 4))
+    step = jit_train_step(functools.partial(train_step, **whole), shapes[0], mesh=make_mesh(jax.devices()[:1]))
     memory = step.lower(*shapes).compile().memory_analysis()
     needed = memory.argument_size_in_bytes + memory.temp_size_in_bytes
-    estimate = state_bytes(model) + 4 * window_bytes(model)
+    estimate = state_bytes(model, config) + 4 * window_bytes(model)
     assert 1 / 1.5 < estimate / needed < 1.5
 
 
@@ -62,12 +63,21 @@ def test_parameters_and_moments_are_counted_in_full(model_config, train_config):
     state = jax.eval_shape(lambda: init_state(model_config(), make_optimizer(train_config(), 12), seed=0))
     arrays = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((state.params, state.opt_state)))
     assert arrays == pytest.approx(12 * parameter_count(model_config()), rel=1e-3)
-    assert state_bytes(model_config()) == 20 * parameter_count(model_config())
+    count = parameter_count(model_config())
+    assert state_bytes(model_config(), train_config()) == 20 * count
+    assert state_bytes(model_config(dtype="float16"), train_config(ema_decay=0.99)) == 28 * count
+    assert state_bytes(model_config(), train_config(fsdp=4, tensor=2)) == 20 * count // 8
+
+
+def test_logits_in_blocks_need_less(model_config):
+    model = model_config(vocab_size=10_000)
+    assert window_bytes(model) - window_bytes(model, 3) == 8 * 10_000 * (12 - 3)
+    assert window_bytes(model, 100) == window_bytes(model)
 
 
 def test_the_largest_divisor_that_fits_is_chosen(lob_base, train_config):
     config = train_config(batch_size=32, accumulation=4, micro_batch=None)
-    state, window = state_bytes(lob_base), window_bytes(lob_base)
+    state, window = state_bytes(lob_base, config), window_bytes(lob_base)
     room = (state + 12.5 * window) / budget.USABLE  # for 12 windows, of which 8 divide 32
     chosen = plan(lob_base, config, available=int(room))
     assert (chosen.micro_batch, chosen.micro_steps) == (8, 16)
@@ -104,7 +114,7 @@ def test_a_micro_batch_asked_for_is_taken_or_refused(lob_base, train_config):
         plan(lob_base, config, available=20 * GIB)
     with pytest.raises(InputError, match="divisor of 32"):
         plan(lob_base, train_config(batch_size=32, micro_batch=5))
-    with pytest.raises(InputError, match="multiple of 3 devices"):
+    with pytest.raises(InputError, match="multiple of 3, the groups"):
         plan(lob_base, config, devices=3)
 
 

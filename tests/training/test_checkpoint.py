@@ -12,13 +12,13 @@ from lob_jax.training.checkpoint import (
     Checkpoints,
     Meta,
     package_versions,
-    read_latest_meta,
+    read_metas,
     refuse_mismatch,
     restore_best,
 )
+from lob_jax.training.layout import make_mesh, replicated
 from lob_jax.training.optimizer import make_optimizer
 from lob_jax.training.state import init_state
-from lob_jax.training.step import make_mesh, replicated
 
 
 def meta(model, step, loss, best_step):
@@ -30,6 +30,7 @@ def meta(model, step, loss, best_step):
         versions=package_versions(),
         early_stopping={"best": 1.5, "best_step": best_step, "strikes": 0},
         micro_batch=8,
+        averaged=False,
     )
 
 
@@ -64,8 +65,8 @@ def saved(tmp_path_factory, model_config, state, training_data):
     return folder, steps, following
 
 
-def shapes(state):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+def arrays(state, sharding):
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state)
 
 
 def test_the_latest_and_the_best_stay_and_of_equals_the_earlier(saved):
@@ -78,7 +79,7 @@ def test_all_of_a_moment_comes_back_on_one_device(saved, state, training_data, m
     with Checkpoints(folder, keep_best=3) as checkpoints:
         latest = checkpoints.latest({"vocabulary_hash": "abc", "model": dataclasses.asdict(model_config())})
         iterator = iter(training_data().batches)
-        restored = checkpoints.restore(60, shapes(state), iterator, sharding=device)
+        restored = checkpoints.restore(60, arrays(state, device), iterator)
     assert latest == meta(model_config(), 60, 6.0, best_step=20)
     assert int(restored.step) == 60
     expected = jax.tree.map(lambda leaf: np.asarray(leaf + 60), state.params)
@@ -120,7 +121,7 @@ def test_a_save_that_a_kill_cut_short_is_no_checkpoint(saved, model_config, tmp_
     folder = tmp_path / "checkpoints"
     shutil.copytree(saved[0], folder)
     (folder / "70.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
-    assert read_latest_meta(folder).step == 60
+    assert max(read_metas(folder)) == 60
     with Checkpoints(folder, keep_best=3) as checkpoints:
         assert checkpoints.steps() == [20, 30, 40, 60]
 
@@ -128,7 +129,7 @@ def test_a_save_that_a_kill_cut_short_is_no_checkpoint(saved, model_config, tmp_
 def test_no_checkpoint_is_said_so(tmp_path):
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="there is no checkpoint"):
-            read_latest_meta(folder)
+            read_metas(folder)
     with Checkpoints(tmp_path / "new", keep_best=1) as checkpoints:
         assert checkpoints.latest({}) is None
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import rich.console
 
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, TrainingError
 from lob_jax.training import loop
 from lob_jax.training.checkpoint import restore_best
-from lob_jax.training.loop import EarlyStopping, TrainingError, TrainingSummary, train
+from lob_jax.training.loop import EarlyStopping, TrainingSummary, train
 
 # The run that is killed: the same as the test's own, from the same conftest.py, with windows that take time to read.
 SCRIPT = """
@@ -29,6 +29,9 @@ from lob_jax.training.loop import train
 where = {"folder": pathlib.Path(folder), "devices": jax.devices()[:1]}
 train(shared["MODEL"], shared["TRAIN"], shared["make_data"](pause_s=0.03), seed=0, settings={}, **where)
 """
+
+
+NORMS = ("parameter_norm", "update_norm")
 
 
 def lines(folder):
@@ -51,7 +54,7 @@ def run(model_config, train_config, training_data, tmp_path):
             folder=tmp_path / folder,
             settings={"seed": seed},
             devices=jax.devices()[:devices],
-            on_validation=lambda step, params: seen.update({step: jax.tree.map(np.array, params)}),
+            on_validation=lambda step, loss, params: seen.update({step: jax.tree.map(np.array, params)}),
             console=rich.console.Console(file=shown, width=200),
         )
         return summary, tmp_path / folder, shown.getvalue(), seen
@@ -105,7 +108,11 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
         "scored",
         "skipped",
         "skipped_in_row",
+        *(f"{norm}/{group}" for norm in NORMS for group in ("embeddings", "blocks_0", "norm", "head")),
     }
+    assert all(training[0][f"{norm}/head"] > 0 for norm in NORMS)
+    beat = json.loads((folder / "heartbeat.json").read_text())
+    assert (beat["step"], beat["of"], beat["doing"], beat["pid"]) == (12, 12, "ended", os.getpid())
     speed = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["speed"]
     assert set(speed) == {"step_s", "tokens_per_s", "mfu"}
     assert speed["tokens_per_s"] == pytest.approx(8 * 12 / speed["step_s"])

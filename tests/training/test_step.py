@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.training.layout import make_mesh, replicated, split_over_windows
 from lob_jax.training.optimizer import make_optimizer, make_schedule
 from lob_jax.training.shift import fields_read, join, split
 from lob_jax.training.state import init_state
-from lob_jax.training.step import (
-    eval_step,
-    jit_eval_step,
-    jit_train_step,
-    make_mesh,
-    replicated,
-    split_over_data,
-    summed_gradients,
-)
+from lob_jax.training.step import eval_step, jit_eval_step, jit_train_step, summed_gradients, train_step
 
 TOLERANCE = 1e-5
 STEPS = 100
@@ -27,16 +20,24 @@ STEPS = 100
 @functools.cache
 def compile_step(model, config, devices=1):
     """Return the compiled step over the first devices, and a function that makes a fresh state for it."""
-    mesh = make_mesh(jax.devices()[:devices])
-    optimizer, schedule = make_optimizer(config, STEPS), make_schedule(config, STEPS)
-    step = jit_train_step(LOBTransformer(model), optimizer, schedule, mesh=mesh)
-    return step, jax.jit(lambda: init_state(model, optimizer, seed=0), out_shardings=replicated(mesh))
+    mesh, optimizer = make_mesh(jax.devices()[:devices]), make_optimizer(config, STEPS)
+    step = functools.partial(
+        train_step,
+        model=LOBTransformer(model),
+        optimizer=optimizer,
+        schedule=make_schedule(config, STEPS),
+        loss_block=config.loss_block,
+        ema_decay=config.ema_decay,
+    )
+    fresh = functools.partial(init_state, model, optimizer, seed=0, averaged=config.ema_decay is not None)
+    compiled = jit_train_step(step, jax.eval_shape(fresh), mesh=mesh)
+    return compiled, jax.jit(fresh, out_shardings=replicated(mesh))
 
 
 def run_steps(model, config, batches, *, micro=8, devices=1):
     """Return the parameters after one step a batch, its windows cut into micro-steps of `micro`, and the metrics."""
     step, fresh = compile_step(model, config, devices)
-    sharding = split_over_data(make_mesh(jax.devices()[:devices]), leading_axes=1)
+    sharding = split_over_windows(make_mesh(jax.devices()[:devices]), leading_axes=1)
     state, history = fresh(), []
     for batch in batches:
         state, metrics = step(state, jax.device_put(split(join([batch], fields_read(model)), micro), sharding))
@@ -143,7 +144,8 @@ def test_the_state_is_given_up(model_config, train_config, windows):
 def test_evaluation_has_no_dropout_and_keeps_the_parameters(model_config, train_config, windows):
     model = model_config()
     state = compile_step(model, train_config())[1]()
-    evaluate = jit_eval_step(LOBTransformer(model), mesh=make_mesh(jax.devices()[:1]))
+    step = functools.partial(eval_step, model=LOBTransformer(model))
+    evaluate = jit_eval_step(step, state.params, mesh=make_mesh(jax.devices()[:1]))
     batch = join([windows(8)], fields_read(model))
     sums = [evaluate(state.params, {**batch, "example": batch["example"] + shift}) for shift in (0, 5)]
     assert float(sums[0][0]) == float(sums[1][0])

@@ -1,0 +1,42 @@
+"""What the axes of each parameter stand for, so that a layout over devices can be told by these names."""
+
+from typing import Any
+
+import jax
+
+# By the end of a parameter's path; None is an axis that is never split. "embed" is the residual stream.
+PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
+    ("token", "table"): ("vocab", "embed"),
+    ("position", "table"): (None, "embed"),
+    ("time_of_day", "table"): (None, "embed"),
+    ("day_of_week", "table"): (None, "embed"),
+    ("book", "kernel"): (None, "embed"),
+    ("book", "bias"): ("embed",),
+    ("qkv", "kernel"): ("embed", None, "heads", "head"),
+    ("qkv", "bias"): (None, "heads", "head"),
+    ("output", "kernel"): ("heads", "head", "embed"),
+    ("output", "bias"): ("embed",),
+    ("widen", "kernel"): ("embed", "ff"),
+    ("widen", "bias"): ("ff",),
+    ("narrow", "kernel"): ("ff", "embed"),
+    ("narrow", "bias"): ("embed",),
+    ("dense", "kernel"): ("embed", None),
+    ("dense", "bias"): ("embed",),
+    ("norm", "scale"): ("embed",),
+    ("norm", "bias"): ("embed",),
+    ("norm1", "scale"): ("embed",),
+    ("norm1", "bias"): ("embed",),
+    ("norm2", "scale"): ("embed",),
+    ("norm2", "bias"): ("embed",),
+    ("head", "output"): ("vocab", "embed"),
+    ("head", "bias"): ("vocab",),
+}
+
+
+def axes_of(path: tuple[Any, ...]) -> tuple[str | None, ...] | None:
+    """Return the names of the axes of the parameter at the end of a tree path, None if no parameter lies there.
+
+    A tree that holds copies of the parameters, such as an optimiser's moments, may have anything in front of them.
+    """
+    keys = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
+    return PARAMETER_AXES.get(tuple(keys[-2:]))  # type: ignore[arg-type]

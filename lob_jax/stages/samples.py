@@ -1,0 +1,71 @@
+"""Events generated while a model is trained, to be looked at: one line of samples.jsonl a validation."""
+
+import collections
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+
+from lob_jax import config as configuration
+from lob_jax.data.builder import open_records
+from lob_jax.data.records import record_instrument
+from lob_jax.events.schema import Events, Kind
+from lob_jax.generation.loop import generate
+from lob_jax.stages.data import tokenizer_of
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.training.layout import replicated
+from lob_jax.training.logs import truncate_metrics
+
+SHOWN = 10  # events that a line spells out
+
+
+class Sampler:
+    """Continues the first validation events with the parameters of the moment; the training loop calls `sample`."""
+
+    def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
+        self._config, self._path = config, workdir / "samples.jsonl"
+        self._folder = workdir / "records"
+
+    def sample(self, step: int, loss: float, params: Any) -> None:
+        """Generate config.train.sample_events events and write what they are like; one of several processes does."""
+        if jax.process_count() > 1:  # parts of the parameters may lie in other processes
+            mesh = jax.tree.leaves(params)[0].sharding.mesh
+            params = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(params)
+        if jax.process_index() > 0:
+            return
+        line = {"step": step, "validation_loss": loss, **self._generated(jax.device_get(params))}
+        truncate_metrics(self._path, step - 1)  # of a run that goes on from an earlier step
+        with self._path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+
+    def _generated(self, params: Any) -> dict[str, Any]:
+        config, tokenizer = self._config, tokenizer_of(self._config)
+        model, record = configuration.model_config(config), open_records(self._folder, "validation")[0]
+        prompt_events = min(config.generate.prompt_events, len(record["clock_ns"]) - 1)
+        prompt = make_prompt(record, events=prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets)
+        instrument = record_instrument(record)
+        sampling = dataclasses.replace(
+            configuration.sampling_config(config), paths=1, events=config.train.sample_events
+        )
+        generated = generate(
+            params, prompt, model=model, grammar=tokenizer.grammar, instrument=instrument, sampling=sampling
+        )
+        start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+        events, impossible = tokenizer.decode_generated(generated.tokens[0], instrument=instrument, start=start)
+        return {
+            "events": len(events),
+            "left_out": {reason: count for reason, count in impossible.items() if count},
+            "kinds": dict(collections.Counter(Kind(kind).name for kind in events.kind)),
+            "seconds": float(events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0,
+            "grammar_mass": float(generated.masked_mass[0]),
+            "first": [_spelt(events, k, start.time_ns) for k in range(min(SHOWN, len(events)))],
+        }
+
+
+def _spelt(events: Events, k: int, start_ns: int) -> str:
+    side = {1: "bid", -1: "ask"}.get(int(events.side[k]), "-")
+    seconds = (int(events.time_ns[k]) - start_ns) / 1e9
+    return f"+{seconds:.6f} s {Kind(events.kind[k]).name} {side} {events.size[k]} @ {events.price[k]}"

@@ -1,0 +1,61 @@
+"""Parameters as a safetensors file: names, shapes, numbers and plain text, nothing that could run."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from lob_jax.errors import InputError
+
+ABOUT = "lob_jax"  # key of the file's metadata
+
+
+def save_weights(path: pathlib.Path, params: Any, *, about: dict[str, Any]) -> None:
+    """Write parameters, named by their paths such as "blocks_0/ffn/widen/kernel", whole or not at all.
+
+    Args:
+      path: the file.
+      params: nested dict of arrays.
+      about: plain JSON values that say what the parameters are of.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(flat(params), partial, metadata={ABOUT: json.dumps(about, sort_keys=True)})
+    os.replace(partial, path)
+
+
+def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters of a file as a nested dict of arrays, and what they are of.
+
+    Raises:
+      InputError: the file is missing, damaged or not of `save_weights`.
+    """
+    params: dict[str, Any] = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as stored:
+            about = json.loads(stored.metadata()[ABOUT])
+            for name in stored.keys():  # noqa: SIM118 - it is no dict
+                *folders, last = name.split("/")
+                place = params
+                for folder in folders:
+                    place = place.setdefault(folder, {})
+                place[last] = stored.get_tensor(name)
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "the weights cannot be read",
+            where=path,
+            expected="a safetensors file of lob_jax",
+            was=f"{type(error).__name__}: {error}",
+            remedy="write it again with --mode=export",
+        ) from error
+    return params, about
+
+
+def flat(params: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a nested dict by their paths, on the host."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(entry.key for entry in path): np.ascontiguousarray(jax.device_get(leaf)) for path, leaf in leaves}
