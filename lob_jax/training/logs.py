@@ -1,16 +1,19 @@
 """What a run writes and shows while it trains: metrics.jsonl, tensorboard, a heartbeat, a bar or plain lines."""
 
+import contextlib
 import datetime
 import json
 import math
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 
 import rich.console
 import rich.progress
 import tensorboardX
 
+from lob_jax.errors import TrainingError
 from lob_jax.training.budget import readable_time
 
 HEARTBEAT_S = 5.0  # between two beats, if steps do not take longer
@@ -48,6 +51,19 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+@contextlib.contextmanager
+def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
+    """Turn what a full or broken disk raises into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"figures could not be written in {folder}: {error}",
+            step=step,
+            remedy="make room or mend the disk and start the same command again: it goes on from the last checkpoint",
+        ) from error
+
+
 class TrainingLog:
     """Where the figures of a run go; a context manager.
 
@@ -63,7 +79,7 @@ class TrainingLog:
         truncate_metrics(self._path, first_step)
         self.console = console or rich.console.Console()
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
-        self._total = total_steps
+        self._total, self._step = total_steps, first_step
         self._figures: dict[str, str] = {}
         self._bar = rich.progress.Progress(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
         self._task = self._bar.add_task("train", total=total_steps, completed=first_step, figures="")
@@ -72,9 +88,11 @@ class TrainingLog:
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
-        self._board.close()
+        # If an error is on its way, it says more than that the last figures could not be written either.
+        with contextlib.suppress(OSError) if kind is not None else _told_clearly(self._path.parent, self._step):
+            self._board.close()
 
     def say(self, sentence: str) -> None:
         """Show a sentence, above the bar if there is one."""
@@ -91,11 +109,13 @@ class TrainingLog:
 
         While it trains, a file older than some HEARTBEAT_S and the time of a step means a run that hangs.
         """
+        self._step = step
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         told = {"step": step, "of": self._total, "doing": doing, "time": now, "pid": os.getpid()}
         partial = self._heartbeat.with_name(f"{self._heartbeat.name}.partial")
-        partial.write_text(json.dumps(told) + "\n", encoding="utf-8")
-        os.replace(partial, self._heartbeat)
+        with _told_clearly(self._heartbeat.parent, step):
+            partial.write_text(json.dumps(told) + "\n", encoding="utf-8")
+            os.replace(partial, self._heartbeat)
         self._next_beat = time.monotonic() + HEARTBEAT_S
 
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
@@ -117,7 +137,8 @@ class TrainingLog:
 
     def _write(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         line = {"step": step, **_finite(values), "speed": _finite(speed)}
-        with self._path.open("a", encoding="utf-8") as lines:  # closed each time: no checkpoint may outlive its lines
+        # Closed each time: no checkpoint may outlive its lines.
+        with _told_clearly(self._path.parent, step), self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in {**values, **{f"speed/{key}": value for key, value in speed.items()}}.items():
             self._board.add_scalar(name, value, step)

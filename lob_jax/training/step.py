@@ -1,6 +1,7 @@
 """One pure training step and one evaluation step, and both compiled: by jit over a mesh, or by pmap."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -101,7 +102,7 @@ def train_step(
       parameter_norm/<group> and update_norm/<group>.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
-    scale = None if state.loss_scale is None else state.loss_scale.scale
+    scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
     sums = summed_gradients(state.params, batch, key, model=model, loss_block=loss_block, scale=scale)
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
@@ -136,11 +137,17 @@ def train_step(
         "scored": weight,
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
-        **({} if scale is None else {"loss_scale": scale}),
+        **({} if scale is None else {"loss_scale": state.loss_scale.scale}),
         **_norms("parameter_norm", params),
         **_norms("update_norm", updates),
     }
     return state, metrics
+
+
+def _power_below_share(batch: Batch) -> float:
+    """Return a power of two near a token's share of a micro-step, so that a loss scale acts on means, not on sums."""
+    _, windows, length = batch["tokens"].shape
+    return 2.0 ** -round(math.log2(windows * (length - 1)))
 
 
 def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> Any:

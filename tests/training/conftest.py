@@ -91,20 +91,34 @@ class SlowSource:
 
     def __init__(self, batch: dict[str, np.ndarray], pause_s: float):
         self.batch, self.pause_s = batch, pause_s
+        self.read: list[int] = []
 
     def __len__(self) -> int:
         return len(self.batch["tokens"])
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         time.sleep(self.pause_s)
+        self.read.append(int(index))
         return {name: leaf[index] for name, leaf in self.batch.items()}
 
 
-def make_data(batch: dict[str, np.ndarray] | None = None, *, pause_s: float = 0.0, epochs: int | None = None):
-    """Return 40 shuffled training windows (or those given) in batches of 8, and 11 validation windows."""
+def make_data(
+    batch: dict[str, np.ndarray] | None = None,
+    *,
+    pause_s: float = 0.0,
+    epochs: int | None = None,
+    source: SlowSource | None = None,
+    processes: int = 1,
+    process: int = 0,
+):
+    """Return 40 shuffled training windows (or those given) in batches of 8, and 11 validation windows.
+
+    Of several processes each has every so many-th window of the shuffled ones, in batches of its share of 8.
+    """
     batch = make_windows(40) if batch is None else batch
-    shuffled = grain.MapDataset.source(SlowSource(batch, pause_s)).seed(5).shuffle().repeat(epochs)
-    batches = shuffled.batch(8, drop_remainder=True).to_iter_dataset(grain.ReadOptions(num_threads=0))
+    source = SlowSource(batch, pause_s) if source is None else source
+    own = grain.MapDataset.source(source).seed(5).shuffle()[process::processes].repeat(epochs)
+    batches = own.batch(8 // processes, drop_remainder=True).to_iter_dataset(grain.ReadOptions(num_threads=0))
     validation = [make_windows(8, seed=1), make_windows(3, seed=2)]
     return TrainingData(batches, windows=len(batch["tokens"]), validation=validation, vocabulary_hash="abc")
 

@@ -15,8 +15,11 @@ from lob_jax.training.checkpoint import (
     read_metas,
     refuse_mismatch,
     restore_best,
+    set_damaged_aside,
+    steps_in,
 )
-from lob_jax.training.layout import make_mesh, replicated
+from lob_jax.training.digests import DIGESTS, damage, seal
+from lob_jax.training.layout import make_mesh, replicated, state_sharding
 from lob_jax.training.optimizer import make_optimizer
 from lob_jax.training.state import init_state
 
@@ -146,3 +149,92 @@ def test_meta_is_plain_json(model_config):
     about = meta(model_config(), 3, 0.1 + 0.2, best_step=3)
     assert Meta(**json.loads(json.dumps(dataclasses.asdict(about)))) == about
     assert set(about.versions) >= {"jax", "flax", "optax", "orbax-checkpoint", "grain"}
+
+
+def damaged_somewhere(step, random):
+    """Flip a bit of a file of a checkpoint, cut it short or remove it; return its name within the checkpoint."""
+    names = [path for path in sorted(step.rglob("*")) if path.is_file() and path.name != "commit_success.txt"]
+    path = names[random.integers(len(names))]
+    content = bytearray(path.read_bytes())
+    how = random.integers(3) if content and path.name != "_CHECKPOINT_METADATA" else 1
+    if how == 0:
+        content[random.integers(len(content))] ^= 1 << random.integers(8)
+    if how == 1:
+        content = content[: random.integers(len(content))] if content else bytearray(b"more")
+    path.unlink() if how == 2 else path.write_bytes(content)
+    return str(path.relative_to(step))
+
+
+def test_every_damage_is_noticed_named_and_passed_over(saved, tmp_path, model_config, state):
+    """Fifty checkpoints with a flipped bit, cut short or with a file less."""
+    random, folder = np.random.default_rng(0), tmp_path / "run" / "checkpoints"
+    assert [damage(saved[0] / str(step)) for step in saved[1]] == [None] * 4
+    for _ in range(50):
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        shutil.copytree(saved[0], folder)
+        name = damaged_somewhere(folder / "60", random)
+        (remark,) = set_damaged_aside(folder)
+        assert "step 60 is damaged" in remark and name in remark
+        assert steps_in(folder) == [20, 30, 40] and steps_in(folder.parent / "damaged") == [60]
+    with Checkpoints(folder, keep_best=3) as checkpoints:
+        assert checkpoints.latest({"seed": 0}).step == 40
+    damaged_somewhere(folder / "20", random)  # the best one
+    params, about = restore_best(folder, model=model_config(), vocabulary_hash="abc")
+    assert about.step == 30
+    assert np.array_equal(params["head"]["bias"], np.asarray(state.params["head"]["bias"] + 30))
+
+
+def test_when_every_checkpoint_is_damaged_nothing_is_moved(saved, tmp_path):
+    shutil.copytree(saved[0], tmp_path / "checkpoints")
+    for step in saved[1]:
+        (tmp_path / "checkpoints" / str(step) / DIGESTS).write_text("{}")
+    with pytest.raises(InputError, match="every checkpoint is damaged"):
+        set_damaged_aside(tmp_path / "checkpoints")
+    assert steps_in(tmp_path / "checkpoints") == saved[1]
+
+
+def test_a_file_that_changed_back_is_whole_again_and_a_second_damage_has_a_place_of_its_own(tmp_path):
+    folder = tmp_path / "checkpoints" / "7"
+    folder.mkdir(parents=True)
+    for time in ("first", "second"):
+        folder.mkdir(exist_ok=True)
+        (folder / "array").write_text(time)
+        (folder / "about").write_text('{"when": 1, "what": 2}')
+        seal(folder, unsettled={"about": "when"})
+        (folder / "about").write_text('{"when": 5, "what": 2}')
+        assert damage(folder) is None
+        (folder / "about").write_text('{"when": 5, "what": 3}')
+        assert damage(folder) == "about says something else than when it was saved"
+        (folder / "about").write_text('{"when": 5, "what": 2}')
+        (folder / "array").write_text(time[::-1])
+        shutil.copytree(folder, tmp_path / "checkpoints" / "5", dirs_exist_ok=True)
+        (tmp_path / "checkpoints" / "5" / "array").write_text(time)
+        assert len(set_damaged_aside(folder.parent)) == 1
+    assert sorted(path.name for path in (tmp_path / "damaged").iterdir()) == ["7", "7.2"]
+
+
+def test_a_later_run_keeps_the_best_of_the_earlier_one(saved, tmp_path, model_config, state, training_data):
+    """What Orbax was told of losses it forgets at a restart."""
+    folder = tmp_path / "checkpoints"
+    shutil.copytree(saved[0], folder)
+    for step, loss in ((70, 9.0), (80, 1.4), (90, float("inf"))):
+        with Checkpoints(folder, keep_best=3) as checkpoints:
+            about = meta(model_config(), step, loss, best_step=20)
+            checkpoints.save(state, iter(training_data().batches), meta=about)
+    assert steps_in(folder) == [20, 30, 80, 90]
+
+
+@pytest.mark.parametrize(("devices", "layout"), [(4, {}), (8, {"fsdp": 8}), (4, {"fsdp": 2, "tensor": 2}), (1, {})])
+def test_a_state_comes_back_on_another_mesh(saved, state, training_data, devices, layout):
+    mesh = make_mesh(jax.devices()[:devices], **layout)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    wanted = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        state_sharding(shapes, mesh),
+    )
+    with Checkpoints(saved[0], keep_best=3) as checkpoints:
+        restored = checkpoints.restore(60, wanted, iter(training_data().batches))
+    expected = jax.tree.map(lambda leaf: np.asarray(leaf + 60), state.params)
+    assert all(map(np.array_equal, jax.tree.leaves(expected), jax.tree.leaves(restored.params)))
+    assert [leaf.sharding for leaf in jax.tree.leaves(restored)] == [leaf.sharding for leaf in jax.tree.leaves(wanted)]

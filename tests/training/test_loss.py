@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.training.loss import cross_entropy
+from lob_jax.models.layers import project
+from lob_jax.training.loss import blockwise_cross_entropy, cross_entropy
 
 
 def test_the_loss_of_hand_made_logits():
@@ -40,3 +41,42 @@ def test_it_agrees_with_float64_softmax(logits, targets):
     exact /= exact.sum(-1, keepdims=True)
     expected = -np.log(np.take_along_axis(exact, targets[..., None], -1)).sum()
     assert float(nll) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 3, 5, 12, 64])
+def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
+    random = np.random.default_rng(0)
+    B, T, D, V = 3, 12, 8, 50
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in ((B, T, D), (V, D), (V,))]
+    targets_BT = random.integers(0, V, (B, T)).astype(np.int32)
+    weights_BT = random.integers(0, 3, (B, T)).astype(np.float32)
+
+    def plain(features_BTD, weight_VD, bias_V):
+        return cross_entropy(project(features_BTD, weight_VD, bias_V), targets_BT, weights_BT)
+
+    def blockwise(features_BTD, weight_VD, bias_V):
+        return blockwise_cross_entropy(features_BTD, weight_VD, bias_V, targets_BT, weights_BT, block=block)
+
+    (expected, gradients), (found, others) = (
+        jax.value_and_grad(lambda *a, f=f: f(*a)[0], argnums=(0, 1, 2))(*arrays) for f in (plain, blockwise)
+    )
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    assert float(blockwise(*arrays)[1]) == weights_BT.sum()
+    for one, other in zip(gradients, others, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_in_blocks_are_never_whole():
+    """The largest array of the compiled gradient is a block's logits, not the B T V of the plain loss."""
+    B, T, D, V, block = 4, 64, 8, 1000, 4
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((B, T, D), (V, D), (V,))]
+    targets, weights = jnp.zeros((B, T), jnp.int32), jnp.ones((B, T))
+
+    def memory(loss):
+        gradient = jax.jit(jax.grad(lambda *a: loss(*a)[0], argnums=(0, 1, 2)))
+        return gradient.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    plain = memory(lambda x, w, b: cross_entropy(project(x, w, b), targets, weights))
+    blocks = memory(lambda x, w, b: blockwise_cross_entropy(x, w, b, targets, weights, block=block))
+    assert plain > 4 * B * T * V
+    assert blocks < 4 * B * T * V / 3

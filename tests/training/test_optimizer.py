@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from lob_jax.training.optimizer import decay_mask, make_optimizer, make_schedule, matrices
 from lob_jax.training.state import abstract_params
 
 
@@ -49,3 +49,34 @@ def test_one_update_by_hand(train_config):
     np.testing.assert_allclose(updates["bias"], [0.1], rtol=1e-5)
     moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (1,)]
     np.testing.assert_allclose(moments[0], [0.1 * -0.8], rtol=1e-5)  # the gradient's norm is 50, clipped to 1
+
+
+def test_wsd_stays_at_the_peak_and_falls_at_the_end(train_config):
+    config = train_config(learning_rate=1.0, warmup_steps=2, schedule="wsd", decay_fraction=0.4, final_lr_fraction=0.2)
+    rates = [float(make_schedule(config, 10)(jnp.int32(count))) for count in range(10)]
+    assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    longer = [float(make_schedule(config, 20)(jnp.int32(count))) for count in range(12)]
+    assert longer[:6] == rates[:6]  # a longer run begins as the shorter one does
+
+
+def test_muon_takes_the_matrices_of_blocks_and_adamw_all_else(model_config):
+    params = abstract_params(model_config(time_of_day=True, day_of_week=True, tie_embeddings=False))
+    kinds = jax.tree_util.tree_leaves_with_path(matrices(params), is_leaf=lambda kind: not isinstance(kind, dict))
+    taken = {tuple(entry.key for entry in path[-2:]) for path, kind in kinds if kind is not None}
+    assert taken == {("qkv", "kernel"), ("output", "kernel"), ("widen", "kernel"), ("narrow", "kernel")}
+
+
+def test_an_update_of_muon_is_orthogonal_and_as_large_as_one_of_adamw(model_config, train_config):
+    config = train_config(optimizer="muon", learning_rate=0.1, warmup_steps=1, weight_decay=0.0, clip=1e9)
+    optimizer = make_optimizer(config, 10)
+    model = model_config(d_model=32, d_ff=32)
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), abstract_params(model))
+    random = np.random.default_rng(0)
+    gradients = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), params)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    block = updates["blocks_0"]
+    for matrix in (block["ffn"]["widen"]["kernel"], *(block["attention"]["qkv"]["kernel"][:, k] for k in range(3))):
+        values = np.linalg.svd(np.asarray(matrix).reshape(32, 32), compute_uv=False)
+        assert values[0] / values[-3] < 2  # five Newton-Schulz steps bring all but the smallest near 1
+        assert np.sqrt(np.square(matrix).mean()) == pytest.approx(0.1 * 0.2, rel=0.2)
+    np.testing.assert_allclose(np.abs(updates["head"]["bias"]), 0.1, rtol=1e-4)  # Adam's first update

@@ -186,3 +186,58 @@ def test_the_schedule_and_the_optimiser_agree(model_config, train_config, whole)
     state, metrics = step(fresh(), split(join([batches[0]], fields_read(model_config())), 8))
     change = np.abs(np.asarray(state.params["head"]["bias"]) - before)
     assert change.max() == pytest.approx(float(metrics["learning_rate"]), rel=1e-3)
+
+
+def test_logits_in_blocks_change_no_numbers(model_config, train_config, whole):
+    batches, params, history = whole
+    other_params, other_history = run_steps(model_config(), train_config(loss_block=5), batches)
+    assert_close(params, other_params)
+    assert [line["loss"] for line in other_history] == pytest.approx([line["loss"] for line in history], rel=TOLERANCE)
+
+
+def test_float16_learns_behind_its_scale(model_config, train_config, windows):
+    batches = [windows(8, seed) for seed in range(40)]
+    params, history = run_steps(model_config(dtype="float16"), train_config(), batches)
+    _, expected = run_steps(model_config(), train_config(), batches)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    assert history[0]["loss_scale"] == 2.0**15
+    assert history[0]["skipped"] == 0
+    assert history[0]["loss"] == pytest.approx(expected[0]["loss"], rel=1e-3)
+    assert history[0]["gradient_norm"] == pytest.approx(expected[0]["gradient_norm"], rel=1e-2)  # scaled back
+    assert history[-1]["loss"] == pytest.approx(expected[-1]["loss"], rel=0.03)
+    assert history[-1]["skipped"] <= 2
+
+
+def test_a_float16_step_without_finite_gradient_halves_the_scale(model_config, train_config, windows):
+    model = model_config(dtype="float16")
+    step, fresh = compile_step(model, train_config())
+    good = split(join([windows(8)], fields_read(model)), 8)
+    state, metrics = step(fresh(), {**good, "book": np.full_like(good["book"], np.inf)})
+    assert (int(metrics["skipped"]), float(state.loss_scale.scale)) == (1, 2.0**14)
+
+
+def test_the_average_follows_the_parameters(model_config, train_config, windows):
+    """By hand: after update u (from 0) the average keeps min(decay, (1 + u) / (10 + u)) of itself."""
+    step, fresh = compile_step(model_config(), train_config(ema_decay=0.15))
+    state = fresh()
+    average, batch = np.asarray(state.params["head"]["bias"]), split(join([windows(8)], fields_read(model_config())), 8)
+    for kept in (0.1, 0.15, 0.15):
+        state, _ = step(state, batch)
+        average = kept * average + (1 - kept) * np.asarray(state.params["head"]["bias"])
+        np.testing.assert_allclose(state.average["head"]["bias"], average, rtol=1e-5, atol=1e-7)
+    assert state.judged is state.average
+    assert fresh().replace(average=None).judged is not None
+
+
+def test_norms_by_group_add_up(model_config, train_config, whole):
+    _, params, history = whole
+    groups = [history[-1][f"parameter_norm/{group}"] for group in ("embeddings", "blocks_0", "norm", "head")]
+    squares = sum(float(np.square(leaf.astype(np.float64)).sum()) for leaf in jax.tree.leaves(params))
+    assert np.square(groups).sum() == pytest.approx(squares, rel=1e-5)
+    assert 0 < history[-1]["update_norm/blocks_0"] < history[-1]["parameter_norm/blocks_0"]
+
+
+def test_muon_learns_the_rule(model_config, train_config, windows):
+    _, history = run_steps(model_config(), train_config(optimizer="muon"), [windows(8, seed) for seed in range(STEPS)])
+    assert history[0]["loss"] > 3.5
+    assert history[-1]["loss"] < 2.5
