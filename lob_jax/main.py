@@ -90,6 +90,14 @@ def _join_processes() -> None:
             was=", ".join(f"--{name}" for name in given),
             remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
         )
+    if _MODE.value != "train":
+        raise InputError(
+            "several processes train together and do nothing else",
+            where="--mode",
+            expected="train",
+            was=_MODE.value,
+            remedy="run this mode in one process, without --distributed or --coordinator",
+        )
     import jax
 
     where = [_COORDINATOR.value, _PROCESSES.value, _PROCESS.value] if given else []

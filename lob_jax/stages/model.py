@@ -93,7 +93,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Prepare if need be, train or go on training, and test the best checkpoint.
 
-    Of several processes the first prepares and tests; the others wait for it to have prepared.
+    Of several processes the first prepares, and the others wait for it; none of them tests.
 
     Raises:
       SystemExit: EXIT_RESUMABLE, if the run was interrupted and saved.
@@ -127,8 +127,10 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     shown.print(_ending(summary))
     if summary.interrupted is not None:
         raise SystemExit(EXIT_RESUMABLE)
-    if first:
-        evaluate(config, workdir)
+    if jax.process_count() > 1:  # they would wait for one another over work that one of them does
+        shown.print("test it in one process: the same command with --mode=evaluate")
+        return
+    evaluate(config, workdir)
 
 
 def _ending(summary: TrainingSummary) -> str:

@@ -233,6 +233,7 @@ class Loop:
     def take_steps(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
         """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
         run, config = self.run, self.run.config
+        self.clock.restart()
         late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
         for step in range(about.step + 1, run.total_steps + 1):
             batch = place_step(run, _read_step(self.iterator, config.windows_per_step, step=step))
@@ -242,7 +243,7 @@ class Loop:
             if late is not None:
                 self._record(*late)
             late = step, metrics
-            self.trace.after(step, metrics)
+            self.clock.leave_out(self.trace.after(step, metrics))
             interrupted = self.interruption.reason(may_ask_others=step % config.log_every == 0)
             due = step % config.validate_every == 0 or step == run.total_steps
             if not due and interrupted is None:

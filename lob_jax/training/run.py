@@ -259,6 +259,10 @@ class StepClock:
         """Start anew, so that validation and saving are not part of a step."""
         self._start, self._steps = time.perf_counter(), 0
 
+    def leave_out(self, seconds: float) -> None:
+        """Leave out what was no part of a step."""
+        self._start += seconds
+
     def count(self) -> None:
         """Count a step that is done."""
         self._steps += 1

@@ -133,15 +133,17 @@ class Trace:
             jax.profiler.start_trace(str(self._folder))
             self._last = step + self._steps - 1
 
-    def after(self, step: int, metrics: Any) -> None:
-        """End the trace, once its last step is done."""
-        if step == self._last:
-            jax.block_until_ready(metrics)
-            jax.profiler.stop_trace()
-            self._last = None
+    def after(self, step: int, metrics: Any) -> float:
+        """End the trace, once its last step is done; return the seconds that it took to write."""
+        if step != self._last:
+            return 0.0
+        jax.block_until_ready(metrics)
+        start = time.perf_counter()
+        self.close()
+        return time.perf_counter() - start
 
     def close(self) -> None:
-        """End a trace that the end of the run cut short."""
+        """End the trace, if there is one: the end of a run may cut it short."""
         if self._last is not None:
             jax.profiler.stop_trace()
             self._last = None
