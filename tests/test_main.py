@@ -16,6 +16,8 @@ from lob_jax.book.replay import find_corrections, replay
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.weights import load_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = (
@@ -106,6 +108,35 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, environment, tmp_p
 
 
 @pytest.mark.slow
+def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_leaves_its_file(environment, tmp_path):
+    """SIGTERM in the middle, exit status 75, the same command again; then the weights."""
+    options = "optimizer=muon ema_decay=0.9 loss_block=16 sample_events=5 profile_step=2 profile_steps=1".split()
+    arguments = small(f"--workdir={tmp_path}", *(f"--config.train.{option}" for option in options))
+    told = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "metrics.jsonl").exists() or len(metrics(tmp_path)) < 3:
+        assert told.poll() is None and time.monotonic() < deadline, "the run ended before it could be told to"
+        time.sleep(0.02)
+    told.terminate()
+    printed, _ = told.communicate()
+    assert told.returncode == EXIT_RESUMABLE, printed
+    assert "since it was told to (SIGTERM); the same command goes on from there" in printed
+    assert not (tmp_path / "evaluation.json").exists()
+    done = call(arguments, environment)
+    assert done.returncode == 0, done.stderr
+    assert "going on from step" in done.stdout and "averaged parameters" in done.stdout
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [sample["step"] for sample in samples] == [4, 8, 12]
+    assert all(0 < sample["events"] + sum(sample["left_out"].values()) for sample in samples)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+    done = call(small(f"--workdir={tmp_path}", "--mode=export", "--config.train.ema_decay=0.9"), environment)
+    assert done.returncode == 0, done.stderr
+    weights, about = load_weights(tmp_path / "weights.safetensors")
+    assert set(weights) == {"embeddings", "blocks_0", "norm", "head"}
+    assert about["step"] == 12 and about["averaged"] and about["identity"]["data"]["tokenizer"]["time_digits"] == 5
+
+
+@pytest.mark.slow
 def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     """As they stand there, but for the day, the folder and small settings."""
     day = SyntheticFeed(1, 4000, 0).read("2024-01-02")
@@ -140,6 +171,19 @@ def refused(arguments, environment) -> str:
     for part in ("where:", "expected:", "was:", "remedy:"):
         assert part in done.stderr
     return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--processes=2"], "--coordinator, --processes and --process together"),
+        (["--distributed", "--mode=evaluate"], "only"),
+    ],
+)
+def test_processes_told_of_in_part_are_refused(arguments, told, environment, tmp_path):
+    message = refused(command(*arguments, f"--workdir={tmp_path}"), environment)
+    assert told in message or "train together and do nothing else" in message
+
 
 
 def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
