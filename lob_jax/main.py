@@ -13,7 +13,7 @@ from rich.console import Console
 
 from lob_jax.errors import InputError
 
-MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate")
+MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate", "sweep", "find_lr", "overfit")
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
 
@@ -64,8 +64,8 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
-def main(argv: list[str]) -> None:
-    """Check the configuration and run the mode."""
+def main(argv: list[str]) -> int | None:
+    """Check the configuration and run the mode; return the exit status, None for success."""
     if len(argv) > 1:
         raise InputError(
             "there are arguments that no flag takes",
@@ -89,7 +89,7 @@ def main(argv: list[str]) -> None:
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
-    run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+    return run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
 
 
 def start() -> None:

@@ -57,23 +57,28 @@ def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDat
     return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Prepare if need be, train or go on training, and test the best checkpoint."""
-    model, settings = configuration.model_config(config), configuration.plain(config)
-    plan_on(jax.devices(), model, configuration.train_config(config))  # refuse what cannot fit before any data is read
-    prepare(config, workdir)
+def training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainingData:
+    """Return what a run learns from and is measured on, from the records in its folder."""
     windows = _windows(config, workdir, "train")
     reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
-    data = TrainingData(
+    return TrainingData(
         batches=batches(windows, batch_size=config.train.batch_size, seed=config.seed, **reading),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation")),
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
         token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
     )
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Prepare if need be, train or go on training, and test the best checkpoint."""
+    model, settings = configuration.model_config(config), configuration.plain(config)
+    plan_on(jax.devices(), model, configuration.train_config(config))  # refuse what cannot fit before any data is read
+    prepare(config, workdir)
+    data = training_data(config, workdir)
     if not (workdir / "config.json").exists():
         write_json(workdir / "config.json", settings)
-    console.print(f"{len(windows):,} training windows, {parameter_count(model):,} parameters")
+    console.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters")
     summary = run_training(
         model,
         configuration.train_config(config),

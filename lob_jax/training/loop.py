@@ -25,7 +25,7 @@ from lob_jax.training.step import Metrics, replicated
 
 MAX_SKIPPED = 10  # steps in a row without a finite gradient
 
-OnValidation = Callable[[int, Any], None]  # (step, params); the parameters are gone once the call returns
+OnValidation = Callable[[int, float, Any], None]  # (step, loss or inf, params); the params are gone after the call
 
 
 class TrainingError(RuntimeError):
@@ -201,7 +201,7 @@ def _loop(
         about = _validated(run, state, about, step=step, log=log)
         checkpoints.save(state, iterator, meta=about)
         if on_validation is not None:
-            on_validation(step, state.params)
+            on_validation(step, about.validation_loss, state.params)
         if _is_over(about, run.config, run.total_steps):
             break
         clock.raise_peak(peak_flops(list(run.mesh.devices.flat), run.model.dtype)[0])
