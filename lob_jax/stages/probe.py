@@ -129,6 +129,8 @@ def _advice(test: probe.RangeTest, rates: probe.Rates | None, config: ml_collect
         f"configured now {config.train.learning_rate:.2g}",
         "suggested, a tenth of the rate of the lowest loss (Howard and Gugger 2020): "
         f"--config.train.learning_rate={rates.suggested:.2g}",
+        "a higher one may learn faster or not at all; to search: --mode=sweep "
+        f'--config.sweep.space="train.learning_rate=log({rates.suggested:.1e},{rates.lowest:.1e})"',
     ]
     if rates.lowest == test.rates[-1]:
         lines.append("the loss was lowest at the last rate: raise config.find_lr.highest to see where it turns")

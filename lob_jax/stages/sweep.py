@@ -87,7 +87,7 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
             with _terminable():
                 _run_trials(config, workdir)
         except KeyboardInterrupt as interrupt:
-            write_json(workdir / "sweep.json", _contents(config, workdir))
+            write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
             console.print("stopped; the same command goes on with the trial that was running, from its checkpoint")
             return 128 + (signal.SIGTERM if isinstance(interrupt, _TerminatedError) else signal.SIGINT)
         records = records_of(open_study(config, workdir))
@@ -201,7 +201,7 @@ def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
     space = configuration.search_space(config)
     while True:
         study = open_study(config, workdir)
-        write_json(workdir / "sweep.json", _contents(config, workdir))
+        write_json(workdir / "sweep.json", _contents(study))
         states = [trial.state for trial in study.get_trials(deepcopy=False)]
         if sum(state.is_finished() for state in states) >= config.sweep.trials:
             return
@@ -382,13 +382,13 @@ def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return min(complete, key=lambda record: (record.loss, record.number), default=None)
 
 
-def _contents(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def _contents(study: "optuna.study.Study") -> dict[str, Any]:
     """Return what sweep.json holds."""
-    records = records_of(open_study(config, workdir))
+    records = records_of(study)
     best = best_of(records)
     return {
         "objective": OBJECTIVE,
-        "space": describe_space(configuration.search_space(config)),
+        "space": study.user_attrs["terms"]["sweep.space"],
         "best": None if best is None else best.number,
         "trials": [dataclasses.asdict(record) for record in records],
     }

@@ -19,7 +19,7 @@ from lob_jax.training.step import jit_train_step
 
 SAFETY = 10.0  # how far below the rate of the lowest loss is safe
 LEAST_FALL = 0.01  # of the first loss: one that falls by less has not fallen
-WINDOW = 0.1  # of the steps, that what the loss does in the end is judged by
+WINDOW = 0.1  # of the steps, that what the loss does at their beginning or end is judged by
 
 OnStep = Callable[[int, float], None]  # (step, loss)
 
@@ -180,10 +180,11 @@ def find_rates(test: RangeTest) -> Rates | None:
     """
     if len(test.losses) < 3:
         return None
-    lowest = int(np.argmin(test.smoothed))
-    if test.smoothed[0] - test.smoothed[lowest] < LEAST_FALL * test.smoothed[0]:
+    few = max(1, round(WINDOW * len(test.losses)))
+    first, lowest = np.mean(test.losses[:few]), int(np.argmin(test.smoothed))
+    if lowest < few or test.smoothed[lowest] > (1 - LEAST_FALL) * first:
         return None
-    steepest = int(np.argmin(slopes(test)[: lowest + 1]))
+    steepest = few + int(np.argmin(slopes(test)[few : lowest + 1]))  # the average is of too few losses before
     return Rates(test.rates[steepest], test.rates[lowest], test.rates[lowest] / SAFETY)
 
 

@@ -119,8 +119,11 @@ def test_rates_are_read_off_a_curve():
     assert rates.steepest == pytest.approx(10**-3.5)
     assert rates.lowest == pytest.approx(10**-2.5)
     # A steep fall behind the lowest point, where training is already lost, does not count.
-    rates = probe.find_rates(curve([6.0, 5.5, 5.0, 9.0, 5.1]))
-    assert (rates.lowest, rates.steepest) == pytest.approx((1e-3, 1e-4), rel=1e-6)
+    rates = probe.find_rates(curve([6.0, 5.9, 5.4, 5.0, 9.0, 5.1]))
+    assert (rates.lowest, rates.steepest) == pytest.approx((10**-2.6, 10**-3.4))
+    # Nor does what the average does before it has seen enough.
+    rates = probe.find_rates(curve([7.5, 6.0, 6.0, *[6.0] * 12, 5.9, 5.4, 5.0, 5.1, 5.2]))
+    assert (rates.lowest, rates.steepest) == pytest.approx((10 ** (-5 + 4 * 17 / 19), 10 ** (-5 + 4 * 16 / 19)))
 
 
 @pytest.mark.parametrize("losses", [[6.0, 6.0, 6.0, 6.0], [6.0, 7.0, 8.0], [6.0, 5.97, 5.95, 6.5], [6.0, 5.0], []])
