@@ -1,12 +1,18 @@
 """The looks before a long run, on a day of the simulator."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
 from configs import tiny
 from lob_jax import config as configuration
 from lob_jax.stages import probe
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 SMALL = {
     "data.synthetic_days": 1,
@@ -73,3 +79,15 @@ def test_a_batch_is_learned_or_not(workdir, capsys):
     assert "NOT PASSED" in shown and "look at:" in shown and "8 windows a step" in shown
     assert not found["passed"] and found["steps_to_target"] is None and len(found["losses"]) == 5
     assert found["causes_to_look_at"]
+
+
+def test_the_command_ends_with_status_1_if_the_batch_is_not_learned(workdir):
+    settings = {**SMALL, "overfit.steps": 2, "overfit.target": 0.01}
+    flags = [f"--config.{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, "-m", "lob_jax.main", "--config=configs/tiny.py", "--mode=overfit", *flags]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    done = subprocess.run(
+        [*command, f"--workdir={workdir}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "NOT PASSED" in done.stdout and "Traceback" not in done.stderr
