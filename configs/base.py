@@ -75,7 +75,7 @@ def get_config() -> ml_collections.ConfigDict:
     find_lr.highest = 0.1  # learning rate of the last step
     find_lr.steps = 200  # optimiser steps from one to the other
     find_lr.smoothing = 0.9  # share of the past in the running average of the loss
-    find_lr.stop_factor = 1.25  # stop where the smoothed loss is this multiple of its lowest
+    find_lr.stop_factor = 1.1  # stop where the smoothed loss is this multiple of its lowest
 
     config.overfit = overfit = ml_collections.ConfigDict()
     overfit.steps = 400  # optimiser steps on the same batch, at most

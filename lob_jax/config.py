@@ -141,7 +141,7 @@ def _check_searches(config: ml_collections.ConfigDict) -> None:
     _require(find_lr.steps >= 10, "find_lr.steps", expected="10 or more", was=find_lr.steps, remedy="200 are usual")
     smoothing, factor = find_lr.smoothing, find_lr.stop_factor
     _require(0 <= smoothing < 1, "find_lr.smoothing", expected="in [0, 1)", was=smoothing, remedy="0.9 is usual")
-    _require(factor > 1, "find_lr.stop_factor", expected="more than 1", was=factor, remedy="1.25 is usual")
+    _require(factor > 1, "find_lr.stop_factor", expected="more than 1", was=factor, remedy="1.1 is usual")
     _require(0 <= dropout < 1, "overfit.dropout", expected="in [0, 1)", was=dropout, remedy="0 is the test's point")
     _require(
         pruner in PRUNERS,

@@ -34,6 +34,8 @@ def range_figure(test: RangeTest, rates: Rates | None, *, configured: float, tit
         axes.spines[["top", "right"]].set_visible(False)
     marks = [("configured now", configured, CONFIGURED, ":")]
     if rates is not None:
+        for axes in panels:
+            axes.axvspan(rates.suggested, rates.lowest, color=SUGGESTED, alpha=0.07, lw=0)
         marks += [
             ("steepest descent", rates.steepest, STEEPEST, "--"),
             ("lowest loss", rates.lowest, LOWEST, "--"),
@@ -41,7 +43,7 @@ def range_figure(test: RangeTest, rates: Rates | None, *, configured: float, tit
         ]
     for name, rate, colour, style in marks:
         _mark(panels, rate, label=f"{name}, {rate:.2g}", colour=colour, style=style)
-    top.legend(loc="upper left", frameon=True, framealpha=0.9, edgecolor="none")
+    top.legend(loc="lower left", framealpha=0.9, edgecolor="none")  # before the loss falls, nothing is drawn there
     bottom.set_xscale("log")
     bottom.set_xlim(test.rates[0], test.rates[-1])
     bottom.set_xlabel("learning rate")
