@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 
 from configs import tiny
 from lob_jax import config as configuration
+from lob_jax.data.lock import locked
 from lob_jax.errors import InputError
 from lob_jax.stages import sweep
 from lob_jax.training.loop import TrainingData, TrainingError, TrainingSummary
@@ -228,6 +230,18 @@ def test_a_sweep_without_a_trial_at_its_end_says_why(training, tmp_path, capsys)
     config = settings(sweep__trials=2, sweep__space="train.learning_rate=uniform(0.07,0.09)")
     assert sweep.sweep(config, tmp_path / "sweep") == 1
     assert "no trial came to its end: no finite gradient" in capsys.readouterr().out
+
+
+def test_a_device_out_of_memory_fails_a_trial_and_nothing_else_does():
+    error = jax.errors.JaxRuntimeError
+    assert sweep._reason(error("RESOURCE_EXHAUSTED: out of memory")) == "a device ran out of memory"
+    with pytest.raises(error, match="INTERNAL"):
+        sweep._reason(error("INTERNAL: something else"))
+
+
+def test_one_process_sweeps_a_folder(training, tmp_path):
+    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is sweeping"):
+        sweep.sweep(settings(), tmp_path)
 
 
 def test_losses_that_are_not_finite_are_infinite(tmp_path):

@@ -99,6 +99,16 @@ def test_a_range_test_ends_where_the_loss_is_not_finite(make_run, windows):
     assert np.isfinite(test.smoothed).all()
 
 
+def test_a_loss_whose_gradient_is_not_finite_does_not_count(make_run, windows, monkeypatch):
+    monkeypatch.setattr(probe, "compiled", lambda run: run)
+    skipped = iter([0, 1])
+    run = dataclasses.replace(
+        make_run(steps=2), train_step=lambda state, batch: (state, {"loss": 2.0, "skipped_in_row": next(skipped)})
+    )
+    first, second = probe.losses_of(run, itertools.repeat([windows(8)]))
+    assert first == 2.0 and math.isnan(second)
+
+
 def test_batches_are_grouped_in_turn():
     assert list(probe.grouped(iter(range(7)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
 
@@ -126,7 +136,9 @@ def test_rates_are_read_off_a_curve():
     assert (rates.lowest, rates.steepest) == pytest.approx((10 ** (-5 + 4 * 17 / 19), 10 ** (-5 + 4 * 16 / 19)))
 
 
-@pytest.mark.parametrize("losses", [[6.0, 6.0, 6.0, 6.0], [6.0, 7.0, 8.0], [6.0, 5.97, 5.95, 6.5], [6.0, 5.0], []])
+@pytest.mark.parametrize(
+    "losses", [[6.0, 6.0, 6.0, 6.0], [6.0, 7.0, 8.0], [6.0, 5.97, 5.95, 6.5], [6.0, 5.0], [], [6.0, 4.0, *[6.0] * 18]]
+)
 def test_a_loss_that_never_fell_tells_nothing(losses):
     assert probe.find_rates(curve(losses)) is None
 
