@@ -31,6 +31,7 @@ from lob_jax.errors import InputError
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import training_data
 from lob_jax.stages.workdir import console, write_json
+from lob_jax.training.budget import plan_on
 from lob_jax.training.config import count_steps
 from lob_jax.training.loop import TrainingError
 from lob_jax.training.loop import train as run_training
@@ -81,6 +82,8 @@ class TrialRecord:
 def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
     """Run trials until there are as many as asked for; return the exit status."""
     _import_optuna()
+    model, train = configuration.model_config(config), configuration.train_config(config)
+    plan_on(jax.devices(), model, train)  # refuse what fits in no trial before any data is read
     prepare(config, workdir)
     with locked(workdir / "sweep.lock", doing="sweeping"):
         try:

@@ -176,7 +176,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(training, tmp_pa
 
 
 def test_a_pruned_trial_killed_before_that_was_stored_is_pruned_then(training, tmp_path):
-    config = settings(sweep__space="train.learning_rate=log(1e-4,5e-2)")
+    config = settings(sweep__space="train.learning_rate=log(1e-4,5e-2)", sweep__trials=4)
     assert sweep.sweep(config, tmp_path / "undisturbed") is None
     pruned = next(trial for trial in contents(tmp_path / "undisturbed")["trials"] if trial["state"] == "pruned")
     workdir = tmp_path / "killed"
@@ -186,6 +186,25 @@ def test_a_pruned_trial_killed_before_that_was_stored_is_pruned_then(training, t
     assert len(states(workdir)) == pruned["number"]
     assert sweep.sweep(config, workdir) is None
     assert contents(workdir) == contents(tmp_path / "undisturbed")
+
+
+def test_a_trial_drawn_but_not_begun_is_the_next_one(training, tmp_path):
+    config = settings(sweep__trials=2, sweep__space="train.learning_rate=log(1e-4,5e-2)")
+    assert sweep.sweep(config, tmp_path / "undisturbed") is None
+    (tmp_path / "killed").mkdir()
+    study = sweep.open_study(config, tmp_path / "killed")
+    study.enqueue_trial(sweep._draw(study, configuration.search_space(config), seed=config.seed))
+    (waiting,) = sweep.records_of(study)
+    assert waiting.state == "running" and waiting.loss is None
+    assert waiting.parameters == contents(tmp_path / "undisturbed")["trials"][0]["parameters"]
+    assert sweep.sweep(config, tmp_path / "killed") is None
+    assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_a_model_that_cannot_fit_is_refused_before_any_trial(training, tmp_path):
+    with pytest.raises(InputError, match="does not fit in memory"):
+        sweep.sweep(settings(model__d_model=2**17, sweep__space="train.learning_rate=log(1e-4,5e-2)"), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_sigterm_ends_it_so_that_it_can_go_on(training, tmp_path, capsys):
