@@ -83,6 +83,26 @@ def get_config() -> ml_collections.ConfigDict:
     train.profile_step = config_dict.placeholder(int)  # a profiler trace begins before this step; None for none
     train.profile_steps = 3  # steps of that trace
 
+    config.find_lr = find_lr = ml_collections.ConfigDict()
+    find_lr.lowest = 1e-6  # learning rate of the first step
+    find_lr.highest = 0.1  # learning rate of the last step
+    find_lr.steps = 200  # optimiser steps from one to the other
+    find_lr.smoothing = 0.9  # share of the past in the running average of the loss
+    find_lr.stop_factor = 1.1  # stop where the smoothed loss is this multiple of its lowest
+
+    config.overfit = overfit = ml_collections.ConfigDict()
+    overfit.steps = 400  # optimiser steps on the same batch, at most
+    overfit.target = 0.5  # nats a token that the loss must fall below
+    overfit.dropout = 0.0  # in place of model.dropout
+
+    config.sweep = sweep = ml_collections.ConfigDict()
+    sweep.trials = 20  # in all; those before a restart count
+    sweep.startup_trials = 5  # trials drawn at random, and trials finished before any is pruned
+    sweep.pruner = "median"  # median | hyperband | none: which trials are stopped early
+    sweep.warmup_validations = 2  # validations of a trial before it may be pruned
+    # <key>=uniform(low,high), log(low,high) or choice(a,b,...), by spaces; keys of model and train
+    sweep.space = "train.learning_rate=log(1e-4,1e-2) train.weight_decay=log(1e-3,0.3) model.dropout=uniform(0,0.3)"
+
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.batch_size = 8  # windows
     evaluate.direction_events = 2000  # events whose price direction is predicted

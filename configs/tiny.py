@@ -31,6 +31,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.log_every = 25
     config.train.validate_every = 75
     config.train.validation_windows = 64
+    config.find_lr.steps = 120
+    config.sweep.trials = 6
+    config.sweep.startup_trials = 3
+    config.sweep.space = "train.learning_rate=log(1e-3,1e-2) model.dropout=uniform(0,0.2)"
     config.evaluate.direction_events = 500
     config.generate.paths = 2
     config.generate.events = 200

@@ -11,9 +11,11 @@ from lob_jax.feeds.scale import parse_step
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.search_space import Space, parse_space
 
 FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
+PRUNERS = ("median", "hyperband", "none")
 TIME_DIGITS = (None, 2, 5, 8)
 
 
@@ -121,9 +123,36 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.convert.format=",
     )
     positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
+    positive += [("sweep", "trials"), ("overfit", "steps"), ("overfit", "target"), ("find_lr", "lowest")]
     for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:
         value = config[section][key]
         _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
+
+
+def _check_searches(config: ml_collections.ConfigDict) -> None:
+    find_lr, dropout, pruner = config.find_lr, config.overfit.dropout, config.sweep.pruner
+    _require(
+        find_lr.highest > find_lr.lowest,
+        "find_lr.highest",
+        expected=f"more than find_lr.lowest, {find_lr.lowest}",
+        was=find_lr.highest,
+        remedy="1e-6 to 0.1 holds most of what is useful",
+    )
+    _require(find_lr.steps >= 10, "find_lr.steps", expected="10 or more", was=find_lr.steps, remedy="200 are usual")
+    smoothing, factor = find_lr.smoothing, find_lr.stop_factor
+    _require(0 <= smoothing < 1, "find_lr.smoothing", expected="in [0, 1)", was=smoothing, remedy="0.9 is usual")
+    _require(factor > 1, "find_lr.stop_factor", expected="more than 1", was=factor, remedy="1.1 is usual")
+    _require(0 <= dropout < 1, "overfit.dropout", expected="in [0, 1)", was=dropout, remedy="0 is the test's point")
+    _require(
+        pruner in PRUNERS,
+        "sweep.pruner",
+        expected=f"one of {PRUNERS}",
+        was=pruner,
+        remedy="median stops a trial that is worse than half of those before it; none stops none",
+    )
+    for key in ("startup_trials", "warmup_validations"):
+        value = config.sweep[key]
+        _require(value >= 0, f"sweep.{key}", expected="0 or more", was=value, remedy="raise it")
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -134,8 +163,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
     """
     _check_data(config)
     _check_run(config)
+    _check_searches(config)
     model_config(config)
     train_config(config)
+    search_space(config)
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
@@ -146,6 +177,22 @@ def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
     """Return the training section."""
     return TrainConfig(**config.train)
+
+
+def search_space(config: ml_collections.ConfigDict) -> Space:
+    """Return what a sweep searches."""
+    return parse_space(config.sweep.space, types=key_types(config))
+
+
+def key_types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
+    """Return the type of every key, `section.key`; one that may be None has the type of its other values."""
+    types = {}
+    for key in config:
+        if isinstance(config[key], ml_collections.ConfigDict):
+            types |= key_types(config[key], f"{prefix}{key}.")
+        else:
+            types[prefix + key] = config.get_type(key)
+    return types
 
 
 def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:

@@ -13,7 +13,10 @@ from rich.console import Console
 
 from lob_jax.errors import InputError, TrainingError
 
-MODES = ("inspect", "convert", "prepare", "train", "evaluate", "generate", "export")
+MODES = (
+    *("inspect", "convert", "prepare", "train", "evaluate", "generate", "export"),
+    *("sweep", "find_lr", "overfit"),
+)
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
 EXIT_TRAINING = 1  # of a run that had begun and could not go on
@@ -113,8 +116,8 @@ def _join_processes() -> None:
         ) from error
 
 
-def main(argv: list[str]) -> None:
-    """Check the configuration and run the mode."""
+def main(argv: list[str]) -> int | None:
+    """Check the configuration and run the mode; return the exit status, None for success."""
     if len(argv) > 1:
         raise InputError(
             "there are arguments that no flag takes",
@@ -139,7 +142,7 @@ def main(argv: list[str]) -> None:
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
     _join_processes()
-    run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+    return run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
 
 
 def start() -> None:

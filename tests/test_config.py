@@ -67,6 +67,19 @@ def test_base_is_what_the_architecture_says():
         ("model.dtype", "int8"),
         ("generate.temperature", -1.0),
         ("generate.paths", 0),
+        ("find_lr.lowest", 0.0),
+        ("find_lr.highest", 1e-7),
+        ("find_lr.steps", 3),
+        ("find_lr.smoothing", 1.0),
+        ("find_lr.stop_factor", 1.0),
+        ("overfit.steps", 0),
+        ("overfit.target", 0.0),
+        ("overfit.dropout", 1.0),
+        ("sweep.trials", 0),
+        ("sweep.startup_trials", -1),
+        ("sweep.pruner", "luck"),
+        ("sweep.warmup_validations", -1),
+        ("sweep.space", "train.learning_rte=log(1e-4,1e-2)"),
         ("model.n_heads", 7),
         ("model.norm", "sideways"),
         ("model.positions", "none"),
@@ -86,3 +99,21 @@ def test_a_feed_from_files_needs_a_path():
     config.data.feed = "lobster"
     with pytest.raises(InputError, match=r"config\.data\.path"):
         checks.validate(config)
+
+
+def test_every_key_has_the_type_of_its_values():
+    types = checks.key_types(load("base"))
+    assert (types["train.steps"], types["train.learning_rate"], types["data.tick"]) == (int, float, str)
+    assert (types["seed"], types["model.tie_embeddings"]) == (int, bool)
+    assert set(types) == {
+        f"{section}.{key}" if isinstance(values, dict) else section
+        for section, values in checks.plain(load("base")).items()
+        for key in (values if isinstance(values, dict) else [section])
+    }
+
+
+def test_a_space_is_read_with_the_types_of_the_configuration():
+    config = load("base")
+    config.sweep.space = "train.warmup_steps=log(1,100) model.norm=choice(pre,post)"
+    first, second = checks.search_space(config)
+    assert first.whole and second.values == ("pre", "post")

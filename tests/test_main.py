@@ -112,7 +112,9 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     """SIGTERM in the middle, exit status 75, the same command again; then the weights."""
     options = "optimizer=muon ema_decay=0.9 loss_block=16 sample_events=5 profile_step=2 profile_steps=1".split()
     arguments = small(f"--workdir={tmp_path}", *(f"--config.train.{option}" for option in options))
-    told = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    told = subprocess.Popen(
+        arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     deadline = time.monotonic() + 240
     while not (tmp_path / "metrics.jsonl").exists() or len(metrics(tmp_path)) < 3:
         assert told.poll() is None and time.monotonic() < deadline, "the run ended before it could be told to"
@@ -127,7 +129,7 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     assert "going on from step" in done.stdout and "averaged parameters" in done.stdout
     samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert [sample["step"] for sample in samples] == [4, 8, 12]
-    assert all(0 < sample["events"] + sum(sample["left_out"].values()) for sample in samples)
+    assert all(sample["events"] + sum(sample["left_out"].values()) > 0 for sample in samples)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
     done = call(small(f"--workdir={tmp_path}", "--mode=export", "--config.train.ema_decay=0.9"), environment)
     assert done.returncode == 0, done.stderr
@@ -183,7 +185,6 @@ def refused(arguments, environment) -> str:
 def test_processes_told_of_in_part_are_refused(arguments, told, environment, tmp_path):
     message = refused(command(*arguments, f"--workdir={tmp_path}"), environment)
     assert told in message or "train together and do nothing else" in message
-
 
 
 def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):

@@ -10,7 +10,7 @@ from lob_jax.errors import InputError
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path) -> Iterator[None]:
+def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[None]:
     """Hold the lock file `path`, and remove it in the end; one that a killed process left is taken over.
 
     Raises:
@@ -27,7 +27,7 @@ def locked(path: pathlib.Path) -> Iterator[None]:
         except BlockingIOError as error:
             os.close(descriptor)
             raise InputError(
-                "another process is preparing records in this folder",
+                f"another process is {doing} in this folder",
                 where=path,
                 expected="one process at a time",
                 was="a lock that is held",

@@ -90,18 +90,26 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
     )
 
 
-def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Prepare if need be, train or go on training, and test the best checkpoint.
-
-    Of several processes the first prepares, and the others wait for it; none of them tests.
+def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
+    """Check, before any data is read, that a run fits on the devices and in their memory.
 
     Raises:
-      SystemExit: EXIT_RESUMABLE, if the run was interrupted and saved.
+      InputError: it does not.
     """
-    model, settings = configuration.model_config(config), configuration.plain(config)
-    train_config, first = configuration.train_config(config), jax.process_index() == 0
+    model, train_config = configuration.model_config(config), configuration.train_config(config)
     mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
-    plan_on(mesh, model, train_config)  # refuse what cannot fit before any data is read
+    plan_on(mesh, model, train_config)
+
+
+def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
+    """Prepare if need be, train or go on training, and test the best checkpoint; return the exit status.
+
+    It is EXIT_RESUMABLE if the run was interrupted and saved. Of several processes the first prepares, and the others
+    wait for it; none of them tests.
+    """
+    refuse_what_cannot_fit(config)
+    model, settings = configuration.model_config(config), configuration.plain(config)
+    first = jax.process_index() == 0
     if first:
         prepare(config, workdir)
     if jax.process_count() > 1:
@@ -111,26 +119,26 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         write_json(workdir / "config.json", settings)
     shown = console if first else Console(quiet=True)
     shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters")
-    sampler = Sampler(config, workdir)
     summary = run_training(
         model,
-        train_config,
+        configuration.train_config(config),
         data,
         seed=config.seed,
         folder=workdir,
         settings=settings,
-        on_validation=sampler.sample if train_config.sample_events else None,
+        on_validation=Sampler(config, workdir).sample if config.train.sample_events else None,
         console=shown,
     )
     if first:
         write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
     shown.print(_ending(summary))
     if summary.interrupted is not None:
-        raise SystemExit(EXIT_RESUMABLE)
+        return EXIT_RESUMABLE
     if jax.process_count() > 1:  # they would wait for one another over work that one of them does
         shown.print("test it in one process: the same command with --mode=evaluate")
-        return
+        return None
     evaluate(config, workdir)
+    return None
 
 
 def _ending(summary: TrainingSummary) -> str:

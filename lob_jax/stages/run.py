@@ -14,9 +14,12 @@ STAGES = {
     "evaluate": "lob_jax.stages.model",
     "generate": "lob_jax.stages.model",
     "export": "lob_jax.stages.model",
+    "sweep": "lob_jax.stages.sweep",
+    "find_lr": "lob_jax.stages.probe",
+    "overfit": "lob_jax.stages.probe",
 }
 
 
-def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> None:
-    """Run one mode in a run's folder."""
-    getattr(importlib.import_module(STAGES[mode]), mode)(config, workdir)
+def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> int | None:
+    """Run one mode in a run's folder; return the exit status, None for success."""
+    return getattr(importlib.import_module(STAGES[mode]), mode)(config, workdir)

@@ -11,11 +11,16 @@ from rich.table import Table
 # In the order that it is made.
 LEAVINGS = {
     "inspection.json": "what is in the files",
-    "figures": "depth heat map and trades, as PNG",
+    "figures": "what was found, as PNG: depth and trades, the learning rates tried",
     "converted": "the days in another format",
     "ingest_report.json": "what was read from the feed",
     "quarantine": "rows that are not what the format says",
     "records": "token records, by split (ArrayRecord)",
+    "find_lr.json": "loss by learning rate, and the rate suggested",
+    "overfit.json": "loss by step on a single batch",
+    "sweep.json": "every trial of a search: parameters, loss, state, folder",
+    "sweep.db": "the same for Optuna, from which the search goes on",
+    "trials": "the run of each trial",
     "config.json": "the whole configuration",
     "checkpoints": "the latest and the best checkpoints",
     "damaged": "checkpoints whose files are not as they were saved",

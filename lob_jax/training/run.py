@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import NamedSharding
 
 from lob_jax.errors import InputError
@@ -116,24 +117,13 @@ def prepare_run(
     transformer = LOBTransformer(model, pin_stream(mesh)) if pinned else LOBTransformer(model)
     optimizer = make_optimizer(config, total_steps)
 
-    def initial() -> TrainState:
-        averaged = config.ema_decay is not None
-        return init_state(model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
-
-    step = functools.partial(
-        train_step,
-        model=transformer,
-        optimizer=optimizer,
-        schedule=make_schedule(config, total_steps),
-        loss_block=config.loss_block,
-        ema_decay=config.ema_decay,
-    )
+    schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
+    initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
     evaluation = functools.partial(eval_step, model=transformer, loss_block=config.loss_block)
     if config.parallel == "pmap":
-        steps = pmap_train_step(step, mesh=mesh), pmap_eval_step(evaluation, mesh=mesh)
+        evaluate = pmap_eval_step(evaluation, mesh=mesh)
     else:
-        shapes = jax.eval_shape(initial)
-        steps = jit_train_step(step, shapes, mesh=mesh), jit_eval_step(evaluation, shapes.params, mesh=mesh)
+        evaluate = jit_eval_step(evaluation, jax.eval_shape(initial).params, mesh=mesh)
     cut = cut_validation(validation, plan.micro_batch * window_groups(mesh), fields=fields_read(model))
     return Run(
         model=transformer,
@@ -142,10 +132,33 @@ def prepare_run(
         total_steps=total_steps,
         mesh=mesh,
         initial=initial,
-        train_step=steps[0],
-        eval_step=steps[1],
+        train_step=compile_train_step(transformer, config, optimizer, schedule, initial, mesh=mesh),
+        eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],
     )
+
+
+def compile_train_step(
+    model: LOBTransformer,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    initial: Callable[[], TrainState],
+    *,
+    mesh: jax.sharding.Mesh,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compile a training step in the way that a configuration asks for; see `train_step`."""
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        loss_block=config.loss_block,
+        ema_decay=config.ema_decay,
+    )
+    if config.parallel == "pmap":
+        return pmap_train_step(step, mesh=mesh)
+    return jit_train_step(step, jax.eval_shape(initial), mesh=mesh)
 
 
 def _check_processes(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:

@@ -54,7 +54,7 @@ def run(model_config, train_config, training_data, tmp_path):
             folder=tmp_path / folder,
             settings={"seed": seed},
             devices=jax.devices()[:devices],
-            on_validation=lambda step, loss, params: seen.update({step: jax.tree.map(np.array, params)}),
+            on_validation=lambda step, loss, params: seen.update({step: (loss, jax.tree.map(np.array, params))}),
             console=rich.console.Console(file=shown, width=200),
         )
         return summary, tmp_path / folder, shown.getvalue(), seen
@@ -121,7 +121,8 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     best = min(losses, key=losses.get)
     assert summary == TrainingSummary(12, best, losses[best], stopped_early=False)
     params, about = restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")
-    assert equal(params, seen[best])
+    assert {step: loss for step, (loss, _) in seen.items()} == losses
+    assert equal(params, seen[best][1])
     assert about.settings == {"seed": 0}
     # The same command again has nothing left to do, and writes nothing.
     before = (folder / "metrics.jsonl").read_bytes()

@@ -1,0 +1,197 @@
+"""The stages that look before a long run: the learning rate, and whether a single batch can be learned by heart."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lob_jax import config as configuration
+from lob_jax.feeds.figures import save
+from lob_jax.models.accounting import parameter_count
+from lob_jax.stages.data import prepare
+from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
+from lob_jax.stages.workdir import console, write_json
+from lob_jax.training import probe
+from lob_jax.training.config import TrainConfig
+from lob_jax.training.loop import TrainingData
+from lob_jax.training.probe_figure import range_figure
+from lob_jax.training.run import Run, prepare_run
+
+ROWS = 12  # of a table of steps
+NOT_PASSED = 1  # the exit status
+
+
+def _prepared(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, *, train: TrainConfig, steps: int
+) -> tuple[Run, TrainingData]:
+    """Prepare records if need be; return a run of some steps on them, not yet begun, and what it reads."""
+    refuse_what_cannot_fit(config)
+    prepare(config, workdir)
+    model, data = configuration.model_config(config), open_training_data(config, workdir)
+    run = prepare_run(
+        model,
+        train,
+        total_steps=steps,
+        validation=data.validation,
+        token_counts=data.token_counts,
+        seed=config.seed,
+        devices=jax.devices(),
+        before=None,
+    )
+    console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows a step, {steps} steps")
+    return run, data
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar of steps for as long as they are taken; yield what moves it."""
+    figures = TextColumn("{task.fields[figures]}")
+    bars = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), figures)
+    with Progress(*bars, console=console, transient=True) as progress:
+        task = progress.add_task("step", total=steps, figures="")
+        yield lambda step, loss: progress.update(task, completed=step, figures=f"loss {loss:.4f}")
+
+
+def _rows(count: int) -> list[int]:
+    """Return the steps that a table shows: the first, the last, and some between."""
+    return sorted(set(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int).tolist()))
+
+
+def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
+    """Test a range of learning rates on real batches, and suggest one; return the exit status."""
+    section, train = config.find_lr, configuration.train_config(config)
+    run, data = _prepared(config, workdir, train=train, steps=section.steps)
+    rate = probe.rate_of_step(section.lowest, section.highest, section.steps)
+    with _progress(section.steps) as on_step:
+        test = probe.range_test(
+            probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
+            probe.grouped(data.batches, train.accumulation),
+            rate=rate,
+            smoothing=section.smoothing,
+            stop_factor=section.stop_factor,
+            on_step=on_step,
+        )
+    rates = probe.find_rates(test)
+    _write_range(config, test, rates, workdir)
+    console.print(_range_table(test))
+    for line in _advice(test, rates, config):
+        console.print(line, soft_wrap=True)
+    console.print(f"all steps: {workdir / 'find_lr.json'}", soft_wrap=True)
+    if len(test.losses) > 1:
+        console.print(f"drawn: {workdir / 'figures' / 'find_lr.png'}", soft_wrap=True)
+    return None if rates else NOT_PASSED
+
+
+def _write_range(
+    config: ml_collections.ConfigDict, test: probe.RangeTest, rates: probe.Rates | None, workdir: pathlib.Path
+) -> None:
+    """Write the numbers and the picture of a range test."""
+    found = None if rates is None else dataclasses.asdict(rates)
+    write_json(workdir / "find_lr.json", {"rates_found": found, **dataclasses.asdict(test)})
+    if len(test.losses) < 2:
+        return
+    (workdir / "figures").mkdir(exist_ok=True)
+    model = configuration.model_config(config)
+    title = f"Learning-rate range test: {parameter_count(model) / 1e6:.1f}M parameters, {config.data.feed} feed"
+    figure = range_figure(test, rates, configured=config.train.learning_rate, title=title)
+    save(figure, workdir / "figures" / "find_lr.png")
+
+
+def _range_table(test: probe.RangeTest) -> Table:
+    table = Table(title="learning rate by step", caption=f"ended after {len(test.losses)} steps: {test.ended}")
+    for heading in ("step", "learning rate", "loss", "smoothed"):
+        table.add_column(heading, justify="right")
+    for k in _rows(len(test.losses)) if test.losses else []:
+        table.add_row(str(k), f"{test.rates[k]:.3g}", f"{test.losses[k]:.4f}", f"{test.smoothed[k]:.4f}")
+    return table
+
+
+def _advice(test: probe.RangeTest, rates: probe.Rates | None, config: ml_collections.ConfigDict) -> list[str]:
+    """Return what to set, and why."""
+    if rates is None:
+        return [
+            "no rate can be suggested: the loss never fell",
+            "lower config.find_lr.lowest if it was not finite or rose at once, raise find_lr.highest or find_lr.steps "
+            "if it stayed as it was; if neither helps, try --mode=overfit",
+        ]
+    lines = [
+        f"lowest loss at {rates.lowest:.2g}, steepest descent at {rates.steepest:.2g} (Smith 2017), "
+        f"configured now {config.train.learning_rate:.2g}",
+        "suggested, a tenth of the rate of the lowest loss (Howard and Gugger 2020): "
+        f"--config.train.learning_rate={rates.suggested:.2g}",
+        "a higher one may learn faster or not at all; to search: --mode=sweep "
+        f'--config.sweep.space="train.learning_rate=log({rates.suggested:.1e},{rates.lowest:.1e})"',
+    ]
+    if rates.lowest == test.rates[-1]:
+        lines.append("the loss was lowest at the last rate: raise config.find_lr.highest to see where it turns")
+    return lines
+
+
+def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
+    """Train on the first batch alone, and say whether it was learned by heart; return the exit status."""
+    section, mine = config.overfit, config.copy_and_resolve_references()
+    mine.model.dropout = section.dropout
+    train = dataclasses.replace(
+        configuration.train_config(mine),
+        accumulation=1,
+        warmup_steps=min(config.train.warmup_steps, section.steps // 10),
+    )
+    run, data = _prepared(mine, workdir, train=train, steps=section.steps)
+    batch = [next(iter(data.batches))]
+    with _progress(section.steps) as on_step:
+        result = probe.overfit_batch(run, batch, target=section.target, on_step=on_step)
+    by_frequency = probe.frequency_loss(batch)
+    passed = result.reached is not None
+    why = [] if passed else probe.causes(result, target=section.target, by_frequency=by_frequency)
+    write_json(workdir / "overfit.json", _overfit_contents(result, section, by_frequency, why))
+    console.print(_overfit_table(result))
+    for line in _verdict(result, section, by_frequency, why):
+        console.print(line, soft_wrap=True)
+    console.print(f"all steps: {workdir / 'overfit.json'}", soft_wrap=True)
+    return None if passed else NOT_PASSED
+
+
+def _overfit_contents(
+    result: probe.Overfitting, section: ml_collections.ConfigDict, by_frequency: float, why: list[str]
+) -> dict[str, Any]:
+    return {
+        "passed": result.reached is not None,
+        "target": section.target,
+        "steps_to_target": result.reached,
+        "dropout": section.dropout,
+        "loss_by_own_frequencies": by_frequency,
+        "losses": [loss if math.isfinite(loss) else None for loss in result.losses],
+        "causes_to_look_at": why,
+    }
+
+
+def _overfit_table(result: probe.Overfitting) -> Table:
+    table = Table(title="loss on one batch")
+    for heading in ("updates", "loss"):
+        table.add_column(heading, justify="right")
+    for k in _rows(len(result.losses)):
+        table.add_row(str(k), f"{result.losses[k]:.4f}")
+    return table
+
+
+def _verdict(
+    result: probe.Overfitting, section: ml_collections.ConfigDict, by_frequency: float, why: list[str]
+) -> list[str]:
+    compared = f"the batch's own token frequencies cost {by_frequency:.3f}"
+    if result.reached is not None:
+        return [f"PASSED: below {section.target:g} nats a token after {result.reached} updates; {compared}"]
+    finite = [loss for loss in result.losses if math.isfinite(loss)]
+    lowest = f"the lowest of {len(result.losses)} losses was {min(finite):.3f}" if finite else "no loss was finite"
+    return [
+        f"NOT PASSED: {lowest}, the target is {section.target:g} nats a token; {compared}",
+        "look at:",
+        *(f"  * {cause}" for cause in why),
+    ]

@@ -1,0 +1,461 @@
+"""Search for hyper-parameters: whole training runs as trials of Optuna, stopped early where they fall behind.
+
+Everything that a sweep knows lies in its folder, so that a sweep killed at any moment goes on with the same command as
+if nothing had been: each trial begins from what is stored alone, as the first one after a restart does.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import json
+import logging
+import math
+import os
+import pathlib
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import jax
+import ml_collections
+import numpy as np
+from rich.table import Table
+
+from lob_jax import config as configuration
+from lob_jax.data.lock import locked
+from lob_jax.errors import InputError, TrainingError
+from lob_jax.stages.data import prepare
+from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
+from lob_jax.stages.workdir import console, write_json
+from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.loop import train as run_training
+from lob_jax.training.search_space import Space, Value, describe_space, suggest
+
+if TYPE_CHECKING:
+    import optuna
+
+NAME = "sweep"  # of the study; the pruner's brackets depend on it
+OBJECTIVE = "lowest validation loss, nats a token"
+SHOWN = 10  # trials of the table
+NO_TRIAL = 1  # the exit status if no trial came to an end
+# What changes no loss may change from one start to the next.
+FREE = (
+    *("data.processes", "data.workers", "data.runner", "data.runner_options", "train.log_every", "train.keep_best"),
+    *("train.max_hours", "train.sample_events", "train.profile_step", "train.profile_steps"),
+)
+
+
+class _PrunedError(Exception):
+    """End a trial that falls behind the others."""
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """End the program, to be gone on with: because of SIGTERM, or of the end of a trial's time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRecord:
+    """A trial as sweep.json has it.
+
+    Attributes:
+      number: from 0.
+      state: complete, pruned, failed or running.
+      parameters: by key.
+      loss: the lowest validation loss, nats a token; None before any.
+      step: where that was.
+      folder: in the sweep's folder.
+      reason: why it failed.
+    """
+
+    number: int
+    state: str
+    parameters: dict[str, Value]
+    loss: float | None
+    step: int | None
+    folder: str
+    reason: str | None
+
+
+def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
+    """Run trials until there are as many as asked for; return the exit status."""
+    _import_optuna()
+    refuse_what_cannot_fit(config)
+    prepare(config, workdir)
+    with locked(workdir / "sweep.lock", doing="sweeping"):
+        try:
+            with _terminable():
+                _run_trials(config, workdir)
+        except KeyboardInterrupt as interrupt:
+            write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
+            console.print("stopped; the same command goes on with the trial that was running, from its checkpoint")
+            return EXIT_RESUMABLE if isinstance(interrupt, _TerminatedError) else 128 + signal.SIGINT
+        records = records_of(open_study(config, workdir))
+    console.print(results_table(records))
+    for line in _ending(records, workdir, sys.argv[1:]):
+        console.print(line, soft_wrap=True)
+    return None if best_of(records) else NO_TRIAL
+
+
+def _import_optuna() -> ModuleType:
+    """Return Optuna, with its messages limited to warnings.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError(
+            "a sweep needs Optuna, which is not installed",
+            where="--mode=sweep",
+            expected="the extra [sweep]",
+            was=error,
+            remedy='pip install -e ".[sweep]"',
+        ) from error
+    optuna.logging.set_verbosity(logging.WARNING)
+    return optuna
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end what runs inside as Ctrl-C does, so that saves under way are finished."""
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise _TerminatedError
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "optuna.study.Study":
+    """Return the study in a sweep's folder, made if there is none.
+
+    Raises:
+      InputError: its trials cannot be compared with those that the configuration asks for.
+    """
+    optuna = _import_optuna()
+    study = optuna.create_study(
+        study_name=NAME,
+        storage=_address(workdir),
+        direction="minimize",
+        load_if_exists=True,
+    )
+    wanted = terms(config)
+    if "terms" not in study.user_attrs:  # new, or killed before it had any trial
+        study.set_user_attr("terms", wanted)
+    _refuse_other_terms(study.user_attrs["terms"], wanted, where=workdir / "sweep.db")
+    study.pruner = _pruner(study, config.sweep)
+    return study
+
+
+def _address(workdir: pathlib.Path) -> str:
+    return f"sqlite:///{workdir.resolve() / 'sweep.db'}"
+
+
+def _pruner(study: "optuna.study.Study", section: ml_collections.ConfigDict) -> "optuna.pruners.BasePruner":
+    """Return what decides, after each validation, whether a trial goes on; its steps are validations, from 1."""
+    optuna = _import_optuna()
+    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if section.pruner == "none" or not complete or len(complete) < section.startup_trials:
+        return optuna.pruners.NopPruner()
+    first = section.warmup_validations + 1
+    if section.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=0, n_warmup_steps=first)
+    longest = max(trial.last_step or 1 for trial in complete)
+    return optuna.pruners.HyperbandPruner(min_resource=min(first, longest), max_resource=longest)
+
+
+def terms(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Return what the trials of one sweep share, as flat JSON values."""
+    space = configuration.search_space(config)
+    free = {*FREE, *(dimension.key for dimension in space)}
+    shared = {"objective": OBJECTIVE, "sweep.space": describe_space(space), "seed": config.seed}
+    shared |= {f"sweep.{key}": config.sweep[key] for key in ("pruner", "startup_trials", "warmup_validations")}
+    for section, values in configuration.plain(config).items():
+        if section in ("data", "tokens", "model", "train"):
+            shared |= {f"{section}.{key}": value for key, value in values.items() if f"{section}.{key}" not in free}
+    return shared
+
+
+def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], *, where: object) -> None:
+    differing = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
+    if differing:
+        raise InputError(
+            "the sweep in this folder is another one",
+            where=where,
+            expected=", ".join(f"{key} = {saved.get(key)!r}" for key in differing),
+            was=", ".join(f"{key} = {wanted.get(key)!r}" for key in differing),
+            remedy="go on with the settings it was started with, or name another --workdir",
+        )
+
+
+def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Go on with a trial that was running, then begin new ones, until there are as many as asked for."""
+    space = configuration.search_space(config)
+    while True:
+        study = open_study(config, workdir)
+        write_json(workdir / "sweep.json", _contents(study))
+        states = [trial.state for trial in study.get_trials(deepcopy=False)]
+        if sum(state.is_finished() for state in states) >= config.sweep.trials:
+            return
+        trial = _next_trial(study, space, workdir, seed=config.seed)
+        parameters = suggest(space, trial)
+        listed = "  ".join(f"{key} {_readable(value)}" for key, value in parameters.items())
+        console.print(f"trial {trial.number} of 0..{config.sweep.trials - 1}: {listed}", soft_wrap=True)
+        _run_trial(config, parameters, trial, study, workdir)
+        jax.clear_caches()  # each trial compiles programs of its own
+        gc.collect()
+
+
+def _next_trial(study: "optuna.study.Study", space: Space, workdir: pathlib.Path, *, seed: int) -> "optuna.trial.Trial":
+    """Return the trial that a kill cut short, or a new one.
+
+    The parameters of a new trial are drawn in a study in memory and stored at one stroke, and depend on the seed and
+    the trials before alone: no kill can part them or change them.
+    """
+    optuna = _import_optuna()
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    if running:
+        storage = optuna.storages.get_storage(_address(workdir))
+        mine = storage.get_study_id_from_name(NAME)
+        return optuna.trial.Trial(study, storage.get_trial_id_from_study_id_trial_number(mine, running[0].number))
+    if not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
+        study.enqueue_trial(_draw(study, space, seed=seed))
+    return study.ask()
+
+
+def _draw(study: "optuna.study.Study", space: Space, *, seed: int) -> dict[str, Value]:
+    """Return parameters for the trial behind those of a study, by the tree-structured Parzen estimator."""
+    optuna = _import_optuna()
+    before = study.get_trials(deepcopy=False)
+    startup = study.user_attrs["terms"]["sweep.startup_trials"]
+    (own,) = np.random.SeedSequence((seed, len(before))).generate_state(1)
+    sampler = optuna.samplers.TPESampler(n_startup_trials=startup, seed=int(own))
+    scratch = optuna.create_study(direction="minimize", sampler=sampler)
+    scratch.add_trials(before)
+    return suggest(space, scratch.ask())
+
+
+def _run_trial(
+    config: ml_collections.ConfigDict,
+    parameters: dict[str, Value],
+    trial: "optuna.trial.Trial",
+    study: "optuna.study.Study",
+    workdir: pathlib.Path,
+) -> None:
+    """Train with the parameters, and tell the study how it ended; what is wrong with them alone ends no sweep."""
+    states = _import_optuna().trial.TrialState
+    state, reason = states.COMPLETE, None
+    try:
+        _train(config, parameters, trial, workdir)
+    except _PrunedError:
+        state = states.PRUNED
+    except (InputError, TrainingError, jax.errors.JaxRuntimeError) as error:
+        state, reason = states.FAIL, _reason(error)
+    losses = recorded_losses(workdir / folder_of(trial.number))
+    loss, step = min(losses.items(), key=lambda pair: pair[::-1], default=(None, None))[::-1]
+    if state == states.COMPLETE and (loss is None or not math.isfinite(loss)):
+        state, reason = states.FAIL, "no validation loss was finite"
+    if loss is not None and math.isfinite(loss):
+        trial.set_user_attr("loss", loss)
+        trial.set_user_attr("step", step)
+    if reason is not None:
+        trial.set_user_attr("reason", reason)
+    study.tell(trial, loss if state == states.COMPLETE else None, state=state)
+    shown = f"{loss:.4f} nats a token at step {step:,}" if loss is not None else "no loss"
+    console.print(f"trial {trial.number} {_name(state)}: {reason or shown}", soft_wrap=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a trial failed; an error of the devices that is not their memory's ends the sweep."""
+    if isinstance(error, InputError):
+        return f"{error.what} ({error.where}: expected {error.expected}, was {error.was})"
+    if isinstance(error, TrainingError):
+        return f"{error.what}, step {error.step}"
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        raise error
+    return "a device ran out of memory"
+
+
+def _train(
+    config: ml_collections.ConfigDict,
+    parameters: dict[str, Value],
+    trial: "optuna.trial.Trial",
+    workdir: pathlib.Path,
+) -> None:
+    """Train in a trial's folder, which is that of a run like any other, going on from a checkpoint there.
+
+    Raises:
+      _PrunedError: the pruner ended it.
+      InputError, TrainingError: see `lob_jax.training.loop.train`.
+      _TerminatedError: SIGTERM, or the end of its time, ended the training before its last step.
+    """
+    mine = config.copy_and_resolve_references()
+    mine.update_from_flattened_dict(parameters)
+    configuration.validate(mine)
+    folder, every = workdir / folder_of(trial.number), mine.train.validate_every
+    for step, loss in recorded_losses(folder).items():  # a kill may have come between a checkpoint and its report
+        _report(trial, step, loss, every=every)
+    _make_folder(folder, records=workdir / "records")
+    settings, data = configuration.plain(mine), open_training_data(mine, folder)
+    write_json(folder / "config.json", settings)
+    summary = run_training(
+        configuration.model_config(mine),
+        configuration.train_config(mine),
+        data,
+        seed=mine.seed,
+        folder=folder,
+        settings=settings,
+        on_validation=lambda step, loss, _: _report(trial, step, loss, every=every),
+        console=console,
+    )
+    if summary.interrupted is not None:
+        raise _TerminatedError
+
+
+def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) -> None:
+    """Tell the study of a validation, once, and heed its pruner."""
+    validation = -(-step // every)
+    if validation not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+        trial.report(loss, validation)
+    if trial.should_prune():
+        raise _PrunedError
+
+
+def _make_folder(folder: pathlib.Path, *, records: pathlib.Path) -> None:
+    """Make a trial's folder, in which the sweep's records appear as its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "records").is_symlink():
+        (folder / "records").symlink_to(os.path.relpath(records, folder), target_is_directory=True)
+
+
+def folder_of(number: int) -> str:
+    """Return where a trial's run lies in the sweep's folder."""
+    return f"trials/{number}"
+
+
+def recorded_losses(folder: pathlib.Path) -> dict[int, float]:
+    """Return the validation losses that a run has written down, by step; infinity for what was not finite."""
+    path, losses = folder / "metrics.jsonl", {}
+    if not path.exists():
+        return losses
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a kill may have cut the last line short
+            figures = json.loads(line)
+            if "validation_loss" in figures:
+                loss = figures["validation_loss"]
+                losses[figures["step"]] = math.inf if loss is None else loss
+    return losses
+
+
+def _name(state: "optuna.trial.TrialState") -> str:
+    return {"FAIL": "failed", "WAITING": "running"}.get(state.name, state.name.lower())
+
+
+def records_of(study: "optuna.study.Study") -> list[TrialRecord]:
+    """Return the trials of a study, in order."""
+    return [
+        TrialRecord(
+            number=trial.number,
+            state=_name(trial.state),
+            parameters=trial.params or trial.system_attrs["fixed_params"],
+            loss=trial.user_attrs.get("loss"),
+            step=trial.user_attrs.get("step"),
+            folder=folder_of(trial.number),
+            reason=trial.user_attrs.get("reason"),
+        )
+        for trial in study.get_trials(deepcopy=False)
+    ]
+
+
+def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the trial of the lowest loss among those that ran to their end; None if none did."""
+    complete = [record for record in records if record.state == "complete"]
+    return min(complete, key=lambda record: (record.loss, record.number), default=None)
+
+
+def _contents(study: "optuna.study.Study") -> dict[str, Any]:
+    """Return what sweep.json holds."""
+    records = records_of(study)
+    best = best_of(records)
+    return {
+        "objective": OBJECTIVE,
+        "space": study.user_attrs["terms"]["sweep.space"],
+        "best": None if best is None else best.number,
+        "trials": [dataclasses.asdict(record) for record in records],
+    }
+
+
+def _readable(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def results_table(records: Sequence[TrialRecord]) -> Table:
+    """Return a table of the trials with the lowest losses, and of how many ended in which way."""
+    keys = list(records[0].parameters) if records else []
+    table = Table(title=f"the best of {len(records)} trials, {OBJECTIVE}")
+    for heading in ("trial", "loss", "step", *keys):
+        table.add_column(heading, justify="right")
+    table.add_column("state")
+    measured = [record for record in records if record.loss is not None]
+    for record in sorted(measured, key=lambda record: (record.loss, record.number))[:SHOWN]:
+        figures = (str(record.number), f"{record.loss:.4f}", f"{record.step:,}")
+        table.add_row(*figures, *(_readable(record.parameters[key]) for key in keys), record.state)
+    states = [record.state for record in records]
+    table.caption = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return table
+
+
+def _ending(records: Sequence[TrialRecord], workdir: pathlib.Path, arguments: Sequence[str]) -> list[str]:
+    """Return the last lines of a sweep: where everything is, and what to do with the best trial."""
+    best, lines = best_of(records), [f"every trial: {workdir / 'sweep.json'}; their runs: {workdir / 'trials'}"]
+    if best is None:
+        failed = next((record.reason for record in records if record.reason), "all of them were pruned")
+        return [*lines, f"no trial came to its end: {failed}"]
+    return [
+        *lines,
+        f"test what trial {best.number} has left:",
+        f"  {command(arguments, best.parameters, mode='evaluate', workdir=workdir / best.folder)}",
+        "train anew with its parameters:",
+        f"  {command(arguments, best.parameters, mode='train', workdir=workdir / 'best')}",
+    ]
+
+
+def command(arguments: Sequence[str], parameters: dict[str, Value], *, mode: str, workdir: pathlib.Path) -> str:
+    """Return the command that does something else with a sweep's configuration and one trial's parameters.
+
+    Args:
+      arguments: of the sweep's own command line, without the program.
+      parameters: by key.
+      mode: what to do.
+      workdir: where.
+    """
+    kept = [flag for flag in _joined(arguments) if not _is_replaced(flag, parameters)]
+    chosen = [f"--config.{key}={value}" for key, value in parameters.items()]
+    return shlex.join(["python", "-m", "lob_jax.main", *kept, *chosen, f"--mode={mode}", f"--workdir={workdir}"])
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Return flags as --name=value, those too whose value is the argument behind them."""
+    flags: list[str] = []
+    for argument in arguments:
+        if argument.startswith("-") or not flags:
+            flags.append(f"--{argument.lstrip('-')}" if argument.startswith("-") else argument)
+        else:
+            flags[-1] += f"={argument}"
+    return flags
+
+
+def _is_replaced(flag: str, parameters: dict[str, Value]) -> bool:
+    name = flag.removeprefix("--").split("=", 1)[0]
+    return name in ("mode", "workdir") or name.startswith("config.sweep.") or name.removeprefix("config.") in parameters
