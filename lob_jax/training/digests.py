@@ -31,7 +31,7 @@ def seal(folder: pathlib.Path, *, unsettled: Mapping[str, str]) -> None:
         "fields": {name: [key, _fields(folder / name, but=key)] for name, key in unsettled.items()},
     }
     partial = folder / f"{DIGESTS}.partial"
-    partial.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(told, indent=1), encoding="utf-8")
     os.replace(partial, folder / DIGESTS)
 
 

@@ -174,7 +174,8 @@ def test_every_damage_is_noticed_named_and_passed_over(saved, tmp_path, model_co
         shutil.copytree(saved[0], folder)
         name = damaged_somewhere(folder / "60", random)
         (remark,) = set_damaged_aside(folder)
-        assert "step 60 is damaged" in remark and name in remark
+        assert "step 60 is damaged" in remark
+        assert name in remark or name == DIGESTS  # where a changed digest or name tells of the file that it is of
         assert steps_in(folder) == [20, 30, 40] and steps_in(folder.parent / "damaged") == [60]
     with Checkpoints(folder, keep_best=3) as checkpoints:
         assert checkpoints.latest({"seed": 0}).step == 40
