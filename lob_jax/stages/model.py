@@ -131,7 +131,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     )
     if first:
         write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
-    shown.print(_ending(summary))
+    shown.print(_ending(summary), soft_wrap=True)
     if summary.interrupted is not None:
         return EXIT_RESUMABLE
     if jax.process_count() > 1:  # they would wait for one another over work that one of them does
