@@ -60,6 +60,11 @@ watch_input() {
   exec 8<&-
 }
 
+# Printing to a connection that is lost would end the program before it has saved: tee -p goes on reading.
+outlive_output() {
+  exec > >(exec tee -pi /dev/null) 2>&1
+}
+
 run_program() {
   local code
   python -m lob_jax.main "${rest[@]}" < /dev/null &
@@ -106,4 +111,5 @@ if [ -z "$restart$attached" ]; then exec python -m lob_jax.main "${rest[@]}"; fi
 trap stop TERM INT
 trap leave EXIT
 [ -z "$attached" ] || watch_input
+[ -z "$attached" ] || [ -t 1 ] || outlive_output
 if [ -n "$restart" ]; then again_while_saved run_program; else run_program; fi

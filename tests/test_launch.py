@@ -39,7 +39,7 @@ for word in "$@"; do case $word in --process=*) process=${word#*=} ;; esac; done
 read -r code rest < "codes.$process" || true
 echo "$rest" > "codes.$process"
 case ${code:-0} in
-  wait) trap 'exit 75' TERM; touch "waiting.$process"; while true; do sleep 0.02; done ;;
+  wait) trap 'for i in {1..3}; do echo saving; done; exit 75' TERM; touch "waiting.$process"; while true; do sleep 0.02; done ;;
   deaf) trap '' TERM; touch "waiting.$process"; while true; do sleep 0.02; done ;;
   *) exit "${code:-0}" ;;
 esac
@@ -366,7 +366,7 @@ def test_a_tpu_run_reaches_the_program_word_by_word(here):
     wait_until(lambda: not is_alive(pid), "the end of the run")
     assert main_calls(here) == [["--distributed", *RUN]] * 2  # a run that was stopped is not started again
     log = here.run("tpu_log", *TPU).stdout
-    assert log == "stopped after saving (75): starting it again\n"
+    assert log == "stopped after saving (75): starting it again\nsaving\nsaving\nsaving\n"
 
 
 @pytest.mark.parametrize(
@@ -403,6 +403,15 @@ def test_the_end_of_its_input_lets_an_attached_program_save(here):
     assert process.poll() is None
     process.communicate(timeout=60)  # closes its input
     assert process.returncode == SAVED
+
+
+def test_a_lost_connection_lets_a_program_that_prints_save(here):
+    here.codes(0, "wait")
+    process = here.start("worker", "--platform=cpu", "--attached", "--", *RUN, stdin=subprocess.PIPE)
+    here.wait_for("waiting.0")
+    for end in (process.stdout, process.stderr, process.stdin):
+        end.close()
+    assert process.wait(timeout=60) == SAVED
 
 
 def test_what_does_not_stop_is_killed(here):
