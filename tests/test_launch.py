@@ -4,6 +4,7 @@ Each test works on a copy of launch/, with programs put first on PATH that write
 environment.sh that installs nothing.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -24,11 +25,12 @@ SAVED = 75
 RUN = ["--config=configs/base.py", "--workdir=/mnt/share/two words", "--config.data.path=it's $HOME; *"]
 TPU = ["--name=pod", "--zone=us-central2-b"]
 
+# One printf a call, which is one write: programs that run at once do not mix theirs.
 RECORD = """#!/usr/bin/env bash
-{ printf '%s\\0' "${0##*/}" "$@"; printf '\\n'; } >> "$CALLS"
+printf '%s\\0' "${0##*/}" "$@" $'\\n' >> "$CALLS"
 """
 ENVIRONMENT = """cd "$(dirname "${BASH_SOURCE[0]}")/.."
-printf 'environment%s\\0\\n' "$1" >> "$CALLS"
+printf '%s\\0' "environment$1" $'\\n' >> "$CALLS"
 PATH="$PWD/fakes:$PATH"
 """
 # lob_jax.main: ends with the codes of the file `codes` of its process, one a call, then with 0; at `wait` it goes on
@@ -39,10 +41,12 @@ for word in "$@"; do case $word in --process=*) process=${word#*=} ;; esac; done
 read -r code rest < "codes.$process" || true
 echo "$rest" > "codes.$process"
 case ${code:-0} in
-  wait) trap 'for i in {1..3}; do echo saving; done; exit 75' TERM; touch "waiting.$process"; while true; do sleep 0.02; done ;;
-  deaf) trap '' TERM; touch "waiting.$process"; while true; do sleep 0.02; done ;;
+  wait) trap 'for i in {1..3}; do echo saving; done; exit 75' TERM ;;
+  deaf) trap '' TERM ;;
   *) exit "${code:-0}" ;;
 esac
+touch "waiting.$process"
+while true; do sleep 0.02; done
 """
 
 
@@ -51,6 +55,7 @@ class Workplace:
     """A copy of launch/ in `root`, and what was called from it."""
 
     root: pathlib.Path
+    started: list[int] = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
         shutil.copytree(ROOT / "launch", self.root / "launch")
@@ -82,7 +87,16 @@ class Workplace:
     def start(self, script: str, *arguments: str, **options) -> subprocess.Popen:
         command = ["bash", f"launch/{script}.sh", *arguments]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(command, cwd=self.root, env=self.environment, text=True, **pipes)
+        surroundings = {"cwd": self.root, "env": self.environment, "text": True, "start_new_session": True}
+        process = subprocess.Popen(command, **surroundings, **pipes)
+        self.started.append(process.pid)
+        return process
+
+    def end(self):
+        """Leave nothing behind that a test which failed did not wait for."""
+        for group in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
     def run(self, script: str, *arguments: str, answer: str = "") -> subprocess.CompletedProcess:
         process = self.start(script, *arguments, stdin=subprocess.PIPE)
@@ -92,7 +106,7 @@ class Workplace:
     def calls(self, *names: str) -> list[list[str]]:
         """Return the calls in their order, as lists of words; of these programs alone where any are named."""
         path = self.root / "calls"
-        records = path.read_text().split("\0\n")[:-1] if path.exists() else []
+        records = path.read_text().split("\0\n\0")[:-1] if path.exists() else []
         words = [record.split("\0") for record in records]
         return [call for call in words if not names or call[0] in names]
 
@@ -113,7 +127,9 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture
 def here(tmp_path):
-    return Workplace(tmp_path)
+    place = Workplace(tmp_path)
+    yield place
+    place.end()
 
 
 def printed(lines: str) -> list[list[str]]:
@@ -126,8 +142,8 @@ GCLOUD = "gcloud compute tpus tpu-vm"
 PLACE = "pod --zone=us-central2-b"
 
 
-def on_workers(command: str, worker: str = "all") -> str:
-    return f"{GCLOUD} ssh {PLACE} --worker={worker} " + shlex.quote(f"--command={command}")
+def on_workers(command: str) -> str:
+    return f"{GCLOUD} ssh {PLACE} --worker=all " + shlex.quote(f"--command={command}")
 
 
 def over_ssh(host: str, process: int) -> str:
@@ -191,7 +207,10 @@ CASES = {
             )
         ],
     ),
-    "log": (["tpu_log", *TPU], [on_workers("tail -n 50 lob_jax/logs/train.log", worker="0")]),
+    "log": (
+        ["tpu_log", *TPU, "--project=ours"],
+        [f"{GCLOUD} ssh {PLACE} --project=ours --worker=0 '--command=tail -n 50 lob_jax/logs/train.log'"],
+    ),
     "log of all": (
         ["tpu_log", *TPU, "--worker=all", "--lines=5", "--follow", "--log=logs/my run.log"],
         [on_workers("tail -n 5 -F 'lob_jax/logs/my run.log'")],
@@ -199,8 +218,8 @@ CASES = {
     "stop": (["tpu_stop", *TPU], [on_workers('kill -TERM "$(cat lob_jax/logs/train.log.pid)"')]),
     "delete": (["tpu_delete", *TPU, "--yes"], [f"{GCLOUD} delete {PLACE} --quiet"]),
     "delete queued": (
-        ["tpu_delete", *TPU, "--yes", "--queued"],
-        ["gcloud compute tpus queued-resources delete pod --zone=us-central2-b --quiet --force"],
+        ["tpu_delete", *TPU, "--yes", "--queued", "--project=ours"],
+        ["gcloud compute tpus queued-resources delete pod --zone=us-central2-b --project=ours --quiet --force"],
     ),
     "gpu hosts": (
         ["gpu_run", "--hosts=a,b", "--port=9", "--directory=/srv/lob_jax", "--", *RUN],
