@@ -122,7 +122,7 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     told.terminate()
     printed, _ = told.communicate()
     assert told.returncode == EXIT_RESUMABLE, printed
-    assert "since it was told to (SIGTERM); the same command goes on from there" in printed
+    assert "since it was told to (SIGTERM); the same command goes on from there\n" in printed
     assert not (tmp_path / "evaluation.json").exists()
     done = call(arguments, environment)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Start a run on all workers of a TPU VM; it goes on when this machine is switched off, and after every stop that saved.
+# usage: bash launch/tpu_run.sh --name=NAME --zone=ZONE [options] -- --config=... --workdir=... [more of lob_jax.main]
+#   --log=FILE         its output on each worker, in ~/lob_jax (logs/train.log): see tpu_log.sh, tpu_stop.sh
+#   --project=PROJECT  by default gcloud's own
+#   --dry-run          print the command
+# --distributed is added: the workers find one another. --workdir is a folder that all of them see.
+set -euo pipefail
+source "$(dirname "$0")/dry_run.sh"
+
+name="" zone="" project="" log=logs/train.log
+read_arguments "name zone project log" "" "$@"
+require name "the name of a TPU VM"
+require zone "its zone"
+require_shared_workdir
+
+worker=(bash lob_jax/launch/worker.sh --platform=tpu --restart --log="$log")
+on_workers all "$(quote "${worker[@]}" -- --distributed "${rest[@]}")"
