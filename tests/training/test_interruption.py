@@ -84,7 +84,7 @@ def start(folder, cache, steps):
 def run(model_config, train_config, training_data, tmp_path):
     """Return a function that trains in a folder; it gives the summary, the folder and the last parameters seen."""
 
-    def go(folder, on_validation=None, **changes):
+    def go(folder, on_validation=None, devices=1, **changes):
         seen = {}
 
         def note(step, loss, params):
@@ -92,7 +92,7 @@ def run(model_config, train_config, training_data, tmp_path):
             if on_validation is not None:
                 on_validation(step)
 
-        where = {"folder": tmp_path / folder, "devices": jax.devices()[:1], "seed": 0, "settings": {}}
+        where = {"folder": tmp_path / folder, "devices": jax.devices()[:devices], "seed": 0, "settings": {}}
         summary = train(model_config(), train_config(**changes), training_data(), on_validation=note, **where)
         return summary, tmp_path / folder, seen.get("params")
 
@@ -116,6 +116,22 @@ def test_sigterm_saves_between_two_steps_and_the_same_call_goes_on(run):
     assert (again.interrupted, again.steps) == (None, 12)
     assert lines(folder) == lines(undisturbed)
     assert equal(params, expected)
+
+
+@pytest.mark.slow
+def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run):
+    _, undisturbed, _ = run("undisturbed")
+
+    def terminate(step):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run("moved", terminate, devices=8, fsdp=8, micro_batch=1)[0].steps == 5
+    summary, folder, _ = run("moved", devices=4, fsdp=2, tensor=2, micro_batch=2)
+    assert summary.steps == 12
+    for name in ("loss", "validation_loss"):
+        one, other = ([line[name] for line in lines(run) if name in line] for run in (folder, undisturbed))
+        assert one == pytest.approx(other, rel=1e-4)
 
 
 def test_a_run_ends_with_its_time_and_goes_on(run, model_config):
