@@ -25,12 +25,12 @@ SAVED = 75
 RUN = ["--config=configs/base.py", "--workdir=/mnt/share/two words", "--config.data.path=it's $HOME; *"]
 TPU = ["--name=pod", "--zone=us-central2-b"]
 
-# One printf a call, which is one write: programs that run at once do not mix theirs.
+# One printf a call, and no end of line in it, is one write: programs that run at once do not mix theirs.
 RECORD = """#!/usr/bin/env bash
-printf '%s\\0' "${0##*/}" "$@" $'\\n' >> "$CALLS"
+printf '%s\\0' "${0##*/}" "$@" $'\\x1e' >> "$CALLS"
 """
 ENVIRONMENT = """cd "$(dirname "${BASH_SOURCE[0]}")/.."
-printf '%s\\0' "environment$1" $'\\n' >> "$CALLS"
+printf '%s\\0' "environment$1" $'\\x1e' >> "$CALLS"
 PATH="$PWD/fakes:$PATH"
 """
 # lob_jax.main: ends with the codes of the file `codes` of its process, one a call, then with 0; at `wait` it goes on
@@ -106,7 +106,7 @@ class Workplace:
     def calls(self, *names: str) -> list[list[str]]:
         """Return the calls in their order, as lists of words; of these programs alone where any are named."""
         path = self.root / "calls"
-        records = path.read_text().split("\0\n\0")[:-1] if path.exists() else []
+        records = path.read_text().split("\0\x1e\0")[:-1] if path.exists() else []
         words = [record.split("\0") for record in records]
         return [call for call in words if not names or call[0] in names]
 
