@@ -106,7 +106,17 @@ def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
-    return Meta(**manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+    told = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+    fields = {field.name for field in dataclasses.fields(Meta)}
+    if set(told) != fields:
+        raise InputError(
+            "the checkpoint is of another version of lob_jax",
+            where=f"step {step} in {manager.directory}",
+            expected=", ".join(sorted(fields)),
+            was=", ".join(sorted(told)),
+            remedy="go on with the version that wrote it, or train anew in another --workdir",
+        )
+    return Meta(**told)
 
 
 def _on(sharding: jax.sharding.Sharding, tree: Any) -> Any:

@@ -145,6 +145,16 @@ def test_no_finite_loss_is_said_so(tmp_path, model_config, state, training_data)
         restore_best(tmp_path, model=model_config(), vocabulary_hash="abc")
 
 
+def test_a_checkpoint_of_another_version_is_refused(saved, tmp_path):
+    step = tmp_path / "checkpoints" / "60"
+    shutil.copytree(saved[0] / "60", step)
+    path = step / "meta" / "metadata"
+    path.write_text(path.read_text().replace('"averaged"', '"mean"'))
+    seal(step, unsettled={"_CHECKPOINT_METADATA": "commit_timestamp_nsecs"})
+    with pytest.raises(InputError, match="another version"):
+        read_metas(step.parent)
+
+
 def test_meta_is_plain_json(model_config):
     about = meta(model_config(), 3, 0.1 + 0.2, best_step=3)
     assert Meta(**json.loads(json.dumps(dataclasses.asdict(about)))) == about
