@@ -1,0 +1,374 @@
+"""A training step: tokens a second, MFU, compile time and memory; on a CPU beside the same model in PyTorch.
+
+`python -m lob_jax.bench.train_step --size=small` takes the model and train sections of configs/small.py and trains on
+random tokens, on all devices. Every case runs in a process of its own, one after the other, on all cores: `--warm-up`
+steps, then `--steps` timed ones, each waited for; the median counts. MFU is 6 N + 12 L D T flops a token (see
+`lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest matmul measured in the run, the same
+for every case. Where PyTorch is installed and the device is a CPU, the twin in `torch_model` is first held against our
+model on the same parameters and batch, then timed, eager and through torch.compile.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lob_jax.bench.processes import MIB, AnonymousMemory, alone
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.config import model_config, train_config
+from lob_jax.errors import InputError
+from lob_jax.models.accounting import flops_per_token, parameter_count
+from lob_jax.models.config import DTYPES, ModelConfig
+from lob_jax.models.transformer import LOBTransformer, initial_parameters
+from lob_jax.training.budget import plan_on
+from lob_jax.training.config import TrainConfig
+from lob_jax.training.optimizer import make_schedule
+from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
+from lob_jax.training.shift import Batch
+from lob_jax.training.speed import blank_batch, peak_flops
+from lob_jax.training.step import eval_step
+
+SIZES = ("tiny", "small", "base", "large")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+OURS, EAGER, COMPILED = "jax", "torch eager", "torch compiled"
+TOLERANCE = 1e-4  # relative, of two float32 losses of equal models
+LIVELY = 0.05  # standard deviation of what is added to every parameter before losses are compared: none stays zero
+PROFILED = 3  # steps in a trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What all cases have in common.
+
+    Attributes:
+      model: max_seq_length is the context of the run.
+      train: batch_size, if known, is the windows of a micro-step over all devices, all of them in memory at once.
+      warm_up: steps before the timed ones, the first of them included.
+      steps: timed steps.
+      parallel: how the step is run over devices: "jit".
+      profile: folder for a trace of our step.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    warm_up: int
+    steps: int
+    parallel: str
+    profile: pathlib.Path | None
+
+    @property
+    def tokens(self) -> int:
+        """Return the tokens of an optimiser step."""
+        return self.train.windows_per_step * self.model.max_seq_length
+
+    def windows(self) -> Batch:
+        """Return the windows [W, ...] of a step, random and all scored."""
+        return random_windows(self.model, self.train.windows_per_step)
+
+
+@dataclasses.dataclass
+class OurStep:
+    """A compiled training step with its state and batch on the devices; a call takes one step and returns the loss."""
+
+    train_step: Callable[[Any, Batch], tuple[Any, dict[str, jax.Array]]]
+    state: Any
+    batch: Batch
+    compile_s: float
+
+    def __call__(self) -> float:
+        """Take one step and wait for it."""
+        self.state, metrics = jax.block_until_ready(self.train_step(self.state, self.batch))
+        return float(metrics["loss"])
+
+
+def our_step(setting: Setting) -> OurStep:
+    """Make and compile the step that a run takes: the one place here that knows how a run is made."""
+    devices, windows = jax.devices(), setting.windows()
+    run = prepare_run(
+        setting.model,
+        dataclasses.replace(setting.train, micro_batch=setting.train.batch_size // len(devices)),
+        total_steps=setting.warm_up + setting.steps,
+        validation=[windows],
+        token_counts=None,
+        seed=0,
+        devices=devices,
+        before=None,
+    )
+    begin = time.perf_counter()
+    run = compiled(run)
+    compile_s = time.perf_counter() - begin
+    return OurStep(run.train_step, initial_state(run), place_step(run, [windows]), compile_s)
+
+
+def random_windows(model: ModelConfig, count: int) -> Batch:
+    """Return windows [count, ...] of random tokens at random times, with book states of about the usual size."""
+    random = np.random.default_rng(0)
+    highest = {"tokens": model.vocab_size, "time_of_day": model.time_buckets, "day_of_week": 7}
+    windows = {name: leaf[0] for name, leaf in blank_batch(model, count).items()}
+    for name, leaf in windows.items():
+        if name in highest:
+            windows[name] = random.integers(0, highest[name], leaf.shape, leaf.dtype)
+        elif name == "book":
+            windows[name] = random.normal(2, 2, leaf.shape).astype(leaf.dtype)
+    return windows
+
+
+def survey(setting: Setting, batch: int | None) -> dict[str, Any]:
+    """Return what the devices are, what MFU is against, and the batch: that of a run if none is given."""
+    devices, total = jax.devices(), setting.warm_up + setting.steps
+    peak, source = peak_flops(devices, setting.model.dtype)
+    schedule = make_schedule(setting.train, total)
+    return {
+        "platform": devices[0].platform,
+        "device": devices[0].device_kind,
+        "devices": len(devices),
+        "batch": batch or plan_on(devices, setting.model, setting.train).micro_batch * len(devices),
+        "peak_flops": peak,
+        "peak_flops_from": source,
+        "rates": [float(schedule(step)) for step in range(total)],
+    }
+
+
+def lively_parameters(model: ModelConfig) -> dict:
+    """Return first parameters with noise on each of them, so that a loss depends on every one."""
+    random = np.random.default_rng(1)
+    first = initial_parameters(model, jax.random.key(0))
+    return jax.tree.map(lambda leaf: leaf + random.normal(0, LIVELY, leaf.shape).astype(np.float32), first)
+
+
+def agreement(setting: Setting) -> dict[str, float]:
+    """Return the float32 losses of our model and PyTorch's without dropout, same parameters, same windows.
+
+    Raises:
+      InputError: they differ by more than TOLERANCE: the models are not the same.
+    """
+    import torch
+
+    from lob_jax.bench.torch_model import TorchTransformer, as_micro_steps, load
+
+    model = dataclasses.replace(setting.model, dropout=0.0, dtype="float32")
+    params, windows = lively_parameters(model), random_windows(model, setting.train.batch_size)
+    nll, scored = jax.jit(lambda params: eval_step(params, windows, model=LOBTransformer(model)))(params)
+    twin = TorchTransformer(model)
+    load(twin, params)
+    with torch.no_grad():
+        its_nll = twin(as_micro_steps(windows, 1)[0]).item()
+    losses = {"jax": float(nll / scored), "torch": its_nll / float(scored)}
+    relative = abs(losses["torch"] / losses["jax"] - 1)
+    if not relative <= TOLERANCE:
+        raise InputError(
+            "the two models are not the same, so that their speeds say nothing",
+            where="lob_jax/bench/torch_model.py",
+            expected=f"losses within {TOLERANCE:g} of each other",
+            was=losses,
+            remedy="mend the twin, or pass --no-torch",
+        )
+    return {**losses, "relative": relative}
+
+
+def timed(step: Callable[[], float], setting: Setting) -> dict[str, Any]:
+    """Take the steps of a case; return the seconds of the first and of each timed one, and the last loss."""
+    seconds = []
+    for _ in range(setting.warm_up + setting.steps):
+        begin = time.perf_counter()
+        loss = step()
+        seconds.append(time.perf_counter() - begin)
+    counted = seconds[setting.warm_up :]
+    step_s = statistics.median(counted)
+    return {
+        "tokens_per_s": setting.tokens / step_s,
+        "step_s": step_s,
+        "fastest_s": min(counted),
+        "steps_s": counted,
+        "first_step_s": seconds[0],
+        "loss": loss,
+    }
+
+
+def measure_ours(setting: Setting) -> dict[str, Any]:
+    """Measure our step in this process."""
+    with AnonymousMemory() as memory:
+        step = our_step(setting)
+        figures = timed(step, setting)
+    if setting.profile is not None:
+        with jax.profiler.trace(str(setting.profile)):
+            for _ in range(PROFILED):
+                step()
+    allotted = step.train_step.memory_analysis()
+    parts = ("argument", "output", "alias", "temp", "generated_code")
+    statistics_of_devices = [device.memory_stats() for device in jax.local_devices() if device.platform != "cpu"]
+    peaks = [held["peak_bytes_in_use"] / MIB for held in statistics_of_devices if held]
+    return {
+        **figures,
+        "compile_s": step.compile_s,
+        **_host_memory(memory),
+        "device_peak_mib": max(peaks, default=None),
+        "step_memory_mib": {part: getattr(allotted, f"{part}_size_in_bytes") / MIB for part in parts},
+        "peak_flops": peak_flops(jax.devices(), setting.model.dtype)[0],
+    }
+
+
+def measure_torch(setting: Setting, rates: Sequence[float], is_compiled: bool) -> dict[str, Any]:
+    """Measure PyTorch's step in this process; its compile time is what the first step took longer than the median."""
+    import torch
+
+    from lob_jax.bench.torch_model import TorchTransformer, as_micro_steps, make_step
+
+    torch.set_num_threads(_cores())
+    with AnonymousMemory() as memory:
+        torch.compiler.config.force_disable_caches = True  # every compilation is a first one, as ours is
+        torch.manual_seed(0)
+        step = make_step(TorchTransformer(setting.model), setting.train, rates=rates, compiled=is_compiled)
+        batches = as_micro_steps(setting.windows(), setting.train.accumulation)
+        figures = timed(lambda: step(batches), setting)
+    compile_s = max(0.0, figures["first_step_s"] - figures["step_s"]) if is_compiled else 0.0
+    return {**figures, "compile_s": compile_s, **_host_memory(memory), "threads": torch.get_num_threads()}
+
+
+def _host_memory(memory: AnonymousMemory) -> dict[str, float]:
+    return {"peak_mib": memory.peak / MIB, "start_mib": memory.start / MIB, "load": os.getloadavg()[0]}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def torch_cases(platform: str) -> list[str]:
+    """Return which of PyTorch's cases this machine can run: none beside an accelerator, none without PyTorch."""
+    if platform != "cpu" or importlib.util.find_spec("torch") is None:
+        return []
+    compilers = [os.environ.get("CXX", "g++"), "clang++"]  # torch.compile needs one
+    return [EAGER, COMPILED] if any(shutil.which(compiler) for compiler in compilers) else [EAGER]
+
+
+def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, Any]:
+    """Measure every case; return the figures as plain values."""
+    found = alone(survey, setting, batch)
+    rates, platform = found.pop("rates"), found.pop("platform")
+    setting = dataclasses.replace(setting, train=dataclasses.replace(setting.train, batch_size=found["batch"]))
+    others = torch_cases(platform) if with_torch else []
+    agreed = alone(agreement, setting) if others else None
+    cases = {OURS: alone(measure_ours, setting)}
+    for name in others:
+        cases[name] = alone(measure_torch, setting, rates, name == COMPILED)
+    peak = max(found.pop("peak_flops"), cases[OURS].pop("peak_flops"))
+    flops = flops_per_token(setting.model, setting.model.max_seq_length)
+    for case in cases.values():
+        case["mfu"] = case["tokens_per_s"] * flops / peak
+    return {
+        **found,
+        "context": setting.model.max_seq_length,
+        "accumulation": setting.train.accumulation,
+        "dtype": setting.model.dtype,
+        "parallel": setting.parallel,
+        "tokens_per_step": setting.tokens,
+        "parameters": parameter_count(setting.model),
+        "flops_per_token": flops,
+        "peak_flops": peak,
+        "warm_up": setting.warm_up,
+        "steps": setting.steps,
+        "agreement": agreed,
+        "cases": cases,
+        "ratios": {name: cases[OURS]["tokens_per_s"] / cases[name]["tokens_per_s"] for name in others},
+    }
+
+
+def table(figures: dict[str, Any]) -> list[str]:
+    """Return the figures as lines of text."""
+    heads = ("tokens/s", "MFU", "step s", "fastest", "compile s", "peak MiB", "at start", "jax/it")
+    lines = [*_headline(figures), f"{'case':<16}" + "".join(f"{head:>10}" for head in heads)]
+    for name, case in figures["cases"].items():
+        ratio = figures["ratios"].get(name)
+        shown = [f"{case['tokens_per_s']:.0f}", f"{case['mfu']:.1%}"]
+        shown += [f"{case[seconds]:.3f}" for seconds in ("step_s", "fastest_s")]
+        shown += [f"{case['compile_s']:.1f}", f"{case['peak_mib']:.0f}", f"{case['start_mib']:.0f}"]
+        shown.append("-" if ratio is None else f"{ratio:.2f}")
+        lines.append(f"{name:<16}" + "".join(f"{figure:>10}" for figure in shown))
+    return [*lines, *_memory_lines(figures["cases"][OURS])]
+
+
+def _headline(figures: dict[str, Any]) -> list[str]:
+    cut = f"{figures['accumulation']} x {figures['batch']} windows of {figures['context']} tokens a step"
+    lines = [
+        f"{figures['size']}: {figures['parameters'] / 1e6:.1f}M parameters, {figures['dtype']}, {cut}, "
+        f"{figures['devices']} x {figures['device']}",
+        f"MFU against {figures['peak_flops'] / 1e12:.3f} Tflop/s, {figures['peak_flops_from']}",
+    ]
+    if figures["agreement"]:
+        losses = figures["agreement"]
+        lines.append(
+            f"equal models: loss {losses['jax']:.6f}, PyTorch's {losses['torch']:.6f}, {losses['relative']:.1e} apart"
+            " (float32, no dropout)"
+        )
+    return lines
+
+
+def _memory_lines(case: dict[str, Any]) -> list[str]:
+    parts = ", ".join(f"{name.replace('_', ' ')} {size:.0f}" for name, size in case["step_memory_mib"].items())
+    lines = [f"memory of our compiled step, a device, MiB: {parts}"]
+    if case["device_peak_mib"] is not None:
+        lines.append(f"peak of the fullest device, MiB: {case['device_peak_mib']:.0f}")
+    return lines
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.train_step", description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="small", help="whose sections of configs/ to take")
+    parser.add_argument("--context", type=int, help="tokens a window; the config's if absent")
+    parser.add_argument("--batch", type=int, help="windows a micro-step, all devices; what a run would take if absent")
+    parser.add_argument("--accumulation", type=int, default=1, help="micro-steps an optimiser step")
+    parser.add_argument("--dtype", choices=DTYPES, help="of the computation; the config's if absent")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps a case")
+    parser.add_argument("--warm-up", type=int, default=2, help="steps before them, a case")
+    parser.add_argument("--parallel", choices=("jit",), default="jit", help="how a step is run over the devices")
+    parser.add_argument("--no-torch", action="store_true", help="measure our step alone")
+    parser.add_argument("--profile", type=pathlib.Path, help="folder for a jax.profiler trace of our step")
+    chosen = parser.parse_args(arguments)
+    for name in ("context", "batch", "accumulation", "steps", "warm_up"):
+        value = getattr(chosen, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return chosen
+
+
+def setting_of(chosen: argparse.Namespace) -> Setting:
+    """Return the setting that the options ask for; what they leave out is the config's."""
+    config = importlib.import_module(f"configs.{chosen.size}").get_config()
+    model = model_config(config)
+    model = dataclasses.replace(
+        model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype
+    )
+    return Setting(
+        model=model,
+        train=dataclasses.replace(train_config(config), accumulation=chosen.accumulation),
+        warm_up=chosen.warm_up,
+        steps=chosen.steps,
+        parallel=chosen.parallel,
+        profile=chosen.profile,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table, then one JSON object."""
+    chosen = parsed(arguments)
+    figures = {"benchmark": "train_step", "size": chosen.size}
+    figures |= run(setting_of(chosen), batch=chosen.batch, with_torch=not chosen.no_torch)
+    packages = [*PACKAGES, *(["torch"] if len(figures["cases"]) > 1 else [])]
+    print("\n".join(table(figures)))
+    print(json.dumps({**figures, **surroundings("train_step", packages=packages, used="all used")}))
+
+
+if __name__ == "__main__":
+    main()
