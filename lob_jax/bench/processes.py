@@ -1,7 +1,8 @@
-"""A case in a process of its own, and the memory that it holds there."""
+"""Cases in processes of their own, and the memory that they hold there."""
 
 import concurrent.futures
 import multiprocessing
+import operator
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -44,11 +45,39 @@ class AnonymousMemory:
         self.peak = max(self.peak, memory.rss - memory.shared)
 
 
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process and return what it returns.
+def fresh_process() -> concurrent.futures.ProcessPoolExecutor:
+    """Return what calls functions in one fresh process; where that was killed, results raise BrokenProcessPool."""
+    return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
-    Raises:
-      concurrent.futures.process.BrokenProcessPool: the process was killed, most likely for its memory.
-    """
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a fresh process and return what it returns."""
+    with fresh_process() as pool:
         return pool.submit(function, *arguments).result()
+
+
+class Resident:
+    """An object that is made and lives in a fresh process, so that several cases can take turns."""
+
+    def __init__(self, kind: Callable[..., Any], *arguments: Any):
+        self._pool = fresh_process()
+        self._pool.submit(_settle, kind, arguments).result()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the object there and return what it returns."""
+        return self._pool.submit(_call_resident, method, arguments).result()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.shutdown()
+
+
+_resident: list[Any] = []  # of a process that Resident started
+
+
+def _settle(kind: Callable[..., Any], arguments: tuple) -> None:
+    _resident.append(kind(*arguments))
+
+
+def _call_resident(method: str, arguments: tuple) -> Any:
+    return operator.methodcaller(method, *arguments)(_resident[0])

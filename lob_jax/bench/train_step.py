@@ -1,15 +1,16 @@
 """A training step: tokens a second, MFU, compile time and memory; on a CPU beside the same model in PyTorch.
 
 `python -m lob_jax.bench.train_step --size=small` takes the model and train sections of configs/small.py and trains on
-random tokens, on all devices. Every case runs in a process of its own, one after the other, on all cores: `--warm-up`
-steps, then `--steps` timed ones, each waited for; the median counts. MFU is 6 N + 12 L D T flops a token (see
-`lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest matmul measured in the run, the same
-for every case. Where PyTorch is installed and the device is a CPU, the twin in `torch_model` is first held against our
-model on the same parameters and batch, then timed, eager and through torch.compile.
+random tokens, on all devices. Every case has a process of its own and all cores: `--warm-up` steps, one case after the
+other, then `--steps` timed ones in turns, each waited for. Medians count, of seconds and of the turns' ratios. MFU is
+6 N + 12 L D T flops a token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest
+matmul measured in the run, the same for every case. Where PyTorch is installed and the device is a CPU, the twin in
+`torch_model` is first held against our model on the same parameters and batch, then timed, eager and by torch.compile.
 """
 
 import argparse
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import json
@@ -17,6 +18,7 @@ import os
 import pathlib
 import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +26,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lob_jax.bench.processes import MIB, AnonymousMemory, alone
+from lob_jax.bench.processes import MIB, AnonymousMemory, Resident, alone
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.config import model_config, train_config
 from lob_jax.errors import InputError
@@ -143,7 +145,7 @@ def survey(setting: Setting, batch: int | None) -> dict[str, Any]:
 def lively_parameters(model: ModelConfig) -> dict:
     """Return first parameters with noise on each of them, so that a loss depends on every one."""
     random = np.random.default_rng(1)
-    first = initial_parameters(model, jax.random.key(0))
+    first = jax.jit(functools.partial(initial_parameters, model))(jax.random.key(0))
     return jax.tree.map(lambda leaf: leaf + random.normal(0, LIVELY, leaf.shape).astype(np.float32), first)
 
 
@@ -177,67 +179,106 @@ def agreement(setting: Setting) -> dict[str, float]:
     return {**losses, "relative": relative}
 
 
-def timed(step: Callable[[], float], setting: Setting) -> dict[str, Any]:
-    """Take the steps of a case; return the seconds of the first and of each timed one, and the last loss."""
-    seconds = []
-    for _ in range(setting.warm_up + setting.steps):
-        begin = time.perf_counter()
-        loss = step()
-        seconds.append(time.perf_counter() - begin)
-    counted = seconds[setting.warm_up :]
-    step_s = statistics.median(counted)
-    return {
-        "tokens_per_s": setting.tokens / step_s,
-        "step_s": step_s,
-        "fastest_s": min(counted),
-        "steps_s": counted,
-        "first_step_s": seconds[0],
-        "loss": loss,
-    }
+class OurCase:
+    """Our step in this process; its memory is watched from before it is made."""
+
+    def __init__(self, setting: Setting):
+        self._setting = setting
+        self._memory = AnonymousMemory().__enter__()
+        self._step = our_step(setting)
+
+    def step(self) -> tuple[float, float]:
+        """Take one step; return its seconds and its loss."""
+        return timed(self._step)
+
+    def finish(self) -> dict[str, Any]:
+        """Return what is known when all steps are taken."""
+        self._memory.__exit__()
+        if self._setting.profile is not None:
+            with jax.profiler.trace(str(self._setting.profile)):
+                for _ in range(PROFILED):
+                    self._step()
+        allotted = self._step.train_step.memory_analysis()
+        parts = ("argument", "output", "alias", "temp", "generated_code")
+        held = [device.memory_stats() for device in jax.local_devices() if device.platform != "cpu"]
+        return {
+            "compile_s": self._step.compile_s,
+            **_host_memory(self._memory),
+            "device_peak_mib": max((stats["peak_bytes_in_use"] / MIB for stats in held if stats), default=None),
+            "step_memory_mib": {part: getattr(allotted, f"{part}_size_in_bytes") / MIB for part in parts},
+            "peak_flops": peak_flops(jax.devices(), self._setting.model.dtype)[0],
+        }
 
 
-def measure_ours(setting: Setting) -> dict[str, Any]:
-    """Measure our step in this process."""
-    with AnonymousMemory() as memory:
-        step = our_step(setting)
-        figures = timed(step, setting)
-    if setting.profile is not None:
-        with jax.profiler.trace(str(setting.profile)):
-            for _ in range(PROFILED):
-                step()
-    allotted = step.train_step.memory_analysis()
-    parts = ("argument", "output", "alias", "temp", "generated_code")
-    statistics_of_devices = [device.memory_stats() for device in jax.local_devices() if device.platform != "cpu"]
-    peaks = [held["peak_bytes_in_use"] / MIB for held in statistics_of_devices if held]
-    return {
-        **figures,
-        "compile_s": step.compile_s,
-        **_host_memory(memory),
-        "device_peak_mib": max(peaks, default=None),
-        "step_memory_mib": {part: getattr(allotted, f"{part}_size_in_bytes") / MIB for part in parts},
-        "peak_flops": peak_flops(jax.devices(), setting.model.dtype)[0],
-    }
+class TorchCase:
+    """PyTorch's step in this process; its memory is watched from before it is made."""
 
+    def __init__(self, setting: Setting, rates: Sequence[float], is_compiled: bool):
+        import torch
 
-def measure_torch(setting: Setting, rates: Sequence[float], is_compiled: bool) -> dict[str, Any]:
-    """Measure PyTorch's step in this process; its compile time is what the first step took longer than the median."""
-    import torch
+        from lob_jax.bench.torch_model import TorchTransformer, as_micro_steps, make_step
 
-    from lob_jax.bench.torch_model import TorchTransformer, as_micro_steps, make_step
-
-    torch.set_num_threads(_cores())
-    with AnonymousMemory() as memory:
-        torch.compiler.config.force_disable_caches = True  # every compilation is a first one, as ours is
+        torch.set_num_threads(_cores())
         torch.manual_seed(0)
+        self._cache = tempfile.TemporaryDirectory()
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name  # so that compilation is timed, not a cache
+        self._memory = AnonymousMemory().__enter__()
         step = make_step(TorchTransformer(setting.model), setting.train, rates=rates, compiled=is_compiled)
         batches = as_micro_steps(setting.windows(), setting.train.accumulation)
-        figures = timed(lambda: step(batches), setting)
-    compile_s = max(0.0, figures["first_step_s"] - figures["step_s"]) if is_compiled else 0.0
-    return {**figures, "compile_s": compile_s, **_host_memory(memory), "threads": torch.get_num_threads()}
+        self._step = functools.partial(step, batches)
+
+    def step(self) -> tuple[float, float]:
+        """Take one step; return its seconds and its loss."""
+        return timed(self._step)
+
+    def finish(self) -> dict[str, Any]:
+        """Return what is known when all steps are taken; compile_s is None, since the first step compiles."""
+        self._memory.__exit__()
+        self._cache.cleanup()
+        return {"compile_s": None, **_host_memory(self._memory)}
+
+
+def timed(step: Callable[[], float]) -> tuple[float, float]:
+    """Take one step; return its seconds and its loss."""
+    begin = time.perf_counter()
+    loss = step()
+    return time.perf_counter() - begin, loss
 
 
 def _host_memory(memory: AnonymousMemory) -> dict[str, float]:
-    return {"peak_mib": memory.peak / MIB, "start_mib": memory.start / MIB, "load": os.getloadavg()[0]}
+    return {"peak_mib": memory.peak / MIB, "start_mib": memory.start / MIB}
+
+
+def measure(setting: Setting, cases: dict[str, tuple]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each case; `cases` gives, by name, its class and arguments.
+
+    After their warm-ups the cases take turns, step by step, so that other work on the machine slows all of them alike.
+    """
+    residents: dict[str, Resident] = {}
+    try:
+        warm = {}
+        for name, case in cases.items():
+            residents[name] = Resident(*case)
+            warm[name] = [residents[name].call("step")[0] for _ in range(setting.warm_up)]
+        taken = [{name: held.call("step") for name, held in residents.items()} for _ in range(setting.steps)]
+        ends = {name: held.call("finish") for name, held in residents.items()}
+    finally:
+        for held in residents.values():
+            held.close()
+    return {name: _figures(setting, warm[name], [turn[name] for turn in taken]) | ends[name] for name in cases}
+
+
+def _figures(setting: Setting, warm: list[float], taken: list[tuple[float, float]]) -> dict[str, Any]:
+    seconds = [second for second, _ in taken]
+    step_s = statistics.median(seconds)
+    return {
+        "tokens_per_s": setting.tokens / step_s,
+        "step_s": step_s,
+        "fastest_s": min(seconds),
+        "steps_s": seconds,
+        "first_step_s": warm[0],
+        "loss": taken[-1][1],
+    }
 
 
 def _cores() -> int:
@@ -254,18 +295,19 @@ def torch_cases(platform: str) -> list[str]:
 
 def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, Any]:
     """Measure every case; return the figures as plain values."""
-    found = alone(survey, setting, batch)
+    found, load = alone(survey, setting, batch), os.getloadavg()[0]
     rates, platform = found.pop("rates"), found.pop("platform")
     setting = dataclasses.replace(setting, train=dataclasses.replace(setting.train, batch_size=found["batch"]))
     others = torch_cases(platform) if with_torch else []
     agreed = alone(agreement, setting) if others else None
-    cases = {OURS: alone(measure_ours, setting)}
-    for name in others:
-        cases[name] = alone(measure_torch, setting, rates, name == COMPILED)
+    torches = {name: (TorchCase, setting, rates, name == COMPILED) for name in others}
+    cases = measure(setting, {OURS: (OurCase, setting), **torches})
     peak = max(found.pop("peak_flops"), cases[OURS].pop("peak_flops"))
     flops = flops_per_token(setting.model, setting.model.max_seq_length)
-    for case in cases.values():
+    for name, case in cases.items():
         case["mfu"] = case["tokens_per_s"] * flops / peak
+        if name == COMPILED:
+            case["compile_s"] = max(0.0, case["first_step_s"] - case["step_s"])
     return {
         **found,
         "context": setting.model.max_seq_length,
@@ -278,10 +320,17 @@ def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, A
         "peak_flops": peak,
         "warm_up": setting.warm_up,
         "steps": setting.steps,
+        "load_before_after": [load, os.getloadavg()[0]],
         "agreement": agreed,
         "cases": cases,
-        "ratios": {name: cases[OURS]["tokens_per_s"] / cases[name]["tokens_per_s"] for name in others},
+        "ratios": {name: _ratio(cases[OURS], cases[name]) for name in others},
     }
+
+
+def _ratio(ours: dict[str, Any], its: dict[str, Any]) -> float:
+    """Return our speed over another case's: the median over the turns."""
+    turns = zip(ours["steps_s"], its["steps_s"], strict=True)
+    return statistics.median(its_s / ours_s for ours_s, its_s in turns)
 
 
 def table(figures: dict[str, Any]) -> list[str]:
@@ -292,7 +341,8 @@ def table(figures: dict[str, Any]) -> list[str]:
         ratio = figures["ratios"].get(name)
         shown = [f"{case['tokens_per_s']:.0f}", f"{case['mfu']:.1%}"]
         shown += [f"{case[seconds]:.3f}" for seconds in ("step_s", "fastest_s")]
-        shown += [f"{case['compile_s']:.1f}", f"{case['peak_mib']:.0f}", f"{case['start_mib']:.0f}"]
+        shown.append("-" if case["compile_s"] is None else f"{case['compile_s']:.1f}")
+        shown += [f"{case[memory]:.0f}" for memory in ("peak_mib", "start_mib")]
         shown.append("-" if ratio is None else f"{ratio:.2f}")
         lines.append(f"{name:<16}" + "".join(f"{figure:>10}" for figure in shown))
     return [*lines, *_memory_lines(figures["cases"][OURS])]
