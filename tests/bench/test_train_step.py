@@ -240,12 +240,16 @@ def test_bfloat16_of_the_twin_is_near(without_dropout):
     model = dataclasses.replace(without_dropout.model, dtype="bfloat16")
     its, params = torch_model.TorchTransformer(model), train_step.lively_parameters(model)
     torch_model.load(its, params)
+    stream = []
+    for block in its.blocks:
+        block.register_forward_hook(lambda _, read, left: stream.extend([*read, left]))
     windows = without_dropout.windows()
     nll, _ = jax.jit(functools.partial(train_step.eval_step, model=LOBTransformer(model)))(params, windows)
     loss = its(torch_model.as_micro_steps(windows, 1)[0])
     loss.backward()
     assert loss.item() == pytest.approx(float(nll), rel=1e-2)
     assert its.head.dense.weight.grad.isfinite().all()
+    assert {str(x_BTD.dtype) for x_BTD in stream} == {"torch.bfloat16"}
 
 
 def test_both_are_measured_side_by_side(in_this_process, setting, monkeypatch, capsys):
