@@ -142,15 +142,19 @@ class TorchTransformer(nn.Module):
             if parameter.dim() > 1:
                 nn.init.normal_(parameter, std=INIT_STD)
 
-    def forward(self, batch: MicroBatch) -> Tensor:
-        """Return the summed loss, in nats, of windows of T+1 tokens, each target weighted by `scored`."""
+    def logits(self, batch: MicroBatch) -> Tensor:
+        """Return logits_BTV, in the dtype of the model, of the tokens behind the first T of each window of T+1."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             x_BTD = self.embeddings(batch)
             for block in self.blocks:
                 x_BTD = block(x_BTD)
-            logits_BTV = self.head(self.norm(x_BTD), self.embeddings.token.weight)
+            return self.head(self.norm(x_BTD), self.embeddings.token.weight)
+
+    def forward(self, batch: MicroBatch) -> Tensor:
+        """Return the summed loss, in nats, of windows of T+1 tokens, each target weighted by `scored`."""
         targets_BT, weights_BT = batch["tokens"][:, 1:], batch["scored"][:, 1:]
-        nll_BT = F.cross_entropy(logits_BTV.float().flatten(0, 1), targets_BT.flatten(), reduction="none")
+        logits_BTV = self.logits(batch).float()
+        nll_BT = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
         return (nll_BT * weights_BT.flatten()).sum()
 
 

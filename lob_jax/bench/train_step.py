@@ -2,7 +2,9 @@
 
 `python -m lob_jax.bench.train_step --size=small` takes the model and train sections of configs/small.py and trains on
 random tokens, on all devices. Every case has a process of its own and all cores: `--warm-up` steps, one case after the
-other, then `--steps` timed ones in turns, each waited for. Medians count, of seconds and of the turns' ratios. MFU is
+other, then `--steps` timed ones in turns, each waited for. Medians count, of seconds and of the turns' ratios; `cpu s`
+adds up what a step took on all cores, so that a case that other work kept waiting can be told: speeds of a machine that
+is not idle say little, since PyTorch's threads wait for one another more than XLA's do. MFU is
 6 N + 12 L D T flops a token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest
 matmul measured in the run, the same for every case. Where PyTorch is installed and the device is a CPU, the twin in
 `torch_model` is first held against our model on the same parameters and batch, then timed, eager and by torch.compile.
@@ -21,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -35,16 +37,17 @@ from lob_jax.models.config import DTYPES, ModelConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.training.budget import plan_on
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.loss import cross_entropy
 from lob_jax.training.optimizer import make_schedule
 from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
-from lob_jax.training.shift import Batch
+from lob_jax.training.shift import Batch, shift
 from lob_jax.training.speed import blank_batch, peak_flops
-from lob_jax.training.step import eval_step
 
 SIZES = ("tiny", "small", "base", "large")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 OURS, EAGER, COMPILED = "jax", "torch eager", "torch compiled"
-TOLERANCE = 1e-4  # relative, of two float32 losses of equal models
+LOSS_TOLERANCE = 1e-4  # relative, of two float32 losses of equal models
+LOGIT_TOLERANCE = 1e-4  # largest difference of their logits, in standard deviations
 LIVELY = 0.05  # standard deviation of what is added to every parameter before losses are compared: none stays zero
 PROFILED = 3  # steps in a trace
 
@@ -77,6 +80,14 @@ class Setting:
     def windows(self) -> Batch:
         """Return the windows [W, ...] of a step, random and all scored."""
         return random_windows(self.model, self.train.windows_per_step)
+
+
+class StepTime(NamedTuple):
+    """What one step took: seconds, and seconds of all cores of the process together; and its loss."""
+
+    step_s: float
+    cpu_s: float
+    loss: float
 
 
 @dataclasses.dataclass
@@ -150,10 +161,14 @@ def lively_parameters(model: ModelConfig) -> dict:
 
 
 def agreement(setting: Setting) -> dict[str, float]:
-    """Return the float32 losses of our model and PyTorch's without dropout, same parameters, same windows.
+    """Hold PyTorch's model against ours in float32 and without dropout: same parameters, same windows.
+
+    Returns:
+      The loss of each, `relative`, how far they are apart, and `logits`, the largest difference of any logit over the
+      standard deviation of all: a mean loss alone would not show a small difference.
 
     Raises:
-      InputError: they differ by more than TOLERANCE: the models are not the same.
+      InputError: the losses or the logits are further apart than rounding explains: the models are not the same.
     """
     import torch
 
@@ -161,22 +176,35 @@ def agreement(setting: Setting) -> dict[str, float]:
 
     model = dataclasses.replace(setting.model, dropout=0.0, dtype="float32")
     params, windows = lively_parameters(model), random_windows(model, setting.train.batch_size)
-    nll, scored = jax.jit(lambda params: eval_step(params, windows, model=LOBTransformer(model)))(params)
+    logits_BTV, loss = jax.tree.map(np.asarray, jax.jit(functools.partial(_logits_and_loss, model))(params, windows))
     twin = TorchTransformer(model)
     load(twin, params)
     with torch.no_grad():
-        its_nll = twin(as_micro_steps(windows, 1)[0]).item()
-    losses = {"jax": float(nll / scored), "torch": its_nll / float(scored)}
-    relative = abs(losses["torch"] / losses["jax"] - 1)
-    if not relative <= TOLERANCE:
+        (batch,) = as_micro_steps(windows, 1)
+        its_logits_BTV, its_loss = (
+            twin.logits(batch).numpy(),
+            twin(batch).item() / float(windows["scored"][:, 1:].sum()),
+        )
+    apart = {
+        "relative": abs(its_loss / float(loss) - 1),
+        "logits": float(np.abs(its_logits_BTV - logits_BTV).max() / logits_BTV.std()),
+    }
+    if not (apart["relative"] <= LOSS_TOLERANCE and apart["logits"] <= LOGIT_TOLERANCE):
         raise InputError(
             "the two models are not the same, so that their speeds say nothing",
             where="lob_jax/bench/torch_model.py",
-            expected=f"losses within {TOLERANCE:g} of each other",
-            was=losses,
+            expected={"relative": LOSS_TOLERANCE, "logits": LOGIT_TOLERANCE},
+            was=apart,
             remedy="mend the twin, or pass --no-torch",
         )
-    return {**losses, "relative": relative}
+    return {"jax": float(loss), "torch": its_loss, **apart}
+
+
+def _logits_and_loss(model: ModelConfig, params: dict, windows: Batch) -> tuple[jax.Array, jax.Array]:
+    tokens_BT, conditioning, targets_BT, weights_BT = shift(windows)
+    logits_BTV = LOBTransformer(model).apply({"params": params}, tokens_BT, conditioning)
+    nll, weight = cross_entropy(logits_BTV, targets_BT, weights_BT)
+    return logits_BTV, nll / weight
 
 
 class OurCase:
@@ -187,8 +215,8 @@ class OurCase:
         self._memory = AnonymousMemory().__enter__()
         self._step = our_step(setting)
 
-    def step(self) -> tuple[float, float]:
-        """Take one step; return its seconds and its loss."""
+    def step(self) -> StepTime:
+        """Take one step and return its time."""
         return timed(self._step)
 
     def finish(self) -> dict[str, Any]:
@@ -227,8 +255,8 @@ class TorchCase:
         batches = as_micro_steps(setting.windows(), setting.train.accumulation)
         self._step = functools.partial(step, batches)
 
-    def step(self) -> tuple[float, float]:
-        """Take one step; return its seconds and its loss."""
+    def step(self) -> StepTime:
+        """Take one step and return its time."""
         return timed(self._step)
 
     def finish(self) -> dict[str, Any]:
@@ -238,11 +266,11 @@ class TorchCase:
         return {"compile_s": None, **_host_memory(self._memory)}
 
 
-def timed(step: Callable[[], float]) -> tuple[float, float]:
-    """Take one step; return its seconds and its loss."""
-    begin = time.perf_counter()
+def timed(step: Callable[[], float]) -> StepTime:
+    """Take one step and return its time."""
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     loss = step()
-    return time.perf_counter() - begin, loss
+    return StepTime(time.perf_counter() - begin, time.process_time() - cpu_begin, loss)
 
 
 def _host_memory(memory: AnonymousMemory) -> dict[str, float]:
@@ -259,7 +287,7 @@ def measure(setting: Setting, cases: dict[str, tuple]) -> dict[str, dict[str, An
         warm = {}
         for name, case in cases.items():
             residents[name] = Resident(*case)
-            warm[name] = [residents[name].call("step")[0] for _ in range(setting.warm_up)]
+            warm[name] = [residents[name].call("step").step_s for _ in range(setting.warm_up)]
         taken = [{name: held.call("step") for name, held in residents.items()} for _ in range(setting.steps)]
         ends = {name: held.call("finish") for name, held in residents.items()}
     finally:
@@ -268,16 +296,17 @@ def measure(setting: Setting, cases: dict[str, tuple]) -> dict[str, dict[str, An
     return {name: _figures(setting, warm[name], [turn[name] for turn in taken]) | ends[name] for name in cases}
 
 
-def _figures(setting: Setting, warm: list[float], taken: list[tuple[float, float]]) -> dict[str, Any]:
-    seconds = [second for second, _ in taken]
+def _figures(setting: Setting, warm: list[float], taken: list[StepTime]) -> dict[str, Any]:
+    seconds = [step.step_s for step in taken]
     step_s = statistics.median(seconds)
     return {
         "tokens_per_s": setting.tokens / step_s,
         "step_s": step_s,
         "fastest_s": min(seconds),
+        "cpu_s": statistics.median(step.cpu_s for step in taken),
         "steps_s": seconds,
         "first_step_s": warm[0],
-        "loss": taken[-1][1],
+        "loss": taken[-1].loss,
     }
 
 
@@ -335,12 +364,12 @@ def _ratio(ours: dict[str, Any], its: dict[str, Any]) -> float:
 
 def table(figures: dict[str, Any]) -> list[str]:
     """Return the figures as lines of text."""
-    heads = ("tokens/s", "MFU", "step s", "fastest", "compile s", "peak MiB", "at start", "jax/it")
+    heads = ("tokens/s", "MFU", "step s", "fastest", "cpu s", "compile s", "peak MiB", "at start", "jax/it")
     lines = [*_headline(figures), f"{'case':<16}" + "".join(f"{head:>10}" for head in heads)]
     for name, case in figures["cases"].items():
         ratio = figures["ratios"].get(name)
         shown = [f"{case['tokens_per_s']:.0f}", f"{case['mfu']:.1%}"]
-        shown += [f"{case[seconds]:.3f}" for seconds in ("step_s", "fastest_s")]
+        shown += [f"{case[seconds]:.3f}" for seconds in ("step_s", "fastest_s", "cpu_s")]
         shown.append("-" if case["compile_s"] is None else f"{case['compile_s']:.1f}")
         shown += [f"{case[memory]:.0f}" for memory in ("peak_mib", "start_mib")]
         shown.append("-" if ratio is None else f"{ratio:.2f}")
@@ -358,8 +387,8 @@ def _headline(figures: dict[str, Any]) -> list[str]:
     if figures["agreement"]:
         losses = figures["agreement"]
         lines.append(
-            f"equal models: loss {losses['jax']:.6f}, PyTorch's {losses['torch']:.6f}, {losses['relative']:.1e} apart"
-            " (float32, no dropout)"
+            f"equal models: loss {losses['jax']:.6f}, PyTorch's {losses['torch']:.6f}, {losses['relative']:.1e} apart;"
+            f" logits at most {losses['logits']:.1e} standard deviations apart (float32, no dropout)"
         )
     return lines
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.optimizer import make_optimizer, make_schedule
 from lob_jax.training.shift import fields_read, split
 from lob_jax.training.state import init_state
-from lob_jax.training.step import summed_gradients
+from lob_jax.training.step import eval_step, summed_gradients
 from lob_jax.training.step import train_step as take_step
 
 WINDOWS, ACCUMULATION = 8, 2
@@ -83,6 +84,7 @@ def assert_consistent(figures, setting):
         assert case["tokens_per_s"] * case["step_s"] == pytest.approx(figures["tokens_per_step"])
         flops_per_s = figures["tokens_per_step"] * figures["flops_per_token"] / case["step_s"]
         assert case["mfu"] == pytest.approx(flops_per_s / figures["peak_flops"])
+        assert 0 < case["cpu_s"] < 1.1 * max(case["steps_s"]) * os.cpu_count()
         assert case["peak_mib"] >= case["start_mib"] > 10
         assert 2 < case["loss"] < 6  # ln 40 is 3.7
 
@@ -244,7 +246,7 @@ def test_bfloat16_of_the_twin_is_near(without_dropout):
     for block in its.blocks:
         block.register_forward_hook(lambda _, read, left: stream.extend([*read, left]))
     windows = without_dropout.windows()
-    nll, _ = jax.jit(functools.partial(train_step.eval_step, model=LOBTransformer(model)))(params, windows)
+    nll, _ = jax.jit(functools.partial(eval_step, model=LOBTransformer(model)))(params, windows)
     loss = its(torch_model.as_micro_steps(windows, 1)[0])
     loss.backward()
     assert loss.item() == pytest.approx(float(nll), rel=1e-2)
