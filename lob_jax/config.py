@@ -109,6 +109,13 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         remedy="pass a divisor, or leave it out",
     )
     _require(
+        config.model.dtype != "float64",
+        "model.dtype",
+        expected="bfloat16, float16 or float32",
+        was="float64",
+        remedy="float64 is there for tests that compare layouts, with jax_enable_x64",
+    )
+    _require(
         config.generate.temperature >= 0,
         "generate.temperature",
         expected="0 or more",

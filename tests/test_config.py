@@ -65,6 +65,7 @@ def test_base_is_what_the_architecture_says():
         ("train.max_skipped", 0),
         ("train.loss_block", 0),
         ("model.dtype", "int8"),
+        ("model.dtype", "float64"),
         ("generate.temperature", -1.0),
         ("generate.paths", 0),
         ("find_lr.lowest", 0.0),

@@ -10,19 +10,16 @@ run (it makes its own events, and no tokens).
 import argparse
 import contextlib
 import json
-import multiprocessing
 import os
 import pathlib
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import psutil
-
 from lob_jax.bench import tiling
+from lob_jax.bench.processes import MIB, AnonymousMemory, alone
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.replay import references, replay
@@ -33,34 +30,6 @@ from lob_jax.tokens.exact import ExactTokenizer
 REPLAY_EVENTS = 500_000  # of a day, for the figures of replay alone
 REPLAYS = 4
 SHORT = 5_000  # rows of the file that everything is compiled on
-MIB = 2**20
-
-
-class AnonymousMemory:
-    """Watches how much memory a process holds beside mapped files, which the system can take back at any time."""
-
-    def __init__(self, every_s: float = 0.02):
-        self.peak = 0
-        self._every_s, self._done = every_s, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "AnonymousMemory":
-        self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        self._look()
-
-    def _watch(self) -> None:
-        while not self._done.wait(self._every_s):
-            self._look()
-
-    def _look(self) -> None:
-        memory = psutil.Process().memory_info()
-        self.peak = max(self.peak, memory.rss - memory.shared)
 
 
 def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
@@ -123,12 +92,6 @@ def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) ->
             rows = len(tardis.convert([str(trades), str(depth)], buffer_size=40_000_000))
             seconds.append(time.perf_counter() - begin)
     return {"its_rows": rows, "its_rows_per_s": rows / statistics.median(seconds[1:])}
-
-
-def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process and return what it returns."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
 
 
 def run(files: dict[str, Callable[[pathlib.Path, int], pathlib.Path]], *, events: int, repeat: int) -> dict[str, Any]:

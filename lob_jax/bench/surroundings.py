@@ -7,13 +7,20 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 PACKAGES = ("numpy", "numba", "llvmlite", "polars")
 
 
-def surroundings(benchmark: str) -> dict[str, Any]:
-    """Return the command, commit, machine and versions that the figures of `lob_jax.bench.<benchmark>` belong to."""
+def surroundings(benchmark: str, *, packages: Sequence[str] = PACKAGES, used: str = "one used") -> dict[str, Any]:
+    """Return the command, commit, machine and versions that the figures of `lob_jax.bench.<benchmark>` belong to.
+
+    Args:
+      benchmark: its module.
+      packages: whose versions matter to it; all of them are installed.
+      used: which of the machine's cores worked.
+    """
     git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
         commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
@@ -22,9 +29,9 @@ def surroundings(benchmark: str) -> dict[str, Any]:
     return {
         "command": shlex.join(["python", "-m", f"lob_jax.bench.{benchmark}", *sys.argv[1:]]),
         "commit": commit,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, one used",
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {used}",
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{name: importlib.metadata.version(name) for name in packages},
         },
     }
