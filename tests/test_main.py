@@ -73,6 +73,7 @@ def test_training_leaves_what_the_readme_says(run):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_generation_writes_days_that_the_reader_takes(run, environment):
     folder, _ = run
     done = call(small("--mode=generate", f"--workdir={folder}"), environment)

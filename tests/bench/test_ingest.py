@@ -35,6 +35,7 @@ def test_a_repeated_file_is_a_day_with_the_events_of_the_first_again_and_again(n
     np.testing.assert_array_equal(many.events.kind[: len(once.events)], once.events.kind)
 
 
+@pytest.mark.slow
 def test_a_repeated_dbn_file_clears_its_book_between(market_data, tmp_path):
     path = market_data("databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst")
     day = load_incremental_data(tiling.tile_databento(path, tmp_path, records=70_000))

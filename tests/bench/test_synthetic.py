@@ -50,6 +50,7 @@ def test_events_out_of_the_window_do_not_count():
     assert seen(day, states).tolist() == [True, False, True, True, True, False]
 
 
+@pytest.mark.slow
 def test_laws_of_a_hand_made_day():
     samples, mix, figures = laws(hand_made_day(), levels=2)
     np.testing.assert_array_equal(samples["spread"], [2, 1, 2, 2])
@@ -92,6 +93,7 @@ def test_the_bench_writes_a_day_that_it_can_compare_itself_with(tmp_path, capsys
     assert lines[0].startswith("law") and len(lines) == 1 + 2 * len(result["laws"]) + 5
 
 
+@pytest.mark.slow
 def test_the_simulated_day_is_close_to_a_real_one(market_data):
     parameters = dataclasses.replace(FlowParameters(), halts_a_day=0.0)
     day = simulate_day(parameters, seed=11, events=150_000, trading_day="2024-01-02")

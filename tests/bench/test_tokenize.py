@@ -9,6 +9,7 @@ from lob_jax.bench import tokenize
 STAGES = ["read", "replay", "queues", "encode", "replay+encode", "decode"]
 
 
+@pytest.mark.slow
 def test_the_last_line_is_one_json_object(capsys):
     tokenize.main(["--events", "2000", "--repeat", "1", "--time-digits", "5"])
     *table, last = capsys.readouterr().out.splitlines()

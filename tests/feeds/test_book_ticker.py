@@ -53,6 +53,7 @@ def compared(day, updates, quotes, *, per_us):
     return rows, different
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "depth"), [FUTURES, SPOT], ids=["futures", "spot"])
 def test_the_books_equal_the_best_quotes_in_every_comparable_row(market_data, tmp_path, files, depth):
     paths = [market_data(f"binance/{name}") for name in files]
@@ -65,6 +66,7 @@ def test_the_books_equal_the_best_quotes_in_every_comparable_row(market_data, tm
     assert (raw_different, csv_different) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("files", "depth"), [FUTURES], ids=["futures"])
 def test_both_formats_of_a_day_have_the_same_events(market_data, files, depth):
     raw = BinanceFeed().read(market_data(f"binance/{files[0]}"))

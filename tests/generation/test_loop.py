@@ -95,6 +95,7 @@ def test_the_context_was_outgrown(generated):
     assert min(len(tokens) for tokens in generated.tokens) > MODEL.max_seq_length
 
 
+@pytest.mark.slow
 def test_seeds_and_batches(params, generated):
     again = run(params)
     alone = run(params, paths=1)
@@ -169,6 +170,7 @@ def test_cached_logits_are_those_of_one_forward(params):
     np.testing.assert_allclose(state.logits_BV, whole[:, -1], rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_greedy_generation_does_not_depend_on_the_seed(params):
     first, second = run(params, temperature=0.0, events=5), run(params, temperature=0.0, events=5, seed=9)
     np.testing.assert_array_equal(first.tokens[0], second.tokens[0])

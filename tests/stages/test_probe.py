@@ -49,6 +49,7 @@ def told(capsys):
     return " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_a_learning_rate_is_suggested(workdir, capsys):
     config = settings(find_lr__steps=60, find_lr__lowest=1e-4, find_lr__highest=3.0, train__accumulation=2)
     assert probe.find_lr(config, workdir) is None
@@ -62,6 +63,7 @@ def test_a_learning_rate_is_suggested(workdir, capsys):
     assert not (workdir / "checkpoints").exists() and not (workdir / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_no_rate_is_suggested_where_the_loss_never_falls(workdir, capsys):
     config = settings(find_lr__steps=10, find_lr__lowest=1e-9, find_lr__highest=1e-8)
     assert probe.find_lr(config, workdir) == 1
@@ -69,6 +71,7 @@ def test_no_rate_is_suggested_where_the_loss_never_falls(workdir, capsys):
     assert json.loads((workdir / "find_lr.json").read_text())["rates_found"] is None
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_or_not(workdir, capsys):
     assert probe.overfit(settings(overfit__steps=60, overfit__target=6.0), workdir) is None
     shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
@@ -81,6 +84,7 @@ def test_a_batch_is_learned_or_not(workdir, capsys):
     assert found["causes_to_look_at"]
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_status_1_if_the_batch_is_not_learned(workdir):
     settings = {**SMALL, "overfit.steps": 2, "overfit.target": 0.01}
     flags = [f"--config.{key}={value}" for key, value in settings.items()]

@@ -155,6 +155,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
 def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(training, tmp_path, pruner):
     config = settings(sweep__pruner=pruner, sweep__space="train.learning_rate=log(1e-4,5e-2)", sweep__trials=8)
@@ -176,6 +177,7 @@ def test_killed_at_any_moment_it_goes_on_as_if_nothing_had_been(training, tmp_pa
     assert contents(workdir) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_killed_before_that_was_stored_is_pruned_then(training, tmp_path):
     config = settings(sweep__space="train.learning_rate=log(1e-4,5e-2)", sweep__trials=4)
     assert sweep.sweep(config, tmp_path / "undisturbed") is None

@@ -194,6 +194,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, comp
     assert steps_in(folder / "checkpoints") == steps_in(undisturbed / "checkpoints")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_earlier_checkpoints(tmp_path, compiled_folder):
     """On a file system of 4 MB, mounted for this test alone."""
     own = ["unshare", "--user", "--map-root-user", "--mount"]

@@ -73,6 +73,7 @@ def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
     assert worst < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_losses_and_gradients_in_float32_are_those_of_one_device(numbers, layout):
     (_, gradients, history), (_, expected, wanted) = numbers("float32", layout), numbers("float32", "one device")

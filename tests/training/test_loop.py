@@ -66,6 +66,7 @@ def equal(one, other):
     return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_folder):
     summary, undisturbed, shown, seen = run("undisturbed")
     folder = tmp_path / "killed"
