@@ -12,6 +12,7 @@ from lob_jax.models.config import NORMS, POSITIONS
 from lob_jax.models.transformer import LOBTransformer, empty_cache, initial_parameters
 
 FP32_TOLERANCE = 2e-5  # on logits of order one
+OTHERS = tuple(name for name in POSITIONS if name != "rotary")  # left to the long checks where compiling takes long
 BF16_TOLERANCE = 0.04  # root mean square error over root mean square logit
 
 
@@ -79,7 +80,7 @@ def cached_logits(config, params, tokens_BT, conditioning, chunks, cache):
     return np.concatenate(logits, axis=1)
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", ["rotary", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 @pytest.mark.parametrize("chunks", [(5, 1, 1, 1), (1,) * 8, (1, 5, 1, 1)])
 def test_cached_logits_are_the_uncached_ones(tiny, lively, inputs, positions, chunks):
     config = tiny(positions=positions)
@@ -110,7 +111,10 @@ def test_what_lies_in_unfilled_slots_is_not_seen(tiny, lively, inputs):
     np.testing.assert_array_equal(clean_BTV, dirty_BTV)
 
 
-@pytest.mark.parametrize(("positions", "cached"), [("learned", False), ("rotary", False), ("rotary", True)])
+@pytest.mark.parametrize(
+    ("positions", "cached"),
+    [*(pytest.param(name, False, marks=pytest.mark.slow) for name in ("learned", "rotary")), ("rotary", True)],
+)
 def test_side_branches_have_the_logits_of_plain_sequences(tiny, lively, inputs, positions, cached):
     # Slots 0-3 are a prefix, 4-5 one continuation, 6-7 another, 8-9 a third.
     config = tiny(positions=positions)

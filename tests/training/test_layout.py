@@ -22,6 +22,7 @@ LAYOUTS = {
     "fsdp 4 x tensor 2": {"fsdp": 4, "tensor": 2},
     "data 2 x fsdp 2 x tensor 2": {"fsdp": 2, "tensor": 2},
 }
+LONG = ("data 8", "fsdp 8", "data 2 x fsdp 2 x tensor 2")  # compared in the long checks only
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,9 @@ def numbers(prepared, windows):
     return of
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", ["pmap", "fsdp 4 x tensor 2", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
+)
 def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
     (params, _, _), (expected, _, history) = numbers("float64", layout), numbers("float64", "one device")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float64")}
