@@ -35,7 +35,7 @@ def relative_error(found, expected):
     return np.sqrt(np.square(found - expected).mean() / np.square(expected).mean())
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", ["rotary", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 @pytest.mark.parametrize(("norm", "cached"), [("pre", False), ("post", False), ("pre", True)])
 def test_logits_depend_on_all_of_the_past_and_none_of_the_future(tiny, lively, inputs, positions, norm, cached):
     config = tiny(norm=norm, positions=positions, n_layers=1)

@@ -45,6 +45,7 @@ def test_the_rate_rises_by_the_same_factor_each_step():
     assert [rate(step) for step in range(4)] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1])
 
 
+@pytest.mark.slow
 def test_a_rising_rate_is_what_the_optimiser_would_do_with_it(make_run, windows):
     """Against AdamW that is given the rate itself: clip and weight decay are those of the configuration."""
     plain = make_run(steps=4, weight_decay=3.0, clip=0.05, warmup_steps=2, learning_rate=0.7)
