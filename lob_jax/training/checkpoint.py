@@ -20,7 +20,7 @@ from lob_jax.training.digests import damage, seal
 from lob_jax.training.layout import replicated
 from lob_jax.training.state import TrainState, abstract_params
 
-UNSETTLED = {"_CHECKPOINT_METADATA": "commit_timestamp_nsecs"}  # Orbax writes this when all else is in its place
+UNSETTLED = ("_CHECKPOINT_METADATA",)  # Orbax's own note of times and handlers, written beside all else and after it
 DISCARDED = "discarded"  # where a checkpoint that is not kept is moved to before it is deleted: a kill halves none
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
