@@ -81,6 +81,7 @@ HEAVY = (
 ).split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", LIGHT)
 def test_light_parts_import_without_the_rest(module):
     """On a bare GPU image only JAX, Flax, Optax and NumPy are there; what those bring along does not count.

@@ -353,6 +353,7 @@ def test_a_missing_folder_or_split_is_named(prepared, tmp_path):
         open_records(prepared[0], "dev")
 
 
+@pytest.mark.slow
 def test_tensorflow_is_never_imported(tmp_path):
     """In a process of its own, where it seems to be installed and ends whoever imports it: make and read records."""
     program = f"""

@@ -47,6 +47,7 @@ def prepared(folder, feed, days, **settings):
     return prepare_records(feed, days, folder=folder, tokenizer=ExactTokenizer(), plan=PLAN, inputs={}, **settings)
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(tmp_path):
     feed, told = SyntheticFeed(4, 900, 0), []
     one = prepared(tmp_path / "one", feed, feed.days(), processes=1)

@@ -80,6 +80,7 @@ def test_an_evaluation_fills_the_last_batch_with_blank_windows(hand_record, plai
     assert sum(int(batch["scored"].sum()) for host in hosts for batch in host) == 45
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_batches_in_the_same_order(windows):
     flags.FLAGS.mark_as_parsed()  # worker processes read absl flags, which pytest never parses
     here = list(batches(windows, batch_size=4, seed=5, epochs=2, shuffle=True))

@@ -103,6 +103,7 @@ def test_a_capture_without_a_snapshot_is_refused(tmp_path):
         read(tmp_path, depth(0, 1, 2, [("99.50", "1")], []))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["usdm_btcusdt_20240808.gz", "spot_btcusdt_20240808.gz"])
 def test_a_real_capture_is_never_crossed_and_comes_back_from_its_tokens(market_data, name):
     day = BinanceFeed().read(market_data(f"binance/{name}"))

@@ -43,6 +43,7 @@ def file_rows(price, size):
     return np.ascontiguousarray(both.transpose(2, 1, 3, 0).reshape(-1, len(price)))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(day=feed_days(), cuts=st.sets(st.integers(1, 29), max_size=3))
 def test_chunks_of_any_length_give_the_corrections_of_the_whole_day(day, cuts):

@@ -27,6 +27,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUPPORTED)
 def test_a_file_is_read_and_comes_back_from_its_tokens(market_data, name):
     day = load_incremental_data(market_data(name))

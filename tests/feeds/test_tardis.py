@@ -208,6 +208,7 @@ def naive_book(path):
     return {(sides[s], Fraction(p)): Fraction(amount) for (s, p), amount in levels.items() if float(amount)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_day_is_never_crossed_and_ends_in_the_right_book(market_data, name):
     day = TardisFeed().read(market_data(name))

@@ -154,6 +154,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     assert (window.day_of_week_BT[0, :length] == 1).all()
 
 
+@pytest.mark.slow
 def test_cached_logits_are_those_of_one_forward(params):
     """Prefill and the loop's cache against the model without a cache, over the window that was generated."""
     sampling = dataclasses.replace(SAMPLING, paths=2, events=12)

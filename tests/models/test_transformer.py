@@ -91,6 +91,7 @@ def test_cached_logits_are_the_uncached_ones(tiny, lively, inputs, positions, ch
     np.testing.assert_allclose(found_BTV, expected_BTV, atol=FP32_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_cached_logits_in_bf16(tiny, lively, inputs):
     config = tiny(positions="rotary", dtype="bfloat16")
     params = lively(config)
@@ -180,6 +181,7 @@ def test_no_two_places_share_a_dropout_mask(tiny, lively, inputs, monkeypatch):
     assert sorted(sites) == list(range(1 + 3 * config.n_layers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tied", "norm"), [(True, "pre"), (False, "post")])
 def test_the_first_loss_is_that_of_a_uniform_guess(tiny, inputs, tied, norm):
     # At the width of the large model, where logits start widest.

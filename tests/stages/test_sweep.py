@@ -112,6 +112,7 @@ def states(workdir):
     return [trial["state"] for trial in contents(workdir)["trials"]]
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_the_better_settings_and_keeps_every_trial(training, tmp_path, capsys):
     workdir = tmp_path / "sweep"
     assert sweep.sweep(settings(), workdir) is None

@@ -39,7 +39,7 @@ def plan(model, train, **changes):
 @pytest.mark.parametrize(
     ("width", "length", "vocabulary", "dtype"),
     [
-        (128, 256, 2000, "float32"),
+        pytest.param(128, 256, 2000, "float32", marks=pytest.mark.slow),
         pytest.param(256, 128, 500, "bfloat16", marks=pytest.mark.slow),
         pytest.param(256, 512, 10_000, "float32", marks=pytest.mark.slow),
     ],

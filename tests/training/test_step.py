@@ -57,7 +57,10 @@ def whole(model_config, train_config, windows):
     return batches, *run_steps(model_config(), train_config(), batches)
 
 
-@pytest.mark.parametrize(("micro", "devices"), [(1, 1), (2, 1), (8, 8)])
+@pytest.mark.parametrize(
+    ("micro", "devices"),
+    [(1, 1), pytest.param(2, 1, marks=pytest.mark.slow), pytest.param(8, 8, marks=pytest.mark.slow)],
+)
 def test_neither_micro_steps_nor_devices_change_the_numbers(model_config, train_config, whole, micro, devices):
     batches, params, history = whole
     assert model_config().dropout > 0
