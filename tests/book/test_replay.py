@@ -217,6 +217,7 @@ def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
         assert same(*snapshots_at(rest, start=middle, corrections=fixed, at=[len(rest)]), end)
 
 
+@pytest.mark.slow
 @given(days(), days(), st.integers(1, 3), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_with_its_corrections_a_replay_shows_what_the_feed_shows(day, other, levels, forget):

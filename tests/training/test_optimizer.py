@@ -66,6 +66,7 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_all_else(model_config):
     assert taken == {("qkv", "kernel"), ("output", "kernel"), ("widen", "kernel"), ("narrow", "kernel")}
 
 
+@pytest.mark.slow
 def test_an_update_of_muon_is_orthogonal_and_as_large_as_one_of_adamw(model_config, train_config):
     config = train_config(optimizer="muon", learning_rate=0.1, warmup_steps=1, weight_decay=0.0, clip=1e9)
     optimizer = make_optimizer(config, 10)

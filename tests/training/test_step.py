@@ -240,6 +240,7 @@ def test_norms_by_group_add_up(model_config, train_config, whole):
     assert 0 < history[-1]["update_norm/blocks_0"] < history[-1]["parameter_norm/blocks_0"]
 
 
+@pytest.mark.slow
 def test_muon_learns_the_rule(model_config, train_config, windows):
     _, history = run_steps(model_config(), train_config(optimizer="muon"), [windows(8, seed) for seed in range(STEPS)])
     assert history[0]["loss"] > 3.5
