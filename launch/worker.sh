@@ -67,8 +67,10 @@ outlive_output() {
 
 run_program() {
   local code
+  [ -z "$stopped" ] || return "$EXIT_SAVED"  # the signal came first: nothing to save
   python -m lob_jax.main "${rest[@]}" < /dev/null &
   child=$!
+  [ -z "$stopped" ] || stop  # it came while the program was being started
   while true; do  # a signal ends `wait`, not the program
     interrupted="" code=0
     wait "$child" || code=$?

@@ -34,7 +34,7 @@ printf '%s\\0' "environment$1" $'\\x1e' >> "$CALLS"
 PATH="$PWD/fakes:$PATH"
 """
 # lob_jax.main: ends with the codes of the file `codes` of its process, one a call, then with 0; at `wait` it goes on
-# until SIGTERM, and at `deaf` beyond that.
+# until SIGTERM, at `deaf` beyond that, and at `late` until the two others wait, and then ends with 3.
 PYTHON = """
 process=0
 for word in "$@"; do case $word in --process=*) process=${word#*=} ;; esac; done
@@ -43,6 +43,7 @@ echo "$rest" > "codes.$process"
 case ${code:-0} in
   wait) trap 'for i in {1..3}; do echo saving; done; exit 75' TERM ;;
   deaf) trap '' TERM ;;
+  late) until [ -e waiting.0 ] && [ -e waiting.2 ]; do sleep 0.02; done; exit 3 ;;
   *) exit "${code:-0}" ;;
 esac
 touch "waiting.$process"
@@ -457,15 +458,26 @@ def test_gpu_processes_are_started_again_together(here):
     assert sorted(main_calls(here)) == [[*MEET, f"--process={k}", *RUN] for k in (0, 0, 0, 1, 1, 1, 2, 2, 2)]
 
 
-def test_gpu_processes_end_when_one_fails(here):
+@pytest.mark.parametrize("fails", [3, "late"])
+def test_gpu_processes_end_when_one_fails(here, fails):
     here.fake("ssh", SSH)
     here.codes(0, "wait")
-    here.codes(1, 3)
+    here.codes(1, fails)
     here.codes(2, "wait")
     done = here.run("gpu_run", *HOSTS)
     assert done.returncode == 3
     assert "process 1 on b failed with exit code 3: ending the others" in done.stderr
-    assert len(main_calls(here)) == 3
+    if fails == "late":
+        assert len(main_calls(here)) == 3
+
+
+@pytest.mark.parametrize("late", ["local code", "python -m"], ids=["before it", "while it starts"])
+def test_a_signal_that_comes_before_the_program_ends_it(here, late):
+    slow = f"trap 'case $BASH_COMMAND in \"{late}\"*) sleep 1 ;; esac' DEBUG\nset -T\n"
+    (here.root / "launch/environment.sh").write_text(ENVIRONMENT + slow)
+    here.codes(0, "wait")
+    done = here.run("worker", "--platform=cpu", "--attached", "--", *RUN)
+    assert done.returncode in (SAVED, 128 + signal.SIGTERM), done.stderr
 
 
 def test_sigterm_lets_all_gpu_processes_save(here):
