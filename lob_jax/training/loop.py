@@ -192,7 +192,7 @@ def _open_log(
 def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, seed: int) -> dict[str, Any]:
     """Return what two runs must share for one to go on from a checkpoint of the other."""
     return {
-        "model": dataclasses.asdict(model),
+        "model": model.to_dict(),
         "vocabulary_hash": data.vocabulary_hash,
         "data": data.fingerprint,
         "seed": seed,
