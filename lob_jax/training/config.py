@@ -3,6 +3,7 @@
 import dataclasses
 
 from lob_jax.errors import InputError
+from lob_jax.training.objectives import Objective
 
 CHOICES = {
     "parallel": ("jit", "pmap"),
@@ -127,6 +128,19 @@ class TrainConfig:
                 was=getattr(self, name),
                 remedy=f"set it with --config.train.{name}=...",
             )
+
+    @property
+    def objective_of_loss(self) -> Objective:
+        """Return what the loss is made of."""
+        return Objective(
+            kind=self.objective,
+            loss_block=self.loss_block,
+            mask_share=self.mask_share,
+            ahead_weight=self.ahead_weight,
+            outlook_weight=self.outlook_weight,
+            contrastive_weight=self.contrastive_weight,
+            contrastive_temperature=self.contrastive_temperature,
+        )
 
     @property
     def windows_per_step(self) -> int:

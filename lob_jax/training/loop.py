@@ -320,7 +320,7 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     devices = list(run.mesh.devices.flat)
     peak, source = peak_flops(devices, run.model.config.dtype)
     micro_step_s = micro_step_seconds(
-        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, loss_block=run.config.loss_block
+        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, objective=run.config.objective_of_loss
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")

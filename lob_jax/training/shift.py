@@ -30,6 +30,17 @@ def fields_read(config: ModelConfig) -> tuple[str, ...]:
     return ("tokens", "scored", "example", *(name for name, is_read in optional if is_read))
 
 
+def in_rows(batch: Batch) -> Batch:
+    """Return windows [B, T+1] as they are, and windows of two instruments [B, 2, T+1] as rows 2b and 2b + 1.
+
+    Both rows have example numbers of their own, so that dropout tells them apart.
+    """
+    if batch["tokens"].ndim == 2:
+        return batch
+    rows = {name: leaf.reshape(-1, *leaf.shape[2:]) for name, leaf in batch.items() if name != "example"}
+    return {**rows, "example": (2 * batch["example"][:, None] + jnp.arange(2)).reshape(-1)}
+
+
 def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
     """Split windows of T+1 tokens into T inputs and the T tokens that follow them.
 
