@@ -30,7 +30,8 @@ def orthogonal_features(heads: int, features: int, head_size: int) -> np.ndarray
     directions = np.empty((heads, features, head_size))
     for head in range(heads):
         for first in range(0, features, head_size):
-            square, _ = np.linalg.qr(random.standard_normal((head_size, head_size)))
+            square, upper = np.linalg.qr(random.standard_normal((head_size, head_size)))
+            square *= np.sign(np.diag(upper))  # without it no direction is as likely as its opposite (Mezzadri, 2007)
             directions[head, first : first + head_size] = square[: features - first]
         directions[head] *= np.linalg.norm(random.standard_normal((features, head_size)), axis=1, keepdims=True)
     return directions.astype(np.float32)
