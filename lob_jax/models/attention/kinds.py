@@ -29,6 +29,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "performer": PerformerAttention,
     "linformer": LinformerAttention,
 }
+MASKS = ("full", "multi_scale", "block_sparse")  # kinds that are a mask, see `pattern`
 
 
 def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | None:
@@ -46,7 +47,7 @@ def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | N
     raise InputError(
         f"{config.attention.kind} attention has neither a cache nor a mask",
         where="model.attention.kind",
-        expected="full, multi_scale or block_sparse",
+        expected=" | ".join(MASKS),
         was=config.attention.kind,
         remedy="read whole sequences with it, or train a model of another kind",
     )
