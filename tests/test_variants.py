@@ -22,8 +22,8 @@ NAMES = sorted(path.stem for path in pathlib.Path(__file__).resolve().parents[1]
 VARIANTS = [name for name in NAMES if name not in ("base", "large", "lobster_day", "sized", "small", "tiny")]
 BASE = 94_352_656
 STEPS = 20
-# Directions within a window are nearly one direction: 20 steps of two windows each are a few dozen draws of chance. That
-# the head learns what can be learned is in training/test_objectives.py.
+# Directions within a window are nearly one direction: 20 steps of two windows each are a few dozen draws of chance.
+# That the head learns what can be learned is in training/test_objectives.py.
 NOISE = {"direction"}
 
 

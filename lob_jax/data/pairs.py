@@ -78,7 +78,11 @@ class PairedDataset:
         anchor = self.windows.cut(span)
         last = int(anchor["event"].max())
         peer_span = self._peer(span.record, before=int(self._times[span.record].known[max(last, 0)]))
-        peer = self.windows.blank() if peer_span is None else self.windows.cut(peer_span)
+        peer = self.windows.blank()
+        if peer_span is not None:
+            held = slice(peer_span.score_from - peer_span.start)  # a record's first window may go on beyond
+            for name, array in self.windows.cut(peer_span).items():
+                peer[name][held if array.ndim else ...] = array[held if array.ndim else ...]
         peer["scored"] = np.zeros_like(peer["scored"])
         peer["record"] = np.array(-1 if peer_span is None else peer_span.record, np.int32)
         pair = {name: np.stack([array, peer[name]]) for name, array in anchor.items()}
@@ -93,7 +97,10 @@ class PairedDataset:
         return {**pair, "peer_seen": np.zeros((2, self.context + 1), np.int32)}
 
     def _peer(self, record: int, *, before: int) -> Span | None:
-        """Return the newest window of a record's peer whose events lie strictly before a time, if there is one."""
+        """Return the newest window of a record's peer whose events lie strictly before a time, if there is one.
+
+        Its `score_from` is where those events end.
+        """
         times = self._times[record]
         symbols = sorted(symbol for day, symbol in self._records if day == times.day)
         peer = symbols[(symbols.index(times.symbol) + 1) % len(symbols)]
@@ -107,7 +114,7 @@ class PairedDataset:
         events = int(np.searchsorted(self._times[found].latest, before))
         prepared = self.windows.prepared(found)
         end = int(np.searchsorted(prepared.event, events))  # tokens of those events
-        return Span(found, max(end - self.context - 1, 0), score_from=0, score_to=0)
+        return Span(found, max(end - self.context - 1, 0), score_from=end, score_to=end)
 
     def _seen(self, span: Span | None, other: Span | None) -> np.ndarray:
         """Return of how many of the other window's tokens each token knows, int32 [T+1]."""
