@@ -75,20 +75,20 @@ class PairedDataset:
     def __getitem__(self, index: int) -> Window:
         """Return one pair."""
         span = self.windows.spans[index]
-        anchor = self.windows.cut(span)
+        anchor, peer = self.windows.cut(span), self.windows.blank()
         last = int(anchor["event"].max())
-        peer_span = self._peer(span.record, before=int(self._times[span.record].known[max(last, 0)]))
-        peer = self.windows.blank()
-        if peer_span is not None:
-            held = slice(peer_span.score_from - peer_span.start)  # a record's first window may go on beyond
-            for name, array in self.windows.cut(peer_span).items():
-                peer[name][held if array.ndim else ...] = array[held if array.ndim else ...]
-        peer["scored"] = np.zeros_like(peer["scored"])
-        peer["record"] = np.array(-1 if peer_span is None else peer_span.record, np.int32)
+        other = self._peer(span.record, before=int(self._times[span.record].known[max(last, 0)]))
+        held = 0 if other is None else other.score_from - other.start
+        if other is not None:
+            for name, array in self.windows.cut(other).items():
+                places = slice(held) if array.ndim else ...  # a record's first window goes on beyond what is known
+                peer[name][places] = array[places]
+        peer["scored"][:] = False
+        peer["record"][...] = -1 if other is None else other.record
         pair = {name: np.stack([array, peer[name]]) for name, array in anchor.items()}
-        spans = (span, peer_span)
-        pair["peer_seen"] = np.stack([self._seen(spans[row], spans[1 - row]) for row in (0, 1)])
-        return pair
+        seen = np.stack([self._seen(span, other), self._seen(other, span)])
+        seen[1, held:] = 0
+        return {**pair, "peer_seen": seen}
 
     def blank(self) -> Window:
         """Return a pair of padding with nothing to score."""
