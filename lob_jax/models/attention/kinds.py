@@ -15,7 +15,7 @@ import jax
 
 from lob_jax.errors import InputError
 from lob_jax.models.attention.block_sparse import BlockSparseAttention, block_pattern
-from lob_jax.models.attention.dense import FullAttention
+from lob_jax.models.attention.full import FullAttention
 from lob_jax.models.attention.linformer import LinformerAttention
 from lob_jax.models.attention.multi_scale import MultiScaleAttention, within_horizons
 from lob_jax.models.attention.performer import PerformerAttention
