@@ -142,7 +142,7 @@ def test_phases_are_exact_at_any_time_of_day(time_ns):
     turns, seconds = (np.array(numbers, np.int64) for numbers in time_cycles(16))
     period_ns = seconds * 10**9
     exact = 2 * np.pi * (time_ns * turns % period_ns) / period_ns
-    turned = time_phase(clock(time_ns), 16)[0, 0].astype(np.float64) - exact
+    turned = np.asarray(time_phase(clock(time_ns), 16)[0, 0], np.float64) - exact
     np.testing.assert_allclose(np.sin(turned), 0, atol=3e-6)
     np.testing.assert_allclose(np.cos(turned), 1, atol=1e-9)
 
