@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.builder import VOCABULARY, open_records
-from lob_jax.data.forecast import ForecastExamples, ForecastLayout, fit_scaling
+from lob_jax.data.forecast import ForecastExamples, ForecastLayout, anchors, fit_scaling
 from lob_jax.data.split import SPLITS
 from lob_jax.data.tape import read_tape
 from lob_jax.evaluation.forecast_floors import lean_table, majority
@@ -25,6 +25,7 @@ from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.forecast import Fit, FitConfig, Predictions, fit, predict
 
+VALIDATION = 2048  # examples of a validation, at most about so many, evenly spaced
 FLOORS = {"majority": majority, "lean": lean_table}
 NAMES = ("down", "flat", "up")
 DRAWS = 1000  # of the bootstrap
@@ -56,8 +57,13 @@ def open_splits(folder: pathlib.Path, layout: ForecastLayout, *, stride: int, wi
     tokenizer = ExactTokenizer(Vocabulary.load(folder / VOCABULARY).time_digits)
     tapes = [read_tape(open_records(folder, split), tokenizer, levels=layout.levels) for split in SPLITS]
     scaling = fit_scaling(tapes[0], layout)
-    how = {"stride": stride, "with_tokens": with_tokens}
-    return Splits(*(ForecastExamples(tape, layout, scaling, **how) for tape in tapes))
+    strides = (stride, max(stride, len(anchors(tapes[1], layout)) // VALIDATION), stride)
+    return Splits(
+        *(
+            ForecastExamples(tape, layout, scaling, stride=every, with_tokens=with_tokens)
+            for tape, every in zip(tapes, strides, strict=True)
+        )
+    )
 
 
 def train_and_predict(
