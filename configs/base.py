@@ -28,6 +28,8 @@ def get_config() -> ml_collections.ConfigDict:
     data.validation_fraction = 0.1  # of a single day's events
     data.embargo_events = 520  # events between two splits of one day, in neither of them
     data.record_events = 1024  # events a record; a record decodes alone
+    data.volatility_regimes = 3  # quantiles of the training split's realised volatility ...
+    data.spread_regimes = 2  # ... by quantiles of its spread: together the regimes that a model may be conditioned on
     data.book_levels = 5  # occupied levels a side that the book features see
     data.workers = 0  # processes that read records; 0 reads in this one
 
@@ -44,12 +46,35 @@ def get_config() -> ml_collections.ConfigDict:
     model.dropout = 0.1
     model.tie_embeddings = True
     model.norm = "pre"  # pre | post
-    model.positions = "learned"  # learned | sinusoidal | rotary
+    model.activation = "gelu"  # gelu | swiglu
+    model.positions = "learned"  # learned | sinusoidal | rotary | rotary_time: half by position, half by elapsed time
     model.time_of_day = True  # embed the time-of-day bucket
     model.time_buckets = 288  # buckets in a day: 288 are five minutes each
     model.day_of_week = True  # embed the day of the week
     model.book_state = False  # condition on features of the book
+    model.regime = "none"  # condition on the market's regime: none | added (to each token) | prefix (of the window)
+    model.n_instruments = 0  # instruments that the model tells apart; 0 for none
+    model.causal = True  # a token sees no later one; False is for train.objective = masked
+    model.scan_layers = False  # one compiled block for all layers: compiles faster, changes no numbers
+    model.remat = "none"  # none | dots | full: what is computed anew for the backward pass, to save memory
     model.dtype = "bfloat16"  # of the computation: bfloat16 | float16 | float32; parameters stay float32
+
+    model.attention = attention = ml_collections.ConfigDict()
+    attention.kind = "full"  # full | multi_scale | block_sparse | performer | linformer
+    attention.backend = "auto"  # auto | xla | cudnn | splash: what computes full attention
+    attention.qk_norm = False  # normalise each head's queries and keys
+    attention.horizons = ("16 events", "128 events", "10 s", "all")  # of multi_scale; each for as many heads
+    attention.block = 64  # tokens a block, of block_sparse, performer and linformer
+    attention.local_blocks = 2  # of block_sparse: neighbouring blocks seen, a token's own included
+    attention.global_blocks = 1  # of block_sparse: first blocks of the window, seen by all
+    attention.random_features = 128  # of performer, a head
+    attention.summaries = 64  # of linformer: what the past is projected to
+    attention.cross_asset = False  # attend to another instrument's tokens, those earlier in time
+
+    model.heads = heads = ml_collections.ConfigDict()
+    heads.next_tokens = 1  # tokens ahead that are predicted, each by a head of its own
+    heads.outlook_events = ()  # horizons at which the mid-price's direction and volatility are predicted, in events
+    heads.contrastive_size = 0  # width of the projection that contrastive training compares; 0 for none
 
     config.train = train = ml_collections.ConfigDict()
     train.batch_size = 32  # windows a micro-step, over all devices
@@ -59,6 +84,12 @@ def get_config() -> ml_collections.ConfigDict:
     train.fsdp = 1  # devices that share one copy of the parameters, each with windows of its own
     train.tensor = 1  # devices that share one copy and the work on the same windows
     train.loss_block = config_dict.placeholder(int)  # positions whose logits exist at once; None for all
+    train.objective = "next_token"  # next_token | masked
+    train.mask_share = 0.15  # of the tokens, hidden where the objective is masked
+    train.ahead_weight = 0.3  # of each further token ahead, beside 1 for the next; where the model has such heads
+    train.outlook_weight = 0.3  # of direction and volatility, each, where the model has such heads
+    train.contrastive_weight = 0.1  # of telling regimes apart, where the model has such a head
+    train.contrastive_temperature = 0.1  # of the similarities that it compares
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
     train.max_hours = config_dict.placeholder(float)  # then save and end, to be gone on with; None for no limit

@@ -11,7 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
 from lob_jax.generation.state import SamplingConfig
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.forecast import FitConfig
@@ -85,7 +85,8 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=data.embargo_events,
         remedy=f"pass --config.data.embargo_events={needed}",
     )
-    for key in ("synthetic_days", "synthetic_events", "record_events", "book_levels"):
+    counts = ("synthetic_days", "synthetic_events", "record_events", "volatility_regimes", "spread_regimes")
+    for key in (*counts, "book_levels"):
         _require(data[key] > 0, f"data.{key}", expected="a positive number", was=data[key], remedy="raise it")
 
 
@@ -200,8 +201,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
-    """Return the model's section, with the number of book features that the data gives."""
-    return ModelConfig(**config.model, book_features=4 * config.data.book_levels)
+    """Return the model's section, with the numbers of book features and of regimes that the data gives."""
+    parts = {"attention": AttentionConfig(**config.model.attention), "heads": HeadsConfig(**config.model.heads)}
+    given = {
+        "book_features": 4 * config.data.book_levels,
+        "n_regimes": config.data.volatility_regimes * config.data.spread_regimes,
+    }
+    return ModelConfig(**{**config.model, **parts, **given})
 
 
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:

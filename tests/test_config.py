@@ -106,11 +106,13 @@ def test_every_key_has_the_type_of_its_values():
     types = checks.key_types(load("base"))
     assert (types["train.steps"], types["train.learning_rate"], types["data.tick"]) == (int, float, str)
     assert (types["seed"], types["model.tie_embeddings"]) == (int, bool)
-    assert set(types) == {
-        f"{section}.{key}" if isinstance(values, dict) else section
-        for section, values in checks.plain(load("base")).items()
-        for key in (values if isinstance(values, dict) else [section])
-    }
+
+    def keys(values, prefix=""):
+        if not isinstance(values, dict):
+            return {prefix}
+        return {name for key, value in values.items() for name in keys(value, f"{prefix}.{key}".lstrip("."))}
+
+    assert set(types) == keys(checks.plain(load("base")))
 
 
 def test_a_space_is_read_with_the_types_of_the_configuration():

@@ -32,13 +32,12 @@ def test_the_path_of_one_event_is_what_the_code_prints():
 def test_the_tree_names_every_file():
     tree = README[README.index("```\nlob_jax/") :]
     tree = tree[: tree.index("\n```\n")]
-    listed, folder = set(), ""
-    for line in tree.splitlines():
-        name = line.split()[0] if line.strip() else ""
-        if line.startswith("  ") and not line.startswith("    "):
-            folder = name if name.endswith("/") else ""
-        if name.endswith(".py") and line.startswith("  "):
-            listed.add(folder + name if line.startswith("    ") else name)
+    listed, folders = set(), []
+    for line in tree[: tree.index("\nconfigs/")].splitlines()[2:]:
+        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2 - 1
+        folders = [*folders[:depth], name]
+        if name.endswith(".py"):
+            listed.add("".join(folders))
     sources = (path.relative_to(ROOT / "lob_jax") for path in (ROOT / "lob_jax").rglob("*.py"))
     assert listed == {str(path) for path in sources if path.name != "__init__.py"}
 

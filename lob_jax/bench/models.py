@@ -32,7 +32,7 @@ from lob_jax.evaluation.forecast import (
     train_and_predict,
 )
 from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
 from lob_jax.models.forecasters import make_forecaster
 from lob_jax.tokens.exact import ExactTokenizer
@@ -76,12 +76,32 @@ TOKEN_MODEL = ModelConfig(
     dropout=0.1,
     tie_embeddings=True,
     norm="pre",
+    activation="gelu",
     positions="rotary",
     time_of_day=False,
     time_buckets=LAYOUT.time_buckets,
     day_of_week=False,
     book_state=True,
     book_features=4 * LAYOUT.levels,
+    regime="none",
+    n_regimes=1,
+    n_instruments=0,
+    attention=AttentionConfig(
+        kind="full",
+        backend="xla",
+        qk_norm=False,
+        horizons=("all",),
+        block=64,
+        local_blocks=2,
+        global_blocks=1,
+        random_features=64,
+        summaries=32,
+        cross_asset=False,
+    ),
+    heads=HeadsConfig(next_tokens=1, outlook_events=LAYOUT.horizons, contrastive_size=0),
+    causal=True,
+    scan_layers=False,
+    remat="none",
     dtype="float32",
 )
 RATES = {"linear": 1e-4, "deeplob": 2e-3, "tft": 2e-3, "transformer": 1e-3}

@@ -231,7 +231,9 @@ class ForecastExamples:
       past_clock float32 [B, H, 4] and future_clock float32 [B, K, 4], see `clock_window`;
       instrument int32 [B], by its number in the scaling, and day_of_week int32 [B];
       tokens, time_of_day int32 [B, T] and token_book float32 [B, T, F]: the T tokens in front of the anchor, with what
-        is known when each is the newest, as in `dataset.TokenBookDataset`; only with `with_tokens`;
+        is known when each is the newest, as in `dataset.TokenBookDataset`; token_event int32 [B, T], the event that
+        a token belongs to, -1 the last one; token_clock int32 [B, T, 2], seconds since midnight and nanoseconds of the
+        time known; all these only with `with_tokens`;
       direction int32 [B, K] and move float32 [B, K] in units of the scaling's `move_scale`: the labels.
 
     Attributes:
@@ -291,6 +293,8 @@ class ForecastExamples:
             "tokens": tape.tokens[at],
             "time_of_day": time_bucket(since_midnight, time_buckets=self.layout.time_buckets),
             "token_book": tape.features[tape.token_row[at]],
+            "token_event": (event - rows[:, None]).astype(np.int32),
+            "token_clock": np.stack(np.divmod(since_midnight, NS_PER_SECOND), axis=-1).astype(np.int32),
         }
 
 

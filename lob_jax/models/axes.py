@@ -10,14 +10,26 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("position", "table"): (None, "embed"),
     ("time_of_day", "table"): (None, "embed"),
     ("day_of_week", "table"): (None, "embed"),
+    ("regime", "table"): (None, "embed"),
+    ("instrument", "table"): (None, "embed"),
     ("book", "kernel"): (None, "embed"),
     ("book", "bias"): ("embed",),
     ("qkv", "kernel"): ("embed", None, "heads", "head"),
     ("qkv", "bias"): (None, "heads", "head"),
+    ("query_norm", "scale"): ("head",),
+    ("query_norm", "bias"): ("head",),
+    ("key_norm", "scale"): ("head",),
+    ("key_norm", "bias"): ("head",),
+    ("query", "kernel"): ("embed", "heads", "head"),
+    ("query", "bias"): ("heads", "head"),
+    ("key_value", "kernel"): ("embed", None, "heads", "head"),
+    ("key_value", "bias"): (None, "heads", "head"),
     ("output", "kernel"): ("heads", "head", "embed"),
     ("output", "bias"): ("embed",),
     ("widen", "kernel"): ("embed", "ff"),
     ("widen", "bias"): ("ff",),
+    ("gate", "kernel"): ("embed", "ff"),
+    ("gate", "bias"): ("ff",),
     ("narrow", "kernel"): ("ff", "embed"),
     ("narrow", "bias"): ("embed",),
     ("dense", "kernel"): ("embed", None),
@@ -28,15 +40,27 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("norm1", "bias"): ("embed",),
     ("norm2", "scale"): ("embed",),
     ("norm2", "bias"): ("embed",),
+    ("norm_cross", "scale"): ("embed",),
+    ("norm_cross", "bias"): ("embed",),
+    ("each", "kernel"): ("embed", None, None),
+    ("each", "bias"): (None, "embed"),
+    ("horizons", "kernel"): ("embed", None, None),
+    ("horizons", "bias"): (None, None),
+    ("vector", "kernel"): ("embed", None),
+    ("vector", "bias"): (None,),
     ("head", "output"): ("vocab", "embed"),
     ("head", "bias"): ("vocab",),
 }
+
+STACKED = "blocks"  # layers that are scanned over
 
 
 def axes_of(path: tuple[Any, ...]) -> tuple[str | None, ...] | None:
     """Return the names of the axes of the parameter at the end of a tree path, None if no parameter lies there.
 
     A tree that holds copies of the parameters, such as an optimiser's moments, may have anything in front of them.
+    Parameters of stacked layers have an axis more, that of the layers, in front.
     """
     keys = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
-    return PARAMETER_AXES.get(tuple(keys[-2:]))  # type: ignore[arg-type]
+    names = PARAMETER_AXES.get(tuple(keys[-2:]))  # type: ignore[arg-type]
+    return (None, *names) if names is not None and STACKED in keys else names

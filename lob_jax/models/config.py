@@ -1,12 +1,108 @@
 """The shape of a model: one frozen dataclass, checked when it is made."""
 
 import dataclasses
+import json
+import re
+from typing import Any
 
 from lob_jax.errors import InputError
 
-NORMS = ("pre", "post")
-POSITIONS = ("learned", "sinusoidal", "rotary")
 DTYPES = ("bfloat16", "float16", "float32", "float64")
+CHOICES = {
+    "norm": ("pre", "post"),
+    "positions": ("learned", "sinusoidal", "rotary", "rotary_time"),
+    "activation": ("gelu", "swiglu"),
+    "regime": ("none", "added", "prefix"),
+    "remat": ("none", "dots", "full"),
+    "dtype": DTYPES,
+}
+ATTENTION_CHOICES = {
+    "kind": ("full", "multi_scale", "block_sparse", "performer", "linformer"),
+    "backend": ("auto", "xla", "cudnn", "splash"),
+}
+HORIZON = re.compile(r"all|(?P<events>[1-9]\d*) events?|(?P<seconds>\d+(\.\d+)?) s")
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionConfig:
+    """Describe how tokens attend to one another; there are no defaults.
+
+    Attributes:
+      kind: "full", "multi_scale", "block_sparse", "performer" or "linformer".
+      backend: what computes full attention: "xla", "cudnn" (NVIDIA), "splash" (TPU), or "auto", the fastest that the
+        platform and the shapes allow.
+      qk_norm: normalise each head's queries and keys (Henry et al., 2020).
+      horizons: of multi_scale, how far back heads see: "16 events", "1.5 s" or "all"; each for as many heads.
+      block: tokens a block, of block_sparse, linformer and performer.
+      local_blocks: of block_sparse, neighbouring blocks seen, a token's own included.
+      global_blocks: of block_sparse, first blocks of the sequence, seen by all.
+      random_features: of performer, a head.
+      summaries: of linformer, what the past is projected to.
+      cross_asset: attend to the tokens of another instrument, those earlier in time.
+    """
+
+    kind: str
+    backend: str
+    qk_norm: bool
+    horizons: tuple[str, ...]
+    block: int
+    local_blocks: int
+    global_blocks: int
+    random_features: int
+    summaries: int
+    cross_asset: bool
+
+    def __post_init__(self) -> None:
+        for name, choices in ATTENTION_CHOICES.items():
+            _check_choice(f"attention.{name}", getattr(self, name), choices)
+        positive = {
+            "block_sparse": ("block", "local_blocks"),
+            "performer": ("block", "random_features"),
+            "linformer": ("block", "summaries"),
+        }
+        for name in positive.get(self.kind, ()):
+            _check_size(f"attention.{name}", getattr(self, name))
+        if self.kind == "block_sparse" and self.global_blocks < 0:
+            raise _fault("attention.global_blocks", expected="0 or more", was=self.global_blocks, remedy="0 is none")
+        for horizon in self.horizons if self.kind == "multi_scale" else ():
+            if HORIZON.fullmatch(horizon) is None:
+                raise _fault(
+                    "attention.horizons",
+                    expected='"16 events", "1.5 s" or "all", each',
+                    was=horizon,
+                    remedy="correct it",
+                )
+
+    def spans(self) -> list[tuple[int | None, float | None]]:
+        """Return each horizon as (events, seconds), of which at most one is not None."""
+        matches = [HORIZON.fullmatch(horizon) for horizon in self.horizons]
+        return [
+            (int(match["events"]) if match["events"] else None, float(match["seconds"]) if match["seconds"] else None)
+            for match in matches
+            if match
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadsConfig:
+    """Describe what a model predicts beside the next token; there are no defaults.
+
+    Attributes:
+      next_tokens: how many tokens ahead are predicted, each by a head of its own; 1 is the next one alone.
+      outlook_events: horizons, in events, at which the mid-price's direction and its realised volatility are predicted.
+      contrastive_size: width of the projection that contrastive training compares; 0 for none.
+    """
+
+    next_tokens: int
+    outlook_events: tuple[int, ...]
+    contrastive_size: int
+
+    def __post_init__(self) -> None:
+        _check_size("heads.next_tokens", self.next_tokens)
+        for events in self.outlook_events:
+            _check_size("heads.outlook_events", events)
+        if self.contrastive_size < 0:
+            raise _fault("heads.contrastive_size", expected="0 or more", was=self.contrastive_size, remedy="0 is none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +122,23 @@ class ModelConfig:
       dropout: share of activations dropped in training, 0 <= dropout < 1.
       tie_embeddings: the output projection is the token table.
       norm: "pre" (normalise what a sublayer reads) or "post" (normalise what it leaves).
-      positions: "learned", "sinusoidal" or "rotary".
+      activation: of the feed-forward network: "gelu" or "swiglu" (Shazeer, 2020), which has a third matrix.
+      positions: "learned", "sinusoidal", "rotary", or "rotary_time": half of each head turns by position, the other
+        half by elapsed time.
       time_of_day: embed the time-of-day bucket.
       time_buckets: buckets in a day.
       day_of_week: embed the day of the week.
       book_state: condition on features of the book.
       book_features: features of one book state; 0 where book_state is False is as good as any.
+      regime: condition on the market's regime: "none", "added" to each token, or as a "prefix" of the window.
+      n_regimes: how many regimes there are.
+      n_instruments: instruments that the model tells apart; 0 for a model that does not.
+      attention: how tokens attend to one another.
+      heads: what is predicted beside the next token.
+      causal: a token sees no later one; False is for masked-token training alone.
+      scan_layers: hold the blocks' parameters stacked and run one compiled block over them; changes no numbers.
+      remat: what the backward pass computes anew rather than keeps: "none", all but matrix products ("dots"), or whole
+        blocks ("full"); changes no numbers.
       dtype: of the computation: "bfloat16", "float16", "float32" or, where jax_enable_x64 is set, "float64".
     """
 
@@ -44,23 +151,48 @@ class ModelConfig:
     dropout: float
     tie_embeddings: bool
     norm: str
+    activation: str
     positions: str
     time_of_day: bool
     time_buckets: int
     day_of_week: bool
     book_state: bool
     book_features: int
+    regime: str
+    n_regimes: int
+    n_instruments: int
+    attention: AttentionConfig
+    heads: HeadsConfig
+    causal: bool
+    scan_layers: bool
+    remat: str
     dtype: str
 
     def __post_init__(self) -> None:
         _check_sizes(self)
         _check_choices(self)
         _check_fit(self)
+        _check_attention(self)
 
     @property
     def head_size(self) -> int:
         """Return H, the size of one attention head."""
         return self.d_model // self.n_heads
+
+    @property
+    def needs_clock(self) -> bool:
+        """Return whether the model reads the time that is known at each token, to the nanosecond."""
+        seconds = self.attention.kind == "multi_scale" and any(s is not None for _, s in self.attention.spans())
+        return self.positions == "rotary_time" or self.attention.cross_asset or seconds
+
+    @property
+    def needs_events(self) -> bool:
+        """Return whether the model reads which event each token belongs to."""
+        return self.attention.kind == "multi_scale" and any(e is not None for e, _ in self.attention.spans())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, equal to what JSON gives back of them."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @property
     def param_dtype(self) -> str:
@@ -73,21 +205,31 @@ def full_precision(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
+def _check_size(name: str, size: object) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise _fault(name, expected="a whole number of at least 1", was=size, remedy="give a positive size")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise _fault(name, expected=" | ".join(choices), was=value, remedy="choose one of these")
+
+
 def _check_sizes(config: ModelConfig) -> None:
     positive = ["d_model", "n_layers", "n_heads", "d_ff", "vocab_size", "max_seq_length"]
     positive += ["time_buckets"] * config.time_of_day + ["book_features"] * config.book_state
+    positive += ["n_regimes"] * (config.regime != "none")
     for name in positive:
-        size = getattr(config, name)
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise _fault(name, expected="a whole number of at least 1", was=size, remedy="give a positive size")
+        _check_size(name, getattr(config, name))
+    if config.n_instruments < 0:
+        raise _fault("n_instruments", expected="0 or more", was=config.n_instruments, remedy="0 tells none apart")
     if not 0 <= config.dropout < 1:
         raise _fault("dropout", expected="0 <= dropout < 1", was=config.dropout, remedy="0.1 is usual; 0 is none")
 
 
 def _check_choices(config: ModelConfig) -> None:
-    for name, choices in (("norm", NORMS), ("positions", POSITIONS), ("dtype", DTYPES)):
-        if getattr(config, name) not in choices:
-            raise _fault(name, expected=" | ".join(choices), was=getattr(config, name), remedy="choose one of these")
+    for name, choices in CHOICES.items():
+        _check_choice(name, getattr(config, name), choices)
 
 
 def _check_fit(config: ModelConfig) -> None:
@@ -98,10 +240,11 @@ def _check_fit(config: ModelConfig) -> None:
             was=config.n_heads,
             remedy="change n_heads or d_model so that heads have a whole size",
         )
-    if config.positions == "rotary" and config.head_size % 2:
+    pairs = {"rotary": 2, "rotary_time": 4}.get(config.positions, 2 if config.attention.cross_asset else 1)
+    if config.head_size % pairs:
         raise _fault(
             "n_heads",
-            expected="an even head size, since rotary positions turn pairs",
+            expected=f"a head size that {pairs} divides, since rotary positions turn pairs",
             was=f"{config.d_model} / {config.n_heads} = {config.head_size}",
             remedy="change n_heads, or choose learned positions",
         )
@@ -111,6 +254,24 @@ def _check_fit(config: ModelConfig) -> None:
             expected="an even width, since sines and cosines come in pairs",
             was=config.d_model,
             remedy="make d_model even, or choose learned positions",
+        )
+
+
+def _check_attention(config: ModelConfig) -> None:
+    attention = config.attention
+    if attention.kind == "multi_scale" and (not attention.horizons or config.n_heads % len(attention.horizons)):
+        raise _fault(
+            "attention.horizons",
+            expected=f"a number of horizons that divides the {config.n_heads} heads",
+            was=attention.horizons,
+            remedy="give each horizon as many heads as the others",
+        )
+    if not config.causal and (attention.kind != "full" or attention.cross_asset):
+        raise _fault(
+            "causal",
+            expected="True, of all attention but the full one",
+            was=False,
+            remedy="train masked tokens with attention.kind = full",
         )
 
 

@@ -1,4 +1,4 @@
-"""What the model knows of a token before it attends: its id, its position, the clock and the book."""
+"""What the model knows of a token before it attends: its id, its position, the clock, the book and the market."""
 
 import math
 
@@ -6,6 +6,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig, full_precision
@@ -13,6 +14,8 @@ from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 
 DAYS = 7
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
+FASTEST_TURNS = 10_000  # a second: bursts within a tenth of a millisecond are told apart
+SLOWEST_TURN = 3_600  # seconds
 EMBEDDING_SITE = 0  # of dropout
 
 
@@ -24,11 +27,22 @@ class Conditioning:
       time_of_day_BT: int32, bucket of the day.
       day_of_week_BT: int32, Monday = 0.
       book_BTF: float32, features of the book.
+      regime_BT: int32, the market's regime.
+      instrument_BT: int32, which instrument this is.
+      event_BT: int32, number of the event that token t belongs to; only its differences are read.
+      clock_BT2: int32, seconds and nanoseconds (0..999,999,999) of the time known, since the venue's midnight.
+      peer_seen_BT: int32, how many tokens of the peer's window belong to events strictly before that time; rows 2b and
+        2b + 1 of a batch are each other's peers.
     """
 
     time_of_day_BT: jax.Array | None = None
     day_of_week_BT: jax.Array | None = None
     book_BTF: jax.Array | None = None
+    regime_BT: jax.Array | None = None
+    instrument_BT: jax.Array | None = None
+    event_BT: jax.Array | None = None
+    clock_BT2: jax.Array | None = None
+    peer_seen_BT: jax.Array | None = None
 
 
 def sinusoidal(positions_BT: jax.Array, width: int) -> jax.Array:
@@ -48,11 +62,49 @@ def rotate(x_BTNH: jax.Array, positions_BT: jax.Array) -> jax.Array:
     """
     H = x_BTNH.shape[-1]
     frequency = jnp.exp(jnp.arange(0, H, 2, dtype=jnp.float32) * (-math.log(WAVELENGTH) / H))
-    angle = positions_BT[..., None, None].astype(jnp.float32) * frequency
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    return turn(x_BTNH, positions_BT[..., None].astype(jnp.float32) * frequency)
+
+
+def time_cycles(pairs: int) -> tuple[list[int], list[int]]:
+    """Return how fast `pairs` pairs turn with time: (turns a second, seconds a turn), one of the two 1 in each pair.
+
+    Rates are spread evenly in their logarithm from FASTEST_TURNS a second to one turn in SLOWEST_TURN seconds, and
+    rounded to whole turns a second or whole seconds a turn. A phase then needs only the nanoseconds within a second, or
+    the seconds within a turn, and is exact at any time of day.
+    """
+    rates = np.geomspace(FASTEST_TURNS, 1 / SLOWEST_TURN, pairs) if pairs > 1 else np.array([1.0])
+    turns = [max(1, round(float(rate))) if rate >= 1 else 1 for rate in rates]
+    seconds = [1 if rate >= 1 else max(1, round(1 / float(rate))) for rate in rates]
+    return turns, seconds
+
+
+def time_phase(clock_BT2: jax.Array, pairs: int) -> jax.Array:
+    """Return the angle [B, T, pairs], float32, that each pair has turned by at a time (seconds, nanoseconds)."""
+    turns, seconds = (jnp.array(numbers, jnp.int32) for numbers in time_cycles(pairs))
+    # A number of turns times nanoseconds overflows int32; in two pieces, 10^9 = 10^4 * 10^5, it does not.
+    tenths_BT1, rest_BT1 = clock_BT2[..., 1:] // 100_000, clock_BT2[..., 1:] % 100_000
+    within_BTK = jnp.mod(turns * tenths_BT1, 10_000) / 10_000 + (turns * rest_BT1) / 1_000_000_000
+    cycles_BTK = (jnp.mod(clock_BT2[..., :1], seconds) + within_BTK) / seconds
+    return 2 * math.pi * (cycles_BTK - jnp.floor(cycles_BTK))
+
+
+def turn(x_BTNH: jax.Array, angle_BTK: jax.Array) -> jax.Array:
+    """Turn each pair (i, i + H/2) of a head by its angle, in float32; K = H / 2."""
+    angle_BT1K = angle_BTK[:, :, None]
+    sin, cos = jnp.sin(angle_BT1K), jnp.cos(angle_BT1K)
     first, second = jnp.split(x_BTNH.astype(full_precision(x_BTNH.dtype.name)), 2, axis=-1)
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return turned.astype(x_BTNH.dtype)
+
+
+def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Array | None) -> jax.Array:
+    """Turn the first half of each head by position, as `rotate`, and the second by time, see `time_cycles`.
+
+    Time alone would not tell apart tokens of one event, nor events of one nanosecond.
+    """
+    by_position, by_time = jnp.split(x_BTNH, 2, axis=-1)
+    angle_BTK = time_phase(given(clock_BT2, "clock_BT2"), by_time.shape[-1] // 2)
+    return jnp.concatenate([rotate(by_position, positions_BT), turn(by_time, angle_BTK)], axis=-1)
 
 
 class Table(nn.Module):
@@ -70,7 +122,7 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock and book; normalise; drop out.
+    """Sum the embeddings of token, position, clock, book, regime and instrument; normalise; drop out.
 
     The sum is float32, and every summand starts at about the same small size, so that none drowns the token:
     sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of F book features, which
@@ -92,6 +144,10 @@ class Embeddings(nn.Module):
             std = INIT_STD / math.sqrt(config.book_features)
             init = nn.initializers.normal(std)
             self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
+        if config.regime == "added":
+            self.regime = Table(config.n_regimes, config.d_model, full)
+        if config.n_instruments:
+            self.instrument = Table(config.n_instruments, config.d_model, full)
         self.norm = LayerNorm(config.dtype)
 
     def __call__(
@@ -105,18 +161,27 @@ class Embeddings(nn.Module):
         if config.positions == "sinusoidal":
             x_BTD += INIT_STD * math.sqrt(2) * sinusoidal(positions_BT, config.d_model)
         if config.time_of_day:
-            x_BTD += self.time_of_day(_given(conditioning.time_of_day_BT, "time_of_day_BT"))
+            x_BTD += self.time_of_day(given(conditioning.time_of_day_BT, "time_of_day_BT"))
         if config.day_of_week:
-            x_BTD += self.day_of_week(_given(conditioning.day_of_week_BT, "day_of_week_BT"))
+            x_BTD += self.day_of_week(given(conditioning.day_of_week_BT, "day_of_week_BT"))
         if config.book_state:
-            x_BTD += self.book(_given(conditioning.book_BTF, "book_BTF"))
+            x_BTD += self.book(given(conditioning.book_BTF, "book_BTF"))
+        if config.regime == "added":
+            x_BTD += self.regime(given(conditioning.regime_BT, "regime_BT"))
+        if config.n_instruments:
+            x_BTD += self.instrument(given(conditioning.instrument_BT, "instrument_BT"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
 
 
-def _given(array: jax.Array | None, name: str) -> jax.Array:
+def given(array: jax.Array | None, name: str) -> jax.Array:
+    """Return an entry of a Conditioning that the model needs.
+
+    Raises:
+      InputError: it is None.
+    """
     if array is None:
         raise InputError(
-            f"the model embeds {name.rsplit('_', 1)[0]} and was not given it",
+            f"the model reads {name.rsplit('_', 1)[0]} and was not given it",
             where=f"conditioning.{name}",
             expected="an array with leading axes [B, T]",
             was=None,

@@ -1,14 +1,16 @@
 """Every forecaster by its name, the token model among them."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import HeadsConfig, ModelConfig
 from lob_jax.models.deeplob import DeepLOB
 from lob_jax.models.embeddings import Conditioning
-from lob_jax.models.forecast_config import CLASSES, Forecast, ForecastConfig
+from lob_jax.models.forecast_config import Forecast, ForecastConfig
 from lob_jax.models.linear import LinearForecaster
 from lob_jax.models.tft import TemporalFusionTransformer
 from lob_jax.models.transformer import LOBTransformer
@@ -17,7 +19,12 @@ _BY_NAME = {"tft": TemporalFusionTransformer, "deeplob": DeepLOB, "linear": Line
 
 
 class TransformerForecaster(nn.Module):
-    """LOBTransformer over the tokens in front of the anchor, and a direction head on its newest token."""
+    """LOBTransformer over the tokens in front of the anchor: what its outlook head says at the newest of them.
+
+    Attributes:
+      config: of the forecaster.
+      model: of the transformer; its heads give way to an outlook at the forecaster's horizons.
+    """
 
     config: ForecastConfig
     model: ModelConfig
@@ -26,14 +33,21 @@ class TransformerForecaster(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> Forecast:
         """Return logits [B, K, 3], and no quantiles; without `deterministic` a "dropout" key is needed."""
         tokens_BT = batch["tokens"]
-        day_BT = jnp.broadcast_to(batch["day_of_week"][:, None], tokens_BT.shape)
-        conditioning = Conditioning(batch["time_of_day"], day_BT, batch["token_book"])
-        example_B = jnp.arange(len(tokens_BT))
-        model = LOBTransformer(self.model, name="model")
-        x_BTD, _ = model.features(tokens_BT, conditioning, deterministic=deterministic, example_B=example_B)
-        K = len(self.config.horizons)
-        logits = nn.Dense(K * CLASSES, name="direction")(x_BTD[:, -1].astype("float32"))
-        return Forecast(logits.reshape(-1, K, CLASSES), None)
+        heads = HeadsConfig(next_tokens=1, outlook_events=self.config.horizons, contrastive_size=0)
+        model = LOBTransformer(dataclasses.replace(self.model, heads=heads), name="model")
+        day_BT, instrument_BT = (
+            jnp.broadcast_to(batch[name][:, None], tokens_BT.shape) for name in ("day_of_week", "instrument")
+        )
+        conditioning = Conditioning(
+            time_of_day_BT=batch["time_of_day"],
+            day_of_week_BT=day_BT,
+            book_BTF=batch["token_book"],
+            instrument_BT=instrument_BT,
+            event_BT=batch["token_event"],
+            clock_BT2=batch["token_clock"],
+        )
+        how = {"deterministic": deterministic, "example_B": jnp.arange(len(tokens_BT))}
+        return Forecast(model.outlook(tokens_BT, conditioning, **how).direction_BTK3[:, -1], None)
 
 
 def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> nn.Module:

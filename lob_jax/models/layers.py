@@ -1,4 +1,4 @@
-"""What every part of the model is made of: norm, dropout by example, the feed-forward network, the head.
+"""What every part of the model is made of: norm, dropout by example, the feed-forward network, the output projection.
 
 Parameters are float32 (float64 in a model in float64, as are the sums below that say float32). A module computes in
 config.dtype, except that norms and logits are float32.
@@ -14,7 +14,6 @@ from lob_jax.models.config import ModelConfig, full_precision
 
 INIT_STD = 0.02  # of every weight that is not said to differ (Radford et al., 2019)
 NORM_EPSILON = 1e-5
-HEAD_SCALE = 0.5  # first scale of the head's norm, see PredictionHead
 DROPOUT_LEVELS = 2**16  # a dropout rate is rounded to a multiple of 1 / DROPOUT_LEVELS
 
 
@@ -41,7 +40,7 @@ def example_keys(key: jax.Array, example_B: jax.Array) -> jax.Array:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, example_B)
 
 
-def dropout(x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int, rate: float) -> jax.Array:
+def dropout(x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array, rate: float) -> jax.Array:
     """Zero a share `rate` of x and scale up the rest, so that the mean stays; x itself if there are no keys.
 
     Args:
@@ -86,17 +85,24 @@ class LayerNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Widen to d_ff, GELU (exact), dropout, narrow back to d_model."""
+    """Widen to d_ff, GELU (exact), dropout, narrow back to d_model.
+
+    With "swiglu" a second widened copy, through SiLU, gates the first in GELU's place (Shazeer, 2020).
+    """
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int) -> jax.Array:
+    def __call__(self, x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array) -> jax.Array:
         config = self.config
         dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
-        widen = nn.Dense(config.d_ff, **dtypes, kernel_init=weight_init(), name="widen")
+        hidden_BTF = nn.Dense(config.d_ff, **dtypes, kernel_init=weight_init(), name="widen")(x_BTD)
+        if config.activation == "swiglu":
+            gate_BTF = nn.Dense(config.d_ff, **dtypes, kernel_init=weight_init(), name="gate")(x_BTD)
+            hidden_BTF = jax.nn.silu(gate_BTF) * hidden_BTF
+        else:
+            hidden_BTF = jax.nn.gelu(hidden_BTF, approximate=False)
         narrow = nn.Dense(config.d_model, **dtypes, kernel_init=residual_init(config), name="narrow")
-        hidden_BTF = jax.nn.gelu(widen(x_BTD), approximate=False)
         return narrow(dropout(hidden_BTF, keys_B, site=site, rate=config.dropout))
 
 
@@ -107,31 +113,3 @@ def project(x_BTD: jax.Array, weight_VD: jax.Array, bias_V: jax.Array) -> jax.Ar
     """
     full = bias_V.dtype
     return jnp.einsum("BTD,VD->BTV", x_BTD, weight_VD.astype(x_BTD.dtype), preferred_element_type=full) + bias_V
-
-
-class PredictionHead(nn.Module):
-    """Turn the last block's output into logits: dense, norm, and the output projection with a bias, see `project`.
-
-    The norm's scale starts at HEAD_SCALE. Normalised features of width D meet weights of standard deviation INIT_STD,
-    so logits start with standard deviation s = HEAD_SCALE * INIT_STD * sqrt(D), and the loss about s^2 / 2 above
-    ln V: .05 at D = 1024, where a scale of 1 would give .2.
-    """
-
-    config: ModelConfig
-
-    def setup(self) -> None:
-        config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
-        self.dense = nn.Dense(config.d_model, **dtypes, kernel_init=weight_init())
-        self.norm = LayerNorm(config.dtype, initial_scale=HEAD_SCALE)
-        if not config.tie_embeddings:
-            self.output = self.param("output", weight_init(), (config.vocab_size, config.d_model), config.param_dtype)
-        self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
-
-    def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return what the output projection reads, [B, T, D]."""
-        return self.norm(self.dense(x_BTD))
-
-    def projection(self, tied_VD: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Return (weight_VD, bias_V); tied_VD is the token table, or None if the head has a projection of its own."""
-        return self.output if tied_VD is None else tied_VD, self.bias

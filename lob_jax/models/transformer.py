@@ -8,12 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
-from lob_jax.models.attention import KVCache, SelfAttention, visible_slots
+from lob_jax.models.attention.cache import KVCache
+from lob_jax.models.attention.cross_asset import CrossAssetAttention
+from lob_jax.models.attention.places import Places, visible_slots
+from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import EMBEDDING_SITE, Conditioning, Embeddings
-from lob_jax.models.layers import FeedForward, LayerNorm, PredictionHead, dropout, example_keys, project
+from lob_jax.models.embeddings import EMBEDDING_SITE, Conditioning, Embeddings, given
+from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
+from lob_jax.models.layers import FeedForward, LayerNorm, dropout, example_keys, project
 
-SITES_PER_BLOCK = 3  # places in a block that drop out
+SITES_PER_BLOCK = 3  # places in a block that drop out; attention to another asset is one more
 
 
 def _same(x_BTD: jax.Array) -> jax.Array:
@@ -26,45 +30,83 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
         raise _too_long(length, config)
     shape = (config.n_layers, batch, config.n_heads, length, config.head_size)
     empty_LBNSH = jnp.zeros(shape, config.dtype)
+    nowhere = Places(
+        position_BT=jnp.zeros((batch, length), jnp.int32),
+        event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,
+        clock_BT2=jnp.zeros((batch, length, 2), jnp.int32) if config.needs_clock else None,
+    )
     # Two arrays, not one twice: a caller may donate the cache, and a buffer can be donated once.
-    return KVCache(key_LBNSH=empty_LBNSH, value_LBNSH=jnp.zeros(shape, config.dtype), length=jnp.int32(0))
+    return KVCache(empty_LBNSH, jnp.zeros(shape, config.dtype), places=nowhere, length=jnp.int32(0))
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a feed-forward network, each added to the stream; norms before (pre) or after (post)."""
+    """Attention and a feed-forward network, each added to the stream; norms before (pre) or after (post).
+
+    Where assets attend to one another, that is a sublayer between the two, normalised before and after alike.
+    """
 
     config: ModelConfig
+    pin: Callable[[jax.Array], jax.Array] = _same
 
     @nn.compact
     def __call__(
         self,
-        x_BTD: jax.Array,
-        positions_BT: jax.Array,
+        carry: tuple[jax.Array, KVCache | None],
+        layer: int | jax.Array,
+        places: Places,
         mask_BTS: jax.Array | None,
-        cache: KVCache | None,
+        peer_seen_BT: jax.Array | None,
         keys_B: jax.Array | None,
-        *,
-        layer: int,
-    ) -> tuple[jax.Array, KVCache | None]:
-        """Return the stream behind this block and the cache with the block's slots written."""
-        config = self.config
-        site = EMBEDDING_SITE + 1 + SITES_PER_BLOCK * layer
+    ) -> tuple[tuple[jax.Array, KVCache | None], None]:
+        """Return (the stream behind this block, the cache with the block's slots written), and nothing: for a scan."""
+        config, (x_BTD, cache) = self.config, carry
+        site = EMBEDDING_SITE + 1 + (SITES_PER_BLOCK + config.attention.cross_asset) * layer
         norms = [LayerNorm(config.dtype, name="norm1"), LayerNorm(config.dtype, name="norm2")]
         before, after = (norms, [_same, _same]) if config.norm == "pre" else ([_same, _same], norms)
 
-        # Flax names the scope of every module; these two also hold a sublayer's norm, dropout and addition in profiles.
+        # Flax names the scope of every module; these also hold a sublayer's norm, dropout and addition in profiles.
         with jax.named_scope("attention"):
             attention = SelfAttention(config, name="attention")
-            added_BTD, cache = attention(before[0](x_BTD), positions_BT, mask_BTS, cache, layer=layer)
+            added_BTD, cache = attention(before[0](x_BTD), places, mask_BTS, cache, layer=layer)
             x_BTD = after[0](x_BTD + dropout(added_BTD, keys_B, site=site, rate=config.dropout))
+        if config.attention.cross_asset:
+            with jax.named_scope("cross_asset"):
+                added_BTD = CrossAssetAttention(config, name="cross")(
+                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), places, given(peer_seen_BT, "peer_seen_BT")
+                )
+                x_BTD += dropout(added_BTD, keys_B, site=site + 3, rate=config.dropout)
         with jax.named_scope("ffn"):
             added_BTD = FeedForward(config, name="ffn")(before[1](x_BTD), keys_B, site=site + 1)
             x_BTD = after[1](x_BTD + dropout(added_BTD, keys_B, site=site + 2, rate=config.dropout))
-        return x_BTD, cache
+        return (self.pin(x_BTD), cache), None
+
+
+def _rematerialised(config: ModelConfig) -> type[nn.Module]:
+    """Return the block, with what `config.remat` says computed anew in the backward pass."""
+    if config.remat == "none":
+        return TransformerBlock
+    policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims if config.remat == "dots" else None
+    return nn.remat(TransformerBlock, policy=policy, prevent_cse=not config.scan_layers)
+
+
+def stack_layers(params: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """Return a loop's parameters as those of a scan over layers: blocks_0, blocks_1, ... stacked as `blocks`."""
+    names = [f"blocks_{layer}" for layer in range(config.n_layers)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(params[name] for name in names))
+    return {**{name: part for name, part in params.items() if name not in names}, "blocks": stacked}
+
+
+def unstack_layers(params: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+    """Return a scan's parameters as those of a loop over layers, see `stack_layers`."""
+    parts = {
+        f"blocks_{layer}": jax.tree.map(lambda leaf, at=layer: leaf[at], params["blocks"])
+        for layer in range(config.n_layers)
+    }
+    return {**{name: part for name, part in params.items() if name != "blocks"}, **parts}
 
 
 class LOBTransformer(nn.Module):
-    """A decoder-only transformer over the tokens of a limit order book.
+    """A transformer over the tokens of a limit order book; it sees no later token unless it is told to.
 
     Attributes:
       config: its shape.
@@ -75,25 +117,64 @@ class LOBTransformer(nn.Module):
     pin: Callable[[jax.Array], jax.Array] = _same
 
     def setup(self) -> None:
-        config = self.config
+        config, block = self.config, _rematerialised(self.config)
         self.embeddings = Embeddings(config)
-        self.blocks = [TransformerBlock(config) for _ in range(config.n_layers)]
+        if config.scan_layers:
+            scanned = nn.scan(
+                block,
+                variable_axes={"params": 0, "attention": 0},
+                split_rngs={"params": True},
+                in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
+                length=config.n_layers,
+            )
+            self.blocks = scanned(config, self.pin)
+        else:
+            self.blocks = [block(config, self.pin) for _ in range(config.n_layers)]
         if config.norm == "pre":
             self.norm = LayerNorm(config.dtype)
         self.head = PredictionHead(config)
+        if config.heads.next_tokens > 1:
+            self.ahead = AheadHead(config)
+        if config.heads.outlook_events:
+            self.outlook_head = OutlookHead(config)
+        if config.heads.contrastive_size:
+            self.contrastive = ContrastiveHead(config)
 
     def __call__(
         self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
     ) -> jax.Array | tuple[jax.Array, KVCache]:
         """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the cache filled further).
 
-        Arguments and errors are those of `features`.
+        Of a model that is not causal, logits_BTV are those of the token itself. Arguments and errors are those of
+        `stream`.
         """
         features_BTD, cache = self.features(tokens_BT, conditioning, **how)
         logits_BTV = project(features_BTD, *self.projection())
+        if self.is_initializing():
+            self._touch_heads(features_BTD)
         return logits_BTV if cache is None else (logits_BTV, cache)
 
+    def _touch_heads(self, x_BTD: jax.Array) -> None:
+        """Make the parameters of the heads that are read apart."""
+        if self.config.heads.next_tokens > 1:
+            self.ahead(x_BTD)
+        if self.config.heads.outlook_events:
+            self.outlook_head(x_BTD)
+        if self.config.heads.contrastive_size:
+            self.contrastive(x_BTD)
+
     def features(
+        self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
+    ) -> tuple[jax.Array, KVCache | None]:
+        """Return what the output projection reads, [B, T, D], and the cache filled further; arguments of `stream`."""
+        x_BTD, cache = self.stream(tokens_BT, conditioning, **how)
+        return self.pin(self.head(x_BTD)), cache
+
+    def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
+        """Return what each token lets expect of the mid price, see `Outlook`; arguments of `stream`."""
+        return self.outlook_head(self.stream(tokens_BT, conditioning, **how)[0])
+
+    def stream(
         self,
         tokens_BT: jax.Array,
         conditioning: Conditioning,
@@ -104,7 +185,7 @@ class LOBTransformer(nn.Module):
         example_B: jax.Array | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, KVCache | None]:
-        """Return what the output projection reads, [B, T, D], and the cache filled further.
+        """Return what the heads read, [B, T, D], and the cache filled further.
 
         Args:
           tokens_BT: int token ids; an id outside the vocabulary reads its nearest end.
@@ -119,7 +200,8 @@ class LOBTransformer(nn.Module):
           deterministic: no dropout; otherwise apply() needs rngs={"dropout": key}.
 
         Raises:
-          InputError: the sequence is too long, an input is missing, or shapes do not fit.
+          InputError: the sequence is too long, an input is missing, shapes do not fit, or this kind of attention has no
+            cache or mask.
         """
         config = self.config
         batch, T = tokens_BT.shape
@@ -130,18 +212,46 @@ class LOBTransformer(nn.Module):
         filled = 0 if cache is None else cache.length
         if positions_BT is None:
             positions_BT = jnp.broadcast_to(filled + jnp.arange(T), (batch, T))
-        if mask_BTS is not None or cache is not None:  # otherwise attention is plainly causal and needs no mask
+        if mask_BTS is not None or cache is not None:  # otherwise a kind of attention knows its own mask
+            _check_maskable(config)
             mask_BTS = visible_slots(T, slots, filled, mask_BTS=mask_BTS)
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
+        places = Places(
+            position_BT=positions_BT,
+            event_BT=given(conditioning.event_BT, "event_BT") if config.needs_events else None,
+            clock_BT2=given(conditioning.clock_BT2, "clock_BT2") if config.needs_clock else None,
+        )
+        if cache is not None:
+            cache = cache.place(places)
 
         x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
-        for layer, block in enumerate(self.blocks):
-            x_BTD, cache = block(x_BTD, positions_BT, mask_BTS, cache, keys_B, layer=layer)
-            x_BTD = self.pin(x_BTD)
+        x_BTD, cache = self._run_blocks((x_BTD, cache), places, mask_BTS, conditioning.peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        features_BTD = self.pin(self.head(x_BTD))
-        return features_BTD, None if cache is None else cache.replace(length=cache.length + T)
+        return x_BTD, None if cache is None else cache.replace(length=cache.length + T)
+
+    def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, KVCache | None]:
+        if self.config.scan_layers:
+            return self.blocks(carry, jnp.arange(self.config.n_layers), *known)[0]
+        for layer, block in enumerate(self.blocks):
+            carry, _ = block(carry, layer, *known)
+        return carry
+
+    def ahead_features(self, x_BTD: jax.Array) -> jax.Array:
+        """Return what the output projection reads for the tokens behind the next, [B, T, K, D]; x from `stream`."""
+        return self.ahead(x_BTD)
+
+    def next_features(self, x_BTD: jax.Array) -> jax.Array:
+        """Return what the output projection reads for the next token, [B, T, D]; x from `stream`."""
+        return self.pin(self.head(x_BTD))
+
+    def outlook_of(self, x_BTD: jax.Array) -> Outlook:
+        """Return the outlook at each token; x from `stream`."""
+        return self.outlook_head(x_BTD)
+
+    def contrast(self, x_BTD: jax.Array) -> jax.Array:
+        """Return the unit vectors [B, T, P] that contrastive training compares; x from `stream`."""
+        return self.contrastive(x_BTD)
 
     def projection(self) -> tuple[jax.Array, jax.Array]:
         """Return (weight_VD, bias_V) of the output projection, see `project`."""
@@ -163,16 +273,44 @@ class LOBTransformer(nn.Module):
 
 
 def example_inputs(config: ModelConfig) -> tuple[jax.Array, Conditioning]:
-    """Return the smallest inputs the model takes, one token of one sequence: enough to make its parameters."""
-    zero_BT = jnp.zeros((1, 1), jnp.int32)
-    book_BTF = jnp.zeros((1, 1, config.book_features), jnp.float32)
-    return zero_BT, Conditioning(time_of_day_BT=zero_BT, day_of_week_BT=zero_BT, book_BTF=book_BTF)
+    """Return the smallest inputs the model takes, one token a sequence: enough to make its parameters."""
+    rows = 2 if config.attention.cross_asset else 1
+    zero_BT = jnp.zeros((rows, 1), jnp.int32)
+    return zero_BT, Conditioning(
+        time_of_day_BT=zero_BT,
+        day_of_week_BT=zero_BT,
+        book_BTF=jnp.zeros((rows, 1, config.book_features), jnp.float32),
+        regime_BT=zero_BT,
+        instrument_BT=zero_BT,
+        event_BT=zero_BT,
+        clock_BT2=jnp.zeros((rows, 1, 2), jnp.int32),
+        peer_seen_BT=zero_BT,
+    )
 
 
 def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
     """Return the model's first parameters, as the nested dict that apply({"params": ...}) takes."""
     tokens_BT, conditioning = example_inputs(config)
     return LOBTransformer(config).init({"params": key}, tokens_BT, conditioning)["params"]
+
+
+def _check_maskable(config: ModelConfig) -> None:
+    if not config.causal:
+        raise InputError(
+            "a model that sees later tokens reads whole sequences alone",
+            where="LOBTransformer(cache=..., mask_BTS=...)",
+            expected="model.causal = True",
+            was=False,
+            remedy="train a causal model to generate or to predict directions",
+        )
+    if config.attention.cross_asset:
+        raise InputError(
+            "a model of several assets reads whole windows alone",
+            where="LOBTransformer(cache=..., mask_BTS=...)",
+            expected="model.attention.cross_asset = False",
+            was=True,
+            remedy="train a model of one asset to generate or to predict directions token by token",
+        )
 
 
 def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None) -> None:

@@ -10,6 +10,7 @@ STAGES = {
     "inspect": "lob_jax.stages.data",
     "convert": "lob_jax.stages.data",
     "prepare": "lob_jax.stages.data",
+    "summary": "lob_jax.stages.summary",
     "train": "lob_jax.stages.model",
     "evaluate": "lob_jax.stages.model",
     "generate": "lob_jax.stages.model",

@@ -10,7 +10,7 @@ import psutil
 from jax.experimental import multihost_utils
 
 from lob_jax.errors import InputError
-from lob_jax.models.accounting import parameter_count
+from lob_jax.models.accounting import keys_a_query, parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.layout import window_groups
@@ -64,14 +64,23 @@ def state_bytes(config: ModelConfig, train: TrainConfig) -> int:
 def window_bytes(config: ModelConfig, loss_block: int | None = None) -> int:
     """Return the bytes of activations that one window keeps for the backward pass.
 
-    4 T (L (18 D + 4.5 F + 3 N T) + 10 D) + 8 V min(T, loss_block): the counts were fitted to what XLA allots on a CPU,
-    where it computes bfloat16 in float32 (within a factor of 1.5 for widths 128 to 512 and lengths 128 to 1,024). An
-    accelerator fuses more and needs less, and so do devices of a tensor group.
+    4 T (L (18 D + 4.5 F + 3 N S) + 10 D) + 8 V min(T, loss_block), S the keys of a query (`keys_a_query`): the counts
+    were fitted to what XLA allots on a CPU, where it computes bfloat16 in float32 (within a factor of 1.5 for widths
+    128 to 512 and lengths 128 to 1,024). SwiGLU keeps 2 F more, cross-asset attention 6 D + 3 N T. A further token
+    ahead has logits of its own. With remat, a layer keeps its input ("full"), or also what its weights were multiplied
+    to ("dots"), and one layer at a time has all of the above. An accelerator fuses more and needs less, and so do
+    devices of a tensor group.
     """
-    T, D = config.max_seq_length, config.d_model
-    block = 18 * D + 4.5 * config.d_ff + 3 * config.n_heads * T
-    logits = 8 * config.vocab_size * min(T, loss_block or T)
-    return int(4 * T * (config.n_layers * block + 10 * D) + logits) * (2 if config.dtype == "float64" else 1)
+    T, D, F, N = config.max_seq_length, config.d_model, config.d_ff, config.n_heads
+    widened = 2 * F if config.activation == "swiglu" else F
+    block = 18 * D + 3.5 * F + widened + 3 * N * keys_a_query(config, T)
+    if config.attention.cross_asset:
+        block += 6 * D + 3 * N * T
+    kept = {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
+    blocks = config.n_layers * kept + (block if config.remat != "none" else 0)
+    logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
+    rows = 2 if config.attention.cross_asset else 1
+    return rows * int(4 * T * (blocks + 10 * D) + logits) * (2 if config.dtype == "float64" else 1)
 
 
 def available_bytes(devices: Sequence[jax.Device]) -> int:

@@ -313,7 +313,7 @@ def restore_best(
     """
     metas = read_metas(folder)
     best = min(metas.values(), key=lambda meta: (meta.validation_loss, meta.step))
-    wanted = {"model": dataclasses.asdict(model), "vocabulary_hash": vocabulary_hash}
+    wanted = {"model": model.to_dict(), "vocabulary_hash": vocabulary_hash}
     refuse_mismatch(best.identity, wanted, where=folder)
     if not math.isfinite(best.validation_loss):
         raise InputError(

@@ -3,12 +3,19 @@
 import dataclasses
 
 from lob_jax.errors import InputError
+from lob_jax.training.objectives import Objective
 
-CHOICES = {"parallel": ("jit", "pmap"), "optimizer": ("adamw", "muon"), "schedule": ("cosine", "wsd")}
+CHOICES = {
+    "parallel": ("jit", "pmap"),
+    "objective": ("next_token", "masked"),
+    "optimizer": ("adamw", "muon"),
+    "schedule": ("cosine", "wsd"),
+}
 COUNTS = (
     *("batch_size", "accumulation", "fsdp", "tensor", "epochs", "max_skipped", "log_every", "validate_every"),
     *("validation_windows", "keep_best", "patience", "profile_steps"),
 )
+WEIGHTS = ("ahead_weight", "outlook_weight", "contrastive_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +30,12 @@ class TrainConfig:
       fsdp: devices that share a copy of the parameters, each with windows of its own.
       tensor: devices that share a copy of the parameters and the work on the same windows.
       loss_block: positions of a window whose logits are in memory at once; None for all of them.
+      objective: "next_token", or "masked": hidden tokens from those around them.
+      mask_share: of the tokens, hidden where the objective is "masked".
+      ahead_weight: of the loss of each further token ahead, where the model has heads for them.
+      outlook_weight: of the losses of direction and of volatility, each, where the model has heads for them.
+      contrastive_weight: of the contrastive loss over regimes, where the model has its head.
+      contrastive_temperature: that similarities are divided by.
       epochs: passes over the training windows.
       steps: optimiser steps; None derives them from epochs.
       max_hours: after which the run saves and ends, to be gone on with; None for no limit.
@@ -55,6 +68,12 @@ class TrainConfig:
     fsdp: int
     tensor: int
     loss_block: int | None
+    objective: str
+    mask_share: float
+    ahead_weight: float
+    outlook_weight: float
+    contrastive_weight: float
+    contrastive_temperature: float
     epochs: int
     steps: int | None
     max_hours: float | None
@@ -84,14 +103,15 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
         for name in ("micro_batch", "steps", "loss_block", "profile_step"):
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more, or None")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "contrastive_temperature"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
-        for name in ("warmup_steps", "weight_decay", "sample_events"):
+        for name in ("warmup_steps", "weight_decay", "sample_events", *WEIGHTS):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
         for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
         for name, choices in CHOICES.items():
             self._require(name, getattr(self, name) in choices, f"one of {choices}")
+        self._require("mask_share", 0 < self.mask_share < 1, "a number in (0, 1)")
         self._require("final_lr_fraction", 0 <= self.final_lr_fraction <= 1, "a number in [0, 1]")
         self._require("decay_fraction", 0 < self.decay_fraction <= 1, "a number in (0, 1]")
         self._require("max_hours", self.max_hours is None or self.max_hours > 0, "a number above 0, or None")
@@ -108,6 +128,19 @@ class TrainConfig:
                 was=getattr(self, name),
                 remedy=f"set it with --config.train.{name}=...",
             )
+
+    @property
+    def objective_of_loss(self) -> Objective:
+        """Return what the loss is made of."""
+        return Objective(
+            kind=self.objective,
+            loss_block=self.loss_block,
+            mask_share=self.mask_share,
+            ahead_weight=self.ahead_weight,
+            outlook_weight=self.outlook_weight,
+            contrastive_weight=self.contrastive_weight,
+            contrastive_temperature=self.contrastive_temperature,
+        )
 
     @property
     def windows_per_step(self) -> int:

@@ -192,7 +192,7 @@ def _open_log(
 def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, seed: int) -> dict[str, Any]:
     """Return what two runs must share for one to go on from a checkpoint of the other."""
     return {
-        "model": dataclasses.asdict(model),
+        "model": model.to_dict(),
         "vocabulary_hash": data.vocabulary_hash,
         "data": data.fingerprint,
         "seed": seed,
@@ -320,7 +320,7 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     devices = list(run.mesh.devices.flat)
     peak, source = peak_flops(devices, run.model.config.dtype)
     micro_step_s = micro_step_seconds(
-        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, loss_block=run.config.loss_block
+        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, objective=run.config.objective_of_loss
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")

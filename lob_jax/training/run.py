@@ -119,7 +119,7 @@ def prepare_run(
 
     schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
     initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
-    evaluation = functools.partial(eval_step, model=transformer, loss_block=config.loss_block)
+    evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
     else:
@@ -153,7 +153,7 @@ def compile_train_step(
         model=model,
         optimizer=optimizer,
         schedule=schedule,
-        loss_block=config.loss_block,
+        objective=config.objective_of_loss,
         ema_decay=config.ema_decay,
     )
     if config.parallel == "pmap":

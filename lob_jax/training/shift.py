@@ -19,8 +19,26 @@ def fields_read(config: ModelConfig) -> tuple[str, ...]:
         ("time_of_day", config.time_of_day),
         ("day_of_week", config.day_of_week),
         ("book", config.book_state),
+        ("regime", config.regime == "added" or config.heads.contrastive_size > 0),
+        ("instrument", config.n_instruments > 0),
+        ("event", config.needs_events),
+        ("clock", config.needs_clock),
+        ("peer_seen", config.attention.cross_asset),
+        ("direction", bool(config.heads.outlook_events)),
+        ("log_volatility", bool(config.heads.outlook_events)),
     )
     return ("tokens", "scored", "example", *(name for name, is_read in optional if is_read))
+
+
+def in_rows(batch: Batch) -> Batch:
+    """Return windows [B, T+1] as they are, and windows of two instruments [B, 2, T+1] as rows 2b and 2b + 1.
+
+    Both rows have example numbers of their own, so that dropout tells them apart.
+    """
+    if batch["tokens"].ndim == 2:
+        return batch
+    rows = {name: leaf.reshape(-1, *leaf.shape[2:]) for name, leaf in batch.items() if name != "example"}
+    return {**rows, "example": (2 * batch["example"][:, None] + jnp.arange(2)).reshape(-1)}
 
 
 def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
@@ -41,7 +59,14 @@ def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
         return batch[name][:, :-1] if name in batch else None
 
     conditioning = Conditioning(
-        time_of_day_BT=inputs("time_of_day"), day_of_week_BT=inputs("day_of_week"), book_BTF=inputs("book")
+        time_of_day_BT=inputs("time_of_day"),
+        day_of_week_BT=inputs("day_of_week"),
+        book_BTF=inputs("book"),
+        regime_BT=inputs("regime"),
+        instrument_BT=inputs("instrument"),
+        event_BT=inputs("event"),
+        clock_BT2=inputs("clock"),
+        peer_seen_BT=inputs("peer_seen"),
     )
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT

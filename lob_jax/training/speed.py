@@ -14,6 +14,7 @@ import numpy as np
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.layout import place, replicated, split_over_windows, state_sharding
+from lob_jax.training.objectives import Objective
 from lob_jax.training.shift import Batch, fields_read
 from lob_jax.training.step import summed_gradients
 
@@ -85,11 +86,21 @@ def peak_flops(devices: Sequence[jax.Device], dtype: str) -> tuple[float, str]:
 def blank_batch(config: ModelConfig, windows: int) -> Batch:
     """Return one micro-step [1, windows, ...] of zeros in which every token is scored: enough to take the time of."""
     shape = (1, windows, config.max_seq_length + 1)
+    if config.attention.cross_asset:
+        shape = (1, windows, 2, config.max_seq_length + 1)
+    horizons = len(config.heads.outlook_events)
     whole = {
         "tokens": np.zeros(shape, np.int32),
         "scored": np.ones(shape, bool),
         "time_of_day": np.zeros(shape, np.int32),
         "day_of_week": np.zeros(shape, np.int32),
+        "regime": np.zeros(shape, np.int32),
+        "instrument": np.zeros(shape, np.int32),
+        "event": np.zeros(shape, np.int32),
+        "clock": np.zeros((*shape, 2), np.int32),
+        "peer_seen": np.zeros(shape, np.int32),
+        "direction": np.zeros((*shape, horizons), np.int32),
+        "log_volatility": np.zeros((*shape, horizons), np.float32),
         "book": np.zeros((*shape, config.book_features), np.float32),
         "example": np.arange(windows, dtype=np.int32)[None],
     }
@@ -97,7 +108,7 @@ def blank_batch(config: ModelConfig, windows: int) -> Batch:
 
 
 def micro_step_seconds(
-    model: LOBTransformer, params: Any, *, windows: int, mesh: jax.sharding.Mesh, loss_block: int | None
+    model: LOBTransformer, params: Any, *, windows: int, mesh: jax.sharding.Mesh, objective: Objective
 ) -> float:
     """Return the time that the gradients of one micro-step take, measured after compiling them.
 
@@ -106,13 +117,13 @@ def micro_step_seconds(
       params: its parameters, on the mesh.
       windows: of the micro-step, over all devices.
       mesh: the devices.
-      loss_block: see `blockwise_cross_entropy`.
+      objective: what the loss is made of.
     """
     sharding, whole = split_over_windows(mesh, leading_axes=1), replicated(mesh)
     gradients = jax.jit(
-        functools.partial(summed_gradients, model=model, loss_block=loss_block),
+        functools.partial(summed_gradients, model=model, objective=objective),
         in_shardings=(state_sharding(params, mesh), sharding, whole),
-        out_shardings=(state_sharding(params, mesh), whole, whole),
+        out_shardings=(state_sharding(params, mesh), whole, whole, whole),
     )
     batch = place(blank_batch(model.config, windows // jax.process_count()), sharding, windows=windows, axis=1)
     key = jax.jit(lambda: jax.random.key(0), out_shardings=whole)()

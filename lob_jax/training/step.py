@@ -12,33 +12,12 @@ from jax.sharding import Mesh
 
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.layout import replicated, split_over_windows, state_sharding
-from lob_jax.training.loss import blockwise_cross_entropy, cross_entropy
 from lob_jax.training.loss_scale import after_step
-from lob_jax.training.shift import Batch, shift
+from lob_jax.training.objectives import NEXT_TOKEN, Objective, Parts, summed_loss
+from lob_jax.training.shift import Batch
 from lob_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
-
-
-def summed_loss(
-    params: Any,
-    batch: Batch,
-    key: jax.Array | None,
-    *,
-    model: LOBTransformer,
-    loss_block: int | None = None,
-) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of windows [M, ...], with dropout drawn by the example numbers if there is a key."""
-    tokens_BT, conditioning, targets_BT, weights_BT = shift(batch)
-    how = {"deterministic": True}
-    if key is not None:
-        how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
-    if loss_block is None:
-        logits_BTV = model.apply({"params": params}, tokens_BT, conditioning, **how)
-        return cross_entropy(logits_BTV, targets_BT, weights_BT)
-    features_BTD, _ = model.apply({"params": params}, tokens_BT, conditioning, **how, method="features")
-    weight_VD, bias_V = model.apply({"params": params}, method="projection")
-    return blockwise_cross_entropy(features_BTD, weight_VD, bias_V, targets_BT, weights_BT, block=loss_block)
 
 
 def summed_gradients(
@@ -47,26 +26,29 @@ def summed_gradients(
     key: jax.Array,
     *,
     model: LOBTransformer,
-    loss_block: int | None = None,
+    objective: Objective = NEXT_TOKEN,
     scale: jax.Array | None = None,
-) -> tuple[Any, jax.Array, jax.Array]:
-    """Return (gradients, nll_sum, weight_sum) over the micro-steps [A, M, ...], one in memory at a time.
+) -> tuple[Any, jax.Array, jax.Array, Parts]:
+    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], one in memory at a time.
 
-    The gradients are those of nll_sum, times `scale` if it is given; the caller divides once, by the weight of the
-    whole step, so that a micro-step of few scored tokens counts for no more than they do.
+    The last three are those of `summed_loss`. The gradients are those of loss_sum, times `scale` if it is given; the
+    caller divides once, by the weight of the whole step, so that a micro-step of few scored tokens counts for no more
+    than they do.
     """
 
-    def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        nll, weight = summed_loss(params, micro_batch, key, model=model, loss_block=loss_block)
-        return nll if scale is None else nll * scale, (nll, weight)
+    def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
+        sums = summed_loss(params, micro_batch, key, model=model, objective=objective)
+        return sums[0] if scale is None else sums[0] * scale, sums
 
     def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
-        gradients, (nll, weight) = jax.grad(scaled, has_aux=True)(params, micro_batch)
-        return jax.tree.map(jnp.add, sums, (gradients, nll, weight)), None
+        gradients, losses = jax.grad(scaled, has_aux=True)(params, micro_batch)
+        return jax.tree.map(jnp.add, sums, (gradients, losses)), None
 
-    zero = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
-    sums, _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zero, jnp.zeros((), jnp.float32)), batch)
-    return sums
+    first = jax.tree.map(lambda leaf: leaf[0], batch)
+    shapes = jax.eval_shape(lambda: scaled(params, first)[1])
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    (gradients, losses), _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zeros), batch)
+    return gradients, *losses
 
 
 def train_step(
@@ -76,7 +58,7 @@ def train_step(
     model: LOBTransformer,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
-    loss_block: int | None = None,
+    objective: Objective = NEXT_TOKEN,
     ema_decay: float | None = None,
     devices_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -90,25 +72,27 @@ def train_step(
       model: what maps parameters and windows to logits.
       optimizer: of the parameters, its clip included.
       schedule: the optimizer's learning rate by updates made, for the metrics alone.
-      loss_block: positions whose logits exist at once, see `blockwise_cross_entropy`; None for all.
+      objective: what the loss is made of.
       ema_decay: of the average of the parameters, if the state has one. It starts lower: after u updates the smaller
         of it and (1 + u) / (10 + u), so that the first parameters are soon forgotten.
       devices_axis: name of the axis of a pmap, each device of which has windows of its own; None under jit, where
         the batch is the whole one.
 
     Returns:
-      The state after, and scalars: loss (nats a scored token), perplexity, learning_rate, gradient_norm (before
-      the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and by group of layers
-      parameter_norm/<group> and update_norm/<group>.
+      The state after, and scalars: loss (nats a scored token), perplexity (of the token itself), learning_rate,
+      gradient_norm (before the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and
+      by group of layers parameter_norm/<group> and update_norm/<group>. Where the loss has several parts, loss/<part>
+      of each.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
-    sums = summed_gradients(state.params, batch, key, model=model, loss_block=loss_block, scale=scale)
+    sums = summed_gradients(state.params, batch, key, model=model, objective=objective, scale=scale)
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
-    gradients, nll, weight = sums
-    divisor = jnp.where(weight > 0, weight, 1.0).astype(nll.dtype)
-    loss, divisor = nll / divisor, divisor if scale is None else divisor * scale
+    gradients, total, weight, parts = sums
+    divisor = jnp.where(weight > 0, weight, 1.0).astype(total.dtype)
+    parts = {part: value / divisor for part, value in parts.items()}
+    loss, divisor = total / divisor, divisor if scale is None else divisor * scale
     gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -131,13 +115,14 @@ def train_step(
     )
     metrics = {
         "loss": loss,
-        "perplexity": jnp.exp(loss),
+        "perplexity": jnp.exp(parts.get("token", loss)),
         "learning_rate": schedule(update_count),
         "gradient_norm": norm,
         "scored": weight,
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
         **({} if scale is None else {"loss_scale": state.loss_scale.scale}),
+        **{f"loss/{part}": value for part, value in parts.items()},
         **_norms("parameter_norm", params),
         **_norms("update_norm", updates),
     }
@@ -161,10 +146,19 @@ def _norms(name: str, tree: dict[str, Any]) -> Metrics:
 
 
 def eval_step(
-    params: Any, batch: Batch, *, model: LOBTransformer, loss_block: int | None = None, devices_axis: str | None = None
+    params: Any,
+    batch: Batch,
+    *,
+    model: LOBTransformer,
+    objective: Objective = NEXT_TOKEN,
+    devices_axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout."""
-    sums = summed_loss(params, batch, None, model=model, loss_block=loss_block)
+    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout: of the next or the hidden token alone.
+
+    What further heads predict does not decide which checkpoint is best.
+    """
+    total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective)
+    sums = (parts.get("token", total), weight)
     return sums if devices_axis is None else jax.lax.psum(sums, devices_axis)
 
 

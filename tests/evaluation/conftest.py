@@ -8,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from configs import base
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.config import model_config
 from lob_jax.data.builder import prepare_records
 from lob_jax.data.records import RecordPlan
 from lob_jax.events.instrument import Instrument
@@ -133,7 +135,8 @@ def tiny():
 
     @functools.cache
     def make(positions: str = "learned", **changes):
-        config = ModelConfig(
+        config = dataclasses.replace(
+            model_config(base.get_config()),
             d_model=16,
             n_layers=2,
             n_heads=2,

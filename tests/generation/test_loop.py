@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.config import model_config
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import loop
 from lob_jax.generation.loop import generate
 from lob_jax.generation.state import LoopShape, LoopState, Prompt, SamplingConfig, Tables, Window
-from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
@@ -23,7 +24,8 @@ from lob_jax.tokens.grammar import grammar_for
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
 LEVELS = 3
-MODEL = ModelConfig(
+MODEL = dataclasses.replace(
+    model_config(base.get_config()),
     d_model=16,
     n_layers=1,
     n_heads=2,

@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
+from lob_jax.config import model_config
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import Conditioning, initial_parameters
 
-TINY = ModelConfig(
+TINY = dataclasses.replace(
+    model_config(base.get_config()),
     d_model=16,
     n_layers=2,
     n_heads=2,
@@ -32,8 +35,16 @@ TINY = ModelConfig(
 
 @pytest.fixture
 def tiny():
-    """Return a function that makes a tiny ModelConfig with some fields changed."""
-    return lambda **changes: dataclasses.replace(TINY, **changes)
+    """Return a function that makes a tiny ModelConfig with some fields changed, those of its parts by their names."""
+
+    def make(*, attention=None, heads=None, **changes):
+        parts = {
+            "attention": dataclasses.replace(TINY.attention, **(attention or {})),
+            "heads": dataclasses.replace(TINY.heads, **(heads or {})),
+        }
+        return dataclasses.replace(TINY, **parts, **changes)
+
+    return make
 
 
 @pytest.fixture
@@ -53,6 +64,13 @@ def lively():
     return make
 
 
+def ascending_clock(random, shape):
+    """Draw times of which some are equal and others seconds apart, as int32 (seconds, nanoseconds)."""
+    gaps = random.choice([0, 1_000, 30_000_000, 1_500_000_000], shape)
+    total_ns = 36_000 * 10**9 + gaps.cumsum(1)
+    return np.stack(np.divmod(total_ns, 10**9), axis=-1).astype(np.int32)
+
+
 @pytest.fixture
 def inputs():
     """Return a function that draws tokens [B, T] and everything known beside them."""
@@ -64,6 +82,11 @@ def inputs():
             time_of_day_BT=jnp.asarray(random.integers(0, config.time_buckets, shape), jnp.int32),
             day_of_week_BT=jnp.asarray(random.integers(0, 7, shape), jnp.int32),
             book_BTF=jnp.asarray(random.standard_normal((*shape, config.book_features)), jnp.float32),
+            regime_BT=jnp.asarray(random.integers(0, config.n_regimes, shape), jnp.int32),
+            instrument_BT=jnp.asarray(random.integers(0, max(config.n_instruments, 1), shape), jnp.int32),
+            event_BT=jnp.asarray(random.integers(0, 2, shape).cumsum(1), jnp.int32),
+            clock_BT2=jnp.asarray(ascending_clock(random, shape)),
+            peer_seen_BT=jnp.asarray(np.sort(random.integers(0, length + 1, shape), axis=1), jnp.int32),
         )
         return jnp.asarray(random.integers(0, config.vocab_size, shape), jnp.int32), conditioning
 

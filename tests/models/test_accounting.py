@@ -1,9 +1,12 @@
 """Exact sizes, so that a change of architecture cannot pass unseen."""
 
+import dataclasses
+
 import pytest
 
+from configs import base
+from lob_jax.config import model_config
 from lob_jax.models.accounting import flops_per_token, non_embedding_count, parameter_count
-from lob_jax.models.config import ModelConfig
 
 SIZES = {"small": (512, 6, 8, 2048), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
 
@@ -24,7 +27,8 @@ def config_of(size, **changes):
         "book_features": 20,
         "dtype": "bfloat16",
     }
-    return ModelConfig(d_model=d_model, n_layers=n_layers, n_heads=n_heads, d_ff=d_ff, **(fields | changes))
+    shape = {"d_model": d_model, "n_layers": n_layers, "n_heads": n_heads, "d_ff": d_ff}
+    return dataclasses.replace(model_config(base.get_config()), **(shape | fields | changes))
 
 
 def by_hand(size):

@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.attention import KVCache, attend, attend_cached, visible_slots
+from lob_jax.models.attention.cache import KVCache
+from lob_jax.models.attention.dense import attend, attend_cached, causal_mask
+from lob_jax.models.attention.places import Places, visible_slots
 
 
 def test_causal_mask_of_a_sequence():
@@ -42,7 +44,7 @@ def by_hand(query_BTNH, key_BSNH, value_BSNH, mask_TS):
 def test_attention_against_loops():
     query, key, value = draw(0, 3, 2, 5, 2, 4)
     expected = by_hand(query, key, value, np.tril(np.ones((5, 5))))
-    np.testing.assert_allclose(attend(query, key, value, mask_BTS=None), expected, atol=1e-5)
+    np.testing.assert_allclose(attend(query, key, value, mask_BNTS=causal_mask(5)), expected, atol=1e-5)
 
 
 def test_masked_attention_against_loops():
@@ -50,8 +52,8 @@ def test_masked_attention_against_loops():
     mask_TS = np.asarray([[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]], bool)
     mask_BTS = np.broadcast_to(mask_TS, (2, 4, 4))
     expected = by_hand(query, key, value, mask_TS)
-    np.testing.assert_allclose(attend(query, key, value, mask_BTS=mask_BTS), expected, atol=1e-5)
-    cached = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BTS=mask_BTS)
+    np.testing.assert_allclose(attend(query, key, value, mask_BNTS=mask_BTS[:, None]), expected, atol=1e-5)
+    cached = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BNTS=mask_BTS[:, None])
     np.testing.assert_allclose(cached, expected, atol=1e-5)
 
 
@@ -63,15 +65,16 @@ def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
     value = jnp.asarray([[[[0.0, 0.0]], [[1.0, 1.0]]]], jnp.bfloat16)
     mask_BTS = visible_slots(2, 2, 0)
     if cached:
-        output = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BTS=mask_BTS)
+        output = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BNTS=mask_BTS[:, None])
     else:
-        output = attend(query, key, value, mask_BTS=None)
+        output = attend(query, key, value, mask_BNTS=causal_mask(2))
     expected = 1 / (1 + np.exp(-1 / 2**0.5))
     np.testing.assert_allclose(np.asarray(output[0, 1, 0], np.float32), expected, atol=0.004)
 
 
 def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache():
-    empty = KVCache(key_LBNSH=jnp.zeros((2, 1, 1, 4, 2)), value_LBNSH=jnp.zeros((2, 1, 1, 4, 2)), length=jnp.int32(1))
+    zeros_LBNSH = jnp.zeros((2, 1, 1, 4, 2))
+    empty = KVCache(zeros_LBNSH, zeros_LBNSH, places=Places(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
     key_BTNH = jnp.asarray([[[[1.0, 2.0]], [[3.0, 4.0]]]])
     cache = empty.write(key_BTNH, 10 * key_BTNH, layer=1)
     np.testing.assert_array_equal(cache.key_LBNSH[1, 0, 0], [[0, 0], [1, 2], [3, 4], [0, 0]])
@@ -83,6 +86,6 @@ def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache():
 
 def test_no_gradient_flows_from_the_future():
     query, key, value = draw(2, 3, 1, 4, 1, 2)
-    jacobian = jax.jacrev(lambda value: attend(query, key, value, mask_BTS=None).sum((0, 2, 3)))(value)
+    jacobian = jax.jacrev(lambda value: attend(query, key, value, mask_BNTS=causal_mask(4)).sum((0, 2, 3)))(value)
     reach_TS = np.abs(jacobian).sum((1, 3, 4))
     np.testing.assert_array_equal(reach_TS != 0, np.tril(np.ones((4, 4), bool)))

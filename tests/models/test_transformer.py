@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.models.attention import KVCache
-from lob_jax.models.config import NORMS, POSITIONS
+from lob_jax.models.embeddings import time_cycles
 from lob_jax.models.transformer import LOBTransformer, empty_cache, initial_parameters
 
+POSITIONS = ("learned", "sinusoidal", "rotary", "rotary_time")
 FP32_TOLERANCE = 2e-5  # on logits of order one
 OTHERS = tuple(name for name in POSITIONS if name != "rotary")  # left to the long checks where compiling takes long
 BF16_TOLERANCE = 0.04  # root mean square error over root mean square logit
@@ -106,7 +106,7 @@ def test_what_lies_in_unfilled_slots_is_not_seen(tiny, lively, inputs):
     params = lively(config)
     tokens_BT, conditioning = inputs(config, 1, 4)
     empty = empty_cache(config, 1, 7)
-    dirty = KVCache(empty.key_LBNSH + 100, empty.value_LBNSH - 100, empty.length)
+    dirty = empty.replace(key_LBNSH=empty.key_LBNSH + 100, value_LBNSH=empty.value_LBNSH - 100)
     clean_BTV, _ = run(config, params, tokens_BT, conditioning, cache=empty)
     dirty_BTV, _ = run(config, params, tokens_BT, conditioning, cache=dirty)
     np.testing.assert_array_equal(clean_BTV, dirty_BTV)
@@ -165,8 +165,9 @@ def test_dropout_does_not_know_how_a_batch_is_split(tiny, lively, inputs):
     assert np.abs(whole - train(slice(0, 4), seed=1)).max() > 0.1
 
 
-def test_no_two_places_share_a_dropout_mask(tiny, lively, inputs, monkeypatch):
-    config = tiny(dropout=0.5)
+@pytest.mark.parametrize(("cross_asset", "a_block"), [(False, 3), (True, 4)])
+def test_no_two_places_share_a_dropout_mask(tiny, lively, inputs, monkeypatch, cross_asset, a_block):
+    config = tiny(dropout=0.5, attention={"cross_asset": cross_asset})
     params = lively(config)
     sites = []
 
@@ -177,8 +178,8 @@ def test_no_two_places_share_a_dropout_mask(tiny, lively, inputs, monkeypatch):
     monkeypatch.setattr("lob_jax.models.embeddings.dropout", recorded)
     monkeypatch.setattr("lob_jax.models.layers.dropout", recorded)
     monkeypatch.setattr("lob_jax.models.transformer.dropout", recorded)
-    jax.eval_shape(lambda: forward(config, params, *inputs(config, 1, 2)))
-    assert sorted(sites) == list(range(1 + 3 * config.n_layers))
+    jax.eval_shape(lambda: forward(config, params, *inputs(config, 2, 2)))
+    assert sorted(sites) == list(range(1 + a_block * config.n_layers))
 
 
 @pytest.mark.slow
@@ -214,7 +215,7 @@ def test_nothing_out_of_range_gives_nan(tiny, lively, inputs, positions):
     np.testing.assert_array_equal(logits_BTV, run(config, params, tame_BT, tame, positions_BT=positions_BT))
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ("pre", "post"))
 def test_bf16_is_close_to_fp32(tiny, lively, inputs, norm):
     config = tiny(norm=norm)
     params = lively(config)
@@ -226,7 +227,7 @@ def test_bf16_is_close_to_fp32(tiny, lively, inputs, norm):
     assert 0 < error < BF16_TOLERANCE
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", ("pre", "post"))
 def test_shapes_and_dtypes(tiny, inputs, norm):
     config = tiny(norm=norm, dtype="bfloat16")
     params = jax.eval_shape(lambda: initial_parameters(config, jax.random.key(0)))
@@ -260,20 +261,36 @@ def numpy_forward(config, params, tokens_BT, conditioning):
     x = x + np.asarray(conditioning.book_BTF) @ embeddings["book"]["kernel"] + embeddings["book"]["bias"]
     if config.positions == "learned":
         x = x + embeddings["position"]["table"][:T]
+    if config.regime == "added":
+        x = x + embeddings["regime"]["table"][np.asarray(conditioning.regime_BT)]
+    if config.n_instruments:
+        x = x + embeddings["instrument"]["table"][np.asarray(conditioning.instrument_BT)]
     x = numpy_norm(x, embeddings["norm"])
 
     def turned(heads_BTNH):
-        if config.positions != "rotary":
+        if not config.positions.startswith("rotary"):
             return heads_BTNH
-        half = config.head_size // 2
-        plane = heads_BTNH[..., :half] + 1j * heads_BTNH[..., half:]
-        angle = np.arange(T)[:, None, None] / 10_000 ** (np.arange(half) / half)
-        plane = plane * np.exp(1j * angle)
-        return np.concatenate([plane.real, plane.imag], axis=-1)
+        parts = np.split(heads_BTNH, 2 if config.positions == "rotary_time" else 1, axis=-1)
+        half = parts[0].shape[-1] // 2
+        angles = [np.arange(T)[:, None, None] / 10_000 ** (np.arange(half) / half)]
+        if config.positions == "rotary_time":
+            turns, seconds = (np.array(numbers) for numbers in time_cycles(half))
+            clock = np.asarray(conditioning.clock_BT2, np.int64)
+            time_s = (clock[..., 0] + clock[..., 1] / 1e9)[..., None, None]
+            angles.append(2 * np.pi * time_s * turns / seconds)
+        planes = [
+            (part[..., :half] + 1j * part[..., half:]) * np.exp(1j * angle)
+            for part, angle in zip(parts, angles, strict=True)
+        ]
+        return np.concatenate([x for plane in planes for x in (plane.real, plane.imag)], axis=-1)
 
     def attention(y):
         kernel, bias = block["attention"]["qkv"]["kernel"], block["attention"]["qkv"]["bias"]
         query, key, value = (np.einsum("BTD,DNH->BTNH", y, kernel[:, i]) + bias[i] for i in range(3))
+        if config.attention.qk_norm:
+            query, key = (
+                numpy_norm(x, block["attention"][name]) for x, name in ((query, "query_norm"), (key, "key_norm"))
+            )
         scores = np.einsum("BTNH,BSNH->BNTS", turned(query), turned(key)) / math.sqrt(config.head_size)
         scores = np.where(np.tril(np.ones((T, T), bool)), scores, -np.inf)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
@@ -284,7 +301,11 @@ def numpy_forward(config, params, tokens_BT, conditioning):
 
     def ffn(y):
         hidden = y @ block["ffn"]["widen"]["kernel"] + block["ffn"]["widen"]["bias"]
-        hidden = hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2))) / 2
+        if config.activation == "swiglu":
+            gate = y @ block["ffn"]["gate"]["kernel"] + block["ffn"]["gate"]["bias"]
+            hidden = hidden * gate / (1 + np.exp(-gate))
+        else:
+            hidden = hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2))) / 2
         return hidden @ block["ffn"]["narrow"]["kernel"] + block["ffn"]["narrow"]["bias"]
 
     if config.norm == "pre":
@@ -304,7 +325,22 @@ def numpy_forward(config, params, tokens_BT, conditioning):
     [("pre", "learned", True), ("post", "rotary", False), ("pre", "rotary", True), ("post", "learned", False)],
 )
 def test_against_the_same_model_in_numpy(tiny, lively, inputs, norm, positions, tied):
-    config = tiny(n_layers=1, norm=norm, positions=positions, tie_embeddings=tied)
+    check_against_numpy(tiny(n_layers=1, norm=norm, positions=positions, tie_embeddings=tied), lively, inputs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"positions": "rotary_time", "activation": "swiglu"},
+        pytest.param({"regime": "added", "n_regimes": 6, "n_instruments": 3}, marks=pytest.mark.slow),
+        pytest.param({"attention": {"qk_norm": True}, "positions": "rotary"}, marks=pytest.mark.slow),
+    ],
+)
+def test_options_against_the_same_model_in_numpy(tiny, lively, inputs, changes):
+    check_against_numpy(tiny(n_layers=1, **changes), lively, inputs)
+
+
+def check_against_numpy(config, lively, inputs):
     params = lively(config)
     tokens_BT, conditioning = inputs(config, 2, 7)
     expected_BTV = numpy_forward(config, params, np.asarray(tokens_BT), conditioning)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from lob_jax.models.config import ModelConfig
-from lob_jax.training.config import TrainConfig
+from configs import base
+from lob_jax.config import model_config, train_config
 from lob_jax.training.loop import TrainingData
 
-MODEL = ModelConfig(
+MODEL = dataclasses.replace(
+    model_config(base.get_config()),
     d_model=16,
     n_layers=1,
     n_heads=2,
@@ -35,7 +36,8 @@ MODEL = ModelConfig(
     book_features=4,
     dtype="float32",
 )
-TRAIN = TrainConfig(
+TRAIN = dataclasses.replace(
+    train_config(base.get_config()),
     batch_size=8,
     accumulation=1,
     micro_batch=8,

@@ -6,9 +6,9 @@ import psutil
 import pytest
 
 from configs import base
+from lob_jax.config import model_config
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import parameter_count
-from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training import budget
 from lob_jax.training.budget import (
@@ -29,7 +29,7 @@ from lob_jax.training.step import jit_train_step, train_step
 
 @pytest.fixture(scope="module")
 def lob_base():
-    return ModelConfig(**base.get_config().model, book_features=20)
+    return model_config(base.get_config())
 
 
 def plan(model, train, **changes):

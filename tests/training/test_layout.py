@@ -1,5 +1,6 @@
 """However a step is laid out over devices, its numbers are those of one device."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from lob_jax.errors import InputError
+from lob_jax.models.attention.kinds import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.training.layout import RULES, make_mesh, split_parameter, window_groups
 from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
@@ -114,13 +116,19 @@ def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, wind
 
 def test_every_parameter_has_names_for_its_axes(model_config):
     seen = set()
+    base = model_config()
+    attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True)
+    heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
     options = {"time_of_day": True, "day_of_week": True, "book_state": True}
-    for tied in (True, False):
-        for norm in ("pre", "post"):
-            params = abstract_params(model_config(**options, tie_embeddings=tied, norm=norm))
-            for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-                assert len(axes_of(path)) == leaf.ndim, jax.tree_util.keystr(path)
-                seen.add(tuple(entry.key for entry in path[-2:]))
+    everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
+    kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
+    shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
+    shapes += [{**everything, "attention": attention, "scan_layers": scan} for scan in (False, True)]
+    for changes in [*shapes, *({"attention": kind} for kind in kinds)]:
+        params = abstract_params(model_config(**{**options, **changes}))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            assert len(axes_of(path)) == leaf.ndim, jax.tree_util.keystr(path)
+            seen.add(tuple(entry.key for entry in path[-2:]))
     assert seen == set(PARAMETER_AXES)
     named = {name for names in PARAMETER_AXES.values() for name in names if name is not None}
     assert {name for name, _ in RULES} == named

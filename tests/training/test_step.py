@@ -26,7 +26,7 @@ def compile_step(model, config, devices=1):
         model=LOBTransformer(model),
         optimizer=optimizer,
         schedule=make_schedule(config, STEPS),
-        loss_block=config.loss_block,
+        objective=config.objective_of_loss,
         ema_decay=config.ema_decay,
     )
     fresh = functools.partial(init_state, model, optimizer, seed=0, averaged=config.ema_decay is not None)
@@ -71,7 +71,7 @@ def test_neither_micro_steps_nor_devices_change_the_numbers(model_config, train_
         assert one == pytest.approx(other, rel=TOLERANCE)
 
 
-def test_gradients_of_unequal_micro_steps_by_hand():
+def test_gradients_of_unequal_micro_steps_by_hand(model_config):
     """A model of one table, logits = table[token]: its gradient is softmax minus one-hot, summed over scored tokens."""
 
     def apply(variables, tokens_BT, conditioning, **_):
@@ -83,7 +83,8 @@ def test_gradients_of_unequal_micro_steps_by_hand():
         "example": np.zeros((2, 1), np.int32),
     }
     table = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.2, 0.6, 0.2], [1.0, 1.0, 1.0]]))
-    gradients, nll, weight = summed_gradients(table, batch, jax.random.key(0), model=types.SimpleNamespace(apply=apply))
+    model = types.SimpleNamespace(apply=apply, config=model_config())
+    gradients, nll, weight, _ = summed_gradients(table, batch, jax.random.key(0), model=model)
     assert float(weight) == 3
     assert float(nll) == pytest.approx(-np.log(0.25) - np.log(0.6) - np.log(0.25), rel=1e-6)
     # From token 0: once to 1, once to 2; from token 1: once to 1.

@@ -1,0 +1,44 @@
+"""The cache of keys and values that lets tokens be read one after another."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from lob_jax.models.attention.places import Places
+
+
+@flax.struct.dataclass
+class KVCache:
+    """Keys and values of the tokens seen so far, in S slots of which the first `length` are filled.
+
+    Every row of a batch advances in lockstep. A cache is a value: a call returns a new one.
+
+    Attributes:
+      key_LBNSH: keys, rotary positions already applied, in the model's dtype.
+      value_LBNSH: values.
+      places: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
+      length: int32 scalar, slots filled. A caller keeps length + new tokens <= S: beyond it, writes would land on
+        earlier slots.
+    """
+
+    key_LBNSH: jax.Array
+    value_LBNSH: jax.Array
+    places: Places
+    length: jax.Array
+
+    def write(self, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int | jax.Array) -> "KVCache":
+        """Return the cache with a layer's new keys and values behind the filled slots; length is left as it is."""
+        at = (layer, 0, 0, self.length, 0)
+        # One update of the whole array, rather than of a layer's slice, is done in place inside a jitted loop.
+        return self.replace(
+            key_LBNSH=jax.lax.dynamic_update_slice(self.key_LBNSH, jnp.swapaxes(key_BTNH, 1, 2)[None], at),
+            value_LBNSH=jax.lax.dynamic_update_slice(self.value_LBNSH, jnp.swapaxes(value_BTNH, 1, 2)[None], at),
+        )
+
+    def place(self, new: Places) -> "KVCache":
+        """Return the cache with the places of new tokens behind the filled slots; length is left as it is."""
+
+        def put(slots: jax.Array, tokens: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(slots, tokens.astype(slots.dtype), self.length, 1)
+
+        return self.replace(places=jax.tree.map(put, self.places, new))

@@ -1,0 +1,72 @@
+"""Attention of one asset's tokens to another's, those earlier in time."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lob_jax.errors import InputError
+from lob_jax.models.attention.dense import MASKED
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig, full_precision
+from lob_jax.models.embeddings import time_phase, turn
+from lob_jax.models.layers import residual_init, weight_init
+
+
+class CrossAssetAttention(nn.Module):
+    """Each token attends to its peer's tokens whose events lie strictly before the time known at it.
+
+    Rows 2b and 2b + 1 of a batch are each other's peers. Equal times see nothing of each other, so neither asset ever
+    reads what the other did in the same nanosecond. Queries and keys turn by time alone (see `time_cycles`): positions
+    of two assets do not compare. A place of score 0 and value 0 stands beside the peer's tokens, for a token that sees
+    none of them or wants none.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, x_BTD: jax.Array, places: Places, peer_seen_BT: jax.Array) -> jax.Array:
+        """Return what the peer adds to the stream, [B, T, D].
+
+        Args:
+          x_BTD: the stream, B even.
+          places: of its tokens; the clock is read.
+          peer_seen_BT: int, how many tokens of the peer's row a token sees: its first ones.
+
+        Raises:
+          InputError: the batch is not even.
+        """
+        config = self.config
+        if x_BTD.shape[0] % 2:
+            raise InputError(
+                "a row has no peer",
+                where="LOBTransformer(tokens_BT)",
+                expected="an even batch, rows 2b and 2b + 1 of the same time",
+                was=x_BTD.shape[0],
+                remedy="give the windows of two instruments in turn",
+            )
+        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype, "kernel_init": weight_init()}
+        N, H = config.n_heads, config.head_size
+        query_BTNH = nn.DenseGeneral((N, H), **dtypes, name="query")(x_BTD)
+        kv_BS2NH = nn.DenseGeneral((2, N, H), **dtypes, name="key_value")(x_BTD)
+        angle_BTK = time_phase(places.clock_BT2, H // 2)
+        query_BTNH, key_BSNH = turn(query_BTNH, angle_BTK), turn(kv_BS2NH[:, :, 0], angle_BTK)
+        mixed_BTNH = attend_seen(query_BTNH, _of_peer(key_BSNH), _of_peer(kv_BS2NH[:, :, 1]), seen_BT=peer_seen_BT)
+        dtypes["kernel_init"] = residual_init(config)
+        return nn.DenseGeneral(config.d_model, axis=(-2, -1), **dtypes, name="output")(mixed_BTNH)
+
+
+def attend_seen(query_BTNH: jax.Array, key_BSNH: jax.Array, value_BSNH: jax.Array, *, seen_BT: jax.Array) -> jax.Array:
+    """Return the mixture [B, T, N, H] of the first seen_BT values and of zero, whose score is 0."""
+    scale, full = query_BTNH.shape[-1] ** -0.5, full_precision(query_BTNH.dtype.name)
+    score_BNTS = scale * jnp.einsum("BTNH,BSNH->BNTS", query_BTNH, key_BSNH, preferred_element_type=full)
+    visible_BTS = jnp.arange(key_BSNH.shape[1]) < seen_BT[..., None]
+    score_BNTS = jnp.where(visible_BTS[:, None], score_BNTS, MASKED)
+    nothing_BNT1 = jnp.zeros((*score_BNTS.shape[:3], 1), score_BNTS.dtype)
+    weight_BNTS = jax.nn.softmax(jnp.concatenate([nothing_BNT1, score_BNTS], -1), axis=-1)[..., 1:]
+    return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS.astype(value_BSNH.dtype), value_BSNH)
+
+
+def _of_peer(x_BTNH: jax.Array) -> jax.Array:
+    """Return each row's peer's row."""
+    pairs = x_BTNH.reshape(-1, 2, *x_BTNH.shape[1:])
+    return pairs[:, ::-1].reshape(x_BTNH.shape)

@@ -1,0 +1,75 @@
+"""Attention as a dense product of queries and keys, under a mask; full attention, causal or not.
+
+Scores are summed and softmaxed in float32 whatever the dtype of the model. A row's softmax gives what is masked a
+weight of exactly zero, so nothing leaks from the future, not even a rounding error.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig, full_precision
+
+MASKED = -1e30  # score of what may not be attended: far below any real one, yet finite
+
+
+def attention_weights(query_BTNH: jax.Array, key_BTNH: jax.Array, *, mask_BNTS: jax.Array | None) -> jax.Array:
+    """Return softmax(q k / sqrt(H)) [B, N, T, S], float32, over the keys that the mask shows; over all without one.
+
+    Args:
+      query_BTNH: queries.
+      key_BTNH: keys, [B, S, N, H].
+      mask_BNTS: bool [B or 1, N or 1, T, S], True = visible; each query must see a key.
+    """
+    scale, full = query_BTNH.shape[-1] ** -0.5, full_precision(query_BTNH.dtype.name)
+    score_BNTS = scale * jnp.einsum("BTNH,BSNH->BNTS", query_BTNH, key_BTNH, preferred_element_type=full)
+    if mask_BNTS is not None:
+        score_BNTS = jnp.where(mask_BNTS, score_BNTS, MASKED)
+    return jax.nn.softmax(score_BNTS, axis=-1)
+
+
+def attend(
+    query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *, mask_BNTS: jax.Array | None
+) -> jax.Array:
+    """Return the values mixed by `attention_weights`, [B, T, N, H]."""
+    weight_BNTS = attention_weights(query_BTNH, key_BTNH, mask_BNTS=mask_BNTS).astype(value_BTNH.dtype)
+    return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value_BTNH)
+
+
+def attend_cached(
+    query_BTNH: jax.Array, key_BNSH: jax.Array, value_BNSH: jax.Array, *, mask_BNTS: jax.Array
+) -> jax.Array:
+    """Return softmax(q k / sqrt(H)) v [B, T, N, H] over the slots of a cache that the mask shows.
+
+    With heads in front of slots both products read the cache as it lies: on a CPU a decoding step took a third of the
+    time that it took with slots in front, where each step transposed the whole cache.
+    """
+    scale = query_BTNH.shape[-1] ** -0.5
+    full = full_precision(query_BTNH.dtype.name)
+    score_BNTS = jnp.einsum("BTNH,BNSH->BNTS", query_BTNH, key_BNSH, preferred_element_type=full)
+    score_BNTS = jnp.where(mask_BNTS, scale * score_BNTS, MASKED)
+    weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_BNSH.dtype)
+    return jnp.einsum("BNTS,BNSH->BTNH", weight_BNTS, value_BNSH)
+
+
+def causal_mask(T: int) -> jax.Array:
+    """Return the mask bool [1, 1, T, T] that shows each token itself and those before it."""
+    return jnp.tril(jnp.ones((1, 1, T, T), bool))
+
+
+class FullAttention(nn.Module):
+    """Each token sees all before it; in a model that is not causal, all."""
+
+    config: ModelConfig
+
+    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return mixed_BTNH, see `kinds`."""
+        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(query_BTNH))
+
+    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return weight_BNTS, see `kinds`."""
+        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(query_BTNH))
+
+    def _mask(self, query_BTNH: jax.Array) -> jax.Array | None:
+        return causal_mask(query_BTNH.shape[1]) if self.config.causal else None

@@ -1,0 +1,81 @@
+"""Self-attention of a block: projections, rotation, and the mixture that its kind makes."""
+
+import flax.linen as nn
+import jax
+
+from lob_jax.models.attention.cache import KVCache
+from lob_jax.models.attention.dense import attend, attend_cached, attention_weights
+from lob_jax.models.attention.kinds import KINDS, pattern
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.embeddings import rotate, rotate_by_time
+from lob_jax.models.layers import LayerNorm, residual_init, weight_init
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one fused projection to queries, keys and values (Vaswani et al., 2017)."""
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        config = self.config
+        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        shape = (3, config.n_heads, config.head_size)
+        self.qkv = nn.DenseGeneral(shape, **dtypes, kernel_init=weight_init())
+        if config.attention.qk_norm:
+            self.query_norm, self.key_norm = LayerNorm(config.dtype), LayerNorm(config.dtype)
+        self.mix = KINDS[config.attention.kind](config)
+        self.output = nn.DenseGeneral(config.d_model, axis=(-2, -1), **dtypes, kernel_init=residual_init(config))
+
+    def __call__(
+        self,
+        x_BTD: jax.Array,
+        places: Places,
+        mask_BTS: jax.Array | None,
+        cache: KVCache | None,
+        *,
+        layer: int | jax.Array,
+    ) -> tuple[jax.Array, KVCache | None]:
+        """Return what attention adds to the stream, [B, T, D], and the cache with this layer's slots written.
+
+        Without mask and cache the kind mixes as it does best; with either, which must be causal, it is a dense product
+        under the mask and the kind's own pattern. Where the collection "attention" is asked for, weights_BNTS are left
+        in it.
+        """
+        query_BTNH, key_BTNH, value_BTNH = self._project(x_BTD, places)
+        if cache is not None:
+            cache = cache.write(key_BTNH, value_BTNH, layer=layer)
+            mask_BNTS = self._narrowed(mask_BTS, places, cache.places)
+            mixed_BTNH = attend_cached(
+                query_BTNH, cache.key_LBNSH[layer], cache.value_LBNSH[layer], mask_BNTS=mask_BNTS
+            )
+        elif mask_BTS is not None:
+            mask_BNTS = self._narrowed(mask_BTS, places, places)
+            mixed_BTNH = attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=mask_BNTS)
+        else:
+            mixed_BTNH = self.mix(query_BTNH, key_BTNH, value_BTNH, places)
+        if self.is_mutable_collection("attention") and not self.is_initializing() and cache is None:
+            if mask_BTS is None:
+                weight_BNTS = self.mix.weights(query_BTNH, key_BTNH, value_BTNH, places)
+            else:
+                weight_BNTS = attention_weights(query_BTNH, key_BTNH, mask_BNTS=mask_BNTS)
+            self.sow("attention", "weights_BNTS", weight_BNTS)
+        return self.output(mixed_BTNH), cache
+
+    def _project(self, x_BTD: jax.Array, places: Places) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return queries, keys and values, each [B, T, N, H], normalised and turned as the model does."""
+        qkv_BT3NH = self.qkv(x_BTD)
+        query_BTNH, key_BTNH, value_BTNH = (qkv_BT3NH[:, :, part] for part in range(3))
+        if self.config.attention.qk_norm:
+            query_BTNH, key_BTNH = self.query_norm(query_BTNH), self.key_norm(key_BTNH)
+        if self.config.positions == "rotary":
+            query_BTNH, key_BTNH = (rotate(x, places.position_BT) for x in (query_BTNH, key_BTNH))
+        if self.config.positions == "rotary_time":
+            query_BTNH, key_BTNH = (
+                rotate_by_time(x, places.position_BT, places.clock_BT2) for x in (query_BTNH, key_BTNH)
+            )
+        return query_BTNH, key_BTNH, value_BTNH
+
+    def _narrowed(self, mask_BTS: jax.Array, queries: Places, keys: Places) -> jax.Array:
+        seen_BNTS = pattern(self.config, queries, keys)
+        return mask_BTS[:, None] if seen_BNTS is None else mask_BTS[:, None] & seen_BNTS

@@ -1,0 +1,83 @@
+"""What a configuration's model is, before anything is made of it: parameters, operations, bytes, shape by shape."""
+
+import itertools
+import pathlib
+
+import ml_collections
+from rich import box
+from rich.table import Table
+
+from lob_jax import config as configuration
+from lob_jax.models.accounting import (
+    ParameterRow,
+    bytes_per_generated_token,
+    cache_bytes_per_token,
+    flops_per_token,
+    non_embedding_count,
+    parameter_count,
+    parameter_rows,
+)
+from lob_jax.models.config import ModelConfig
+from lob_jax.stages.workdir import console
+from lob_jax.training.budget import GIB, state_bytes, window_bytes
+from lob_jax.training.config import TrainConfig
+
+MIB = 2**20
+
+
+def summary(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Print the model's parameters shape by shape, and what a token costs; nothing is written."""
+    del workdir
+    model, train = configuration.model_config(config), configuration.train_config(config)
+    console.print(shapes_table(model))
+    console.print(costs_table(model, train))
+
+
+def shapes_table(model: ModelConfig) -> Table:
+    """Return the parameters of a model by part; those of all layers in one row, which shows one layer's shape."""
+    total = parameter_count(model)
+    shown = Table(title=_title(model), box=box.SIMPLE_HEAD, show_footer=True)
+    shown.add_column("parameter", "total")
+    shown.add_column("shape", model.param_dtype)
+    shown.add_column("parameters", f"{total:,}", justify="right")
+    for part, rows in itertools.groupby(parameter_rows(model), key=lambda row: row.name.partition("/")[0]):
+        of_part = list(rows)
+        count, layers = sum(row.parameters for row in of_part), of_part[0].layers
+        times = f" x {layers}" if part == "blocks" else ""
+        shown.add_row(f"[bold]{part}{times}[/bold]", f"{count / total:.1%}", f"[bold]{count:,}[/bold]")
+        for row in of_part:
+            shown.add_row(f"  {row.name.partition('/')[2]}", _shape(row), f"{row.parameters:,}")
+    return shown
+
+
+def costs_table(model: ModelConfig, train: TrainConfig) -> Table:
+    """Return what a model costs in operations and memory, as far as its shapes tell."""
+    context = model.max_seq_length
+    training = flops_per_token(model, context)
+    shown = Table(title=f"at {context:,} tokens, computing in {model.dtype}", show_header=False, box=box.SIMPLE)
+    shown.add_column(justify="left")
+    shown.add_column(justify="right")
+    shown.add_row("parameters outside lookup tables", f"{non_embedding_count(model):,}")
+    shown.add_row("training, flops a token", f"{training:.3e}")
+    shown.add_row("forward pass, flops a token", f"{training / 3:.3e}")
+    shown.add_row("a step", f"{training * train.windows_per_step * context:.3e} flops")
+    if model.attention.kind in ("full", "multi_scale", "block_sparse") and not model.attention.cross_asset:
+        shown.add_row("cache, a token", f"{cache_bytes_per_token(model) / 1024:.1f} KiB")
+        shown.add_row("cache, a full context", f"{context * cache_bytes_per_token(model) / MIB:.1f} MiB")
+        read = bytes_per_generated_token(model, context)
+        shown.add_row("generating, bytes read a token", f"{read / MIB:.1f} MiB")
+    shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train) / GIB:.3f} GiB a device")
+    activations = window_bytes(model, train.loss_block)
+    shown.add_row("activations of a window, about", f"{activations / MIB:.1f} MiB")
+    shown.add_row("activations a token, about", f"{activations / context / 1024:.1f} KiB")
+    return shown
+
+
+def _title(model: ModelConfig) -> str:
+    shape = f"{model.n_layers} layers x {model.d_model} wide x {model.n_heads} heads"
+    return f"LOBTransformer, {shape}, {model.attention.kind.replace('_', '-')} attention"
+
+
+def _shape(row: ParameterRow) -> str:
+    """Return a shape with its axes' names, such as "embed 64 x ff 256"."""
+    return " x ".join(f"{name} {size}" if name else str(size) for name, size in zip(row.axes, row.shape, strict=True))
