@@ -141,6 +141,31 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
 
 
+def _check_objective(config: ml_collections.ConfigDict) -> None:
+    masked, model = config.train.objective == "masked", config.model
+    _require(
+        model.causal != masked,
+        "model.causal",
+        expected=f"{not masked}, since train.objective is {config.train.objective}",
+        was=model.causal,
+        remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
+    )
+    _require(
+        not masked or model.heads.next_tokens == 1,
+        "model.heads.next_tokens",
+        expected="1, where the objective is masked",
+        was=model.heads.next_tokens,
+        remedy="leave it out",
+    )
+    _require(
+        not model.heads.contrastive_size or model.regime == "none",
+        "model.regime",
+        expected="none, where contrastive training is to find the regime",
+        was=model.regime,
+        remedy="leave out model.regime or model.heads.contrastive_size",
+    )
+
+
 def _check_searches(config: ml_collections.ConfigDict) -> None:
     find_lr, dropout, pruner = config.find_lr, config.overfit.dropout, config.sweep.pruner
     _require(
@@ -195,6 +220,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_run(config)
     _check_searches(config)
     _check_forecast(config)
+    _check_objective(config)
     model_config(config)
     train_config(config)
     search_space(config)

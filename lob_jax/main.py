@@ -45,7 +45,7 @@ def _parse(argv: list[str]) -> list[str]:
             "a flag cannot be understood",
             where="the command line",
             expected=FLAGS,
-            was=error,
+            was=str(error).strip().splitlines()[-1],  # of a config file's own error, what lies above is its trace
             remedy="correct it; --help lists the flags",
         ) from error
     except (AttributeError, KeyError) as error:

@@ -6,9 +6,20 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lob_jax.models.axes import STACKED
 from lob_jax.training.config import TrainConfig
 
 NOT_DECAYED = ("bias", "scale")  # biases of any layer; scales and biases of norms
+# Axes of a matrix's input and of its output; what is in neither tells matrices apart: query, key and value.
+MATRICES = {
+    ("qkv", "kernel"): ((0,), (2, 3)),
+    ("query", "kernel"): ((0,), (1, 2)),
+    ("key_value", "kernel"): ((0,), (2, 3)),
+    ("output", "kernel"): ((0, 1), (2,)),
+    ("widen", "kernel"): ((0,), (1,)),
+    ("gate", "kernel"): ((0,), (1,)),
+    ("narrow", "kernel"): ((0,), (1,)),
+}
 ADAM_RMS = 0.2  # root mean square of an update of AdamW, which Muon's are scaled to (Liu et al., 2025)
 
 
@@ -77,16 +88,17 @@ def _is_kind(kind: Any) -> bool:
 
 
 def matrices(params: Any) -> Any:
-    """Return, for each parameter that Muon takes, the axes of its input and output; None for others."""
-    numbers = optax.contrib.MuonDimensionNumbers
-    kinds = {
-        ("qkv", "kernel"): numbers(reduction_axis=0, output_axis=(2, 3)),
-        ("output", "kernel"): numbers(reduction_axis=(0, 1), output_axis=2),
-        ("widen", "kernel"): numbers(reduction_axis=0, output_axis=1),
-        ("narrow", "kernel"): numbers(reduction_axis=0, output_axis=1),
-    }
+    """Return, for each parameter that Muon takes, the axes of its input and output; None for others.
+
+    Of stacked layers each is a matrix by itself.
+    """
 
     def of(path: tuple, _: Any) -> Any:
-        return kinds.get(tuple(entry.key for entry in path[-2:]))
+        keys = [entry.key for entry in path]
+        axes = MATRICES.get(tuple(keys[-2:]))
+        if axes is None:
+            return None
+        read, written = (tuple(axis + (STACKED in keys) for axis in side) for side in axes)
+        return optax.contrib.MuonDimensionNumbers(reduction_axis=read, output_axis=written)
 
     return jax.tree_util.tree_map_with_path(of, params)

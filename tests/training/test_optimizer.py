@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import itertools
 
 import jax
@@ -5,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.models.transformer import stack_layers
 from lob_jax.training.optimizer import decay_mask, make_optimizer, make_schedule, matrices
 from lob_jax.training.state import abstract_params
 
@@ -64,6 +67,23 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_all_else(model_config):
     kinds = jax.tree_util.tree_leaves_with_path(matrices(params), is_leaf=lambda kind: not isinstance(kind, dict))
     taken = {tuple(entry.key for entry in path[-2:]) for path, kind in kinds if kind is not None}
     assert taken == {("qkv", "kernel"), ("output", "kernel"), ("widen", "kernel"), ("narrow", "kernel")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_stacked_layers_are_updated_as_those_of_a_loop(model_config, train_config, optimizer):
+    attention = dataclasses.replace(model_config().attention, cross_asset=True)
+    loop = model_config(n_layers=2, activation="swiglu", attention=attention)
+    rule = make_optimizer(train_config(optimizer=optimizer, learning_rate=0.1, warmup_steps=1, weight_decay=0.5), 10)
+    random = np.random.default_rng(0)
+    draw = functools.partial(jax.tree.map, lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32))
+    params, gradients = draw(abstract_params(loop)), draw(abstract_params(loop))
+    expected, _ = rule.update(gradients, rule.init(params), params)
+    stacked, stacked_gradients = stack_layers(params, loop), stack_layers(gradients, loop)
+    found, _ = rule.update(stacked_gradients, rule.init(stacked), stacked)
+    expected = stack_layers(expected, loop)
+    for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
 @pytest.mark.slow

@@ -1,0 +1,15 @@
+"""Heads with horizons of their own: a quarter sees 16 events, a quarter 128, a quarter ten seconds, a quarter all.
+
+Costs what full attention does: the products are dense. A size is named behind the file: multi_scale.py:tiny.
+"""
+
+import ml_collections
+
+from configs import sized
+
+
+def get_config(size: str = "base") -> ml_collections.ConfigDict:
+    """Return the configuration of a model with heads of several horizons."""
+    config = sized.get_config(size)
+    config.model.attention.kind = "multi_scale"
+    return config

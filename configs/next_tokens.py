@@ -1,0 +1,12 @@
+"""Four tokens ahead, each by a head of its own: more to learn from every position, and drafts for generation."""
+
+import ml_collections
+
+from configs import sized
+
+
+def get_config(size: str = "base") -> ml_collections.ConfigDict:
+    """Return the configuration of a model that predicts four tokens ahead."""
+    config = sized.get_config(size)
+    config.model.heads.next_tokens = 4
+    return config

@@ -1,0 +1,118 @@
+"""Every configuration is a model of exactly so many parameters, and learns."""
+
+import dataclasses
+import importlib
+import itertools
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from lob_jax import config as checks
+from lob_jax.models.accounting import parameter_count
+from lob_jax.stages.data import prepare
+from lob_jax.stages.model import open_training_data
+from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
+
+NAMES = sorted(path.stem for path in pathlib.Path(__file__).resolve().parents[1].glob("configs/*.py"))
+VARIANTS = [name for name in NAMES if name not in ("base", "large", "lobster_day", "sized", "small", "tiny")]
+BASE = 94_352_656
+STEPS = 20
+
+
+def load(name: str, *size: str):
+    return importlib.import_module(f"configs.{name}").get_config(*size)
+
+
+def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
+    """Return the parameters of each configuration, written out by hand from those of base."""
+    head_norms, cross = 2 * 2 * H, 4 * (D * D + D) + 2 * D  # a cross-asset sublayer: query, key, value, output, norm
+    narrow = 4 * D * 2 // 3 // 32 * 32
+    swiglu = 3 * D * narrow + 2 * narrow + D - (2 * D * 4 * D + 4 * D + D)
+    outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
+    return {
+        "block_sparse": BASE,
+        "contrastive": BASE + D * D + D + D * 64 + 64,
+        "cross_asset": BASE + L * cross + 2 * D,
+        "linformer": BASE + L * 2 * 64 * T,
+        "masked": BASE,
+        "modern": BASE - T * D + L * (swiglu + head_norms),
+        "multi_scale": BASE,
+        "multi_task": BASE + outlook + 20 * D + D,  # and the book's projection
+        "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
+        "performer": BASE + L * head_norms,
+        "regimes": BASE + 6 * D,
+    }
+
+
+EXACT = {
+    "base": BASE,
+    "large": 314_965_776,
+    "lobster_day": 2_216_464,
+    "sized": BASE,
+    "small": 24_985_360,
+    "tiny": 841_104,
+    "block_sparse": 94_352_656,
+    "contrastive": 94_992_464,
+    "cross_asset": 122_721_040,
+    "linformer": 95_925_520,
+    "masked": 94_352_656,
+    "modern": 93_529_360,
+    "multi_scale": 94_352_656,
+    "multi_task": 94_971_808,
+    "next_tokens": 96_126_736,
+    "performer": 94_355_728,
+    "regimes": 94_357_264,
+}
+
+
+def test_the_exact_parameters_of_every_configuration():
+    found = {name: parameter_count(checks.model_config(load(name))) for name in NAMES}
+    assert found == EXACT
+    assert {name: EXACT[name] for name in VARIANTS} == counts()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Return a function: a run's folder with records, those of another configuration where they are the same."""
+    folders: dict[str, pathlib.Path] = {}
+
+    def folder_of(config):
+        key = str(config.data)
+        if key not in folders:
+            folders[key] = tmp_path_factory.mktemp("run")
+            prepare(config, folders[key])
+        return folders[key]
+
+    return folder_of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", *VARIANTS])
+def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
+    config = load(name, *([] if name == "tiny" else ["tiny"]))
+    config.data.synthetic_days, config.data.synthetic_events = 3, 3000
+    config.train.batch_size, config.train.warmup_steps, config.train.validation_windows = 4, 5, 4
+    checks.validate(config)
+    data, train = open_training_data(config, prepared(config)), checks.train_config(config)
+    run = compiled(
+        prepare_run(
+            checks.model_config(config),
+            dataclasses.replace(train, micro_batch=4),
+            total_steps=STEPS,
+            validation=data.validation,
+            token_counts=data.token_counts,
+            seed=0,
+            devices=jax.devices()[:1],
+            before=None,
+        )
+    )
+    state, losses = initial_state(run), []
+    for batch in itertools.islice(data.batches, STEPS):
+        state, metrics = run.train_step(state, place_step(run, [batch]))
+        losses.append({key: float(value) for key, value in metrics.items() if key.startswith("loss")})
+    assert int(metrics["skipped"]) == 0
+    for part in losses[0]:  # the whole, and where there are several each part of it
+        first, last = (np.mean([line[part] for line in lines]) for lines in (losses[:4], losses[-4:]))
+        assert last < first, part
