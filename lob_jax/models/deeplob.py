@@ -19,7 +19,8 @@ def _conv(x_BHWC: jax.Array, filters: int, kernel: tuple[int, int], name: str, *
     """Convolve over (time, level) and bend; time is padded to stay as long, levels are not padded."""
     before = (kernel[0] - 1) // 2
     padding = ((before, kernel[0] - 1 - before), (0, 0))
-    conv = nn.Conv(filters, kernel, strides=(1, stride), padding=padding, name=name)
+    init = nn.initializers.he_normal()  # eleven layers deep, others halve the signal's variance at each
+    conv = nn.Conv(filters, kernel, strides=(1, stride), padding=padding, kernel_init=init, name=name)
     return nn.leaky_relu(conv(x_BHWC), SLOPE)
 
 

@@ -150,7 +150,7 @@ def test_events_of_the_lead_are_no_anchors(days):
 
 
 def test_anchors_do_not_reach_into_another_run(days, of_symbol):
-    part, shape = Part("train", 0, 80, 0), {"record_events": 64, "context": 80, "book_levels": 2}
+    part, shape = Part("train", 60, 140, 0), {"record_events": 64, "context": 80, "book_levels": 2}
     both = (days[0], of_symbol(days[1], "OTHER"))
     records = [record for day in both for _, record in make_records(day, [part], ExactTokenizer(), **shape)]
     tape = read_tape(records, ExactTokenizer(), levels=LAYOUT.levels)

@@ -58,6 +58,11 @@ def test_edges_of_the_bins():
     assert np.flatnonzero(sums.bins[0, :, 1]).tolist() == [8, 9, 14]
 
 
+def test_rows_of_the_confusion_are_what_came():
+    sums = one_block([[0.1, 0.2, 0.7], [0.1, 0.2, 0.7], [1.0, 0.0, 0.0]], [1, 1, 0])
+    np.testing.assert_array_equal(sums.confusion[0], [[1, 0, 0], [0, 0, 2], [0, 0, 0]])
+
+
 def test_an_impossible_example_costs_no_more_than_the_least_probability():
     got = f.scores(one_block([[1.0, 0.0, 0.0]], [1]))
     assert got["log_loss"][0] == pytest.approx(-math.log(1e-9))
