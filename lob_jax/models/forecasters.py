@@ -23,7 +23,8 @@ class TransformerForecaster(nn.Module):
 
     Attributes:
       config: of the forecaster.
-      model: of the transformer; its heads give way to an outlook at the forecaster's horizons.
+      model: of the transformer; its heads give way to an outlook at the forecaster's horizons, and its table of
+        instruments, if it has one, to one of the training split's and one more for others.
     """
 
     config: ForecastConfig
@@ -34,7 +35,8 @@ class TransformerForecaster(nn.Module):
         """Return logits [B, K, 3], and no quantiles; without `deterministic` a "dropout" key is needed."""
         tokens_BT = batch["tokens"]
         heads = HeadsConfig(next_tokens=1, outlook_events=self.config.horizons, contrastive_size=0)
-        model = LOBTransformer(dataclasses.replace(self.model, heads=heads), name="model")
+        n_instruments = self.config.instruments + 1 if self.model.n_instruments else 0
+        model = LOBTransformer(dataclasses.replace(self.model, heads=heads, n_instruments=n_instruments), name="model")
         day_BT, instrument_BT = (
             jnp.broadcast_to(batch[name][:, None], tokens_BT.shape) for name in ("day_of_week", "instrument")
         )
@@ -58,7 +60,7 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
       token_model: of the transformer; the others have no use for it.
 
     Raises:
-      InputError: the transformer without its configuration.
+      InputError: the transformer without its configuration, or one that reads what examples do not hold.
     """
     if config.model != "transformer":
         return _BY_NAME[config.model](config)
@@ -69,5 +71,13 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
             expected="a ModelConfig",
             was=None,
             remedy="pass the model section of the configuration",
+        )
+    if token_model.regime != "none" or token_model.attention.cross_asset:
+        raise InputError(
+            "the token model reads what the examples of a forecast do not hold",
+            where="config.model.regime, config.model.attention.cross_asset",
+            expected=("none", False),
+            was=(token_model.regime, token_model.attention.cross_asset),
+            remedy="leave both out of a forecaster",
         )
     return TransformerForecaster(config, token_model)

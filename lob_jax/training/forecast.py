@@ -151,11 +151,9 @@ def fit(
     """
     order, key = _order(len(train), config.batch_size, seed), jax.random.key(seed)
     params = jax.jit(module.init)({"params": key}, _inputs(train.batch(np.zeros(1, np.int64))))["params"]
-    optimizer = make_optimizer(config)
-    state, best, losses = (params, optimizer.init(params)), None, []
-    take_step = jax.jit(functools.partial(_step, module, optimizer), donate_argnums=0)
+    state, best, losses = (params, make_optimizer(config).init(params)), None, []
     for step in range(1, config.steps + 1):
-        state = take_step(state, train.batch(next(order)), jax.random.fold_in(key, step))
+        state = _step(module, config, state, train.batch(next(order)), jax.random.fold_in(key, step))
         if step % config.validate_every and step != config.steps:
             continue
         loss = _validation_loss(module, state[0], validation, batch_size=config.batch_size, step=step)
@@ -183,17 +181,18 @@ def _decays(leaf: jax.Array) -> bool:
     return leaf.ndim > 1
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
 def _step(
-    module: nn.Module, optimizer: optax.GradientTransformation, state: tuple[Any, Any], batch: Batch, key: jax.Array
+    module: nn.Module, config: FitConfig, state: tuple[Any, Any], batch: Batch, key: jax.Array
 ) -> tuple[Any, Any]:
-    """Return the parameters and the optimiser's state after one step."""
+    """Return the parameters and the optimiser's state after one step; compiled once for all seeds."""
     params, moments = state
 
     def loss(params: Any) -> jax.Array:
         forecast = module.apply({"params": params}, _inputs(batch), deterministic=False, rngs={"dropout": key})
         return forecast_loss(forecast, batch, module.config.quantiles)
 
-    updates, moments = optimizer.update(jax.grad(loss)(params), moments, params)
+    updates, moments = make_optimizer(config).update(jax.grad(loss)(params), moments, params)
     return optax.apply_updates(params, updates), moments
 
 

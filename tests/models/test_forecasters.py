@@ -138,6 +138,22 @@ def test_the_transformer_needs_its_shape():
         make_forecaster(config(model="transformer"), None)
 
 
+@pytest.mark.parametrize("changes", [{"regime": "added", "n_regimes": 2}, {"attention": {"cross_asset": True}}])
+def test_a_transformer_that_reads_more_than_examples_hold_is_refused(tiny, changes):
+    with pytest.raises(InputError, match="do not hold"):
+        make_forecaster(config(model="transformer"), tiny(**changes))
+
+
+@pytest.mark.slow
+def test_the_transformer_tells_the_training_instruments_and_others_apart(token_model):
+    """Whatever number of instruments its own configuration has."""
+    module = make_forecaster(config(model="transformer"), dataclasses.replace(token_model, n_instruments=1))
+    one = make_batch(1)
+    batch = {name: np.repeat(array, 4, axis=0) for name, array in one.items()} | {"instrument": np.arange(4)}
+    logits = np.asarray(jax.jit(module.apply)({"params": parameters(module, batch)}, batch).direction_BK3)
+    assert len(np.unique(logits[:, 0, 0])) == 4
+
+
 @pytest.mark.slow
 def test_a_linear_forecaster_is_one_affine_map():
     module, batch = LinearForecaster(config()), make_batch()
