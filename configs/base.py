@@ -134,6 +134,32 @@ def get_config() -> ml_collections.ConfigDict:
     # <key>=uniform(low,high), log(low,high) or choice(a,b,...), by spaces; keys of model and train
     sweep.space = "train.learning_rate=log(1e-4,1e-2) train.weight_decay=log(1e-3,0.3) model.dropout=uniform(0,0.3)"
 
+    config.forecast = forecast = ml_collections.ConfigDict()
+    forecast.model = "transformer"  # tft | deeplob | linear | transformer: what --mode=forecast trains
+    forecast.history = (
+        100  # events in front of an anchor that are seen; the transformer sees model.max_seq_length tokens
+    )
+    forecast.horizons = (10, 20, 50, 100)  # events ahead
+    forecast.levels = 10  # levels a side of the book states that are seen
+    forecast.stride = 5  # every so many-th event is an anchor: neighbours share nearly all that they see
+    forecast.seeds = 1  # runs, from config.seed on, whose scores are averaged
+    forecast.clock = True  # the TFT sees the time of day and the day of the week
+    forecast.width = 32  # of the TFT
+    forecast.heads = 4  # of the TFT's attention
+    forecast.quantiles = (0.1, 0.5, 0.9)  # of the mid's move in ticks, that the TFT predicts
+    forecast.filters = 16  # of DeepLOB's convolutions
+    forecast.inception = 32  # filters of each branch of DeepLOB's inception module
+    forecast.units = 64  # of DeepLOB's LSTM
+    forecast.dropout = 0.1  # of the TFT and of DeepLOB; the transformer's is model.dropout
+    forecast.batch_size = 64  # examples a step
+    forecast.steps = 5000  # most optimiser steps
+    forecast.learning_rate = 1e-3  # at its peak; it warms up over a twentieth of the steps and falls to 0 as a cosine
+    forecast.weight_decay = 0.01  # on matrices alone
+    forecast.clip = 1.0  # global gradient norm
+    forecast.validate_every = 200  # optimiser steps
+    forecast.patience = 5  # validations without improvement before stopping
+    forecast.block_events = 500  # events a block of the bootstrap, at least the longest horizon
+
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.batch_size = 8  # windows
     evaluate.direction_events = 2000  # events whose price direction is predicted

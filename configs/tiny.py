@@ -35,6 +35,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.sweep.trials = 6
     config.sweep.startup_trials = 3
     config.sweep.space = "train.learning_rate=log(1e-3,1e-2) model.dropout=uniform(0,0.2)"
+    config.forecast.history = 40
+    config.forecast.horizons = (10, 20, 50)
+    config.forecast.steps = 300
+    config.forecast.validate_every = 100
     config.evaluate.direction_events = 500
     config.generate.paths = 2
     config.generate.events = 200

@@ -1,17 +1,21 @@
 """Check a configuration as a whole, once, before anything runs, and turn its sections into plain dataclasses."""
 
+import dataclasses
 import json
 from typing import Any
 
 import ml_collections
 
+from lob_jax.data.forecast import ForecastLayout
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
+from lob_jax.models.forecast_config import ForecastConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.forecast import FitConfig
 from lob_jax.training.search_space import Space, parse_space
 
 FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "auto")
@@ -204,6 +208,24 @@ def _check_searches(config: ml_collections.ConfigDict) -> None:
         _require(value >= 0, f"sweep.{key}", expected="0 or more", was=value, remedy="raise it")
 
 
+def _check_forecast(config: ml_collections.ConfigDict) -> None:
+    forecast = config.forecast
+    for key in ("stride", "seeds"):
+        _require(
+            forecast[key] > 0, f"forecast.{key}", expected="a positive number", was=forecast[key], remedy="raise it"
+        )
+    fit_config(config)
+    shape = forecast_config(config, instruments=1)
+    longest = max(shape.horizons)
+    _require(
+        forecast.block_events >= longest,
+        "forecast.block_events",
+        expected=f"at least the longest horizon, {longest}",
+        was=forecast.block_events,
+        remedy="several times the horizon is usual",
+    )
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
     """Check every value that another one depends on.
 
@@ -213,6 +235,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_data(config)
     _check_run(config)
     _check_searches(config)
+    _check_forecast(config)
     _check_objective(config)
     model_config(config)
     train_config(config)
@@ -232,6 +255,33 @@ def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
     """Return the training section."""
     return TrainConfig(**config.train)
+
+
+def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:
+    """Return the shape of the forecaster, for the number of instruments that the data has."""
+    return ForecastConfig(**_fields(config.forecast, ForecastConfig), instruments=instruments)
+
+
+def fit_config(config: ml_collections.ConfigDict) -> FitConfig:
+    """Return how a forecaster is trained."""
+    return FitConfig(**_fields(config.forecast, FitConfig))
+
+
+def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
+    """Return what an example of a forecaster holds; that of the token model takes its context from the model."""
+    forecast, model = config.forecast, config.model
+    return ForecastLayout(
+        history=forecast.history,
+        horizons=tuple(forecast.horizons),
+        levels=forecast.levels,
+        context=model.max_seq_length,
+        time_buckets=model.time_buckets,
+    )
+
+
+def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
+    """Return the values of a section that a dataclass has fields for."""
+    return {field.name: section[field.name] for field in dataclasses.fields(of) if field.name in section}
 
 
 def search_space(config: ml_collections.ConfigDict) -> Space:

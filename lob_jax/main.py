@@ -15,7 +15,7 @@ from lob_jax.errors import InputError, TrainingError
 
 MODES = (
     *("inspect", "convert", "prepare", "train", "evaluate", "generate", "export"),
-    *("sweep", "find_lr", "overfit", "summary"),
+    *("sweep", "find_lr", "overfit", "summary", "forecast"),
 )
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input

@@ -71,7 +71,9 @@ def test_init_files_hold_a_docstring_only(path):
 
 LIGHT = {
     "lob_jax.models.transformer": "jax jaxlib flax optax numpy",
+    "lob_jax.models.forecasters": "jax jaxlib flax optax numpy",
     "lob_jax.training.step": "jax jaxlib flax optax numpy",
+    "lob_jax.training.forecast": "jax jaxlib flax optax numpy",
     "lob_jax.generation.loop": "jax jaxlib flax optax numpy",
     "lob_jax.tokens.vocabulary": "numpy",
     "lob_jax.tokens.grammar": "numpy",

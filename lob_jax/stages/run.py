@@ -18,6 +18,7 @@ STAGES = {
     "sweep": "lob_jax.stages.sweep",
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",
+    "forecast": "lob_jax.stages.forecast",
 }
 
 

@@ -30,6 +30,8 @@ LEAVINGS = {
     "profile": "a profiler trace of a few steps",
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "the test of the best checkpoint, beside baselines",
+    "forecast.json": "how well a forecaster tells the direction of the mid, beside floors",
+    "forecast.safetensors": "its parameters, of the seed that validated best",
     "generated": "new events as LOBSTER message and order-book files",
     "weights.safetensors": "the best checkpoint's parameters",
 }

@@ -1,0 +1,67 @@
+"""The stage that trains and tests a forecaster of the mid price."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import jax
+import ml_collections
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lob_jax import config as configuration
+from lob_jax.data.forecast import check_forecast_embargo
+from lob_jax.evaluation.forecast import Trained, compare, open_splits, quantile_report, table, train_and_predict
+from lob_jax.models.forecasters import make_forecaster
+from lob_jax.stages.data import prepare
+from lob_jax.stages.workdir import console, write_json
+from lob_jax.training.weights import save_weights
+
+
+def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Prepare if need be, train the forecaster that the configuration names, and test it beside floors."""
+    section, layout = config.forecast, configuration.forecast_layout(config)
+    check_forecast_embargo(config.data.embargo_events, layout)
+    prepare(config, workdir)
+    splits = open_splits(workdir / "records", layout, stride=section.stride, with_tokens=section.model == "transformer")
+    shape = configuration.forecast_config(config, instruments=len(splits.train.scaling.symbols))
+    module = make_forecaster(shape, configuration.model_config(config) if splits.train.with_tokens else None)
+    console.print(", ".join(f"{len(one):,} {name}" for name, one in splits._asdict().items()) + " examples")
+    trained = []
+    for seed in range(config.seed, config.seed + section.seeds):
+        with _progress(f"{section.model}, seed {seed}", section.steps) as on_validation:
+            fit = configuration.fit_config(config)
+            trained.append(train_and_predict(module, splits, config=fit, seed=seed, on_validation=on_validation))
+        console.print(_ending(seed, trained[-1]))
+    result = {
+        "model": dataclasses.asdict(shape),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained[0].fit.params)),
+        "fits": [{name: getattr(one.fit, name) for name in ("step", "validation_loss", "steps")} for one in trained],
+        **compare(
+            splits,
+            {section.model: [one.predictions.probability for one in trained]},
+            block_events=section.block_events,
+        ),
+        "quantiles": quantile_report(splits, trained, shape.quantiles),
+    }
+    write_json(workdir / "forecast.json", result)
+    best = min(trained, key=lambda one: one.fit.validation_loss).fit
+    about = {"forecaster": dataclasses.asdict(shape), "scaling": splits.train.scaling.plain(), "step": best.step}
+    save_weights(workdir / "forecast.safetensors", best.params, about=about)
+    console.print(table(result))
+    console.print(f"all numbers: {workdir / 'forecast.json'}", soft_wrap=True)
+
+
+def _ending(seed: int, trained: Trained) -> str:
+    fit = trained.fit
+    return f"seed {seed}: best validation loss {fit.validation_loss:.4f} nats at step {fit.step}, of {fit.steps} taken"
+
+
+@contextmanager
+def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
+    """Show a bar of steps; yield what moves it at each validation."""
+    figures = TextColumn("{task.fields[figures]}")
+    bars = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), figures)
+    with Progress(*bars, console=console, transient=True) as progress:
+        task = progress.add_task(name, total=steps, figures="")
+        yield lambda step, loss: progress.update(task, completed=step, figures=f"validation loss {loss:.4f}")
