@@ -1,0 +1,219 @@
+"""Time and memory of each kind of attention against the length of the sequence, forward, and forward and backward.
+
+`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given. Memory is
+what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib` or the call before took
+longer than `--most-seconds`.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from configs import base
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.config import model_config
+from lob_jax.errors import InputError
+from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig
+
+PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+QUADRATIC = ("full", "multi_scale")  # kinds that hold the T x T products
+GOAL = 2.3  # most that a sub-quadratic kind may grow by a doubling
+MIB, GIB = 2**20, 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One kind at one length.
+
+    Attributes:
+      forward_s: median seconds of a forward pass.
+      both_s: of a forward and a backward pass.
+      forward_bytes: temporary memory of the first.
+      both_bytes: of the second.
+      compile_s: both together.
+    """
+
+    forward_s: float
+    both_s: float
+    forward_bytes: int
+    both_bytes: int
+    compile_s: float
+
+
+def setting(kind: str, length: int, chosen: argparse.Namespace) -> ModelConfig:
+    """Return a model of which the attention of one kind is measured."""
+    plain = model_config(base.get_config())
+    attention = dataclasses.replace(plain.attention, kind=kind, backend=chosen.backend)
+    shape = {"n_heads": chosen.heads, "d_model": chosen.heads * chosen.head_size, "dtype": chosen.dtype}
+    return dataclasses.replace(plain, attention=attention, max_seq_length=length, **shape)
+
+
+def inputs(config: ModelConfig, batch: int) -> tuple:
+    """Return random queries, keys and values, and places four tokens an event, a tenth of a second apart."""
+    T, shape = config.max_seq_length, (batch, config.max_seq_length, config.n_heads, config.head_size)
+    arrays = [jax.random.normal(jax.random.key(seed), shape, config.dtype) for seed in range(3)]
+    event = np.arange(T) // 4
+    clock = np.stack(np.divmod(event * 100_000_000, 10**9), axis=-1)
+    whole = {"position_BT": np.arange(T), "event_BT": event, "clock_BT2": clock}
+    places = Places(**{name: jnp.asarray(np.stack([x] * batch), jnp.int32) for name, x in whole.items()})
+    return *arrays, places
+
+
+def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
+    """Compile and time one kind at one length."""
+    config = setting(kind, length, chosen)
+    module, data = KINDS[kind](config), inputs(config, chosen.batch)
+    variables = jax.jit(module.init)(jax.random.key(0), *data)
+
+    def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
+        return module.apply(variables, query, key, value, places)
+
+    def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
+        # Weighted by the queries: a plain sum has a gradient of ones, which a compiler may see through.
+        return (forward(variables, query, key, value, places) * query).astype(jnp.float32).sum()
+
+    start = time.perf_counter()
+    programs = [
+        jax.jit(function).lower(variables, *data).compile() for function in (forward, jax.grad(total, (0, 1, 2, 3)))
+    ]
+    compile_s = time.perf_counter() - start
+    seconds = [median_seconds(lambda run=run: run(variables, *data), chosen.repeats) for run in programs]
+    memory = [run.memory_analysis().temp_size_in_bytes for run in programs]
+    return Point(*seconds, *memory, compile_s=compile_s)
+
+
+def median_seconds(run: Callable[[], Any], repeats: int) -> float:
+    """Return the median time of a call, after one that warms up."""
+    jax.block_until_ready(run())
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def quadratic_bytes(kind: str, length: int, chosen: argparse.Namespace) -> int:
+    """Return about what the T x T products of a kind take on the way back, scores, weights and their gradients."""
+    return 4 * 4 * chosen.batch * chosen.heads * length**2 if kind in QUADRATIC else 0
+
+
+def survey(chosen: argparse.Namespace) -> dict[str, dict[int, Point]]:
+    """Measure every kind at every length that it can bear."""
+    found: dict[str, dict[int, Point]] = {}
+    for kind in chosen.kinds:
+        found[kind] = {}
+        for length in chosen.lengths:
+            before = list(found[kind].values())
+            if before and before[-1].both_s > chosen.most_seconds:
+                break
+            if quadratic_bytes(kind, length, chosen) > chosen.most_gib * GIB:
+                break
+            found[kind][length] = measure(kind, length, chosen)
+    return found
+
+
+def growth(points: dict[int, Point], field: str) -> list[float]:
+    """Return how much a figure grows from each length to the next one."""
+    values = [getattr(point, field) for point in points.values()]
+    return [after / max(before, 1e-12) for before, after in zip(values, values[1:], strict=False)]
+
+
+def table(found: dict[str, dict[int, Point]], field: str, title: str, scale: float, form: str) -> Table:
+    """Return a rich table of one figure: a row a kind, a column a length, each with its growth."""
+    lengths = sorted({length for points in found.values() for length in points})
+    shown = Table(title=title)
+    shown.add_column("")
+    for length in lengths:
+        shown.add_column(f"{length:,}", justify="right")
+    for kind, points in found.items():
+        factors = ["", *(f"x{factor:.2f}" for factor in growth(points, field))]
+        cells = [
+            f"{getattr(point, field) / scale:{form}}\\n{factor}"
+            for point, factor in zip(points.values(), factors, strict=True)
+        ]
+        shown.add_row(kind, *cells, *[""] * (len(lengths) - len(cells)))
+    return shown
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's choices.
+
+    Raises:
+      InputError: an unknown kind, or lengths that do not grow.
+    """
+    on_cpu = jax.default_backend() == "cpu"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--lengths", nargs="+", type=int, default=list(LENGTHS))
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--head-size", type=int, default=64)
+    parser.add_argument("--dtype", default="float32" if on_cpu else "bfloat16")
+    parser.add_argument("--backend", default="auto", help="of full attention: auto, xla, cudnn or splash")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--most-gib", type=float, default=4.0)
+    parser.add_argument("--most-seconds", type=float, default=20.0)
+    chosen = parser.parse_args(arguments)
+    unknown = [kind for kind in chosen.kinds if kind not in KINDS]
+    growing = all(one < other for one, other in zip(chosen.lengths, chosen.lengths[1:], strict=False))
+    if unknown or not growing:
+        raise InputError(
+            "there is no such kind of attention" if unknown else "the lengths do not grow",
+            where="--kinds" if unknown else "--lengths",
+            expected=list(KINDS) if unknown else "each longer than the one before",
+            was=unknown or chosen.lengths,
+            remedy="correct it",
+        )
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table of time and one of memory, and last a line of JSON."""
+    chosen, console = parsed(arguments), Console(width=110)
+    found = survey(chosen)
+    shape = f"{chosen.batch} x {chosen.heads} heads of {chosen.head_size}, {chosen.dtype}, {jax.default_backend()}"
+    for field, title, scale, form in (
+        ("forward_s", f"forward, ms, median of {chosen.repeats}: {shape}", 1e-3, ",.1f"),
+        ("both_s", f"forward and backward, ms: {shape}", 1e-3, ",.1f"),
+        ("forward_bytes", "forward, temporary MiB", MIB, ",.1f"),
+        ("both_bytes", "forward and backward, temporary MiB", MIB, ",.1f"),
+    ):
+        console.print(table(found, field, title, scale, form))
+    fields = ("forward_s", "both_s", "forward_bytes", "both_bytes")
+    worst = {
+        kind: {field: max(growth(points, field), default=None) for field in fields}
+        for kind, points in found.items()
+        if kind not in QUADRATIC
+    }
+    console.print(f"largest growth by a doubling, where at most {GOAL} is the goal:")
+    for kind, factors in worst.items():
+        console.print(f"  {kind}: " + ", ".join(f"{field} x{factor or 0:.2f}" for field, factor in factors.items()))
+    figures = {
+        "benchmark": "attention",
+        "setting": {name: value for name, value in vars(chosen).items()},
+        "points": {
+            kind: {str(length): dataclasses.asdict(point) for length, point in points.items()}
+            for kind, points in found.items()
+        },
+        "largest_growth": worst,
+        **surroundings("attention", packages=PACKAGES, used="all used"),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
