@@ -15,7 +15,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data = data = ml_collections.ConfigDict()
     data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | auto (told by the files)
     data.path = ""  # a file, or a folder of files; empty for the synthetic feed
-    data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all of them
+    data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
     data.on_error = "strict"  # strict | skip | quarantine: what becomes of rows that are not what the format says

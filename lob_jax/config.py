@@ -11,6 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
 from lob_jax.generation.state import SamplingConfig
+from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
 from lob_jax.training.config import TrainConfig
@@ -149,6 +150,21 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         expected=f"{not masked}, since train.objective is {config.train.objective}",
         was=model.causal,
         remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
+    )
+    whole = masked or model.attention.cross_asset or model.attention.kind not in MASKS
+    _require(
+        not (whole and config.train.sample_events),
+        "train.sample_events",
+        expected="0: this model cannot generate",
+        was=config.train.sample_events,
+        remedy="leave it out; the causal kinds of attention with a cache, of one instrument, generate",
+    )
+    _require(
+        not (model.attention.cross_asset and model.regime == "prefix"),
+        "model.regime",
+        expected="none or added, where assets attend to one another",
+        was=model.regime,
+        remedy="pass --config.model.regime=added",
     )
     _require(
         not masked or model.heads.next_tokens == 1,

@@ -8,15 +8,39 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lob_jax.data.labels import NO_LABEL, Outlooks
 from lob_jax.data.records import Outline, Record, outline, record_instrument
+from lob_jax.data.regimes import Regimes
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import NS_PER_DAY
-from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, PAD, event_index, field_of
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, PAD, REGIME_BASE, event_index, field_of
 
 Window = dict[str, np.ndarray]
 
 CACHE_BYTES = 256 * 2**20
 MOST_TIME_BUCKETS = 86_400  # a second each; many more would overflow the nanoseconds of a day times the buckets
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What windows hold beside tokens, clock buckets and book, each only if it is asked for.
+
+    Attributes:
+      clock: the time known, to the nanosecond.
+      regimes: the market's regime, by these thresholds.
+      prefix: whether a window begins with a token that names the regime before it, see `TokenBookDataset`.
+      symbols: the instruments, in an order that numbers them.
+      outlooks: what the mid price does next, by these thresholds.
+    """
+
+    clock: bool = False
+    regimes: Regimes | None = None
+    prefix: bool = False
+    symbols: tuple[str, ...] = ()
+    outlooks: Outlooks | None = None
+
+
+NOTHING = Beside()
 
 
 class RecordSource(Protocol):
@@ -55,6 +79,8 @@ class PreparedRecord:
       time_of_day: int32 [E+1], the bucket known before event i.
       day_of_week: 0 for Monday.
       book: float32 [E+1, 4P].
+      beside: what else is known at each token, by name, [T, ...].
+      before: the same before the record's first token.
     """
 
     tokens: np.ndarray
@@ -63,10 +89,13 @@ class PreparedRecord:
     time_of_day: np.ndarray
     day_of_week: int
     book: np.ndarray
+    beside: dict[str, np.ndarray]
+    before: dict[str, np.ndarray]
 
     def nbytes(self) -> int:
         """Return the memory that the arrays hold."""
-        return sum(array.nbytes for array in (self.tokens, self.event, self.row, self.time_of_day, self.book))
+        held = (self.tokens, self.event, self.row, self.time_of_day, self.book, *self.beside.values())
+        return sum(array.nbytes for array in held)
 
 
 class TokenBookDataset:
@@ -78,7 +107,12 @@ class TokenBookDataset:
       book float32 [T+1, 4P];
       scored bool [T+1], whether the token counts as a target;
       event int32 [T+1], index within the record, -1 for BOS and padding;
-      record int32 (), position int32 (): where the window starts in the tokens of its record.
+      record int32 (), position int32 (): where the window starts in the tokens of its record;
+    and where `beside` asks for them
+      clock int32 [T+1, 2], seconds and nanoseconds since the venue's midnight;
+      regime int32 [T+1] and instrument int32 [T+1];
+      direction int32 [T+1, K] and log_volatility float32 [T+1, K], labels of the book that has just advanced: at the
+        first time token of an event; elsewhere, and where they are not known, direction is -1.
 
     Entry t says what is known when token t is the newest one that has been read. The book advances at the
     first time token of an event, when the event is complete but for its time; the clock, at the head of
@@ -86,6 +120,8 @@ class TokenBookDataset:
 
     Training windows follow one another, each starting with the last token of the one before, so that every
     token behind the lead is a target once; a last window of fewer than a quarter of the targets is dropped.
+    With a prefix a window's first token is REGIME k, no target, beside which stands what was known before the
+    window's next token; the tokens themselves are then one fewer.
     Evaluation windows overlap so that every such token is a target exactly once, with at least half a context
     in front of it, except at the very start of a day.
     """
@@ -97,6 +133,7 @@ class TokenBookDataset:
         context: int,
         time_buckets: int,
         evaluation: bool,
+        beside: Beside = NOTHING,
         cache_bytes: int = CACHE_BYTES,
     ):
         """Lay out the windows.
@@ -106,6 +143,7 @@ class TokenBookDataset:
           context: T, tokens that a model sees.
           time_buckets: buckets in a day.
           evaluation: whether windows overlap for evaluation.
+          beside: what else windows hold.
           cache_bytes: memory for records that have been read; 0 keeps none but the last.
 
         Raises:
@@ -116,9 +154,11 @@ class TokenBookDataset:
         outlines = getattr(source, "outlines", None)
         if outlines is None:
             outlines = [outline(source[index]) for index in range(len(source))]
+        self.beside = beside
         lay_out = evaluation_spans if evaluation else training_spans
+        own = context - beside.prefix
         self.spans = [
-            Span(record, *span) for record, about in enumerate(outlines) for span in lay_out(about, context=context)
+            Span(record, *span) for record, about in enumerate(outlines) for span in lay_out(about, context=own)
         ]
         self._cache = RecordCache(cache_bytes)
 
@@ -127,8 +167,14 @@ class TokenBookDataset:
 
     def __getitem__(self, index: int) -> Window:
         """Return one window."""
-        span = self.spans[index]
-        return cut_window(self._prepared(span.record), span, context=self.context)
+        return self.cut(self.spans[index])
+
+    def cut(self, span: Span) -> Window:
+        """Return the window of a span."""
+        record = self.prepared(span.record)
+        if self.beside.prefix:
+            return with_prefix(cut_window(record, span, context=self.context - 1), record, span)
+        return cut_window(record, span, context=self.context)
 
     def blank(self) -> Window:
         """Return a window of padding with nothing to score, shaped like the others."""
@@ -143,12 +189,15 @@ class TokenBookDataset:
         window = {name: np.zeros_like(array) for name, array in self[0].items()}
         window["tokens"] += PAD
         window["event"] -= 1
+        if "direction" in window:
+            window["direction"] += NO_LABEL
         return window
 
-    def _prepared(self, record: int) -> PreparedRecord:
+    def prepared(self, record: int) -> PreparedRecord:
+        """Return a record ready to be cut, from memory if it is there."""
         prepared = self._cache.get(record)
         if prepared is None:
-            prepared = prepare_record(self.source[record], time_buckets=self.time_buckets)
+            prepared = prepare_record(self.source[record], time_buckets=self.time_buckets, beside=self.beside)
             self._cache.put(record, prepared)
         return prepared
 
@@ -236,20 +285,60 @@ def _bounds(about: Outline) -> tuple[int, int]:
     return begin, max(about.lead_tokens, begin + 1)
 
 
-def prepare_record(record: Record, *, time_buckets: int) -> PreparedRecord:
+def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
     """Work out what is known at each token of a record."""
     tokens = record["tokens"][:-1]
     instrument = record_instrument(record)
     event = event_index(tokens)
+    row = event + (field_of(tokens) >= FIELD_GAP)
+    at_token, before = _stand_beside(record, instrument, event, row, beside)
     time_of_day = time_bucket(record["clock_ns"] - instrument.midnight_ns(), time_buckets=time_buckets)
     return PreparedRecord(
         tokens=tokens.astype(np.int32),
         event=event,
-        row=event + (field_of(tokens) >= FIELD_GAP),
+        row=row,
         time_of_day=time_of_day,
         day_of_week=datetime.date.fromisoformat(instrument.trading_day).weekday(),
         book=record["features"],
+        beside=at_token,
+        before=before,
     )
+
+
+def _stand_beside(
+    record: Record, instrument: Instrument, event: np.ndarray, row: np.ndarray, beside: Beside
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return what `beside` asks for at each token of a record, and before its first one."""
+    at_token: dict[str, np.ndarray] = {}
+    before: dict[str, np.ndarray] = {}
+    if beside.clock:
+        clock = np.stack(np.divmod(record["clock_ns"] - instrument.midnight_ns(), NS_PER_SECOND), -1).astype(np.int32)
+        at_token["clock"], before["clock"] = clock[event], clock[0]
+    if beside.regimes is not None:
+        regime = beside.regimes.of(record)
+        at_token["regime"], before["regime"] = regime[row], regime[0]
+    if beside.symbols:
+        number = np.int32(_number_of(instrument.symbol, beside.symbols))
+        at_token["instrument"], before["instrument"] = np.full(len(event), number), number
+    if beside.outlooks is not None:
+        direction, volatility = beside.outlooks.of(record)
+        advances = (np.diff(row, prepend=0) > 0)[:, None]
+        at_token["direction"] = np.where(advances, direction[row], np.int32(NO_LABEL))
+        at_token["log_volatility"] = np.where(advances, volatility[row], np.float32(0))
+        before["direction"], before["log_volatility"] = np.int32(NO_LABEL), np.float32(0)
+    return at_token, before
+
+
+def _number_of(symbol: str, symbols: tuple[str, ...]) -> int:
+    if symbol not in symbols:
+        raise InputError(
+            "an instrument has no number",
+            where="the records",
+            expected=list(symbols),
+            was=symbol,
+            remedy="name the instruments of all records",
+        )
+    return symbols.index(symbol)
 
 
 def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
@@ -273,6 +362,9 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
         "record": np.array(span.record, np.int32),
         "position": np.array(span.start, np.int32),
     }
+    for name, array in record.beside.items():
+        window[name] = np.full((length, *array.shape[1:]), NO_LABEL if name == "direction" else 0, array.dtype)
+        window[name][inside] = array[low:high]
     event = record.event[low:high]
     window["tokens"][inside] = record.tokens[low:high]
     window["time_of_day"][inside] = record.time_of_day[event]
@@ -282,6 +374,23 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
         window["tokens"][0] = BOS
         window["time_of_day"][0] = record.time_of_day[0]
         window["book"][0] = record.book[0]
+        for name, value in record.before.items():
+            window[name][0] = value
     window["day_of_week"][: inside.stop] = record.day_of_week
     window["scored"][span.score_from - span.start : span.score_to - span.start] = True
     return window
+
+
+def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
+    """Return a window with the token of the regime before it in front, and beside that what was known before it."""
+    known = {"time_of_day": record.time_of_day[0], "book": record.book[0], **record.before}
+    if span.start > 0:
+        token = span.start - 1
+        known = {name: array[token] for name, array in record.beside.items()}
+        known |= {"time_of_day": record.time_of_day[record.event[token]], "book": record.book[record.row[token]]}
+    known |= {"tokens": REGIME_BASE + known["regime"], "day_of_week": record.day_of_week}
+    known |= {"scored": False, "event": window["event"][0], "direction": NO_LABEL}
+    longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
+    for name, array in longer.items():
+        array[0] = known[name]
+    return {**window, **longer, "position": window["position"] - np.int32(1)}

@@ -4,13 +4,16 @@ import grain
 import numpy as np
 
 from lob_jax.data.dataset import TokenBookDataset, Window
+from lob_jax.data.pairs import PairedDataset
 from lob_jax.errors import InputError
+
+Windows = TokenBookDataset | PairedDataset
 
 
 class NumberedWindows:
     """Windows that know their number, `example` int32 (); behind the last one come blank ones, number -1."""
 
-    def __init__(self, dataset: TokenBookDataset, *, length: int):
+    def __init__(self, dataset: Windows, *, length: int):
         self.dataset, self.length = dataset, length
 
     def __len__(self) -> int:
@@ -22,14 +25,14 @@ class NumberedWindows:
         return {**self.dataset.blank(), "example": np.array(-1, np.int32)}
 
 
-def batches_an_epoch(dataset: TokenBookDataset, *, batch_size: int, host_count: int = 1) -> int:
+def batches_an_epoch(dataset: Windows, *, batch_size: int, host_count: int = 1) -> int:
     """Return how many batches one pass gives each host; an evaluation pads the last one, training drops the rest."""
     together = batch_size * host_count
     return -(-len(dataset) // together) if dataset.evaluation else len(dataset) // together
 
 
 def batches(
-    dataset: TokenBookDataset,
+    dataset: Windows,
     *,
     batch_size: int,
     seed: int,

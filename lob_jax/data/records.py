@@ -20,6 +20,7 @@ from lob_jax.tokens.vocabulary import EOS, event_index
 
 Record = Mapping[str, Any]
 
+MOST_SAMPLED = 1000  # records that thresholds are fitted on
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
 START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64)}
 
@@ -165,6 +166,13 @@ def record_corrections(record: Record) -> Corrections:
 def record_instrument(record: Record) -> Instrument:
     """Return the instrument of a record."""
     return Instrument(**json.loads(record["instrument"]))
+
+
+def sampled_records(source: Sequence[Record]) -> Iterator[Record]:
+    """Yield the records of a source, or of more than MOST_SAMPLED as many, evenly spread: enough to fit a threshold."""
+    count = min(len(source), MOST_SAMPLED)
+    for index in np.linspace(0, len(source) - 1, count).round().astype(int):
+        yield source[int(index)]
 
 
 def direction(record: Record) -> np.ndarray:

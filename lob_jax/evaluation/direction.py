@@ -16,15 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.replay import replay
-from lob_jax.data.dataset import RecordSource, TokenBookDataset, Window
+from lob_jax.data.dataset import NOTHING, Beside, RecordSource, TokenBookDataset, Window
 from lob_jax.data.records import Record, direction, record_corrections, record_instrument, record_start
 from lob_jax.events.schema import Kind
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning, LOBTransformer
+from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Grammar
 from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.training.shift import conditioning_of, fields_read
 
 DOWN, FLAT, UP = range(3)
 REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
@@ -122,6 +123,7 @@ def predict_moves(
     moves: list[Moves],
     grammar: Grammar,
     events: int,
+    beside: Beside = NOTHING,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predict the direction of the first events behind the records' leads.
 
@@ -131,6 +133,7 @@ def predict_moves(
       moves: of each record.
       grammar: of their tokens.
       events: how many to predict, at most.
+      beside: what the model reads beside tokens, clock buckets and book.
 
     Returns:
       (probability float64 [N, 3] of DOWN, FLAT, UP; record int64 [N]; event int64 [N], index in the record). Only
@@ -138,7 +141,11 @@ def predict_moves(
     """
     slots = max(slots_needed(one.best_size) for one in moves)
     dataset = TokenBookDataset(
-        source, context=config.max_seq_length - slots, time_buckets=config.time_buckets, evaluation=True
+        source,
+        context=config.max_seq_length - slots,
+        time_buckets=config.time_buckets,
+        evaluation=True,
+        beside=beside,
     )
     probability, where, asked = [np.zeros((0, 3))], [np.zeros((0, 2), np.int64)], 0
     for number in range(len(dataset)):
@@ -190,7 +197,7 @@ def move_parts(
     def padded(array: np.ndarray, value: int) -> np.ndarray:
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
 
-    inputs = {name: window[name] for name in ("tokens", "time_of_day", "day_of_week", "book")}
+    inputs = {name: window[name] for name in fields_read(config) if name in window and window[name].ndim}
     parts = _move_parts(
         inputs,
         params,
@@ -229,7 +236,7 @@ def _move_parts(
     logits_BTV = LOBTransformer(config).apply(
         {"params": params},
         jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
-        Conditioning(*(with_branches(window[name]) for name in ("time_of_day", "day_of_week", "book"))),
+        conditioning_of({name: with_branches(array) for name, array in window.items()}),
         positions_BT=jnp.concatenate([jnp.arange(T), head_at[event] + jnp.arange(R * C * K) % K])[None],
         mask_BTS=branch_mask(T, head_at, C, K)[None],
     )

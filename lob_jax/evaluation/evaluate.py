@@ -9,13 +9,15 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.dataset import TokenBookDataset
+from lob_jax.data.dataset import NOTHING, Beside, RecordSource, TokenBookDataset
+from lob_jax.data.pairs import PairedDataset
 from lob_jax.data.pipeline import batches
 from lob_jax.evaluation.direction import predict_moves, record_moves
 from lob_jax.evaluation.direction_scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood import TokenScores, check_scored_once, model_apply, score_windows
 from lob_jax.evaluation.metrics import LOBMetrics
 from lob_jax.evaluation.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
@@ -53,6 +55,7 @@ def evaluate(
     batch_size: int,
     direction_events: int,
     ngram_orders: Sequence[int],
+    beside: Beside = NOTHING,
 ) -> dict[str, Any]:
     """Evaluate a model and the baselines on the same tokens of one split.
 
@@ -63,10 +66,12 @@ def evaluate(
       batch_size: windows in memory at once.
       direction_events: events whose price direction is predicted, the first of the split; 0 for none.
       ngram_orders: context lengths that validation chooses from.
+      beside: what the model reads beside tokens, clock buckets and book.
 
     Returns:
       Plain values fit for JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
-      `LOBMetrics.compute`), ngram (what validation chose), direction (scores by "model" and "state_table").
+      `LOBMetrics.compute`), ngram (what validation chose), direction (scores by "model" and "state_table"), or
+      direction_left_out, the reason why this model cannot be asked for it.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -74,7 +79,7 @@ def evaluate(
     folder = pathlib.Path(folder)
     tokenizer = ExactTokenizer(Vocabulary.load(folder / VOCABULARY).time_digits)
     source = open_records(folder, split)
-    scores = score_split(config, params, source, batch_size=batch_size)
+    scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
     fitted = {
         "train": token_streams(open_records(folder, "train")),
         "validation": token_streams(open_records(folder, "validation")),
@@ -91,20 +96,48 @@ def evaluate(
         },
         "ngram": ngram.summary(),
     }
-    if direction_events:
+    reason = why_no_branches(config)
+    if direction_events and reason is not None:
+        result["direction_left_out"] = reason
+    elif direction_events:
         result["direction"] = evaluate_direction(
-            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events
+            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events, beside=beside
         )
     return result
 
 
-def score_split(config: ModelConfig, params: Any, source: PreparedRecords, *, batch_size: int) -> TokenScores:
+def why_no_branches(config: ModelConfig) -> str | None:
+    """Return why a model cannot answer from side branches, which price direction is predicted by; None if it can."""
+    if config.attention.cross_asset:
+        return "attention across assets reads whole windows alone"
+    if config.attention.kind not in MASKS:
+        return f"{config.attention.kind} attention has no mask"
+    return None
+
+
+def score_split(
+    config: ModelConfig, params: Any, source: PreparedRecords, *, batch_size: int, beside: Beside = NOTHING
+) -> TokenScores:
     """Score every token behind the leads of a split once, each with at least half a context in front of it."""
-    dataset = TokenBookDataset(source, context=config.max_seq_length, time_buckets=config.time_buckets, evaluation=True)
+    dataset = open_windows(config, source, evaluation=True, beside=beside)
     windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
     scores = score_windows(model_apply(config), params, windows)
     check_scored_once(scores, source.outlines)
     return scores
+
+
+def open_windows(
+    config: ModelConfig, source: RecordSource, *, evaluation: bool, beside: Beside
+) -> TokenBookDataset | PairedDataset:
+    """Return the windows of a split that a model reads: of one instrument each, or with a peer."""
+    kind = PairedDataset if config.attention.cross_asset else TokenBookDataset
+    return kind(
+        source,
+        context=config.max_seq_length,
+        time_buckets=config.time_buckets,
+        evaluation=evaluation,
+        beside=beside,
+    )
 
 
 def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -115,14 +148,21 @@ def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]
 
 
 def evaluate_direction(
-    config: ModelConfig, params: Any, folder: pathlib.Path, *, split: str, tokenizer: ExactTokenizer, events: int
+    config: ModelConfig,
+    params: Any,
+    folder: pathlib.Path,
+    *,
+    split: str,
+    tokenizer: ExactTokenizer,
+    events: int,
+    beside: Beside = NOTHING,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for a table of states."""
     source, train = open_records(folder, split), open_records(folder, "train")
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
     table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
     probability, record, event = predict_moves(
-        config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events
+        config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
@@ -163,6 +203,8 @@ def table(result: dict[str, Any]) -> Table:
         shown.add_row(label, *(format(value, form) for value in values))
     if "direction" in result:
         _add_direction(shown, result["direction"], columns=list(likelihood))
+    if "direction_left_out" in result:
+        shown.caption = f"no price direction: {result['direction_left_out']}"
     return shown
 
 

@@ -13,10 +13,10 @@ from lob_jax.data.records import Outline
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import Conditioning, LOBTransformer
-from lob_jax.training.shift import Batch, shift
+from lob_jax.training.shift import Batch, in_rows, shift
 
 Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_BT, conditioning) -> logits_BTV
-READ = ("tokens", "scored", "time_of_day", "day_of_week", "book")
+LABELS = ("example", "direction", "log_volatility", "record", "position")  # of a batch, read by no model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +59,9 @@ def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenS
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for batch in batches:
-        nll_BT, predicted_BT = _score({name: batch[name] for name in READ if name in batch}, params, apply=apply)
+        batch = in_rows(batch)
+        inputs = {name: array for name, array in batch.items() if name not in LABELS}
+        nll_BT, predicted_BT = _score(inputs, params, apply=apply)
         row, column = np.nonzero(np.asarray(batch["scored"])[:, 1:])
         parts.append(
             (

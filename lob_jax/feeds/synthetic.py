@@ -27,7 +27,9 @@ FIRST_DAY = "2024-01-02"
 LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
 
 
-def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str) -> MarketDay:
+def simulate_day(
+    parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str, symbol: str = SYMBOL
+) -> MarketDay:
     """Simulate one session: `events` is the number to expect; the same arguments give the same day, bit for bit.
 
     The number varies by a few per cent from seed to seed. The start is a book of real orders with ids.
@@ -45,7 +47,7 @@ def simulate_day(parameters: FlowParameters, *, seed: int | Sequence[int], event
         )
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     instrument = Instrument(
-        symbol=SYMBOL, venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
+        symbol=symbol, venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
     )
     open_ns = instrument.midnight_ns() + parameters.open_s * NS_PER_SECOND
     flow = compile_flow(parameters)
@@ -71,7 +73,7 @@ def business_days(first: str, count: int) -> list[str]:
 
 
 class SyntheticFeed:
-    """Simulated days of the instrument SYN; each day's seed is drawn from the feed's seed and its place."""
+    """Simulated days of one instrument or several, each of its own accord; a day's seed is the feed's and its place."""
 
     def __init__(
         self,
@@ -81,8 +83,9 @@ class SyntheticFeed:
         *,
         parameters: FlowParameters | None = None,
         first_day: str = FIRST_DAY,
+        symbols: Sequence[str] = (SYMBOL,),
     ):
-        """Set up `days` business days from `first_day` on, of about `events` events each."""
+        """Set up `days` business days from `first_day` on, of about `events` events each, of each symbol."""
         if days < 1 or seed < 0:
             raise InputError(
                 "the synthetic feed has no days",
@@ -91,14 +94,14 @@ class SyntheticFeed:
                 was=(days, seed),
                 remedy="ask for one day or more, with a seed that is not negative",
             )
-        self.events, self.seed = events, seed
+        self.events, self.seed, self.symbols = events, seed, tuple(symbols)
         self.parameters = parameters or FlowParameters()
         self._index = {day: index for index, day in enumerate(business_days(first_day, days))}
 
     def days(self, path: pathlib.Path | None = None) -> list[DaySource]:
         """List the days, oldest first; they lie at no path."""
         del path
-        return [DaySource(None, SYMBOL, day) for day in self._index]
+        return [DaySource(None, symbol, day) for day in self._index for symbol in self.symbols]
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return what decides the content of some days, as plain JSON values."""
@@ -107,21 +110,24 @@ class SyntheticFeed:
         return {"seed": self.seed, "days": wanted, "events": self.events, "parameters": parameters}
 
     def read(self, day: DaySource | str, reading: Reading = STRICT) -> MarketDay:
-        """Simulate one day, one that `days` lists or an ISO date.
+        """Simulate one day, one that `days` lists, or an ISO date of the first symbol.
 
         Raises:
           InputError: the feed has no such day.
         """
+        symbol = day.symbol if isinstance(day, DaySource) else self.symbols[0]
         day = day.trading_day if isinstance(day, DaySource) else day
-        if day not in self._index:
+        if day not in self._index or symbol not in self.symbols:
             raise InputError(
                 "the synthetic feed has no such day",
                 where="SyntheticFeed.read",
                 expected=list(self._index),
-                was=day,
+                was=f"{symbol} {day}",
                 remedy="pick one of the days that days() lists",
             )
-        made = simulate_day(self.parameters, seed=(self.seed, self._index[day]), events=self.events, trading_day=day)
+        # The first symbol's days are those of a feed of it alone.
+        seed = (self.seed, self._index[day], *([number] if (number := self.symbols.index(symbol)) else []))
+        made = simulate_day(self.parameters, seed=seed, events=self.events, trading_day=day, symbol=symbol)
         store = EventStore(reading.store)
         store.append(made.events)
         events, corrections = store.finish()

@@ -26,7 +26,7 @@ from lob_jax.generation.state import (
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import KVCache, LOBTransformer, empty_cache
 from lob_jax.tokens.grammar import Grammar
-from lob_jax.tokens.vocabulary import PAD
+from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
 
 SECONDS_PER_DAY = 86_400
 PLACES = 256  # levels a side of a live book
@@ -73,12 +73,22 @@ def _draw(state: LoopState, tables: Tables, shape: LoopShape) -> tuple[PathState
     return moved._replace(masked_mass=paths.masked_mass + mass_B), token_B
 
 
-def _inputs(paths: PathState, token_B: jax.Array, day_of_week_B1: jax.Array, shape: LoopShape) -> Window:
-    """Return the model's inputs at the newest token of each path, length 1."""
+def _inputs(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
+    """Return the model's inputs at the newest token of each path, length 1.
+
+    Of the window so far day, regime and instrument are kept: the regime is the one that the prompt ended in.
+    """
     seconds_B = jnp.clip(paths.clock.seconds, 0, SECONDS_PER_DAY - 1)
     bucket_B = seconds_B * shape.model.time_buckets // SECONDS_PER_DAY
     book_BF = jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(paths.book)
-    return Window(token_B[:, None], bucket_B[:, None], day_of_week_B1, book_BF[:, None])
+    known = {
+        "event": shape.prompt_events - 1 + paths.spelling.events[:, None],
+        "clock": jnp.stack([paths.clock.seconds, paths.clock.ns], -1)[:, None],
+        "regime": paths.regime[:, None],
+        "instrument": window.beside["instrument"][:, :1] if "instrument" in window.beside else None,
+    }
+    beside = {name: known[name] for name in window.beside}
+    return Window(token_B[:, None], bucket_B[:, None], window.day_of_week_BT[:, :1], book_BF[:, None], beside)
 
 
 @functools.partial(jax.jit, static_argnames="shape")
@@ -110,7 +120,7 @@ def extend(params: Any, state: LoopState, tables: Tables, *, shape: LoopShape) -
     def one_token(carry: LoopState) -> LoopState:
         paths, token_B = _draw(carry, tables, shape)
         at = carry.cache.length
-        new = _inputs(paths, token_B, carry.window.day_of_week_BT[:, :1], shape)
+        new = _inputs(paths, token_B, carry.window, shape)
         window = jax.tree.map(
             lambda whole, one: jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), at, 1),
             carry.window,
@@ -127,6 +137,7 @@ def _start_paths(prompt: Prompt, grammar: Grammar, instrument: Instrument, sampl
     book, _ = live_book.from_snapshot(prompt.book, tick=instrument.tick, places=PLACES)
     seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
     zero = jnp.int32(0)
+    regime = prompt.beside_T["regime"][-1] if "regime" in prompt.beside_T else 0
     one = PathState(
         grammar=jnp.int32(grammar.start),
         spelling=assembler.blank(),
@@ -135,6 +146,7 @@ def _start_paths(prompt: Prompt, grammar: Grammar, instrument: Instrument, sampl
         key=zero,
         drawn=zero,
         masked_mass=jnp.float32(0),
+        regime=jnp.int32(regime),
         done=jnp.bool_(False),
     )
     paths = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], sampling.paths, 0), one)
@@ -144,15 +156,25 @@ def _start_paths(prompt: Prompt, grammar: Grammar, instrument: Instrument, sampl
 
 def _prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
     """Return the end of the prompt, at most `longest` tokens, once a path."""
-    leaves = (prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF)
-    return Window(*(jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0) for leaf in leaves))
+    whole = Window(prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF, prompt.beside_T)
+    return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
 
 
 def _padded(window: Window, length: int) -> Window:
     """Make room for the tokens to come."""
-    return Window(
-        *(jnp.pad(leaf, ((0, 0), (0, length - leaf.shape[1])) + ((0, 0),) * (leaf.ndim - 2)) for leaf in window)
-    )
+
+    def longer(leaf: jax.Array) -> jax.Array:
+        return jnp.pad(leaf, ((0, 0), (0, length - leaf.shape[1])) + ((0, 0),) * (leaf.ndim - 2))
+
+    return jax.tree.map(longer, window)
+
+
+def _named(window: Window, model: ModelConfig) -> Window:
+    """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
+    if model.regime != "prefix":
+        return window
+    prefix_B1 = REGIME_BASE + window.beside["regime"][:, :1]
+    return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
 
 
 def generate(
@@ -190,13 +212,15 @@ def generate(
             remedy="set generate.prompt_events to 1 or more",
         )
     levels = prompt.book_TF.shape[-1] // 4
-    shape = LoopShape(model, sampling.events, sampling.temperature, sampling.top_k, levels)
+    events = int(prompt.beside_T["event"][-1]) + 1
+    shape = LoopShape(model, sampling.events, sampling.temperature, sampling.top_k, levels, prompt_events=events)
     length, tables = model.max_seq_length, Tables.of(grammar)
     paths = _start_paths(prompt, grammar, instrument, sampling)
     context = _prompt_window(prompt, sampling.paths, length // 2)
     pieces = []
     while not bool(paths.done.all()):
         kept = context.tokens_BT.shape[1]
+        context = _named(context, model)
         logits_BV, cache = prefill(params, context, shape=shape)
         state = extend(params, LoopState(paths, _padded(context, length), cache, logits_BV), tables, shape=shape)
         paths, window, end = state.paths, state.window, int(state.cache.length)

@@ -48,6 +48,7 @@ class Prompt:
       time_of_day_T: int32 [T], conditioning of each token as in a training batch; likewise the next two.
       day_of_week_T: int32 [T].
       book_TF: float32 [T, F].
+      beside_T: what else the model reads at each token, see `Window`; the event that each belongs to is there always.
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
     """
@@ -56,6 +57,7 @@ class Prompt:
     time_of_day_T: np.ndarray
     day_of_week_T: np.ndarray
     book_TF: np.ndarray
+    beside_T: dict[str, np.ndarray]
     book: BookSnapshot
     clock_ns: int
 
@@ -90,6 +92,7 @@ class PathState(NamedTuple):
       key: PRNG key of the path.
       drawn: tokens drawn so far.
       masked_mass: sum over tokens of the probability that the grammar took away.
+      regime: of the market, as the prompt ended in it.
       done: whether all the path's events are spelt.
     """
 
@@ -100,24 +103,37 @@ class PathState(NamedTuple):
     key: jax.Array
     drawn: jax.Array
     masked_mass: jax.Array
+    regime: jax.Array
     done: jax.Array
 
 
 class Window(NamedTuple):
-    """The inputs of the current context: tokens and conditioning, filled up to the cache's length."""
+    """The inputs of the current context: tokens and conditioning, filled up to the cache's length.
+
+    What stands in `beside` is named as in `data.dataset.Beside`: event, clock, regime and instrument.
+    """
 
     tokens_BT: jax.Array
     time_of_day_BT: jax.Array
     day_of_week_BT: jax.Array
     book_BTF: jax.Array
+    beside: dict[str, jax.Array]
 
     def conditioning(self) -> Conditioning:
         """Return what the model reads beside the tokens."""
-        return Conditioning(self.time_of_day_BT, self.day_of_week_BT, self.book_BTF)
+        return Conditioning(
+            time_of_day_BT=self.time_of_day_BT,
+            day_of_week_BT=self.day_of_week_BT,
+            book_BTF=self.book_BTF,
+            regime_BT=self.beside.get("regime"),
+            instrument_BT=self.beside.get("instrument"),
+            event_BT=self.beside.get("event"),
+            clock_BT2=self.beside.get("clock"),
+        )
 
     def cut(self, first: int, last: int) -> "Window":
         """Return positions first..last-1."""
-        return Window(*(leaf[:, first:last] for leaf in self))
+        return jax.tree.map(lambda leaf: leaf[:, first:last], self)
 
 
 class LoopState(NamedTuple):
@@ -159,3 +175,4 @@ class LoopShape:
     temperature: float
     top_k: int
     book_levels: int
+    prompt_events: int

@@ -24,6 +24,8 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("query", "bias"): ("heads", "head"),
     ("key_value", "kernel"): ("embed", None, "heads", "head"),
     ("key_value", "bias"): (None, "heads", "head"),
+    ("mix", "key_summary"): (None, None),
+    ("mix", "value_summary"): (None, None),
     ("output", "kernel"): ("heads", "head", "embed"),
     ("output", "bias"): ("embed",),
     ("widen", "kernel"): ("embed", "ff"),

@@ -53,11 +53,12 @@ def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]
       InputError: nothing there that the feed reads, or not all of the wanted symbols.
     """
     data = config.data
+    symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
     if data.feed == "synthetic":
-        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed)
+        named = {"symbols": symbols} if symbols else {}
+        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
         return feed, feed.days()
     path = pathlib.Path(data.path)
-    symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
     name = detect_format(path) if data.feed == "auto" else data.feed
     feed = make_feed(name, symbols=symbols, tick=data.tick, lot=data.lot)
     days = feed.days(path)

@@ -17,13 +17,18 @@ from rich.table import Table
 from lob_jax import config as configuration
 from lob_jax.book.snapshot import Corrections
 from lob_jax.data.builder import VOCABULARY, open_records
-from lob_jax.data.dataset import TokenBookDataset
+from lob_jax.data.dataset import Beside, TokenBookDataset
+from lob_jax.data.labels import fit_outlooks
 from lob_jax.data.manifest import check_manifest, load_manifest
+from lob_jax.data.pairs import PairedDataset
 from lob_jax.data.pipeline import batches
 from lob_jax.data.records import record_instrument
+from lob_jax.data.regimes import fit_regimes
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
+from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
+from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.lobster_writer import write_lobster
@@ -39,22 +44,49 @@ from lob_jax.training.budget import plan_on
 from lob_jax.training.checkpoint import Meta, restore_best
 from lob_jax.training.interruption import EXIT_RESUMABLE
 from lob_jax.training.layout import make_mesh
-from lob_jax.training.loop import TrainingData, TrainingSummary
+from lob_jax.training.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.weights import save_weights
 
 
-def _windows(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str) -> TokenBookDataset:
-    """Open the windows of a split: training windows, or those that score every token once."""
-    return TokenBookDataset(
-        open_records(workdir / "records", split),
-        context=config.model.max_seq_length,
-        time_buckets=config.model.time_buckets,
-        evaluation=split != "train",
+def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
+    """Return what a configuration's model reads beside tokens, by thresholds of the training split and its manifest.
+
+    Raises:
+      InputError: there are no records, or more instruments than the model tells apart.
+    """
+    model, train = configuration.model_config(config), open_records(workdir / "records", "train")
+    bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
+    by_regime = model.regime != "none" or model.heads.contrastive_size > 0
+    symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
+    if 0 < model.n_instruments < len(symbols):
+        raise InputError(
+            "there are more instruments than the model tells apart",
+            where="config.model.n_instruments",
+            expected=f"0, or at least {len(symbols)}: {', '.join(symbols[:20])}",
+            was=model.n_instruments,
+            remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
+        )
+    return Beside(
+        clock=model.needs_clock,
+        regimes=fit_regimes(train, **bins) if by_regime else None,
+        prefix=model.regime == "prefix",
+        symbols=symbols if model.n_instruments else (),
+        outlooks=fit_outlooks(train, model.heads.outlook_events) if model.heads.outlook_events else None,
     )
 
 
-def _validation_batches(config: ml_collections.ConfigDict, windows: TokenBookDataset) -> list[dict[str, np.ndarray]]:
+def _windows(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside
+) -> TokenBookDataset | PairedDataset:
+    """Open the windows of a split: training windows, or those that score every token once."""
+    source = open_records(workdir / "records", split)
+    return open_windows(configuration.model_config(config), source, evaluation=split != "train", beside=beside)
+
+
+def _validation_batches(
+    config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
+) -> list[dict[str, np.ndarray]]:
     """Return the same windows for every validation, spread evenly over the split."""
     count = min(config.train.validation_windows, len(windows))
     chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
@@ -77,13 +109,14 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
             was=batch_size,
             remedy="change it, or use another number of processes",
         )
-    windows, manifest = _windows(config, workdir, "train"), load_manifest(workdir / "records")
+    beside = beside_of(config, workdir)
+    windows, manifest = _windows(config, workdir, "train", beside), load_manifest(workdir / "records")
     reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
     hosts = {"host_index": jax.process_index(), "host_count": processes}
     return TrainingData(
         batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
         windows=len(windows),
-        validation=_validation_batches(config, _windows(config, workdir, "validation")),
+        validation=_validation_batches(config, _windows(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer_of(config).vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={"tokenizer": dataclasses.asdict(tokenizer_of(config).vocabulary), **manifest["fingerprint"]},
@@ -126,7 +159,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         seed=config.seed,
         folder=workdir,
         settings=settings,
-        on_validation=Sampler(config, workdir).sample if config.train.sample_events else None,
+        on_validation=_sampler(config, workdir) if config.train.sample_events else None,
         console=shown,
     )
     if first:
@@ -139,6 +172,10 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         return None
     evaluate(config, workdir)
     return None
+
+
+def _sampler(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> OnValidation:
+    return Sampler(config, workdir, beside_of(config, workdir)).sample
 
 
 def _ending(summary: TrainingSummary) -> str:
@@ -166,17 +203,37 @@ def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Test the best checkpoint beside the baselines, and write evaluation.json."""
     params, _ = _best_parameters(config, workdir)
+    model = configuration.model_config(config)
+    if not model.causal:
+        _evaluate_hidden(config, workdir, params)
+        return
     with console.status("testing the model and fitting the baselines"):
         result = run_evaluation(
-            configuration.model_config(config),
+            model,
             params,
             workdir / "records",
             batch_size=config.evaluate.batch_size,
             direction_events=config.evaluate.direction_events,
             ngram_orders=config.evaluate.ngram_orders,
+            beside=beside_of(config, workdir),
         )
     write_json(workdir / "evaluation.json", result)
     console.print(evaluation_table(result))
+    console.print(f"written to {workdir / 'evaluation.json'}")
+
+
+def _evaluate_hidden(config: ml_collections.ConfigDict, workdir: pathlib.Path, params: Any) -> None:
+    """Test a model of hidden tokens beside their frequencies, and write evaluation.json."""
+    windows = _windows(config, workdir, "test", beside_of(config, workdir))
+    result = evaluate_hidden(
+        configuration.model_config(config),
+        params,
+        batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
+        share=config.train.mask_share,
+        token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
+    )
+    write_json(workdir / "evaluation.json", result)
+    console.print(hidden_table(result))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
@@ -186,7 +243,11 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
     instrument = record_instrument(record)
     prompt = make_prompt(
-        record, events=config.generate.prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets
+        record,
+        events=config.generate.prompt_events,
+        tokenizer=tokenizer,
+        time_buckets=model.time_buckets,
+        beside=beside_of(config, workdir),
     )
     with console.status("generating") as status:
         generated = run_generation(

@@ -6,21 +6,23 @@ from typing import Any
 import numpy as np
 
 from lob_jax.book.replay import snapshots_at
-from lob_jax.data.dataset import prepare_record
+from lob_jax.data.dataset import NOTHING, Beside, prepare_record
 from lob_jax.data.records import record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
 from lob_jax.generation.state import Prompt
 from lob_jax.tokens.exact import ExactTokenizer
 
 
-def make_prompt(record: dict[str, Any], *, events: int, tokenizer: ExactTokenizer, time_buckets: int) -> Prompt:
+def make_prompt(
+    record: dict[str, Any], *, events: int, tokenizer: ExactTokenizer, time_buckets: int, beside: Beside = NOTHING
+) -> Prompt:
     """Return the first events of a record as a prompt, with the book that they end in.
 
     Raises:
       InputError: the record has fewer events.
     """
     tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
-    prepared = prepare_record(record, time_buckets=time_buckets)
+    prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     available = len(record["clock_ns"]) - 1
     if events > available:
         raise InputError(
@@ -39,6 +41,7 @@ def make_prompt(record: dict[str, Any], *, events: int, tokenizer: ExactTokenize
         time_of_day_T=prepared.time_of_day[prepared.event[mine]],
         day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
         book_TF=prepared.book[prepared.row[mine]],
+        beside_T={"event": prepared.event[mine], **{name: array[mine] for name, array in prepared.beside.items()}},
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][events]),

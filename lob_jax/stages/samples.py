@@ -11,6 +11,7 @@ import ml_collections
 
 from lob_jax import config as configuration
 from lob_jax.data.builder import open_records
+from lob_jax.data.dataset import Beside
 from lob_jax.data.records import record_instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.loop import generate
@@ -25,8 +26,8 @@ SHOWN = 10  # events that a line spells out
 class Sampler:
     """Continues the first validation events with the parameters of the moment; the training loop calls `sample`."""
 
-    def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path):
-        self._config, self._path = config, workdir / "samples.jsonl"
+    def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside):
+        self._config, self._path, self._beside = config, workdir / "samples.jsonl", beside
         self._folder = workdir / "records"
 
     def sample(self, step: int, loss: float, params: Any) -> None:
@@ -45,7 +46,13 @@ class Sampler:
         config, tokenizer = self._config, tokenizer_of(self._config)
         model, record = configuration.model_config(config), open_records(self._folder, "validation")[0]
         prompt_events = min(config.generate.prompt_events, len(record["clock_ns"]) - 1)
-        prompt = make_prompt(record, events=prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets)
+        prompt = make_prompt(
+            record,
+            events=prompt_events,
+            tokenizer=tokenizer,
+            time_buckets=model.time_buckets,
+            beside=self._beside,
+        )
         instrument = record_instrument(record)
         sampling = dataclasses.replace(
             configuration.sampling_config(config), paths=1, events=config.train.sample_events

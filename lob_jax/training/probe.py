@@ -209,7 +209,7 @@ def frequency_loss(batches: Sequence[Batch]) -> float:
 
     A model below this has used what lies before a token.
     """
-    scored = [batch["tokens"][:, 1:][np.asarray(batch["scored"][:, 1:]) > 0] for batch in batches]
+    scored = [batch["tokens"][..., 1:][np.asarray(batch["scored"][..., 1:]) > 0] for batch in batches]
     _, counts = np.unique(np.concatenate(scored), return_counts=True)
     share = counts / counts.sum()
     return float(-(share * np.log(share)).sum())

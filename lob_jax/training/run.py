@@ -213,7 +213,7 @@ def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str,
     Raises:
       InputError: no token in them is scored.
     """
-    scored = sum(float(np.sum(batch["scored"][:, 1:])) for batch in batches)
+    scored = sum(float(np.sum(batch["scored"][..., 1:])) for batch in batches)
     if scored == 0:
         raise InputError(
             "there is nothing to validate on",
@@ -260,7 +260,8 @@ class StepClock:
     def __init__(self, run: Run, peak_flops: float):
         context = run.model.config.max_seq_length
         self._tokens = run.config.windows_per_step * context
-        self._flops = self._tokens * flops_per_token(run.model.config, context)
+        rows = 2 if run.model.config.attention.cross_asset else 1  # a window comes with its peer's
+        self._flops = rows * self._tokens * flops_per_token(run.model.config, context)
         self._peak = peak_flops
         self.restart()
 

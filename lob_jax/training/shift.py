@@ -1,6 +1,6 @@
 """The one place of shift and mask: what of a batch is read, and what is predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +30,20 @@ def fields_read(config: ModelConfig) -> tuple[str, ...]:
     return ("tokens", "scored", "example", *(name for name, is_read in optional if is_read))
 
 
+def conditioning_of(known: Mapping[str, Any]) -> Conditioning:
+    """Return what is known beside tokens, from arrays by the names of a batch; other names are no matter."""
+    return Conditioning(
+        time_of_day_BT=known.get("time_of_day"),
+        day_of_week_BT=known.get("day_of_week"),
+        book_BTF=known.get("book"),
+        regime_BT=known.get("regime"),
+        instrument_BT=known.get("instrument"),
+        event_BT=known.get("event"),
+        clock_BT2=known.get("clock"),
+        peer_seen_BT=known.get("peer_seen"),
+    )
+
+
 def in_rows(batch: Batch) -> Batch:
     """Return windows [B, T+1] as they are, and windows of two instruments [B, 2, T+1] as rows 2b and 2b + 1.
 
@@ -38,7 +52,7 @@ def in_rows(batch: Batch) -> Batch:
     if batch["tokens"].ndim == 2:
         return batch
     rows = {name: leaf.reshape(-1, *leaf.shape[2:]) for name, leaf in batch.items() if name != "example"}
-    return {**rows, "example": (2 * batch["example"][:, None] + jnp.arange(2)).reshape(-1)}
+    return {**rows, "example": (2 * batch["example"][:, None] + np.arange(2, dtype=np.int32)).reshape(-1)}
 
 
 def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
@@ -55,19 +69,8 @@ def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
     """
 
-    def inputs(name: str) -> jax.Array | None:
-        return batch[name][:, :-1] if name in batch else None
-
-    conditioning = Conditioning(
-        time_of_day_BT=inputs("time_of_day"),
-        day_of_week_BT=inputs("day_of_week"),
-        book_BTF=inputs("book"),
-        regime_BT=inputs("regime"),
-        instrument_BT=inputs("instrument"),
-        event_BT=inputs("event"),
-        clock_BT2=inputs("clock"),
-        peer_seen_BT=inputs("peer_seen"),
-    )
+    per_window = ("example", "record", "position")
+    conditioning = conditioning_of({name: leaf[:, :-1] for name, leaf in batch.items() if name not in per_window})
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
 

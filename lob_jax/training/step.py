@@ -131,8 +131,8 @@ def train_step(
 
 def _power_below_share(batch: Batch) -> float:
     """Return a power of two near a token's share of a micro-step, so that a loss scale acts on means, not on sums."""
-    _, windows, length = batch["tokens"].shape
-    return 2.0 ** -round(math.log2(windows * (length - 1)))
+    shape = batch["tokens"].shape
+    return 2.0 ** -round(math.log2(shape[1] * (shape[-1] - 1)))
 
 
 def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> Any:

@@ -1,21 +1,27 @@
 """Windows from hand-made records: what is known at each token, and which token is a target where."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lob_jax.data.dataset import (
+    Beside,
     RecordCache,
     TokenBookDataset,
+    cut_window,
     evaluation_spans,
     prepare_record,
     time_bucket,
     training_spans,
 )
-from lob_jax.data.records import Outline
+from lob_jax.data.labels import Outlooks
+from lob_jax.data.records import Outline, outline
+from lob_jax.data.regimes import Regimes
 from lob_jax.errors import InputError
-from lob_jax.tokens.vocabulary import BOS, EOS, PAD, TIME_BACK, TIME_SKIP
+from lob_jax.tokens.vocabulary import BOS, EOS, PAD, REGIME_BASE, TIME_BACK, TIME_SKIP
 
 # Tokens of four events: a price and a size with digits, a halt, a gap over 1000 s, time running back.
 EVENTS = [
@@ -187,3 +193,65 @@ def test_a_blank_window_scores_nothing(hand_record):
     assert not blank["scored"].any() and (blank["tokens"] == PAD).all() and (blank["event"] == -1).all()
     with pytest.raises(InputError, match="no window"):
         dataset([], context=8).blank()
+
+
+REGIMES = Regimes(volatility_edges=(0.2,), spread_edges=(2.0,))
+BESIDE = Beside(clock=True, regimes=REGIMES, symbols=("OTHER", "TEST"), outlooks=Outlooks((1,), (0.0,)))
+
+
+def test_what_stands_beside_advances_with_the_book_or_at_the_next_head(hand_record):
+    record = hand_record(EVENTS)
+    window = dataset([record], context=20, beside=BESIDE)[0]
+    plain = dataset([record], context=20)[0]
+    for name, array in plain.items():
+        np.testing.assert_array_equal(window[name], array)
+    clock_s = [34_200, *(34_200 + 60 * event for event in EVENT_OF), 0]
+    assert window["clock"][:, 0].tolist() == clock_s
+    assert not window["clock"][:, 1].any()
+    regime = REGIMES.of(record)
+    assert len(set(regime.tolist())) > 1
+    assert window["regime"].tolist() == [regime[0], *regime[BOOK_ROW], 0]
+    assert window["instrument"].tolist() == [1] * 20 + [0]
+    # A label stands where the book has just advanced: at the first time token of an event.
+    direction = BESIDE.outlooks.of(record)[0][:, 0]
+    advances = np.flatnonzero(np.diff(BOOK_ROW, prepend=0)) + 1
+    expected = np.full(21, -1)
+    expected[advances] = direction[np.array(BOOK_ROW)[advances - 1]]
+    assert window["direction"][:, 0].tolist() == expected.tolist()
+    assert {name: window[name].dtype.name for name in ("clock", "regime", "instrument", "log_volatility")} == {
+        "clock": "int32",
+        "regime": "int32",
+        "instrument": "int32",
+        "log_volatility": "float32",
+    }
+
+
+def test_an_instrument_without_a_number_is_refused(hand_record):
+    with pytest.raises(InputError, match="no number"):
+        dataset([hand_record(EVENTS)], context=20, beside=Beside(symbols=("OTHER",)))[0]
+
+
+@pytest.mark.parametrize("evaluation", [False, True])
+def test_a_prefix_names_the_regime_before_the_window(hand_record, plain_events, evaluation):
+    records = [hand_record(plain_events(40), lead_events=8 * first, first_event=first) for first in (0, 1)]
+    named = dataset(records, context=12, evaluation=evaluation, beside=dataclasses.replace(BESIDE, prefix=True))
+    scored = set()
+    for k in range(len(named)):
+        window, span = named[k], named.spans[k]
+        assert all(len(array) == 13 for array in window.values() if array.ndim)
+        plain = cut_window(named.prepared(span.record), span, context=11)
+        np.testing.assert_array_equal(window["tokens"][1:], plain["tokens"])
+        before = max(span.start - 1, 0)
+        regime = REGIMES.of(records[span.record])[named.prepared(span.record).row[before] if span.start > 0 else 0]
+        assert window["tokens"][0] == REGIME_BASE + regime
+        assert not window["scored"][0]
+        assert window["direction"][0] == -1
+        assert (np.diff(window["event"][window["event"] >= 0]) >= 0).all()
+        for column in np.flatnonzero(window["scored"]):
+            place = int(window["record"]), int(window["position"]) + int(column)
+            assert place not in scored
+            scored.add(place)
+            assert records[place[0]]["tokens"][place[1]] == window["tokens"][column]
+    if evaluation:
+        leads = [outline(record).lead_tokens for record in records]
+        assert scored == {(r, place) for r in (0, 1) for place in range(leads[r], 120)}

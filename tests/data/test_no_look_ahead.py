@@ -10,15 +10,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lob_jax.data.dataset import TokenBookDataset
+from lob_jax.data.dataset import Beside, TokenBookDataset
 from lob_jax.data.records import make_records
+from lob_jax.data.regimes import Regimes
 from lob_jax.data.split import Part
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, field_of
 
 FORK = 230
 PART = Part("train", 0, 300, 0)
-KNOWN = ("time_of_day", "day_of_week", "book")
+KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument")
+WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
+BESIDE = Beside(clock=True, regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",))
 Change = Callable[[dict], dict]
 
 
@@ -30,7 +33,7 @@ def windows_of(day, change_record: Change, change_window: Change) -> list[dict]:
     """One window for each record of the day, from the last token of its lead on, with the clock in seconds."""
     shape = {"record_events": 50, "context": 32, "book_levels": 3}
     records = [change_record(record) for _, record in make_records(day, [PART], ExactTokenizer(), **shape)]
-    windows = TokenBookDataset(records, context=2_000, time_buckets=86_400, evaluation=False)
+    windows = TokenBookDataset(records, context=2_000, time_buckets=86_400, evaluation=False, beside=BESIDE)
     return [change_window(whole_events(window, records[i])) for i, window in enumerate(windows)]
 
 
@@ -58,7 +61,7 @@ def look_ahead(
         untimed = [rows & (field_of(window["tokens"]) < FIELD_GAP) for rows, window in zip(inside, pair, strict=True)]
         for name in KNOWN:
             # The days have other tokens within the event, perhaps another number of them: compare what they see there.
-            rows = untimed if name == "book" else inside
+            rows = untimed if name in WITH_THE_BOOK else inside
             seen = [np.unique(window[name][r], axis=0) for window, r in zip(pair, rows, strict=True)]
             if not (np.array_equal(one[name][before], pair[1][name][before]) and np.array_equal(*seen)):
                 leaks.add(name)
@@ -127,7 +130,7 @@ def book_at_the_size(window: dict) -> dict:
     "plant, leak",
     [
         ({"change_record": book_one_event_early}, {"book"}),
-        ({"change_record": clock_one_event_early}, {"time_of_day"}),
+        ({"change_record": clock_one_event_early}, {"time_of_day", "clock"}),
         ({"change_window": clock_within_the_gap}, {"time_of_day"}),
         ({"change_window": book_at_the_size}, {"book"}),
     ],

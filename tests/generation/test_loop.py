@@ -72,7 +72,8 @@ def prompt() -> Prompt:
     tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)
     features = np.zeros((6, 4 * LEVELS), np.float32)
     zeros = np.zeros(6, np.int32)
-    return Prompt(tokens, zeros + 114, zeros + 1, features, START, START.time_ns)
+    beside = {"event": np.repeat([0, 1], 3)}
+    return Prompt(tokens, zeros + 114, zeros + 1, features, beside, START, START.time_ns)
 
 
 def run(params, *, digits=5, **changes):
@@ -160,7 +161,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
 def test_cached_logits_are_those_of_one_forward(params):
     """Prefill and the loop's cache against the model without a cache, over the window that was generated."""
     sampling = dataclasses.replace(SAMPLING, paths=2, events=12)
-    shape = LoopShape(MODEL, sampling.events, sampling.temperature, sampling.top_k, LEVELS)
+    shape = LoopShape(MODEL, sampling.events, sampling.temperature, sampling.top_k, LEVELS, prompt_events=2)
     grammar = grammar_for(5)
     paths = loop._start_paths(prompt(), grammar, INSTRUMENT, sampling)
     context = loop._prompt_window(prompt(), 2, 24)

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.models.embeddings import Conditioning, Embeddings, Table, rotate, sinusoidal
+from lob_jax.models.embeddings import (
+    Conditioning,
+    Embeddings,
+    Table,
+    rotate,
+    rotate_by_time,
+    sinusoidal,
+    time_cycles,
+    time_phase,
+)
 
 
 def test_sinusoids_follow_vaswani_entry_by_entry():
@@ -111,3 +120,55 @@ def test_a_model_without_conditioning_needs_none(tiny, inputs):
     tokens_BT, _ = inputs(config, 1, 2)
     params, _ = embed(config, tokens_BT, Conditioning())
     assert set(params) == {"token", "position", "norm"}
+
+
+def clock(*times_ns):
+    """Return times of the day as seconds and nanoseconds, int32 [1, T, 2]."""
+    return jnp.asarray([np.stack(np.divmod(np.array(times_ns, np.int64), 10**9), axis=-1)], jnp.int32)
+
+
+def test_pairs_turn_ever_slower_in_whole_turns_or_whole_seconds():
+    assert time_cycles(1) == ([1], [1])
+    for pairs in (4, 32):
+        turns, seconds = time_cycles(pairs)
+        assert (turns[0], seconds[-1]) == (10_000, 3_600)
+        assert all(turn == 1 or second == 1 for turn, second in zip(turns, seconds, strict=True))
+        rates = np.array(turns) / np.array(seconds)
+        assert (np.diff(rates) <= 0).all()
+
+
+@pytest.mark.parametrize("time_ns", [0, 123_456_789, 86_399_999_999_999, 34_200_000_000_001])
+def test_phases_are_exact_at_any_time_of_day(time_ns):
+    turns, seconds = (np.array(numbers, np.int64) for numbers in time_cycles(16))
+    period_ns = seconds * 10**9
+    exact = 2 * np.pi * (time_ns * turns % period_ns) / period_ns
+    turned = np.asarray(time_phase(clock(time_ns), 16)[0, 0], np.float64) - exact
+    np.testing.assert_allclose(np.sin(turned), 0, atol=3e-6)
+    np.testing.assert_allclose(np.cos(turned), 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("later_ns", [3_600 * 10**9, 123_456_789])
+def test_a_score_depends_on_elapsed_time_alone(later_ns):
+    random = np.random.default_rng(0)
+    query, key = (jnp.asarray(random.standard_normal((1, 2, 3, 16)), jnp.float32) for _ in range(2))
+    times, same_BT = np.array([40_000_999_999_990, 40_003_000_000_007]), jnp.zeros((1, 2), jnp.int32)
+
+    def score(times):
+        turned = (rotate_by_time(x, same_BT, clock(*times)) for x in (query, key))
+        return jnp.einsum("BTNH,BSNH->BNTS", *turned)
+
+    np.testing.assert_allclose(score(times), score(times + later_ns), atol=2e-5)
+    assert jnp.abs(score(times) - score(times + np.array([0, later_ns]))).max() > 0.1
+
+
+def test_at_one_time_position_alone_counts():
+    x_BTNH = jnp.asarray(np.random.default_rng(0).standard_normal((1, 2, 1, 16)), jnp.float32)
+    positions_BT = jnp.array([[0, 5]])
+    turned = rotate_by_time(x_BTNH, positions_BT, clock(0, 0))
+    np.testing.assert_allclose(turned[..., :8], rotate(x_BTNH[..., :8], positions_BT), atol=1e-6)
+    np.testing.assert_allclose(turned[..., 8:], x_BTNH[..., 8:], atol=1e-6)
+
+
+def test_a_missing_clock_is_told():
+    with pytest.raises(InputError, match="clock"):
+        rotate_by_time(jnp.zeros((1, 1, 1, 8)), jnp.zeros((1, 1), jnp.int32), None)

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lob_jax.models.heads import Outlook
@@ -155,6 +156,28 @@ def test_every_head_has_a_gradient(several):
 
     for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
         assert jnp.abs(gradient).max() > 0, jax.tree_util.keystr(path)
+
+
+@pytest.mark.slow
+def test_what_the_mid_price_does_is_learned_by_heart(several):
+    config, params, batch = several
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def step(params, moments):
+        def loss(params):
+            return summed_loss(params, batch, None, model=LOBTransformer(config))[::2]
+
+        gradients, parts = jax.grad(loss, has_aux=True)(params)
+        updates, moments = optimizer.update(gradients, moments)
+        return optax.apply_updates(params, updates), moments, parts
+
+    moments, history = optimizer.init(params), []
+    for _ in range(150):
+        params, moments, parts = step(params, moments)
+        history.append(parts)
+    for part in ("direction", "volatility", "ahead", "token", "contrastive"):
+        assert float(history[-1][part]) < 0.7 * float(history[0][part]), part
 
 
 def test_hidden_tokens_are_the_targets_and_the_same_at_every_validation(model_config, windows):

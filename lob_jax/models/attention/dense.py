@@ -1,15 +1,13 @@
-"""Attention as a dense product of queries and keys, under a mask; full attention, causal or not.
+"""Attention as a dense product of queries and keys, under a mask.
 
 Scores are summed and softmaxed in float32 whatever the dtype of the model. A row's softmax gives what is masked a
 weight of exactly zero, so nothing leaks from the future, not even a rounding error.
 """
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.attention.places import Places
-from lob_jax.models.config import ModelConfig, full_precision
+from lob_jax.models.config import full_precision
 
 MASKED = -1e30  # score of what may not be attended: far below any real one, yet finite
 
@@ -56,20 +54,3 @@ def attend_cached(
 def causal_mask(T: int) -> jax.Array:
     """Return the mask bool [1, 1, T, T] that shows each token itself and those before it."""
     return jnp.tril(jnp.ones((1, 1, T, T), bool))
-
-
-class FullAttention(nn.Module):
-    """Each token sees all before it; in a model that is not causal, all."""
-
-    config: ModelConfig
-
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `kinds`."""
-        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(query_BTNH))
-
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `kinds`."""
-        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(query_BTNH))
-
-    def _mask(self, query_BTNH: jax.Array) -> jax.Array | None:
-        return causal_mask(query_BTNH.shape[1]) if self.config.causal else None

@@ -14,11 +14,22 @@ import flax.linen as nn
 import jax
 
 from lob_jax.errors import InputError
-from lob_jax.models.attention.dense import FullAttention
+from lob_jax.models.attention.block_sparse import BlockSparseAttention, block_pattern
+from lob_jax.models.attention.full import FullAttention
+from lob_jax.models.attention.linformer import LinformerAttention
+from lob_jax.models.attention.multi_scale import MultiScaleAttention, within_horizons
+from lob_jax.models.attention.performer import PerformerAttention
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig
 
-KINDS: dict[str, type[nn.Module]] = {"full": FullAttention}
+KINDS: dict[str, type[nn.Module]] = {
+    "full": FullAttention,
+    "multi_scale": MultiScaleAttention,
+    "block_sparse": BlockSparseAttention,
+    "performer": PerformerAttention,
+    "linformer": LinformerAttention,
+}
+MASKS = ("full", "multi_scale", "block_sparse")  # kinds that are a mask, see `pattern`
 
 
 def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | None:
@@ -27,13 +38,16 @@ def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | N
     Raises:
       InputError: the kind is no such mask.
     """
-    del queries, keys
     if config.attention.kind == "full":
         return None
+    if config.attention.kind == "multi_scale":
+        return within_horizons(config, queries, keys)
+    if config.attention.kind == "block_sparse":
+        return block_pattern(config.attention, queries, keys)
     raise InputError(
         f"{config.attention.kind} attention has neither a cache nor a mask",
         where="model.attention.kind",
-        expected="full, multi_scale or block_sparse",
+        expected=" | ".join(MASKS),
         was=config.attention.kind,
         remedy="read whole sequences with it, or train a model of another kind",
     )

@@ -1,0 +1,28 @@
+"""Full attention: each token sees all before it; in a model that is not causal, all."""
+
+import flax.linen as nn
+import jax
+
+from lob_jax.models.attention.backends import attend_causally
+from lob_jax.models.attention.dense import attend, attention_weights, causal_mask
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig
+
+
+class FullAttention(nn.Module):
+    """Each token sees all before it; in a model that is not causal, all."""
+
+    config: ModelConfig
+
+    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return mixed_BTNH, see `kinds`; by the backend that the configuration asks for."""
+        del places
+        if self.config.causal:
+            return attend_causally(query_BTNH, key_BTNH, value_BTNH, config=self.config)
+        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=None)
+
+    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return weight_BNTS, see `kinds`."""
+        del value_BTNH, places
+        mask_BNTS = causal_mask(query_BTNH.shape[1]) if self.config.causal else None
+        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=mask_BNTS)

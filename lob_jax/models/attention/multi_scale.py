@@ -1,0 +1,59 @@
+"""Multi-scale attention: each head has a horizon of its own, in events, in seconds, or none."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lob_jax.models.attention.dense import attend, attention_weights, causal_mask
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig
+
+NS = 1_000_000_000  # of a second
+
+
+def within_horizons(config: ModelConfig, queries: Places, keys: Places) -> jax.Array:
+    """Return which keys lie within each head's horizon, bool [B, N, T, S], causality apart.
+
+    Of K horizons each has N / K heads, in order. A horizon of e events shows tokens of a query's own event and of the e
+    before it; one of s seconds shows tokens at which the time known was at most s seconds before the query's, and
+    those at which it was later (feeds may run backwards). A query's own token is always within.
+
+    Args:
+      config: attention.horizons of it are read.
+      queries: of T tokens.
+      keys: of S tokens.
+    """
+    seen_BTS = [_within(span, queries, keys) for span in config.attention.spans()]
+    heads = config.n_heads // len(seen_BTS)
+    return jnp.repeat(jnp.stack(jnp.broadcast_arrays(*seen_BTS), axis=1), heads, axis=1)
+
+
+def _within(span: tuple[int | None, float | None], queries: Places, keys: Places) -> jax.Array:
+    """Return which keys lie within one horizon, bool [B, T, S]."""
+    events, seconds = span
+    if events is not None:
+        return queries.event_BT[:, :, None] - keys.event_BT[:, None, :] <= events
+    if seconds is not None:
+        # In whole numbers: float32 has not the digits of a time of day, nor of a second and a nanosecond.
+        ago_BTS2 = queries.clock_BT2[:, :, None] - keys.clock_BT2[:, None, :]
+        whole_BTS, rest_BTS = ago_BTS2[..., 0] - (ago_BTS2[..., 1] < 0), ago_BTS2[..., 1] % NS
+        most, most_ns = divmod(round(seconds * NS), NS)
+        return (whole_BTS < most) | ((whole_BTS == most) & (rest_BTS <= most_ns))
+    return jnp.ones((*queries.position_BT.shape, keys.position_BT.shape[1]), bool)
+
+
+class MultiScaleAttention(nn.Module):
+    """Each head sees, of the tokens before its own, those within its horizon; see `within_horizons`."""
+
+    config: ModelConfig
+
+    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return mixed_BTNH, see `kinds`."""
+        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(places))
+
+    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return weight_BNTS, see `kinds`."""
+        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(places))
+
+    def _mask(self, places: Places) -> jax.Array:
+        return causal_mask(places.position_BT.shape[1]) & within_horizons(self.config, places, places)

@@ -1,0 +1,113 @@
+"""Performer: softmax attention by positive random features, with running sums in place of the past (FAVOR+).
+
+exp(q k) is the mean of exp(w q - q q / 2) exp(w k - k k / 2) over normal w (Choromanski et al., 2021). The past then
+enters a query's mixture through two sums over its tokens, of M features times H values and of M features, which are
+carried from block to block: time and memory grow as T.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.models.attention.places import Places
+from lob_jax.models.config import ModelConfig, full_precision
+
+SEED = 0  # of the features, which are constants of the architecture
+LARGEST_EXPONENT = 60.0  # of a feature: sums over any context stay within float32
+LEAST_WEIGHT = 1e-6  # of a typical key, added to every sum of weights: what underflowed is a mixture of 0, not of NaN
+
+
+@functools.lru_cache
+def orthogonal_features(heads: int, features: int, head_size: int) -> np.ndarray:
+    """Return the directions w of each head, float32 [N, M, H]: orthogonal in groups of H, as long as normal vectors.
+
+    Orthogonal directions estimate with less variance than independent ones (section 2.4 there).
+    """
+    random = np.random.default_rng(SEED)
+    directions = np.empty((heads, features, head_size))
+    for head in range(heads):
+        for first in range(0, features, head_size):
+            square, upper = np.linalg.qr(random.standard_normal((head_size, head_size)))
+            square *= np.sign(np.diag(upper))  # without it no direction is as likely as its opposite (Mezzadri, 2007)
+            directions[head, first : first + head_size] = square[: features - first]
+        directions[head] *= np.linalg.norm(random.standard_normal((features, head_size)), axis=1, keepdims=True)
+    return directions.astype(np.float32)
+
+
+def log_features(x_BTNH: jax.Array, feature_NMH: jax.Array) -> jax.Array:
+    """Return w x' - x' x' / 2 for each feature, [B, T, N, M] in full precision, x' = x / H^(1/4)."""
+    full = full_precision(x_BTNH.dtype.name)
+    scaled_BTNH = x_BTNH.astype(full) * x_BTNH.shape[-1] ** -0.25
+    half_square_BTN1 = 0.5 * jnp.square(scaled_BTNH).sum(-1, keepdims=True)
+    return jnp.einsum("BTNH,NMH->BTNM", scaled_BTNH, feature_NMH.astype(full)) - half_square_BTN1
+
+
+class PerformerAttention(nn.Module):
+    """Each token sees all before it, approximately; within its own block by products, beyond by running sums."""
+
+    config: ModelConfig
+
+    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return mixed_BTNH, see `kinds`."""
+        del places
+        query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
+        B, T, N, H = value_BTNH.shape
+        block = min(self.config.attention.block, T)
+        missing = -T % block
+
+        def blocks(x: jax.Array) -> jax.Array:
+            """Return [G, B, N, C, ...]: blocks first, to be scanned over."""
+            padded = jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0)))
+            return jnp.moveaxis(padded.reshape(B, -1, block, N, x.shape[-1]), (1, 3), (0, 2))
+
+        full = query_BTNM.dtype
+        # A value of one beside the others sums the weights themselves.
+        value_BTNI = jnp.concatenate([value_BTNH.astype(full), jnp.ones((B, T, N, 1), full)], axis=-1)
+        causal_CC = jnp.tril(jnp.ones((block, block), full))
+
+        def take(past_BNMI: jax.Array, piece: tuple) -> tuple[jax.Array, jax.Array]:
+            query_BNCM, key_BNCM, value_BNCI = piece
+            inside_BNCC = jnp.einsum("BNCM,BNSM->BNCS", query_BNCM, key_BNCM) * causal_CC
+            mixed_BNCI = jnp.einsum("BNCS,BNSI->BNCI", inside_BNCC, value_BNCI)
+            mixed_BNCI += jnp.einsum("BNCM,BNMI->BNCI", query_BNCM, past_BNMI)
+            return past_BNMI + jnp.einsum("BNCM,BNCI->BNMI", key_BNCM, value_BNCI), mixed_BNCI
+
+        nothing = jnp.zeros((B, N, query_BTNM.shape[-1], H + 1), full)
+        pieces = (blocks(query_BTNM), blocks(key_BTNM), blocks(value_BTNI))
+        _, mixed_GBNCI = jax.lax.scan(jax.checkpoint(take), nothing, pieces)
+        mixed_BTNI = jnp.moveaxis(mixed_GBNCI, (0, 2), (1, 3)).reshape(B, -1, N, H + 1)[:, :T]
+        mixed_BTNH = mixed_BTNI[..., :-1] / (mixed_BTNI[..., -1:] + self._least(query_BTNM))
+        return mixed_BTNH.astype(value_BTNH.dtype)
+
+    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+        """Return weight_BNTS, see `kinds`: the products of features, normalised; the whole T x T, for figures."""
+        query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
+        product_BNTS = jnp.tril(jnp.einsum("BTNM,BSNM->BNTS", query_BTNM, key_BTNM))
+        least_BNT1 = jnp.swapaxes(self._least(query_BTNM), 1, 2)
+        return product_BNTS / (product_BNTS.sum(-1, keepdims=True) + least_BNT1)
+
+    def _features(self, query_BTNH: jax.Array, key_BTNH: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the features of queries and keys, positive, [B, T, N, M].
+
+        A factor common to a query's features falls out of its mixture, so each query is divided by its largest. One
+        common to all keys falls out too, but the keys' largest would know the future: instead `_offset` bounds them.
+        """
+        feature_NMH = jnp.asarray(self._directions())
+        query_BTNM, key_BTNM = log_features(query_BTNH, feature_NMH), log_features(key_BTNH, feature_NMH)
+        largest_BTN1 = jax.lax.stop_gradient(query_BTNM.max(-1, keepdims=True))
+        return jnp.exp(query_BTNM - largest_BTN1), jnp.exp(key_BTNM - self._offset())
+
+    def _directions(self) -> np.ndarray:
+        config = self.config
+        return orthogonal_features(config.n_heads, config.attention.random_features, config.head_size)
+
+    def _offset(self) -> float:
+        """Return what is subtracted from the exponents of keys: w k - k k / 2 <= w w / 2, whatever the key."""
+        return max(0.0, float(np.square(self._directions()).sum(-1).max()) / 2 - LARGEST_EXPONENT)
+
+    def _least(self, query_BTNM: jax.Array) -> jax.Array:
+        """Return what is added to a query's sum of weights, [B, T, N, 1]; a key's features are 1 in the mean."""
+        return LEAST_WEIGHT * float(np.exp(-self._offset())) * query_BTNM.sum(-1, keepdims=True)

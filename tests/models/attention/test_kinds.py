@@ -1,0 +1,122 @@
+"""What every kind of attention promises, whichever it is."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.errors import InputError
+from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.config import ATTENTION_CHOICES
+from lob_jax.models.transformer import LOBTransformer, empty_cache
+
+SETTINGS = {
+    "block": 4,
+    "local_blocks": 2,
+    "global_blocks": 1,
+    "random_features": 16,
+    "summaries": 3,
+    "horizons": ("2 events", "1 s"),
+}
+MASKS = ("full", "multi_scale", "block_sparse")
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "multi_scale"]
+
+
+@pytest.fixture
+def model_of(tiny):
+    """Return a function: a tiny model with a kind of attention."""
+    return lambda kind, **changes: tiny(attention={**SETTINGS, "kind": kind}, **{"n_heads": 4, **changes})
+
+
+@pytest.fixture
+def mixture(model_of, qkv):
+    """Return a function: a kind's module, its variables, and inputs of T tokens."""
+
+    def of(kind, T, **how):
+        arrays = qkv(T, **how)
+        config = model_of(kind, max_seq_length=32, d_model=arrays[0].shape[2] * arrays[0].shape[3])
+        module = KINDS[kind](config)
+        return module, module.init(jax.random.key(0), *arrays), arrays
+
+    return of
+
+
+def test_every_kind_of_the_configuration_is_there():
+    assert tuple(KINDS) == ATTENTION_CHOICES["kind"]
+
+
+@pytest.mark.parametrize("T", [13, pytest.param(3, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mixture_is_the_weights_times_the_values(mixture, kind, T):
+    module, variables, (query, key, value, places) = mixture(kind, T)
+    mixed_BTNH = module.apply(variables, query, key, value, places)
+    weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
+    assert mixed_BTNH.shape == value.shape
+    assert weight_BNTS.dtype == jnp.float32
+    np.testing.assert_allclose(jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value), mixed_BTNH, atol=2e-5)
+    np.testing.assert_array_equal(np.triu(weight_BNTS, 1), 0)
+    if kind != "linformer":
+        np.testing.assert_allclose(weight_BNTS.sum(-1), 1, atol=1e-4)
+        assert (weight_BNTS >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_later_token_moves_a_bit(mixture, kind):
+    module, variables, (query, key, value, places) = mixture(kind, 13)
+    before = module.apply(variables, query, key, value, places)
+    for cut in (1, 4, 6, 12):
+        later = (x.at[:, cut:].add(5.0) for x in (query, key, value))
+        np.testing.assert_array_equal(module.apply(variables, *later, places)[:, :cut], before[:, :cut])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mixtures_in_bf16_are_close(mixture, kind):
+    module, variables, (*arrays, places) = mixture(kind, 13)
+    wide = module.apply(variables, *arrays, places)
+    narrow = module.apply(variables, *(x.astype(jnp.bfloat16) for x in arrays), places)
+    assert narrow.dtype == jnp.bfloat16
+    error = jnp.sqrt(jnp.mean(jnp.square(narrow.astype(jnp.float32) - wide)) / jnp.mean(jnp.square(wide)))
+    assert float(error) < 0.03
+
+
+@pytest.mark.parametrize("scan_layers", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["multi_scale", *LONG])
+def test_logits_depend_on_the_past_alone(model_of, lively, inputs, kind, scan_layers):
+    config = model_of(kind, scan_layers=scan_layers)
+    T = 9
+    params, (tokens_BT, conditioning) = lively(config), inputs(config, 1, T)
+    weight_V = np.random.default_rng(0).standard_normal(config.vocab_size).astype(np.float32)
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @jax.jacrev
+    def reach(book_BTF):
+        beside = conditioning.replace(book_BTF=book_BTF)
+        return LOBTransformer(config).apply({"params": params}, tokens_BT, beside)[0] @ weight_V
+
+    reach_TS = np.abs(reach(conditioning.book_BTF)).sum((1, 3))
+    assert (np.triu(reach_TS, 1) == 0).all()
+    assert (np.diag(reach_TS) > 0).all()
+    if kind in ("full", "performer", "linformer"):
+        assert (reach_TS[np.tril_indices(T)] > 0).all()
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in MASKS if kind != "full"])
+def test_cached_logits_of_kinds_that_are_masks(model_of, lively, inputs, kind):
+    config = model_of(kind, positions="rotary")
+    params, (tokens_BT, conditioning) = lively(config), inputs(config, 2, 12)
+    whole_BTV = LOBTransformer(config).apply({"params": params}, tokens_BT, conditioning)
+    cache, pieces = empty_cache(config, 2, 14), []
+    for first, last in ((0, 5), (5, 6), (6, 12)):
+        piece = jax.tree.map(lambda leaf, at=slice(first, last): leaf[:, at], (tokens_BT, conditioning))
+        logits_BTV, cache = LOBTransformer(config).apply({"params": params}, *piece, cache=cache)
+        pieces.append(logits_BTV)
+    np.testing.assert_allclose(jnp.concatenate(pieces, 1), whole_BTV, atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["performer", "linformer"])
+def test_kinds_that_are_no_masks_refuse_a_cache(model_of, lively, inputs, kind):
+    config = model_of(kind)
+    with pytest.raises(InputError, match="neither a cache nor a mask"):
+        LOBTransformer(config).apply({"params": lively(config)}, *inputs(config, 1, 2), cache=empty_cache(config, 1, 4))
