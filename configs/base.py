@@ -65,8 +65,8 @@ def get_config() -> ml_collections.ConfigDict:
     attention.qk_norm = False  # normalise each head's queries and keys
     attention.horizons = ("16 events", "128 events", "10 s", "all")  # of multi_scale; each for as many heads
     attention.block = 64  # tokens a block, of block_sparse, performer and linformer
-    attention.local_blocks = 2  # of block_sparse: neighbouring blocks seen, a token's own included
-    attention.global_blocks = 1  # of block_sparse: first blocks of the window, seen by all
+    attention.local_blocks = 4  # of block_sparse: neighbouring blocks seen, a token's own included
+    attention.global_blocks = 2  # of block_sparse: first blocks of the window, seen by all
     attention.random_features = 128  # of performer, a head
     attention.summaries = 64  # of linformer: what the past is projected to
     attention.cross_asset = False  # attend to another instrument's tokens, those earlier in time

@@ -1,12 +1,13 @@
 """Time and memory of each kind of attention against the length of the sequence, forward, and forward and backward.
 
-`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given. Memory is
-what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib` or the call before took
-longer than `--most-seconds`.
+`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given. Memory
+is what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib`, or the call before
+took longer than `--most-seconds`.
 """
 
 import argparse
 import dataclasses
+import itertools
 import json
 import statistics
 import time
@@ -129,7 +130,7 @@ def survey(chosen: argparse.Namespace) -> dict[str, dict[int, Point]]:
 def growth(points: dict[int, Point], field: str) -> list[float]:
     """Return how much a figure grows from each length to the next one."""
     values = [getattr(point, field) for point in points.values()]
-    return [after / max(before, 1e-12) for before, after in zip(values, values[1:], strict=False)]
+    return [after / max(before, 1e-12) for before, after in itertools.pairwise(values)]
 
 
 def table(found: dict[str, dict[int, Point]], field: str, title: str, scale: float, form: str) -> Table:
@@ -142,7 +143,7 @@ def table(found: dict[str, dict[int, Point]], field: str, title: str, scale: flo
     for kind, points in found.items():
         factors = ["", *(f"x{factor:.2f}" for factor in growth(points, field))]
         cells = [
-            f"{getattr(point, field) / scale:{form}}\\n{factor}"
+            f"{getattr(point, field) / scale:{form}}\n{factor}"
             for point, factor in zip(points.values(), factors, strict=True)
         ]
         shown.add_row(kind, *cells, *[""] * (len(lengths) - len(cells)))
@@ -169,7 +170,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--most-seconds", type=float, default=20.0)
     chosen = parser.parse_args(arguments)
     unknown = [kind for kind in chosen.kinds if kind not in KINDS]
-    growing = all(one < other for one, other in zip(chosen.lengths, chosen.lengths[1:], strict=False))
+    growing = all(one < other for one, other in itertools.pairwise(chosen.lengths))
     if unknown or not growing:
         raise InputError(
             "there is no such kind of attention" if unknown else "the lengths do not grow",

@@ -38,32 +38,48 @@ class LinformerAttention(nn.Module):
         del places
         B, T, N, H = query_BTNH.shape
         block, full = min(self.config.attention.block, T), full_precision(query_BTNH.dtype.name)
-        query_BGCNH, key_BGCNH, value_BGCNH = (self._blocks(x, block) for x in (query_BTNH, key_BTNH, value_BTNH))
-        past_key_BGKNH = self._past(key_BGCNH, self.key_summary, T)
-        past_value_BGKNH = self._past(value_BGCNH, self.value_summary, T)
-        weight_BGNCS = self._weights(query_BGCNH, past_key_BGKNH, key_BGCNH).astype(value_BTNH.dtype)
-        K = self.config.attention.summaries
-        equation = "BGNCS,BGSNH->BGCNH"
-        mixed_BGCNH = jnp.einsum(equation, weight_BGNCS[..., :K], past_value_BGKNH, preferred_element_type=full)
-        mixed_BGCNH += jnp.einsum(equation, weight_BGNCS[..., K:], value_BGCNH, preferred_element_type=full)
-        return mixed_BGCNH.reshape(B, -1, N, H)[:, :T].astype(value_BTNH.dtype)
+        query_GBCNH, key_GBCNH, value_GBCNH = (
+            jnp.moveaxis(self._blocks(x, block), 1, 0) for x in (query_BTNH, key_BTNH, value_BTNH)
+        )
+        blocks, K = query_GBCNH.shape[0], self.config.attention.summaries
+
+        def take(past: tuple, piece: tuple) -> tuple[tuple, jax.Array]:
+            """Attend of one block, its past and itself, and add it to the past."""
+            query_BCNH, key_BCNH, value_BCNH, key_KC, value_KC, scale = piece
+            key_BKNH, value_BKNH = ((x * scale).astype(query_BCNH.dtype) for x in past)
+            weight_BNCS = self._weights(query_BCNH, key_BKNH, key_BCNH, has_past=scale > 0).astype(value_BCNH.dtype)
+            equation = "BNCS,BSNH->BCNH"
+            mixed_BCNH = jnp.einsum(equation, weight_BNCS[..., :K], value_BKNH, preferred_element_type=full)
+            mixed_BCNH += jnp.einsum(equation, weight_BNCS[..., K:], value_BCNH, preferred_element_type=full)
+            summed = (_summed(key_KC, key_BCNH), _summed(value_KC, value_BCNH))
+            return jax.tree.map(jnp.add, past, summed), mixed_BCNH.astype(value_BCNH.dtype)
+
+        matrices = (self._columns(x, blocks, block, T) for x in (self.key_summary, self.value_summary))
+        nothing = (jnp.zeros((B, K, N, H), full),) * 2
+        pieces = (query_GBCNH, key_GBCNH, value_GBCNH, *matrices, _scale(blocks, block))
+        _, mixed_GBCNH = jax.lax.scan(jax.checkpoint(take), nothing, pieces)
+        return jnp.moveaxis(mixed_GBCNH, 0, 1).reshape(B, -1, N, H)[:, :T]
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
         """Return weight_BNTS, see `kinds`: a summary's weight times its row of F.
 
         Learned rows may be negative, so weights of the past need be neither positive nor sum to one.
         """
+        del value_BTNH, places
         B, T, N, _ = query_BTNH.shape
         block, K = min(self.config.attention.block, T), self.config.attention.summaries
         query_BGCNH, key_BGCNH = self._blocks(query_BTNH, block), self._blocks(key_BTNH, block)
-        past_key_BGKNH = self._past(key_BGCNH, self.key_summary, T)
-        weight_BGNCS = self._weights(query_BGCNH, past_key_BGKNH, key_BGCNH)
-        blocks = weight_BGNCS.shape[1]
-        column_G, row_S = jnp.arange(blocks), jnp.arange(blocks * block)
-        before_GS = (row_S // block < column_G[:, None]) * _scale(blocks, block)[:, None]
-        summary_KS = self._columns(self.value_summary, blocks * block, T)
+        blocks = query_BGCNH.shape[1]
+        scale_G = _scale(blocks, block)
+        own_GBKNH = jax.vmap(_summed, (0, 1))(self._columns(self.key_summary, blocks, block, T), key_BGCNH)
+        past_GBKNH = (jnp.cumsum(own_GBKNH, axis=0) - own_GBKNH) * scale_G[:, None, None, None, None]
+        weigh = jax.vmap(self._weights, (1, 0, 1, 0), 1)
+        weight_BGNCS = weigh(query_BGCNH, past_GBKNH.astype(query_BTNH.dtype), key_BGCNH, scale_G > 0)
+        row_S, number_G = jnp.arange(blocks * block), jnp.arange(blocks)
+        before_GS = (row_S // block < number_G[:, None]) * scale_G[:, None]
+        summary_KS = self._columns(self.value_summary, blocks, block, T).swapaxes(0, 1).reshape(K, -1)
         past_BGNCS = jnp.einsum("BGNCK,KS,GS->BGNCS", weight_BGNCS[..., :K], summary_KS, before_GS)
-        own_GCS = jax.nn.one_hot(column_G[:, None] * block + jnp.arange(block), blocks * block)
+        own_GCS = jax.nn.one_hot(number_G[:, None] * block + jnp.arange(block), blocks * block)
         own_BGNCS = jnp.einsum("BGNCR,GRS->BGNCS", weight_BGNCS[..., K:], own_GCS)
         whole_BNTS = jnp.moveaxis(past_BGNCS + own_BGNCS, 2, 1).reshape(B, N, blocks * block, -1)
         return whole_BNTS[:, :, :T, :T]
@@ -74,32 +90,29 @@ class LinformerAttention(nn.Module):
         return jnp.pad(x_BTNH, ((0, 0), (0, -T % block), (0, 0), (0, 0))).reshape(B, -1, block, N, H)
 
     @staticmethod
-    def _columns(summary_KL: jax.Array, padded: int, T: int) -> jax.Array:
-        """Return the matrix's first T columns, and zeros up to the padded length."""
-        return jnp.pad(summary_KL[:, :T], ((0, 0), (0, padded - T)))
+    def _columns(summary_KL: jax.Array, blocks: int, block: int, T: int) -> jax.Array:
+        """Return the matrix's first T columns by blocks, [G, K, C], and zeros behind them."""
+        padded_KS = jnp.pad(summary_KL[:, :T], ((0, 0), (0, blocks * block - T)))
+        return jnp.swapaxes(padded_KS.reshape(-1, blocks, block), 0, 1)
 
-    def _past(self, x_BGCNH: jax.Array, summary_KL: jax.Array, T: int) -> jax.Array:
-        """Return the summaries [B, G, K, N, H] of all blocks before each block, scaled by `_scale`."""
-        blocks, block = x_BGCNH.shape[1:3]
-        summary_KGC = self._columns(summary_KL, blocks * block, T).reshape(-1, blocks, block).astype(x_BGCNH.dtype)
-        full = full_precision(x_BGCNH.dtype.name)
-        own_BGKNH = jnp.einsum("KGC,BGCNH->BGKNH", summary_KGC, x_BGCNH, preferred_element_type=full)
-        before_BGKNH = jnp.pad(jnp.cumsum(own_BGKNH, axis=1), ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0)))[:, :-1]
-        return (before_BGKNH * _scale(blocks, block)[:, None, None, None]).astype(x_BGCNH.dtype)
+    @staticmethod
+    def _weights(query_BCNH: jax.Array, past_BKNH: jax.Array, key_BCNH: jax.Array, has_past: jax.Array) -> jax.Array:
+        """Return the softmax over a block's summaries and its own tokens, [B, N, C, K + C]."""
+        full, scale = full_precision(query_BCNH.dtype.name), query_BCNH.shape[-1] ** -0.5
+        equation = "BCNH,BSNH->BNCS"
+        past_BNCK = scale * jnp.einsum(equation, query_BCNH, past_BKNH, preferred_element_type=full)
+        own_BNCC = scale * jnp.einsum(equation, query_BCNH, key_BCNH, preferred_element_type=full)
+        past_BNCK = jnp.where(has_past, past_BNCK, MASKED)
+        own_BNCC = jnp.where(jnp.tril(jnp.ones(own_BNCC.shape[-2:], bool)), own_BNCC, MASKED)
+        return jax.nn.softmax(jnp.concatenate([past_BNCK, own_BNCC], axis=-1), axis=-1)
 
-    def _weights(self, query_BGCNH: jax.Array, past_BGKNH: jax.Array, key_BGCNH: jax.Array) -> jax.Array:
-        """Return the softmax over summaries and the block's own tokens, [B, G, N, C, K + C]; block 0 has no past."""
-        full, scale = full_precision(query_BGCNH.dtype.name), query_BGCNH.shape[-1] ** -0.5
-        equation = "BGCNH,BGSNH->BGNCS"
-        past_BGNCK = scale * jnp.einsum(equation, query_BGCNH, past_BGKNH, preferred_element_type=full)
-        own_BGNCC = scale * jnp.einsum(equation, query_BGCNH, key_BGCNH, preferred_element_type=full)
-        has_past_G = jnp.arange(query_BGCNH.shape[1]) > 0
-        past_BGNCK = jnp.where(has_past_G[:, None, None, None], past_BGNCK, MASKED)
-        causal_CC = jnp.tril(jnp.ones(own_BGNCC.shape[-2:], bool))
-        own_BGNCC = jnp.where(causal_CC, own_BGNCC, MASKED)
-        return jax.nn.softmax(jnp.concatenate([past_BGNCK, own_BGNCC], axis=-1), axis=-1)
+
+def _summed(summary_KC: jax.Array, x_BCNH: jax.Array) -> jax.Array:
+    """Return a block's part of the summaries, [B, K, N, H] in full precision."""
+    full = full_precision(x_BCNH.dtype.name)
+    return jnp.einsum("KC,BCNH->BKNH", summary_KC.astype(x_BCNH.dtype), x_BCNH, preferred_element_type=full)
 
 
 def _scale(blocks: int, block: int) -> jax.Array:
-    """Return 1 / sqrt(tokens before each block), float32 [G]: the first has none."""
-    return jnp.array([1 / math.sqrt(max(1, number * block)) for number in range(blocks)], jnp.float32)
+    """Return 1 / sqrt(tokens before each block), float32 [G], and 0 for the first, which has none."""
+    return jnp.array([0.0, *(1 / math.sqrt(number * block) for number in range(1, blocks))], jnp.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lob_jax.models.attention.dense import attend, causal_mask
-from lob_jax.models.attention.linformer import LinformerAttention
+from lob_jax.models.attention.linformer import LinformerAttention, _scale, _summed
 
 BLOCK, SUMMARIES, LENGTH = 4, 3, 32
 
@@ -51,11 +51,14 @@ def test_the_first_block_is_full_attention(module, qkv):
     np.testing.assert_allclose(module.apply(variables, *arrays, places)[:, :BLOCK], full, atol=1e-6)
 
 
-def test_summaries_are_as_large_as_keys_however_long_the_past(module, qkv):
+def test_summaries_are_as_large_as_keys_however_long_the_past(qkv):
     _, key, _, _ = qkv(LENGTH, batch=8)
-    summary_KL = jnp.asarray(np.random.default_rng(0).standard_normal((SUMMARIES, LENGTH)), jnp.float32)
-    past_BGKNH = module._past(module._blocks(key, BLOCK), summary_KL, LENGTH)
-    sizes = np.sqrt(np.square(past_BGKNH).mean((0, 2, 3, 4)))
+    random = np.random.default_rng(0)
+    sums, sizes = 0.0, []
+    for number, scale in enumerate(_scale(LENGTH // BLOCK, BLOCK)):
+        sizes.append(float(jnp.sqrt(jnp.square(sums * scale).mean())))
+        columns_KC = jnp.asarray(random.standard_normal((SUMMARIES, BLOCK)), jnp.float32)
+        sums += _summed(columns_KC, key[:, number * BLOCK : (number + 1) * BLOCK])
     assert sizes[0] == 0
     np.testing.assert_allclose(sizes[1:], 1, atol=0.35)
 
