@@ -1,8 +1,8 @@
 """Time and memory of each kind of attention against the length of the sequence, forward, and forward and backward.
 
-`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given. Memory
-is what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib`, or the call before
-took longer than `--most-seconds`.
+`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given.
+Memory is what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib`, or the
+call before took longer than `--most-seconds`.
 """
 
 import argparse

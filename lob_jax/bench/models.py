@@ -1,6 +1,6 @@
 """Forecasters on one LOBSTER day: linear, DeepLOB, TFT and the token transformer, in one table with their floors.
 
-`python -m lob_jax.bench.models --path MESSAGE_FILE` trains on the morning, stops by what follows, and tests on the rest
+`python -m lob_jax.bench.models --path=MESSAGE_FILE` trains on the morning, stops by what follows, and tests on the rest
 of the day, an embargo between each two. All models have the same examples, labels, batch size, optimiser and scores;
 each sees of an example what it is made for: DeepLOB the states of the book, the linear model states and flow, the TFT
 these and the time from the anchor, the transformer the tokens in front of it with the book's features. `--steps` scales

@@ -3,6 +3,8 @@
 Of n blocks each sees about local + global + log2(n): the work is T log T, and only what is seen is multiplied.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -41,31 +43,30 @@ class BlockSparseAttention(nn.Module):
         del places
         config = self.config.attention
         B, T, N, H = query_BTNH.shape
-        block = min(config.block, T)
-        missing = -T % block
-        query_BGCNH, key_BGCNH, value_BGCNH = (
-            jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0))).reshape(B, -1, block, N, H)
-            for x in (query_BTNH, key_BTNH, value_BTNH)
+        block, full = min(config.block, T), full_precision(query_BTNH.dtype.name)
+        # Heads in front of blocks: every product below then reads its factors as they lie.
+        query_BNGCH, key_BNGCH, value_BNGCH = (
+            jnp.moveaxis(_blocks(x, block), 3, 1)
+            for x in (query_BTNH * jnp.asarray(H**-0.5, query_BTNH.dtype), key_BTNH, value_BTNH)
         )
-        blocks = query_BGCNH.shape[1]
-        backs, firsts = distances(config, blocks), min(config.global_blocks, blocks)
-        full = full_precision(query_BTNH.dtype.name)
+        blocks = query_BNGCH.shape[2]
+        backs, firsts = distances(config, blocks), range(min(config.global_blocks, blocks))
 
-        def scores(key_BGCNH: jax.Array) -> jax.Array:
-            equation = "BGCNH,BGSNH->BGNCS" if key_BGCNH.ndim == 5 else "BGCNH,BSNH->BGNCS"
-            return H**-0.5 * jnp.einsum(equation, query_BGCNH, key_BGCNH, preferred_element_type=full)
+        def scores(key_BNGSH: jax.Array) -> jax.Array:
+            return jnp.einsum("BNGCH,BNGSH->BNGCS", query_BNGCH, key_BNGSH, preferred_element_type=full)
 
-        seen = [_shown(scores(_shifted(key_BGCNH, back)), back) for back in backs]
-        seen += [_shown_first(scores(key_BGCNH[:, first]), first, backs) for first in range(firsts)]
-        weight_BGNCS = jax.nn.softmax(jnp.concatenate(seen, axis=-1), axis=-1).astype(value_BTNH.dtype)
-        parts = jnp.split(weight_BGNCS, len(seen), axis=-1)
-        mixed_BGCNH = jnp.zeros((B, blocks, block, N, H), full)
-        for part, back in zip(parts, backs, strict=False):
-            shifted = _shifted(value_BGCNH, back)
-            mixed_BGCNH += jnp.einsum("BGNCS,BGSNH->BGCNH", part, shifted, preferred_element_type=full)
-        for part, first in zip(parts[len(backs) :], range(firsts), strict=True):
-            values = value_BGCNH[:, first]
-            mixed_BGCNH += jnp.einsum("BGNCS,BSNH->BGCNH", part, values, preferred_element_type=full)
+        seen = [_shown(scores(_shifted(key_BNGCH, back)), back) for back in backs]
+        seen += [_shown_first(scores(_repeated(key_BNGCH, first)), first, backs) for first in firsts]
+        largest_BNGC1 = functools.reduce(jnp.maximum, [score.max(-1, keepdims=True) for score in seen])
+        largest_BNGC1 = jax.lax.stop_gradient(largest_BNGC1)
+        values = [_shifted(value_BNGCH, back) for back in backs] + [_repeated(value_BNGCH, first) for first in firsts]
+        mixed_BNGCH, total_BNGC1 = 0.0, 0.0
+        for score_BNGCS, value_BNGSH in zip(seen, values, strict=True):
+            weight_BNGCS = jnp.exp(score_BNGCS - largest_BNGC1)
+            total_BNGC1 += weight_BNGCS.sum(-1, keepdims=True)
+            weight_BNGCS = weight_BNGCS.astype(value_BNGSH.dtype)
+            mixed_BNGCH += jnp.einsum("BNGCS,BNGSH->BNGCH", weight_BNGCS, value_BNGSH, preferred_element_type=full)
+        mixed_BGCNH = jnp.moveaxis(mixed_BNGCH / total_BNGC1, 1, 3)
         return mixed_BGCNH.reshape(B, -1, N, H)[:, :T].astype(value_BTNH.dtype)
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
@@ -81,23 +82,34 @@ class BlockSparseAttention(nn.Module):
         return causal_mask(T) & block_pattern(self.config.attention, from_start, from_start)
 
 
-def _shifted(x_BGCNH: jax.Array, back: int) -> jax.Array:
+def _blocks(x_BTNH: jax.Array, block: int) -> jax.Array:
+    """Return a sequence cut into blocks [B, G, C, N, H], the last one filled up with zeros."""
+    B, T, N, H = x_BTNH.shape
+    return jnp.pad(x_BTNH, ((0, 0), (0, -T % block), (0, 0), (0, 0))).reshape(B, -1, block, N, H)
+
+
+def _shifted(x_BNGCH: jax.Array, back: int) -> jax.Array:
     """Return, at each block, the block so far back; zeros where there is none."""
     if back == 0:
-        return x_BGCNH
-    return jnp.pad(x_BGCNH, ((0, 0), (back, 0), (0, 0), (0, 0), (0, 0)))[:, : x_BGCNH.shape[1]]
+        return x_BNGCH
+    return jnp.pad(x_BNGCH, ((0, 0), (0, 0), (back, 0), (0, 0), (0, 0)))[:, :, : x_BNGCH.shape[2]]
 
 
-def _shown(score_BGNCS: jax.Array, back: int) -> jax.Array:
+def _repeated(x_BNGCH: jax.Array, first: int) -> jax.Array:
+    """Return, at each block, one of the first blocks."""
+    return jnp.broadcast_to(x_BNGCH[:, :, first : first + 1], x_BNGCH.shape)
+
+
+def _shown(score_BNGCS: jax.Array, back: int) -> jax.Array:
     """Mask the scores against blocks so far back: those that are not there, and the future of a block itself."""
     if back == 0:
-        return jnp.where(jnp.tril(jnp.ones(score_BGNCS.shape[-2:], bool)), score_BGNCS, MASKED)
-    there_G = jnp.arange(score_BGNCS.shape[1]) >= back
-    return jnp.where(there_G[:, None, None, None], score_BGNCS, MASKED)
+        return jnp.where(jnp.tril(jnp.ones(score_BNGCS.shape[-2:], bool)), score_BNGCS, MASKED)
+    there_G = jnp.arange(score_BNGCS.shape[2]) >= back
+    return jnp.where(there_G[:, None, None], score_BNGCS, MASKED)
 
 
-def _shown_first(score_BGNCS: jax.Array, first: int, backs: list[int]) -> jax.Array:
+def _shown_first(score_BNGCS: jax.Array, first: int, backs: list[int]) -> jax.Array:
     """Mask the scores against one of the first blocks where it is not past, or is seen at its distance already."""
-    back_G = jnp.arange(score_BGNCS.shape[1]) - first
+    back_G = jnp.arange(score_BNGCS.shape[2]) - first
     fresh_G = (back_G > 0) & ~jnp.isin(back_G, jnp.array(backs))
-    return jnp.where(fresh_G[:, None, None, None], score_BGNCS, MASKED)
+    return jnp.where(fresh_G[:, None, None], score_BNGCS, MASKED)
