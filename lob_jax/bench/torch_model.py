@@ -5,6 +5,7 @@ Modules carry the names of ours, so that our parameters can be loaded. Shapes, p
 float32.
 """
 
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,29 @@ NORM_EPSILON = 1e-5
 INIT_STD = 0.02
 NOT_DECAYED = ("norm", "norm1", "norm2")  # modules whose weights are not decayed; no bias is
 
+# What the sizes of configs/ are, and the only kind of model that has a twin.
+KIND = {
+    "norm": "pre",
+    "activation": "gelu",
+    "positions": "learned",
+    "tie_embeddings": True,
+    "regime": "none",
+    "n_instruments": 0,
+    "causal": True,
+    "attention.kind": "full",
+    "attention.qk_norm": False,
+    "attention.cross_asset": False,
+    "heads.next_tokens": 1,
+    "heads.outlook_events": (),
+    "heads.contrastive_size": 0,
+}
+
 MicroBatch = dict[str, Tensor]
+
+
+def _kind(config: ModelConfig) -> dict[str, object]:
+    """Return what of a model its twin must agree with, by the names of KIND."""
+    return {name: operator.attrgetter(name)(config) for name in KIND}
 
 
 class LayerNorm(nn.Module):
@@ -126,12 +149,13 @@ class TorchTransformer(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        if (config.norm, config.positions, config.tie_embeddings) != ("pre", "learned", True):
+        lacking = {name: found for name, found in _kind(config).items() if found != KIND[name]}
+        if lacking:
             raise InputError(
                 "PyTorch's twin of the model does not have this kind of it",
                 where="config.model",
-                expected="norm='pre', positions='learned', tie_embeddings=True",
-                was=f"norm={config.norm!r}, positions={config.positions!r}, tie_embeddings={config.tie_embeddings}",
+                expected=", ".join(f"{name}={KIND[name]!r}" for name in lacking),
+                was=", ".join(f"{name}={found!r}" for name, found in lacking.items()),
                 remedy="pass --no-torch",
             )
         self.config = config
