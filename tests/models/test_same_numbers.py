@@ -43,6 +43,7 @@ def test_a_scan_over_layers_is_the_loop(tiny, lively, inputs, dropout):
     assert_same(unstack_layers(gradients, scan), expected_gradients)
 
 
+@pytest.mark.slow
 def test_a_scan_fills_a_cache_as_the_loop_does(tiny, lively, inputs):
     loop, scan = tiny(), tiny(scan_layers=True)
     params, data = lively(loop), inputs(loop, 2, 4)

@@ -29,7 +29,7 @@ def meta(model, step, loss, best_step):
     return Meta(
         step=step,
         validation_loss=loss,
-        identity={"model": dataclasses.asdict(model), "vocabulary_hash": "abc", "seed": 0},
+        identity={"model": model.to_dict(), "vocabulary_hash": "abc", "seed": 0},
         settings={"data": {"feed": "synthetic"}, "tokens": {"time_digits": None}},
         versions=package_versions(),
         early_stopping={"best": 1.5, "best_step": best_step, "strikes": 0},
@@ -81,7 +81,7 @@ def test_all_of_a_moment_comes_back_on_one_device(saved, state, training_data, m
     folder, _, following = saved
     device = SingleDeviceSharding(jax.devices()[0])
     with Checkpoints(folder, keep_best=3) as checkpoints:
-        latest = checkpoints.latest({"vocabulary_hash": "abc", "model": dataclasses.asdict(model_config())})
+        latest = checkpoints.latest({"vocabulary_hash": "abc", "model": model_config().to_dict()})
         iterator = iter(training_data().batches)
         restored = checkpoints.restore(60, arrays(state, device), iterator)
     assert latest == meta(model_config(), 60, 6.0, best_step=20)

@@ -117,7 +117,7 @@ def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, wind
 def test_every_parameter_has_names_for_its_axes(model_config):
     seen = set()
     base = model_config()
-    attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True)
+    attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
     heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
     options = {"time_of_day": True, "day_of_week": True, "book_state": True}
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}

@@ -131,6 +131,7 @@ def test_a_window_is_compared_by_its_last_scored_token():
     np.testing.assert_array_equal(scored_B, [2, 0])
 
 
+@pytest.mark.slow
 def test_the_whole_is_the_weighted_sum_of_its_parts(several):
     config, params, batch = several
     objective = dataclasses.replace(NEXT_TOKEN, ahead_weight=0.5, outlook_weight=0.25, contrastive_weight=0.125)
@@ -180,6 +181,7 @@ def test_what_the_mid_price_does_is_learned_by_heart(several):
         assert float(history[-1][part]) < 0.7 * float(history[0][part]), part
 
 
+@pytest.mark.slow
 def test_hidden_tokens_are_the_targets_and_the_same_at_every_validation(model_config, windows):
     config = dataclasses.replace(model_config(), causal=False)
     params, model = initial_parameters(config, jax.random.key(0)), LOBTransformer(config)
@@ -194,6 +196,7 @@ def test_hidden_tokens_are_the_targets_and_the_same_at_every_validation(model_co
     assert float(nll / weight) == pytest.approx(np.log(config.vocab_size), rel=0.1)
 
 
+@pytest.mark.slow
 def test_logits_of_heads_in_blocks_change_nothing(several):
     config, params, batch = several
     blocks = dataclasses.replace(NEXT_TOKEN, loss_block=5)

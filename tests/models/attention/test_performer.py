@@ -74,7 +74,9 @@ def test_the_error_falls_as_one_over_the_root_of_the_features(module_of, qkv, mo
     assert 2 ** (3 * 0.8) < errors[0] / errors[-1] < 2 ** (3 * 1.2)
 
 
-@pytest.mark.parametrize("scale", [0.0, pytest.param(30.0, marks=pytest.mark.slow), 1e4])
+@pytest.mark.parametrize(
+    "scale", [pytest.param(0.0, marks=pytest.mark.slow), pytest.param(30.0, marks=pytest.mark.slow), 1e4]
+)
 def test_no_key_is_too_large(module_of, qkv, scale):
     query, key, value, places = qkv(13, scale=scale)
     module = module_of(16)
