@@ -134,6 +134,7 @@ def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run):
         assert one == pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_time_and_goes_on(run, model_config):
     summary, folder, _ = run("late", max_hours=1e-9)
     assert summary.interrupted == "its time was over (config.train.max_hours)"

@@ -24,7 +24,7 @@ LAYOUTS = {
     "fsdp 4 x tensor 2": {"fsdp": 4, "tensor": 2},
     "data 2 x fsdp 2 x tensor 2": {"fsdp": 2, "tensor": 2},
 }
-LONG = ("data 8", "fsdp 8", "data 2 x fsdp 2 x tensor 2")  # compared in the long checks only
+LONG = ("data 8", "fsdp 8", "fsdp 4 x tensor 2", "data 2 x fsdp 2 x tensor 2")  # compared in the long checks only
 
 
 @pytest.fixture(scope="module")

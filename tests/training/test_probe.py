@@ -83,6 +83,7 @@ def test_a_range_test_takes_real_steps_until_its_end(make_run, training_data):
     assert test.losses[0] == pytest.approx(np.log(40), rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_range_test_ends_where_the_loss_rises(make_run, windows):
     run, rate = rising(make_run(steps=40), 1e-4, 1e3)
     test = probe.range_test(run, itertools.repeat([windows(8)]), rate=rate, smoothing=0.2, stop_factor=1.5)
@@ -157,6 +158,7 @@ def test_a_batch_is_learned_by_heart(make_run, windows):
     assert seen == list(enumerate(result.losses, start=1))
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_not_learned_is_said_so(make_run, windows):
     result = probe.overfit_batch(make_run(steps=6, learning_rate=1e-7), [windows(8)], target=0.3)
     assert result.reached is None and len(result.losses) == 6

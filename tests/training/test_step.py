@@ -192,6 +192,7 @@ def test_the_schedule_and_the_optimiser_agree(model_config, train_config, whole)
     assert change.max() == pytest.approx(float(metrics["learning_rate"]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_logits_in_blocks_change_no_numbers(model_config, train_config, whole):
     batches, params, history = whole
     other_params, other_history = run_steps(model_config(), train_config(loss_block=5), batches)
@@ -220,6 +221,7 @@ def test_a_float16_step_without_finite_gradient_halves_the_scale(model_config, t
     assert (int(metrics["skipped"]), float(state.loss_scale.scale)) == (1, 2.0**14)
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_parameters(model_config, train_config, windows):
     """By hand: after update u (from 0) the average keeps min(decay, (1 + u) / (10 + u)) of itself."""
     step, fresh = compile_step(model_config(), train_config(ema_decay=0.15))
