@@ -12,13 +12,14 @@ import pytest
 
 from lob_jax import config as checks
 from lob_jax.models.accounting import parameter_count
+from lob_jax.models.forecasters import make_forecaster
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data
 from lob_jax.training.objectives import summed_loss
 from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.shift import fields_read
 
-# Forecasters have tests of their own: models/test_forecasters.py and stages/test_forecast.py.
+# What forecasters learn is in models/test_forecasters.py and stages/test_forecast.py.
 FORECASTERS = {"deeplob", "linear", "tft"}
 FILES = {path.stem for path in pathlib.Path(__file__).resolve().parents[1].glob("configs/*.py")}
 NAMES = sorted(FILES - FORECASTERS)
@@ -73,12 +74,35 @@ EXACT = {
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
+    "deeplob": 61_276,
+    "linear": 63_612,
+    "tft": 214_128,
 }
+
+
+def forecaster_count(name: str) -> int:
+    """Return the parameters of a forecaster of one instrument, from the shapes of an example."""
+    config = checks.forecast_config(load(name), instruments=1)
+    history, clock = config.history, 4
+    shapes = {
+        "book": (history, 4 * config.levels),
+        "flow": (history, 5),
+        "kind": (history,),
+        "past_clock": (history, clock),
+        "future_clock": (len(config.horizons), clock),
+        "instrument": (),
+        "day_of_week": (),
+    }
+    whole = ("kind", "instrument", "day_of_week")
+    batch = {name: np.zeros((1, *shape), np.int32 if name in whole else np.float32) for name, shape in shapes.items()}
+    params = jax.eval_shape(make_forecaster(config, None).init, {"params": jax.random.key(0)}, batch)["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.slow
 def test_the_exact_parameters_of_every_configuration():
     found = {name: parameter_count(checks.model_config(load(name))) for name in NAMES}
+    found |= {name: forecaster_count(name) for name in FORECASTERS}
     assert found == EXACT
     assert {name: EXACT[name] for name in VARIANTS} == counts()
 
