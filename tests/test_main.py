@@ -150,11 +150,13 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     written = {"start": window, "corrections": corrections, "levels": 10}
     message = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written).message
     told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(told) == 5
+    assert len(told) == 7
     for line in told:
+        heads = ["--config.model.n_heads=4"] if "multi_scale" in line else []  # of four horizons
         line = re.sub(r"--config\.data\.path=\S+", f"--config.data.path={message}", line)
         line = line.replace("--workdir=", f"--workdir={tmp_path}/")
-        done = call([sys.executable, *line.split(), *(f"--config.{setting}" for setting in SMALL)], environment)
+        settings = [*(f"--config.{setting}" for setting in SMALL), *heads]
+        done = call([sys.executable, *line.split(), *settings], environment)
         assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "runs" / "goog" / "ingest_report.json").read_text())
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
