@@ -1,4 +1,4 @@
-"""The device's book against the compiled one of the host, event by event."""
+"""The device's book against the plain one of the host, order by order."""
 
 import jax
 import jax.numpy as jnp
@@ -8,19 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.features import book_features
-from lob_jax.book.kernel import load, to_snapshot
+from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation import live_book
-from lob_jax.generation.assembler import TOO_LARGE
 
 TICK = 100
-PLACES = 8
+PLACES, ORDERS = 8, 4
+apply = jax.jit(live_book.apply)
 
 
-def snapshot(bids: dict[int, int], asks: dict[int, int], *, last=(0, 0)) -> BookSnapshot:
-    """Return a book of one order a level; prices in ticks."""
-    rows = [(1, p, s) for p, s in sorted(bids.items(), reverse=True)] + [(-1, p, s) for p, s in sorted(asks.items())]
+def snapshot(bids, asks, *, last=(0, 0), pooled=False) -> BookSnapshot:
+    """Return a book from {price in ticks: lots of its orders}."""
+    sides = ((1, sorted(bids.items(), reverse=True)), (-1, sorted(asks.items())))
+    rows = [(side, price, size) for side, levels in sides for price, queue in levels for size in queue]
     side, price, size = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
     return BookSnapshot(
         time_ns=0,
@@ -29,19 +31,12 @@ def snapshot(bids: dict[int, int], asks: dict[int, int], *, last=(0, 0)) -> Book
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
         last_best=np.array(last, np.int64) * TICK,
+        pooled=pooled,
     )
 
 
-apply = jax.jit(live_book.apply)
-
-
-def levels(book: live_book.LiveBook, origin: int) -> list[dict[int, int]]:
-    """Return {price in ticks: size} of each side."""
-    keys, sizes = np.asarray(book.key_2P), np.asarray(book.size_2P)
-    return [
-        {int(sign * k + origin // TICK): int(s) for k, s in zip(keys[i], sizes[i], strict=True) if k != live_book.FAR}
-        for i, sign in enumerate((-1, 1))
-    ]
+def load(start, **room):
+    return live_book.from_snapshot(start, tick=TICK, **({"places": PLACES, "orders": ORDERS} | room))
 
 
 def step(book, kind, side, deeper, size, code=0):
@@ -49,109 +44,149 @@ def step(book, kind, side, deeper, size, code=0):
     return apply(book, **{name: jnp.int32(value) for name, value in arguments.items()})
 
 
-def reasons(book) -> dict[str, int]:
-    counts = np.asarray(book.impossible)
-    return {reason: int(n) for reason, n in zip(live_book.REASONS, counts, strict=True) if n}
+def levels(book, origin):
+    """Return {price in ticks: lots of its orders} of each side."""
+    return [{price // TICK: queue for price, queue in side} for side in live_book.to_levels(book, origin, tick=TICK)]
+
+
+BIDS, ASKS = {100: [4, 6, 3, 6], 99: [7]}, {102: [5]}
 
 
 @pytest.mark.parametrize(
-    ("event", "bids", "reason"),
+    ("event", "bids"),
     [
-        ((Kind.ADD, 0, 0, 5), {100: 15, 99: 7}, None),
-        ((Kind.ADD, 0, 3, 5), {100: 10, 99: 7, 97: 5}, None),
-        ((Kind.ADD, 0, -1, 5), {101: 5, 100: 10, 99: 7}, None),
-        ((Kind.ADD, 0, -2, 5), None, "crossing"),
-        ((Kind.ADD, 0, 100, 5), None, "out_of_range"),
-        ((Kind.ADD, 0, 99, 5), {100: 10, 99: 7, 1: 5}, None),
-        ((Kind.ADD, 0, int(TOO_LARGE), 5), None, "out_of_range"),
-        ((Kind.ADD, 0, 0, int(TOO_LARGE)), None, "out_of_range"),
-        ((Kind.ADD, 0, 0, int(TOO_LARGE) - 5), None, "out_of_range"),
-        ((Kind.ADD, 0, 0, 0), None, "out_of_range"),
-        ((Kind.CANCEL, 0, 0, 4), {100: 6, 99: 7}, None),
-        ((Kind.DELETE, 0, 0, 10), {99: 7}, None),
-        ((Kind.DELETE, 0, 1, 7), {100: 10}, None),
-        ((Kind.DELETE, 0, 2, 7), None, "absent_level"),
-        ((Kind.CANCEL, 0, 0, 11), None, "over_removal"),
-        ((Kind.EXECUTE, 0, 0, 3), {100: 7, 99: 7}, None),
-        ((Kind.EXECUTE, 0, 1, 3), None, "not_at_best"),
-        ((Kind.EXECUTE_HIDDEN, 0, -50, 3), {100: 10, 99: 7}, None),
-        ((Kind.CROSS, 1, -50, 3), {100: 10, 99: 7}, None),
-        ((Kind.CONTROL, 0, 0, 0, Code.HALT), {100: 10, 99: 7}, None),
-        ((Kind.CONTROL, 0, 0, 0, Code.CLEAR), {}, None),
+        ((Kind.ADD, 0, 1, 5), {100: [4, 6, 3, 6], 99: [7, 5]}),
+        ((Kind.ADD, 0, 0, 5), None),  # no room in the queue
+        ((Kind.ADD, 0, 3, 5), {100: [4, 6, 3, 6], 99: [7], 97: [5]}),
+        ((Kind.ADD, 0, -1, 5), {101: [5], 100: [4, 6, 3, 6], 99: [7]}),
+        ((Kind.ADD, 0, -2, 5), None),  # it would lock the book
+        ((Kind.ADD, 0, 99, 5), {100: [4, 6, 3, 6], 99: [7], 1: [5]}),
+        ((Kind.ADD, 0, 100, 5), None),  # a price of nothing
+        ((Kind.ADD, 0, 1, 0), None),
+        ((Kind.ADD, 0, 1, 2**31 - 9), {100: [4, 6, 3, 6], 99: [7, 2**31 - 9]}),
+        ((Kind.ADD, 0, 1, 2**31 - 8), None),  # int32 would not hold the level
+        ((Kind.CANCEL, 0, 0, 2), {100: [4, 6, 3, 4], 99: [7]}),  # the newest of more than that
+        ((Kind.CANCEL, 0, 0, 5), {100: [4, 6, 3, 1], 99: [7]}),
+        ((Kind.CANCEL, 0, 0, 6), None),
+        ((Kind.CANCEL, 0, 1, 7), None),
+        ((Kind.DELETE, 0, 0, 6), {100: [4, 6, 3], 99: [7]}),  # the newest of exactly that
+        ((Kind.DELETE, 0, 0, 3), {100: [4, 6, 6], 99: [7]}),
+        ((Kind.DELETE, 0, 0, 5), None),
+        ((Kind.DELETE, 0, 1, 7), {100: [4, 6, 3, 6]}),
+        ((Kind.DELETE, 0, 2, 7), None),
+        ((Kind.EXECUTE, 0, 0, 3), {100: [1, 6, 3, 6], 99: [7]}),
+        ((Kind.EXECUTE, 0, 0, 4), {100: [6, 3, 6], 99: [7]}),
+        ((Kind.EXECUTE, 0, 0, 5), None),  # more than the order at the front
+        ((Kind.EXECUTE, 0, 1, 7), None),  # not at the best
+        ((Kind.CONTROL, 0, 0, 0, Code.CLEAR), {}),
     ],
 )
-def test_one_event(event, bids, reason):
-    before = {100: 10, 99: 7}
-    book, origin = live_book.from_snapshot(snapshot(before, {102: 5}), tick=TICK, places=PLACES)
+def test_one_event(event, bids):
+    book, origin = load(snapshot(BIDS, ASKS))
     after = step(book, *event)
-    assert levels(after, origin)[0] == (before if bids is None else bids)
-    assert reasons(after) == ({} if reason is None else {reason: 1})
+    expected = BIDS if bids is None else bids
+    assert levels(after, origin) == [expected, {} if event[0] == Kind.CONTROL else ASKS]
+    assert int(after.refused) == (bids is None)
 
 
-def test_an_ask_is_the_mirror_of_a_bid():
-    book, origin = live_book.from_snapshot(snapshot({100: 1}, {102: 5, 104: 6}), tick=TICK, places=PLACES)
-    assert levels(step(book, Kind.ADD, 1, -1, 9), origin)[1] == {101: 9, 102: 5, 104: 6}
-    assert levels(step(book, Kind.EXECUTE, 1, 0, 5), origin)[1] == {104: 6}
-    assert reasons(step(book, Kind.ADD, 1, -2, 9)) == {"crossing": 1}
+@pytest.mark.parametrize("event", [(Kind.EXECUTE_HIDDEN, 0, -50, 3), (Kind.CROSS, 1, -50, 3)])
+def test_what_no_visible_order_pays_changes_no_level(event):
+    book, origin = load(snapshot(BIDS, ASKS))
+    after = step(book, *event)
+    assert levels(after, origin) == [BIDS, ASKS]
+    assert int(after.refused) == 0
 
 
-def test_an_empty_side_counts_from_its_last_best_then_from_the_other_side_then_from_nothing():
-    cases = [
-        (snapshot({}, {102: 5}, last=(98, 0)), 98),
-        (snapshot({}, {102: 5}), 102),
-        (snapshot({}, {}), 0),
-    ]
-    for start, expected in cases:
-        book, origin = live_book.from_snapshot(start, tick=TICK, places=PLACES)
-        assert int(live_book.reference(book, jnp.int32(0))) + origin // TICK == expected
+def test_a_level_of_a_pooled_book_is_one_order():
+    book, origin = load(snapshot({100: [4]}, ASKS, pooled=True), orders=1)
+    book = step(book, Kind.ADD, 0, 0, 5)
+    assert levels(book, origin) == [{100: [9]}, ASKS]
+    assert levels(step(book, Kind.CANCEL, 0, 0, 8), origin)[0] == {100: [1]}
 
 
-def test_a_full_side_drops_its_deepest_level_and_says_so():
-    book, origin = live_book.from_snapshot(snapshot({100 - i: 1 for i in range(PLACES)}, {}), tick=TICK, places=PLACES)
-    after = step(book, Kind.ADD, 0, -1, 4)
-    assert levels(after, origin)[0] == {101: 4, **{100 - i: 1 for i in range(PLACES - 1)}}
-    assert int(after.forgotten) == 1
+def test_halts_close_and_resumptions_open():
+    book, _ = load(snapshot(BIDS, ASKS))
+    closed = []
+    for code in (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, Code.SESSION_OPEN):
+        book = step(book, Kind.CONTROL, 0, 0, 0, code)
+        closed.append(int(book.closed))
+    assert closed == [2, 1, 0, 0]
 
 
-events = st.tuples(
-    st.sampled_from([Kind.ADD, Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE]),
+def test_a_full_side_takes_no_new_level_and_loses_none():
+    bids = {100 - k: [1] for k in range(PLACES)}
+    book, origin = load(snapshot(bids, ASKS))
+    for deeper in (20, -1):
+        after = step(book, Kind.ADD, 0, deeper, 3)
+        assert levels(after, origin)[0] == bids
+        assert int(after.refused) == 1
+    assert levels(step(book, Kind.ADD, 0, 7, 3), origin)[0] == {**bids, 93: [1, 3]}
+
+
+def test_references_of_an_empty_side():
+    book, origin = load(snapshot({}, {102: [5]}))
+    assert origin == 102 * TICK
+    assert int(live_book.reference(book, jnp.int32(0))) == 0  # the other side's best
+    book = step(step(book, Kind.ADD, 0, 3, 5), Kind.DELETE, 0, 0, 5)
+    assert int(live_book.reference(book, jnp.int32(0))) == -3  # its last best
+    nothing, _ = load(snapshot({}, {}))
+    assert int(live_book.reference(nothing, jnp.int32(1))) == 0
+    assert levels(step(nothing, Kind.ADD, 1, 7, 2), 0) == [{}, {7: [2]}]
+
+
+@pytest.mark.parametrize(
+    ("bids", "told"),
+    [
+        ({100 - k: [1] for k in range(PLACES + 1)}, "levels"),
+        ({100: [1] * (ORDERS + 1)}, "orders at a level"),
+        ({100: [2**30, 2**30]}, "lots at a level"),
+    ],
+)
+def test_a_start_without_room_is_refused(bids, told):
+    with pytest.raises(InputError, match=told):
+        load(snapshot(bids, ASKS))
+
+
+EVENT = st.tuples(
+    st.sampled_from([Kind.ADD] * 3 + [Kind.CANCEL, Kind.DELETE, Kind.EXECUTE]),
     st.integers(0, 1),
-    st.integers(-2, 4),
+    st.integers(-3, 6),
     st.integers(1, 4),
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(stream=st.lists(events, max_size=40))
-def test_possible_events_leave_the_same_book_as_on_the_host(stream):
-    start = snapshot({100: 3, 98: 2}, {101: 2, 105: 1})
-    book, origin = live_book.from_snapshot(start, tick=TICK, places=64)
-    host = load(start, len(stream))
-    from lob_jax.book.kernel import apply as host_apply
-    from lob_jax.book.kernel import reference
+@given(st.lists(EVENT, max_size=60), st.booleans())
+def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled):
+    start = snapshot({100: [3], 98: [2]}, {101: [1], 103: [4]}, pooled=pooled)
+    book, origin = load(start)
+    oracle = OracleBook(start)
+    for kind, side, deeper, size in events:
+        price = int(live_book.reference(book, jnp.int32(side))) + (1, -1)[side == 0] * deeper
+        assert (origin // TICK + price - (1, -1)[side == 0] * deeper) * TICK == oracle.reference((1, -1)[side])
+        before = int(book.refused)
+        book = step(book, kind, side, deeper, size)
+        if int(book.refused) == before:
+            oracle.apply(kind, (1, -1)[side], origin + price * TICK, size, 0)
+        found = [
+            (price, lots) for side in live_book.to_levels(book, origin, tick=TICK) for price, q in side for lots in q
+        ]
+        assert found == [(price, lots) for side in (1, -1) for price, lots, _ in oracle.orders(side)]
+    assert not {name for name, count in oracle.counts.items() if count}
+    keys, rows = np.asarray(book.key_2P), np.asarray(book.row_2P)
+    assert (np.sort(rows, axis=1) == np.arange(PLACES)).all()
+    assert (np.diff(keys.astype(np.int64), axis=1) >= 0).all()
+    totals = np.take_along_axis(np.asarray(book.total_2P), rows, axis=1)
+    np.testing.assert_array_equal(totals > 0, keys != live_book.FAR)
 
-    for kind, side, deeper, size in stream:
-        sign = 1 - 2 * side
-        price = int(reference(host, sign)) - sign * deeper * TICK
-        after = step(book, kind, side, deeper, size)
-        if int(after.impossible.sum()) == int(book.impossible.sum()):
-            host_apply(host, int(kind), sign, price, size, 0)
-        book = after
-        now = to_snapshot(host, 0)
-        expected: list[dict[int, int]] = [{}, {}]
-        for s, p, q in zip(now.side, now.price, now.size, strict=True):
-            level = expected[0 if s > 0 else 1]
-            level[int(p) // TICK] = level.get(int(p) // TICK, 0) + int(q)
-        assert levels(book, origin) == expected
 
-
-def test_features_are_those_of_training():
-    start = snapshot({100: 3, 98: 2, 90: 7}, {101: 2})
-    book, _ = live_book.from_snapshot(start, tick=TICK, places=PLACES)
-    price, size = np.zeros((2, 4), np.int64), np.zeros((2, 4), np.int64)
-    price[0, :3], size[0, :3] = [10_000, 9_800, 9_000], [3, 2, 7]
-    price[1, :1], size[1, :1] = [10_100], [2]
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_features_are_those_of_training(count):
+    book, _ = load(snapshot(BIDS, ASKS))
+    book = step(step(book, Kind.ADD, 0, 4, 9), Kind.DELETE, 0, 1, 7)
+    price, size = np.zeros((2, count), np.int64), np.zeros((2, count), np.int64)
+    for k, (p, s) in enumerate([(100, 19), (96, 9)][:count]):
+        price[0, k], size[0, k] = p * TICK, s
+    price[1, 0], size[1, 0] = 102 * TICK, 5
     expected = book_features(price, size, tick=TICK)
-    np.testing.assert_allclose(live_book.features(book, levels=4), expected, rtol=1e-6)
-    wide = live_book.features(book, levels=PLACES + 2)
-    assert wide.shape == (4 * (PLACES + 2),)
+    np.testing.assert_allclose(live_book.features(book, levels=count), expected, rtol=1e-6)

@@ -1,57 +1,111 @@
-"""Drawing a token: masks and truncation against distributions worked out by hand."""
+"""Drawing against distributions made by hand."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.generation.sampling import choose, keep_top_k
+from lob_jax.generation.sampling import Truncation, choose, masked_masses, truncated
 
-LOGITS = np.log(np.array([0.5, 0.25, 0.15, 0.1], np.float32))
-ALL = np.ones(4, bool)
-
-
-def draw(*, allowed=ALL, temperature=1.0, top_k=0, count=20_000):
-    keys = jax.random.split(jax.random.key(3), count)
-    logits = jnp.tile(LOGITS, (count, 1))
-    choice = choose(keys, logits, jnp.tile(jnp.asarray(allowed), (count, 1)), temperature=temperature, top_k=top_k)
-    return np.bincount(np.asarray(choice.token_B), minlength=4) / count, np.asarray(choice.masked_mass_B)
+DRAWS = 8_000
+EVERYTHING = Truncation()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ({}, [0.5, 0.25, 0.15, 0.1]),
-        ({"top_k": 2}, [2 / 3, 1 / 3, 0, 0]),
-        ({"top_k": 4}, [0.5, 0.25, 0.15, 0.1]),
-        ({"allowed": [False, True, True, False]}, [0, 0.625, 0.375, 0]),
-        # The mask comes before the truncation: the best two of the allowed ones are 1 and 2.
-        ({"allowed": [False, True, True, True], "top_k": 2}, [0, 0.625, 0.375, 0]),
-        # At temperature 1/2 probabilities are squared and scaled to sum to one.
-        ({"temperature": 0.5}, list(np.array([0.25, 0.0625, 0.0225, 0.01]) / 0.345)),
-        ({"temperature": 0.0, "allowed": [False, True, True, True]}, [0, 1, 0, 0]),
-    ],
-)
-def test_distribution(arguments, expected):
-    drawn, _ = draw(**arguments)
-    np.testing.assert_allclose(drawn, expected, atol=4 * np.sqrt(0.25 / 20_000))
+def logits_of(shares: dict[int, float], size: int = 3000) -> jax.Array:
+    """Return one row of logits with these probabilities, all others as good as nothing."""
+    row = np.full(size, -40.0, np.float32)
+    for token, share in shares.items():
+        row[token] = np.log(share)
+    return jnp.asarray(row[None])
 
 
-def test_masked_mass_is_what_the_model_gave_to_forbidden_tokens():
-    _, mass = draw(allowed=[True, False, True, False], temperature=0.7, count=3)
-    np.testing.assert_allclose(mass, 0.35, rtol=1e-6)
+def frequencies(logits_1V, *, temperature=1.0, truncation=EVERYTHING, grammar=None, book=None) -> dict[int, float]:
+    allowed = jnp.ones(logits_1V.shape, bool)
+    how = {"temperature": temperature, "truncation": truncation}
+
+    def draw(key):
+        masks = (allowed if mask is None else jnp.asarray(mask)[None] for mask in (grammar, book))
+        return choose(key[None], logits_1V, *masks, **how).token_B[0]
+
+    drawn = jax.lax.map(draw, jax.random.split(jax.random.key(0), DRAWS), batch_size=500)
+    tokens, counts = np.unique(drawn, return_counts=True)
+    return dict(zip(tokens.tolist(), (counts / DRAWS).tolist(), strict=True))
 
 
-def test_ties_with_the_last_of_the_top_stay():
-    kept = keep_top_k(jnp.array([[1.0, 2.0, 2.0, 0.0]]), 1)
-    np.testing.assert_array_equal(np.isfinite(kept), [[False, True, True, False]])
+def assert_shares(found, expected):
+    assert set(found) == set(expected)
+    for token, share in expected.items():
+        assert found[token] == pytest.approx(share, abs=4 * (share * (1 - share) / DRAWS) ** 0.5 + 1e-9)
+
+
+SHARES = {0: 0.1, 7: 0.2, 1001: 0.25, 1003: 0.05, 2999: 0.4}
+
+
+def test_all_tokens_are_drawn_as_often_as_they_are_likely():
+    assert_shares(frequencies(logits_of(SHARES)), SHARES)
+
+
+def test_temperature_sharpens_across_classes():
+    squares = {token: share**2 for token, share in SHARES.items()}
+    total = sum(squares.values())
+    found = frequencies(logits_of(SHARES), temperature=0.5)
+    assert_shares(found, {token: square / total for token, square in squares.items()})
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.01])
+def test_at_no_temperature_the_most_likely_token_of_all_is_taken(temperature):
+    assert frequencies(logits_of(SHARES), temperature=temperature) == {2999: 1.0}
+
+
+def test_truncation_leaves_the_shares_of_the_classes():
+    found = frequencies(logits_of(SHARES), truncation=Truncation(top_k=1))
+    assert_shares(found, {7: 0.3, 1001: 0.3, 2999: 0.4})
+
+
+def test_masks_come_before_everything():
+    grammar, book = np.ones(3000, bool), np.ones(3000, bool)
+    grammar[2999], book[[7, 1001]] = False, False
+    found = frequencies(logits_of(SHARES), grammar=grammar, book=book, truncation=Truncation(top_k=1))
+    assert_shares(found, {0: 0.1 / 0.15, 1003: 0.05 / 0.15})
+
+
+def test_what_the_masks_took_is_told():
+    grammar, book = np.ones((1, 3000), bool), np.ones((1, 3000), bool)
+    grammar[0, 2999], book[0, [7, 2999]] = False, False
+    masses = masked_masses(logits_of(SHARES), jnp.asarray(grammar), jnp.asarray(book))
+    np.testing.assert_allclose([float(mass[0]) for mass in masses], [0.4, 0.2 / 0.6], rtol=1e-5)
+
+
+KEPT = [
+    (Truncation(), {0, 1, 2, 3}),
+    (Truncation(top_k=1), {0}),
+    (Truncation(top_k=2), {0, 1, 2}),  # 1 and 2 are equally likely
+    (Truncation(top_p=0.3), {0}),
+    (Truncation(top_p=0.5), {0, 1, 2}),
+    (Truncation(top_p=0.89), {0, 1, 2}),
+    (Truncation(top_p=0.91), {0, 1, 2, 3}),
+    (Truncation(min_p=0.3), {0, 1, 2}),
+    (Truncation(min_p=0.6), {0, 1, 2}),
+    (Truncation(min_p=0.65), {0}),
+    (Truncation(top_k=3, top_p=0.4), {0}),  # of what top-k left, the first has .444
+    (Truncation(top_p=0.95, min_p=0.2), {0, 1, 2, 3}),
+]
+
+
+@pytest.mark.parametrize(("truncation", "kept"), KEPT)
+def test_what_each_rule_keeps(truncation, kept):
+    shares = jnp.asarray([[0.4, 0.25, 0.25, 0.1, 0.0]])
+    left = truncated(jnp.log(shares), truncation)
+    assert set(np.flatnonzero(np.isfinite(left[0])).tolist()) == kept
 
 
 def test_a_path_does_not_depend_on_its_batch():
-    keys = jax.random.split(jax.random.key(0), 5)
-    logits = jax.random.normal(jax.random.key(1), (5, 40))
-    allowed = jnp.ones((5, 40), bool)
-    together = choose(keys, logits, allowed, temperature=1.0, top_k=7).token_B
-    for i in range(5):
-        alone = choose(keys[i : i + 1], logits[i : i + 1], allowed[i : i + 1], temperature=1.0, top_k=7).token_B
-        assert alone[0] == together[i]
+    logits_BV = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3000)), jnp.float32)
+    keys_B, allowed_BV = jax.random.split(jax.random.key(3), 5), jnp.ones((5, 3000), bool)
+    how = {"temperature": 1.0, "truncation": Truncation(top_p=0.9)}
+    together = choose(keys_B, logits_BV, allowed_BV, allowed_BV, **how).token_B
+    for k in range(5):
+        row = slice(k, k + 1)
+        assert (
+            int(choose(keys_B[row], logits_BV[row], allowed_BV[row], allowed_BV[row], **how).token_B[0]) == together[k]
+        )

@@ -1,0 +1,126 @@
+"""Numbers and their spelling on the device: which next token leads to a number that is allowed.
+
+A number is allowed by a range or by a list. Each has one spelling, so a list allows exactly the next token of each of
+its numbers that begins with what is spelt, and a range every token whose numbers it meets. Numbers are int32; what is
+spelt so far is (value, rest): the number if it ended here, and how many digits it may still have.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.tokens import vocabulary as v
+
+GROUPS = v.CLASS_SIZE
+_POWER = np.array([10**k for k in range(10)], np.int32)
+_LARGEST = 2**31 - 1
+
+
+def _intervals() -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest number of each number code, int32 [1000], within int32."""
+    low, high = np.zeros(v.CLASS_SIZE, np.int64), np.zeros(v.CLASS_SIZE, np.int64)
+    for code in range(v.CLASS_SIZE):
+        lead, more = v.split_number_code(code)
+        low[code], high[code] = lead * 10**more, lead * 10**more + 10**more - 1
+    return np.minimum(low, _LARGEST).astype(np.int32), np.minimum(high, _LARGEST).astype(np.int32)
+
+
+NUMBER_LOW, NUMBER_HIGH = _intervals()
+
+
+def _price_intervals() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the least and greatest distance of each price code, int32 [490] without its sign, and the sign."""
+    low, high, sign = (np.zeros(v.PRICE_CODES, np.int64) for _ in range(3))
+    plain, better = slice(v.BETTER_CODE), slice(v.BETTER_CODE, v.DEEPER_ESCAPE)
+    low[plain], high[plain], sign[plain] = NUMBER_LOW[: v.BETTER_CODE], NUMBER_HIGH[: v.BETTER_CODE], 1
+    count = v.DEEPER_ESCAPE - v.BETTER_CODE
+    low[better], high[better], sign[better] = NUMBER_LOW[1 : 1 + count], NUMBER_HIGH[1 : 1 + count], -1
+    escapes = ((v.DEEPER_ESCAPE, v.BETTER_ESCAPE, v.DEEPER_ESCAPE_DIGITS, 1),)
+    escapes += ((v.BETTER_ESCAPE, v.PRICE_CODES, v.BETTER_ESCAPE_DIGITS, -1),)
+    for first, end, fewest, side in escapes:
+        for code in range(first, end):
+            digits = code - first + fewest
+            low[code], high[code], sign[code] = 10 ** (digits - 1), 10**digits - 1, side
+    return (*(np.minimum(x, _LARGEST).astype(np.int32) for x in (low, high)), sign.astype(np.int32))
+
+
+PRICE_LOW, PRICE_HIGH, PRICE_SIGN = _price_intervals()
+
+
+def digit_count(number: jax.Array) -> jax.Array:
+    """Return how many decimal digits a number >= 0 has; 0 has one."""
+    return 1 + (number[..., None] >= jnp.asarray(_POWER[1:])).sum(-1)
+
+
+def number_code(number: jax.Array) -> jax.Array:
+    """Return the code that a number >= 0 begins with, see `lob_jax.tokens.numbers.write_number`."""
+    more = jnp.maximum(digit_count(number) - 2, 0)
+    lead = number // jnp.asarray(_POWER)[more]
+    return jnp.where(number < 10, number, 90 * more + lead)
+
+
+def price_code(distance: jax.Array) -> jax.Array:
+    """Return the code that a signed distance begins with, see `lob_jax.tokens.numbers.write_price`."""
+    far = jnp.abs(distance)
+    digits, plain = digit_count(far), number_code(far)
+    deeper = jnp.where(digits < v.DEEPER_ESCAPE_DIGITS, plain, v.DEEPER_ESCAPE + digits - v.DEEPER_ESCAPE_DIGITS)
+    better = jnp.where(
+        digits < v.BETTER_ESCAPE_DIGITS, v.BETTER_CODE - 1 + plain, v.BETTER_ESCAPE + digits - v.BETTER_ESCAPE_DIGITS
+    )
+    return jnp.where(distance >= 0, deeper, better)
+
+
+def codes_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
+    """Return which codes 0..size-1 occur in a list, bool [size], of those of its entries that are members."""
+    return jnp.zeros(size, bool).at[jnp.where(member_K, list_K, size)].set(True, mode="drop")
+
+
+def counts_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
+    """Return how often each code occurs, int32 [size]; see `codes_of`."""
+    return jnp.zeros(size, jnp.int32).at[jnp.where(member_K, list_K, size)].add(1, mode="drop")
+
+
+def meeting(low: jax.Array, high: jax.Array, least: jax.Array, greatest: jax.Array) -> jax.Array:
+    """Return how many numbers lie both in low..high and in least..greatest."""
+    return jnp.maximum(jnp.minimum(high, greatest) - jnp.maximum(low, least) + 1, 0)
+
+
+def next_group(number: jax.Array, value: jax.Array, rest: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the group 0..999 that spells a number on, and whether the number begins with what is spelt and goes on."""
+    more = number - value
+    below = (rest > 9) | (more < jnp.asarray(_POWER)[jnp.clip(rest, 0, 9)])
+    unit, step = _unit_and_step(rest)
+    return jnp.where(rest > 3, more // unit, more * step), (rest > 0) & (more > 0) & below
+
+
+def groups_of_range(
+    low: jax.Array, high: jax.Array, value: jax.Array, rest: jax.Array, *, barred_G: jax.Array | None = None
+) -> jax.Array:
+    """Return which groups spell on to a number of low..high, bool [1000].
+
+    Args:
+      low: least number allowed.
+      high: greatest number allowed, below 2^30 if any are barred.
+      value: of what is spelt.
+      rest: digits that may follow.
+      barred_G: int32 [1000], how many numbers of the range that each group leads to are not allowed all the same.
+    """
+    unit, step = _unit_and_step(rest)
+    least, most = jnp.maximum(low - value, 1), high - value  # a number that ends here has no further group
+    group_G = jnp.arange(GROUPS)
+    first, last = least // unit, most // unit
+    small = (jnp.minimum(least, GROUPS) * step, jnp.minimum(most, GROUPS - 1) * step)
+    within_G = jnp.where(
+        rest > 3, (group_G >= first) & (group_G <= last), (group_G >= small[0]) & (group_G <= small[1])
+    )
+    within_G &= (most >= least) & (rest > 0)
+    if barred_G is None:
+        return within_G
+    wide_G = meeting(group_G * unit, (group_G + 1) * unit - 1, least, most)
+    return within_G & (jnp.where(rest > 3, wide_G, 1) > barred_G)
+
+
+def _unit_and_step(rest: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return what the last digit of a group is worth, and how far apart the groups of less than three digits lie."""
+    power = jnp.asarray(_POWER)
+    return power[jnp.clip(rest - 3, 0, 9)], power[jnp.clip(3 - rest, 0, 3)]

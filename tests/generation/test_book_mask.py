@@ -1,0 +1,198 @@
+"""The live book's mask is exact: what it allows, the plain book can take, and what that can take, it allows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.book.oracle import OracleBook
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.generation import assembler, live_book
+from lob_jax.generation.book_mask import book_mask
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.exact import ExactTokenizer
+
+TICK, PLACES, ORDERS = 100, 8, 4
+INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York", tick=TICK)
+NOW = INSTRUMENT.midnight_ns()
+TOKENIZER = ExactTokenizer(2)
+GRAMMAR = TOKENIZER.grammar
+TRANSITION, FIELD = jnp.asarray(GRAMMAR.transition), jnp.asarray(GRAMMAR.state_field, jnp.int32)
+DRAWABLE = np.ones(v.VOCAB_SIZE, bool)
+DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
+
+
+@jax.jit
+def allowed(book, spelling, state):
+    return (TRANSITION[state] >= 0) & book_mask(book, spelling, FIELD[state], tick=TICK)
+
+
+@jax.jit
+def take(book, spelling, state, token):
+    spelling, complete = assembler.read(spelling, token)
+    event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
+    taken = live_book.apply(book, deeper=spelling.price, **event)
+    book = jax.tree.map(functools.partial(jnp.where, complete), taken, book)
+    return book, spelling, TRANSITION[state, token].astype(jnp.int32)
+
+
+def snapshot(oracle):
+    rows = [(side, price, size) for side in (1, -1) for price, size, _ in oracle.orders(side)]
+    side, price, size = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    return BookSnapshot(
+        time_ns=NOW,
+        side=side.astype(np.int8),
+        price=price.astype(np.int64),
+        size=size.astype(np.int64),
+        order_id=np.zeros(len(rows), np.uint64),
+        last_best=np.array([oracle.last_best[1], oracle.last_best[-1]], np.int64),
+        pooled=oracle.pooled,
+    )
+
+
+def drawn_book(random, *, pooled=False, sides=(True, True)):
+    """Return a plain book of a few levels with queues, sizes from 1 to millions."""
+    oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled))
+    middle = int(random.choice([40, 5_000, 123_456]))
+    for side, there in zip((1, -1), sides, strict=True):
+        if there:
+            away = np.unique(random.choice([1, 2, 3, 4, 7, 12, 38, middle - 1], random.integers(1, 6)))
+            for ticks in away:
+                for _ in range(1 if pooled else random.integers(1, ORDERS + 1)):
+                    size = int(random.choice([1, 2, 9, 10, 57, 100, 105, 1_000, 1_005, 123_456, 2_000_000]))
+                    oracle.apply(Kind.ADD, side, (middle - side * int(ticks)) * TICK, size, 0)
+    return oracle
+
+
+def load(oracle):
+    orders = 1 if oracle.pooled else ORDERS
+    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders)
+
+
+def can_take(oracle, kind, side, price, size):
+    """Tell whether the plain book can take an event, by looking at its orders."""
+    own, other = oracle.levels(side), oracle.levels(-side)
+    queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
+    if kind == Kind.ADD:
+        crosses = bool(other) and side * price >= side * other[0][0]
+        room = oracle.pooled or len(queue) < ORDERS
+        return price >= TICK and not crosses and room and (bool(queue) or len(own) < PLACES)
+    if kind == Kind.CANCEL:
+        return any(lots > size for lots in queue)
+    if kind == Kind.DELETE:
+        return size in queue
+    if kind == Kind.EXECUTE:
+        return bool(own) and price == own[0][0] and size <= queue[0]
+    bids, asks = oracle.levels(1), oracle.levels(-1)
+    return kind == Kind.CROSS or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
+
+
+def orders_of(book, origin):
+    sides = live_book.to_levels(book, origin, tick=TICK)
+    return [(price, lots) for side in sides for price, queue in side for lots in queue]
+
+
+def choose(random, mask_V):
+    """Draw an allowed token: a class first, so that rare ones are met."""
+    ids = np.flatnonzero(mask_V & DRAWABLE)
+    assert ids.size, "no token is allowed"
+    return int(random.choice(ids[ids // 1000 == random.choice(np.unique(ids // 1000))]))
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_what_the_mask_allows_the_plain_book_can_take(seed):
+    random, kinds = np.random.default_rng(seed), set()
+    for _ in range(12):
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9)
+        book, origin = load(oracle)
+        spelling, state, closed = assembler.blank(), jnp.int32(GRAMMAR.start), 0
+        for _ in range(120):
+            token = choose(random, np.asarray(allowed(book, spelling, state)))
+            if v.CONTROL_BASE < token < 100 and random.random() < 0.8:
+                continue  # controls are few, so that books live
+            fresh = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
+            side = (1, -1)[int(spelling.side)]
+            start = oracle.reference(side)
+            book, spelling, state = take(book, spelling, state, jnp.int32(token))
+            if not fresh:
+                continue
+            kind, size = int(spelling.kind), int(spelling.size)
+            kinds.add(kind)
+            if kind == Kind.CONTROL:
+                closed = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}.get(int(spelling.code), closed)
+                if int(spelling.code) == Code.CLEAR:
+                    oracle.clear()
+                continue
+            assert closed < (1 if kind in (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS) else 2)
+            price = start - side * int(spelling.price) * (TICK if kind <= Kind.EXECUTE else 1)
+            assert can_take(oracle, kind, side, price, size), (Kind(kind), side, price, size)
+            oracle.apply(kind, side, price, size, 0)
+            assert orders_of(book, origin) == [(p, q) for side in (1, -1) for p, q, _ in oracle.orders(side)]
+        assert int(book.refused) == 0
+        assert not {name for name, count in oracle.counts.items() if count}
+    assert kinds == set(range(1, 8))
+
+
+def possible_events(random, oracle, count):
+    """Draw events that the plain book can take, of every kind, at and around its levels."""
+    sizes = [1, 2, 9, 10, 99, 100, 101, 105, 999, 1_000, 1_005, 120_000, 123_456, 2_000_000, 2_000_001]
+    while count:
+        kind, side = Kind(int(random.integers(1, 7))), int(random.choice([1, -1]))
+        orders = [(price, lots) for price, lots, _ in oracle.orders(side)]
+        near = [price for price, _ in orders] + [oracle.reference(side)]
+        price = int(random.choice(near)) + TICK * int(random.choice([0, 0, 0, 1, -1, 3, 11, -12, 1_234, -105]))
+        if kind > Kind.EXECUTE:
+            price += int(random.choice([0, 50, 1]))
+        held = [lots for at, lots in orders if at == price] or [1]
+        size = int(random.choice([*sizes, *held, *(lots - 1 for lots in held if lots > 1)]))
+        if price > 0 and can_take(oracle, kind, side, price, size):
+            count -= 1
+            yield kind, side, price, size
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_what_the_plain_book_can_take_the_mask_allows(seed):
+    random, kinds = np.random.default_rng(seed), set()
+    for _ in range(12):
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9)
+        start, (book, _) = snapshot(oracle), load(oracle)
+        for kind, side, price, size in possible_events(random, oracle, 25):
+            kinds.add(int(kind))
+            row = {"kind": kind, "side": side, "price": price, "size": size, "time_ns": NOW + 10}
+            event = Events.from_columns(**{name: np.array([value]) for name, value in row.items()})
+            tokens = TOKENIZER.encode(event, instrument=INSTRUMENT, start=start, corrections=Corrections.none())
+            taken, spelling, state = book, assembler.blank(), jnp.int32(GRAMMAR.start)
+            for token in tokens.tolist():
+                told = f"{kind.name} {side} {price} {size}: {v.describe(token)}"
+                assert bool(allowed(taken, spelling, state)[token]), told
+                taken, spelling, state = take(taken, spelling, state, jnp.int32(token))
+            assert int(taken.refused) == 0
+    assert kinds == set(range(1, 7))
+
+
+def test_a_closed_book_takes_what_is_open():
+    book, _ = load(drawn_book(np.random.default_rng(0)))
+    for closed, kinds, codes in [
+        (0, {1, 2, 3, 4, 5, 6}, {Code.HALT}),
+        (1, {1, 2, 3}, {Code.HALT, Code.RESUME_TRADE}),
+        (2, set(), {Code.RESUME_QUOTE, Code.RESUME_TRADE}),
+    ]:
+        state = jnp.int32(GRAMMAR.start)
+        mask_V = np.asarray(allowed(book._replace(closed=jnp.int32(closed)), assembler.blank(), state))
+        assert {int(k) for k in np.unique(np.flatnonzero(mask_V) // 1000)} - {0} == kinds
+        told = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
+        assert {code for code in told if mask_V[v.CONTROL_BASE + code]} == codes
+
+
+def test_a_full_side_takes_orders_at_its_levels_alone():
+    oracle = OracleBook(BookSnapshot.empty(NOW))
+    for ticks in range(PLACES):
+        oracle.apply(Kind.ADD, 1, (500 - ticks) * TICK, 7, 0)
+    book, _ = load(oracle)
+    mask_V = np.asarray(allowed(book, assembler.blank(), jnp.int32(GRAMMAR.start)))
+    np.testing.assert_array_equal(np.flatnonzero(mask_V[1000:1500]), np.arange(PLACES))
+    assert mask_V[1500:2000].sum() > 100  # asks have all their places
