@@ -177,7 +177,10 @@ def get_config() -> ml_collections.ConfigDict:
     generate.events = 500  # a path
     generate.prompt_events = 100  # real test events in front of each path
     generate.temperature = 1.0
-    generate.top_k = 0  # tokens to choose from; 0 for all
+    generate.top_k = 0  # most likely tokens of a class to choose from; 0 for all
+    generate.top_p = 1.0  # most likely tokens that together reach this share of their class; 1 for all
+    generate.min_p = 0.0  # tokens of a class at least this share as likely as its most likely one; 0 for all
+    generate.format = "lobster"  # of the files of a path: lobster, hftbacktest or parquet
     generate.seed = 0
 
     return config

@@ -10,6 +10,7 @@ from lob_jax.data.forecast import ForecastLayout
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
+from lob_jax.generation.sampling import Truncation
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
@@ -128,18 +129,31 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         was=config.generate.temperature,
         remedy="1 draws from the model as it is, 0 takes the most likely token",
     )
-    _require(
-        config.convert.format in FORMATS,
-        "convert.format",
-        expected=f"one of {FORMATS}",
-        was=config.convert.format,
-        remedy="pass --config.convert.format=",
-    )
+    _check_truncation(config)
+    for section in ("convert", "generate"):
+        _require(
+            config[section].format in FORMATS,
+            f"{section}.format",
+            expected=f"one of {FORMATS}",
+            was=config[section].format,
+            remedy=f"pass --config.{section}.format=",
+        )
     positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
     positive += [("sweep", "trials"), ("overfit", "steps"), ("overfit", "target"), ("find_lr", "lowest")]
     for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:
         value = config[section][key]
         _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
+
+
+def _check_truncation(config: ml_collections.ConfigDict) -> None:
+    section = config.generate
+    ranges = {
+        "top_k": (section.top_k >= 0, "0 or more", "0 draws from all tokens"),
+        "top_p": (0 < section.top_p <= 1, "above 0 and at most 1", "1 draws from all tokens"),
+        "min_p": (0 <= section.min_p < 1, "0 or more and below 1", "0 draws from all tokens"),
+    }
+    for key, (holds, expected, remedy) in ranges.items():
+        _require(holds, f"generate.{key}", expected=expected, was=section[key], remedy=remedy)
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
@@ -307,7 +321,7 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
         paths=section.paths,
         events=section.events,
         temperature=float(section.temperature),
-        top_k=section.top_k,
+        truncation=Truncation(section.top_k, float(section.top_p), float(section.min_p)),
         seed=section.seed,
     )
 

@@ -2,7 +2,7 @@
 
 An ADD has a price of at least a tick that crosses nothing, at a level with room; a CANCEL takes less than a live order
 has, a DELETE exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution
-lies within the quotes; what is closed stays closed until it is opened. Digit by digit a number's mask is the union of
+lies within the quotes and a cross above zero; what is closed stays closed until it is opened. Digit by digit a number's mask is the union of
 what leads to an allowed number and, where the number may end here, of what the next field allows: every path that obeys
 the mask ends in such an event, and each such event has a path.
 """
@@ -75,6 +75,10 @@ class _Levels:
         quoted = self.occupied_P[0] & (opposite != FAR)
         spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
         self.quoted, self.hidden_low = quoted, -spread * tick
+        # A cross may have any price above zero, which lies so many quanta below the reference.
+        above_zero = jnp.clip(sign * start - book.lowest + 1, 0, MOST_DISTANCE // tick) * tick
+        ends = (-MOST_DISTANCE, above_zero - 1) if side == 0 else (1 - above_zero, MOST_DISTANCE)
+        self.cross_low, self.cross_high = (jnp.asarray(end, jnp.int32) for end in ends)
 
 
 def _specials(book: LiveBook) -> jax.Array:
@@ -103,7 +107,7 @@ def _price_codes(side: _Levels, kind: int) -> jax.Array:
     if kind == Kind.EXECUTE:
         return (jnp.arange(size) == 0) & side.occupied_P[0]
     if kind == Kind.CROSS:
-        return spelled.PRICE_LOW <= MOST_DISTANCE
+        return _codes_meeting(side.cross_low, side.cross_high) > 0
     if kind == Kind.EXECUTE_HIDDEN:
         return side.quoted & (_codes_meeting(side.hidden_low, 0) > 0)
     at_levels = spelled.codes_of(code_P, side.room_P, size)
@@ -146,7 +150,8 @@ def _price_groups(
     listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
     hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
     hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
-    crossed = spelled.groups_of_range(jnp.int32(0), jnp.int32(MOST_DISTANCE), value, rest)
+    cross = _magnitudes(_pick(spelling, levels, "cross_low"), _pick(spelling, levels, "cross_high"), sign)
+    crossed = spelled.groups_of_range(*cross, value, rest)
     by_kind = [(Kind.ADD, add_G), (Kind.EXECUTE_HIDDEN, hidden_G), (Kind.CROSS, crossed)]
     return _of_kind(kind, by_kind, listed_G)
 
@@ -174,9 +179,10 @@ def _price_allowed(book: LiveBook, levels: list[_Levels], spelling: Spelling, di
     quoted = _pick(spelling, levels, "quoted")
     hidden = quoted & (distance <= 0) & (distance >= _pick(spelling, levels, "hidden_low"))
     best = (distance == 0) & _pick(spelling, levels, "occupied_P")[0]
+    cross = (distance >= _pick(spelling, levels, "cross_low")) & (distance <= _pick(spelling, levels, "cross_high"))
     cancel = at("cancellable_P")
     of = [(Kind.ADD, add), (Kind.CANCEL, cancel), (Kind.EXECUTE, best), (Kind.EXECUTE_HIDDEN, hidden)]
-    return _of_kind(spelling.kind, [*of, (Kind.CROSS, jnp.bool_(True))], at("occupied_P"))
+    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("occupied_P"))
 
 
 def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

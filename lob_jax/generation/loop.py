@@ -1,76 +1,86 @@
 """Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation import assembler, live_book
+from lob_jax.generation import assembler, exact_paths, live_book
 from lob_jax.generation.assembler import Clock
-from lob_jax.generation.sampling import choose
-from lob_jax.generation.state import (
-    Generated,
-    LoopShape,
-    LoopState,
-    PathState,
-    Prompt,
-    SamplingConfig,
-    Tables,
-    Window,
-)
+from lob_jax.generation.orders import OrderTable, nothing_own, order_table
+from lob_jax.generation.sampling import DRAWS, choose
+from lob_jax.generation.state import Generated, LoopShape, LoopState, PathState, Prompt, SamplingConfig, Window
+from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import KVCache, LOBTransformer, empty_cache
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
 
 SECONDS_PER_DAY = 86_400
-PLACES = 256  # levels a side of a live book
+FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
+FEWEST_SLOTS = 128  # of a cache, which grows twofold up to the context
+PIECE = 256  # tokens between two looks of the host
 
 
-def _step_path(state: PathState, token: jax.Array, next_grammar: jax.Array, shape: LoopShape) -> PathState:
-    """Move one path over a token that it drew: clock at a head, book at the first token of time."""
-    begins = assembler.is_head(token)
-    clock = jax.tree.map(
-        functools.partial(jnp.where, begins), assembler.advance(state.clock, state.spelling), state.clock
+class Words(NamedTuple):
+    """How a tokenizer's tokens read on the device."""
+
+    tables: Callable[[Any], Any]
+    masks: Callable[..., tuple[jax.Array, jax.Array]]
+    move: Callable[..., tuple[PathState, jax.Array]]
+
+
+WORDS = {"exact": Words(exact_paths.exact_tables, exact_paths.masks, exact_paths.move)}
+
+
+def _numbers(paths: PathState, *, antithetic: bool) -> jax.Array:
+    """Return each path's random numbers of its next draw, float32 [B, DRAWS]."""
+
+    def one(key: jax.Array, fresh: jax.Array, within: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, fresh), within), (DRAWS,))
+
+    at_B3 = jax.vmap(one)(paths.key, paths.fresh, paths.within)
+    return 1 - at_B3 if antithetic else at_B3
+
+
+def draw(
+    paths: PathState, logits_BV: jax.Array, tables: Any, orders: OrderTable, *, shape: LoopShape
+) -> tuple[PathState, jax.Array]:
+    """Move each path over its next token; return these, int32 [B]; finished paths stay and give PAD."""
+    words = WORDS[shape.tokenizer]
+    grammar_BV, book_BV = jax.vmap(lambda path: words.masks(path, tables, shape))(paths)
+    how = {"temperature": shape.temperature, "truncation": shape.truncation}
+    choice = choose(_numbers(paths, antithetic=shape.antithetic), logits_BV, grammar_BV, book_BV, **how)
+
+    def move(path: PathState, token: jax.Array) -> tuple[PathState, jax.Array]:
+        return words.move(path, token, tables, orders, shape)
+
+    moved, token_B = jax.vmap(move)(paths, choice.token_B)
+    chosen_B = ~moved.own.writing
+    fresh_B = chosen_B & (moved.spelling.events > paths.spelling.events)
+    within_B = jnp.where(fresh_B, 1, paths.within + chosen_B)
+    moved = moved._replace(
+        fresh=paths.fresh + fresh_B,
+        within=within_B,
+        written=paths.written + 1,
+        chosen=paths.chosen + chosen_B,
+        grammar_mass=paths.grammar_mass + jnp.where(chosen_B, choice.grammar_mass_B, 0),
+        book_mass=paths.book_mass + jnp.where(chosen_B, choice.book_mass_B, 0),
     )
-    spelling, complete = assembler.read(state.spelling, token)
-    taken = live_book.apply(
-        state.book,
-        kind=spelling.kind,
-        code=spelling.code,
-        side=spelling.side,
-        deeper=spelling.price,
-        size=spelling.size,
-    )
-    book = jax.tree.map(functools.partial(jnp.where, complete), taken, state.book)
-    moved = state._replace(
-        grammar=next_grammar,
-        spelling=spelling,
-        clock=clock,
-        book=book,
-        drawn=state.drawn + 1,
-        done=spelling.events > shape.events,
-    )
-    return jax.tree.map(functools.partial(jnp.where, state.done), state, moved)
+    stays = functools.partial(_where_paths, paths.done)
+    return jax.tree.map(stays, paths, moved), jnp.where(paths.done, PAD, token_B)
 
 
-def _draw(state: LoopState, tables: Tables, shape: LoopShape) -> tuple[PathState, jax.Array]:
-    """Draw one token a path; finished paths give PAD."""
-    paths = state.paths
-    next_BV = tables.transition_SV[paths.grammar]
-    allowed_BV = (next_BV >= 0) & tables.drawable_V
-    keys_B = jax.vmap(jax.random.fold_in)(paths.key, paths.drawn)
-    choice = choose(keys_B, state.logits_BV, allowed_BV, temperature=shape.temperature, top_k=shape.top_k)
-    next_B = jnp.take_along_axis(next_BV, choice.token_B[:, None], 1)[:, 0].astype(jnp.int32)
-    moved = jax.vmap(functools.partial(_step_path, shape=shape))(paths, choice.token_B, next_B)
-    mass_B = jnp.where(paths.done, 0.0, choice.masked_mass_B)
-    token_B = jnp.where(paths.done, PAD, choice.token_B)
-    return moved._replace(masked_mass=paths.masked_mass + mass_B), token_B
+def _where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """Return one leaf for the paths chosen, the other leaf for the rest."""
+    return jnp.where(chosen_B.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def _inputs(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
@@ -91,67 +101,92 @@ def _inputs(paths: PathState, token_B: jax.Array, window: Window, shape: LoopSha
     return Window(token_B[:, None], bucket_B[:, None], window.day_of_week_BT[:, :1], book_BF[:, None], beside)
 
 
-@functools.partial(jax.jit, static_argnames="shape")
-def prefill(params: Any, window: Window, *, shape: LoopShape) -> tuple[jax.Array, KVCache]:
-    """Run the context through the model: logits after its last token [B, V], and the filled cache."""
-    batch = window.tokens_BT.shape[0]
-    cache = empty_cache(shape.model, batch, shape.model.max_seq_length)
-    logits_BTV, cache = LOBTransformer(shape.model).apply(
-        {"params": params}, window.tokens_BT, window.conditioning(), cache=cache
-    )
-    return logits_BTV[:, -1], cache
+@functools.partial(jax.jit, static_argnames=("shape", "slots"))
+def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
+    """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
+    cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
+    inputs = (window.tokens_BT, window.conditioning())
+    return LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="last_logits")
 
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
-def extend(params: Any, state: LoopState, tables: Tables, *, shape: LoopShape) -> LoopState:
-    """Draw tokens until every path has its events or the context is full.
+def extend(
+    params: Any, state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+) -> LoopState:
+    """Draw tokens until every path has its events or the cache has taken `stop` tokens since it was empty.
 
     Args:
       params: the model's parameters.
-      state: a filled cache, the logits after its last token, and a window of max_seq_length positions.
-      tables: the grammar.
+      state: a cache with the logits after its last token; a cache that is full forgets its oldest token for each.
+      tables: of the tokenizer's words.
+      orders: the user's own.
+      stop: int32.
       shape: what to compile for.
     """
     model = LOBTransformer(shape.model)
 
     def unfinished(carry: LoopState) -> jax.Array:
-        return ~carry.paths.done.all() & (carry.cache.length < shape.model.max_seq_length)
+        return ~carry.paths.done.all() & (carry.cache.length < stop)
 
     def one_token(carry: LoopState) -> LoopState:
-        paths, token_B = _draw(carry, tables, shape)
-        at = carry.cache.length
+        paths, token_B = draw(carry.paths, carry.logits_BV, tables, orders, shape=shape)
+        slot = carry.cache.length % carry.own_BT.shape[1]
         new = _inputs(paths, token_B, carry.window, shape)
-        window = jax.tree.map(
-            lambda whole, one: jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), at, 1),
-            carry.window,
-            new,
-        )
+
+        def put(whole: jax.Array, one: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
+
+        window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
         logits_B1V, cache = model.apply({"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache)
-        return LoopState(paths, window, cache, logits_B1V[:, 0])
+        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
     return jax.lax.while_loop(unfinished, one_token, state)
 
 
-def _start_paths(prompt: Prompt, grammar: Grammar, instrument: Instrument, sampling: SamplingConfig) -> PathState:
-    """Return every path's state at the end of the prompt."""
-    book, _ = live_book.from_snapshot(prompt.book, tick=instrument.tick, places=PLACES)
+def start_paths(
+    prompt: Prompt, tokenizer: ExactTokenizer, instrument: Instrument, sampling: SamplingConfig
+) -> tuple[PathState, int]:
+    """Return every path's state at the end of the prompt, and the origin of their books' prices."""
+    room = book_room(prompt.book)
+    book, origin = live_book.from_snapshot(prompt.book, tick=instrument.tick, closed=prompt.closed, **room)
     seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
-    zero = jnp.int32(0)
-    regime = prompt.beside_T["regime"][-1] if "regime" in prompt.beside_T else 0
+    zero, nothing = jnp.int32(0), jnp.float32(0)
     one = PathState(
-        grammar=jnp.int32(grammar.start),
+        grammar=jnp.int32(tokenizer.grammar.start),
         spelling=assembler.blank(),
         clock=Clock(jnp.int32(seconds), jnp.int32(ns)),
         book=book,
+        own=nothing_own(),
         key=zero,
-        drawn=zero,
-        masked_mass=jnp.float32(0),
-        regime=jnp.int32(regime),
+        fresh=zero,
+        within=zero,
+        written=zero,
+        chosen=zero,
+        grammar_mass=nothing,
+        book_mass=nothing,
+        regime=jnp.int32(prompt.beside_T["regime"][-1] if "regime" in prompt.beside_T else 0),
         done=jnp.bool_(False),
     )
     paths = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], sampling.paths, 0), one)
     root = jax.random.key(sampling.seed)
-    return paths._replace(key=jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(sampling.paths)))
+    keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(sampling.paths))
+    return paths._replace(key=keys_B), origin
+
+
+def book_room(start: BookSnapshot) -> dict[str, int]:
+    """Return how many levels a side, and orders a level, a live book of this start gets: twice what is there."""
+    _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
+    levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
+    longest = int(orders.max(initial=0))
+    return {
+        "places": max(FEWEST_PLACES, _power(2 * levels)),
+        "orders": 1 if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
+    }
+
+
+def _power(number: int) -> int:
+    """Return the least power of two that is no less; shapes that vary less are compiled less often."""
+    return 1 << max(0, math.ceil(math.log2(max(1, number))))
 
 
 def _prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
@@ -160,13 +195,14 @@ def _prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
     return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
 
 
-def _padded(window: Window, length: int) -> Window:
-    """Make room for the tokens to come."""
+def _with_slots(tree: Any, slots: int, axis: int) -> Any:
+    """Make room for so many tokens along an axis."""
 
     def longer(leaf: jax.Array) -> jax.Array:
-        return jnp.pad(leaf, ((0, 0), (0, length - leaf.shape[1])) + ((0, 0),) * (leaf.ndim - 2))
+        width = [(0, slots - leaf.shape[axis]) if dim == axis else (0, 0) for dim in range(leaf.ndim)]
+        return jnp.pad(leaf, width)
 
-    return jax.tree.map(longer, window)
+    return jax.tree.map(longer, tree)
 
 
 def _named(window: Window, model: ModelConfig) -> Window:
@@ -177,32 +213,114 @@ def _named(window: Window, model: ModelConfig) -> Window:
     return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
 
 
+def slides(model: ModelConfig) -> bool:
+    """Tell whether a path may outgrow the context token by token: if only differences of positions count."""
+    return model.positions in ("rotary", "rotary_time") and model.regime != "prefix"
+
+
+def _opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> LoopState:
+    """Fill a cache with a context, and leave room for some tokens."""
+    batch, kept = context.tokens_BT.shape
+    slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, _power(kept + 1)))
+    context = _named(context, shape.model)
+    logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
+    window = _with_slots(context, slots, 1)
+    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV)
+
+
+def _grown(state: LoopState, slots: int) -> LoopState:
+    """Move a full cache into one of more slots."""
+    cache = state.cache
+    wider = {name: _with_slots(getattr(cache, name), slots, 3) for name in ("key_LBNSH", "value_LBNSH")}
+    cache = cache.replace(**wider, places=_with_slots(cache.places, slots, 1))
+    window, own_BT = _with_slots((state.window, state.own_BT), slots, 1)
+    return state._replace(cache=cache, window=window, own_BT=own_BT)
+
+
+def _with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
+    """Return the state with room for a token: in more slots, in a ring, or with the older half of the context gone."""
+    model, slots, length = shape.model, state.own_BT.shape[1], int(state.cache.length)
+    if length < slots:
+        return state
+    if slots < model.max_seq_length:
+        return _grown(state, min(model.max_seq_length, 2 * slots))
+    if slides(model):
+        return state
+    return _opened(params, state.paths, state.window.cut(slots - slots // 2, slots), shape)
+
+
+class Piece(NamedTuple):
+    """Tokens that the loop has drawn since the host looked last.
+
+    Attributes:
+      tokens_BT: int32; PAD behind the end of a path.
+      own_BT: bool, of the user's orders.
+      paths: where the paths stand behind them.
+    """
+
+    tokens_BT: np.ndarray
+    own_BT: np.ndarray
+    paths: PathState
+
+
+def run(
+    params: Any, paths: PathState, prompt: Prompt, tables: Any, orders: OrderTable, *, shape: LoopShape
+) -> Iterator[Piece]:
+    """Yield what the loop draws, at most PIECE tokens at a time, until every path is done."""
+    model = shape.model
+    longest = model.max_seq_length if slides(model) else model.max_seq_length // 2
+    state = _opened(params, paths, _prompt_window(prompt, paths.done.shape[0], longest), shape)
+    while True:
+        state = _with_room(params, state, shape)
+        first, slots = int(state.cache.length), state.own_BT.shape[1]
+        stop = first + min(PIECE, slots - first if first < slots else slots)
+        state = extend(params, state, tables, orders, jnp.int32(stop), shape=shape)
+        at = np.arange(first, int(state.cache.length)) % slots
+        yield Piece(np.asarray(state.window.tokens_BT)[:, at], np.asarray(state.own_BT)[:, at], state.paths)
+        if bool(state.paths.done.all()):
+            return
+
+
 def generate(
     params: Any,
     prompt: Prompt,
     *,
     model: ModelConfig,
-    grammar: Grammar,
+    tokenizer: ExactTokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
 ) -> Generated:
     """Continue a prompt by whole events, `sampling.paths` times.
 
-    A path that outgrows the context goes on from its newest half, prefilled again.
+    A path that outgrows the context slides over it where the model turns by rotary positions; else it goes on from its
+    newest half, prefilled again. EOS, the other framing specials and clocks that run backwards are never drawn.
 
     Args:
       params: the model's parameters.
       prompt: real events and the market they end in.
       model: the model's shape.
-      grammar: what may follow what; EOS and the other framing specials are never drawn.
+      tokenizer: what the model's tokens stand for.
       instrument: whose tick and clock to use.
       sampling: how to draw.
-      on_progress: called with the fewest events that any path has, whenever the context fills.
+      on_progress: called with the fewest events that any path has, whenever the host looks.
 
     Raises:
-      InputError: the prompt is empty.
+      InputError: the prompt is empty, an order is none, or the live book has no room for one.
     """
+    _check_prompt(prompt)
+    paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origin)
+    shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
+    pieces = []
+    for piece in run(params, paths, prompt, WORDS[shape.tokenizer].tables(tokenizer), orders, shape=shape):
+        pieces.append(piece)
+        if on_progress:
+            on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
+    return _collect(pieces, instrument, origin)
+
+
+def _check_prompt(prompt: Prompt) -> None:
     if len(prompt.tokens_T) == 0:
         raise InputError(
             "the prompt is empty",
@@ -211,36 +329,50 @@ def generate(
             was="no tokens",
             remedy="set generate.prompt_events to 1 or more",
         )
-    levels = prompt.book_TF.shape[-1] // 4
-    events = int(prompt.beside_T["event"][-1]) + 1
-    shape = LoopShape(model, sampling.events, sampling.temperature, sampling.top_k, levels, prompt_events=events)
-    length, tables = model.max_seq_length, Tables.of(grammar)
-    paths = _start_paths(prompt, grammar, instrument, sampling)
-    context = _prompt_window(prompt, sampling.paths, length // 2)
-    pieces = []
-    while not bool(paths.done.all()):
-        kept = context.tokens_BT.shape[1]
-        context = _named(context, model)
-        logits_BV, cache = prefill(params, context, shape=shape)
-        state = extend(params, LoopState(paths, _padded(context, length), cache, logits_BV), tables, shape=shape)
-        paths, window, end = state.paths, state.window, int(state.cache.length)
-        pieces.append(np.asarray(window.tokens_BT[:, kept:end]))
-        context = window.cut(end - length // 2, end) if end >= length // 2 else window.cut(0, end)
-        if on_progress:
-            on_progress(min(sampling.events, int(paths.spelling.events.min())))
-    return _collect(np.concatenate(pieces, 1), paths, instrument)
 
 
-def _collect(tokens_BT: np.ndarray, paths: PathState, instrument: Instrument) -> Generated:
-    """Cut each path before the head that showed it to be complete."""
-    drawn_B = np.asarray(paths.drawn)
-    clocks = zip(np.asarray(paths.clock.seconds), np.asarray(paths.clock.ns), strict=True)
-    midnight = instrument.midnight_ns()
-    impossible = np.asarray(paths.book.impossible).sum(0)
-    return Generated(
-        tokens=[row[: count - 1] for row, count in zip(tokens_BT, drawn_B, strict=True)],
-        masked_mass=np.asarray(paths.masked_mass) / drawn_B,
-        impossible={reason: int(n) for reason, n in zip(live_book.REASONS, impossible, strict=True)},
-        forgotten=int(np.asarray(paths.book.forgotten).sum()),
-        clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
+def loop_shape(
+    model: ModelConfig, tokenizer: ExactTokenizer, prompt: Prompt, instrument: Instrument, sampling: SamplingConfig
+) -> LoopShape:
+    """Return what the loop is compiled for."""
+    return LoopShape(
+        model=model,
+        tokenizer=tokenizer.vocabulary.tokenizer,
+        tick=instrument.tick,
+        events=sampling.events,
+        temperature=sampling.temperature,
+        truncation=sampling.truncation,
+        antithetic=sampling.antithetic,
+        book_levels=prompt.book_TF.shape[-1] // 4,
+        prompt_events=int(prompt.beside_T["event"][-1]) + 1,
     )
+
+
+def _collect(pieces: list[Piece], instrument: Instrument, origin: int) -> Generated:
+    """Cut each path before the head that showed it to be complete."""
+    paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
+    _check_refused(int(paths.book.refused.sum()))
+    counts, midnight = paths.written - 1, instrument.midnight_ns()
+    tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
+    books = [jax.tree.map(lambda leaf, at=path: leaf[at], paths.book) for path in range(len(counts))]
+    clocks = zip(paths.clock.seconds, paths.clock.ns, strict=True)
+    return Generated(
+        tokens=[row[:count] for row, count in zip(tokens_BT, counts, strict=True)],
+        own=[row[:count] for row, count in zip(own_BT, counts, strict=True)],
+        grammar_mass=paths.grammar_mass / paths.chosen,
+        book_mass=paths.book_mass / paths.chosen,
+        clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
+        levels=[live_book.to_levels(book, origin, tick=instrument.tick) for book in books],
+        dropped=paths.own.dropped.tolist(),
+    )
+
+
+def _check_refused(refused: int) -> None:
+    if refused:
+        raise InputError(
+            "the live book has no room for an order",
+            where="generate(inject=...)",
+            expected="levels and queues with room for it",
+            was=f"{refused} events that the book could not take",
+            remedy="give a price at a level that is there, or nearer to the best",
+        )

@@ -2,7 +2,8 @@
 
 The class of the token (`token // 1000`) is drawn first, from all that the masks allow; truncation acts inside the class
 that was drawn. So it never changes how often each kind of event comes, as it would if a rare kind fell out of the
-nucleus, and only a thousand candidates are ever sorted or need random numbers.
+nucleus, and only a thousand candidates are ever sorted. Every draw inverts a distribution function at a number of
+0..1, so that two runs with the same numbers, or with one minus them, are coupled as closely as their distributions are.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lob_jax.tokens.vocabulary import CLASS_SIZE
+from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
+
+DRAWS = 3  # numbers that a token needs
+_DIGITS = CONTINUATION // CLASS_SIZE
 
 
 class Choice(NamedTuple):
@@ -51,7 +55,7 @@ def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
       truncation: top-k (Fan et al., 2018), top-p (Holtzman et al., 2020), min-p (Nguyen et al., 2024), in that order.
     """
     if 0 < truncation.top_k < logits_BK.shape[-1]:
-        kth_B1 = jax.lax.top_k(logits_BK, truncation.top_k)[0][:, -1:]
+        kth_B1 = jax.lax.top_k(logits_BK, truncation.top_k)[0][..., -1:]
         logits_BK = jnp.where(logits_BK >= kth_B1, logits_BK, -jnp.inf)
     if truncation.top_p < 1:
         sorted_BK = -jnp.sort(-logits_BK, axis=-1)
@@ -65,16 +69,60 @@ def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
     return logits_BK
 
 
+def inverted(weight_BK: jax.Array, at_B: jax.Array) -> jax.Array:
+    """Return the index [B] at which the distribution function of weights passes `at_B` (0..1); its weight is > 0."""
+    upto_BK = jnp.cumsum(weight_BK, axis=-1)
+    passed_BK = (upto_BK > at_B[:, None] * upto_BK[:, -1:]) & (weight_BK > 0)
+    last_B = weight_BK.shape[-1] - 1 - jnp.argmax((weight_BK > 0)[:, ::-1], axis=-1)
+    return jnp.where(passed_BK.any(-1), jnp.argmax(passed_BK, axis=-1), last_B)
+
+
+class _Weights(NamedTuple):
+    """Sums of exp(logit - greatest logit) by class: of all tokens, of what the grammar allows, of what both allow."""
+
+    all_BC: jax.Array
+    spelt_BC: jax.Array
+    left_BC: jax.Array
+
+
+def _class_weights(logits_BV: jax.Array, grammar_BV: jax.Array, book_BV: jax.Array) -> _Weights:
+    """Return the weights in one pass over the logits."""
+    weight_BCK = jnp.exp(logits_BV - logits_BV.max(-1, keepdims=True)).reshape(len(logits_BV), -1, CLASS_SIZE)
+    spelt_BCK, left_BCK = (mask.reshape(weight_BCK.shape) for mask in (grammar_BV, grammar_BV & book_BV))
+    parts = (weight_BCK, jnp.where(spelt_BCK, weight_BCK, 0), jnp.where(left_BCK, weight_BCK, 0))
+    return _Weights(*(part.sum(-1) for part in parts))
+
+
 def masked_masses(logits_BV: jax.Array, grammar_BV: jax.Array, book_BV: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the probability that the grammar forbids [B], and of the rest the share that the book forbids [B]."""
-    whole_B = jax.nn.logsumexp(logits_BV, -1)
-    spelt_B = jax.nn.logsumexp(jnp.where(grammar_BV, logits_BV, -jnp.inf), -1)
-    left_B = jax.nn.logsumexp(jnp.where(grammar_BV & book_BV, logits_BV, -jnp.inf), -1)
-    return tuple(jnp.maximum(1 - jnp.exp(part_B), 0) for part_B in (spelt_B - whole_B, left_B - spelt_B))
+    return _masses(_class_weights(logits_BV, grammar_BV, book_BV))
+
+
+def _masses(weights: _Weights) -> tuple[jax.Array, jax.Array]:
+    all_B, spelt_B, left_B = (part.sum(-1) for part in weights)
+    return 1 - spelt_B / all_B, jnp.where(spelt_B > 0, 1 - left_B / spelt_B, 1)
+
+
+def class_weights(masked_BCK: jax.Array) -> jax.Array:
+    """Return how likely each class is up to a factor, [B, C], from masked logits divided by the temperature."""
+    greatest_B11 = masked_BCK.max((1, 2), keepdims=True)
+    return jnp.exp(masked_BCK - greatest_B11).sum(-1)
+
+
+def draw_class(weight_BC: jax.Array, at_B2: jax.Array) -> jax.Array:
+    """Draw a class: first whether the number in front goes on, then which of the others it is.
+
+    Whether an event is complete then hangs on the first of the two numbers alone.
+    """
+    at_digits_C = jnp.arange(weight_BC.shape[1]) == _DIGITS
+    digits_B, total_B = jnp.where(at_digits_C, weight_BC, 0).sum(-1), weight_BC.sum(-1)
+    others_BC = jnp.where(at_digits_C, 0, weight_BC)
+    goes_on_B = (at_B2[:, 0] * total_B < digits_B) | (others_BC.sum(-1) == 0)
+    return jnp.where(goes_on_B, _DIGITS, inverted(others_BC, at_B2[:, 1]))
 
 
 def choose(
-    keys_B: jax.Array,
+    at_B3: jax.Array,
     logits_BV: jax.Array,
     grammar_BV: jax.Array,
     book_BV: jax.Array,
@@ -82,27 +130,41 @@ def choose(
     temperature: float,
     truncation: Truncation,
 ) -> Choice:
-    """Draw one token a path, each with its own key, so that a path does not depend on its batch.
+    """Draw one token a path.
 
     Args:
-      keys_B: one typed PRNG key a path.
+      at_B3: float32, the numbers of 0..1 at which distribution functions are inverted: for whether a number goes on,
+        for the class, and for the token inside it, in the order of ids.
       logits_BV: float32, unmasked.
       grammar_BV: bool, what the grammar allows.
       book_BV: bool, what the book allows; together with it at least one token in each row.
       temperature: divides the logits; 0 takes the most likely allowed token of all.
       truncation: what of the class drawn may be drawn.
     """
-    grammar_mass_B, book_mass_B = masked_masses(logits_BV, grammar_BV, book_BV)
-    masked_BV = jnp.where(grammar_BV & book_BV, logits_BV, -jnp.inf)
+    allowed_BV = grammar_BV & book_BV
+    weights = _class_weights(logits_BV, grammar_BV, book_BV)
+    masked_BV = jnp.where(allowed_BV, logits_BV, -jnp.inf)
     if temperature == 0:
-        return Choice(jnp.argmax(masked_BV, -1).astype(jnp.int32), grammar_mass_B, book_mass_B)
-    classes_BCK = (masked_BV / temperature).reshape(masked_BV.shape[0], -1, CLASS_SIZE)
-    draw = jax.vmap(jax.random.categorical)
-    class_B = draw(_part(keys_B, 0), jax.nn.logsumexp(classes_BCK, -1))
-    inside_BK = jnp.take_along_axis(classes_BCK, class_B[:, None, None], axis=1)[:, 0]
-    token_B = class_B * CLASS_SIZE + draw(_part(keys_B, 1), truncated(inside_BK, truncation))
-    return Choice(token_B.astype(jnp.int32), grammar_mass_B, book_mass_B)
+        return Choice(jnp.argmax(masked_BV, -1).astype(jnp.int32), *_masses(weights))
+    scaled_BCK = (masked_BV / temperature).reshape(len(masked_BV), -1, CLASS_SIZE)
+    class_B = draw_class(class_weights(scaled_BCK), at_B3[:, :2])
+    inside_BK = truncated(jnp.take_along_axis(scaled_BCK, class_B[:, None, None], axis=1)[:, 0], truncation)
+    weight_BK = jnp.exp(inside_BK - inside_BK.max(-1, keepdims=True))
+    token_B = class_B * CLASS_SIZE + inverted(weight_BK, at_B3[:, 2])
+    return Choice(token_B.astype(jnp.int32), *_masses(weights))
 
 
-def _part(keys_B: jax.Array, number: int) -> jax.Array:
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys_B)
+def probabilities(
+    logits_BV: jax.Array, allowed_BV: jax.Array, *, temperature: float, truncation: Truncation
+) -> jax.Array:
+    """Return the distribution that `choose` draws from, float32 [B, V]."""
+    masked_BV = jnp.where(allowed_BV, logits_BV, -jnp.inf)
+    if temperature == 0:
+        return jax.nn.one_hot(jnp.argmax(masked_BV, -1), masked_BV.shape[-1])
+    scaled_BCK = (masked_BV / temperature).reshape(len(masked_BV), -1, CLASS_SIZE)
+    weight_BC, inside_BCK = class_weights(scaled_BCK), truncated(scaled_BCK, truncation)
+    greatest_BC1 = inside_BCK.max(-1, keepdims=True)
+    weight_BCK = jnp.exp(inside_BCK - jnp.where(greatest_BC1 > -jnp.inf, greatest_BC1, 0))
+    inside_BCK = weight_BCK / jnp.maximum(weight_BCK.sum(-1, keepdims=True), 1)  # the greatest weight is 1
+    share_BC1 = (weight_BC / weight_BC.sum(-1, keepdims=True))[..., None]
+    return (share_BC1 * inside_BCK).reshape(masked_BV.shape)

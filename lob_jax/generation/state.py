@@ -3,21 +3,17 @@
 import dataclasses
 from typing import NamedTuple
 
-import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import Code
 from lob_jax.generation.assembler import Clock, Spelling
 from lob_jax.generation.live_book import LiveBook
+from lob_jax.generation.orders import Order, Own
+from lob_jax.generation.sampling import Truncation
+from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning, KVCache
-from lob_jax.tokens import vocabulary as vocab
-from lob_jax.tokens.grammar import Grammar
-
-HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
+from lob_jax.models.embeddings import Conditioning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,17 +22,22 @@ class SamplingConfig:
 
     Attributes:
       paths: continuations of the same prompt, B.
-      events: events a path.
+      events: events a path, those of `inject` included.
       temperature: divides the logits; 0 takes the most likely allowed token.
-      top_k: tokens to choose from; 0 for all.
-      seed: path i of a seed is the same in any batch.
+      truncation: what of a token's class may be drawn.
+      seed: path i of a seed draws with the same random numbers in any batch, event by event: they are common to runs
+        with and without `inject`.
+      antithetic: draw with one minus each random number.
+      inject: a user's own orders, put into every path.
     """
 
     paths: int
     events: int
-    temperature: float
-    top_k: int
     seed: int
+    temperature: float = 1.0
+    truncation: Truncation = Truncation()
+    antithetic: bool = False
+    inject: tuple[Order, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class Prompt:
       beside_T: what else the model reads at each token, see `Window`; the event that each belongs to is there always.
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
+      closed: what a halt among the events has closed, see `LiveBook`.
     """
 
     tokens_T: np.ndarray
@@ -60,6 +62,7 @@ class Prompt:
     beside_T: dict[str, np.ndarray]
     book: BookSnapshot
     clock_ns: int
+    closed: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +71,21 @@ class Generated:
 
     Attributes:
       tokens: for each path, int32 [T], whole events, the prompt not included.
-      masked_mass: float32 [B], mean probability a token that the grammar took from the model.
-      impossible: for each reason of `live_book.REASONS`, events that the live books could not take.
-      forgotten: levels that the live books had no place for.
+      own: for each path, bool [T], the tokens of the user's own orders.
+      grammar_mass: float32 [B], mean probability a drawn token that the grammar took from the model.
+      book_mass: float32 [B], of the rest, the mean share that the book took.
       clock_ns: each path's clock after its last event, UNIX ns.
+      levels: each path's book after its last event, see `live_book.to_levels`.
+      dropped: for each path, lots of market orders that found nothing to execute.
     """
 
     tokens: list[np.ndarray]
-    masked_mass: np.ndarray
-    impossible: dict[str, int]
-    forgotten: int
+    own: list[np.ndarray]
+    grammar_mass: np.ndarray
+    book_mass: np.ndarray
     clock_ns: list[int]
+    levels: list[list[list[tuple[int, list[int]]]]]
+    dropped: list[int]
 
 
 class PathState(NamedTuple):
@@ -89,9 +96,14 @@ class PathState(NamedTuple):
       spelling: the event being spelt.
       clock: the time of the event before.
       book: levels.
+      own: the user's orders.
       key: PRNG key of the path.
-      drawn: tokens drawn so far.
-      masked_mass: sum over tokens of the probability that the grammar took away.
+      fresh: events that the model has begun, and tokens of the last of them that it has drawn: they number its draws.
+      within: see `fresh`.
+      written: tokens in all.
+      chosen: tokens that the model drew.
+      grammar_mass: sum over these of the probability that the grammar took away; likewise the book.
+      book_mass: see `grammar_mass`.
       regime: of the market, as the prompt ended in it.
       done: whether all the path's events are spelt.
     """
@@ -100,15 +112,20 @@ class PathState(NamedTuple):
     spelling: Spelling
     clock: Clock
     book: LiveBook
+    own: Own
     key: jax.Array
-    drawn: jax.Array
-    masked_mass: jax.Array
+    fresh: jax.Array
+    within: jax.Array
+    written: jax.Array
+    chosen: jax.Array
+    grammar_mass: jax.Array
+    book_mass: jax.Array
     regime: jax.Array
     done: jax.Array
 
 
 class Window(NamedTuple):
-    """The inputs of the current context: tokens and conditioning, filled up to the cache's length.
+    """The inputs of the tokens in the cache, slot by slot.
 
     What stands in `beside` is named as in `data.dataset.Beside`: event, clock, regime and instrument.
     """
@@ -132,47 +149,50 @@ class Window(NamedTuple):
         )
 
     def cut(self, first: int, last: int) -> "Window":
-        """Return positions first..last-1."""
+        """Return slots first..last-1."""
         return jax.tree.map(lambda leaf: leaf[:, first:last], self)
 
 
 class LoopState(NamedTuple):
-    """The carry of the compiled loop."""
+    """The carry of the compiled loop.
+
+    Attributes:
+      paths: what each path knows.
+      window: inputs by slot of the cache.
+      own_BT: bool, slots whose token belongs to an order of the user's.
+      cache: keys and values.
+      logits_BV: of the next token.
+    """
 
     paths: PathState
     window: Window
+    own_BT: jax.Array
     cache: KVCache
     logits_BV: jax.Array
 
 
-@flax.struct.dataclass
-class Tables:
-    """The grammar on the device.
-
-    Attributes:
-      transition_SV: int16, the state after a token, -1 where it is forbidden.
-      drawable_V: bool, tokens that a market can give: no framing, no clock running back, and of the CONTROL
-        codes those of halts alone, since the others tell of a feed or a session.
-    """
-
-    transition_SV: jax.Array
-    drawable_V: jax.Array
-
-    @classmethod
-    def of(cls, grammar: Grammar) -> "Tables":
-        """Copy the transition table to the device."""
-        drawable = np.arange(vocab.VOCAB_SIZE) >= vocab.CLASS_SIZE
-        drawable[[vocab.TIME_SKIP, *(vocab.CONTROL_BASE + code for code in HALTS)]] = True
-        return cls(jnp.asarray(grammar.transition), jnp.asarray(drawable))
-
-
 @dataclasses.dataclass(frozen=True)
 class LoopShape:
-    """What the compiled loop is specialised to."""
+    """What the compiled loop is specialised to.
+
+    Attributes:
+      model: the model's shape.
+      tokenizer: "exact" or "compact".
+      tick: price quanta in a tick.
+      events: a path.
+      temperature: see `SamplingConfig`; likewise the next two.
+      truncation: see `SamplingConfig`.
+      antithetic: see `SamplingConfig`.
+      book_levels: levels a side in the book features.
+      prompt_events: events in the prompt.
+    """
 
     model: ModelConfig
+    tokenizer: str
+    tick: int
     events: int
     temperature: float
-    top_k: int
+    truncation: Truncation
+    antithetic: bool
     book_levels: int
     prompt_events: int

@@ -58,11 +58,13 @@ def sinusoidal(positions_BT: jax.Array, width: int) -> jax.Array:
 def rotate(x_BTNH: jax.Array, positions_BT: jax.Array) -> jax.Array:
     """Turn each pair (i, i + H/2) of a head by the angle position / 10000^(2i / H), in float32 (Su et al., 2021).
 
-    The product of a turned query and a turned key then depends on the difference of their positions alone.
+    The product of a turned query and a turned key then depends on the difference of their positions alone. Angles are
+    counted in 2^-32 of a turn, in integers that run over as turns do: a position of millions is turned as exactly as 1.
     """
     H = x_BTNH.shape[-1]
-    frequency = jnp.exp(jnp.arange(0, H, 2, dtype=jnp.float32) * (-math.log(WAVELENGTH) / H))
-    return turn(x_BTNH, positions_BT[..., None].astype(jnp.float32) * frequency)
+    per_position = np.exp(np.arange(0, H, 2) * (-math.log(WAVELENGTH) / H)) / (2 * math.pi)
+    phase_BTK = positions_BT[..., None].astype(jnp.uint32) * np.round(per_position * 2**32).astype(np.uint32)
+    return turn(x_BTNH, phase_BTK.astype(jnp.float32) * np.float32(2 * math.pi / 2**32))
 
 
 def time_cycles(pairs: int) -> tuple[list[int], list[int]]:

@@ -170,6 +170,13 @@ class LOBTransformer(nn.Module):
         x_BTD, cache = self.stream(tokens_BT, conditioning, **how)
         return self.pin(self.head(x_BTD)), cache
 
+    def last_logits(
+        self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """Return logits [B, V] of the token behind the last one, and the cache filled further."""
+        x_BTD, cache = self.stream(tokens_BT, conditioning, cache=cache)
+        return project(self.pin(self.head(x_BTD[:, -1:])), *self.projection())[:, 0], cache
+
     def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
         """Return what each token lets expect of the mid price, see `Outlook`; arguments of `stream`."""
         return self.outlook_head(self.stream(tokens_BT, conditioning, **how)[0])
@@ -195,7 +202,8 @@ class LOBTransformer(nn.Module):
           mask_BTS: bool, True = may attend, S = T or the slots of the cache. It can only narrow the causal mask, and a
             token always sees itself. Side branches are stored behind their prefix, with positions that count on from
             it, and are masked from one another.
-          cache: keys and values of earlier tokens; the new ones go behind them.
+          cache: keys and values of earlier tokens; the new ones go behind them. Behind its last slot a cache goes on
+            at its first, one token at a time: the oldest is forgotten, which only relative positions can bear.
           example_B: int numbers that tell examples apart for dropout; needed only where there is any.
           deterministic: no dropout; otherwise apply() needs rngs={"dropout": key}.
 

@@ -88,7 +88,7 @@ def can_take(oracle, kind, side, price, size):
     if kind == Kind.EXECUTE:
         return bool(own) and price == own[0][0] and size <= queue[0]
     bids, asks = oracle.levels(1), oracle.levels(-1)
-    return kind == Kind.CROSS or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
+    return (kind == Kind.CROSS and price > 0) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
 
 
 def orders_of(book, origin):

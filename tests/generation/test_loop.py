@@ -1,4 +1,4 @@
-"""Generation as a whole: grammar, paths, the host's reading of what the device wrote."""
+"""Generation as a whole: every path can have happened, and the device's book is the plain one at its end."""
 
 import dataclasses
 
@@ -13,14 +13,15 @@ from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.config import model_config
 from lob_jax.errors import InputError
+from lob_jax.evaluation.validity import check_events
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import loop
 from lob_jax.generation.loop import generate
-from lob_jax.generation.state import LoopShape, LoopState, Prompt, SamplingConfig, Tables, Window
+from lob_jax.generation.sampling import Truncation
+from lob_jax.generation.state import Prompt, SamplingConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.grammar import grammar_for
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
 LEVELS = 3
@@ -51,15 +52,29 @@ START = BookSnapshot(
     order_id=np.zeros(4, np.uint64),
     last_best=np.zeros(2, np.int64),
 )
-SAMPLING = SamplingConfig(paths=3, events=30, temperature=1.0, top_k=0, seed=5)
+SAMPLING = SamplingConfig(paths=3, events=30, seed=5)
+TOKENIZER = ExactTokenizer(5)
+KINDS = {
+    "learned": MODEL,
+    "rotary": dataclasses.replace(MODEL, positions="rotary"),
+    "prefix": dataclasses.replace(MODEL, positions="rotary", regime="prefix", n_regimes=4),
+    "horizons": dataclasses.replace(
+        MODEL,
+        positions="rotary_time",
+        d_model=32,
+        attention=dataclasses.replace(MODEL.attention, kind="multi_scale", horizons=("4 events", "2 s")),
+    ),
+    "blocks": dataclasses.replace(
+        MODEL, positions="rotary", attention=dataclasses.replace(MODEL.attention, kind="block_sparse", block=4)
+    ),
+}
 
 
-@pytest.fixture(scope="module")
-def params():
-    """Parameters that favour events which can happen: adds and removals near the touch, small sizes, short gaps."""
-    params = initial_parameters(MODEL, jax.random.key(0))
+def lively(model):
+    """Return parameters that favour what is near the touch, small sizes and short gaps: much happens to few levels."""
+    params = initial_parameters(model, jax.random.key(0))
     bias = np.zeros(10_000, np.float32)
-    bias[[1000, 1001, 1500, 1501, 2000, 2500, 4000, 4500]] = 9
+    bias[[1000, 1001, 1500, 1501, 2000, 2500, 3000, 3500, 4000, 4500]] = 9
     bias[8001:8010] = 9
     bias[9200:9800] = 5
     leaves, tree = jax.tree.flatten_with_path(params)
@@ -68,19 +83,40 @@ def params():
     return jax.tree.unflatten(tree, [jnp.asarray(bias) if path == chosen[0] else leaf for path, leaf in leaves])
 
 
-def prompt() -> Prompt:
+@pytest.fixture(scope="module")
+def params():
+    return lively(MODEL)
+
+
+def prompt(model=MODEL) -> Prompt:
     tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)
-    features = np.zeros((6, 4 * LEVELS), np.float32)
-    zeros = np.zeros(6, np.int32)
+    features, zeros = np.zeros((6, 4 * LEVELS), np.float32), np.zeros(6, np.int32)
     beside = {"event": np.repeat([0, 1], 3)}
+    if model.needs_clock:
+        beside["clock"] = np.tile([34_200, 0], (6, 1)).astype(np.int32)
+    if model.regime != "none":
+        beside["regime"] = zeros + 2
     return Prompt(tokens, zeros + 114, zeros + 1, features, beside, START, START.time_ns)
 
 
-def run(params, *, digits=5, **changes):
+def run(params, *, model=MODEL, tokenizer=TOKENIZER, **changes):
     sampling = dataclasses.replace(SAMPLING, **changes)
-    return generate(
-        params, prompt(), model=MODEL, grammar=grammar_for(digits), instrument=INSTRUMENT, sampling=sampling
-    )
+    return generate(params, prompt(model), model=model, tokenizer=tokenizer, instrument=INSTRUMENT, sampling=sampling)
+
+
+def decoded(tokens, tokenizer=TOKENIZER):
+    return tokenizer.decode(tokens, instrument=INSTRUMENT, start=START, corrections=Corrections.none())
+
+
+def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
+    """Every path is so many whole events that a plain book can take, and ends in the device's book and clock."""
+    for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
+        tokenizer.grammar.check(tokens)
+        found = decoded(tokens, tokenizer)
+        validity = check_events(found, start=START, tick=INSTRUMENT.tick)
+        assert (validity.events, validity.faults) == (events, {})
+        assert validity.levels == levels
+        assert int(found.time_ns[-1]) == clock
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +124,10 @@ def generated(params):
     return run(params)
 
 
-def test_every_path_is_whole_events_in_the_grammar(generated):
-    for tokens in generated.tokens:
-        grammar_for(5).check(tokens)
-        assert np.count_nonzero(vocab.field_of(tokens) == vocab.FIELD_HEAD) == SAMPLING.events
+def test_every_path_can_have_happened(generated):
+    assert_valid(generated)
+    kinds = np.concatenate([decoded(tokens).kind for tokens in generated.tokens])
+    assert set(kinds) >= {1, 2, 3, 4}
 
 
 def test_the_context_was_outgrown(generated):
@@ -99,10 +135,28 @@ def test_the_context_was_outgrown(generated):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_model_outgrows_its_context(kind):
+    model = KINDS[kind]
+    assert_valid(run(lively(model), model=model, events=60), events=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("truncation", [Truncation(top_k=3), Truncation(top_p=0.7), Truncation(min_p=0.2)])
+def test_truncated_paths_can_have_happened(params, truncation):
+    assert_valid(run(params, truncation=truncation, temperature=1.5))
+
+
+@pytest.mark.slow
+def test_paths_of_an_untrained_model_can_have_happened():
+    params = initial_parameters(MODEL, jax.random.key(1))
+    for tokenizer in (ExactTokenizer(), ExactTokenizer(2)):
+        assert_valid(run(params, tokenizer=tokenizer, events=60), events=60, tokenizer=tokenizer)
+
+
+@pytest.mark.slow
 def test_seeds_and_batches(params, generated):
-    again = run(params)
-    alone = run(params, paths=1)
-    other = run(params, seed=6)
+    again, alone, other = run(params), run(params, paths=1), run(params, seed=6)
     for first, second in zip(generated.tokens, again.tokens, strict=True):
         np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(generated.tokens[0], alone.tokens[0])
@@ -110,27 +164,9 @@ def test_seeds_and_batches(params, generated):
     assert not np.array_equal(generated.tokens[0], generated.tokens[1])
 
 
-def test_the_host_reads_the_same_impossible_events_and_clock(generated):
-    tokenizer = ExactTokenizer(5)
-    counts: dict[str, int] = {}
-    for tokens, clock in zip(generated.tokens, generated.clock_ns, strict=True):
-        events, found = tokenizer.decode_generated(tokens, instrument=INSTRUMENT, start=START)
-        counts = {name: counts.get(name, 0) + n for name, n in found.items()}
-        plain = tokenizer.decode_generated(tokens[:-1], instrument=INSTRUMENT, start=START)
-        assert clock >= int(events.time_ns[-1]) >= START.time_ns
-        assert len(events) + sum(found.values()) == SAMPLING.events
-        assert len(plain[0]) <= len(events)
-    device = generated.impossible
-    assert device["absent_level"] == counts["absent_level"]
-    assert device["over_removal"] == counts["over_removal"]
-    assert device["crossing"] == counts["crossing_add"]
-    assert sum(device.values()) > 0, "an untrained model tries impossible events: the test needs some"
-
-
 def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     """The window that the loop fills equals the one rebuilt from the decoded events on the host."""
-    windows = []
-    extend = loop.extend
+    windows, extend = [], loop.extend
 
     def spy(*arguments, **keywords):
         state = extend(*arguments, **keywords)
@@ -143,10 +179,8 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     tokens = window.tokens_BT[0, 6:length]
     event = vocab.event_index(tokens)
     whole = tokens[event < event[-1]]
-    events, counts = ExactTokenizer(5).decode_generated(whole, instrument=INSTRUMENT, start=START)
     np.testing.assert_array_equal(whole, generated.tokens[0][: len(whole)])
-    if sum(counts.values()):
-        pytest.skip("an impossible event came first: rows and events no longer run in step")
+    events = decoded(whole)
     states = replay(events, start=START, corrections=Corrections.none(), levels=LEVELS)
     features = book_features(states.price, states.size, tick=INSTRUMENT.tick)
     row = event[: len(whole)] + (vocab.field_of(whole) >= vocab.FIELD_GAP)
@@ -157,21 +191,53 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     assert (window.day_of_week_BT[0, :length] == 1).all()
 
 
+def drawn_logits(params, model, *, tokens):
+    """Return the logits behind the prompt and each drawn token by the cached loop [T, V], and its inputs in order."""
+    tokenizer, sampling = TOKENIZER, dataclasses.replace(SAMPLING, paths=2, events=1_000)
+    paths, origin = loop.start_paths(prompt(model), tokenizer, INSTRUMENT, sampling)
+    orders = loop.order_table((), instrument=INSTRUMENT, origin=origin)
+    shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
+    tables = loop.WORDS["exact"].tables(tokenizer)
+    state = loop._opened(params, paths, loop._prompt_window(prompt(model), 2, model.max_seq_length), shape)
+    logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
+    for _ in range(tokens):
+        state = loop._with_room(params, state, shape)
+        at = int(state.cache.length) % state.own_BT.shape[1]
+        state = loop.extend(params, state, tables, orders, state.cache.length + 1, shape=shape)
+        logits.append(np.asarray(state.logits_BV))
+        parts.append(state.window.cut(at, at + 1))
+    return np.stack(logits), jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *parts)
+
+
 @pytest.mark.slow
-def test_cached_logits_are_those_of_one_forward(params):
-    """Prefill and the loop's cache against the model without a cache, over the window that was generated."""
-    sampling = dataclasses.replace(SAMPLING, paths=2, events=12)
-    shape = LoopShape(MODEL, sampling.events, sampling.temperature, sampling.top_k, LEVELS, prompt_events=2)
-    grammar = grammar_for(5)
-    paths = loop._start_paths(prompt(), grammar, INSTRUMENT, sampling)
-    context = loop._prompt_window(prompt(), 2, 24)
-    logits_BV, cache = loop.prefill(params, context, shape=shape)
-    start = LoopState(paths, loop._padded(context, MODEL.max_seq_length), cache, logits_BV)
-    state = loop.extend(params, start, Tables.of(grammar), shape=shape)
-    end = int(state.cache.length)
-    window: Window = state.window.cut(0, end)
-    whole = LOBTransformer(MODEL).apply({"params": params}, window.tokens_BT, window.conditioning())
-    np.testing.assert_allclose(state.logits_BV, whole[:, -1], rtol=2e-5, atol=2e-5)
+@pytest.mark.parametrize("kind", ["rotary", "horizons", "blocks"])
+def test_past_the_context_logits_are_those_of_one_forward_under_a_band(kind):
+    """Each token sees itself and the last tokens of the context's length before it, over layers too."""
+    model = dataclasses.replace(KINDS[kind], n_layers=2)
+    params, S = lively(model), model.max_seq_length
+    logits_TBV, window = drawn_logits(params, model, tokens=2 * S)
+    T = window.tokens_BT.shape[1]
+    ago_TS = np.arange(T)[:, None] - np.arange(T)
+    band_BTS = jnp.broadcast_to((ago_TS >= 0) & (ago_TS < S), (2, T, T))
+    positions_BT = jnp.broadcast_to(jnp.arange(T), (2, T))
+    whole_BTV = LOBTransformer(model).apply(
+        {"params": params}, window.tokens_BT, window.conditioning(), positions_BT=positions_BT, mask_BTS=band_BTS
+    )
+    for number in range(T - 5):
+        np.testing.assert_allclose(logits_TBV[number], whole_BTV[:, 5 + number], rtol=2e-5, atol=5e-5)
+
+
+@pytest.mark.slow
+def test_within_a_context_logits_are_those_of_one_forward():
+    """Learned positions: up to the context's end, and again in the context that begins with its newest half."""
+    model = dataclasses.replace(MODEL, n_layers=2)
+    params, S = lively(model), model.max_seq_length
+    logits_TBV, window = drawn_logits(params, model, tokens=S)
+    for first, last in [(0, S), (S // 2, S + 6)]:
+        part = window.cut(first, last)
+        whole_BTV = LOBTransformer(model).apply({"params": params}, part.tokens_BT, part.conditioning())
+        for at in range(S if first else 5, last - 1):
+            np.testing.assert_allclose(logits_TBV[at - 5], whole_BTV[:, at - first], rtol=2e-5, atol=5e-5)
 
 
 @pytest.mark.slow
@@ -181,12 +247,13 @@ def test_greedy_generation_does_not_depend_on_the_seed(params):
     np.testing.assert_array_equal(first.tokens[0], first.tokens[2])
 
 
-def test_the_mass_that_the_grammar_took_is_reported(params, generated):
+def test_the_mass_that_the_masks_took_is_reported(generated):
     """At a head only classes 0 to 6 are open, so an almost uniform model loses mass there."""
-    assert ((generated.masked_mass > 0.05) & (generated.masked_mass < 1)).all()
+    for mass in (generated.grammar_mass, generated.book_mass):
+        assert ((mass > 0.02) & (mass < 1)).all()
 
 
 def test_an_empty_prompt_is_refused(params):
     empty = dataclasses.replace(prompt(), tokens_T=np.zeros(0, np.int32))
     with pytest.raises(InputError, match="the prompt is empty"):
-        generate(params, empty, model=MODEL, grammar=grammar_for(5), instrument=INSTRUMENT, sampling=SAMPLING)
+        generate(params, empty, model=MODEL, tokenizer=TOKENIZER, instrument=INSTRUMENT, sampling=SAMPLING)

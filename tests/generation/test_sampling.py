@@ -5,9 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.generation.sampling import Truncation, choose, masked_masses, truncated
+from lob_jax.generation.sampling import (
+    DRAWS,
+    Truncation,
+    choose,
+    draw_class,
+    inverted,
+    masked_masses,
+    probabilities,
+    truncated,
+)
 
-DRAWS = 8_000
+TIMES = 8_000
 EVERYTHING = Truncation()
 
 
@@ -23,19 +32,20 @@ def frequencies(logits_1V, *, temperature=1.0, truncation=EVERYTHING, grammar=No
     allowed = jnp.ones(logits_1V.shape, bool)
     how = {"temperature": temperature, "truncation": truncation}
 
-    def draw(key):
-        masks = (allowed if mask is None else jnp.asarray(mask)[None] for mask in (grammar, book))
-        return choose(key[None], logits_1V, *masks, **how).token_B[0]
+    masks = [allowed if mask is None else jnp.asarray(mask)[None] for mask in (grammar, book)]
 
-    drawn = jax.lax.map(draw, jax.random.split(jax.random.key(0), DRAWS), batch_size=500)
+    def draw(at_3):
+        return choose(at_3[None], logits_1V, *masks, **how).token_B[0]
+
+    drawn = jax.lax.map(draw, jax.random.uniform(jax.random.key(0), (TIMES, DRAWS)), batch_size=500)
     tokens, counts = np.unique(drawn, return_counts=True)
-    return dict(zip(tokens.tolist(), (counts / DRAWS).tolist(), strict=True))
+    return dict(zip(tokens.tolist(), (counts / TIMES).tolist(), strict=True))
 
 
 def assert_shares(found, expected):
     assert set(found) == set(expected)
     for token, share in expected.items():
-        assert found[token] == pytest.approx(share, abs=4 * (share * (1 - share) / DRAWS) ** 0.5 + 1e-9)
+        assert found[token] == pytest.approx(share, abs=4 * (share * (1 - share) / TIMES) ** 0.5 + 1e-9)
 
 
 SHARES = {0: 0.1, 7: 0.2, 1001: 0.25, 1003: 0.05, 2999: 0.4}
@@ -101,11 +111,38 @@ def test_what_each_rule_keeps(truncation, kept):
 
 def test_a_path_does_not_depend_on_its_batch():
     logits_BV = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3000)), jnp.float32)
-    keys_B, allowed_BV = jax.random.split(jax.random.key(3), 5), jnp.ones((5, 3000), bool)
+    at_B3, allowed_BV = jax.random.uniform(jax.random.key(3), (5, DRAWS)), jnp.ones((5, 3000), bool)
     how = {"temperature": 1.0, "truncation": Truncation(top_p=0.9)}
-    together = choose(keys_B, logits_BV, allowed_BV, allowed_BV, **how).token_B
+    together = choose(at_B3, logits_BV, allowed_BV, allowed_BV, **how).token_B
     for k in range(5):
         row = slice(k, k + 1)
-        assert (
-            int(choose(keys_B[row], logits_BV[row], allowed_BV[row], allowed_BV[row], **how).token_B[0]) == together[k]
-        )
+        alone = choose(at_B3[row], logits_BV[row], allowed_BV[row], allowed_BV[row], **how).token_B
+        assert int(alone[0]) == together[k]
+
+
+@pytest.mark.parametrize("at", [0.0, 0.2499, 0.25, 0.5, 0.7499, 0.75, 0.99999994, 1.0])
+def test_a_distribution_is_inverted(at):
+    weight_1K = jnp.array([[0.0, 1.0, 0.0, 2.0, 0.0, 1.0, 0.0]])
+    expected = 1 if at < 0.25 else 3 if at < 0.75 else 5
+    assert int(inverted(weight_1K, jnp.array([at]))[0]) == expected
+
+
+def test_whether_a_number_goes_on_is_drawn_by_the_first_number_alone():
+    weight_1C = jnp.array([[0.0, 2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]])
+    drawn = [
+        [int(draw_class(weight_1C, jnp.array([[first, second]]))[0]) for second in (0.1, 0.9)] for first in (0.2, 0.3)
+    ]
+    assert drawn == [[7, 7], [1, 2]]
+
+
+@pytest.mark.parametrize("truncation", [EVERYTHING, Truncation(top_k=2), Truncation(top_p=0.6), Truncation(min_p=0.7)])
+def test_the_distribution_is_that_of_the_draws(truncation):
+    shares = {1: 0.1, 2: 0.15, 3: 0.15, 1001: 0.25, 1003: 0.05, 2999: 0.3}
+    allowed_1V = jnp.ones((1, 3000), bool).at[0, 2].set(False)
+    how = {"temperature": 0.8, "truncation": truncation}
+    expected = np.asarray(probabilities(logits_of(shares), allowed_1V, **how))[0]
+    assert expected.sum() == pytest.approx(1, abs=1e-5)
+    assert_shares(
+        frequencies(logits_of(shares), grammar=allowed_1V[0], **how),
+        {int(token): float(expected[token]) for token in np.flatnonzero(expected > 1e-9)},
+    )

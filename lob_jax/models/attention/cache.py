@@ -1,4 +1,4 @@
-"""The cache of keys and values that lets tokens be read one after another."""
+"""The cache of keys and values that lets tokens be read one after another, and forgets the oldest when it is full."""
 
 import flax.struct
 import jax
@@ -9,7 +9,7 @@ from lob_jax.models.attention.places import Places
 
 @flax.struct.dataclass
 class KVCache:
-    """Keys and values of the tokens seen so far, in S slots of which the first `length` are filled.
+    """Keys and values of the last S tokens seen, in S slots: token i lies in slot i modulo S.
 
     Every row of a batch advances in lockstep. A cache is a value: a call returns a new one.
 
@@ -17,8 +17,8 @@ class KVCache:
       key_LBNSH: keys, rotary positions already applied, in the model's dtype.
       value_LBNSH: values.
       places: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
-      length: int32 scalar, slots filled. A caller keeps length + new tokens <= S: beyond it, writes would land on
-        earlier slots.
+      length: int32 scalar, tokens seen. Tokens written at once lie side by side: only one at a time may go on behind
+        the last slot, at the first.
     """
 
     key_LBNSH: jax.Array
@@ -26,9 +26,14 @@ class KVCache:
     places: Places
     length: jax.Array
 
+    @property
+    def next_slot(self) -> jax.Array:
+        """Return the slot of the next token."""
+        return self.length % self.key_LBNSH.shape[3]
+
     def write(self, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int | jax.Array) -> "KVCache":
-        """Return the cache with a layer's new keys and values behind the filled slots; length is left as it is."""
-        at = (layer, 0, 0, self.length, 0)
+        """Return the cache with a layer's new keys and values behind the last ones; length is left as it is."""
+        at = (layer, 0, 0, self.next_slot, 0)
         # One update of the whole array, rather than of a layer's slice, is done in place inside a jitted loop.
         return self.replace(
             key_LBNSH=jax.lax.dynamic_update_slice(self.key_LBNSH, jnp.swapaxes(key_BTNH, 1, 2)[None], at),
@@ -36,9 +41,9 @@ class KVCache:
         )
 
     def place(self, new: Places) -> "KVCache":
-        """Return the cache with the places of new tokens behind the filled slots; length is left as it is."""
+        """Return the cache with the places of new tokens behind the last ones; length is left as it is."""
 
         def put(slots: jax.Array, tokens: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_update_slice_in_dim(slots, tokens.astype(slots.dtype), self.length, 1)
+            return jax.lax.dynamic_update_slice_in_dim(slots, tokens.astype(slots.dtype), self.next_slot, 1)
 
         return self.replace(places=jax.tree.map(put, self.places, new))

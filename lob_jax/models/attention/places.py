@@ -23,11 +23,13 @@ class Places:
 def visible_slots(queries: int, slots: int, filled: int | jax.Array, *, mask_BTS: jax.Array | None = None) -> jax.Array:
     """Return which slots each query may see, bool [B or 1, T, S]: its own, and those before that the mask allows.
 
-    Query t is stored in slot filled + t. The mask can only narrow what is causal. Its own slot a query always sees:
-    a softmax over nothing would spread over everything, the future included.
+    Query t is token filled + t, and stored in the slot of that number modulo S; a slot holds the newest token that is
+    stored there. The mask can only narrow what is causal. Its own slot a query always sees: a softmax over nothing
+    would spread over everything, the future included.
     """
     own_1T1 = (filled + jnp.arange(queries))[None, :, None]
-    slot_11S = jnp.arange(slots)[None, None, :]
+    newest = filled + queries - 1
+    held_11S = (newest - (newest - jnp.arange(slots)) % slots)[None, None, :]
     if mask_BTS is None:
-        return slot_11S <= own_1T1
-    return (slot_11S == own_1T1) | ((slot_11S < own_1T1) & mask_BTS)
+        return (held_11S <= own_1T1) & (held_11S >= 0)
+    return (held_11S == own_1T1) | ((held_11S < own_1T1) & (held_11S >= 0) & mask_BTS)

@@ -1,0 +1,107 @@
+"""Whether events can have happened: each is held against a plain book of orders that knows nothing of how it was made."""
+
+import dataclasses
+from collections import Counter
+
+from lob_jax.book.oracle import OracleBook
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+
+Levels = list[list[tuple[int, list[int]]]]
+TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
+_CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
+
+
+@dataclasses.dataclass(frozen=True)
+class Validity:
+    """What a replay of events found.
+
+    Attributes:
+      events: how many there are.
+      faults: how many cannot have happened, by what is wrong with them; those change no book.
+      levels: the book at the end: (price in quanta, lots of its orders from the front) of each level, best first, bids
+        then asks.
+    """
+
+    events: int
+    faults: dict[str, int]
+    levels: Levels
+
+
+def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int = 0) -> Validity:
+    """Replay events in plain Python, one after the other, and say which cannot have happened.
+
+    Args:
+      events: in the order in which they happen.
+      start: the book before them; its clock is that of the event before.
+      tick: price quanta between prices of visible orders.
+      closed: what is closed at the start: 0 nothing, 1 trading alone, 2 quoting too.
+    """
+    book, faults, clock = OracleBook(start), Counter(), start.time_ns
+    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
+    for time_ns, kind, code, side, price, size in zip(*(column.tolist() for column in columns), strict=True):
+        fault = "clock runs backwards" if time_ns < clock else None
+        clock = time_ns
+        if kind == Kind.CONTROL:
+            closed = _CLOSES.get(code, closed)
+            if code == Code.CLEAR:
+                book.clear()
+        else:
+            fault = fault or _fault(book, kind, side, price, size, tick=tick, closed=closed)
+        if fault:
+            faults[fault] += 1
+        elif kind != Kind.CONTROL:
+            book.apply(kind, side, price, size, 0)
+    return Validity(len(events), dict(faults), _levels(book))
+
+
+def _fault(book: OracleBook, kind: int, side: int, price: int, size: int, *, tick: int, closed: int) -> str | None:
+    """Return why an event cannot have happened, None if it can."""
+    if size <= 0 or price <= 0:
+        return "no size or no price"
+    if closed >= (1 if kind in TRADES else 2):
+        return "market closed"
+    if kind in (Kind.CROSS, Kind.EXECUTE_HIDDEN):
+        outside = kind == Kind.EXECUTE_HIDDEN and not _within_quotes(book, price)
+        return "hidden execution outside the quotes" if outside else None
+    if price % tick:
+        return "price between ticks"
+    if kind == Kind.ADD:
+        return "crosses the book" if _crosses(book, side, price) else None
+    queue = [lots for _, lots in book.sides[side].get(price, [])]
+    if not queue:
+        return "nothing at the price"
+    if kind == Kind.CANCEL:
+        return None if max(queue) > size else "no order is larger than the cancel"
+    if kind == Kind.DELETE:
+        return None if size in queue else "no order has the size of the delete"
+    if price != _best(book, side):
+        return "execution behind the best price"
+    return None if size <= queue[0] else "execution of more than the front order"
+
+
+def _best(book: OracleBook, side: int) -> int | None:
+    prices = book.sides[side]
+    return (max(prices) if side == BID else min(prices)) if prices else None
+
+
+def _crosses(book: OracleBook, side: int, price: int) -> bool:
+    opposite = _best(book, -side)
+    return opposite is not None and side * price >= side * opposite
+
+
+def _within_quotes(book: OracleBook, price: int) -> bool:
+    bid, ask = _best(book, BID), _best(book, ASK)
+    return bid is not None and ask is not None and bid <= price <= ask
+
+
+def _levels(book: OracleBook) -> Levels:
+    return [
+        [(price, [lots for _, lots in book.sides[side][price]]) for price, _ in book.levels(side)]
+        for side in (BID, ASK)
+    ]
+
+
+def merged(parts: list[Validity]) -> dict[str, int]:
+    """Return the faults of several replays together."""
+    return dict(sum((Counter(part.faults) for part in parts), Counter()))
