@@ -78,8 +78,11 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
     folder, _ = run
     done = call(small("--mode=generate", f"--workdir={folder}"), environment)
     assert done.returncode == 0, done.stderr
-    paths = sorted((folder / "generated").iterdir())
+    assert "0 of 40 events invalid" in done.stdout
+    assert "at the end of 2 of 2 paths" in done.stdout
+    paths = sorted((folder / "generated").glob("path_*"))
     assert [path.name for path in paths] == ["path_0", "path_1"]
+    assert json.loads((folder / "generated" / "forecast.json").read_text())["moment"][-1] == 20
     feed = LobsterFeed()
     written = [message for path in paths for message in path.glob("*_message_*.csv")]
     assert written

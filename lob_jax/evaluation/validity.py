@@ -1,4 +1,4 @@
-"""Whether events can have happened: each is held against a plain book of orders that knows nothing of how it was made."""
+"""Whether events can have happened: each is held against a plain book that knows nothing of how it was made."""
 
 import dataclasses
 from collections import Counter

@@ -2,9 +2,9 @@
 
 An ADD has a price of at least a tick that crosses nothing, at a level with room; a CANCEL takes less than a live order
 has, a DELETE exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution
-lies within the quotes and a cross above zero; what is closed stays closed until it is opened. Digit by digit a number's mask is the union of
-what leads to an allowed number and, where the number may end here, of what the next field allows: every path that obeys
-the mask ends in such an event, and each such event has a path.
+lies within the quotes, a cross above zero; what is closed stays closed until it is opened. Digit by digit a number's
+mask is the union of what leads to an allowed number and, where the number may end here, of what the next field allows:
+every path that obeys the mask ends in such an event, and each such event has a path.
 """
 
 import jax

@@ -1,5 +1,6 @@
 """Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -9,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.replay import snapshots_at
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Events
 from lob_jax.generation import assembler, exact_paths, live_book
 from lob_jax.generation.assembler import Clock
 from lob_jax.generation.orders import OrderTable, nothing_own, order_table
@@ -21,7 +24,7 @@ from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
+from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, REGIME_BASE, field_of
 
 SECONDS_PER_DAY = 86_400
 FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
@@ -30,14 +33,22 @@ PIECE = 256  # tokens between two looks of the host
 
 
 class Words(NamedTuple):
-    """How a tokenizer's tokens read on the device."""
+    """How a tokenizer's tokens read on the device.
+
+    Attributes:
+      tables: what of the tokenizer lies on the device.
+      masks: (path, tables, shape) -> what the grammar and what the book allows next, bool [V] each.
+      move: (path, token drawn, tables, orders, shape) -> the path behind the token, and the token that was written.
+      behind: tokens behind an event's own that show it to be complete.
+    """
 
     tables: Callable[[Any], Any]
     masks: Callable[..., tuple[jax.Array, jax.Array]]
     move: Callable[..., tuple[PathState, jax.Array]]
+    behind: int
 
 
-WORDS = {"exact": Words(exact_paths.exact_tables, exact_paths.masks, exact_paths.move)}
+WORDS = {"exact": Words(exact_paths.exact_tables, exact_paths.masks, exact_paths.move, behind=1)}
 
 
 def _numbers(paths: PathState, *, antithetic: bool) -> jax.Array:
@@ -281,6 +292,36 @@ def run(
             return
 
 
+class Flow(NamedTuple):
+    """A run of the loop, to be read piece by piece.
+
+    Attributes:
+      pieces: yields what is drawn.
+      origin: of the live books' prices, in price quanta.
+    """
+
+    pieces: Iterator[Piece]
+    origin: int
+
+
+def flow(
+    params: Any,
+    prompt: Prompt,
+    *,
+    model: ModelConfig,
+    tokenizer: ExactTokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> Flow:
+    """Begin to continue a prompt; arguments and errors are those of `generate`."""
+    _check_prompt(prompt)
+    paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origin)
+    shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
+    tables = WORDS[shape.tokenizer].tables(tokenizer)
+    return Flow(run(params, paths, prompt, tables, orders, shape=shape), origin)
+
+
 def generate(
     params: Any,
     prompt: Prompt,
@@ -308,16 +349,56 @@ def generate(
     Raises:
       InputError: the prompt is empty, an order is none, or the live book has no room for one.
     """
-    _check_prompt(prompt)
-    paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
-    orders = order_table(sampling.inject, instrument=instrument, origin=origin)
-    shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
+    begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     pieces = []
-    for piece in run(params, paths, prompt, WORDS[shape.tokenizer].tables(tokenizer), orders, shape=shape):
+    for piece in begun.pieces:
         pieces.append(piece)
         if on_progress:
             on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
-    return _collect(pieces, instrument, origin)
+    return _collect(pieces, WORDS[tokenizer.vocabulary.tokenizer], instrument, begun.origin)
+
+
+def stream(
+    params: Any,
+    prompt: Prompt,
+    *,
+    model: ModelConfig,
+    tokenizer: ExactTokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> Iterator[list[Events]]:
+    """Yield events as they are generated: at each look of the host, those of every path that are complete by then.
+
+    Arguments and errors are those of `generate`, and so are the events, all in all.
+    """
+    begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+    behind = WORDS[tokenizer.vocabulary.tokenizer].behind
+    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+    readers = [_Reader(tokenizer, instrument, start, behind) for _ in range(sampling.paths)]
+    for piece in begun.pieces:
+        _check_refused(int(piece.paths.book.refused.sum()))
+        yield [reader.take(row[row != PAD]) for reader, row in zip(readers, piece.tokens_BT, strict=True)]
+
+
+class _Reader:
+    """Decodes one path as its tokens come."""
+
+    def __init__(self, tokenizer: ExactTokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
+        self._tokenizer, self._instrument, self._start, self._behind = tokenizer, instrument, start, behind
+        self._held = np.empty(0, np.int32)
+
+    def take(self, tokens: np.ndarray) -> Events:
+        """Return the events that these tokens complete."""
+        held = np.concatenate([self._held, tokens])
+        heads = np.flatnonzero(field_of(held) == FIELD_HEAD)
+        whole = len(held) if not self._behind else heads[-1] if len(heads) else 0
+        self._held = held[whole:]
+        book = {"start": self._start, "corrections": Corrections.none()}
+        events = self._tokenizer.decode(held[:whole], instrument=self._instrument, **book)
+        if len(events):
+            (after,) = snapshots_at(events, **book, at=np.array([len(events)]))
+            self._start = dataclasses.replace(after, time_ns=int(events.time_ns[-1]))
+        return events
 
 
 def _check_prompt(prompt: Prompt) -> None:
@@ -348,11 +429,11 @@ def loop_shape(
     )
 
 
-def _collect(pieces: list[Piece], instrument: Instrument, origin: int) -> Generated:
-    """Cut each path before the head that showed it to be complete."""
+def _collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: int) -> Generated:
+    """Cut each path behind its last event."""
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
     _check_refused(int(paths.book.refused.sum()))
-    counts, midnight = paths.written - 1, instrument.midnight_ns()
+    counts, midnight = paths.written - words.behind, instrument.midnight_ns()
     tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
     books = [jax.tree.map(lambda leaf, at=path: leaf[at], paths.book) for path in range(len(counts))]
     clocks = zip(paths.clock.seconds, paths.clock.ns, strict=True)

@@ -133,16 +133,12 @@ def _with_none(column: Sequence[int] | np.ndarray, none: int) -> jax.Array:
 
 
 def _check_order(number: int, order: Order, tick: int) -> None:
+    on_tick = order.price is None or (order.price > 0 and order.price % tick == 0)
     one_moment = (order.after_events is None) != (order.at_ns is None)
     checks = [
         (order.side in (BID, ASK), "side", "+1 or -1", order.side),
         (0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size),
-        (
-            order.price is None or (order.price > 0 and order.price % tick == 0),
-            "price",
-            f"ticks of {tick}",
-            order.price,
-        ),
+        (on_tick, "price", f"a multiple of {tick}", order.price),
         (one_moment, "after_events, at_ns", "one of the two", (order.after_events, order.at_ns)),
         (order.after_events is None or order.after_events >= 0, "after_events", "0 or more", order.after_events),
     ]

@@ -45,6 +45,9 @@ class Truncation(NamedTuple):
     min_p: float = 0.0
 
 
+EVERYTHING = Truncation()
+
+
 def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
     """Set the logits of what may not be drawn to -inf; each rule sees what the one before has left.
 

@@ -10,7 +10,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.generation.assembler import Clock, Spelling
 from lob_jax.generation.live_book import LiveBook
 from lob_jax.generation.orders import Order, Own
-from lob_jax.generation.sampling import Truncation
+from lob_jax.generation.sampling import EVERYTHING, Truncation
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import Conditioning
@@ -35,7 +35,7 @@ class SamplingConfig:
     events: int
     seed: int
     temperature: float = 1.0
-    truncation: Truncation = Truncation()
+    truncation: Truncation = EVERYTHING
     antithetic: bool = False
     inject: tuple[Order, ...] = ()
 

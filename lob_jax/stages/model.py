@@ -1,10 +1,7 @@
 """The stages that need a model: its training, its evaluation, new events, its weights."""
 
-import collections
 import dataclasses
-import os
 import pathlib
-import shutil
 from typing import Any
 
 import jax
@@ -12,33 +9,24 @@ import ml_collections
 import numpy as np
 from jax.experimental import multihost_utils
 from rich.console import Console
-from rich.table import Table
 
 from lob_jax import config as configuration
-from lob_jax.book.snapshot import Corrections
 from lob_jax.data.builder import VOCABULARY, open_records
 from lob_jax.data.dataset import Beside, TokenBookDataset
 from lob_jax.data.labels import fit_outlooks
 from lob_jax.data.manifest import check_manifest, load_manifest
 from lob_jax.data.pairs import PairedDataset
 from lob_jax.data.pipeline import batches
-from lob_jax.data.records import record_instrument
 from lob_jax.data.regimes import fit_regimes
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
-from lob_jax.events.instrument import NS_PER_DAY, Instrument
-from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.lobster_writer import write_lobster
-from lob_jax.generation.loop import generate as run_generation
-from lob_jax.generation.state import Prompt
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages.data import prepare, tokenizer_of
-from lob_jax.stages.prompt import make_prompt
 from lob_jax.stages.samples import Sampler
-from lob_jax.stages.workdir import console, overview, write_json
+from lob_jax.stages.workdir import console, write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
 from lob_jax.training.checkpoint import Meta, restore_best
@@ -188,7 +176,7 @@ def _ending(summary: TrainingSummary) -> str:
     return f"{how} after {summary.steps:,} steps; best validation loss {best}"
 
 
-def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
+def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
     """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
     manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
     wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config).vocabulary.hash}
@@ -202,7 +190,7 @@ def _best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Test the best checkpoint beside the baselines, and write evaluation.json."""
-    params, _ = _best_parameters(config, workdir)
+    params, _ = best_parameters(config, workdir)
     model = configuration.model_config(config)
     if not model.causal:
         _evaluate_hidden(config, workdir, params)
@@ -237,77 +225,9 @@ def _evaluate_hidden(config: ml_collections.ConfigDict, workdir: pathlib.Path, p
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
-def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Continue the first test events, and write each path as a LOBSTER pair."""
-    (params, _), tokenizer = _best_parameters(config, workdir), tokenizer_of(config)
-    model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
-    instrument = record_instrument(record)
-    prompt = make_prompt(
-        record,
-        events=config.generate.prompt_events,
-        tokenizer=tokenizer,
-        time_buckets=model.time_buckets,
-        beside=beside_of(config, workdir),
-    )
-    with console.status("generating") as status:
-        generated = run_generation(
-            params,
-            prompt,
-            model=model,
-            grammar=tokenizer.grammar,
-            instrument=instrument,
-            sampling=configuration.sampling_config(config),
-            on_progress=lambda events: status.update(f"generating: {events:,} of {config.generate.events:,} events"),
-        )
-    folder = workdir / "generated"
-    partial = folder.with_name("generated.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    console.print(_write_paths(generated.tokens, prompt, instrument, config, partial))
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-    console.print(f"the grammar took {generated.masked_mass.mean():.2%} of the model's probability, a token")
-    console.print(overview(workdir))
-
-
 def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Write the best checkpoint's parameters as a safetensors file."""
-    params, meta = _best_parameters(config, workdir)
+    params, meta = best_parameters(config, workdir)
     path = workdir / "weights.safetensors"
     save_weights(path, params, about={**dataclasses.asdict(meta), "early_stopping": None})
     console.print(f"{parameter_count(configuration.model_config(config)):,} parameters written to {path}")
-
-
-def _write_paths(
-    paths: list[np.ndarray],
-    prompt: Prompt,
-    instrument: Instrument,
-    config: ml_collections.ConfigDict,
-    folder: pathlib.Path,
-) -> Table:
-    """Decode each path, leave out what cannot have happened, write the rest, and return a table of the paths."""
-    reasons: collections.Counter[str] = collections.Counter()
-    start, tokenizer = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns), tokenizer_of(config)
-    shown = Table(title=f"{instrument.symbol} {instrument.trading_day}, from {len(prompt.tokens_T):,} prompt tokens")
-    for heading in ("path", "tokens", "events", "left out", "seconds", "trades"):
-        shown.add_column(heading, justify="right")
-    for index, tokens in enumerate(paths):
-        events, impossible = tokenizer.decode_generated(tokens, instrument=instrument, start=start)
-        events, late = _same_day(events, instrument)
-        reasons.update({**impossible, "after_midnight": late})
-        left_out = f"{sum(impossible.values()) + late:,}"
-        seconds = (events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0
-        trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
-        shown.add_row(str(index), f"{len(tokens):,}", f"{len(events):,}", left_out, f"{seconds:.3f}", f"{trades:,}")
-        path = folder / f"path_{index}"
-        path.mkdir(parents=True)
-        if len(events):
-            book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
-            write_lobster(path, instrument=instrument, events=events, monotone_time=True, **book)
-    shown.caption = "left out: " + (", ".join(f"{n} {reason}" for reason, n in reasons.items() if n) or "none")
-    return shown
-
-
-def _same_day(events: Events, instrument: Instrument) -> tuple[Events, int]:
-    """Return the events of the trading day, and how many come after it: a file holds one day."""
-    inside = events.time_ns < instrument.midnight_ns() + NS_PER_DAY
-    return events[inside], int(np.count_nonzero(~inside))

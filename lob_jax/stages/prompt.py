@@ -9,6 +9,7 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.data.dataset import NOTHING, Beside, prepare_record
 from lob_jax.data.records import record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
+from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.generation.state import Prompt
 from lob_jax.tokens.exact import ExactTokenizer
 
@@ -45,4 +46,12 @@ def make_prompt(
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][events]),
+        closed=_closed(decoded[:events]),
     )
+
+
+def _closed(events: Events) -> int:
+    """Return what the halts among events leave closed, see `LiveBook`; before the first the market is open."""
+    state = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
+    codes = [code for code in events.code[events.kind == Kind.CONTROL].tolist() if code in state]
+    return state[codes[-1]] if codes else 0

@@ -10,6 +10,7 @@ import jax
 import ml_collections
 
 from lob_jax import config as configuration
+from lob_jax.book.snapshot import Corrections
 from lob_jax.data.builder import open_records
 from lob_jax.data.dataset import Beside
 from lob_jax.data.records import record_instrument
@@ -57,17 +58,17 @@ class Sampler:
         sampling = dataclasses.replace(
             configuration.sampling_config(config), paths=1, events=config.train.sample_events
         )
-        generated = generate(
-            params, prompt, model=model, grammar=tokenizer.grammar, instrument=instrument, sampling=sampling
-        )
+        how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
+        generated = generate(params, prompt, **how)
         start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
-        events, impossible = tokenizer.decode_generated(generated.tokens[0], instrument=instrument, start=start)
+        book = {"start": start, "corrections": Corrections.none()}
+        events = tokenizer.decode(generated.tokens[0], instrument=instrument, **book)
         return {
             "events": len(events),
-            "left_out": {reason: count for reason, count in impossible.items() if count},
             "kinds": dict(collections.Counter(Kind(kind).name for kind in events.kind)),
             "seconds": float(events.time_ns[-1] - start.time_ns) / 1e9 if len(events) else 0.0,
-            "grammar_mass": float(generated.masked_mass[0]),
+            "grammar_mass": float(generated.grammar_mass[0]),
+            "book_mass": float(generated.book_mass[0]),
             "first": [_spelt(events, k, start.time_ns) for k in range(min(SHOWN, len(events)))],
         }
 

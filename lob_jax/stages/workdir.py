@@ -32,7 +32,7 @@ LEAVINGS = {
     "evaluation.json": "the test of the best checkpoint, beside baselines",
     "forecast.json": "how well a forecaster tells the direction of the mid, beside floors",
     "forecast.safetensors": "its parameters, of the seed that validated best",
-    "generated": "new events as LOBSTER message and order-book files",
+    "generated": "new events path by path, and their forecast as JSON and PNG",
     "weights.safetensors": "the best checkpoint's parameters",
 }
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, amend_levels, best, change, clear_levels, reference_of, size_at
+from lob_jax.book.levels import Levels, amend_levels, change, clear_levels, reference_of
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.events.schema import ASK, BID, Code, Kind
 from lob_jax.jit import in_place, njit
@@ -19,27 +19,6 @@ MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
 FINE, BAD_KIND, BAD_CONTROL, BAD_CODE, BAD_SIDE, BAD_SIZE, BIG_SIZE, BAD_PRICE, OFF_TICK, FAR_PRICE, BAD_TIME = range(
     11
 )
-
-# Why a decoded event cannot have happened.
-IMPOSSIBLE = (
-    "price_out_of_range",
-    "price_below_one",
-    "no_size",
-    "crossing_add",
-    "absent_level",
-    "over_removal",
-    "execute_off_best",
-)
-POSSIBLE = -1
-(
-    PRICE_OUT_OF_RANGE,
-    PRICE_BELOW_ONE,
-    NO_SIZE,
-    CROSSING_ADD,
-    ABSENT_LEVEL,
-    OVER_REMOVAL,
-    EXECUTE_OFF_BEST,
-) = range(len(IMPOSSIBLE))
 
 _ADD, _EXECUTE, _CROSS, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CROSS), int(Kind.CONTROL)
 _CLEAR, _FIRST_CODE, _LAST_CODE = int(Code.CLEAR), int(Code.HALT), int(Code.FEED_GAP)
@@ -203,24 +182,20 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
 
 @njit
 def resolve(
-    levels: Levels, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int, drop: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    levels: Levels, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Turn gaps into times and distances into prices, event by event, from the book that they change.
 
-    With `drop`, an event that cannot have happened changes no book.
-
     Returns:
-      time_ns and price int64 [E]; reason int64 [E], an index into IMPOSSIBLE or POSSIBLE; and the number of
-      events done, less than E where a time, or without `drop` a price, went out of range.
+      time_ns and price int64 [E], and the number of events done, less than E where a time or a price went out of range.
     """
     n_events = len(parsed.kind)
     time_ns, price = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
-    reason = np.full(n_events, POSSIBLE, np.int64)
     clock, cursor = start_ns, 0
     for i in range(n_events):
         clock += parsed.gap_ns[i]
         if abs(clock) >= MOST or abs(parsed.gap_ns[i]) >= MOST:
-            return time_ns, price, reason, i
+            return time_ns, price, i
         time_ns[i] = clock
         if parsed.kind[i] == _CONTROL:
             if parsed.code[i] == _CLEAR:
@@ -229,35 +204,8 @@ def resolve(
             side, unit = np.int64(parsed.side[i]), _unit(parsed.kind[i], tick)
             origin = reference_of(levels, 0 if side == BID else 1)
             if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
-                reason[i] = PRICE_OUT_OF_RANGE
-                if not drop:
-                    return time_ns, price, reason, i
-            else:
-                price[i] = origin - side * parsed.distance[i] * unit
-                if drop:
-                    reason[i] = _impossible(levels, parsed.kind[i], side, price[i], parsed.size[i])
-            if reason[i] == POSSIBLE:
-                change(levels, parsed.kind[i], side, price[i], parsed.size[i])
+                return time_ns, price, i
+            price[i] = origin - side * parsed.distance[i] * unit
+            change(levels, parsed.kind[i], side, price[i], parsed.size[i])
         cursor = amend_levels(levels, corrections, cursor, i)
-    return time_ns, price, reason, n_events
-
-
-@in_place
-def _impossible(levels: Levels, kind: int, side: int, price: int, size: int) -> int:
-    """Return why an event cannot happen to a book, POSSIBLE if it can."""
-    if price < 1:
-        return PRICE_BELOW_ONE
-    if size < 1:
-        return NO_SIZE
-    s = 0 if side == BID else 1
-    if kind == _ADD:
-        crosses = levels.depth[1 - s] > 0 and side * (price - best(levels, 1 - s)) >= 0
-        return CROSSING_ADD if crosses else POSSIBLE
-    if kind > _EXECUTE:
-        return POSSIBLE
-    held = size_at(levels, s, price)
-    if held == 0:
-        return ABSENT_LEVEL
-    if size > held:
-        return OVER_REMOVAL
-    return EXECUTE_OFF_BEST if kind == _EXECUTE and price != best(levels, s) else POSSIBLE
+    return time_ns, price, n_events

@@ -95,33 +95,10 @@ class ExactTokenizer:
           InputError: the tokens are ill-formed or stop inside an event; names the position.
         """
         parsed, places = self._parse_whole(tokens)
-        time_ns, price, _, done = self._resolve(parsed, instrument, start, corrections, drop=False)
+        time_ns, price, done = self._resolve(parsed, instrument, start, corrections)
         if done < len(time_ns):
             raise _out_of_range(parsed, done, places[done])
-        return _as_events(parsed, time_ns, price, np.arange(len(time_ns)))
-
-    def decode_generated(
-        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot
-    ) -> tuple[Events, dict[str, int]]:
-        """Return the events of a model's tokens that can have happened, and how many cannot, by reason.
-
-        An impossible event (see `compiled.IMPOSSIBLE`) changes no book; its gap still moves the clock. A last
-        event that the stream stops inside of is left out and counted as "unfinished".
-
-        Raises:
-          InputError: the tokens are ill-formed; names the position.
-        """
-        core, offset, state = self._accepted(tokens)
-        unfinished = not self.grammar.at_boundary[state]
-        if unfinished:
-            core = core[: np.flatnonzero(v.field_of(core) == v.FIELD_HEAD)[-1]]
-        parsed, places = _parse(core, offset)
-        time_ns, price, reason, done = self._resolve(parsed, instrument, start, Corrections.none(), drop=True)
-        if done < len(time_ns):
-            raise _out_of_range(parsed, done, places[done])
-        counts = {name: int(np.count_nonzero(reason == k)) for k, name in enumerate(compiled.IMPOSSIBLE)}
-        kept = np.flatnonzero(reason == compiled.POSSIBLE)
-        return _as_events(parsed, time_ns, price, kept), {**counts, "unfinished": int(unfinished)}
+        return _as_events(parsed, time_ns, price)
 
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
         """Return log2 of the width, in ns, of the cell that each event's gap was rounded into, float64 [E].
@@ -177,19 +154,13 @@ class ExactTokenizer:
         return _parse(core, offset)
 
     def _resolve(
-        self,
-        parsed: compiled.Parsed,
-        instrument: Instrument,
-        start: BookSnapshot,
-        corrections: Corrections,
-        *,
-        drop: bool,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        self, parsed: compiled.Parsed, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         _check_clock(start.time_ns)
         corrected = correction_columns(corrections, len(parsed.kind))
         added = int(np.count_nonzero(parsed.kind == Kind.ADD))
         levels = with_level_room(load_levels(start), added + len(corrections))
-        return compiled.resolve(levels, parsed, corrected, int(start.time_ns), _tick(instrument), drop)
+        return compiled.resolve(levels, parsed, corrected, int(start.time_ns), _tick(instrument))
 
 
 def _as_ids(tokens: np.ndarray) -> np.ndarray:
@@ -212,16 +183,15 @@ def _parse(core: np.ndarray, offset: int) -> tuple[compiled.Parsed, np.ndarray]:
     return compiled.parse(core, len(places)), places + offset
 
 
-def _as_events(parsed: compiled.Parsed, time_ns: np.ndarray, price: np.ndarray, rows: np.ndarray) -> Events:
-    flags = np.where(parsed.gap_ns < 0, int(Flag.BAD_TIME), 0).astype(np.uint16)
+def _as_events(parsed: compiled.Parsed, time_ns: np.ndarray, price: np.ndarray) -> Events:
     return Events.from_columns(
-        time_ns=time_ns[rows],
-        kind=parsed.kind[rows],
-        code=parsed.code[rows],
-        side=parsed.side[rows],
-        price=price[rows],
-        size=parsed.size[rows],
-        flags=flags[rows],
+        time_ns=time_ns,
+        kind=parsed.kind,
+        code=parsed.code,
+        side=parsed.side,
+        price=price,
+        size=parsed.size,
+        flags=np.where(parsed.gap_ns < 0, int(Flag.BAD_TIME), 0).astype(np.uint16),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from lob_jax.generation.sampling import (
     DRAWS,
+    EVERYTHING,
     Truncation,
     choose,
     draw_class,
@@ -17,7 +18,6 @@ from lob_jax.generation.sampling import (
 )
 
 TIMES = 8_000
-EVERYTHING = Truncation()
 
 
 def logits_of(shares: dict[int, float], size: int = 3000) -> jax.Array:

@@ -314,56 +314,6 @@ def test_an_impossible_tick_or_clock_is_refused():
         encode(events_of(ADD_BID), start=dataclasses.replace(START, time_ns=2**62))
 
 
-GENERATED = [
-    ([1000, 8003, 9001], None),  # bid 1000 x 8
-    ([1500 + 280 + 1, 8001, 9001], "crossing_add"),  # an ask two better than 1002: locked with the bid at 1000
-    ([1282, 8001, 9001], "crossing_add"),  # a bid at 1003
-    ([1281, 8001, 9001], "crossing_add"),  # a bid at 1002, equal to the ask
-    ([1280, 8002, 9001], None),  # a bid at 1001 x 2
-    ([4000, 8003, 9001], "over_removal"),
-    ([4001, 8001, 9001], "execute_off_best"),
-    ([4000, 8002, 9001], None),  # 1001 goes
-    ([3002, 8001, 9001], "absent_level"),
-    ([2001, 8001, 9001], "absent_level"),
-    ([2003, 8008, 9001], None),
-    ([1190, 8001, 9001], "price_below_one"),  # 1,000 ticks deeper than the bid at 1000
-    ([1001, 8000, 9001], "no_size"),
-    ([5280, 8005, 9001], None),
-    ([11, 9001], None),
-    ([1001, 8004, 9001], None),
-]
-
-
-def test_impossible_events_are_left_out_and_counted():
-    tokens = [token for part, _ in GENERATED for token in part]
-    tokenizer = ExactTokenizer()
-    events, counts = tokenizer.decode_generated(tokens + [1000, 8001], instrument=PENNY, start=START)
-    kept = [place for place, (_, reason) in enumerate(GENERATED) if reason is None]
-    assert (events.time_ns - CLOCK - 1).tolist() == kept  # the gaps of those left out still count
-    assert events.sequence.tolist() == list(range(len(kept)))
-    assert events.price.tolist() == [100_000, 100_100, 100_100, 99_700, 100_001, 0, 99_900]
-    reasons = [reason for _, reason in GENERATED if reason]
-    assert counts == {
-        "price_out_of_range": 0,
-        "unfinished": 1,
-        **{reason: reasons.count(reason) for reason in set(reasons)},
-    }
-
-
-def test_possible_events_decode_alike_with_and_without_the_check():
-    tokens = [token for part, reason in GENERATED if reason is None for token in part]
-    events, counts = ExactTokenizer().decode_generated([v.BOS, *tokens, v.EOS], instrument=PENNY, start=START)
-    assert_same(events, decode(tokens))
-    assert not any(counts.values())
-
-
-def test_a_generated_price_beyond_all_range_is_left_out():
-    far = [1978, 7999, 7999, 7999, 7999, 7990, 8001, 9000]
-    wide = dataclasses.replace(PENNY, tick=10**6)
-    events, counts = ExactTokenizer().decode_generated([*far, 11, 9000], instrument=wide, start=START)
-    assert (events.kind.tolist(), counts["price_out_of_range"]) == ([7], 1)
-
-
 @pytest.mark.parametrize(
     ("name", "fewest", "most"),
     [

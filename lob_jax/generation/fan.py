@@ -1,0 +1,162 @@
+"""What many paths together expect: quantiles of mid price, spread, volume and volatility, event by event or in time."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lob_jax.book.replay import replay
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Events, Kind
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+STEPS = 50  # of a horizon, at most
+TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)
+MEASURES = {
+    "mid": "mid price",
+    "spread": "spread",
+    "volume": "traded, lots",
+    "volatility": "realised volatility, price",
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fan:
+    """Quantiles over paths at H moments; NaN where no path tells.
+
+    Attributes:
+      by: "events" or "seconds", what moments are counted in.
+      moment_H: float64 [H], since the prompt, 0 first.
+      quantile_Q: float64 [Q], ascending.
+      paths_H: int64 [H], paths that reach the moment and have both quotes there; others are left out of its quantiles.
+      mid_HQ: in currency; likewise spread_HQ.
+      spread_HQ: best ask less best bid.
+      volume_HQ: lots executed since the prompt.
+      volatility_HQ: root of the sum of squared changes of the mid since the prompt, in currency.
+    """
+
+    by: str
+    moment_H: np.ndarray
+    quantile_Q: np.ndarray
+    paths_H: np.ndarray
+    mid_HQ: np.ndarray
+    spread_HQ: np.ndarray
+    volume_HQ: np.ndarray
+    volatility_HQ: np.ndarray
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain values, None for NaN."""
+        lists = {name: getattr(self, name).tolist() for name in ("moment_H", "quantile_Q", "paths_H")}
+        measured = {name: _plain(getattr(self, f"{name}_HQ")) for name in MEASURES}
+        return {"by": self.by, **{name.split("_")[0]: values for name, values in lists.items()}, **measured}
+
+
+def _plain(values_HQ: np.ndarray) -> list[list[float | None]]:
+    return [[float(value) if np.isfinite(value) else None for value in row] for row in values_HQ]
+
+
+def fan(
+    paths: Sequence[Events],
+    *,
+    start: BookSnapshot,
+    instrument: Instrument,
+    by: str = "events",
+    until: float | None = None,
+    quantiles: Sequence[float] = QUANTILES,
+) -> Fan:
+    """Return what paths from one start expect.
+
+    Args:
+      paths: events of each path.
+      start: the book and the clock that they start from.
+      instrument: whose price scale to use.
+      by: moments at so many "events", or at so many "seconds" of the paths' own clocks.
+      until: the last moment; by default as far as the shortest path goes.
+      quantiles: of 0..1, ascending.
+
+    Raises:
+      InputError: no path, or no such way to count.
+    """
+    if not paths or by not in ("events", "seconds"):
+        raise InputError(
+            "there is no forecast of this",
+            where="fan",
+            expected="paths, counted by events or seconds",
+            was=f"{len(paths)} paths by {by!r}",
+            remedy="generate paths first",
+        )
+    clocks = [_moments(events, start, by) for events in paths]
+    last = min(float(clock[-1]) for clock in clocks) if until is None else float(until)
+    moment_H = np.unique(np.linspace(0, last, STEPS + 1).round() if by == "events" else np.linspace(0, last, STEPS + 1))
+    found = [_measured(events, clock, moment_H, start, instrument) for events, clock in zip(paths, clocks, strict=True)]
+    whole = {name: np.stack([one[name] for one in found]) for name in MEASURES}
+    known_PH = np.isfinite(whole["mid"])
+    return Fan(
+        by=by,
+        moment_H=moment_H,
+        quantile_Q=np.asarray(quantiles, float),
+        paths_H=known_PH.sum(0),
+        **{f"{name}_HQ": _quantiles(np.where(known_PH, values, np.nan), quantiles) for name, values in whole.items()},
+    )
+
+
+def _moments(events: Events, start: BookSnapshot, by: str) -> np.ndarray:
+    """Return when each state of a path begins, float64 [E+1], counted from the start."""
+    if by == "events":
+        return np.arange(len(events) + 1.0)
+    since = np.append(start.time_ns, events.time_ns) - start.time_ns
+    return np.maximum.accumulate(since) / NS_PER_SECOND
+
+
+def _measured(
+    events: Events, clock: np.ndarray, moment_H: np.ndarray, start: BookSnapshot, instrument: Instrument
+) -> dict[str, np.ndarray]:
+    """Return each measure of one path at each moment, float64 [H]; NaN past its end or without both quotes."""
+    states = replay(events, start=start, corrections=Corrections.none(), levels=1)
+    quoted = (states.size[:, :, 0] > 0).all(1)
+    bid, ask = (np.where(quoted, states.price[:, side, 0], np.nan) / instrument.price_scale for side in (0, 1))
+    mid = (bid + ask) / 2
+    known = mid[quoted]
+    moves = np.zeros(len(mid))
+    moves[np.flatnonzero(quoted)[1:]] = np.diff(known)  # over a moment without quotes the move counts where they return
+    traded = np.append(0, np.where(np.isin(events.kind, TRADES), events.size, 0))
+    row_H = np.searchsorted(clock, moment_H, side="right") - 1
+    reached_H = moment_H <= clock[-1]
+    series = {
+        "mid": mid,
+        "spread": ask - bid,
+        "volume": np.cumsum(traded).astype(float),
+        "volatility": np.sqrt(np.cumsum(moves**2)),
+    }
+    return {name: np.where(reached_H, values[row_H], np.nan) for name, values in series.items()}
+
+
+def _quantiles(values_PH: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+    """Return quantiles over paths, float64 [H, Q]."""
+    rows = [column[np.isfinite(column)] for column in values_PH.T]
+    return np.array([np.quantile(row, quantiles) if len(row) else [np.nan] * len(quantiles) for row in rows])
+
+
+def fan_figure(forecast: Fan, *, title: str) -> Figure:
+    """Draw each measure as bands between pairs of quantiles around the middle one."""
+    figure = Figure(figsize=(12, 8), dpi=100, layout="constrained")
+    panels = figure.subplots(2, 2, sharex=True)
+    Q = len(forecast.quantile_Q)
+    for axes, (name, label) in zip(panels.flat, MEASURES.items(), strict=True):
+        values_HQ = getattr(forecast, f"{name}_HQ")
+        for low in range(Q // 2):
+            ends = (values_HQ[:, low], values_HQ[:, Q - 1 - low])
+            shares = f"{forecast.quantile_Q[low]:.0%} to {forecast.quantile_Q[Q - 1 - low]:.0%}"
+            axes.fill_between(forecast.moment_H, *ends, color="#0072b2", alpha=0.25, lw=0, step="post", label=shares)
+        axes.step(forecast.moment_H, values_HQ[:, Q // 2], color="#003a5c", lw=1.4, where="post", label="median")
+        axes.set_ylabel(label)
+        axes.ticklabel_format(useOffset=False)
+        axes.grid(alpha=0.3, lw=0.6)
+    panels[0, 0].legend(loc="upper left", frameon=False)
+    for axes in panels[1]:
+        axes.set_xlabel(f"{forecast.by} since the prompt")
+    figure.suptitle(f"{title}: {int(forecast.paths_H[-1])} paths at the end")
+    return figure

@@ -1,0 +1,138 @@
+"""The stage that continues test events: files of each path, and what the paths together expect."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+
+import ml_collections
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lob_jax import config as configuration
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.data.builder import open_records
+from lob_jax.data.records import record_instrument
+from lob_jax.evaluation.validity import Validity, check_events, merged
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Events, Kind
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.figures import save
+from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
+from lob_jax.feeds.lobster_writer import write_lobster
+from lob_jax.feeds.parquet_writer import write_parquet
+from lob_jax.generation.fan import Fan, fan, fan_figure
+from lob_jax.generation.loop import generate as run_generation
+from lob_jax.generation.state import Generated
+from lob_jax.stages.data import tokenizer_of
+from lob_jax.stages.model import beside_of, best_parameters
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.stages.workdir import console, overview, write_json
+
+
+def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Continue the first test events, check every event, and write each path and the forecast of all."""
+    (params, _), tokenizer = best_parameters(config, workdir), tokenizer_of(config)
+    model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
+    instrument, wanted = record_instrument(record), config.generate.events
+    prompt = make_prompt(
+        record,
+        events=config.generate.prompt_events,
+        tokenizer=tokenizer,
+        time_buckets=model.time_buckets,
+        beside=beside_of(config, workdir),
+    )
+    bars = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
+    with Progress(*bars, console=console, transient=True) as progress:
+        task = progress.add_task("", total=wanted)
+        generated = run_generation(
+            params,
+            prompt,
+            model=model,
+            tokenizer=tokenizer,
+            instrument=instrument,
+            sampling=configuration.sampling_config(config),
+            on_progress=lambda events: progress.update(task, completed=events),
+        )
+    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+    decode = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
+    paths = [tokenizer.decode(tokens, **decode) for tokens in generated.tokens]
+    checked = [check_events(events, start=start, tick=instrument.tick, closed=prompt.closed) for events in paths]
+    console.print(_table(paths, generated, checked, start, f"{instrument.symbol} {instrument.trading_day}"))
+    _tell(generated, checked)
+    folder = workdir / "generated"
+    partial = folder.with_name("generated.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for number, events in enumerate(paths):
+        _write_path(partial / f"path_{number}", events, start, instrument, config)
+    forecast = fan(paths, start=start, instrument=instrument)
+    write_json(partial / "forecast.json", forecast.to_json())
+    save(fan_figure(forecast, title=f"{instrument.symbol} {instrument.trading_day}"), partial / "forecast.png")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+    console.print(_expected(forecast))
+    console.print(overview(workdir))
+
+
+def _table(
+    paths: list[Events], generated: Generated, checked: list[Validity], start: BookSnapshot, title: str
+) -> Table:
+    """Return what each path is like."""
+    shown = Table(title=title)
+    for heading in ("path", "tokens", "events", "invalid", "seconds", "trades"):
+        shown.add_column(heading, justify="right")
+    for number, (events, tokens, found) in enumerate(zip(paths, generated.tokens, checked, strict=True)):
+        seconds = (events.time_ns[-1] - start.time_ns) / NS_PER_SECOND if len(events) else 0.0
+        trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
+        counts = (len(tokens), len(events), sum(found.faults.values()))
+        shown.add_row(str(number), *(f"{count:,}" for count in counts), f"{seconds:,.3f}", f"{trades:,}")
+    return shown
+
+
+def _tell(generated: Generated, checked: list[Validity]) -> None:
+    """Say whether every event can have happened, and what the masks took from the model."""
+    faults = merged(checked)
+    events = sum(found.events for found in checked)
+    same = sum(found.levels == levels for found, levels in zip(checked, generated.levels, strict=True))
+    listed = ", ".join(f"{count:,} {fault}" for fault, count in faults.items())
+    console.print(f"replayed in plain Python: {sum(faults.values()):,} of {events:,} events invalid {listed}".rstrip())
+    console.print(f"the book of the device is the replayed one at the end of {same} of {len(checked)} paths")
+    masses = f"{generated.grammar_mass.mean():.2%}, and the book {generated.book_mass.mean():.2%} of what that left"
+    console.print(f"the grammar took {masses}, of the model's probability, a token")
+
+
+def _write_path(
+    folder: pathlib.Path,
+    events: Events,
+    start: BookSnapshot,
+    instrument: Instrument,
+    config: ml_collections.ConfigDict,
+) -> None:
+    """Write the events of a path in the format of the configuration; a file holds one day."""
+    inside = events.time_ns < instrument.midnight_ns() + NS_PER_DAY
+    if not inside.all():
+        console.print(f"{folder.name}: {np.count_nonzero(~inside):,} events after midnight are not written")
+    kept = events[inside]
+    folder.mkdir(parents=True)
+    day = MarketDay(instrument, start, kept, Corrections.none(), {})
+    if config.generate.format == "parquet":
+        write_parquet(folder / "events", day)
+    elif config.generate.format == "hftbacktest":
+        write_hftbacktest(folder / "events.npz", day)
+    elif len(kept):
+        book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
+        write_lobster(folder, instrument=instrument, events=kept, monotone_time=True, **book)
+
+
+def _expected(forecast: Fan) -> Table:
+    """Return the quantiles at the last moment."""
+    shown = Table(title=f"after {forecast.moment_H[-1]:,.0f} events, over {forecast.paths_H[-1]} paths")
+    shown.add_column("")
+    for quantile in forecast.quantile_Q:
+        shown.add_column(f"{quantile:.0%}", justify="right")
+    rows = {"mid": forecast.mid_HQ, "spread": forecast.spread_HQ}
+    rows |= {"volume, lots": forecast.volume_HQ, "volatility": forecast.volatility_HQ}
+    for name, values_HQ in rows.items():
+        shown.add_row(name, *(f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}" for value in values_HQ[-1]))
+    return shown
