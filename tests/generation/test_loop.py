@@ -7,116 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay
-from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.config import model_config
+from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
-from lob_jax.evaluation.validity import check_events
-from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import loop
 from lob_jax.generation.loop import generate
 from lob_jax.generation.sampling import Truncation
-from lob_jax.generation.state import Prompt, SamplingConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
-
-INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
-LEVELS = 3
-MODEL = dataclasses.replace(
-    model_config(base.get_config()),
-    d_model=16,
-    n_layers=1,
-    n_heads=2,
-    d_ff=32,
-    vocab_size=10_000,
-    max_seq_length=48,
-    dropout=0.0,
-    tie_embeddings=True,
-    norm="pre",
-    positions="learned",
-    time_of_day=True,
-    time_buckets=288,
-    day_of_week=True,
-    book_state=True,
-    book_features=4 * LEVELS,
-    dtype="float32",
+from tests.generation.market import (
+    INSTRUMENT,
+    KINDS,
+    LEVELS,
+    MODEL,
+    SAMPLING,
+    START,
+    TOKENIZER,
+    assert_valid,
+    decoded,
+    lively,
+    prompt,
+    run,
 )
-START = BookSnapshot(
-    time_ns=INSTRUMENT.midnight_ns() + 34_200 * NS_PER_SECOND,
-    side=np.array([1, 1, -1, -1], np.int8),
-    price=np.array([9_900, 9_800, 10_100, 10_300]),
-    size=np.array([10**6, 10**6, 10**6, 10**6]),
-    order_id=np.zeros(4, np.uint64),
-    last_best=np.zeros(2, np.int64),
-)
-SAMPLING = SamplingConfig(paths=3, events=30, seed=5)
-TOKENIZER = ExactTokenizer(5)
-KINDS = {
-    "learned": MODEL,
-    "rotary": dataclasses.replace(MODEL, positions="rotary"),
-    "prefix": dataclasses.replace(MODEL, positions="rotary", regime="prefix", n_regimes=4),
-    "horizons": dataclasses.replace(
-        MODEL,
-        positions="rotary_time",
-        d_model=32,
-        attention=dataclasses.replace(MODEL.attention, kind="multi_scale", horizons=("4 events", "2 s")),
-    ),
-    "blocks": dataclasses.replace(
-        MODEL, positions="rotary", attention=dataclasses.replace(MODEL.attention, kind="block_sparse", block=4)
-    ),
-}
-
-
-def lively(model):
-    """Return parameters that favour what is near the touch, small sizes and short gaps: much happens to few levels."""
-    params = initial_parameters(model, jax.random.key(0))
-    bias = np.zeros(10_000, np.float32)
-    bias[[1000, 1001, 1500, 1501, 2000, 2500, 3000, 3500, 4000, 4500]] = 9
-    bias[8001:8010] = 9
-    bias[9200:9800] = 5
-    leaves, tree = jax.tree.flatten_with_path(params)
-    chosen = [path for path, leaf in leaves if leaf.shape == (10_000,)]
-    assert len(chosen) == 1, "the head has one bias over the vocabulary"
-    return jax.tree.unflatten(tree, [jnp.asarray(bias) if path == chosen[0] else leaf for path, leaf in leaves])
 
 
 @pytest.fixture(scope="module")
 def params():
     return lively(MODEL)
-
-
-def prompt(model=MODEL) -> Prompt:
-    tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)
-    features, zeros = np.zeros((6, 4 * LEVELS), np.float32), np.zeros(6, np.int32)
-    beside = {"event": np.repeat([0, 1], 3)}
-    if model.needs_clock:
-        beside["clock"] = np.tile([34_200, 0], (6, 1)).astype(np.int32)
-    if model.regime != "none":
-        beside["regime"] = zeros + 2
-    return Prompt(tokens, zeros + 114, zeros + 1, features, beside, START, START.time_ns)
-
-
-def run(params, *, model=MODEL, tokenizer=TOKENIZER, **changes):
-    sampling = dataclasses.replace(SAMPLING, **changes)
-    return generate(params, prompt(model), model=model, tokenizer=tokenizer, instrument=INSTRUMENT, sampling=sampling)
-
-
-def decoded(tokens, tokenizer=TOKENIZER):
-    return tokenizer.decode(tokens, instrument=INSTRUMENT, start=START, corrections=Corrections.none())
-
-
-def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
-    """Every path is so many whole events that a plain book can take, and ends in the device's book and clock."""
-    for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
-        tokenizer.grammar.check(tokens)
-        found = decoded(tokens, tokenizer)
-        validity = check_events(found, start=START, tick=INSTRUMENT.tick)
-        assert (validity.events, validity.faults) == (events, {})
-        assert validity.levels == levels
-        assert int(found.time_ns[-1]) == clock
 
 
 @pytest.fixture(scope="module")
@@ -257,3 +177,16 @@ def test_an_empty_prompt_is_refused(params):
     empty = dataclasses.replace(prompt(), tokens_T=np.zeros(0, np.int32))
     with pytest.raises(InputError, match="the prompt is empty"):
         generate(params, empty, model=MODEL, tokenizer=TOKENIZER, instrument=INSTRUMENT, sampling=SAMPLING)
+
+
+@pytest.mark.slow
+def test_a_stream_gives_the_same_events_as_they_come(params, generated, monkeypatch):
+    monkeypatch.setattr(loop, "PIECE", 7)
+    how = {"model": MODEL, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": SAMPLING}
+    parts = list(loop.stream(params, prompt(), **how))
+    assert len(parts) > 10
+    for path, tokens in enumerate(generated.tokens):
+        whole = decoded(tokens)
+        for name in ("time_ns", "kind", "side", "price", "size"):
+            streamed = np.concatenate([getattr(part[path], name) for part in parts])
+            np.testing.assert_array_equal(streamed, getattr(whole, name))

@@ -1,0 +1,79 @@
+"""The forecast of many paths, against quantiles by hand."""
+
+import numpy as np
+import pytest
+
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Events, Kind
+from lob_jax.generation.fan import fan, fan_figure
+
+INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
+START = BookSnapshot(
+    time_ns=INSTRUMENT.midnight_ns(),
+    side=np.array([1, -1], np.int8),
+    price=np.array([9_900, 10_100]),
+    size=np.array([5, 5]),
+    order_id=np.zeros(2, np.uint64),
+    last_best=np.zeros(2, np.int64),
+)
+
+
+def path(*rows):
+    """Return events from (kind, side, price, size, seconds)."""
+    names = ("kind", "side", "price", "size", "time_ns")
+    columns = dict(zip(names, (np.array(column) for column in zip(*rows, strict=True)), strict=True))
+    columns["time_ns"] = START.time_ns + (columns["time_ns"] * 1e9).astype(np.int64)
+    return Events.from_columns(**columns)
+
+
+PATHS = [
+    path((Kind.ADD, 1, 10_000, 3, 1.0), (Kind.EXECUTE, 1, 10_000, 3, 2.0)),
+    path((Kind.EXECUTE, -1, 10_100, 2, 0.5), (Kind.ADD, -1, 10_000, 1, 4.0)),
+    path((Kind.DELETE, -1, 10_100, 5, 1.5), (Kind.ADD, -1, 10_300, 1, 3.0)),
+]
+WHOLE = {"start": START, "instrument": INSTRUMENT, "quantiles": (0.0, 0.5, 1.0)}
+
+
+def test_event_by_event():
+    found = fan(PATHS, **WHOLE)
+    assert found.moment_H.tolist() == [0, 1, 2]
+    assert found.paths_H.tolist() == [3, 2, 3]  # the third path has no ask after its first event
+    np.testing.assert_allclose(found.mid_HQ, [[1, 1, 1], [1, 1.0025, 1.005], [0.995, 1, 1.01]])
+    np.testing.assert_allclose(found.spread_HQ, [[0.02] * 3, [0.01, 0.015, 0.02], [0.01, 0.02, 0.04]])
+    np.testing.assert_allclose(found.volume_HQ, [[0, 0, 0], [0, 1, 2], [0, 2, 3]])
+    np.testing.assert_allclose(found.volatility_HQ[2], [0.005, 50**0.5 / 1000, 0.01])
+
+
+def test_in_time_and_only_as_far_as_every_path_goes():
+    found = fan(PATHS, by="seconds", **WHOLE)
+    assert found.moment_H[[0, -1]].tolist() == [0, 2]
+    at_one = np.flatnonzero(np.isclose(found.moment_H, 1.0))[0]
+    np.testing.assert_allclose(found.mid_HQ[at_one], [1, 1, 1.005])
+    assert found.paths_H[-1] == 2
+
+
+def test_paths_that_end_earlier_are_left_out():
+    found = fan(PATHS, by="seconds", until=4.0, **WHOLE)
+    assert found.paths_H[[0, -1]].tolist() == [3, 1]
+    np.testing.assert_allclose(found.mid_HQ[-1], [0.995] * 3)
+    beyond = fan(PATHS, by="seconds", until=9.0, **WHOLE).to_json()
+    assert beyond["mid"][-1] == [None, None, None] and beyond["paths"][-1] == 0
+
+
+def test_the_figure_shows_every_measure():
+    figure = fan_figure(fan(PATHS, start=START, instrument=INSTRUMENT), title="SYN")
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "mid price",
+        "spread",
+        "traded, lots",
+        "realised volatility, price",
+    ]
+    assert len(figure.axes[0].collections) == 2
+
+
+@pytest.mark.parametrize(("paths", "by"), [([], "events"), (PATHS, "minutes")])
+def test_what_cannot_be_forecast_is_refused(paths, by):
+    with pytest.raises(InputError, match="no forecast of this"):
+        fan(paths, by=by, **WHOLE)

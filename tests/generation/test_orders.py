@@ -1,0 +1,164 @@
+"""A user's own orders in generated flow: matched as an exchange would, and seen by the model like any events."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Kind
+from lob_jax.generation import loop
+from lob_jax.generation.orders import Order, order_table
+from lob_jax.tokens import vocabulary as vocab
+from tests.generation.market import (
+    INSTRUMENT,
+    MODEL,
+    SAMPLING,
+    START,
+    TOKENIZER,
+    assert_valid,
+    decoded,
+    lively,
+    prompt,
+    run,
+)
+
+SECOND = 1_000_000_000
+SMALL = np.array([1_000, 234_567], np.int64)  # lots of two asks in front of a large one
+BOOK = dataclasses.replace(
+    START,
+    side=np.array([1, 1, -1, -1, -1], np.int8),
+    price=np.array([9_900, 9_800, 10_100, 10_100, 10_300]),
+    size=np.array([10**6, 10**6, *SMALL, 10**6]),
+    order_id=np.zeros(5, np.uint64),
+)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return lively(MODEL)
+
+
+def own_events(generated, path):
+    """Return the events of a path and which of them are the user's."""
+    tokens, own = generated.tokens[path], generated.own[path]
+    heads = vocab.field_of(tokens) == vocab.FIELD_HEAD
+    assert (own == own[heads][np.cumsum(heads) - 1]).all(), "an event is the user's as a whole"
+    return tokens, own[heads]
+
+
+def rows(events):
+    return list(
+        zip(events.kind.tolist(), events.side.tolist(), events.price.tolist(), events.size.tolist(), strict=True)
+    )
+
+
+ALL = 1_000 + 234_567
+MATCHED = [
+    (Order(1, 500, 10_100, after_events=0), [(4, -1, 10_100, 500)]),
+    (Order(1, 1_000, 10_100, after_events=0), [(4, -1, 10_100, 1_000)]),
+    (Order(1, 1_500, 10_100, after_events=0), [(4, -1, 10_100, 1_000), (4, -1, 10_100, 500)]),
+    (
+        Order(1, ALL + 41, 10_100, after_events=0),
+        [(4, -1, 10_100, 1_000), (4, -1, 10_100, 234_567), (1, 1, 10_100, 41)],
+    ),
+    (
+        Order(1, ALL + 41, after_events=0),
+        [(4, -1, 10_100, 1_000), (4, -1, 10_100, 234_567), (4, -1, 10_300, 41)],
+    ),
+    (Order(1, 77, 10_000, after_events=0), [(1, 1, 10_000, 77)]),
+    (Order(-1, 105_007, 9_900, after_events=0), [(4, 1, 9_900, 105_007)]),
+    (Order(-1, 3, 1_010_100, after_events=0), [(1, -1, 1_010_100, 3)]),
+    (Order(1, 3, 100, after_events=0), [(1, 1, 100, 3)]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("order", "expected"), MATCHED)
+def test_an_order_is_matched_first_come_first_served(params, order, expected):
+    generated = run(params, start=BOOK, inject=(order,), events=5, paths=2)
+    for path in range(2):
+        tokens, own = own_events(generated, path)
+        events = decoded(tokens, start=BOOK)
+        assert own.tolist() == [True] * len(expected) + [False] * (5 - len(expected))
+        assert rows(events[: len(expected)]) == expected
+        assert (events.time_ns[: len(expected)] == BOOK.time_ns).all()
+    assert generated.dropped == [0, 0]
+
+
+@pytest.mark.slow
+def test_what_a_market_order_does_not_find_is_dropped(params):
+    generated = run(params, start=BOOK, inject=(Order(1, 2 * 10**6, after_events=0),), events=6, paths=2)
+    tokens, own = own_events(generated, 0)
+    assert own.tolist() == [True] * 3 + [False] * 3
+    assert generated.dropped == [2 * 10**6 - ALL - 10**6] * 2
+
+
+@pytest.mark.slow
+def test_orders_come_at_their_time_and_the_flow_stays_valid(params):
+    later = START.time_ns + SECOND // 1_000
+    orders = (
+        Order(1, 400, after_events=3),
+        Order(-1, 30, 10_200, after_events=5),
+        Order(1, 25, 10_200, at_ns=later),
+    )
+    generated = run(params, inject=orders, events=60)
+    assert_valid(generated, events=60)
+    for path, tokens in enumerate(generated.tokens):
+        _, own = own_events(generated, path)
+        events = decoded(tokens)
+        places = np.flatnonzero(own)
+        assert places[0] == 3 and events.kind[3] == Kind.EXECUTE and events.size[3] == 400
+        assert places[1] == 5
+        clock = np.append(START.time_ns, events.time_ns)[places[2]]
+        assert clock >= later and (places[2] == 6 or np.append(START.time_ns, events.time_ns)[places[2] - 1] < later)
+
+
+@pytest.mark.slow
+def test_random_numbers_are_common_to_runs_with_and_without_an_order(params):
+    """Up to the order both runs are one; behind it, an order too small to matter leaves most draws as they were."""
+    plain = run(params, events=40)
+    other = run(params, events=40, inject=(Order(1, 1, 9_800, after_events=20),))
+    agree = []
+    for path in range(SAMPLING.paths):
+        tokens, own = own_events(other, path)
+        heads = np.flatnonzero(vocab.field_of(tokens) == vocab.FIELD_HEAD)
+        assert own.tolist() == [False] * 20 + [True] + [False] * 19
+        np.testing.assert_array_equal(tokens[: heads[20]], plain.tokens[path][: heads[20]])
+        with_order, without = decoded(tokens), decoded(plain.tokens[path])
+        agree += (with_order.kind[21:] == without.kind[20:39]).tolist()
+    assert np.mean(agree) > 0.8  # independent draws of six kinds of these shares agree far less often
+
+
+@pytest.mark.slow
+def test_antithetic_draws_are_one_minus_the_others(params):
+    paths, _ = loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, SAMPLING)
+    plain, turned = (np.asarray(loop._numbers(paths, antithetic=flag)) for flag in (False, True))
+    np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
+    generated = run(params, antithetic=True)
+    assert_valid(generated)
+    assert not np.array_equal(generated.tokens[0], run(params).tokens[0])
+
+
+@pytest.mark.parametrize(
+    ("order", "named"),
+    [
+        (Order(0, 5, after_events=0), "side"),
+        (Order(1, 0, after_events=0), "size"),
+        (Order(1, 5, 10_050, after_events=0), "price"),
+        (Order(1, 5, -100, after_events=0), "price"),
+        (Order(1, 5), "after_events, at_ns"),
+        (Order(1, 5, after_events=1, at_ns=5), "after_events, at_ns"),
+        (Order(1, 5, after_events=-1), "after_events"),
+    ],
+)
+def test_what_is_no_order_is_refused(order, named):
+    with pytest.raises(InputError, match="this is no order") as caught:
+        order_table([Order(1, 5, after_events=0), order], instrument=INSTRUMENT, origin=9_900)
+    assert f"inject[1].{named}" in str(caught.value)
+
+
+def test_the_table_has_a_row_for_none():
+    table = jax.tree.map(np.asarray, order_table([], instrument=INSTRUMENT, origin=0))
+    assert table.after_I.tolist() == [2**31 - 1] and table.clock_I.seconds.tolist() == [2**31 - 1]
