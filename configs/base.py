@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.workers = 0  # processes that read records; 0 reads in this one
 
     config.tokens = tokens = ml_collections.ConfigDict()
+    tokens.kind = "exact"  # about five tokens an event that say all of it; or compact, one token, by bins fitted to it
     tokens.time_digits = config_dict.placeholder(int)  # 2, 5 or 8 significant digits of a gap; None keeps every ns
 
     config.model = model = ml_collections.ConfigDict()

@@ -15,6 +15,7 @@ from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
+from lob_jax.tokens.vocabulary import TOKENIZERS
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.forecast import FitConfig
 from lob_jax.training.search_space import Space, parse_space
@@ -79,7 +80,7 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=used,
         remedy="lower one of them",
     )
-    needed = context // 2 + 1
+    needed = context // (2 if config.tokens.kind == "exact" else 1) + 1
     _require(
         data.embargo_events >= needed,
         "data.embargo_events",
@@ -100,6 +101,20 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         expected=f"one of {TIME_DIGITS}",
         was=digits,
         remedy="leave it out to keep every nanosecond",
+    )
+    _require(
+        config.tokens.kind in TOKENIZERS,
+        "tokens.kind",
+        expected=" | ".join(TOKENIZERS),
+        was=config.tokens.kind,
+        remedy="choose one of these",
+    )
+    _require(
+        config.tokens.kind == "exact" or digits is None,
+        "tokens.time_digits",
+        expected="None, of compact tokens",
+        was=digits,
+        remedy="leave it out: their gaps have bins of their own",
     )
     _require(
         train.steps is None or train.steps > 0,

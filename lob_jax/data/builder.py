@@ -21,6 +21,7 @@ from lob_jax.data.split import SPLITS
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading
 from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import Vocabulary
 
 VOCABULARY = "vocabulary.json"
 
@@ -279,18 +280,18 @@ def _build(
 class PreparedRecords:
     """The records of one split, by index, as dicts of NumPy arrays; can be sent to other processes."""
 
-    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline]):
-        self._source, self.outlines = source, outlines
+    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, compact: bool):
+        self._source, self.outlines, self._compact = source, outlines, compact
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one record, see `make_records`; its arrays cannot be written to."""
+        """Return one record, see `make_records` and `is_compact`; its arrays cannot be written to."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         record = dict(self._source[index])
-        record["instrument"] = record["instrument"].decode()
+        record["instrument"], record["compact"] = record["instrument"].decode(), self._compact
         return record
 
 
@@ -307,4 +308,5 @@ def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
         )
     version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
     source = tfds.builder_from_directory(version).as_data_source(split)
-    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]])
+    compact = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).bins is not None
+    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], compact=compact)

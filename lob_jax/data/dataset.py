@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lob_jax.data.labels import NO_LABEL, Outlooks
-from lob_jax.data.records import Outline, Record, outline, record_instrument
+from lob_jax.data.records import Outline, Record, is_compact, outline, record_instrument
 from lob_jax.data.regimes import Regimes
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
@@ -75,7 +75,8 @@ class PreparedRecord:
     Attributes:
       tokens: int32 [T], EOS left out.
       event: int32 [T], the event that a token belongs to.
-      row: int32 [T], the row of `book` known when the token is the newest one.
+      clock_row: int32 [T], the row of `time_of_day` known when the token is the newest one; likewise `row` of `book`.
+      row: int32 [T], see `clock_row`.
       time_of_day: int32 [E+1], the bucket known before event i.
       day_of_week: 0 for Monday.
       book: float32 [E+1, 4P].
@@ -85,6 +86,7 @@ class PreparedRecord:
 
     tokens: np.ndarray
     event: np.ndarray
+    clock_row: np.ndarray
     row: np.ndarray
     time_of_day: np.ndarray
     day_of_week: int
@@ -94,7 +96,7 @@ class PreparedRecord:
 
     def nbytes(self) -> int:
         """Return the memory that the arrays hold."""
-        held = (self.tokens, self.event, self.row, self.time_of_day, self.book, *self.beside.values())
+        held = (self.tokens, self.event, self.clock_row, self.row, self.time_of_day, self.book, *self.beside.values())
         return sum(array.nbytes for array in held)
 
 
@@ -286,16 +288,22 @@ def _bounds(about: Outline) -> tuple[int, int]:
 
 
 def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
-    """Work out what is known at each token of a record."""
+    """Work out what is known at each token of a record.
+
+    At an exact token the book knows the event from its gap on, and the clock from the event behind it; a compact token
+    is the whole event.
+    """
     tokens = record["tokens"][:-1]
     instrument = record_instrument(record)
     event = event_index(tokens)
-    row = event + (field_of(tokens) >= FIELD_GAP)
-    at_token, before = _stand_beside(record, instrument, event, row, beside)
+    whole = is_compact(record)
+    clock_row, row = event + np.int32(whole), event + (whole | (field_of(tokens) >= FIELD_GAP))
+    at_token, before = _stand_beside(record, instrument, clock_row, row, beside)
     time_of_day = time_bucket(record["clock_ns"] - instrument.midnight_ns(), time_buckets=time_buckets)
     return PreparedRecord(
         tokens=tokens.astype(np.int32),
         event=event,
+        clock_row=clock_row,
         row=row,
         time_of_day=time_of_day,
         day_of_week=datetime.date.fromisoformat(instrument.trading_day).weekday(),
@@ -306,20 +314,20 @@ def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHIN
 
 
 def _stand_beside(
-    record: Record, instrument: Instrument, event: np.ndarray, row: np.ndarray, beside: Beside
+    record: Record, instrument: Instrument, clock_row: np.ndarray, row: np.ndarray, beside: Beside
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return what `beside` asks for at each token of a record, and before its first one."""
     at_token: dict[str, np.ndarray] = {}
     before: dict[str, np.ndarray] = {}
     if beside.clock:
         clock = np.stack(np.divmod(record["clock_ns"] - instrument.midnight_ns(), NS_PER_SECOND), -1).astype(np.int32)
-        at_token["clock"], before["clock"] = clock[event], clock[0]
+        at_token["clock"], before["clock"] = clock[clock_row], clock[0]
     if beside.regimes is not None:
         regime = beside.regimes.of(record)
         at_token["regime"], before["regime"] = regime[row], regime[0]
     if beside.symbols:
         number = np.int32(_number_of(instrument.symbol, beside.symbols))
-        at_token["instrument"], before["instrument"] = np.full(len(event), number), number
+        at_token["instrument"], before["instrument"] = np.full(len(row), number), number
     if beside.outlooks is not None:
         direction, volatility = beside.outlooks.of(record)
         advances = (np.diff(row, prepend=0) > 0)[:, None]
@@ -367,7 +375,7 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
         window[name][inside] = array[low:high]
     event = record.event[low:high]
     window["tokens"][inside] = record.tokens[low:high]
-    window["time_of_day"][inside] = record.time_of_day[event]
+    window["time_of_day"][inside] = record.time_of_day[record.clock_row[low:high]]
     window["book"][inside] = record.book[record.row[low:high]]
     window["event"][inside] = event
     if span.start < 0:
@@ -387,7 +395,7 @@ def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
     if span.start > 0:
         token = span.start - 1
         known = {name: array[token] for name, array in record.beside.items()}
-        known |= {"time_of_day": record.time_of_day[record.event[token]], "book": record.book[record.row[token]]}
+        known |= {"time_of_day": record.time_of_day[record.clock_row[token]], "book": record.book[record.row[token]]}
     known |= {"tokens": REGIME_BASE + known["regime"], "day_of_week": record.day_of_week}
     known |= {"scored": False, "event": window["event"][0], "direction": NO_LABEL}
     longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}

@@ -168,6 +168,11 @@ def record_instrument(record: Record) -> Instrument:
     return Instrument(**json.loads(record["instrument"]))
 
 
+def is_compact(record: Record) -> bool:
+    """Return whether a record's tokens are compact ones, each a whole event; what was never on disk is not."""
+    return bool(record.get("compact", False))
+
+
 def sampled_records(source: Sequence[Record]) -> Iterator[Record]:
     """Yield the records of a source, or of more than MOST_SAMPLED as many, evenly spread: enough to fit a threshold."""
     count = min(len(source), MOST_SAMPLED)

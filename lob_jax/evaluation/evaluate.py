@@ -20,6 +20,7 @@ from lob_jax.evaluation.ngram import NgramModel, fit_ngram, fit_zero_order
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
 
 ROWS = (  # of the table: label, key, format
@@ -37,6 +38,7 @@ ROWS = (  # of the table: label, key, format
     ("  of heads alone", "head_accuracy", ".2%"),
     ("  majority of heads", "head_majority", ".2%"),
 )
+COMPACT = "a compact token does not say at which price its event comes"  # nor at which size it takes a level
 TITLES = {"model": "model", "zero_order": "zero-order", "ngram": "n-gram", "state_table": "state table"}
 DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
@@ -77,7 +79,7 @@ def evaluate(
       InputError: there are no such records, or they were made for a shorter context.
     """
     folder = pathlib.Path(folder)
-    tokenizer = ExactTokenizer(Vocabulary.load(folder / VOCABULARY).time_digits)
+    tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
     fitted = {
@@ -96,7 +98,9 @@ def evaluate(
         },
         "ngram": ngram.summary(),
     }
-    reason = why_no_branches(config)
+    if not isinstance(tokenizer, ExactTokenizer):
+        result["likelihood"] = {name: _of_whole_events(found) for name, found in result["likelihood"].items()}
+    reason = why_no_branches(config) if isinstance(tokenizer, ExactTokenizer) else COMPACT
     if direction_events and reason is not None:
         result["direction_left_out"] = reason
     elif direction_events:
@@ -104,6 +108,12 @@ def evaluate(
             config, params, folder, split=split, tokenizer=tokenizer, events=direction_events, beside=beside
         )
     return result
+
+
+def _of_whole_events(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics of compact tokens: they have no parts, and the exact event has no bits."""
+    left_out = ("bits_per_event_without_gap_digits", "exact_bits_per_event", "bits_by_part")
+    return {name: value for name, value in metrics.items() if name not in left_out}
 
 
 def why_no_branches(config: ModelConfig) -> str | None:
@@ -199,8 +209,9 @@ def table(result: dict[str, Any]) -> Table:
     for name in likelihood:
         shown.add_column(TITLES[name], justify="right")
     for label, key, form in ROWS:
-        values = [{**metrics, **metrics["bits_by_part"]}[key] for metrics in likelihood.values()]
-        shown.add_row(label, *(format(value, form) for value in values))
+        values = [{**metrics, **metrics.get("bits_by_part", {})}.get(key) for metrics in likelihood.values()]
+        if None not in values:
+            shown.add_row(label, *(format(value, form) for value in values))
     if "direction" in result:
         _add_direction(shown, result["direction"], columns=list(likelihood))
     if "direction_left_out" in result:

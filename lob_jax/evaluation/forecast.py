@@ -21,7 +21,7 @@ from lob_jax.evaluation.forecast_scores import (
     pinball_ticks,
     seed_scores,
 )
-from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.load import exact_tokenizer_for
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.forecast import Fit, FitConfig, Predictions, fit, predict
 
@@ -54,7 +54,7 @@ def open_splits(folder: pathlib.Path, layout: ForecastLayout, *, stride: int, wi
       InputError: there are no records, or a split has no example.
     """
     folder = pathlib.Path(folder)
-    tokenizer = ExactTokenizer(Vocabulary.load(folder / VOCABULARY).time_digits)
+    tokenizer = exact_tokenizer_for(Vocabulary.load(folder / VOCABULARY), what="a forecast")
     tapes = [read_tape(open_records(folder, split), tokenizer, levels=layout.levels) for split in SPLITS]
     scaling = fit_scaling(tapes[0], layout)
     strides = (stride, max(stride, len(anchors(tapes[1], layout)) // VALIDATION), stride)

@@ -30,7 +30,7 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
       field: which field the grammar is in (`Grammar.state_field`): inside a number that may end here, its digits.
       tick: price quanta in a tick.
     """
-    levels = [_Levels(book, side, tick=tick) for side in (0, 1)]
+    levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
@@ -47,19 +47,19 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
     return mask_V.at[v.TIME_SKIP].set(time_fine)
 
 
-class _Levels:
+class SideLevels:
     """What one side's levels allow, by place [P], and the range of prices of a new order."""
 
     def __init__(self, book: LiveBook, side: int, *, tick: int):
         sign = (-1, 1)[side]
         start = sign * reference(book, jnp.int32(side))
         key_P, opposite = book.key_2P[side], book.key_2P[1 - side, 0]
-        queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
+        self.queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
         self.occupied_P = key_P != FAR
         self.distance_P = jnp.where(self.occupied_P, key_P - start, 0)
-        total_P = book.total_2P[side][book.row_2P[side]]
-        full_P = (~book.pooled & (queue_PQ[:, -1] > 0)) | (total_P >= MOST_LOTS)
-        self.cancellable_P = self.occupied_P & (queue_PQ.max(1) > 1)
+        self.total_P = book.total_2P[side][book.row_2P[side]]
+        self.full_P = (~book.pooled & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
+        self.cancellable_P = self.occupied_P & (self.queue_PQ.max(1) > 1)
         self.new_levels = ~self.occupied_P[-1]
         lowest = jnp.where(opposite == FAR, -MOST_DISTANCE, 1 - opposite - start)
         # A bid has a price of at least a tick; what its key may be at most, an ask's may be at least.
@@ -70,7 +70,7 @@ class _Levels:
         self.low, self.high = jnp.maximum(self.low, -MOST_DISTANCE), jnp.minimum(high, MOST_DISTANCE)
         # Of a crossed book there are levels that an order may not join.
         joinable_P = self.occupied_P & (self.distance_P >= self.low) & (self.distance_P <= self.high)
-        self.barred_P, self.room_P = joinable_P & full_P, joinable_P & ~full_P
+        self.barred_P, self.room_P = joinable_P & self.full_P, joinable_P & ~self.full_P
         # A hidden execution counts in quanta from its own side's best, which is its reference.
         quoted = self.occupied_P[0] & (opposite != FAR)
         spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
@@ -89,7 +89,7 @@ def _specials(book: LiveBook) -> jax.Array:
     return allowed_C.at[v.CONTROL_BASE + Code.RESUME_TRADE].set(book.closed > OPEN)
 
 
-def _heads(book: LiveBook, levels: list[_Levels], kind: int) -> jax.Array:
+def _heads(book: LiveBook, levels: list[SideLevels], kind: int) -> jax.Array:
     """Return the mask of a kind's heads, bool [1000]."""
     unused = jnp.zeros(v.ASK_OFFSET - v.PRICE_CODES, bool)
     open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
@@ -97,7 +97,7 @@ def _heads(book: LiveBook, levels: list[_Levels], kind: int) -> jax.Array:
     return jnp.concatenate(sides) & open_enough
 
 
-def _price_codes(side: _Levels, kind: int) -> jax.Array:
+def _price_codes(side: SideLevels, kind: int) -> jax.Array:
     """Return the price codes that lead to an allowed price of a kind, bool [490]."""
     size, code_P = v.PRICE_CODES, spelled.price_code(side.distance_P)
     if kind == Kind.CANCEL:
@@ -123,13 +123,13 @@ def _codes_meeting(low: jax.Array, high: jax.Array | int) -> jax.Array:
     return jnp.where(spelled.PRICE_SIGN > 0, deeper, better)
 
 
-def _pick(spelling: Spelling, levels: list[_Levels], name: str) -> jax.Array:
+def _pick(spelling: Spelling, levels: list[SideLevels], name: str) -> jax.Array:
     """Return what the side of the event being spelt has under a name."""
     return jnp.where(spelling.side == 0, getattr(levels[0], name), getattr(levels[1], name))
 
 
 def _price_groups(
-    book: LiveBook, levels: list[_Levels], spelling: Spelling, value: jax.Array, rest: jax.Array
+    book: LiveBook, levels: list[SideLevels], spelling: Spelling, value: jax.Array, rest: jax.Array
 ) -> jax.Array:
     """Return the groups that lead a price on to an allowed one, bool [1000]."""
     kind, sign = spelling.kind, spelling.deeper
@@ -167,7 +167,7 @@ def _of_kind(kind: jax.Array, by_kind: list[tuple[Kind, jax.Array]], otherwise: 
     return otherwise
 
 
-def _price_allowed(book: LiveBook, levels: list[_Levels], spelling: Spelling, distance: jax.Array) -> jax.Array:
+def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling, distance: jax.Array) -> jax.Array:
     """Return whether an event of this kind may have this price."""
     here_P = _pick(spelling, levels, "distance_P") == distance
 

@@ -15,7 +15,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events
-from lob_jax.generation import assembler, exact_paths, live_book
+from lob_jax.generation import assembler, compact_paths, exact_paths, live_book
 from lob_jax.generation.assembler import Clock
 from lob_jax.generation.orders import OrderTable, nothing_own, order_table
 from lob_jax.generation.sampling import DRAWS, choose
@@ -23,7 +23,8 @@ from lob_jax.generation.state import Generated, LoopShape, LoopState, PathState,
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
-from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.compact import CompactTokenizer
+from lob_jax.tokens.load import AnyTokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, REGIME_BASE, field_of
 
 SECONDS_PER_DAY = 86_400
@@ -48,7 +49,10 @@ class Words(NamedTuple):
     behind: int
 
 
-WORDS = {"exact": Words(exact_paths.exact_tables, exact_paths.masks, exact_paths.move, behind=1)}
+WORDS = {
+    "exact": Words(exact_paths.exact_tables, exact_paths.masks, exact_paths.move, behind=1),
+    "compact": Words(compact_paths.compact_tables, compact_paths.masks, compact_paths.move, behind=0),
+}
 
 
 def _numbers(paths: PathState, *, antithetic: bool) -> jax.Array:
@@ -155,7 +159,7 @@ def extend(
 
 
 def start_paths(
-    prompt: Prompt, tokenizer: ExactTokenizer, instrument: Instrument, sampling: SamplingConfig
+    prompt: Prompt, tokenizer: AnyTokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
     """Return every path's state at the end of the prompt, and the origin of their books' prices."""
     room = book_room(prompt.book)
@@ -309,12 +313,20 @@ def flow(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: ExactTokenizer,
+    tokenizer: AnyTokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Flow:
     """Begin to continue a prompt; arguments and errors are those of `generate`."""
     _check_prompt(prompt)
+    if sampling.inject and isinstance(tokenizer, CompactTokenizer):
+        raise InputError(
+            "compact tokens cannot say a user's own order",
+            where="generate(inject=...)",
+            expected="an exact tokenizer",
+            was="compact",
+            remedy="train on exact tokens for studies with orders of your own",
+        )
     paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origin)
     shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
@@ -327,7 +339,7 @@ def generate(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: ExactTokenizer,
+    tokenizer: AnyTokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
@@ -363,7 +375,7 @@ def stream(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: ExactTokenizer,
+    tokenizer: AnyTokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Iterator[list[Events]]:
@@ -383,7 +395,7 @@ def stream(
 class _Reader:
     """Decodes one path as its tokens come."""
 
-    def __init__(self, tokenizer: ExactTokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
+    def __init__(self, tokenizer: AnyTokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
         self._tokenizer, self._instrument, self._start, self._behind = tokenizer, instrument, start, behind
         self._held = np.empty(0, np.int32)
 
@@ -413,7 +425,11 @@ def _check_prompt(prompt: Prompt) -> None:
 
 
 def loop_shape(
-    model: ModelConfig, tokenizer: ExactTokenizer, prompt: Prompt, instrument: Instrument, sampling: SamplingConfig
+    model: ModelConfig,
+    tokenizer: AnyTokenizer,
+    prompt: Prompt,
+    instrument: Instrument,
+    sampling: SamplingConfig,
 ) -> LoopShape:
     """Return what the loop is compiled for."""
     return LoopShape(

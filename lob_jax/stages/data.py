@@ -6,15 +6,17 @@ import pathlib
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ml_collections
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lob_jax.data.builder import prepare_on_beam, prepare_records
+from lob_jax.data.builder import VOCABULARY, prepare_on_beam, prepare_records
+from lob_jax.data.compact_fit import fit_compact, measure_compact
 from lob_jax.data.manifest import MANIFEST
 from lob_jax.data.records import RecordPlan
+from lob_jax.data.split import SHORTEST_EVENT_TOKENS
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
 from lob_jax.feeds.figures import depth_figure, save, trades_figure
@@ -25,12 +27,43 @@ from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.stages.workdir import console, write_json
+from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.load import AnyTokenizer, tokenizer_for
+from lob_jax.tokens.vocabulary import Vocabulary
 
 
-def tokenizer_of(config: ml_collections.ConfigDict) -> ExactTokenizer:
-    """Return the tokenizer that a configuration names."""
-    return ExactTokenizer(config.tokens.time_digits)
+def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> AnyTokenizer:
+    """Return the tokenizer that a configuration names; a compact one has the bins that the records were written with.
+
+    Raises:
+      InputError: compact records are not prepared yet.
+    """
+    if config.tokens.kind == "exact":
+        return ExactTokenizer(config.tokens.time_digits)
+    return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
+
+
+def _tokenizer_to_prepare(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, feed: Feed, days: Sequence[DaySource]
+) -> AnyTokenizer:
+    """Return the tokenizer that records are written with; the bins of a compact one are fitted if they are not yet."""
+    if config.tokens.kind == "exact" or (workdir / "records" / VOCABULARY).exists():
+        return tokenizer_of(config, workdir)
+    with _progress() as on_bytes:
+        reading = dataclasses.replace(reading_of(config, workdir), on_bytes=on_bytes)
+        how = {"plan": record_plan(config), "reading": reading, "store": workdir}
+        tokenizer = CompactTokenizer(fit_compact(feed, days, **how))
+        lost = measure_compact(tokenizer, feed, days, **how)
+    write_json(workdir / "distortion.json", dataclasses.asdict(lost))
+    console.print(
+        f"compact tokens, bins fitted to the training days; of {lost.events:,} validation events "
+        f"{lost.exact_price:.1%} keep their price (the others move {lost.price_error:.1f} ticks in the mean), "
+        f"{lost.exact_size:.1%} their size ({lost.size_error:.1f} lots), {lost.exact_gap:.1%} their gap "
+        f"({lost.gap_error / 1e6:.1f} ms); {lost.lost:.2%} stand for nothing",
+        soft_wrap=True,
+    )
+    return tokenizer
 
 
 def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
@@ -38,12 +71,17 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
     data = config.data
     return RecordPlan(
         record_events=data.record_events,
-        context=config.model.max_seq_length,
+        context=shortest_context(config),
         book_levels=data.book_levels,
         train_fraction=data.train_fraction,
         validation_fraction=data.validation_fraction,
         embargo_events=data.embargo_events,
     )
+
+
+def shortest_context(config: ml_collections.ConfigDict) -> int:
+    """Return the context in tokens, as if the shortest event had two: a compact one has one."""
+    return config.model.max_seq_length * (1 if config.tokens.kind == "exact" else SHORTEST_EVENT_TOKENS)
 
 
 def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:
@@ -102,7 +140,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     common = {
         "folder": folder,
-        "tokenizer": tokenizer_of(config),
+        "tokenizer": _tokenizer_to_prepare(config, workdir, feed, days),
         "plan": record_plan(config),
         "inputs": {**_settings(config), **feed.inputs(days)},
     }

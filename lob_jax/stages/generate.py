@@ -33,11 +33,11 @@ from lob_jax.stages.workdir import console, overview, write_json
 
 def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Continue the first test events, check every event, and write each path and the forecast of all."""
-    (params, _), tokenizer = best_parameters(config, workdir), tokenizer_of(config)
-    model, record = configuration.model_config(config), open_records(workdir / "records", "test")[0]
-    instrument, wanted = record_instrument(record), config.generate.events
+    (params, _), tokenizer = best_parameters(config, workdir), tokenizer_of(config, workdir)
+    model, records = configuration.model_config(config), open_records(workdir / "records", "test")
+    instrument, wanted = record_instrument(records[0]), config.generate.events
     prompt = make_prompt(
-        record,
+        records,
         events=config.generate.prompt_events,
         tokenizer=tokenizer,
         time_buckets=model.time_buckets,

@@ -105,9 +105,12 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation", beside)),
-        vocabulary_hash=tokenizer_of(config).vocabulary.hash,
+        vocabulary_hash=tokenizer_of(config, workdir).vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
-        fingerprint={"tokenizer": dataclasses.asdict(tokenizer_of(config).vocabulary), **manifest["fingerprint"]},
+        fingerprint={
+            "tokenizer": dataclasses.asdict(tokenizer_of(config, workdir).vocabulary),
+            **manifest["fingerprint"],
+        },
     )
 
 
@@ -179,7 +182,7 @@ def _ending(summary: TrainingSummary) -> str:
 def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
     """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
     manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
-    wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config).vocabulary.hash}
+    wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config, workdir).vocabulary.hash}
     check_manifest(manifest, wanted)
     model = configuration.model_config(config)
     params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)

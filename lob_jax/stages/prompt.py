@@ -1,30 +1,42 @@
 """What a model is given to continue: the first events of a record, and the book that they end in."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lob_jax.book.replay import snapshots_at
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.data.dataset import NOTHING, Beside, prepare_record
-from lob_jax.data.records import record_corrections, record_instrument, record_start
+from lob_jax.data.records import is_compact, record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
-from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.state import Prompt
-from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.compact import read_words
+from lob_jax.tokens.load import AnyTokenizer
 
 
 def make_prompt(
-    record: dict[str, Any], *, events: int, tokenizer: ExactTokenizer, time_buckets: int, beside: Beside = NOTHING
+    records: Sequence[dict[str, Any]],
+    *,
+    events: int,
+    tokenizer: AnyTokenizer,
+    time_buckets: int,
+    beside: Beside = NOTHING,
 ) -> Prompt:
-    """Return the first events of a record as a prompt, with the book that they end in.
+    """Return events of a split's first record as a prompt, with the book that they end in.
+
+    Of exact tokens these are the first events, and the book is replayed. Compact tokens do not hold the book: there the
+    prompt ends where the second record starts, whose book is known.
 
     Raises:
-      InputError: the record has fewer events.
+      InputError: the record has fewer events, or there is no second one.
     """
-    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
+    record = records[0]
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
-    available = len(record["clock_ns"]) - 1
+    ending = _ending_of_compact(records) if is_compact(record) else None
+    available = len(record["clock_ns"]) - 1 if ending is None else ending[0]
     if events > available:
         raise InputError(
             "the prompt is longer than a record",
@@ -33,25 +45,47 @@ def make_prompt(
             was=events,
             remedy="ask for fewer events",
         )
-    instrument = record_instrument(record)
-    decoded = tokenizer.decode(tokens, instrument=instrument, start=start, corrections=corrections)
-    (book,) = snapshots_at(decoded, start=start, corrections=corrections, at=np.array([events]))
-    mine = prepared.event < events
+    last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
+    mine = (prepared.event >= last - events) & (prepared.event < last)
     return Prompt(
         tokens_T=prepared.tokens[mine],
-        time_of_day_T=prepared.time_of_day[prepared.event[mine]],
+        time_of_day_T=prepared.time_of_day[prepared.clock_row[mine]],
         day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
         book_TF=prepared.book[prepared.row[mine]],
         beside_T={"event": prepared.event[mine], **{name: array[mine] for name, array in prepared.beside.items()}},
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
-        clock_ns=int(record["clock_ns"][events]),
-        closed=_closed(decoded[:events]),
+        clock_ns=int(record["clock_ns"][last]),
+        closed=closed,
     )
 
 
-def _closed(events: Events) -> int:
+def _replayed(record: dict[str, Any], tokenizer: AnyTokenizer, events: int) -> tuple[BookSnapshot, int]:
+    """Return the book after so many events of a record of exact tokens, and what is closed then."""
+    start, corrections = record_start(record), record_corrections(record)
+    book = {"start": start, "corrections": corrections}
+    decoded = tokenizer.decode(record["tokens"][:-1], instrument=record_instrument(record), **book)
+    (after,) = snapshots_at(decoded, **book, at=np.array([events]))
+    return after, _closed(decoded.kind[:events], decoded.code[:events])
+
+
+def _ending_of_compact(records: Sequence[dict[str, Any]]) -> tuple[int, BookSnapshot, int]:
+    """Return how many events lie in front of the second record, the book there, and what is closed then."""
+    if len(records) < 2 or records[1]["instrument"] != records[0]["instrument"]:
+        raise InputError(
+            "there is no book to generate from",
+            where="the records of the split",
+            expected="two records of one day, of compact tokens",
+            was=f"{len(records)} record(s)",
+            remedy="prepare shorter records: --config.data.record_events=",
+        )
+    last = int(records[1]["first_event"]) - int(records[0]["first_event"])
+    words = read_words(records[0]["tokens"][:last])
+    return last, record_start(records[1]), _closed(words.kind, words.code)
+
+
+def _closed(kind: np.ndarray, code: np.ndarray) -> int:
     """Return what the halts among events leave closed, see `LiveBook`; before the first the market is open."""
     state = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
-    codes = [code for code in events.code[events.kind == Kind.CONTROL].tolist() if code in state]
+    codes = [number for number in code[kind == Kind.CONTROL].tolist() if number in state]
     return state[codes[-1]] if codes else 0

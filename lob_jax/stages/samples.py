@@ -44,11 +44,12 @@ class Sampler:
             lines.write(json.dumps(line) + "\n")
 
     def _generated(self, params: Any) -> dict[str, Any]:
-        config, tokenizer = self._config, tokenizer_of(self._config)
-        model, record = configuration.model_config(config), open_records(self._folder, "validation")[0]
+        config, tokenizer = self._config, tokenizer_of(self._config, self._folder.parent)
+        model, records = configuration.model_config(config), open_records(self._folder, "validation")
+        record = records[0]
         prompt_events = min(config.generate.prompt_events, len(record["clock_ns"]) - 1)
         prompt = make_prompt(
-            record,
+            records,
             events=prompt_events,
             tokenizer=tokenizer,
             time_buckets=model.time_buckets,

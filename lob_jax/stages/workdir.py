@@ -28,6 +28,7 @@ LEAVINGS = {
     "tensorboard": "the same, for TensorBoard",
     "heartbeat.json": "when the run last gave a sign of life",
     "profile": "a profiler trace of a few steps",
+    "distortion.json": "what validation events lose as compact tokens",
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "the test of the best checkpoint, beside baselines",
     "forecast.json": "how well a forecaster tells the direction of the mid, beside floors",

@@ -27,11 +27,10 @@ _PLAIN_FIELD = {
 }
 
 
-class Grammar:
-    """The automaton of exact tokens at one setting of `time_digits`.
+class Automaton:
+    """Which token may follow which.
 
     Attributes:
-      time_digits: significant digits of a gap, or None.
       transition: int16 [S, V], the state after a token, -1 where the token is forbidden.
       allowed: bool [S, V], `transition >= 0`.
       start: the state between events.
@@ -39,21 +38,9 @@ class Grammar:
       at_boundary: bool [S], the events so far are complete and the stream may stop.
     """
 
-    def __init__(self, time_digits: int | None = None):
-        v.Vocabulary("exact", time_digits)
-        self.time_digits = time_digits
-        self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
-        names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
-        self._number = {name: state for state, name in enumerate(names)}
-        self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
-        self._fill_plain()
-        for name in names[len(_PLAIN_FIELD) :]:
-            self._fill_digits(*name)
-        self.start = self._number["boundary"]
-        self.allowed = self.transition >= 0
-        self.state_field = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
-        self.at_boundary = self.allowed[:, v.EOS].copy()
-        self.at_boundary[self._number["end"]] = True
+    def __init__(self, transition: np.ndarray, *, start: int, state_field: np.ndarray, at_boundary: np.ndarray):
+        self.transition, self.start, self.state_field, self.at_boundary = transition, start, state_field, at_boundary
+        self.allowed = transition >= 0
         for array in (self.transition, self.allowed, self.state_field, self.at_boundary):
             array.setflags(write=False)
 
@@ -97,7 +84,7 @@ class Grammar:
             where=f"token {position}",
             expected=self.expected(state),
             was=was,
-            remedy="decode only what an exact tokenizer with the same time_digits wrote, from the start of an event",
+            remedy="decode only what the same tokenizer wrote, from the start of an event",
         )
 
     def expected(self, state: int) -> str:
@@ -117,6 +104,29 @@ class Grammar:
         if allowed_V[v.TIME + 1]:
             choices.append("a gap" if allowed_V[v.TIME] else "a gap above 0")
         return " or ".join(choices)
+
+
+class Grammar(Automaton):
+    """The automaton of exact tokens at one setting of `time_digits`.
+
+    Attributes:
+      time_digits: significant digits of a gap, or None.
+    """
+
+    def __init__(self, time_digits: int | None = None):
+        v.Vocabulary("exact", time_digits)
+        self.time_digits = time_digits
+        self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
+        names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
+        self._number = {name: state for state, name in enumerate(names)}
+        self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
+        self._fill_plain()
+        for name in names[len(_PLAIN_FIELD) :]:
+            self._fill_digits(*name)
+        fields = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
+        at_boundary = self.transition[:, v.EOS] >= 0
+        at_boundary[self._number["end"]] = True
+        super().__init__(self.transition, start=self._number["boundary"], state_field=fields, at_boundary=at_boundary)
 
     def _fill_plain(self) -> None:
         row = {name: self.transition[state] for name, state in self._number.items()}

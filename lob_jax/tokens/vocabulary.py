@@ -15,6 +15,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
+from lob_jax.tokens.bins import GAP_BINS, CompactBins
 
 LAYOUT = 1  # raised whenever an id changes its meaning
 CLASS_SIZE = 1000
@@ -25,6 +26,7 @@ SPECIALS = ("PAD", "BOS", "EOS", "MASK", "UNK", "SEP", "TIME_SKIP", "TIME_BACK")
 CONTROL_BASE = 10  # + a Code
 REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # reserved for prefixes, each up to the next
 FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
+CONTROL_GAP = 10  # from one gap bin of a CONTROL code to the next, in the compact vocabulary
 
 CONTINUATION, SIZE, TIME = 7 * CLASS_SIZE, 8 * CLASS_SIZE, 9 * CLASS_SIZE
 CLASSES = ("special", *(kind.name for kind in Kind if kind < Kind.CONTROL), "digits", "size", "gap")
@@ -38,6 +40,7 @@ PRICE_CODES = 490  # the codes from here to ASK_OFFSET are unused
 DEEPER_ESCAPE_DIGITS, BETTER_ESCAPE_DIGITS, MAX_PRICE_DIGITS = 5, 4, 14
 
 # A number's code: 0..9 themselves, else 10 + 90 e + (mm - 10): two digits mm, then e more.
+TOKENIZERS = ("exact", "compact")
 MAX_NUMBER_DIGITS = 12
 TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
 
@@ -48,7 +51,8 @@ FIELDS = ("special", "head", "head digits", "size", "size digits", "gap", "gap d
 def _field_table() -> np.ndarray:
     """Return the field of every token that is no continuation, int8 [V]; -1 for continuations."""
     field_V = np.full(VOCAB_SIZE, FIELD_SPECIAL, np.int8)
-    field_V[FIRST_CONTROL : LAST_CONTROL + 1] = FIELD_HEAD
+    for bin_ in range(GAP_BINS):
+        field_V[FIRST_CONTROL + CONTROL_GAP * bin_ : LAST_CONTROL + 1 + CONTROL_GAP * bin_] = FIELD_HEAD
     field_V[[TIME_SKIP, TIME_BACK]] = FIELD_GAP
     field_V[CLASS_SIZE:CONTINUATION] = FIELD_HEAD
     field_V[CONTINUATION:SIZE] = -1
@@ -163,25 +167,39 @@ class Vocabulary:
     """Everything that decides what a token id means.
 
     Attributes:
-      tokenizer: "exact".
-      time_digits: significant digits of a gap, 2, 5 or 8; None keeps every nanosecond.
+      tokenizer: "exact" or "compact".
+      time_digits: significant digits of an exact gap, 2, 5 or 8; None keeps every nanosecond.
+      bins: what compact codes stand for; None for exact ones.
     """
 
     tokenizer: str
     time_digits: int | None
+    bins: CompactBins | None = None
 
     def __post_init__(self):
-        if self.tokenizer != "exact":
+        if self.tokenizer not in TOKENIZERS:
             raise InputError(
-                "unknown tokenizer", where="vocabulary", expected="exact", was=self.tokenizer, remedy="choose that one"
+                "unknown tokenizer",
+                where="vocabulary",
+                expected=" | ".join(TOKENIZERS),
+                was=self.tokenizer,
+                remedy="choose one of these",
             )
-        if self.time_digits is not None and self.time_digits not in TIME_DIGITS:
+        if self.time_digits is not None and (self.time_digits not in TIME_DIGITS or self.tokenizer != "exact"):
             raise InputError(
                 "time cannot be rounded like this",
                 where="tokens.time_digits",
-                expected=f"one of {TIME_DIGITS}, or None for every nanosecond",
+                expected=f"one of {TIME_DIGITS}, or None for every nanosecond, of exact tokens",
                 was=self.time_digits,
                 remedy="choose one of them",
+            )
+        if (self.bins is None) != (self.tokenizer == "exact"):
+            raise InputError(
+                "compact tokens have bins, exact ones none",
+                where="vocabulary",
+                expected="bins" if self.tokenizer == "compact" else None,
+                was=self.bins,
+                remedy="fit bins with lob_jax.tokens.bins.fit_bins",
             )
 
     @property
@@ -205,7 +223,8 @@ class Vocabulary:
           InputError: the file is missing, no JSON, or says anything else than this code would write.
         """
         content = _read_object(pathlib.Path(path))
-        vocabulary = cls(content.get("tokenizer"), content.get("time_digits"))
+        bins = CompactBins.from_json(content["bins"]) if "bins" in content else None
+        vocabulary = cls(content.get("tokenizer"), content.get("time_digits"), bins)
         expected = json.loads(vocabulary.to_json())
         for key in [*expected, *content]:
             if key not in content or key not in expected or content[key] != expected[key]:
@@ -228,6 +247,7 @@ class Vocabulary:
             "specials": {name: token for token, name in enumerate(SPECIALS)},
             "controls": {code.name: CONTROL_BASE + code.value for code in Code if code != Code.NONE},
             "prefixes": {name: [first, last] for name, first, last in _prefix_ranges()},
+            **({"bins": dataclasses.asdict(self.bins)} if self.bins is not None else {}),
         }
 
 

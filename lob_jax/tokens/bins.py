@@ -1,0 +1,204 @@
+"""`CompactBins`: what the codes of the compact tokenizer stand for, and their fit to events."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lob_jax.errors import InputError
+
+PRICE_BINS, SIZE_BINS, GAP_BINS = 10, 10, 5
+KINDS = 6  # that have a price and a size
+MOST_DISTANCE = 2**30 - 1
+MOST_LOTS = 2**31 - 2
+MOST_GAP = 10**15 - 1  # ns, eleven days
+CANDIDATES = 250  # runs of values that bins are made of, at most
+
+Row = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactBins:
+    """Bins of whole numbers, and a number in each that stands for all of it.
+
+    Bin j of ascending edges holds edges[j] .. edges[j + 1] - 1.
+
+    Attributes:
+      price_edges: for each kind ADD .. CROSS, PRICE_BINS + 1 edges of the distance from the reference, deeper positive:
+        in ticks, for hidden executions and crosses in price quanta.
+      price_values: for each kind, the distance that stands for each bin.
+      size_edges: for each kind, SIZE_BINS + 1 edges, in lots.
+      size_values: for each kind, the size that stands for each bin.
+      gap_edges: GAP_BINS + 1 edges of the time since the event before, ns, for all kinds.
+      gap_values: for each kind ADD .. CONTROL, the gap that stands for each bin: the mean, so that clocks keep time.
+    """
+
+    price_edges: tuple[Row, ...]
+    price_values: tuple[Row, ...]
+    size_edges: tuple[Row, ...]
+    size_values: tuple[Row, ...]
+    gap_edges: Row
+    gap_values: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        tables = [
+            ("price", self.price_edges, self.price_values, PRICE_BINS, KINDS),
+            ("size", self.size_edges, self.size_values, SIZE_BINS, KINDS),
+            ("gap", [self.gap_edges] * len(self.gap_values), self.gap_values, GAP_BINS, KINDS + 1),
+        ]
+        for name, edges, values, bins, kinds in tables:
+            fits = len(edges) == len(values) == kinds and all(
+                len(row) == bins + 1 and len(inside) == bins and _inside(row, inside)
+                for row, inside in zip(edges, values, strict=True)
+            )
+            if not fits:
+                raise InputError(
+                    "these are no bins",
+                    where=f"the {name} bins of the vocabulary",
+                    expected=f"{bins} bins for each of {kinds} kinds, ascending, each with a value inside",
+                    was=(edges, values),
+                    remedy="fit them again: prepare the records in a new folder",
+                )
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "CompactBins":
+        """Return bins from what `dataclasses.asdict` gave to a JSON file."""
+
+        def rows(value: Any) -> Any:
+            return tuple(rows(part) for part in value) if isinstance(value, list) else value
+
+        return cls(**{field.name: rows(content[field.name]) for field in dataclasses.fields(cls)})
+
+
+def _inside(edges: Row, values: Row) -> bool:
+    low, high = np.array(edges[:-1]), np.array(edges[1:])
+    return bool((low < high).all() and (low <= values).all() and (np.array(values) < high).all())
+
+
+class Seen(NamedTuple):
+    """What events of some days say, whole numbers [E] each: what bins are fitted to.
+
+    Attributes:
+      kind: 1..7.
+      distance: from the reference, see `CompactBins`; 0 for CONTROL.
+      size: lots; 0 for CONTROL.
+      gap: ns since the event before.
+    """
+
+    kind: np.ndarray
+    distance: np.ndarray
+    size: np.ndarray
+    gap: np.ndarray
+
+
+def joined(parts: Sequence[Seen]) -> Seen:
+    """Return what several days say as one."""
+    return Seen(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def fit_bins(seen: Seen) -> CompactBins:
+    """Fit bins to events, which must come from training days alone.
+
+    Each variable of each kind is cut where the distances to the middles of the bins, in sign(x) log(1 + |x|), are
+    smallest in the mean (k-medians on a line, by dynamic programming). The most frequent number of a bin stands for it.
+    """
+    prices, sizes = [], []
+    for kind in range(1, KINDS + 1):
+        mine = seen.kind == kind
+        prices.append(_fit(seen.distance[mine], PRICE_BINS, low=-MOST_DISTANCE, high=MOST_DISTANCE))
+        sizes.append(_fit(np.maximum(seen.size[mine], 1), SIZE_BINS, low=1, high=MOST_LOTS))
+    gaps = np.clip(seen.gap, 0, MOST_GAP)
+    gap_edges, _ = _fit(gaps, GAP_BINS, low=0, high=MOST_GAP)
+    common = _means(gaps, gap_edges, gap_edges[:-1])
+    by_kind = [_means(gaps[seen.kind == kind], gap_edges, common) for kind in range(1, KINDS + 2)]
+    return CompactBins(
+        price_edges=tuple(edges for edges, _ in prices),
+        price_values=tuple(values for _, values in prices),
+        size_edges=tuple(edges for edges, _ in sizes),
+        size_values=tuple(values for _, values in sizes),
+        gap_edges=gap_edges,
+        gap_values=tuple(by_kind),
+    )
+
+
+def _means(gaps: np.ndarray, edges: Row, otherwise: Row) -> Row:
+    """Return the mean of each bin, and for a bin without gaps what it is otherwise."""
+    parts = [gaps[(gaps >= low) & (gaps < high)] for low, high in itertools.pairwise(edges)]
+    return tuple(round(float(part.mean())) if len(part) else int(o) for part, o in zip(parts, otherwise, strict=True))
+
+
+def _fit(values: np.ndarray, bins: int, *, low: int, high: int) -> tuple[Row, Row]:
+    """Return edges from `low` to behind `high`, and what stands for each bin."""
+    numbers, counts = np.unique(np.clip(values, low, high).astype(np.int64), return_counts=True)
+    inner = _cuts(numbers, counts, bins) if len(numbers) else []
+    edges = _filled([low, *inner, high + 1], bins)
+    stands = []
+    for first, last in itertools.pairwise(edges):
+        inside = slice(*np.searchsorted(numbers, (first, last)))
+        empty = inside.start == inside.stop
+        common = min(max(0, first), last - 1) if empty else numbers[inside][np.argmax(counts[inside])]
+        stands.append(int(common))
+    return tuple(edges), tuple(stands)
+
+
+def _filled(edges: list[int], bins: int) -> list[int]:
+    """Return edges with as many bins as wanted: where events have fewer different numbers, bins are split further."""
+    edges = [int(edge) for edge in edges]
+    while len(edges) <= bins:
+        # The bin whose ends differ most in scale is cut in the middle of that scale; a bin of one number is not.
+        scale = _scale(np.array(edges, float))
+        wide = [b - a if y - x > 1 else -1.0 for a, b, x, y in zip(scale, scale[1:], edges, edges[1:], strict=False)]
+        at = int(np.argmax(wide))
+        middle = (scale[at] + scale[at + 1]) / 2
+        cut = round(np.sign(middle) * np.expm1(abs(middle)))
+        edges.insert(at + 1, min(max(cut, edges[at] + 1), edges[at + 1] - 1))
+    return edges
+
+
+def _scale(numbers: np.ndarray) -> np.ndarray:
+    return np.sign(numbers) * np.log1p(np.abs(numbers))
+
+
+def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int) -> list[int]:
+    """Return the first number of each bin but the first, for at most `bins` bins.
+
+    Runs of numbers are joined first where there are many: by quantiles, so that each has about as many events.
+    """
+    total = np.cumsum(counts)
+    run = np.unique(np.searchsorted(total, np.linspace(0, total[-1], CANDIDATES, endpoint=False), side="right"))
+    first = run if len(numbers) > CANDIDATES else np.arange(len(numbers))
+    weight = np.add.reduceat(counts, first).astype(float)
+    x = np.add.reduceat(counts * _scale(numbers.astype(float)), first) / weight
+    cost = _costs(x, weight)
+    K = len(first)
+    best = np.full((bins + 1, K + 1), np.inf)
+    came = np.zeros((bins + 1, K + 1), np.int64)
+    best[0, 0] = 0.0
+    for b in range(1, bins + 1):
+        for end in range(1, K + 1):
+            options = best[b - 1, :end] + cost[:end, end - 1]
+            came[b, end] = np.argmin(options)
+            best[b, end] = options[came[b, end]]
+    b = int(np.argmin(best[:, K]))
+    ends, end = [], K
+    while b > 0:
+        end = int(came[b, end])
+        ends.append(end)
+        b -= 1
+    return [int(numbers[first[start]]) for start in reversed(ends) if start > 0]
+
+
+def _costs(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return, for each run of candidates i..j, the weighted distances to its weighted median, float64 [K, K]."""
+    K = len(x)
+    upto, moment = (np.concatenate([[0.0], np.cumsum(part)]) for part in (weight, weight * x))
+    cost = np.full((K, K), np.inf)
+    for i in range(K):
+        half = upto[i] + (upto[i + 1 :] - upto[i]) / 2
+        m = np.maximum(np.searchsorted(upto, half, side="left") - 1, i)
+        below = x[m] * (upto[m + 1] - upto[i]) - (moment[m + 1] - moment[i])
+        above = (moment[i + 1 :] - moment[m + 1]) - x[m] * (upto[i + 1 :] - upto[m + 1])
+        cost[i, i:] = below + above
+    return cost

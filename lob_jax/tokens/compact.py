@@ -1,0 +1,390 @@
+"""`CompactTokenizer`: every event as one token, which comes back nearly: the longest context, least work."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.book.oracle import OracleBook
+from lob_jax.book.replay import BookStates, reference_runs
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, Seen
+from lob_jax.tokens.grammar import Automaton
+
+RUN_EVENTS = 1 << 18
+IN_QUANTA = (Kind.EXECUTE_HIDDEN, Kind.CROSS)  # kinds whose price may fall between ticks
+
+
+def compact_grammar() -> Automaton:
+    """Return the automaton of compact streams: events until EOS, then PAD."""
+    transition = np.full((2, v.VOCAB_SIZE), -1, np.int16)
+    for kind in range(1, Kind.CROSS + 1):
+        transition[0, kind * v.CLASS_SIZE : (kind + 1) * v.CLASS_SIZE] = 0
+    for gap in range(GAP_BINS):
+        transition[0, v.FIRST_CONTROL + v.CONTROL_GAP * gap : v.LAST_CONTROL + 1 + v.CONTROL_GAP * gap] = 0
+    transition[0, v.EOS] = transition[1, v.PAD] = 1
+    state_field = np.array([v.FIELD_HEAD, v.FIELD_SPECIAL], np.int8)
+    return Automaton(transition, start=0, state_field=state_field, at_boundary=np.array([True, True]))
+
+
+class Words(NamedTuple):
+    """What compact tokens say, int64 [E] each: kind, code of a CONTROL, side (+1, -1, 0), and the three bins."""
+
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    gap: np.ndarray
+
+
+def read_words(tokens: np.ndarray) -> Words:
+    """Take compact tokens apart."""
+    tokens = np.asarray(tokens, np.int64)
+    control, low = tokens < v.CLASS_SIZE, tokens % v.CLASS_SIZE
+    rest, gap = np.divmod(low, GAP_BINS)
+    rest, size = np.divmod(rest, SIZE_BINS)
+    side, price = np.divmod(rest, PRICE_BINS)
+    control_gap, code = np.divmod(tokens - v.CONTROL_BASE, v.CONTROL_GAP)
+    return Words(
+        kind=np.where(control, int(Kind.CONTROL), tokens // v.CLASS_SIZE),
+        code=np.where(control, code, 0),
+        side=np.where(control, 0, np.where(side == 0, BID, ASK)),
+        price=np.where(control, 0, price),
+        size=np.where(control, 0, size),
+        gap=np.where(control, control_gap, gap),
+    )
+
+
+class CompactTokenizer:
+    """Write an event as one token: kind, side, and the bins of its price, size and gap.
+
+    A token is read against the live book, and stands for what can happen there and comes nearest to what its bins stand
+    for (`resolve`). The decoder's book so goes its own way from the encoder's: what comes back is a flow of the same
+    kind, not the same flow. `distortion` says how much each event loses.
+
+    Attributes:
+      vocabulary: what decides the meaning of an id, the bins included.
+      grammar: which token may follow which.
+    """
+
+    def __init__(self, bins: CompactBins):
+        self.vocabulary = v.Vocabulary("compact", None, bins)
+        self.grammar = compact_grammar()
+
+    @property
+    def bins(self) -> CompactBins:
+        """What the codes stand for."""
+        return self.vocabulary.bins
+
+    def encode(
+        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> np.ndarray:
+        """Return the tokens of events, uint16 [E], without BOS and EOS; what lies outside all bins goes to the last."""
+        runs = self.encode_runs(events, instrument=instrument, start=start, corrections=corrections)
+        return np.concatenate([np.empty(0, np.uint16), *runs])
+
+    def encode_runs(
+        self,
+        events: Events,
+        *,
+        instrument: Instrument,
+        start: BookSnapshot,
+        corrections: Corrections,
+        run_events: int = RUN_EVENTS,
+    ) -> Iterator[np.ndarray]:
+        """Yield the same tokens as `encode`, run by run of events."""
+        book = {"start": start, "corrections": corrections}
+        clock = start.time_ns
+        for rows, before in reference_runs(events, **book, run_events=run_events):
+            run = events[rows]
+            yield self._tokens(run, seen_in(run, before, instrument, clock))
+            clock = int(run.time_ns[-1])
+
+    def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
+        """Return the same tokens from the states of a replay of the same events."""
+        before = book_states.reference[:-1]
+        return self._tokens(events, seen_in(events, before, instrument, book_states.start_ns))
+
+    def decode(
+        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> Events:
+        """Return the events that tokens stand for, one after the other on the decoder's own book.
+
+        BOS in front, and EOS and PAD behind, may be there. About 20,000 events a second.
+
+        Raises:
+          InputError: a token is none of this vocabulary, or stands for nothing that can happen; names the position.
+        """
+        tokens = np.asarray(tokens)
+        self.grammar.check(tokens)
+        offset = int(len(tokens) > 0 and tokens[0] == v.BOS)
+        ends = np.flatnonzero(tokens == v.EOS)
+        words = read_words(tokens[offset : ends[0] if len(ends) else len(tokens)])
+        book, clock, cursor = OracleBook(start), int(start.time_ns), 0
+        rows = np.zeros((len(words.kind), 3), np.int64)
+        for i, (kind, code, side, price, size, gap) in enumerate(zip(*(w.tolist() for w in words), strict=True)):
+            clock += self.bins.gap_values[kind - 1][gap]
+            if kind != Kind.CONTROL:
+                found = resolve(book, self.bins, kind, side, price, size, tick=instrument.tick)
+                if found is None:
+                    raise _nothing_lives(offset + i, int(tokens[offset + i]), self.describe(int(tokens[offset + i])))
+                book.apply(kind, side, *found, 0)
+                rows[i, 1:] = found
+            elif code == Code.CLEAR:
+                book.clear()
+            rows[i, 0] = clock
+            while cursor < len(corrections) and corrections.event[cursor] <= i:
+                book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
+                cursor += 1
+        columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
+        return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
+
+    def describe(self, token: int) -> str:
+        """Say in words what a token stands for, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
+        controls = v.FIRST_CONTROL <= token < v.REGIME_BASE and 1 <= (token - v.CONTROL_BASE) % v.CONTROL_GAP <= 7
+        if not v.CLASS_SIZE <= token < v.CONTINUATION and not controls:
+            return v.describe(token)
+        kind, code, side, price, size, gap = (int(part[0]) for part in read_words(np.array([token])))
+        told_gap = f"gap {_range(self.bins.gap_edges, gap)} ns"
+        if kind == Kind.CONTROL:
+            return f"{Code(code).name}, {told_gap}"
+        unit = "quanta" if kind in IN_QUANTA else "ticks"
+        where = f"{_range(self.bins.price_edges[kind - 1], price)} {unit} deeper"
+        lots = _range(self.bins.size_edges[kind - 1], size)
+        return f"{Kind(kind).name} {'bid' if side == BID else 'ask'} {where}, size {lots}, {told_gap}"
+
+    def _tokens(self, events: Events, seen: Seen) -> np.ndarray:
+        gap = _bin_of(np.clip(seen.gap, 0, None), self.bins.gap_edges)
+        low = np.zeros(len(events), np.int64)
+        for kind in range(1, Kind.CROSS + 1):
+            mine = seen.kind == kind
+            price = _bin_of(seen.distance[mine], self.bins.price_edges[kind - 1])
+            size = _bin_of(seen.size[mine], self.bins.size_edges[kind - 1])
+            side = np.where(events.side[mine] == BID, 0, 1)
+            low[mine] = ((side * PRICE_BINS + price) * SIZE_BINS + size) * GAP_BINS + gap[mine]
+        control = v.CONTROL_BASE + events.code.astype(np.int64) + v.CONTROL_GAP * gap
+        return np.where(seen.kind == Kind.CONTROL, control, seen.kind * v.CLASS_SIZE + low).astype(np.uint16)
+
+
+def _bin_of(values: np.ndarray, edges: tuple[int, ...]) -> np.ndarray:
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def _range(edges: tuple[int, ...], at: int) -> str:
+    low, high = edges[at], edges[at + 1] - 1
+    return str(low) if low == high else f"{low}..{high}"
+
+
+def seen_in(events: Events, before: np.ndarray, instrument: Instrument, start_ns: int) -> Seen:
+    """Return what events say to the bins.
+
+    Args:
+      events: E events.
+      before: int64 [E, 2], what the prices of a bid and of an ask count from, before each event.
+      instrument: whose tick to count in.
+      start_ns: the clock before the first event.
+    """
+    kind, side = events.kind.astype(np.int64), events.side.astype(np.int64)
+    origin = np.where(side >= 0, before[:, 0], before[:, 1])
+    unit = np.where(np.isin(kind, IN_QUANTA), 1, instrument.tick)
+    control = kind == Kind.CONTROL
+    return Seen(
+        kind=kind,
+        distance=np.where(control, 0, side * (origin - events.price) // unit),
+        size=np.where(control, 0, events.size),
+        gap=np.diff(events.time_ns, prepend=start_ns),
+    )
+
+
+def resolve(
+    book: OracleBook, bins: CompactBins, kind: int, side: int, price_bin: int, size_bin: int, *, tick: int
+) -> tuple[int, int] | None:
+    """Return the price, in quanta, and the size, in lots, that a token stands for on a book; None if for nothing.
+
+    An ADD is put where it crosses nothing, a hidden execution between the quotes, as near as that goes to what its bin
+    stands for. A CANCEL or DELETE goes to the level in its bin, with an order that its size fits, that is nearest to
+    what its bin stands for, of two as near to the better one: a CANCEL leaves the largest order there a lot, a DELETE
+    takes the newest order in its bin. An EXECUTE takes from the front of the best level's queue.
+
+    Args:
+      book: orders by side and price.
+      bins: what the codes stand for.
+      kind: 1..6.
+      side: +1 or -1.
+      price_bin: of the price.
+      size_bin: of the size.
+      tick: price quanta in a tick.
+    """
+    edges, prices = bins.price_edges[kind - 1], bins.price_values[kind - 1]
+    low, high, stands = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
+    edges = bins.size_edges[kind - 1]
+    size = _Size(edges[size_bin], edges[size_bin + 1] - 1, bins.size_values[kind - 1][size_bin])
+    reference, best = book.reference(side), _best(book, side)
+    if kind in IN_QUANTA:
+        least, most = _hidden_range(book, side) if kind == Kind.EXECUTE_HIDDEN else _cross_range(reference, side)
+        if max(low, least) > min(high, most):
+            return None
+        return reference - side * min(max(stands, low, least), high, most), size.stands
+    if kind == Kind.ADD:
+        return _resolve_add(book, side, (low, high, stands), size, tick)
+    if kind == Kind.EXECUTE:
+        if best is None or not low <= 0 <= high:
+            return None
+        lots = size.upto(book.sides[side][best][0][1])
+        return None if lots is None else (best, lots)
+    found = None
+    for price, queue in book.sides[side].items():
+        distance = side * (reference - price) // tick
+        lots = _taken(kind, [lots for _, lots in queue], size) if low <= distance <= high else None
+        rank = (abs(distance - stands), distance)
+        if lots is not None and (found is None or rank < found[0]):
+            found = (rank, price, lots)
+    return None if found is None else found[1:]
+
+
+class _Size(NamedTuple):
+    """A bin of sizes: its ends and what stands for it."""
+
+    low: int
+    high: int
+    stands: int
+
+    def upto(self, most: int) -> int | None:
+        """Return the size of the bin, of those up to `most`, that is nearest to what stands for it."""
+        return None if most < self.low else min(max(self.stands, self.low), self.high, most)
+
+
+def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
+    """Return how much a CANCEL or DELETE takes at a level, None if it can take nothing there."""
+    if kind == Kind.CANCEL:
+        return size.upto(max(queue) - 1)
+    return next((lots for lots in reversed(queue) if size.low <= lots <= size.high), None)
+
+
+def _best(book: OracleBook, side: int) -> int | None:
+    prices = book.sides[side]
+    return (max(prices) if side == BID else min(prices)) if prices else None
+
+
+def _resolve_add(
+    book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int
+) -> tuple[int, int] | None:
+    low, high, stands = price
+    reference, opposite = book.reference(side), _best(book, -side)
+    least, most = -MOST_DISTANCE, MOST_DISTANCE
+    if opposite is not None:
+        least = side * (reference - opposite) // tick + 1
+    if side == BID:
+        most = min(most, reference // tick - 1)
+    else:
+        least = max(least, 1 - reference // tick)
+    least, most = max(low, least), min(high, most)
+    if least > most:
+        return None
+    at = reference - side * min(max(stands, least), most) * tick
+    lots = size.upto(MOST_LOTS - sum(lots for _, lots in book.sides[side].get(at, [])))
+    return None if lots is None else (at, lots)
+
+
+def _hidden_range(book: OracleBook, side: int) -> tuple[int, int]:
+    bid, ask = _best(book, BID), _best(book, ASK)
+    return (1, 0) if bid is None or ask is None else (min(0, bid - ask), 0)
+
+
+def _cross_range(reference: int, side: int) -> tuple[int, int]:
+    """Return the distances at which a price is above zero."""
+    return (-MOST_DISTANCE, min(reference - 1, MOST_DISTANCE)) if side == BID else (1 - reference, MOST_DISTANCE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distortion:
+    """What events lose as compact tokens, one event at a time against the true book in front of it.
+
+    Attributes:
+      events: how many there are.
+      exact: share whose price, size and gap all come back.
+      exact_price, exact_size, exact_gap: share of which each comes back, of those that stand for something.
+      lost: share that stands for nothing on the true book.
+      price_error: mean distance of the other prices, in ticks; 0 if all are exact.
+      size_error: of the other sizes, in lots.
+      gap_error: of the other gaps, in ns.
+    """
+
+    events: int
+    exact: float
+    exact_price: float
+    exact_size: float
+    exact_gap: float
+    lost: float
+    price_error: float
+    size_error: float
+    gap_error: float
+
+
+def distortion(
+    tokenizer: CompactTokenizer,
+    events: Events,
+    *,
+    instrument: Instrument,
+    start: BookSnapshot,
+    corrections: Corrections,
+) -> Distortion:
+    """Measure what events lose as compact tokens."""
+    bins, tick = tokenizer.bins, instrument.tick
+    words = read_words(tokenizer.encode(events, instrument=instrument, start=start, corrections=corrections))
+    book, cursor = OracleBook(start), 0
+    found = np.zeros((len(events), 2), np.int64)
+    lost = np.zeros(len(events), bool)
+    columns = (events.kind, events.code, events.side, events.price, events.size, events.order_id)
+    true = zip(*(column.tolist() for column in columns), words.price.tolist(), words.size.tolist(), strict=True)
+    for i, (kind, code, side, price, size, order_id, price_bin, size_bin) in enumerate(true):
+        if kind != Kind.CONTROL:
+            resolved = resolve(book, bins, kind, side, price_bin, size_bin, tick=tick)
+            found[i], lost[i] = resolved or (0, 0), resolved is None
+            book.apply(kind, side, price, size, order_id)
+        elif code == Code.CLEAR:
+            book.clear()
+        while cursor < len(corrections) and corrections.event[cursor] <= i:
+            book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
+            cursor += 1
+    gap = np.diff(events.time_ns, prepend=start.time_ns)
+    coded = np.array([bins.gap_values[kind - 1][at] for kind, at in zip(words.kind, words.gap, strict=True)], np.int64)
+    return _distortion(found - np.stack([events.price, events.size], 1), coded - gap, lost, tick)
+
+
+def _distortion(off: np.ndarray, gap_off: np.ndarray, lost: np.ndarray, tick: int) -> Distortion:
+    """Return the summary of errors: off int64 [E, 2] of price and size, gap_off int64 [E], lost bool [E]."""
+
+    def mean(values: np.ndarray) -> float:
+        return float(values.mean()) if len(values) else 0.0
+
+    price, size = np.abs(off[~lost]).T
+    gap = np.abs(gap_off)
+    exact = ~lost & (off == 0).all(1) & (gap_off == 0)
+    return Distortion(
+        events=len(lost),
+        exact=mean(exact),
+        exact_price=mean(price == 0),
+        exact_size=mean(size == 0),
+        exact_gap=mean(gap == 0),
+        lost=mean(lost),
+        price_error=mean(price[price > 0] / tick),
+        size_error=mean(size[size > 0]),
+        gap_error=mean(gap[gap > 0]),
+    )
+
+
+def _nothing_lives(position: int, token: int, told: str) -> InputError:
+    return InputError(
+        "a token stands for nothing that can happen",
+        where=f"token {position}",
+        expected="a price and a size in its bins that the book has",
+        was=f"{token} ({told})",
+        remedy="decode what was generated from the same book; real events as compact tokens come back one by one alone",
+    )
