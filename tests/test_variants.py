@@ -43,6 +43,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
     outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
     return {
         "block_sparse": BASE,
+        "compact": BASE - T * D,  # rotary positions
         "contrastive": BASE + D * D + D + D * 64 + 64,
         "cross_asset": BASE + L * cross + 2 * D,
         "linformer": BASE + L * 2 * 64 * T,
@@ -64,6 +65,7 @@ EXACT = {
     "small": 24_985_360,
     "tiny": 841_104,
     "block_sparse": 94_352_656,
+    "compact": 93_566_224,
     "contrastive": 94_992_464,
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,

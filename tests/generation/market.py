@@ -14,6 +14,8 @@ from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation.loop import generate
 from lob_jax.generation.state import Prompt, SamplingConfig
 from lob_jax.models.transformer import initial_parameters
+from lob_jax.tokens.bins import CompactBins
+from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
@@ -47,6 +49,16 @@ START = BookSnapshot(
 )
 SAMPLING = SamplingConfig(paths=3, events=30, seed=5)
 TOKENIZER = ExactTokenizer(5)
+COMPACT = CompactTokenizer(
+    CompactBins(
+        price_edges=((-(2**30) + 1, -8, -2, 0, 1, 2, 3, 5, 9, 30, 2**30),) * 6,
+        price_values=((-10, -3, -1, 0, 1, 2, 3, 6, 15, 40),) * 6,
+        size_edges=((1, 2, 5, 10, 50, 100, 101, 500, 1_000, 10**6, 2**31 - 1),) * 6,
+        size_values=((1, 3, 5, 10, 50, 100, 200, 500, 5_000, 10**6),) * 6,
+        gap_edges=(0, 1, 10**5, 10**7, 10**9, 10**15),
+        gap_values=tuple((0, 10**4 + kind, 10**6, 10**8, 1_500_000_001) for kind in range(7)),
+    )
+)
 KINDS = {
     "learned": MODEL,
     "rotary": dataclasses.replace(MODEL, positions="rotary"),
@@ -77,7 +89,7 @@ def lively(model):
 
 
 def prompt(model=MODEL, start=START) -> Prompt:
-    tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)
+    tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)  # of compact ones any will do
     features, zeros = np.zeros((6, 4 * LEVELS), np.float32), np.zeros(6, np.int32)
     beside = {"event": np.repeat([0, 1], 3)}
     if model.needs_clock:

@@ -14,11 +14,13 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import loop
 from lob_jax.generation.loop import generate
+from lob_jax.generation.orders import Order
 from lob_jax.generation.sampling import Truncation
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
 from tests.generation.market import (
+    COMPACT,
     INSTRUMENT,
     KINDS,
     LEVELS,
@@ -72,6 +74,21 @@ def test_paths_of_an_untrained_model_can_have_happened():
     params = initial_parameters(MODEL, jax.random.key(1))
     for tokenizer in (ExactTokenizer(), ExactTokenizer(2)):
         assert_valid(run(params, tokenizer=tokenizer, events=60), events=60, tokenizer=tokenizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["learned", "rotary"])
+def test_compact_paths_can_have_happened(kind):
+    model = KINDS[kind]
+    for params in (initial_parameters(model, jax.random.key(2)), lively(model)):
+        generated = run(params, model=model, tokenizer=COMPACT, events=120)
+        assert_valid(generated, events=120, tokenizer=COMPACT)
+        assert all(len(tokens) == 120 for tokens in generated.tokens)
+
+
+def test_compact_tokens_cannot_say_an_order_of_ones_own(params):
+    with pytest.raises(InputError, match="cannot say a user's own order"):
+        run(params, tokenizer=COMPACT, inject=(Order(1, 5, after_events=0),))
 
 
 @pytest.mark.slow
