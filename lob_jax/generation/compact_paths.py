@@ -17,10 +17,9 @@ from lob_jax.generation.book_mask import CLOSED, OPEN, QUOTING, TRADES, SideLeve
 from lob_jax.generation.exact_paths import HALTS
 from lob_jax.generation.live_book import MOST_LOTS, LiveBook
 from lob_jax.generation.orders import OrderTable
-from lob_jax.generation.state import LoopShape, PathState
+from lob_jax.generation.state import Language, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, PRICE_BINS, SIZE_BINS
-from lob_jax.tokens.compact import CompactTokenizer
 
 
 class Bin(NamedTuple):
@@ -47,9 +46,9 @@ class CompactTables(NamedTuple):
     drawable_V: jax.Array
 
 
-def compact_tables(tokenizer: CompactTokenizer) -> CompactTables:
+def compact_tables(tokenizer: Language) -> CompactTables:
     """Copy the tokenizer's bins to the device."""
-    bins = tokenizer.bins
+    bins = tokenizer.vocabulary.bins
     drawable = tokenizer.grammar.allowed[tokenizer.grammar.start].copy()
     drawable[: v.CLASS_SIZE] = False
     drawable[[v.CONTROL_BASE + code + v.CONTROL_GAP * gap for code in HALTS for gap in range(GAP_BINS)]] = True

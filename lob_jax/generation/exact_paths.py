@@ -11,9 +11,8 @@ from lob_jax.events.schema import Code
 from lob_jax.generation import assembler, live_book
 from lob_jax.generation.book_mask import book_mask
 from lob_jax.generation.orders import OrderTable, begin, spell
-from lob_jax.generation.state import LoopShape, PathState
+from lob_jax.generation.state import Language, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.exact import ExactTokenizer
 
 HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 
@@ -33,7 +32,7 @@ class ExactTables(NamedTuple):
     drawable_V: jax.Array
 
 
-def exact_tables(tokenizer: ExactTokenizer) -> ExactTables:
+def exact_tables(tokenizer: Language) -> ExactTables:
     """Copy the tokenizer's grammar to the device."""
     grammar = tokenizer.grammar
     drawable = np.arange(v.VOCAB_SIZE) >= v.CLASS_SIZE

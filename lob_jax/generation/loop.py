@@ -1,6 +1,5 @@
 """Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -10,22 +9,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.replay import snapshots_at
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Events
 from lob_jax.generation import assembler, compact_paths, exact_paths, live_book
 from lob_jax.generation.assembler import Clock
 from lob_jax.generation.orders import OrderTable, nothing_own, order_table
 from lob_jax.generation.sampling import DRAWS, choose
-from lob_jax.generation.state import Generated, LoopShape, LoopState, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.state import (
+    Generated,
+    Language,
+    LoopShape,
+    LoopState,
+    PathState,
+    Prompt,
+    SamplingConfig,
+    Window,
+)
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
-from lob_jax.tokens.compact import CompactTokenizer
-from lob_jax.tokens.load import AnyTokenizer
-from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, REGIME_BASE, field_of
+from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
 
 SECONDS_PER_DAY = 86_400
 FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
@@ -159,7 +163,7 @@ def extend(
 
 
 def start_paths(
-    prompt: Prompt, tokenizer: AnyTokenizer, instrument: Instrument, sampling: SamplingConfig
+    prompt: Prompt, tokenizer: Language, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
     """Return every path's state at the end of the prompt, and the origin of their books' prices."""
     room = book_room(prompt.book)
@@ -313,13 +317,13 @@ def flow(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: AnyTokenizer,
+    tokenizer: Language,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Flow:
     """Begin to continue a prompt; arguments and errors are those of `generate`."""
     _check_prompt(prompt)
-    if sampling.inject and isinstance(tokenizer, CompactTokenizer):
+    if sampling.inject and tokenizer.vocabulary.bins is not None:
         raise InputError(
             "compact tokens cannot say a user's own order",
             where="generate(inject=...)",
@@ -339,7 +343,7 @@ def generate(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: AnyTokenizer,
+    tokenizer: Language,
     instrument: Instrument,
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
@@ -370,49 +374,6 @@ def generate(
     return _collect(pieces, WORDS[tokenizer.vocabulary.tokenizer], instrument, begun.origin)
 
 
-def stream(
-    params: Any,
-    prompt: Prompt,
-    *,
-    model: ModelConfig,
-    tokenizer: AnyTokenizer,
-    instrument: Instrument,
-    sampling: SamplingConfig,
-) -> Iterator[list[Events]]:
-    """Yield events as they are generated: at each look of the host, those of every path that are complete by then.
-
-    Arguments and errors are those of `generate`, and so are the events, all in all.
-    """
-    begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
-    behind = WORDS[tokenizer.vocabulary.tokenizer].behind
-    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
-    readers = [_Reader(tokenizer, instrument, start, behind) for _ in range(sampling.paths)]
-    for piece in begun.pieces:
-        _check_refused(int(piece.paths.book.refused.sum()))
-        yield [reader.take(row[row != PAD]) for reader, row in zip(readers, piece.tokens_BT, strict=True)]
-
-
-class _Reader:
-    """Decodes one path as its tokens come."""
-
-    def __init__(self, tokenizer: AnyTokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
-        self._tokenizer, self._instrument, self._start, self._behind = tokenizer, instrument, start, behind
-        self._held = np.empty(0, np.int32)
-
-    def take(self, tokens: np.ndarray) -> Events:
-        """Return the events that these tokens complete."""
-        held = np.concatenate([self._held, tokens])
-        heads = np.flatnonzero(field_of(held) == FIELD_HEAD)
-        whole = len(held) if not self._behind else heads[-1] if len(heads) else 0
-        self._held = held[whole:]
-        book = {"start": self._start, "corrections": Corrections.none()}
-        events = self._tokenizer.decode(held[:whole], instrument=self._instrument, **book)
-        if len(events):
-            (after,) = snapshots_at(events, **book, at=np.array([len(events)]))
-            self._start = dataclasses.replace(after, time_ns=int(events.time_ns[-1]))
-        return events
-
-
 def _check_prompt(prompt: Prompt) -> None:
     if len(prompt.tokens_T) == 0:
         raise InputError(
@@ -426,7 +387,7 @@ def _check_prompt(prompt: Prompt) -> None:
 
 def loop_shape(
     model: ModelConfig,
-    tokenizer: AnyTokenizer,
+    tokenizer: Language,
     prompt: Prompt,
     instrument: Instrument,
     sampling: SamplingConfig,
@@ -448,7 +409,7 @@ def loop_shape(
 def _collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: int) -> Generated:
     """Cut each path behind its last event."""
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
-    _check_refused(int(paths.book.refused.sum()))
+    check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
     tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
     books = [jax.tree.map(lambda leaf, at=path: leaf[at], paths.book) for path in range(len(counts))]
@@ -464,7 +425,7 @@ def _collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: 
     )
 
 
-def _check_refused(refused: int) -> None:
+def check_refused(refused: int) -> None:
     if refused:
         raise InputError(
             "the live book has no room for an order",

@@ -1,7 +1,7 @@
 """What generation takes, carries and gives: plain dataclasses and named tuples."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -14,6 +14,20 @@ from lob_jax.generation.sampling import EVERYTHING, Truncation
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import Conditioning
+from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.vocabulary import Vocabulary
+
+
+class Language(Protocol):
+    """What the device reads of a tokenizer."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What decides the meaning of an id."""
+
+    @property
+    def grammar(self) -> Automaton:
+        """Which token may follow which."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from lob_jax.generation import loop
 from lob_jax.generation.loop import generate
 from lob_jax.generation.orders import Order
 from lob_jax.generation.sampling import Truncation
+from lob_jax.generation.stream import stream
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
@@ -200,7 +201,7 @@ def test_an_empty_prompt_is_refused(params):
 def test_a_stream_gives_the_same_events_as_they_come(params, generated, monkeypatch):
     monkeypatch.setattr(loop, "PIECE", 7)
     how = {"model": MODEL, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": SAMPLING}
-    parts = list(loop.stream(params, prompt(), **how))
+    parts = list(stream(params, prompt(), **how))
     assert len(parts) > 10
     for path, tokens in enumerate(generated.tokens):
         whole = decoded(tokens)
