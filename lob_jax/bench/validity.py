@@ -1,0 +1,161 @@
+"""Generate many events, from an untrained and a trained model, in both kinds of tokens, and check every one.
+
+`python -m lob_jax.bench.validity --events=1000000` prints a table and ends with a line of JSON. Each path is decoded on
+the host and replayed in plain Python, which knows nothing of the masks (`lob_jax.evaluation.validity`); at its end the
+book of the device must be the replayed one.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import json
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import ml_collections
+from rich.console import Console
+from rich.table import Table
+
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.book.snapshot import Corrections
+from lob_jax.config import model_config, plain, train_config
+from lob_jax.data.builder import open_records
+from lob_jax.data.records import record_instrument
+from lob_jax.evaluation.validity import check_events, merged
+from lob_jax.generation.loop import generate
+from lob_jax.generation.state import SamplingConfig
+from lob_jax.models.transformer import initial_parameters
+from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.stages.model import best_parameters, open_training_data
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.training.loop import train as run_training
+
+PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+EVENTS = 1_000_000  # of all four runs together
+PATHS = 128  # at most, at once
+STEPS = 150  # of training
+PROMPT = 50  # events
+CONFIGS = {"exact": "configs.tiny", "compact": "configs.compact"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What became of one run.
+
+    Attributes:
+      tokens: "exact" or "compact".
+      model: "untrained" or "trained".
+      paths: how many.
+      events: of all paths.
+      faults: events that cannot have happened, by what is wrong with them.
+      books: paths whose book on the device is the replayed one at their end.
+      clocks: paths whose clock is the replayed one.
+      grammar_mass: mean probability a token that the grammar took from the model.
+      book_mass: of the rest, the mean share that the book took.
+      seconds: to generate, compilation included, and to check.
+    """
+
+    tokens: str
+    model: str
+    paths: int
+    events: int
+    faults: dict[str, int]
+    books: int
+    clocks: int
+    grammar_mass: float
+    book_mass: float
+    seconds: float
+
+
+def settings(kind: str, steps: int) -> ml_collections.ConfigDict:
+    """Return the configuration of a small model on simulated days."""
+    config = importlib.import_module(CONFIGS[kind]).get_config(*(["tiny"] if kind == "compact" else []))
+    config.data.synthetic_days, config.data.synthetic_events = 1, 12_000
+    config.train.steps, config.train.validate_every, config.train.log_every = steps, max(1, steps // 2), steps
+    config.train.warmup_steps = min(config.train.warmup_steps, max(1, steps // 4))
+    return config
+
+
+def run(kind: str, workdir: pathlib.Path, *, events: int, steps: int, seed: int) -> Iterator[Checked]:
+    """Train a model of one kind of tokens; yield what becomes of events of the untrained and of the trained one."""
+    config = settings(kind, steps)
+    prepare(config, workdir)
+    data, quiet = open_training_data(config, workdir), Console(quiet=True)
+    how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": quiet}
+    run_training(model_config(config), train_config(config), data, **how)
+    model, tokenizer = model_config(config), tokenizer_of(config, workdir)
+    records = open_records(workdir / "records", "test")
+    prompt = make_prompt(records, events=PROMPT, tokenizer=tokenizer, time_buckets=model.time_buckets)
+    paths = min(PATHS, events)
+    sampling = SamplingConfig(paths=paths, events=-(-events // paths), seed=seed)
+    models = {
+        "untrained": initial_parameters(model, jax.random.key(seed)),
+        "trained": best_parameters(config, workdir)[0],
+    }
+    for name, params in models.items():
+        how = {"model": model, "tokenizer": tokenizer, "instrument": record_instrument(records[0])}
+        yield check(params, prompt, sampling=sampling, named=(kind, name), **how)
+
+
+def check(params: Any, prompt: Any, *, sampling: SamplingConfig, named: tuple[str, str], **how: Any) -> Checked:
+    """Generate from one model, and check every event."""
+    began = time.perf_counter()
+    generated = generate(params, prompt, sampling=sampling, **how)
+    instrument, start = how["instrument"], dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+    book = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
+    found, books, clocks = [], 0, 0
+    for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
+        events = how["tokenizer"].decode(tokens, **book)
+        found.append(check_events(events, start=start, tick=instrument.tick, closed=prompt.closed))
+        books, clocks = books + (found[-1].levels == levels), clocks + (int(events.time_ns[-1]) == clock)
+    return Checked(
+        *named,
+        paths=len(found),
+        events=sum(one.events for one in found),
+        faults=merged(found),
+        books=books,
+        clocks=clocks,
+        grammar_mass=float(generated.grammar_mass.mean()),
+        book_mass=float(generated.book_mass.mean()),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def table(rows: list[Checked]) -> Table:
+    """Return a table of the runs."""
+    shown = Table(title="generated events, decoded and replayed in plain Python")
+    for heading in ("tokens", "model", "paths", "events", "invalid", "books equal", "grammar took", "book took", "s"):
+        left = heading in ("tokens", "model")
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=left)
+    for row in rows:
+        masses = (f"{row.grammar_mass:.2%}", f"{row.book_mass:.2%}")
+        counts = (f"{row.paths:,}", f"{row.events:,}", f"{sum(row.faults.values()):,}", f"{row.books:,}")
+        shown.add_row(row.tokens, row.model, *counts, *masses, f"{row.seconds:,.0f}")
+    return shown
+
+
+def main(arguments: list[str]) -> int:
+    """Run all four, print the table, and return how many of them hold an invalid event or another book."""
+    parser = argparse.ArgumentParser(prog="lob_jax.bench.validity", description=__doc__)
+    parser.add_argument("--events", type=int, default=EVENTS, help="of all four runs together")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    rows = []
+    for kind in CONFIGS:
+        with tempfile.TemporaryDirectory() as folder:
+            each = {"events": -(-options.events // 4), "steps": options.steps, "seed": options.seed}
+            rows += run(kind, pathlib.Path(folder), **each)
+    Console().print(table(rows))
+    about = surroundings("validity", packages=PACKAGES, used="all used")
+    print(json.dumps({"benchmark": "validity", "runs": [dataclasses.asdict(row) for row in rows], **about}))
+    return sum(bool(row.faults) or row.books < row.paths or row.clocks < row.paths for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
