@@ -250,7 +250,7 @@ def _opened(params: Any, paths: PathState, context: Window, shape: LoopShape) ->
 def _grown(state: LoopState, slots: int) -> LoopState:
     """Move a full cache into one of more slots."""
     cache = state.cache
-    wider = {name: _with_slots(getattr(cache, name), slots, 3) for name in ("key_LBNSH", "value_LBNSH")}
+    wider = {name: _with_slots(getattr(cache, name), slots, 2) for name in ("keys", "values")}
     cache = cache.replace(**wider, places=_with_slots(cache.places, slots, 1))
     window, own_BT = _with_slots((state.window, state.own_BT), slots, 1)
     return state._replace(cache=cache, window=window, own_BT=own_BT)

@@ -28,15 +28,15 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
     """Return a cache with room for `length` tokens of `batch` sequences, none of them filled."""
     if length > config.max_seq_length:
         raise _too_long(length, config)
-    shape = (config.n_layers, batch, config.n_heads, length, config.head_size)
-    empty_LBNSH = jnp.zeros(shape, config.dtype)
+    shape = (batch, config.n_heads, length, config.head_size)
     nowhere = Places(
         position_BT=jnp.zeros((batch, length), jnp.int32),
         event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,
         clock_BT2=jnp.zeros((batch, length, 2), jnp.int32) if config.needs_clock else None,
     )
-    # Two arrays, not one twice: a caller may donate the cache, and a buffer can be donated once.
-    return KVCache(empty_LBNSH, jnp.zeros(shape, config.dtype), places=nowhere, length=jnp.int32(0))
+    # No array twice: a caller may donate the cache, and a buffer can be donated once.
+    keys, values = (tuple(jnp.zeros(shape, config.dtype) for _ in range(config.n_layers)) for _ in range(2))
+    return KVCache(keys, values, places=nowhere, length=jnp.int32(0))
 
 
 class TransformerBlock(nn.Module):
@@ -213,7 +213,7 @@ class LOBTransformer(nn.Module):
         """
         config = self.config
         batch, T = tokens_BT.shape
-        slots = T if cache is None else cache.key_LBNSH.shape[3]
+        slots = T if cache is None else cache.slots
         if positions_BT is None and config.max_seq_length < T:
             raise _too_long(T, config)
         _check_shapes(batch=batch, queries=T, slots=slots, cache=cache, mask_BTS=mask_BTS)
@@ -240,7 +240,10 @@ class LOBTransformer(nn.Module):
 
     def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, KVCache | None]:
         if self.config.scan_layers:
-            return self.blocks(carry, jnp.arange(self.config.n_layers), *known)[0]
+            x_BTD, cache = carry
+            stacked = None if cache is None else cache.stacked()
+            (x_BTD, cache), _ = self.blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
+            return x_BTD, None if cache is None else cache.unstacked()
         for layer, block in enumerate(self.blocks):
             carry, _ = block(carry, layer, *known)
         return carry
@@ -322,12 +325,12 @@ def _check_maskable(config: ModelConfig) -> None:
 
 
 def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None) -> None:
-    if cache is not None and (cache.key_LBNSH.shape[1] != batch or slots < queries):
+    if cache is not None and (cache.batch != batch or slots < queries):
         raise InputError(
             "the new tokens do not fit the cache",
             where="LOBTransformer(cache=...)",
             expected=f"a batch of {batch} and at least {queries} slots",
-            was=f"a batch of {cache.key_LBNSH.shape[1]} and {slots} slots",
+            was=f"a batch of {cache.batch} and {slots} slots",
             remedy="make the cache with empty_cache(config, batch, length) of that size",
         )
     if mask_BTS is not None and mask_BTS.shape != (batch, queries, slots):

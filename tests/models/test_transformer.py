@@ -106,7 +106,8 @@ def test_what_lies_in_unfilled_slots_is_not_seen(tiny, lively, inputs):
     params = lively(config)
     tokens_BT, conditioning = inputs(config, 1, 4)
     empty = empty_cache(config, 1, 7)
-    dirty = empty.replace(key_LBNSH=empty.key_LBNSH + 100, value_LBNSH=empty.value_LBNSH - 100)
+    keys, values = ([slots + sign * 100 for slots in empty.keys] for sign in (1, -1))
+    dirty = empty.replace(keys=tuple(keys), values=tuple(values))
     clean_BTV, _ = run(config, params, tokens_BT, conditioning, cache=empty)
     dirty_BTV, _ = run(config, params, tokens_BT, conditioning, cache=dirty)
     np.testing.assert_array_equal(clean_BTV, dirty_BTV)
@@ -238,8 +239,8 @@ def test_shapes_and_dtypes(tiny, inputs, norm):
     )
     assert logits_BTV.shape == (3, 5, config.vocab_size)
     assert logits_BTV.dtype == jnp.float32
-    assert cache.key_LBNSH.shape == cache.value_LBNSH.shape == (2, 3, 2, 9, 8)
-    assert cache.key_LBNSH.dtype == jnp.bfloat16
+    assert {slots.shape for slots in (*cache.keys, *cache.values)} == {(3, 2, 9, 8)} and len(cache.keys) == 2
+    assert cache.keys[0].dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert ("norm" in params) == (norm == "pre")
     assert set(params) - {"norm"} == {"embeddings", "blocks_0", "blocks_1", "head"}

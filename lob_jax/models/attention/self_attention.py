@@ -46,9 +46,7 @@ class SelfAttention(nn.Module):
         if cache is not None:
             cache = cache.write(key_BTNH, value_BTNH, layer=layer)
             mask_BNTS = self._narrowed(mask_BTS, places, cache.places)
-            mixed_BTNH = attend_cached(
-                query_BTNH, cache.key_LBNSH[layer], cache.value_LBNSH[layer], mask_BNTS=mask_BNTS
-            )
+            mixed_BTNH = attend_cached(query_BTNH, *cache.of_layer(layer), mask_BNTS=mask_BNTS)
         elif mask_BTS is not None:
             mask_BNTS = self._narrowed(mask_BTS, places, places)
             mixed_BTNH = attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=mask_BNTS)

@@ -72,15 +72,16 @@ def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
     np.testing.assert_allclose(np.asarray(output[0, 1, 0], np.float32), expected, atol=0.004)
 
 
-def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache():
-    zeros_LBNSH = jnp.zeros((2, 1, 1, 4, 2))
-    empty = KVCache(zeros_LBNSH, zeros_LBNSH, places=Places(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache(stacked):
+    zeros = (jnp.zeros((1, 1, 4, 2)),) * 2
+    empty = KVCache(zeros, zeros, places=Places(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
     key_BTNH = jnp.asarray([[[[1.0, 2.0]], [[3.0, 4.0]]]])
-    cache = empty.write(key_BTNH, 10 * key_BTNH, layer=1)
-    np.testing.assert_array_equal(cache.key_LBNSH[1, 0, 0], [[0, 0], [1, 2], [3, 4], [0, 0]])
-    np.testing.assert_array_equal(cache.value_LBNSH[1, 0, 0], [[0, 0], [10, 20], [30, 40], [0, 0]])
-    assert not cache.key_LBNSH[0].any()
-    assert not empty.key_LBNSH.any()
+    cache = (empty.stacked() if stacked else empty).write(key_BTNH, 10 * key_BTNH, layer=1).unstacked()
+    np.testing.assert_array_equal(cache.keys[1][0, 0], [[0, 0], [1, 2], [3, 4], [0, 0]])
+    np.testing.assert_array_equal(cache.values[1][0, 0], [[0, 0], [10, 20], [30, 40], [0, 0]])
+    assert not cache.keys[0].any()
+    assert not any(keys.any() for keys in empty.keys)
     assert int(cache.length) == 1
 
 

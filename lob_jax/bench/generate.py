@@ -1,0 +1,249 @@
+"""Generated tokens and events a second by batch; on a CPU beside a GPT-2 of the same shape in transformers.
+
+`python -m lob_jax.bench.generate` draws from a model that was not trained, in float32 on a CPU (6 layers x 384) and in
+bfloat16 elsewhere (LOB-Base), in exact and in compact tokens: grammar, live book, its mask and the conditioning of
+every token included, compilation not. Both sides start from a prompt of about `--prompt` tokens, keep a cache, draw
+from their whole distribution, and write `--tokens` tokens a path; they take turns, `--rounds` times, and medians count,
+of seconds and of each turn's ratio. GPT-2 (Hugging Face) has the same layers, width, heads and vocabulary, and draws
+tokens that are nobody's events. Bandwidth is what a step must read, weights once and the filled part of each path's
+cache (`lob_jax.models.accounting`), over the time of a step.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from configs import base
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.book.replay import replay
+from lob_jax.config import model_config
+from lob_jax.data.records import make_records
+from lob_jax.data.split import Part
+from lob_jax.feeds.feed import STRICT, MarketDay
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.generation import loop
+from lob_jax.generation.orders import order_table
+from lob_jax.generation.state import Prompt, SamplingConfig
+from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import initial_parameters
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.tokens.bins import fit_bins
+from lob_jax.tokens.compact import CompactTokenizer, seen_in
+from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.load import AnyTokenizer
+
+PACKAGES = ("jax", "jaxlib", "flax", "numpy")
+BATCHES = (1, 8, 64, 512)
+LEVELS = 5
+NEVER_DONE = 2**30  # events that no path reaches
+
+
+class Sample(NamedTuple):
+    """What one round took.
+
+    Attributes:
+      seconds: in all.
+      tokens: of all paths.
+      events: of all paths; 0 where tokens are nobody's events.
+    """
+
+    seconds: float
+    tokens: int
+    events: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Figures of one batch size.
+
+    Attributes:
+      side: "exact", "compact" or "transformers".
+      batch: paths at once.
+      tokens_a_second: median over rounds.
+      events_a_second: likewise.
+      ratio: median over rounds of tokens a second over those of transformers in the same round; None without it.
+      bandwidth: bytes read a second.
+    """
+
+    side: str
+    batch: int
+    tokens_a_second: float
+    events_a_second: float
+    ratio: float | None
+    bandwidth: float
+
+
+def bench_model(platform: str, *, context: int) -> ModelConfig:
+    """Return the model that a platform is measured with."""
+    model = dataclasses.replace(
+        model_config(base.get_config()), max_seq_length=context, dropout=0.0, book_state=True, book_features=4 * LEVELS
+    )
+    if platform == "cpu":
+        return dataclasses.replace(model, n_layers=6, d_model=384, n_heads=6, d_ff=4 * 384, dtype="float32")
+    return dataclasses.replace(model, dtype="bfloat16")
+
+
+def tokenizers(day: MarketDay) -> dict[str, AnyTokenizer]:
+    """Return both tokenizers; the bins of the compact one are fitted to the day."""
+    before = replay(day.events, start=day.start, corrections=day.corrections, levels=1).reference[:-1]
+    bins = fit_bins(seen_in(day.events, before, day.instrument, day.start.time_ns))
+    return {"exact": ExactTokenizer(5), "compact": CompactTokenizer(bins)}
+
+
+def prompt_of(day: MarketDay, tokenizer: AnyTokenizer, model: ModelConfig, *, tokens: int) -> Prompt:
+    """Return the first events of a day, about so many tokens, as a prompt."""
+    compact = tokenizer.vocabulary.bins is not None
+    events = tokens if compact else tokens // 4
+    part = Part("train", 0, 4 * events, 0)
+    shape = {"record_events": 2 * events, "context": 2, "book_levels": LEVELS}
+    records = [{**one, "compact": compact} for _, one in make_records(day, [part], tokenizer, **shape)]
+    return make_prompt(records, events=events, tokenizer=tokenizer, time_buckets=model.time_buckets)
+
+
+def our_round(params: Any, model: ModelConfig, day: MarketDay, tokenizer: AnyTokenizer, settings: Any) -> Callable:
+    """Return a function that generates from one prompt, and what it took."""
+    prompt = prompt_of(day, tokenizer, model, tokens=settings.prompt)
+    instrument = day.instrument
+
+    def once(batch: int, seed: int) -> Sample:
+        sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
+        shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
+        tables = loop.WORDS[shape.tokenizer].tables(tokenizer)
+        paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
+        orders = order_table((), instrument=instrument, origin=origin)
+        began, drawn = time.perf_counter(), 0
+        for piece in loop.run(params, paths, prompt, tables, orders, shape=shape):
+            drawn += piece.tokens_BT.shape[1]
+            if drawn >= settings.tokens:
+                break
+        seconds = time.perf_counter() - began
+        return Sample(seconds, drawn * batch, int(np.asarray(piece.paths.spelling.events).sum()))
+
+    return once
+
+
+def their_round(model: ModelConfig, settings: Any) -> Callable:
+    """Return a function that generates with GPT-2 in transformers, and what it took."""
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    shape = {"n_embd": model.d_model, "n_layer": model.n_layers, "n_head": model.n_heads, "n_inner": model.d_ff}
+    config = transformers.GPT2Config(
+        vocab_size=model.vocab_size, n_positions=model.max_seq_length, bos_token_id=1, eos_token_id=2, **shape
+    )
+    gpt2 = transformers.GPT2LMHeadModel(config).eval()
+
+    def once(batch: int, seed: int) -> Sample:
+        torch.manual_seed(seed)
+        tokens = torch.randint(3, model.vocab_size, (batch, settings.prompt))
+        exactly = {"max_new_tokens": settings.tokens, "min_new_tokens": settings.tokens}
+        how = {"do_sample": True, "top_k": 0, "use_cache": True, "pad_token_id": 0, "eos_token_id": None, **exactly}
+        began = time.perf_counter()
+        with torch.inference_mode():
+            gpt2.generate(tokens, attention_mask=torch.ones_like(tokens), **how)
+        return Sample(time.perf_counter() - began, settings.tokens * batch, 0)
+
+    return once
+
+
+def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
+    """Let every side generate once to get ready, and then in turns."""
+    for once in sides.values():
+        once(batch, 0)
+    samples: dict[str, list[Sample]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name, once in sides.items():
+            samples[name].append(once(batch, number))
+    return samples
+
+
+def figures(samples: dict[str, list[Sample]], batch: int, model: ModelConfig, settings: Any) -> list[Measured]:
+    """Return what the samples of one batch size say."""
+    theirs = [one.tokens / one.seconds for one in samples.get("transformers", [])]
+    weights = bytes_per_generated_token(model, 0)
+    found = []
+    for name, taken in samples.items():
+        speed = [one.tokens / one.seconds for one in taken]
+        filled = settings.prompt + taken[0].tokens / batch / 2  # of a path's cache, in the mean
+        read = weights + batch * filled * cache_bytes_per_token(model)
+        ratios = [ours / other for ours, other in zip(speed, theirs, strict=False)]
+        found.append(
+            Measured(
+                side=name,
+                batch=batch,
+                tokens_a_second=statistics.median(speed),
+                events_a_second=statistics.median([one.events / one.seconds for one in taken]),
+                ratio=statistics.median(ratios) if ratios and name != "transformers" else None,
+                bandwidth=read * statistics.median(speed) / batch,
+            )
+        )
+    return found
+
+
+def table(rows: list[Measured], title: str) -> Table:
+    """Return a table of the figures."""
+    shown = Table(title=title)
+    for heading in ("", "paths", "tokens/s", "events/s", "x transformers", "GB/s read"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    for row in rows:
+        events = f"{row.events_a_second:,.0f}" if row.events_a_second else ""
+        ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
+        shown.add_row(
+            row.side, str(row.batch), f"{row.tokens_a_second:,.0f}", events, ratio, f"{row.bandwidth / 1e9:.1f}"
+        )
+    return shown
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a table and a line of JSON."""
+    parser = argparse.ArgumentParser(prog="lob_jax.bench.generate", description=__doc__)
+    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="paths at once")
+    parser.add_argument("--tokens", type=int, default=224, help="written by each path")
+    parser.add_argument("--prompt", type=int, default=32, help="tokens in front, about")
+    parser.add_argument("--context", type=int, default=1024, help="of the model")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure")
+    settings = parser.parse_args(arguments)
+    platform = jax.default_backend()
+    model = bench_model(platform, context=settings.context)
+    params = initial_parameters(model, jax.random.key(0))
+    if model.dtype == "bfloat16":
+        params = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params)
+    feed = SyntheticFeed(1, 2_000, 0)
+    day = feed.read(feed.days()[0], STRICT)
+    wanted = settings.sides.split(",")
+    sides = {
+        name: our_round(params, model, day, tokenizer, settings)
+        for name, tokenizer in tokenizers(day).items()
+        if name in wanted
+    }
+    theirs = platform == "cpu" and "transformers" in wanted and importlib.util.find_spec("transformers") is not None
+    if theirs:
+        sides["transformers"] = their_round(model, settings)
+    rows: list[Measured] = []
+    for batch in map(int, settings.batches.split(",")):
+        rows += figures(measure(sides, batch, rounds=settings.rounds), batch, model, settings)
+    shape = f"{model.n_layers} layers x {model.d_model}, {parameter_count(model) / 1e6:.1f}M parameters, {model.dtype}"
+    Console().print(table(rows, f"{shape}, {settings.tokens} tokens behind {settings.prompt}"))
+    packages = (*PACKAGES, *(("torch", "transformers") if theirs else ()))
+    about = surroundings("generate", packages=packages, used="all used")
+    device = jax.devices()[0].device_kind
+    print(
+        json.dumps({"benchmark": "generate", "device": device, "rows": [dataclasses.asdict(r) for r in rows], **about})
+    )
+
+
+if __name__ == "__main__":
+    main()
