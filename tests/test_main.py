@@ -153,7 +153,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     written = {"start": window, "corrections": corrections, "levels": 10}
     message = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written).message
     told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert len(told) == 7
+    assert len(told) == 8
     for line in told:
         heads = ["--config.model.n_heads=4"] if "multi_scale" in line else []  # of four horizons
         line = re.sub(r"--config\.data\.path=\S+", f"--config.data.path={message}", line)
@@ -164,6 +164,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     report = json.loads((tmp_path / "runs" / "goog" / "ingest_report.json").read_text())
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
     assert list((tmp_path / "runs" / "goog" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+    assert len(list((tmp_path / "runs" / "multi_scale" / "generated").glob("path_*/events/events.parquet"))) == 16
     look = tmp_path / "runs" / "look"
     assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]
     assert json.loads((look / "inspection.json").read_text())[0]["kinds"] and list((look / "converted").glob("*.npz"))
