@@ -93,16 +93,16 @@ def draw(
         grammar_mass=paths.grammar_mass + jnp.where(chosen_B, choice.grammar_mass_B, 0),
         book_mass=paths.book_mass + jnp.where(chosen_B, choice.book_mass_B, 0),
     )
-    stays = functools.partial(_where_paths, paths.done)
+    stays = functools.partial(where_paths, paths.done)
     return jax.tree.map(stays, paths, moved), jnp.where(paths.done, PAD, token_B)
 
 
-def _where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+def where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
     """Return one leaf for the paths chosen, the other leaf for the rest."""
     return jnp.where(chosen_B.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-def _inputs(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
+def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
     """Return the model's inputs at the newest token of each path, length 1.
 
     Of the window so far day, regime and instrument are kept: the regime is the one that the prompt ended in.
@@ -150,7 +150,7 @@ def extend(
     def one_token(carry: LoopState) -> LoopState:
         paths, token_B = draw(carry.paths, carry.logits_BV, tables, orders, shape=shape)
         slot = carry.cache.length % carry.own_BT.shape[1]
-        new = _inputs(paths, token_B, carry.window, shape)
+        new = inputs_of(paths, token_B, carry.window, shape)
 
         def put(whole: jax.Array, one: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
@@ -208,13 +208,13 @@ def _power(number: int) -> int:
     return 1 << max(0, math.ceil(math.log2(max(1, number))))
 
 
-def _prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
+def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
     """Return the end of the prompt, at most `longest` tokens, once a path."""
     whole = Window(prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF, prompt.beside_T)
     return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
 
 
-def _with_slots(tree: Any, slots: int, axis: int) -> Any:
+def with_slots(tree: Any, slots: int, axis: int) -> Any:
     """Make room for so many tokens along an axis."""
 
     def longer(leaf: jax.Array) -> jax.Array:
@@ -224,7 +224,7 @@ def _with_slots(tree: Any, slots: int, axis: int) -> Any:
     return jax.tree.map(longer, tree)
 
 
-def _named(window: Window, model: ModelConfig) -> Window:
+def named(window: Window, model: ModelConfig) -> Window:
     """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
     if model.regime != "prefix":
         return window
@@ -241,18 +241,18 @@ def _opened(params: Any, paths: PathState, context: Window, shape: LoopShape) ->
     """Fill a cache with a context, and leave room for some tokens."""
     batch, kept = context.tokens_BT.shape
     slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, _power(kept + 1)))
-    context = _named(context, shape.model)
+    context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
-    window = _with_slots(context, slots, 1)
+    window = with_slots(context, slots, 1)
     return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV)
 
 
 def _grown(state: LoopState, slots: int) -> LoopState:
     """Move a full cache into one of more slots."""
     cache = state.cache
-    wider = {name: _with_slots(getattr(cache, name), slots, 2) for name in ("keys", "values")}
-    cache = cache.replace(**wider, places=_with_slots(cache.places, slots, 1))
-    window, own_BT = _with_slots((state.window, state.own_BT), slots, 1)
+    wider = {name: with_slots(getattr(cache, name), slots, 2) for name in ("keys", "values")}
+    cache = cache.replace(**wider, places=with_slots(cache.places, slots, 1))
+    window, own_BT = with_slots((state.window, state.own_BT), slots, 1)
     return state._replace(cache=cache, window=window, own_BT=own_BT)
 
 
@@ -288,7 +288,7 @@ def run(
     """Yield what the loop draws, at most PIECE tokens at a time, until every path is done."""
     model = shape.model
     longest = model.max_seq_length if slides(model) else model.max_seq_length // 2
-    state = _opened(params, paths, _prompt_window(prompt, paths.done.shape[0], longest), shape)
+    state = _opened(params, paths, prompt_window(prompt, paths.done.shape[0], longest), shape)
     while True:
         state = _with_room(params, state, shape)
         first, slots = int(state.cache.length), state.own_BT.shape[1]
@@ -322,7 +322,7 @@ def flow(
     sampling: SamplingConfig,
 ) -> Flow:
     """Begin to continue a prompt; arguments and errors are those of `generate`."""
-    _check_prompt(prompt)
+    check_prompt(prompt)
     if sampling.inject and tokenizer.vocabulary.bins is not None:
         raise InputError(
             "compact tokens cannot say a user's own order",
@@ -371,10 +371,10 @@ def generate(
         pieces.append(piece)
         if on_progress:
             on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
-    return _collect(pieces, WORDS[tokenizer.vocabulary.tokenizer], instrument, begun.origin)
+    return collect(pieces, WORDS[tokenizer.vocabulary.tokenizer], instrument, begun.origin)
 
 
-def _check_prompt(prompt: Prompt) -> None:
+def check_prompt(prompt: Prompt) -> None:
     if len(prompt.tokens_T) == 0:
         raise InputError(
             "the prompt is empty",
@@ -406,7 +406,7 @@ def loop_shape(
     )
 
 
-def _collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: int) -> Generated:
+def collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: int) -> Generated:
     """Cut each path behind its last event."""
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
     check_refused(int(paths.book.refused.sum()))

@@ -128,6 +128,12 @@ def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int)
     )
 
 
+def no_orders() -> OrderTable:
+    """Return the table of a user who has none."""
+    zero, never = jnp.zeros(1, jnp.int32), jnp.full(1, NEVER, jnp.int32)
+    return OrderTable(zero, zero, zero, jnp.zeros(1, bool), never, Clock(never, never))
+
+
 def _with_none(column: Sequence[int] | np.ndarray, none: int) -> jax.Array:
     return jnp.asarray(np.append(np.asarray(column, np.int64), none), jnp.int32)
 

@@ -252,6 +252,16 @@ class LOBTransformer(nn.Module):
         """Return what the output projection reads for the tokens behind the next, [B, T, K, D]; x from `stream`."""
         return self.ahead(x_BTD)
 
+    def logits_of(self, x_BTD: jax.Array) -> jax.Array:
+        """Return logits_BTV of the token after each; x from `stream`."""
+        return project(self.head(x_BTD), *self.projection())
+
+    def ahead_logits(self, x_BTD: jax.Array) -> jax.Array:
+        """Return logits [B, T, K, V] of the tokens behind the next; x from `stream`."""
+        ahead_BTKD = self.ahead(x_BTD)
+        flat_BTV = project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]), *self.projection())
+        return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
+
     def next_features(self, x_BTD: jax.Array) -> jax.Array:
         """Return what the output projection reads for the next token, [B, T, D]; x from `stream`."""
         return self.pin(self.head(x_BTD))

@@ -1,16 +1,24 @@
 """Twenty thousand events, from untrained and trained models, in both kinds of tokens: none is invalid."""
 
 import json
+import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from lob_jax.bench.validity import main
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_no_event_is_invalid(capsys):
-    assert main(["--events=20000", "--steps=40"]) == 0
-    runs = json.loads(capsys.readouterr().out.strip().splitlines()[-1])["runs"]
+def test_no_event_is_invalid():
+    """In a process of its own, with one device."""
+    command = [sys.executable, "-m", "lob_jax.bench.validity", "--events=20000", "--steps=20"]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout.strip().splitlines()[-1])["runs"]
     assert [(run["tokens"], run["model"]) for run in runs] == [
         (tokens, model) for tokens in ("exact", "compact") for model in ("untrained", "trained")
     ]

@@ -136,7 +136,7 @@ def drawn_logits(params, model, *, tokens):
     orders = loop.order_table((), instrument=INSTRUMENT, origin=origin)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
     tables = loop.WORDS["exact"].tables(tokenizer)
-    state = loop._opened(params, paths, loop._prompt_window(prompt(model), 2, model.max_seq_length), shape)
+    state = loop._opened(params, paths, loop.prompt_window(prompt(model), 2, model.max_seq_length), shape)
     logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
     for _ in range(tokens):
         state = loop._with_room(params, state, shape)

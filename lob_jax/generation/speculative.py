@@ -1,0 +1,265 @@
+"""Self-speculative decoding of one path: heads for later tokens draft, one forward pass of the model judges the drafts.
+
+A model of N = `heads.next_tokens` guesses the N - 1 tokens behind the next one while it predicts that. The next
+forward pass reads the token that is certain and the guesses behind it, and a guess d stands with probability
+min(1, p(d) / q(d)), p the model's distribution there and q the draft's; the first that falls is replaced by a draw from
+(p - q)+. That makes every token a draw from p (Leviathan et al., 2023; Chen et al., 2023). Both are masked by grammar
+and live book, tempered and truncated alike, so what is generated is valid all the same. At temperature 0 a guess stands
+where it is the most likely token.
+"""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.generation import loop
+from lob_jax.generation.orders import OrderTable, no_orders
+from lob_jax.generation.sampling import inverted, masked_masses, probabilities
+from lob_jax.generation.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.models.attention.cache import KVCache
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.tokens.vocabulary import PAD
+
+
+@dataclasses.dataclass(frozen=True)
+class Speculation:
+    """How well drafts did.
+
+    Attributes:
+      rounds: forward passes behind the prompt.
+      drafted: tokens that were guessed.
+      accepted: how many of them stood.
+    """
+
+    rounds: int
+    drafted: int
+    accepted: int
+
+    @property
+    def tokens_a_round(self) -> float:
+        """Return how many tokens a forward pass gives; plain decoding gives one."""
+        return 1 + self.accepted / max(1, self.rounds)
+
+
+class Drafting(NamedTuple):
+    """The carry of the compiled loop; B = 1.
+
+    Attributes:
+      paths: behind the pending token.
+      pending_B: int32, the token that is certain and not yet read.
+      stream_BD: the model's stream at the last token that it has read.
+      window: inputs by slot of the cache.
+      cache: keys and values.
+      key: PRNG key.
+      rounds: forward passes so far.
+      accepted: guesses that stood so far.
+    """
+
+    paths: PathState
+    pending_B: jax.Array
+    stream_BD: jax.Array
+    window: Window
+    cache: KVCache
+    key: jax.Array
+    rounds: jax.Array
+    accepted: jax.Array
+
+
+def judged(p_BV: jax.Array, q_BV: jax.Array, draft_B: jax.Array, at_B2: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return whether drafts stand, bool [B], and the draw that replaces each of those that fall, int32 [B].
+
+    Args:
+      p_BV: the distribution wanted.
+      q_BV: the one that drafts were drawn from.
+      draft_B: the drafts.
+      at_B2: numbers of 0..1, for the verdict and for the draw.
+    """
+    p_B, q_B = (jnp.take_along_axis(share_BV, draft_B[:, None], 1)[:, 0] for share_BV in (p_BV, q_BV))
+    rest_BV = jnp.maximum(p_BV - q_BV, 0)
+    rest_BV = jnp.where(rest_BV.sum(-1, keepdims=True) > 0, rest_BV, p_BV)
+    return at_B2[:, 0] * q_B < p_B, inverted(rest_BV, at_B2[:, 1])
+
+
+def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable, shape: LoopShape) -> PathState:
+    """Move paths over tokens; those that are done stay."""
+    move = functools.partial(loop.WORDS[shape.tokenizer].move, tables=tables, orders=orders, shape=shape)
+    moved = jax.vmap(lambda path, token: move(path, token)[0])(paths, token_B)
+    moved = moved._replace(written=paths.written + 1)
+    return jax.tree.map(functools.partial(loop.where_paths, paths.done), paths, moved)
+
+
+def _masks(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
+    return jax.vmap(lambda path: loop.WORDS[shape.tokenizer].masks(path, tables, shape))(paths)
+
+
+def _distribution(logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], shape: LoopShape) -> jax.Array:
+    allowed_BV = masks[0] & masks[1]
+    return probabilities(logits_BV, allowed_BV, temperature=shape.temperature, truncation=shape.truncation)
+
+
+def _noted(paths: PathState, logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], counts: jax.Array) -> PathState:
+    """Add what the masks took at a token to a path's sums, if the token counts."""
+    grammar_B, book_B = masked_masses(logits_BV, *masks)
+    counts = counts & ~paths.done
+    return paths._replace(
+        chosen=paths.chosen + counts,
+        grammar_mass=paths.grammar_mass + jnp.where(counts, grammar_B, 0),
+        book_mass=paths.book_mass + jnp.where(counts, book_B, 0),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "slots"))
+def begin(
+    params: Any, paths: PathState, context: Window, tables: Any, key: jax.Array, *, shape: LoopShape, slots: int
+) -> Drafting:
+    """Read a context and draw the token behind it."""
+    model, inputs = LOBTransformer(shape.model), (context.tokens_BT, context.conditioning())
+    cache = empty_cache(shape.model, len(context.tokens_BT), slots)
+    x_BTD, cache = model.apply({"params": params}, *inputs, cache=cache, method="stream")
+    logits_BV = model.apply({"params": params}, x_BTD[:, -1:], method="logits_of")[:, 0]
+    masks, key = _masks(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
+    token_B = inverted(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1,)))
+    noted = _noted(paths, logits_BV, masks, jnp.ones(1, bool))
+    moved = _moved(noted, token_B, tables, no_orders(), shape)
+    window, zero = loop.with_slots(context, slots, 1), jnp.int32(0)
+    return Drafting(moved, token_B, x_BTD[:, -1], window, cache, key, zero, zero)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "slots"))
+def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, slots: int) -> Drafting:
+    """Read a context anew, in front of the token that is pending."""
+    model, inputs = LOBTransformer(shape.model), (context.tokens_BT, context.conditioning())
+    cache = empty_cache(shape.model, len(context.tokens_BT), slots)
+    x_BTD, cache = model.apply({"params": params}, *inputs, cache=cache, method="stream")
+    return state._replace(stream_BD=x_BTD[:, -1], window=loop.with_slots(context, slots, 1), cache=cache)
+
+
+@functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
+def extend(params: Any, state: Drafting, tables: Any, stop: jax.Array, *, shape: LoopShape) -> Drafting:
+    """Draft and judge until the path is done or the cache has taken `stop` tokens, at most N - 1 more."""
+    return jax.lax.while_loop(
+        lambda carry: ~carry.paths.done.all() & (carry.cache.length < stop),
+        lambda carry: _round(params, carry, tables, shape),
+        state,
+    )
+
+
+def _round(params: Any, carry: Drafting, tables: Any, shape: LoopShape) -> Drafting:
+    """Guess N - 1 tokens, read them behind the pending one, and keep those that stand."""
+    model, N = LOBTransformer(shape.model), shape.model.heads.next_tokens
+    at = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3, 1))
+    guess_BKV = model.apply({"params": params}, carry.stream_BD[:, None], method="ahead_logits")[:, 0]
+    states, tokens, drafts = [carry.paths], [carry.pending_B], []
+    masks = [_masks(carry.paths, tables, shape)]
+    for k in range(N - 1):
+        drafts.append(_distribution(guess_BKV[:, k], masks[k], shape))
+        tokens.append(jnp.where(states[k].done, PAD, inverted(drafts[k], at[k, 0])))
+        states.append(_moved(states[k], tokens[-1], tables, no_orders(), shape))
+        masks.append(_masks(states[-1], tables, shape))
+
+    inputs = [loop.inputs_of(path, token, carry.window, shape) for path, token in zip(states, tokens, strict=True)]
+    new = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *inputs)
+    length = carry.cache.length
+    x_BTD, cache = model.apply(
+        {"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream"
+    )
+    logits_BTV = model.apply({"params": params}, x_BTD, method="logits_of")
+
+    stood, pending_B, kept = jnp.int32(0), jnp.zeros(1, jnp.int32), states[0]
+    for k in range(N):
+        here = stood == k  # all guesses in front of this one stand
+        p_BV = _distribution(logits_BTV[:, k], masks[k], shape)
+        if k < N - 1:
+            stands_B, other_B = judged(p_BV, drafts[k], tokens[k + 1], at[k, 1:].T)
+            stands = here & (stands_B[0] | states[k].done[0])
+        else:
+            stands, other_B = jnp.bool_(False), inverted(p_BV, at[k, 2])
+        last = here & ~stands
+        pending_B = jnp.where(last, other_B, pending_B)
+        kept = jax.tree.map(lambda new, old, last=last: jnp.where(last, new, old), states[k], kept)
+        stood = stood + stands
+    for k in range(N):
+        kept = _noted(kept, logits_BTV[:, k], masks[k], (k <= stood)[None])
+
+    def put(whole: jax.Array, some: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(whole, some.astype(whole.dtype), length, 1)
+
+    return carry._replace(
+        paths=_moved(kept, pending_B, tables, no_orders(), shape),
+        pending_B=jnp.where(kept.done, PAD, pending_B),
+        stream_BD=jax.lax.dynamic_index_in_dim(x_BTD, stood, 1, keepdims=False),
+        window=jax.tree.map(put, carry.window, new),
+        cache=cache.replace(length=length + 1 + stood),
+        rounds=carry.rounds + 1,
+        accepted=carry.accepted + stood,
+    )
+
+
+def generate_speculatively(
+    params: Any,
+    prompt: Prompt,
+    *,
+    model: ModelConfig,
+    tokenizer: Language,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> tuple[Generated, Speculation]:
+    """Continue a prompt by whole events, once, several tokens a forward pass; and say how well the drafts did.
+
+    Arguments are those of `loop.generate`; the law of what is generated is the same, the random numbers are others.
+    When the context is full, the path goes on from its newest half, whatever the positions.
+
+    Raises:
+      InputError: as `loop.generate`; the model has no heads for later tokens, or more than one path, an order of the
+        user's or antithetic numbers are asked for.
+    """
+    _check(model, sampling)
+    loop.check_prompt(prompt)
+    paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
+    shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
+    words, N, longest = loop.WORDS[shape.tokenizer], model.heads.next_tokens, model.max_seq_length
+    tables = words.tables(tokenizer)
+    context = loop.prompt_window(prompt, 1, longest // 2)
+    kept = context.tokens_BT.shape[1]
+    state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
+    parts = []
+    while True:
+        state = extend(params, state, tables, jnp.int32(longest - N + 1), shape=shape)
+        end = int(state.cache.length)
+        parts.append(np.asarray(state.window.tokens_BT)[:, kept:end])
+        if bool(state.paths.done.all()):
+            break
+        kept = longest // 2
+        context = loop.named(state.window.cut(end - kept, end), model)
+        state = resume(params, state, context, shape=shape, slots=longest)
+    parts.append(np.asarray(state.pending_B)[:, None])
+    tokens_BT = np.concatenate(parts, 1)
+    piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), state.paths)
+    rounds, accepted = int(state.rounds), int(state.accepted)
+    about = Speculation(rounds, rounds * (N - 1), accepted)
+    return loop.collect([piece], words, instrument, origin), about
+
+
+def _check(model: ModelConfig, sampling: SamplingConfig) -> None:
+    checks = [
+        (model.heads.next_tokens > 1, "model.heads.next_tokens", "2 or more", model.heads.next_tokens),
+        (sampling.paths == 1, "sampling.paths", "1", sampling.paths),
+        (not sampling.inject, "sampling.inject", "no orders", sampling.inject),
+        (not sampling.antithetic, "sampling.antithetic", "False", sampling.antithetic),
+    ]
+    for holds, where, expected, was in checks:
+        if not holds:
+            raise InputError(
+                "this cannot be decoded speculatively",
+                where=where,
+                expected=expected,
+                was=was,
+                remedy="use lob_jax.generation.loop.generate, or train with configs/next_tokens.py",
+            )

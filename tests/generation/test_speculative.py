@@ -1,0 +1,97 @@
+"""Speculative decoding: the law of every token is the model's own, and greedily it is plain decoding."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.errors import InputError
+from lob_jax.generation.orders import Order
+from lob_jax.generation.speculative import generate_speculatively, judged
+from tests.generation.market import COMPACT, INSTRUMENT, MODEL, SAMPLING, TOKENIZER, assert_valid, lively, prompt, run
+
+HEADS = dataclasses.replace(MODEL, heads=dataclasses.replace(MODEL.heads, next_tokens=3))
+ALONE = dataclasses.replace(SAMPLING, paths=1)
+DRAWS = 200_000
+
+
+@pytest.fixture(scope="module")
+def params():
+    return lively(HEADS)
+
+
+def speculate(params, *, tokenizer=TOKENIZER, **changes):
+    sampling = dataclasses.replace(ALONE, **changes)
+    how = {"model": HEADS, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
+    return generate_speculatively(params, prompt(HEADS), **how)
+
+
+def test_what_stands_or_replaces_has_the_law_that_was_wanted():
+    """Chi-square over a vocabulary of six, of drafts from other laws: uniform, opposite, and one that lacks a token."""
+    p = np.array([0.05, 0.3, 0.0, 0.25, 0.1, 0.3])
+    for q in (np.full(6, 1 / 6), p[::-1], np.array([0.5, 0.0, 0.2, 0.1, 0.1, 0.1])):
+        random = np.random.default_rng(0)
+        draft = random.choice(6, DRAWS, p=q)
+        law = [jnp.broadcast_to(jnp.asarray(x, jnp.float32), (DRAWS, 6)) for x in (p, q)]
+        stands, other = jax.jit(judged)(*law, jnp.asarray(draft), jnp.asarray(random.random((DRAWS, 2)), jnp.float32))
+        found = np.bincount(np.where(stands, draft, other), minlength=6)
+        assert found[2] == 0
+        expected = DRAWS * p
+        chi_square = ((found - expected)[p > 0] ** 2 / expected[p > 0]).sum()
+        assert chi_square < 20.5  # the .999 quantile at four degrees of freedom is 18.5
+        assert np.mean(stands) == pytest.approx(np.minimum(p, q).sum(), abs=0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
+def test_greedily_it_is_plain_decoding(params, tokenizer):
+    """Within one context: behind it, the two prefill at different tokens."""
+    plain = run(params, model=HEADS, tokenizer=tokenizer, paths=1, events=8, temperature=0.0)
+    fast, about = speculate(params, tokenizer=tokenizer, events=8, temperature=0.0)
+    np.testing.assert_array_equal(fast.tokens[0], plain.tokens[0])
+    assert fast.levels == plain.levels and fast.clock_ns == plain.clock_ns
+    assert len(fast.tokens[0]) <= about.rounds + about.accepted + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
+def test_speculative_paths_can_have_happened(params, tokenizer):
+    generated, about = speculate(params, tokenizer=tokenizer, events=60)
+    assert_valid(generated, events=60, tokenizer=tokenizer)
+    assert about.rounds > 10 and 0 <= about.accepted <= about.drafted == 2 * about.rounds
+    assert 0 < generated.grammar_mass[0] < 1 and 0 < generated.book_mass[0] < 1
+
+
+@pytest.mark.slow
+def test_the_law_of_paths_is_that_of_plain_decoding(params):
+    """Chi-square between the kinds of the first four events of many plain and many speculative paths."""
+    plain = run(params, model=HEADS, tokenizer=COMPACT, paths=200, events=4, seed=1)
+    counts = np.zeros((2, 7))
+    for tokens in plain.tokens:
+        counts[0] += np.bincount(tokens // 1000, minlength=7)[:7]
+    for seed in range(200):
+        generated, _ = speculate(params, tokenizer=COMPACT, events=4, seed=1_000 + seed)
+        counts[1] += np.bincount(generated.tokens[0] // 1000, minlength=7)[:7]
+    counts = counts[:, counts.sum(0) >= 10]
+    expected = counts.sum(0) / 2
+    chi_square = ((counts - expected) ** 2 / expected).sum()
+    assert counts.shape[1] >= 4 and chi_square < 27.9  # .9995 quantile at seven degrees; events of a path hang together
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "named"),
+    [
+        (MODEL, {}, "next_tokens"),
+        (HEADS, {"paths": 2}, "paths"),
+        (HEADS, {"inject": (Order(1, 5, after_events=0),)}, "inject"),
+        (HEADS, {"antithetic": True}, "antithetic"),
+    ],
+)
+def test_what_cannot_be_speculated_is_refused(model, changes, named):
+    sampling = dataclasses.replace(ALONE, **changes)
+    how = {"model": model, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
+    with pytest.raises(InputError, match="cannot be decoded speculatively") as caught:
+        generate_speculatively({}, prompt(model), **how)
+    assert named in str(caught.value)
