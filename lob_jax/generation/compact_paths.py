@@ -151,7 +151,7 @@ def move(
         spelling=spelling,
         clock=Clock(seconds, ns % NS_PER_SECOND),
         book=live_book.apply(path.book, deeper=distance, **event),
-        done=spelling.events >= shape.events,
+        done=spelling.events >= path.last,
     )
     return moved, drawn
 

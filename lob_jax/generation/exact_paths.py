@@ -71,6 +71,6 @@ def move(
         clock=clock,
         book=jax.tree.map(functools.partial(jnp.where, complete), taken, path.book),
         own=own,
-        done=spelling.events > shape.events,
+        done=spelling.events > path.last,
     )
     return moved, token

@@ -59,14 +59,14 @@ WORDS = {
 }
 
 
-def _numbers(paths: PathState, *, antithetic: bool) -> jax.Array:
+def numbers_of(paths: PathState) -> jax.Array:
     """Return each path's random numbers of its next draw, float32 [B, DRAWS]."""
 
     def one(key: jax.Array, fresh: jax.Array, within: jax.Array) -> jax.Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, fresh), within), (DRAWS,))
 
     at_B3 = jax.vmap(one)(paths.key, paths.fresh, paths.within)
-    return 1 - at_B3 if antithetic else at_B3
+    return jnp.where(paths.antithetic[:, None], 1 - at_B3, at_B3)
 
 
 def draw(
@@ -76,7 +76,7 @@ def draw(
     words = WORDS[shape.tokenizer]
     grammar_BV, book_BV = jax.vmap(lambda path: words.masks(path, tables, shape))(paths)
     how = {"temperature": shape.temperature, "truncation": shape.truncation}
-    choice = choose(_numbers(paths, antithetic=shape.antithetic), logits_BV, grammar_BV, book_BV, **how)
+    choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **how)
 
     def move(path: PathState, token: jax.Array) -> tuple[PathState, jax.Array]:
         return words.move(path, token, tables, orders, shape)
@@ -111,7 +111,7 @@ def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopS
     bucket_B = seconds_B * shape.model.time_buckets // SECONDS_PER_DAY
     book_BF = jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(paths.book)
     known = {
-        "event": shape.prompt_events - 1 + paths.spelling.events[:, None],
+        "event": paths.behind[:, None] - 1 + paths.spelling.events[:, None],
         "clock": jnp.stack([paths.clock.seconds, paths.clock.ns], -1)[:, None],
         "regime": paths.regime[:, None],
         "instrument": window.beside["instrument"][:, :1] if "instrument" in window.beside else None,
@@ -184,6 +184,9 @@ def start_paths(
         grammar_mass=nothing,
         book_mass=nothing,
         regime=jnp.int32(prompt.beside_T["regime"][-1] if "regime" in prompt.beside_T else 0),
+        last=jnp.int32(sampling.events),
+        behind=jnp.int32(prompt.beside_T["event"][-1] + 1),
+        antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
     )
     paths = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], sampling.paths, 0), one)
@@ -397,12 +400,9 @@ def loop_shape(
         model=model,
         tokenizer=tokenizer.vocabulary.tokenizer,
         tick=instrument.tick,
-        events=sampling.events,
         temperature=sampling.temperature,
         truncation=sampling.truncation,
-        antithetic=sampling.antithetic,
         book_levels=prompt.book_TF.shape[-1] // 4,
-        prompt_events=int(prompt.beside_T["event"][-1]) + 1,
     )
 
 

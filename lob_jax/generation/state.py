@@ -119,6 +119,9 @@ class PathState(NamedTuple):
       grammar_mass: sum over these of the probability that the grammar took away; likewise the book.
       book_mass: see `grammar_mass`.
       regime: of the market, as the prompt ended in it.
+      last: events that the path shall have.
+      behind: events of the prompt.
+      antithetic: whether draws are made with one minus each random number.
       done: whether all the path's events are spelt.
     """
 
@@ -135,6 +138,9 @@ class PathState(NamedTuple):
     grammar_mass: jax.Array
     book_mass: jax.Array
     regime: jax.Array
+    last: jax.Array
+    behind: jax.Array
+    antithetic: jax.Array
     done: jax.Array
 
 
@@ -193,20 +199,14 @@ class LoopShape:
       model: the model's shape.
       tokenizer: "exact" or "compact".
       tick: price quanta in a tick.
-      events: a path.
-      temperature: see `SamplingConfig`; likewise the next two.
+      temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
-      antithetic: see `SamplingConfig`.
       book_levels: levels a side in the book features.
-      prompt_events: events in the prompt.
     """
 
     model: ModelConfig
     tokenizer: str
     tick: int
-    events: int
     temperature: float
     truncation: Truncation
-    antithetic: bool
     book_levels: int
-    prompt_events: int

@@ -65,16 +65,14 @@ def test_every_kind_of_model_outgrows_its_context(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("truncation", [Truncation(top_k=3), Truncation(top_p=0.7), Truncation(min_p=0.2)])
-def test_truncated_paths_can_have_happened(params, truncation):
-    assert_valid(run(params, truncation=truncation, temperature=1.5))
+def test_truncated_paths_can_have_happened(params):
+    assert_valid(run(params, truncation=Truncation(top_k=50, top_p=0.9, min_p=0.05), temperature=1.5))
 
 
 @pytest.mark.slow
 def test_paths_of_an_untrained_model_can_have_happened():
     params = initial_parameters(MODEL, jax.random.key(1))
-    for tokenizer in (ExactTokenizer(), ExactTokenizer(2)):
-        assert_valid(run(params, tokenizer=tokenizer, events=60), events=60, tokenizer=tokenizer)
+    assert_valid(run(params, tokenizer=ExactTokenizer(2), events=60), events=60, tokenizer=ExactTokenizer(2))
 
 
 @pytest.mark.slow

@@ -77,22 +77,22 @@ MATCHED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("order", "expected"), MATCHED)
 def test_an_order_is_matched_first_come_first_served(params, order, expected):
-    generated = run(params, start=BOOK, inject=(order,), events=5, paths=2)
-    for path in range(2):
+    generated = run(params, start=BOOK, inject=(order,), events=5)
+    for path in range(SAMPLING.paths):
         tokens, own = own_events(generated, path)
         events = decoded(tokens, start=BOOK)
         assert own.tolist() == [True] * len(expected) + [False] * (5 - len(expected))
         assert rows(events[: len(expected)]) == expected
         assert (events.time_ns[: len(expected)] == BOOK.time_ns).all()
-    assert generated.dropped == [0, 0]
+    assert generated.dropped == [0] * SAMPLING.paths
 
 
 @pytest.mark.slow
 def test_what_a_market_order_does_not_find_is_dropped(params):
-    generated = run(params, start=BOOK, inject=(Order(1, 2 * 10**6, after_events=0),), events=6, paths=2)
+    generated = run(params, start=BOOK, inject=(Order(1, 2 * 10**6, after_events=0),), events=6)
     tokens, own = own_events(generated, 0)
     assert own.tolist() == [True] * 3 + [False] * 3
-    assert generated.dropped == [2 * 10**6 - ALL - 10**6] * 2
+    assert generated.dropped == [2 * 10**6 - ALL - 10**6] * SAMPLING.paths
 
 
 @pytest.mark.slow
@@ -133,8 +133,9 @@ def test_random_numbers_are_common_to_runs_with_and_without_an_order(params):
 
 @pytest.mark.slow
 def test_antithetic_draws_are_one_minus_the_others(params):
-    paths, _ = loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, SAMPLING)
-    plain, turned = (np.asarray(loop._numbers(paths, antithetic=flag)) for flag in (False, True))
+    runs = [dataclasses.replace(SAMPLING, antithetic=turned) for turned in (False, True)]
+    paths = [loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, sampling)[0] for sampling in runs]
+    plain, turned = (np.asarray(loop.numbers_of(one)) for one in paths)
     np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
     generated = run(params, antithetic=True)
     assert_valid(generated)

@@ -52,14 +52,14 @@ def test_greedily_it_is_plain_decoding(params, tokenizer):
     fast, about = speculate(params, tokenizer=tokenizer, events=8, temperature=0.0)
     np.testing.assert_array_equal(fast.tokens[0], plain.tokens[0])
     assert fast.levels == plain.levels and fast.clock_ns == plain.clock_ns
+    assert_valid(fast, events=8, tokenizer=tokenizer)
     assert len(fast.tokens[0]) <= about.rounds + about.accepted + 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
-def test_speculative_paths_can_have_happened(params, tokenizer):
-    generated, about = speculate(params, tokenizer=tokenizer, events=60)
-    assert_valid(generated, events=60, tokenizer=tokenizer)
+def test_speculative_paths_can_have_happened(params):
+    generated, about = speculate(params, tokenizer=COMPACT, events=120)
+    assert_valid(generated, events=120, tokenizer=COMPACT)
     assert about.rounds > 10 and 0 <= about.accepted <= about.drafted == 2 * about.rounds
     assert 0 < generated.grammar_mass[0] < 1 and 0 < generated.book_mass[0] < 1
 
