@@ -21,8 +21,8 @@ ORDER = [
     "generation",
     "evaluation",
     "config",
-    "bench",
     "stages",
+    "bench",
     "main",
 ]
 SOURCES = sorted((ROOT / "lob_jax").rglob("*.py"))

@@ -110,7 +110,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
         return state
 
     monkeypatch.setattr(loop, "extend", spy)
-    generated = run(params, paths=1)
+    generated = run(params)
     window, length = windows[0]
     tokens = window.tokens_BT[0, 6:length]
     event = vocab.event_index(tokens)
