@@ -277,7 +277,7 @@ class Piece(NamedTuple):
     Attributes:
       tokens_BT: int32; PAD behind the end of a path.
       own_BT: bool, of the user's orders.
-      paths: where the paths stand behind them.
+      paths: where the paths stand behind them; given away when the next piece is asked for.
     """
 
     tokens_BT: np.ndarray
