@@ -14,6 +14,7 @@ KINDS = 6  # that have a price and a size
 MOST_DISTANCE = 2**30 - 1
 MOST_LOTS = 2**31 - 2
 MOST_GAP = 10**15 - 1  # ns, eleven days
+MISS = 0.5  # cost, in sign(x) log(1 + |x|), of a price or a size that does not come back exactly
 CANDIDATES = 250  # runs of values that bins are made of, at most
 
 Row = tuple[int, ...]
@@ -102,15 +103,16 @@ def fit_bins(seen: Seen) -> CompactBins:
     """Fit bins to events, which must come from training days alone.
 
     Each variable of each kind is cut where the distances to the middles of the bins, in sign(x) log(1 + |x|), are
-    smallest in the mean (k-medians on a line, by dynamic programming). The most frequent number of a bin stands for it.
+    smallest in the mean (k-medians on a line, by dynamic programming). The most frequent number of a bin stands for it,
+    and every other price or size costs MISS besides, so that what is frequent stands alone where that pays.
     """
     prices, sizes = [], []
     for kind in range(1, KINDS + 1):
         mine = seen.kind == kind
-        prices.append(_fit(seen.distance[mine], PRICE_BINS, low=-MOST_DISTANCE, high=MOST_DISTANCE))
-        sizes.append(_fit(np.maximum(seen.size[mine], 1), SIZE_BINS, low=1, high=MOST_LOTS))
+        prices.append(_fit(seen.distance[mine], PRICE_BINS, low=-MOST_DISTANCE, high=MOST_DISTANCE, miss=MISS))
+        sizes.append(_fit(np.maximum(seen.size[mine], 1), SIZE_BINS, low=1, high=MOST_LOTS, miss=MISS))
     gaps = np.clip(seen.gap, 0, MOST_GAP)
-    gap_edges, _ = _fit(gaps, GAP_BINS, low=0, high=MOST_GAP)
+    gap_edges, _ = _fit(gaps, GAP_BINS, low=0, high=MOST_GAP, miss=0.0)
     common = _means(gaps, gap_edges, gap_edges[:-1])
     by_kind = [_means(gaps[seen.kind == kind], gap_edges, common) for kind in range(1, KINDS + 2)]
     return CompactBins(
@@ -129,10 +131,10 @@ def _means(gaps: np.ndarray, edges: Row, otherwise: Row) -> Row:
     return tuple(round(float(part.mean())) if len(part) else int(o) for part, o in zip(parts, otherwise, strict=True))
 
 
-def _fit(values: np.ndarray, bins: int, *, low: int, high: int) -> tuple[Row, Row]:
+def _fit(values: np.ndarray, bins: int, *, low: int, high: int, miss: float) -> tuple[Row, Row]:
     """Return edges from `low` to behind `high`, and what stands for each bin."""
     numbers, counts = np.unique(np.clip(values, low, high).astype(np.int64), return_counts=True)
-    inner = _cuts(numbers, counts, bins) if len(numbers) else []
+    inner = _cuts(numbers, counts, bins, miss) if len(numbers) else []
     edges = _filled([low, *inner, high + 1], bins)
     stands = []
     for first, last in itertools.pairwise(edges):
@@ -161,17 +163,18 @@ def _scale(numbers: np.ndarray) -> np.ndarray:
     return np.sign(numbers) * np.log1p(np.abs(numbers))
 
 
-def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int) -> list[int]:
+def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int, miss: float) -> list[int]:
     """Return the first number of each bin but the first, for at most `bins` bins.
 
-    Runs of numbers are joined first where there are many: by quantiles, so that each has about as many events.
+    Runs of numbers are joined first where there are many: by quantiles, so that each has about as many events. A number
+    that is not the most frequent one of its bin costs `miss` beside its distance.
     """
     total = np.cumsum(counts)
     run = np.unique(np.searchsorted(total, np.linspace(0, total[-1], CANDIDATES, endpoint=False), side="right"))
     first = run if len(numbers) > CANDIDATES else np.arange(len(numbers))
     weight = np.add.reduceat(counts, first).astype(float)
     x = np.add.reduceat(counts * _scale(numbers.astype(float)), first) / weight
-    cost = _costs(x, weight)
+    cost = _costs(x, weight) + miss * _others(weight, np.maximum.reduceat(counts, first).astype(float))
     K = len(first)
     best = np.full((bins + 1, K + 1), np.inf)
     came = np.zeros((bins + 1, K + 1), np.int64)
@@ -188,6 +191,13 @@ def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int) -> list[int]:
         ends.append(end)
         b -= 1
     return [int(numbers[first[start]]) for start in reversed(ends) if start > 0]
+
+
+def _others(weight: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """Return, for each run of candidates i..j, its weight less that of its most frequent number, float64 [K, K]."""
+    upto = np.concatenate([[0.0], np.cumsum(weight)])
+    others = [upto[i + 1 :] - upto[i] - np.maximum.accumulate(top[i:]) for i in range(len(weight))]
+    return np.stack([np.concatenate([np.zeros(i), row]) for i, row in enumerate(others)])
 
 
 def _costs(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
