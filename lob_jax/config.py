@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from lob_jax.data.forecast import ForecastLayout
+from lob_jax.data.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
@@ -80,7 +81,7 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=used,
         remedy="lower one of them",
     )
-    needed = context // (2 if config.tokens.kind == "exact" else 1) + 1
+    needed = required_embargo(context_of(context, kind=config.tokens.kind))
     _require(
         data.embargo_events >= needed,
         "data.embargo_events",

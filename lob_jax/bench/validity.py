@@ -106,7 +106,7 @@ def check(params: Any, prompt: Any, *, sampling: SamplingConfig, named: tuple[st
     """Generate from one model, and check every event."""
     began = time.perf_counter()
     generated = generate(params, prompt, sampling=sampling, **how)
-    instrument, start = how["instrument"], dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+    instrument, start = how["instrument"], prompt.start
     book = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
     found, books, clocks = [], 0, 0
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):

@@ -39,6 +39,11 @@ class OracleBook:
         own, other = self._best_first(side), self._best_first(-side)
         return own[0] if own else self.last_best[side] or (other[0] if other else 0)
 
+    def best(self, side: int) -> int | None:
+        """Return the side's best price, None if it is empty."""
+        prices = self.sides[side]
+        return (max(prices) if side == BID else min(prices)) if prices else None
+
     def clear(self) -> None:
         """Empty both sides."""
         self.sides = {BID: {}, ASK: {}}

@@ -31,6 +31,11 @@ class Part:
         return self.last - self.first
 
 
+def context_of(context_tokens: int, *, kind: str) -> int:
+    """Return a context in tokens of which the shortest event has SHORTEST_EVENT_TOKENS: a compact event has one."""
+    return context_tokens * (1 if kind == "exact" else SHORTEST_EVENT_TOKENS)
+
+
 def required_embargo(context_tokens: int) -> int:
     """Return the fewest events that must lie between two splits of one day.
 

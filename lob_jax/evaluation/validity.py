@@ -9,7 +9,7 @@ from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 
 Levels = list[list[tuple[int, list[int]]]]
 TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
-_CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
+CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}  # what each leaves closed, see `check_events`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int 
         fault = "clock runs backwards" if time_ns < clock else None
         clock = time_ns
         if kind == Kind.CONTROL:
-            closed = _CLOSES.get(code, closed)
+            closed = CLOSES.get(code, closed)
             if code == Code.CLEAR:
                 book.clear()
         else:
@@ -75,23 +75,18 @@ def _fault(book: OracleBook, kind: int, side: int, price: int, size: int, *, tic
         return None if max(queue) > size else "no order is larger than the cancel"
     if kind == Kind.DELETE:
         return None if size in queue else "no order has the size of the delete"
-    if price != _best(book, side):
+    if price != book.best(side):
         return "execution behind the best price"
     return None if size <= queue[0] else "execution of more than the front order"
 
 
-def _best(book: OracleBook, side: int) -> int | None:
-    prices = book.sides[side]
-    return (max(prices) if side == BID else min(prices)) if prices else None
-
-
 def _crosses(book: OracleBook, side: int, price: int) -> bool:
-    opposite = _best(book, -side)
+    opposite = book.best(-side)
     return opposite is not None and side * price >= side * opposite
 
 
 def _within_quotes(book: OracleBook, price: int) -> bool:
-    bid, ask = _best(book, BID), _best(book, ASK)
+    bid, ask = book.best(BID), book.best(ASK)
     return bid is not None and ask is not None and bid <= price <= ask
 
 

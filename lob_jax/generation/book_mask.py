@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation import spelled
 from lob_jax.generation.assembler import Spelling, as_int32
-from lob_jax.generation.live_book import FAR, MOST_LOTS, LiveBook, queue_at, reference
+from lob_jax.generation.live_book import FAR, LiveBook, queue_at, reference
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
-MOST_DISTANCE = 2**30 - 1  # of a new order from its reference, in ticks; of a hidden execution, in quanta
 OPEN, QUOTING, CLOSED = 0, 1, 2  # values of LiveBook.closed
 TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
 

@@ -15,11 +15,11 @@ from lob_jax.generation import live_book
 from lob_jax.generation.assembler import Clock
 from lob_jax.generation.book_mask import CLOSED, OPEN, QUOTING, TRADES, SideLevels
 from lob_jax.generation.exact_paths import HALTS
-from lob_jax.generation.live_book import MOST_LOTS, LiveBook
+from lob_jax.generation.live_book import LiveBook
 from lob_jax.generation.orders import OrderTable
 from lob_jax.generation.state import Language, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import GAP_BINS, PRICE_BINS, SIZE_BINS
+from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
 
 
 class Bin(NamedTuple):
@@ -94,8 +94,7 @@ def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
     """Return which bins of price and size stand for something, bool [PRICE_BINS, SIZE_BINS]."""
     within_JP = (side.distance_P >= price.low[:, None]) & (side.distance_P <= price.high[:, None]) & side.occupied_P
     if kind == Kind.ADD:
-        distance_J, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
-        del distance_J
+        _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
         return room_J[:, None] & (most_J[:, None] >= size.low)
     if kind == Kind.CANCEL:
         largest_J = jnp.where(within_JP, side.queue_PQ.max(1), 0).max(1)

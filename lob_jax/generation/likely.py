@@ -1,6 +1,5 @@
 """The next n events that a model holds most likely, one after the other."""
 
-import dataclasses
 from typing import Any
 
 from lob_jax.book.snapshot import Corrections
@@ -33,5 +32,4 @@ def most_likely_events(
     sampling = SamplingConfig(paths=1, events=events, seed=0, temperature=0.0)
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
     (tokens,) = generate(params, prompt, sampling=sampling, **how).tokens
-    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
-    return tokenizer.decode(tokens, instrument=instrument, start=start, corrections=Corrections.none())
+    return tokenizer.decode(tokens, instrument=instrument, start=prompt.start, corrections=Corrections.none())

@@ -16,9 +16,9 @@ from lob_jax.book.features import book_features
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
+from lob_jax.tokens.bins import MOST_LOTS
 
 FAR = np.int32(2**31 - 1)  # the key of an unoccupied place
-MOST_LOTS = 2**31 - 2  # at one level
 _SIGN = np.array([-1, 1], np.int32)  # bid keys are turned prices
 
 

@@ -69,12 +69,17 @@ def numbers_of(paths: PathState) -> jax.Array:
     return jnp.where(paths.antithetic[:, None], 1 - at_B3, at_B3)
 
 
+def masks_of(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
+    """Return what the grammar and what the book allows each path next, bool [B, V] each."""
+    return jax.vmap(lambda path: WORDS[shape.tokenizer].masks(path, tables, shape))(paths)
+
+
 def draw(
     paths: PathState, logits_BV: jax.Array, tables: Any, orders: OrderTable, *, shape: LoopShape
 ) -> tuple[PathState, jax.Array]:
     """Move each path over its next token; return these, int32 [B]; finished paths stay and give PAD."""
     words = WORDS[shape.tokenizer]
-    grammar_BV, book_BV = jax.vmap(lambda path: words.masks(path, tables, shape))(paths)
+    grammar_BV, book_BV = masks_of(paths, tables, shape)
     how = {"temperature": shape.temperature, "truncation": shape.truncation}
     choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **how)
 
@@ -378,6 +383,7 @@ def generate(
 
 
 def check_prompt(prompt: Prompt) -> None:
+    """Refuse a prompt without tokens: there would be nothing to predict from."""
     if len(prompt.tokens_T) == 0:
         raise InputError(
             "the prompt is empty",
@@ -426,6 +432,7 @@ def collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: i
 
 
 def check_refused(refused: int) -> None:
+    """Refuse a run in which the live book could not take an event; what the model draws it always can."""
     if refused:
         raise InputError(
             "the live book has no room for an order",

@@ -19,8 +19,9 @@ from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.generation import spelled
 from lob_jax.generation.assembler import Clock, Spelling, as_int32
-from lob_jax.generation.live_book import FAR, MOST_LOTS, LiveBook, queue_at, reference
+from lob_jax.generation.live_book import FAR, LiveBook, queue_at, reference
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import MOST_LOTS
 
 NEVER = np.int32(2**31 - 1)
 

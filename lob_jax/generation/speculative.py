@@ -95,10 +95,6 @@ def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable
     return jax.tree.map(functools.partial(loop.where_paths, paths.done), paths, moved)
 
 
-def _masks(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
-    return jax.vmap(lambda path: loop.WORDS[shape.tokenizer].masks(path, tables, shape))(paths)
-
-
 def _distribution(logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], shape: LoopShape) -> jax.Array:
     allowed_BV = masks[0] & masks[1]
     return probabilities(logits_BV, allowed_BV, temperature=shape.temperature, truncation=shape.truncation)
@@ -115,30 +111,34 @@ def _noted(paths: PathState, logits_BV: jax.Array, masks: tuple[jax.Array, jax.A
     )
 
 
+def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
+    """Return the model's stream at the last token of a context [B, D], and a cache of so many slots."""
+    cache = empty_cache(shape.model, len(context.tokens_BT), slots)
+    inputs = (context.tokens_BT, context.conditioning())
+    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="stream")
+    return x_BTD[:, -1], cache
+
+
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def begin(
     params: Any, paths: PathState, context: Window, tables: Any, key: jax.Array, *, shape: LoopShape, slots: int
 ) -> Drafting:
     """Read a context and draw the token behind it."""
-    model, inputs = LOBTransformer(shape.model), (context.tokens_BT, context.conditioning())
-    cache = empty_cache(shape.model, len(context.tokens_BT), slots)
-    x_BTD, cache = model.apply({"params": params}, *inputs, cache=cache, method="stream")
-    logits_BV = model.apply({"params": params}, x_BTD[:, -1:], method="logits_of")[:, 0]
-    masks, key = _masks(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
+    stream_BD, cache = _read(params, context, shape, slots)
+    logits_BV = LOBTransformer(shape.model).apply({"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
+    masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
     token_B = inverted(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1,)))
     noted = _noted(paths, logits_BV, masks, jnp.ones(1, bool))
     moved = _moved(noted, token_B, tables, no_orders(), shape)
     window, zero = loop.with_slots(context, slots, 1), jnp.int32(0)
-    return Drafting(moved, token_B, x_BTD[:, -1], window, cache, key, zero, zero)
+    return Drafting(moved, token_B, stream_BD, window, cache, key, zero, zero)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, slots: int) -> Drafting:
     """Read a context anew, in front of the token that is pending."""
-    model, inputs = LOBTransformer(shape.model), (context.tokens_BT, context.conditioning())
-    cache = empty_cache(shape.model, len(context.tokens_BT), slots)
-    x_BTD, cache = model.apply({"params": params}, *inputs, cache=cache, method="stream")
-    return state._replace(stream_BD=x_BTD[:, -1], window=loop.with_slots(context, slots, 1), cache=cache)
+    stream_BD, cache = _read(params, context, shape, slots)
+    return state._replace(stream_BD=stream_BD, window=loop.with_slots(context, slots, 1), cache=cache)
 
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
@@ -157,12 +157,12 @@ def _round(params: Any, carry: Drafting, tables: Any, shape: LoopShape) -> Draft
     at = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3, 1))
     guess_BKV = model.apply({"params": params}, carry.stream_BD[:, None], method="ahead_logits")[:, 0]
     states, tokens, drafts = [carry.paths], [carry.pending_B], []
-    masks = [_masks(carry.paths, tables, shape)]
+    masks = [loop.masks_of(carry.paths, tables, shape)]
     for k in range(N - 1):
         drafts.append(_distribution(guess_BKV[:, k], masks[k], shape))
         tokens.append(jnp.where(states[k].done, PAD, inverted(drafts[k], at[k, 0])))
         states.append(_moved(states[k], tokens[-1], tables, no_orders(), shape))
-        masks.append(_masks(states[-1], tables, shape))
+        masks.append(loop.masks_of(states[-1], tables, shape))
 
     inputs = [loop.inputs_of(path, token, carry.window, shape) for path, token in zip(states, tokens, strict=True)]
     new = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *inputs)

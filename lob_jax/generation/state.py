@@ -78,6 +78,11 @@ class Prompt:
     clock_ns: int
     closed: int = 0
 
+    @property
+    def start(self) -> BookSnapshot:
+        """Return the book and the clock that paths are decoded from."""
+        return dataclasses.replace(self.book, time_ns=self.clock_ns)
+
 
 @dataclasses.dataclass(frozen=True)
 class Generated:

@@ -32,8 +32,7 @@ def stream(
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     behind = WORDS[tokenizer.vocabulary.tokenizer].behind
-    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
-    readers = [_Reader(tokenizer, instrument, start, behind) for _ in range(sampling.paths)]
+    readers = [_Reader(tokenizer, instrument, prompt.start, behind) for _ in range(sampling.paths)]
     for piece in begun.pieces:
         check_refused(int(piece.paths.book.refused.sum()))
         yield [reader.take(row[row != PAD]) for reader, row in zip(readers, piece.tokens_BT, strict=True)]

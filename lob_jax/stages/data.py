@@ -16,7 +16,7 @@ from lob_jax.data.builder import VOCABULARY, prepare_on_beam, prepare_records
 from lob_jax.data.compact_fit import fit_compact, measure_compact
 from lob_jax.data.manifest import MANIFEST
 from lob_jax.data.records import RecordPlan
-from lob_jax.data.split import SHORTEST_EVENT_TOKENS
+from lob_jax.data.split import context_of
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
 from lob_jax.feeds.figures import depth_figure, save, trades_figure
@@ -71,17 +71,12 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
     data = config.data
     return RecordPlan(
         record_events=data.record_events,
-        context=shortest_context(config),
+        context=context_of(config.model.max_seq_length, kind=config.tokens.kind),
         book_levels=data.book_levels,
         train_fraction=data.train_fraction,
         validation_fraction=data.validation_fraction,
         embargo_events=data.embargo_events,
     )
-
-
-def shortest_context(config: ml_collections.ConfigDict) -> int:
-    """Return the context in tokens, as if the shortest event had two: a compact one has one."""
-    return config.model.max_seq_length * (1 if config.tokens.kind == "exact" else SHORTEST_EVENT_TOKENS)
 
 
 def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:

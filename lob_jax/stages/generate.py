@@ -1,6 +1,5 @@
 """The stage that continues test events: files of each path, and what the paths together expect."""
 
-import dataclasses
 import os
 import pathlib
 import shutil
@@ -55,7 +54,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             sampling=configuration.sampling_config(config),
             on_progress=lambda events: progress.update(task, completed=events),
         )
-    start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+    start = prompt.start
     decode = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
     paths = [tokenizer.decode(tokens, **decode) for tokens in generated.tokens]
     checked = [check_events(events, start=start, tick=instrument.tick, closed=prompt.closed) for events in paths]

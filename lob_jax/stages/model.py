@@ -1,4 +1,4 @@
-"""The stages that need a model: its training, its evaluation, new events, its weights."""
+"""The stages that need a model: its training, its evaluation, its weights."""
 
 import dataclasses
 import pathlib
@@ -99,16 +99,17 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         )
     beside = beside_of(config, workdir)
     windows, manifest = _windows(config, workdir, "train", beside), load_manifest(workdir / "records")
+    vocabulary = tokenizer_of(config, workdir).vocabulary
     reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
     hosts = {"host_index": jax.process_index(), "host_count": processes}
     return TrainingData(
         batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation", beside)),
-        vocabulary_hash=tokenizer_of(config, workdir).vocabulary.hash,
+        vocabulary_hash=vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={
-            "tokenizer": dataclasses.asdict(tokenizer_of(config, workdir).vocabulary),
+            "tokenizer": dataclasses.asdict(vocabulary),
             **manifest["fingerprint"],
         },
     )

@@ -11,7 +11,8 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.data.dataset import NOTHING, Beside, prepare_record
 from lob_jax.data.records import is_compact, record_corrections, record_instrument, record_start
 from lob_jax.errors import InputError
-from lob_jax.events.schema import Code, Kind
+from lob_jax.evaluation.validity import CLOSES
+from lob_jax.events.schema import Kind
 from lob_jax.generation.state import Prompt
 from lob_jax.tokens.compact import read_words
 from lob_jax.tokens.load import AnyTokenizer
@@ -86,6 +87,5 @@ def _ending_of_compact(records: Sequence[dict[str, Any]]) -> tuple[int, BookSnap
 
 def _closed(kind: np.ndarray, code: np.ndarray) -> int:
     """Return what the halts among events leave closed, see `LiveBook`; before the first the market is open."""
-    state = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
-    codes = [number for number in code[kind == Kind.CONTROL].tolist() if number in state]
-    return state[codes[-1]] if codes else 0
+    codes = [number for number in code[kind == Kind.CONTROL].tolist() if number in CLOSES]
+    return CLOSES[codes[-1]] if codes else 0

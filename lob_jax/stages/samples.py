@@ -61,7 +61,7 @@ class Sampler:
         )
         how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
         generated = generate(params, prompt, **how)
-        start = dataclasses.replace(prompt.book, time_ns=prompt.clock_ns)
+        start = prompt.start
         book = {"start": start, "corrections": Corrections.none()}
         events = tokenizer.decode(generated.tokens[0], instrument=instrument, **book)
         return {

@@ -11,8 +11,8 @@ from lob_jax.errors import InputError
 
 PRICE_BINS, SIZE_BINS, GAP_BINS = 10, 10, 5
 KINDS = 6  # that have a price and a size
-MOST_DISTANCE = 2**30 - 1
-MOST_LOTS = 2**31 - 2
+MOST_DISTANCE = 2**30 - 1  # from the reference, in ticks or quanta; what the device's int32 can take
+MOST_LOTS = 2**31 - 2  # at one level, likewise
 MOST_GAP = 10**15 - 1  # ns, eleven days
 MISS = 0.5  # cost, in sign(x) log(1 + |x|), of a price or a size that does not come back exactly
 CANDIDATES = 250  # runs of values that bins are made of, at most

@@ -139,16 +139,13 @@ class CompactTokenizer:
             elif code == Code.CLEAR:
                 book.clear()
             rows[i, 0] = clock
-            while cursor < len(corrections) and corrections.event[cursor] <= i:
-                book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
-                cursor += 1
+            cursor = _correct(book, corrections, cursor, i)
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 
     def describe(self, token: int) -> str:
         """Say in words what a token stands for, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
-        controls = v.FIRST_CONTROL <= token < v.REGIME_BASE and 1 <= (token - v.CONTROL_BASE) % v.CONTROL_GAP <= 7
-        if not v.CLASS_SIZE <= token < v.CONTINUATION and not controls:
+        if not 0 <= token < v.VOCAB_SIZE or token == v.EOS or not self.grammar.allowed[self.grammar.start, token]:
             return v.describe(token)
         kind, code, side, price, size, gap = (int(part[0]) for part in read_words(np.array([token])))
         told_gap = f"gap {_range(self.bins.gap_edges, gap)} ns"
@@ -225,7 +222,7 @@ def resolve(
     low, high, stands = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
     edges = bins.size_edges[kind - 1]
     size = _Size(edges[size_bin], edges[size_bin + 1] - 1, bins.size_values[kind - 1][size_bin])
-    reference, best = book.reference(side), _best(book, side)
+    reference, best = book.reference(side), book.best(side)
     if kind in IN_QUANTA:
         least, most = _hidden_range(book, side) if kind == Kind.EXECUTE_HIDDEN else _cross_range(reference, side)
         if max(low, least) > min(high, most):
@@ -267,16 +264,11 @@ def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
     return next((lots for lots in reversed(queue) if size.low <= lots <= size.high), None)
 
 
-def _best(book: OracleBook, side: int) -> int | None:
-    prices = book.sides[side]
-    return (max(prices) if side == BID else min(prices)) if prices else None
-
-
 def _resolve_add(
     book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int
 ) -> tuple[int, int] | None:
     low, high, stands = price
-    reference, opposite = book.reference(side), _best(book, -side)
+    reference, opposite = book.reference(side), book.best(-side)
     least, most = -MOST_DISTANCE, MOST_DISTANCE
     if opposite is not None:
         least = side * (reference - opposite) // tick + 1
@@ -293,13 +285,21 @@ def _resolve_add(
 
 
 def _hidden_range(book: OracleBook, side: int) -> tuple[int, int]:
-    bid, ask = _best(book, BID), _best(book, ASK)
+    bid, ask = book.best(BID), book.best(ASK)
     return (1, 0) if bid is None or ask is None else (min(0, bid - ask), 0)
 
 
 def _cross_range(reference: int, side: int) -> tuple[int, int]:
     """Return the distances at which a price is above zero."""
     return (-MOST_DISTANCE, min(reference - 1, MOST_DISTANCE)) if side == BID else (1 - reference, MOST_DISTANCE)
+
+
+def _correct(book: OracleBook, corrections: Corrections, cursor: int, event: int) -> int:
+    """Apply the corrections from `cursor` on that come after an event; return the cursor behind them."""
+    while cursor < len(corrections) and corrections.event[cursor] <= event:
+        book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
+        cursor += 1
+    return cursor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,9 +350,7 @@ def distortion(
             book.apply(kind, side, price, size, order_id)
         elif code == Code.CLEAR:
             book.clear()
-        while cursor < len(corrections) and corrections.event[cursor] <= i:
-            book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
-            cursor += 1
+        cursor = _correct(book, corrections, cursor, i)
     gap = np.diff(events.time_ns, prepend=start.time_ns)
     coded = np.array([bins.gap_values[kind - 1][at] for kind, at in zip(words.kind, words.gap, strict=True)], np.int64)
     return _distortion(found - np.stack([events.price, events.size], 1), coded - gap, lost, tick)

@@ -286,6 +286,8 @@ def test_exact_tokens_are_what_they_were():
         (token(Kind.CROSS, ASK, 0, 3, 5), "CROSS ask 0 quanta deeper, size 2..4, gap 1..999 ns"),
         (10 + Code.HALT + 20, "HALT, gap 1000..999999 ns"),
         (v.PAD, "PAD"),
+        (v.EOS, "EOS"),
+        (61, "unused 61"),
     ],
 )
 def test_tokens_in_words(given, told):
