@@ -34,7 +34,7 @@ class PairedDataset:
     """Each window of each instrument, with a window of another instrument of the same trading day and split.
 
     A pair is a dict of the arrays of `TokenBookDataset` with a leading axis of two, its `beside` clock among them:
-    row 0 a window as there, row 1 the newest tokens of the peer whose events lie strictly before the last time known
+    row 0 a window as there, row 1 the newest tokens of the peer whose events lie strictly before the latest time known
     in row 0, none of them scored; and peer_seen int32 [2, T+1], how many tokens of the other row belong to events that
     lie, whole, strictly before the time known at a token. Equal nanoseconds count as not seen, either way.
 
@@ -76,8 +76,7 @@ class PairedDataset:
         """Return one pair."""
         span = self.windows.spans[index]
         anchor, peer = self.windows.cut(span), self.windows.blank()
-        last = int(anchor["event"].max())
-        other = self._peer(span.record, before=int(self._times[span.record].known[max(last, 0)]))
+        other = self._peer(span.record, before=int(self._known(span).max()))
         held = 0 if other is None else other.score_from - other.start
         if other is not None:
             for name, array in self.windows.cut(other).items():
@@ -95,6 +94,11 @@ class PairedDataset:
         blank = self.windows.blank()
         pair = {name: np.stack([array, array]) for name, array in blank.items()}
         return {**pair, "peer_seen": np.zeros((2, self.context + 1), np.int32)}
+
+    def _known(self, span: Span) -> np.ndarray:
+        """Return the time known at each token of a window, int64 [T+1]."""
+        record, times = self.windows.prepared(span.record), self._times[span.record]
+        return _known_times(record, times, span.start, self.context + 1)
 
     def _peer(self, record: int, *, before: int) -> Span | None:
         """Return the newest window of a record's peer whose events lie strictly before a time, if there is one.
@@ -121,10 +125,8 @@ class PairedDataset:
         length = self.context + 1
         if span is None or other is None:
             return np.zeros(length, np.int32)
-        mine, theirs = self.windows.prepared(span.record), self.windows.prepared(other.record)
-        known = _known_times(mine, self._times[span.record], span.start, length)
-        ends = _event_times(theirs, self._times[other.record], other.start, length)
-        return np.searchsorted(ends, known).astype(np.int32)
+        ends = _event_times(self.windows.prepared(other.record), self._times[other.record], other.start, length)
+        return np.searchsorted(ends, self._known(span)).astype(np.int32)
 
 
 def _times_of(source: RecordSource, index: int) -> _Times:
@@ -137,25 +139,25 @@ def _times_of(source: RecordSource, index: int) -> _Times:
     )
 
 
-def _events_at(record: PreparedRecord, start: int, length: int) -> tuple[np.ndarray, slice]:
-    """Return the events of a window's tokens that lie in the record, and which of the window's places they take."""
+def _overlap(record: PreparedRecord, start: int, length: int) -> tuple[slice, slice]:
+    """Return which of a record's tokens a window holds, and which of the window's places they take."""
     low, high = max(start, 0), min(start + length, len(record.tokens))
-    return record.event[low:high], slice(low - start, high - start)
+    return slice(low, high), slice(low - start, high - start)
 
 
 def _known_times(record: PreparedRecord, times: _Times, start: int, length: int) -> np.ndarray:
     """Return the time known at each token of a window, int64 [length]; in front of a record that before its first."""
-    event, inside = _events_at(record, start, length)
+    inside, places = _overlap(record, start, length)
     known = np.full(length, times.known[0], np.int64)
-    known[inside] = times.known[event]
-    known[inside.stop :] = np.iinfo(np.int64).min  # padding knows nothing
+    known[places] = times.known[record.clock_row[inside]]
+    known[places.stop :] = np.iinfo(np.int64).min  # padding knows nothing
     return known
 
 
 def _event_times(record: PreparedRecord, times: _Times, start: int, length: int) -> np.ndarray:
     """Return the time from which on each token of a window is past, int64 [length], never falling."""
-    event, inside = _events_at(record, start, length)
+    inside, places = _overlap(record, start, length)
     ends = np.full(length, NEVER, np.int64)
-    ends[: inside.start] = times.known[0]
-    ends[inside] = times.latest[event]
+    ends[: places.start] = times.known[0]
+    ends[places] = times.latest[record.event[inside]]
     return ends

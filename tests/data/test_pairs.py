@@ -15,14 +15,18 @@ HOW = {"context": CONTEXT, "time_buckets": 288}
 
 @pytest.fixture
 def record_of(hand_record, plain_events):
-    """Return a function: a record of a symbol whose events of three tokens happen at these times, in ns of the day."""
+    """Return a function: a record of a symbol whose events happen at these times, in ns of the day.
 
-    def of(symbol, times_ns, *, day="2012-06-21", lead_events=0, first_event=0):
-        record = hand_record(plain_events(len(times_ns)), lead_events=lead_events, first_event=first_event)
+    An event has three exact tokens, or one compact one.
+    """
+
+    def of(symbol, times_ns, *, day="2012-06-21", lead_events=0, first_event=0, compact=False):
+        events = [[1000 + i % 280] for i in range(len(times_ns))] if compact else plain_events(len(times_ns))
+        record = hand_record(events, lead_events=lead_events, first_event=first_event)
         instrument = {**json.loads(record["instrument"]), "symbol": symbol, "trading_day": day}
         midnight = int(record["clock_ns"][0]) - 34_200 * 10**9
         clock = midnight + np.concatenate([[min(times_ns) - 1], times_ns]).astype(np.int64)
-        return {**record, "instrument": json.dumps(instrument), "clock_ns": clock}
+        return {**record, "instrument": json.dumps(instrument), "clock_ns": clock, "compact": compact}
 
     return of
 
@@ -32,14 +36,14 @@ def paired(records, *, evaluation=False):
 
 
 def by_hand(pair, records):
-    """Return peer_seen from the records' own times, token by token."""
+    """Return peer_seen from the records' own times, token by token; a compact token tells its own event's time."""
     seen = np.zeros((2, CONTEXT + 1), int)
     for row in (0, 1):
         mine, theirs = records[int(pair["record"][row])], records[int(pair["record"][1 - row])]
         for t, event in enumerate(pair["event"][row]):
             if event < 0 and t > 0:
                 continue  # padding knows nothing
-            known = mine["clock_ns"][max(event, 0)]
+            known = mine["clock_ns"][max(event + mine["compact"], 0)]
             for place, other in enumerate(pair["event"][1 - row]):
                 end = theirs["clock_ns"][0] if other < 0 else theirs["clock_ns"][1 : other + 2].max()
                 if (other < 0 and place > 0) or end >= known:
@@ -63,16 +67,27 @@ def test_the_peers_newest_tokens_before_the_last_time_known(record_of):
     assert pair["peer_seen"][0, 4] < place
 
 
+def test_the_newest_compact_token_knows_its_own_time(record_of):
+    times = 10 * np.arange(1, 15)
+    records = [record_of("A", times, compact=True), record_of("B", times - 5, compact=True)]
+    pair = paired(records)[0]
+    assert pair["event"][0].tolist() == [-1, *range(12)]
+    assert pair["event"][1].max() == 11  # B's twelfth event, at 115, is before A's twelfth, at 120
+    assert pair["peer_seen"][0, -1] == 1 + pair["event"][1].tolist().index(11)
+    np.testing.assert_array_equal(pair["peer_seen"], by_hand(pair, records))
+
+
+@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_seen_is_strictly_before_on_random_streams_with_equal_nanoseconds(record_of, seed):
+def test_what_is_seen_is_strictly_before_on_random_streams_with_equal_nanoseconds(record_of, seed, compact):
     random = np.random.default_rng(seed)
     records = []
     for symbol in ("A", "B", "C"):
         times = random.integers(0, 6, 60).cumsum() + int(random.integers(0, 20))
         times[random.integers(0, 60, 4)] -= 3  # feeds run backwards
         records += [
-            record_of(symbol, times[:30]),
-            record_of(symbol, times[18:], lead_events=12, first_event=18),
+            record_of(symbol, times[:30], compact=compact),
+            record_of(symbol, times[18:], lead_events=12, first_event=18, compact=compact),
         ]
     data = paired(records, evaluation=True)
     for index in range(len(data)):
