@@ -12,8 +12,9 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation import assembler, compact_paths, exact_paths, live_book
+from lob_jax.generation import assembler, compact_paths, exact_paths, live_book, spread
 from lob_jax.generation.assembler import Clock
+from lob_jax.generation.context import longest_prompt, opened, prompt_window, with_room
 from lob_jax.generation.orders import OrderTable, nothing_own, order_table
 from lob_jax.generation.sampling import DRAWS, choose
 from lob_jax.generation.state import (
@@ -26,14 +27,12 @@ from lob_jax.generation.state import (
     SamplingConfig,
     Window,
 )
-from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import LOBTransformer, empty_cache
-from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.vocabulary import PAD
 
 SECONDS_PER_DAY = 86_400
 FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
-FEWEST_SLOTS = 128  # of a cache, which grows twofold up to the context
 PIECE = 256  # tokens between two looks of the host
 
 
@@ -125,19 +124,13 @@ def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopS
     return Window(token_B[:, None], bucket_B[:, None], window.day_of_week_BT[:, :1], book_BF[:, None], beside)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "slots"))
-def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
-    """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
-    cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
-    inputs = (window.tokens_BT, window.conditioning())
-    return LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="last_logits")
-
-
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
 def extend(
     params: Any, state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
-    """Draw tokens until every path has its events or the cache has taken `stop` tokens since it was empty.
+    """Draw tokens until the cache has taken `stop` tokens since it was empty; each device does so for its own paths.
+
+    A device all of whose paths have their events is done before: the tokens that it does not draw are PAD.
 
     Args:
       params: the model's parameters.
@@ -147,14 +140,22 @@ def extend(
       stop: int32.
       shape: what to compile for.
     """
-    model = LOBTransformer(shape.model)
+    one_device = functools.partial(_extend, shape=shape)
+    return spread.by_device(len(state.own_BT), one_device, state, params, tables, orders, stop)
+
+
+def _extend(
+    state: LoopState, params: Any, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+) -> LoopState:
+    """Draw the tokens of one device, see `extend`."""
+    model, slots = LOBTransformer(shape.model), state.own_BT.shape[1]
 
     def unfinished(carry: LoopState) -> jax.Array:
         return ~carry.paths.done.all() & (carry.cache.length < stop)
 
     def one_token(carry: LoopState) -> LoopState:
         paths, token_B = draw(carry.paths, carry.logits_BV, tables, orders, shape=shape)
-        slot = carry.cache.length % carry.own_BT.shape[1]
+        slot = carry.cache.next_slot
         new = inputs_of(paths, token_B, carry.window, shape)
 
         def put(whole: jax.Array, one: jax.Array) -> jax.Array:
@@ -164,7 +165,11 @@ def extend(
         logits_B1V, cache = model.apply({"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache)
         return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
-    return jax.lax.while_loop(unfinished, one_token, state)
+    end = jax.lax.while_loop(unfinished, one_token, state)
+    length = end.cache.length
+    left_out_S = (jnp.arange(slots) - length) % slots < stop - length
+    window = end.window._replace(tokens_BT=jnp.where(left_out_S, PAD, end.window.tokens_BT))
+    return end._replace(window=window, cache=end.cache.replace(length=jnp.asarray(stop, jnp.int32)))
 
 
 def start_paths(
@@ -216,66 +221,6 @@ def _power(number: int) -> int:
     return 1 << max(0, math.ceil(math.log2(max(1, number))))
 
 
-def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
-    """Return the end of the prompt, at most `longest` tokens, once a path."""
-    whole = Window(prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF, prompt.beside_T)
-    return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
-
-
-def with_slots(tree: Any, slots: int, axis: int) -> Any:
-    """Make room for so many tokens along an axis."""
-
-    def longer(leaf: jax.Array) -> jax.Array:
-        width = [(0, slots - leaf.shape[axis]) if dim == axis else (0, 0) for dim in range(leaf.ndim)]
-        return jnp.pad(leaf, width)
-
-    return jax.tree.map(longer, tree)
-
-
-def named(window: Window, model: ModelConfig) -> Window:
-    """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
-    if model.regime != "prefix":
-        return window
-    prefix_B1 = REGIME_BASE + window.beside["regime"][:, :1]
-    return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
-
-
-def slides(model: ModelConfig) -> bool:
-    """Tell whether a path may outgrow the context token by token: if only differences of positions count."""
-    return model.positions in ("rotary", "rotary_time") and model.regime != "prefix"
-
-
-def _opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> LoopState:
-    """Fill a cache with a context, and leave room for some tokens."""
-    batch, kept = context.tokens_BT.shape
-    slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, _power(kept + 1)))
-    context = named(context, shape.model)
-    logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
-    window = with_slots(context, slots, 1)
-    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV)
-
-
-def _grown(state: LoopState, slots: int) -> LoopState:
-    """Move a full cache into one of more slots."""
-    cache = state.cache
-    wider = {name: with_slots(getattr(cache, name), slots, 2) for name in ("keys", "values")}
-    cache = cache.replace(**wider, places=with_slots(cache.places, slots, 1))
-    window, own_BT = with_slots((state.window, state.own_BT), slots, 1)
-    return state._replace(cache=cache, window=window, own_BT=own_BT)
-
-
-def _with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
-    """Return the state with room for a token: in more slots, in a ring, or with the older half of the context gone."""
-    model, slots, length = shape.model, state.own_BT.shape[1], int(state.cache.length)
-    if length < slots:
-        return state
-    if slots < model.max_seq_length:
-        return _grown(state, min(model.max_seq_length, 2 * slots))
-    if slides(model):
-        return state
-    return _opened(params, state.paths, state.window.cut(slots - slots // 2, slots), shape)
-
-
 class Piece(NamedTuple):
     """Tokens that the loop has drawn since the host looked last.
 
@@ -294,15 +239,16 @@ def run(
     params: Any, paths: PathState, prompt: Prompt, tables: Any, orders: OrderTable, *, shape: LoopShape
 ) -> Iterator[Piece]:
     """Yield what the loop draws, at most PIECE tokens at a time, until every path is done."""
-    model = shape.model
-    longest = model.max_seq_length if slides(model) else model.max_seq_length // 2
-    state = _opened(params, paths, prompt_window(prompt, paths.done.shape[0], longest), shape)
+    B = len(paths.done)
+    start = prompt_window(prompt, B, longest_prompt(shape.model))
+    (params, tables, orders), (paths, start) = spread.placed(B, (params, tables, orders), (paths, start))
+    state = opened(params, paths, start, shape)
     while True:
-        state = _with_room(params, state, shape)
+        state = with_room(params, state, shape)
         first, slots = int(state.cache.length), state.own_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
         state = extend(params, state, tables, orders, jnp.int32(stop), shape=shape)
-        at = np.arange(first, int(state.cache.length)) % slots
+        at = np.arange(first, stop) % slots
         yield Piece(np.asarray(state.window.tokens_BT)[:, at], np.asarray(state.own_BT)[:, at], state.paths)
         if bool(state.paths.done.all()):
             return

@@ -19,6 +19,7 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation import loop
+from lob_jax.generation.context import named, prompt_window, with_slots
 from lob_jax.generation.orders import OrderTable, no_orders
 from lob_jax.generation.sampling import inverted, masked_masses, probabilities
 from lob_jax.generation.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
@@ -130,7 +131,7 @@ def begin(
     token_B = inverted(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1,)))
     noted = _noted(paths, logits_BV, masks, jnp.ones(1, bool))
     moved = _moved(noted, token_B, tables, no_orders(), shape)
-    window, zero = loop.with_slots(context, slots, 1), jnp.int32(0)
+    window, zero = with_slots(context, slots), jnp.int32(0)
     return Drafting(moved, token_B, stream_BD, window, cache, key, zero, zero)
 
 
@@ -138,7 +139,7 @@ def begin(
 def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, slots: int) -> Drafting:
     """Read a context anew, in front of the token that is pending."""
     stream_BD, cache = _read(params, context, shape, slots)
-    return state._replace(stream_BD=stream_BD, window=loop.with_slots(context, slots, 1), cache=cache)
+    return state._replace(stream_BD=stream_BD, window=with_slots(context, slots), cache=cache)
 
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
@@ -226,7 +227,7 @@ def generate_speculatively(
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
     words, N, longest = loop.WORDS[shape.tokenizer], model.heads.next_tokens, model.max_seq_length
     tables = words.tables(tokenizer)
-    context = loop.prompt_window(prompt, 1, longest // 2)
+    context = prompt_window(prompt, 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
     parts = []
@@ -237,7 +238,7 @@ def generate_speculatively(
         if bool(state.paths.done.all()):
             break
         kept = longest // 2
-        context = loop.named(state.window.cut(end - kept, end), model)
+        context = named(state.window.cut(end - kept, end), model)
         state = resume(params, state, context, shape=shape, slots=longest)
     parts.append(np.asarray(state.pending_B)[:, None])
     tokens_BT = np.concatenate(parts, 1)

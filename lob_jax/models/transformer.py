@@ -28,7 +28,7 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
     """Return a cache with room for `length` tokens of `batch` sequences, none of them filled."""
     if length > config.max_seq_length:
         raise _too_long(length, config)
-    shape = (batch, config.n_heads, length, config.head_size)
+    shape = (batch * config.n_heads, length, config.head_size)
     nowhere = Places(
         position_BT=jnp.zeros((batch, length), jnp.int32),
         event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,

@@ -13,6 +13,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import loop
+from lob_jax.generation.context import opened, prompt_window, with_room
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
 from lob_jax.generation.orders import Order
@@ -135,10 +136,10 @@ def drawn_logits(params, model, *, tokens):
     orders = loop.order_table((), instrument=INSTRUMENT, origin=origin)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
     tables = loop.WORDS["exact"].tables(tokenizer)
-    state = loop._opened(params, paths, loop.prompt_window(prompt(model), 2, model.max_seq_length), shape)
+    state = opened(params, paths, prompt_window(prompt(model), 2, model.max_seq_length), shape)
     logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
     for _ in range(tokens):
-        state = loop._with_room(params, state, shape)
+        state = with_room(params, state, shape)
         at = int(state.cache.length) % state.own_BT.shape[1]
         state = loop.extend(params, state, tables, orders, state.cache.length + 1, shape=shape)
         logits.append(np.asarray(state.logits_BV))

@@ -239,7 +239,7 @@ def test_shapes_and_dtypes(tiny, inputs, norm):
     )
     assert logits_BTV.shape == (3, 5, config.vocab_size)
     assert logits_BTV.dtype == jnp.float32
-    assert {slots.shape for slots in (*cache.keys, *cache.values)} == {(3, 2, 9, 8)} and len(cache.keys) == 2
+    assert {slots.shape for slots in (*cache.keys, *cache.values)} == {(6, 9, 8)} and len(cache.keys) == 2
     assert cache.keys[0].dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert ("norm" in params) == (norm == "pre")

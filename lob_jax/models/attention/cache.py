@@ -4,6 +4,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models.attention.dense import heads_first
 from lob_jax.models.attention.places import Places
 
 
@@ -12,12 +13,13 @@ class KVCache:
     """Keys and values of the last S tokens seen, in S slots: token i lies in slot i modulo S.
 
     Every row of a batch advances in lockstep. A cache is a value: a call returns a new one. Each layer has arrays of
-    its own, which a jitted loop updates in place and a product reads as they lie: with one array for all layers, each
-    step copied every layer out of it, half of a decoding step of 64 paths on a CPU.
+    its own, which a jitted loop updates in place and a product reads as they lie, the heads of all sequences in one
+    axis R = B * N: with one array for all layers, each step copied every layer out of it, half of a decoding step of 64
+    paths on a CPU; with axes B and N apart, XLA copied the keys of a single path three times.
 
     Attributes:
-      keys: of each layer, [B, N, S, H], rotary positions already applied, in the model's dtype; inside a scan over
-        layers one array [L, B, N, S, H], see `stacked`.
+      keys: of each layer, [R, S, H], rotary positions already applied, in the model's dtype; inside a scan over layers
+        one array [L, R, S, H], see `stacked`.
       values: likewise.
       places: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
       length: int32 scalar, tokens seen. Tokens written at once lie side by side: only one at a time may go on behind
@@ -32,12 +34,12 @@ class KVCache:
     @property
     def batch(self) -> int:
         """Return how many rows there are."""
-        return self.keys[0].shape[0]
+        return self.places.position_BT.shape[0]
 
     @property
     def slots(self) -> int:
         """Return how many slots there are."""
-        return self.keys[0].shape[2]
+        return self.places.position_BT.shape[1]
 
     @property
     def next_slot(self) -> jax.Array:
@@ -52,11 +54,11 @@ class KVCache:
         """Return the cache with a layer's new keys and values behind the last ones; length is left as it is."""
 
         def put(slots: tuple[jax.Array, ...] | jax.Array, new_BTNH: jax.Array) -> tuple[jax.Array, ...] | jax.Array:
-            new_BNTH = jnp.swapaxes(new_BTNH, 1, 2)
+            new_RTH = heads_first(new_BTNH)
             if isinstance(slots, tuple):
-                at = (0, 0, self.next_slot, 0)
-                return (*slots[:layer], jax.lax.dynamic_update_slice(slots[layer], new_BNTH, at), *slots[layer + 1 :])
-            return jax.lax.dynamic_update_slice(slots, new_BNTH[None], (layer, 0, 0, self.next_slot, 0))
+                at = (0, self.next_slot, 0)
+                return (*slots[:layer], jax.lax.dynamic_update_slice(slots[layer], new_RTH, at), *slots[layer + 1 :])
+            return jax.lax.dynamic_update_slice(slots, new_RTH[None], (layer, 0, self.next_slot, 0))
 
         return self.replace(keys=put(self.keys, key_BTNH), values=put(self.values, value_BTNH))
 

@@ -35,20 +35,27 @@ def attend(
     return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value_BTNH)
 
 
+def heads_first(x_BTNH: jax.Array) -> jax.Array:
+    """Return [R, T, H], R = B * N: the sequences of all heads, those of one row of the batch side by side."""
+    B, T, N, H = x_BTNH.shape
+    return jnp.swapaxes(x_BTNH, 1, 2).reshape(B * N, T, H)
+
+
 def attend_cached(
-    query_BTNH: jax.Array, key_BNSH: jax.Array, value_BNSH: jax.Array, *, mask_BNTS: jax.Array
+    query_BTNH: jax.Array, key_RSH: jax.Array, value_RSH: jax.Array, *, mask_BNTS: jax.Array
 ) -> jax.Array:
     """Return softmax(q k / sqrt(H)) v [B, T, N, H] over the slots of a cache that the mask shows.
 
     With heads in front of slots both products read the cache as it lies: on a CPU a decoding step took a third of the
     time that it took with slots in front, where each step transposed the whole cache.
     """
-    scale = query_BTNH.shape[-1] ** -0.5
+    B, T, N, H = query_BTNH.shape
     full = full_precision(query_BTNH.dtype.name)
-    score_BNTS = jnp.einsum("BTNH,BNSH->BNTS", query_BTNH, key_BNSH, preferred_element_type=full)
-    score_BNTS = jnp.where(mask_BNTS, scale * score_BNTS, MASKED)
-    weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_BNSH.dtype)
-    return jnp.einsum("BNTS,BNSH->BTNH", weight_BNTS, value_BNSH)
+    score_RTS = jnp.einsum("RTH,RSH->RTS", heads_first(query_BTNH), key_RSH, preferred_element_type=full)
+    score_BNTS = jnp.where(mask_BNTS, H**-0.5 * score_RTS.reshape(B, N, T, -1), MASKED)
+    weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_RSH.dtype)
+    mixed_RTH = jnp.einsum("RTS,RSH->RTH", weight_BNTS.reshape(B * N, T, -1), value_RSH)
+    return jnp.swapaxes(mixed_RTH.reshape(B, N, T, H), 1, 2)
 
 
 def causal_mask(T: int) -> jax.Array:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lob_jax.models.attention.cache import KVCache
-from lob_jax.models.attention.dense import attend, attend_cached, causal_mask
+from lob_jax.models.attention.dense import attend, attend_cached, causal_mask, heads_first
 from lob_jax.models.attention.places import Places, visible_slots
 
 
@@ -53,7 +53,7 @@ def test_masked_attention_against_loops():
     mask_BTS = np.broadcast_to(mask_TS, (2, 4, 4))
     expected = by_hand(query, key, value, mask_TS)
     np.testing.assert_allclose(attend(query, key, value, mask_BNTS=mask_BTS[:, None]), expected, atol=1e-5)
-    cached = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BNTS=mask_BTS[:, None])
+    cached = attend_cached(query, heads_first(key), heads_first(value), mask_BNTS=mask_BTS[:, None])
     np.testing.assert_allclose(cached, expected, atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
     value = jnp.asarray([[[[0.0, 0.0]], [[1.0, 1.0]]]], jnp.bfloat16)
     mask_BTS = visible_slots(2, 2, 0)
     if cached:
-        output = attend_cached(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask_BNTS=mask_BTS[:, None])
+        output = attend_cached(query, heads_first(key), heads_first(value), mask_BNTS=mask_BTS[:, None])
     else:
         output = attend(query, key, value, mask_BNTS=causal_mask(2))
     expected = 1 / (1 + np.exp(-1 / 2**0.5))
@@ -74,12 +74,13 @@ def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache(stacked):
-    zeros = (jnp.zeros((1, 1, 4, 2)),) * 2
+    zeros = (jnp.zeros((2, 4, 2)),) * 2  # two heads of one sequence
     empty = KVCache(zeros, zeros, places=Places(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
-    key_BTNH = jnp.asarray([[[[1.0, 2.0]], [[3.0, 4.0]]]])
+    key_BTNH = jnp.asarray([[[[1.0, 2.0], [5.0, 6.0]], [[3.0, 4.0], [7.0, 8.0]]]])
     cache = (empty.stacked() if stacked else empty).write(key_BTNH, 10 * key_BTNH, layer=1).unstacked()
-    np.testing.assert_array_equal(cache.keys[1][0, 0], [[0, 0], [1, 2], [3, 4], [0, 0]])
-    np.testing.assert_array_equal(cache.values[1][0, 0], [[0, 0], [10, 20], [30, 40], [0, 0]])
+    expected = np.array([[[0, 0], [1, 2], [3, 4], [0, 0]], [[0, 0], [5, 6], [7, 8], [0, 0]]])
+    np.testing.assert_array_equal(cache.keys[1], expected)
+    np.testing.assert_array_equal(cache.values[1], 10 * expected)
     assert not cache.keys[0].any()
     assert not any(keys.any() for keys in empty.keys)
     assert int(cache.length) == 1

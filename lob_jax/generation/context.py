@@ -1,0 +1,86 @@
+"""The context that a path is drawn from: a prompt, a cache that grows with it, and what happens when that is full."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lob_jax.generation.state import LoopShape, LoopState, PathState, Prompt, Window
+from lob_jax.models.attention.cache import KVCache
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.tokens.vocabulary import REGIME_BASE
+
+FEWEST_SLOTS = 128  # of a cache, which grows twofold up to the context
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "slots"))
+def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
+    """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
+    cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
+    inputs = (window.tokens_BT, window.conditioning())
+    return LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="last_logits")
+
+
+def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
+    """Return the end of the prompt, at most `longest` tokens, once a path."""
+    whole = Window(prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF, prompt.beside_T)
+    return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
+
+
+def with_slots(tree: Any, slots: int) -> Any:
+    """Make room for so many tokens along the second axis."""
+
+    def longer(leaf: jax.Array) -> jax.Array:
+        return jnp.pad(leaf, [(0, slots - leaf.shape[1]) if axis == 1 else (0, 0) for axis in range(leaf.ndim)])
+
+    return jax.tree.map(longer, tree)
+
+
+def named(window: Window, model: ModelConfig) -> Window:
+    """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
+    if model.regime != "prefix":
+        return window
+    prefix_B1 = REGIME_BASE + window.beside["regime"][:, :1]
+    return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
+
+
+def slides(model: ModelConfig) -> bool:
+    """Tell whether a path may outgrow the context token by token: if only differences of positions count."""
+    return model.positions in ("rotary", "rotary_time") and model.regime != "prefix"
+
+
+def longest_prompt(model: ModelConfig) -> int:
+    """Return how many tokens a path may begin with: what does not slide is left room to grow."""
+    return model.max_seq_length if slides(model) else model.max_seq_length // 2
+
+
+def opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> LoopState:
+    """Fill a cache with a context, and leave room for some tokens."""
+    batch, kept = context.tokens_BT.shape
+    slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, 1 << kept.bit_length()))
+    context = named(context, shape.model)
+    logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
+    window = with_slots(context, slots)
+    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV)
+
+
+def _grown(state: LoopState, slots: int) -> LoopState:
+    """Move a full cache into one of more slots."""
+    cache = state.cache
+    wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "places")}
+    window, own_BT = with_slots((state.window, state.own_BT), slots)
+    return state._replace(cache=cache.replace(**wider), window=window, own_BT=own_BT)
+
+
+def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
+    """Return the state with room for a token: in more slots, in a ring, or with the older half of the context gone."""
+    model, slots, length = shape.model, state.own_BT.shape[1], int(state.cache.length)
+    if length < slots:
+        return state
+    if slots < model.max_seq_length:
+        return _grown(state, min(model.max_seq_length, 2 * slots))
+    if slides(model):
+        return state
+    return opened(params, state.paths, state.window.cut(slots - slots // 2, slots), shape)
