@@ -3,16 +3,19 @@
 `python -m lob_jax.bench.generate` draws from a model that was not trained, in float32 on a CPU (6 layers x 384) and in
 bfloat16 elsewhere (LOB-Base), in exact and in compact tokens: grammar, live book, its mask and the conditioning of
 every token included, compilation not. Both sides start from a prompt of about `--prompt` tokens, keep a cache, draw
-from their whole distribution, and write `--tokens` tokens a path; they take turns, `--rounds` times, and medians count,
-of seconds and of each turn's ratio. GPT-2 (Hugging Face) has the same layers, width, heads and vocabulary, and draws
-tokens that are nobody's events. Bandwidth is what a step must read, weights once and the filled part of each path's
-cache (`lob_jax.models.accounting`), over the time of a step.
+from their whole distribution, and write `--tokens` tokens a path; each lives in a process of its own, where it may use
+every core; they take turns, `--rounds` times, and medians count, of seconds and of each turn's ratio. GPT-2 (Hugging
+Face) has the same layers, width, heads and vocabulary, and draws tokens that are nobody's events. Bandwidth is what a
+step must read, weights once and the filled part of each path's cache (`lob_jax.models.accounting`), over the time of a
+step.
 """
 
 import argparse
 import dataclasses
+import functools
 import importlib.util
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import base
+from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import replay
 from lob_jax.config import model_config
@@ -47,6 +51,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 BATCHES = (1, 8, 64, 512)
 LEVELS = 5
 NEVER_DONE = 2**30  # events that no path reaches
+OURS, THEIRS = ("exact", "compact"), "transformers"
 
 
 class Sample(NamedTuple):
@@ -111,51 +116,69 @@ def prompt_of(day: MarketDay, tokenizer: AnyTokenizer, model: ModelConfig, *, to
     return make_prompt(records, events=events, tokenizer=tokenizer, time_buckets=model.time_buckets)
 
 
-def our_round(params: Any, model: ModelConfig, day: MarketDay, tokenizer: AnyTokenizer, settings: Any) -> Callable:
-    """Return a function that generates from one prompt, and what it took."""
-    prompt = prompt_of(day, tokenizer, model, tokens=settings.prompt)
-    instrument = day.instrument
+class Ours:
+    """Our side in this process. On a CPU each core is a device, over which many paths are spread."""
 
-    def once(batch: int, seed: int) -> Sample:
+    def __init__(self, settings: argparse.Namespace):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+        self._settings, self.model = settings, bench_model(jax.default_backend(), context=settings.context)
+        params = initial_parameters(self.model, jax.random.key(0))
+        self._params = jax.tree.map(lambda leaf: leaf.astype(self.model.dtype), params)
+        feed = SyntheticFeed(1, 2_000, 0)
+        self._day = feed.read(feed.days()[0], STRICT)
+        self._tokenizers = tokenizers(self._day)
+
+    def about(self) -> dict[str, Any]:
+        """Return the platform, the kind and the number of devices, and the model."""
+        devices = jax.local_devices()
+        kind, count = devices[0].device_kind, len(devices)
+        return {"platform": jax.default_backend(), "device": kind, "devices": count, "model": self.model}
+
+    def once(self, kind: str, batch: int, seed: int) -> Sample:
+        """Generate from one prompt in one kind of tokens."""
+        tokenizer, settings, instrument = self._tokenizers[kind], self._settings, self._day.instrument
+        prompt = prompt_of(self._day, tokenizer, self.model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
-        shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
+        shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
         tables = loop.WORDS[shape.tokenizer].tables(tokenizer)
         paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
         orders = order_table((), instrument=instrument, origin=origin)
         began, drawn = time.perf_counter(), 0
-        for piece in loop.run(params, paths, prompt, tables, orders, shape=shape):
+        for piece in loop.run(self._params, paths, prompt, tables, orders, shape=shape):
             drawn += piece.tokens_BT.shape[1]
             if drawn >= settings.tokens:
                 break
         seconds = time.perf_counter() - began
         return Sample(seconds, drawn * batch, int(np.asarray(piece.paths.spelling.events).sum()))
 
-    return once
 
+class Transformers:
+    """GPT-2 of the same shape in transformers, in this process."""
 
-def their_round(model: ModelConfig, settings: Any) -> Callable:
-    """Return a function that generates with GPT-2 in transformers, and what it took."""
-    import torch
-    import transformers
+    def __init__(self, model: ModelConfig, settings: argparse.Namespace):
+        import transformers
 
-    transformers.logging.set_verbosity_error()
-    shape = {"n_embd": model.d_model, "n_layer": model.n_layers, "n_head": model.n_heads, "n_inner": model.d_ff}
-    config = transformers.GPT2Config(
-        vocab_size=model.vocab_size, n_positions=model.max_seq_length, bos_token_id=1, eos_token_id=2, **shape
-    )
-    gpt2 = transformers.GPT2LMHeadModel(config).eval()
+        transformers.logging.set_verbosity_error()
+        shape = {"n_embd": model.d_model, "n_layer": model.n_layers, "n_head": model.n_heads, "n_inner": model.d_ff}
+        config = transformers.GPT2Config(
+            vocab_size=model.vocab_size, n_positions=model.max_seq_length, bos_token_id=1, eos_token_id=2, **shape
+        )
+        self._settings, self._vocabulary = settings, model.vocab_size
+        self._gpt2 = transformers.GPT2LMHeadModel(config).eval()
 
-    def once(batch: int, seed: int) -> Sample:
+    def once(self, batch: int, seed: int) -> Sample:
+        """Generate from a random prompt."""
+        import torch
+
         torch.manual_seed(seed)
-        tokens = torch.randint(3, model.vocab_size, (batch, settings.prompt))
+        settings = self._settings
+        tokens = torch.randint(3, self._vocabulary, (batch, settings.prompt))
         exactly = {"max_new_tokens": settings.tokens, "min_new_tokens": settings.tokens}
         how = {"do_sample": True, "top_k": 0, "use_cache": True, "pad_token_id": 0, "eos_token_id": None, **exactly}
         began = time.perf_counter()
         with torch.inference_mode():
-            gpt2.generate(tokens, attention_mask=torch.ones_like(tokens), **how)
+            self._gpt2.generate(tokens, attention_mask=torch.ones_like(tokens), **how)
         return Sample(time.perf_counter() - began, settings.tokens * batch, 0)
-
-    return once
 
 
 def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
@@ -171,7 +194,7 @@ def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str,
 
 def figures(samples: dict[str, list[Sample]], batch: int, model: ModelConfig, settings: Any) -> list[Measured]:
     """Return what the samples of one batch size say."""
-    theirs = [one.tokens / one.seconds for one in samples.get("transformers", [])]
+    theirs = [one.tokens / one.seconds for one in samples.get(THEIRS, [])]
     weights = bytes_per_generated_token(model, 0)
     found = []
     for name, taken in samples.items():
@@ -185,7 +208,7 @@ def figures(samples: dict[str, list[Sample]], batch: int, model: ModelConfig, se
                 batch=batch,
                 tokens_a_second=statistics.median(speed),
                 events_a_second=statistics.median([one.events / one.seconds for one in taken]),
-                ratio=statistics.median(ratios) if ratios and name != "transformers" else None,
+                ratio=statistics.median(ratios) if ratios and name != THEIRS else None,
                 bandwidth=read * statistics.median(speed) / batch,
             )
         )
@@ -206,8 +229,8 @@ def table(rows: list[Measured], title: str) -> Table:
     return shown
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print a table and a line of JSON."""
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command line's options."""
     parser = argparse.ArgumentParser(prog="lob_jax.bench.generate", description=__doc__)
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="paths at once")
     parser.add_argument("--tokens", type=int, default=224, help="written by each path")
@@ -215,34 +238,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--context", type=int, default=1024, help="of the model")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure")
-    settings = parser.parse_args(arguments)
-    platform = jax.default_backend()
-    model = bench_model(platform, context=settings.context)
-    params = initial_parameters(model, jax.random.key(0))
-    if model.dtype == "bfloat16":
-        params = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params)
-    feed = SyntheticFeed(1, 2_000, 0)
-    day = feed.read(feed.days()[0], STRICT)
-    wanted = settings.sides.split(",")
-    sides = {
-        name: our_round(params, model, day, tokenizer, settings)
-        for name, tokenizer in tokenizers(day).items()
-        if name in wanted
-    }
-    theirs = platform == "cpu" and "transformers" in wanted and importlib.util.find_spec("transformers") is not None
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a table and a line of JSON."""
+    settings = parsed(arguments)
+    wanted, ours = settings.sides.split(","), Resident(Ours, settings)
+    about = ours.call("about")
+    model: ModelConfig = about.pop("model")
+    residents, sides = [ours], {name: functools.partial(ours.call, "once", name) for name in OURS if name in wanted}
+    theirs = THEIRS in wanted and about["platform"] == "cpu" and importlib.util.find_spec(THEIRS) is not None
     if theirs:
-        sides["transformers"] = their_round(model, settings)
+        residents.append(Resident(Transformers, model, settings))
+        sides[THEIRS] = functools.partial(residents[-1].call, "once")
     rows: list[Measured] = []
-    for batch in map(int, settings.batches.split(",")):
-        rows += figures(measure(sides, batch, rounds=settings.rounds), batch, model, settings)
+    try:
+        for batch in map(int, settings.batches.split(",")):
+            rows += figures(measure(sides, batch, rounds=settings.rounds), batch, model, settings)
+    finally:
+        for resident in residents:
+            resident.close()
     shape = f"{model.n_layers} layers x {model.d_model}, {parameter_count(model) / 1e6:.1f}M parameters, {model.dtype}"
     Console().print(table(rows, f"{shape}, {settings.tokens} tokens behind {settings.prompt}"))
-    packages = (*PACKAGES, *(("torch", "transformers") if theirs else ()))
-    about = surroundings("generate", packages=packages, used="all used")
-    device = jax.devices()[0].device_kind
-    print(
-        json.dumps({"benchmark": "generate", "device": device, "rows": [dataclasses.asdict(r) for r in rows], **about})
-    )
+    packages = (*PACKAGES, *(("torch", THEIRS) if theirs else ()))
+    about |= surroundings("generate", packages=packages, used="all used")
+    print(json.dumps({"benchmark": "generate", "rows": [dataclasses.asdict(row) for row in rows], **about}))
 
 
 if __name__ == "__main__":

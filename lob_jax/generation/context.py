@@ -9,10 +9,17 @@ import jax.numpy as jnp
 from lob_jax.generation.state import LoopShape, LoopState, PathState, Prompt, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.models.layers import TRANSPOSED
+from lob_jax.models.transformer import LOBTransformer, empty_cache, transposed
 from lob_jax.tokens.vocabulary import REGIME_BASE
 
 FEWEST_SLOTS = 128  # of a cache, which grows twofold up to the context
+
+
+def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, Any]:
+    """Return what `LOBTransformer.apply` takes to read so many tokens at once: on a CPU, weights as it is fast with."""
+    few = jax.default_backend() == "cpu" and model.dtype == "float32" and rows > 1  # of one row XLA packs nothing
+    return {"params": params, TRANSPOSED: transposed(params, model)} if few else {"params": params}
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))

@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import assembler, compact_paths, exact_paths, live_book, spread
 from lob_jax.generation.assembler import Clock
-from lob_jax.generation.context import longest_prompt, opened, prompt_window, with_room
+from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.orders import OrderTable, nothing_own, order_table
 from lob_jax.generation.sampling import DRAWS, choose
 from lob_jax.generation.state import (
@@ -126,14 +126,14 @@ def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopS
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
 def extend(
-    params: Any, state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+    variables: dict[str, Any], state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
     """Draw tokens until the cache has taken `stop` tokens since it was empty; each device does so for its own paths.
 
     A device all of whose paths have their events is done before: the tokens that it does not draw are PAD.
 
     Args:
-      params: the model's parameters.
+      variables: the model's, see `context.model_variables`.
       state: a cache with the logits after its last token; a cache that is full forgets its oldest token for each.
       tables: of the tokenizer's words.
       orders: the user's own.
@@ -141,11 +141,11 @@ def extend(
       shape: what to compile for.
     """
     one_device = functools.partial(_extend, shape=shape)
-    return spread.by_device(len(state.own_BT), one_device, state, params, tables, orders, stop)
+    return spread.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
 
 
 def _extend(
-    state: LoopState, params: Any, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+    state: LoopState, variables: dict[str, Any], tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
     """Draw the tokens of one device, see `extend`."""
     model, slots = LOBTransformer(shape.model), state.own_BT.shape[1]
@@ -162,7 +162,7 @@ def _extend(
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
-        logits_B1V, cache = model.apply({"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache)
+        logits_B1V, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache)
         return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
     end = jax.lax.while_loop(unfinished, one_token, state)
@@ -242,12 +242,12 @@ def run(
     B = len(paths.done)
     start = prompt_window(prompt, B, longest_prompt(shape.model))
     (params, tables, orders), (paths, start) = spread.placed(B, (params, tables, orders), (paths, start))
-    state = opened(params, paths, start, shape)
+    variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape)
     while True:
         state = with_room(params, state, shape)
         first, slots = int(state.cache.length), state.own_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
-        state = extend(params, state, tables, orders, jnp.int32(stop), shape=shape)
+        state = extend(variables, state, tables, orders, jnp.int32(stop), shape=shape)
         at = np.arange(first, stop) % slots
         yield Piece(np.asarray(state.window.tokens_BT)[:, at], np.asarray(state.own_BT)[:, at], state.paths)
         if bool(state.paths.done.all()):

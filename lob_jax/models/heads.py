@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.layers import LayerNorm, weight_init
+from lob_jax.models.layers import LayerNorm, Linear, weight_init
 
 HEAD_SCALE = 0.5  # first scale of the head's norm, see PredictionHead
 DIRECTIONS = 3  # down, flat, up
@@ -41,7 +41,7 @@ class PredictionHead(nn.Module):
     def setup(self) -> None:
         config = self.config
         dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
-        self.dense = nn.Dense(config.d_model, **dtypes, kernel_init=weight_init())
+        self.dense = Linear(config.d_model, **dtypes, kernel_init=weight_init())
         self.norm = LayerNorm(config.dtype, initial_scale=HEAD_SCALE)
         if not config.tie_embeddings:
             self.output = self.param("output", weight_init(), (config.vocab_size, config.d_model), config.param_dtype)
@@ -70,7 +70,7 @@ class AheadHead(nn.Module):
         config = self.config
         shape = (config.heads.next_tokens - 1, config.d_model)
         dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
-        ahead_BTKD = nn.DenseGeneral(shape, **dtypes, kernel_init=weight_init(), name="each")(x_BTD)
+        ahead_BTKD = Linear(shape, **dtypes, kernel_init=weight_init(), name="each")(x_BTD)
         return LayerNorm(config.dtype, initial_scale=HEAD_SCALE, name="norm")(ahead_BTKD)
 
 

@@ -1,5 +1,6 @@
 """The model: tokens and what is known beside them in, logits of the next token out."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Conditioning, Embeddings, given
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
-from lob_jax.models.layers import FeedForward, LayerNorm, dropout, example_keys, project
+from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys, project
 
 SITES_PER_BLOCK = 3  # places in a block that drop out; attention to another asset is one more
 
@@ -122,7 +123,7 @@ class LOBTransformer(nn.Module):
         if config.scan_layers:
             scanned = nn.scan(
                 block,
-                variable_axes={"params": 0, "attention": 0},
+                variable_axes={"params": 0, "attention": 0, TRANSPOSED: 0},
                 split_rngs={"params": True},
                 in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
                 length=config.n_layers,
@@ -149,7 +150,7 @@ class LOBTransformer(nn.Module):
         `stream`.
         """
         features_BTD, cache = self.features(tokens_BT, conditioning, **how)
-        logits_BTV = project(features_BTD, *self.projection())
+        logits_BTV = self._project(features_BTD)
         if self.is_initializing():
             self._touch_heads(features_BTD)
         return logits_BTV if cache is None else (logits_BTV, cache)
@@ -175,7 +176,7 @@ class LOBTransformer(nn.Module):
     ) -> tuple[jax.Array, KVCache]:
         """Return logits [B, V] of the token behind the last one, and the cache filled further."""
         x_BTD, cache = self.stream(tokens_BT, conditioning, cache=cache)
-        return project(self.pin(self.head(x_BTD[:, -1:])), *self.projection())[:, 0], cache
+        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], cache
 
     def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
         """Return what each token lets expect of the mid price, see `Outlook`; arguments of `stream`."""
@@ -254,12 +255,12 @@ class LOBTransformer(nn.Module):
 
     def logits_of(self, x_BTD: jax.Array) -> jax.Array:
         """Return logits_BTV of the token after each; x from `stream`."""
-        return project(self.head(x_BTD), *self.projection())
+        return self._project(self.head(x_BTD))
 
     def ahead_logits(self, x_BTD: jax.Array) -> jax.Array:
         """Return logits [B, T, K, V] of the tokens behind the next; x from `stream`."""
         ahead_BTKD = self.ahead(x_BTD)
-        flat_BTV = project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]), *self.projection())
+        flat_BTV = self._project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]))
         return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
 
     def next_features(self, x_BTD: jax.Array) -> jax.Array:
@@ -277,6 +278,10 @@ class LOBTransformer(nn.Module):
     def projection(self) -> tuple[jax.Array, jax.Array]:
         """Return (weight_VD, bias_V) of the output projection, see `project`."""
         return self.head.projection(self._tied_VD())
+
+    def _project(self, x_BTD: jax.Array) -> jax.Array:
+        """Return logits_BTV of what the head has made."""
+        return project(x_BTD, *self.projection(), first=TRANSPOSED in self.variables)
 
     def _tied_VD(self) -> jax.Array | None:
         return self.embeddings.token.table if self.config.tie_embeddings else None
@@ -313,6 +318,13 @@ def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
     """Return the model's first parameters, as the nested dict that apply({"params": ...}) takes."""
     tokens_BT, conditioning = example_inputs(config)
     return LOBTransformer(config).init({"params": key}, tokens_BT, conditioning)["params"]
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def transposed(params: dict, config: ModelConfig) -> dict:
+    """Return the collection TRANSPOSED of a model: with it in apply() products of few rows are faster on CPUs."""
+    _, made = LOBTransformer(config).apply({"params": params}, *example_inputs(config), mutable=[TRANSPOSED])
+    return made[TRANSPOSED]
 
 
 def _check_maskable(config: ModelConfig) -> None:

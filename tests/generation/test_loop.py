@@ -13,7 +13,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import loop
-from lob_jax.generation.context import opened, prompt_window, with_room
+from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
 from lob_jax.generation.orders import Order
@@ -137,11 +137,12 @@ def drawn_logits(params, model, *, tokens):
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
     tables = loop.WORDS["exact"].tables(tokenizer)
     state = opened(params, paths, prompt_window(prompt(model), 2, model.max_seq_length), shape)
+    variables = model_variables(params, model, rows=2)
     logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
     for _ in range(tokens):
         state = with_room(params, state, shape)
         at = int(state.cache.length) % state.own_BT.shape[1]
-        state = loop.extend(params, state, tables, orders, state.cache.length + 1, shape=shape)
+        state = loop.extend(variables, state, tables, orders, state.cache.length + 1, shape=shape)
         logits.append(np.asarray(state.logits_BV))
         parts.append(state.window.cut(at, at + 1))
     return np.stack(logits), jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *parts)

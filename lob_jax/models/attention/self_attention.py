@@ -9,7 +9,7 @@ from lob_jax.models.attention.kinds import KINDS, pattern
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import rotate, rotate_by_time
-from lob_jax.models.layers import LayerNorm, residual_init, weight_init
+from lob_jax.models.layers import LayerNorm, Linear, residual_init, weight_init
 
 
 class SelfAttention(nn.Module):
@@ -21,11 +21,11 @@ class SelfAttention(nn.Module):
         config = self.config
         dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         shape = (3, config.n_heads, config.head_size)
-        self.qkv = nn.DenseGeneral(shape, **dtypes, kernel_init=weight_init())
+        self.qkv = Linear(shape, **dtypes, kernel_init=weight_init())
         if config.attention.qk_norm:
             self.query_norm, self.key_norm = LayerNorm(config.dtype), LayerNorm(config.dtype)
         self.mix = KINDS[config.attention.kind](config)
-        self.output = nn.DenseGeneral(config.d_model, axis=(-2, -1), **dtypes, kernel_init=residual_init(config))
+        self.output = Linear(config.d_model, axis=(-2, -1), **dtypes, kernel_init=residual_init(config))
 
     def __call__(
         self,
