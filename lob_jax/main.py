@@ -75,6 +75,13 @@ def _use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
+def _use_cores() -> None:
+    """Make each core of a CPU a device, over which generated paths are spread; other devices stay as they are."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
 def _join_processes() -> None:
     """Join the other processes of the run, if there are any; after it JAX knows the devices of all of them.
 
@@ -141,6 +148,8 @@ def main(argv: list[str]) -> int | None:
     config.validate(_CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
+    if _MODE.value == "generate":
+        _use_cores()
     _join_processes()
     return run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
 

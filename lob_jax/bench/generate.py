@@ -50,6 +50,7 @@ from lob_jax.tokens.load import AnyTokenizer
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 BATCHES = (1, 8, 64, 512)
 LEVELS = 5
+HEAD = 64  # a head's width
 NEVER_DONE = 2**30  # events that no path reaches
 OURS, THEIRS = ("exact", "compact"), "transformers"
 
@@ -89,14 +90,14 @@ class Measured:
     bandwidth: float
 
 
-def bench_model(platform: str, *, context: int) -> ModelConfig:
+def bench_model(platform: str, settings: argparse.Namespace) -> ModelConfig:
     """Return the model that a platform is measured with."""
-    model = dataclasses.replace(
-        model_config(base.get_config()), max_seq_length=context, dropout=0.0, book_state=True, book_features=4 * LEVELS
-    )
+    model, width = model_config(base.get_config()), settings.width
+    read = {"max_seq_length": settings.context, "dropout": 0.0, "book_state": True, "book_features": 4 * LEVELS}
     if platform == "cpu":
-        return dataclasses.replace(model, n_layers=6, d_model=384, n_heads=6, d_ff=4 * 384, dtype="float32")
-    return dataclasses.replace(model, dtype="bfloat16")
+        shape = {"n_layers": settings.layers, "d_model": width, "n_heads": width // HEAD, "d_ff": 4 * width}
+        return dataclasses.replace(model, **read, **shape, dtype="float32")
+    return dataclasses.replace(model, **read, dtype="bfloat16")
 
 
 def tokenizers(day: MarketDay) -> dict[str, AnyTokenizer]:
@@ -121,7 +122,7 @@ class Ours:
 
     def __init__(self, settings: argparse.Namespace):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-        self._settings, self.model = settings, bench_model(jax.default_backend(), context=settings.context)
+        self._settings, self.model = settings, bench_model(jax.default_backend(), settings)
         params = initial_parameters(self.model, jax.random.key(0))
         self._params = jax.tree.map(lambda leaf: leaf.astype(self.model.dtype), params)
         feed = SyntheticFeed(1, 2_000, 0)
@@ -236,6 +237,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=224, help="written by each path")
     parser.add_argument("--prompt", type=int, default=32, help="tokens in front, about")
     parser.add_argument("--context", type=int, default=1024, help="of the model")
+    parser.add_argument("--layers", type=int, default=6, help="of the model, on a CPU")
+    parser.add_argument("--width", type=int, default=6 * HEAD, help="of the model, on a CPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure")
     return parser.parse_args(arguments)

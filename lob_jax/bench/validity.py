@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import ml_collections
@@ -22,18 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.trained import Trained, trained
 from lob_jax.book.snapshot import Corrections
-from lob_jax.config import model_config, plain, train_config
-from lob_jax.data.builder import open_records
-from lob_jax.data.records import record_instrument
 from lob_jax.evaluation.validity import check_events, merged
 from lob_jax.generation.loop import generate
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.transformer import initial_parameters
-from lob_jax.stages.data import prepare, tokenizer_of
-from lob_jax.stages.model import best_parameters, open_training_data
-from lob_jax.stages.prompt import make_prompt
-from lob_jax.training.loop import train as run_training
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 EVENTS = 1_000_000  # of all four runs together
@@ -83,34 +76,24 @@ def settings(kind: str, steps: int) -> ml_collections.ConfigDict:
 
 def run(kind: str, workdir: pathlib.Path, *, events: int, steps: int, seed: int) -> Iterator[Checked]:
     """Train a model of one kind of tokens; yield what becomes of events of the untrained and of the trained one."""
-    config = settings(kind, steps)
-    prepare(config, workdir)
-    data, quiet = open_training_data(config, workdir), Console(quiet=True)
-    how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": quiet}
-    run_training(model_config(config), train_config(config), data, **how)
-    model, tokenizer = model_config(config), tokenizer_of(config, workdir)
-    records = open_records(workdir / "records", "test")
-    prompt = make_prompt(records, events=PROMPT, tokenizer=tokenizer, time_buckets=model.time_buckets)
+    made = trained(settings(kind, steps), workdir, prompt_events=PROMPT)
     paths = min(PATHS, events)
     sampling = SamplingConfig(paths=paths, events=-(-events // paths), seed=seed)
-    models = {
-        "untrained": initial_parameters(model, jax.random.key(seed)),
-        "trained": best_parameters(config, workdir)[0],
-    }
+    models = {"untrained": initial_parameters(made.model, jax.random.key(seed)), "trained": made.params}
     for name, params in models.items():
-        how = {"model": model, "tokenizer": tokenizer, "instrument": record_instrument(records[0])}
-        yield check(params, prompt, sampling=sampling, named=(kind, name), **how)
+        yield check(made._replace(params=params), sampling=sampling, named=(kind, name))
 
 
-def check(params: Any, prompt: Any, *, sampling: SamplingConfig, named: tuple[str, str], **how: Any) -> Checked:
+def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) -> Checked:
     """Generate from one model, and check every event."""
     began = time.perf_counter()
-    generated = generate(params, prompt, sampling=sampling, **how)
-    instrument, start = how["instrument"], prompt.start
+    params, prompt, model, tokenizer, instrument = made
+    how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
+    generated, start = generate(params, prompt, sampling=sampling, **how), prompt.start
     book = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
     found, books, clocks = [], 0, 0
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
-        events = how["tokenizer"].decode(tokens, **book)
+        events = tokenizer.decode(tokens, **book)
         found.append(check_events(events, start=start, tick=instrument.tick, closed=prompt.closed))
         books, clocks = books + (found[-1].levels == levels), clocks + (int(events.time_ns[-1]) == clock)
     return Checked(

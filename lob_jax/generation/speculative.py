@@ -19,7 +19,7 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation import loop
-from lob_jax.generation.context import named, prompt_window, with_slots
+from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
 from lob_jax.generation.orders import OrderTable, no_orders
 from lob_jax.generation.sampling import inverted, masked_masses, probabilities
 from lob_jax.generation.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
@@ -142,21 +142,23 @@ def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, s
     return state._replace(stream_BD=stream_BD, window=with_slots(context, slots), cache=cache)
 
 
-@functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
-def extend(params: Any, state: Drafting, tables: Any, stop: jax.Array, *, shape: LoopShape) -> Drafting:
-    """Draft and judge until the path is done or the cache has taken `stop` tokens, at most N - 1 more."""
+@functools.partial(jax.jit, static_argnames=("shape", "drafts"), donate_argnames="state")
+def extend(
+    variables: dict[str, Any], state: Drafting, tables: Any, stop: jax.Array, *, shape: LoopShape, drafts: int
+) -> Drafting:
+    """Draft and judge until the path is done or the cache has taken `stop` tokens, at most `drafts` more."""
     return jax.lax.while_loop(
         lambda carry: ~carry.paths.done.all() & (carry.cache.length < stop),
-        lambda carry: _round(params, carry, tables, shape),
+        lambda carry: _round(variables, carry, tables, shape, drafts + 1),
         state,
     )
 
 
-def _round(params: Any, carry: Drafting, tables: Any, shape: LoopShape) -> Drafting:
+def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopShape, N: int) -> Drafting:
     """Guess N - 1 tokens, read them behind the pending one, and keep those that stand."""
-    model, N = LOBTransformer(shape.model), shape.model.heads.next_tokens
+    model = LOBTransformer(shape.model)
     at = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3, 1))
-    guess_BKV = model.apply({"params": params}, carry.stream_BD[:, None], method="ahead_logits")[:, 0]
+    guess_BKV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[:, 0]
     states, tokens, drafts = [carry.paths], [carry.pending_B], []
     masks = [loop.masks_of(carry.paths, tables, shape)]
     for k in range(N - 1):
@@ -168,10 +170,8 @@ def _round(params: Any, carry: Drafting, tables: Any, shape: LoopShape) -> Draft
     inputs = [loop.inputs_of(path, token, carry.window, shape) for path, token in zip(states, tokens, strict=True)]
     new = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *inputs)
     length = carry.cache.length
-    x_BTD, cache = model.apply(
-        {"params": params}, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream"
-    )
-    logits_BTV = model.apply({"params": params}, x_BTD, method="logits_of")
+    x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
+    logits_BTV = model.apply(variables, x_BTD, method="logits_of")
 
     stood, pending_B, kept = jnp.int32(0), jnp.zeros(1, jnp.int32), states[0]
     for k in range(N):
@@ -211,28 +211,31 @@ def generate_speculatively(
     tokenizer: Language,
     instrument: Instrument,
     sampling: SamplingConfig,
+    drafts: int | None = None,
 ) -> tuple[Generated, Speculation]:
     """Continue a prompt by whole events, once, several tokens a forward pass; and say how well the drafts did.
 
     Arguments are those of `loop.generate`; the law of what is generated is the same, the random numbers are others.
-    When the context is full, the path goes on from its newest half, whatever the positions.
+    When the context is full, the path goes on from its newest half, whatever the positions. `drafts` is how many
+    tokens are guessed a round, by default as many as the model has heads for.
 
     Raises:
-      InputError: as `loop.generate`; the model has no heads for later tokens, or more than one path, an order of the
-        user's or antithetic numbers are asked for.
+      InputError: as `loop.generate`; the model has no heads for so many later tokens, or more than one path, an order
+        of the user's or antithetic numbers are asked for.
     """
-    _check(model, sampling)
+    drafts = model.heads.next_tokens - 1 if drafts is None else drafts
+    _check(model, sampling, drafts)
     loop.check_prompt(prompt)
     paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
-    words, N, longest = loop.WORDS[shape.tokenizer], model.heads.next_tokens, model.max_seq_length
+    words, longest = loop.WORDS[shape.tokenizer], model.max_seq_length
     tables = words.tables(tokenizer)
     context = prompt_window(prompt, 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
-    parts = []
+    parts, variables = [], model_variables(params, model, rows=drafts + 1)
     while True:
-        state = extend(params, state, tables, jnp.int32(longest - N + 1), shape=shape)
+        state = extend(variables, state, tables, jnp.int32(longest - drafts), shape=shape, drafts=drafts)
         end = int(state.cache.length)
         parts.append(np.asarray(state.window.tokens_BT)[:, kept:end])
         if bool(state.paths.done.all()):
@@ -244,13 +247,14 @@ def generate_speculatively(
     tokens_BT = np.concatenate(parts, 1)
     piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), state.paths)
     rounds, accepted = int(state.rounds), int(state.accepted)
-    about = Speculation(rounds, rounds * (N - 1), accepted)
+    about = Speculation(rounds, rounds * drafts, accepted)
     return loop.collect([piece], words, instrument, origin), about
 
 
-def _check(model: ModelConfig, sampling: SamplingConfig) -> None:
+def _check(model: ModelConfig, sampling: SamplingConfig, drafts: int) -> None:
     checks = [
         (model.heads.next_tokens > 1, "model.heads.next_tokens", "2 or more", model.heads.next_tokens),
+        (0 < drafts < model.heads.next_tokens, "drafts", f"1 to {model.heads.next_tokens - 1}", drafts),
         (sampling.paths == 1, "sampling.paths", "1", sampling.paths),
         (not sampling.inject, "sampling.inject", "no orders", sampling.inject),
         (not sampling.antithetic, "sampling.antithetic", "False", sampling.antithetic),

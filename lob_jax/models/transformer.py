@@ -257,9 +257,9 @@ class LOBTransformer(nn.Module):
         """Return logits_BTV of the token after each; x from `stream`."""
         return self._project(self.head(x_BTD))
 
-    def ahead_logits(self, x_BTD: jax.Array) -> jax.Array:
-        """Return logits [B, T, K, V] of the tokens behind the next; x from `stream`."""
-        ahead_BTKD = self.ahead(x_BTD)
+    def ahead_logits(self, x_BTD: jax.Array, *, tokens: int | None = None) -> jax.Array:
+        """Return logits [B, T, K, V] of the tokens behind the next, all or the first so many; x from `stream`."""
+        ahead_BTKD = self.ahead(x_BTD)[:, :, :tokens]
         flat_BTV = self._project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]))
         return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
 

@@ -1,4 +1,4 @@
-"""What changes no numbers: layers scanned over, and activations computed anew; with gradients."""
+"""What changes no numbers: layers scanned over, activations computed anew, with gradients; weights transposed."""
 
 import functools
 
@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.transformer import LOBTransformer, empty_cache, initial_parameters, stack_layers, unstack_layers
+from lob_jax.models.layers import TRANSPOSED
+from lob_jax.models.transformer import (
+    LOBTransformer,
+    empty_cache,
+    initial_parameters,
+    stack_layers,
+    transposed,
+    unstack_layers,
+)
 
 TOLERANCE = 1e-5  # float32, of logits and gradients of order one
 BF16_TOLERANCE = 0.05  # root mean square error of a gradient over its root mean square
@@ -121,3 +129,26 @@ def test_dropout_is_decided_by_its_key(tiny, lively, inputs):
 
     np.testing.assert_array_equal(logits(1), logits(1))
     assert jnp.abs(logits(1) - logits(2)).max() > 0.1
+
+
+@pytest.mark.parametrize("scan", [False, True], ids=["loop", "scan"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_transposed_weights_are_read_in_place_of_the_kernels(tiny, lively, inputs, tied, scan):
+    config = tiny(tie_embeddings=tied, activation="swiglu", scan_layers=scan, heads={"next_tokens": 3})
+    params, data = lively(config), inputs(config, 2, 3)
+    expected_BTV = LOBTransformer(config).apply({"params": params}, *data)
+    made = transposed(params, config)
+    names = {path[-2].key for path, _ in jax.tree_util.tree_leaves_with_path(made)}
+    assert names == {"qkv", "output", "widen", "gate", "narrow", "dense"}
+    without = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.nan * leaf if (path[-2].key, path[-1].key) in {(n, "kernel") for n in names} else leaf,
+        params,
+    )
+    found_BTV = LOBTransformer(config).apply({"params": without, TRANSPOSED: made}, *data)
+    np.testing.assert_allclose(found_BTV, expected_BTV, atol=TOLERANCE, rtol=1e-4)
+    x_BTD = jnp.asarray(np.random.default_rng(0).standard_normal((2, 1, 16)), jnp.float32)
+    both = [
+        LOBTransformer(config).apply(variables, x_BTD, method="ahead_logits")
+        for variables in ({"params": params}, {"params": without, TRANSPOSED: made})
+    ]
+    np.testing.assert_allclose(*both, atol=TOLERANCE, rtol=1e-4)

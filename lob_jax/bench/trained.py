@@ -1,0 +1,47 @@
+"""A model trained for a benchmark of what it generates, and what it is to continue."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import ml_collections
+from rich.console import Console
+
+from lob_jax.config import model_config, plain, train_config
+from lob_jax.data.builder import open_records
+from lob_jax.data.records import record_instrument
+from lob_jax.events.instrument import Instrument
+from lob_jax.generation.state import Prompt
+from lob_jax.models.config import ModelConfig
+from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.stages.model import best_parameters, open_training_data
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.training.loop import train as run_training
+
+
+class Trained(NamedTuple):
+    """What `lob_jax.generation` asks for.
+
+    Attributes:
+      params: of the best checkpoint.
+      prompt: the first test events.
+      model, tokenizer, instrument: as their names say.
+    """
+
+    params: Any
+    prompt: Prompt
+    model: ModelConfig
+    tokenizer: AnyTokenizer
+    instrument: Instrument
+
+
+def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_events: int) -> Trained:
+    """Prepare the records of a configuration and train on them, in a folder that is empty or was begun so before."""
+    prepare(config, workdir)
+    data = open_training_data(config, workdir)
+    how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": Console(quiet=True)}
+    run_training(model_config(config), train_config(config), data, **how)
+    model, tokenizer = model_config(config), tokenizer_of(config, workdir)
+    records = open_records(workdir / "records", "test")
+    prompt = make_prompt(records, events=prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets)
+    return Trained(best_parameters(config, workdir)[0], prompt, model, tokenizer, record_instrument(records[0]))
