@@ -130,7 +130,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--path", type=pathlib.Path, help="of a LOBSTER day; simulated days if absent")
     parser.add_argument("--width", type=int, default=64, help="of the model")
     parser.add_argument("--layers", type=int, default=3, help="of the model")
-    parser.add_argument("--steps", type=int, default=450, help="of training, 16 windows of 256 tokens each")
+    parser.add_argument("--steps", type=int, default=200, help="of training, 16 windows of 256 tokens each")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--events", type=int, default=200, help="generated each time")
     parser.add_argument("--temperatures", default="1.0,0.0")

@@ -101,14 +101,15 @@ def _distribution(logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], shap
     return probabilities(logits_BV, allowed_BV, temperature=shape.temperature, truncation=shape.truncation)
 
 
-def _noted(paths: PathState, logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], counts: jax.Array) -> PathState:
-    """Add what the masks took at a token to a path's sums, if the token counts."""
-    grammar_B, book_B = masked_masses(logits_BV, *masks)
-    counts = counts & ~paths.done
+def _noted(
+    paths: PathState, logits_MV: jax.Array, masks: tuple[jax.Array, jax.Array], counts_M: jax.Array
+) -> PathState:
+    """Add what the masks took at M tokens to the path's sums, of those tokens that count."""
+    grammar_M, book_M = masked_masses(logits_MV, *masks)
     return paths._replace(
-        chosen=paths.chosen + counts,
-        grammar_mass=paths.grammar_mass + jnp.where(counts, grammar_B, 0),
-        book_mass=paths.book_mass + jnp.where(counts, book_B, 0),
+        chosen=paths.chosen + counts_M.sum(),
+        grammar_mass=paths.grammar_mass + jnp.where(counts_M, grammar_M, 0).sum(),
+        book_mass=paths.book_mass + jnp.where(counts_M, book_M, 0).sum(),
     )
 
 
@@ -129,7 +130,7 @@ def begin(
     logits_BV = LOBTransformer(shape.model).apply({"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
     masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
     token_B = inverted(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1,)))
-    noted = _noted(paths, logits_BV, masks, jnp.ones(1, bool))
+    noted = _noted(paths, logits_BV, masks, ~paths.done)
     moved = _moved(noted, token_B, tables, no_orders(), shape)
     window, zero = with_slots(context, slots), jnp.int32(0)
     return Drafting(moved, token_B, stream_BD, window, cache, key, zero, zero)
@@ -156,45 +157,40 @@ def extend(
 
 def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopShape, N: int) -> Drafting:
     """Guess N - 1 tokens, read them behind the pending one, and keep those that stand."""
-    model = LOBTransformer(shape.model)
-    at = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3, 1))
-    guess_BKV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[:, 0]
-    states, tokens, drafts = [carry.paths], [carry.pending_B], []
-    masks = [loop.masks_of(carry.paths, tables, shape)]
-    for k in range(N - 1):
-        drafts.append(_distribution(guess_BKV[:, k], masks[k], shape))
-        tokens.append(jnp.where(states[k].done, PAD, inverted(drafts[k], at[k, 0])))
-        states.append(_moved(states[k], tokens[-1], tables, no_orders(), shape))
-        masks.append(loop.masks_of(states[-1], tables, shape))
+    model, length = LOBTransformer(shape.model), carry.cache.length
+    at_N3 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3))
+    guess_KV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
 
-    inputs = [loop.inputs_of(path, token, carry.window, shape) for path, token in zip(states, tokens, strict=True)]
-    new = jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *inputs)
-    length = carry.cache.length
+    def guess(behind: tuple[PathState, jax.Array], given: tuple[jax.Array, jax.Array]) -> tuple[tuple, tuple]:
+        (paths, token_B), (logits_V, at) = behind, given
+        masks = loop.masks_of(paths, tables, shape)
+        draft_BV = _distribution(logits_V[None], masks, shape)
+        next_B = jnp.where(paths.done, PAD, inverted(draft_BV, at[None]))
+        known = (paths, loop.inputs_of(paths, token_B, carry.window, shape), masks, draft_BV, next_B)
+        return (_moved(paths, next_B, tables, no_orders(), shape), next_B), known
+
+    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N3[:, 0])  # behind the last guess nothing is left to be guessed
+    _, known = jax.lax.scan(guess, (carry.paths, carry.pending_B), given)
+    states, inputs, *rest = known
+    masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
+
+    new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
     x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
-    logits_BTV = model.apply(variables, x_BTD, method="logits_of")
-
-    stood, pending_B, kept = jnp.int32(0), jnp.zeros(1, jnp.int32), states[0]
-    for k in range(N):
-        here = stood == k  # all guesses in front of this one stand
-        p_BV = _distribution(logits_BTV[:, k], masks[k], shape)
-        if k < N - 1:
-            stands_B, other_B = judged(p_BV, drafts[k], tokens[k + 1], at[k, 1:].T)
-            stands = here & (stands_B[0] | states[k].done[0])
-        else:
-            stands, other_B = jnp.bool_(False), inverted(p_BV, at[k, 2])
-        last = here & ~stands
-        pending_B = jnp.where(last, other_B, pending_B)
-        kept = jax.tree.map(lambda new, old, last=last: jnp.where(last, new, old), states[k], kept)
-        stood = stood + stands
-    for k in range(N):
-        kept = _noted(kept, logits_BTV[:, k], masks[k], (k <= stood)[None])
+    logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
+    wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
+    stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N3[:-1, 1:])
+    stood = jnp.cumprod(stands_K | done_N[:-1]).sum()  # guesses in front of the first that falls
+    other_N = jnp.append(other_K, inverted(wanted_NV[-1:], at_N3[-1:, 2]))
+    kept = jax.tree.map(lambda leaf: leaf[stood], states)
+    kept = _noted(kept, logits_NV, masks, (jnp.arange(N) <= stood) & ~done_N)
+    pending_B = jnp.where(kept.done, PAD, other_N[stood]).astype(jnp.int32)
 
     def put(whole: jax.Array, some: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(whole, some.astype(whole.dtype), length, 1)
 
     return carry._replace(
         paths=_moved(kept, pending_B, tables, no_orders(), shape),
-        pending_B=jnp.where(kept.done, PAD, pending_B),
+        pending_B=pending_B,
         stream_BD=jax.lax.dynamic_index_in_dim(x_BTD, stood, 1, keepdims=False),
         window=jax.tree.map(put, carry.window, new),
         cache=cache.replace(length=length + 1 + stood),
