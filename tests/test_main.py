@@ -76,12 +76,13 @@ def test_training_leaves_what_the_readme_says(run):
 @pytest.mark.slow
 def test_generation_writes_days_that_the_reader_takes(run, environment):
     folder, _ = run
-    done = call(small("--mode=generate", f"--workdir={folder}"), environment)
+    done = call(small("--mode=generate", "--config.generate.paths=32", f"--workdir={folder}"), environment)
     assert done.returncode == 0, done.stderr
-    assert "0 of 40 events invalid" in done.stdout
-    assert "at the end of 2 of 2 paths" in done.stdout
-    paths = sorted((folder / "generated").glob("path_*"))
-    assert [path.name for path in paths] == ["path_0", "path_1"]
+    assert f"32 paths of 20 events on {min(2, os.cpu_count())} device" in done.stdout  # a core is one
+    assert "0 of 640 events invalid" in done.stdout
+    assert "at the end of 32 of 32 paths" in done.stdout
+    paths = list((folder / "generated").glob("path_*"))
+    assert {path.name for path in paths} == {f"path_{number}" for number in range(32)}
     assert json.loads((folder / "generated" / "forecast.json").read_text())["moment"][-1] == 20
     feed = LobsterFeed()
     written = [message for path in paths for message in path.glob("*_message_*.csv")]

@@ -21,6 +21,7 @@ from lob_jax.feeds.figures import save
 from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
+from lob_jax.generation import spread
 from lob_jax.generation.fan import Fan, fan, fan_figure
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.state import Generated
@@ -42,6 +43,10 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         time_buckets=model.time_buckets,
         beside=beside_of(config, workdir),
     )
+    sampling = configuration.sampling_config(config)
+    mesh = spread.mesh_for(sampling.paths)
+    devices = "1 device" if mesh is None else f"{mesh.size} devices"
+    console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
     bars = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
     with Progress(*bars, console=console, transient=True) as progress:
         task = progress.add_task("", total=wanted)
@@ -51,7 +56,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             model=model,
             tokenizer=tokenizer,
             instrument=instrument,
-            sampling=configuration.sampling_config(config),
+            sampling=sampling,
             on_progress=lambda events: progress.update(task, completed=events),
         )
     start = prompt.start
