@@ -80,6 +80,17 @@ def inverted(weight_BK: jax.Array, at_B: jax.Array) -> jax.Array:
     return jnp.where(passed_BK.any(-1), jnp.argmax(passed_BK, axis=-1), last_B)
 
 
+def inverted_by_class(weight_MV: jax.Array, at_M2: jax.Array) -> jax.Array:
+    """Return tokens [M] drawn by weights: the class at the first number of 0..1, the token inside it at the second.
+
+    A running sum over a class is a tenth of one over the vocabulary, of which XLA makes many passes.
+    """
+    weight_MCK = weight_MV.reshape(len(weight_MV), -1, CLASS_SIZE)
+    class_M = inverted(weight_MCK.sum(-1), at_M2[:, 0])
+    inside_MK = jnp.take_along_axis(weight_MCK, class_M[:, None, None], axis=1)[:, 0]
+    return class_M * CLASS_SIZE + inverted(inside_MK, at_M2[:, 1])
+
+
 class _Weights(NamedTuple):
     """Sums of exp(logit - greatest logit) by class: of all tokens, of what the grammar allows, of what both allow."""
 

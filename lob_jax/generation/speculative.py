@@ -21,7 +21,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.generation import loop
 from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
 from lob_jax.generation.orders import OrderTable, no_orders
-from lob_jax.generation.sampling import inverted, masked_masses, probabilities
+from lob_jax.generation.sampling import inverted_by_class, masked_masses, probabilities
 from lob_jax.generation.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -73,19 +73,19 @@ class Drafting(NamedTuple):
     accepted: jax.Array
 
 
-def judged(p_BV: jax.Array, q_BV: jax.Array, draft_B: jax.Array, at_B2: jax.Array) -> tuple[jax.Array, jax.Array]:
+def judged(p_BV: jax.Array, q_BV: jax.Array, draft_B: jax.Array, at_B3: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return whether drafts stand, bool [B], and the draw that replaces each of those that fall, int32 [B].
 
     Args:
       p_BV: the distribution wanted.
       q_BV: the one that drafts were drawn from.
       draft_B: the drafts.
-      at_B2: numbers of 0..1, for the verdict and for the draw.
+      at_B3: numbers of 0..1, one for the verdict and two for the draw.
     """
     p_B, q_B = (jnp.take_along_axis(share_BV, draft_B[:, None], 1)[:, 0] for share_BV in (p_BV, q_BV))
     rest_BV = jnp.maximum(p_BV - q_BV, 0)
     rest_BV = jnp.where(rest_BV.sum(-1, keepdims=True) > 0, rest_BV, p_BV)
-    return at_B2[:, 0] * q_B < p_B, inverted(rest_BV, at_B2[:, 1])
+    return at_B3[:, 0] * q_B < p_B, inverted_by_class(rest_BV, at_B3[:, 1:])
 
 
 def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable, shape: LoopShape) -> PathState:
@@ -129,7 +129,7 @@ def begin(
     stream_BD, cache = _read(params, context, shape, slots)
     logits_BV = LOBTransformer(shape.model).apply({"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
     masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
-    token_B = inverted(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1,)))
+    token_B = inverted_by_class(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1, 2)))
     noted = _noted(paths, logits_BV, masks, ~paths.done)
     moved = _moved(noted, token_B, tables, no_orders(), shape)
     window, zero = with_slots(context, slots), jnp.int32(0)
@@ -158,18 +158,18 @@ def extend(
 def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopShape, N: int) -> Drafting:
     """Guess N - 1 tokens, read them behind the pending one, and keep those that stand."""
     model, length = LOBTransformer(shape.model), carry.cache.length
-    at_N3 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 3))
+    at_N5 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 5))
     guess_KV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
 
     def guess(behind: tuple[PathState, jax.Array], given: tuple[jax.Array, jax.Array]) -> tuple[tuple, tuple]:
-        (paths, token_B), (logits_V, at) = behind, given
+        (paths, token_B), (logits_V, at_2) = behind, given
         masks = loop.masks_of(paths, tables, shape)
         draft_BV = _distribution(logits_V[None], masks, shape)
-        next_B = jnp.where(paths.done, PAD, inverted(draft_BV, at[None]))
+        next_B = jnp.where(paths.done, PAD, inverted_by_class(draft_BV, at_2[None]))
         known = (paths, loop.inputs_of(paths, token_B, carry.window, shape), masks, draft_BV, next_B)
         return (_moved(paths, next_B, tables, no_orders(), shape), next_B), known
 
-    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N3[:, 0])  # behind the last guess nothing is left to be guessed
+    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N5[:, :2])  # behind the last guess nothing is left to be guessed
     _, known = jax.lax.scan(guess, (carry.paths, carry.pending_B), given)
     states, inputs, *rest = known
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
@@ -178,9 +178,9 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
     logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
-    stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N3[:-1, 1:])
+    stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N5[:-1, 2:])
     stood = jnp.cumprod(stands_K | done_N[:-1]).sum()  # guesses in front of the first that falls
-    other_N = jnp.append(other_K, inverted(wanted_NV[-1:], at_N3[-1:, 2]))
+    other_N = jnp.append(other_K, inverted_by_class(wanted_NV[-1:], at_N5[-1:, 3:]))
     kept = jax.tree.map(lambda leaf: leaf[stood], states)
     kept = _noted(kept, logits_NV, masks, (jnp.arange(N) <= stood) & ~done_N)
     pending_B = jnp.where(kept.done, PAD, other_N[stood]).astype(jnp.int32)
