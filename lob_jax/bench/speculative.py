@@ -2,7 +2,7 @@
 
 `python -m lob_jax.bench.speculative` trains configs/next_tokens.py on simulated days (`--path` for a LOBSTER day of
 your own), as wide and deep as `--width` and `--layers` say, and continues its first test events, plainly and
-speculatively with 1, 2 and 3 drafts a round, in turns; one path, `--events` events, as many times as `--rounds` says,
+speculatively with `--drafts` a round, in turns; one path, `--events` events, as many times as `--rounds` says,
 each time with another seed. Medians count; compilation does not. A round of speculation is one forward pass; plain
 decoding takes one a token.
 """
@@ -81,9 +81,8 @@ def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: i
     return len(generated.tokens[0]) / (time.perf_counter() - began), about
 
 
-def measure(made: Trained, *, events: int, temperature: float, rounds: int) -> list[Measured]:
-    """Let plain and speculative decoding generate once to get ready, and then in turns."""
-    choices = range(made.model.heads.next_tokens)
+def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: float, rounds: int) -> list[Measured]:
+    """Let plain decoding, 0 in front of the choices, and speculative generate once to get ready, and then in turns."""
     speeds: dict[int, list[float]] = {drafts: [] for drafts in choices}
     counts: dict[int, list[Speculation]] = {drafts: [] for drafts in choices}
     for seed in range(rounds + 1):
@@ -133,6 +132,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200, help="of training, 16 windows of 256 tokens each")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--events", type=int, default=200, help="generated each time")
+    parser.add_argument("--drafts", default="1,2,3", help="tokens guessed a round")
     parser.add_argument("--temperatures", default="1.0,0.0")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args(arguments)
@@ -145,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         made = trained(settings(chosen), pathlib.Path(folder), prompt_events=PROMPT)
     shape = f"{chosen.layers} layers x {chosen.width}, {parameter_count(made.model) / 1e6:.1f}M parameters"
     for temperature in map(float, chosen.temperatures.split(",")):
-        rows = measure(made, events=chosen.events, temperature=temperature, rounds=chosen.rounds)
+        choices = (0, *map(int, chosen.drafts.split(",")))
+        rows = measure(made, choices, events=chosen.events, temperature=temperature, rounds=chosen.rounds)
         Console().print(table(rows, f"{shape}, temperature {temperature:g}"))
         runs[temperature] = [dataclasses.asdict(row) for row in rows]
     about = surroundings("speculative", packages=PACKAGES, used="all used")
