@@ -6,8 +6,9 @@ Real data is found once, or skipped by name.
 import os
 import pathlib
 
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
+QUICKLY = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+FLAGS = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", *QUICKLY)
+os.environ["XLA_FLAGS"] = " ".join(FLAGS).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest

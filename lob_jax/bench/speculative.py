@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import jax
 import ml_collections
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -94,15 +95,13 @@ def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: 
                 counts[drafts].append(about)
     found = []
     for drafts in choices:
-        passes, drafted, accepted = (
-            sum(getattr(one, name) for one in counts[drafts]) for name in ("rounds", "drafted", "accepted")
-        )
+        about = Speculation(*np.sum([dataclasses.astuple(one) for one in counts[drafts]], 0).tolist()) if drafts else None
         gains = [fast / plain for fast, plain in zip(speeds[drafts], speeds[0], strict=True)]
         found.append(
             Measured(
                 drafts=drafts,
-                acceptance=accepted / max(1, drafted),
-                tokens_a_pass=1 + accepted / max(1, passes),
+                acceptance=about.acceptance if about else 0.0,
+                tokens_a_pass=about.tokens_a_round if about else 1.0,
                 tokens_a_second=statistics.median(speeds[drafts]),
                 speed_up=statistics.median(gains),
             )

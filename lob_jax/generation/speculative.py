@@ -44,6 +44,11 @@ class Speculation:
     accepted: int
 
     @property
+    def acceptance(self) -> float:
+        """Return the share of the guesses that stood."""
+        return self.accepted / max(1, self.drafted)
+
+    @property
     def tokens_a_round(self) -> float:
         """Return how many tokens a forward pass gives; plain decoding gives one."""
         return 1 + self.accepted / max(1, self.rounds)

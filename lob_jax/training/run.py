@@ -189,8 +189,13 @@ def _own_windows(batch: Batch) -> Batch:
     return {name: leaf[first : first + share] for name, leaf in batch.items()}
 
 
-def compiled(run: Run) -> Run:
-    """Return the run with its training step compiled, so that no step's time holds compilation."""
+def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
+    """Return the run with its training step compiled, so that no step's time holds compilation.
+
+    Args:
+      run: see `prepare_run`.
+      options: of the XLA compiler by name, in place of what XLA_FLAGS says of them.
+    """
     micro_step = blank_batch(run.model.config, run.micro_windows)
     groups = (window_groups(run.mesh),) if run.config.parallel == "pmap" else ()
 
@@ -199,7 +204,7 @@ def compiled(run: Run) -> Run:
         return jax.ShapeDtypeStruct((run.plan.micro_steps, *windows, *leaf.shape[2:]), leaf.dtype)
 
     shapes = {name: shape(leaf) for name, leaf in micro_step.items()}
-    return dataclasses.replace(run, train_step=run.train_step.lower(run.state_shapes, shapes).compile())
+    return dataclasses.replace(run, train_step=run.train_step.lower(run.state_shapes, shapes).compile(options))
 
 
 def initial_state(run: Run) -> TrainState:
