@@ -69,16 +69,17 @@ def settings(chosen: argparse.Namespace) -> ml_collections.ConfigDict:
     return config
 
 
-def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: int) -> tuple[float, Speculation | None]:
+def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: int) -> tuple[float, Speculation]:
     """Generate once; return the tokens a second, and how the drafts did."""
     params, prompt, model, tokenizer, instrument = made
     sampling = SamplingConfig(paths=1, events=events, seed=seed, temperature=temperature)
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
-    began, about = time.perf_counter(), None
+    began = time.perf_counter()
     if drafts:
         generated, about = generate_speculatively(params, prompt, drafts=drafts, **how)
     else:
         generated = generate(params, prompt, **how)
+        about = Speculation(rounds=len(generated.tokens[0]), drafted=0, accepted=0)
     return len(generated.tokens[0]) / (time.perf_counter() - began), about
 
 
@@ -91,17 +92,16 @@ def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: 
             speed, about = once(made, drafts=drafts, events=events, temperature=temperature, seed=seed)
             if seed:
                 speeds[drafts].append(speed)
-            if seed and about:
                 counts[drafts].append(about)
     found = []
     for drafts in choices:
-        about = Speculation(*np.sum([dataclasses.astuple(one) for one in counts[drafts]], 0).tolist()) if drafts else None
+        about = Speculation(*np.sum([dataclasses.astuple(one) for one in counts[drafts]], axis=0).tolist())
         gains = [fast / plain for fast, plain in zip(speeds[drafts], speeds[0], strict=True)]
         found.append(
             Measured(
                 drafts=drafts,
-                acceptance=about.acceptance if about else 0.0,
-                tokens_a_pass=about.tokens_a_round if about else 1.0,
+                acceptance=about.acceptance,
+                tokens_a_pass=about.tokens_a_round,
                 tokens_a_second=statistics.median(speeds[drafts]),
                 speed_up=statistics.median(gains),
             )
