@@ -35,7 +35,7 @@ def test_tokens_and_events_of_both_kinds():
 
 @pytest.mark.slow
 def test_drafts_of_two_tokens():
-    shape = ("--layers=1", "--width=64", "--steps=4", "--events=4", "--rounds=1", "--temperatures=1", "--drafts=2")
+    shape = ("--layers=1", "--width=64", "--steps=1", "--events=4", "--rounds=1", "--temperatures=1", "--drafts=2")
     found = last_line("lob_jax.bench.speculative", *shape)["temperatures"]["1.0"]
     assert [row["drafts"] for row in found] == [0, 2]
     assert found[0]["tokens_a_pass"] == found[0]["speed_up"] == 1
