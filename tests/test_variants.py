@@ -146,7 +146,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
     )
     batches = list(itertools.islice(data.batches, STEPS))
     same = {name: np.concatenate([batch[name] for batch in batches[:4]]) for name in batches[0]}
-    parts = functools.partial(losses_of, run.model, train.objective_of_loss, same)
+    parts = losses_of(run.model, train.objective_of_loss, same)
     state = initial_state(run)
     before = parts(state.params)
     for batch in batches:
@@ -157,9 +157,13 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
         assert after[part] < before[part], part
 
 
-def losses_of(model, objective, batch, params):
-    """Return the loss of a batch without dropout, and of each of its parts."""
+def losses_of(model, objective, batch):
+    """Return a function of parameters: the loss of a batch without dropout, and of each of its parts."""
     inputs = {name: batch[name] for name in fields_read(model.config)}
-    step = functools.partial(summed_loss, model=model, objective=objective)
-    total, _, parts = jax.jit(step)(params, inputs, None)
-    return {name: float(value) for name, value in {"whole": total, **parts}.items()}
+    step = jax.jit(functools.partial(summed_loss, model=model, objective=objective))
+
+    def of(params):
+        total, _, parts = step(params, inputs, None)
+        return {name: float(value) for name, value in {"whole": total, **parts}.items()}
+
+    return of
