@@ -304,14 +304,19 @@ SMALL = (
 ).split()
 
 
+def one_device(cache):
+    """Return the environment of a command with one device, which compiles as these tests do and shares a cache."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+
 def start(workdir, cache):
-    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false", "JAX_COMPILATION_CACHE_DIR": str(cache)}
     flags = [f"--config.{setting}" for setting in SMALL]
     arguments = [sys.executable, "-m", "lob_jax.main", "--config=configs/tiny.py", "--mode=sweep", *flags]
     return subprocess.Popen(
         [*arguments, f"--workdir={workdir}"],
         cwd=ROOT,
-        env=environment,
+        env=one_device(cache),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -343,8 +348,8 @@ def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path):
     assert list(losses[0]) == [4, 8, 12]
     # What a trial leaves is a run like any other: the command that the sweep names tests it.
     (told,) = [line.strip() for line in shown.splitlines() if "--mode=evaluate" in line]
-    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false", "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     arguments = [sys.executable, *shlex.split(told)[1:], "--config.evaluate.direction_events=50"]
+    environment = one_device(tmp_path / "cache")
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (killed / "trials" / str(contents(killed)["best"]) / "evaluation.json").exists()
