@@ -156,15 +156,16 @@ class Ours:
 class Transformers:
     """GPT-2 of the same shape in transformers, in this process."""
 
-    def __init__(self, model: ModelConfig, settings: argparse.Namespace):
+    def __init__(self, model: ModelConfig, prompt: int, tokens: int):
         import transformers
 
         transformers.logging.set_verbosity_error()
         shape = {"n_embd": model.d_model, "n_layer": model.n_layers, "n_head": model.n_heads, "n_inner": model.d_ff}
+        longest = max(model.max_seq_length, prompt + tokens)
         config = transformers.GPT2Config(
-            vocab_size=model.vocab_size, n_positions=model.max_seq_length, bos_token_id=1, eos_token_id=2, **shape
+            vocab_size=model.vocab_size, n_positions=longest, bos_token_id=1, eos_token_id=2, **shape
         )
-        self._settings, self._vocabulary = settings, model.vocab_size
+        self._prompt, self._tokens, self._vocabulary = prompt, tokens, model.vocab_size
         self._gpt2 = transformers.GPT2LMHeadModel(config).eval()
 
     def once(self, batch: int, seed: int) -> Sample:
@@ -172,14 +173,13 @@ class Transformers:
         import torch
 
         torch.manual_seed(seed)
-        settings = self._settings
-        tokens = torch.randint(3, self._vocabulary, (batch, settings.prompt))
-        exactly = {"max_new_tokens": settings.tokens, "min_new_tokens": settings.tokens}
+        tokens = torch.randint(3, self._vocabulary, (batch, self._prompt))
+        exactly = {"max_new_tokens": self._tokens, "min_new_tokens": self._tokens}
         how = {"do_sample": True, "top_k": 0, "use_cache": True, "pad_token_id": 0, "eos_token_id": None, **exactly}
         began = time.perf_counter()
         with torch.inference_mode():
             self._gpt2.generate(tokens, attention_mask=torch.ones_like(tokens), **how)
-        return Sample(time.perf_counter() - began, settings.tokens * batch, 0)
+        return Sample(time.perf_counter() - began, self._tokens * batch, 0)
 
 
 def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
@@ -253,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     residents, sides = [ours], {name: functools.partial(ours.call, "once", name) for name in OURS if name in wanted}
     theirs = THEIRS in wanted and about["platform"] == "cpu" and importlib.util.find_spec(THEIRS) is not None
     if theirs:
-        residents.append(Resident(Transformers, model, settings))
+        residents.append(Resident(Transformers, model, settings.prompt, settings.tokens))
         sides[THEIRS] = functools.partial(residents[-1].call, "once")
     rows: list[Measured] = []
     try:

@@ -8,13 +8,15 @@ decoding takes one a token.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
@@ -23,6 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from configs import next_tokens
+from lob_jax.bench.generate import Sample, Transformers
+from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
 from lob_jax.generation.loop import generate
@@ -32,6 +36,7 @@ from lob_jax.models.accounting import parameter_count
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 PROMPT = 50  # events
+TOKENS_AN_EVENT = 4  # about
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Measured:
       tokens_a_pass: tokens a forward pass gives.
       tokens_a_second: median over rounds.
       speed_up: median over rounds of tokens a second over those of plain decoding in the same round.
+      over_transformers: likewise, of GPT-2's in transformers; None without it.
     """
 
     drafts: int
@@ -51,6 +57,7 @@ class Measured:
     tokens_a_pass: float
     tokens_a_second: float
     speed_up: float
+    over_transformers: float | None
 
 
 def settings(chosen: argparse.Namespace) -> ml_collections.ConfigDict:
@@ -83,8 +90,26 @@ def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: i
     return len(generated.tokens[0]) / (time.perf_counter() - began), about
 
 
-def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: float, rounds: int) -> list[Measured]:
-    """Let plain decoding, 0 in front of the choices, and speculative generate once to get ready, and then in turns."""
+def measure(
+    made: Trained,
+    choices: Sequence[int],
+    *,
+    events: int,
+    temperature: float,
+    rounds: int,
+    theirs: Callable[[int], Sample] | None = None,
+) -> list[Measured]:
+    """Let plain decoding, 0 in front of the choices, and speculative generate once to get ready, and then in turns.
+
+    Args:
+      made: the model, its prompt and what they are made of.
+      choices: numbers of drafts.
+      events: generated each time.
+      temperature: see `SamplingConfig`.
+      rounds: that count.
+      theirs: lets transformers generate from a seed.
+    """
+    other: list[float] = []
     speeds: dict[int, list[float]] = {drafts: [] for drafts in choices}
     counts: dict[int, list[Speculation]] = {drafts: [] for drafts in choices}
     for seed in range(rounds + 1):
@@ -93,10 +118,14 @@ def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: 
             if seed:
                 speeds[drafts].append(speed)
                 counts[drafts].append(about)
+        sample = theirs(seed) if theirs else None
+        if seed and sample:
+            other.append(sample.tokens / sample.seconds)
     found = []
     for drafts in choices:
         about = Speculation(*np.sum([dataclasses.astuple(one) for one in counts[drafts]], axis=0).tolist())
         gains = [fast / plain for fast, plain in zip(speeds[drafts], speeds[0], strict=True)]
+        over = [fast / slow for fast, slow in zip(speeds[drafts], other, strict=False)]
         found.append(
             Measured(
                 drafts=drafts,
@@ -104,6 +133,7 @@ def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: 
                 tokens_a_pass=about.tokens_a_round,
                 tokens_a_second=statistics.median(speeds[drafts]),
                 speed_up=statistics.median(gains),
+                over_transformers=statistics.median(over) if over else None,
             )
         )
     return found
@@ -112,13 +142,13 @@ def measure(made: Trained, choices: Sequence[int], *, events: int, temperature: 
 def table(rows: list[Measured], title: str) -> Table:
     """Return a table of the figures."""
     shown = Table(title=title)
-    for heading in ("drafts", "accepted", "tokens a pass", "tokens/s", "x plain"):
+    for heading in ("drafts", "accepted", "tokens a pass", "tokens/s", "x plain", "x transformers"):
         shown.add_column(heading, justify="right")
     for row in rows:
         accepted = f"{row.acceptance:.1%}" if row.drafts else ""
-        shown.add_row(
-            str(row.drafts), accepted, f"{row.tokens_a_pass:.2f}", f"{row.tokens_a_second:,.0f}", f"{row.speed_up:.2f}"
-        )
+        over = f"{row.over_transformers:.2f}" if row.over_transformers is not None else ""
+        speeds = (f"{row.tokens_a_second:,.0f}", f"{row.speed_up:.2f}", over)
+        shown.add_row(str(row.drafts), accepted, f"{row.tokens_a_pass:.2f}", *speeds)
     return shown
 
 
@@ -134,21 +164,29 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--drafts", default="1,2,3", help="tokens guessed a round")
     parser.add_argument("--temperatures", default="1.0,0.0")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--transformers", action="store_true", help="measure GPT-2 beside it; needs the extra [bench]")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, measure, and print a table a temperature and a line of JSON."""
-    chosen, runs = parsed(arguments), {}
+    chosen, runs, packages = parsed(arguments), {}, PACKAGES
     with tempfile.TemporaryDirectory() as folder:
         made = trained(settings(chosen), pathlib.Path(folder), prompt_events=PROMPT)
     shape = f"{chosen.layers} layers x {chosen.width}, {parameter_count(made.model) / 1e6:.1f}M parameters"
-    for temperature in map(float, chosen.temperatures.split(",")):
-        choices = (0, *map(int, chosen.drafts.split(",")))
-        rows = measure(made, choices, events=chosen.events, temperature=temperature, rounds=chosen.rounds)
-        Console().print(table(rows, f"{shape}, temperature {temperature:g}"))
-        runs[temperature] = [dataclasses.asdict(row) for row in rows]
-    about = surroundings("speculative", packages=PACKAGES, used="all used")
+    choices = (0, *map(int, chosen.drafts.split(",")))
+    how = {"events": chosen.events, "rounds": chosen.rounds}
+    with contextlib.ExitStack() as open_sides:
+        if chosen.transformers:
+            prompt = min(len(made.prompt.tokens_T), made.model.max_seq_length // 2)  # as much as speculation reads
+            resident = Resident(Transformers, made.model, prompt, chosen.events * TOKENS_AN_EVENT)
+            open_sides.callback(resident.close)
+            how["theirs"], packages = functools.partial(resident.call, "once", 1), (*PACKAGES, "torch", "transformers")
+        for temperature in map(float, chosen.temperatures.split(",")):
+            rows = measure(made, choices, temperature=temperature, **how)
+            Console().print(table(rows, f"{shape}, temperature {temperature:g}"))
+            runs[temperature] = [dataclasses.asdict(row) for row in rows]
+    about = surroundings("speculative", packages=packages, used="all used")
     device = jax.devices()[0].device_kind
     print(json.dumps({"benchmark": "speculative", "device": device, "temperatures": runs, **about}))
 
