@@ -199,10 +199,14 @@ def start_paths(
         antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
     )
-    paths = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], sampling.paths, 0), one)
-    root = jax.random.key(sampling.seed)
-    keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(sampling.paths))
-    return paths._replace(key=keys_B), origin
+    return _repeated(one, jax.random.key(sampling.seed), paths=sampling.paths), origin
+
+
+@functools.partial(jax.jit, static_argnames="paths")
+def _repeated(one: PathState, root: jax.Array, *, paths: int) -> PathState:
+    """Return so many paths that begin alike, each with a key of its own."""
+    keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(paths))
+    return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], paths, 0), one)._replace(key=keys_B)
 
 
 def book_room(start: BookSnapshot) -> dict[str, int]:
