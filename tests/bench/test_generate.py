@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from lob_jax.bench import generate, speculative
+from lob_jax.generation.speculative import Speculation
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -33,12 +36,29 @@ def test_tokens_and_events_of_both_kinds():
     assert found["devices"] == os.cpu_count() and found["platform"] == "cpu"
 
 
+def test_ratios_are_within_a_round_and_the_first_does_not_count(monkeypatch):
+    speeds = {0: (1.0, 10.0, 20.0, 40.0), 2: (900.0, 30.0, 40.0, 120.0)}  # tokens a second by seed
+
+    def once(made, *, drafts, events, temperature, seed):
+        return speeds[drafts][seed], Speculation(rounds=10, drafted=10 * drafts, accepted=5 * drafts - seed)
+
+    monkeypatch.setattr(speculative, "once", once)
+    theirs = [generate.Sample(seconds=2.0, tokens=count, events=0) for count in (1_000, 20, 10, 80)]
+    plain, drafted = speculative.measure(
+        None, (0, 2), events=1, temperature=1.0, rounds=3, theirs=lambda seed: theirs[seed]
+    )
+    assert (plain.tokens_a_second, plain.speed_up, plain.over_transformers) == (20.0, 1.0, 1.0)
+    assert (drafted.tokens_a_second, drafted.speed_up, drafted.over_transformers) == (40.0, 3.0, 3.0)
+    assert drafted.acceptance == pytest.approx(24 / 60) and drafted.tokens_a_pass == pytest.approx(1 + 24 / 30)
+
+
 @pytest.mark.slow
 def test_drafts_of_two_tokens():
     shape = ("--layers=1", "--width=64", "--steps=1", "--events=4", "--rounds=1", "--temperatures=1", "--drafts=2")
     found = last_line("lob_jax.bench.speculative", *shape)["temperatures"]["1.0"]
     assert [row["drafts"] for row in found] == [0, 2]
     assert found[0]["tokens_a_pass"] == found[0]["speed_up"] == 1
+    assert [row["over_transformers"] for row in found] == [None, None]
     for row in found[1:]:
         assert 0 <= row["acceptance"] <= 1
         assert row["tokens_a_pass"] == pytest.approx(1 + row["drafts"] * row["acceptance"])
