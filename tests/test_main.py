@@ -38,9 +38,9 @@ def small(*arguments: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """One CPU device, and a compilation cache that the runs of this file share."""
-    cache = tmp_path_factory.mktemp("cache")
-    return {**os.environ, "XLA_FLAGS": "", "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    """One CPU device, and a compilation cache that the runs of this file share; programs are compiled quickly."""
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
 
 
 def call(arguments, environment) -> subprocess.CompletedProcess:
@@ -145,7 +145,8 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
 
 @pytest.mark.slow
 def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
-    """As they stand there, but for the day, the folder and small settings."""
+    """As they stand there, but for the day, the folder and small settings; compiled as a user's are."""
+    environment = {**environment, "XLA_FLAGS": ""}
     day = SyntheticFeed(1, 4000, 0).read("2024-01-02")
     shown = replay(day.events, start=day.start, corrections=day.corrections, levels=10)  # what a ten-level file shows
     window = dataclasses.replace(day.start, window=10)
