@@ -27,3 +27,14 @@ def market_data():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def one_device():
+    """Return a function: the environment of a command with one device, which compiles quickly, given a cache."""
+
+    def environment(cache: pathlib.Path) -> dict[str, str]:
+        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+        return {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+    return environment

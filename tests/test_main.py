@@ -37,10 +37,9 @@ def small(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """One CPU device, and a compilation cache that the runs of this file share; programs are compiled quickly."""
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+def environment(tmp_path_factory, one_device):
+    """One CPU device, and a compilation cache that the runs of this file share."""
+    return one_device(tmp_path_factory.mktemp("cache"))
 
 
 def call(arguments, environment) -> subprocess.CompletedProcess:

@@ -4,7 +4,8 @@
 your own), as wide and deep as `--width` and `--layers` say, and continues its first test events, plainly and
 speculatively with `--drafts` a round, in turns; one path, `--events` events, as many times as `--rounds` says,
 each time with another seed. Medians count; compilation does not. A round of speculation is one forward pass; plain
-decoding takes one a token.
+decoding takes one a token. With `--transformers` a GPT-2 of the same shape takes turns, in a process of its own, as in
+`lob_jax.bench.generate`: about as many tokens behind as long a prompt, from its whole distribution.
 """
 
 import argparse

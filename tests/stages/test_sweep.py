@@ -304,19 +304,13 @@ SMALL = (
 ).split()
 
 
-def one_device(cache):
-    """Return the environment of a command with one device, which compiles as these tests do and shares a cache."""
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-
-
-def start(workdir, cache):
+def start(workdir, environment):
     flags = [f"--config.{setting}" for setting in SMALL]
     arguments = [sys.executable, "-m", "lob_jax.main", "--config=configs/tiny.py", "--mode=sweep", *flags]
     return subprocess.Popen(
         [*arguments, f"--workdir={workdir}"],
         cwd=ROOT,
-        env=one_device(cache),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -324,13 +318,14 @@ def start(workdir, cache):
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path):
+def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, one_device):
     """kill -9 while a trial trains; the same command goes on from that trial's checkpoint, to equal results."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    process = start(undisturbed, tmp_path / "cache")
+    environment = one_device(tmp_path / "cache")
+    process = start(undisturbed, environment)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 0, shown
-    process = start(killed, tmp_path / "cache")
+    process = start(killed, environment)
     metrics, deadline = killed / "trials" / "1" / "metrics.jsonl", time.monotonic() + 240
     while not metrics.exists() or '"step": 7,' not in metrics.read_text():
         assert process.poll() is None and time.monotonic() < deadline, "the sweep ended before it could be killed"
@@ -338,7 +333,7 @@ def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert [trial["state"] for trial in contents(killed)["trials"]] == ["complete"]
-    process = start(killed, tmp_path / "cache")
+    process = start(killed, environment)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 0, shown
     assert "going on from step 4" in shown
@@ -349,7 +344,6 @@ def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path):
     # What a trial leaves is a run like any other: the command that the sweep names tests it.
     (told,) = [line.strip() for line in shown.splitlines() if "--mode=evaluate" in line]
     arguments = [sys.executable, *shlex.split(told)[1:], "--config.evaluate.direction_events=50"]
-    environment = one_device(tmp_path / "cache")
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (killed / "trials" / str(contents(killed)["best"]) / "evaluation.json").exists()
