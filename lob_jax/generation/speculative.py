@@ -93,6 +93,24 @@ def judged(p_BV: jax.Array, q_BV: jax.Array, draft_B: jax.Array, at_B3: jax.Arra
     return at_B3[:, 0] * q_B < p_B, inverted_by_class(rest_BV, at_B3[:, 1:])
 
 
+def verdict(
+    wanted_NV: jax.Array, draft_NV: jax.Array, draft_N: jax.Array, done_N: jax.Array, at_N3: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return how many guesses of a round stand, those in front of the first that falls, and the token behind them.
+
+    Args:
+      wanted_NV: the model's distribution behind the pending token and behind each of the N - 1 guesses.
+      draft_NV: the distribution that each guess was drawn from; its last row is of no guess.
+      draft_N: the guesses; the last is none.
+      done_N: whether the path has all its events before each of them; what is guessed there is no matter.
+      at_N3: numbers of 0..1, see `judged`.
+    """
+    stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N3[:-1])
+    stood = jnp.cumprod(stands_K | done_N[:-1]).sum()
+    other_N = jnp.append(other_K, inverted_by_class(wanted_NV[-1:], at_N3[-1:, 1:]))
+    return stood, other_N[stood]
+
+
 def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable, shape: LoopShape) -> PathState:
     """Move paths over tokens; those that are done stay."""
     move = functools.partial(loop.WORDS[shape.tokenizer].move, tables=tables, orders=orders, shape=shape)
@@ -183,12 +201,10 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
     logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
-    stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N5[:-1, 2:])
-    stood = jnp.cumprod(stands_K | done_N[:-1]).sum()  # guesses in front of the first that falls
-    other_N = jnp.append(other_K, inverted_by_class(wanted_NV[-1:], at_N5[-1:, 3:]))
+    stood, behind = verdict(wanted_NV, draft_NV, draft_N, done_N, at_N5[:, 2:])
     kept = jax.tree.map(lambda leaf: leaf[stood], states)
     kept = _noted(kept, logits_NV, masks, (jnp.arange(N) <= stood) & ~done_N)
-    pending_B = jnp.where(kept.done, PAD, other_N[stood]).astype(jnp.int32)
+    pending_B = jnp.where(kept.done, PAD, behind).astype(jnp.int32)
 
     def put(whole: jax.Array, some: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(whole, some.astype(whole.dtype), length, 1)

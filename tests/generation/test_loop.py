@@ -12,11 +12,11 @@ from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.generation import loop
+from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
-from lob_jax.generation.orders import Order
+from lob_jax.generation.orders import Order, no_orders
 from lob_jax.generation.sampling import Truncation
 from lob_jax.generation.stream import stream
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
@@ -127,13 +127,52 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     expected = (seconds * MODEL.time_buckets // 86_400)[event[: len(whole)]]
     np.testing.assert_array_equal(window.time_of_day_BT[0, 6 : 6 + len(whole)], expected)
     assert (window.day_of_week_BT[0, :length] == 1).all()
+    numbers = window.beside["event"][0, :length]
+    np.testing.assert_array_equal(numbers[:6], [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(numbers[6 : 6 + len(whole)], 2 + event[: len(whole)])  # two events are the prompt's
+
+
+def test_no_random_number_is_used_twice():
+    """Neither within an event, nor from event to event, nor in two paths; those of a path do not hang on the others."""
+    sampling = dataclasses.replace(SAMPLING, events=1_000)
+    tables = loop.WORDS["exact"].tables(TOKENIZER)
+    shape = loop.loop_shape(MODEL, TOKENIZER, prompt(), INSTRUMENT, sampling)
+    logits_BV = jnp.zeros((sampling.paths, 10_000)).at[:, 7000:8000].set(6)  # numbers of several tokens
+    draw = jax.jit(lambda paths: loop.draw(paths, logits_BV, tables, no_orders(), shape=shape)[0])
+    paths, _ = loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, sampling)
+    used = []
+    for _ in range(24):
+        used.append(np.asarray(loop.numbers_of(paths)))
+        paths = draw(paths)
+    used = np.stack(used)
+    assert 2 < int(paths.spelling.events.max()) < 20
+    assert len(np.unique(used)) == used.size
+
+
+def test_a_full_context_keeps_its_newest_half(params, monkeypatch):
+    contexts, opened_anew = [], context.opened
+
+    def spy(params, paths, window, shape):
+        contexts.append(np.asarray(window.tokens_BT))
+        return opened_anew(params, paths, window, shape)
+
+    monkeypatch.setattr(context, "opened", spy)
+    generated = run(params)
+    S = MODEL.max_seq_length
+    written = [np.append(prompt().tokens_T, tokens) for tokens in generated.tokens]
+    assert len(contexts) >= 2
+    for number, kept in enumerate(contexts):
+        end = S + number * S // 2
+        for path, tokens in enumerate(written):
+            if len(tokens) >= end:
+                np.testing.assert_array_equal(kept[path], tokens[end - S // 2 : end])
 
 
 def drawn_logits(params, model, *, tokens):
     """Return the logits behind the prompt and each drawn token by the cached loop [T, V], and its inputs in order."""
     tokenizer, sampling = TOKENIZER, dataclasses.replace(SAMPLING, paths=2, events=1_000)
     paths, origin = loop.start_paths(prompt(model), tokenizer, INSTRUMENT, sampling)
-    orders = loop.order_table((), instrument=INSTRUMENT, origin=origin)
+    orders = loop.order_table((), instrument=INSTRUMENT, origin=origin, events=1)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
     tables = loop.WORDS["exact"].tables(tokenizer)
     state = opened(params, paths, prompt_window(prompt(model), 2, model.max_seq_length), shape)

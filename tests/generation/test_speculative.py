@@ -9,7 +9,7 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.generation.orders import Order
-from lob_jax.generation.speculative import generate_speculatively, judged
+from lob_jax.generation.speculative import generate_speculatively, judged, verdict
 from tests.generation.market import COMPACT, INSTRUMENT, MODEL, SAMPLING, TOKENIZER, assert_valid, lively, prompt, run
 
 HEADS = dataclasses.replace(MODEL, heads=dataclasses.replace(MODEL.heads, next_tokens=3))
@@ -60,6 +60,29 @@ def test_what_stands_or_replaces_has_the_law_that_was_wanted(q):
     chi_square = ((found - expected)[p > 0] ** 2 / expected[p > 0]).sum()
     assert chi_square < 20.5  # the .999 quantile at four degrees of freedom is 18.5
     assert np.mean(stands) == pytest.approx(np.minimum(p, q).sum(), abs=0.005)
+
+
+A, B, C, D = 3, 1_200, 1_700, 40  # tokens that a model which is sure of itself wants, one behind the other
+
+
+@pytest.mark.parametrize(
+    ("guesses", "done", "stood", "behind"),
+    [
+        ((A, B), 3, 2, C),
+        ((A, D), 3, 1, B),
+        ((D, B), 3, 0, A),  # B is right behind A alone: a guess behind one that falls is worth nothing
+        ((B, C), 3, 0, A),
+        ((A, D), 1, 2, C),  # where the path has all its events no guess falls
+        ((D, D), 1, 0, A),
+    ],
+)
+def test_a_round_keeps_the_guesses_in_front_of_the_first_that_falls(guesses, done, stood, behind):
+    """Each guess is judged by the distribution behind the token in front of it."""
+    wanted_NV = jax.nn.one_hot(jnp.array([A, B, C]), 2_000)
+    draft_N = jnp.array([*guesses, 0])
+    draft_NV, done_N = jax.nn.one_hot(draft_N, 2_000), jnp.arange(3) >= done
+    found = verdict(wanted_NV, draft_NV, draft_N, done_N, jnp.full((3, 3), 0.5))
+    assert (int(found[0]), int(found[1])) == (stood, behind)
 
 
 @pytest.mark.slow

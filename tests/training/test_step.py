@@ -221,7 +221,6 @@ def test_a_float16_step_without_finite_gradient_halves_the_scale(model_config, t
     assert (int(metrics["skipped"]), float(state.loss_scale.scale)) == (1, 2.0**14)
 
 
-@pytest.mark.slow
 def test_the_average_follows_the_parameters(model_config, train_config, windows):
     """By hand: after update u (from 0) the average keeps min(decay, (1 + u) / (10 + u)) of itself."""
     step, fresh = compile_step(model_config(), train_config(ema_decay=0.15))
