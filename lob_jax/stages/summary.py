@@ -19,7 +19,7 @@ from lob_jax.models.accounting import (
 )
 from lob_jax.models.config import ModelConfig
 from lob_jax.stages.workdir import console
-from lob_jax.training.budget import GIB, state_bytes, window_bytes
+from lob_jax.training.budget import GIB, state_bytes, target_here, window_bytes
 from lob_jax.training.config import TrainConfig
 
 MIB = 2**20
@@ -66,8 +66,9 @@ def costs_table(model: ModelConfig, train: TrainConfig) -> Table:
         shown.add_row("cache, a full context", f"{context * cache_bytes_per_token(model) / MIB:.1f} MiB")
         read = bytes_per_generated_token(model, context)
         shown.add_row("generating, bytes read a token", f"{read / MIB:.1f} MiB")
-    shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train) / GIB:.3f} GiB a device")
-    activations = window_bytes(model, train.loss_block)
+    target = target_here(model)
+    shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train, target) / GIB:.3f} GiB a device")
+    activations = window_bytes(model, train.loss_block, target)
     shown.add_row("activations of a window, about", f"{activations / MIB:.1f} MiB")
     shown.add_row("activations a token, about", f"{activations / context / 1024:.1f} KiB")
     return shown

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from jax.experimental import multihost_utils
 
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import keys_a_query, parameter_count
+from lob_jax.models.attention.backends import HALVES, chosen_backend, surroundings
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.layout import window_groups
@@ -48,39 +50,70 @@ class Plan:
         return self.state_bytes + self.micro_batch * self.window_bytes
 
 
-def state_bytes(config: ModelConfig, train: TrainConfig) -> int:
+class Target(NamedTuple):
+    """What a step is compiled for, as far as its memory is concerned.
+
+    Attributes:
+      on_cpu: whether XLA computes there in float32 whatever the model's dtype, and fuses less.
+      attention: the backend of full attention: "xla" holds the scores of all pairs of tokens, others do not.
+    """
+
+    on_cpu: bool = True
+    attention: str = "xla"
+
+
+CPU = Target()
+
+
+def target_here(config: ModelConfig) -> Target:
+    """Return what a step of this process is compiled for."""
+    here = surroundings(config, length=config.max_seq_length)
+    return Target(here.platform == "cpu", chosen_backend(config, length=config.max_seq_length, here=here))
+
+
+def state_bytes(config: ModelConfig, train: TrainConfig, target: Target = CPU) -> int:
     """Return the bytes on a device that do not grow with the micro-batch.
 
     Per parameter, in float32: itself 4, Adam's two moments 8, the sum of the gradients 4, a micro-step's gradients 4;
-    with an average of the parameters, 4; computing in 16 bits, the copies of parameters and gradients in them, 4. In
+    with an average of the parameters, 4; computing in 16 bits, the copies of parameters and gradients in them, 4, while
+    an accelerator adds a micro-step's gradients to the sum as they come, and has just the copy of the parameters, 2. In
     float64 all of it is twice as much. A group of fsdp times tensor devices shares it. (Muon keeps one moment of a
     matrix, not two: 4 less.)
     """
-    a_parameter = 20 + 4 * (train.ema_decay is not None)
-    a_parameter = {"float32": a_parameter, "float64": 2 * a_parameter}.get(config.dtype, a_parameter + 4)
+    halves = config.dtype in HALVES
+    a_parameter = 16 + 4 * (train.ema_decay is not None)
+    a_parameter += (8 if target.on_cpu else 2) if halves else 4
+    a_parameter *= 2 if config.dtype == "float64" else 1
     return parameter_count(config) * a_parameter // (train.fsdp * train.tensor)
 
 
-def window_bytes(config: ModelConfig, loss_block: int | None = None) -> int:
+def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Target = CPU) -> int:
     """Return the bytes of activations that one window keeps for the backward pass.
 
-    4 T (L (18 D + 4.5 F + 3 N S) + 10 D) + 8 V min(T, loss_block), S the keys of a query (`keys_a_query`): the counts
-    were fitted to what XLA allots on a CPU, where it computes bfloat16 in float32 (within a factor of 1.5 for widths
-    128 to 512 and lengths 128 to 1,024). SwiGLU keeps 2 F more, cross-asset attention 6 D + 3 N T. A further token
-    ahead has logits of its own. With remat, a layer keeps its input ("full"), or also what its weights were multiplied
-    to ("dots"), and one layer at a time has all of the above. An accelerator fuses more and needs less, and so do
-    devices of a tensor group.
+    b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), S the keys of a query (`keys_a_query`). On a CPU, where
+    XLA computes bfloat16 in float32, b = 4, c = 18, f = 4.5, e = 10; on an accelerator b is the size of the dtype,
+    c = 10, f = 5, e = 6. An attention kernel that holds no scores has S = 0. The counts were fitted to what XLA allots
+    on CPUs and for an H200, and tests hold them to it within a quarter.
+
+    SwiGLU keeps F more, cross-asset attention 6 D + 3 N T. A further token ahead has logits of its own. With remat, a
+    layer keeps its input ("full"), or also what its weights were multiplied to ("dots"), and one layer at a time has
+    all of the above; by then an accelerator has given up the logits. Devices of a tensor group need less.
     """
     T, D, F, N = config.max_seq_length, config.d_model, config.d_ff, config.n_heads
     widened = 2 * F if config.activation == "swiglu" else F
-    block = 18 * D + 3.5 * F + widened + 3 * N * keys_a_query(config, T)
+    scores = config.attention.kind != "full" or target.attention == "xla"
+    block = (18 * D + 3.5 * F if target.on_cpu else 10 * D + 4 * F) + widened + 3 * N * keys_a_query(config, T) * scores
     if config.attention.cross_asset:
         block += 6 * D + 3 * N * T
-    kept = {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
-    blocks = config.n_layers * kept + (block if config.remat != "none" else 0)
+    size = 4 if target.on_cpu or config.dtype not in HALVES else 2
+    kept = config.n_layers * {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
     logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
+    ends, layers = size * T * (10 if target.on_cpu else 6) * D + logits, size * T * kept
+    if config.remat != "none":
+        anew = size * T * block
+        ends = ends + anew if target.on_cpu else max(ends, anew)
     rows = 2 if config.attention.cross_asset else 1
-    return rows * int(4 * T * (blocks + 10 * D) + logits) * (2 if config.dtype == "float64" else 1)
+    return rows * int(layers + ends) * (2 if config.dtype == "float64" else 1)
 
 
 def available_bytes(devices: Sequence[jax.Device]) -> int:
@@ -102,7 +135,7 @@ def _container_bytes() -> list[int]:
 
 
 def plan_memory(
-    model: ModelConfig, train: TrainConfig, *, devices: int, available: int, on_cpu: bool, before: int | None = None
+    model: ModelConfig, train: TrainConfig, *, devices: int, available: int, target: Target, before: int | None = None
 ) -> Plan:
     """Choose the micro-batch: the one asked for, else the one of the run so far, else the largest that fits.
 
@@ -114,23 +147,25 @@ def plan_memory(
       train: batch_size, accumulation and micro_batch of it are read.
       devices: groups of them over which the windows of a batch are split.
       available: bytes free on each.
-      on_cpu: cap the micro-batch at CPU_TOKENS tokens.
+      target: what the step is compiled for; on a CPU the micro-batch is capped at CPU_TOKENS tokens.
       before: the micro-batch of the run so far, kept if it fits, so that a resumed run is equal bit for bit.
 
     Raises:
       InputError: the batch does not divide, or not even one window fits.
     """
     share = _windows_a_device(train, devices)
-    state, window = state_bytes(model, train), window_bytes(model, train.loss_block)
+    state, window = state_bytes(model, train, target), window_bytes(model, train.loss_block, target)
     fitting = int(USABLE * available - state) // window
     if fitting < (train.micro_batch or 1):
-        raise _does_not_fit(model, train.micro_batch or 1, state=state, window=window, available=available)
+        raise _does_not_fit(
+            model, train.micro_batch or 1, state=state, window=window, available=available, target=target
+        )
     if train.micro_batch is not None:
         micro_batch = train.micro_batch
     elif before is not None and before <= fitting and share % before == 0:
         micro_batch = before
     else:
-        most = min(fitting, max(1, CPU_TOKENS // model.max_seq_length)) if on_cpu else fitting
+        most = min(fitting, max(1, CPU_TOKENS // model.max_seq_length)) if target.on_cpu else fitting
         micro_batch = max(size for size in range(1, share + 1) if share % size == 0 and size <= most)
     micro_steps = train.accumulation * share // micro_batch
     return Plan(micro_batch, micro_steps, state_bytes=state, window_bytes=window, available_bytes=available)
@@ -151,7 +186,7 @@ def plan_on(mesh: jax.sharding.Mesh, model: ModelConfig, train: TrainConfig, *, 
         train,
         devices=window_groups(mesh),
         available=int(available),
-        on_cpu=here[0].platform == "cpu",
+        target=target_here(model),
         before=before,
     )
 
@@ -177,9 +212,15 @@ def _windows_a_device(train: TrainConfig, devices: int) -> int:
     return share
 
 
-def _does_not_fit(model: ModelConfig, windows: int, *, state: int, window: int, available: int) -> InputError:
+def _does_not_fit(
+    model: ModelConfig, windows: int, *, state: int, window: int, available: int, target: Target
+) -> InputError:
+    def fits(length: int) -> bool:
+        shorter = dataclasses.replace(model, max_seq_length=length)
+        return state + window_bytes(shorter, target=target) <= USABLE * available
+
     shorter = model.max_seq_length
-    while shorter > 1 and state + window_bytes(dataclasses.replace(model, max_seq_length=shorter)) > USABLE * available:
+    while shorter > 1 and not fits(shorter):
         shorter //= 2
     remedies = ["a smaller model (configs/small.py, configs/tiny.py)"]
     if windows > 1:

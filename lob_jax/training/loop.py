@@ -14,6 +14,7 @@ import rich.console
 from jax.experimental import multihost_utils
 
 from lob_jax.errors import TrainingError
+from lob_jax.models.attention.backends import fallback, surroundings
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.budget import describe_plan
 from lob_jax.training.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
@@ -324,6 +325,9 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")
+    remark = fallback(run.model.config, here=surroundings(run.model.config, length=run.model.config.max_seq_length))
+    if remark is not None:
+        log.say(remark)
     return StepClock(run, peak)
 
 

@@ -5,7 +5,7 @@ The last two never hold the T x T scores: their memory grows as T. All are held 
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,27 +20,57 @@ SPLASH_TILE = 128  # a TPU's lanes: what lengths must be a multiple of
 SPLASH_BLOCK = 512  # queries and keys at a time, of sequences that long
 
 
-def cannot(backend: str, config: ModelConfig, *, platform: str, length: int, devices: int) -> str | None:
-    """Return what keeps a backend from computing attention here, None if nothing does.
+class Surroundings(NamedTuple):
+    """Where attention is to be computed.
 
-    Args:
-      backend: "xla", "cudnn" or "splash".
-      config: the model.
+    Attributes:
       platform: of the devices, as `jax.default_backend()` names it.
-      length: T.
       devices: how many there are; a Pallas kernel is not split over a mesh by the compiler.
+      obstacle: what JAX says against cuDNN's kernel on these devices; None if it takes it.
     """
+
+    platform: str
+    devices: int
+    obstacle: str | None = None
+
+
+def surroundings(config: ModelConfig, *, length: int) -> Surroundings:
+    """Return what this process computes on, as far as attention over so many tokens is concerned."""
+    platform = jax.default_backend()
+    obstacle = _cudnn_obstacle(config.n_heads, config.head_size, length, config.dtype) if platform == "gpu" else None
+    return Surroundings(platform, jax.device_count(), obstacle)
+
+
+@functools.lru_cache
+def _cudnn_obstacle(heads: int, head_size: int, length: int, dtype: str) -> str | None:
+    """Ask JAX for cuDNN's attention and return what it says against it; nothing is computed.
+
+    A GPU of another maker, a missing or an old cuDNN, a shape that its kernel does not take: which of these hold is
+    known to JAX alone, and changes with its version.
+    """
+    array = jax.ShapeDtypeStruct((1, length, heads, head_size), dtype)
+    kernel = functools.partial(jax.nn.dot_product_attention, is_causal=True, implementation="cudnn")
+    try:
+        jax.eval_shape(kernel, array, array, array)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def cannot(backend: str, config: ModelConfig, *, length: int, here: Surroundings) -> str | None:
+    """Return what keeps a backend ("xla", "cudnn" or "splash") from computing attention here, None if nothing does."""
     half = config.dtype in HALVES
     needs = {
         "xla": [],
         "cudnn": [
-            ("an NVIDIA GPU", platform == "gpu"),
+            ("an NVIDIA GPU", here.platform == "gpu"),
             ("bfloat16 or float16", half),
             (f"a head size of 8, 16, ... {CUDNN_HEAD}", config.head_size % 8 == 0 and config.head_size <= CUDNN_HEAD),
+            (f"an NVIDIA GPU with a cuDNN that JAX takes ({here.obstacle})", here.obstacle is None),
         ],
         "splash": [
-            ("a TPU", platform == "tpu"),
-            ("one device", devices == 1),
+            ("a TPU", here.platform == "tpu"),
+            ("one device", here.devices == 1),
             ("bfloat16 or float32", config.dtype in ("bfloat16", "float32")),
             (f"a length in multiples of {SPLASH_TILE}", length % SPLASH_TILE == 0),
         ],
@@ -48,25 +78,38 @@ def cannot(backend: str, config: ModelConfig, *, platform: str, length: int, dev
     return next((need for need, met in needs[backend] if not met), None)
 
 
-def chosen_backend(config: ModelConfig, *, platform: str, length: int, devices: int) -> str:
+def chosen_backend(config: ModelConfig, *, length: int, here: Surroundings) -> str:
     """Return the backend that a configuration asks for; "auto" is the first of cuDNN, Pallas and XLA that can.
 
     Raises:
       InputError: a backend is asked for by name that cannot run here.
     """
-    asked, here = config.attention.backend, {"platform": platform, "length": length, "devices": devices}
+    asked = config.attention.backend
     if asked == "auto":
-        return next(name for name in ("cudnn", "splash", "xla") if cannot(name, config, **here) is None)
-    lacking = cannot(asked, config, **here)
-    if lacking is not None:
+        return next(
+            name for name in ("cudnn", "splash", "xla") if cannot(name, config, length=length, here=here) is None
+        )
+    need = cannot(asked, config, length=length, here=here)
+    if need is not None:
         raise InputError(
             "the attention backend cannot run here",
             where="config.model.attention.backend",
-            expected=f"{lacking}, for {asked}",
-            was=f"{platform}, {devices} device(s), {config.dtype}, heads of {config.head_size}, length {length}",
+            expected=f"{need}, for {asked}",
+            was=f"{here.platform} x {here.devices}, {config.dtype}, heads of {config.head_size}, length {length}",
             remedy="pass --config.model.attention.backend=auto",
         )
     return asked
+
+
+def fallback(config: ModelConfig, *, here: Surroundings) -> str | None:
+    """Return what to say where "auto" leaves an accelerator's own kernel for XLA, None where it does not."""
+    kernel, length = {"gpu": "cudnn", "tpu": "splash"}.get(here.platform), config.max_seq_length
+    if config.attention.kind != "full" or config.attention.backend != "auto" or kernel is None:
+        return None
+    lacking = cannot(kernel, config, length=length, here=here)
+    if lacking is None:
+        return None
+    return f"attention by XLA, which holds the scores of all pairs of tokens: the {kernel} kernel needs {lacking}"
 
 
 def attend_causally(
@@ -74,7 +117,7 @@ def attend_causally(
 ) -> jax.Array:
     """Return softmax(q k / sqrt(H)) v [B, T, N, H] over each token and those before it, by the chosen backend."""
     T = query_BTNH.shape[1]
-    backend = chosen_backend(config, platform=jax.default_backend(), length=T, devices=jax.device_count())
+    backend = chosen_backend(config, length=T, here=surroundings(config, length=T))
     if backend == "cudnn":
         how = {"is_causal": True, "implementation": "cudnn"}
         return jax.nn.dot_product_attention(query_BTNH, key_BTNH, value_BTNH, **how)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.models.attention.backends import attend_causally, chosen_backend, splash
+from lob_jax.models.attention.backends import (
+    Surroundings,
+    attend_causally,
+    chosen_backend,
+    fallback,
+    splash,
+    surroundings,
+)
 from lob_jax.models.attention.dense import attend, causal_mask
 
 
@@ -40,7 +47,7 @@ def wide(tiny):
 )
 def test_auto_takes_the_first_that_can(wide, platform, dtype, heads, length, devices, expected):
     config = wide(dtype=dtype, n_heads=heads)
-    assert chosen_backend(config, platform=platform, length=length, devices=devices) == expected
+    assert chosen_backend(config, length=length, here=Surroundings(platform, devices)) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,9 +60,36 @@ def test_auto_takes_the_first_that_can(wide, platform, dtype, heads, length, dev
     ],
 )
 def test_a_backend_that_cannot_run_is_refused_with_what_it_needs(wide, backend, here, told):
+    length = here.pop("length", 512)
+    where = Surroundings(**{"platform": "tpu", "devices": 1, **here})
     with pytest.raises(InputError, match=told):
-        chosen_backend(wide(backend), **{"platform": "tpu", "length": 512, "devices": 1, **here})
-    assert chosen_backend(wide("xla"), **{"platform": "tpu", "length": 512, "devices": 1, **here}) == "xla"
+        chosen_backend(wide(backend), length=length, here=where)
+    assert chosen_backend(wide("xla"), length=length, here=where) == "xla"
+
+
+MISSING = Surroundings("gpu", 1, "cuDNN is not detected.")
+
+
+def test_without_a_cudnn_that_jax_takes_auto_is_xla_and_says_so(wide):
+    assert chosen_backend(wide(), length=512, here=MISSING) == "xla"
+    assert fallback(wide(), here=MISSING).endswith("a cuDNN that JAX takes (cuDNN is not detected.)")
+    with pytest.raises(InputError, match="cuDNN is not detected"):
+        chosen_backend(wide("cudnn"), length=512, here=MISSING)
+
+
+@pytest.mark.parametrize(
+    ("backend", "here"),
+    [("auto", Surroundings("gpu", 1)), ("auto", Surroundings("cpu", 8)), ("xla", MISSING)],
+)
+def test_what_was_asked_for_or_is_there_needs_no_word(wide, backend, here):
+    assert fallback(wide(backend), here=here) is None
+
+
+def test_what_jax_says_against_cudnn_is_asked_of_jax(wide, monkeypatch):
+    """Here no GPU is there, and JAX's own check says so."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    here = surroundings(wide(), length=512)
+    assert here.obstacle and chosen_backend(wide(), length=512, here=here) == "xla"
 
 
 def test_here_attention_is_xlas_to_the_bit(wide, qkv):
