@@ -60,7 +60,7 @@ def mutants() -> list[Mutant]:
 
 
 def copy_of_project(folder: pathlib.Path) -> pathlib.Path:
-    """Copy what Git knows, with the times of its files, which compiled code is kept by; market data stays where it is."""
+    """Copy what Git knows, with its times, which compiled code is kept by; market data stays where it is."""
     root = folder / "project"
     for name in subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0"):
         if name and (ROOT / name).is_file():
