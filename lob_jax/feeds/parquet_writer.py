@@ -3,7 +3,7 @@
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from lob_jax.feeds.store import EventStore
 
 FORMAT = 1
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes
+TABLES = ("events", "start", "corrections")
+EVENTS = "events.parquet"  # the file that stands for a day
 _META = b"lob_jax"
 
 
@@ -61,22 +63,48 @@ def _meta_of(day: MarketDay) -> bytes:
     return json.dumps(meta).encode()
 
 
-def read_parquet(folder: pathlib.Path, *, store: pathlib.Path | None = None) -> MarketDay:
+def is_ours(file: pathlib.Path) -> bool:
+    """Return whether a file is one of the tables that `write_parquet` writes."""
+    if file.suffix != ".parquet" or file.stem not in TABLES or not file.is_file():
+        return False
+    try:
+        with parquet.ParquetFile(file) as opened:
+            return _META in (opened.schema_arrow.metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def read_instrument(file: pathlib.Path) -> Instrument:
+    """Return the instrument of a day, from one of its tables.
+
+    Raises:
+      InputError: the file is missing or damaged, or is not of this format.
+    """
+    return Instrument(**_meta_in(file)["instrument"])
+
+
+def read_parquet(
+    folder: pathlib.Path,
+    *,
+    store: pathlib.Path | None = None,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> MarketDay:
     """Return a day that `write_parquet` has written.
 
     Args:
       folder: where its tables lie.
       store: folder for the events, which are mapped from there, see `Reading.store`; None keeps them in memory.
+      on_bytes: called with (bytes of events.parquet read so far, bytes in all).
 
     Raises:
       InputError: a file is missing or damaged, or is not of this format.
     """
     folder = pathlib.Path(folder)
     kept = EventStore(store)
-    meta = _meta_in(folder / "events.parquet")
+    meta = _meta_in(folder / EVENTS)
     for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
         kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
-    for columns in _groups(folder / "events.parquet", COLUMNS):
+    for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
         kept.append(Events(**columns))
     orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
     start = {
@@ -120,7 +148,9 @@ def _meta_in(path: pathlib.Path) -> dict[str, Any]:
     return meta
 
 
-def _groups(path: pathlib.Path, columns: Mapping[str, np.dtype]) -> Iterator[dict[str, np.ndarray]]:
+def _groups(
+    path: pathlib.Path, columns: Mapping[str, np.dtype], on_bytes: Callable[[int, int], None] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the columns of a table row group by row group."""
     try:
         with parquet.ParquetFile(path) as file:
@@ -129,6 +159,9 @@ def _groups(path: pathlib.Path, columns: Mapping[str, np.dtype]) -> Iterator[dic
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group)
                 yield {name: table[name].to_numpy() for name in columns}
+                if on_bytes is not None:
+                    size = path.stat().st_size
+                    on_bytes(size * (group + 1) // file.num_row_groups, size)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 
