@@ -129,7 +129,7 @@ class TableFeed:
 
     def _layout(self, table: Table) -> Layout:
         columns = find_columns(table.names, parse_columns(self.columns), where=table.where)
-        return Layout(columns, table.where, self.time_zone)
+        return Layout(columns, table.where, table.first, self.time_zone)
 
     def _zone(self, table: Table, layout: Layout) -> str:
         """Return the name of the venue's clock; an offset has none."""

@@ -14,6 +14,7 @@ from lob_jax.feeds.table_files import Rows, Table
 from lob_jax.feeds.table_reader import column_text
 from lob_jax.feeds.table_rows import Layout
 
+_PEEKING = Reading(block_bytes=1 << 16)
 _DAYS = 1 << 22  # more than any date's number
 
 
@@ -29,7 +30,7 @@ def list_days(table: Table, layout: Layout, *, zone: str) -> list[tuple[str, str
     needed = {ours: theirs for ours, theirs in layout.columns.items() if ours in keys}
     found: dict[str, dict[int, None]] = {}
     error: InputError | None = None
-    for rows in table.rows(needed, Reading()):
+    for rows in table.rows(needed, _PEEKING):
         seen, fault = _seen(rows, layout, zone)
         for symbol, day in seen:
             if "trading_day" in layout.columns or symbol not in found:

@@ -55,12 +55,13 @@ class Table(Protocol):
     Attributes:
       where: the table, for errors.
       unit: what a row's number counts.
+      first: the number of the first row.
       names: its columns.
-      time_zone: of its columns of datetimes; None if they have none.
     """
 
     where: str
     unit: str
+    first: int
     names: list[str]
 
     def rows(self, columns: Mapping[str, str], reading: Reading) -> Iterator[Rows]:
@@ -115,6 +116,7 @@ class ArrowTable:
     table: pa.Table
     path: pathlib.Path | None = None
     unit: str = "row"
+    first: int = 1
 
     @property
     def names(self) -> list[str]:
@@ -136,7 +138,7 @@ class ArrowTable:
 class _ParquetTable:
     """A Parquet file, read row group by row group."""
 
-    unit = "row"
+    unit, first = "row", 1
 
     def __init__(self, source: Source):
         self.where, self._source = str(source), source
@@ -168,7 +170,7 @@ class _ParquetTable:
 class _CsvTable:
     """A CSV file with a header, read in blocks of whole lines; every column is text."""
 
-    unit = "line"
+    unit, first = "line", 2
 
     def __init__(self, source: Source):
         self.where, self._source = str(source), source

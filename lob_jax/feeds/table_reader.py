@@ -25,7 +25,7 @@ from lob_jax.feeds.table_rows import Layout, judge
 
 BETWEEN_TICKS = 4  # further decimal places of a price, for trades that nobody saw
 _OTHERS = "of other symbols or days"
-_MEASURED = Reading()
+_MEASURED = Reading(block_bytes=1 << 20)
 
 
 class TableDay(NamedTuple):
@@ -198,7 +198,8 @@ def _measure(table: Table, layout: Layout, day: DaySource, names: list[str]) -> 
     for rows in table.rows(needed, _MEASURED) if names else ():
         own, _ = chosen(rows, layout, day)
         for name in names:
-            places[name] = tv.places_needed(column_text(own.batch, name, layout), places[name])
+            inexact = pa.types.is_floating(own.batch.schema.field(name).type)
+            places[name] = tv.places_needed(column_text(own.batch, name, layout), places[name], inexact=inexact)
     return places
 
 

@@ -30,6 +30,7 @@ class Layout:
     Attributes:
       columns: what the table calls each of our columns that it has.
       where: the table, for errors.
+      first: the number of the first row.
       time_zone: of times that have none; None if none is named.
       price_places: decimal places that prices are counted in.
       size_places: decimal places that sizes are counted in.
@@ -37,6 +38,7 @@ class Layout:
 
     columns: dict[str, str]
     where: str
+    first: int = 1
     time_zone: str | None = None
     price_places: int = 0
     size_places: int = 0
@@ -80,7 +82,7 @@ def judge(batch: pa.RecordBatch, number: np.ndarray, layout: Layout) -> Judged:
     columns = {name: column.values for name, column in found.items() if name not in ("symbol", "trading_day")}
     columns["time_ns"] = columns.pop(layout.time)
     columns.setdefault("receive_ns", np.zeros(rows, np.int64))
-    columns.setdefault("sequence", number)
+    columns.setdefault("sequence", number - layout.first + 1)
     columns.setdefault("order_id", np.zeros(rows, np.int64))
     columns.setdefault("flags", _usual_flags(kind))
     columns["size"] = np.where((kind == Kind.DELETE) & found["size"].empty, ALL_LEFT, columns["size"])

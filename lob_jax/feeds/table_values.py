@@ -129,8 +129,12 @@ def parse(
     return found, faults
 
 
-def places_needed(text: pa.StringArray, places: int) -> int:
-    """Return how many decimal places the numbers need, `places` at least; what is no number needs none."""
+def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -> int:
+    """Return how many decimal places the numbers need, `places` at least; what is refused anyway needs none."""
+    if inexact:
+        good = np.ones(len(text), bool)
+        good[list(_too_long(text, ""))] = False
+        text = text.filter(pa.array(good))
     while len(text) and places < MOST_DECIMALS:
         _, faults = parse(text, cf.DECIMAL, scale=places)
         text = text.filter(pa.array(faults == cf.TOO_FINE))
