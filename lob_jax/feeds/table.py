@@ -16,8 +16,9 @@ from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.parquet_writer import EVENTS, TABLES, is_ours, read_instrument, read_parquet
 from lob_jax.feeds.scale import parse_step
 from lob_jax.feeds.source import Source
+from lob_jax.feeds.table_csv import Table
 from lob_jax.feeds.table_days import list_days
-from lob_jax.feeds.table_files import Table, open_table, suits, table_in_memory
+from lob_jax.feeds.table_files import open_table, suits, table_in_memory
 from lob_jax.feeds.table_names import find_columns, parse_columns, zone_of
 from lob_jax.feeds.table_reader import TableReader
 from lob_jax.feeds.table_rows import Layout

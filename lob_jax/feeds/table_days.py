@@ -10,7 +10,7 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.feeds import table_values as tv
 from lob_jax.feeds.csv_rows import Fault
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.table_files import Rows, Table
+from lob_jax.feeds.table_csv import Rows, Table
 from lob_jax.feeds.table_reader import column_text
 from lob_jax.feeds.table_rows import Layout
 
@@ -55,7 +55,9 @@ def _seen(rows: Rows, layout: Layout, zone: str) -> tuple[list[tuple[str, int]],
         coded = column_text(rows.batch, "symbol", layout).dictionary_encode()
         symbols, code = coded.dictionary.to_pylist(), coded.indices.to_numpy()
     days = _days(rows, layout, symbols, code, zone)
-    good = np.setdiff1d(np.arange(count), list(days.wrong))
+    right = np.ones(count, bool)
+    right[list(days.wrong)] = False
+    good = np.flatnonzero(right)
     good = good[np.array([symbol != "" for symbol in symbols], bool)[code[good]] | ("symbol" not in layout.columns)]
     _, first = np.unique(code[good] * _DAYS + days.values[good], return_index=True)
     fault = days.wrong[min(days.wrong)] if days.wrong else None

@@ -20,7 +20,7 @@ from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.scale import MOST_DECIMALS, Scale, common_divisor, parse_step, scale_of, steps_of
 from lob_jax.feeds.store import EventStore
-from lob_jax.feeds.table_files import Rows, Table
+from lob_jax.feeds.table_csv import Rows, Table
 from lob_jax.feeds.table_rows import Layout, judge
 
 BETWEEN_TICKS = 4  # further decimal places of a price, for trades that nobody saw
@@ -96,7 +96,9 @@ class TableReader:
         judged = judge(own.batch, own.number, self._layout)
         wrong = dict(judged.wrong)
         self._refuse_other_days(judged.columns["time_ns"], wrong)
-        good = np.setdiff1d(np.arange(len(own.number)), list(wrong))
+        right = np.ones(len(own.number), bool)
+        right[list(wrong)] = False
+        good = np.flatnonzero(right)
         columns = {name: np.ascontiguousarray(values[good]) for name, values in judged.columns.items()}
         found = self._orders.follow(book.Rows(**{name: columns[name] for name in book.Rows._fields}))
         for i in np.flatnonzero(found).tolist():
@@ -127,9 +129,9 @@ class TableReader:
         """Refuse times that make a table without trading days one of several."""
         if "trading_day" in self._layout.columns:
             return
-        good = [row for row in range(len(time_ns)) if row not in wrong] if wrong else range(len(time_ns))
-        if self._first_ns is None and len(good):
-            self._first_ns = int(time_ns[good[0]])
+        if self._first_ns is None:
+            good = next((row for row in range(len(time_ns)) if row not in wrong), None)
+            self._first_ns = None if good is None else int(time_ns[good])
         far = np.abs(time_ns - (self._first_ns or 0)) >= NS_PER_DAY
         for row in np.flatnonzero(far).tolist():
             what, remedy = (

@@ -26,6 +26,7 @@ _ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 _MOST_DIGITS = 15
 _SURE_LENGTH = 16  # of a float's text: a point, and no more digits than a double keeps
 _SHOWN = 60
+_LF, _CR = b"\n\r"
 _UNITS = "a column of other units is called time_us or time_ms, one of dates time; the setting columns can say so"
 _RESTORE = "mend the row; on_error=skip leaves such rows out and counts them"
 
@@ -107,10 +108,9 @@ def parse(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return int64 [R] numbers, and what is wrong with each: a fault of `csv_fields`, FINE if nothing."""
     rows = len(text)
-    broken = pc.match_substring_regex(text, "[\r\n]")
-    if pc.any(broken).as_py():
-        text = pc.if_else(broken, "?", text)
-    lines = pc.binary_join_element_wise(text, "", "\n")
+    data = _as_lines(text)
+    if np.count_nonzero(data == _LF) != rows or np.count_nonzero(data == _CR):
+        data = _as_lines(pc.if_else(pc.match_substring_regex(text, "[\r\n]"), "?", text))
     values, row_line = np.empty((1, rows), np.int64), np.empty(rows, np.int64)
     bad = np.empty((rows, 4), np.int64)
     one = {name: np.array([value]) for name, value in (("contents", content), ("scales", scale))}
@@ -120,13 +120,21 @@ def parse(
         "word_ends": np.zeros(1, np.int64),
         "column_words": np.zeros((1, 2), np.int64),
     }
-    data = np.frombuffer(lines.buffers()[2], np.uint8) if rows else np.zeros(0, np.uint8)
-    end = int(np.frombuffer(lines.buffers()[1], np.int32)[rows]) if rows else 0
-    _, good, faulty = cf.parse_lines(data[:end], **one, **none, values=values, row_line=row_line, bad=bad)
+    _, good, faulty = cf.parse_lines(data, **one, **none, values=values, row_line=row_line, bad=bad)
     found, faults = np.zeros(rows, np.int64), np.zeros(rows, np.uint8)
     found[row_line[:good]] = values[0, :good]
     faults[bad[:faulty, 0]] = bad[:faulty, 3]
     return found, faults
+
+
+def _as_lines(text: pa.StringArray) -> np.ndarray:
+    """Return uint8 [B], each text with a line feed behind it."""
+    lines = pc.binary_join_element_wise(text, "", "\n")
+    if not len(lines):
+        return np.zeros(0, np.uint8)
+    return np.frombuffer(
+        lines.buffers()[2], np.uint8, count=int(np.frombuffer(lines.buffers()[1], np.int32)[len(lines)])
+    )
 
 
 def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -> int:
@@ -144,7 +152,7 @@ def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -
 
 def words_of(text: pa.StringArray, name: str, words: Mapping[str, int]) -> Values:
     """Return what each word stands for, whatever its case."""
-    found = _distinct(pc.utf8_upper(text), lambda word: words.get(word))
+    found = _distinct(text, lambda word: words.get(word.upper()))
     wrong = {}
     for row in found.wrong:
         field = text[row].as_py()
