@@ -1,6 +1,7 @@
 """The one door: which feed reads what, and settings as a user writes them."""
 
 import decimal
+import importlib
 
 import pytest
 
@@ -9,6 +10,7 @@ from lob_jax.feeds.itch import ItchFeed
 from lob_jax.feeds.load import FEEDS, detect_format, load_incremental_data, make_feed, settings_of
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.stages.data import find_days
 from tests.feeds.checks import SAMPLES, assert_same_day, assert_sound, sample_of
 
 QUANTA = ("lobster", "itch")
@@ -135,3 +137,20 @@ def test_a_table_with_other_names_is_told_how_to_be_read(tmp_path):
     path.write_text("ts,type,side,px,qty\n1,ADD,bid,2,3\n")
     with pytest.raises(InputError, match=r"no feed reads[\s\S]*feed=table"):
         load_incremental_data(path)
+
+
+def test_a_configuration_says_what_the_columns_of_a_table_are_called(tmp_path):
+    path = sample_of("table").write(tmp_path)
+    path.write_text(path.read_text().replace("time_ns", "ts", 1).replace("price", "px", 1))
+    data = {"feed": "table", "path": str(path), "columns": "time_ns=ts,price=px", "time_zone": "Asia/Tokyo"}
+    config = importlib.import_module("configs.base").get_config()
+    config.update_from_flattened_dict({f"data.{key}": value for key, value in data.items()})
+    feed, (day,) = find_days(config)
+    assert_sound(feed.read(day))
+    assert feed.read(day).instrument.time_zone == "Asia/Tokyo"
+    config.data.feed = "itch"
+    with pytest.raises(InputError, match=r"setting that the itch feed does not have[\s\S]*config\.data\.columns"):
+        find_days(config)
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(InputError, match="HDF5"):
+        find_days(config)
