@@ -13,9 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    data.feed = (
-        "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | table | auto (by the files)
-    )
+    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | table | auto (by the files)
     data.path = ""  # a file, or a folder of files; empty for the synthetic feed
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day

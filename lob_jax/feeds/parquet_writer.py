@@ -21,6 +21,7 @@ FORMAT = 1
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes
 TABLES = ("events", "start", "corrections")
 EVENTS = "events.parquet"  # the file that stands for a day
+DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # what a damaged file of Arrow's may raise
 _META = b"lob_jax"
 
 
@@ -64,13 +65,17 @@ def _meta_of(day: MarketDay) -> bytes:
 
 
 def is_ours(file: pathlib.Path) -> bool:
-    """Return whether a file is one of the tables that `write_parquet` writes."""
+    """Return whether a file is one of the tables that `write_parquet` writes, be it damaged: those beside it tell."""
     if file.suffix != ".parquet" or file.stem not in TABLES or not file.is_file():
         return False
+    return any(_is_described(file.with_name(f"{name}.parquet")) for name in TABLES)
+
+
+def _is_described(file: pathlib.Path) -> bool:
     try:
         with parquet.ParquetFile(file) as opened:
             return _META in (opened.schema_arrow.metadata or {})
-    except (OSError, pa.ArrowException):
+    except DAMAGE:
         return False
 
 
@@ -80,7 +85,7 @@ def read_instrument(file: pathlib.Path) -> Instrument:
     Raises:
       InputError: the file is missing or damaged, or is not of this format.
     """
-    return Instrument(**_meta_in(file)["instrument"])
+    return _described(file, _meta_in(file))[0]
 
 
 def read_parquet(
@@ -101,7 +106,8 @@ def read_parquet(
     """
     folder = pathlib.Path(folder)
     kept = EventStore(store)
-    meta = _meta_in(folder / EVENTS)
+    meta = _common_meta(folder)
+    instrument, rest = _described(folder / EVENTS, meta)
     for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
         kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
     for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
@@ -111,15 +117,39 @@ def read_parquet(
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
         for name, dtype in ORDER_COLUMNS.items()
     }
-    rest = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
-    return MarketDay(Instrument(**meta["instrument"]), BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
+    return MarketDay(instrument, BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
+
+
+def _described(path: pathlib.Path, meta: Mapping[str, Any]) -> tuple[Instrument, dict[str, Any]]:
+    """Return the instrument of a day, and what its starting book has beside its orders."""
+    try:
+        instrument = Instrument(**meta["instrument"])
+        book = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"a description without {error}") from error
+    return instrument, book
+
+
+def _common_meta(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what is said of a day beside its tables: each of them says the same, if they belong together."""
+    metas = {name: _meta_in(folder / f"{name}.parquet") for name in TABLES}
+    for name, meta in metas.items():
+        if meta != metas["events"]:
+            raise InputError(
+                "tables of different days, or a damaged one, in one folder",
+                where=folder,
+                expected="events, start and corrections that were written together",
+                was=f"{name}.parquet says otherwise than {EVENTS}",
+                remedy="convert the day again",
+            )
+    return metas["events"]
 
 
 def _write(path: pathlib.Path, columns: Mapping[str, np.ndarray], meta: bytes) -> None:
     """Write columns row group by row group."""
     schema = _schema({name: values.dtype for name, values in columns.items()}).with_metadata({_META: meta})
     rows = len(next(iter(columns.values())))
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for first in range(0, rows, ROW_GROUP):
             part = [pa.array(np.ascontiguousarray(values[first : first + ROW_GROUP])) for values in columns.values()]
             writer.write_table(pa.Table.from_arrays(part, schema=schema))
@@ -134,15 +164,18 @@ def _meta_in(path: pathlib.Path) -> dict[str, Any]:
     try:
         with parquet.ParquetFile(path) as file:
             text = (file.schema_arrow.metadata or {}).get(_META)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
-    meta = json.loads(text) if text else {}
-    if meta.get("format") != FORMAT:
+    try:
+        meta = json.loads(text) if text else {}
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(
             "a Parquet file of another kind",
             where=path,
             expected=f"one that write_parquet wrote, format {FORMAT}",
-            was=f"format {meta.get('format')}",
+            was=f"format {meta.get('format') if isinstance(meta, dict) else None}",
             remedy="convert the day again",
         )
     return meta
@@ -153,7 +186,7 @@ def _groups(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yield the columns of a table row group by row group."""
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(_schema(columns)):
                 raise _damaged(path, f"columns {', '.join(map(str, file.schema_arrow))}")
             for group in range(file.num_row_groups):
@@ -162,7 +195,7 @@ def _groups(
                 if on_bytes is not None:
                     size = path.stat().st_size
                     on_bytes(size * (group + 1) // file.num_row_groups, size)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
 
 

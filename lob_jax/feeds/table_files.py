@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from lob_jax.feeds.feed import Reading
+from lob_jax.feeds.parquet_writer import DAMAGE
 from lob_jax.feeds.recognise import beginning, not_read, recognise
 from lob_jax.feeds.source import COMPRESSIONS, Source, damaged
 from lob_jax.feeds.table_csv import CsvTable, Refused, Rows, Table, no_rows
@@ -90,13 +91,12 @@ class _ParquetTable:
     def __init__(self, source: Source):
         self.where, self._source = str(source), source
         try:
-            self._file = parquet.ParquetFile(_whole(source) if source.path.suffix in COMPRESSIONS else source.path)
-        except (OSError, pa.ArrowException) as error:
+            self._file = parquet.ParquetFile(
+                _whole(source) if source.path.suffix in COMPRESSIONS else source.path, page_checksum_verification=True
+            )
+            self.names = self._file.schema_arrow.names
+        except DAMAGE as error:
             raise damaged(source, error) from error
-
-    @property
-    def names(self) -> list[str]:
-        return self._file.schema_arrow.names
 
     def zone(self, column: str) -> str | None:
         return _zone(self._file.schema_arrow, column)
@@ -110,7 +110,7 @@ class _ParquetTable:
                 first += batch.num_rows
                 if reading.on_bytes is not None:
                     reading.on_bytes(size * (first - 1) // self._file.metadata.num_rows, size)
-        except (OSError, pa.ArrowException) as error:
+        except DAMAGE as error:
             yield Rows(np.empty(0, np.int64), no_rows(columns), [Refused(first, damaged(self.where, error), b"")])
 
 
@@ -122,8 +122,10 @@ def _read_arrow(source: Source, *, streamed: bool) -> pa.Table:
     packed = source.path.suffix in COMPRESSIONS
     try:
         with _whole(source) if packed else pa.memory_map(str(source.path)) as file:
-            return (pa.ipc.open_stream(file) if streamed else pa.ipc.open_file(file)).read_all()
-    except (OSError, pa.ArrowException) as error:
+            table = (pa.ipc.open_stream(file) if streamed else pa.ipc.open_file(file)).read_all()
+            table.validate(full=True)  # else a damaged offset would be followed wherever it points
+            return table
+    except DAMAGE as error:
         raise damaged(source, error) from error
 
 

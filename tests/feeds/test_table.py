@@ -519,6 +519,27 @@ def test_our_own_parquet_takes_no_settings(tmp_path):
         load_incremental_data(folder)
 
 
+def test_our_own_parquet_without_its_description_is_no_other_table(tmp_path):
+    folder = write_parquet(tmp_path / "day", SyntheticFeed(1, 300, 0).read("2024-01-02"))
+    events = parquet.read_table(folder / "events.parquet").replace_schema_metadata(None)
+    parquet.write_table(events, folder / "events.parquet")
+    for path in (folder, folder / "events.parquet", tmp_path):
+        with pytest.raises(InputError, match="another kind"):
+            load_incremental_data(path, reading=Reading("skip"))
+
+
+def test_a_damaged_arrow_file_is_damage_and_no_crash(tmp_path):
+    path = tmp_path / "XY.arrow"
+    data = pa.table({**BASE, "note": ["long enough to be followed somewhere"] * 4})
+    with path.open("wb") as file, pa.ipc.new_file(file, data.schema) as writer:
+        writer.write_table(data)
+    good = path.read_bytes()
+    at = good.index(np.array([0, 3, 6, 13], np.int32).tobytes())  # where the words of `kind` begin
+    path.write_bytes(good[: at + 4] + np.int32(2**30).tobytes() + good[at + 8 :])
+    with pytest.raises(InputError, match="cannot be read or decompressed"):
+        load_incremental_data(path)
+
+
 def test_days_of_our_own_parquet_are_told_apart_by_their_content(tmp_path):
     feed = SyntheticFeed(2, 300, 0)
     for k, source in enumerate(feed.days()):
