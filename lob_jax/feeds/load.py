@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import os
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -133,6 +134,14 @@ def load_incremental_data(
     if path is None:
         _refuse_feed(feed, ("auto", SYNTHETIC), path="no path")
         return _read_only_day(make_feed(SYNTHETIC, symbols=symbols, **settings), None, symbol, reading)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            "neither a path nor a table",
+            where="load_incremental_data",
+            expected="a path, a DataFrame of pandas or polars, or a table of Arrow",
+            was=type(path).__name__,
+            remedy="collect a LazyFrame; turn other objects into one of these",
+        )
     path = pathlib.Path(path).expanduser()
     _refuse_feed(feed, ("auto", *FEEDS), path=path)
     return _read_only_day(make_feed(format_named(path, feed), symbols=symbols, **settings), path, symbol, reading)

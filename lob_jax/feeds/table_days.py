@@ -31,7 +31,7 @@ def list_days(table: Table, layout: Layout, *, zone: str) -> list[tuple[str, str
     found: dict[str, dict[int, None]] = {}
     error: InputError | None = None
     for rows in table.rows(needed, _PEEKING):
-        seen, fault = _seen(rows, layout, zone)
+        seen, fault = _seen(rows, layout, zone, table.unit)
         for symbol, day in seen:
             if "trading_day" in layout.columns or symbol not in found:
                 found.setdefault(symbol, {})[day] = None
@@ -45,7 +45,7 @@ def list_days(table: Table, layout: Layout, *, zone: str) -> list[tuple[str, str
     return [(symbol, dates[day]) for symbol, days in found.items() for day in days]
 
 
-def _seen(rows: Rows, layout: Layout, zone: str) -> tuple[list[tuple[str, int]], InputError | None]:
+def _seen(rows: Rows, layout: Layout, zone: str, unit: str) -> tuple[list[tuple[str, int]], InputError | None]:
     """Return the symbols with their days among some rows, by first appearance, and what is wrong with the first row."""
     count = len(rows.number)
     if not count:
@@ -61,7 +61,7 @@ def _seen(rows: Rows, layout: Layout, zone: str) -> tuple[list[tuple[str, int]],
     good = good[np.array([symbol != "" for symbol in symbols], bool)[code[good]] | ("symbol" not in layout.columns)]
     _, first = np.unique(code[good] * _DAYS + days.values[good], return_index=True)
     fault = days.wrong[min(days.wrong)] if days.wrong else None
-    where = f"{layout.where}, row {rows.number[min(days.wrong)]}" if days.wrong else ""
+    where = f"{layout.where}, {unit} {rows.number[min(days.wrong)]}" if days.wrong else ""
     return [(symbols[code[row]], int(days.values[row])) for row in good[np.sort(first)]], _as_error(fault, where)
 
 

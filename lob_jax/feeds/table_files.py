@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.parquet_writer import DAMAGE
 from lob_jax.feeds.recognise import beginning, not_read, recognise
@@ -44,10 +45,23 @@ def is_table(table: object) -> bool:
 
 
 def table_in_memory(table: Any) -> "ArrowTable":
-    """Return a table in memory as one that rows can be read from."""
-    if hasattr(table, "__arrow_c_stream__"):
-        return ArrowTable("table", pa.table(table))
-    return ArrowTable("table", pa.Table.from_pandas(table))  # pandas before 2.2
+    """Return a table in memory as one that rows can be read from.
+
+    Raises:
+      InputError: it is no table of columns, or a column of it has values of several types.
+    """
+    try:
+        if hasattr(table, "__arrow_c_stream__"):
+            return ArrowTable("table", pa.table(table))
+        return ArrowTable("table", pa.Table.from_pandas(table))  # pandas before 2.2
+    except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise InputError(
+            "a table that Arrow cannot take",
+            where=f"a {type(table).__name__} in memory",
+            expected="a DataFrame of pandas or polars, or a table of Arrow, each column of one type",
+            was=f"{type(error).__name__}: {error}",
+            remedy="give each column one type: prices as text, Decimals or floats, not some of each",
+        ) from error
 
 
 def suits(file: pathlib.Path) -> bool:

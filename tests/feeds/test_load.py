@@ -3,6 +3,7 @@
 import decimal
 import importlib
 
+import polars as pl
 import pytest
 
 from lob_jax.errors import InputError
@@ -61,6 +62,12 @@ def test_a_feed_that_does_not_fit_to_the_path_is_refused(path, feed, expected, t
     path = path if path is None else sample_of("itch").write(tmp_path)
     with pytest.raises(InputError, match=expected):
         load_incremental_data(path, feed=feed)
+
+
+@pytest.mark.parametrize("thing", [pl.DataFrame({"kind": ["ADD"]}).lazy(), [1, 2], 3])
+def test_what_is_neither_a_path_nor_a_table_is_refused(thing):
+    with pytest.raises(InputError, match="neither a path nor a table"):
+        load_incremental_data(thing)
 
 
 def test_a_feed_that_does_not_exist_is_refused_with_the_one_that_was_meant(tmp_path):

@@ -92,6 +92,16 @@ def test_a_dataframe_of_pandas_is_a_table():
     assert_same_day(load_incremental_data(frame.set_index("time")), load_incremental_data(pa.table(BASE)))
 
 
+def test_what_arrow_cannot_take_is_refused():
+    with pytest.raises(InputError, match="cannot take"):
+        load_incremental_data(pl.Series([1, 2]))
+    pandas = pytest.importorskip("pandas")
+    mixed = pandas.DataFrame(BASE).astype({"price": object})
+    mixed.loc[1, "price"] = 100.02
+    with pytest.raises(InputError, match="cannot take"):
+        load_incremental_data(mixed)
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".arrows", ".feather", ".csv", ".parquet.gz", ".csv.zst"])
 def test_every_kind_of_file_is_read(suffix, tmp_path):
     path, data = tmp_path / f"XY{suffix.split('.gz')[0].split('.zst')[0]}", pa.table(BASE)
