@@ -13,11 +13,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | auto (told by the files)
+    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | table | auto (by the files)
     data.path = ""  # a file, or a folder of files; empty for the synthetic feed
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
+    data.columns = ""  # of a table: what it calls our columns, such as "time_ns=ts,price=px"; empty for our names
+    data.time_zone = config_dict.placeholder(str)  # of a table: the venue's clock, such as "America/New_York"
     data.on_error = "strict"  # strict | skip | quarantine: what becomes of rows that are not what the format says
     data.processes = config_dict.placeholder(int)  # processes that prepare days; None for one a core
     data.runner = config_dict.placeholder(str)  # prepare on Apache Beam: DirectRunner, DataflowRunner, ...

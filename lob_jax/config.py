@@ -11,6 +11,7 @@ from lob_jax.data.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
+from lob_jax.feeds.table_names import parse_columns, zone_of
 from lob_jax.generation.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, Truncation
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
@@ -21,7 +22,7 @@ from lob_jax.training.config import TrainConfig
 from lob_jax.training.forecast import FitConfig
 from lob_jax.training.search_space import Space, parse_space
 
-FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "auto")
+FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 TIME_DIGITS = (None, 2, 5, 8)
@@ -71,6 +72,9 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
     for key in ("tick", "lot"):
         if data[key] is not None:
             parse_step(data[key], where=f"config.data.{key}")
+    parse_columns(data.columns)
+    if data.time_zone is not None:
+        zone_of(data.time_zone, where="config.data.time_zone")
     for key in ("train_fraction", "validation_fraction"):
         _require(0 < data[key] < 1, f"data.{key}", expected="between 0 and 1", was=data[key], remedy="pass a fraction")
     used = data.train_fraction + data.validation_fraction

@@ -48,6 +48,9 @@ def test_base_is_what_the_architecture_says():
     ("key", "value"),
     [
         ("data.feed", "bloomberg"),
+        ("data.columns", "price"),
+        ("data.columns", "pric=px"),
+        ("data.time_zone", "New York"),
         ("data.train_fraction", 1.5),
         ("data.validation_fraction", 0.4),
         ("data.embargo_events", 10),

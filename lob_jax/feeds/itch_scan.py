@@ -39,6 +39,7 @@ from lob_jax.feeds.itch_messages import (
     read_messages,
 )
 from lob_jax.feeds.order_table import new_table, room_for
+from lob_jax.feeds.recognise import refuse_known
 from lob_jax.feeds.source import Source
 
 _ROWS_AT_ONCE = 1 << 17
@@ -113,6 +114,7 @@ class Scan:
 
     def _outcomes(self) -> Iterator[None]:
         """Read the file; stop behind every block, and where the room for events is full."""
+        refuse_known(self.source)
         rest = b""
         try:
             for block in self.source.blocks(self._reading):
@@ -151,9 +153,12 @@ class Scan:
                 self._refuse_message(outcome, data)
 
     def _pass_over(self, data: bytes) -> None:
-        """Leave out what lies behind a broken chain; nothing may lie behind the mark of the end."""
+        """Leave out what lies behind a broken chain; nothing but zeros may lie behind the mark of the end."""
         left = len(data) - int(self.reader.at[POSITION])
         if left and not self._lost:
+            if not data[-left:].strip(b"\0"):  # the mark once more, or what fills up a block
+                self.reader.at[POSITION] = len(data)
+                return
             self._lost = True
             raw = data[-left:][:64]
             self._lose("bytes behind the message of no length that marks the end", 0, raw, "the end of the file")

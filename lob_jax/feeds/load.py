@@ -1,6 +1,8 @@
 """Which format lies at a path, and its feed: the one door to every file."""
 
-import dataclasses
+import difflib
+import inspect
+import os
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -11,10 +13,16 @@ from lob_jax.feeds.binance import BinanceFeed
 from lob_jax.feeds.databento import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
 from lob_jax.feeds.itch import ItchFeed
+from lob_jax.feeds.known_formats import Known
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
+from lob_jax.feeds.parquet_writer import EVENTS, is_ours
+from lob_jax.feeds.recognise import beginning, not_read, plain_header, recognise
 from lob_jax.feeds.scale import steps_of
 from lob_jax.feeds.source import Source
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.feeds.table import TableFeed
+from lob_jax.feeds.table_files import is_table
 from lob_jax.feeds.tardis import TardisFeed
 
 FEEDS: dict[str, Callable[..., Feed]] = {
@@ -23,112 +31,229 @@ FEEDS: dict[str, Callable[..., Feed]] = {
     "binance": BinanceFeed,
     "databento": DatabentoFeed,
     "itch": ItchFeed,
+    "table": TableFeed,
 }
+SYNTHETIC = "synthetic"  # the feed that reads no file
 QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed decimal place, by that place
-_SNIFFED_BYTES = 4096
 _CONTENT = {  # by what the decompressed bytes begin with
     "databento": re.compile(rb"DBN[\x01-\x7f]"),
     "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
     "tardis": re.compile(rb"exchange,symbol,timestamp,local_timestamp,"),
     "binance": re.compile(rb"\d{13,19} \{"),
     "lobster": re.compile(rb"\d{1,5}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1\r?\n"),
+    "table": re.compile(
+        rb"PAR1|ARROW1|\xff\xff\xff\xff|(?=[^\n]*\bkind\b)(?=[^\n]*\bside\b)(?=[^\n]*\bprice\b)(?=[^\n]*\bsize\b)"
+        rb"[^\n]*\btime(_ns|_us|_ms)?\b"
+    ),
 }
+_SHOWN = 80  # bytes of a file, in an error
+_REMEDY = (
+    "check the path, or convert the file to one of these formats; a table whose columns have other names than ours is "
+    "read with feed=table and columns=time_ns=...,kind=... (--config.data.columns)"
+)
 
 
-def make_feed(name: str, *, symbols: tuple[str, ...] = (), tick: str | None = None, lot: str | None = None) -> Feed:
+def make_feed(
+    name: str, *, symbols: tuple[str, ...] = (), tick: str | None = None, lot: str | None = None, **settings: Any
+) -> Feed:
     """Return the feed of a name, with what a user knows of the instruments.
 
     Args:
-      name: one of `FEEDS`.
+      name: one of `FEEDS`, or "synthetic".
       symbols: those wanted of files that hold several; none for all.
       tick: the smallest price step, such as "0.01"; None leaves it to the feed.
       lot: the unit of size; None leaves it to the feed.
+      settings: further ones of the feed, such as `trading_day` or `columns`; None and "" leave them to the feed.
 
     Raises:
-      InputError: a step that the feed cannot have.
+      InputError: no such feed, a setting that it does not have, or a step that it cannot have.
     """
-    settings: dict[str, Any] = {"tick": tick, "lot": lot, "symbols": symbols}
-    wanted = {key: value for key, value in settings.items() if value}
-    known = {field.name for field in dataclasses.fields(FEEDS[name])}
-    unknown = sorted(set(wanted) - known - {"symbols"})
+    known = settings_of(name)
+    given = {"tick": tick and str(tick), "lot": lot and str(lot), **settings}
+    wanted = {key: value for key, value in given.items() if value is not None and value != ""}
+    unknown = sorted(set(wanted) - set(known))
     if unknown:
+        meant = difflib.get_close_matches(unknown[0], known, n=1)
         raise InputError(
             f"a setting that the {name} feed does not have",
-            where=f"config.data.{unknown[0]}",
-            expected=sorted(known & set(settings)),
+            where=f"config.data.{unknown[0]}" if unknown[0] in ("tick", "lot", "columns", "time_zone") else unknown[0],
+            expected=known,
             was={key: wanted[key] for key in unknown},
-            remedy="leave it out: the files of this feed say what it is",
+            remedy=f"did you mean {meant[0]}?" if meant else "leave it out: the files of this feed say what it is",
         )
     if tick is not None and name in QUANTA:
-        wanted["tick"] = steps_of(tick, None, price_decimals=QUANTA[name], size_decimals=0).price
-    return FEEDS[name](**{key: value for key, value in wanted.items() if key in known})
+        wanted["tick"] = steps_of(str(tick), None, price_decimals=QUANTA[name], size_decimals=0).price
+    if symbols and "symbols" in known:
+        wanted["symbols"] = symbols
+    return _maker_of(name)(**wanted)
+
+
+def _maker_of(name: str) -> Callable[..., Feed]:
+    makers = {**FEEDS, SYNTHETIC: SyntheticFeed}
+    if name not in makers:
+        meant = difflib.get_close_matches(str(name), makers, n=1)
+        raise InputError(
+            "no such feed",
+            where="feed",
+            expected=", ".join([*makers, "auto"]),
+            was=name,
+            remedy=f"did you mean {meant[0]}?" if meant else "name one of them",
+        )
+    return makers[name]
+
+
+def settings_of(name: str) -> list[str]:
+    """Return the settings that a feed has.
+
+    Raises:
+      InputError: no such feed.
+    """
+    return list(inspect.signature(_maker_of(name)).parameters)
 
 
 def load_incremental_data(
-    path: str | pathlib.Path, *, symbol: str = "", feed: str = "auto", reading: Reading = STRICT, **settings: Any
+    path: Any = None, *, symbol: str = "", feed: str = "auto", reading: Reading = STRICT, **settings: Any
 ) -> MarketDay:
     """Read the one day of one instrument that lies at a path, whatever its format.
 
     Args:
-      path: a file, or a folder with one day's files.
+      path: a file, or a folder with one day's files; or a table in memory (a DataFrame of pandas or polars, a table
+        of Arrow, with the columns that `table_names` lists); or None for a simulated day.
       symbol: the instrument, where there are several.
-      feed: one of `FEEDS`; "auto" looks at the files.
+      feed: one of `FEEDS`, or "synthetic"; "auto" looks at the files, and simulates where there is no path.
       reading: what to do with bad rows, where to keep the events.
-      settings: of the feed, such as `tick`.
+      settings: of the feed, such as tick="0.01"; of the simulated day `events` and `seed`.
 
     Raises:
-      InputError: no known format, several days, or whatever the feed refuses.
+      InputError: no known format, several days, a setting that the feed does not have, or whatever the feed refuses.
     """
-    path = pathlib.Path(path)
-    reader = FEEDS[detect_format(path) if feed == "auto" else feed](**settings)
-    days = [day for day in reader.days(path) if symbol in ("", day.symbol)]
+    symbols = (symbol,) if symbol else ()
+    if is_table(path):
+        _refuse_feed(feed, ("auto", "table"), path=f"a {type(path).__name__} in memory")
+        return make_feed("table", symbols=symbols, **settings).read_table(path, reading)
+    if path is None:
+        _refuse_feed(feed, ("auto", SYNTHETIC), path="no path")
+        return _read_only_day(make_feed(SYNTHETIC, symbols=symbols, **settings), None, symbol, reading)
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            "neither a path nor a table",
+            where="load_incremental_data",
+            expected="a path, a DataFrame of pandas or polars, or a table of Arrow",
+            was=type(path).__name__,
+            remedy="collect a LazyFrame; turn other objects into one of these",
+        )
+    path = pathlib.Path(path).expanduser()
+    _refuse_feed(feed, ("auto", *FEEDS), path=path)
+    return _read_only_day(make_feed(format_named(path, feed), symbols=symbols, **settings), path, symbol, reading)
+
+
+def _refuse_feed(feed: str, fitting: Sequence[str], *, path: object) -> None:
+    """Refuse a feed that does not fit to what is to be read."""
+    if feed == "auto" or (_maker_of(feed) and feed in fitting):
+        return
+    raise InputError(
+        "a feed that does not fit to what is to be read",
+        where=path,
+        expected=" or ".join(fitting),
+        was=feed,
+        remedy="leave the path out to simulate a day" if feed == SYNTHETIC else "name what the feed reads, or no feed",
+    )
+
+
+def _read_only_day(feed: Feed, path: pathlib.Path | None, symbol: str, reading: Reading) -> MarketDay:
+    listed = feed.days(path)
+    days = [day for day in listed if symbol in ("", day.symbol)]
     if len(days) != 1:
         raise InputError(
             "no such day" if not days else "more than one day lies at the path",
             where=path,
             expected="one day of one instrument" + (f", {symbol}" if symbol else ""),
-            was=[f"{day.symbol} {day.trading_day}" for day in days[:8] or reader.days(path)[:8]],
+            was=[f"{day.symbol} {day.trading_day}" for day in days[:8] or listed[:8]],
             remedy="name one file, and the symbol if it holds several; or use the feed's days() and read()",
         )
-    return reader.read(days[0], reading)
+    return feed.read(days[0], reading)
+
+
+def format_named(path: pathlib.Path, feed: str) -> str:
+    """Return the name of the feed to read a path with: the one that is named, or what `detect_format` finds.
+
+    Raises:
+      InputError: as `detect_format`; or a single file of a known format that no feed reads, whatever feed is named.
+    """
+    if feed == "auto":
+        return detect_format(path)
+    known = _format_of(path) if path.is_file() else None
+    if isinstance(known, Known):
+        raise not_read(path, known.name, _beginning(path), known.remedy)
+    return feed
 
 
 def detect_format(path: pathlib.Path) -> str:
-    """Return the name of the feed whose format a file has, or the first readable file of a folder.
+    """Return the name of the feed whose format a file has, or all the readable files of a folder.
 
     Raises:
-      InputError: nothing there, or nothing that a feed reads; says what the first file begins with.
+      InputError: nothing there, nothing that a feed reads, or files of several formats; says what they are.
     """
-    files = _files(path)
-    for file in files:
-        found = _format_of(file)
+    formats = {file: _format_of(file) for file in _files(path)}
+    feeds = {name for name in formats.values() if isinstance(name, str)}
+    if not feeds:
+        raise _unreadable(path, formats)
+    strange = [known for known in formats.values() if isinstance(known, Known) and not {"*", *feeds} & {*known.beside}]
+    if len(feeds) > 1 or strange:
+        raise InputError(
+            "files of several formats in one folder",
+            where=path,
+            expected="files that one feed reads",
+            was=_listed(formats),
+            remedy="name the feed that is to read its own: --config.data.feed=" + " or ".join(sorted(feeds)) + ", or "
+            "move the others to a folder of their own",
+        )
+    return feeds.pop()
+
+
+def _listed(formats: dict[pathlib.Path, str | Known | None]) -> str:
+    """Say which files have which format."""
+    named: dict[str, list[str]] = {}
+    for file, found in formats.items():
         if found is not None:
-            return found
-    raise InputError(
-        "a format that no feed reads",
-        where=path,
-        expected=f"one of {list(FEEDS)}",
-        was=_beginning(files[0]) if files else "nothing at this path",
-        remedy="check the path, or convert the file to one of these formats",
-    )
+            named.setdefault(found.name if isinstance(found, Known) else found, []).append(file.name)
+    texts = [f"{name}: {', '.join(files[:3])}{' ...' if len(files) > 3 else ''}" for name, files in named.items()]
+    return "; ".join(texts)
+
+
+def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | None]) -> InputError:
+    """Return the error for a path without a file that a feed reads, by the first known one, or the first."""
+    known = next((file for file, found in formats.items() if isinstance(found, Known)), None)
+    if known is not None:
+        found = formats[known]
+        return not_read(known, found.name, _beginning(known), found.remedy)
+    begin = _beginning(next(iter(formats))) if formats else b""
+    was = repr(begin[:_SHOWN]) if formats else "nothing at this path"
+    return not_read(path, was, b"", _REMEDY)
 
 
 def _files(path: pathlib.Path) -> Sequence[pathlib.Path]:
+    """Return the files at a path; of a folder of days as our own Parquet their events."""
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        return [entry for entry in inside if entry.is_file()] + [
+            entry / EVENTS for entry in inside if entry.is_dir() and is_ours(entry / EVENTS)
+        ]
     return [path] if path.exists() else []
 
 
-def _format_of(file: pathlib.Path) -> str | None:
+def _format_of(file: pathlib.Path) -> str | Known | None:
+    """Return the feed that reads a file, or a known format that none reads."""
     if parse_name(file.name) is not None or (file.suffix == ".zip" and holds_messages(file)):
         return "lobster"
     begin = _beginning(file)
-    return next((name for name, pattern in _CONTENT.items() if pattern.match(begin)), None)
+    known = recognise(begin)
+    if known is not None:
+        return known
+    texts = (begin, plain_header(begin))
+    return next((name for name, pattern in _CONTENT.items() if any(pattern.match(text) for text in texts)), None)
 
 
 def _beginning(file: pathlib.Path) -> bytes:
     """Return the first bytes of a file's content, none of a damaged one."""
-    try:
-        return next(Source(file).blocks(Reading(block_bytes=_SNIFFED_BYTES)), b"")[:80]
-    except InputError:
-        return b""
+    return beginning(Source(file))

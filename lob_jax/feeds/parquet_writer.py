@@ -3,7 +3,7 @@
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,9 @@ from lob_jax.feeds.store import EventStore
 
 FORMAT = 1
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes
+TABLES = ("events", "start", "corrections")
+EVENTS = "events.parquet"  # the file that stands for a day
+DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # what a damaged file of Arrow's may raise
 _META = b"lob_jax"
 
 
@@ -61,37 +64,92 @@ def _meta_of(day: MarketDay) -> bytes:
     return json.dumps(meta).encode()
 
 
-def read_parquet(folder: pathlib.Path, *, store: pathlib.Path | None = None) -> MarketDay:
+def is_ours(file: pathlib.Path) -> bool:
+    """Return whether a file is one of the tables that `write_parquet` writes, be it damaged: those beside it tell."""
+    if file.suffix != ".parquet" or file.stem not in TABLES or not file.is_file():
+        return False
+    return any(_is_described(file.with_name(f"{name}.parquet")) for name in TABLES)
+
+
+def _is_described(file: pathlib.Path) -> bool:
+    try:
+        with parquet.ParquetFile(file) as opened:
+            return _META in (opened.schema_arrow.metadata or {})
+    except DAMAGE:
+        return False
+
+
+def read_instrument(file: pathlib.Path) -> Instrument:
+    """Return the instrument of a day, from one of its tables.
+
+    Raises:
+      InputError: the file is missing or damaged, or is not of this format.
+    """
+    return _described(file, _meta_in(file))[0]
+
+
+def read_parquet(
+    folder: pathlib.Path,
+    *,
+    store: pathlib.Path | None = None,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> MarketDay:
     """Return a day that `write_parquet` has written.
 
     Args:
       folder: where its tables lie.
       store: folder for the events, which are mapped from there, see `Reading.store`; None keeps them in memory.
+      on_bytes: called with (bytes of events.parquet read so far, bytes in all).
 
     Raises:
       InputError: a file is missing or damaged, or is not of this format.
     """
     folder = pathlib.Path(folder)
     kept = EventStore(store)
-    meta = _meta_in(folder / "events.parquet")
+    meta = _common_meta(folder)
+    instrument, rest = _described(folder / EVENTS, meta)
     for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
         kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
-    for columns in _groups(folder / "events.parquet", COLUMNS):
+    for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
         kept.append(Events(**columns))
     orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
     start = {
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
         for name, dtype in ORDER_COLUMNS.items()
     }
-    rest = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
-    return MarketDay(Instrument(**meta["instrument"]), BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
+    return MarketDay(instrument, BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
+
+
+def _described(path: pathlib.Path, meta: Mapping[str, Any]) -> tuple[Instrument, dict[str, Any]]:
+    """Return the instrument of a day, and what its starting book has beside its orders."""
+    try:
+        instrument = Instrument(**meta["instrument"])
+        book = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"a description without {error}") from error
+    return instrument, book
+
+
+def _common_meta(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what is said of a day beside its tables: each of them says the same, if they belong together."""
+    metas = {name: _meta_in(folder / f"{name}.parquet") for name in TABLES}
+    for name, meta in metas.items():
+        if meta != metas["events"]:
+            raise InputError(
+                "tables of different days, or a damaged one, in one folder",
+                where=folder,
+                expected="events, start and corrections that were written together",
+                was=f"{name}.parquet says otherwise than {EVENTS}",
+                remedy="convert the day again",
+            )
+    return metas["events"]
 
 
 def _write(path: pathlib.Path, columns: Mapping[str, np.ndarray], meta: bytes) -> None:
     """Write columns row group by row group."""
     schema = _schema({name: values.dtype for name, values in columns.items()}).with_metadata({_META: meta})
     rows = len(next(iter(columns.values())))
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for first in range(0, rows, ROW_GROUP):
             part = [pa.array(np.ascontiguousarray(values[first : first + ROW_GROUP])) for values in columns.values()]
             writer.write_table(pa.Table.from_arrays(part, schema=schema))
@@ -106,30 +164,38 @@ def _meta_in(path: pathlib.Path) -> dict[str, Any]:
     try:
         with parquet.ParquetFile(path) as file:
             text = (file.schema_arrow.metadata or {}).get(_META)
-    except (OSError, pa.ArrowException) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
-    meta = json.loads(text) if text else {}
-    if meta.get("format") != FORMAT:
+    try:
+        meta = json.loads(text) if text else {}
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(
             "a Parquet file of another kind",
             where=path,
             expected=f"one that write_parquet wrote, format {FORMAT}",
-            was=f"format {meta.get('format')}",
+            was=f"format {meta.get('format') if isinstance(meta, dict) else None}",
             remedy="convert the day again",
         )
     return meta
 
 
-def _groups(path: pathlib.Path, columns: Mapping[str, np.dtype]) -> Iterator[dict[str, np.ndarray]]:
+def _groups(
+    path: pathlib.Path, columns: Mapping[str, np.dtype], on_bytes: Callable[[int, int], None] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the columns of a table row group by row group."""
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(_schema(columns)):
                 raise _damaged(path, f"columns {', '.join(map(str, file.schema_arrow))}")
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group)
                 yield {name: table[name].to_numpy() for name in columns}
-    except (OSError, pa.ArrowException) as error:
+                if on_bytes is not None:
+                    size = path.stat().st_size
+                    on_bytes(size * (group + 1) // file.num_row_groups, size)
+    except DAMAGE as error:
         raise _damaged(path, error) from error
 
 

@@ -24,6 +24,7 @@ from lob_jax.feeds.store import EventStore
 
 SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"
+EVENTS = 150_000  # a day, about, where nobody says otherwise
 LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
 
 
@@ -77,9 +78,9 @@ class SyntheticFeed:
 
     def __init__(
         self,
-        days: int,
-        events: int,
-        seed: int,
+        days: int = 1,
+        events: int = EVENTS,
+        seed: int = 0,
         *,
         parameters: FlowParameters | None = None,
         first_day: str = FIRST_DAY,

@@ -22,7 +22,7 @@ from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
 from lob_jax.feeds.figures import depth_figure, save, trades_figure
 from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
 from lob_jax.feeds.inspection import inspect_day, tables
-from lob_jax.feeds.load import detect_format, make_feed
+from lob_jax.feeds.load import format_named, make_feed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -92,8 +92,8 @@ def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]
         feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
         return feed, feed.days()
     path = pathlib.Path(data.path)
-    name = detect_format(path) if data.feed == "auto" else data.feed
-    feed = make_feed(name, symbols=symbols, tick=data.tick, lot=data.lot)
+    own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
+    feed = make_feed(format_named(path, data.feed), symbols=symbols, **own)
     days = feed.days(path)
     missing = sorted(set(symbols) - {day.symbol for day in days})
     if missing:

@@ -11,7 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import COLUMNS, Kind
 from lob_jax.tokens.exact import ExactTokenizer
 
-SAMPLES = ("lobster", "tardis", "binance", "databento", "itch")
+SAMPLES = ("lobster", "tardis", "binance", "databento", "itch", "table")
 CONTENT = ("time_ns", "kind", "code", "side", "price", "size")
 
 

@@ -187,3 +187,13 @@ def test_the_last_nanosecond_of_the_day_is_a_time(tmp_path):
     path = tmp_path / "2019-01-30.itch"
     path.write_bytes(directory() + add(DAY_NS - 1, 1, b"B", 1, 100))
     assert len(ItchFeed().read(path).events) == 1
+
+
+@pytest.mark.parametrize("marks", [b"\0\0", b"\0\0\0\0", bytes(100), bytes(7)])
+@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+def test_the_end_may_be_marked_more_than_once(marks, block_bytes, tmp_path):
+    path = write(tmp_path)
+    whole = FEED.read(path)
+    path.write_bytes(path.read_bytes() + marks)
+    day = FEED.read(path, Reading(block_bytes=block_bytes))
+    assert len(day.events) == len(whole.events) and day.report["rows_read"] == whole.report["rows_read"]

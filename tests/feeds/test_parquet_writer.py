@@ -109,3 +109,39 @@ def test_tables_of_another_kind_are_refused(day, tmp_path):
         parquet.write_table(table, folder / "events.parquet")
         with pytest.raises(InputError, match="cannot be read(.|\n)*columns"):
             read_parquet(folder)
+
+
+def test_tables_of_two_days_in_one_folder_are_refused(day, tmp_path):
+    folder = write_parquet(tmp_path / "day", day)
+    other = write_parquet(tmp_path / "other", SyntheticFeed(1, 500, 1).read("2024-01-02"))
+    (other / "start.parquet").replace(folder / "start.parquet")
+    with pytest.raises(InputError, match=r"different days[\s\S]*start\.parquet"):
+        read_parquet(folder)
+
+
+@pytest.mark.parametrize(
+    "meta", [b"{", b"[1]", b"\xff", b'{"format": 1}', b'{"format": 1, "instrument": {"symbol": 1}, "start": {}}']
+)
+def test_a_description_that_is_none_is_refused(meta, day, tmp_path):
+    folder = write_parquet(tmp_path / "day", day)
+    for name in ("events", "start", "corrections"):
+        table = parquet.read_table(folder / f"{name}.parquet").replace_schema_metadata({b"lob_jax": meta})
+        parquet.write_table(table, folder / f"{name}.parquet")
+    with pytest.raises(InputError):
+        read_parquet(folder)
+
+
+def test_a_changed_byte_of_a_table_is_damage(day, tmp_path):
+    folder = write_parquet(tmp_path / "day", day)
+    path = folder / "events.parquet"
+    good = path.read_bytes()
+    end = len(good) - 8 - int.from_bytes(good[-8:-4], "little")  # of the pages; behind them is what describes them
+    again = 0
+    for at in range(4, end, max(end // 60, 1)):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        try:
+            assert_equal_days(read_parquet(folder), day)
+            again += 1
+        except InputError:
+            pass
+    assert again < 10  # bytes that mean nothing
