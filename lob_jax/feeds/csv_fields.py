@@ -4,7 +4,7 @@ import numpy as np
 
 from lob_jax.jit import in_place, njit
 
-INT, DECIMAL, ID, WORD, SAME, ANY = range(6)  # what a column holds
+INT, DECIMAL, ID, WORD, SAME, ANY, NAME = range(7)  # what a column holds
 
 # What is wrong with a line.
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
@@ -16,6 +16,7 @@ _POWERS = np.array([10**k for k in range(19)], np.int64)
 _LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
 _MOST_DIGITS = np.uint64(18)  # that an int64 is sure to hold
 _ONE, _TEN = np.uint64(1), np.uint64(10)
+_FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 @njit
@@ -75,6 +76,8 @@ def parse_lines(
                     fault = FINE
             elif content == ANY:
                 at = _field_end(data, at)
+            elif content == NAME:
+                value, at = name_key(data, at)
             else:
                 first, last = column_words[column, 0], column_words[column, 1]
                 value, at = _word(data, at, words, word_ends, first, last)
@@ -267,6 +270,15 @@ def _field_end(data: np.ndarray, at: int) -> int:
         place += _ONE
     end = np.int64(place)
     return end - 1 if end > at and data[end] == _LF and data[end - 1] == _CR else end
+
+
+@in_place
+def name_key(data: np.ndarray, at: int) -> tuple[int, int]:
+    """Return a number that stands for the text of a field (its FNV-1a hash), and the place behind the field."""
+    end, key = _field_end(data, at), _FNV_BASIS
+    for place in range(at, end):
+        key = (key ^ np.uint64(data[place])) * _FNV_PRIME
+    return np.int64(key), end
 
 
 @in_place

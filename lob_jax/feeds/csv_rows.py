@@ -17,6 +17,7 @@ from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.source import Source
 
 CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
+CONTENTS["name"] = cf.NAME
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
@@ -31,7 +32,8 @@ class Column:
       name: for errors, and what a header must say.
       content: "int", a whole number; "id", an unsigned one, kept as its int64's bits; "decimal", a decimal number
         with or without an exponent, kept as a count of its place number `scale`; "word", the index of the field
-        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0.
+        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0; "name",
+        any text, kept as `csv_fields.name_key`, one number a text.
       scale: decimal places of a "decimal"; a number with more of them is at fault.
       words: what a "word" may be.
       low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.

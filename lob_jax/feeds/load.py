@@ -31,11 +31,18 @@ _CONTENT = {  # by what the decompressed bytes begin with
     "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
     "tardis": re.compile(rb"exchange,symbol,timestamp,local_timestamp,"),
     "binance": re.compile(rb"\d{13,19} \{"),
-    "lobster": re.compile(rb"\d{1,5}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1\r?\n"),
+    "lobster": re.compile(rb"\d{1,6}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1(,[^,\n]*)?\r?\n"),
 }
 
 
-def make_feed(name: str, *, symbols: tuple[str, ...] = (), tick: str | None = None, lot: str | None = None) -> Feed:
+def make_feed(
+    name: str,
+    *,
+    symbols: tuple[str, ...] = (),
+    tick: str | None = None,
+    lot: str | None = None,
+    order_book: str = "required",
+) -> Feed:
     """Return the feed of a name, with what a user knows of the instruments.
 
     Args:
@@ -43,11 +50,13 @@ def make_feed(name: str, *, symbols: tuple[str, ...] = (), tick: str | None = No
       symbols: those wanted of files that hold several; none for all.
       tick: the smallest price step, such as "0.01"; None leaves it to the feed.
       lot: the unit of size; None leaves it to the feed.
+      order_book: "none" where LOBSTER's messages are to be read without their order book.
 
     Raises:
       InputError: a step that the feed cannot have.
     """
     settings: dict[str, Any] = {"tick": tick, "lot": lot, "symbols": symbols}
+    settings["order_book"] = None if order_book == "required" else order_book
     wanted = {key: value for key, value in settings.items() if value}
     known = {field.name for field in dataclasses.fields(FEEDS[name])}
     unknown = sorted(set(wanted) - known - {"symbols"})
