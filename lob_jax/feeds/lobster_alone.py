@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, correct, level_of, load
+from lob_jax.book.kernel import apply, best_price, best_size, correct, level_of, load
 from lob_jax.book.loops import EventColumns, event_columns
-from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, named_slot, with_room
+from lob_jax.book.orders import NOBODY, SIZE, Book, named_slot, with_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.jit import inner, njit
@@ -60,8 +60,8 @@ def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarr
             halted[0] = False
         if kind > _EXECUTE:
             continue
-        if count + book.depth[0] + book.depth[1] + 1 > len(found):
-            larger = np.empty((2 * len(found) + book.depth[0] + book.depth[1], 4), np.int64)
+        if count + 2 * book.window + 1 > len(found):
+            larger = np.empty((2 * len(found) + 2 * book.window, 4), np.int64)
             larger[:count] = found[:count]
             found = larger
         s, price, size = 0 if events.side[i] > 0 else 1, events.price[i], events.size[i]
@@ -99,8 +99,8 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 def _disprove(book: Book, s: int, least: int, price: int, i: int, found: np.ndarray, count: int) -> int:
     """Remove levels of a side that are better than a price, or equal if `least` is 1; return the corrections so far."""
     side = 1 - 2 * s
-    while book.depth[s] > 0:
-        best = book.levels[s, book.depth[s] - 1, PRICE]
+    while best_size(book, s) > 0:
+        best = best_price(book, s)
         if side * (best - price) + least <= 0:
             break
         found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, side, best, 0

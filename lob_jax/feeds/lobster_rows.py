@@ -13,7 +13,7 @@ from lob_jax.feeds.lobster_times import NO_TIME, PLACES, UNITS_PER_NS, nanosecon
 from lob_jax.jit import njit
 
 EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
-MAX_SIZE = 10**12 - 1  # far above any order; it keeps sums of sizes within an int64
+MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
 MESSAGE_COLUMNS = (
     Column("time", "decimal", PLACES),
     Column("type", "int"),
@@ -26,7 +26,7 @@ TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
 HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
-_PRICES = f"1 to {EMPTY_PRICE - 1}"
+_PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
 
 # What may be wrong with a message: the fault, its column, what is expected. The first that holds is told.
 _MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
@@ -42,12 +42,11 @@ _MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
     ("a size that no order can have", SIZE, f"up to {MAX_SIZE}"),
     ("a message without size", SIZE, "1 or more"),
     ("a price that no order can have", PRICE, _PRICES),
-    ("a negative price", PRICE, "0 or more"),
     ("a price between ticks", PRICE, ""),
     ("a negative order id", ORDER_ID, "0 or more"),
     ("a number with too many decimal places", TIME, "at most 9 places, or what a double prints of a whole nanosecond"),
 )
-_OUTSIDE, _BACKWARDS, _BETWEEN_TICKS, _TOO_FINE = 0, 1, 13, 15
+_OUTSIDE, _BACKWARDS, _BETWEEN_TICKS, _TOO_FINE = 0, 1, 12, 14
 
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
 _EXECUTE, _LAST, _KNOWN = int(Kind.EXECUTE), int(Flag.LAST_IN_GROUP), int(Flag.AGGRESSOR_KNOWN)
@@ -125,7 +124,7 @@ class BookRules:
         elif (s == 0) != (p == dummy):
             what, was = "a level that is half empty", f"{p}, size {s}"
             expected = f"price {dummy} with size 0, or neither"
-        elif s and not 0 < p < EMPTY_PRICE:
+        elif s and not -EMPTY_PRICE < p < EMPTY_PRICE:
             what, expected = "a price that no order can have", f"{_PRICES}, or {dummy} with size 0"
         elif s and p % self._tick:
             what, expected = "a price between ticks", f"a multiple of {self._tick}"
@@ -207,14 +206,12 @@ def _judge_messages(
             fault = 9
         elif size == 0 and kind != _CROSS:
             fault = 10
-        elif price >= EMPTY_PRICE or (price < 1 and kind != _CROSS):
+        elif not -EMPTY_PRICE < price < EMPTY_PRICE:
             fault = 11
-        elif price < 0:
-            fault = 12
         elif kind < _HIDDEN and price % tick != 0:
             fault = _BETWEEN_TICKS
         elif negative_id:
-            fault = 14
+            fault = 13
         if fault < 0:
             latest[0] = values[TIME, i] = time
             rounded[0] += printed != time * UNITS_PER_NS
@@ -244,7 +241,7 @@ def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
                 if not (same and same_before) and wrong < 0:
                     sound = s == 0 and p == outward * EMPTY_PRICE
                     if s != 0:
-                        sound = 0 < s <= MAX_SIZE and 0 < p < EMPTY_PRICE and (same or p % tick == 0)
+                        sound = 0 < s <= MAX_SIZE and -EMPTY_PRICE < p < EMPTY_PRICE and (same or p % tick == 0)
                         sound &= k == 0 or outward * (p - before) > 0
                     if not sound:
                         wrong = index * levels + k

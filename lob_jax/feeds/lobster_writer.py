@@ -256,8 +256,7 @@ def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor:
         (_BACKWARDS, np.append(False, np.diff(time) < 0), "time_ns"),
         ("a control event without a code", control & (events.code == Code.NONE), "code"),
         ("an event without a side", ~control & (abs(events.side) != 1), "side"),
-        ("a price out of range", order & (events.price < 1), "price"),
-        ("a price out of range", (events.price < 0) | (events.price > highest), "price"),
+        ("a price out of range", (events.price < -highest) | (events.price > highest), "price"),
         ("a size out of range", (order & (events.size < 1)) | (events.size < 0) | (events.size > MAX_SIZE), "size"),
     ]
     for what, wrong, column in rules:
@@ -293,12 +292,12 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
 
 def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the 4 N columns of an order-book file for levels [R, 2, N]."""
-    if (price > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
+    if (abs(price) > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
         raise InputError(
             "a level out of range, which LOBSTER cannot hold",
             where="the book of the events",
-            expected=f"prices below {EMPTY_PRICE // factor} quanta, sizes up to {MAX_SIZE} lots",
-            was=f"price {price.max()}, size {size.max()}",
+            expected=f"prices up to {(EMPTY_PRICE - 1) // factor} quanta above or below 0, sizes up to {MAX_SIZE} lots",
+            was=f"prices {price.min()} to {price.max()}, size {size.max()}",
             remedy="ask for fewer levels, or write another format",
         )
     rows, _, levels = price.shape

@@ -105,13 +105,13 @@ def _is_message(row: list[str]) -> bool:
     if len(row) not in (6, 7) or not SECONDS.fullmatch(row[0]) or not all(map(WHOLE.fullmatch, row[1:6])):
         return False
     kind, order_id, size, price, side = map(int, row[1:6])
-    if seconds(row[0]) is None or seconds(row[0]) >= 86_400 or side not in (BID, ASK) or not 0 <= size < 10**12:
+    if seconds(row[0]) is None or seconds(row[0]) >= 86_400 or side not in (BID, ASK) or not 0 <= size < 10**15:
         return False
     if kind == 7:
         return (order_id, size, side) == (0, 0, ASK) and price in (-1, 0, 1)
     if kind == 6:
-        return -1 <= order_id < 2**64 and 0 <= price < EMPTY[ASK]
-    sound = 0 <= order_id < 2**64 and size > 0 and 0 < price < EMPTY[ASK]
+        return -1 <= order_id < 2**64 and abs(price) < EMPTY[ASK]
+    sound = 0 <= order_id < 2**64 and size > 0 and abs(price) < EMPTY[ASK]
     return sound and 1 <= kind <= 5 and (kind == 5 or price % 100 == 0)
 
 
@@ -122,11 +122,11 @@ def _is_book_row(row: list[str]) -> bool:
     for place, side in ((0, ASK), (2, BID)):
         levels = list(zip(numbers[place::4], numbers[place + 1 :: 4], strict=True))
         occupied = [price for price, size in levels if size]
-        if any((price == EMPTY[side]) != (size == 0) or not 0 <= size < 10**12 for price, size in levels):
+        if any((price == EMPTY[side]) != (size == 0) or not 0 <= size < 10**15 for price, size in levels):
             return False
         if levels[len(occupied) :] != [(EMPTY[side], 0)] * (LEVELS - len(occupied)):
             return False
-        if any(not 0 < price < EMPTY[ASK] or price % 100 for price in occupied):
+        if any(abs(price) >= EMPTY[ASK] or price % 100 for price in occupied):
             return False
         if any(side * (first - second) <= 0 for first, second in zip(occupied, occupied[1:], strict=False)):
             return False

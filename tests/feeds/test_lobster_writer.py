@@ -158,10 +158,10 @@ def test_the_name_holds_the_session(tmp_path, clock, first, last, session):
         ([ROWS[0], (4, *ROWS[1][1:])], 0, "backwards", "event 1"),
         ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.NONE, "control event", "event 0"),
         ([(5, Kind.ADD, 0, 1000100, 30, 0)], 0, "side", "event 0"),
-        ([(5, Kind.ADD, BID, 0, 30, 0)], 0, "price", "event 0"),
+        ([(5, Kind.ADD, BID, -9_999_999_999, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.ADD, ASK, 9_999_999_999, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.EXECUTE_HIDDEN, ASK, 1000100, 0, 0)], 0, "size", "event 0"),
-        ([(5, Kind.CROSS, ASK, 1000100, 10**12, 0)], 0, "size", "event 0"),
+        ([(5, Kind.CROSS, ASK, 1000100, 10**15, 0)], 0, "size", "event 0"),
     ],
 )
 def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows, code, what, where):
@@ -199,7 +199,7 @@ def test_a_level_that_no_file_can_hold_is_refused(tmp_path):
     far = book((BID, 1000000, 50, 0), (ASK, 9_999_999_999, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=far)
-    heavy = book((BID, 1000100, 10**12 - 1, 0), (ASK, 1000200, 70, 0))
+    heavy = book((BID, 1000100, 10**15 - 1, 0), (ASK, 1000200, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=heavy)
     assert not list(tmp_path.iterdir())

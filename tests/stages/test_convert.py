@@ -1,12 +1,14 @@
 """Converting a crypto day that runs past midnight, and what the settings of a LOBSTER day refuse."""
 
 import pytest
+from rich.console import Console
 
 from configs.base import get_config
 from lob_jax.config import validate
 from lob_jax.errors import InputError
+from lob_jax.feeds.inspection import inspect_day, tables
 from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.stages.data import convert, find_days, inspect
+from lob_jax.stages.data import convert, find_days
 from tests.feeds import sample_lobster, sample_tardis
 from tests.feeds.test_lobster_times import with_times
 
@@ -88,7 +90,8 @@ def test_only_known_ways_past_midnight_are_configured():
 def test_an_inspection_says_what_was_not_read_to_the_letter(tmp_path, capsys):
     path = with_times(tmp_path, {7: "34201.500000000997"})
     path.write_text("".join(line + ",GSCO\n" for line in path.read_text().splitlines()))
-    inspect(with_data(path, order_book="none"), tmp_path)
+    day = LobsterFeed(order_book="none").read(path)
+    Console(width=80).print(tables(inspect_day(day, levels=3))[0])
     shown = " ".join(capsys.readouterr().out.split())
     for text in ("1 times that a double printed", "in 22 rows, GSCO", "removals of unknown orders"):
         assert text in shown
