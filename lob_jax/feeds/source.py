@@ -111,3 +111,8 @@ def damaged(where: object, error: Exception) -> InputError:
         was=f"{type(error).__name__}: {error}",
         remedy="check its permissions, or fetch it again",
     )
+
+
+def empty_file(where: object, *, expected: object = "data") -> InputError:
+    """Return the error for a file that holds nothing."""
+    return InputError("an empty file", where=where, expected=expected, was="nothing", remedy="fetch the file again")
