@@ -16,7 +16,7 @@ from lob_jax.feeds.csv_fields import MOST_UNITS
 from lob_jax.feeds.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
-from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelDay, LevelRows
 from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.scale import Scale, Steps, read_at_fitting_places
 from lob_jax.feeds.source import Source
@@ -59,11 +59,12 @@ class TardisFeed:
         """Read a day of depth, and the trades that belong to it.
 
         Rows before the first snapshot are left out. A snapshot in mid-stream is a CLEAR with corrections; where
-        snapshots follow each other, their differences are events. Crossed books are counted, never mended. A file
-        without any snapshot is a day without events, unless reading is strict.
+        snapshots follow each other, their differences are events. Crossed books are counted, never mended. Prices may
+        be zero or negative, as those of combinations are. Decimal places are those that the numbers need; a named
+        tick or lot decides them.
 
         Raises:
-          InputError: the first row that is not what the format says, or no snapshot.
+          InputError: the first row that is not what the format says; or no snapshot, or most rows before the first.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
         depth_files(path)
@@ -88,8 +89,8 @@ def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Step
         _refuse_other_trades(streams)
         changes.push(rows)
     made = changes.finish(steps)
-    if reading.on_error == "strict" and not made.counts["snapshots"] and streams[0].rows.first:
-        raise _without_snapshot(files[0], streams[0].rows.rows_read)
+    if reading.on_error == "strict":
+        _refuse_lost_rows(streams[0], made)
     report = reading_report(
         "tardis",
         made.events,
@@ -113,14 +114,18 @@ def _count_places(files: list[Source]) -> np.ndarray:
     return sum(stream.rows.count_places()[-2:] for stream in streams)
 
 
-def _without_snapshot(source: Source, rows: int) -> InputError:
-    return InputError(
-        "a file of order-book changes without any snapshot",
-        where=source,
-        expected="rows with is_snapshot true, as a day begins with: without them no book is known",
-        was=f"none in {rows} rows",
-        remedy="fetch the file again; on_error='skip' makes it a day without events, its rows counted as left out",
-    )
+def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
+    """Refuse a day of which more is lost than is of use, because the rows before a snapshot change an unknown book."""
+    rows, early = depth.rows.rows_read, made.dropped["rows before the first snapshot"]
+    if 2 * early > rows:
+        found = "without any snapshot" if not made.counts["snapshots"] else "mostly before its first snapshot"
+        raise InputError(
+            f"order-book changes {found}",
+            where=depth.source,
+            expected="rows with is_snapshot true, as a day begins with",
+            was=f"{early} of {rows} rows before the first snapshot",
+            remedy="fetch the file again; on_error='skip' reads what is behind a snapshot and counts the rest",
+        )
 
 
 def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale: Scale) -> Instrument:
