@@ -141,10 +141,8 @@ def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, i
     while fault == TOO_FINE and least < MOST_PLACES:
         least += 1
         value, end, fault = _number(data, at, DECIMAL, least)
-    if fault == TOO_FINE or fault == OUT_OF_RANGE:
-        return end, FINE
     if fault != FINE:
-        return end, fault
+        return end, FINE if fault in (TOO_FINE, OUT_OF_RANGE) else fault
     value, most = abs(value), least
     while most < MOST_PLACES and value <= MOST_UNITS // 10:
         value *= 10

@@ -266,7 +266,6 @@ class CsvRows:
         was = repr(field[:_SHOWN]) if field else "an empty field"
         return Fault(column, name, what, expected, was, _remedy(columns[column], fault, field))
 
-
     def _first_of(self, column: int) -> str:
         """Return the field of the first row in a column of the file."""
         place = column if self._order is None else self._order.index(column) if column in self._order else -1

@@ -30,7 +30,7 @@ class Decompressor(Protocol):
 
 
 class _Zlib:
-    """zlib as a `Decompressor` without a limit: slower than ISA-L's, but it holds no byte back where a stream is cut."""
+    """zlib as a `Decompressor` without a limit: slower than ISA-L's, but it holds back no byte of a cut stream."""
 
     needs_input = True
 
@@ -126,9 +126,7 @@ def _pieces(file: BinaryIO, end: int, size: int, *, single_from: int | None = No
         yield data
 
 
-def _inflated(
-    pieces: Iterator[bytes], packing: Packing, new: Callable[[], Decompressor], most: int
-) -> Iterator[bytes]:
+def _inflated(pieces: Iterator[bytes], packing: Packing, new: Callable[[], Decompressor], most: int) -> Iterator[bytes]:
     """Yield what pieces hold; raises at the first of them that is damaged, or if they stop short."""
     decompressor, begun = new(), False
     for data in pieces:

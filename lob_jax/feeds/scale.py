@@ -150,7 +150,7 @@ def fitting_places(counts: np.ndarray) -> int:
 
 
 def step_of(number: str) -> str | None:
-    """Return the coarsest step, 1 or a fraction of it, that a decimal number is a multiple of; None if there is none."""
+    """Return the coarsest step, 1 or a tenth of it and so on, that a decimal number is a multiple of; None for none."""
     try:
         value = decimal.Decimal(number)
     except decimal.InvalidOperation:

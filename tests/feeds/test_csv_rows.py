@@ -250,9 +250,7 @@ def test_a_number_that_does_not_fit_a_guessed_scale_asks_for_another(tmp_path):
         (b"9e9", "format", "out of range", "fetch the file again"),
     ],
 )
-def test_a_number_that_does_not_fit_its_scale_is_told_with_a_step_that_would(
-    tmp_path, field, scale_from, what, remedy
-):
+def test_a_number_that_does_not_fit_its_scale_is_told_with_a_step_that_would(tmp_path, field, scale_from, what, remedy):
     step = "" if scale_from == "format" else "lot"
     column = Column("amount", "decimal", 2, high=100, step=step, scale_from=scale_from)
     fault = error(tmp_path, b"1\n" + field + b"\n", [column])

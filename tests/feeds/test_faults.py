@@ -53,7 +53,9 @@ def quarantined(folder):
 
 def test_a_quarantine_is_opened_for_many_rows_at_once(tmp_path, monkeypatch):
     opened, real = [], pathlib.Path.open
-    monkeypatch.setattr(pathlib.Path, "open", lambda self, *rest, **more: opened.append(self) or real(self, *rest, **more))
+    monkeypatch.setattr(
+        pathlib.Path, "open", lambda self, *rest, **more: opened.append(self) or real(self, *rest, **more)
+    )
     faults = Faults(quarantined(tmp_path), "day.csv")
     for line in range(5000):
         faults.refuse(fault(line), raw=b"1,2,3")

@@ -85,7 +85,12 @@ def test_decimal_places_are_those_that_the_numbers_need(tmp_path):
     assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10, 5, 10**6)
     assert final_levels(day) == naive_book(path)
     assert_sound(day)
-    fine = write(tmp_path, (0, "true,bid,0.000000000001,5"), (0, "true,ask,0.0000000000025,1e-12"), (9, "false,bid,0.000000000001,7"))
+    fine = write(
+        tmp_path,
+        (0, "true,bid,0.000000000001,5"),
+        (0, "true,ask,0.0000000000025,1e-12"),
+        (9, "false,bid,0.000000000001,7"),
+    )
     day = TardisFeed().read(fine, Reading(block_bytes=100, store=tmp_path / "store"))
     assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10**13, 5, 10**12)
     assert final_levels(day) == naive_book(fine)
@@ -107,7 +112,9 @@ def test_the_lots_of_many_large_trades_are_counted_exactly(tmp_path):
 
 
 def test_numbers_that_no_places_hold_are_told_with_a_lot_that_would(tmp_path):
-    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99,0.00000001"), (10, "false,bid,99,1e12"), (11, "false,bid,98,0.5"))
+    path = write(
+        tmp_path, *SNAPSHOT, (9, "false,bid,99,0.00000001"), (10, "false,bid,99,1e12"), (11, "false,bid,98,0.5")
+    )
     with pytest.raises(InputError, match=r"decimal places[\s\S]*line 4, column 8[\s\S]*lot='0.00000001'"):
         TardisFeed().read(path)
     skipped = TardisFeed().read(path, Reading(on_error="skip"))
