@@ -140,3 +140,40 @@ def test_a_file_of_fifty_levels_is_read(tmp_path, block_bytes):
     np.testing.assert_array_equal(price[:, :, :LEVELS], read_book_rows(path)[0])
     assert_sound(day)
     assert_round_trip(day)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("halves", [("message",), ("orderbook",), ("message", "orderbook")])
+@pytest.mark.parametrize("block_bytes", [40, 1 << 20])
+def test_a_byte_order_mark_and_a_blank_last_line_change_nothing(tmp_path, end, halves, block_bytes):
+    path = write(tmp_path)
+    plain = LobsterFeed().read(path)
+    for half in halves:
+        file = tmp_path / NAME.format(half)
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", end) + end)
+    day = LobsterFeed().read(path, Reading(block_bytes=block_bytes))
+    assert_same_day(day, plain)
+    assert (day.report["rows_read"], day.report["rows_dropped"]) == (len(MESSAGES), {})
+
+
+def test_a_blank_line_between_others_is_at_fault(tmp_path):
+    path = write(tmp_path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], "", *lines[4:]]) + "\n")
+    with pytest.raises(InputError) as caught:
+        LobsterFeed().read(path)
+    assert (caught.value.where, caught.value.was) == (f"{path}, line 5", "an empty line")
+
+
+@pytest.mark.parametrize("feed", [LobsterFeed(), ALONE])
+@pytest.mark.parametrize("reading", [Reading(), Reading(on_error="skip")])
+def test_an_empty_half_is_named_as_such(tmp_path, feed, reading):
+    path = write(tmp_path)
+    for half in ("message", "orderbook")[: 1 + (feed != ALONE)]:
+        file = tmp_path / NAME.format(half)
+        content = file.read_bytes()
+        file.write_bytes(b"")
+        with pytest.raises(InputError, match="an empty file") as caught:
+            feed.read(path, reading)
+        assert str(caught.value.where) == str(file)
+        file.write_bytes(content)
