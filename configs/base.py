@@ -20,6 +20,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
     data.columns = ""  # of a table: what it calls our columns, such as "time_ns=ts,price=px"; empty for our names
     data.time_zone = config_dict.placeholder(str)  # of a table: the venue's clock, such as "America/New_York"
+    data.order_book = "required"  # required | none: LOBSTER's order-book file; none builds the book from the messages
     data.on_error = "strict"  # strict | skip | quarantine: what becomes of rows that are not what the format says
     data.processes = config_dict.placeholder(int)  # processes that prepare days; None for one a core
     data.runner = config_dict.placeholder(str)  # prepare on Apache Beam: DirectRunner, DataflowRunner, ...
@@ -174,6 +175,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.convert = convert = ml_collections.ConfigDict()
     convert.format = "parquet"  # lobster | hftbacktest | parquet
     convert.levels = 10  # occupied levels a side of a LOBSTER order book
+    convert.past_midnight = "refuse"  # refuse | cut | continue (at 86,400 s): what comes after a LOBSTER pair's day
 
     config.generate = generate = ml_collections.ConfigDict()
     generate.paths = 4  # continuations of the same prompt

@@ -10,6 +10,7 @@ from lob_jax.data.forecast import ForecastLayout
 from lob_jax.data.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
+from lob_jax.feeds.lobster_files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.scale import parse_step
 from lob_jax.feeds.table_names import parse_columns, zone_of
 from lob_jax.generation.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, Truncation
@@ -54,6 +55,20 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         expected=f"a file or folder, since data.feed is {data.feed!r}",
         was="nothing",
         remedy="pass --config.data.path=",
+    )
+    _require(
+        data.order_book in ORDER_BOOK,
+        "data.order_book",
+        expected=f"one of {ORDER_BOOK}",
+        was=data.order_book,
+        remedy="required reads LOBSTER's order-book file, none builds the book from the messages alone",
+    )
+    _require(
+        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", "auto")),
+        "data.order_book",
+        expected="required, unless files of the lobster feed are read",
+        was=f"{data.order_book}, of the {data.feed} feed",
+        remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
     )
     _require(
         data.on_error in ON_ERROR,
@@ -158,6 +173,13 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
             was=config[section].format,
             remedy=f"pass --config.{section}.format=",
         )
+    _require(
+        config.convert.past_midnight in PAST_MIDNIGHT,
+        "convert.past_midnight",
+        expected=f"one of {PAST_MIDNIGHT}",
+        was=config.convert.past_midnight,
+        remedy="refuse names the first such event, cut leaves them out, continue counts on past 86,400 seconds",
+    )
     positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
     positive += [("sweep", "trials"), ("overfit", "steps"), ("overfit", "target"), ("find_lr", "lowest")]
     for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:

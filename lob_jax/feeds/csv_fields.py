@@ -4,7 +4,7 @@ import numpy as np
 
 from lob_jax.jit import in_place, njit
 
-INT, DECIMAL, ID, WORD, SAME, ANY = range(6)  # what a column holds
+INT, DECIMAL, ID, WORD, SAME, ANY, NAME = range(7)  # what a column holds
 
 # What is wrong with a line.
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
@@ -16,6 +16,10 @@ _POWERS = np.array([10**k for k in range(19)], np.int64)
 _LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
 _MOST_DIGITS = np.uint64(18)  # that an int64 is sure to hold
 _ONE, _TEN = np.uint64(1), np.uint64(10)
+_FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+
+MOST_PLACES = 18  # decimal places of a number, at most
+MOST_UNITS = 2**60  # of a price or a size, so that the sum of two and a double stay within an int64
 
 
 @njit
@@ -75,6 +79,8 @@ def parse_lines(
                     fault = FINE
             elif content == ANY:
                 at = _field_end(data, at)
+            elif content == NAME:
+                value, at = name_key(data, at)
             else:
                 first, last = column_words[column, 0], column_words[column, 1]
                 value, at = _word(data, at, words, word_ends, first, last)
@@ -101,6 +107,53 @@ def parse_lines(
         at += 1
         line += 1
     return line, rows, faults
+
+
+@njit
+def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
+    """Count the numbers of DECIMAL columns by the decimal places that they can be kept at.
+
+    A number that fits no count of places is left out, and what follows a field that is no number in its line, too.
+
+    Args:
+      data: uint8 [B], lines that all end in a line feed.
+      contents: int64 [C], DECIMAL for the columns that are counted; of others nothing is asked.
+      counts: int64 [C, 2, MOST_PLACES + 1], to which is added how many numbers have so many places at least; and how
+        many stay within `MOST_UNITS` with so many at most.
+    """
+    at = 0
+    while at < len(data):
+        for column in range(len(contents)):
+            fault = FINE
+            if contents[column] == DECIMAL:
+                at, fault = _count_number(data, at, counts[column])
+            else:
+                at = _field_end(data, at)
+            if fault != FINE or data[at] != _COMMA:
+                break
+            at += 1
+        while data[at] != _LF:
+            at += 1
+        at += 1
+
+
+@in_place
+def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, int]:
+    """Count one number; return the place behind it, and what is wrong if it is none."""
+    least, fault, value, end = -1, TOO_FINE, np.int64(0), at
+    while fault == TOO_FINE and least < MOST_PLACES:
+        least += 1
+        value, end, fault = _number(data, at, DECIMAL, least)
+    if fault != FINE:
+        return end, FINE if fault in (TOO_FINE, OUT_OF_RANGE) else fault
+    value, most = abs(value), least
+    while most < MOST_PLACES and value <= MOST_UNITS // 10:
+        value *= 10
+        most += 1
+    if value <= MOST_UNITS:
+        counts[0, least] += 1
+        counts[1, most] += 1
+    return end, FINE
 
 
 # Nearly all numbers are short: up to 18 digits, no exponent. The next two functions read those, and say NO_NUMBER at
@@ -267,6 +320,15 @@ def _field_end(data: np.ndarray, at: int) -> int:
         place += _ONE
     end = np.int64(place)
     return end - 1 if end > at and data[end] == _LF and data[end - 1] == _CR else end
+
+
+@in_place
+def name_key(data: np.ndarray, at: int) -> tuple[int, int]:
+    """Return a number that stands for the text of a field (its FNV-1a hash), and the place behind the field."""
+    end, key = _field_end(data, at), _FNV_BASIS
+    for place in range(at, end):
+        key = (key ^ np.uint64(data[place])) * _FNV_PRIME
+    return np.int64(key), end
 
 
 @in_place

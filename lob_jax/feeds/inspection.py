@@ -111,7 +111,21 @@ def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[st
         "events": f"{span['events']:,}, {inspection['corrections']:,} corrections beside them",
         "rate": f"{_number(rates['mean_a_second'])} events/s; at most {peaks}",
         **captured,
+        **_liberties(report),
     }
+
+
+def _liberties(report: Mapping[str, Any]) -> dict[str, str]:
+    """Say what was not read to the letter, and what the files could not tell."""
+    rows = {}
+    if report.get("rounded_times"):
+        rows["rounded"] = f"{report['rounded_times']:,} times that a double printed, to the nanosecond"
+    if report.get("participant_rows"):
+        rows["participants"] = f"in {report['participant_rows']:,} rows, {', '.join(list(report['participants'])[:3])}"
+    if report.get("order_book") == "none":
+        unknown, disproved = report["removals_of_unknown_orders"], report["disproved_levels"]
+        rows["no order book"] = f"{unknown:,} removals of unknown orders, {disproved:,} levels disproved"
+    return rows
 
 
 def _latency_text(latency_ns: Mapping[str, float]) -> str:

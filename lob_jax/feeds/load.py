@@ -17,9 +17,9 @@ from lob_jax.feeds.known_formats import Known
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.parquet_writer import EVENTS, is_ours
-from lob_jax.feeds.recognise import beginning, not_read, plain_header, recognise
+from lob_jax.feeds.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
 from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, refuse_empty
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table import TableFeed
 from lob_jax.feeds.table_files import is_table
@@ -38,14 +38,15 @@ QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed 
 _CONTENT = {  # by what the decompressed bytes begin with
     "databento": re.compile(rb"DBN[\x01-\x7f]"),
     "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
-    "tardis": re.compile(rb"exchange,symbol,timestamp,local_timestamp,"),
+    "tardis": re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
     "binance": re.compile(rb"\d{13,19} \{"),
-    "lobster": re.compile(rb"\d{1,5}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1\r?\n"),
+    "lobster": re.compile(rb"\d{1,6}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1(,[^,\n]*)?\r?\n"),
     "table": re.compile(
         rb"PAR1|ARROW1|\xff\xff\xff\xff|(?=[^\n]*\bkind\b)(?=[^\n]*\bside\b)(?=[^\n]*\bprice\b)(?=[^\n]*\bsize\b)"
         rb"[^\n]*\btime(_ns|_us|_ms)?\b"
     ),
 }
+_OF_CONFIG = ("tick", "lot", "columns", "time_zone", "order_book")  # settings that a configuration names
 _SHOWN = 80  # bytes of a file, in an error
 _REMEDY = (
     "check the path, or convert the file to one of these formats; a table whose columns have other names than ours is "
@@ -76,7 +77,7 @@ def make_feed(
         meant = difflib.get_close_matches(unknown[0], known, n=1)
         raise InputError(
             f"a setting that the {name} feed does not have",
-            where=f"config.data.{unknown[0]}" if unknown[0] in ("tick", "lot", "columns", "time_zone") else unknown[0],
+            where=f"config.data.{unknown[0]}" if unknown[0] in _OF_CONFIG else unknown[0],
             expected=known,
             was={key: wanted[key] for key in unknown},
             remedy=f"did you mean {meant[0]}?" if meant else "leave it out: the files of this feed say what it is",
@@ -192,12 +193,18 @@ def detect_format(path: pathlib.Path) -> str:
     """Return the name of the feed whose format a file has, or all the readable files of a folder.
 
     Raises:
-      InputError: nothing there, nothing that a feed reads, or files of several formats; says what they are.
+      InputError: nothing there, nothing that a feed reads, or files of several formats; says what they are, or that
+        the first is damaged, empty, or not what its suffix says.
     """
-    formats = {file: _format_of(file) for file in _files(path)}
+    formats, damaged = {}, []
+    for file in _files(path):
+        try:
+            formats[file] = _format_of(file)
+        except InputError as error:
+            damaged.append(error)
     feeds = {name for name in formats.values() if isinstance(name, str)}
     if not feeds:
-        raise _unreadable(path, formats)
+        raise damaged[0] if damaged else _unreadable(path, formats)
     strange = [known for known in formats.values() if isinstance(known, Known) and not {"*", *feeds} & {*known.beside}]
     if len(feeds) > 1 or strange:
         raise InputError(
@@ -227,6 +234,7 @@ def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | No
     if known is not None:
         found = formats[known]
         return not_read(known, found.name, _beginning(known), found.remedy)
+    refuse_empty(list(formats), expected=f"one of {list(FEEDS)}")
     begin = _beginning(next(iter(formats))) if formats else b""
     was = repr(begin[:_SHOWN]) if formats else "nothing at this path"
     return not_read(path, was, b"", _REMEDY)
@@ -255,5 +263,9 @@ def _format_of(file: pathlib.Path) -> str | Known | None:
 
 
 def _beginning(file: pathlib.Path) -> bytes:
-    """Return the first bytes of a file's content, none of a damaged one."""
-    return beginning(Source(file))
+    """Return the first bytes of a file's content.
+
+    Raises:
+      InputError: it is damaged from its first byte on, or not what its suffix says.
+    """
+    return Source(file).first_bytes(SNIFFED_BYTES)

@@ -1,7 +1,7 @@
 """LOBSTER days: a message file and an order-book file, row for row, read strictly and in bounded memory.
 
-The book row k is the state after message k, so both files are needed: the book gives the start and,
-where it contradicts a replay of the messages, the corrections.
+The book row k is the state after message k: the book gives the start and, where it contradicts a replay of the
+messages, the corrections. Where a setting says so, the messages are read alone; see `lobster_alone`.
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ from lob_jax.events.schema import BID, Events, Flag, Kind
 from lob_jax.feeds.csv_rows import Block, Column, CsvRows, Rules
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.lobster_alone import MessageBook
 from lob_jax.feeds.lobster_book import FeedBook, start_book
-from lob_jax.feeds.lobster_files import LobsterName, Pair, find_pair, list_days
+from lob_jax.feeds.lobster_files import LobsterName, Pair, check_order_book, find_pair, list_days
+from lob_jax.feeds.lobster_layout import message_columns
 from lob_jax.feeds.lobster_pair import Chunk, PairRows
 from lob_jax.feeds.lobster_rows import (
-    MESSAGE_COLUMNS,
     SIZE,
     TYPE,
     BookRules,
@@ -46,13 +47,16 @@ class LobsterFeed:
       tick: price quanta (1e-4 of the currency) between neighbouring order prices.
       venue: where the orders rest.
       time_zone: of the seconds after midnight that the files count in.
+      order_book: "required", or "none" to read message files alone: the book is then what their messages prove.
     """
 
     tick: int = 100
     venue: str = "NASDAQ"
     time_zone: str = "America/New_York"
+    order_book: str = "required"
 
     def __post_init__(self) -> None:
+        check_order_book(self.order_book, where="LobsterFeed.order_book")
         if self.tick < 1:
             raise InputError(
                 "a tick that is no number of price quanta",
@@ -68,33 +72,35 @@ class LobsterFeed:
         Raises:
           InputError: nothing is there, a name cannot be parsed, a half is missing, or a day lies there twice.
         """
-        found = list_days(pathlib.Path(path))
+        found = list_days(pathlib.Path(path), order_book=self.order_book)
         return [DaySource(file, name.symbol, name.trading_day) for file, name in found.items()]
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file that some days are read from, by name, and the settings."""
-        hashes = [_hashes(find_pair(_path_of(day))) for day in days]
+        hashes = [_hashes(self._pair(day)) for day in days]
         return {name: digest for pair in hashes for name, digest in pair.items()} | dataclasses.asdict(self)
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
         """Read a day, or that of a message file or zip; its order book is found by its name.
 
         The events keep the file's order and numbering: `sequence` is the row, counted from 0. A trading
-        halt's price becomes a `Code`. The start is the first book row with its message undone. Unless reading is
-        strict, a row that is bad in one file is left out of both, and the corrections bring the book right.
+        halt's price becomes a `Code`. The start is the first book row with its message undone; empty where there is
+        no order book. Unless reading is strict, a row that is bad in one file is left out of both, and the corrections
+        bring the book right. Beside what every feed reports: times that were rounded (`rounded_times`), rows with a
+        participant and who they are, and what the book of the reading says.
 
         Raises:
-          InputError: the first line of either file that is not what LOBSTER's format says, a missing half, or
-            no good row at all.
+          InputError: the first line of either file that is not what LOBSTER's format says, a missing half, halves
+            that are swapped, or no good row at all.
         """
-        pair = find_pair(_path_of(day))
+        pair = self._pair(day)
         instrument = self._instrument(pair.name)
         rows = PairRows(pair, tick=self.tick, reading=reading)
         store = EventStore(reading.store)
         found = _Reader(pair, instrument, rows, store)
         for chunk in rows:
             found.push(chunk)
-        start, feed_book = found.finish()
+        start, book = found.finish()
         events, corrections = store.finish()
         report = reading_report(
             "lobster",
@@ -104,10 +110,14 @@ class LobsterFeed:
             dropped={"a cross without size": found.empty_crosses},
             faults=rows.faults,
             corrections=len(corrections),
-            **feed_book.counts(),
-            first_unexplained_lines=feed_book.unexplained_lines,
+            **rows.report(),
+            **book.report(),
         )
         return MarketDay(instrument, start, events, corrections, report)
+
+    def _pair(self, day: DaySource | pathlib.Path) -> Pair:
+        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        return find_pair(path, order_book=self.order_book)
 
     def _instrument(self, name: LobsterName) -> Instrument:
         return Instrument(
@@ -130,7 +140,7 @@ class _Reader:
     def __init__(self, pair: Pair, instrument: Instrument, rows: PairRows, store: EventStore):
         self._pair, self._instrument, self._rows, self._store = pair, instrument, rows, store
         self._start: BookSnapshot | None = None
-        self._book: FeedBook | None = None
+        self._book: FeedBook | MessageBook | None = None
         self._held: tuple[Events, Corrections] | None = None
         self.empty_crosses = 0
 
@@ -144,10 +154,7 @@ class _Reader:
             return
         events = to_events(chunk.messages, chunk.line, self._instrument)
         if self._book is None:
-            price, size = to_levels(chunk.book[:, :1])
-            clock_ns = self._instrument.midnight_ns() + self._pair.name.start_ms * 10**6
-            self._start = start_book(events, price[0], size[0], clock_ns=clock_ns)
-            self._book = FeedBook(self._start)
+            self._begin(events, chunk)
         corrections = self._book.corrections(events, chunk.book, chunk.line)
         if chunk.line[-1] == self._rows.unended_line and _is_doubtful(corrections, chunk):
             self._rows.faults[1].refuse(_doubt(self._pair, chunk), raw="")
@@ -156,6 +163,19 @@ class _Reader:
             events.flags[-1:] |= _LAST_IN_GROUP
         if len(events):
             self._hold(events, corrections)
+
+    def _begin(self, events: Events, chunk: Chunk) -> None:
+        """Find the book before the first event."""
+        name = self._pair.name
+        clock_ns = self._instrument.midnight_ns() + name.start_ms * 10**6
+        if self._pair.orderbook is None:
+            clock_ns = min(clock_ns, int(events.time_ns[0]))
+            self._start = BookSnapshot.empty(time_ns=clock_ns, window=name.levels)
+            self._book = MessageBook(self._start)
+            return
+        price, size = to_levels(chunk.book[:, :1])
+        self._start = start_book(events, price[0], size[0], clock_ns=clock_ns)
+        self._book = FeedBook(self._start)
 
     def _hold(self, events: Events, corrections: Corrections) -> None:
         """Store what was held before, and hold these."""
@@ -166,7 +186,7 @@ class _Reader:
             self._store.append(*self._held)
         self._held = (events, corrections)
 
-    def finish(self) -> tuple[BookSnapshot, FeedBook]:
+    def finish(self) -> tuple[BookSnapshot, FeedBook | MessageBook]:
         """Store what is held, and return the start and the book.
 
         Raises:
@@ -176,7 +196,7 @@ class _Reader:
             raise InputError(
                 "no good row",
                 where=self._pair.message,
-                expected="a row that is sound in both files",
+                expected="a row that is sound in every file",
                 was=f"none in {self._rows.rows_read} rows",
                 remedy="read the file strictly to see the first fault",
             )
@@ -186,9 +206,9 @@ class _Reader:
 
 def read_messages(path: pathlib.Path, *, feed: LobsterFeed | None = None) -> Events:
     """Read only the messages of a day; errors as `LobsterFeed.read`."""
-    pair = find_pair(pathlib.Path(path))
     feed = feed or LobsterFeed()
-    blocks = list(_strict(pair.message, list(MESSAGE_COLUMNS), MessageRules(feed.tick)))
+    pair = feed._pair(path)
+    blocks = list(_strict(pair.message, message_columns(pair), MessageRules(feed.tick, pair.name)))
     values = np.concatenate([block.values for block in blocks], axis=1)
     line = np.concatenate([block.line for block in blocks])
     return to_events(values, line, feed._instrument(pair.name))
@@ -205,6 +225,7 @@ def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, 
       InputError: as `LobsterFeed.read`, but for what only the messages can tell.
     """
     pair = find_pair(pathlib.Path(path))
+    message_columns(pair)
     levels = pair.name.levels
     parts = [
         to_levels(block.values) for block in _strict(pair.orderbook, book_columns(levels), BookRules(levels, tick))
@@ -215,10 +236,6 @@ def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, 
 
 def _strict(source: Source, columns: list[Column], rules: Rules) -> Iterator[Block]:
     return iter(CsvRows(source, columns, header=None, reading=STRICT, faults=Faults(STRICT, source.name), rules=rules))
-
-
-def _path_of(day: DaySource | pathlib.Path) -> pathlib.Path:
-    return pathlib.Path(day.path if isinstance(day, DaySource) else day)
 
 
 def _is_doubtful(corrections: Corrections, chunk: Chunk) -> bool:
@@ -243,4 +260,4 @@ def _doubt(pair: Pair, chunk: Chunk) -> InputError:
 
 def _hashes(pair: Pair) -> dict[str, str]:
     """Return the sha256 of a day's files, by name."""
-    return {source.path.name: source.sha256() for source in (pair.message, pair.orderbook)}
+    return {source.path.name: source.sha256() for source in (pair.message, pair.orderbook) if source is not None}

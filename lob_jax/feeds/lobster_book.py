@@ -1,5 +1,7 @@
 """LOBSTER's own book against a replay of its messages: the corrections, found chunk by chunk."""
 
+from typing import Any
+
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
@@ -46,9 +48,10 @@ class FeedBook:
         self.unexplained_lines += line[unexplained[:room]].tolist()
         return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
 
-    def counts(self) -> dict[str, int]:
+    def report(self) -> dict[str, Any]:
         """Return the rows that are crossed, locked, or not explained by the row before and the message."""
-        return dict(zip(_TALLY, self._tally.tolist(), strict=True))
+        counts = dict(zip(_TALLY, self._tally.tolist(), strict=True))
+        return {"order_book": "required", **counts, "first_unexplained_lines": self.unexplained_lines}
 
 
 def start_book(events: Events, price: np.ndarray, size: np.ndarray, *, clock_ns: int) -> BookSnapshot:

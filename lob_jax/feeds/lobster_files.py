@@ -11,9 +11,12 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.source import Source, damaged
 
 MS_PER_DAY = 86_400_000
+MOST_MS = 10 * MS_PER_DAY  # that a session which goes on past midnight may end after the first one
+ORDER_BOOK = ("required", "none")  # whether the order-book file is read beside the messages
+PAST_MIDNIGHT = ("refuse", "cut", "continue")  # what a writer does with events after the day
 PATTERN = "TICKER_YYYY-MM-DD_StartMs_EndMs_{half}_LEVEL.csv"
 _NAME = re.compile(
-    r"(?P<symbol>[A-Za-z0-9._-]+)_(?P<day>\d{4}-\d{2}-\d{2})_(?P<start>0|[1-9]\d{0,7})_(?P<end>[1-9]\d{0,7})"
+    r"(?P<symbol>[A-Za-z0-9._-]+)_(?P<day>\d{4}-\d{2}-\d{2})_(?P<start>0|[1-9]\d{0,7})_(?P<end>[1-9]\d{0,8})"
     r"_(?P<half>message|orderbook)_(?P<levels>[1-9]\d{0,3})",
     re.ASCII,
 )
@@ -29,7 +32,7 @@ class LobsterName:
       symbol: the ticker.
       trading_day: ISO date.
       start_ms: start of the session, ms after local midnight.
-      end_ms: its end.
+      end_ms: its end; beyond 86,400,000 where it goes on past midnight.
       levels: occupied levels a side that the order book shows.
     """
 
@@ -46,11 +49,17 @@ class LobsterName:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The message and the order-book file of one day."""
+    """The files of one day.
+
+    Attributes:
+      name: what their names say.
+      message: the message file.
+      orderbook: the order-book file, None where it is not to be read.
+    """
 
     name: LobsterName
     message: Source
-    orderbook: Source
+    orderbook: Source | None
 
 
 def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
@@ -64,7 +73,8 @@ def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
     except ValueError:
         return None
     name = LobsterName(match["symbol"], match["day"], int(match["start"]), int(match["end"]), int(match["levels"]))
-    return (name, match["half"]) if name.start_ms < name.end_ms <= MS_PER_DAY else None
+    sound = name.start_ms < min(name.end_ms, MS_PER_DAY) and name.end_ms <= MOST_MS
+    return (name, match["half"]) if sound else None
 
 
 def holds_messages(path: pathlib.Path) -> bool:
@@ -76,8 +86,28 @@ def holds_messages(path: pathlib.Path) -> bool:
     return any(parsed[1] == "message" for _, parsed in _members(path))
 
 
-def find_pair(path: pathlib.Path) -> Pair:
+def check_order_book(order_book: str, *, where: str) -> None:
+    """Refuse what is no way to treat the order-book file.
+
+    Raises:
+      InputError: it is not one of `ORDER_BOOK`.
+    """
+    if order_book not in ORDER_BOOK:
+        raise InputError(
+            "no such way to treat the order-book file",
+            where=where,
+            expected=" | ".join(ORDER_BOOK),
+            was=order_book,
+            remedy="required reads it beside the messages, none builds the book from the messages alone",
+        )
+
+
+def find_pair(path: pathlib.Path, *, order_book: str = "required") -> Pair:
     """Find both files of a day from its message file, or from a zip that holds both or the messages.
+
+    Args:
+      path: the message file, or the zip.
+      order_book: "required", or "none": the messages alone are read, and no order book is looked for.
 
     Raises:
       InputError: no such file, a name that cannot be parsed, a half that is missing, or an archive that is damaged.
@@ -88,7 +118,7 @@ def find_pair(path: pathlib.Path) -> Pair:
         raise _seven_zip(path)
     if path.suffix == ".zip":
         name, message = _message_in_zip(path)
-        return Pair(name, message, _find_orderbook(name, message))
+        return _pair(name, message, order_book)
     parsed = parse_name(path.name)
     if parsed is None:
         raise _unparsable(path)
@@ -101,23 +131,34 @@ def find_pair(path: pathlib.Path) -> Pair:
             was=path.name,
             remedy="name the message file; the order book beside it is found by its name",
         )
-    return Pair(name, Source(path), _find_orderbook(name, Source(path)))
+    return _pair(name, Source(path), order_book)
 
 
-def list_days(path: pathlib.Path) -> dict[pathlib.Path, LobsterName]:
+def _pair(name: LobsterName, message: Source, order_book: str) -> Pair:
+    check_order_book(order_book, where="order_book")
+    return Pair(name, message, _find_orderbook(name, message) if order_book == "required" else None)
+
+
+def list_days(path: pathlib.Path, *, order_book: str = "required") -> dict[pathlib.Path, LobsterName]:
     """Return the message files, or zips, at a path (a file, or a folder), by date, then symbol, then start.
+
+    Args:
+      path: the file, or the folder.
+      order_book: as of `find_pair`; where it is "none", the order book of a message file may lie beside it, unread.
 
     Raises:
       InputError: nothing is there, a name cannot be parsed, a half is missing, or two files overlap in time.
     """
     if not path.is_dir():
-        return {path: find_pair(path).name}
+        return {path: find_pair(path, order_book=order_book).name}
     files = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    pairs = {file: find_pair(file) for file in files if _holds(file, "message")}
+    pairs = {file: find_pair(file, order_book=order_book) for file in files if _holds(file, "message")}
     if not pairs and any(file.suffix == ".7z" for file in files):
         raise _seven_zip(next(file for file in files if file.suffix == ".7z"))
-    used = {pair.orderbook.path for pair in pairs.values()} | set(pairs)
-    orphan = next((file for file in files if file not in used and _holds(file, "orderbook")), None)
+    used = {pair.orderbook.path for pair in pairs.values() if pair.orderbook is not None} | set(pairs)
+    unread = {pair.name for pair in pairs.values() if pair.orderbook is None}
+    books = (file for file in files if file not in used and _holds(file, "orderbook"))
+    orphan = next((file for file in books if _name_of_book(file) not in unread), None)
     if orphan is not None:
         raise _orphan(orphan, pairs)
     if not pairs:
@@ -202,18 +243,24 @@ def _find_orderbook(name: LobsterName, message: Source) -> Source:
         where=message,
         expected=expected,
         was="no such file, plain or compressed",
-        remedy="put the order-book file of the same day, session and levels beside the message file",
+        remedy="put the order-book file of the same day, session and levels beside the message file; or read the "
+        "messages alone, with order_book='none' (--config.data.order_book=none)",
     )
+
+
+def _name_of_book(file: pathlib.Path) -> LobsterName:
+    """Return what the name of an order book says, or that of the first file inside its zip."""
+    return (parse_name(file.name) or _members(file)[0][1])[0]
 
 
 def _orphan(file: pathlib.Path, pairs: dict[pathlib.Path, Pair]) -> InputError:
     """Explain an order book that no message file used."""
-    parsed = parse_name(file.name) or _members(file)[0][1]
-    twice = any(pair.name == parsed[0] for pair in pairs.values())
+    name = _name_of_book(file)
+    twice = any(pair.name == name for pair in pairs.values())
     return InputError(
         "an order book lies there twice" if twice else "the message half of a LOBSTER day is missing",
         where=file,
-        expected="one order book a message file" if twice else file.with_name(parsed[0].stem("message") + ".csv"),
+        expected="one order book a message file" if twice else file.with_name(name.stem("message") + ".csv"),
         was="a second copy in another form" if twice else "no such file, plain or compressed",
         remedy="remove one of them" if twice else "put the message file of the same name beside it",
     )
@@ -247,7 +294,7 @@ def _unparsable(path: pathlib.Path) -> InputError:
     return InputError(
         "a file name that is not LOBSTER's",
         where=path,
-        expected=f"{pattern}, .csv.gz, .csv.zst or .zip; a true date; StartMs < EndMs <= {MS_PER_DAY}",
+        expected=f"{pattern}, .csv.gz, .csv.zst or .zip; a true date; StartMs < EndMs, and StartMs < {MS_PER_DAY}",
         was=path.name,
         remedy="give the file the name that LOBSTER delivered it under",
     )

@@ -1,8 +1,8 @@
-"""The two files of a LOBSTER day, read in step: only rows that are good in both."""
+"""The two files of a LOBSTER day, read in step: only rows that are good in both. Or the messages alone."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from lob_jax.feeds.csv_rows import Block, Column, CsvRows, Rules
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.lobster_files import Pair
-from lob_jax.feeds.lobster_rows import MESSAGE_COLUMNS, BookRules, MessageRules, book_columns
+from lob_jax.feeds.lobster_layout import message_columns
+from lob_jax.feeds.lobster_rows import BookRules, MessageRules, book_columns
 from lob_jax.feeds.source import Source
 
 
@@ -19,8 +20,8 @@ class Chunk(NamedTuple):
     """Rows of both files, R of each.
 
     Attributes:
-      messages: int64 [6, R].
-      book: int64 [4 N, R], the columns of the order-book file.
+      messages: int64 [6, R], or [7, R] with the participant.
+      book: int64 [4 N, R], the columns of the order-book file; [0, R] where it is not read.
       line: int64 [R], counted from 1.
     """
 
@@ -35,19 +36,23 @@ class PairRows:
     A row that is bad in one file is left out of both, and counted once.
 
     Attributes:
-      faults: of the messages and of the order book.
+      faults: of the messages and of the order book, where there is one.
     """
 
     def __init__(self, pair: Pair, *, tick: int, reading: Reading):
-        sources, levels = (pair.message, pair.orderbook), pair.name.levels
-        kinds: tuple[tuple[list[Column], Rules], ...] = (
-            (list(MESSAGE_COLUMNS), MessageRules(tick)),
-            (book_columns(levels), BookRules(levels, tick)),
-        )
-        progress = _progress(sources, reading)
+        """Open the files.
+
+        Raises:
+          InputError: they are swapped.
+        """
+        levels, self._messages = pair.name.levels, MessageRules(tick, pair.name)
+        kinds: list[tuple[Source, list[Column], Rules]] = [(pair.message, message_columns(pair), self._messages)]
+        if pair.orderbook is not None:
+            kinds.append((pair.orderbook, book_columns(levels), BookRules(levels, tick)))
+        progress = _progress([source for source, _, _ in kinds], reading)
         self._halves = [
-            _Half(source, columns, rules, dataclasses.replace(reading, on_bytes=told))
-            for source, (columns, rules), told in zip(sources, kinds, progress, strict=True)
+            _Half(*kind, dataclasses.replace(reading, on_bytes=told))
+            for kind, told in zip(kinds, progress, strict=True)
         ]
         self._pair = pair
         self.faults = [half.faults for half in self._halves]
@@ -60,8 +65,12 @@ class PairRows:
     @property
     def unended_line(self) -> int:
         """The last line of the order-book file if no line feed ends it, once it is read; else 0."""
-        book = self._halves[1].rows
-        return 0 if book.ended else book.rows_read
+        books = [half.rows for half in self._halves[1:]]
+        return next((book.rows_read for book in books if not book.ended), 0)
+
+    def report(self) -> dict[str, Any]:
+        """Return what was rounded in sound messages, and whom they name."""
+        return {"rounded_times": self._messages.rounded_times, **self._messages.participants.report()}
 
     def __iter__(self) -> Iterator[Chunk]:
         while not all(half.exhausted for half in self._halves):
@@ -78,18 +87,19 @@ class PairRows:
 
     def _count_once(self, until: int) -> None:
         """Take back the count of a row that is bad in both files, and forget bad rows up to a line."""
-        message, book = (half.rows.refused for half in self._halves)
-        for line in [line for line in book if line <= until]:
-            what = book.pop(line)
-            if line in message:
-                self.faults[1].dropped[what] -= 1
+        message, *books = (half.rows.refused for half in self._halves)
+        for book in books:
+            for line in [line for line in book if line <= until]:
+                what = book.pop(line)
+                if line in message:
+                    self.faults[1].dropped[what] -= 1
         for line in [line for line in message if line <= until]:
             del message[line]
 
     def _refuse_excess(self) -> None:
         """Refuse what the longer file has more, if one is longer."""
         excess = sum(half.skip() for half in self._halves)
-        messages, rows = (half.rows.rows_read for half in self._halves)
+        messages, rows = (self._halves[k].rows.rows_read for k in (0, -1))
         if messages != rows:
             error = InputError(
                 "the message and the order-book file differ in length",
@@ -140,22 +150,24 @@ class _Half:
         return count
 
 
-def _common(messages: Block, book: Block) -> Chunk:
+def _common(messages: Block, book: Block | None = None) -> Chunk:
     """Return the rows that both files have."""
+    if book is None:
+        return Chunk(messages.values, np.empty((0, len(messages.line)), np.int64), messages.line)
     if np.array_equal(messages.line, book.line):
         return Chunk(messages.values, book.values, messages.line)
     line, first, second = np.intersect1d(messages.line, book.line, assume_unique=True, return_indices=True)
     return Chunk(messages.values[:, first], book.values[:, second], line)
 
 
-def _progress(sources: tuple[Source, Source], reading: Reading) -> list[Callable[[int, int], None] | None]:
+def _progress(sources: Sequence[Source], reading: Reading) -> list[Callable[[int, int], None] | None]:
     """Return what each file tells its progress to, so that the two count as one."""
     if reading.on_bytes is None:
-        return [None, None]
-    sizes, done = [source.path.stat().st_size for source in sources], [0, 0]
+        return [None] * len(sources)
+    sizes, done = [source.path.stat().st_size for source in sources], [0] * len(sources)
 
     def tell(half: int, so_far: int) -> None:
         done[half] = so_far
         reading.on_bytes(sum(done), sum(sizes))
 
-    return [lambda so_far, _, half=half: tell(half, so_far) for half in (0, 1)]
+    return [lambda so_far, _, half=half: tell(half, so_far) for half in range(len(sources))]

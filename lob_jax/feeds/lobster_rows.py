@@ -7,12 +7,15 @@ import numpy as np
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
 from lob_jax.feeds.csv_rows import Column, Fault
+from lob_jax.feeds.lobster_files import MS_PER_DAY, LobsterName
+from lob_jax.feeds.lobster_mpids import PARTICIPANT, Participants
+from lob_jax.feeds.lobster_times import NO_TIME, PLACES, UNITS_PER_NS, nanoseconds
 from lob_jax.jit import njit
 
 EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
-MAX_SIZE = 10**12 - 1  # far above any order; it keeps sums of sizes within an int64
+MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
 MESSAGE_COLUMNS = (
-    Column("time", "decimal", 9),
+    Column("time", "decimal", PLACES),
     Column("type", "int"),
     Column("order id", "id", low=-1),
     Column("size", "int"),
@@ -23,11 +26,11 @@ TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
 HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
-_PRICES = f"1 to {EMPTY_PRICE - 1}"
+_PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
 
 # What may be wrong with a message: the fault, its column, what is expected. The first that holds is told.
 _MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
-    ("a time outside the day", TIME, "0 to less than 86400 seconds after midnight"),
+    ("a time outside the day", TIME, ""),
     ("time that runs backwards", TIME, "no earlier than the rows before"),
     ("an unknown message type", TYPE, "1 to 7"),
     ("a direction that is neither side", DIRECTION, "1 or -1"),
@@ -39,11 +42,11 @@ _MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
     ("a size that no order can have", SIZE, f"up to {MAX_SIZE}"),
     ("a message without size", SIZE, "1 or more"),
     ("a price that no order can have", PRICE, _PRICES),
-    ("a negative price", PRICE, "0 or more"),
     ("a price between ticks", PRICE, ""),
     ("a negative order id", ORDER_ID, "0 or more"),
+    ("a number with too many decimal places", TIME, "at most 9 places, or what a double prints of a whole nanosecond"),
 )
-_BACKWARDS, _BETWEEN_TICKS = 1, 13
+_OUTSIDE, _BACKWARDS, _BETWEEN_TICKS, _TOO_FINE = 0, 1, 12, 14
 
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
 _EXECUTE, _LAST, _KNOWN = int(Kind.EXECUTE), int(Flag.LAST_IN_GROUP), int(Flag.AGGRESSOR_KNOWN)
@@ -51,25 +54,46 @@ _HALT_CODES = np.array([CODE_OF_HALT[price] for price in (-1, 0, 1)], np.uint8)
 
 
 class MessageRules:
-    """What a message must be; see `csv_rows.Rules`."""
+    """What a message must be; see `csv_rows.Rules`.
 
-    def __init__(self, tick: int):
+    Attributes:
+      participants: who the sound messages name.
+    """
+
+    def __init__(self, tick: int, name: LobsterName):
         self._tick = tick
-        self._latest = np.zeros(1, np.int64)
+        self._latest, self._rounded = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self._last_ns = name.end_ms * 10**6 if name.end_ms > MS_PER_DAY else NS_PER_DAY - 1
+        self.participants = Participants()
+
+    @property
+    def rounded_times(self) -> int:
+        """The sound messages so far whose time was the printing of a double, rounded to the nanosecond."""
+        return int(self._rounded[0])
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
-        """Return the rows at fault; a cross that names its order -1 is given order id 0."""
+        """Return the rows at fault; times become ns, and a cross that names its order -1 is given order id 0."""
         # -1 has the bits of the largest id.
         rows = np.flatnonzero(values[ORDER_ID] == -1)
         nameless = np.array([row for row in rows.tolist() if text(row)[ORDER_ID].startswith("-")], np.int64)
         crosses = nameless[values[TYPE, nameless] == _CROSS]
         values[ORDER_ID, crosses] = 0
-        return _judge_messages(values, self._latest, np.setdiff1d(nameless, crosses), self._tick)
+        denied = np.setdiff1d(nameless, crosses)
+        wrong = _judge_messages(values, self._latest, denied, self._tick, self._last_ns, self._rounded)
+        if len(values) > PARTICIPANT:
+            sound = np.ones(values.shape[1], np.bool_)
+            sound[wrong[:, 0]] = False
+            self.participants.count(values[PARTICIPANT], np.flatnonzero(sound), text)
+        return wrong
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
         """Say what is wrong with a message; the detail is the latest time before it."""
         what, column, expected = _MESSAGE_FAULTS[fault]
         was, remedy = fields[column], _REMEDY
+        if fault == _OUTSIDE:
+            past_midnight = self._last_ns >= NS_PER_DAY
+            expected = f"0 to {_seconds(self._last_ns)}" if past_midnight else "0 to less than 86400"
+            expected += " seconds after midnight"
         if fault == _BACKWARDS:
             was = f"{was} after {_seconds(detail)}"
         if fault == _BETWEEN_TICKS:
@@ -100,7 +124,7 @@ class BookRules:
         elif (s == 0) != (p == dummy):
             what, was = "a level that is half empty", f"{p}, size {s}"
             expected = f"price {dummy} with size 0, or neither"
-        elif s and not 0 < p < EMPTY_PRICE:
+        elif s and not -EMPTY_PRICE < p < EMPTY_PRICE:
             what, expected = "a price that no order can have", f"{_PRICES}, or {dummy} with size 0"
         elif s and p % self._tick:
             what, expected = "a price between ticks", f"a multiple of {self._tick}"
@@ -142,18 +166,25 @@ def _tick_remedy(tick: int, price: int) -> str:
 
 
 @njit
-def _judge_messages(values: np.ndarray, latest: np.ndarray, denied: np.ndarray, tick: int) -> np.ndarray:
-    """Return (row, fault, latest time before) of the messages at fault; those `denied` have a negative order id."""
+def _judge_messages(
+    values: np.ndarray, latest: np.ndarray, denied: np.ndarray, tick: int, last_ns: int, rounded: np.ndarray
+) -> np.ndarray:
+    """Return (row, fault, latest time before) of the messages at fault; those `denied` have a negative order id.
+
+    Times in 10^-13 s become ns; sound ones that were not whole ns are added to `rounded`.
+    """
     found = np.empty((values.shape[1], 3), np.int64)
     count, cursor = 0, 0
     for i in range(values.shape[1]):
-        time, kind, size, price = values[TIME, i], values[TYPE, i], values[SIZE, i], values[PRICE, i]
-        direction = values[DIRECTION, i]
+        printed, kind, size, price = values[TIME, i], values[TYPE, i], values[SIZE, i], values[PRICE, i]
+        direction, time = values[DIRECTION, i], nanoseconds(max(printed, 0))
         negative_id = cursor < len(denied) and denied[cursor] == i
         cursor += negative_id
         fault = -1
-        if not 0 <= time < NS_PER_DAY:
-            fault = 0
+        if printed < 0 or time > last_ns:
+            fault = _OUTSIDE
+        elif time == NO_TIME:
+            fault = _TOO_FINE
         elif time < latest[0]:
             fault = _BACKWARDS
         elif not 1 <= kind <= _CONTROL:
@@ -175,16 +206,15 @@ def _judge_messages(values: np.ndarray, latest: np.ndarray, denied: np.ndarray, 
             fault = 9
         elif size == 0 and kind != _CROSS:
             fault = 10
-        elif price >= EMPTY_PRICE or (price < 1 and kind != _CROSS):
+        elif not -EMPTY_PRICE < price < EMPTY_PRICE:
             fault = 11
-        elif price < 0:
-            fault = 12
         elif kind < _HIDDEN and price % tick != 0:
             fault = _BETWEEN_TICKS
         elif negative_id:
-            fault = 14
+            fault = 13
         if fault < 0:
-            latest[0] = time
+            latest[0] = values[TIME, i] = time
+            rounded[0] += printed != time * UNITS_PER_NS
         else:
             found[count, 0], found[count, 1], found[count, 2] = i, fault, latest[0]
             count += 1
@@ -211,7 +241,7 @@ def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
                 if not (same and same_before) and wrong < 0:
                     sound = s == 0 and p == outward * EMPTY_PRICE
                     if s != 0:
-                        sound = 0 < s <= MAX_SIZE and 0 < p < EMPTY_PRICE and (same or p % tick == 0)
+                        sound = 0 < s <= MAX_SIZE and -EMPTY_PRICE < p < EMPTY_PRICE and (same or p % tick == 0)
                         sound &= k == 0 or outward * (p - before) > 0
                     if not sound:
                         wrong = index * levels + k

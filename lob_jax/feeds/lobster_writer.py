@@ -28,12 +28,18 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.feeds.lobster_files import PATTERN, LobsterName, parse_name
+from lob_jax.feeds.lobster_files import MOST_MS, MS_PER_DAY, PAST_MIDNIGHT, PATTERN, LobsterName, parse_name
 from lob_jax.feeds.lobster_rows import CODE_OF_HALT, EMPTY_PRICE, MAX_SIZE
 from lob_jax.jit import njit
 
 PRICE_SCALE = 10_000  # LOBSTER's price quanta in one unit of currency
 CLOSE_MS = 57_600_000  # 16:00, where a session ends unless its events go on
+_BACKWARDS, _AFTER_MIDNIGHT = "time that runs backwards", "an event after midnight, of another day"
+_REMEDIES = {
+    _BACKWARDS: "leave the event out, or write another format (or pass monotone_time)",
+    _AFTER_MIDNIGHT: "pass past_midnight='cut' to leave out what comes after midnight, or 'continue' to count on past "
+    "86,400 seconds (--config.convert.past_midnight=cut)",
+}
 _NS_PER_MS = 10**6
 _ROWS_AT_ONCE = 1 << 16
 _ADD, _CANCEL, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.EXECUTE)
@@ -49,6 +55,8 @@ class LobsterExport:
       rows: rows of each.
       left_out: events without a row, by the name of their code.
       moved_times: rows that have a later time than their event.
+      cut: events left out because they come after the midnight that ends the trading day.
+      past_midnight: rows after that midnight, with times of 86,400 seconds and more.
     """
 
     message: pathlib.Path
@@ -56,6 +64,8 @@ class LobsterExport:
     rows: int
     left_out: dict[str, int]
     moved_times: int
+    cut: int
+    past_midnight: int
 
 
 def write_lobster(
@@ -67,6 +77,7 @@ def write_lobster(
     corrections: Corrections,
     levels: int,
     monotone_time: bool = False,
+    past_midnight: str = "refuse",
 ) -> LobsterExport:
     """Write a message and an order-book file.
 
@@ -85,19 +96,22 @@ def write_lobster(
       corrections: those of the events.
       levels: levels a side that the order-book file shows.
       monotone_time: give an event that is earlier than one before it the latest time so far, and count it.
+      past_midnight: of events after the midnight that ends the trading day: "refuse" them; "cut", from the first of
+        them on all are left out and counted; "continue", their times count on, 86,400 seconds being that midnight,
+        and the name's EndMs says so.
 
     Raises:
       InputError: an event that LOBSTER cannot hold: another day's, one whose time runs backwards, a price or size out
         of range; a price scale that does not divide 10,000; no events; or a symbol that a file name cannot carry.
     """
     factor = _factor(instrument)
+    time = _times(events, instrument, monotone_time=monotone_time)
+    whole = _events_of_day(time, past_midnight)
+    events, time, corrections, cut = events[:whole], time[:whole], corrections.between(0, whole), len(events) - whole
     kept = (events.kind != Kind.CONTROL) | np.isin(events.code, (Code.NONE, *CODE_OF_HALT.values()))
-    time = events.time_ns[kept] - instrument.midnight_ns()
-    moved = 0
-    if monotone_time:
-        latest = np.maximum.accumulate(time)
-        time, moved = latest, int(np.count_nonzero(latest != time))
-    _check_writable(events[kept], time, np.flatnonzero(kept), factor)
+    moved = int(np.count_nonzero((time != events.time_ns - instrument.midnight_ns())[kept]))
+    time = time[kept]
+    _check_writable(events[kept], time, np.flatnonzero(kept), factor, no_end=past_midnight == "continue")
     clock = start.time_ns - instrument.midnight_ns()
     name = _name(instrument, time, clock=clock, levels=levels)
     paths = [pathlib.Path(folder) / (name.stem(half) + ".csv") for half in ("message", "orderbook")]
@@ -111,7 +125,8 @@ def write_lobster(
             _message_frame(part, times, ids[own], factor).write_csv(files[0], include_header=False)
             _book_frame(price[own], size[own], factor).write_csv(files[1], include_header=False)
     left_out = collections.Counter(Code(code).name for code in events.code[~kept].tolist())
-    return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved)
+    late = int(np.count_nonzero(time >= NS_PER_DAY))
+    return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved, cut=cut, past_midnight=late)
 
 
 def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
@@ -171,6 +186,26 @@ def _follow(
     return ids
 
 
+def _times(events: Events, instrument: Instrument, *, monotone_time: bool) -> np.ndarray:
+    """Return ns since midnight; where time is to be monotone, no less than those of the rows before."""
+    time = events.time_ns - instrument.midnight_ns()
+    return np.maximum.accumulate(time) if monotone_time else time
+
+
+def _events_of_day(time: np.ndarray, past_midnight: str) -> int:
+    """Return how many events are to be written."""
+    if past_midnight not in PAST_MIDNIGHT:
+        raise InputError(
+            "no such way to treat events after midnight",
+            where="past_midnight",
+            expected=" | ".join(PAST_MIDNIGHT),
+            was=past_midnight,
+            remedy="refuse names the first of them, cut leaves them out, continue counts on past 86,400 seconds",
+        )
+    late = time >= NS_PER_DAY
+    return int(np.argmax(late)) if past_midnight == "cut" and late.any() else len(time)
+
+
 def _factor(instrument: Instrument) -> int:
     """Return what an instrument's prices are to be multiplied by."""
     if instrument.price_scale < 1 or PRICE_SCALE % instrument.price_scale:
@@ -188,21 +223,26 @@ def _name(instrument: Instrument, time: np.ndarray, *, clock: int, levels: int) 
     """Return the day's name, refusing a symbol or a number of levels that it cannot carry."""
     begin = clock if 0 <= clock <= time[0] else int(time[0])
     start_ms = begin // _NS_PER_MS
-    end_ms = max(CLOSE_MS, -(int(-time[-1]) // _NS_PER_MS), start_ms + 1)
+    last_ms = -(int(-time[-1]) // _NS_PER_MS) + int(time[-1] == NS_PER_DAY)  # the midnight itself is past the day
+    end_ms = max(CLOSE_MS, last_ms, start_ms + 1)
     name = LobsterName(instrument.symbol, instrument.trading_day, start_ms, end_ms, levels)
     if parse_name(name.stem("message") + ".csv") != (name, "message"):
         raise InputError(
             "a day that LOBSTER's file names cannot carry",
-            where="the instrument's symbol and the number of levels",
-            expected=PATTERN.format(half="message") + " with a ticker of letters, digits, '.', '-' and '_'",
-            was=f"symbol {instrument.symbol!r}, {levels} levels",
-            remedy="rename the instrument, or ask for 1 to 9999 levels",
+            where="the instrument's symbol, the number of levels, and the session",
+            expected=PATTERN.format(half="message") + " with a ticker of letters, digits, '.', '-' and '_', StartMs "
+            f"below {MS_PER_DAY} and EndMs up to {MOST_MS}",
+            was=f"symbol {instrument.symbol!r}, {levels} levels, {start_ms} to {end_ms} ms",
+            remedy="rename the instrument, ask for 1 to 9999 levels, or cut the day at midnight",
         )
     return name
 
 
-def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor: int) -> None:
-    """Refuse events that no LOBSTER row can hold, naming the first by its index; `time` counts from midnight."""
+def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor: int, *, no_end: bool) -> None:
+    """Refuse events that no LOBSTER row can hold, naming the first by its index; `time` counts from midnight.
+
+    Events after the day's end are such, unless it has `no_end`.
+    """
     if not len(events):
         raise InputError(
             "no events to write", where="write_lobster", expected="at least one", was=0, remedy="pass some events"
@@ -211,12 +251,12 @@ def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor:
     order = ~control & (events.kind != Kind.CROSS)
     highest = (EMPTY_PRICE - 1) // factor
     rules = [
-        ("an event of another day", (time < 0) | (time >= NS_PER_DAY), "time_ns"),
-        ("time that runs backwards", np.append(False, np.diff(time) < 0), "time_ns"),
+        ("an event of another day", time < 0, "time_ns"),
+        (_AFTER_MIDNIGHT, (time >= NS_PER_DAY) & ~np.bool_(no_end), "time_ns"),
+        (_BACKWARDS, np.append(False, np.diff(time) < 0), "time_ns"),
         ("a control event without a code", control & (events.code == Code.NONE), "code"),
         ("an event without a side", ~control & (abs(events.side) != 1), "side"),
-        ("a price out of range", order & (events.price < 1), "price"),
-        ("a price out of range", (events.price < 0) | (events.price > highest), "price"),
+        ("a price out of range", (events.price < -highest) | (events.price > highest), "price"),
         ("a size out of range", (order & (events.size < 1)) | (events.size < 0) | (events.size > MAX_SIZE), "size"),
     ]
     for what, wrong, column in rules:
@@ -227,8 +267,7 @@ def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor:
                 where=f"event {index[row]}, {column}",
                 expected="halts, resumptions and orders of one trading day, in order of time",
                 was=f"{getattr(events, column)[row]} in an event of kind {events.kind[row]}",
-                remedy="leave the event out, or write another format"
-                + (" (or pass monotone_time)" if "backwards" in what else ""),
+                remedy=_REMEDIES.get(what, "leave the event out, or write another format"),
             )
 
 
@@ -253,12 +292,12 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
 
 def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the 4 N columns of an order-book file for levels [R, 2, N]."""
-    if (price > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
+    if (abs(price) > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
         raise InputError(
             "a level out of range, which LOBSTER cannot hold",
             where="the book of the events",
-            expected=f"prices below {EMPTY_PRICE // factor} quanta, sizes up to {MAX_SIZE} lots",
-            was=f"price {price.max()}, size {size.max()}",
+            expected=f"prices up to {(EMPTY_PRICE - 1) // factor} quanta above or below 0, sizes up to {MAX_SIZE} lots",
+            was=f"prices {price.min()} to {price.max()}, size {size.max()}",
             remedy="ask for fewer levels, or write another format",
         )
     rows, _, levels = price.shape

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.itch_messages import SIZES
 from lob_jax.feeds.known_formats import BARE, BY_PATTERN, CBOE, MOLD, SECONDS, SOUP, Known
 from lob_jax.feeds.source import Source
@@ -49,7 +48,7 @@ def not_read(where: object, name: str, begin: bytes, remedy: str) -> InputError:
 def beginning(source: Source) -> bytes:
     """Return the first bytes of a file's content, none of a damaged one."""
     try:
-        return next(source.blocks(Reading(block_bytes=SNIFFED_BYTES)), b"")[:SNIFFED_BYTES]
+        return source.first_bytes(SNIFFED_BYTES)
     except InputError:
         return b""
 

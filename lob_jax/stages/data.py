@@ -93,6 +93,7 @@ def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]
         return feed, feed.days()
     path = pathlib.Path(data.path)
     own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
+    own["order_book"] = None if data.order_book == "required" else data.order_book  # the default of its one feed
     feed = make_feed(format_named(path, data.feed), symbols=symbols, **own)
     days = feed.days(path)
     missing = sorted(set(symbols) - {day.symbol for day in days})
@@ -227,7 +228,10 @@ def _convert_day(config: ml_collections.ConfigDict, day: MarketDay, folder: path
         moved = f"; {export.exchange_times_moved:,} times that ran backwards were moved"
         return export.path, moved if export.exchange_times_moved else ""
     parts = {name: getattr(day, name) for name in ("instrument", "start", "events", "corrections")}
-    pair = write_lobster(folder, **parts, levels=config.convert.levels, monotone_time=True)
-    left_out = "".join(f"; {count:,} {code} without a row" for code, count in pair.left_out.items())
-    moved = f"; {pair.moved_times:,} times that ran backwards were moved" if pair.moved_times else ""
-    return pair.message, left_out + moved
+    how = {"levels": config.convert.levels, "past_midnight": config.convert.past_midnight}
+    pair = write_lobster(folder, **parts, **how, monotone_time=True)
+    counts = {f"{code} without a row": count for code, count in pair.left_out.items()}
+    counts["times that ran backwards were moved"] = pair.moved_times
+    counts["events after midnight were cut"] = pair.cut
+    counts["events after midnight have times of 86,400 s and more"] = pair.past_midnight
+    return pair.message, "".join(f"; {count:,} {what}" for what, count in counts.items() if count)

@@ -1,5 +1,6 @@
 """A small LOBSTER day, and a naive reading of one."""
 
+import math
 import pathlib
 import re
 from decimal import Decimal
@@ -13,7 +14,7 @@ LEVELS = 3
 NAME = "XYZ_2012-06-21_34200000_57600000_{}_3.csv"
 EMPTY = {ASK: 9_999_999_999, BID: -9_999_999_999}
 WHOLE = re.compile(r"-?\d+", re.ASCII)
-SECONDS = re.compile(r"\d{1,5}(\.\d{1,9})?", re.ASCII)
+SECONDS = re.compile(r"\d{1,5}(\.\d+)?", re.ASCII)
 # Seconds, type, order id, size, price, direction; the market behind the window has more levels than are shown.
 MESSAGES = [
     ("34200.004241176", 1, 11, 18, 1000000, BID),
@@ -62,6 +63,18 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     return folder / NAME.format("message")
 
 
+def seconds(text: str) -> Decimal | None:
+    """Return a time to the nanosecond; None if it has a fraction of one that no double explains."""
+    time = Decimal(text)
+    places = max(-time.normalize().as_tuple().exponent, 0)
+    if places <= 9:
+        return time
+    double, nearest = float(text), round(time, 9)
+    printed = places <= 13 and len(time.normalize().as_tuple().digits) <= 17 and Decimal(f"{double:.{places}f}") == time
+    near = abs(Fraction(double) - Fraction(nearest)) < Fraction(math.ulp(double))
+    return nearest if printed and near else None
+
+
 def _rows(path: pathlib.Path) -> list[list[str]]:
     text = path.read_bytes().decode("utf-8")
     lines = text.removesuffix("\n").split("\n")
@@ -74,7 +87,9 @@ def final_book(path: pathlib.Path):
     book = _rows(path.with_name(path.name.replace("message", "orderbook")))
     if len(messages) != len(book) or not all(map(_is_message, messages)) or not all(map(_is_book_row, book)):
         return None
-    times = [Decimal(row[0]) for row in messages]
+    if len({len(row) for row in messages}) != 1:
+        return None
+    times = [seconds(row[0]) for row in messages]
     if times != sorted(times):
         return None
     last = list(map(int, book[-1]))
@@ -87,16 +102,16 @@ def final_book(path: pathlib.Path):
 
 
 def _is_message(row: list[str]) -> bool:
-    if len(row) != 6 or not SECONDS.fullmatch(row[0]) or not all(map(WHOLE.fullmatch, row[1:])):
+    if len(row) not in (6, 7) or not SECONDS.fullmatch(row[0]) or not all(map(WHOLE.fullmatch, row[1:6])):
         return False
-    kind, order_id, size, price, side = map(int, row[1:])
-    if Decimal(row[0]) >= 86_400 or side not in (BID, ASK) or not 0 <= size < 10**12:
+    kind, order_id, size, price, side = map(int, row[1:6])
+    if seconds(row[0]) is None or seconds(row[0]) >= 86_400 or side not in (BID, ASK) or not 0 <= size < 10**15:
         return False
     if kind == 7:
         return (order_id, size, side) == (0, 0, ASK) and price in (-1, 0, 1)
     if kind == 6:
-        return -1 <= order_id < 2**64 and 0 <= price < EMPTY[ASK]
-    sound = 0 <= order_id < 2**64 and size > 0 and 0 < price < EMPTY[ASK]
+        return -1 <= order_id < 2**64 and abs(price) < EMPTY[ASK]
+    sound = 0 <= order_id < 2**64 and size > 0 and abs(price) < EMPTY[ASK]
     return sound and 1 <= kind <= 5 and (kind == 5 or price % 100 == 0)
 
 
@@ -107,11 +122,11 @@ def _is_book_row(row: list[str]) -> bool:
     for place, side in ((0, ASK), (2, BID)):
         levels = list(zip(numbers[place::4], numbers[place + 1 :: 4], strict=True))
         occupied = [price for price, size in levels if size]
-        if any((price == EMPTY[side]) != (size == 0) or not 0 <= size < 10**12 for price, size in levels):
+        if any((price == EMPTY[side]) != (size == 0) or not 0 <= size < 10**15 for price, size in levels):
             return False
         if levels[len(occupied) :] != [(EMPTY[side], 0)] * (LEVELS - len(occupied)):
             return False
-        if any(not 0 < price < EMPTY[ASK] or price % 100 for price in occupied):
+        if any(abs(price) >= EMPTY[ASK] or price % 100 for price in occupied):
             return False
         if any(side * (first - second) <= 0 for first, second in zip(occupied, occupied[1:], strict=False)):
             return False

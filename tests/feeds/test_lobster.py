@@ -14,6 +14,8 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Flag, Kind
 from lob_jax.feeds.feed import DaySource
 from lob_jax.feeds.lobster import LobsterFeed, read_book_rows, read_messages
+from lob_jax.feeds.lobster_writer import write_lobster
+from tests.feeds.checks import assert_sound
 
 NAME = "XYZ_2024-07-01_34200000_57600000_{}_2.csv"
 NO_ASK, NO_BID = "9999999999,0", "-9999999999,0"
@@ -225,16 +227,17 @@ def test_windows_line_ends_and_compression_change_nothing(tmp_path):
         (2, "34200.5,5,0,5,1000150,2", "direction", 6, "2"),
         (1, "34200.5,1,9,-30,1000100,1", "negative size", 4, "-30"),
         (1, "34200.5,1,9,0,1000100,1", "without size", 4, "0"),
-        (1, "34200.5,1,9,1000000000000,1000100,1", "size that no order can have", 4, "1000000000000"),
+        (1, "34200.5,1,9,1000000000000000,1000100,1", "size that no order can have", 4, "1000000000000000"),
         (7, "34203.2,6,-1,-1,1000250,-1", "negative size", 4, "-1"),
-        (7, "34203.2,6,-1,1,-1000250,-1", "negative price", 5, "-1000250"),
+        (7, "34203.2,6,-1,1,-9999999999,-1", "no order can have", 5, "-9999999999"),
         (7, "34203.2,6,-2,1,1000250,-1", "negative order id", 3, "-2"),
         (1, "34200.5,1,-1,30,1000100,1", "negative order id", 3, "-1"),
         (1, "34200.5,1,9,30,1000150,1", "between ticks", 5, "1000150"),
         (3, "34200.500000001,4,7,70,1000201,-1", "between ticks", 5, "1000201"),
         (8, "34204,3,8,10,1000301,-1", "between ticks", 5, "1000301"),
         (9, "34204,2,8,10,1000101,1", "between ticks", 5, "1000101"),
-        (1, "34200.5,1,9,30,0,1", "no order can have", 5, "0"),
+        (1, "34200.5,1,9,30,-9999999999,1", "no order can have", 5, "-9999999999"),
+        (1, f"34200.5,1,9,30,{-(2**63)},1", "no order can have", 5, "-9223372036854775808"),
         (2, "34200.5,5,9,30,9999999999,1", "no order can have", 5, "9999999999"),
         (4, "34201,7,0,0,2,-1", "halt message with an unknown code", 5, "2"),
         (4, f"34201,7,0,0,{-(2**63)},-1", "halt message with an unknown code", 5, "-9223372036854775808"),
@@ -263,6 +266,34 @@ def test_the_first_bad_line_is_named_whatever_its_fault(tmp_path):
     assert ", line 3, " in fault.where
 
 
+@pytest.mark.parametrize("down", [1000100, 1000200, 1000250, 1000300, 2000000])
+def test_prices_may_be_zero_or_below(tmp_path, down):
+    """As those of a spread: the same day, so much lower, is the same market."""
+    rows = [line.split(",") for line in MESSAGES]
+    messages = [",".join([*row[:4], str(int(row[4]) - down * (row[1] != "7")), row[5]]) for row in rows]
+    levels = [line.split(",") for line in BOOK]
+    book = [
+        ",".join(str(int(p) - down * (n != "0")) + f",{n}" for p, n in zip(row[::2], row[1::2], strict=True))
+        for row in levels
+    ]
+    plain = LobsterFeed(tick=50).read(put(tmp_path))
+    for feed in (LobsterFeed(tick=50), LobsterFeed(tick=50, order_book="none")):
+        day = feed.read(put(tmp_path, messages, book))
+        priced = day.events.kind != Kind.CONTROL
+        assert np.array_equal(day.events.price[priced], plain.events.price[priced] - down)
+        assert_sound(day)
+    assert np.array_equal(
+        LobsterFeed(tick=50).read(put(tmp_path, messages, book)).start.price, plain.start.price - down
+    )
+    day = LobsterFeed(tick=50).read(put(tmp_path, messages, book))
+    assert (day.report["unexplained_rows"], len(day.corrections)) == (0, len(plain.corrections))
+    parts = {name: getattr(day, name) for name in ("instrument", "start", "events", "corrections")}
+    (tmp_path / "again").mkdir()
+    again = LobsterFeed(tick=50).read(write_lobster(tmp_path / "again", **parts, levels=2).message)
+    assert np.array_equal(again.events.price, day.events.price)
+    assert np.array_equal(again.start.price, day.start.price)
+
+
 def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
     path = put(tmp_path, changed(MESSAGES, 1, "34200.5,1,9,30,1000150,1"))
     assert "such as 50" in error(path).remedy
@@ -275,7 +306,7 @@ def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
     ("line", "old", "new", "what", "column"),
     [
         (1, "1000200,70", "1000200,-70", "negative size", 2),
-        (1, "1000200,70", "1000200,1000000000000", "size that no level can have", 2),
+        (1, "1000200,70", "1000200,1000000000000000", "size that no level can have", 2),
         (1, "1000200,70", "1000200,0", "half empty", 1),
         (3, NO_ASK, "9999999999,5", "half empty", 5),
         (3, NO_ASK, NO_BID, "half empty", 5),
@@ -283,7 +314,7 @@ def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
         (3, NO_ASK, "0,0", "half empty", 5),
         (1, "1000000,50", "-9999999999,5", "half empty", 7),
         (1, "1000000,50", "9999999999,5", "no order can have", 7),
-        (1, "1000000,50", "0,50", "no order can have", 7),
+        (1, "1000000,50", "-10000000000,50", "no order can have", 7),
         (1, "1000000,50", "999950,50", "between ticks", 7),
         (1, "1000000,50", "1000200,50", "out of order", 7),
         (1, "1000000,50", "1000100,50", "out of order", 7),

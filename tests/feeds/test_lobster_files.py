@@ -63,7 +63,8 @@ def test_a_name_is_parsed_and_formed():
         "AAPL_2012-06-31_34200000_57600000_message_10.csv",
         "AAPL_2012-6-21_34200000_57600000_message_10.csv",
         "AAPL_2012-06-21_57600000_34200000_message_10.csv",
-        "AAPL_2012-06-21_34200000_86400001_message_10.csv",
+        "AAPL_2012-06-21_34200000_864000001_message_10.csv",
+        "AAPL_2012-06-21_86400000_86400001_message_10.csv",
         "AAPL_2012-06-21_34200000_message_10.csv",
         "_2012-06-21_34200000_57600000_message_10.csv",
         "A/B_2012-06-21_34200000_57600000_message_10.csv",
@@ -109,10 +110,26 @@ def test_a_missing_book_is_named(tmp_path):
     fault = error(find_pair, plain)
     assert "order-book half" in fault.what
     assert fault.expected == tmp_path / (BOOK + ".csv.gz")
+    assert "--config.data.order_book=none" in fault.remedy
     fault = error(find_pair, zipped(tmp_path / "half.zip", MESSAGE + ".csv"))
     assert fault.expected == tmp_path / (BOOK + ".csv")
     fault = error(find_pair, zipped(tmp_path / "levels.zip", MESSAGE + ".csv", other_levels))
     assert "order-book half" in fault.what
+
+
+def test_messages_alone_need_no_book_and_leave_one_unread(tmp_path):
+    path = put(tmp_path, MESSAGE + ".csv")
+    for books in ([], [BOOK + ".csv"], [BOOK + ".csv", BOOK + ".csv.gz"]):
+        put(tmp_path, *books) if books else None
+        assert find_pair(path, order_book="none").orderbook is None
+        assert list(list_days(tmp_path, order_book="none")) == [path]
+    packed = zipped(tmp_path / "half.zip", MESSAGE + ".csv")
+    assert find_pair(packed, order_book="none").orderbook is None
+    put(tmp_path, BOOK.replace("07-01", "07-02") + ".csv")
+    packed.unlink()
+    fault = error(lambda: list_days(tmp_path, order_book="none"))
+    assert "message half" in fault.what and "07-02" in str(fault.where)
+    assert "no such way" in error(lambda: find_pair(path, order_book="maybe")).what
 
 
 def test_a_missing_message_file_is_named(tmp_path):
@@ -146,7 +163,8 @@ def test_damaged_archives_are_refused(tmp_path):
         path.parent.mkdir()
         path.write_bytes(content)
         put(path.parent, BOOK + ".csv.gz")
-        assert "cannot be read or decompressed" in error(text, find_pair(path).message).what
+        what = "a .gz file that is not compressed so" if name == "garbled" else "cannot be read or decompressed"
+        assert what in error(text, find_pair(path).message).what
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 no zip")
     assert "cannot be read or decompressed" in error(find_pair, broken).what

@@ -154,14 +154,14 @@ def test_the_name_holds_the_session(tmp_path, clock, first, last, session):
     ("rows", "code", "what", "where"),
     [
         ([(-34_200 * SECOND - 1, *ROWS[0][1:])], 0, "another day", "event 0"),
-        ([ROWS[0], (52_200 * SECOND, *ROWS[1][1:])], 0, "another day", "event 1"),
+        ([ROWS[0], (52_200 * SECOND, *ROWS[1][1:])], 0, "after midnight, of another day", "event 1"),
         ([ROWS[0], (4, *ROWS[1][1:])], 0, "backwards", "event 1"),
         ([(5, Kind.CONTROL, 0, 0, 0, 0)], Code.NONE, "control event", "event 0"),
         ([(5, Kind.ADD, 0, 1000100, 30, 0)], 0, "side", "event 0"),
-        ([(5, Kind.ADD, BID, 0, 30, 0)], 0, "price", "event 0"),
+        ([(5, Kind.ADD, BID, -9_999_999_999, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.ADD, ASK, 9_999_999_999, 30, 0)], 0, "price", "event 0"),
         ([(5, Kind.EXECUTE_HIDDEN, ASK, 1000100, 0, 0)], 0, "size", "event 0"),
-        ([(5, Kind.CROSS, ASK, 1000100, 10**12, 0)], 0, "size", "event 0"),
+        ([(5, Kind.CROSS, ASK, 1000100, 10**15, 0)], 0, "size", "event 0"),
     ],
 )
 def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows, code, what, where):
@@ -199,7 +199,7 @@ def test_a_level_that_no_file_can_hold_is_refused(tmp_path):
     far = book((BID, 1000000, 50, 0), (ASK, 9_999_999_999, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=far)
-    heavy = book((BID, 1000100, 10**12 - 1, 0), (ASK, 1000200, 70, 0))
+    heavy = book((BID, 1000100, 10**15 - 1, 0), (ASK, 1000200, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=heavy)
     assert not list(tmp_path.iterdir())
@@ -250,6 +250,77 @@ def test_time_is_kept_from_running_backwards_where_asked(tmp_path):
     assert [int(time) for time in times] == [5, 9, 9, 9, 12]
     with pytest.raises(InputError, match="another day"):
         export(tmp_path, events_of(ROWS[0], (52_200 * SECOND, *ROWS[0][1:]), ROWS[0]), monotone_time=True)
+
+
+MIDNIGHT_AFTER = 52_200 * SECOND  # from 9:30
+LATE = [ROWS[0], (MIDNIGHT_AFTER - 1, *ROWS[1][1:]), (MIDNIGHT_AFTER, *ROWS[2][1:]), (MIDNIGHT_AFTER + 5, *ROWS[7][1:])]
+OF_LATE = Corrections(np.array([1, 3]), np.array([BID, BID], np.int8), np.array([999_900, 999_800]), np.array([8, 9]))
+
+
+def test_a_day_that_runs_past_midnight_is_refused_with_what_to_choose(tmp_path):
+    with pytest.raises(InputError) as caught:
+        export(tmp_path, events_of(*LATE))
+    assert "after midnight" in caught.value.what and caught.value.where == "event 2, time_ns"
+    for choice in ("cut", "continue", "--config.convert.past_midnight"):
+        assert choice in caught.value.remedy
+    with pytest.raises(InputError, match="no such way to treat events after midnight"):
+        export(tmp_path, events_of(*LATE), past_midnight="ignore")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_day_is_cut_at_midnight_where_asked(tmp_path):
+    done = export(tmp_path, events_of(*LATE), past_midnight="cut", corrections=OF_LATE, levels=3)
+    assert (done.rows, done.cut, done.past_midnight) == (2, 2, 0)
+    assert done.message.name == "XYZ_2024-07-01_34200000_86400000_message_3.csv"
+    assert done.message.read_text().splitlines()[-1].startswith("86399.999999999,")
+    day, whole = LobsterFeed().read(done.message), export(tmp_path / "whole", events_of(*LATE[:2]))
+    assert len(day.events) == 2 and (whole.cut, whole.rows) == (0, 2)
+    assert "999900,8" in done.orderbook.read_text().splitlines()[1]
+    with pytest.raises(InputError, match="no events to write"):
+        export(tmp_path, events_of(*LATE[2:]), past_midnight="cut")
+
+
+def test_times_continue_past_midnight_where_asked_and_are_read_back(tmp_path):
+    events = events_of(*LATE)
+    done = export(tmp_path, events, past_midnight="continue")
+    assert (done.rows, done.cut, done.past_midnight) == (4, 0, 2)
+    assert done.message.name == "XYZ_2024-07-01_34200000_86400001_message_2.csv"
+    assert [line.split(",")[0] for line in done.message.read_text().splitlines()][1:] == [
+        "86399.999999999", "86400.000000000", "86400.000000005",
+    ]  # fmt: skip
+    day = LobsterFeed().read(done.message)
+    for name in EXACT:
+        assert np.array_equal(getattr(day.events, name), getattr(events, name)), name
+    assert LobsterFeed(order_book="none").read(done.message).events.time_ns.tolist() == events.time_ns.tolist()
+
+
+def test_the_name_says_how_far_a_day_goes_on(tmp_path):
+    exact = export(tmp_path, events_of(*LATE[:3]), past_midnight="continue")
+    assert exact.message.name.split("_")[3] == "86400001"  # of a file that ends there, midnight is another day's
+    assert len(LobsterFeed().read(exact.message).events) == 3
+    text = exact.message.read_text().replace("86400.000000000", "86400.001000001")
+    exact.message.write_text(text)
+    with pytest.raises(InputError, match=r"outside the day[\s\S]*0 to 86400.001 seconds"):
+        LobsterFeed().read(exact.message)
+    far = export(tmp_path / "9", events_of(ROWS[0], (9 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
+    assert len(LobsterFeed().read(far.message).events) == 2
+    with pytest.raises(InputError, match="names cannot carry"):
+        export(tmp_path, events_of(ROWS[0], (10 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
+
+
+def test_events_before_the_day_stay_refused(tmp_path):
+    early = events_of((-34_200 * SECOND - 1, *ROWS[0][1:]), ROWS[1])
+    for choice in ("cut", "continue"):
+        with pytest.raises(InputError, match="an event of another day"):
+            export(tmp_path, early, past_midnight=choice)
+
+
+def test_times_that_run_backwards_over_midnight_are_cut_from_the_first_after_it(tmp_path):
+    rows = [ROWS[0], (MIDNIGHT_AFTER + 1, *ROWS[0][1:]), (MIDNIGHT_AFTER - 1, *ROWS[0][1:])]
+    done = export(tmp_path, events_of(*rows), monotone_time=True, past_midnight="cut")
+    assert (done.rows, done.cut, done.moved_times) == (1, 2, 0)
+    done = export(tmp_path, events_of(*rows), monotone_time=True, past_midnight="continue")
+    assert (done.rows, done.past_midnight, done.moved_times) == (3, 2, 1)
 
 
 def test_a_write_that_fails_leaves_neither_half(tmp_path, monkeypatch):
