@@ -72,6 +72,14 @@ def timed(rows):
     return data
 
 
+def stamped(rows):
+    """Return records of (time, action, side, price, size, id, flags): times as they are given, flags LAST if none."""
+    return b"".join(
+        record(action, side, price, size, order_id, time=time, flags=flags[0] if flags else LAST)
+        for time, action, side, price, size, order_id, *flags in rows
+    )
+
+
 ROWS = [
     ("R", "N", UNDEF_PRICE, 0, 0, SNAPSHOT | BAD_RECEIVE),
     *(("A", "A", f"100.{2 + k:02}", 10 + k, 100 + k, SNAPSHOT | BAD_RECEIVE) for k in range(4)),
@@ -127,7 +135,8 @@ def final_book(path: pathlib.Path):
         opening = snapshot
         if action in (b"A", b"C", b"M"):
             known = orders.get(order_id)
-            if side == b"N" or (action == b"A") != (known is None) or price == UNDEF_PRICE or size in (0, UNDEF_SIZE):
+            wrong = {b"A": known is not None, b"C": known is None, b"M": known is not None and known[0] != side}[action]
+            if side == b"N" or wrong or price == UNDEF_PRICE or size in (0, UNDEF_SIZE):
                 return None
             if action == b"C" and (known[:2] != [side, price] or known[2] < size):
                 return None

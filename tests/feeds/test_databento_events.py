@@ -125,9 +125,9 @@ CASES = {
         + [("F", "N", "100", 6, 66, 0), ("C", "B", "99", 8, 3, 0), ("M", "A", "101", 2, 1)],
         [("EXECUTE", BID, 99, 8, 3), ("EXECUTE", ASK, 101, 8, 1), ("CROSS", ASK, 100, 6, 66)],
     ),
-    "an auction without fills is a cross": (
+    "a trade without a side is a hidden order's execution": (
         [("T", "N", "100", 8, 0)],
-        [("CROSS", ASK, 100, 8, 0)],
+        [("EXECUTE_HIDDEN", ASK, 100, 8, 0)],
     ),
     "a partial cancel": ([("C", "A", "101", 4, 1)], [("CANCEL", ASK, 101, 4, 1)]),
     "a full cancel": ([("C", "A", "101", 10, 1)], [("DELETE", ASK, 101, 10, 1)]),
@@ -140,6 +140,7 @@ CASES = {
     "a change of price": ([("M", "B", "98", 8, 3)], [("DELETE", BID, 99, 8, 3), ("ADD", BID, 98, 8, 3)]),
     "a change of price to less": ([("M", "B", "98", 2, 3)], [("DELETE", BID, 99, 8, 3), ("ADD", BID, 98, 2, 3)]),
     "a change of nothing": ([("M", "B", "99", 8, 3)], []),
+    "a change of an order that is not in the book": ([("M", "B", "98", 2, 9)], [("ADD", BID, 98, 2, 9)]),
     "no action": ([("N", "N", UNDEF_PRICE, 0, 0)], []),
     "a reset": (
         [("R", "N", UNDEF_PRICE, 0, 0), ("A", "A", "101", 1, 1)],
@@ -239,7 +240,6 @@ BAD = {
     "without a size": ("T", "A", "101", UNDEF_SIZE, 9),
     "in the book already": ("A", "A", "101", 1, 1),
     "a cancel of an order that is not": ("C", "A", "101", 1, 9),
-    "a change of an order that is not": ("M", "A", "101", 1, 9),
     "another side": ("M", "B", "101", 1, 1),
     "another price": ("C", "A", "102", 1, 1),
     "more than the order holds": ("C", "A", "101", 11, 1),
