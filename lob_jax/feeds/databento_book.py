@@ -1,11 +1,13 @@
 """One instrument of an MBO file: its records go in, in turn; its starting book, events and corrections come out."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
 from lob_jax.feeds import databento_events as loops
 from lob_jax.feeds import databento_work as w
@@ -18,6 +20,11 @@ from lob_jax.feeds.store import EventStore
 
 _ROWS_AT_ONCE = 1 << 14  # orders and events at hand then stay in the processor's cache
 _UNDEFINED = -1  # in place of a time
+_REMEDY = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
+_A_DAY_A_FILE = (
+    'ask Databento for the data a day a file (split_duration="day"): in this one, the book of the next day does not '
+    "begin anew, with a snapshot or a clear; skip or quarantine keeps the first 24 hours"
+)
 
 
 class InstrumentBook:
@@ -29,17 +36,20 @@ class InstrumentBook:
 
     Attributes:
       start: the starting book, None as long as it is not complete.
+      publisher: that of all its records, None as long as there is none.
       rows: records seen.
       snapshots: how many snapshots replaced the book.
       price_divisor: of the prices of visible orders so far.
       quantum_divisor: of those and of the prices of unseen trades.
     """
 
-    def __init__(self, source: object, store: EventStore, faults: Faults):
+    def __init__(self, where: Callable[[int], str], store: EventStore, faults: Faults):
+        """Begin a day; `where` names the file and the place in it of a record, by its number."""
         self.start: BookSnapshot | None = None
         self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
-        self._source, self._store, self._faults = source, store, faults
-        self._publisher: int | None = None
+        self.publisher: int | None = None
+        self._where, self._store, self._faults = where, store, faults
+        self._begun_ns = 0  # when the first record was captured
         self._only_clears = True  # so far
         self._snapshot: _Snapshot | None = None
         self._held = np.empty((len(w.COLUMNS), 0), np.int64)
@@ -65,7 +75,7 @@ class InstrumentBook:
           InputError: the first bad one, if reading is strict.
         """
         self.rows += len(rows.records)
-        rows = self._of_one_publisher(rows)
+        rows = self._of_one_day(self._of_one_publisher(rows))
         opening = self._opening(rows.records)
         edges = [0, *(np.flatnonzero(np.diff(opening)) + 1).tolist(), len(opening)]
         for first, stop in itertools.pairwise(edges):
@@ -83,13 +93,24 @@ class InstrumentBook:
 
     def _of_one_publisher(self, rows: Rows) -> Rows:
         publishers = rows.records["publisher_id"]
-        if self._publisher is None and len(publishers):
-            self._publisher = int(publishers[0])
-        same = publishers == self._publisher
-        for i in np.flatnonzero(~same):
-            fault = "a second publisher of one instrument", "publisher_id", f"{self._publisher}, as in its first record"
+        if self.publisher is None and len(publishers):
+            self.publisher = int(publishers[0])
+        fault = "a second publisher of one instrument", "publisher_id", f"{self.publisher}, as in its first record"
+        return self._without(rows, publishers != self.publisher, fault)
+
+    def _of_one_day(self, rows: Rows) -> Rows:
+        received = rows.records["ts_recv"]
+        if not self._begun_ns:
+            self._begun_ns = int(next(iter(received[received > 0]), 0))
+        late = received > self._begun_ns + NS_PER_DAY if self._begun_ns else np.zeros(len(received), bool)
+        fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
+        return self._without(rows, late, (*fault, _A_DAY_A_FILE))
+
+    def _without(self, rows: Rows, bad: np.ndarray, fault: tuple[str, ...]) -> Rows:
+        """Refuse some records; return the others."""
+        for i in np.flatnonzero(bad):
             self._refuse(rows, int(i), fault)
-        return rows if same.all() else Rows(rows.records[same], rows.number[same])
+        return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
 
     def _opening(self, records: np.ndarray) -> np.ndarray:
         """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
@@ -216,13 +237,12 @@ class InstrumentBook:
         )
         state[w.CLOCK] = clear_ns
 
-    def _refuse(self, rows: Rows, i: int, fault: tuple[str, str, str]) -> None:
-        what, field, expected = fault
+    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...]) -> None:
+        what, field, expected, *remedy = fault
         record = rows.records[i]
         was = chr(record[field]) if field in ("action", "side") else int(record[field])
-        where = f"{self._source}, record {rows.number[i]}, {field}"
-        remedy = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
-        error = InputError(what, where=where, expected=expected, was=was, remedy=remedy)
+        where = f"{self._where(int(rows.number[i]))}, {field}"
+        error = InputError(what, where=where, expected=expected, was=was, remedy=(remedy or [_REMEDY])[0])
         self._faults.refuse(error, raw=record.tobytes().hex())
 
 

@@ -66,7 +66,7 @@ def test_symbols_choose_what_is_listed_and_read(tmp_path):
         DatabentoFeed().read(path)
     with pytest.raises(InputError, match="no such symbol"):
         DatabentoFeed().read(DaySource(path, "Z", DAY.isoformat()))
-    with pytest.raises(InputError, match="no DBN file with such a symbol"):
+    with pytest.raises(InputError, match="no MBO file with such a symbol"):
         DatabentoFeed(symbols=("Z",)).days(path)
 
 
@@ -108,9 +108,9 @@ def test_made_files_of_other_schemas_are_refused(tmp_path, schema):
 
 def test_symbols_must_lead_to_instruments(tmp_path):
     path = tmp_path / "x.dbn"
-    for symbols in ({"XY": "ZZ"}, {"XY": "7", "ZZ": "7"}):
+    for symbols, what in (({"XY": "ZZ"}, "metadata of a DBN file"), ({"XY": "7", "ZZ": "7"}, "one instrument")):
         path.write_bytes(metadata(symbols))
-        with pytest.raises(InputError, match="metadata of a DBN file"):
+        with pytest.raises(InputError, match=what):
             DatabentoFeed().days(path)
     path.write_bytes(metadata({"XY": 7}).replace(b"7\x00\x00", b"\x00\x00\x00"))
     with pytest.raises(InputError, match="one instrument"):
