@@ -5,8 +5,7 @@ import numpy as np
 from lob_jax.feeds.csv_times import iso_time
 from lob_jax.jit import in_place, njit
 
-INT, DECIMAL, ID, WORD, SAME, ANY, TIME = range(7)  # what a column holds
-NEVER = np.iinfo(np.int64).min  # in place of what an empty field stands for, where there must be none
+INT, DECIMAL, ID, WORD, SAME, ANY, OPTIONAL, TIME = range(8)  # what a column holds
 
 # What is wrong with a line.
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
@@ -30,7 +29,6 @@ def parse_lines(
     words: np.ndarray,
     word_ends: np.ndarray,
     column_words: np.ndarray,
-    empties: np.ndarray,
     values: np.ndarray,
     row_line: np.ndarray,
     bad: np.ndarray,
@@ -46,7 +44,6 @@ def parse_lines(
       words: uint8 [W], the words of WORD and SAME columns, end to end.
       word_ends: int64 [K+1], where they end; 0 first.
       column_words: int64 [C, 2], the first word of a column and the one behind its last.
-      empties: int64 [C], what an empty field stands for, NEVER where there must be none.
       values: int64 [C, R], is given the values of the good lines.
       row_line: int64 [R], is given their lines, counted from 0.
       bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
@@ -79,6 +76,10 @@ def parse_lines(
                     fault = FINE
             elif content == ANY:
                 at = _field_end(data, at)
+            elif content == OPTIONAL:
+                value, at, fault = _optional(data, at, scales[column])
+                if fault == FINE and not low[column] <= value <= high[column] and value != _LARGEST:
+                    fault = OUT_OF_RANGE
             elif content == TIME:
                 value, at, fault = _time(data, at)
             else:
@@ -86,8 +87,6 @@ def parse_lines(
                 value, at = _word(data, at, words, word_ends, first, last)
                 if value < 0:
                     fault = UNKNOWN_WORD if content == WORD else CHANGED
-            if fault == EMPTY_FIELD and empties[column] != NEVER:
-                value, fault = empties[column], FINE
             if fault != FINE:
                 break
             values[column, rows] = value
@@ -194,11 +193,22 @@ def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, i
 
 @in_place
 def _time(data: np.ndarray, at: int) -> tuple[int, int, int]:
-    """Read a time: ISO 8601, or ns since 1970 as an ID is read."""
+    """Read a time: ISO 8601, or ns since 1970 as an ID is read; nothing is the largest of these."""
+    if _ends(data, at):
+        return np.int64(-1), at, FINE
     value, end, is_iso = iso_time(data, at)
     if is_iso:
         return value, end, FINE if _ends(data, end) else NO_NUMBER
     return _number(data, at, ID, 0)
+
+
+@in_place
+def _optional(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
+    """Read a decimal number, or nothing, as the largest number."""
+    if _ends(data, at):
+        return np.int64(_LARGEST), at, FINE
+    value, end, fault = _short_decimal(data, at, scale)
+    return _number(data, at, DECIMAL, scale) if fault == NO_NUMBER else (value, end, fault)
 
 
 @in_place

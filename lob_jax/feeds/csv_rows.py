@@ -17,7 +17,7 @@ from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.source import Source
 
 CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
-CONTENTS["time"] = cf.TIME
+CONTENTS |= {"optional": cf.OPTIONAL, "time": cf.TIME}
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
@@ -32,13 +32,13 @@ class Column:
       name: for errors, and what a header must say.
       content: "int", a whole number; "id", an unsigned one, kept as its int64's bits; "decimal", a decimal number
         with or without an exponent, kept as a count of its place number `scale`; "word", the index of the field
-        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0; "time",
-        ns since 1970, written so (as an "id") or in ISO 8601.
+        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0;
+        "optional", a "decimal" or nothing, which is kept as the largest int64; "time", ns since 1970, as an "id", or in
+        ISO 8601, or nothing, which is kept as -1.
       scale: decimal places of a "decimal"; a number with more of them is at fault.
       words: what a "word" may be.
       low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
       high: the largest one.
-      empty: what an empty field stands for; None where it is at fault.
     """
 
     name: str
@@ -47,7 +47,6 @@ class Column:
     words: tuple[str, ...] = ()
     low: int = _INT64.min
     high: int = _INT64.max
-    empty: int | None = None
 
 
 class Block(NamedTuple):
@@ -283,13 +282,12 @@ def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> di
         "words": np.frombuffer(b"".join(words) + b"\0", np.uint8),
         "word_ends": np.cumsum([0, *map(len, words)]),
         "column_words": np.array(column_words),
-        "empties": np.array([cf.NEVER if column.empty is None else column.empty for column in columns]),
     }
 
 
 def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
     """Return what is wrong with a field, and what it should be."""
-    number = "a decimal number" if column.content == "decimal" else "a whole number"
+    number = "a decimal number" if column.content in ("decimal", "optional") else "a whole number"
     if column.content == "time":
         return "a field that is not a time", "a time such as 2024-01-02T03:04:05.123456789Z, or ns since 1970"
     if fault == cf.UNKNOWN_WORD:

@@ -20,7 +20,6 @@ from lob_jax.feeds.source import Source
 
 _NEEDED = ("ts_recv", "ts_event", "instrument_id", "action", "side", "price", "size", "order_id", "flags")
 _PEEKED = Reading(block_bytes=1 << 16)
-_UNDEFINED = -1  # the bits of a time that is undefined
 _LEAST_RAW = 10**6  # in units of 1e-9: no market's prices are all below a thousandth
 _ACTIONS, _SIDES = "ACMRTFN", "ABN"
 _CODES = {"action": np.frombuffer(_ACTIONS.encode(), np.uint8), "side": np.frombuffer(_SIDES.encode(), np.uint8)}
@@ -113,11 +112,11 @@ def _column(name: str, *, decimal_prices: bool) -> Column:
     """Return what the fields of a column hold."""
     unsigned = {"publisher_id": 16, "instrument_id": 32, "size": 32, "channel_id": 8, "flags": 8, "sequence": 32}
     if name in ("ts_recv", "ts_event"):
-        return Column(name, "time", empty=_UNDEFINED)
+        return Column(name, "time")
     if name == "price" and decimal_prices:
-        return Column(name, "decimal", 9, low=-MOST_PRICE, high=MOST_PRICE, empty=UNDEF_PRICE)
+        return Column(name, "optional", 9, low=-MOST_PRICE, high=MOST_PRICE)
     if name == "price":
-        return Column(name, "int", empty=UNDEF_PRICE)
+        return Column(name, "int")
     if name in ("action", "side"):
         return Column(name, "word", words=tuple(_ACTIONS if name == "action" else _SIDES))
     if name in unsigned:
