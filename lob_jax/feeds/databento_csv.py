@@ -10,6 +10,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
+from lob_jax.feeds.csv_lines import BOM
 from lob_jax.feeds.csv_rows import Block, Column, CsvRows, Fault
 from lob_jax.feeds.databento_checks import MOST_PRICE, UNDEF_PRICE
 from lob_jax.feeds.databento_files import other_schema
@@ -19,7 +20,8 @@ from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.source import Source
 
 _NEEDED = ("ts_recv", "ts_event", "instrument_id", "action", "side", "price", "size", "order_id", "flags")
-_PEEKED = Reading(block_bytes=1 << 16)
+_READ = (*(name for name in RECORD.names if name != "length"), "symbol")
+PEEKED_BYTES = 1 << 16
 _LEAST_RAW = 10**6  # in units of 1e-9: no market's prices are all below a thousandth
 _ACTIONS, _SIDES = "ACMRTFN", "ABN"
 _CODES = {"action": np.frombuffer(_ACTIONS.encode(), np.uint8), "side": np.frombuffer(_SIDES.encode(), np.uint8)}
@@ -35,7 +37,7 @@ class CsvHeader:
     """What the beginning of a file says.
 
     Attributes:
-      names: of the columns, as they stand in the file.
+      names: of the columns that are read, as they follow each other in the file.
       decimal_prices: whether prices are decimal numbers; else they count 1e-9.
     """
 
@@ -44,13 +46,12 @@ class CsvHeader:
 
     def place(self, name: str) -> int | None:
         """Return which column has a name."""
-        names = [_plain(own) for own in self.names]
-        return names.index(name) if name in names else None
+        return self.names.index(name) if name in self.names else None
 
 
 def is_csv(begin: bytes) -> bool:
     """Return whether a file that begins so is Databento's CSV, of any schema."""
-    names = [_plain(name) for name in _lines(begin)[0]] if begin else []
+    names = _lines(begin)[0]
     return "ts_event" in names and ("rtype" in names or "instrument_id" in names)
 
 
@@ -60,25 +61,21 @@ def peek_csv(source: Source) -> CsvHeader:
     Raises:
       InputError: another schema than MBO, by its name, or prices of which the first ones do not tell their unit.
     """
-    header, *rows = _lines(next(source.blocks(_PEEKED), b""))
-    names = tuple(header)
-    places = {_plain(name): place for place, name in enumerate(names)}
+    names, *rows = _lines(source.first_bytes(PEEKED_BYTES))
+    places = {name: place for place, name in enumerate(names)}
     rows = [row for row in rows if len(row) == len(names)]
     schema = _schema(places, rows[0] if rows else [])
     if schema != "mbo":
         raise other_schema(source, schema)
-    prices = [row[places["price"]] for row in rows]
-    return CsvHeader(names, _decimal_prices(source, prices, [row[places["ts_event"]] for row in rows]))
+    prices, times = ([row[places[name]] for row in rows] for name in ("price", "ts_event"))
+    return CsvHeader(tuple(name for name in names if name in _READ), _decimal_prices(source, prices, times))
 
 
 def _lines(begin: bytes) -> list[list[str]]:
     """Return the fields of the whole lines; at least one line."""
-    lines = begin.decode("utf-8", "backslashreplace").split("\n")
-    return [line.removesuffix("\r").split(",") for line in (lines[:-1] or lines)]
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("\ufeff").strip('"')
+    lines = begin.removeprefix(BOM).decode("utf-8", "backslashreplace").split("\n")
+    lines = [line.removesuffix("\r").split(",") for line in (lines[:-1] or lines)]
+    return [[field.removeprefix('"').removesuffix('"') for field in line] for line in lines]
 
 
 def _schema(places: dict[str, int], row: list[str]) -> str:
@@ -143,7 +140,7 @@ class _Symbols:
         for row in np.append(0, turns)[: len(numbers)].tolist():
             key = int(numbers[row]), int(days[row])
             if key not in self.found:
-                own = "" if symbol is None else text(row)[symbol].strip('"')
+                own = "" if symbol is None else text(row)[symbol]
                 self.found[key] = own or str(key[0])
         return np.empty((0, 3), np.int64)
 
@@ -170,7 +167,7 @@ class CsvRecords:
         self.beside: collections.Counter[str] = collections.Counter()
         self.read_mbo = 0
         header = peek_csv(source)
-        columns = [_column(_plain(name), decimal_prices=header.decimal_prices) for name in header.names]
+        columns = [_column(name, decimal_prices=header.decimal_prices) for name in header.names]
         self._places = {name: header.place(name) for name in RECORD.names if name not in ("length", "rtype")}
         self._symbols = _Symbols(header)
         self._rows = CsvRows(

@@ -16,14 +16,13 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.feeds.databento_checks import SNAPSHOT, R
-from lob_jax.feeds.databento_csv import CsvRecords, is_csv
+from lob_jax.feeds.databento_csv import PEEKED_BYTES, CsvRecords, is_csv
 from lob_jax.feeds.databento_files import date_of, read_header
 from lob_jax.feeds.databento_records import Records, Rows
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.source import COMPRESSIONS, Source
 
-_FIRST_BLOCK = Reading(block_bytes=1 << 16)
 _LENIENT = Reading(on_error="skip")
 
 
@@ -66,7 +65,7 @@ def open_records(source: Source, reading: Reading) -> MboRecords:
     Raises:
       InputError: neither, or another schema.
     """
-    csv = is_csv(next(source.blocks(_FIRST_BLOCK), b""))
+    csv = is_csv(source.first_bytes(PEEKED_BYTES))
     return CsvRecords(source, reading) if csv else Records(source, reading)
 
 
@@ -163,20 +162,12 @@ def days_in(file: pathlib.Path) -> list[tuple[str, str]]:
       InputError: no MBO, or a file that cannot be read.
     """
     source = Source(file)
-    begin = source.blocks(_FIRST_BLOCK)
-    first = next(begin, b"")
-    if not is_csv(first):
-        header, _ = read_header(source, _again(first, begin))
+    if not is_csv(source.first_bytes(PEEKED_BYTES)):
+        header, _ = read_header(source, source.blocks(Reading(block_bytes=PEEKED_BYTES)))
         if header.one_day:
             return [(symbol, date_of(header.day)) for symbol in header.symbols.values()]
     stat = file.stat()
     return _days_by_records(file, stat.st_size, stat.st_mtime_ns)
-
-
-def _again(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
 
 
 @functools.lru_cache(maxsize=1024)
@@ -201,7 +192,7 @@ def _has_ending(file: pathlib.Path, ending: str) -> bool:
 
 
 def _holds_csv(file: pathlib.Path) -> bool:
-    return is_csv(next(Source(file).blocks(_FIRST_BLOCK), b""))
+    return is_csv(Source(file).first_bytes(PEEKED_BYTES))
 
 
 def _twice(day: DaySource, other: DaySource) -> InputError:

@@ -121,7 +121,7 @@ def test_a_file_cut_within_its_metadata_is_refused(tmp_path):
     path = tmp_path / "x.dbn"
     for length in (0, 2, 7, 8, 100, len(metadata()) - 1):
         path.write_bytes(metadata()[:length])
-        with pytest.raises(InputError, match="without the metadata"):
+        with pytest.raises(InputError, match="without the metadata" if length else "an empty file"):
             DatabentoFeed().days(path)
 
 
@@ -142,6 +142,22 @@ def test_a_truncated_file_keeps_what_is_whole(tmp_path):
     assert day.report["rows_dropped"]["a truncated record"] == 1
     assert day.report["rows_read"] == whole.report["rows_read"]
     np.testing.assert_array_equal(day.events.price, whole.events.price[:-1])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_file_that_is_cut_keeps_what_lies_before(tmp_path, suffix):
+    ids = np.random.default_rng(1).integers(0, 2**62, 9000).tolist()
+    content = metadata() + b"".join(record("A", "B", "1", 2, order_id, time=k) for k, order_id in enumerate(ids))
+    packed = {".gz": gzip.compress, ".zst": zstd.compress}[suffix](content)
+    path = tmp_path / f"x.dbn{suffix}"
+    path.write_bytes(packed[: len(packed) * 9 // 10])
+    (day,) = DatabentoFeed().days(path)
+    with pytest.raises(InputError, match="cannot be read or decompressed"):
+        DatabentoFeed().read(day)
+    for reading in (Reading(on_error="skip"), Reading(on_error="quarantine", quarantine=tmp_path / "bad")):
+        kept = DatabentoFeed().read(day, reading)
+        assert kept.events.order_id.tolist() == ids[: len(kept.events)] and 6000 < len(kept.events) < 9000
+        assert kept.report["rows_dropped"] == {"a file that cannot be read or decompressed": 1}
 
 
 @pytest.fixture(scope="module")
