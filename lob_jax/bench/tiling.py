@@ -116,9 +116,10 @@ def _moved(message: dict, tile: int, span_ms: int, stride: int) -> dict:
 
 
 def tile_databento(path: pathlib.Path, folder: pathlib.Path, *, records: int) -> pathlib.Path:
-    """Write MBO records of a DBN file again and again behind its header, uncompressed, their clocks moved on.
+    """Write MBO records of a DBN file again and again behind its header, uncompressed, their clocks as much faster.
 
-    Each repetition begins by clearing the book, so that the snapshot in front of the day is taken again.
+    So they still are one day. Each repetition begins by clearing the book, so that the snapshot in front of the day is
+    taken again.
     """
     data = zstd.decompress(path.read_bytes())
     begin = 8 + struct.unpack_from("<I", data, 4)[0]
@@ -127,11 +128,14 @@ def tile_databento(path: pathlib.Path, folder: pathlib.Path, *, records: int) ->
     clear = {"order_id": 0, "price": 2**63 - 1, "size": 0, "flags": _SNAPSHOT, "action": ord("R"), "side": ord("N")}
     for name, value in clear.items():
         rows[name][0] = value
-    span = int(rows["ts_recv"].max()) - int(rows["ts_recv"].min()) + 1
+    first, repeats = int(rows["ts_recv"].min()), -(-records // len(rows))
+    span = (int(rows["ts_recv"].max()) - first) // repeats + 1
+    for name in ("ts_event", "ts_recv"):
+        rows[name] = first + (rows[name] - first) // repeats
     target = folder / path.name.removesuffix(".zst")
     with target.open("wb") as file:
         file.write(data[:begin])
-        for _ in range(-(-records // len(rows))):
+        for _ in range(repeats):
             file.write(rows.tobytes())
             rows["ts_event"] += span
             rows["ts_recv"] += span

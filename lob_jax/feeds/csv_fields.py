@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from lob_jax.feeds.csv_times import iso_time
 from lob_jax.jit import in_place, njit
 
-INT, DECIMAL, ID, WORD, SAME, ANY, NAME = range(7)  # what a column holds
+INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = range(9)  # what a column holds
 
 # What is wrong with a line.
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
@@ -81,6 +82,12 @@ def parse_lines(
                 at = _field_end(data, at)
             elif content == NAME:
                 value, at = name_key(data, at)
+            elif content == OPTIONAL:
+                value, at, fault = _optional(data, at, scales[column])
+                if fault == FINE and not low[column] <= value <= high[column] and value != _LARGEST:
+                    fault = OUT_OF_RANGE
+            elif content == TIME:
+                value, at, fault = _time(data, at)
             else:
                 first, last = column_words[column, 0], column_words[column, 1]
                 value, at = _word(data, at, words, word_ends, first, last)
@@ -235,6 +242,26 @@ def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, i
     if content == ID and negative and mantissa != 0:
         return -mantissa, at, OUT_OF_RANGE
     return -mantissa if negative else mantissa, at, FINE
+
+
+@in_place
+def _time(data: np.ndarray, at: int) -> tuple[int, int, int]:
+    """Read a time: ISO 8601, or ns since 1970 as an ID is read; nothing is the largest of these."""
+    if _ends(data, at):
+        return np.int64(-1), at, FINE
+    value, end, is_iso = iso_time(data, at)
+    if is_iso:
+        return value, end, FINE if _ends(data, end) else NO_NUMBER
+    return _number(data, at, ID, 0)
+
+
+@in_place
+def _optional(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
+    """Read a decimal number, or nothing, as the largest number."""
+    if _ends(data, at):
+        return np.int64(_LARGEST), at, FINE
+    value, end, fault = _short_decimal(data, at, scale)
+    return _number(data, at, DECIMAL, scale) if fault == NO_NUMBER else (value, end, fault)
 
 
 @in_place

@@ -18,7 +18,7 @@ from lob_jax.feeds.scale import PlacesMisfit, step_of
 from lob_jax.feeds.source import Source, empty_file
 
 CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
-CONTENTS["name"] = cf.NAME
+CONTENTS |= {"name": cf.NAME, "optional": cf.OPTIONAL, "time": cf.TIME}
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
@@ -34,7 +34,8 @@ class Column:
       content: "int", a whole number; "id", an unsigned one, kept as its int64's bits; "decimal", a decimal number
         with or without an exponent, kept as a count of its place number `scale`; "word", the index of the field
         among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0; "name",
-        any text, kept as `csv_fields.name_key`, one number a text.
+        any text, kept as `csv_fields.name_key`, one number a text; "optional", a "decimal" or nothing, which is kept as
+        the largest int64; "time", ns since 1970, as an "id", or in ISO 8601, or nothing, which is kept as -1.
       scale: decimal places of a "decimal"; a number with more of them is at fault.
       words: what a "word" may be.
       low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
@@ -309,7 +310,9 @@ def _remedy(column: Column, fault: int, field: str) -> str:
 
 def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
     """Return what is wrong with a field, and what it should be."""
-    number = "a decimal number" if column.content == "decimal" else "a whole number"
+    number = "a decimal number" if column.content in ("decimal", "optional") else "a whole number"
+    if column.content == "time":
+        return "a field that is not a time", "a time such as 2024-01-02T03:04:05.123456789Z, or ns since 1970"
     if fault == cf.UNKNOWN_WORD:
         return "a word that the format does not have", " or ".join(column.words)
     if fault == cf.CHANGED:

@@ -1,18 +1,18 @@
-"""Databento MBO days: orders one by one, in DBN files, plain or compressed."""
+"""Databento MBO days: orders one by one, in DBN files or CSV, plain or compressed."""
 
+import collections
 import dataclasses
 import pathlib
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.databento_book import InstrumentBook
-from lob_jax.feeds.databento_files import list_days, peek
-from lob_jax.feeds.databento_records import Records, Rows
+from lob_jax.feeds.databento_days import Days, MboRecords, days_in, list_days, open_records
+from lob_jax.feeds.databento_files import date_of
+from lob_jax.feeds.databento_records import Rows
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.report import reading_report
@@ -20,14 +20,15 @@ from lob_jax.feeds.scale import scale_of, steps_of
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 
-_DECIMALS = 9  # of DBN's prices
+_DECIMALS = 9  # of Databento's prices
 
 
 @dataclasses.dataclass(frozen=True)
 class DatabentoFeed:
-    """Reads MBO in DBN files: .dbn, .dbn.zst, .dbn.gz, or alone in a .zip.
+    """Reads MBO in DBN files and in Databento's CSV: plain, .zst, .gz, or alone in a .zip.
 
     Prices are exact: the smallest power of ten that holds those of a day is its quantum, their common step its tick.
+    CSV without symbols names an instrument by its id.
 
     Attributes:
       symbols: those that are listed and read; all of a file's if none is named.
@@ -36,10 +37,10 @@ class DatabentoFeed:
     symbols: tuple[str, ...] = ()
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the days at a path, a file or a folder: one a file and symbol, by date and symbol.
+        """List the days at a path, a file or a folder, by date and symbol; a file may hold several of both.
 
         Raises:
-          InputError: there is no MBO in DBN, none of the symbols, or one day of a symbol lies there twice.
+          InputError: there is no MBO, none of the symbols, or one day of a symbol lies there twice.
         """
         return list_days(pathlib.Path(path), self.symbols)
 
@@ -52,11 +53,11 @@ class DatabentoFeed:
 
         Records flagged as a snapshot are the starting book at the beginning, and replace the book later. Trades and
         fills change no book; the fill of a resting order is an EXECUTE, and what cancels the filled order adds
-        nothing to it. Records of the other instruments are walked over and counted.
+        nothing to it. Records of the other instruments and days are walked over and counted.
 
         Raises:
           InputError: the first record that is not what the format says, with its number; or a file with several
-            symbols and none named.
+            symbols or days and none named.
         """
         if not isinstance(day, DaySource):
             days = self.days(day)
@@ -69,65 +70,107 @@ class DatabentoFeed:
                     remedy="name the symbol, read what days() lists one by one, or a file at once with read_all()",
                 )
             (day,) = days
-        (only,) = self._read(pathlib.Path(day.path), (day.symbol,), reading, apart=False)
-        return only
-
-    def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
-        """Read the days of all wanted symbols of one file, in one pass; errors as `read`.
-
-        With a store, each symbol's events lie in a folder of their own within it.
-        """
-        header = peek(pathlib.Path(path))
-        wanted = sorted(symbol for symbol in header.symbols.values() if not self.symbols or symbol in self.symbols)
-        return self._read(pathlib.Path(path), tuple(wanted), reading, apart=True)
-
-    def _read(self, path: pathlib.Path, symbols: tuple[str, ...], reading: Reading, *, apart: bool) -> list[MarketDay]:
-        source = Source(path)
-        records = Records(source, reading)
-        ids = {symbol: number for number, symbol in records.header.symbols.items()}
-        missing = [symbol for symbol in symbols if symbol not in ids]
-        if missing:
+        path, symbol, date = pathlib.Path(day.path), day.symbol, day.trading_day
+        found = self._read(path, lambda own, own_date: own == symbol and own_date in (date, None), reading, apart=False)
+        if len(found) != 1:
             raise InputError(
-                "no such symbol in a file",
-                where=source,
-                expected=f"one of {sorted(ids)[:8]}",
-                was=missing,
+                "no such symbol and day in a file",
+                where=path,
+                expected=[f"{own} {own_date}" for own, own_date in days_in(path)[:8]],
+                was=f"{symbol} {date}",
                 remedy="read one of the days that days() lists",
             )
-        parts = {ids[symbol]: _Part(source, symbol, ids[symbol], reading, apart=apart) for symbol in symbols}
+        return found[0]
+
+    def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
+        """Read the days of all wanted symbols of one file, in one pass, by date and symbol; errors as `read`.
+
+        With a store, the events of each symbol and day lie in a folder of their own within it.
+        """
+        return self._read(
+            pathlib.Path(path), lambda symbol, _: not self.symbols or symbol in self.symbols, reading, apart=True
+        )
+
+    def _read(
+        self, path: pathlib.Path, chosen: Callable[[str, str | None], bool], reading: Reading, *, apart: bool
+    ) -> list[MarketDay]:
+        """Read the days of which symbol and date are chosen; the date is None where a file is one day."""
+        source = Source(path)
+        records = open_records(source, reading)
+        parts = _Parts(source, records, chosen, reading, apart=apart)
+        days = Days(records.one_day)
         for rows in records:
-            for number, own in _by_instrument(rows):
-                if number in parts:
-                    parts[number].book.push(own)
-        return [parts[ids[symbol]].day(records) for symbol in symbols]
+            for number, day, own in days.cut(rows):
+                parts.push(number, day, own)
+        return parts.finish()
 
 
-def _by_instrument(rows: Rows) -> Iterator[tuple[int, Rows]]:
-    """Yield the records of each instrument, in their order."""
-    ids = rows.records["instrument_id"]
-    if (ids == ids[0]).all():
-        yield int(ids[0]), rows
-        return
-    order = np.argsort(ids, kind="stable")
-    records, number = rows.records[order], rows.number[order]
-    edges = np.flatnonzero(np.diff(records["instrument_id"])) + 1
-    for own, numbers in zip(np.split(records, edges), np.split(number, edges), strict=True):
-        yield int(own["instrument_id"][0]), Rows(own, numbers)
+class _Parts:
+    """The symbols and days of a file that is being read."""
+
+    def __init__(
+        self,
+        source: Source,
+        records: MboRecords,
+        chosen: Callable[[str, str | None], bool],
+        reading: Reading,
+        *,
+        apart: bool,
+    ):
+        self._source, self._records, self._reading, self._apart = source, records, reading, apart
+        self._chosen = chosen
+        self._seen: collections.Counter[str] = collections.Counter()  # records of each symbol
+        self._symbols: dict[tuple[int, int], str] = {}
+        self._parts: dict[tuple[int, int], _Part] = {}
+        for number in records.listed():
+            self._begin(number, records.one_day)
+
+    def push(self, number: int, day: int, rows: Rows) -> None:
+        """Take records of one instrument and day."""
+        if (number, day) not in self._symbols:
+            self._begin(number, day)
+        self._seen[self._symbols[number, day]] += len(rows.records)
+        if (number, day) in self._parts:
+            self._parts[number, day].book.push(rows)
+
+    def finish(self) -> list[MarketDay]:
+        """End the days; the file has been read."""
+        parts = sorted(self._parts.values(), key=lambda part: (part.date, part.symbol))
+        return [part.day(self._records, self._seen[part.symbol]) for part in parts]
+
+    def _begin(self, number: int, day: int) -> None:
+        symbol, records = self._records.symbol(number, day), self._records
+        self._symbols[number, day] = symbol
+        if self._chosen(symbol, None if records.one_day is not None else date_of(day)):
+            self._parts[number, day] = _Part(
+                self._source, symbol, number, date_of(day), records.place, self._reading, apart=self._apart
+            )
 
 
 class _Part:
-    """One symbol of a file that is being read."""
+    """One symbol and day of a file that is being read."""
 
-    def __init__(self, source: Source, symbol: str, number: int, reading: Reading, *, apart: bool):
-        folder, self._source, self._symbol = f"{number}_{urllib.parse.quote(symbol, safe='')}", source, symbol
+    def __init__(
+        self,
+        source: Source,
+        symbol: str,
+        number: int,
+        date: str,
+        place: Callable[[int], str],
+        reading: Reading,
+        *,
+        apart: bool,
+    ):
+        folder = f"{date}_{number}_{urllib.parse.quote(symbol, safe='')}"
         store = reading.store / folder if apart and reading.store is not None else reading.store
+        self.symbol, self.date, self._source = symbol, date, source
         self._store = EventStore(store)
         self._faults = Faults(reading, f"{source.name}.{folder}")
-        self.book = InstrumentBook(source, self._store, self._faults)
+        self.book = InstrumentBook(lambda record: f"{source}, {place(record)}", self._store, self._faults)
 
-    def day(self, records: Records) -> MarketDay:
-        """End the day; the file has been read."""
-        book, header = self.book, records.header
+    def day(self, records: MboRecords, rows_of_symbol: int) -> MarketDay:
+        """End the day; the file has been read, with so many records of the symbol, whatever their day."""
+        book = self.book
         book.finish()
         scale = scale_of(
             steps_of(None, None, price_decimals=_DECIMALS, size_decimals=0),
@@ -137,7 +180,13 @@ class _Part:
         )
         events, corrections = self._store.finish(divide_price=scale.divide_price)
         instrument = Instrument(
-            self._symbol, header.dataset, header.trading_day, "UTC", scale.price_scale, scale.tick, scale.lot_scale
+            self.symbol,
+            records.venue(book.publisher or 0),
+            self.date,
+            "UTC",
+            scale.price_scale,
+            scale.tick,
+            scale.lot_scale,
         )
         counts = book.counts
         report = reading_report(
@@ -146,7 +195,8 @@ class _Part:
             inputs={self._source.path.name: self._source.sha256()},
             rows_read=records.read,
             dropped={
-                "records of another instrument": records.read_mbo - book.rows,
+                "records of another instrument": records.read_mbo - rows_of_symbol,
+                "records of another day": rows_of_symbol - book.rows,
                 "records of another kind": records.beside.total(),
                 "records without an action": counts.pop("without_action"),
             },

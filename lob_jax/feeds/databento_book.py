@@ -1,15 +1,18 @@
 """One instrument of an MBO file: its records go in, in turn; its starting book, events and corrections come out."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
 from lob_jax.feeds import databento_events as loops
-from lob_jax.feeds.databento_checks import BAD_BOOK, BAD_RECEIVE, FAULTS, SNAPSHOT, SOUND, A, F, R
-from lob_jax.feeds.databento_records import Rows
+from lob_jax.feeds import databento_work as w
+from lob_jax.feeds.databento_checks import BAD_BOOK, BAD_RECEIVE, FAULTS, SNAPSHOT, SOUND, A, F, M, R
+from lob_jax.feeds.databento_records import RECORD, Rows
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.order_table import new_table, room_for
 from lob_jax.feeds.scale import common_divisor
@@ -17,6 +20,11 @@ from lob_jax.feeds.store import EventStore
 
 _ROWS_AT_ONCE = 1 << 14  # orders and events at hand then stay in the processor's cache
 _UNDEFINED = -1  # in place of a time
+_REMEDY = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
+_A_DAY_A_FILE = (
+    'ask Databento for the data a day a file (split_duration="day"): in this one, the book of the next day does not '
+    "begin anew, with a snapshot or a clear; skip or quarantine keeps the first 24 hours"
+)
 
 
 class InstrumentBook:
@@ -28,33 +36,37 @@ class InstrumentBook:
 
     Attributes:
       start: the starting book, None as long as it is not complete.
+      publisher: that of all its records, None as long as there is none.
       rows: records seen.
       snapshots: how many snapshots replaced the book.
       price_divisor: of the prices of visible orders so far.
       quantum_divisor: of those and of the prices of unseen trades.
     """
 
-    def __init__(self, source: object, store: EventStore, faults: Faults):
+    def __init__(self, where: Callable[[int], str], store: EventStore, faults: Faults):
+        """Begin a day; `where` names the file and the place in it of a record, by its number."""
         self.start: BookSnapshot | None = None
         self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
-        self._source, self._store, self._faults = source, store, faults
-        self._publisher: int | None = None
+        self.publisher: int | None = None
+        self._where, self._store, self._faults = where, store, faults
+        self._begun_ns = 0  # when the first record was captured
         self._only_clears = True  # so far
         self._snapshot: _Snapshot | None = None
-        self._last: Rows | None = None
-        self._held = np.empty((len(loops.COLUMNS), 0), np.int64)
-        self._work = loops.Work(
+        self._held = np.empty((len(w.COLUMNS), 0), np.int64)
+        self._work = w.Work(
             table=new_table(1 << 10),
-            state=np.zeros(loops.STATE, np.int64),
-            counts=np.zeros(len(loops.COUNTS), np.int64),
+            state=np.zeros(w.STATE, np.int64),
+            counts=np.zeros(len(w.COUNTS), np.int64),
             filled=np.zeros(0, np.int64),
             out=self._held,
+            last=np.zeros(1, RECORD),
+            last_number=np.zeros(1, np.int64),
         )
 
     @property
     def counts(self) -> dict[str, int]:
         """Return what was counted, by name."""
-        return dict(zip(loops.COUNTS, self._work.counts.tolist(), strict=True))
+        return dict(zip(w.COUNTS, self._work.counts.tolist(), strict=True))
 
     def push(self, rows: Rows) -> None:
         """Take the next records.
@@ -63,7 +75,7 @@ class InstrumentBook:
           InputError: the first bad one, if reading is strict.
         """
         self.rows += len(rows.records)
-        rows = self._of_one_publisher(rows)
+        rows = self._of_one_day(self._of_one_publisher(rows))
         opening = self._opening(rows.records)
         edges = [0, *(np.flatnonzero(np.diff(opening)) + 1).tolist(), len(opening)]
         for first, stop in itertools.pairwise(edges):
@@ -77,18 +89,28 @@ class InstrumentBook:
             self._end_snapshot(_UNDEFINED)
         if self.start is None:
             self.start = BookSnapshot.empty()
-        if self._last is not None:
-            self._break_group(self._last)
+        self._break_group()
 
     def _of_one_publisher(self, rows: Rows) -> Rows:
         publishers = rows.records["publisher_id"]
-        if self._publisher is None and len(publishers):
-            self._publisher = int(publishers[0])
-        same = publishers == self._publisher
-        for i in np.flatnonzero(~same):
-            fault = "a second publisher of one instrument", "publisher_id", f"{self._publisher}, as in its first record"
+        if self.publisher is None and len(publishers):
+            self.publisher = int(publishers[0])
+        fault = "a second publisher of one instrument", "publisher_id", f"{self.publisher}, as in its first record"
+        return self._without(rows, publishers != self.publisher, fault)
+
+    def _of_one_day(self, rows: Rows) -> Rows:
+        received = rows.records["ts_recv"]
+        if not self._begun_ns:
+            self._begun_ns = int(next(iter(received[received > 0]), 0))
+        late = received > self._begun_ns + NS_PER_DAY if self._begun_ns else np.zeros(len(received), bool)
+        fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
+        return self._without(rows, late, (*fault, _A_DAY_A_FILE))
+
+    def _without(self, rows: Rows, bad: np.ndarray, fault: tuple[str, ...]) -> Rows:
+        """Refuse some records; return the others."""
+        for i in np.flatnonzero(bad):
             self._refuse(rows, int(i), fault)
-        return rows if same.all() else Rows(rows.records[same], rows.number[same])
+        return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
 
     def _opening(self, records: np.ndarray) -> np.ndarray:
         """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
@@ -108,17 +130,16 @@ class InstrumentBook:
         for first in range(0, len(rows.records), _ROWS_AT_ONCE):
             some = slice(first, first + _ROWS_AT_ONCE)
             self._convert(Rows(rows.records[some], rows.number[some]))
-        self._last = Rows(rows.records[-1:].copy(), rows.number[-1:])
 
     def _begin(self, start: BookSnapshot) -> None:
         self.start = start
-        self._work.state[loops.CLOCK] = start.time_ns
+        self._work.state[w.CLOCK] = start.time_ns
 
     def _convert(self, rows: Rows) -> None:
         records, work = rows.records, self._work
         fills = int(np.count_nonzero(records["action"] == F))
-        table = room_for(work.table, int(np.count_nonzero(records["action"] == A)))
-        self._work = work._replace(table=table, filled=_with_room(work.filled, int(work.state[loops.FILLS]) + fills))
+        table = room_for(work.table, int(np.count_nonzero(np.isin(records["action"], (A, M)))))
+        self._work = work._replace(table=table, filled=_with_room(work.filled, int(work.state[w.FILLS]) + fills))
         done = 0
         while done < len(records):
             self._new_output(3 * (len(records) - done) + fills)
@@ -127,26 +148,26 @@ class InstrumentBook:
             if fault != SOUND:
                 self._refuse(rows, done - 1, FAULTS[fault])
 
-    def _break_group(self, rows: Rows) -> None:
+    def _break_group(self) -> None:
         self._new_output(0)
-        loops.break_group(self._work, rows.records, rows.number)
+        loops.break_group(self._work)
         self._keep()
 
     def _new_output(self, room: int) -> None:
         """Make room for events, the held one first, and for what ends the open group."""
         held = self._held.shape[1]
-        out = np.empty((len(loops.COLUMNS), held + room + 2 * int(self._work.state[loops.FILLS]) + 1), np.int64)
+        out = np.empty((len(w.COLUMNS), held + room + 2 * int(self._work.state[w.FILLS]) + 1), np.int64)
         out[:, :held] = self._held
         self._work = self._work._replace(out=out)
 
     def _keep(self) -> None:
         """Store the events at hand, but for the last one of an open group: it may turn out to be its last."""
         state, out = self._work.state, self._work.out
-        events = int(state[loops.EVENTS])
-        whole = events - (state[loops.IN_GROUP] > 0)
+        events = int(state[w.EVENTS])
+        whole = events - (state[w.IN_GROUP] > 0)
         self._held = out[:, whole:events].copy()
-        state[loops.EVENTS] = events - whole
-        columns = dict(zip(loops.COLUMNS, out[:, :whole], strict=True))
+        state[w.EVENTS] = events - whole
+        columns = dict(zip(w.COLUMNS, out[:, :whole], strict=True))
         self._find_divisors(columns["price"], columns["kind"])
         self._store.append(Events(**{name: values.astype(COLUMNS[name]) for name, values in columns.items()}))
 
@@ -158,7 +179,7 @@ class InstrumentBook:
     def _take_snapshot(self, rows: Rows) -> None:
         if self._snapshot is None:
             if self.start is not None:
-                self._break_group(rows)
+                self._break_group()
             loops.forget_orders(self._work.table)
             self._snapshot = _Snapshot(rows, 0)
         self._snapshot.see(rows.records)
@@ -199,9 +220,9 @@ class InstrumentBook:
     def _replace_book(self, snapshot: "_Snapshot", side: np.ndarray, price: np.ndarray, size: np.ndarray) -> None:
         """Store a CLEAR, and corrections: a level grows by its orders, front first."""
         state = self._work.state
-        clear_ns = int(state[loops.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
+        clear_ns = int(state[w.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
         flags = Flag.FROM_SNAPSHOT | Flag.LAST_IN_GROUP
-        if snapshot.flags & BAD_RECEIVE or clear_ns < state[loops.CLOCK]:
+        if snapshot.flags & BAD_RECEIVE or clear_ns < state[w.CLOCK]:
             flags |= Flag.BAD_TIME
         if snapshot.flags & BAD_BOOK:
             flags |= Flag.MAYBE_BAD_BOOK
@@ -214,15 +235,14 @@ class InstrumentBook:
             Events.from_columns(**{name: np.array([int(value)]) for name, value in clear.items()}),
             Corrections(np.zeros(len(side), np.int64), side.astype(np.int8), price.copy(), absolute),
         )
-        state[loops.CLOCK] = clear_ns
+        state[w.CLOCK] = clear_ns
 
-    def _refuse(self, rows: Rows, i: int, fault: tuple[str, str, str]) -> None:
-        what, field, expected = fault
+    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...]) -> None:
+        what, field, expected, *remedy = fault
         record = rows.records[i]
         was = chr(record[field]) if field in ("action", "side") else int(record[field])
-        where = f"{self._source}, record {rows.number[i]}, {field}"
-        remedy = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
-        error = InputError(what, where=where, expected=expected, was=was, remedy=remedy)
+        where = f"{self._where(int(rows.number[i]))}, {field}"
+        error = InputError(what, where=where, expected=expected, was=was, remedy=(remedy or [_REMEDY])[0])
         self._faults.refuse(error, raw=record.tobytes().hex())
 
 

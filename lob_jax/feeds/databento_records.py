@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.errors import InputError
-from lob_jax.feeds.databento_files import read_header
+from lob_jax.feeds.databento_files import date_of, read_header
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.source import Source
@@ -71,7 +71,7 @@ class Records:
     """Iterates over the MBO records of a file, once; what is no record goes to `faults`.
 
     Attributes:
-      header: the metadata.
+      one_day: the day of all its records, counted from 1970-01-01; None where the metadata leave it open.
       faults: the bad records of the file.
       beside: records of other kinds so far, by kind.
       read_mbo: good MBO records so far, of any instrument.
@@ -82,15 +82,44 @@ class Records:
         self.faults = Faults(reading, source.name)
         self.beside: collections.Counter[str] = collections.Counter()
         self._source, self.read_mbo = source, 0
-        self._blocks = source.blocks(reading)
-        self.header, self._rest = read_header(source, self._blocks)
-        self._instruments = np.array(sorted(self.header.symbols))
-        self._words = RECORD.itemsize // WORD + 2 * self.header.send_times
+        self._blocks, self._damaged = source.blocks(reading), False
+        self._header, self._rest = read_header(source, self._blocks)
+        self.one_day = self._header.day if self._header.one_day else None
+        self._instruments = np.array(sorted(self._header.symbols))
+        self._words = RECORD.itemsize // WORD + 2 * self._header.send_times
 
     @property
     def read(self) -> int:
         """Return how many records were found so far, bad ones included."""
         return self.read_mbo + self.beside.total() + self.faults.dropped.total()
+
+    def listed(self) -> dict[int, str]:
+        """Return the symbols, by instrument id, that the one day of a file has, with or without records."""
+        return self._header.symbols if self.one_day is not None else {}
+
+    def symbol(self, number: int, day: int) -> str:
+        """Return the symbol of an instrument on a day.
+
+        Raises:
+          InputError: the metadata have none for that day, and not one alone for others.
+        """
+        if self.one_day is not None:
+            return self._header.symbols[number]
+        symbols = {name.symbol for name in self._header.names if name.number == number}
+        own = self._header.symbols_on(day).get(number) or (symbols.pop() if len(symbols) == 1 else None)
+        if own is None:
+            expected = f"a symbol of instrument {number} on {date_of(day)}"
+            raise self._error("a day that no symbol is named for", expected=expected, was=f"{sorted(symbols)[:8]}")
+        return own
+
+    def venue(self, publisher: int) -> str:
+        """Return the dataset."""
+        del publisher
+        return self._header.dataset
+
+    def place(self, number: int) -> str:
+        """Return where a record lies."""
+        return f"record {number}"
 
     def __iter__(self) -> Iterator[Rows]:
         data = self._rest
@@ -105,7 +134,7 @@ class Records:
             if not block:
                 break
             data = rest + block
-        if rest:
+        if rest and not self._damaged:
             whole = rest[0] * WORD
             error = self._error("a truncated record", expected=f"{whole} bytes", was=f"the last {len(rest)} bytes")
             self.faults.refuse(error, raw=rest.hex())
@@ -115,6 +144,7 @@ class Records:
             return next(self._blocks, b"")
         except InputError as error:
             self.faults.refuse(error, raw=b"")
+            self._damaged = True  # which cuts a record short, too
             return b""
 
     def _parse(self, data: np.ndarray) -> tuple[Rows, int]:

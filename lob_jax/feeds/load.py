@@ -36,7 +36,7 @@ FEEDS: dict[str, Callable[..., Feed]] = {
 SYNTHETIC = "synthetic"  # the feed that reads no file
 QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed decimal place, by that place
 _CONTENT = {  # by what the decompressed bytes begin with
-    "databento": re.compile(rb"DBN[\x01-\x7f]"),
+    "databento": re.compile(rb'DBN[\x01-\x7f]|(\xef\xbb\xbf)?"?(ts_recv"?,"?)?ts_event"?,"?(rtype|publisher_id)"?,'),
     "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
     "tardis": re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
     "binance": re.compile(rb"\d{13,19} \{"),

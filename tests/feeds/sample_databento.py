@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import databento_dbn
 
+from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.feeds.databento import DatabentoFeed
 
 BID, ASK = 1, -1
@@ -20,17 +21,25 @@ RECORD = struct.Struct("<BBHIqQqIBBccQiI")
 STATUS, SYSTEM = 18, 23
 
 
-def metadata(symbols=None, *, schema="mbo", day=DAY, stype_in="raw_symbol", ts_out=False):
-    """Return the metadata of a file whose symbols have these instrument ids, {"XY": 7} if none are given."""
-    span = {"start_date": day, "end_date": day + datetime.timedelta(days=1)}
-    mappings = [
-        types.SimpleNamespace(raw_symbol=name, intervals=[types.SimpleNamespace(**span, symbol=str(number))])
-        for name, number in (symbols or {"XY": 7}).items()
-    ]
+def metadata(symbols=None, *, schema="mbo", day=DAY, days=1, stype_in="raw_symbol", ts_out=False):
+    """Return the metadata of a file whose symbols have these instrument ids, {"XY": 7} if none are given.
+
+    Ids are one a symbol, or a list of one for each of the `days`; without an end of the data if those are None.
+    """
+    mappings = []
+    for name, numbers in (symbols or {"XY": 7}).items():
+        numbers = numbers if isinstance(numbers, list) else [numbers] * (days or 1)
+        dates = [day + datetime.timedelta(days=k) for k in range(len(numbers) + 1)]
+        spans = [
+            types.SimpleNamespace(start_date=start, end_date=end, symbol=str(number))
+            for start, end, number in zip(dates, dates[1:], numbers, strict=False)
+        ]
+        mappings.append(types.SimpleNamespace(raw_symbol=name, intervals=spans))
     start = int(datetime.datetime(day.year, day.month, day.day, tzinfo=datetime.UTC).timestamp()) * 10**9
     made = databento_dbn.Metadata(
         dataset="GLBX.MDP3",
         start=start,
+        end=None if days is None else start + days * NS_PER_DAY,
         stype_in=databento_dbn.SType.from_str(stype_in),
         stype_out=databento_dbn.SType.from_str("instrument_id"),
         schema=None if schema is None else databento_dbn.Schema.from_str(schema),
@@ -70,6 +79,14 @@ def timed(rows):
         data += record(action, side, price, size, order_id, flags=flags[0] if flags else LAST, time=time)
         time += 1000 if not flags or flags[0] & LAST else 0
     return data
+
+
+def stamped(rows):
+    """Return records of (time, action, side, price, size, id, flags): times as they are given, flags LAST if none."""
+    return b"".join(
+        record(action, side, price, size, order_id, time=time, flags=flags[0] if flags else LAST)
+        for time, action, side, price, size, order_id, *flags in rows
+    )
 
 
 ROWS = [
@@ -118,8 +135,13 @@ def records_of(data: bytes):
 
 def final_book(path: pathlib.Path):
     """Return the levels after the last record, by the rules of the format, slowly."""
+    return book_behind(records_of(path.read_bytes()))
+
+
+def book_behind(records):
+    """Return the levels after the last of some records, None if they break a rule."""
     orders, opening, publishers = {}, True, set()
-    for _, _, publisher, _, _, order_id, price, size, flags, _, action, side, _, _, _ in records_of(path.read_bytes()):
+    for _, _, publisher, _, _, order_id, price, size, flags, _, action, side, _, _, _ in records:
         publishers.add(publisher)
         snapshot = bool(flags & SNAPSHOT)
         if action == b"R" or (snapshot and not opening):
@@ -127,7 +149,8 @@ def final_book(path: pathlib.Path):
         opening = snapshot
         if action in (b"A", b"C", b"M"):
             known = orders.get(order_id)
-            if side == b"N" or (action == b"A") != (known is None) or price == UNDEF_PRICE or size in (0, UNDEF_SIZE):
+            wrong = {b"A": known is not None, b"C": known is None, b"M": known is not None and known[0] != side}[action]
+            if side == b"N" or wrong or price == UNDEF_PRICE or size in (0, UNDEF_SIZE):
                 return None
             if action == b"C" and (known[:2] != [side, price] or known[2] < size):
                 return None

@@ -66,7 +66,7 @@ def test_symbols_choose_what_is_listed_and_read(tmp_path):
         DatabentoFeed().read(path)
     with pytest.raises(InputError, match="no such symbol"):
         DatabentoFeed().read(DaySource(path, "Z", DAY.isoformat()))
-    with pytest.raises(InputError, match="no DBN file with such a symbol"):
+    with pytest.raises(InputError, match="no MBO file with such a symbol"):
         DatabentoFeed(symbols=("Z",)).days(path)
 
 
@@ -108,9 +108,9 @@ def test_made_files_of_other_schemas_are_refused(tmp_path, schema):
 
 def test_symbols_must_lead_to_instruments(tmp_path):
     path = tmp_path / "x.dbn"
-    for symbols in ({"XY": "ZZ"}, {"XY": "7", "ZZ": "7"}):
+    for symbols, what in (({"XY": "ZZ"}, "metadata of a DBN file"), ({"XY": "7", "ZZ": "7"}, "one instrument")):
         path.write_bytes(metadata(symbols))
-        with pytest.raises(InputError, match="metadata of a DBN file"):
+        with pytest.raises(InputError, match=what):
             DatabentoFeed().days(path)
     path.write_bytes(metadata({"XY": 7}).replace(b"7\x00\x00", b"\x00\x00\x00"))
     with pytest.raises(InputError, match="one instrument"):
@@ -121,7 +121,7 @@ def test_a_file_cut_within_its_metadata_is_refused(tmp_path):
     path = tmp_path / "x.dbn"
     for length in (0, 2, 7, 8, 100, len(metadata()) - 1):
         path.write_bytes(metadata()[:length])
-        with pytest.raises(InputError, match="without the metadata"):
+        with pytest.raises(InputError, match="without the metadata" if length else "an empty file"):
             DatabentoFeed().days(path)
 
 
@@ -142,6 +142,22 @@ def test_a_truncated_file_keeps_what_is_whole(tmp_path):
     assert day.report["rows_dropped"]["a truncated record"] == 1
     assert day.report["rows_read"] == whole.report["rows_read"]
     np.testing.assert_array_equal(day.events.price, whole.events.price[:-1])
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_compressed_file_that_is_cut_keeps_what_lies_before(tmp_path, suffix):
+    ids = np.random.default_rng(1).integers(0, 2**62, 9000).tolist()
+    content = metadata() + b"".join(record("A", "B", "1", 2, order_id, time=k) for k, order_id in enumerate(ids))
+    packed = {".gz": gzip.compress, ".zst": zstd.compress}[suffix](content)
+    path = tmp_path / f"x.dbn{suffix}"
+    path.write_bytes(packed[: len(packed) * 9 // 10])
+    (day,) = DatabentoFeed().days(path)
+    with pytest.raises(InputError, match="cannot be read or decompressed"):
+        DatabentoFeed().read(day)
+    for reading in (Reading(on_error="skip"), Reading(on_error="quarantine", quarantine=tmp_path / "bad")):
+        kept = DatabentoFeed().read(day, reading)
+        assert kept.events.order_id.tolist() == ids[: len(kept.events)] and 6000 < len(kept.events) < 9000
+        assert kept.report["rows_dropped"] == {"a file that cannot be read or decompressed": 1}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What the records of one instrument mean: a few records by hand, each case with the events that must come out."""
 
 import pathlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -125,9 +126,9 @@ CASES = {
         + [("F", "N", "100", 6, 66, 0), ("C", "B", "99", 8, 3, 0), ("M", "A", "101", 2, 1)],
         [("EXECUTE", BID, 99, 8, 3), ("EXECUTE", ASK, 101, 8, 1), ("CROSS", ASK, 100, 6, 66)],
     ),
-    "an auction without fills is a cross": (
+    "a trade without a side is a hidden order's execution": (
         [("T", "N", "100", 8, 0)],
-        [("CROSS", ASK, 100, 8, 0)],
+        [("EXECUTE_HIDDEN", ASK, 100, 8, 0)],
     ),
     "a partial cancel": ([("C", "A", "101", 4, 1)], [("CANCEL", ASK, 101, 4, 1)]),
     "a full cancel": ([("C", "A", "101", 10, 1)], [("DELETE", ASK, 101, 10, 1)]),
@@ -140,6 +141,7 @@ CASES = {
     "a change of price": ([("M", "B", "98", 8, 3)], [("DELETE", BID, 99, 8, 3), ("ADD", BID, 98, 8, 3)]),
     "a change of price to less": ([("M", "B", "98", 2, 3)], [("DELETE", BID, 99, 8, 3), ("ADD", BID, 98, 2, 3)]),
     "a change of nothing": ([("M", "B", "99", 8, 3)], []),
+    "a change of an order that is not in the book": ([("M", "B", "98", 2, 9)], [("ADD", BID, 98, 2, 9)]),
     "no action": ([("N", "N", UNDEF_PRICE, 0, 0)], []),
     "a reset": (
         [("R", "N", UNDEF_PRICE, 0, 0), ("A", "A", "101", 1, 1)],
@@ -239,7 +241,6 @@ BAD = {
     "without a size": ("T", "A", "101", UNDEF_SIZE, 9),
     "in the book already": ("A", "A", "101", 1, 1),
     "a cancel of an order that is not": ("C", "A", "101", 1, 9),
-    "a change of an order that is not": ("M", "A", "101", 1, 9),
     "another side": ("M", "B", "101", 1, 1),
     "another price": ("C", "A", "102", 1, 1),
     "more than the order holds": ("C", "A", "101", 11, 1),
@@ -278,6 +279,29 @@ def test_a_second_publisher_is_refused(tmp_path):
     with pytest.raises(InputError, match="second publisher"):
         day_of(tmp_path, data)
     assert len(day_of(tmp_path, data, SKIP).events) == 1
+
+
+@pytest.mark.parametrize("shift", ["0", "2", "3/2", "-35", "1000"])
+def test_prices_of_any_sign_are_prices(tmp_path, shift):
+    """A spread, or oil on 2020-04-20: the same events and books, only moved; best prices of 0 among them."""
+    shift = Fraction(shift)
+    rows = [("R", "N", UNDEF_PRICE, 0, 0, SNAP), ("A", "B", "-2", 2, 12, SNAP), ("A", "A", "-1.5", 3, 13, SNAP)]
+    rows += [("A", "B", "-2.25", 4, 11, SNAP), ("A", "A", "1", 5, 10, SNAP | LAST), ("C", "B", "-2", 2, 12)]
+    rows += [("A", "B", "-1.75", 2, 20), ("M", "A", "-1.5", 2, 13), ("T", "B", "-1.5", 1, 90, 0)]
+    rows += [("F", "A", "-1.5", 1, 13, 0), ("C", "A", "-1.5", 1, 13), ("C", "B", "-1.75", 2, 20)]
+    rows += [("C", "B", "-2.25", 4, 11), ("A", "B", "-2", 1, 21), ("C", "A", "-1.5", 1, 13), ("C", "A", "1", 5, 10)]
+    rows += [("A", "A", "-2", 1, 22), ("T", "A", "-2", 3, 91)]
+    moved = [(*row[:2], str(Fraction(row[2]) + shift), *row[3:]) if row[4] else row for row in rows]
+    same, day = (day_of(tmp_path, timed(own)) for own in (rows, moved))
+    assert (day.instrument.price_scale, day.instrument.tick) == (100, 25)
+    by = int(shift * 100)
+    for name in ("kind", "side", "size", "order_id", "flags", "time_ns"):
+        np.testing.assert_array_equal(getattr(day.events, name), getattr(same.events, name))
+    np.testing.assert_array_equal(day.events.price, same.events.price + by)
+    np.testing.assert_array_equal(day.start.last_best, same.start.last_best + by)
+    assert final_levels(day) == final_book(tmp_path / "x.dbn")
+    assert_sound(day)
+    assert_round_trip(day)
 
 
 def test_every_order_id_is_told_apart(tmp_path):

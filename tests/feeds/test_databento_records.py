@@ -8,7 +8,7 @@ from backports import zstd
 from lob_jax.errors import InputError
 from lob_jax.feeds.databento_records import RECORD, Records
 from lob_jax.feeds.feed import STRICT, Reading
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, damaged
 from tests.feeds.sample_databento import RECORD as LAYOUT
 from tests.feeds.sample_databento import ROWS, STATUS, SYSTEM, beside, metadata, record, timed
 
@@ -106,6 +106,24 @@ def test_what_is_no_record_is_refused_or_counted(tmp_path, bad, what, kept, read
     records = opened(tmp_path, content, SKIP)
     rows, _ = all_of(records)
     assert len(rows) == kept and records.read == read and records.faults.dropped.total() == 1
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 56, 1000])
+def test_what_lies_before_damage_is_read_and_damage_is_one_fault(tmp_path, monkeypatch, cut):
+    """A source yields what it could decompress, then raises: the record that it cuts off is no fault of its own."""
+    content = metadata() + b"".join(record("A", "B", "1", 2, k) for k in range(100))
+
+    def blocks(source, reading):
+        yield from (part for part in (content[: len(metadata())], content[len(metadata()) : -cut or None]) if part)
+        raise damaged(source, EOFError("cut short"))
+
+    monkeypatch.setattr(Source, "blocks", blocks)
+    with pytest.raises(InputError, match="decompressed"):
+        all_of(Records(Source(tmp_path / "x.dbn.zst"), STRICT))
+    records = Records(Source(tmp_path / "x.dbn.zst"), SKIP)
+    rows, _ = all_of(records)
+    assert len(rows) == 100 - -(-cut // 56) and records.read == len(rows) + 1
+    assert records.faults.dropped == {"a file that cannot be read or decompressed": 1}
 
 
 def test_damage_part_way_keeps_what_came_before(tmp_path):
