@@ -14,7 +14,7 @@ from lob_jax.feeds.itch import ItchFeed
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 from lob_jax.feeds.tardis import TardisFeed
 
 FEEDS: dict[str, Callable[..., Feed]] = {
@@ -110,7 +110,7 @@ def detect_format(path: pathlib.Path) -> str:
             return found
     if unread is not None:
         raise unread
-    refuse_empty(files, expected=f"one of {list(FEEDS)}")
+    refuse_unreadable(files, expected=f"one of {list(FEEDS)}")
     raise InputError(
         "a format that no feed reads",
         where=path,
