@@ -10,7 +10,7 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.binance_messages import to_ns
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 
 _BEGINNING = re.compile(rb"(?m)^(\d{13,19}) \{")
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\n]{1,40})"')
@@ -67,7 +67,7 @@ def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
     scans = {file: scan(file) for file in files}
     found = {file: capture for file, capture in scans.items() if capture is not None and capture.symbols}
     if not found:
-        refuse_empty(files, expected="lines such as 1723161255030314667 {...}")
+        refuse_unreadable(files, expected="lines such as 1723161255030314667 {...}")
         raise InputError(
             "no capture of Binance messages",
             where=path,

@@ -222,9 +222,16 @@ def damaged_at_once(file):
     file.unlink()
 
 
+def damaged_within_the_first_row(file):
+    packed = gzip.compress(file.read_bytes(), 0)
+    file.with_name(f"{file.name}.gz").write_bytes(packed[: 10 + 5 + 12])  # of a stored block 12 bytes
+    file.unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        (damaged_within_the_first_row, "cannot be read or decompressed"),
         (not_compressed, "a .gz file that is not compressed so"),
         (emptied, "an empty file"),
         (two_in_a_zip, "a zip must hold"),
@@ -235,10 +242,10 @@ def test_a_file_that_cannot_be_read_is_named_as_what_it_is_at_every_door(feed, p
     for file in list(path.parent.iterdir()):
         change(file)
     (changed,) = (file for file in path.parent.iterdir() if path.name in file.name)
-    doors = [lambda: detect_format(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
+    doors = [lambda: load_incremental_data(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
     doors += [lambda: feed.read(changed), lambda: [feed.read(day) for day in feed.days(path.parent)]]
-    if name == "lobster":  # its format and its files are told by their names, those in a zip included
-        doors, told = doors[1:], f"{told}|no LOBSTER message file in the folder"
+    if name == "lobster":  # its files are told by their names, those in a zip included
+        told = f"{told}|no LOBSTER message file in the folder"
     for door in doors:
         with pytest.raises(InputError, match=told):
             door()
