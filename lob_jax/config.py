@@ -16,6 +16,7 @@ from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
+from lob_jax.settings import check_like, defaults, key_types
 from lob_jax.tokens.vocabulary import TOKENIZERS
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.forecast import FitConfig
@@ -48,11 +49,18 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.data.feed=",
     )
     _require(
-        data.feed == "synthetic" or bool(data.path),
+        data.feed in ("synthetic", "auto") or bool(data.path),
         "data.path",
         expected=f"a file or folder, since data.feed is {data.feed!r}",
         was="nothing",
         remedy="pass --config.data.path=",
+    )
+    _require(
+        data.feed != "synthetic" or not data.path,
+        "data.feed",
+        expected=f"auto, or the format of the files, since data.path is {data.path!r}",
+        was="synthetic, which reads no files",
+        remedy="leave out --config.data.feed=synthetic to read the files, or --config.data.path= to simulate",
     )
     _require(
         data.on_error in ON_ERROR,
@@ -257,11 +265,12 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Check every value that another one depends on.
+    """Check every key, its type, its range, and every value that another one depends on.
 
     Raises:
       InputError: the first key at fault, what it should be and what it is.
     """
+    check_like(config, defaults())
     _check_data(config)
     _check_run(config)
     _check_searches(config)
@@ -317,17 +326,6 @@ def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
 def search_space(config: ml_collections.ConfigDict) -> Space:
     """Return what a sweep searches."""
     return parse_space(config.sweep.space, types=key_types(config))
-
-
-def key_types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
-    """Return the type of every key, `section.key`; one that may be None has the type of its other values."""
-    types = {}
-    for key in config:
-        if isinstance(config[key], ml_collections.ConfigDict):
-            types |= key_types(config[key], f"{prefix}{key}.")
-        else:
-            types[prefix + key] = config.get_type(key)
-    return types
 
 
 def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
