@@ -6,6 +6,7 @@ from typing import Any
 
 ABSENT = object()
 LONG = 160  # letters of a value
+LONGEST_LINE = 1000  # letters of a line of what was found
 
 
 class InputError(ValueError):
@@ -21,7 +22,7 @@ class InputError(ValueError):
 
     def __init__(self, what: str, *, where: object, expected: object, was: object, remedy: str):
         self.what, self.where, self.expected, self.was, self.remedy = what, where, expected, was, remedy
-        told = {"where": where, "expected": expected, "was": was, "remedy": remedy}
+        told = {"where": where, "expected": expected, "was": _shortened(was), "remedy": remedy}
         super().__init__("\n".join([what, *(f"  {name + ':':<9} {_indented(part)}" for name, part in told.items())]))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -36,6 +37,14 @@ class TrainingError(RuntimeError):
     def __init__(self, what: str, *, step: int, remedy: str):
         self.what, self.step, self.remedy = what, step, remedy
         super().__init__(f"{what}\n  step:     {step}\n  remedy:   {remedy}")
+
+
+def _shortened(part: object) -> str:
+    """Return what was found, lines beyond all reading cut."""
+    lines = str(part).split("\n")
+    return "\n".join(
+        f"{line[:LONGEST_LINE]}... ({len(line):,} letters)" if len(line) > LONGEST_LINE else line for line in lines
+    )
 
 
 def _indented(part: object) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib
 import math
+import os
 import pathlib
 import re
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "
 SEVERAL = {int: "whole numbers, such as 10,20", float: "numbers, such as 0.1,0.9", str: 'words, such as "10 s","all"'}
 BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
+LONGEST_NAME = 255  # bytes of a file's name
 LARGEST = 2**63 - 1  # what the libraries beneath hold
 ELEMENTS = {"model.heads.outlook_events": int}  # of the keys whose default has no element to tell by
 
@@ -157,10 +159,10 @@ def expanded(path: str, *, where: str) -> pathlib.Path:
       InputError: there is no such home folder, or no file can have this name.
     """
     try:
-        if "\0" in path:
-            raise RuntimeError("a zero byte in a name")
+        if max(map(len, os.fsencode(path).split(b"/"))) > LONGEST_NAME or "\0" in path:
+            raise ValueError(f"no name is longer than {LONGEST_NAME} bytes, or holds a zero byte")
         return pathlib.Path(path).expanduser()
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # of the home folder; of letters that no name can have
         raise InputError(
             "a path that names nothing",
             where=where,
@@ -254,6 +256,6 @@ def unknown_key(key: str, known: Iterable[str]) -> InputError:
         "the configuration has no such key",
         where=f"config.{key}",
         expected="a key of configs/base.py",
-        was=key,
+        was=f"config.{key}",
         remedy=f"did you mean config.{near}?" if near else "look for it in configs/base.py, which has all of them",
     )

@@ -25,7 +25,12 @@ def test_the_error_comes_whole_out_of_another_process():
 
 def test_a_part_of_several_lines_stands_under_its_first():
     error = InputError("two keys", where="a", expected="x = 1\ny = 2", was="x = 2\ny = 3", remedy="mend it")
-    assert str(error).splitlines()[2:6] == ["  expected: x = 1", "            y = 2", "  was:      x = 2", "            y = 3"]
+    assert str(error).splitlines()[2:6] == [
+        "  expected: x = 1",
+        "            y = 2",
+        "  was:      x = 2",
+        "            y = 3",
+    ]
 
 
 def test_what_differs_is_a_line_a_key_and_nothing_else():

@@ -146,14 +146,15 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         advance(0, COMPILING)
         result = probe.overfit_batch(run, batch, target=section.target, on_step=_telling(advance))
     by_frequency = probe.frequency_loss(batch)
-    passed = result.reached is not None
-    why = [] if passed else probe.causes(result, target=section.target, by_frequency=by_frequency)
+    outcome = probe.outcome(result)
+    judged = outcome in ("not finite", "not learned")
+    why = probe.causes(result, target=section.target, by_frequency=by_frequency) if judged else []
     write_json(workdir / "overfit.json", _overfit_contents(result, section, by_frequency, why))
     show(_overfit_table(result))
     for line in _verdict(result, section, by_frequency, why):
         console.print(line)
     console.print(f"all steps: {workdir / 'overfit.json'}")
-    return None if passed else NOT_PASSED
+    return None if outcome == "passed" else NOT_PASSED
 
 
 def _overfit_contents(
@@ -161,6 +162,7 @@ def _overfit_contents(
 ) -> dict[str, Any]:
     return {
         "passed": result.reached is not None,
+        "outcome": probe.outcome(result),
         "target": section.target,
         "steps_to_target": result.reached,
         "dropout": section.dropout,
@@ -187,6 +189,12 @@ def _verdict(
         return [f"PASSED: below {section.target:g} nats a token after {result.reached} updates; {compared}"]
     finite = [loss for loss in result.losses if math.isfinite(loss)]
     lowest = f"the lowest of {len(result.losses)} losses was {min(finite):.3f}" if finite else "no loss was finite"
+    if probe.outcome(result) == "too few steps":
+        return [
+            f"TOO FEW STEPS to tell: {lowest}, and it was falling still or has hardly begun; the target is "
+            f"{section.target:g} nats a token; {compared}",
+            f"try again with --config.overfit.steps={max(200, 4 * section.steps)}, or a higher learning rate",
+        ]
     return [
         f"NOT PASSED: {lowest}, the target is {section.target:g} nats a token; {compared}",
         "look at:",
