@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
@@ -94,11 +94,25 @@ def show(table: Table) -> None:
 
     Where there is no terminal nothing in it is folded either.
     """
-    wanted = Measurement.get(console, console.options.update(max_width=WIDE), table)
-    least = wanted.minimum if console.is_terminal else wanted.maximum
-    if least > console.width:
-        table.width = least
+    if _measured(table).maximum > console.width:
+        if console.is_terminal:
+            _keep_numbers(table)
+            table.width = max(console.width, _measured(table).minimum)
+        else:
+            table.width = _measured(table).maximum
     console.print(table, soft_wrap=False, crop=False)
+
+
+def _measured(shown: RenderableType) -> Measurement:
+    return Measurement.get(console, console.options.update(max_width=WIDE), shown)
+
+
+def _keep_numbers(table: Table) -> None:
+    """Give the columns of numbers, which stand on the right, the width of their longest; headings go over lines."""
+    for column in table.columns:
+        if column.justify == "right":
+            headings = (_measured(heading).minimum for heading in (column.header, column.footer))
+            column.width = max([*headings, *(_measured(cell).maximum for cell in column.cells)])
 
 
 @contextlib.contextmanager
