@@ -40,8 +40,9 @@ class TrainingError(RuntimeError):
 
 
 def _shortened(part: object) -> str:
-    """Return what was found, lines beyond all reading cut."""
-    lines = str(part).split("\n")
+    """Return what was found, lines beyond all reading cut, nothing but blanks in quotes."""
+    text = str(part)
+    lines = (text if text.strip() else repr(text)).split("\n")
     return "\n".join(
         f"{line[:LONGEST_LINE]}... ({len(line):,} letters)" if len(line) > LONGEST_LINE else line for line in lines
     )

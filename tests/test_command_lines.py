@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shlex
 
 import pytest
 
@@ -10,7 +11,7 @@ import lob_jax.config  # noqa: F401  what it imports makes folders for its cache
 from lob_jax.command_line import FLAGS, MODES, Command, command, help_text, parse, wants_help
 from lob_jax.errors import InputError
 from lob_jax.main import checked
-from lob_jax.settings import defaults, kinds_of, read, value_of
+from lob_jax.settings import Kind, defaults, kinds_of, read, value_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COUNT = int(os.environ.get("LOB_JAX_COMMAND_LINES", "100"))
@@ -99,19 +100,23 @@ def tiny(*arguments: str) -> Command:
     return parse([PROGRAM, "--config=configs/tiny.py", *arguments])
 
 
-def random_line(draw: random.Random, keys: list[str]) -> list[str]:
-    """Return a command line as a hurried, mistaken or malicious user writes it."""
+SENSIBLE = {int: ("1", "2", "8", "64", "1000"), float: ("0.5", "0.1", "1e-3", "2"), bool: ("True", "false")}
+
+
+def random_line(draw: random.Random, kinds: dict[str, Kind]) -> list[str]:
+    """Return a command line as a hurried, mistaken or malicious user writes it, or one with nothing wrong."""
     arguments = [f"--config={named}" for named in _configs(draw)]
     for _ in range(draw.choice((0, 0, 1, 1, 2, 4))):
-        key = draw.choice(keys)
+        key = draw.choice(sorted(kinds))
+        value = draw.choice(VALUES if draw.random() < 0.5 else SENSIBLE.get(kinds[key].type, VALUES))
         if draw.random() < 0.15:
             key = draw.choice((key[:-1], key.rpartition(".")[2], f"{key}x", key.partition(".")[0], "", "model..x", "ü"))
-        arguments += _spelt(draw, f"config.{key}", draw.choice(VALUES))
+        arguments += _spelt(draw, f"config.{key}", value)
     for flag, values in {
         "mode": (*MODES, "trian", "", "ü"),
         "workdir": ("/tmp/x", "", "~/runs", "/dev/null/x", "a" * 300),
     }.items():
-        if draw.random() < 0.5:
+        if draw.random() < 0.3:
             arguments += _spelt(draw, flag, draw.choice(values))
     if draw.random() < 0.15:
         arguments += _spelt(draw, draw.choice((*FLAGS, "cofnig", "undefok", "flagfile", "x")), draw.choice(VALUES))
@@ -152,18 +157,18 @@ def test_any_command_line_is_what_it_says_or_one_clear_error(part, monkeypatch, 
     draw, base, taken = random.Random(part), defaults(), 0
     kinds = kinds_of(base)
     for _ in range(COUNT // 10):
-        arguments = random_line(draw, sorted(kinds))
+        arguments = random_line(draw, kinds)
         try:
             found = checked([PROGRAM, *arguments])
         except InputError as error:
             assert str(error).count("\n  remedy:   ") == 1 and str(error).splitlines()[0] == error.what, arguments
-            assert all(str(getattr(error, name)) for name in ("where", "expected", "was", "remedy")), arguments
+            assert all(line.strip()[-1] != ":" for line in str(error).splitlines() if line.strip()), arguments
             continue
         taken += 1
         plain = all("=" in argument for argument in arguments)
         for key, text in asked_for(arguments).items() if plain else ():
             assert value_of(found.config, key) == read(text, kinds[key], where=key), arguments
-    assert taken > 0 or COUNT < 100
+    assert taken > 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -312,10 +317,14 @@ def test_help_names_every_mode_and_flag():
         assert name in help_text()
 
 
-def test_a_command_is_told_again_with_another_mode():
-    given = ["--config=configs/tiny.py", "--mode", "sweep", "--config.sweep.trials=3", "--config.train.clip=1"]
-    told = command(given, {"train.clip": 2.0}, mode="train", workdir=pathlib.Path("runs/a b"))
-    assert (
-        told
-        == "python -m lob_jax.main --config=configs/tiny.py --config.train.clip=2.0 --mode=train '--workdir=runs/a b'"
+def test_the_command_of_a_trial_keeps_what_the_sweep_was_given():
+    arguments = shlex.split(
+        "--config=configs/tiny.py --mode sweep --workdir=runs/s --config.sweep.trials=3 "
+        "--config.train.learning_rate=1 -config.data.path 'a b.csv' --config.model.book_state"
+    )
+    parameters = {"train.learning_rate": 0.25, "model.norm": "post"}
+    told = command(arguments, parameters, mode="train", workdir=pathlib.Path("runs/s/best"))
+    assert shlex.split(told) == shlex.split(
+        "python -m lob_jax.main --config=configs/tiny.py '--config.data.path=a b.csv' --config.model.book_state "
+        "--config.train.learning_rate=0.25 --config.model.norm=post --mode=train --workdir=runs/s/best"
     )
