@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from typing import Any
 
 import ml_collections
@@ -26,6 +27,16 @@ FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "auto
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 TIME_DIGITS = (None, 2, 5, 8)
+MOST = 10**9  # of what is counted
+MOST_OF = {
+    "synthetic_days": 10_000,
+    "volatility_regimes": 100,
+    "spread_regimes": 100,
+    "book_levels": 1000,
+    "workers": 1000,
+}
+MOST_SEED = 2**32 - 1
+MOST_ORDER = 20  # of an n-gram: each is a table of its own
 
 
 def _require(holds: bool, key: str, *, expected: object, was: object, remedy: str) -> None:
@@ -97,9 +108,45 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=data.embargo_events,
         remedy=f"pass --config.data.embargo_events={needed}",
     )
-    counts = ("synthetic_days", "synthetic_events", "record_events", "volatility_regimes", "spread_regimes")
-    for key in (*counts, "book_levels"):
-        _require(data[key] > 0, f"data.{key}", expected="a positive number", was=data[key], remedy="raise it")
+    counts = (
+        "synthetic_events",
+        "record_events",
+        "book_levels",
+        "synthetic_days",
+        "volatility_regimes",
+        "spread_regimes",
+    )
+    for key in counts:
+        _require_count(config, "data", key, most=MOST_OF.get(key, MOST))
+    _require_count(config, "data", "embargo_events", least=0)
+    _require_count(config, "data", "workers", least=0, most=MOST_OF["workers"])
+    try:
+        shlex.split(data.runner_options)
+    except ValueError as error:
+        _require(
+            False, "data.runner_options", expected="options as a shell has them", was=error, remedy="close its quotes"
+        )
+
+
+def _require_count(
+    config: ml_collections.ConfigDict, section: str, key: str, *, least: int = 1, most: int | None = None
+) -> None:
+    """Check a whole number that something is counted by, or that gets memory."""
+    value, highest = config[section][key], MOST if most is None else most
+    expected = f"a whole number from {least:,} to {highest:,}"
+    remedy = f"pass --config.{section}.{key}={min(max(value, least), highest)}, say"
+    _require(least <= value <= highest, f"{section}.{key}", expected=expected, was=value, remedy=remedy)
+
+
+def _check_seeds(config: ml_collections.ConfigDict) -> None:
+    for key, seed in {"seed": config.seed, "generate.seed": config.generate.seed}.items():
+        _require(
+            0 <= seed <= MOST_SEED,
+            key,
+            expected=f"a whole number from 0 to {MOST_SEED}",
+            was=seed,
+            remedy="any number of 32 bits will do",
+        )
 
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
@@ -162,11 +209,21 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
             was=config[section].format,
             remedy=f"pass --config.{section}.format=",
         )
-    positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
-    positive += [("sweep", "trials"), ("overfit", "steps"), ("overfit", "target"), ("find_lr", "lowest")]
-    for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:
+    counts = [("generate", key) for key in ("paths", "events", "prompt_events")]
+    counts += [("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels"), ("convert", "levels")]
+    for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
+        _require_count(config, section, key)
+    for section, key in (("overfit", "target"), ("find_lr", "lowest")):
         value = config[section][key]
-        _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
+        _require(value > 0, f"{section}.{key}", expected="a number above 0", was=value, remedy="raise it")
+    orders = config.evaluate.ngram_orders
+    _require(
+        len(orders) > 0 and all(1 <= order <= MOST_ORDER for order in orders),
+        "evaluate.ngram_orders",
+        expected=f"whole numbers from 1 to {MOST_ORDER}, one at least",
+        was=orders,
+        remedy="1,2,3,4,5 are usual",
+    )
 
 
 def _check_truncation(config: ml_collections.ConfigDict) -> None:
@@ -271,6 +328,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
       InputError: the first key at fault, what it should be and what it is.
     """
     check_like(config, defaults())
+    _check_seeds(config)
     _check_data(config)
     _check_run(config)
     _check_searches(config)
@@ -279,6 +337,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     model_config(config)
     train_config(config)
     search_space(config)
+    sampling_config(config)
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:

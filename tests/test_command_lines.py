@@ -168,7 +168,7 @@ def test_any_command_line_is_what_it_says_or_one_clear_error(part, monkeypatch, 
         plain = all("=" in argument for argument in arguments)
         for key, text in asked_for(arguments).items() if plain else ():
             assert value_of(found.config, key) == read(text, kinds[key], where=key), arguments
-    assert taken > 0
+    assert taken > 0 or COUNT <= 100  # of ten lines it may be that none is right
     assert list(tmp_path.iterdir()) == []
 
 
