@@ -13,8 +13,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | table | auto (by the files)
-    data.path = ""  # a file, or a folder of files; empty for the synthetic feed
+    # auto | synthetic | lobster | tardis | binance | databento | itch | table; auto is the simulator without a path, with
+    data.feed = "auto"  # one the format of the files
+    data.path = ""  # a file, or a folder of files; ~ is the home folder; empty for the simulator
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
@@ -187,5 +188,6 @@ def get_config() -> ml_collections.ConfigDict:
     generate.min_p = 0.0  # tokens of a class at least this share as likely as its most likely one; 0 for all
     generate.format = "lobster"  # of the files of a path: lobster, hftbacktest or parquet
     generate.seed = 0
+    generate.name = ""  # of the result's folder in generated/, which must be new; empty for the next number
 
     return config

@@ -10,6 +10,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "settings",
+    "failures",
+    "console",
+    "command_line",
     "jit",
     "events",
     "book",

@@ -13,9 +13,11 @@ import time
 import pytest
 
 from lob_jax.book.replay import find_corrections, replay
+from lob_jax.errors import InputError
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.main import checked
 from lob_jax.training.interruption import EXIT_RESUMABLE
 from lob_jax.training.weights import load_weights
 
@@ -68,6 +70,9 @@ def test_training_leaves_what_the_readme_says(run):
     result = json.loads((folder / "evaluation.json").read_text())
     assert set(result["likelihood"]) == {"model", "zero_order", "ngram"}
     assert "bits an event" in printed and "best validation loss" in printed
+    assert "feed: synthetic, since no --config.data.path is given" in printed
+    assert "compiling the training step, usually" in printed and "fitting the baselines, usually" in printed
+    assert f"written to {folder / 'evaluation.json'}\n" in printed and "\n\n" not in printed
     losses = [line["validation_loss"] for line in metrics(folder) if "validation_loss" in line]
     assert losses[-1] < losses[0]
 
@@ -80,14 +85,26 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
     assert f"32 paths of 20 events on {min(2, os.cpu_count())} device" in done.stdout  # a core is one
     assert "0 of 640 events invalid" in done.stdout
     assert "at the end of 32 of 32 paths" in done.stdout
-    paths = list((folder / "generated").glob("path_*"))
+    result = folder / "generated" / "001"
+    assert f"written to {result};" in done.stdout and "5%" in done.stdout
+    paths = list(result.glob("path_*"))
     assert {path.name for path in paths} == {f"path_{number}" for number in range(32)}
-    assert json.loads((folder / "generated" / "forecast.json").read_text())["moment"][-1] == 20
+    assert json.loads((result / "forecast.json").read_text())["moment"][-1] == 20
+    settings = json.loads((result / "settings.json").read_text())
+    assert (settings["paths"], settings["seed"], settings["step"]) == (32, 0, 12)
     feed = LobsterFeed()
     written = [message for path in paths for message in path.glob("*_message_*.csv")]
     assert written
     for message in written:
         assert 0 < len(feed.read(message).events) <= 20
+    before = {path: path.read_bytes() for path in result.rglob("*") if path.is_file()}
+    again = ("--mode=generate", "--config.generate.paths=2", f"--workdir={folder}")
+    done = call(small(*again, "--config.generate.name=few"), environment)
+    assert done.returncode == 0, done.stderr
+    assert "no quantiles: a 5 % quantile takes 20 paths" in done.stdout and "5%" not in done.stdout
+    assert "there is a result of this name" in refused(small(*again, "--config.generate.name=few"), environment)
+    assert sorted(path.name for path in (folder / "generated").iterdir()) == ["001", "few"]
+    assert {path: path.read_bytes() for path in result.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -164,8 +181,10 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
         assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "runs" / "goog" / "ingest_report.json").read_text())
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
-    assert list((tmp_path / "runs" / "goog" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
-    assert len(list((tmp_path / "runs" / "multi_scale" / "generated").glob("path_*/events/events.parquet"))) == 16
+    assert list((tmp_path / "runs" / "goog" / "generated" / "001").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+    assert (
+        len(list((tmp_path / "runs" / "multi_scale" / "generated" / "001").glob("path_*/events/events.parquet"))) == 16
+    )
     look = tmp_path / "runs" / "look"
     assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]
     assert json.loads((look / "inspection.json").read_text())[0]["kinds"] and list((look / "converted").glob("*.npz"))
@@ -187,31 +206,22 @@ def refused(arguments, environment) -> str:
     ("arguments", "told"),
     [
         (["--processes=2"], "--coordinator, --processes and --process together"),
-        (["--distributed", "--mode=evaluate"], "only"),
+        (["--coordinator=a:1", "--processes=2", "--process=2"], "0 to 1, since --processes is 2"),
+        (["--processes=0"], "1 or more"),
+        (["--process=-1"], "0 or more"),
+        (["--distributed", "--mode=evaluate"], "train together and do nothing else"),
     ],
 )
-def test_processes_told_of_in_part_are_refused(arguments, told, environment, tmp_path):
-    message = refused(command(*arguments, f"--workdir={tmp_path}"), environment)
-    assert told in message or "train together and do nothing else" in message
+def test_processes_told_of_in_part_are_refused(arguments, told):
+    with pytest.raises(InputError) as caught:
+        checked(["lob_jax/main.py", "--config=configs/tiny.py", *arguments])
+    assert told in str(caught.value)
 
 
 def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
+    """All else that a command line may have wrong is in test_command_lines.py."""
     told = refused(command("--config.train.learning_rte=1", f"--workdir={tmp_path}"), environment)
-    assert 'Did you mean "learning_rate"' in told
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (command(config="nowhere"), "configs/nowhere.py"),
-        (command("--config.train.steps=many"), "many"),
-        (command("--mode=fly"), "inspect|convert|prepare|train|evaluate|generate"),
-        (command("prepare"), "no flag takes"),
-        ([sys.executable, "-m", "lob_jax.main"], "no configuration is named"),
-    ],
-)
-def test_a_wrong_command_line_is_refused(arguments, told, environment):
-    assert told in refused(arguments, environment)
+    assert "did you mean config.train.learning_rate?" in told
 
 
 @pytest.mark.slow

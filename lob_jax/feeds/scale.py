@@ -13,6 +13,7 @@ from lob_jax.feeds.feed import MarketDay
 from lob_jax.jit import njit
 
 USUAL_PLACES = (9, 8)  # of prices and of sizes, which nearly every day fits
+IN_64_BITS = decimal.Context(Emax=17)  # what is above raises an overflow
 
 
 class PlacesMisfit(Exception):
@@ -42,8 +43,8 @@ def parse_step(text: str, *, where: str) -> tuple[int, int]:
       InputError: no positive decimal number of at most 18 places.
     """
     try:
-        step = decimal.Decimal(text).normalize()
-    except decimal.InvalidOperation:
+        step = decimal.Decimal(text).normalize(IN_64_BITS)
+    except (decimal.InvalidOperation, decimal.Overflow):
         step = decimal.Decimal(0)
     places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_PLACES + 1
     if not (step.is_finite() and step > 0 and places <= MOST_PLACES):

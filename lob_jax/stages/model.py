@@ -11,10 +11,12 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from lob_jax import config as configuration
+from lob_jax.command_line import told_command
+from lob_jax.console import console, show, waiting
 from lob_jax.data.builder import VOCABULARY, open_records
 from lob_jax.data.dataset import Beside, TokenBookDataset
 from lob_jax.data.labels import fit_outlooks
-from lob_jax.data.manifest import check_manifest, load_manifest
+from lob_jax.data.manifest import load_manifest
 from lob_jax.data.pairs import PairedDataset
 from lob_jax.data.pipeline import batches
 from lob_jax.data.regimes import fit_regimes
@@ -24,17 +26,19 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
-from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
-from lob_jax.stages.workdir import console, write_json
+from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
-from lob_jax.training.checkpoint import Meta, restore_best
+from lob_jax.training.checkpoint import Meta, restore_best, steps_in
 from lob_jax.training.interruption import EXIT_RESUMABLE
 from lob_jax.training.layout import make_mesh
 from lob_jax.training.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.weights import save_weights
+
+EVALUATION = "10 s to 10 min, as long as the test split and the model ask for"
 
 
 def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
@@ -143,7 +147,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     if first and not (workdir / "config.json").exists():
         write_json(workdir / "config.json", settings)
     shown = console if first else Console(quiet=True)
-    shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters")
+    shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters; losses are nats a token")
     summary = run_training(
         model,
         configuration.train_config(config),
@@ -156,7 +160,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     )
     if first:
         write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
-    shown.print(_ending(summary), soft_wrap=True)
+    shown.print(_ending(summary))
     if summary.interrupted is not None:
         return EXIT_RESUMABLE
     if jax.process_count() > 1:  # they would wait for one another over work that one of them does
@@ -181,10 +185,17 @@ def _ending(summary: TrainingSummary) -> str:
 
 
 def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
-    """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
-    manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
-    wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config, workdir).vocabulary.hash}
-    check_manifest(manifest, wanted)
+    """Return the best checkpoint's parameters; refuse one of another model, and records of other data or vocabulary."""
+    if not steps_in(workdir / "checkpoints"):
+        raise InputError(
+            "this run has no trained model yet",
+            where=workdir,
+            expected="checkpoints of a training run",
+            was="none",
+            remedy=f"train it first: {told_command(mode='train', workdir=workdir)}",
+        )
+    check_records(config, workdir)
+    vocabulary = Vocabulary.load(workdir / "records" / VOCABULARY)
     model = configuration.model_config(config)
     params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
     averaged = ", averaged parameters" if meta.averaged else ""
@@ -199,7 +210,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     if not model.causal:
         _evaluate_hidden(config, workdir, params)
         return
-    with console.status("testing the model and fitting the baselines"):
+    with waiting("testing the model and fitting the baselines", usually=EVALUATION):
         result = run_evaluation(
             model,
             params,
@@ -210,22 +221,23 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             beside=beside_of(config, workdir),
         )
     write_json(workdir / "evaluation.json", result)
-    console.print(evaluation_table(result))
+    show(evaluation_table(result))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
 def _evaluate_hidden(config: ml_collections.ConfigDict, workdir: pathlib.Path, params: Any) -> None:
     """Test a model of hidden tokens beside their frequencies, and write evaluation.json."""
     windows = _windows(config, workdir, "test", beside_of(config, workdir))
-    result = evaluate_hidden(
-        configuration.model_config(config),
-        params,
-        batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
-        share=config.train.mask_share,
-        token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
-    )
+    with waiting("testing the model on hidden tokens", usually=EVALUATION):
+        result = evaluate_hidden(
+            configuration.model_config(config),
+            params,
+            batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
+            share=config.train.mask_share,
+            token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
+        )
     write_json(workdir / "evaluation.json", result)
-    console.print(hidden_table(result))
+    show(hidden_table(result))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 

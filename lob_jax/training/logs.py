@@ -8,6 +8,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -21,29 +22,43 @@ COLUMNS = (
     rich.progress.TextColumn("step"),
     rich.progress.MofNCompleteColumn(),
     rich.progress.BarColumn(bar_width=None),
+    rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
     rich.progress.TextColumn("{task.fields[figures]}"),
 )
 
 
-def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
+def read_metrics(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """Return the lines of a file such as metrics.jsonl, each with its figures; None for what is no line of it.
+
+    A kill may have cut the last one short; any other that is none is damaged.
+    """
+    return [(line, _figures(line)) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
+
+
+def _figures(line: bytes) -> dict[str, Any] | None:
+    try:
+        figures = json.loads(line)
+    except ValueError:  # of JSON, or of its encoding
+        return None
+    whole = isinstance(figures, dict) and type(figures.get("step")) is int
+    return figures if whole else None
+
+
+def truncate_metrics(path: pathlib.Path, last_step: int) -> int:
     """Drop the lines of later steps, and a line that was cut short, so that a resumed run writes them anew.
 
-    The file is replaced in one move: a kill leaves the old one or the new one.
+    The file is replaced in one move: a kill leaves the old one or the new one. Damaged lines are dropped, too; return
+    how many there were.
     """
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= last_step]
+    lines = read_metrics(path)
+    if not lines:
+        return 0
+    kept = [line for line, figures in lines if figures is not None and figures["step"] <= last_step]
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept))
+    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
     os.replace(temporary, path)
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf
+    return sum(figures is None for _, figures in lines[:-1])
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
@@ -76,7 +91,7 @@ class TrainingLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._heartbeat, self._next_beat = folder / "metrics.jsonl", folder / "heartbeat.json", 0.0
-        truncate_metrics(self._path, first_step)
+        self._damaged = truncate_metrics(self._path, first_step)
         self.console = console or rich.console.Console()
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._total, self._step = total_steps, first_step
@@ -86,6 +101,8 @@ class TrainingLog:
 
     def __enter__(self) -> "TrainingLog":
         self._bar.start()
+        if self._damaged:
+            self.say(f"{self._path}: {self._damaged} damaged line(s) are left out")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -97,6 +114,18 @@ class TrainingLog:
     def say(self, sentence: str) -> None:
         """Show a sentence, above the bar if there is one."""
         self.console.out(sentence, highlight=False)
+
+    @contextlib.contextmanager
+    def during(self, doing: str, *, usually: str) -> Iterator[None]:
+        """Show what is being done before the first step, and how long it usually takes; then how long it was."""
+        begin = time.monotonic()
+        self.beat(self._step, doing)
+        self._bar.update(self._task, figures=f"{doing}, usually {usually}")
+        if not self.console.is_terminal:
+            self.say(f"{doing}, usually {usually}")
+        yield
+        self._bar.update(self._task, figures="")
+        self.say(f"{doing} took {time.monotonic() - begin:.0f} s")
 
     def advance(self, step: int) -> None:
         """Move the bar, and show that the run is alive."""

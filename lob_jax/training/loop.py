@@ -153,9 +153,10 @@ def train(
             else:
                 state = checkpoints.restore(latest.step, run.state_arrays, iterator)
                 log.say(_resumption(latest, about))
-            clock = _announce(run, state, log, steps=total_steps - about.step)
+            with log.during("compiling the training step", usually="5 s to 3 min"):
+                clock, ready = _announce(run, state, log, steps=total_steps - about.step), compiled(run)
             loop = Loop(
-                run=compiled(run),
+                run=ready,
                 iterator=iterator,
                 clock=clock,
                 checkpoints=checkpoints,
