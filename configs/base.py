@@ -13,8 +13,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    # auto | synthetic | lobster | tardis | binance | databento | itch | table; auto is the simulator without a path, with
-    data.feed = "auto"  # one the format of the files
+    # auto | synthetic | lobster | tardis | binance | databento | itch | table; auto is the format of the files, or the
+    data.feed = "auto"  # simulator where no path is named
     data.path = ""  # a file, or a folder of files; ~ is the home folder; empty for the simulator
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
