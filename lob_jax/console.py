@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,11 +21,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 LINE_S = 30.0  # between two lines of progress, where no terminal shows a bar
 WIDE = 100_000  # columns; more than any table has
 
 Advance = Callable[..., None]  # (done, figures="", total=None): figures beside the bar; a total known by now
+
+
+class FiguresBar(Progress):
+    """Bars with a line of figures under each: beside them, it would be cut on a terminal of 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield what is shown."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            if task.fields["figures"]:
+                yield Text(task.fields["figures"])
 
 
 class Output(io.TextIOBase):
@@ -84,9 +97,30 @@ class Output(io.TextIOBase):
             _stderr.flush()
 
 
+class Screen(Console):
+    """A console that prints sentences as they are: a terminal's lines end between words, all others where they end."""
+
+    def print(self, *objects: object, **how: object) -> None:
+        """Print as `rich.console.Console.print` does, but for a single text."""
+        if len(objects) == 1 and isinstance(objects[0], str):
+            super().print(wrapped(objects[0], self.width if self.is_terminal else None), **{"soft_wrap": True, **how})
+        else:
+            super().print(*objects, **how)
+
+
+def wrapped(sentence: str, width: int | None) -> str:
+    """Return a text with lines of a width; no word is cut, nor a line that begins with blanks, such as a command."""
+    if width is None:
+        return sentence
+    how = {"break_long_words": False, "break_on_hyphens": False}
+    lines = sentence.split("\n")
+    return "\n".join(line if line[:1].isspace() else textwrap.fill(line, width, **how) for line in lines)
+
+
 _stderr = Output("stderr")
-console = Console(file=Output("stdout"), markup=False, emoji=False, highlight=False, soft_wrap=True)
-errors = Console(file=_stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+PLAIN = {"markup": False, "emoji": False, "highlight": False}
+console = Screen(file=Output("stdout"), **PLAIN)
+errors = Screen(file=_stderr, **PLAIN)
 
 
 def show(table: Table) -> None:
@@ -120,8 +154,8 @@ def waiting(doing: str, *, usually: str) -> Iterator[None]:
     """Say what is being done for as long as it lasts, how long that usually is, and how long it was."""
     begin = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        progress.add_task(f"{doing}, usually {usually}", total=None)
+    with FiguresBar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task(doing, total=None, figures=f"usually {usually}")
         if not console.is_terminal:
             console.print(f"{doing}, usually {usually}")
         yield
@@ -140,8 +174,7 @@ def bar(doing: str, *, total: int | None, unit: str, columns: tuple[ProgressColu
     """
     count = columns or (MofNCompleteColumn(), TextColumn(unit))
     shown = (TextColumn(doing), *count, BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    figures = TextColumn("{task.fields[figures]}")
-    with Progress(*shown, figures, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with FiguresBar(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(doing, total=total, figures="")
         due = time.monotonic() + LINE_S
 

@@ -26,8 +26,8 @@ def screen(monkeypatch):
 
     def make(width: int, *, terminal: bool) -> io.StringIO:
         out = io.StringIO()
-        options = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True, "color_system": None}
-        monkeypatch.setattr(shown, "console", Console(file=out, width=width, force_terminal=terminal, **options))
+        options = {**shown.PLAIN, "color_system": None, "force_terminal": terminal}
+        monkeypatch.setattr(shown, "console", shown.Screen(file=out, width=width, **options))
         return out
 
     return make
@@ -62,7 +62,14 @@ def test_a_sentence_is_one_line_and_stays_as_it_is(screen):
     for terminal in (True, False):
         out = screen(80, terminal=terminal)
         shown.console.print(f"written to {PATH}/[red]x[/red] :smile:")
-        assert out.getvalue() == f"written to {PATH}/[red]x[/red] :smile:\n"
+        assert " ".join(out.getvalue().split("\n")) == f"written to {PATH}/[red]x[/red] :smile: "
+        assert (out.getvalue().count("\n") == 1) == (not terminal)
+
+
+def test_a_sentence_ends_its_lines_between_words_and_a_command_is_one(screen):
+    out = screen(20, terminal=True)
+    shown.console.print("six steps of two micro-steps\n  python -m lob_jax.main --config=configs/tiny.py")
+    assert out.getvalue() == "six steps of two\nmicro-steps\n  python -m lob_jax.main --config=configs/tiny.py\n"
 
 
 def test_what_takes_its_time_is_told_without_a_terminal(screen, monkeypatch):
@@ -88,7 +95,7 @@ def test_a_bar_leaves_nothing_without_a_terminal_and_moves_on_one(screen):
         advance(12, "compiling")
     with shown.waiting("testing", usually="5 s"):
         pass
-    assert "12/40" in out.getvalue() and "events" in out.getvalue() and "testing, usually 5 s" in out.getvalue()
+    assert "12/40" in out.getvalue() and "events" in out.getvalue() and "usually 5 s" in out.getvalue()
 
 
 class Broken(io.StringIO):

@@ -27,6 +27,7 @@ from lob_jax.feeds.load import format_named, make_feed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.jit import compiled_before
 from lob_jax.settings import expanded
 from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.compact import CompactTokenizer
@@ -148,7 +149,9 @@ def _settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def tell_feed(config: ml_collections.ConfigDict) -> None:
-    """Say which feed is read, where the configuration leaves it open."""
+    """Say which feed is read, where the configuration leaves it open, and what the first reading of all waits for."""
+    if not compiled_before():
+        console.print("the first run of this version compiles its loops: that usually takes a minute or two, once")
     if config.data.feed == "auto":
         why = f"as the files at {config.data.path} are" if config.data.path else "since no --config.data.path is given"
         console.print(f"feed: {feed_name(config)}, {why}")

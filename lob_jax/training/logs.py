@@ -14,6 +14,7 @@ import rich.console
 import rich.progress
 import tensorboardX
 
+from lob_jax.console import FiguresBar, wrapped
 from lob_jax.errors import TrainingError
 from lob_jax.training.budget import readable_time
 
@@ -24,7 +25,6 @@ COLUMNS = (
     rich.progress.BarColumn(bar_width=None),
     rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
-    rich.progress.TextColumn("{task.fields[figures]}"),
 )
 
 
@@ -96,7 +96,7 @@ class TrainingLog:
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._total, self._step = total_steps, first_step
         self._figures: dict[str, str] = {}
-        self._bar = rich.progress.Progress(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
+        self._bar = FiguresBar(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
         self._task = self._bar.add_task("train", total=total_steps, completed=first_step, figures="")
 
     def __enter__(self) -> "TrainingLog":
@@ -113,7 +113,8 @@ class TrainingLog:
 
     def say(self, sentence: str) -> None:
         """Show a sentence, above the bar if there is one."""
-        self.console.out(sentence, highlight=False)
+        width = self.console.width if self.console.is_terminal else None
+        self.console.out(wrapped(sentence, width), highlight=False)
 
     @contextlib.contextmanager
     def during(self, doing: str, *, usually: str) -> Iterator[None]:
