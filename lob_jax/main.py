@@ -3,6 +3,11 @@
 It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
 """
 
+if __name__ == "__main__":  # before all that takes time to import
+    from lob_jax.signals import listen
+
+    listen()
+
 import os
 import pathlib
 import sys
@@ -12,6 +17,7 @@ from ml_collections import config_flags
 from rich.console import Console
 
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.signals import EndsInOrder
 
 MODES = (
     *("inspect", "convert", "prepare", "train", "evaluate", "generate", "export"),
@@ -157,7 +163,8 @@ def main(argv: list[str]) -> int | None:
 def start() -> None:
     """Run the program; what a user can mend ends in its message alone, without a trace of the program's insides."""
     try:
-        app.run(main, flags_parser=_parse)
+        with EndsInOrder():
+            app.run(main, flags_parser=_parse)
     except (InputError, TrainingError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
         sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_TRAINING)

@@ -16,7 +16,7 @@ from lob_jax.book.replay import find_corrections, replay
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.training.weights import load_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

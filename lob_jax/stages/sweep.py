@@ -13,11 +13,9 @@ import math
 import os
 import pathlib
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -28,10 +26,11 @@ from rich.table import Table
 from lob_jax import config as configuration
 from lob_jax.data.lock import locked
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
 from lob_jax.stages.workdir import console, write_json
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.interruption import status_of
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.search_space import Space, Value, describe_space, suggest
 
@@ -53,8 +52,8 @@ class _PrunedError(Exception):
     """End a trial that falls behind the others."""
 
 
-class _TerminatedError(KeyboardInterrupt):
-    """End the program, to be gone on with: because of SIGTERM, or of the end of a trial's time."""
+class _InterruptedError(BaseException):
+    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.interruption`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +86,16 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     prepare(config, workdir)
     with locked(workdir / "sweep.lock", doing="sweeping"):
         try:
-            with _terminable():
+            with listening():
                 _run_trials(config, workdir)
-        except KeyboardInterrupt as interrupt:
+        except (_InterruptedError, Stopped) as stop:
             write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
-            console.print("stopped; the same command goes on with the trial that was running, from its checkpoint")
-            return EXIT_RESUMABLE if isinstance(interrupt, _TerminatedError) else 128 + signal.SIGINT
+            console.print(
+                "stopped; the same command goes on with the trial that was running, from its checkpoint:"
+                f" {same_command()}",
+                soft_wrap=True,
+            )
+            return exit_status(stop.number) if isinstance(stop, Stopped) else status_of(str(stop))
         records = records_of(open_study(config, workdir))
     console.print(results_table(records))
     for line in _ending(records, workdir, sys.argv[1:]):
@@ -118,23 +121,6 @@ def _import_optuna() -> ModuleType:
         ) from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs inside as Ctrl-C does, so that saves under way are finished."""
-
-    def stop(_: int, __: FrameType | None) -> None:
-        raise _TerminatedError
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "optuna.study.Study":
@@ -298,7 +284,7 @@ def _train(
     Raises:
       _PrunedError: the pruner ended it.
       InputError, TrainingError: see `lob_jax.training.loop.train`.
-      _TerminatedError: SIGTERM, or the end of its time, ended the training before its last step.
+      _InterruptedError: a signal, or the end of the command's time, ended the training before its last step.
     """
     mine = config.copy_and_resolve_references()
     mine.update_from_flattened_dict(parameters)
@@ -320,7 +306,7 @@ def _train(
         console=console,
     )
     if summary.interrupted is not None:
-        raise _TerminatedError
+        raise _InterruptedError(summary.interrupted)
 
 
 def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) -> None:

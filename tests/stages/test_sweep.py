@@ -17,8 +17,8 @@ from configs import tiny
 from lob_jax import config as configuration
 from lob_jax.data.lock import locked
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.stages import sweep
-from lob_jax.training.interruption import EXIT_RESUMABLE
 from lob_jax.training.loop import TrainingData, TrainingSummary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -265,7 +265,7 @@ def test_a_device_out_of_memory_fails_a_trial_and_nothing_else_does():
 
 
 def test_one_process_sweeps_a_folder(training, tmp_path):
-    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is sweeping"):
+    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is at work"):
         sweep.sweep(settings(), tmp_path)
 
 

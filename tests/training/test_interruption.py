@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
+from lob_jax.signals import listening
 from lob_jax.training.checkpoint import restore_best, steps_in
 from lob_jax.training.digests import damage
 from lob_jax.training.interruption import Interruption
@@ -145,11 +146,11 @@ def test_a_run_ends_with_its_time_and_goes_on(run, model_config):
 
 
 def test_the_clock_and_the_signal_are_told_apart():
-    with Interruption(max_hours=None) as interruption:
+    with listening() as listener, Interruption(listener, max_hours=None) as interruption:
         assert interruption.reason(may_ask_others=True) is None
         signal.raise_signal(signal.SIGTERM)
         assert "SIGTERM" in interruption.reason(may_ask_others=True)
-    with Interruption(max_hours=1e-12) as interruption:
+    with listening() as listener, Interruption(listener, max_hours=1e-12) as interruption:
         assert "max_hours" in interruption.reason(may_ask_others=True)
 
 

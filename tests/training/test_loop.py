@@ -200,5 +200,5 @@ def test_early_stopping_counts_what_is_not_better():
     for step, loss in enumerate((2.0, 1.0, 1.0, float("nan"), 0.5)):
         stopping = stopping.after(loss, step)
         if step == 3:
-            assert stopping == EarlyStopping(1.0, 1, strikes=2)
-    assert stopping == EarlyStopping(0.5, 4, strikes=0)
+            assert stopping == EarlyStopping(1.0, 1, strikes=2, step=3)
+    assert stopping == EarlyStopping(0.5, 4, strikes=0, step=4)
