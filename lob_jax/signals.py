@@ -76,6 +76,7 @@ class Listener:
         self.told: int | None = None
         self.whole_process = whole_process
         self._first = math.inf  # when it came
+        self._acknowledged = threading.Lock()  # taken by who says so, and never given back
         self._unwinding = False
         self._leave_by = self._late_at = math.inf
         self._grace_s = 0.0
@@ -165,7 +166,12 @@ class Listener:
             self._unwinding = True
             self._leave_by = time.monotonic() + ENDING_S
             self._ring(_WAKE)
+            self._acknowledge(number)  # the thread may come to it too late
             raise Stopped(number)
+
+    def _acknowledge(self, number: int) -> None:
+        if self._acknowledged.acquire(blocking=False):
+            say(f"{NAMES[number]}: {self._meanwhile or 'ending'}; once more ends it at once")
 
     def _ring(self, byte: int) -> None:
         with contextlib.suppress(BlockingIOError):  # full of what rings as well
@@ -186,16 +192,16 @@ class Listener:
         return os.read(self._heard, 256) if select.select([self._heard], [], [], 0)[0] else b""
 
     def _hear(self, number: int) -> None:
-        now, name = time.monotonic(), NAMES[number]
+        now = time.monotonic()
         if math.isinf(self._first):
             self._first, self.told = now, self.told or number
             if self._meanwhile is None:
                 self._leave_by = min(self._leave_by, now + STUCK_S)
             else:
                 self._late_at = min(self._late_at, now + self._grace_s)
-            say(f"{name}: {self._meanwhile or 'ending'}; once more ends it at once")
+            self._acknowledge(number)
         elif now > self._first + ONE_PRESS_S and self.whole_process:
-            self.leave(128 + number, f"{name} again: ended at once; to go on: {same_command()}")
+            self.leave(128 + number, f"{NAMES[number]} again: ended at once; to go on: {same_command()}")
 
     def _look_at_the_time(self) -> None:
         now = time.monotonic()
