@@ -291,17 +291,20 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class EndsInOrder:
-    """Turns what a signal has brought up inside into the exit status for it, without a trace; a context manager."""
+    """Ends the program once a signal has unwound what is inside, without a trace; a context manager.
+
+    It ends without Python's own shutdown, in which threads that libraries have left behind tell of errors.
+    """
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        told = error.number if isinstance(error, Stopped) else _active[0].told if _active else None
+        told = _active[0].told if _active and _active[0].whole_process else None
         if error is None or told is None or isinstance(error, SystemExit | TrainingError):
             return
-        say(ended_line(told))  # other errors, too, are what a library made of being stopped
-        raise SystemExit(exit_status(told)) from None
+        # Other errors, too, are what a library made of being stopped.
+        _active[0].leave(exit_status(told), ended_line(told))
 
 
 @contextlib.contextmanager
