@@ -32,15 +32,11 @@ def in_one_call():  # of seconds, from which no handler of Python's comes back
 class Program:
     """A program that has begun to listen, and has come as far as `ready()`."""
 
-    def __init__(self, body, *, ignored=()):
-        def ignore():
-            for number in ignored:
-                signal.signal(number, signal.SIG_IGN)
-
+    def __init__(self, body, *, before=""):
         code = BEGIN + textwrap.dedent(body)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code, "--some=argument"], preexec_fn=ignore, start_new_session=True, **pipes
+            ["bash", "-c", f'{before} exec "$@"', "bash", sys.executable, "-c", code, "--some=argument"], **pipes
         )
         assert self.process.stdout.readline() == "ready\n"
 
@@ -160,7 +156,7 @@ def test_a_signal_that_a_launcher_has_switched_off_stays_so(program):
     ready()
     time.sleep(0.2)
     print("went on")"""
-    assert program(body, ignored=[signal.SIGINT]).tell(signal.SIGINT).end() == (0, "went on\n", "")
+    assert program(body, before="trap '' INT;").tell(signal.SIGINT).end() == (0, "went on\n", "")
 
 
 def test_a_forked_process_leaves_ctrl_c_to_its_parent_and_does_not_speak_for_it(program):

@@ -117,8 +117,8 @@ def start(folder, cache, steps, code=KILLED):
     return subprocess.Popen(arguments, env=environment, **pipes)
 
 
-@pytest.fixture
-def run(model_config, train_config, training_data, tmp_path):
+@pytest.fixture(scope="module")
+def run_in(model_config, train_config, training_data):
     """Return a function that trains in a folder; it gives the summary, the folder and the last parameters seen."""
 
     def go(folder, on_validation=None, devices=1, **changes):
@@ -129,20 +129,38 @@ def run(model_config, train_config, training_data, tmp_path):
             if on_validation is not None:
                 on_validation(step)
 
-        where = {"folder": tmp_path / folder, "devices": jax.devices()[:devices], "seed": 0, "settings": {}}
+        where = {"folder": folder, "devices": jax.devices()[:devices], "seed": 0, "settings": {}}
         summary = train(model_config(), train_config(**changes), training_data(), on_validation=note, **where)
-        return summary, tmp_path / folder, seen.get("params")
+        return summary, folder, seen.get("params")
 
     return go
 
 
+@pytest.fixture
+def run(run_in, tmp_path):
+    """Return the same for folders of this test, by name."""
+
+    def go(folder, *arguments, **changes):
+        return run_in(tmp_path / folder, *arguments, **changes)
+
+    go.folder = tmp_path.joinpath
+    return go
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run_in, tmp_path_factory):
+    """Return the summary, the folder and the last parameters of a run that nothing ended."""
+    return run_in(tmp_path_factory.mktemp("undisturbed") / "run")
+
+
 @pytest.mark.parametrize(
     ("number", "reason", "status"),
-    [(signal.SIGTERM, "it was told to (SIGTERM)", 75), (signal.SIGINT, "it was told to (Ctrl-C)", 130)],
+    [
+        (signal.SIGINT, "it was told to (Ctrl-C)", 130),
+        pytest.param(signal.SIGTERM, "it was told to (SIGTERM)", 75, marks=pytest.mark.slow),
+    ],
 )
-def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, capfd, number, reason, status):
-    _, undisturbed, expected = run("undisturbed")
-
+def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, undisturbed, capfd, number, reason, status):
     def tell(step):
         if step == 4:
             os.kill(os.getpid(), number)
@@ -156,14 +174,12 @@ def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, capfd, 
     assert json.loads((folder / "heartbeat.json").read_text())["doing"] == "interrupted"
     again, _, params = run("told")
     assert (again.interrupted, again.steps) == (None, 12)
-    assert lines(folder) == lines(undisturbed)
-    assert equal(params, expected)
+    assert lines(folder) == lines(undisturbed[1])
+    assert equal(params, undisturbed[2])
 
 
 @pytest.mark.slow
-def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run):
-    _, undisturbed, _ = run("undisturbed")
-
+def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run, undisturbed):
     def terminate(step):
         if step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -172,7 +188,7 @@ def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run):
     summary, folder, _ = run("moved", devices=4, fsdp=2, tensor=2, micro_batch=2)
     assert summary.steps == 12
     for name in ("loss", "validation_loss"):
-        one, other = ([line[name] for line in lines(run) if name in line] for run in (folder, undisturbed))
+        one, other = ([line[name] for line in lines(run) if name in line] for run in (folder, undisturbed[1]))
         assert one == pytest.approx(other, rel=1e-4)
 
 
@@ -203,19 +219,25 @@ def kept(monkeypatch):
     return seen
 
 
-def test_a_save_need_not_wait_for_a_step(run, kept, monkeypatch):
+def test_a_save_need_not_wait_for_a_step(run, undisturbed, kept, monkeypatch):
     """Of a slow step the state before it is kept, and goes on bit for bit, though the step has given it up."""
-    summary, undisturbed, expected = run("undisturbed")
-    assert set(kept) == {None, *(moment for moment in kept if moment and moment.step in (4, 8, 12))}
     with monkeypatch.context() as patched:
         patched.setattr(loop, "SLOW", 0.0)
         patched.setattr(StepClock, "count", count_and_save(kept, StepClock.count, step=6))
         with pytest.raises(KilledError):
             run("busy")
-    folder = undisturbed.with_name("busy")
-    assert steps_in(folder / "checkpoints")[-1] == kept[-1].step == 5
-    again, _, params = run("busy")
-    assert again == summary and lines(folder) == lines(undisturbed) and equal(params, expected)
+    assert kept[-1].step == 5
+    goes_on_as(undisturbed, run, "busy", step=5)
+
+
+def goes_on_as(undisturbed, run, name, *, step):
+    """Go on with a run that was saved at a step, and hold it to one that nothing ended."""
+    summary, whole, expected = undisturbed
+    assert steps_in(run.folder(name) / "checkpoints")[-1] == step
+    again, folder, params = run(name)
+    assert again == summary and equal(params, expected)
+    assert lines(folder) == lines(whole)
+    assert steps_in(folder / "checkpoints") == steps_in(whole / "checkpoints")
 
 
 def count_and_save(kept, count, *, step):
@@ -231,28 +253,25 @@ def count_and_save(kept, count, *, step):
     return note
 
 
-@pytest.mark.parametrize("at", [4, 12], ids=["in the middle", "the last"])
-def test_a_save_need_not_wait_for_a_validation_which_comes_first_then(run, kept, monkeypatch, at):
-    summary, undisturbed, expected = run("undisturbed")
+@pytest.mark.parametrize(
+    "at", [pytest.param(4, marks=pytest.mark.slow, id="in the middle"), pytest.param(12, id="the last")]
+)
+def test_a_save_need_not_wait_for_a_validation_which_comes_first_then(run, undisturbed, kept, monkeypatch, at):
     validations = iter(range(4, 13, 4))
 
     def interrupted(run, params):
         if next(validations) == at:
             kept[-1].save()
             raise KilledError
-        return 3.0 if at == 4 else validate(run, params)
+        return validate(run, params)
 
     validate = loop.validate
     with monkeypatch.context() as patched:
         patched.setattr(loop, "validate", interrupted)
         with pytest.raises(KilledError):
             run("busy")
-    folder = undisturbed.with_name("busy")
-    assert steps_in(folder / "checkpoints")[-1] == kept[-1].step == at
-    assert [line["step"] for line in lines(folder) if "validation_loss" in line] == list(range(4, at, 4))
-    again, _, params = run("busy")
-    assert again == summary and lines(folder) == lines(undisturbed) and equal(params, expected)
-    assert steps_in(folder / "checkpoints") == steps_in(undisturbed / "checkpoints")
+    assert kept[-1].step == at
+    goes_on_as(undisturbed, run, "busy", step=at)
 
 
 def test_a_signal_during_the_last_step_ends_the_call_which_is_over_then(run):
