@@ -97,7 +97,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.contrastive_temperature = 0.1  # of the similarities that it compares
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
-    train.max_hours = config_dict.placeholder(float)  # then save and end, to be gone on with; None for no limit
+    train.max_hours = config_dict.placeholder(float)  # of the command; then save and end; None for no limit
     train.optimizer = "adamw"  # adamw | muon
     train.learning_rate = 6e-4
     train.schedule = "cosine"  # cosine | wsd: fall all the way, or stay at the peak and fall at the end

@@ -3,6 +3,11 @@
 It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
 """
 
+if __name__ == "__main__":  # before all that takes time to import
+    from lob_jax.signals import listen
+
+    listen()
+
 import os
 import pathlib
 import sys
@@ -14,6 +19,7 @@ from lob_jax.command_line import Command, help_text, parse, wants_help
 from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.failures import of_memory, of_system, unforeseen
+from lob_jax.signals import EndsInOrder
 
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
@@ -155,9 +161,10 @@ def start(argv: Sequence[str] | None = None) -> None:
         console.out(help_text(), highlight=False)
         return
     try:
-        command = checked(argv)
-        workdir = command.workdir
-        status = main(command)
+        with EndsInOrder():
+            command = checked(argv)
+            workdir = command.workdir
+            status = main(command)
     except InputError as error:
         status = _fail(error, EXIT_INPUT)
     except TrainingError as error:

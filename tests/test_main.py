@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.main import checked
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.training.weights import load_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -143,7 +144,9 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     told.terminate()
     printed, _ = told.communicate()
     assert told.returncode == EXIT_RESUMABLE, printed
-    assert "since it was told to (SIGTERM); the same command goes on from there\n" in printed
+    assert "SIGTERM: saving, at the latest in 30 s, and ending; once more ends it at once\n" in printed
+    goes_on = "since it was told to (SIGTERM); the same command goes on from there: python -m lob_jax.main --config="
+    assert goes_on in printed
     assert not (tmp_path / "evaluation.json").exists()
     done = call(arguments, environment)
     assert done.returncode == 0, done.stderr
@@ -157,6 +160,72 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     weights, about = load_weights(tmp_path / "weights.safetensors")
     assert set(weights) == {"embeddings", "blocks_0", "norm", "head"}
     assert about["step"] == 12 and about["averaged"] and about["identity"]["data"]["tokenizer"]["time_digits"] == 5
+
+
+def listens(process: subprocess.Popen) -> bool:
+    """Return whether a process has got as far as to have a handler of its own for SIGTERM."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def signalled(arguments, environment, output, number, moment) -> tuple[int, str]:
+    """Signal a command at a moment: once it is true of (process, what it printed); return its status and all it said.
+
+    The whole group gets the signal, as from a terminal or a batch system, worker processes included.
+    """
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            arguments, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        deadline = time.monotonic() + 240
+        while not moment(process, output.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline, output.read_text()
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        process.wait(timeout=120)
+    return process.returncode, output.read_text()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, EXIT_RESUMABLE)])
+def test_a_signal_while_the_program_is_imported_ends_it_without_a_trace(environment, tmp_path, number, status):
+    arguments = command("--mode=inspect", f"--workdir={tmp_path / 'run'}")
+    code, said = signalled(arguments, environment, tmp_path / "said", number, lambda process, _: listens(process))
+    assert code == status, said
+    acknowledged, ended = said.splitlines()
+    assert acknowledged.endswith(": ending; once more ends it at once")
+    assert ended.startswith("ended by ") and ended.endswith(shlex.join(arguments[1:]))
+
+
+STAGES = {
+    "preparing": ([], lambda folder, said: (folder / "records.partial").exists()),
+    "compiling": ([], lambda folder, said: "training windows" in said),
+    "training": ([], lambda folder, said: (folder / "metrics.jsonl").exists() and len(metrics(folder)) > 5),
+    "testing": ([], lambda folder, said: "best validation loss" in said),
+    "generating": (["--mode=generate"], lambda folder, said: "paths of" in said),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_stage_in_order_and_the_same_command_goes_on(environment, tmp_path, number):
+    """With two processes that prepare and two that read windows, which get the signal too."""
+    folder, name = tmp_path / "run", {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+    days = ["data.synthetic_days=2", "data.workers=2", "data.processes=2"]
+    arguments = small(f"--workdir={folder}", *(f"--config.{day}" for day in days))
+    for stage, (more, reached) in STAGES.items():
+        code, said = signalled(
+            [*arguments, *more],
+            environment,
+            tmp_path / stage,
+            number,
+            lambda _, said, reached=reached: reached(folder, said),
+        )
+        assert code == (130 if number == signal.SIGINT else EXIT_RESUMABLE), (stage, said)
+        assert "Traceback" not in said and "error" not in said, (stage, said)
+        assert f"{name}: {'saving' if stage == 'training' else 'ending'}" in said, (stage, said)
+        assert shlex.join([*arguments[1:], *more]) in said.splitlines()[-1], (stage, said)
+    assert call([*arguments, *STAGES["generating"][0]], environment).returncode == 0
 
 
 @pytest.mark.slow

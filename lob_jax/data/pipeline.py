@@ -6,6 +6,7 @@ import numpy as np
 from lob_jax.data.dataset import TokenBookDataset, Window
 from lob_jax.data.pairs import PairedDataset
 from lob_jax.errors import InputError
+from lob_jax.signals import leave_to_parent
 
 Windows = TokenBookDataset | PairedDataset
 
@@ -87,4 +88,11 @@ def batches(
     windows = windows[host_index:used:host_count].batch(batch_size, drop_remainder=True).repeat(epochs)
     # Reading threads only compete for the interpreter: records come from memory or one small read.
     read = windows.to_iter_dataset(grain.ReadOptions(num_threads=0))
-    return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else read
+    if not workers:
+        return read
+    return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
+
+
+def _begin_worker(_: int, __: int) -> None:
+    """Leave signals to the process that reads, which saves before it ends its workers."""
+    leave_to_parent()

@@ -26,13 +26,14 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
+from lob_jax.signals import same_command
 from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
 from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
 from lob_jax.training.checkpoint import Meta, restore_best, steps_in
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.interruption import saved_line, status_of
 from lob_jax.training.layout import make_mesh
 from lob_jax.training.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
@@ -133,8 +134,8 @@ def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
     """Prepare if need be, train or go on training, and test the best checkpoint; return the exit status.
 
-    It is EXIT_RESUMABLE if the run was interrupted and saved. Of several processes the first prepares, and the others
-    wait for it; none of them tests.
+    It is that of `status_of` if the run was interrupted and saved. Of several processes the first prepares, and the
+    others wait for it; none of them tests.
     """
     refuse_what_cannot_fit(config)
     model, settings = configuration.model_config(config), configuration.plain(config)
@@ -162,7 +163,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
     shown.print(_ending(summary))
     if summary.interrupted is not None:
-        return EXIT_RESUMABLE
+        return status_of(summary.interrupted)
     if jax.process_count() > 1:  # they would wait for one another over work that one of them does
         shown.print("test it in one process: the same command with --mode=evaluate")
         return None
@@ -176,7 +177,7 @@ def _sampler(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> OnVali
 
 def _ending(summary: TrainingSummary) -> str:
     if summary.interrupted is not None:
-        return f"saved at step {summary.steps:,}, since {summary.interrupted}; the same command goes on from there"
+        return f"{saved_line(summary.steps, summary.interrupted)}: {same_command()}"
     how = "stopped early" if summary.stopped_early else "done"
     if summary.best_validation_loss is None:
         return f"{how} after {summary.steps:,} steps; no validation loss was finite"

@@ -4,18 +4,15 @@ Everything that a sweep knows lies in its folder, so that a sweep killed at any 
 if nothing had been: each trial begins from what is stored alone, as the first one after a restart does.
 """
 
-import contextlib
 import dataclasses
 import gc
 import logging
 import math
 import os
 import pathlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -28,10 +25,11 @@ from lob_jax.command_line import command
 from lob_jax.console import console, show
 from lob_jax.data.lock import locked
 from lob_jax.errors import InputError, TrainingError, differing
+from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
 from lob_jax.stages.workdir import write_json
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.interruption import status_of
 from lob_jax.training.logs import read_metrics
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.search_space import Space, Value, describe_space, suggest
@@ -54,8 +52,8 @@ class _PrunedError(Exception):
     """End a trial that falls behind the others."""
 
 
-class _TerminatedError(KeyboardInterrupt):
-    """End the program, to be gone on with: because of SIGTERM, or of the end of a trial's time."""
+class _InterruptedError(BaseException):
+    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.interruption`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +86,15 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     prepare(config, workdir)
     with locked(workdir / "sweep.lock", doing="sweeping"):
         try:
-            with _terminable():
+            with listening():
                 _run_trials(config, workdir)
-        except KeyboardInterrupt as interrupt:
+        except (_InterruptedError, Stopped) as stop:
             write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
-            console.print("stopped; the same command goes on with the trial that was running, from its checkpoint")
-            return EXIT_RESUMABLE if isinstance(interrupt, _TerminatedError) else 128 + signal.SIGINT
+            console.print(
+                "stopped; the same command goes on with the trial that was running, from its checkpoint:"
+                f" {same_command()}"
+            )
+            return exit_status(stop.number) if isinstance(stop, Stopped) else status_of(str(stop))
         records = records_of(open_study(config, workdir))
     show(results_table(records))
     for line in _ending(records, workdir, sys.argv[1:]):
@@ -119,23 +120,6 @@ def _import_optuna() -> ModuleType:
         ) from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs inside as Ctrl-C does, so that saves under way are finished."""
-
-    def stop(_: int, __: FrameType | None) -> None:
-        raise _TerminatedError
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "optuna.study.Study":
@@ -299,7 +283,7 @@ def _train(
     Raises:
       _PrunedError: the pruner ended it.
       InputError, TrainingError: see `lob_jax.training.loop.train`.
-      _TerminatedError: SIGTERM, or the end of its time, ended the training before its last step.
+      _InterruptedError: a signal, or the end of the command's time, ended the training before its last step.
     """
     mine = config.copy_and_resolve_references()
     mine.update_from_flattened_dict(parameters)
@@ -321,7 +305,7 @@ def _train(
         console=console,
     )
     if summary.interrupted is not None:
-        raise _TerminatedError
+        raise _InterruptedError(summary.interrupted)
 
 
 def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) -> None:

@@ -248,6 +248,8 @@ class Checkpoints:
     def save(self, state: TrainState, iterator: grain.DatasetIterator, *, meta: Meta) -> None:
         """Save all of a moment of the run: state, position in the data, and what it says of itself.
 
+        A checkpoint of the same step goes: it was saved before its validation was over.
+
         Raises:
           TrainingError: this save could not begin, or the one before it failed.
         """
@@ -260,6 +262,8 @@ class Checkpoints:
         )
         self._kept.losses[meta.step] = meta.validation_loss
         with _told_clearly(self.folder, meta.step):
+            if meta.step in self._manager.all_steps():
+                self._manager.delete(meta.step)
             self._manager.save(meta.step, args=items, force=True)
 
     def restore(self, step: int, arrays: TrainState, iterator: grain.DatasetIterator) -> TrainState:

@@ -19,6 +19,7 @@ from lob_jax.errors import TrainingError
 from lob_jax.training.budget import readable_time
 
 HEARTBEAT_S = 5.0  # between two beats, if steps do not take longer
+SKIPPED_S = 60.0  # between two sentences on skipped steps
 COLUMNS = (
     rich.progress.TextColumn("step"),
     rich.progress.MofNCompleteColumn(),
@@ -96,6 +97,7 @@ class TrainingLog:
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._total, self._step = total_steps, first_step
         self._figures: dict[str, str] = {}
+        self._next_skipped = 0.0
         self._bar = FiguresBar(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
         self._task = self._bar.add_task("train", total=total_steps, completed=first_step, figures="")
 
@@ -148,15 +150,35 @@ class TrainingLog:
             os.replace(partial, self._heartbeat)
         self._next_beat = time.monotonic() + HEARTBEAT_S
 
+    def flush(self) -> None:
+        """Bring what TensorBoard has not been given yet to its file, before a process that ends without more ado."""
+        with _told_clearly(self._path.parent, self._step):
+            self._board.flush()
+
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         """Record the figures of a step; `speed` has step_s, tokens_per_s and mfu."""
         self._write(step, values, speed)
+        if values.get("skipped"):
+            self._figures["skipped"] = f"{values['skipped']:,}"
         self._figures |= {
             "loss": f"{values['loss']:.4f}",
             "tokens/s": f"{speed['tokens_per_s']:,.0f}",
             "MFU": f"{speed['mfu']:.1%}",
         }
         self._show(step, left_s=(self._total - step) * speed["step_s"])
+
+    def skipped(self, step: int, values: dict[str, float | int]) -> None:
+        """Say that a step was skipped, though no more often than every SKIPPED_S; the bar counts all of them."""
+        self._figures["skipped"] = f"{values['skipped']:,}"
+        self._bar.update(self._task, figures=self._shown_figures())
+        if time.monotonic() < self._next_skipped:
+            return
+        self._next_skipped = time.monotonic() + SKIPPED_S
+        scale = f"; the loss scale is {values['loss_scale']:g} now" if "loss_scale" in values else ""
+        self.say(
+            f"step {step} was skipped, since its loss or gradient was not finite: {values['skipped']:,} steps so far,"
+            f" the last {values['skipped_in_row']:,} in a row{scale}"
+        )
 
     def validation(self, step: int, loss: float, seconds: float) -> None:
         """Record a validation: its loss, in nats a scored token, and the time it took."""
@@ -171,10 +193,14 @@ class TrainingLog:
         with _told_clearly(self._path.parent, step), self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in {**values, **{f"speed/{key}": value for key, value in speed.items()}}.items():
-            self._board.add_scalar(name, value, step)
+            if math.isfinite(value):  # tensorboardX would warn of each other one, figure by figure and step by step
+                self._board.add_scalar(name, value, step)
+
+    def _shown_figures(self) -> str:
+        return "  ".join(f"{name} {figure}" for name, figure in self._figures.items())
 
     def _show(self, step: int, *, left_s: float | None) -> None:
-        figures = "  ".join(f"{name} {figure}" for name, figure in self._figures.items())
+        figures = self._shown_figures()
         if self.console.is_terminal:
             self._bar.update(self._task, figures=figures)
             return

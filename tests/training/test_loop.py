@@ -179,6 +179,15 @@ def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
     assert "config.train.learning_rate" in caught.value.remedy
 
 
+def test_a_skipped_step_is_shown(run, training_data, windows):
+    partly_bad = windows(40)
+    partly_bad["book"][:1] = np.nan
+    summary, _, shown, _ = run(data=training_data(partly_bad))
+    told = [line for line in shown.splitlines() if "was skipped, since its loss or gradient was not finite: 1 " in line]
+    assert summary.steps == 12 and len(told) == 1
+    assert "skipped 2" in shown  # once a pass over the windows
+
+
 def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
     with pytest.raises(TrainingError, match="the training data ended") as caught:
         run(data=training_data(epochs=1))
@@ -200,5 +209,5 @@ def test_early_stopping_counts_what_is_not_better():
     for step, loss in enumerate((2.0, 1.0, 1.0, float("nan"), 0.5)):
         stopping = stopping.after(loss, step)
         if step == 3:
-            assert stopping == EarlyStopping(1.0, 1, strikes=2)
-    assert stopping == EarlyStopping(0.5, 4, strikes=0)
+            assert stopping == EarlyStopping(1.0, 1, strikes=2, step=3)
+    assert stopping == EarlyStopping(0.5, 4, strikes=0, step=4)
