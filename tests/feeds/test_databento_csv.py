@@ -208,6 +208,12 @@ def test_two_instruments_are_two_symbols(tmp_path):
     assert FEED.read(DatabentoFeed(symbols=("ZZ",)).days(tmp_path / "x.csv")[0]).report == other.report
 
 
+def test_a_day_without_times_of_capture_is_that_of_its_events(tmp_path, dbn):
+    day = read(tmp_path, rewritten(lambda fields: ["", *fields[1:]] if fields[0] != "ts_recv" else fields), Reading())
+    assert vars(day.instrument) == vars(dbn.instrument) and not day.events.receive_ns.any()
+    np.testing.assert_array_equal(day.events.price, dbn.events.price)
+
+
 def test_a_file_without_a_record_is_refused(tmp_path):
     for content in (as_csv(metadata()), as_csv(metadata()).removesuffix(b"\n")):
         with pytest.raises(InputError, match="no MBO file"):
