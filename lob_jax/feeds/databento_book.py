@@ -95,22 +95,21 @@ class InstrumentBook:
         publishers = rows.records["publisher_id"]
         if self.publisher is None and len(publishers):
             self.publisher = int(publishers[0])
+        other = publishers != self.publisher
         fault = "a second publisher of one instrument", "publisher_id", f"{self.publisher}, as in its first record"
-        return self._without(rows, publishers != self.publisher, fault)
+        for i in np.flatnonzero(other):
+            self._refuse(rows, int(i), fault)
+        return _without(rows, other)
 
     def _of_one_day(self, rows: Rows) -> Rows:
         received = rows.records["ts_recv"]
         if not self._begun_ns:
             self._begun_ns = int(next(iter(received[received > 0]), 0))
-        late = received > self._begun_ns + NS_PER_DAY if self._begun_ns else np.zeros(len(received), bool)
-        fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
-        return self._without(rows, late, (*fault, _A_DAY_A_FILE))
-
-    def _without(self, rows: Rows, bad: np.ndarray, fault: tuple[str, ...]) -> Rows:
-        """Refuse some records; return the others."""
-        for i in np.flatnonzero(bad):
-            self._refuse(rows, int(i), fault)
-        return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
+        late = received > (self._begun_ns or received.max(initial=0)) + NS_PER_DAY
+        if late.any():
+            fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
+            self._refuse(rows, int(np.argmax(late)), (*fault, _A_DAY_A_FILE), count=int(late.sum()))
+        return _without(rows, late)
 
     def _opening(self, records: np.ndarray) -> np.ndarray:
         """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
@@ -237,13 +236,14 @@ class InstrumentBook:
         )
         state[w.CLOCK] = clear_ns
 
-    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...]) -> None:
+    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...], *, count: int = 1) -> None:
+        """Refuse a record, or the first of several."""
         what, field, expected, *remedy = fault
         record = rows.records[i]
         was = chr(record[field]) if field in ("action", "side") else int(record[field])
         where = f"{self._where(int(rows.number[i]))}, {field}"
         error = InputError(what, where=where, expected=expected, was=was, remedy=(remedy or [_REMEDY])[0])
-        self._faults.refuse(error, raw=record.tobytes().hex())
+        self._faults.refuse(error, raw=record.tobytes().hex(), rows=count)
 
 
 class _Snapshot:
@@ -270,6 +270,11 @@ class _Snapshot:
         orders = np.concatenate([np.empty((0, 4), np.int64), *self.parts])
         side, price = orders[:, 0], orders[:, 1]
         return orders[np.lexsort((-side * price, -side))]
+
+
+def _without(rows: Rows, bad: np.ndarray) -> Rows:
+    """Return the other records than the bad ones."""
+    return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
 
 
 def _with_room(values: np.ndarray, count: int) -> np.ndarray:
