@@ -182,6 +182,12 @@ def windows():
 
 
 @pytest.fixture(scope="session")
+def slow_source():
+    """Return `SlowSource`, which knows what was read of it."""
+    return SlowSource
+
+
+@pytest.fixture(scope="session")
 def training_data():
     """Return `make_data`."""
     return make_data

@@ -15,7 +15,7 @@ import rich.console
 
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.training import loop
-from lob_jax.training.checkpoint import restore_best
+from lob_jax.training.checkpoint import read_metas, restore_best, steps_in
 from lob_jax.training.loop import EarlyStopping, TrainingSummary, train
 
 # The run that is killed: the same as the test's own, from the same conftest.py, with windows that take time to read.
@@ -165,9 +165,112 @@ def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_confi
         run(model=model_config(norm="post"))
     with pytest.raises(InputError, match="vocabulary_hash = 'xyz'"):
         run(data=dataclasses.replace(training_data(), vocabulary_hash="xyz"))
-    with pytest.raises(InputError, match="windows_per_step = 16"):
+    with pytest.raises(InputError, match="was:      train.batch_size x train.accumulation = 16\n") as caught:
         run(accumulation=2)
+    assert "--config.train.batch_size=8 --config.train.accumulation=1" in caught.value.remedy
+    with pytest.raises(InputError, match="was:      an average of the parameters"):
+        run(ema_decay=0.9)
+    with pytest.raises(InputError, match="was:      a loss scale"):
+        run(model=model_config(dtype="float16"))
     assert (stopped / "metrics.jsonl").read_bytes() == before
+
+
+def losses_of(folder):
+    return [line["loss"] for line in lines(folder) if "loss" in line]
+
+
+def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_data, slow_source, windows):
+    """Two batches of 8 become one of 16: of 40 windows, 16 do not fill a pass, and 8 do."""
+    source = slow_source(windows(40), 0.0)
+    undisturbed = run("undisturbed", data=training_data(source=source), accumulation=2, steps=4)[1]
+    read, source.read = source.read, []
+    run(data=training_data(source=source), accumulation=2, steps=4, max_hours=1e-9)  # ends after a step
+    data = training_data(source=source, batch_size=16)
+    summary, folder, shown, _ = run(data=data, batch_size=16, micro_batch=16, steps=4)
+    assert source.read == read and len(read) == 64
+    assert (
+        "going on from step 1; equal up to rounding only, since train.batch_size 8 is now 16, train.accumulation 2 is"
+        " now 1, micro-batches of 8 windows are now of 16\n"
+    ) in shown
+    assert losses_of(folder) == pytest.approx(losses_of(undisturbed), rel=1e-5)
+    assert summary.steps == 4
+    (about,) = (meta for step, meta in read_metas(folder / "checkpoints").items() if step == 4)
+    assert about.position == {"windows_read": 64, "windows_a_pass": 40}
+    changed = {"train.batch_size": [8, 16], "train.accumulation": [2, 1]}
+    assert about.history == [{"step": 1, "changed": changed}]
+
+
+def test_what_changes_no_number_may_change_and_the_rest_is_recorded(run, stopped, model_config):
+    """And a run that goes on without a change says nothing."""
+    attention = dataclasses.replace(model_config().attention, backend="xla")
+    changed = {"model": model_config(remat="full", attention=attention, dropout=0.1), "learning_rate": 1e-3}
+    _, folder, shown, _ = run(validate_every=2, patience=9, steps=6, log_every=2, keep_best=1, **changed)
+    sentence = "going on from step 4; equal up to rounding only, since model.attention.backend auto is now xla, model."
+    assert sentence + "remat none is now full\n" in shown
+    told = "model.dropout 0.2 -> 0.1, train.steps 12 -> 6, train.learning_rate 0.01 -> 0.001, train.patience 1 -> 9"
+    assert f"from step 4: {told}\n" in shown
+    _, _, shown, _ = run(validate_every=2, patience=9, steps=8, **changed)
+    assert "going on from step 6\nfrom step 6: train.steps 6 -> 8\n" in shown
+    history = read_metas(folder / "checkpoints")[8].history
+    assert [entry["step"] for entry in history] == [4, 6]
+    assert history[0]["changed"]["train.learning_rate"] == [0.01, 0.001]
+    assert history[0]["changed"]["model.remat"] == ["none", "full"]
+
+
+def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped, training_data, windows, monkeypatch):
+    assert list(read_metas(stopped / "checkpoints")) == [2, 4]  # with a loss of 3.0 each, and no patience left
+    other = dataclasses.replace(training_data(), validation=[windows(8, seed=7)])
+    monkeypatch.setattr(loop, "validate", lambda run, params: 3.5)
+    summary, folder, shown, _ = run(data=other, validate_every=4, patience=1, keep_best=1)
+    assert "from step 4: validation is measured on something else" in shown
+    assert summary == TrainingSummary(12, 8, 3.5, stopped_early=True)
+    metas = read_metas(folder / "checkpoints")
+    assert {step: meta.validation_loss for step, meta in metas.items()} == {8: 3.5, 12: 3.5}
+    # The same windows in batches of other sizes are no other set.
+    cut = [{name: leaf[part] for name, leaf in windows(8, seed=7).items()} for part in (slice(3), slice(3, 8))]
+    again = run(data=dataclasses.replace(other, validation=cut), validate_every=4, patience=1, keep_best=1)
+    assert again[0] == summary
+
+
+def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run):
+    """Its parameters are infinite at once, so that every loss is NaN: saved between two validations, and at one."""
+    good = {"schedule": "wsd", "validate_every": 4}
+    run(steps=4, **good)
+    with pytest.raises(TrainingError) as caught:
+        run(learning_rate=1e38, validate_every=2, max_skipped=6, steps=12, schedule="wsd")
+    assert "it goes on from step 4" in caught.value.remedy
+    summary, folder, shown, _ = run(steps=12, **good)
+    assert "going on from step 4\nfrom step 4: train.steps 4 -> 12\n" in shown
+    assert summary.steps == 12 and steps_in(folder / "checkpoints") == [4, 8, 12]
+    assert steps_in(folder / "diverged") != []
+    assert all(np.isfinite(losses_of(folder)))
+    assert lines(folder)[-1]["validation_loss"] < np.log(40)
+
+
+def test_a_diverged_state_that_a_kill_left_is_passed_over(run, monkeypatch):
+    """A validation that is not finite, or no better than twice a uniform guess, on a state whose numbers are."""
+    for bad, told in ((float("nan"), "its validation loss is nan"), (8.0, "its validation loss is 8")):
+        with monkeypatch.context() as patched:
+            found = iter([3.0, bad])
+            patched.setattr(loop, "validate", lambda run, params, found=found: next(found))
+            run(folder=str(bad), validate_every=4, steps=8)
+        summary, folder, shown, _ = run(folder=str(bad), learning_rate=1e-3, steps=12)
+        assert f"the checkpoint of step 8 is passed over, since {told}" in shown
+        assert "going on from step 4\nfrom step 4: train.steps 8 -> 12, train.learning_rate 0.01 -> 0.001\n" in shown
+        assert summary.steps == 12 and steps_in(folder / "diverged") == [8]
+        assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 13))
+
+
+def test_a_state_from_which_no_step_is_finite_is_refused_though_it_is_finite_itself(run, windows, training_data):
+    """Its checkpoint was sound when it was saved; the run that could not go on from it says from which it will."""
+    bad = windows(40)
+    bad["book"][:] = np.nan
+    run(steps=8, schedule="wsd")
+    for sound in ("goes on from step 4", "begins anew"):
+        with pytest.raises(TrainingError, match=sound):
+            run(steps=12, schedule="wsd", data=training_data(bad), max_skipped=2)
+    shown = run(steps=12, schedule="wsd", learning_rate=1e-3)[2]
+    assert "going on" not in shown
 
 
 def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
@@ -183,9 +286,11 @@ def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
     with pytest.raises(TrainingError, match="the training data ended") as caught:
         run(data=training_data(epochs=1))
     assert caught.value.step == 6
+    data = training_data()
     with pytest.raises(TrainingError, match="do not add up to 12 windows"):
-        loop._read_step(iter(training_data().batches), 12, step=1)
-    assert [len(batch["tokens"]) for batch in loop._read_step(iter(training_data().batches), 16, step=1)] == [8, 8]
+        loop._read_step(iter(data.batches(data.start)), 12, step=1)
+    read = loop._read_step(iter(data.batches(data.start)), 16, step=1)
+    assert [len(batch["tokens"]) for batch in read] == [8, 8]
 
 
 def test_nothing_to_validate_on_is_refused_before_the_first_step(run, training_data, windows):
