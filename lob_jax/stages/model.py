@@ -65,7 +65,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     )
 
 
-def _regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
+def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
     by_regime = config.model.regime != "none" or config.model.heads.contrastive_size > 0
     return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
@@ -118,7 +118,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={
             "tokenizer": dataclasses.asdict(vocabulary),
-            **_regime_bins(config),
+            **regime_bins(config),
             **manifest["fingerprint"],
         },
     )
@@ -195,7 +195,7 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config, workdir).vocabulary.hash}
     check_manifest(manifest, wanted)
     model = configuration.model_config(config)
-    wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": _regime_bins(config)}
+    wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
     params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")

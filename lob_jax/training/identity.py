@@ -174,9 +174,7 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return [value before, value now] of the keys whose values differ."""
-    return {
-        key: [before.get(key, ABSENT), value] for key, value in now.items() if before.get(key, ABSENT) != value
-    }
+    return {key: [before.get(key, ABSENT), value] for key, value in now.items() if before.get(key, ABSENT) != value}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Values:
@@ -239,15 +237,18 @@ def _remedy(saved: Mapping[str, Any], values: Mapping[str, Any]) -> str:
             options["data.book_levels"] = value // 4
         else:
             others.append(key)
-    parts = [f"go on as that run was started, with {' '.join(map(_option, options, options.values()))}"] * bool(options)
+    parts = [f"go on as that run was started, {_options(options)}"] if options else []
     if others:
         parts.append(f"bring back the data and settings it was trained with ({', '.join(others[:LISTED])})")
     return f"{', and '.join(parts)}; or begin another run in another --workdir"
 
 
-def _option(key: str, value: object) -> str:
-    """Return how a key is given its value on the command line."""
-    if value is None or value == "":
-        return f"no --config.{key}"
-    shown = repr(tuple(value)) if isinstance(value, list | tuple) else str(value)
-    return f"--config.{key}={shlex.quote(shown)}"
+def _options(values: Mapping[str, Any]) -> str:
+    """Return how keys are given their values on the command line, which takes no None."""
+    shown = {
+        key: repr(tuple(value)) if isinstance(value, list | tuple) else str(value) for key, value in values.items()
+    }
+    given = [f"--config.{key}={shlex.quote(text)}" for key, text in shown.items() if values[key] is not None]
+    left_out = [f"--config.{key}" for key in shown if values[key] is None]
+    parts = [f"with {' '.join(given)}"] * bool(given) + [f"without {' '.join(left_out)}"] * bool(left_out)
+    return " and ".join(parts)

@@ -1,8 +1,10 @@
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,14 +133,22 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.fixture
-def stopped(run, monkeypatch):
-    """The folder of a run that patience stopped at step 4 of 12."""
-    with monkeypatch.context() as patched:
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory, model_config, train_config, training_data):
+    """The folder of a run that patience stopped at step 4 of 12, with checkpoints of steps 2 and 4."""
+    folder, how = tmp_path_factory.mktemp("stopped"), {"seed": 0, "settings": {}, "devices": jax.devices()[:1]}
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "validate", lambda run, params: 3.0)
-        summary, folder, _, _ = run(validate_every=2, patience=1)
+        config = train_config(validate_every=2, patience=1)
+        summary = train(model_config(), config, training_data(), folder=folder, **how)
     assert summary == TrainingSummary(4, 2, 3.0, stopped_early=True)
     return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """A copy of that folder, in the place of this test's run."""
+    return pathlib.Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
 def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stopped, monkeypatch):
@@ -175,102 +185,80 @@ def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_confi
     assert (stopped / "metrics.jsonl").read_bytes() == before
 
 
-def losses_of(folder):
-    return [line["loss"] for line in lines(folder) if "loss" in line]
-
-
 def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_data, slow_source, windows):
     """Two batches of 8 become one of 16: of 40 windows, 16 do not fill a pass, and 8 do."""
-    source = slow_source(windows(40), 0.0)
-    undisturbed = run("undisturbed", data=training_data(source=source), accumulation=2, steps=4)[1]
-    read, source.read = source.read, []
-    run(data=training_data(source=source), accumulation=2, steps=4, max_hours=1e-9)  # ends after a step
-    data = training_data(source=source, batch_size=16)
-    summary, folder, shown, _ = run(data=data, batch_size=16, micro_batch=16, steps=4)
-    assert source.read == read and len(read) == 64
-    assert (
-        "going on from step 1; equal up to rounding only, since train.batch_size 8 is now 16, train.accumulation 2 is"
-        " now 1, micro-batches of 8 windows are now of 16\n"
-    ) in shown
-    assert losses_of(folder) == pytest.approx(losses_of(undisturbed), rel=1e-5)
-    assert summary.steps == 4
-    (about,) = (meta for step, meta in read_metas(folder / "checkpoints").items() if step == 4)
+    source, how = slow_source(windows(40), 0.0), {"steps": 4, "validate_every": 4}
+    data = training_data(source=source)
+    for _ in itertools.islice(data.batches(data.start), 8):
+        pass
+    expected, source.read = source.read, []
+    run(data=data, accumulation=2, max_hours=1e-9, **how)  # ends after a step
+    summary, folder, shown, _ = run(data=training_data(source=source, batch_size=16), batch_size=16, **how)
+    assert source.read == expected and len(expected) == 64
+    changed = "train.batch_size 8 is now 16, train.accumulation 2 is now 1"
+    assert f"going on from step 1; equal up to rounding only, since {changed}\n" in shown
+    about = read_metas(folder / "checkpoints")[4]
     assert about.position == {"windows_read": 64, "windows_a_pass": 40}
-    changed = {"train.batch_size": [8, 16], "train.accumulation": [2, 1]}
-    assert about.history == [{"step": 1, "changed": changed}]
+    assert about.history == [{"step": 1, "changed": {"train.batch_size": [8, 16], "train.accumulation": [2, 1]}}]
+    assert summary.steps == 4
 
 
-def test_what_changes_no_number_may_change_and_the_rest_is_recorded(run, stopped, model_config):
-    """And a run that goes on without a change says nothing."""
-    attention = dataclasses.replace(model_config().attention, backend="xla")
-    changed = {"model": model_config(remat="full", attention=attention, dropout=0.1), "learning_rate": 1e-3}
-    _, folder, shown, _ = run(validate_every=2, patience=9, steps=6, log_every=2, keep_best=1, **changed)
-    sentence = "going on from step 4; equal up to rounding only, since model.attention.backend auto is now xla, model."
-    assert sentence + "remat none is now full\n" in shown
-    told = "model.dropout 0.2 -> 0.1, train.steps 12 -> 6, train.learning_rate 0.01 -> 0.001, train.patience 1 -> 9"
-    assert f"from step 4: {told}\n" in shown
-    _, _, shown, _ = run(validate_every=2, patience=9, steps=8, **changed)
-    assert "going on from step 6\nfrom step 6: train.steps 6 -> 8\n" in shown
-    history = read_metas(folder / "checkpoints")[8].history
-    assert [entry["step"] for entry in history] == [4, 6]
-    assert history[0]["changed"]["train.learning_rate"] == [0.01, 0.001]
-    assert history[0]["changed"]["model.remat"] == ["none", "full"]
+def test_another_rate_is_said_and_kept_with_its_step(run, stopped):
+    _, folder, shown, _ = run(learning_rate=1e-3, keep_best=1)
+    changed = "train.learning_rate 0.01 -> 0.001, train.validate_every 2 -> 4, train.patience 1 -> 10"
+    assert f"going on from step 4\nfrom step 4: {changed}\n" in shown
+    (entry,) = read_metas(folder / "checkpoints")[12].history
+    assert entry["step"] == 4 and entry["changed"]["train.learning_rate"] == [0.01, 0.001]
 
 
 def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped, training_data, windows, monkeypatch):
-    assert list(read_metas(stopped / "checkpoints")) == [2, 4]  # with a loss of 3.0 each, and no patience left
+    """The checkpoints of before have a loss of 3.0, and no patience left."""
     other = dataclasses.replace(training_data(), validation=[windows(8, seed=7)])
     monkeypatch.setattr(loop, "validate", lambda run, params: 3.5)
-    summary, folder, shown, _ = run(data=other, validate_every=4, patience=1, keep_best=1)
+    summary, folder, shown, _ = run(data=other, patience=1, keep_best=1)
     assert "from step 4: validation is measured on something else" in shown
     assert summary == TrainingSummary(12, 8, 3.5, stopped_early=True)
     metas = read_metas(folder / "checkpoints")
     assert {step: meta.validation_loss for step, meta in metas.items()} == {8: 3.5, 12: 3.5}
-    # The same windows in batches of other sizes are no other set.
-    cut = [{name: leaf[part] for name, leaf in windows(8, seed=7).items()} for part in (slice(3), slice(3, 8))]
-    again = run(data=dataclasses.replace(other, validation=cut), validate_every=4, patience=1, keep_best=1)
-    assert again[0] == summary
 
 
-def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run):
-    """Its parameters are infinite at once, so that every loss is NaN: saved between two validations, and at one."""
-    good = {"schedule": "wsd", "validate_every": 4}
-    run(steps=4, **good)
+def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped, model_config):
+    """Its parameters are infinite at once, and every loss is NaN; three checkpoints are saved of that."""
     with pytest.raises(TrainingError) as caught:
-        run(learning_rate=1e38, validate_every=2, max_skipped=6, steps=12, schedule="wsd")
-    assert "it goes on from step 4" in caught.value.remedy
-    summary, folder, shown, _ = run(steps=12, **good)
-    assert "going on from step 4\nfrom step 4: train.steps 4 -> 12\n" in shown
-    assert summary.steps == 12 and steps_in(folder / "checkpoints") == [4, 8, 12]
-    assert steps_in(folder / "diverged") != []
-    assert all(np.isfinite(losses_of(folder)))
-    assert lines(folder)[-1]["validation_loss"] < np.log(40)
+        run(learning_rate=1e38, validate_every=2, max_skipped=6)
+    assert caught.value.step == 11 and "it goes on from step 4;" in caught.value.remedy
+    assert steps_in(stopped / "diverged") == [6, 8, 10][-len(steps_in(stopped / "diverged")) :] != []
+    summary, folder, shown, _ = run()
+    assert "going on from step 4\n" in shown
+    assert summary.steps == 12 and steps_in(folder / "checkpoints") == [2, 4, 8, 12][-4:]
+    written = lines(folder)
+    assert [line["step"] for line in written if "loss" in line] == list(range(1, 13))
+    assert written[-1]["validation_loss"] < np.log(40)
+    assert restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")[1].step == 12
 
 
-def test_a_diverged_state_that_a_kill_left_is_passed_over(run, monkeypatch):
-    """A validation that is not finite, or no better than twice a uniform guess, on a state whose numbers are."""
-    for bad, told in ((float("nan"), "its validation loss is nan"), (8.0, "its validation loss is 8")):
-        with monkeypatch.context() as patched:
-            found = iter([3.0, bad])
-            patched.setattr(loop, "validate", lambda run, params, found=found: next(found))
-            run(folder=str(bad), validate_every=4, steps=8)
-        summary, folder, shown, _ = run(folder=str(bad), learning_rate=1e-3, steps=12)
-        assert f"the checkpoint of step 8 is passed over, since {told}" in shown
-        assert "going on from step 4\nfrom step 4: train.steps 8 -> 12, train.learning_rate 0.01 -> 0.001\n" in shown
-        assert summary.steps == 12 and steps_in(folder / "diverged") == [8]
-        assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 13))
+def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
+    losses = iter([3.0, float("nan")])
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "validate", lambda run, params: next(losses))
+        _, _, shown, _ = run(validate_every=2, patience=1)
+    assert "no run will go on from step 4, since its validation loss is nan\n" in shown
+    summary, folder, shown, _ = run()
+    assert "the checkpoint of step 4 is passed over, since its validation loss is nan; it lies in" in shown
+    assert "going on from step 2\n" in shown
+    assert summary.steps == 12 and steps_in(folder / "diverged") == [4]
+    assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 13))
 
 
-def test_a_state_from_which_no_step_is_finite_is_refused_though_it_is_finite_itself(run, windows, training_data):
-    """Its checkpoint was sound when it was saved; the run that could not go on from it says from which it will."""
+def test_a_state_that_no_step_can_be_taken_from_is_set_aside_though_it_is_finite(run, stopped, training_data, windows):
+    """It was sound when it was saved; the run that could not go on from it says from where it will."""
     bad = windows(40)
     bad["book"][:] = np.nan
-    run(steps=8, schedule="wsd")
-    for sound in ("goes on from step 4", "begins anew"):
-        with pytest.raises(TrainingError, match=sound):
-            run(steps=12, schedule="wsd", data=training_data(bad), max_skipped=2)
-    shown = run(steps=12, schedule="wsd", learning_rate=1e-3)[2]
-    assert "going on" not in shown
+    for remedy, left in (("goes on from step 2;", [2]), ("begins anew;", [])):
+        with pytest.raises(TrainingError, match=remedy):
+            run(data=training_data(bad), max_skipped=2)
+        assert steps_in(stopped / "checkpoints") == left
+    assert steps_in(stopped / "diverged") == [2, 4]
 
 
 def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
