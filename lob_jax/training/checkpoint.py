@@ -100,7 +100,8 @@ class KeepBest(checkpoint_managers.PreservationPolicy):
         """Return, for each checkpoint, whether it stays."""
         steps = [checkpoint.step for checkpoint in checkpoints]
         metas = {step: self.metas[step] for step in steps}
-        kept = {max(steps), newest_sound(metas), *ranked(metas)[: self.count]}
+        sound = [step for step in ranked(metas) if metas[step].unsound is None]
+        kept = {max(steps), newest_sound(metas), *sound[: self.count]}
         return [step in kept for step in steps]
 
 

@@ -36,9 +36,10 @@ def state_fault(state: TrainState) -> str | None:
 
 
 def _all_finite(tree: Any) -> bool:
-    # A program an array: few shapes, so few programs, where one program for all would compile for seconds.
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return all(jax.device_get([_is_finite(leaf) for leaf in leaves]))
+    # A program an array: few shapes, so few programs, where one program for all would compile for seconds. One at a
+    # time: where an array is shared by devices they meet in it, and programs side by side could wait for one another.
+    leaves = (leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    return all(bool(jax.device_get(_is_finite(leaf))) for leaf in leaves)
 
 
 @jax.jit

@@ -222,19 +222,18 @@ def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped,
     assert {step: meta.validation_loss for step, meta in metas.items()} == {8: 3.5, 12: 3.5}
 
 
-def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped, model_config):
+def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped):
     """Its parameters are infinite at once, and every loss is NaN; three checkpoints are saved of that."""
     with pytest.raises(TrainingError) as caught:
         run(learning_rate=1e38, validate_every=2, max_skipped=6)
     assert caught.value.step == 11 and "it goes on from step 4;" in caught.value.remedy
-    assert steps_in(stopped / "diverged") == [6, 8, 10][-len(steps_in(stopped / "diverged")) :] != []
+    assert steps_in(stopped / "diverged") == [10]  # those of 6 and 8 were among no best ones
     summary, folder, shown, _ = run()
     assert "going on from step 4\n" in shown
-    assert summary.steps == 12 and steps_in(folder / "checkpoints") == [2, 4, 8, 12][-4:]
+    assert summary.steps == 12 and steps_in(folder / "checkpoints")[-1] == 12
     written = lines(folder)
     assert [line["step"] for line in written if "loss" in line] == list(range(1, 13))
     assert written[-1]["validation_loss"] < np.log(40)
-    assert restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")[1].step == 12
 
 
 def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
