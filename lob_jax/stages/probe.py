@@ -69,7 +69,7 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         advance(0, COMPILING)
         test = probe.range_test(
             probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
-            probe.grouped(data.batches, train.accumulation),
+            probe.grouped(data.batches(data.start), train.accumulation),
             rate=rate,
             smoothing=section.smoothing,
             stop_factor=section.stop_factor,
@@ -141,7 +141,7 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         warmup_steps=min(config.train.warmup_steps, section.steps // 10),
     )
     run, data = _prepared(mine, workdir, train=train, steps=section.steps)
-    batch = [next(iter(data.batches))]
+    batch = [next(iter(data.batches(data.start)))]
     with bar("learning one batch", total=section.steps, unit="steps") as advance:
         advance(0, COMPILING)
         result = probe.overfit_batch(run, batch, target=section.target, on_step=_telling(advance))
