@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+COMPILING = "compiling, usually 5 s to 2 min"  # what a bar waits for before the first step of a program
 LINE_S = 30.0  # between two lines of progress, where no terminal shows a bar
 WIDE = 100_000  # columns; more than any table has
 
@@ -163,19 +164,24 @@ def waiting(doing: str, *, usually: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def bar(doing: str, *, total: int | None, unit: str, columns: tuple[ProgressColumn, ...] = ()) -> Iterator[Advance]:
+def bar(
+    doing: str, *, total: int | None, unit: str, first: str = "", columns: tuple[ProgressColumn, ...] = ()
+) -> Iterator[Advance]:
     """Show how far something is for as long as it lasts; yield what moves it.
 
     Args:
       doing: such as "generating".
       total: of the units; None if it is not known yet.
       unit: what is counted, such as "events".
+      first: what it waits for before anything moves, such as "compiling, usually 5 s".
       columns: in place of the count.
     """
     count = columns or (MofNCompleteColumn(), TextColumn(unit))
     shown = (TextColumn(doing), *count, BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with FiguresBar(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(doing, total=total, figures="")
+        task = progress.add_task(doing, total=total, figures=first)
+        if first and not console.is_terminal:
+            console.print(f"{doing}: {first}")
         due = time.monotonic() + LINE_S
 
         def advance(done: int, figures: str = "", total: int | None = total) -> None:

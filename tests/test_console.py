@@ -79,10 +79,10 @@ def test_what_takes_its_time_is_told_without_a_terminal(screen, monkeypatch):
     assert out.getvalue() == "compiling, usually 5 s\ncompiling took 0 s\n"
     out = screen(80, terminal=False)
     monkeypatch.setattr(shown, "LINE_S", 0.0)
-    with shown.bar("generating", total=40, unit="events") as advance:
+    with shown.bar("generating", total=40, unit="events", first="compiling") as advance:
         advance(12, "slowly")
         advance(40)
-    assert out.getvalue() == "generating: 12 of 40 events  slowly\ngenerating: 40 of 40 events\n"
+    assert out.getvalue() == "generating: compiling\ngenerating: 12 of 40 events  slowly\ngenerating: 40 of 40 events\n"
 
 
 def test_a_bar_leaves_nothing_without_a_terminal_and_moves_on_one(screen):

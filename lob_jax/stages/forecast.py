@@ -7,7 +7,7 @@ import jax
 import ml_collections
 
 from lob_jax import config as configuration
-from lob_jax.console import Advance, bar, console, show
+from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.data.forecast import check_forecast_embargo
 from lob_jax.evaluation.forecast import Trained, compare, open_splits, quantile_report, table, train_and_predict
 from lob_jax.models.forecasters import make_forecaster
@@ -27,7 +27,7 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     console.print(", ".join(f"{len(one):,} {name}" for name, one in splits._asdict().items()) + " examples")
     trained = []
     for seed in range(config.seed, config.seed + section.seeds):
-        with bar(f"{section.model}, seed {seed}", total=section.steps, unit="steps") as advance:
+        with bar(f"{section.model}, seed {seed}", total=section.steps, unit="steps", first=COMPILING) as advance:
             fit = configuration.fit_config(config)
 
             def on_validation(step: int, loss: float, advance: Advance = advance) -> None:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from lob_jax import config as configuration
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.console import bar, console, show
+from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.data.builder import open_records
 from lob_jax.data.records import record_instrument
 from lob_jax.evaluation.validity import Validity, check_events, merged
@@ -30,6 +30,7 @@ from lob_jax.stages.result_folder import check_name, partial_folder, take_name
 from lob_jax.stages.workdir import overview, write_json
 
 FOLDER = "generated"  # of a run's folder
+SHOWN = 20  # paths of the table
 UNITS = {"mid": "price", "spread": "price", "volume": "lots", "volatility": "price"}
 
 
@@ -54,10 +55,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     mesh = spread.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
-    with bar("generating", total=wanted, unit="events a path") as advance:
-        advance(0, "compiling, usually 5 s to 2 min")
-        if not console.is_terminal:
-            console.print("compiling the loop of generation, usually 5 s to 2 min")
+    with bar("generating", total=wanted, unit="events a path", first=COMPILING) as advance:
         generated = run_generation(
             params,
             prompt,
@@ -93,11 +91,15 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 def _table(
     paths: list[Events], generated: Generated, checked: list[Validity], start: BookSnapshot, title: str
 ) -> Table:
-    """Return what each path is like."""
+    """Return what each of the first paths is like."""
     shown = Table(title=title)
     for heading in ("path", "tokens", "events", "invalid events", "time, s", "trades"):
         shown.add_column(heading, justify="right")
+    if len(paths) > SHOWN:
+        shown.caption = f"and {len(paths) - SHOWN:,} more"
     for number, (events, tokens, found) in enumerate(zip(paths, generated.tokens, checked, strict=True)):
+        if number == SHOWN:
+            break
         seconds = (events.time_ns[-1] - start.time_ns) / NS_PER_SECOND if len(events) else 0.0
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         counts = (len(tokens), len(events), sum(found.faults.values()))

@@ -12,7 +12,7 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax import config as configuration
-from lob_jax.console import Advance, bar, console, show
+from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.feeds.figures import save
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages.data import feed_name, prepare
@@ -26,7 +26,6 @@ from lob_jax.training.run import Run, prepare_run
 
 ROWS = 12  # of a table of steps
 NOT_PASSED = 1  # the exit status
-COMPILING = "compiling, usually 5 s to 2 min"  # what is shown before the first step
 
 
 def _prepared(
@@ -65,8 +64,7 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     section, train = config.find_lr, configuration.train_config(config)
     run, data = _prepared(config, workdir, train=train, steps=section.steps)
     rate = probe.rate_of_step(section.lowest, section.highest, section.steps)
-    with bar("trying rates", total=section.steps, unit="steps") as advance:
-        advance(0, COMPILING)
+    with bar("trying rates", total=section.steps, unit="steps", first=COMPILING) as advance:
         test = probe.range_test(
             probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
             probe.grouped(data.batches(data.start), train.accumulation),
@@ -142,8 +140,7 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     )
     run, data = _prepared(mine, workdir, train=train, steps=section.steps)
     batch = [next(iter(data.batches(data.start)))]
-    with bar("learning one batch", total=section.steps, unit="steps") as advance:
-        advance(0, COMPILING)
+    with bar("learning one batch", total=section.steps, unit="steps", first=COMPILING) as advance:
         result = probe.overfit_batch(run, batch, target=section.target, on_step=_telling(advance))
     by_frequency = probe.frequency_loss(batch)
     outcome = probe.outcome(result)
