@@ -10,9 +10,9 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.feeds.binance_files import Capture, captures_at, scan, whole_lines
+from lob_jax.feeds.binance_files import Capture, captures_at, whole_lines
 from lob_jax.feeds.binance_messages import TRADES, Content, Message, parse_line, parse_numbers, refusal
-from lob_jax.feeds.binance_sync import BookSync, Outcome, Update
+from lob_jax.feeds.binance_sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
@@ -60,13 +60,15 @@ class BinanceFeed:
 
         A gap in the update ids is a FEED_GAP event; the book comes back with the next snapshot as a CLEAR with
         corrections. An update that came before the snapshot it follows takes effect when the snapshot comes, with the
-        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out.
+        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out. Other
+        streams, replies to requests, and trades that are no executions (`X`) are counted.
 
         Raises:
-          InputError: the first line that is not what the format says; no snapshot that the depth continues.
+          InputError: the first line that is not what the format says; no snapshot that the depth continues; a gap that
+            none closes; or less depth that is of use than depth that is lost.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
-        capture = scan(path) or next(iter(captures_at(path).values()))
+        capture = next(iter(captures_at(path).values()))
         symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
         steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
         changes = LevelChanges(EventStore(reading.store))
@@ -106,7 +108,7 @@ class _Reader:
         self._dropped: collections.Counter[str] = collections.Counter()
         self._sync = BookSync()
         self._synced = False
-        self._lines = self._groups = self._clock = 0
+        self._lines = self._groups = self._clock = self._applied = self._gap_line = 0
         self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
 
     def run(self) -> None:
@@ -132,6 +134,7 @@ class _Reader:
         self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
         if not self._synced:
             raise self._without_snapshot()
+        self._refuse_lost_depth()
         made = self._changes.finish(self._steps)
         superseded = made.dropped.pop(_SUPERSEDED)
         report = reading_report(
@@ -171,8 +174,8 @@ class _Reader:
             self._refuse(message, "a snapshot that names no symbol", expected="'s' or a stream with the symbol")
         elif message.symbol not in (self._symbol, ""):
             self._dropped["another symbol"] += 1
-        elif content is Content.TICKER:
-            self._dropped["book ticker"] += 1
+        elif content is Content.ASIDE:
+            self._dropped[message.reason] += 1
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
             self._dropped["an aggregate of trades that are told one by one"] += 1
         elif content in TRADES:
@@ -196,6 +199,7 @@ class _Reader:
         if outcome is Outcome.APPLY:
             self._add(LEVEL, message, levels)
         elif outcome is Outcome.GAP:
+            self._gap_line = message.line
             self._add(GAP, message, np.zeros((3, 1), np.int64))
             spare = self._sync.take_spare()
             if spare is not None:
@@ -215,6 +219,7 @@ class _Reader:
 
     def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
         time_ns = message.time_ns if time_ns is None else time_ns
+        self._applied += what == LEVEL
         self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
         self._groups += 1
 
@@ -234,6 +239,22 @@ class _Reader:
             was=message.raw[:200].decode("utf-8", "backslashreplace"),
         )
         self._faults.refuse(error, raw=message.raw)
+
+    def _refuse_lost_depth(self) -> None:
+        """Refuse a day that ends behind a gap, or of which less is of use than is lost; both are counted otherwise."""
+        early, behind = (self._sync.dropped[reason] for reason in (Drop.BEFORE_SNAPSHOT, Drop.BEHIND_GAP))
+        where, what, expected = self._source, "", ""
+        if not self._sync.in_step:
+            what, expected = "a gap in the depth that no later snapshot closes", "a snapshot behind it"
+            where = f"{self._source}, line {self._gap_line}"
+        elif early + behind > self._applied:
+            what, expected = "more depth lost than of use", "a snapshot near the beginning, and behind each gap"
+        if what:
+            was = f"{self._applied} updates of use, {early} before the first snapshot, {behind} behind a gap"
+            remedy = "put a snapshot there, or read what is left of the day with on_error=skip"
+            self._faults.refuse(
+                InputError(what, where=where, expected=expected, was=was, remedy=remedy), raw=was, rows=0
+            )
 
     def _without_snapshot(self) -> InputError:
         return InputError(

@@ -5,6 +5,7 @@ A block's prices and quantities are collected as text and parsed together, exact
 
 import enum
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -34,11 +35,19 @@ class Content(enum.Enum):
     SNAPSHOT = enum.auto()
     TRADE = enum.auto()
     AGGREGATE = enum.auto()
-    TICKER = enum.auto()
+    ASIDE = enum.auto()
     FAULT = enum.auto()
 
 
 TRADES = (Content.TRADE, Content.AGGREGATE)
+EXECUTION = "MARKET"  # of a trade's `X` on futures
+NOTHING_TRADED = "NA"
+NO_EXECUTIONS = {  # other values of it, and what they say
+    NOTHING_TRADED: "a trade of nothing (NA)",
+    "INSURANCE_FUND": "a trade of the insurance fund, which takes nothing from the book",
+    "ADL": "a deleveraging, which takes nothing from the book",
+}
+_PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
 
 
 class Message(NamedTuple):
@@ -55,6 +64,7 @@ class Message(NamedTuple):
       final: its last update id, or that of a snapshot.
       previous: the last update id before it, -1 if it does not say.
       levels: those of bids, those of asks: [price, quantity] texts; of a trade the side that rests.
+      reason: why it says nothing of the book, if so.
       fault: why the line holds no message, if so.
     """
 
@@ -68,6 +78,7 @@ class Message(NamedTuple):
     final: int = -1
     previous: int = -1
     levels: tuple[list[list[str]], list[list[str]]] = ([], [])
+    reason: str = ""
     fault: InputError | None = None
 
 
@@ -87,12 +98,7 @@ def parse_line(raw: bytes, line: int, *, where: object) -> Message:
     try:
         time, _, text = raw.partition(b" ")
         receive_ns = _receive_ns(time)
-        body = _decoded(text)
-        stream = body.get("stream", "")
-        if "data" in body:
-            body = body["data"]
-            if type(body) is not dict or type(stream) is not str:
-                raise _Wrong("a wrapper without a message", '{"stream": "...", "data": {...}}', text[:_SHOWN])
+        body, stream = _unwrapped(_decoded(text), text)
         return _message(body, stream, line=line, raw=raw, receive_ns=receive_ns)
     except _Wrong as wrong:
         raise refusal(wrong.what, where=f"{where}, line {line}", expected=wrong.expected, was=wrong.was) from None
@@ -118,29 +124,65 @@ def _receive_ns(time: bytes) -> int:
     return receive_ns
 
 
-def _decoded(text: bytes) -> dict[str, Any]:
+def _decoded(text: bytes) -> Any:
     try:
         body = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise _Wrong("a line that is no JSON", "one JSON object behind the time", f"{error}: {text[:_SHOWN]}") from None
-    if type(body) is not dict:
+    if type(body) is not dict and not _is_array(body):
         raise _Wrong("a line that is no JSON object", "{...}", text[:_SHOWN])
     return body
 
 
-def _message(body: dict[str, Any], stream: str, **known: Any) -> Message:
+def _is_array(body: Any) -> bool:
+    """Return whether this is what the streams of all symbols send: an array of events."""
+    return type(body) is list and all(type(event) is dict and "e" in event for event in body)
+
+
+def _unwrapped(body: Any, text: bytes) -> tuple[Any, str]:
+    """Return the message within a wrapper of combined streams, with its stream, or within the reply to a request."""
+    if type(body) is list:
+        return body, ""
+    stream, result = body.get("stream", ""), body.get("result")
+    if "data" in body:
+        body = body["data"]
+        if (type(body) is not dict and not _is_array(body)) or type(stream) is not str:
+            raise _Wrong("a wrapper without a message", '{"stream": "...", "data": {...}}', text[:_SHOWN])
+    elif type(result) is dict and "lastUpdateId" in result:
+        body = result
+    return body, stream if type(stream) is str else ""
+
+
+def _message(body: Any, stream: str, **known: Any) -> Message:
     """Return a message by what it calls itself, or by what it has."""
+    if type(body) is list:
+        return _aside("another stream", **known)
     event = body.get("e")
+    if _PARTIAL.search(stream):
+        return _aside("partial depth, which has no place among the updates", **known)
     if event == "depthUpdate":
         return _depth(body, known)
     if event in ("trade", "aggTrade"):
         return _trade(body, Content.TRADE if event == "trade" else Content.AGGREGATE, known)
     if event == "bookTicker" or (event is None and {"u", "s", "b", "B", "a", "A"} <= body.keys()):
-        return Message(Content.TICKER, _text(body, "s"), **known)
+        return _aside("book ticker", symbol=_text(body, "s"), **known)
     if event is None and "lastUpdateId" in body:
         return _snapshot(body, stream, known)
-    expected = "depthUpdate, trade, aggTrade, bookTicker or a snapshot"
+    if type(event) is str and event:
+        return _aside("another stream", **known)
+    if event is None and _is_reply(body):
+        return _aside("a reply to a request", **known)
+    expected = "an event, a snapshot or the reply to a request"
     raise _Wrong("a message of an unknown kind", expected, event if event is not None else sorted(body)[:10])
+
+
+def _aside(reason: str, *, symbol: str = "", **known: Any) -> Message:
+    """Return a message that says nothing of the book."""
+    return Message(Content.ASIDE, symbol, reason=reason, **known)
+
+
+def _is_reply(body: dict[str, Any]) -> bool:
+    return ("id" in body and ("result" in body or "error" in body)) or {"code", "msg"} <= body.keys()
 
 
 def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
@@ -161,6 +203,12 @@ def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
 
 
 def _trade(body: dict[str, Any], content: Content, known: dict[str, Any]) -> Message:
+    kind = _text(body, "X") if "X" in body else EXECUTION
+    if kind in NO_EXECUTIONS and (kind != NOTHING_TRADED or not _text(body, "q").strip("0.")):
+        return _aside(NO_EXECUTIONS[kind], symbol=_text(body, "s"), **known)
+    if kind != EXECUTION:
+        expected = f"X one of {[EXECUTION, *NO_EXECUTIONS]}; of {NOTHING_TRADED} the quantity 0"
+        raise _Wrong("a trade of an unknown type", expected, f"X {kind[:_SHOWN]}, q {_text(body, 'q')[:_SHOWN]}")
     buyer_is_maker = _field(body, "m", bool)
     level = [[_text(body, "p"), _text(body, "q")]]
     levels = (level, []) if buyer_is_maker else ([], level)  # the maker's order is the one that rested

@@ -16,7 +16,12 @@ _LINE = re.compile(rb"(\d{13}|\d{16}|\d{19}) ({.*})")
 
 def line(ms, content, stream="btcusdt@depth@100ms"):
     """Return one line of a capture, received 3 ms after `ms`."""
-    return f"{(CLOCK_MS + ms + 3) * 10**6} {json.dumps({'stream': stream, 'data': content}, separators=(',', ':'))}\n"
+    return bare(ms, {"stream": stream, "data": content})
+
+
+def bare(ms, content):
+    """Return one line of a capture of a single stream, without a wrapper."""
+    return f"{(CLOCK_MS + ms + 3) * 10**6} {json.dumps(content, separators=(',', ':'))}\n"
 
 
 def depth(ms, first, final, bids, asks, **more):
@@ -25,9 +30,9 @@ def depth(ms, first, final, bids, asks, **more):
     return line(ms, {**content, "b": [list(level) for level in bids], "a": [list(level) for level in asks]})
 
 
-def trade(ms, price, quantity, *, maker_is_buyer):
+def trade(ms, price, quantity, *, maker_is_buyer, **more):
     """Return a trade."""
-    content = {"e": "trade", "E": CLOCK_MS + ms, "s": "BTCUSDT", "t": ms, "p": price, "q": quantity}
+    content = {"e": "trade", "E": CLOCK_MS + ms, "s": "BTCUSDT", "t": ms, "p": price, "q": quantity, **more}
     return line(ms, {**content, "T": CLOCK_MS + ms, "m": maker_is_buyer}, "btcusdt@trade")
 
 

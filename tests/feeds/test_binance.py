@@ -11,7 +11,7 @@ from lob_jax.events.schema import ASK, BID, Code, Kind
 from lob_jax.feeds.binance import BinanceFeed
 from lob_jax.feeds.feed import Reading
 from tests.feeds.checks import assert_round_trip, assert_sound, book_of
-from tests.feeds.sample_binance import ASKS, BIDS, CLOCK_MS, depth, line, snapshot, trade
+from tests.feeds.sample_binance import ASKS, BIDS, CLOCK_MS, bare, depth, line, snapshot, trade
 
 OPEN = [depth(0, 96, 104, [], []), snapshot(50, 100, BIDS, ASKS)]
 
@@ -57,6 +57,100 @@ def test_trades_told_twice_count_once(tmp_path):
     assert read(tmp_path, *alone).report["kinds"]["EXECUTE_HIDDEN"] == 1
 
 
+def test_a_trade_that_is_no_execution_is_counted_and_no_event(tmp_path):
+    market = {"price": "100.00", "maker_is_buyer": True}
+    day = read(
+        tmp_path, *OPEN, trade(60, quantity="2", X="MARKET", **market),
+        trade(61, "0", "0", maker_is_buyer=True, X="NA"), trade(62, "0", "0.000", maker_is_buyer=False, X="NA"),
+        trade(63, "86.10", "700", maker_is_buyer=False, X="INSURANCE_FUND"), trade(64, quantity="1", X="ADL", **market),
+        depth(100, 105, 106, [("100.00", "3")], []),
+    )  # fmt: skip
+    assert (day.events.kind.tolist(), day.report["kinds"]["EXECUTE"]) == ([Kind.EXECUTE], 1)
+    assert day.events.size.tolist() == [2 * day.instrument.lot_scale]
+    reasons = {reason.split("(")[-1].split(",")[0]: count for reason, count in day.report["rows_dropped"].items()}
+    assert reasons == {"NA)": 2, "a trade of the insurance fund": 1, "a deleveraging": 1}
+    assert_sound(day)
+
+
+KLINE = {"e": "kline", "E": CLOCK_MS, "s": "BTCUSDT", "k": {"t": CLOCK_MS, "s": "BTCUSDT", "o": "99", "c": "100"}}
+FORCED = {"e": "forceOrder", "E": CLOCK_MS, "o": {"s": "ETHUSDT", "S": "SELL", "q": "1", "p": "3", "X": "FILLED"}}
+TICKERS = [{"e": "24hrMiniTicker", "s": symbol, "c": "1"} for symbol in ("ETHUSDT", "XRPUSDT")]
+MARK = {"e": "markPriceUpdate", "E": CLOCK_MS, "s": "BTCUSDT", "p": "100.01", "r": "0.0001"}
+DONE = {"result": None, "id": 1}
+LISTED = {"id": "a", "status": 200, "result": []}
+FAILED = {"error": {"code": 2, "msg": "no"}, "id": 3}
+INVALID = {"code": 2, "msg": "Invalid request"}
+ASIDE = [
+    *((content, "another stream") for content in (KLINE, FORCED, TICKERS, MARK)),
+    *((content, "a reply to a request") for content in (DONE, LISTED, FAILED, INVALID)),
+]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(("content", "reason"), ASIDE)
+def test_other_streams_and_replies_are_counted_in_strict_mode_too(tmp_path, content, reason, wrapped):
+    text = line(60, content, "btcusdt@kline_1m") if wrapped else bare(60, content)
+    more = depth(100, 105, 106, [("99.50", "1")], [])
+    day = read(tmp_path, text, *OPEN, text, more, text)
+    assert day.report["rows_dropped"] == {reason: 3}
+    assert day.events.price.tolist() == [9950] and day.instrument.symbol == "BTCUSDT"
+
+
+def test_partial_depth_is_neither_a_snapshot_nor_an_update(tmp_path):
+    spot = line(60, {"lastUpdateId": 104, "bids": BIDS[:1], "asks": ASKS[:1]}, "btcusdt@depth5@100ms")
+    futures = line(
+        70, json.loads(depth(70, 500, 600, BIDS[:1], [], pu=400).split(" ", 1)[1])["data"], "btcusdt@depth20"
+    )
+    more = depth(100, 105, 106, [("99.50", "1")], [])
+    day = read(tmp_path, OPEN[0], spot, OPEN[1], spot, futures, more)
+    (reason,) = day.report["rows_dropped"]
+    assert reason.startswith("partial depth") and day.report["rows_dropped"][reason] == 3
+    assert len(day.start) == len(BIDS) + len(ASKS) and day.report["gaps"] == 0
+
+
+def test_the_reply_that_brings_a_snapshot_is_one(tmp_path):
+    reply = bare(50, {"id": 7, "status": 200, "result": {"lastUpdateId": 100, "bids": BIDS, "asks": ASKS}})
+    assert_sound(day := read(tmp_path, OPEN[0], reply, depth(100, 105, 106, [("99.50", "1")], [])))
+    assert len(day.start) == len(BIDS) + len(ASKS) and len(day.events) == 1
+
+
+def lost(count):
+    return [depth(300 + k, 200 + k, 200 + k, [("99.30", "2")], []) for k in range(count)]
+
+
+KEPT = [depth(100, 105, 106, [("99.50", "1")], []), depth(200, 107, 107, [("99.40", "1")], [])]
+
+
+@pytest.mark.parametrize("count", [1, 1001])
+@pytest.mark.parametrize("stale", [[], [snapshot(5000, 150, BIDS, ASKS)]])
+def test_a_gap_that_no_snapshot_closes_is_refused_with_its_line(tmp_path, count, stale):
+    lines = [*OPEN, *KEPT, *lost(count), *stale]
+    with pytest.raises(InputError, match=rf"no later snapshot[\s\S]*line 5[\s\S]*{count} behind[\s\S]*on_error=skip"):
+        read(tmp_path, *lines)
+    day = read(tmp_path, *lines, on_error="skip")
+    assert day.report["rows_dropped"]["depth behind a gap"] == count and day.report["gaps"] == 1
+    assert day.events.price[:2].tolist() == [9950, 9940]
+    assert_sound(day)
+
+
+def torn(first):
+    """Twenty updates of which none follows another."""
+    return [depth(k, first + 2 * k, first + 2 * k, [("99.30", "2")], []) for k in range(20)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[*torn(10), *OPEN, *KEPT], [*OPEN, *KEPT, *torn(200), snapshot(5000, 300, BIDS, ASKS)]],
+    ids=["late snapshot", "gap"],
+)
+def test_a_day_of_which_most_is_lost_is_refused_though_a_snapshot_comes(tmp_path, lines):
+    with pytest.raises(InputError, match="more depth lost than of use"):
+        read(tmp_path, *lines)
+    day = read(tmp_path, *lines, on_error="skip")
+    assert sum(day.report["rows_dropped"].values()) == 20
+    assert_sound(day)
+
+
 def test_of_several_symbols_one_is_read_and_the_others_are_counted(tmp_path):
     other = [text.replace("BTCUSDT", "ETHUSDT").replace("btcusdt", "ethusdt") for text in OPEN]
     more = depth(100, 105, 106, [("99.50", "1")], [])
@@ -83,7 +177,11 @@ def test_of_several_symbols_one_is_read_and_the_others_are_counted(tmp_path):
         (depth(100, 105, 106, [("99.50", "1")], [], s=""), "an empty 's'"),
         (depth(100, 105, 106, [("99.50",)], []), "no pair of texts"),
         (depth(100, 105, 106, [(99.5, 1)], []), "no pair of texts"),
-        (line(100, {"e": "kline", "s": "BTCUSDT"}), "unknown kind"),
+        (line(100, {"e": 24, "s": "BTCUSDT"}), "unknown kind"),
+        (line(100, {"id": 1, "s": "BTCUSDT"}), "unknown kind"),
+        (trade(60, "100.00", "1", maker_is_buyer=True, X="SETTLEMENT"), "unknown type"),
+        (trade(60, "100.00", "1", maker_is_buyer=True, X="NA"), "unknown type"),
+        (trade(60, "100.00", "1", maker_is_buyer=True, X=1), "wrong type of 'X'"),
         (line(100, {"e": "depthUpdate", "s": "BTCUSDT", "E": CLOCK_MS, "U": 105}), "without 'u'"),
         (trade(60, "100.00", "0", maker_is_buyer=True), "quantities"),
     ],
