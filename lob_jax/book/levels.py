@@ -4,7 +4,8 @@ Prices, sizes and references never depend on which order of a level pays, so thi
 `lob_jax.book.kernel` on all of them, at a fraction of its cost.
 
 A level that empties behind the best one keeps its place, with size 0: in deep books the same prices come and go, and
-moving thousands of levels up and down would take most of the time.
+moving thousands of levels up and down would take most of the time. Where levels must move, it is the fewer of the
+better and the worse ones.
 """
 
 from typing import NamedTuple
@@ -25,34 +26,43 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; places 0..depth-1 in use, ever better, the best level last.
+      price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
       size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
-      depth: int64 [2], places in use.
+      first: int64 [2], the first place in use.
+      end: int64 [2], the place behind the last one.
       vacant: int64 [2], vacant places among them; none with a window.
-      last_best: int64 [2], the last best price ever seen, 0 for none.
+      last_best: int64 [2], the last best price.
+      seen: bool [2], whether there ever was one.
       counters: int64 [len(LEVEL_COUNTERS)].
+      moved: int64 [1], levels moved so far, to make room or to close a gap: what the work grows with.
       window: levels kept a side, 0 for all.
     """
 
     price: np.ndarray
     size: np.ndarray
-    depth: np.ndarray
+    first: np.ndarray
+    end: np.ndarray
     vacant: np.ndarray
     last_best: np.ndarray
+    seen: np.ndarray
     counters: np.ndarray
+    moved: np.ndarray
     window: int
 
 
 def load_levels(snapshot: BookSnapshot) -> Levels:
     """Return the levels of a snapshot; `with_level_room` makes room for more."""
-    capacity = snapshot.window or len(snapshot)
+    capacity = 4 * snapshot.window or len(snapshot)  # a full window moves, see `kernel.load`
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
-        depth=np.zeros(2, np.int64),
+        first=np.zeros(2, np.int64),
+        end=np.zeros(2, np.int64),
         vacant=np.zeros(2, np.int64),
         last_best=np.asarray(snapshot.last_best, np.int64).copy(),
+        seen=np.asarray(snapshot.seen, np.bool_).copy(),
         counters=np.zeros(len(LEVEL_COUNTERS), np.int64),
+        moved=np.zeros(1, np.int64),
         window=int(snapshot.window),
     )
     side, price, size = (np.asarray(column, np.int64) for column in (snapshot.side, snapshot.price, snapshot.size))
@@ -63,7 +73,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
 def with_level_room(levels: Levels, more: int) -> Levels:
     """Return levels of which `more` a side can be added: these, or a larger copy."""
     capacity = levels.price.shape[1]
-    wanted = int(levels.depth.max()) + more
+    wanted = int((levels.end - levels.first).max()) + more
     if levels.window or wanted <= capacity:
         return levels
     wider = ((0, 0), (0, max(wanted, 2 * capacity) - capacity))
@@ -72,8 +82,8 @@ def with_level_room(levels: Levels, more: int) -> Levels:
 
 def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
     """Return price and size, int64 [K] each, of the levels of a side (0 bid, 1 ask), best first."""
-    depth = levels.depth[s]
-    price, size = levels.price[s, :depth][::-1], levels.size[s, :depth][::-1]
+    used = slice(int(levels.first[s]), int(levels.end[s]))
+    price, size = levels.price[s, used][::-1], levels.size[s, used][::-1]
     return price[size > 0], size[size > 0]
 
 
@@ -96,31 +106,39 @@ def set_level(levels: Levels, side: int, price: int, size: int) -> None:
 @in_place
 def clear_levels(levels: Levels) -> None:
     """Empty both sides; the last best prices stay known."""
-    levels.depth[0], levels.depth[1] = 0, 0
+    levels.end[0], levels.end[1] = levels.first[0], levels.first[1]
     levels.vacant[0], levels.vacant[1] = 0, 0
+
+
+@in_place
+def is_bare(levels: Levels, s: int) -> bool:
+    """Return whether a side (0 bid, 1 ask) has no level."""
+    return levels.end[s] == levels.first[s]
+
+
+@in_place
+def is_two_sided(levels: Levels) -> bool:
+    """Return whether there is a best bid and a best ask."""
+    return not is_bare(levels, 0) and not is_bare(levels, 1)
 
 
 @in_place
 def best(levels: Levels, s: int) -> int:
     """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    depth = levels.depth[s]
-    return levels.price[s, depth - 1] if depth > 0 else 0
+    return 0 if is_bare(levels, s) else levels.price[s, levels.end[s] - 1]
 
 
 @in_place
 def reference_of(levels: Levels, s: int) -> int:
     """Return what prices of a side (0 bid, 1 ask) count from, see `kernel.reference`."""
-    depth = levels.depth[s]
-    if depth > 0:
-        return levels.price[s, depth - 1]
-    return levels.last_best[s] if levels.last_best[s] != 0 else best(levels, 1 - s)
+    return levels.last_best[s] if levels.seen[s] else best(levels, 1 - s)
 
 
 @in_place
 def size_at(levels: Levels, s: int, price: int) -> int:
     """Return the size of a side's level at a price, 0 if there is none."""
     row = _rank(levels, s, price)
-    return levels.size[s, row] if row < levels.depth[s] and levels.price[s, row] == price else 0
+    return levels.size[s, row] if row < levels.end[s] and levels.price[s, row] == price else 0
 
 
 @in_place
@@ -154,8 +172,8 @@ def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns,
             references[i, 0], references[i, 1] = reference_of(levels, 0), reference_of(levels, 1)
         step_levels(levels, events, i)
         cursor = amend_levels(levels, corrections, cursor, i)
-        if levels.depth[0] > 0 and levels.depth[1] > 0:
-            spread = levels.price[1, levels.depth[1] - 1] - levels.price[0, levels.depth[0] - 1]
+        if is_two_sided(levels):
+            spread = best(levels, 1) - best(levels, 0)
             levels.counters[_CROSSED] += spread < 0
             levels.counters[_LOCKED] += spread == 0
     if len(references):
@@ -169,7 +187,7 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
         return
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.depth[s] and levels.price[s, row] == price
+    placed = row < levels.end[s] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if kind == _ADD:
         if placed:
@@ -192,7 +210,7 @@ def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
     """Set a level's size, all arguments int64."""
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.depth[s] and levels.price[s, row] == price
+    placed = row < levels.end[s] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if placed and size > 0:
         levels.vacant[s] -= held == 0
@@ -214,23 +232,22 @@ def _add_all(levels: Levels, side: np.ndarray, price: np.ndarray, size: np.ndarr
 @in_place
 def _note_best(levels: Levels, s: int) -> None:
     """Remember a side's best price, if it has one."""
-    depth = levels.depth[s]
-    if depth > 0:
-        levels.last_best[s] = levels.price[s, depth - 1]
+    if not is_bare(levels, s):
+        levels.last_best[s], levels.seen[s] = levels.price[s, levels.end[s] - 1], True
 
 
 @in_place
 def _rank(levels: Levels, s: int, price: int) -> int:
-    """Return how many levels of a side are worse than a price: strides double from the best one, then halve."""
-    prices, depth = levels.price[s], levels.depth[s]
+    """Return the place behind the levels that are worse than a price: strides double from the best one, then halve."""
+    prices, first, end = levels.price[s], levels.first[s], levels.end[s]
     sign = 1 - 2 * s
     key = sign * price
-    high, low, stride = depth, depth - 1, 1
-    while low >= 0 and sign * prices[low] >= key:
+    high, low, stride = end, end - 1, 1
+    while low >= first and sign * prices[low] >= key:
         high = low
         stride *= 2
         low -= stride
-    low = max(low + 1, 0)
+    low = max(low + 1, first)
     while low < high:
         middle = (low + high) // 2
         if sign * prices[middle] < key:
@@ -242,66 +259,93 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 
 @in_place
 def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
-    """Make a level above `row` worse ones, unless it lies outside a full window; a vacant place beside it will do."""
-    depth = levels.depth[s]
-    prices, sizes = levels.price[s], levels.size[s]
+    """Make a level above the worse ones below `row`, unless it lies outside a full window; a vacant place will do."""
+    prices, sizes, first, end = levels.price[s], levels.size[s], levels.first, levels.end
     for place in (row, row - 1):
-        if 0 <= place < depth and sizes[place] == 0:
+        if first[s] <= place < end[s] and sizes[place] == 0:
             prices[place], sizes[place] = price, size
             levels.vacant[s] -= 1
             return
-    if levels.window > 0 and depth >= levels.window:
-        if row == 0:
+    if levels.window > 0 and end[s] - first[s] >= levels.window:
+        if row == first[s]:
             return
-        _shift_down(prices, sizes, 0, depth - 1)
+        first[s] += 1
+    worse_move = row - first[s] < end[s] - row
+    if first[s] == 0 if worse_move else end[s] == len(prices):
+        row += _centre(levels, s, worse_move)
+    if worse_move:
         row -= 1
-        depth -= 1
-    if depth == len(prices):
-        raise IndexError("there is no room for another level: see with_level_room")
-    worse, bigger = prices[row : depth + 1], sizes[row : depth + 1]  # slices: the loops over them run twice as fast
-    for k in range(depth - row, 0, -1):
-        worse[k] = worse[k - 1]
-    for k in range(depth - row, 0, -1):
-        bigger[k] = bigger[k - 1]
+        _move(levels, s, first[s], row + 1, -1)
+        first[s] -= 1
+    else:
+        _move(levels, s, row, end[s], 1)
+        end[s] += 1
     prices[row], sizes[row] = price, size
-    levels.depth[s] = depth + 1
 
 
 @in_place
 def _close(levels: Levels, s: int, row: int) -> None:
     """Forget a level: the best one leaves with the vacant places behind it, another one leaves its place vacant."""
-    prices, sizes = levels.price[s], levels.size[s]
-    depth = levels.depth[s]
-    if row == depth - 1:
-        depth -= 1
-        while depth > 0 and sizes[depth - 1] == 0:
-            depth -= 1
+    sizes, first, end = levels.size[s], levels.first, levels.end
+    if row == end[s] - 1:
+        end[s] -= 1
+        while end[s] > first[s] and sizes[end[s] - 1] == 0:
+            end[s] -= 1
             levels.vacant[s] -= 1
-    elif levels.window > 0:
-        _shift_down(prices, sizes, row, depth - 1)
-        depth -= 1
-    else:
+    elif levels.window == 0:
         sizes[row] = 0
         levels.vacant[s] += 1
-        if levels.vacant[s] > 32 + depth // 2:
-            depth = _compacted(prices, sizes, depth)
-            levels.vacant[s] = 0
-    levels.depth[s] = depth
+        if levels.vacant[s] > 32 + (end[s] - first[s]) // 2:
+            _compact(levels, s)
+    elif row - first[s] < end[s] - 1 - row:
+        _move(levels, s, first[s], row, 1)
+        first[s] += 1
+    else:
+        _move(levels, s, row + 1, end[s], -1)
+        end[s] -= 1
 
 
 @in_place
-def _shift_down(prices: np.ndarray, sizes: np.ndarray, row: int, last: int) -> None:
-    """Close the place `row` by those up to `last`."""
-    for k in range(row, last):
-        prices[k], sizes[k] = prices[k + 1], sizes[k + 1]
+def _centre(levels: Levels, s: int, worse: bool) -> int:
+    """Move a side's levels to the middle of their room, with a place free where it is asked for; return how far."""
+    first, end = levels.first[s], levels.end[s]
+    free = len(levels.price[s]) - (end - first)
+    if free == 0:
+        raise IndexError("there is no room for another level: see with_level_room")
+    by = (free + worse) // 2 - first
+    _move(levels, s, first, end, by)
+    levels.first[s] += by
+    levels.end[s] += by
+    return by
 
 
 @in_place
-def _compacted(prices: np.ndarray, sizes: np.ndarray, depth: int) -> int:
-    """Close all vacant places; return how many remain in use."""
-    kept = 0
-    for k in range(depth):
+def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
+    """Move the levels of places first..end-1."""
+    levels.moved[0] += end - first
+    _move_all(levels.price[s], first, end, by)
+    _move_all(levels.size[s], first, end, by)
+
+
+@in_place
+def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
+    """Move values; slices, since the loops over them run twice as fast."""
+    was, now = values[first:end], values[first + by : end + by]
+    if by > 0:
+        for k in range(len(was) - 1, -1, -1):
+            now[k] = was[k]
+    else:
+        for k in range(len(was)):
+            now[k] = was[k]
+
+
+@in_place
+def _compact(levels: Levels, s: int) -> None:
+    """Close all vacant places."""
+    prices, sizes, kept = levels.price[s], levels.size[s], levels.first[s]
+    for k in range(levels.first[s], levels.end[s]):
         if sizes[k] > 0:
             prices[kept], sizes[kept] = prices[k], sizes[k]
             kept += 1
-    return kept
+    levels.moved[0] += kept - levels.first[s]
+    levels.end[s], levels.vacant[s] = kept, 0

@@ -25,13 +25,16 @@ class Book(NamedTuple):
     """A book in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows 0..depth-1 in use, the best one last.
+      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows first..end-1 in use, the best one last.
       orders: int64 [O, 6], columns PRICE, SIZE, AHEAD, BEHIND, SIDE (an index), ID.
       names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
-      depth: int64 [2], levels in use.
-      last_best: int64 [2], the last best price ever seen, 0 for none.
+      first: int64 [2], the row of the worst level.
+      end: int64 [2], the row behind the best one.
+      last_best: int64 [2], the last best price.
+      seen: bool [2], whether there ever was one.
       free: int64 [2], the first free slot and how many there are.
       counters: int64 [len(COUNTERS)].
+      moved: int64 [1], levels moved so far, to make room or to close a gap: what the work grows with.
       window: levels kept a side, 0 for all.
       pooled: 1 if a level is one order, which ADDs enlarge, else 0.
     """
@@ -39,10 +42,13 @@ class Book(NamedTuple):
     levels: np.ndarray
     orders: np.ndarray
     names: np.ndarray
-    depth: np.ndarray
+    first: np.ndarray
+    end: np.ndarray
     last_best: np.ndarray
+    seen: np.ndarray
     free: np.ndarray
     counters: np.ndarray
+    moved: np.ndarray
     window: int
     pooled: int
 
@@ -58,10 +64,13 @@ def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: b
         levels=np.zeros((2, max(level_capacity, 1), 4), np.int64),
         orders=orders,
         names=np.zeros((places, 2), np.int64),
-        depth=np.zeros(2, np.int64),
+        first=np.zeros(2, np.int64),
+        end=np.zeros(2, np.int64),
         last_best=np.zeros(2, np.int64),
+        seen=np.zeros(2, np.bool_),
         free=np.array([0, slots]),
         counters=np.zeros(len(COUNTERS), np.int64),
+        moved=np.zeros(1, np.int64),
         window=int(window),
         pooled=int(pooled),
     )
@@ -71,7 +80,7 @@ def with_room(book: Book, orders: int) -> Book:
     """Return a book that can take `orders` more orders: this one, or a larger copy."""
     lacking = orders - int(book.free[1])
     levels = book.levels.shape[1]
-    wanted = levels if book.window else max(levels, int(book.depth.max()) + orders)
+    wanted = levels if book.window else max(levels, int((book.end - book.first).max()) + orders)
     if lacking <= 0 and wanted == levels:
         return book
     slots = len(book.orders)
@@ -86,7 +95,7 @@ def with_room(book: Book, orders: int) -> Book:
         larger.free[:] = slots, book.free[1] + more
     else:
         larger.free[:] = book.free
-    for name in ("depth", "last_best", "counters"):
+    for name in ("first", "end", "last_best", "seen", "counters", "moved"):
         getattr(larger, name)[:] = getattr(book, name)
     _enter_all(larger, book.names)
     return larger
@@ -166,7 +175,7 @@ def live_orders(book: Book) -> np.ndarray:
             rows = np.empty((count, book.orders.shape[1]), np.int64)
             count = 0
         for s in range(2):
-            for level in range(book.depth[s] - 1, -1, -1):
+            for level in range(book.end[s] - 1, book.first[s] - 1, -1):
                 slot = book.levels[s, level, FRONT]
                 while slot != NOBODY:
                     if copying:

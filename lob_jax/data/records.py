@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 
 MOST_SAMPLED = 1000  # records that thresholds are fitted on
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
-START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64)}
+START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64), "seen": np.dtype(np.bool_)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _put(rows: Rows, event: int, what: int, side: int, price: int, size: int, or
 def _put_forgotten(rows: Rows, levels: Levels, i: int, side: int, price: int) -> None:
     """Write the worst level of a full window as gone if a level at a price would push it out."""
     s = 0 if side > 0 else 1
-    if levels.window > 0 and levels.depth[s] == levels.window and size_at(levels, s, price) == 0:
-        worst = levels.price[s, 0]
+    if levels.window > 0 and levels.end[s] - levels.first[s] == levels.window and size_at(levels, s, price) == 0:
+        worst = levels.price[s, levels.first[s]]
         if side * (price - worst) > 0:
             _put(rows, i, DEPTH, BID if s == 0 else -BID, worst, 0, 0)

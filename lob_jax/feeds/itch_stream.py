@@ -52,7 +52,7 @@ def write_day(
 ) -> None:
     """Write the orders of the book, then each event and its corrections, changing the book on the way."""
     for s in range(2):
-        for row in range(book.depth[s] - 1, -1, -1):
+        for row in range(book.end[s] - 1, book.first[s] - 1, -1):
             slot = book.levels[s, row, FRONT]
             while slot != NOBODY:
                 order = book.orders[slot]
@@ -80,15 +80,15 @@ def write_day(
 @inner
 def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
     """Write a new order, and the end of those that a full window forgets for it, be it this one."""
-    full = book.window > 0 and book.depth[s] >= book.window and level_of(book, s, price) < 0
-    sign = 1 - 2 * s
+    full = book.window > 0 and book.end[s] - book.first[s] >= book.window and level_of(book, s, price) < 0
+    sign, worst = 1 - 2 * s, book.first[s]
     reference = _enter(s, price, size, order_id, time, out)
-    if full and sign * price < sign * book.levels[s, 0, PRICE]:
+    if full and sign * price < sign * book.levels[s, worst, PRICE]:
         _leave(reference, time, out)
         return
     if full:
-        _leave_level(book, s, 0, NOBODY, time, out)
-        correct(book, sign, book.levels[s, 0, PRICE], 0)
+        _leave_level(book, s, worst, NOBODY, time, out)
+        correct(book, sign, book.levels[s, worst, PRICE], 0)
     out.references[book.free[0]] = reference
     apply(book, _ADD, sign, price, size, order_id)
 
@@ -163,7 +163,7 @@ def _control(book: Book, code: int, time: int, out: Out) -> None:
     """Write a halt, the session's hours, or the end of all orders."""
     if code == _CLEAR:
         for s in range(2):
-            for row in range(book.depth[s]):
+            for row in range(book.first[s], book.end[s]):
                 _leave_level(book, s, row, NOBODY, time, out)
         clear(book)
     elif code in (_OPEN, _CLOSE):

@@ -119,9 +119,10 @@ class LevelChanges:
             size=np.concatenate([bid_size, ask_size]),
             order_id=np.zeros(len(bid) + len(ask), np.uint64),
             last_best=np.array([price[0] if len(price) else 0 for price in (bid, ask)], np.int64),
+            seen=np.array([len(bid) > 0, len(ask) > 0]),
             pooled=True,
         )
-        levels.last_best[:] = self._start.last_best
+        levels.last_best[:], levels.seen[:] = self._start.last_best, self._start.seen
 
     def _find_divisors(self, rows: LevelRows) -> None:
         traded = rows.what == TRADE
@@ -145,7 +146,9 @@ class LevelChanges:
         self._work = work
 
     def _new_output(self, rows: int) -> loops.Emitted:
-        room = 2 * (rows + int(self._work.state[loops.PENDING])) + int(self._levels.depth.sum()) + 1
+        room = (
+            2 * (rows + int(self._work.state[loops.PENDING])) + int((self._levels.end - self._levels.first).sum()) + 1
+        )
         columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
         return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
 

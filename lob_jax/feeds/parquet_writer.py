@@ -56,7 +56,7 @@ def _meta_of(day: MarketDay) -> bytes:
     """Return what the tables do not hold, as JSON."""
     start = day.start
     book = {"time_ns": start.time_ns, "window": start.window, "pooled": start.pooled}
-    book |= {"last_best": start.last_best.tolist()}
+    book |= {"last_best": start.last_best.tolist(), "seen": start.seen.tolist()}
     meta = {"format": FORMAT, "instrument": day.instrument.to_dict(), "report": day.report, "start": book}
     return json.dumps(meta).encode()
 
@@ -83,7 +83,8 @@ def read_parquet(folder: pathlib.Path, *, store: pathlib.Path | None = None) -> 
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
         for name, dtype in ORDER_COLUMNS.items()
     }
-    rest = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
+    last = {"last_best": np.array(meta["start"]["last_best"], np.int64), "seen": np.array(meta["start"]["seen"], bool)}
+    rest = meta["start"] | last
     return MarketDay(Instrument(**meta["instrument"]), BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
 
 
