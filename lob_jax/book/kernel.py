@@ -17,12 +17,17 @@ from lob_jax.book.orders import (
     BACK,
     BEHIND,
     CROSSED,
+    END,
+    FIRST,
     FRONT,
     ID,
+    LAST_BEST,
     LOCKED,
+    MOVED,
     NOBODY,
     OVER_REMOVAL,
     PRICE,
+    SEEN,
     SIDE,
     SIZE,
     UNKNOWN_LEVEL,
@@ -51,7 +56,7 @@ def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
     orders = len(snapshot) + order_capacity
     # A full window moves: with room for four, once every so many new levels.
     book = new_book(orders, 4 * snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
-    book.last_best[:], book.seen[:] = snapshot.last_best, snapshot.seen
+    book.side[:, LAST_BEST], book.side[:, SEEN] = snapshot.last_best, snapshot.seen
     _append_all(
         book,
         np.asarray(snapshot.side, np.int64),
@@ -71,8 +76,8 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
         price=rows[:, PRICE].copy(),
         size=rows[:, SIZE].copy(),
         order_id=rows[:, ID].copy().view(np.uint64),
-        last_best=book.last_best.copy(),
-        seen=book.seen.copy(),
+        last_best=book.side[:, LAST_BEST].copy(),
+        seen=book.side[:, SEEN] > 0,
         window=int(book.window),
         pooled=bool(book.pooled),
     )
@@ -107,25 +112,25 @@ def clear(book: Book) -> None:
     """Empty both sides; the last best prices stay known."""
     for s in range(2):
         while not is_empty(book, s):
-            _drop_level(book, s, book.end[s] - 1)
+            _drop_level(book, s, book.side[s, END] - 1)
 
 
 @in_place
 def is_empty(book: Book, side_index: int) -> bool:
     """Return whether a side (0 bid, 1 ask) has no level."""
-    return book.end[side_index] == book.first[side_index]
+    return book.side[side_index, END] == book.side[side_index, FIRST]
 
 
 @in_place
 def best_price(book: Book, side_index: int) -> int:
     """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    return 0 if is_empty(book, side_index) else book.levels[side_index, book.end[side_index] - 1, PRICE]
+    return 0 if is_empty(book, side_index) else book.levels[side_index, book.side[side_index, END] - 1, PRICE]
 
 
 @in_place
 def best_size(book: Book, side_index: int) -> int:
     """Return the size at the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    return 0 if is_empty(book, side_index) else book.levels[side_index, book.end[side_index] - 1, SIZE]
+    return 0 if is_empty(book, side_index) else book.levels[side_index, book.side[side_index, END] - 1, SIZE]
 
 
 @in_place
@@ -135,7 +140,7 @@ def reference(book: Book, side: int) -> int:
     The side's best, else its last best, else the best of the other side, else 0.
     """
     s = 0 if side > 0 else 1
-    return book.last_best[s] if book.seen[s] else best_price(book, 1 - s)
+    return book.side[s, LAST_BEST] if book.side[s, SEEN] else best_price(book, 1 - s)
 
 
 @in_place
@@ -153,7 +158,7 @@ def count_state(book: Book) -> None:
 def level_of(book: Book, side_index: int, price: int) -> int:
     """Return the row of `book.levels[side_index]` that holds a price, -1 if none does."""
     row = rank(book, side_index, price)
-    if row < book.end[side_index] and book.levels[side_index, row, PRICE] == price:
+    if row < book.side[side_index, END] and book.levels[side_index, row, PRICE] == price:
         return row
     return -1
 
@@ -214,7 +219,7 @@ def _append_all(book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarra
 def _note_best(book: Book, s: int) -> None:
     """Remember a side's best price, if it has one."""
     if not is_empty(book, s):
-        book.last_best[s], book.seen[s] = book.levels[s, book.end[s] - 1, PRICE], True
+        book.side[s, LAST_BEST], book.side[s, SEEN] = book.levels[s, book.side[s, END] - 1, PRICE], 1
 
 
 @in_place
@@ -226,14 +231,14 @@ def rank(book: Book, s: int, price: int) -> int:
     """
     sign = 1 - 2 * s
     key = sign * price
-    high = book.end[s]
+    high = book.side[s, END]
     low = high - 1
     stride = 1
-    while low >= book.first[s] and sign * book.levels[s, low, PRICE] >= key:
+    while low >= book.side[s, FIRST] and sign * book.levels[s, low, PRICE] >= key:
         high = low
         stride *= 2
         low -= stride
-    low = max(low + 1, book.first[s])
+    low = max(low + 1, book.side[s, FIRST])
     while low < high:
         middle = (low + high) // 2
         if sign * book.levels[s, middle, PRICE] < key:
@@ -247,7 +252,7 @@ def rank(book: Book, s: int, price: int) -> int:
 def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
     """Put an order at the back of its level; outside a full window it is forgotten at once."""
     row = rank(book, s, price)
-    if row == book.end[s] or book.levels[s, row, PRICE] != price:
+    if row == book.side[s, END] or book.levels[s, row, PRICE] != price:
         row = _open_level(book, s, row, price)
     elif book.pooled:
         book.orders[book.levels[s, row, FRONT], SIZE] += size
@@ -281,21 +286,21 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 @in_place
 def _open_level(book: Book, s: int, row: int, price: int) -> int:
     """Make an empty level above the worse ones below `row`; return its row, -1 if the window has no room for it."""
-    if book.window > 0 and book.end[s] - book.first[s] >= book.window:
-        if row == book.first[s]:
+    if book.window > 0 and book.side[s, END] - book.side[s, FIRST] >= book.window:
+        if row == book.side[s, FIRST]:
             return -1
-        _drop_level(book, s, book.first[s])
+        _drop_level(book, s, book.side[s, FIRST])
     levels = book.levels[s]
-    worse_move = row - book.first[s] < book.end[s] - row
-    if book.first[s] == 0 if worse_move else book.end[s] == len(levels):
+    worse_move = row - book.side[s, FIRST] < book.side[s, END] - row
+    if book.side[s, FIRST] == 0 if worse_move else book.side[s, END] == len(levels):
         row += _centre(book, s, worse_move)
     if worse_move:
         row -= 1
-        _move(book, s, book.first[s], row + 1, -1)
-        book.first[s] -= 1
+        _move(book, s, book.side[s, FIRST], row + 1, -1)
+        book.side[s, FIRST] -= 1
     else:
-        _move(book, s, row, book.end[s], 1)
-        book.end[s] += 1
+        _move(book, s, row, book.side[s, END], 1)
+        book.side[s, END] += 1
     levels[row, PRICE], levels[row, SIZE] = price, 0
     levels[row, FRONT], levels[row, BACK] = NOBODY, NOBODY
     return row
@@ -309,24 +314,24 @@ def _drop_level(book: Book, s: int, row: int) -> None:
         behind = book.orders[slot, BEHIND]
         free_slot(book, slot)
         slot = behind
-    if row - book.first[s] <= book.end[s] - 1 - row:
-        _move(book, s, book.first[s], row, 1)
-        book.first[s] += 1
+    if row - book.side[s, FIRST] <= book.side[s, END] - 1 - row:
+        _move(book, s, book.side[s, FIRST], row, 1)
+        book.side[s, FIRST] += 1
     else:
-        _move(book, s, row + 1, book.end[s], -1)
-        book.end[s] -= 1
+        _move(book, s, row + 1, book.side[s, END], -1)
+        book.side[s, END] -= 1
 
 
 @in_place
 def _centre(book: Book, s: int, worse: bool) -> int:
     """Move a side's levels to the middle of their room, with a row free where it is asked for; return how far."""
-    free = len(book.levels[s]) - (book.end[s] - book.first[s])
+    free = len(book.levels[s]) - (book.side[s, END] - book.side[s, FIRST])
     if free == 0:
         raise IndexError("the book has no room for another level: make it with a larger level_capacity")
-    by = (free + worse) // 2 - book.first[s]
-    _move(book, s, book.first[s], book.end[s], by)
-    book.first[s] += by
-    book.end[s] += by
+    by = (free + worse) // 2 - book.side[s, FIRST]
+    _move(book, s, book.side[s, FIRST], book.side[s, END], by)
+    book.side[s, FIRST] += by
+    book.side[s, END] += by
     return by
 
 
@@ -334,7 +339,7 @@ def _centre(book: Book, s: int, worse: bool) -> int:
 def _move(book: Book, s: int, first: int, end: int, by: int) -> None:
     """Move the levels of rows first..end-1."""
     levels = book.levels[s]
-    book.moved[0] += end - first
+    book.counters[MOVED] += end - first
     if by > 0:
         for k in range(end - 1, first - 1, -1):
             for column in range(4):

@@ -17,8 +17,10 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import in_place, njit
 
+FIRST, END, VACANT, LAST_BEST, SEEN = range(5)  # columns of `Levels.side`
 LEVEL_COUNTERS = ("unknown_level", "over_removal", "crossed", "locked")
 _UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = range(len(LEVEL_COUNTERS))
+MOVED = len(LEVEL_COUNTERS)  # behind them: levels moved, to make room or to close a gap, as which the work grows
 _ADD, _EXECUTE, _CONTROL, _CLEAR = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL), int(Code.CLEAR)
 
 
@@ -28,25 +30,16 @@ class Levels(NamedTuple):
     Attributes:
       price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
       size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
-      first: int64 [2], the first place in use.
-      end: int64 [2], the place behind the last one.
-      vacant: int64 [2], vacant places among them; none with a window.
-      last_best: int64 [2], the last best price.
-      seen: bool [2], whether there ever was one.
-      counters: int64 [len(LEVEL_COUNTERS)].
-      moved: int64 [1], levels moved so far, to make room or to close a gap: what the work grows with.
+      side: int64 [2, 5], columns FIRST and END, the first place in use and the one behind the last; VACANT, vacant
+        places among them, none with a window; LAST_BEST, the last best price, and SEEN, 1 if there ever was one.
+      counters: int64 [len(LEVEL_COUNTERS) + 1], and MOVED.
       window: levels kept a side, 0 for all.
     """
 
     price: np.ndarray
     size: np.ndarray
-    first: np.ndarray
-    end: np.ndarray
-    vacant: np.ndarray
-    last_best: np.ndarray
-    seen: np.ndarray
+    side: np.ndarray
     counters: np.ndarray
-    moved: np.ndarray
     window: int
 
 
@@ -56,15 +49,11 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
-        first=np.zeros(2, np.int64),
-        end=np.zeros(2, np.int64),
-        vacant=np.zeros(2, np.int64),
-        last_best=np.asarray(snapshot.last_best, np.int64).copy(),
-        seen=np.asarray(snapshot.seen, np.bool_).copy(),
-        counters=np.zeros(len(LEVEL_COUNTERS), np.int64),
-        moved=np.zeros(1, np.int64),
+        side=np.zeros((2, 5), np.int64),
+        counters=np.zeros(MOVED + 1, np.int64),
         window=int(snapshot.window),
     )
+    levels.side[:, LAST_BEST], levels.side[:, SEEN] = snapshot.last_best, snapshot.seen
     side, price, size = (np.asarray(column, np.int64) for column in (snapshot.side, snapshot.price, snapshot.size))
     _add_all(levels, side, price, size)
     return levels
@@ -73,7 +62,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
 def with_level_room(levels: Levels, more: int) -> Levels:
     """Return levels of which `more` a side can be added: these, or a larger copy."""
     capacity = levels.price.shape[1]
-    wanted = int((levels.end - levels.first).max()) + more
+    wanted = int((levels.side[:, END] - levels.side[:, FIRST]).max()) + more
     if levels.window or wanted <= capacity:
         return levels
     wider = ((0, 0), (0, max(wanted, 2 * capacity) - capacity))
@@ -82,7 +71,7 @@ def with_level_room(levels: Levels, more: int) -> Levels:
 
 def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
     """Return price and size, int64 [K] each, of the levels of a side (0 bid, 1 ask), best first."""
-    used = slice(int(levels.first[s]), int(levels.end[s]))
+    used = slice(*levels.side[s, FIRST : END + 1].tolist())
     price, size = levels.price[s, used][::-1], levels.size[s, used][::-1]
     return price[size > 0], size[size > 0]
 
@@ -106,14 +95,14 @@ def set_level(levels: Levels, side: int, price: int, size: int) -> None:
 @in_place
 def clear_levels(levels: Levels) -> None:
     """Empty both sides; the last best prices stay known."""
-    levels.end[0], levels.end[1] = levels.first[0], levels.first[1]
-    levels.vacant[0], levels.vacant[1] = 0, 0
+    for s in range(2):
+        levels.side[s, END], levels.side[s, VACANT] = levels.side[s, FIRST], 0
 
 
 @in_place
 def is_bare(levels: Levels, s: int) -> bool:
     """Return whether a side (0 bid, 1 ask) has no level."""
-    return levels.end[s] == levels.first[s]
+    return levels.side[s, END] == levels.side[s, FIRST]
 
 
 @in_place
@@ -125,20 +114,20 @@ def is_two_sided(levels: Levels) -> bool:
 @in_place
 def best(levels: Levels, s: int) -> int:
     """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    return 0 if is_bare(levels, s) else levels.price[s, levels.end[s] - 1]
+    return 0 if is_bare(levels, s) else levels.price[s, levels.side[s, END] - 1]
 
 
 @in_place
 def reference_of(levels: Levels, s: int) -> int:
     """Return what prices of a side (0 bid, 1 ask) count from, see `kernel.reference`."""
-    return levels.last_best[s] if levels.seen[s] else best(levels, 1 - s)
+    return levels.side[s, LAST_BEST] if levels.side[s, SEEN] else best(levels, 1 - s)
 
 
 @in_place
 def size_at(levels: Levels, s: int, price: int) -> int:
     """Return the size of a side's level at a price, 0 if there is none."""
     row = _rank(levels, s, price)
-    return levels.size[s, row] if row < levels.end[s] and levels.price[s, row] == price else 0
+    return levels.size[s, row] if row < levels.side[s, END] and levels.price[s, row] == price else 0
 
 
 @in_place
@@ -187,11 +176,11 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
         return
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.end[s] and levels.price[s, row] == price
+    placed = row < levels.side[s, END] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if kind == _ADD:
         if placed:
-            levels.vacant[s] -= held == 0
+            levels.side[s, VACANT] -= held == 0
             levels.size[s, row] = held + size
         else:
             _open(levels, s, row, price, size)
@@ -210,10 +199,10 @@ def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
     """Set a level's size, all arguments int64."""
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.end[s] and levels.price[s, row] == price
+    placed = row < levels.side[s, END] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if placed and size > 0:
-        levels.vacant[s] -= held == 0
+        levels.side[s, VACANT] -= held == 0
         levels.size[s, row] = size
     elif held > 0:
         _close(levels, s, row)
@@ -233,13 +222,13 @@ def _add_all(levels: Levels, side: np.ndarray, price: np.ndarray, size: np.ndarr
 def _note_best(levels: Levels, s: int) -> None:
     """Remember a side's best price, if it has one."""
     if not is_bare(levels, s):
-        levels.last_best[s], levels.seen[s] = levels.price[s, levels.end[s] - 1], True
+        levels.side[s, LAST_BEST], levels.side[s, SEEN] = levels.price[s, levels.side[s, END] - 1], 1
 
 
 @in_place
 def _rank(levels: Levels, s: int, price: int) -> int:
     """Return the place behind the levels that are worse than a price: strides double from the best one, then halve."""
-    prices, first, end = levels.price[s], levels.first[s], levels.end[s]
+    prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
     sign = 1 - 2 * s
     key = sign * price
     high, low, stride = end, end - 1, 1
@@ -260,69 +249,71 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 @in_place
 def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
     """Make a level above the worse ones below `row`, unless it lies outside a full window; a vacant place will do."""
-    prices, sizes, first, end = levels.price[s], levels.size[s], levels.first, levels.end
+    prices, sizes, side = levels.price[s], levels.size[s], levels.side[s]
     for place in (row, row - 1):
-        if first[s] <= place < end[s] and sizes[place] == 0:
+        if side[FIRST] <= place < side[END] and sizes[place] == 0:
             prices[place], sizes[place] = price, size
-            levels.vacant[s] -= 1
+            side[VACANT] -= 1
             return
-    if levels.window > 0 and end[s] - first[s] >= levels.window:
-        if row == first[s]:
+    if levels.window > 0 and side[END] - side[FIRST] >= levels.window:
+        if row == side[FIRST]:
             return
-        first[s] += 1
-    worse_move = row - first[s] < end[s] - row
-    if first[s] == 0 if worse_move else end[s] == len(prices):
+        side[FIRST] += 1
+    worse_move = row - side[FIRST] < side[END] - row
+    if side[FIRST] == 0 if worse_move else side[END] == len(prices):
         row += _centre(levels, s, worse_move)
     if worse_move:
         row -= 1
-        _move(levels, s, first[s], row + 1, -1)
-        first[s] -= 1
+        if side[FIRST] <= row:
+            _move(levels, s, side[FIRST], row + 1, -1)
+        side[FIRST] -= 1
     else:
-        _move(levels, s, row, end[s], 1)
-        end[s] += 1
+        if row < side[END]:
+            _move(levels, s, row, side[END], 1)
+        side[END] += 1
     prices[row], sizes[row] = price, size
 
 
 @in_place
 def _close(levels: Levels, s: int, row: int) -> None:
     """Forget a level: the best one leaves with the vacant places behind it, another one leaves its place vacant."""
-    sizes, first, end = levels.size[s], levels.first, levels.end
-    if row == end[s] - 1:
-        end[s] -= 1
-        while end[s] > first[s] and sizes[end[s] - 1] == 0:
-            end[s] -= 1
-            levels.vacant[s] -= 1
+    sizes, side = levels.size[s], levels.side[s]
+    if row == side[END] - 1:
+        side[END] -= 1
+        while side[END] > side[FIRST] and sizes[side[END] - 1] == 0:
+            side[END] -= 1
+            side[VACANT] -= 1
     elif levels.window == 0:
         sizes[row] = 0
-        levels.vacant[s] += 1
-        if levels.vacant[s] > 32 + (end[s] - first[s]) // 2:
+        side[VACANT] += 1
+        if side[VACANT] > 32 + (side[END] - side[FIRST]) // 2:
             _compact(levels, s)
-    elif row - first[s] < end[s] - 1 - row:
-        _move(levels, s, first[s], row, 1)
-        first[s] += 1
+    elif row - side[FIRST] < side[END] - 1 - row:
+        _move(levels, s, side[FIRST], row, 1)
+        side[FIRST] += 1
     else:
-        _move(levels, s, row + 1, end[s], -1)
-        end[s] -= 1
+        _move(levels, s, row + 1, side[END], -1)
+        side[END] -= 1
 
 
 @in_place
 def _centre(levels: Levels, s: int, worse: bool) -> int:
     """Move a side's levels to the middle of their room, with a place free where it is asked for; return how far."""
-    first, end = levels.first[s], levels.end[s]
+    first, end = levels.side[s, FIRST], levels.side[s, END]
     free = len(levels.price[s]) - (end - first)
     if free == 0:
         raise IndexError("there is no room for another level: see with_level_room")
     by = (free + worse) // 2 - first
     _move(levels, s, first, end, by)
-    levels.first[s] += by
-    levels.end[s] += by
+    levels.side[s, FIRST] += by
+    levels.side[s, END] += by
     return by
 
 
 @in_place
 def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
     """Move the levels of places first..end-1."""
-    levels.moved[0] += end - first
+    levels.counters[MOVED] += end - first
     _move_all(levels.price[s], first, end, by)
     _move_all(levels.size[s], first, end, by)
 
@@ -342,10 +333,10 @@ def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
 @in_place
 def _compact(levels: Levels, s: int) -> None:
     """Close all vacant places."""
-    prices, sizes, kept = levels.price[s], levels.size[s], levels.first[s]
-    for k in range(levels.first[s], levels.end[s]):
+    prices, sizes, kept = levels.price[s], levels.size[s], levels.side[s, FIRST]
+    for k in range(levels.side[s, FIRST], levels.side[s, END]):
         if sizes[k] > 0:
             prices[kept], sizes[kept] = prices[k], sizes[k]
             kept += 1
-    levels.moved[0] += kept - levels.first[s]
-    levels.end[s], levels.vacant[s] = kept, 0
+    levels.counters[MOVED] += kept - levels.side[s, FIRST]
+    levels.side[s, END], levels.side[s, VACANT] = kept, 0

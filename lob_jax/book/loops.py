@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, rank, reference, rule_slot
-from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.orders import END, FIRST, NOBODY, PRICE, SIZE, Book, named_slot
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
@@ -130,9 +130,9 @@ def run(
 def write_levels(book: Book, price: np.ndarray, size: np.ndarray) -> None:
     """Write the best levels into arrays [2, P], best first, 0 beyond the last one."""
     for s in range(2):
-        best = book.end[s] - 1
+        best = book.side[s, END] - 1
         for k in range(price.shape[1]):
-            shown = best - k >= book.first[s]
+            shown = best - k >= book.side[s, FIRST]
             price[s, k] = book.levels[s, best - k, PRICE] if shown else 0
             size[s, k] = book.levels[s, best - k, SIZE] if shown else 0
 
@@ -147,7 +147,7 @@ def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np
         step(book, events, i)
         at_most = count + 2 * n_levels
         for s in range(2):
-            at_most += book.end[s] - book.first[s]
+            at_most += book.side[s, END] - book.side[s, FIRST]
         if at_most > len(found):
             larger = np.empty((2 * at_most, 4), np.int64)
             larger[:count] = found[:count]
@@ -166,8 +166,8 @@ def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, fo
     """
     sign = 1 - 2 * s
     full = size[-1] > 0
-    row = book.end[s] - 1
-    while row >= book.first[s]:
+    row = book.side[s, END] - 1
+    while row >= book.side[s, FIRST]:
         held = book.levels[s, row, PRICE]
         if full and sign * held < sign * price[-1]:
             break

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lob_jax.book.kernel import load, to_snapshot
-from lob_jax.book.levels import LEVEL_COUNTERS, Levels, follow, load_levels, with_level_room
+from lob_jax.book.levels import LEVEL_COUNTERS, MOVED, Levels, follow, load_levels, with_level_room
 from lob_jax.book.loops import (
     CorrectionColumns,
     EventColumns,
@@ -127,7 +127,7 @@ def count_states(events: Events, *, start: BookSnapshot, corrections: Correction
     """
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
     levels = advance_levels(load_levels(start), columns, corrected, 0, len(events), NO_REFERENCES)
-    return dict(zip(LEVEL_COUNTERS, levels.counters.tolist(), strict=True))
+    return dict(zip(LEVEL_COUNTERS, levels.counters[:MOVED].tolist(), strict=True))
 
 
 def snapshots_at(
@@ -266,7 +266,7 @@ def book_for(events: Events, start: BookSnapshot, corrections: Corrections) -> B
 
 def counts_of(book: Book) -> dict[str, int]:
     """Return a book's counters by name."""
-    return dict(zip(COUNTERS, book.counters.tolist(), strict=True))
+    return dict(zip(COUNTERS, book.counters[: len(COUNTERS)].tolist(), strict=True))
 
 
 def _check_feed_book(events: Events, price: np.ndarray, size: np.ndarray, window: int) -> None:

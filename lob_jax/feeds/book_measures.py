@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lob_jax.book.levels import (
+    END,
+    FIRST,
     Levels,
     amend_levels,
     best,
@@ -171,10 +173,10 @@ def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted:
 def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
     """Note the size of the best level of a side, and that of its best levels together."""
     found, total = 0, 0
-    row = levels.end[s] - 1
-    if row >= levels.first[s]:
+    row = levels.side[s, END] - 1
+    if row >= levels.side[s, FIRST]:
         note(at_best, levels.size[s, row], lasted)
-    while row >= levels.first[s] and found < wanted:
+    while row >= levels.side[s, FIRST] and found < wanted:
         total += levels.size[s, row]
         found += levels.size[s, row] > 0
         row -= 1

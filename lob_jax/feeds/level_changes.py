@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import load_levels, occupied, with_level_room
+from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events
 from lob_jax.feeds import level_loops as loops
@@ -122,7 +122,7 @@ class LevelChanges:
             seen=np.array([len(bid) > 0, len(ask) > 0]),
             pooled=True,
         )
-        levels.last_best[:], levels.seen[:] = self._start.last_best, self._start.seen
+        levels.side[:, LAST_BEST], levels.side[:, SEEN] = self._start.last_best, self._start.seen
 
     def _find_divisors(self, rows: LevelRows) -> None:
         traded = rows.what == TRADE
@@ -146,9 +146,8 @@ class LevelChanges:
         self._work = work
 
     def _new_output(self, rows: int) -> loops.Emitted:
-        room = (
-            2 * (rows + int(self._work.state[loops.PENDING])) + int((self._levels.end - self._levels.first).sum()) + 1
-        )
+        levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
+        room = 2 * (rows + int(self._work.state[loops.PENDING])) + levels + 1
         columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
         return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
 

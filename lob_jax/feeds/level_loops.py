@@ -4,7 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, best, change, clear_levels, is_bare, is_two_sided, set_level, size_at
+from lob_jax.book.levels import (
+    END,
+    FIRST,
+    Levels,
+    best,
+    change,
+    clear_levels,
+    is_bare,
+    is_two_sided,
+    set_level,
+    size_at,
+)
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.jit import in_place, njit
 
@@ -275,9 +286,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
     """Remove the levels that a whole snapshot does not show."""
     for s in range(2):
         side = BID if s == 0 else ASK
-        for row in range(levels.end[s] - 1, levels.first[s] - 1, -1):
+        for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
             price, size = levels.price[s, row], levels.size[s, row]
-            if row < levels.end[s] and size > 0 and _row_of(work, rows, side, price) < 0:
+            if row < levels.side[s, END] and size > 0 and _row_of(work, rows, side, price) < 0:
                 time_ns, receive_ns, sequence = rows.time_ns[i], rows.receive_ns[i], rows.group[i]
                 _emit(work, out, time_ns, receive_ns, sequence, _DELETE, 0, side, price, size, 0)
                 change(levels, _DELETE, side, price, size)

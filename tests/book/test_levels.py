@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from lob_jax.book import kernel
+from lob_jax.book import kernel, orders
 from lob_jax.book import levels as lv
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
 
-def book_of(*orders, window=0, room=8):
-    columns = np.array(orders, np.int64).reshape(-1, 3).T
+def book_of(*resting, window=0, room=8):
+    columns = np.array(resting, np.int64).reshape(-1, 3).T
     start = BookSnapshot(
         time_ns=0, side=columns[0].astype(np.int8), price=columns[1], size=columns[2],
-        order_id=np.zeros(len(orders), np.uint64), last_best=np.zeros(2, np.int64), window=window,
+        order_id=np.zeros(len(resting), np.uint64), last_best=np.zeros(2, np.int64), window=window,
     )  # fmt: skip
     return lv.with_level_room(lv.load_levels(start), room)
 
@@ -36,7 +36,7 @@ def test_events_change_their_level_and_no_other():
     ]:  # fmt: skip
         lv.change(book, kind, side, price, size)
     assert side_of(book, 0) == [(100, 3)] and side_of(book, 1) == []
-    assert dict(zip(lv.LEVEL_COUNTERS, book.counters.tolist(), strict=True)) == {
+    assert dict(zip(lv.LEVEL_COUNTERS, book.counters[:-1].tolist(), strict=True)) == {
         "unknown_level": 1, "over_removal": 1, "crossed": 0, "locked": 0
     }  # fmt: skip
 
@@ -90,8 +90,8 @@ def test_places_are_vacated_taken_again_and_closed_up():
         assert lv.best(book, s) == (max(held[BID], default=0) if s == 0 else min(held[ASK], default=0))
     for s, side in enumerate((BID, ASK)):
         assert side_of(book, s) == sorted(held[side].items(), reverse=side == BID)
-        used = slice(book.first[s], book.end[s])
-        assert book.vacant[s] == np.count_nonzero(book.size[s, used] == 0)
+        used = slice(*book.side[s, :2])
+        assert book.side[s, lv.VACANT] == np.count_nonzero(book.size[s, used] == 0)
         assert (np.diff(book.price[s, used]) * side > 0).all()
 
 
@@ -115,7 +115,7 @@ def ladder(order, window=0):
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_snapshot_in_any_usual_order_costs_little_more_than_its_length(order):
     levels, book = lv.load_levels(ladder(order)), kernel.load(ladder(order), 0)
-    assert levels.moved[0] < 2 * N_LOG_N and book.moved[0] < 2 * N_LOG_N
+    assert levels.counters[lv.MOVED] < 2 * N_LOG_N and book.counters[orders.MOVED] < 2 * N_LOG_N
     assert lv.occupied(levels, 1)[0].tolist() == LADDER.tolist()
     assert lv.occupied(levels, 0)[0].tolist() == (-LADDER).tolist()
     assert kernel.to_snapshot(book, 0).price.tolist() == [*-LADDER, *LADDER]
@@ -129,8 +129,8 @@ def test_events_in_any_usual_order_build_and_empty_a_book_as_cheaply(order):
         for price in prices.tolist():
             lv.change(levels, kind, ASK, price, 1)
             kernel.apply(book, kind, ASK, price, 1, 0)
-    assert levels.moved[0] < 2 * N_LOG_N and book.moved[0] < 2 * N_LOG_N
-    assert lv.is_bare(levels, 1) and kernel.is_empty(book, 1) and levels.counters.sum() == 0
+    assert levels.counters[lv.MOVED] < 2 * N_LOG_N and book.counters[orders.MOVED] < 2 * N_LOG_N
+    assert lv.is_bare(levels, 1) and kernel.is_empty(book, 1) and levels.counters[:-1].sum() == 0
 
 
 @pytest.mark.parametrize("window", [1, 2, 7])
@@ -139,4 +139,4 @@ def test_a_window_that_moves_through_a_ladder_keeps_the_best_levels_cheaply(wind
         levels, book = lv.load_levels(ladder(order, window)), kernel.load(ladder(order, window), 0)
         assert lv.occupied(levels, 1)[0].tolist() == LADDER[:window].tolist()
         assert kernel.to_snapshot(book, 0).price.tolist() == [*-LADDER[:window], *LADDER[:window]]
-        assert levels.moved[0] <= 4 * len(LADDER) and book.moved[0] <= 4 * len(LADDER)
+        assert levels.counters[lv.MOVED] <= 4 * len(LADDER) and book.counters[orders.MOVED] <= 4 * len(LADDER)

@@ -42,12 +42,12 @@ def check(book, oracle):
     rows = zip(*(getattr(snapshot, name).tolist() for name in ("side", "price", "size", "order_id")), strict=True)
     assert list(rows) == [(side, *order) for side in (BID, ASK) for order in oracle.orders(side)]
     for s, side in enumerate((BID, ASK)):
-        levels = book.levels[s, book.first[s] : book.end[s]]
+        levels = book.levels[s, slice(*book.side[s, :2])]
         assert [tuple(row) for row in levels[::-1, :2].tolist()] == oracle.levels(side)
         assert kernel.reference(book, side) == oracle.reference(side)
     known = [price if seen else None for price, seen in zip(snapshot.last_best.tolist(), snapshot.seen, strict=True)]
     assert known == list(oracle.last_best.values())
-    counts = dict(zip(COUNTERS, book.counters.tolist(), strict=True))
+    counts = dict(zip(COUNTERS, book.counters[:-1].tolist(), strict=True))
     assert counts == {name: oracle.counts[name] for name in COUNTERS}
 
 
