@@ -18,7 +18,7 @@ from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
 from lob_jax.feeds.report import reading_report
 from lob_jax.feeds.scale import Steps, steps_of
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import DAMAGED, Source
 from lob_jax.feeds.store import EventStore
 
 _SUPERSEDED = "rows superseded in their message"  # levels, where this report counts messages
@@ -141,7 +141,7 @@ class _Reader:
             "binance",
             made.events,
             inputs={self._source.path.name: self._source.sha256()},
-            rows_read=self._lines,
+            rows_read=self._lines + self._faults.dropped[DAMAGED],  # damage cuts off a line
             dropped=self._dropped + collections.Counter(made.dropped),
             faults=[self._faults],
             corrections=len(made.corrections),

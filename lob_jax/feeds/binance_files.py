@@ -10,7 +10,7 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.binance_messages import to_ns
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, refuse_empty
 
 _BEGINNING = re.compile(rb"(?m)^(\d{13,19}) [{\[]")
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\n]{1,40})"')
@@ -39,7 +39,7 @@ def scan(path: pathlib.Path) -> Capture | None:
     Raises:
       InputError: the file cannot be read.
     """
-    begin = next(Source(path).blocks(Reading(block_bytes=_SNIFFED_BYTES)), b"")
+    begin = Source(path).first_bytes(_SNIFFED_BYTES)
     receive_ns = next((time for time in map(to_ns, map(int, _BEGINNING.findall(begin))) if time >= 0), None)
     if receive_ns is None:
         return None
@@ -67,6 +67,7 @@ def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
     scans = {file: scan(file) for file in files}
     found = {file: capture for file, capture in scans.items() if capture is not None and capture.symbols}
     if not found:
+        refuse_empty(files, expected="lines such as 1723161255030314667 {...}")
         raise InputError(
             "no capture of Binance messages",
             where=path,
@@ -110,7 +111,7 @@ def whole_lines(source: Source, reading: Reading, *, faults: Faults | None) -> I
     except InputError as error:
         if faults is None:
             return
-        faults.refuse(error, raw=b"", rows=0)
+        faults.refuse(error, raw=b"".join(rest))
         rest = []
     if any(rest):
         yield b"".join(rest)

@@ -17,6 +17,9 @@ _LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
 _MOST_DIGITS = np.uint64(18)  # that an int64 is sure to hold
 _ONE, _TEN = np.uint64(1), np.uint64(10)
 
+MOST_PLACES = 18  # decimal places of a number, at most
+MOST_UNITS = 2**60  # of a price or a size, so that the sum of two and a double stay within an int64
+
 
 @njit
 def parse_lines(
@@ -101,6 +104,53 @@ def parse_lines(
         at += 1
         line += 1
     return line, rows, faults
+
+
+@njit
+def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
+    """Count the numbers of DECIMAL columns by the decimal places that they can be kept at.
+
+    A number that fits no count of places is left out, and what follows a field that is no number in its line, too.
+
+    Args:
+      data: uint8 [B], lines that all end in a line feed.
+      contents: int64 [C], DECIMAL for the columns that are counted; of others nothing is asked.
+      counts: int64 [C, 2, MOST_PLACES + 1], to which is added how many numbers have so many places at least; and how
+        many stay within `MOST_UNITS` with so many at most.
+    """
+    at = 0
+    while at < len(data):
+        for column in range(len(contents)):
+            fault = FINE
+            if contents[column] == DECIMAL:
+                at, fault = _count_number(data, at, counts[column])
+            else:
+                at = _field_end(data, at)
+            if fault != FINE or data[at] != _COMMA:
+                break
+            at += 1
+        while data[at] != _LF:
+            at += 1
+        at += 1
+
+
+@in_place
+def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, int]:
+    """Count one number; return the place behind it, and what is wrong if it is none."""
+    least, fault, value, end = -1, TOO_FINE, np.int64(0), at
+    while fault == TOO_FINE and least < MOST_PLACES:
+        least += 1
+        value, end, fault = _number(data, at, DECIMAL, least)
+    if fault != FINE:
+        return end, FINE if fault in (TOO_FINE, OUT_OF_RANGE) else fault
+    value, most = abs(value), least
+    while most < MOST_PLACES and value <= MOST_UNITS // 10:
+        value *= 10
+        most += 1
+    if value <= MOST_UNITS:
+        counts[0, least] += 1
+        counts[1, most] += 1
+    return end, FINE
 
 
 # Nearly all numbers are short: up to 18 digits, no exponent. The next two functions read those, and say NO_NUMBER at

@@ -4,7 +4,6 @@ Numbers never pass through a float: a decimal becomes an integer count of its la
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -12,9 +11,11 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.feeds import csv_fields as cf
+from lob_jax.feeds.csv_lines import BOM, Lines, content_end, fields_of, first_row, is_text, unquoted
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.scale import PlacesMisfit, step_of
+from lob_jax.feeds.source import Source, empty_file
 
 CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
 _INT64 = np.iinfo(np.int64)
@@ -36,6 +37,9 @@ class Column:
       words: what a "word" may be.
       low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
       high: the largest one.
+      step: "tick" or "lot" where the scale is not the format's but the file's: what a user may name to decide it.
+      scale_from: where the scale comes from: "format"; "guess", a number that does not fit it being a `PlacesMisfit`;
+        "file", all numbers having been counted; "step", which the user named.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Column:
     words: tuple[str, ...] = ()
     low: int = _INT64.min
     high: int = _INT64.max
+    step: str = ""
+    scale_from: str = "format"
 
 
 class Block(NamedTuple):
@@ -96,6 +102,9 @@ class Rules(Protocol):
 class CsvRows:
     """The rows of one file, to be iterated once, as `Block`s; bad lines go to `faults`.
 
+    A byte-order mark, quotes around fields without a comma, and a blank line at the end are no part of the rows. With
+    a header, columns may stand in any order, and others between them are left out.
+
     Attributes:
       rows_read: lines read so far, the header not counted, bad ones counted.
       refused: what is wrong with each bad line, by its number; whoever uses it forgets what is done with.
@@ -118,22 +127,36 @@ class CsvRows:
         self.first: tuple[str, ...] = ()
         self._source, self._columns, self._reading, self._faults = source, tuple(columns), reading, faults
         self._header, self._lines, self._rules = header, 0, rules
+        self._order: list[int] | None = None  # where the file has the columns, unless it has these alone in their order
         self._words: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Block]:
+        for data in self._data():
+            yield self._parse(data)
+        if not self._lines and not self.refused:
+            expected = ",".join(self._header or [column.name for column in self._columns])
+            raise empty_file(self._source, expected=expected)
+
+    def count_places(self) -> np.ndarray:
+        """Go through the file instead of iterating; return int64 [C, 2, P], what `csv_fields.count_places` counts."""
+        total = np.zeros((len(self._columns), 2, cf.MOST_PLACES + 1), np.int64)
+        for data in self._data():
+            contents = np.array([CONTENTS[column.content] for column in self._columns])
+            counts = np.zeros((len(contents), *total.shape[1:]), np.int64)
+            cf.count_places(np.frombuffer(data, np.uint8), contents, counts)
+            total += self._ordered(counts)
+        return total
+
+    def _data(self) -> Iterator[bytes]:
+        """Yield the lines of rows, without what may stand around them."""
+        begun = False
         for data in self._whole_lines():
+            data = data if begun else data.removeprefix(BOM)
+            data, begun = unquoted(data), True
             if self._header is not None:
                 data = self._without_header(data)
             if data:
-                yield self._parse(data)
-        if not self._lines and not self.refused:
-            raise InputError(
-                "an empty file",
-                where=self._source,
-                expected=",".join(self._header or [column.name for column in self._columns]),
-                was="0 bytes",
-                remedy=_REMEDY,
-            )
+                yield data
 
     def _whole_lines(self) -> Iterator[bytes]:
         """Yield blocks that end with a line; damage counts as one line, the one that it cuts off."""
@@ -141,24 +164,28 @@ class CsvRows:
         try:
             for block in self._source.blocks(self._reading):
                 cut = block.rfind(b"\n") + 1
-                if cut:
-                    yield b"".join([*rest, memoryview(block)[:cut]])
-                    rest = [block[cut:]] if cut < len(block) else []
-                else:
+                if not cut:
                     rest.append(block)
+                    continue
+                data = b"".join([*rest, memoryview(block)[:cut]])
+                end = content_end(data)
+                if end:
+                    yield data if end == len(data) else data[:end]
+                rest = [part for part in (data[end:], block[cut:]) if part]
         except InputError as error:
             self._faults.refuse(error, raw=b"".join(rest))
             self.rows_read += 1
             self.refused[self._lines + 1] = error.what
-            rest = []
-        if rest:
+            return
+        last = b"".join(rest)
+        if content_end(last):
             self.ended = False
-            yield b"".join([*rest, b"\n"])
+            yield last + b"\n"
 
     def _without_header(self, data: bytes) -> bytes:
         begin = data.index(b"\n") + 1
-        found = tuple(data[: begin - 1].removesuffix(b"\r").decode("utf-8", "backslashreplace").split(","))
-        if found != self._header:
+        found = fields_of(data[: begin - 1])
+        if any(found.count(name) != 1 for name in self._header):
             raise InputError(
                 "a header that is not the format's",
                 where=f"{self._source}, line 1",
@@ -166,8 +193,21 @@ class CsvRows:
                 was=",".join(found)[:_SHOWN] or "an empty line",
                 remedy="name a file of this format",
             )
+        if found != self._header:
+            named = dict(zip(self._header, self._columns, strict=True))
+            self._order = [found.index(name) for name in self._header]
+            self._columns = tuple(named.get(name, Column(name, "any")) for name in found)
         self._header, self._lines = None, 1
         return data[begin:]
+
+    def _ordered(self, by_column: np.ndarray) -> np.ndarray:
+        """Return what is told of the file's columns for those that were asked for."""
+        return by_column if self._order is None else by_column[self._order]
+
+    def _fields(self, line: bytes) -> tuple[str, ...]:
+        """Return the fields of the columns that were asked for, as text."""
+        fields = fields_of(line)
+        return fields if self._order is None else tuple(fields[k] for k in self._order)
 
     def _parse(self, data: bytes) -> Block:
         array = np.frombuffer(data, np.uint8)
@@ -175,14 +215,15 @@ class CsvRows:
         values = np.empty((len(self._columns), lines), np.int64)
         row_line, bad = np.empty(lines, np.int64), np.empty((lines, 4), np.int64)
         if not self.first:
-            self.first = _first_row(data, len(self._columns))
-            self._words = _compiled_columns(self._columns, self.first)
+            line = first_row(data, len(self._columns))
+            self._words = _compiled_columns(self._columns, () if line is None else fields_of(line))
+            self.first = () if line is None else self._fields(line)
         _, rows, faults = cf.parse_lines(array, **self._words, values=values, row_line=row_line, bad=bad)
-        values, row_line = values[:, :rows], row_line[:rows]
-        raw = _Lines(data)
+        values, row_line = self._ordered(values)[:, :rows], row_line[:rows]
+        raw = Lines(data)
         wrong = _NONE
         if self._rules is not None:
-            wrong = self._rules.judge(values, lambda row: _fields(raw[row_line[row]]))
+            wrong = self._rules.judge(values, lambda row: self._fields(raw[row_line[row]]))
         if faults or len(wrong):
             self._refuse(raw, bad[:faults], wrong, row_line)
         if len(wrong):
@@ -192,17 +233,18 @@ class CsvRows:
         self._lines += lines
         return Block(values, row_line + first_line)
 
-    def _refuse(self, lines: "_Lines", bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:
+    def _refuse(self, lines: Lines, bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:
         """Refuse lines in their order: those that cannot be parsed, and those that break a rule."""
         found = [(line, False, fault, column) for line, _, column, fault in bad.tolist()]
         found += [(int(row_line[row]), True, fault, detail) for row, fault, detail in wrong.tolist()]
         for line, parsed, fault, detail in sorted(found):
             raw = lines[line]
-            told = self._rules.explain(fault, detail, _fields(raw)) if parsed else self._misfit(raw, detail, fault)
+            told = self._rules.explain(fault, detail, self._fields(raw)) if parsed else self._misfit(raw, detail, fault)
             number = self._lines + line + 1
             where = f"{self._source}, line {number}"
             if told.column is not None:
-                where = f"{where}, column {told.column + 1} ({told.name})"
+                place = self._order[told.column] if parsed and self._order is not None else told.column
+                where = f"{where}, column {place + 1} ({told.name})"
             cut_short = not parsed and not self.ended and line == len(lines) - 1
             what = f"a truncated last line, with {told.what}" if cut_short else told.what
             error = InputError(what, where=where, expected=told.expected, was=told.was, remedy=told.remedy)
@@ -211,57 +253,23 @@ class CsvRows:
 
     def _misfit(self, raw: bytes, column: int, fault: int) -> Fault:
         """Say what is wrong with a line that cannot be parsed."""
-        fields, columns = _fields(raw), self._columns
-        if not _is_text(raw):
+        fields, columns = fields_of(raw), self._columns
+        if not is_text(raw):
             return Fault(None, "", "a line that is not UTF-8", "plain text", repr(raw[:_SHOWN]), _REMEDY)
         if len(fields) != len(columns) or fault == cf.COLUMN_COUNT:
             was = f"{len(fields)}: {','.join(fields)[:_SHOWN]!r}" if raw.strip() else "an empty line"
             return Fault(None, "", "a wrong number of columns", f"{len(columns)} columns", was, _REMEDY)
         field, name = fields[column], columns[column].name
-        what, expected = _expectation(columns[column], fault, field, self.first[column] if self.first else "")
+        if columns[column].scale_from == "guess" and fault in (cf.OUT_OF_RANGE, cf.TOO_FINE):
+            raise PlacesMisfit
+        what, expected = _expectation(columns[column], fault, field, self._first_of(column))
         was = repr(field[:_SHOWN]) if field else "an empty field"
-        return Fault(column, name, what, expected, was, _REMEDY)
+        return Fault(column, name, what, expected, was, _remedy(columns[column], fault, field))
 
-
-class _Lines:
-    """The lines of a block, found only where one is asked for."""
-
-    def __init__(self, data: bytes):
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._begins) - 1
-
-    def __getitem__(self, line: int) -> bytes:
-        return self._data[self._begins[line] : self._begins[line + 1] - 1]
-
-    @functools.cached_property
-    def _begins(self) -> np.ndarray:
-        return np.append(0, np.flatnonzero(np.frombuffer(self._data, np.uint8) == 10) + 1)
-
-
-def _first_row(data: bytes, columns: int) -> tuple[str, ...]:
-    """Return the fields of the first line that has as many as there are columns; none if no line has."""
-    begin = 0
-    while begin < len(data):
-        end = data.index(b"\n", begin)
-        fields = _fields(data[begin:end])
-        if len(fields) == columns:
-            return fields
-        begin = end + 1
-    return ()
-
-
-def _is_text(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _fields(line: bytes) -> tuple[str, ...]:
-    return tuple(line.removesuffix(b"\r").decode("utf-8", "backslashreplace").split(","))
+    def _first_of(self, column: int) -> str:
+        """Return the field of the first row in a column of the file."""
+        place = column if self._order is None else self._order.index(column) if column in self._order else -1
+        return self.first[place] if self.first and place >= 0 else ""
 
 
 def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -282,6 +290,21 @@ def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> di
     }
 
 
+def _remedy(column: Column, fault: int, field: str) -> str:
+    """Return what to do about a field; where other numbers of the file decide its scale, a step that holds this one."""
+    if not column.step or fault not in (cf.OUT_OF_RANGE, cf.TOO_FINE):
+        return _REMEDY
+    if column.scale_from == "step":
+        return f"mend the row, or name another {column.step}"
+    step = step_of(field)
+    if step is None:
+        return "mend the row: no number of units within 2^60 holds it; or leave it out with on_error='skip'"
+    return (
+        f"name {column.step}={step!r}, which this number fits (what lies between is then refused), or leave the rows "
+        "that do not fit the others out with on_error='skip'"
+    )
+
+
 def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
     """Return what is wrong with a field, and what it should be."""
     number = "a decimal number" if column.content == "decimal" else "a whole number"
@@ -289,6 +312,9 @@ def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[st
         return "a word that the format does not have", " or ".join(column.words)
     if fault == cf.CHANGED:
         return f"another {column.name} than the first row's", first
+    if fault == cf.TOO_FINE and column.scale_from == "step":
+        article = "an" if column.name[0] in "aeiou" else "a"
+        return f"{article} {column.name} between {column.step}s", f"a multiple of the {column.step}"
     if fault == cf.TOO_FINE:
         return "a number with too many decimal places", f"at most {column.scale} places"
     if fault == cf.OUT_OF_RANGE and column.content == "id" and field.startswith("-"):

@@ -10,7 +10,7 @@ import databento_dbn
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.feeds.feed import DaySource, Reading
-from lob_jax.feeds.source import COMPRESSIONS, Source
+from lob_jax.feeds.source import COMPRESSIONS, Source, empty_file
 
 _PREFIX = 8  # bytes: "DBN", the version, the length of the metadata behind them
 _MOST_METADATA = 1 << 28
@@ -46,6 +46,8 @@ def read_header(source: Source, blocks: Iterator[bytes]) -> tuple[Header, bytes]
     while len(data) < wanted:
         block = next(blocks, b"")
         data += block
+        if not data:
+            raise empty_file(source, expected="metadata that begin with DBN")
         if data[:3] != b"DBN"[: len(data)] or not block:
             raise _no_metadata(source, expected="metadata that begin with DBN", was=data[:16])
         if len(data) >= _PREFIX:

@@ -39,7 +39,7 @@ from lob_jax.feeds.itch_messages import (
     read_messages,
 )
 from lob_jax.feeds.order_table import new_table, room_for
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, refuse_empty
 
 _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
@@ -251,6 +251,7 @@ def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
     if not scan.listed and scan.damage is not None:
         raise scan.damage
     if not scan.listed:
+        refuse_empty([source.path], expected="an ITCH 5.0 file")
         raise InputError(
             "no stock directory, as every ITCH 5.0 file has",
             where=source,

@@ -13,7 +13,7 @@ import numpy as np
 
 from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.events.schema import ASK, BID, COLUMNS, Events
+from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
 from lob_jax.feeds import level_loops as loops
 from lob_jax.feeds.level_loops import GAP, LEVEL, SNAPSHOT, TRADE, LevelRows
 from lob_jax.feeds.scale import Scale, Steps, common_divisor, scale_of
@@ -66,10 +66,11 @@ class LevelChanges:
             stamp=np.zeros(1, np.int64),
             held=np.zeros(0, np.int64),
         )
+        self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
 
     def push(self, rows: LevelRows) -> None:
-        """Take the next rows: whole messages only; prices and sizes positive, sizes 0 where a level is gone."""
+        """Take the next rows: whole messages only; sizes positive, or 0 where a level is gone."""
         rows = LevelRows(*(np.ascontiguousarray(column, np.int64) for column in rows))
         self._find_divisors(rows)
         self._make_room(rows)
@@ -103,9 +104,9 @@ class LevelChanges:
             size=self._start.size // size,
             last_best=self._start.last_best // price,
         )
-        in_lots = {name: count // size if name.startswith("lots_") else count for name, count in counts.items()}
+        counts |= {name: lots // size for name, lots in self._traded.items()}
         events, corrections = self._store.finish(divide_price=price, divide_size=size)
-        return LevelDay(start, events, corrections, scale, dropped, in_lots)
+        return LevelDay(start, events, corrections, scale, dropped, counts)
 
     def _begin(self) -> None:
         """Note the book at hand as the one that the events start from."""
@@ -154,8 +155,15 @@ class LevelChanges:
     def _keep(self, out: loops.Emitted) -> None:
         events, corrections = out.at.tolist()
         names = loops.Emitted._fields[:-2]
+        for name, kind in (("lots_explained", Kind.EXECUTE), ("lots_hidden", Kind.EXECUTE_HIDDEN)):
+            self._traded[name] += _exact_sum(out.size[:events][out.kind[:events] == kind])
         columns = {name: getattr(out, name)[:events].astype(COLUMNS[name]) for name in names}
         event, side, price, size = out.corrections[:corrections].T
         self._store.append(
             Events.from_columns(**columns), Corrections(event.copy(), side.astype(np.int8), price.copy(), size.copy())
         )
+
+
+def _exact_sum(sizes: np.ndarray) -> int:
+    """Return the sum of int64 sizes, which need not be an int64 itself."""
+    return (int((sizes >> 32).sum()) << 32) + int((sizes & 0xFFFFFFFF).sum())

@@ -38,8 +38,6 @@ COUNTS = (
     "locked_groups",
     "trades_explained",
     "trades_hidden",
-    "lots_explained",
-    "lots_hidden",
 )
 (
     EARLY_ROWS,
@@ -53,8 +51,6 @@ COUNTS = (
     LOCKED,
     EXPLAINED,
     HIDDEN,
-    LOTS_EXPLAINED,
-    LOTS_HIDDEN,
 ) = range(len(COUNTS))
 
 _ADD, _CANCEL, _DELETE, _EXECUTE, _HIDDEN, _CONTROL = (
@@ -312,11 +308,9 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
         _emit(work, out, trade[0], trade[1], trade[5], _EXECUTE, 0, side, price, seen, flags)
         change(levels, _EXECUTE, side, price, seen)
         work.counts[EXPLAINED] += 1
-        work.counts[LOTS_EXPLAINED] += seen
     if seen < size:
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, price, size - seen, flags)
         work.counts[HIDDEN] += 1
-        work.counts[LOTS_HIDDEN] += size - seen
 
 
 @in_place
@@ -340,7 +334,6 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
         side = trade[2] if trade[2] != 0 else _likely_side(levels, trade[3])
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, trade[3], trade[4], flags)
         work.counts[HIDDEN] += 1
-        work.counts[LOTS_HIDDEN] += trade[4]
     work.state[PENDING] = 0
 
 

@@ -14,7 +14,7 @@ from lob_jax.feeds.itch import ItchFeed
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, refuse_empty
 from lob_jax.feeds.tardis import TardisFeed
 
 FEEDS: dict[str, Callable[..., Feed]] = {
@@ -25,11 +25,11 @@ FEEDS: dict[str, Callable[..., Feed]] = {
     "itch": ItchFeed,
 }
 QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed decimal place, by that place
-_SNIFFED_BYTES = 4096
+_SNIFFED_BYTES, _SHOWN_BYTES = 4096, 80
 _CONTENT = {  # by what the decompressed bytes begin with
     "databento": re.compile(rb"DBN[\x01-\x7f]"),
     "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
-    "tardis": re.compile(rb"exchange,symbol,timestamp,local_timestamp,"),
+    "tardis": re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
     "binance": re.compile(rb"\d{13,19} \{"),
     "lobster": re.compile(rb"\d{1,5}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1\r?\n"),
 }
@@ -97,18 +97,25 @@ def detect_format(path: pathlib.Path) -> str:
     """Return the name of the feed whose format a file has, or the first readable file of a folder.
 
     Raises:
-      InputError: nothing there, or nothing that a feed reads; says what the first file begins with.
+      InputError: nothing there, or nothing that a feed reads; says what the first file begins with, or that it is
+        damaged, empty, or not what its suffix says.
     """
-    files = _files(path)
+    files, unread = _files(path), None
     for file in files:
-        found = _format_of(file)
+        try:
+            found = _format_of(file)
+        except InputError as error:
+            found, unread = None, unread or error
         if found is not None:
             return found
+    if unread is not None:
+        raise unread
+    refuse_empty(files, expected=f"one of {list(FEEDS)}")
     raise InputError(
         "a format that no feed reads",
         where=path,
         expected=f"one of {list(FEEDS)}",
-        was=_beginning(files[0]) if files else "nothing at this path",
+        was=Source(files[0]).first_bytes(_SHOWN_BYTES) if files else "nothing at this path",
         remedy="check the path, or convert the file to one of these formats",
     )
 
@@ -122,13 +129,5 @@ def _files(path: pathlib.Path) -> Sequence[pathlib.Path]:
 def _format_of(file: pathlib.Path) -> str | None:
     if parse_name(file.name) is not None or (file.suffix == ".zip" and holds_messages(file)):
         return "lobster"
-    begin = _beginning(file)
+    begin = Source(file).first_bytes(_SNIFFED_BYTES)
     return next((name for name, pattern in _CONTENT.items() if pattern.match(begin)), None)
-
-
-def _beginning(file: pathlib.Path) -> bytes:
-    """Return the first bytes of a file's content, none of a damaged one."""
-    try:
-        return next(Source(file).blocks(Reading(block_bytes=_SNIFFED_BYTES)), b"")[:80]
-    except InputError:
-        return b""

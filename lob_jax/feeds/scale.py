@@ -3,13 +3,20 @@
 import dataclasses
 import decimal
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.csv_fields import MOST_PLACES, MOST_UNITS
+from lob_jax.feeds.feed import MarketDay
 from lob_jax.jit import njit
 
-MOST_DECIMALS = 18
+USUAL_PLACES = (9, 8)  # of prices and of sizes, which nearly every day fits
+
+
+class PlacesMisfit(Exception):
+    """A number does not fit the decimal places that a reading began with, which were a guess."""
 
 
 @njit
@@ -38,8 +45,8 @@ def parse_step(text: str, *, where: str) -> tuple[int, int]:
         step = decimal.Decimal(text).normalize()
     except decimal.InvalidOperation:
         step = decimal.Decimal(0)
-    places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_DECIMALS + 1
-    if not (step.is_finite() and step > 0 and places <= MOST_DECIMALS):
+    places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_PLACES + 1
+    if not (step.is_finite() and step > 0 and places <= MOST_PLACES):
         raise InputError(
             "a step that is no positive decimal number",
             where=where,
@@ -59,12 +66,15 @@ class Steps:
       size: in 10**-size_decimals.
       price_decimals: places that prices are parsed at.
       size_decimals: places that sizes are parsed at.
+      guessed: whether decimals that no named step decides are a guess: a number that does not fit them is no fault
+        yet, but a `PlacesMisfit`.
     """
 
     price: int
     size: int
     price_decimals: int
     size_decimals: int
+    guessed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +105,60 @@ def steps_of(tick: str | None, lot: str | None, *, price_decimals: int, size_dec
             remedy="count sizes in a unit that divides 1",
         )
     return Steps(price, size, price_decimals, size_decimals)
+
+
+def read_at_fitting_places(
+    read: Callable[[Steps], MarketDay],
+    *,
+    tick: str | None,
+    lot: str | None,
+    count: Callable[[], np.ndarray],
+) -> MarketDay:
+    """Read a day with the decimal places that its numbers need: the usual ones, or, where a number does not fit them,
+    those that most numbers fit. A named step decides its own.
+
+    Args:
+      read: reads the day from its beginning; it raises `PlacesMisfit` where steps are guessed and a number is misfit.
+      tick: the price step that the user names, if any.
+      lot: the unit of size that the user names, if any.
+      count: goes through the day's numbers; returns int64 [2, 2, P], what `csv_fields.count_places` counts of prices
+        and of sizes.
+
+    Raises:
+      InputError: a step that is none, or whatever `read` refuses.
+    """
+    try:
+        return read(dataclasses.replace(_steps_at(tick, lot, USUAL_PLACES), guessed=True))
+    except PlacesMisfit:
+        pass  # what it holds in memory is gone before the next reading begins
+    return read(_steps_at(tick, lot, [fitting_places(counts) for counts in count()]))
+
+
+def _steps_at(tick: str | None, lot: str | None, places: Sequence[int]) -> Steps:
+    """Return named steps, each at the places that it is written with, else at those given."""
+    price, size = (
+        number if text is None else parse_step(text, where=where)[1]
+        for text, number, where in zip((tick, lot), places, ("tick", "lot"), strict=True)
+    )
+    return steps_of(tick, lot, price_decimals=price, size_decimals=size)
+
+
+def fitting_places(counts: np.ndarray) -> int:
+    """Return the decimal places that most numbers fit, the fewest such, from what `csv_fields.count_places` counts."""
+    begun, ended = np.cumsum(counts, axis=1)
+    return int(np.argmax(begun - np.append(0, ended[:-1])))
+
+
+def step_of(number: str) -> str | None:
+    """Return the coarsest step, 1 or a tenth of it and so on, that a decimal number is a multiple of; None for none."""
+    try:
+        value = decimal.Decimal(number)
+    except decimal.InvalidOperation:
+        return None
+    places = max(-int(value.normalize().as_tuple().exponent), 0)
+    if places > MOST_PLACES or value.adjusted() > MOST_PLACES or abs(value) * 10**places > MOST_UNITS:
+        return None
+    return format(decimal.Decimal(1).scaleb(-places), "f")
 
 
 def _in_units(text: str | None, decimals: int, *, where: str) -> int:

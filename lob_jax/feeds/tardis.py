@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,19 +12,19 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds.csv_fields import MOST_UNITS
 from lob_jax.feeds.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
-from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelDay, LevelRows
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import Scale, Steps, steps_of
+from lob_jax.feeds.scale import Scale, Steps, read_at_fitting_places
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 from lob_jax.feeds.tardis_files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
 
 _NS_PER_US = 1000
 _LAST_US = 2**61 // _NS_PER_US
-_MOST_UNITS = 2**60  # of a price or a size, so that sums and doubles stay within an int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +35,11 @@ class TardisFeed:
       tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
       lot: the unit of size, such as "0.001"; None infers it from the sizes of the day.
       trades: the file of trades; None looks for it beside the depth.
-      price_decimals: decimal places that prices may have.
-      size_decimals: decimal places that sizes may have.
     """
 
     tick: str | None = None
     lot: str | None = None
     trades: pathlib.Path | None = None
-    price_decimals: int = 9
-    size_decimals: int = 8
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
         """List the days of depth at a path, a file or a folder, by date and symbol.
@@ -62,38 +59,73 @@ class TardisFeed:
         """Read a day of depth, and the trades that belong to it.
 
         Rows before the first snapshot are left out. A snapshot in mid-stream is a CLEAR with corrections; where
-        snapshots follow each other, their differences are events. Crossed books are counted, never mended.
+        snapshots follow each other, their differences are events. Crossed books are counted, never mended. Prices may
+        be zero or negative, as those of combinations are. Decimal places are those that the numbers need; a named
+        tick or lot decides them.
 
         Raises:
-          InputError: the first row that is not what the format says.
+          InputError: the first row that is not what the format says; or no snapshot, or most rows before the first.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
         depth_files(path)
         files = self._files(path)
-        steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
-        streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
-        changes = LevelChanges(EventStore(reading.store))
-        for rows in _merged(streams):
-            _refuse_other_trades(streams)
-            changes.push(rows)
-        made = changes.finish(steps)
-        report = reading_report(
-            "tardis",
-            made.events,
-            inputs={file.path.name: file.sha256() for file in files},
-            rows_read=sum(stream.rows.rows_read for stream in streams),
-            dropped=made.dropped,
-            faults=[stream.faults for stream in streams],
-            corrections=len(made.corrections),
-            trades_file=len(files) > 1,
-            **made.counts,
+        return read_at_fitting_places(
+            functools.partial(_read, path, files, reading),
+            tick=self.tick,
+            lot=self.lot,
+            count=functools.partial(_count_places, files),
         )
-        instrument = _instrument(path, streams[0].rows.first, made.start.time_ns, made.scale)
-        return MarketDay(instrument, made.start, made.events, made.corrections, report)
 
     def _files(self, path: pathlib.Path) -> list[Source]:
         trades = self.trades or find_trades(path)
         return [Source(path)] if trades is None else [Source(path), Source(pathlib.Path(trades))]
+
+
+def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Steps) -> MarketDay:
+    """Read a day, its prices and sizes at the decimal places that steps name."""
+    streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
+    changes = LevelChanges(EventStore(reading.store))
+    for rows in _merged(streams):
+        _refuse_other_trades(streams)
+        changes.push(rows)
+    made = changes.finish(steps)
+    if reading.on_error == "strict":
+        _refuse_lost_rows(streams[0], made)
+    report = reading_report(
+        "tardis",
+        made.events,
+        inputs={file.path.name: file.sha256() for file in files},
+        rows_read=sum(stream.rows.rows_read for stream in streams),
+        dropped=made.dropped,
+        faults=[stream.faults for stream in streams],
+        corrections=len(made.corrections),
+        trades_file=len(files) > 1,
+        prices_not_positive=sum(stream.prices_not_positive for stream in streams),
+        **made.counts,
+    )
+    instrument = _instrument(path, streams[0].rows.first, made.start.time_ns, made.scale)
+    return MarketDay(instrument, made.start, made.events, made.corrections, report)
+
+
+def _count_places(files: list[Source]) -> np.ndarray:
+    """Return int64 [2, 2, P]: what `csv_fields.count_places` counts of the prices and of the sizes of some files."""
+    steps = Steps(price=0, size=0, price_decimals=0, size_decimals=0)
+    streams = [_Stream(file, Reading(on_error="skip"), steps, trades=bool(k)) for k, file in enumerate(files)]
+    return sum(stream.rows.count_places()[-2:] for stream in streams)
+
+
+def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
+    """Refuse a day of which more is lost than is of use, because the rows before a snapshot change an unknown book."""
+    rows, early = depth.rows.rows_read, made.dropped["rows before the first snapshot"]
+    if 2 * early > rows:
+        found = "without any snapshot" if not made.counts["snapshots"] else "mostly before its first snapshot"
+        raise InputError(
+            f"order-book changes {found}",
+            where=depth.source,
+            expected="rows with is_snapshot true, as a day begins with",
+            was=f"{early} of {rows} rows before the first snapshot",
+            remedy="fetch the file again; on_error='skip' reads what is behind a snapshot and counts the rest",
+        )
 
 
 def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale: Scale) -> Instrument:
@@ -137,13 +169,41 @@ def _columns(steps: Steps, *, trades: bool) -> list[Column]:
         Column("timestamp", "int", low=0, high=_LAST_US),
         Column("local_timestamp", "int", low=0, high=_LAST_US),
         *own,
-        Column("price", "decimal", steps.price_decimals, low=1, high=_MOST_UNITS),
-        Column("amount", "decimal", steps.size_decimals, low=int(trades), high=_MOST_UNITS),
+        Column(
+            "price",
+            "decimal",
+            steps.price_decimals,
+            low=-MOST_UNITS,
+            high=MOST_UNITS,
+            step="tick",
+            scale_from=_scale_from(steps.price, steps),
+        ),
+        Column(
+            "amount",
+            "decimal",
+            steps.size_decimals,
+            low=int(trades),
+            high=MOST_UNITS,
+            step="lot",
+            scale_from=_scale_from(steps.size, steps),
+        ),
     ]
 
 
+def _scale_from(step: int, steps: Steps) -> str:
+    """Say what decides the scale of a column, for `Column`."""
+    return "step" if step else "guess" if steps.guessed else "file"
+
+
 class _Stream:
-    """The rows of one file, as far as they are read and not yet taken."""
+    """The rows of one file, as far as they are read and not yet taken.
+
+    Attributes:
+      rows: all of them, to be read.
+      faults: the bad ones.
+      source: the file.
+      prices_not_positive: how many prices so far are zero or negative, as those of combinations may be.
+    """
 
     def __init__(self, source: Source, reading: Reading, steps: Steps, *, trades: bool):
         self.faults = Faults(reading, source.name)
@@ -154,7 +214,7 @@ class _Stream:
         self._blocks: Iterator[Block] | None = iter(self.rows)
         self.source, self._steps, self._trades = source, steps, trades
         self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
-        self._latest = 0
+        self._latest = self.prices_not_positive = 0
 
     def whole_until(self) -> int:
         """Return the local time below which every row is at hand; reads on until there is one, or no more."""
@@ -196,6 +256,7 @@ class _Stream:
                 self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")
             good &= ~bad
         self._latest = int(reached[-1])
+        self.prices_not_positive += int(np.count_nonzero(good & (price <= 0)))
         return block if good.all() else Block(values[:, good], block.line[good])
 
     def level_rows(self, block: Block) -> list[np.ndarray]:

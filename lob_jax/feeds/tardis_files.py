@@ -6,8 +6,8 @@ import pathlib
 import re
 
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import COMPRESSIONS, Source
+from lob_jax.feeds.csv_lines import BOM, fields_of, unquoted
+from lob_jax.feeds.source import COMPRESSIONS, Source, refuse_empty
 
 DEPTH_HEADER = ("exchange", "symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 TRADES_HEADER = ("exchange", "symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
@@ -40,19 +40,21 @@ def peek(path: pathlib.Path) -> Peek | None:
     Raises:
       InputError: the file cannot be read.
     """
-    begin = next(Source(path).blocks(Reading(block_bytes=_PEEKED_BYTES)), b"").decode("utf-8", "replace")
-    lines = [line.split(",") for line in begin.splitlines()[:2]]
-    if not lines or tuple(lines[0][:2]) != ("exchange", "symbol"):
+    lines = unquoted(Source(path).first_bytes(_PEEKED_BYTES).removeprefix(BOM)).split(b"\n", 2)
+    header = fields_of(lines[0])
+    if not {"exchange", "symbol"} <= set(header):
         return None
-    schema = {DEPTH_HEADER: DEPTH, TRADES_HEADER: TRADES}.get(tuple(lines[0]), "")
+    known = {DEPTH: DEPTH_HEADER, TRADES: TRADES_HEADER}
+    schema = next((name for name, columns in known.items() if set(columns) <= set(header)), "")
     named = _SCHEMAS.search(path.name)
     if not schema or (schema == TRADES and named):
-        schema = named[0] if named else "an unknown schema, " + ",".join(lines[0])[:60]
-    row = lines[1] if len(lines) > 1 else []
-    if len(row) < 4 or not row[2].isascii() or not row[2].isdigit() or int(row[2]) >= 100_000 * _US_PER_DAY:
+        schema = named[0] if named else "an unknown schema, " + ",".join(header)[:60]
+    row = dict(zip(header, fields_of(lines[1]) if len(lines) > 1 else (), strict=False))
+    time = row.get("timestamp", "")
+    if "local_timestamp" not in row or not (time.isascii() and time.isdigit()) or int(time) >= 100_000 * _US_PER_DAY:
         return Peek(schema, "", "", "")
-    day = datetime.date(1970, 1, 1) + datetime.timedelta(days=int(row[2]) // _US_PER_DAY)
-    return Peek(schema, row[0], row[1], day.isoformat())
+    day = datetime.date(1970, 1, 1) + datetime.timedelta(days=int(time) // _US_PER_DAY)
+    return Peek(schema, row["exchange"], row["symbol"], day.isoformat())
 
 
 def depth_files(path: pathlib.Path) -> dict[pathlib.Path, Peek]:
@@ -68,6 +70,7 @@ def depth_files(path: pathlib.Path) -> dict[pathlib.Path, Peek]:
     peeks = {file: peek(file) for file in files}
     found = {file: seen for file, seen in peeks.items() if seen is not None and seen.schema == DEPTH}
     if not found:
+        refuse_empty(files, expected=",".join(DEPTH_HEADER))
         schemas = sorted({seen.schema for seen in peeks.values() if seen is not None})
         raise InputError(
             "no Tardis file of order-book changes",

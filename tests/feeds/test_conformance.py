@@ -4,8 +4,10 @@ import datetime
 import gzip
 import hashlib
 import json
+import pathlib
 import pickle
 import zipfile
+import zlib
 from fractions import Fraction
 
 import numpy as np
@@ -17,6 +19,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, COLUMNS, Flag, Kind
 from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.load import FEEDS, detect_format, load_incremental_data
+from lob_jax.feeds.source import DAMAGED
 from lob_jax.feeds.synthetic import SyntheticFeed
 from tests.feeds.checks import (
     SAMPLES,
@@ -148,6 +151,97 @@ def test_damaged_compression_is_an_error_or_a_count(feed, path, suffix):
     with pytest.raises(InputError, match="decompressed"):
         for day in feed.days(path.parent):
             feed.read(day)
+
+
+def cut_short(path, suffix):
+    """Compress a file, cut it at 95 %; return its path, and what a slow decompressor makes of it."""
+    data = path.read_bytes()
+    if suffix == ".gz":
+        packed, new = gzip.compress(data), lambda: zlib.decompressobj(31)
+    else:  # of a frame either all comes or nothing
+        step = len(data) // 40
+        packed = b"".join(zstd.compress(data[at : at + step]) for at in range(0, len(data), step))
+        new = zstd.ZstdDecompressor
+    cut, target = packed[: len(packed) * 95 // 100], path.with_name(path.name + suffix)
+    target.write_bytes(cut)
+    path.unlink()
+    kept, decompressor = bytearray(), new()
+    for byte in cut:
+        decompressor = new() if decompressor.eof else decompressor
+        kept += decompressor.decompress(bytes([byte]))
+    assert 0.8 * len(data) < len(kept) < len(data)
+    return target, bytes(kept)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_of_a_file_cut_short_every_whole_row_is_kept(feed, path, name, suffix, tmp_path):
+    (listed,) = feed.days(path)
+    damaged, kept = cut_short(path, suffix)
+    if name not in ("itch", "databento"):  # of those a cut message is told from a whole one
+        kept = kept[: kept.rindex(b"\n") + 1]
+    (tmp_path / "plain").mkdir()
+    for other in damaged.parent.iterdir():
+        if other != damaged:
+            (tmp_path / "plain" / other.name).write_bytes(other.read_bytes())
+    plain = tmp_path / "plain" / path.name
+    plain.write_bytes(kept)
+    expected = feed.read(plain, Reading(on_error="skip"))
+    (day,) = feed.days(damaged)
+    assert (day.symbol, day.trading_day) == (listed.symbol, listed.trading_day)
+    assert detect_format(damaged) == name
+    for block_bytes in (300, 1 << 20):
+        read = feed.read(day, Reading(on_error="skip", block_bytes=block_bytes))
+        assert_same_day(read, expected)
+        assert_sound(read)
+        assert read.report["rows_dropped"][DAMAGED] == 1
+        assert read.report["rows_kept"] == expected.report["rows_kept"]
+    kept_apart = feed.read(day, Reading(on_error="quarantine", quarantine=tmp_path / "bad"))
+    assert any(DAMAGED in pathlib.Path(file).read_text() for file in kept_apart.report["quarantine"])
+    with pytest.raises(InputError, match="decompressed"):
+        feed.read(day)
+
+
+def not_compressed(file):
+    file.rename(file.with_name(file.name + ".gz"))
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def two_in_a_zip(file):
+    with zipfile.ZipFile(file.with_name(f"{file.name}.zip"), "w") as archive:
+        archive.writestr("one.csv", file.read_bytes())
+        archive.writestr("other.csv", file.read_bytes())
+    file.unlink()
+
+
+def damaged_at_once(file):
+    packed = gzip.compress(file.read_bytes())
+    file.with_name(f"{file.name}.gz").write_bytes(packed[:10] + b"\xff" * 99)
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (not_compressed, "a .gz file that is not compressed so"),
+        (emptied, "an empty file"),
+        (two_in_a_zip, "a zip must hold"),
+        (damaged_at_once, "cannot be read or decompressed"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_as_what_it_is_at_every_door(feed, path, name, change, told):
+    for file in list(path.parent.iterdir()):
+        change(file)
+    (changed,) = (file for file in path.parent.iterdir() if path.name in file.name)
+    doors = [lambda: detect_format(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
+    doors += [lambda: feed.read(changed), lambda: [feed.read(day) for day in feed.days(path.parent)]]
+    if name == "lobster":  # its format and its files are told by their names, those in a zip included
+        doors, told = doors[1:], f"{told}|no LOBSTER message file in the folder"
+    for door in doors:
+        with pytest.raises(InputError, match=told):
+            door()
 
 
 def test_progress_is_told(feed, path):

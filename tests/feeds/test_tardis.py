@@ -11,8 +11,10 @@ from lob_jax.book.replay import count_states
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.feeds.feed import DaySource, Reading
+from lob_jax.feeds.load import detect_format
 from lob_jax.feeds.tardis import TardisFeed
-from tests.feeds.checks import assert_round_trip, assert_sound, book_of, final_levels
+from tests.feeds import sample_tardis
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
 
 HEADER = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
 TRADES_HEADER = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
@@ -58,12 +60,12 @@ def test_named_steps_win_and_what_does_not_fit_them_is_at_fault(tmp_path):
     ("row", "told"),
     [
         ((9, "false,bid,99.5,-1"), "out of range"),
-        ((9, "false,bid,0,1"), "out of range"),
+        ((9, "false,bid,1e300,1"), "out of range"),
         ((9, "false,bid,nan,1"), "not a decimal number"),
         ((9, "False,bid,99,1"), "false or true"),
         ((9, "false,buy,99,1"), "bid or ask"),
         ((9, "false,bid,99"), "columns"),
-        ((9, "false,bid,99.1234567891,1"), "decimal places"),
+        ((9, "false,bid,99.1234567890123456789,1"), "decimal places"),
         ((-1, "false,bid,99,1"), "runs backwards"),
     ],
 )
@@ -73,6 +75,123 @@ def test_a_bad_row_is_refused_by_line(tmp_path, row, told):
         TardisFeed().read(path)
     skipped = TardisFeed().read(path, Reading(on_error="skip"))
     assert len(skipped.events) == 1 and sum(skipped.report["rows_dropped"].values()) == 1
+
+
+def test_decimal_places_are_those_that_the_numbers_need(tmp_path):
+    rows = [(0, "true,bid,1600000000,1000000000000"), (0, "true,ask,1600000001.5,1.1e12"),
+            (9, "false,bid,1600000000,1e12"), (9, "false,ask,1600000002,0.000001")]  # fmt: skip
+    path = write(tmp_path, *rows)
+    day = TardisFeed().read(path)
+    assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10, 5, 10**6)
+    assert final_levels(day) == naive_book(path)
+    assert_sound(day)
+    fine = write(
+        tmp_path,
+        (0, "true,bid,0.000000000001,5"),
+        (0, "true,ask,0.0000000000025,1e-12"),
+        (9, "false,bid,0.000000000001,7"),
+    )
+    day = TardisFeed().read(fine, Reading(block_bytes=100, store=tmp_path / "store"))
+    assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10**13, 5, 10**12)
+    assert final_levels(day) == naive_book(fine)
+
+
+def test_the_trades_count_among_the_numbers_that_decide_the_places(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,ask,100.5,1"))
+    name = DEPTH_NAME.replace("incremental_book_L2", "trades")
+    write(tmp_path, (9, "7,buy,100.5,300000000000"), name=name, header=TRADES_HEADER)
+    day = TardisFeed().read(path)
+    assert day.report["lots_explained"] == 4 and day.report["lots_hidden"] == 300_000_000_000 - 4
+
+
+def test_the_lots_of_many_large_trades_are_counted_exactly(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, *((9 + i, "false,ask,100.5,4e9") for i in range(40)))
+    name = DEPTH_NAME.replace("incremental_book_L2", "trades")
+    write(tmp_path, *((9 + i, "7,sell,99,11000000000.5") for i in range(40)), name=name, header=TRADES_HEADER)
+    assert TardisFeed().read(path).report["lots_hidden"] == 40 * 110_000_000_005
+
+
+def test_numbers_that_no_places_hold_are_told_with_a_lot_that_would(tmp_path):
+    path = write(
+        tmp_path, *SNAPSHOT, (9, "false,bid,99,0.00000001"), (10, "false,bid,99,1e12"), (11, "false,bid,98,0.5")
+    )
+    with pytest.raises(InputError, match=r"decimal places[\s\S]*line 4, column 8[\s\S]*lot='0.00000001'"):
+        TardisFeed().read(path)
+    skipped = TardisFeed().read(path, Reading(on_error="skip"))
+    assert skipped.report["rows_dropped"] == {"a number with too many decimal places": 1}
+    assert skipped.instrument.lot_scale == 10 and skipped.events.size.tolist() == [10**13, 5]
+    with pytest.raises(InputError, match=r"a number out of range[\s\S]*line 5, column 8"):
+        TardisFeed(lot="0.00000001").read(path)
+    with pytest.raises(InputError, match=r"an amount between lots[\s\S]*line 4, column 8"):
+        TardisFeed(lot="0.5").read(path)
+    named = TardisFeed(lot="0.5").read(path, Reading(on_error="skip"))
+    assert named.report["rows_dropped"] == {"an amount between lots": 1}
+
+
+def test_one_absurd_number_costs_its_row_and_no_other(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99.25,1e17"), (10, "false,bid,99.25,0.125"),
+                 (11, "false,bid,99.25,0.25"))  # fmt: skip
+    day = TardisFeed().read(path, Reading(on_error="quarantine", quarantine=tmp_path / "bad"))
+    assert day.report["rows_dropped"] == {"a number out of range": 1} and day.instrument.lot_scale == 1000
+    assert len((tmp_path / "bad" / f"{DEPTH_NAME}.jsonl").read_text().splitlines()) == 1
+
+
+def test_prices_may_be_negative_or_zero(tmp_path):
+    path = write(tmp_path, (0, "true,bid,-0.75,5"), (0, "true,ask,0,4"), (9, "false,bid,-0.5,2"), (10, "false,ask,0,0"),
+                 (11, "false,ask,0.25,3"), (12, "false,bid,0,1"))  # fmt: skip
+    name = DEPTH_NAME.replace("incremental_book_L2", "trades")
+    write(tmp_path, (9, "7,sell,-0.75,1"), name=name, header=TRADES_HEADER)
+    day = TardisFeed().read(path)
+    assert final_levels(day) == naive_book(path) == {(BID, Fraction(-3, 4)): 5, (BID, Fraction(-1, 2)): 2,
+        (BID, 0): 1, (ASK, Fraction(1, 4)): 3}  # fmt: skip
+    assert (day.instrument.price_scale, day.instrument.tick) == (100, 25)
+    assert day.report["prices_not_positive"] == 6 and day.report["crossed_groups"] == 0
+    assert_sound(day)
+    assert final_levels(TardisFeed(tick="0.25").read(path)) == final_levels(day)
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        ([(9, "false,bid,99,1"), (12, "false,ask,101,1")], "without any snapshot"),
+        ([*((i, "false,bid,99,1") for i in range(9)), (9, "true,bid,100,5"), (9, "true,ask,101,1")], "mostly before"),
+    ],
+)
+def test_a_day_that_would_vanish_is_refused_unless_rows_may_be_left_out(tmp_path, rows, what):
+    path = write(tmp_path, *rows)
+    with pytest.raises(InputError, match=rf"{what}[\s\S]*on_error='skip'"):
+        TardisFeed().read(path)
+    day = TardisFeed().read(path, Reading(on_error="skip"))
+    early = sum("false" in row for _, row in rows)
+    assert day.report["rows_dropped"] == {"rows before the first snapshot": early} and len(day.events) == 0
+    assert_sound(day)
+
+
+def dialect(path, *, order, extra=(), quote=""):
+    """Write a file's rows anew: a mark in front, columns in another order and others among them, a blank end."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [*extra, *order, *extra]
+    lines = [names, *([row.get(name, "note") for name in names] for row in rows)]
+    text = "\r\n".join(",".join(f"{quote}{field}{quote}" for field in line) for line in lines)
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_dialect_of_the_files_gives_the_same_day(tmp_path, quote):
+    path = sample_tardis.write(tmp_path)
+    trades = path.with_name(path.name.replace("incremental_book_L2", "trades"))
+    plain = TardisFeed().read(path)
+    dialect(path, order=reversed(HEADER.split(",")), extra=("exchange_2",), quote=quote)
+    dialect(trades.rename(tmp_path / "the_trades.csv"), order=sorted(TRADES_HEADER.split(",")), quote=quote)
+    assert detect_format(path) == "tardis"
+    (listed,) = TardisFeed().days(path)
+    assert (listed.symbol, listed.trading_day) == ("BTCUSDT", "2024-01-02")
+    for block_bytes in (50, 1 << 20):
+        assert_same_day(TardisFeed().read(path, Reading(block_bytes=block_bytes)), plain)
+    path.write_bytes(path.read_bytes().replace(b"amount", b"quantity", 1))
+    with pytest.raises(InputError, match="an unknown schema"):
+        TardisFeed().days(path)
 
 
 def test_a_file_of_two_symbols_is_refused(tmp_path):

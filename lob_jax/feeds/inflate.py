@@ -1,0 +1,169 @@
+"""Compressed streams to bytes, a few at a time; before a damage, every byte that can be decompressed."""
+
+import bz2
+import contextlib
+import functools
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple, Protocol
+
+from backports import zstd
+from isal import igzip_lib
+
+DAMAGE = (EOFError, igzip_lib.IsalError, zlib.error, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError, OSError)
+_INPUT_BYTES = 1 << 18  # compressed bytes that are worked on at once
+_CAREFUL_BYTES = 1 << 10  # the same, where every byte before a damage is wanted
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a member of a zip: its mark, the lengths of its name and extra field
+
+
+class Decompressor(Protocol):
+    """What all decompressors have in common."""
+
+    eof: bool
+    needs_input: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Return at most so many bytes of what the data, and those given before, hold."""
+
+
+class _Zlib:
+    """zlib as a `Decompressor` without a limit: slower than ISA-L's, but it holds back no byte of a cut stream."""
+
+    needs_input = True
+
+    def __init__(self, bits: int):
+        self._inner = zlib.decompressobj(bits)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(data)
+
+
+class Packing(NamedTuple):
+    """How a stream is compressed.
+
+    Attributes:
+      fast: makes what decompresses it.
+      careful: the same, where every byte counts.
+      repeats: whether several streams may follow each other.
+      padding: what may stand between them.
+    """
+
+    fast: Callable[[], Decompressor]
+    careful: Callable[[], Decompressor]
+    repeats: bool
+    padding: bytes = b""
+
+
+GZIP = Packing(
+    functools.partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_GZIP),  # three times as fast as zlib
+    functools.partial(_Zlib, 16 + zlib.MAX_WBITS),
+    repeats=True,
+    padding=b"\0",
+)
+ZSTD = Packing(zstd.ZstdDecompressor, zstd.ZstdDecompressor, repeats=True)
+_DEFLATE = Packing(
+    functools.partial(igzip_lib.IgzipDecompressor, flag=igzip_lib.DECOMP_DEFLATE),
+    functools.partial(_Zlib, -zlib.MAX_WBITS),
+    repeats=False,
+)
+_BZIP2 = Packing(bz2.BZ2Decompressor, bz2.BZ2Decompressor, repeats=False)
+ZIP_METHODS = {zipfile.ZIP_STORED: None, zipfile.ZIP_DEFLATED: _DEFLATE, zipfile.ZIP_BZIP2: _BZIP2}
+
+
+def inflated(file: BinaryIO, packing: Packing, most: int, *, end: int) -> Iterator[bytes]:
+    """Yield what a file holds from where it stands up to the byte `end`, decompressed, up to `most` bytes at a time.
+
+    Raises:
+      One of `DAMAGE`, behind the last byte before the damage.
+    """
+    begin, given = file.tell(), 0
+    try:
+        for block in _inflated(_pieces(file, end, _INPUT_BYTES), packing, packing.fast, most):
+            given += len(block)
+            yield block
+    except DAMAGE as error:
+        damage = error
+    else:
+        return
+    with contextlib.suppress(*DAMAGE):
+        yield from _tail(file, packing, most, begin=begin, end=end, given=given)
+    raise damage
+
+
+def _tail(file: BinaryIO, packing: Packing, most: int, *, begin: int, end: int, given: int) -> Iterator[bytes]:
+    """Yield what lies behind the first `given` bytes and before a damage in the bytes that were just read.
+
+    A decompressor returns nothing of a piece in which it meets damage: here the pieces are single bytes.
+    """
+    careful_from = max(file.tell() - _INPUT_BYTES, begin)
+    file.seek(begin)
+    pieces = _pieces(file, end, _CAREFUL_BYTES, single_from=careful_from)
+    for data in _inflated(pieces, packing, packing.careful, -1):
+        for first in range(given, len(data), most):
+            yield data[first : first + most]
+        given = max(given - len(data), 0)
+
+
+def _pieces(file: BinaryIO, end: int, size: int, *, single_from: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes up to a place in pieces of a size; one by one from a place on, if one is given."""
+    while True:
+        at = file.tell()
+        single = single_from is not None and at >= single_from
+        data = file.read(min(1 if single else size, end - at))
+        if not data:
+            return
+        yield data
+
+
+def _inflated(pieces: Iterator[bytes], packing: Packing, new: Callable[[], Decompressor], most: int) -> Iterator[bytes]:
+    """Yield what pieces hold; raises at the first of them that is damaged, or if they stop short."""
+    decompressor, begun = new(), False
+    for data in pieces:
+        while data or not decompressor.needs_input:
+            if not begun:
+                data = data.lstrip(packing.padding)
+            begun |= bool(data)
+            out, data = decompressor.decompress(data, most), b""
+            if out:
+                yield out
+            elif not decompressor.eof:
+                break
+            if decompressor.eof and not packing.repeats:
+                return
+            if decompressor.eof:
+                data, decompressor, begun = decompressor.unused_data, new(), False
+    if begun:
+        raise EOFError("the data stop short")
+
+
+def member_blocks(file: BinaryIO, member: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
+    """Yield the bytes of a member of a zip, up to `most` at a time; its method must be one of `ZIP_METHODS`.
+
+    Raises:
+      One of `DAMAGE`, behind the last byte before the damage; one where the check sum is wrong.
+    """
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\3\4":
+        raise zipfile.BadZipFile(f"no header of {member.filename!r} where the directory says")
+    _, name, extra = _LOCAL_HEADER.unpack(header)
+    file.seek(name + extra, 1)
+    end, packing = file.tell() + member.compress_size, ZIP_METHODS[member.compress_type]
+    blocks = _pieces(file, end, most) if packing is None else inflated(file, packing, most, end=end)
+    size = check = 0
+    for block in blocks:
+        size, check = size + len(block), zlib.crc32(block, check)
+        yield block
+    if (size, check) != (member.file_size, member.CRC):
+        raise zipfile.BadZipFile(f"another length or check sum than the directory says of {member.filename!r}")
