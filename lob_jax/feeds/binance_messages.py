@@ -1,31 +1,19 @@
 """Lines of a Binance capture to messages: `<time of arrival> <JSON>`, of any stream, wrapped or bare.
 
-A block's prices and quantities are collected as text and parsed together, exactly, by the compiled parser.
+Prices and quantities stay text, see `binance_numbers`.
 """
 
 import enum
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lob_jax.errors import InputError
-from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds import csv_fields
-from lob_jax.feeds.scale import Steps
 
 _LAST_NS = 2**62
 _LAST_ID = 2**62
-_MOST_UNITS = 2**60  # of a price or a quantity, so that sums and doubles stay within an int64
 _NS_BY_DIGITS = {13: 10**6, 16: 10**3, 19: 1}
 _SHOWN = 120
-_NO_NUMBER = "a price or quantity that is no decimal number"
-_WHAT = {
-    csv_fields.OUT_OF_RANGE: "a price or quantity out of range",
-    csv_fields.TOO_FINE: "a price or quantity with too many decimal places",
-}
 
 
 class Content(enum.Enum):
@@ -264,85 +252,3 @@ def _levels(body: dict[str, Any], key: str) -> list[list[str]]:
         if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
             raise _Wrong(f"a level in {key!r} that is no pair of texts", '["price", "quantity"]', repr(level)[:_SHOWN])
     return levels
-
-
-class Numbers(NamedTuple):
-    """The levels of messages, as integers.
-
-    Attributes:
-      levels: int64 [3, R]: side, price, size.
-      begin: list of M+1: the levels of message m are those from begin[m] to begin[m + 1].
-      wrong: by message, what is wrong with a number of it.
-    """
-
-    levels: np.ndarray
-    begin: list[int]
-    wrong: dict[int, str]
-
-    def of(self, number: int) -> np.ndarray:
-        """Return the levels of one message, int64 [3, R]."""
-        return self.levels[:, self.begin[number] : self.begin[number + 1]]
-
-
-def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
-    """Parse the prices and quantities of messages in units of 10**-decimals.
-
-    A message of which one number is bad is wrong as a whole.
-    """
-    texts, sides, begin, wrong = [], [], [0], {}
-    for number, message in enumerate(messages):
-        bids, asks = message.levels
-        text = "\n".join([",".join(level) for level in bids + asks])
-        count = len(bids) + len(asks)
-        if count and not _is_plain(text, count):
-            wrong[number], count = _NO_NUMBER, 0
-        if count:
-            texts.append(text)
-            sides += (BID, len(bids)), (ASK, len(asks))
-        begin.append(begin[-1] + count)
-    prices_sizes, bad = _parse_pairs("\n".join([*texts, ""]).encode(), steps)
-    side, count = np.array(sides, np.int64).reshape(-1, 2).T
-    levels = np.concatenate([np.repeat(side, count)[None], prices_sizes])
-    traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
-    for row, what in bad + _misfits(levels, traded, steps):
-        wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
-    return Numbers(levels, begin, wrong)
-
-
-def _is_plain(text: str, count: int) -> bool:
-    """Return whether the text of `count` levels has no more lines and commas than these bring."""
-    return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
-
-
-def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
-    """Return levels int64 [3, R] that parse but cannot be, and why; `traded` says which are trades."""
-    _, price, size = levels
-    found = {
-        "a trade of nothing": traded & (size == 0),
-        "a price between ticks": price % max(steps.price, 1) != 0,
-        "a quantity between lots": size % max(steps.size, 1) != 0,
-    }
-    return [(row, what) for what, rows in found.items() for row in np.flatnonzero(rows).tolist()]
-
-
-def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Return int64 [2, R] of R lines "price,quantity", and what is wrong with which of them."""
-    lines = text.count(b"\n")
-    values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
-    bad = np.zeros((lines, 4), np.int64)
-    _, rows, faults = csv_fields.parse_lines(
-        np.frombuffer(text, np.uint8),
-        np.full(2, csv_fields.DECIMAL),
-        np.array([steps.price_decimals, steps.size_decimals]),
-        np.array([1, 0]),
-        np.full(2, _MOST_UNITS),
-        np.zeros(1, np.uint8),
-        np.zeros(1, np.int64),
-        np.zeros((2, 2), np.int64),
-        values,
-        good,
-        bad,
-    )
-    placed = np.zeros((2, lines), np.int64)
-    placed[:, good[:rows]] = values[:, :rows]
-    return placed, [(int(line), _WHAT.get(fault, _NO_NUMBER)) for line, _, _, fault in bad[:faults]]

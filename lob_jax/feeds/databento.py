@@ -136,9 +136,8 @@ class _Part:
             size_divisor=0,
         )
         events, corrections = self._store.finish(divide_price=scale.divide_price)
-        instrument = Instrument(
-            self._symbol, header.dataset, header.trading_day, "UTC", scale.price_scale, scale.tick, scale.lot_scale
-        )
+        steps = (scale.price_scale, scale.tick, scale.lot_scale)
+        instrument = Instrument(self._symbol, header.dataset, header.trading_day, "UTC", *steps, signed=book.signed)
         counts = book.counts
         report = reading_report(
             "databento",

@@ -32,6 +32,7 @@ class LevelDay(NamedTuple):
       events: the events.
       corrections: levels of snapshots in mid-stream.
       scale: what the integers stand for.
+      signed: whether a level's price was zero or negative.
       dropped: rows left out, by reason.
       counts: further counts by name: which trades were explained (sizes in lots), crossed and locked books after a
         message, and so on.
@@ -41,6 +42,7 @@ class LevelDay(NamedTuple):
     events: Events
     corrections: Corrections
     scale: Scale
+    signed: bool
     dropped: dict[str, int]
     counts: dict[str, int]
 
@@ -68,6 +70,7 @@ class LevelChanges:
         )
         self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
+        self._signed = False
 
     def push(self, rows: LevelRows) -> None:
         """Take the next rows: whole messages only; sizes positive, or 0 where a level is gone."""
@@ -106,7 +109,7 @@ class LevelChanges:
         )
         counts |= {name: lots // size for name, lots in self._traded.items()}
         events, corrections = self._store.finish(divide_price=price, divide_size=size)
-        return LevelDay(start, events, corrections, scale, dropped, counts)
+        return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
 
     def _begin(self) -> None:
         """Note the book at hand as the one that the events start from."""
@@ -129,6 +132,7 @@ class LevelChanges:
         traded = rows.what == TRADE
         shown = (rows.what == LEVEL) | (rows.what == SNAPSHOT)
         self.price_divisor = common_divisor(rows.price[shown], self.price_divisor)
+        self._signed |= bool(rows.price[shown].min(initial=1) <= 0)
         both = common_divisor(rows.price[traded], self.price_divisor)
         self.quantum_divisor = common_divisor(np.array([both]), self.quantum_divisor)
         self.size_divisor = common_divisor(rows.size, self.size_divisor)

@@ -10,7 +10,7 @@ from lob_jax.feeds.binance import BinanceFeed
 BID, ASK = 1, -1
 FEED = BinanceFeed(tick="0.01", lot="0.001")
 CLOCK_MS = 1_704_196_800_000
-_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_PRICE, _SIZE = (re.compile(rf"{sign}\d+(\.\d+)?", re.ASCII) for sign in ("-?", ""))
 _LINE = re.compile(rb"(\d{13}|\d{16}|\d{19}) ({.*})")
 
 
@@ -71,7 +71,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
 
 def _level(level):
     price, quantity = level
-    if not _NUMBER.fullmatch(price) or not _NUMBER.fullmatch(quantity):
+    if not _PRICE.fullmatch(price) or not _SIZE.fullmatch(quantity):
         raise ValueError(level)
     return Fraction(price), Fraction(quantity)
 

@@ -1,6 +1,7 @@
 """Binance captures: what a line must be, gaps, several symbols, and real captures."""
 
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -220,3 +221,48 @@ def test_a_capture_that_goes_on_in_a_second_file_has_no_snapshot_of_its_own(mark
     joined.write_bytes(market_data("binance/spot_btcusdt_20240808.gz").read_bytes() + second.read_bytes())
     day = BinanceFeed().read(joined)
     assert day.report["gaps"] == 0 and np.isin(day.events.kind, (Kind.ADD, Kind.DELETE)).sum() > 200_000
+
+
+def exact(day):
+    """Return what the integers of the first events stand for."""
+    scale = day.instrument
+    return [
+        (Fraction(p, scale.price_scale), Fraction(q, scale.lot_scale))
+        for p, q in zip(day.events.price.tolist(), day.events.size.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("price", "quantity"),
+    [
+        ("0.00000123", "1500000000000.00"),  # 1.5e12 coins, of which each is worth next to nothing
+        ("99.50", "11529215046.07"),  # just beyond 2^60 at eight places
+        ("2000000000.5", "0.000000001"),
+        ("-3.25", "4"),
+        ("0.00", "4"),
+    ],
+)
+def test_numbers_of_any_size_and_prices_of_any_sign_are_read_exactly(tmp_path, price, quantity):
+    more = [depth(100, 105, 106, [(price, quantity)], []), depth(200, 107, 107, [], [("99.97", "0.125")])]
+    day = read(tmp_path, *OPEN, *more)
+    assert exact(day)[0] == (Fraction(price), Fraction(quantity))
+    assert exact(day)[1] == (Fraction("99.97"), Fraction("0.125"))
+    assert day.instrument.signed == (Fraction(price) <= 0) == day.report["prices_not_positive"]
+    assert_sound(day)
+    assert_round_trip(day, may_refuse=len(quantity) > 12)
+
+
+def test_a_named_tick_and_lot_decide_the_places(tmp_path):
+    more = depth(100, 105, 106, [("99.50", "1500000000000")], [])
+    day = read(tmp_path, *OPEN, more, feed=BinanceFeed(tick="0.01", lot="0.1"))
+    assert exact(day) == [(Fraction("99.5"), Fraction(1_500_000_000_000))]
+    with pytest.raises(InputError, match="too many decimal places"):
+        read(tmp_path, *OPEN, depth(100, 105, 106, [("99.505", "1")], []), feed=BinanceFeed(tick="0.01"))
+
+
+def test_another_symbol_decides_no_places(tmp_path):
+    other = depth(100, 1, 2, [("0.0000000000001", "9000000000000000000")], [], s="PEPEUSDT")
+    path = tmp_path / "two.txt"
+    path.write_text("".join([*OPEN, other, KEPT[0]]))
+    day = BinanceFeed().read(BinanceFeed().days(path)[0])
+    assert exact(day) == [(Fraction("99.5"), Fraction(1))]
