@@ -58,10 +58,12 @@ class BookStates:
         return self._rows(slice(1, None))
 
     def mid2(self) -> np.ndarray:
-        """Return best bid + best ask, twice the mid price, int64 [E+1]; 0 where a side is empty."""
-        bid, ask = self.price[:, 0, 0], self.price[:, 1, 0]
-        both = (self.size[:, 0, 0] > 0) & (self.size[:, 1, 0] > 0)
-        return np.where(both, bid + ask, 0)
+        """Return best bid + best ask, twice the mid price, int64 [E+1]; 0 where a side is empty, see `two_sided`."""
+        return np.where(self.two_sided(), self.price[:, 0, 0] + self.price[:, 1, 0], 0)
+
+    def two_sided(self) -> np.ndarray:
+        """Return whether there are a best bid and a best ask, bool [E+1]."""
+        return (self.size[:, :, 0] > 0).all(axis=1)
 
     def _rows(self, rows: slice) -> "BookStates":
         return dataclasses.replace(self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows])

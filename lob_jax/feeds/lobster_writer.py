@@ -253,12 +253,13 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
 
 def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the 4 N columns of an order-book file for levels [R, 2, N]."""
-    if (price > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
+    occupied = size > 0
+    if (price > (EMPTY_PRICE - 1) // factor).any() or (occupied & (price < 1)).any() or (size > MAX_SIZE).any():
         raise InputError(
             "a level out of range, which LOBSTER cannot hold",
             where="the book of the events",
-            expected=f"prices below {EMPTY_PRICE // factor} quanta, sizes up to {MAX_SIZE} lots",
-            was=f"price {price.max()}, size {size.max()}",
+            expected=f"prices of 1 to {(EMPTY_PRICE - 1) // factor} quanta, sizes up to {MAX_SIZE} lots",
+            was=f"prices {price[occupied].min()} to {price[occupied].max()}, sizes up to {size.max()}",
             remedy="ask for fewer levels, or write another format",
         )
     rows, _, levels = price.shape

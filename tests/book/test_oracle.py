@@ -11,7 +11,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
 SIDES = st.sampled_from((BID, ASK))
-PRICES = st.integers(97, 103)
+PRICES = st.integers(-3, 3)  # zero and what is below it are prices as any
 IDS = st.sampled_from((0, 0, 1, 2, 3, 4, 5, 2**63 + 5))
 EVENTS = st.tuples(st.just("event"), st.sampled_from((1, 1, 1, 2, 3, 4, 5, 6)), SIDES, PRICES, st.integers(0, 6), IDS)
 CORRECTIONS = st.tuples(st.just("correction"), SIDES, PRICES, st.integers(0, 9))

@@ -19,7 +19,7 @@ PLACES, ORDERS = 8, 4
 apply = jax.jit(live_book.apply)
 
 
-def snapshot(bids, asks, *, last=(0, 0), pooled=False) -> BookSnapshot:
+def snapshot(bids, asks, *, last=(None, None), pooled=False, shift=0) -> BookSnapshot:
     """Return a book from {price in ticks: lots of its orders}."""
     sides = ((1, sorted(bids.items(), reverse=True)), (-1, sorted(asks.items())))
     rows = [(side, price, size) for side, levels in sides for price, queue in levels for size in queue]
@@ -27,10 +27,11 @@ def snapshot(bids, asks, *, last=(0, 0), pooled=False) -> BookSnapshot:
     return BookSnapshot(
         time_ns=0,
         side=side.astype(np.int8),
-        price=price.astype(np.int64) * TICK,
+        price=(price.astype(np.int64) + shift) * TICK,
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
-        last_best=np.array(last, np.int64) * TICK,
+        last_best=np.array([(ticks or 0) + shift for ticks in last], np.int64) * TICK,
+        seen=np.array([ticks is not None for ticks in last]),
         pooled=pooled,
     )
 
