@@ -11,7 +11,7 @@ from lob_jax.data.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.scale import parse_step
-from lob_jax.generation.sampling import Truncation
+from lob_jax.generation.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE, Truncation
 from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
@@ -139,9 +139,9 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         remedy="float64 is there for tests that compare layouts, with jax_enable_x64",
     )
     _require(
-        config.generate.temperature >= 0,
+        config.generate.temperature == 0 or LEAST_TEMPERATURE <= config.generate.temperature <= GREATEST_TEMPERATURE,
         "generate.temperature",
-        expected="0 or more",
+        expected=f"0, or {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}",
         was=config.generate.temperature,
         remedy="1 draws from the model as it is, 0 takes the most likely token",
     )

@@ -67,6 +67,7 @@ def test_base_is_what_the_architecture_says():
         ("model.dtype", "int8"),
         ("model.dtype", "float64"),
         ("generate.temperature", -1.0),
+        ("generate.temperature", 1e-39),
         ("generate.paths", 0),
         ("find_lr.lowest", 0.0),
         ("find_lr.highest", 1e-7),

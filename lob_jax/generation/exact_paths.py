@@ -58,7 +58,7 @@ def move(
     begins = assembler.is_head(drawn)  # only where what is spelt so far may be a whole event
     clock = assembler.advance(path.clock, path.spelling)
     clock = jax.tree.map(functools.partial(jnp.where, begins), clock, path.clock)
-    begun = begin(path.own, orders, path.book, events=path.spelling.events, clock=clock)
+    begun = begin(path.own, orders, path.book, events=path.spelling.events, last=path.last, clock=clock)
     own = jax.tree.map(functools.partial(jnp.where, begins), begun, path.own)
     spelt = spell(own, path.spelling, tables.field_S[path.grammar], begins=begins)
     token = jnp.where(own.writing, spelt, drawn)

@@ -143,6 +143,13 @@ def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array
     return at, jnp.where(there, book.queue_2PQ[side, book.row_2P[side, place]], 0)
 
 
+def has_room(book: LiveBook, side: jax.Array, key: jax.Array, size: jax.Array) -> jax.Array:
+    """Return whether an order of this size can rest at a key: a place for its level, one in its queue, and its lots."""
+    _, queue_Q = queue_at(book, side, key)
+    _, fits = _changed(queue_Q, jnp.int32(Kind.ADD), size, book.pooled)
+    return fits & ((queue_Q[0] > 0) | (book.key_2P[side, -1] == FAR))
+
+
 def _changed(queue_Q: jax.Array, kind: jax.Array, size: jax.Array, pooled: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return a queue after an event, and whether it can take it; the rules are those of `lob_jax.book.kernel`.
 

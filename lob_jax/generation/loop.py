@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import assembler, compact_paths, exact_paths, live_book, spread
 from lob_jax.generation.assembler import Clock
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
-from lob_jax.generation.orders import OrderTable, nothing_own, order_table
+from lob_jax.generation.orders import Order, OrderTable, nothing_own, order_table, outcomes
 from lob_jax.generation.sampling import DRAWS, choose
 from lob_jax.generation.state import (
     Generated,
@@ -186,7 +186,7 @@ def start_paths(
         spelling=assembler.blank(),
         clock=Clock(jnp.int32(seconds), jnp.int32(ns)),
         book=book,
-        own=nothing_own(),
+        own=nothing_own(len(sampling.inject)),
         key=zero,
         fresh=zero,
         within=zero,
@@ -291,7 +291,7 @@ def flow(
             remedy="train on exact tokens for studies with orders of your own",
         )
     paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
-    orders = order_table(sampling.inject, instrument=instrument, origin=origin)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origin, events=sampling.events)
     shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
     tables = WORDS[shape.tokenizer].tables(tokenizer)
     return Flow(run(params, paths, prompt, tables, orders, shape=shape), origin)
@@ -322,7 +322,7 @@ def generate(
       on_progress: called with the fewest events that any path has, whenever the host looks.
 
     Raises:
-      InputError: the prompt is empty, an order is none, or the live book has no room for one.
+      InputError: the prompt is empty, or an order is none, see `order_table`.
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     pieces = []
@@ -330,7 +330,8 @@ def generate(
         pieces.append(piece)
         if on_progress:
             on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
-    return collect(pieces, WORDS[tokenizer.vocabulary.tokenizer], instrument, begun.origin)
+    words = WORDS[tokenizer.vocabulary.tokenizer]
+    return collect(pieces, words, instrument, begun.origin, orders=sampling.inject)
 
 
 def check_prompt(prompt: Prompt) -> None:
@@ -363,8 +364,10 @@ def loop_shape(
     )
 
 
-def collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: int) -> Generated:
-    """Cut each path behind its last event."""
+def collect(
+    pieces: list[Piece], words: Words, instrument: Instrument, origin: int, *, orders: Sequence[Order] = ()
+) -> Generated:
+    """Cut each path behind its last event, and account for the user's orders."""
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
     check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
@@ -378,17 +381,22 @@ def collect(pieces: list[Piece], words: Words, instrument: Instrument, origin: i
         book_mass=paths.book_mass / paths.chosen,
         clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
         levels=[live_book.to_levels(book, origin, tick=instrument.tick) for book in books],
-        dropped=paths.own.dropped.tolist(),
+        orders=[
+            outcomes(
+                orders, jax.tree.map(lambda leaf, at=path: leaf[at], paths.own), closed=int(paths.book.closed[path])
+            )
+            for path in range(len(counts))
+        ],
     )
 
 
 def check_refused(refused: int) -> None:
-    """Refuse a run in which the live book could not take an event; what the model draws it always can."""
+    """Refuse a run in which the live book could not take an event: masks and orders are made so that it always can."""
     if refused:
         raise InputError(
-            "the live book has no room for an order",
-            where="generate(inject=...)",
-            expected="levels and queues with room for it",
-            was=f"{refused} events that the book could not take",
-            remedy="give a price at a level that is there, or nearer to the best",
+            "the live book could not take an event",
+            where="generation",
+            expected="events that the masks allow, which it takes",
+            was=f"{refused} refused",
+            remedy="this is a fault of lob_jax: please report it with the command and its seed",
         )

@@ -6,14 +6,21 @@ nucleus, and only a thousand candidates are ever sorted. Every draw inverts a di
 0..1, so that two runs with the same numbers, or with one minus them, are coupled as closely as their distributions are.
 """
 
-from typing import NamedTuple
+import dataclasses
+import numbers
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lob_jax.errors import InputError
 from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
 
 DRAWS = 3  # numbers that a token needs
+# At 1e-38 quotients of float32 logits overflow, and a sum over infinities draws what is masked. These ends are far
+# inside: nobody can tell 1e-6 from 0, or 1e6 from a uniform distribution.
+LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-6, 1e6
 _DIGITS = CONTINUATION // CLASS_SIZE
 
 
@@ -31,21 +38,68 @@ class Choice(NamedTuple):
     book_mass_B: jax.Array
 
 
-class Truncation(NamedTuple):
+def require(name: str, value: Any, holds: Callable[[float], bool], *, expected: str, remedy: str) -> None:
+    """Refuse a setting that is no real number, or not one that holds."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (is_number and holds(value)):
+        raise InputError(
+            "there is no such sampling",
+            where=name,
+            expected=expected if is_number else f"a number: {expected}",
+            was=repr(value),
+            remedy=remedy,
+        )
+
+
+def require_whole(name: str, value: Any, *, least: int, most: int, remedy: str) -> None:
+    """Refuse a setting that is no whole number from `least` to `most`."""
+    whole = isinstance(value, numbers.Integral)
+    expected = f"a whole number from {least} to {most:,}"
+    require(name, value, lambda number: whole and least <= number <= most, expected=expected, remedy=remedy)
+
+
+@dataclasses.dataclass(frozen=True)
+class Truncation:
     """What of a class may be drawn; plain Python numbers, so that what is off costs nothing.
 
     Attributes:
       top_k: the so many most likely tokens; 0 for all.
       top_p: the most likely tokens that together reach this share of their class; 1 for all.
       min_p: tokens at least this share as likely as the most likely one; 0 for all.
+
+    Raises:
+      InputError: a number outside its range: with top_p = 0, say, no token would be left.
     """
 
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
 
+    def __post_init__(self) -> None:
+        all_of_it = "0 draws from all tokens"
+        require_whole("top_k", self.top_k, least=0, most=CLASS_SIZE, remedy=all_of_it)
+        require(
+            "top_p", self.top_p, lambda p: 0 < p <= 1, expected="above 0, at most 1", remedy="1 draws from all tokens"
+        )
+        require("min_p", self.min_p, lambda p: 0 <= p < 1, expected="0 or more, below 1", remedy=all_of_it)
+
 
 EVERYTHING = Truncation()
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that float32 logits cannot be divided by.
+
+    Raises:
+      InputError: not 0, and not a number from LEAST_TEMPERATURE to GREATEST_TEMPERATURE.
+    """
+    require(
+        "temperature",
+        temperature,
+        lambda number: number == 0 or LEAST_TEMPERATURE <= number <= GREATEST_TEMPERATURE,
+        expected=f"0, or {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}",
+        remedy="1 draws from the model as it is, 0 takes the most likely token",
+    )
 
 
 def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:

@@ -9,13 +9,15 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.generation.assembler import Clock, Spelling
 from lob_jax.generation.live_book import LiveBook
-from lob_jax.generation.orders import Order, Own
-from lob_jax.generation.sampling import EVERYTHING, Truncation
+from lob_jax.generation.orders import Order, Outcome, Own
+from lob_jax.generation.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import Conditioning
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.vocabulary import Vocabulary
+
+MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
 
 
 class Language(Protocol):
@@ -43,6 +45,9 @@ class SamplingConfig:
         with and without `inject`.
       antithetic: draw with one minus each random number.
       inject: a user's own orders, put into every path.
+
+    Raises:
+      InputError: a number outside its range.
     """
 
     paths: int
@@ -52,6 +57,12 @@ class SamplingConfig:
     truncation: Truncation = EVERYTHING
     antithetic: bool = False
     inject: tuple[Order, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_whole("paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
+        require_whole("events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
+        require_whole("seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
+        check_temperature(self.temperature)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +106,7 @@ class Generated:
       book_mass: float32 [B], of the rest, the mean share that the book took.
       clock_ns: each path's clock after its last event, UNIX ns.
       levels: each path's book after its last event, see `live_book.to_levels`.
-      dropped: for each path, lots of market orders that found nothing to execute.
+      orders: for each path, what became of each of the user's own orders.
     """
 
     tokens: list[np.ndarray]
@@ -104,7 +115,7 @@ class Generated:
     book_mass: np.ndarray
     clock_ns: list[int]
     levels: list[list[list[tuple[int, list[int]]]]]
-    dropped: list[int]
+    orders: list[list[Outcome]]
 
 
 class PathState(NamedTuple):

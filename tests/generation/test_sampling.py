@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.errors import InputError
 from lob_jax.generation.sampling import (
     DRAWS,
     EVERYTHING,
+    GREATEST_TEMPERATURE,
+    LEAST_TEMPERATURE,
     Truncation,
     choose,
     draw_class,
@@ -16,6 +19,7 @@ from lob_jax.generation.sampling import (
     probabilities,
     truncated,
 )
+from lob_jax.generation.state import SamplingConfig
 
 TIMES = 8_000
 
@@ -146,3 +150,58 @@ def test_the_distribution_is_that_of_the_draws(truncation):
         frequencies(logits_of(shares), grammar=allowed_1V[0], **how),
         {int(token): float(expected[token]) for token in np.flatnonzero(expected > 1e-9)},
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"paths": 0}, "paths"),
+        ({"paths": 1.5}, "paths"),
+        ({"paths": "3"}, "paths"),
+        ({"events": 0}, "events"),
+        ({"events": 2**31}, "events"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"temperature": 1e-38}, "temperature"),
+        ({"temperature": 1e-39}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+    ],
+)
+def test_settings_that_cannot_be_drawn_with_are_refused(settings, named):
+    with pytest.raises(InputError, match="there is no such sampling") as caught:
+        SamplingConfig(**{"paths": 1, "events": 1, "seed": 0, **settings})
+    assert caught.value.where == named and caught.value.was == repr(settings[named])
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"top_k": -1}, "top_k"),
+        ({"top_k": 2.5}, "top_k"),
+        ({"top_p": 0.0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_p": float("nan")}, "top_p"),
+        ({"min_p": 1.0}, "min_p"),
+        ({"min_p": -0.1}, "min_p"),
+        ({"min_p": None}, "min_p"),
+    ],
+)
+def test_a_truncation_that_leaves_nothing_is_refused(settings, named):
+    with pytest.raises(InputError, match="there is no such sampling") as caught:
+        Truncation(**settings)
+    assert caught.value.where == named
+
+
+@pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, GREATEST_TEMPERATURE])
+@pytest.mark.parametrize("logit", [-1e6, 0.0, 1e6])
+def test_no_temperature_draws_what_is_masked(temperature, logit):
+    """At either end, whatever the logits, a draw is one of the two tokens that are allowed."""
+    logits = jnp.full((64, 10_000), logit, jnp.float32).at[:, 7].add(3)
+    allowed = jnp.zeros((64, 10_000), bool).at[:, [1000, 1003]].set(True)
+    at = jax.random.uniform(jax.random.key(0), (64, DRAWS))
+    how = {"temperature": temperature, "truncation": Truncation(top_p=0.99)}
+    drawn = choose(at, logits, allowed, allowed, **how).token_B
+    assert set(np.asarray(drawn).tolist()) == {1000, 1003}
