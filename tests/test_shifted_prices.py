@@ -1,6 +1,7 @@
 """Prices are places on a line: a day that straddles zero is, but for the shift, the same day a million ticks higher."""
 
 import dataclasses
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lob_jax.data.tape import event_flow, record_rows
 from lob_jax.evaluation.validity import check_events
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.feeds.book_measures import book
+from lob_jax.feeds.databento import DatabentoFeed
 from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.figures import depth_figure, trades_figure
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
@@ -27,6 +29,7 @@ from lob_jax.generation.loop import generate
 from lob_jax.tokens.bins import fit_bins
 from lob_jax.tokens.compact import CompactTokenizer, distortion, seen_in
 from lob_jax.tokens.exact import ExactTokenizer
+from tests.feeds import sample_databento
 from tests.generation.market import COMPACT, KINDS, SAMPLING, TOKENIZER, lively
 from tests.generation.market import INSTRUMENT as MARKET
 from tests.generation.market import prompt as market_prompt
@@ -113,6 +116,30 @@ def test_levels_are_read_alike():
     assert low.counts == high.counts and low.dropped == high.dropped and low.counts["trades_explained"] > 0
     assert (low.signed, high.signed) == (True, False)
     assert {Kind.EXECUTE, Kind.EXECUTE_HIDDEN} <= set(low.events.kind)
+
+
+def databento_day(path, shift):
+    """Return the sample day of Databento with its prices, around 100, moved."""
+    rows = [
+        row if isinstance(row, int) or isinstance(row[2], int) else (*row[:2], Fraction(row[2]) + shift, *row[3:])
+        for row in sample_databento.ROWS
+    ]
+    path.write_bytes(sample_databento.metadata() + sample_databento.timed(rows))
+    return DatabentoFeed().read(path)
+
+
+def test_orders_are_read_alike(tmp_path):
+    low, high = (databento_day(tmp_path / "xy.mbo.dbn", shift) for shift in (-100, 0))
+    assert (low.instrument.signed, high.instrument.signed) == (True, False)
+    assert dataclasses.replace(low.instrument, signed=False) == high.instrument and low.instrument.price_scale == 100
+    for name in ("time_ns", "kind", "code", "side", "size", "order_id", "flags"):
+        np.testing.assert_array_equal(getattr(low.events, name), getattr(high.events, name), err_msg=name)
+    np.testing.assert_array_equal(low.events.price + 10_000 * (low.events.kind != Kind.CONTROL), high.events.price)
+    np.testing.assert_array_equal(low.corrections.price + 10_000, high.corrections.price)
+    np.testing.assert_array_equal(low.start.price + 10_000, high.start.price)
+    assert {name: value for name, value in low.report.items() if name != "inputs"} == {
+        name: value for name, value in high.report.items() if name != "inputs"
+    }
 
 
 def test_books_replay_alike(days):

@@ -51,6 +51,21 @@ def test_an_empty_side_counts_from_its_last_best_then_from_the_other_side():
     assert lv.reference_of(book, 0) == 100
 
 
+@pytest.mark.parametrize("price", [-3, 0, 7])
+def test_an_empty_side_counts_from_its_last_best_whatever_that_was(price):
+    levels, book = book_of((ASK, 9, 1)), kernel.load(BookSnapshot.empty(), 4)
+    kernel.apply(book, Kind.ADD, ASK, 9, 1, 0)
+    for kind in (Kind.ADD, Kind.DELETE):
+        lv.change(levels, kind, BID, price, 1)
+        kernel.apply(book, kind, BID, price, 1, 0)
+    assert lv.reference_of(levels, 0) == kernel.reference(book, BID) == price
+    snapshot = kernel.to_snapshot(book, 0)
+    assert lv.reference_of(lv.load_levels(snapshot), 0) == kernel.reference(kernel.load(snapshot, 0), BID) == price
+    assert snapshot.seen.tolist() == [True, True]
+    unseen = BookSnapshot.empty()
+    assert lv.reference_of(lv.load_levels(unseen), 0) == kernel.reference(kernel.load(unseen, 0), BID) == 0
+
+
 def test_a_full_window_forgets_its_worst_level():
     book = book_of((ASK, 100, 1), (ASK, 102, 1), window=2)
     lv.change(book, Kind.ADD, ASK, 103, 7)

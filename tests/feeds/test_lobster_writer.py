@@ -199,6 +199,9 @@ def test_a_level_that_no_file_can_hold_is_refused(tmp_path):
     far = book((BID, 1000000, 50, 0), (ASK, 9_999_999_999, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=far)
+    for price in (0, -1000000):
+        with pytest.raises(InputError, match="level out of range"):
+            write(tmp_path, events_of(ROWS[0]), start=book((BID, price, 50, 0), (ASK, 1000200, 70, 0)))
     heavy = book((BID, 1000100, 10**12 - 1, 0), (ASK, 1000200, 70, 0))
     with pytest.raises(InputError, match="level out of range"):
         write(tmp_path, events_of(ROWS[0]), start=heavy)
