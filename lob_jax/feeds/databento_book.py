@@ -41,12 +41,14 @@ class InstrumentBook:
       snapshots: how many snapshots replaced the book.
       price_divisor: of the prices of visible orders so far.
       quantum_divisor: of those and of the prices of unseen trades.
+      signed: whether the price of a visible order so far was zero or negative.
     """
 
     def __init__(self, where: Callable[[int], str], store: EventStore, faults: Faults):
         """Begin a day; `where` names the file and the place in it of a record, by its number."""
         self.start: BookSnapshot | None = None
         self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
+        self.signed = False
         self.publisher: int | None = None
         self._where, self._store, self._faults = where, store, faults
         self._begun_ns = 0  # when the first record was captured
@@ -171,7 +173,9 @@ class InstrumentBook:
         self._store.append(Events(**{name: values.astype(COLUMNS[name]) for name, values in columns.items()}))
 
     def _find_divisors(self, price: np.ndarray, kind: np.ndarray) -> None:
-        self.price_divisor = common_divisor(price[kind <= Kind.EXECUTE], self.price_divisor)
+        visible = price[kind <= Kind.EXECUTE]
+        self.price_divisor = common_divisor(visible, self.price_divisor)
+        self.signed |= bool(visible.min(initial=1) <= 0)
         unseen = price[kind > Kind.EXECUTE]
         self.quantum_divisor = common_divisor(np.append(unseen, self.price_divisor), self.quantum_divisor)
 

@@ -68,7 +68,8 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     start = prompt.start
     decode = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
     paths = [tokenizer.decode(tokens, **decode) for tokens in generated.tokens]
-    checked = [check_events(events, start=start, tick=instrument.tick, closed=prompt.closed) for events in paths]
+    rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
+    checked = [check_events(events, start=start, **rules) for events in paths]
     day = f"{instrument.symbol} {instrument.trading_day}"
     show(_table(paths, generated, checked, start, day))
     _tell(generated, checked)
