@@ -72,13 +72,15 @@ def copy_of_project(folder: pathlib.Path) -> pathlib.Path:
 
 
 def run_tests(root: pathlib.Path, tests: tuple[str, ...]) -> int:
-    """Run tests of the fast suite in a copy; return pytest's exit status, or FAILED for what does not end."""
+    """Run tests of the fast suite in a copy; return pytest's exit status, FAILED also for a crash or no end."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["XDG_CACHE_HOME"] = str(root.with_name("cache"))  # compiled code of changed sources goes with the copy
     try:
-        return subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=TIMEOUT_S).returncode
+        status = subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=TIMEOUT_S).returncode
     except subprocess.TimeoutExpired:
         return FAILED
+    return status if status >= 0 else FAILED
 
 
 def verdict(root: pathlib.Path, mutant: Mutant) -> str:
@@ -99,6 +101,9 @@ def main(names: list[str]) -> int:
     """Try the mutants of these names, or all; return the exit status."""
     console = Console(soft_wrap=True)
     chosen = [mutant for mutant in mutants() if not names or mutant.name in names]
+    if names and len(chosen) < len(set(names)):
+        console.print("no such mutant:", *sorted(set(names) - {mutant.name for mutant in chosen}), sep="\n  ")
+        return 2
     shown, verdicts = Table("mutant", "file", "verdict", "seconds"), {}
     with tempfile.TemporaryDirectory() as folder:
         root = copy_of_project(pathlib.Path(folder))

@@ -7,6 +7,7 @@ import rich.console
 
 from lob_jax.data.builder import open_records
 from lob_jax.errors import InputError
+from lob_jax.evaluation import evaluate as evaluation
 from lob_jax.evaluation.evaluate import evaluate, table, token_streams
 from lob_jax.tokens import vocabulary as v
 
@@ -65,6 +66,24 @@ def test_direction_may_be_left_out(folder, tiny):
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
     assert table(result).row_count == 13
+
+
+class Seen(Exception):
+    """Carries what a baseline was given, in place of its fit."""
+
+
+@pytest.mark.parametrize("baseline", ["fit_zero_order", "fit_ngram"])
+def test_baselines_are_fitted_on_training_and_chosen_on_validation(folder, tiny, monkeypatch, baseline):
+    def spy(*, train, validation, **_):
+        raise Seen(train, validation)
+
+    monkeypatch.setattr(evaluation, baseline, spy)
+    config, params = tiny("rotary")
+    with pytest.raises(Seen) as seen:
+        evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
+    for given, split in zip(seen.value.args, ("train", "validation"), strict=True):
+        for found, expected in zip(given, token_streams(open_records(folder, split)), strict=True):
+            assert all(map(np.array_equal, found, expected))
 
 
 def test_records_for_a_shorter_context_are_refused(folder, tiny):

@@ -82,6 +82,17 @@ def test_a_message_becomes_its_events(tmp_path, name):
     assert (events.time_ns == 1_548_824_400 * 10**9 + T).all()  # 2019-01-30T00:00:00-05:00
 
 
+def test_a_replacement_ends_one_order_and_begins_another(tmp_path):
+    swap = EFFECTS["U"][0]
+    later = [message("X", T, (2, 8), (3, 4)), message("D", T, (2, 8))]
+    assert rows(read(tmp_path, [*BASE, swap, *later]).events)[3:] == [
+        (Kind.CANCEL, 0, BID, 1_000_100, 3, 2, LAST),
+        (Kind.DELETE, 0, BID, 1_000_100, 4, 2, LAST),
+    ]
+    with pytest.raises(InputError, match="not in the book"):
+        read(tmp_path, [*BASE, swap, message("D", T, (1, 8))])
+
+
 def test_the_table_of_sizes_is_that_of_the_specification():
     assert SIZES == LENGTHS
 

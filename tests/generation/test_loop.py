@@ -149,6 +149,14 @@ def test_no_random_number_is_used_twice():
     assert len(np.unique(used)) == used.size
 
 
+def test_antithetic_numbers_are_one_minus_the_others():
+    plain, other = (
+        loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, dataclasses.replace(SAMPLING, antithetic=antithetic))[0]
+        for antithetic in (False, True)
+    )
+    np.testing.assert_allclose(loop.numbers_of(plain) + loop.numbers_of(other), 1, rtol=1e-6)
+
+
 def test_a_full_context_keeps_its_newest_half(params, monkeypatch):
     contexts, opened_anew = [], context.opened
 

@@ -1,0 +1,53 @@
+"""A prompt of exact tokens: its events, and the market that they end in."""
+
+import numpy as np
+import pytest
+
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.data.records import make_records
+from lob_jax.data.split import Part
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.tokens.exact import ExactTokenizer
+
+INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
+OPEN_NS = INSTRUMENT.midnight_ns() + 34_200 * 10**9
+START = BookSnapshot(
+    time_ns=OPEN_NS,
+    side=np.array([1, -1], np.int8),
+    price=np.array([9_900, 10_100]),
+    size=np.array([5, 4]),
+    order_id=np.zeros(2, np.uint64),
+    last_best=np.array([9_900, 10_100]),
+    window=1,
+)
+ROWS = [
+    (1, Kind.ADD, Code.NONE, 1, 10_000, 3),
+    (2, Kind.CONTROL, Code.HALT, 0, 0, 0),
+    (3, Kind.CONTROL, Code.RESUME_QUOTE, 0, 0, 0),
+    (4, Kind.ADD, Code.NONE, -1, 10_200, 7),
+    (5, Kind.CONTROL, Code.RESUME_TRADE, 0, 0, 0),
+    (6, Kind.DELETE, Code.NONE, 1, 10_000, 3),
+]
+
+
+@pytest.fixture(scope="module")
+def records():
+    columns = dict(zip(("time_ns", "kind", "code", "side", "price", "size"), np.array(ROWS).T, strict=True))
+    columns["time_ns"] = OPEN_NS + columns["time_ns"]
+    day = MarketDay(INSTRUMENT, START, Events.from_columns(**columns), Corrections.none(), {})
+    shape = {"record_events": len(ROWS), "context": 8, "book_levels": 2}
+    return [record for _, record in make_records(day, [Part("train", 0, len(ROWS), 0)], ExactTokenizer(), **shape)]
+
+
+@pytest.mark.parametrize(("events", "closed"), [(1, 0), (2, 2), (3, 1), (4, 1), (5, 0)])
+def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, closed):
+    prompt = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
+    again = ExactTokenizer().decode(prompt.tokens_T, instrument=INSTRUMENT, start=START, corrections=Corrections.none())
+    assert again.kind.tolist() == [row[1] for row in ROWS[:events]]
+    assert prompt.clock_ns == OPEN_NS + ROWS[events - 1][0] and prompt.closed == closed
+    # The feed showed one level a side, so what it showed last is all that is known; from here on nothing is forgotten.
+    assert sorted(prompt.book.price.tolist()) == [10_000, 10_100]
+    assert prompt.book.window == 0
