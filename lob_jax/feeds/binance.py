@@ -147,7 +147,6 @@ class _Reader:
             messages = _messages(block, self._symbol, where=self._source, first=self._lines + 1)
             self._lines += len(messages)
             numbers = parse_numbers(messages, self._steps)
-            self._not_positive += int(np.count_nonzero(numbers.levels[1] <= 0))
             for number, message in enumerate(messages):
                 wrong = numbers.wrong.get(number, "")
                 if wrong or message.fault is not None:
@@ -244,7 +243,9 @@ class _Reader:
         if self._rows:
             heads, levels = zip(*self._rows, strict=True)
             per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
-            self._changes.push(LevelRows(*per_row.T, *np.concatenate(levels, axis=1)))
+            rows = LevelRows(*per_row.T, *np.concatenate(levels, axis=1))
+            self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != GAP)))
+            self._changes.push(rows)
             self._rows.clear()
 
     def _refuse(self, message: Message, what: str, *, expected: str = "") -> None:

@@ -252,6 +252,13 @@ def test_numbers_of_any_size_and_prices_of_any_sign_are_read_exactly(tmp_path, p
     assert_round_trip(day, may_refuse=len(quantity) > 12)
 
 
+def test_only_prices_that_are_read_are_counted_by_their_sign(tmp_path):
+    bad = depth(100, 105, 105, [("nan", "1")], [])
+    lines = [*OPEN, depth(100, 105, 106, [("-1.00", "1"), ("99.50", "1")], []), bad, depth(200, 120, 120, [], [])]
+    day = read(tmp_path, *lines, on_error="skip")
+    assert day.report["prices_not_positive"] == 1 and day.report["gaps"] == 1
+
+
 def test_a_named_tick_and_lot_decide_the_places(tmp_path):
     more = depth(100, 105, 106, [("99.50", "1500000000000")], [])
     day = read(tmp_path, *OPEN, more, feed=BinanceFeed(tick="0.01", lot="0.1"))
