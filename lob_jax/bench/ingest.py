@@ -20,7 +20,7 @@ from typing import Any
 
 from lob_jax.bench import tiling
 from lob_jax.bench.processes import MIB, AnonymousMemory, alone
-from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay, Reading
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, then one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.ingest", description=__doc__)
     for feed in ("lobster", "tardis", "binance", "databento"):
-        parser.add_argument(f"--{feed}", type=pathlib.Path, nargs="*", default=[], help=f"files of the {feed} feed")
+        parser.add_argument(f"--{feed}", type=user_path, nargs="*", default=[], help=f"files of the {feed} feed")
     parser.add_argument("--gz", action="store_true", help="measure LOBSTER gzipped, too")
     parser.add_argument("--events", type=int, default=5_000_000, help="rows to repeat each file up to")
     parser.add_argument("--repeat", type=int, default=3, help="timed runs a case")

@@ -19,7 +19,7 @@ from typing import Any
 
 import jax
 
-from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.data.builder import prepare_records
 from lob_jax.data.forecast import ForecastLayout, check_forecast_embargo
 from lob_jax.data.records import RecordPlan
@@ -202,8 +202,8 @@ def show(figures: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, then one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.models", description=__doc__)
-    parser.add_argument("--path", type=pathlib.Path, required=True, help="a LOBSTER message file of 10 levels")
-    parser.add_argument("--folder", type=pathlib.Path, help="where prepared records are kept; a passing one if absent")
+    parser.add_argument("--path", type=user_path, required=True, help="a LOBSTER message file of 10 levels")
+    parser.add_argument("--folder", type=user_path, help="where prepared records are kept; a passing one if absent")
     parser.add_argument("--models", default=",".join(MODELS), help="which, by commas")
     parser.add_argument(
         "--steps", type=int, default=600, help="of DeepLOB; TFT and transformer 1.5 times, linear 5 times as many"

@@ -28,7 +28,7 @@ from rich.table import Table
 from configs import next_tokens
 from lob_jax.bench.generate import Sample, Transformers
 from lob_jax.bench.processes import Resident
-from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.trained import Trained, trained
 from lob_jax.generation.loop import generate
 from lob_jax.generation.speculative import Speculation, generate_speculatively
@@ -156,7 +156,7 @@ def table(rows: list[Measured], title: str) -> Table:
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(prog="lob_jax.bench.speculative", description=__doc__)
-    parser.add_argument("--path", type=pathlib.Path, help="of a LOBSTER day; simulated days if absent")
+    parser.add_argument("--path", type=user_path, help="of a LOBSTER day; simulated days if absent")
     parser.add_argument("--width", type=int, default=64, help="of the model")
     parser.add_argument("--layers", type=int, default=3, help="of the model")
     parser.add_argument("--steps", type=int, default=200, help="of training, 16 windows of 256 tokens each")

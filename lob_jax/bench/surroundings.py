@@ -35,3 +35,8 @@ def surroundings(benchmark: str, *, packages: Sequence[str] = PACKAGES, used: st
             **{name: importlib.metadata.version(name) for name in packages},
         },
     }
+
+
+def user_path(text: str) -> pathlib.Path:
+    """Return the path that a benchmark is given; ~ is the home folder, as a shell does not always have it."""
+    return pathlib.Path(text).expanduser()

@@ -7,13 +7,13 @@ events within the best `--levels` levels a side count. `--write FOLDER` keeps th
 
 import argparse
 import json
-import pathlib
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lob_jax.bench.surroundings import user_path
 from lob_jax.book.replay import BookStates, replay
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
@@ -151,11 +151,11 @@ def _law_line(name: str, day: str, law: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate a day, compare it, print a table and one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reference", type=pathlib.Path, help="message file of a LOBSTER day")
+    parser.add_argument("--reference", type=user_path, help="message file of a LOBSTER day")
     parser.add_argument("--events", type=int, default=150_000, help="events to expect")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--levels", type=int, default=10, help="levels a side that both days are seen through")
-    parser.add_argument("--write", type=pathlib.Path, help="folder for the simulated day as LOBSTER files")
+    parser.add_argument("--write", type=user_path, help="folder for the simulated day as LOBSTER files")
     options = parser.parse_args(arguments)
     feed = SyntheticFeed(1, options.events, options.seed)
     simulate_day(FlowParameters(), seed=0, events=100, trading_day=FIRST_DAY)  # compiles

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster import LobsterFeed
@@ -84,7 +84,7 @@ def run(path: pathlib.Path | None, *, events: int, repeat: int, time_digits: int
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, then one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.tokenize", description=__doc__)
-    parser.add_argument("--path", type=pathlib.Path, help="a LOBSTER message file; a synthetic day if absent")
+    parser.add_argument("--path", type=user_path, help="a LOBSTER message file; a synthetic day if absent")
     parser.add_argument("--events", type=int, default=150_000, help="events of the synthetic day, about")
     parser.add_argument("--repeat", type=int, default=7, help="timed runs a stage")
     parser.add_argument("--time-digits", type=int, help="2, 5 or 8 significant digits of a gap; all if absent")
