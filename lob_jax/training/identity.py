@@ -215,7 +215,7 @@ def _listed(values: Mapping[str, Any]) -> str:
     lines = [f"{key} = {_shortened(value)}" for key, value in list(values.items())[:LISTED]]
     if len(values) > LISTED:
         lines.append(f"and {len(values) - LISTED} more")
-    return "\n            ".join(lines)  # below one another, behind the heading that InputError writes
+    return "\n".join(lines)
 
 
 def _shortened(value: object) -> str:

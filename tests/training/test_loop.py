@@ -162,7 +162,8 @@ def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stoppe
 @pytest.mark.slow
 def test_a_run_goes_on_over_more_devices(run, stopped):
     summary, _, shown, _ = run(devices=2, micro_batch=4)
-    assert "going on from step 4; equal up to rounding only, since micro-batches of 8 windows are now of 4" in shown
+    changed = "devices 1 x cpu is now 2 x cpu, micro-batches of 8 windows are now of 4"
+    assert f"going on from step 4; equal up to rounding only, since {changed}\n" in shown
     assert summary.steps == 12
     assert lines(stopped)[-1]["validation_loss"] < np.log(40)
 
