@@ -13,8 +13,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    data.feed = "synthetic"  # synthetic | lobster | tardis | binance | databento | itch | table | auto (by the files)
-    data.path = ""  # a file, or a folder of files; empty for the synthetic feed
+    # auto | synthetic | lobster | tardis | binance | databento | itch | table; auto is the format of the files, or the
+    data.feed = "auto"  # simulator where no path is named
+    data.path = ""  # a file, or a folder of files; ~ is the home folder; empty for the simulator
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
@@ -96,7 +97,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.contrastive_temperature = 0.1  # of the similarities that it compares
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
-    train.max_hours = config_dict.placeholder(float)  # then save and end, to be gone on with; None for no limit
+    train.max_hours = config_dict.placeholder(float)  # of the command; then save and end; None for no limit
     train.optimizer = "adamw"  # adamw | muon
     train.learning_rate = 6e-4
     train.schedule = "cosine"  # cosine | wsd: fall all the way, or stay at the peak and fall at the end
@@ -187,5 +188,6 @@ def get_config() -> ml_collections.ConfigDict:
     generate.min_p = 0.0  # tokens of a class at least this share as likely as its most likely one; 0 for all
     generate.format = "lobster"  # of the files of a path: lobster, hftbacktest or parquet
     generate.seed = 0
+    generate.name = ""  # of the result's folder in generated/, which must be new; empty for the next number
 
     return config

@@ -4,6 +4,9 @@ import importlib
 
 import ml_collections
 
+from lob_jax.errors import InputError
+from lob_jax.settings import meant
+
 SIZES = ("tiny", "small", "base", "large")
 
 
@@ -11,8 +14,15 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     """Return the configuration of a size.
 
     Raises:
-      ValueError: there is no such size.
+      InputError: there is no such size.
     """
     if size not in SIZES:
-        raise ValueError(f"there is no size {size!r}: name one of {', '.join(SIZES)}, as in configs/sized.py:small")
+        near = meant(size, SIZES)
+        raise InputError(
+            "there is no such size",
+            where="--config, behind the colon",
+            expected=f"one of {', '.join(SIZES)}, as in configs/sized.py:small",
+            was=repr(size),
+            remedy=f"did you mean :{near}?" if near else "name one of these",
+        )
     return importlib.import_module(f"configs.{size}").get_config()

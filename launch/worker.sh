@@ -8,8 +8,8 @@
 #   --attached       let the program save and end when standard input ends, as when gpu_run.sh or its connection does
 #   --grace=SECONDS  how long the program may take to save after SIGTERM before it is killed (300)
 #   --dry-run        print the commands
-# SIGTERM to this script goes to the program, which saves and ends with 75, and ends the restarts. Paths are relative to
-# the repository.
+# SIGTERM or Ctrl-C to this script goes to the program as SIGTERM: it saves, ends with 75, and is not started again; a
+# second one ends it at once. Paths are relative to the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/dry_run.sh
@@ -48,6 +48,12 @@ stop() {
   fi
 }
 
+# What has no terminal tells once: a second SIGTERM would keep the program from saving.
+stop_once() {
+  interrupted=yes
+  [ -n "$stopped" ] || stop
+}
+
 leave() {
   [ -z "$killer" ] || kill "$killer" 2> /dev/null || true
   [ -z "$watcher" ] || kill "$watcher" 2> /dev/null || true
@@ -55,7 +61,7 @@ leave() {
 
 watch_input() {
   exec 8<&0
-  { while read -r _ <&8; do :; done; kill -TERM $$; } > /dev/null 2>&1 &
+  { while read -r _ <&8; do :; done; kill -USR1 $$; } > /dev/null 2>&1 &
   watcher=$!
   exec 8<&-
 }
@@ -111,6 +117,7 @@ source launch/xla_flags.sh
 export_xla_flags "$platform"
 if [ -z "$restart$attached" ]; then exec python -m lob_jax.main "${rest[@]}"; fi  # signals reach the program alone
 trap stop TERM INT
+trap stop_once USR1
 trap leave EXIT
 [ -z "$attached" ] || watch_input
 [ -z "$attached" ] || [ -t 1 ] || outlive_output

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from typing import Any
 
 import ml_collections
@@ -18,6 +19,7 @@ from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.models.forecast_config import ForecastConfig
+from lob_jax.settings import check_like, defaults, key_types
 from lob_jax.tokens.vocabulary import TOKENIZERS
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.forecast import FitConfig
@@ -26,7 +28,18 @@ from lob_jax.training.search_space import Space, parse_space
 FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
+OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
 TIME_DIGITS = (None, 2, 5, 8)
+MOST = 10**9  # of what is counted
+MOST_OF = {
+    "synthetic_days": 10_000,
+    "volatility_regimes": 100,
+    "spread_regimes": 100,
+    "book_levels": 1000,
+    "workers": 1000,
+}
+MOST_SEED = 2**32 - 1
+MOST_ORDER = 20  # of an n-gram: each is a table of its own
 
 
 def _require(holds: bool, key: str, *, expected: object, was: object, remedy: str) -> None:
@@ -50,7 +63,7 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.data.feed=",
     )
     _require(
-        data.feed == "synthetic" or bool(data.path),
+        data.feed in ("synthetic", "auto") or bool(data.path),
         "data.path",
         expected=f"a file or folder, since data.feed is {data.feed!r}",
         was="nothing",
@@ -69,6 +82,21 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         expected="required, unless files of the lobster feed are read",
         was=f"{data.order_book}, of the {data.feed} feed",
         remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
+    )
+    _require(
+        data.feed != "synthetic" or not data.path,
+        "data.feed",
+        expected=f"auto, or the format of the files, since data.path is {data.path!r}",
+        was="synthetic, which reads no files",
+        remedy="leave out --config.data.feed=synthetic to read the files, or --config.data.path= to simulate",
+    )
+    given = [key for key in OF_FILES if data[key]]
+    _require(
+        bool(data.path) or not given,
+        f"data.{given[0] if given else 'path'}",
+        expected="nothing, of the simulator: it is a setting of files",
+        was=data[given[0]] if given else "",
+        remedy="leave it out, or name the files: --config.data.path=",
     )
     _require(
         data.on_error in ON_ERROR,
@@ -108,9 +136,45 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=data.embargo_events,
         remedy=f"pass --config.data.embargo_events={needed}",
     )
-    counts = ("synthetic_days", "synthetic_events", "record_events", "volatility_regimes", "spread_regimes")
-    for key in (*counts, "book_levels"):
-        _require(data[key] > 0, f"data.{key}", expected="a positive number", was=data[key], remedy="raise it")
+    counts = (
+        "synthetic_events",
+        "record_events",
+        "book_levels",
+        "synthetic_days",
+        "volatility_regimes",
+        "spread_regimes",
+    )
+    for key in counts:
+        _require_count(config, "data", key, most=MOST_OF.get(key, MOST))
+    _require_count(config, "data", "embargo_events", least=0)
+    _require_count(config, "data", "workers", least=0, most=MOST_OF["workers"])
+    try:
+        shlex.split(data.runner_options)
+    except ValueError as error:
+        _require(
+            False, "data.runner_options", expected="options as a shell has them", was=error, remedy="close its quotes"
+        )
+
+
+def _require_count(
+    config: ml_collections.ConfigDict, section: str, key: str, *, least: int = 1, most: int | None = None
+) -> None:
+    """Check a whole number that something is counted by, or that gets memory."""
+    value, highest = config[section][key], MOST if most is None else most
+    expected = f"a whole number from {least:,} to {highest:,}"
+    remedy = f"pass --config.{section}.{key}={min(max(value, least), highest)}, say"
+    _require(least <= value <= highest, f"{section}.{key}", expected=expected, was=value, remedy=remedy)
+
+
+def _check_seeds(config: ml_collections.ConfigDict) -> None:
+    for key, seed in {"seed": config.seed, "generate.seed": config.generate.seed}.items():
+        _require(
+            0 <= seed <= MOST_SEED,
+            key,
+            expected=f"a whole number from 0 to {MOST_SEED}",
+            was=seed,
+            remedy="any number of 32 bits will do",
+        )
 
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
@@ -180,11 +244,21 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         was=config.convert.past_midnight,
         remedy="refuse names the first such event, cut leaves them out, continue counts on past 86,400 seconds",
     )
-    positive = [("generate", key) for key in ("paths", "events", "prompt_events")]
-    positive += [("sweep", "trials"), ("overfit", "steps"), ("overfit", "target"), ("find_lr", "lowest")]
-    for section, key in [*positive, ("inspect", "levels"), ("convert", "levels")]:
+    counts = [("generate", key) for key in ("paths", "events", "prompt_events")]
+    counts += [("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels"), ("convert", "levels")]
+    for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
+        _require_count(config, section, key)
+    for section, key in (("overfit", "target"), ("find_lr", "lowest")):
         value = config[section][key]
-        _require(value > 0, f"{section}.{key}", expected="a positive number", was=value, remedy="raise it")
+        _require(value > 0, f"{section}.{key}", expected="a number above 0", was=value, remedy="raise it")
+    orders = config.evaluate.ngram_orders
+    _require(
+        len(orders) > 0 and all(1 <= order <= MOST_ORDER for order in orders),
+        "evaluate.ngram_orders",
+        expected=f"whole numbers from 1 to {MOST_ORDER}, one at least",
+        was=orders,
+        remedy="1,2,3,4,5 are usual",
+    )
 
 
 def _check_truncation(config: ml_collections.ConfigDict) -> None:
@@ -283,11 +357,13 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Check every value that another one depends on.
+    """Check every key, its type, its range, and every value that another one depends on.
 
     Raises:
       InputError: the first key at fault, what it should be and what it is.
     """
+    check_like(config, defaults())
+    _check_seeds(config)
     _check_data(config)
     _check_run(config)
     _check_searches(config)
@@ -296,6 +372,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     model_config(config)
     train_config(config)
     search_space(config)
+    sampling_config(config)
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
@@ -343,17 +420,6 @@ def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
 def search_space(config: ml_collections.ConfigDict) -> Space:
     """Return what a sweep searches."""
     return parse_space(config.sweep.space, types=key_types(config))
-
-
-def key_types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
-    """Return the type of every key, `section.key`; one that may be None has the type of its other values."""
-    types = {}
-    for key in config:
-        if isinstance(config[key], ml_collections.ConfigDict):
-            types |= key_types(config[key], f"{prefix}{key}.")
-        else:
-            types[prefix + key] = config.get_type(key)
-    return types
 
 
 def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:

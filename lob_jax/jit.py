@@ -41,6 +41,11 @@ def _cache_folder() -> pathlib.Path:
     return pathlib.Path(root) / "lob_jax" / "numba" / source_hash(PACKAGE)
 
 
+def compiled_before() -> bool:
+    """Return whether loops of these sources have been compiled and kept, by an earlier run."""
+    return bool(numba.config.CACHE_DIR) and any(pathlib.Path(numba.config.CACHE_DIR).rglob("*.nbi"))
+
+
 _CACHED = bool(numba.config.CACHE_DIR) or use_cache(_cache_folder())
 
 njit = functools.partial(numba.njit, cache=_CACHED)

@@ -3,75 +3,109 @@
 It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
 """
 
+if __name__ == "__main__":  # before all that takes time to import
+    from lob_jax.signals import listen
+
+    listen()
+
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
-from absl import app, flags, logging
-from ml_collections import config_flags
-from rich.console import Console
+from absl import logging
 
+from lob_jax.command_line import Command, help_text, parse, wants_help
+from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.failures import of_memory, of_system, unforeseen
+from lob_jax.signals import EndsInOrder
 
-MODES = (
-    *("inspect", "convert", "prepare", "train", "evaluate", "generate", "export"),
-    *("sweep", "find_lr", "overfit", "summary", "forecast"),
-)
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
 EXIT_TRAINING = 1  # of a run that had begun and could not go on
-FLAGS = "--config, --mode, --workdir, --distributed, --coordinator, --processes, --process and --config.<key>=<value>"
-
-_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True, help_string="A file of configs/.")
-_MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do; each mode runs what it needs first.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; runs/<name of the config> by default.")
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the processes that the cluster tells of (TPU, SLURM, MPI)."
-)
-_COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, where no cluster tells of it.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are, with --coordinator.", lower_bound=1)
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0, with --coordinator.", lower_bound=0)
+EXIT_FAULT = 70  # of a fault of the program itself: EX_SOFTWARE of sysexits.h
+WRITES_NOTHING = ("summary",)
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """Parse the flags; what absl and ml_collections say of wrong ones becomes one clear error."""
-    try:
-        rest = flags.FLAGS(argv)
-        if _CONFIG.value is not None:
-            _ = _CONFIG.value.seed  # a file that could not be loaded is told of when it is first read
-        return rest
-    except flags.Error as error:
+def checked(argv: Sequence[str]) -> Command:
+    """Return what a command line asks for, checked as far as it can be without reading data; it changes nothing.
+
+    Raises:
+      InputError: what is wrong with it.
+    """
+    command = parse(argv)
+    _check_processes(command)
+    from lob_jax import config  # it imports JAX, which takes seconds; a wrong flag is told at once
+
+    config.validate(command.config)
+    if command.mode not in WRITES_NOTHING:
+        _check_workdir(command.workdir)
+    return command
+
+
+def _check_processes(command: Command) -> None:
+    by_hand = ("coordinator", "processes", "process")
+    given = [name for name in by_hand if getattr(command, name) is not None]
+    if not given and not command.distributed:
+        return
+    if given and len(given) < len(by_hand):
         raise InputError(
-            "a flag cannot be understood",
+            "the processes of the run are told of in part",
             where="the command line",
-            expected=FLAGS,
-            was=str(error).strip().splitlines()[-1],  # of a config file's own error, what lies above is its trace
-            remedy="correct it; --help lists the flags",
-        ) from error
-    except (AttributeError, KeyError) as error:
+            expected="--coordinator, --processes and --process together, or --distributed alone",
+            was=", ".join(f"--{name}" for name in given),
+            remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
+        )
+    if given and command.process >= command.processes:
         raise InputError(
-            "the configuration has no such key",
-            where=" ".join(argument for argument in argv if argument.startswith("--config.")),
-            expected="a key of configs/base.py",
-            was=str(error).strip("'\""),
-            remedy="correct the key, or add it to configs/base.py with its default",
-        ) from error
+            "there is no such process",
+            where="--process",
+            expected=f"0 to {command.processes - 1}, since --processes is {command.processes}",
+            was=command.process,
+            remedy="number them from 0",
+        )
+    if command.mode != "train":
+        raise InputError(
+            "several processes train together and do nothing else",
+            where="--mode",
+            expected="train",
+            was=command.mode,
+            remedy="run this mode in one process, without --distributed or --coordinator",
+        )
+
+
+def _check_workdir(workdir: pathlib.Path) -> None:
+    """Check that a run's folder is there and can be written to, or can be made; nothing is made yet."""
+    try:
+        there = next(path for path in (workdir, *workdir.absolute().parents) if os.path.lexists(path))
+        folder = there.is_dir()
     except OSError as error:
+        raise of_system(error) or error from error
+    if not folder:
         raise InputError(
-            "the configuration cannot be read",
-            where="--config",
-            expected="a file such as configs/base.py",
-            was=error,
-            remedy="name a file that exists",
-        ) from error
+            "the run's folder cannot be a folder",
+            where="--workdir",
+            expected="a folder, or a place where one can be made",
+            was=f"{there}, which is no folder",
+            remedy="name another --workdir, or move that away",
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(
+            "the run's folder cannot be written to",
+            where="--workdir",
+            expected="the right to write there, on a disk that is not read-only",
+            was=there,
+            remedy="name another --workdir, or change its rights",
+        )
 
 
 def _use_compilation_cache() -> None:
     """Keep compiled programs between runs: a second start of the same model then takes seconds."""
     import jax
 
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser(COMPILATION_CACHE))
-    jax.config.update("jax_compilation_cache_dir", folder)
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", COMPILATION_CACHE)
+    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
@@ -82,85 +116,71 @@ def _use_cores() -> None:
     jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
-def _join_processes() -> None:
+def _join_processes(command: Command) -> None:
     """Join the other processes of the run, if there are any; after it JAX knows the devices of all of them.
 
     Raises:
-      InputError: not all that it takes is given, or the others were not there in time.
+      InputError: the others were not there in time.
     """
-    by_hand = {"coordinator": _COORDINATOR.value, "processes": _PROCESSES.value, "process": _PROCESS.value}
-    given = [name for name, value in by_hand.items() if value is not None]
-    if not given and not _DISTRIBUTED.value:
+    by_hand = command.coordinator is not None
+    if not by_hand and not command.distributed:
         return
-    if given and len(given) < len(by_hand):
-        raise InputError(
-            "the processes of the run are told of in part",
-            where="the command line",
-            expected="--coordinator, --processes and --process together, or --distributed alone",
-            was=", ".join(f"--{name}" for name in given),
-            remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
-        )
-    if _MODE.value != "train":
-        raise InputError(
-            "several processes train together and do nothing else",
-            where="--mode",
-            expected="train",
-            was=_MODE.value,
-            remedy="run this mode in one process, without --distributed or --coordinator",
-        )
     import jax
 
-    where = [_COORDINATOR.value, _PROCESSES.value, _PROCESS.value] if given else []
+    where = [command.coordinator, command.processes, command.process] if by_hand else []
     try:
         jax.distributed.initialize(*where)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             "the processes of the run did not come together",
-            where="--coordinator" if given else "--distributed",
-            expected=f"{_PROCESSES.value} processes" if given else "a cluster that JAX knows: TPU, SLURM or MPI",
+            where="--coordinator" if by_hand else "--distributed",
+            expected=f"{command.processes} processes" if by_hand else "a cluster that JAX knows: TPU, SLURM or MPI",
             was=str(error).splitlines()[0],
             remedy="see that every process runs, with the same --coordinator, and that its port can be reached",
         ) from error
 
 
-def main(argv: list[str]) -> int | None:
-    """Check the configuration and run the mode; return the exit status, None for success."""
-    if len(argv) > 1:
-        raise InputError(
-            "there are arguments that no flag takes",
-            where="the command line",
-            expected=FLAGS,
-            was=argv[1:],
-            remedy="write values as --flag=value",
-        )
-    if _CONFIG.value is None:
-        raise InputError(
-            "no configuration is named",
-            where="--config",
-            expected="a file such as configs/base.py",
-            was="nothing",
-            remedy="pass --config=configs/tiny.py to try the whole road in minutes",
-        )
-    from lob_jax import config  # it imports JAX, which takes seconds; a wrong flag is told at once
+def main(command: Command) -> int | None:
+    """Run the mode that a checked command line asks for; return the exit status, None for success."""
     from lob_jax.stages.run import run
 
+    logging.use_absl_handler()
     logging.set_verbosity(logging.ERROR)  # the libraries beneath warn of what they were asked to do
-    config.validate(_CONFIG.value)
-    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     _use_compilation_cache()
-    if _MODE.value == "generate":
+    if command.mode == "generate":
         _use_cores()
-    _join_processes()
-    return run(_MODE.value, _CONFIG.value, workdir=pathlib.Path(_WORKDIR.value or f"runs/{name}"))
+    _join_processes(command)
+    return run(command.mode, command.config, workdir=command.workdir)
 
 
-def start() -> None:
-    """Run the program; what a user can mend ends in its message alone, without a trace of the program's insides."""
+def start(argv: Sequence[str] | None = None) -> None:
+    """Run the program, and exit; however it fails, a user sees one error that says what to do, and no trace."""
+    argv = sys.argv if argv is None else argv
+    workdir = None
+    if wants_help(argv):
+        console.out(help_text(), highlight=False)
+        return
     try:
-        app.run(main, flags_parser=_parse)
-    except (InputError, TrainingError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
-        sys.exit(EXIT_INPUT if isinstance(error, InputError) else EXIT_TRAINING)
+        with EndsInOrder():
+            command = checked(argv)
+            workdir = command.workdir
+            status = main(command)
+    except InputError as error:
+        status = _fail(error, EXIT_INPUT)
+    except TrainingError as error:
+        status = _fail(error, EXIT_TRAINING)
+    except Exception as error:  # the last resort: no other place of the program catches what it did not foresee
+        told = (of_system(error) if isinstance(error, OSError) else None) or of_memory(error)
+        unknown = told is None
+        status = _fail(
+            unforeseen(error, argv=argv, workdir=workdir) if unknown else told, EXIT_FAULT if unknown else EXIT_TRAINING
+        )
+    sys.exit(status)
+
+
+def _fail(error: Exception | str, status: int) -> int:
+    errors.out(f"error: {error}", highlight=False)
+    return status
 
 
 if __name__ == "__main__":

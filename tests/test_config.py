@@ -28,7 +28,7 @@ def test_golden_text(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_holds_together(name):
     config = load(name)
-    if config.data.feed != "synthetic":
+    if config.data.feed != "auto":
         config.data.path = "somewhere"
     checks.validate(config)
     assert checks.model_config(config).book_features == 4 * config.data.book_levels
@@ -55,6 +55,20 @@ def test_base_is_what_the_architecture_says():
         ("data.validation_fraction", 0.4),
         ("data.embargo_events", 10),
         ("data.record_events", 0),
+        ("data.synthetic_days", 10**11),
+        ("data.volatility_regimes", 10**12),
+        ("data.workers", -1),
+        ("data.runner_options", '"'),
+        ("data.tick", "1e999999999"),
+        ("data.tick", "1e30"),
+        ("data.lot", "1e-30"),
+        ("seed", -1),
+        ("generate.seed", 2**32),
+        ("evaluate.batch_size", 0),
+        ("evaluate.direction_events", 0),
+        ("evaluate.ngram_orders", ()),
+        ("evaluate.ngram_orders", (0, 1)),
+        ("sweep.space", "train.warmup_steps=uniform(1,99999999999999999999999)"),
         ("tokens.time_digits", 3),
         ("train.micro_batch", 5),
         ("train.steps", 0),
@@ -104,6 +118,15 @@ def test_a_value_that_does_not_fit_is_refused_by_its_key(key, value):
         checks.validate(config)
     assert key.split(".")[-1] in str(caught.value)
     assert "remedy:" in str(caught.value)
+
+
+def test_the_simulator_reads_no_path():
+    config = load("base")
+    config.data.feed, config.data.path = "synthetic", "somewhere"
+    with pytest.raises(InputError, match=r"config\.data\.feed"):
+        checks.validate(config)
+    config.data.feed = "auto"
+    checks.validate(config)
 
 
 def test_a_feed_from_files_needs_a_path():

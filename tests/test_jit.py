@@ -25,6 +25,14 @@ def test_a_folder_that_cannot_be_written_turns_the_cache_off(tmp_path):
     assert not jit.use_cache(tmp_path / "file" / "cache")
 
 
+def test_a_cache_is_known_to_be_empty_or_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(jit.numba.config, "CACHE_DIR", str(tmp_path))
+    assert not jit.compiled_before()
+    (tmp_path / "book_1").mkdir()
+    (tmp_path / "book_1" / "loops.replay-1.py311.nbi").touch()
+    assert jit.compiled_before()
+
+
 def test_every_module_with_compiled_loops_counts():
     """Compiled code lives in the parts that the hash covers, and all of it goes through lob_jax.jit."""
     for path in (ROOT / "lob_jax").rglob("*.py"):
@@ -33,6 +41,7 @@ def test_every_module_with_compiled_loops_counts():
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Import | ast.ImportFrom)
             for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+            if [alias.name for alias in node.names] != ["compiled_before"]  # which asks, and compiles nothing
         }
         part = path.relative_to(ROOT / "lob_jax").parts[0]
         assert "numba" not in names or path.name == "jit.py", path

@@ -34,7 +34,8 @@ printf '%s\\0' "environment$1" $'\\x1e' >> "$CALLS"
 PATH="$PWD/fakes:$PATH"
 """
 # lob_jax.main: ends with the codes of the file `codes` of its process, one a call, then with 0; at `wait` it goes on
-# until SIGTERM, at `deaf` beyond that, and at `late` until the two others wait, and then ends with 3.
+# until SIGTERM, at `deaf` beyond that, at `count` until there is a file `enough`, noting each SIGTERM, and at `late`
+# until the two others wait, and then ends with 3.
 PYTHON = """
 process=0
 for word in "$@"; do case $word in --process=*) process=${word#*=} ;; esac; done
@@ -43,6 +44,7 @@ echo "$rest" > "codes.$process"
 case ${code:-0} in
   wait) trap 'for i in {1..3}; do echo saving; done; exit 75' TERM ;;
   deaf) trap '' TERM ;;
+  count) trap 'echo told >> told' TERM; touch waiting.0; until [ -e enough ]; do sleep 0.02; done; exit 75 ;;
   late) until [ -e waiting.0 ] && [ -e waiting.2 ]; do sleep 0.02; done; exit 3 ;;
   *) exit "${code:-0}" ;;
 esac
@@ -423,6 +425,27 @@ def test_the_end_of_its_input_lets_an_attached_program_save(here):
     assert process.poll() is None
     process.communicate(timeout=60)  # closes its input
     assert process.returncode == SAVED
+
+
+def test_a_program_is_told_once_unless_someone_insists(here):
+    """The end of the input follows Ctrl-C in gpu_run.sh; a second SIGTERM would keep the program from saving."""
+    here.codes(0, "count")
+    process = here.start("worker", "--platform=cpu", "--attached", "--", *RUN, stdin=subprocess.PIPE)
+    here.wait_for("waiting.0")
+    told = here.root / "told"
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: told.exists() and told.read_text() == "told\n", "SIGTERM")
+    parts = [child.pid for child in psutil.Process(process.pid).children()]
+    process.stdin.close()
+    wait_until(lambda: not all(map(is_alive, parts)), "the end of what watches the input")
+    assert told.read_text() == "told\n"
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: told.read_text() == "told\ntold\n", "the second SIGTERM")
+    (here.root / "enough").touch()
+    for end in (process.stdout, process.stderr):
+        end.read()
+        end.close()
+    assert process.wait(timeout=60) == SAVED
 
 
 def test_a_lost_connection_lets_a_program_that_prints_save(here):

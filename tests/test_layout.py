@@ -10,6 +10,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "signals",
+    "settings",
+    "failures",
+    "console",
+    "command_line",
     "jit",
     "events",
     "book",

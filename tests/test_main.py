@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,10 +14,12 @@ import time
 import pytest
 
 from lob_jax.book.replay import find_corrections, replay
+from lob_jax.errors import InputError
 from lob_jax.feeds.lobster import LobsterFeed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.main import checked
+from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.training.weights import load_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -68,6 +71,9 @@ def test_training_leaves_what_the_readme_says(run):
     result = json.loads((folder / "evaluation.json").read_text())
     assert set(result["likelihood"]) == {"model", "zero_order", "ngram"}
     assert "bits an event" in printed and "best validation loss" in printed
+    assert "feed: synthetic, since no --config.data.path is given" in printed
+    assert "compiling the training step, usually" in printed and "fitting the baselines, usually" in printed
+    assert f"written to {folder / 'evaluation.json'}\n" in printed and "\n\n" not in printed
     losses = [line["validation_loss"] for line in metrics(folder) if "validation_loss" in line]
     assert losses[-1] < losses[0]
 
@@ -80,14 +86,26 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
     assert f"32 paths of 20 events on {min(2, os.cpu_count())} device" in done.stdout  # a core is one
     assert "0 of 640 events invalid" in done.stdout
     assert "at the end of 32 of 32 paths" in done.stdout
-    paths = list((folder / "generated").glob("path_*"))
+    result = folder / "generated" / "001"
+    assert f"written to {result};" in done.stdout and "5%" in done.stdout
+    paths = list(result.glob("path_*"))
     assert {path.name for path in paths} == {f"path_{number}" for number in range(32)}
-    assert json.loads((folder / "generated" / "forecast.json").read_text())["moment"][-1] == 20
+    assert json.loads((result / "forecast.json").read_text())["moment"][-1] == 20
+    settings = json.loads((result / "settings.json").read_text())
+    assert (settings["paths"], settings["seed"], settings["step"]) == (32, 0, 12)
     feed = LobsterFeed()
     written = [message for path in paths for message in path.glob("*_message_*.csv")]
     assert written
     for message in written:
         assert 0 < len(feed.read(message).events) <= 20
+    before = {path: path.read_bytes() for path in result.rglob("*") if path.is_file()}
+    again = ("--mode=generate", "--config.generate.paths=2", f"--workdir={folder}")
+    done = call(small(*again, "--config.generate.name=few"), environment)
+    assert done.returncode == 0, done.stderr
+    assert "no quantiles: a 5 % quantile takes 20 paths" in done.stdout and "5%" not in done.stdout
+    assert "there is a result of this name" in refused(small(*again, "--config.generate.name=few"), environment)
+    assert sorted(path.name for path in (folder / "generated").iterdir()) == ["001", "few"]
+    assert {path: path.read_bytes() for path in result.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
@@ -126,7 +144,9 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     told.terminate()
     printed, _ = told.communicate()
     assert told.returncode == EXIT_RESUMABLE, printed
-    assert "since it was told to (SIGTERM); the same command goes on from there\n" in printed
+    assert "SIGTERM: saving, at the latest in 30 s, and ending; once more ends it at once\n" in printed
+    goes_on = "since it was told to (SIGTERM); the same command goes on from there: python -m lob_jax.main --config="
+    assert goes_on in printed
     assert not (tmp_path / "evaluation.json").exists()
     done = call(arguments, environment)
     assert done.returncode == 0, done.stderr
@@ -140,6 +160,72 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     weights, about = load_weights(tmp_path / "weights.safetensors")
     assert set(weights) == {"embeddings", "blocks_0", "norm", "head"}
     assert about["step"] == 12 and about["averaged"] and about["identity"]["data"]["tokenizer"]["time_digits"] == 5
+
+
+def listens(process: subprocess.Popen) -> bool:
+    """Return whether a process has got as far as to have a handler of its own for SIGTERM."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+def signalled(arguments, environment, output, number, moment) -> tuple[int, str]:
+    """Signal a command at a moment: once it is true of (process, what it printed); return its status and all it said.
+
+    The whole group gets the signal, as from a terminal or a batch system, worker processes included.
+    """
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            arguments, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        deadline = time.monotonic() + 240
+        while not moment(process, output.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline, output.read_text()
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        process.wait(timeout=120)
+    return process.returncode, output.read_text()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, EXIT_RESUMABLE)])
+def test_a_signal_while_the_program_is_imported_ends_it_without_a_trace(environment, tmp_path, number, status):
+    arguments = command("--mode=inspect", f"--workdir={tmp_path / 'run'}")
+    code, said = signalled(arguments, environment, tmp_path / "said", number, lambda process, _: listens(process))
+    assert code == status, said
+    acknowledged, ended = said.splitlines()
+    assert acknowledged.endswith(": ending; once more ends it at once")
+    assert ended.startswith("ended by ") and ended.endswith(shlex.join(arguments[1:]))
+
+
+STAGES = {
+    "preparing": ([], lambda folder, said: (folder / "records.partial").exists()),
+    "compiling": ([], lambda folder, said: "training windows" in said),
+    "training": ([], lambda folder, said: (folder / "metrics.jsonl").exists() and len(metrics(folder)) > 5),
+    "testing": ([], lambda folder, said: "best validation loss" in said),
+    "generating": (["--mode=generate"], lambda folder, said: "paths of" in said),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_stage_in_order_and_the_same_command_goes_on(environment, tmp_path, number):
+    """With two processes that prepare and two that read windows, which get the signal too."""
+    folder, name = tmp_path / "run", {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[number]
+    days = ["data.synthetic_days=2", "data.workers=2", "data.processes=2"]
+    arguments = small(f"--workdir={folder}", *(f"--config.{day}" for day in days))
+    for stage, (more, reached) in STAGES.items():
+        code, said = signalled(
+            [*arguments, *more],
+            environment,
+            tmp_path / stage,
+            number,
+            lambda _, said, reached=reached: reached(folder, said),
+        )
+        assert code == (130 if number == signal.SIGINT else EXIT_RESUMABLE), (stage, said)
+        assert "Traceback" not in said and "error" not in said, (stage, said)
+        assert f"{name}: {'saving' if stage == 'training' else 'ending'}" in said, (stage, said)
+        assert shlex.join([*arguments[1:], *more]) in said.splitlines()[-1], (stage, said)
+    assert call([*arguments, *STAGES["generating"][0]], environment).returncode == 0
 
 
 @pytest.mark.slow
@@ -164,8 +250,10 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
         assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "runs" / "goog" / "ingest_report.json").read_text())
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
-    assert list((tmp_path / "runs" / "goog" / "generated").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
-    assert len(list((tmp_path / "runs" / "multi_scale" / "generated").glob("path_*/events/events.parquet"))) == 16
+    assert list((tmp_path / "runs" / "goog" / "generated" / "001").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
+    assert (
+        len(list((tmp_path / "runs" / "multi_scale" / "generated" / "001").glob("path_*/events/events.parquet"))) == 16
+    )
     look = tmp_path / "runs" / "look"
     assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]
     assert json.loads((look / "inspection.json").read_text())[0]["kinds"] and list((look / "converted").glob("*.npz"))
@@ -187,31 +275,22 @@ def refused(arguments, environment) -> str:
     ("arguments", "told"),
     [
         (["--processes=2"], "--coordinator, --processes and --process together"),
-        (["--distributed", "--mode=evaluate"], "only"),
+        (["--coordinator=a:1", "--processes=2", "--process=2"], "0 to 1, since --processes is 2"),
+        (["--processes=0"], "1 or more"),
+        (["--process=-1"], "0 or more"),
+        (["--distributed", "--mode=evaluate"], "train together and do nothing else"),
     ],
 )
-def test_processes_told_of_in_part_are_refused(arguments, told, environment, tmp_path):
-    message = refused(command(*arguments, f"--workdir={tmp_path}"), environment)
-    assert told in message or "train together and do nothing else" in message
+def test_processes_told_of_in_part_are_refused(arguments, told):
+    with pytest.raises(InputError) as caught:
+        checked(["lob_jax/main.py", "--config=configs/tiny.py", *arguments])
+    assert told in str(caught.value)
 
 
 def test_an_unknown_key_is_refused_with_the_one_meant(environment, tmp_path):
+    """All else that a command line may have wrong is in test_command_lines.py."""
     told = refused(command("--config.train.learning_rte=1", f"--workdir={tmp_path}"), environment)
-    assert 'Did you mean "learning_rate"' in told
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (command(config="nowhere"), "configs/nowhere.py"),
-        (command("--config.train.steps=many"), "many"),
-        (command("--mode=fly"), "inspect|convert|prepare|train|evaluate|generate"),
-        (command("prepare"), "no flag takes"),
-        ([sys.executable, "-m", "lob_jax.main"], "no configuration is named"),
-    ],
-)
-def test_a_wrong_command_line_is_refused(arguments, told, environment):
-    assert told in refused(arguments, environment)
+    assert "did you mean config.train.learning_rate?" in told
 
 
 @pytest.mark.slow

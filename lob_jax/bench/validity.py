@@ -94,7 +94,8 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
     found, books, clocks = [], 0, 0
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
         events = tokenizer.decode(tokens, **book)
-        found.append(check_events(events, start=start, tick=instrument.tick, closed=prompt.closed))
+        rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
+        found.append(check_events(events, start=start, **rules))
         books, clocks = books + (found[-1].levels == levels), clocks + (int(events.time_ns[-1]) == clock)
     return Checked(
         *named,

@@ -2,7 +2,8 @@
 
 A `Book` is a tuple of arrays, so that other compiled loops can hold one and call `apply`, `correct`
 and `reference` on it. A side's levels lie in a sorted array with the best one at the end, where most
-events are.
+events are; there is room at either end, so that a level which comes or goes moves the fewer of its better and worse
+ones, and a snapshot may list its levels in either order.
 
 An event takes its size from the level that it names, never from another; an order id only settles
 which order of that level pays first. So prices, sizes and references never depend on ids, and a book
@@ -16,12 +17,17 @@ from lob_jax.book.orders import (
     BACK,
     BEHIND,
     CROSSED,
+    END,
+    FIRST,
     FRONT,
     ID,
+    LAST_BEST,
     LOCKED,
+    MOVED,
     NOBODY,
     OVER_REMOVAL,
     PRICE,
+    SEEN,
     SIDE,
     SIZE,
     UNKNOWN_LEVEL,
@@ -48,8 +54,9 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
     """Return the book of a snapshot with room for `order_capacity` more orders (ADDs and corrections)."""
     orders = len(snapshot) + order_capacity
-    book = new_book(orders, snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
-    book.last_best[:] = snapshot.last_best
+    # A full window moves: with room for four, once every so many new levels.
+    book = new_book(orders, 4 * snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
+    book.side[:, LAST_BEST], book.side[:, SEEN] = snapshot.last_best, snapshot.seen
     _append_all(
         book,
         np.asarray(snapshot.side, np.int64),
@@ -69,7 +76,8 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
         price=rows[:, PRICE].copy(),
         size=rows[:, SIZE].copy(),
         order_id=rows[:, ID].copy().view(np.uint64),
-        last_best=book.last_best.copy(),
+        last_best=book.side[:, LAST_BEST].copy(),
+        seen=book.side[:, SEEN] > 0,
         window=int(book.window),
         pooled=bool(book.pooled),
     )
@@ -103,22 +111,26 @@ def correct(book: Book, side: int, price: int, size: int) -> None:
 def clear(book: Book) -> None:
     """Empty both sides; the last best prices stay known."""
     for s in range(2):
-        while book.depth[s] > 0:
-            _drop_level(book, s, book.depth[s] - 1)
+        while not is_empty(book, s):
+            _drop_level(book, s, book.side[s, END] - 1)
+
+
+@in_place
+def is_empty(book: Book, side_index: int) -> bool:
+    """Return whether a side (0 bid, 1 ask) has no level."""
+    return book.side[side_index, END] == book.side[side_index, FIRST]
 
 
 @in_place
 def best_price(book: Book, side_index: int) -> int:
     """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    depth = book.depth[side_index]
-    return book.levels[side_index, depth - 1, PRICE] if depth > 0 else 0
+    return 0 if is_empty(book, side_index) else book.levels[side_index, book.side[side_index, END] - 1, PRICE]
 
 
 @in_place
 def best_size(book: Book, side_index: int) -> int:
     """Return the size at the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    depth = book.depth[side_index]
-    return book.levels[side_index, depth - 1, SIZE] if depth > 0 else 0
+    return 0 if is_empty(book, side_index) else book.levels[side_index, book.side[side_index, END] - 1, SIZE]
 
 
 @in_place
@@ -128,17 +140,13 @@ def reference(book: Book, side: int) -> int:
     The side's best, else its last best, else the best of the other side, else 0.
     """
     s = 0 if side > 0 else 1
-    if book.depth[s] > 0:
-        return book.levels[s, book.depth[s] - 1, PRICE]
-    if book.last_best[s] != 0:
-        return book.last_best[s]
-    return best_price(book, 1 - s)
+    return book.side[s, LAST_BEST] if book.side[s, SEEN] else best_price(book, 1 - s)
 
 
 @in_place
 def count_state(book: Book) -> None:
     """Count the present state if its best prices cross or are equal."""
-    if book.depth[0] > 0 and book.depth[1] > 0:
+    if not is_empty(book, 0) and not is_empty(book, 1):
         spread = best_price(book, 1) - best_price(book, 0)
         if spread < 0:
             book.counters[CROSSED] += 1
@@ -149,8 +157,8 @@ def count_state(book: Book) -> None:
 @in_place
 def level_of(book: Book, side_index: int, price: int) -> int:
     """Return the row of `book.levels[side_index]` that holds a price, -1 if none does."""
-    row = _rank(book, side_index, price)
-    if row < book.depth[side_index] and book.levels[side_index, row, PRICE] == price:
+    row = rank(book, side_index, price)
+    if row < book.side[side_index, END] and book.levels[side_index, row, PRICE] == price:
         return row
     return -1
 
@@ -210,27 +218,27 @@ def _append_all(book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarra
 @in_place
 def _note_best(book: Book, s: int) -> None:
     """Remember a side's best price, if it has one."""
-    if book.depth[s] > 0:
-        book.last_best[s] = book.levels[s, book.depth[s] - 1, PRICE]
+    if not is_empty(book, s):
+        book.side[s, LAST_BEST], book.side[s, SEEN] = book.levels[s, book.side[s, END] - 1, PRICE], 1
 
 
 @in_place
-def _rank(book: Book, s: int, price: int) -> int:
-    """Return how many levels of a side are worse than a price.
+def rank(book: Book, s: int, price: int) -> int:
+    """Return the row behind the levels of a side that are worse than a price.
 
     Strides double from the best level down, then the last stride is halved: a price near the touch is
     found in a step or two, one far from it in logarithmic time.
     """
     sign = 1 - 2 * s
     key = sign * price
-    high = book.depth[s]
+    high = book.side[s, END]
     low = high - 1
     stride = 1
-    while low >= 0 and sign * book.levels[s, low, PRICE] >= key:
+    while low >= book.side[s, FIRST] and sign * book.levels[s, low, PRICE] >= key:
         high = low
         stride *= 2
         low -= stride
-    low = max(low + 1, 0)
+    low = max(low + 1, book.side[s, FIRST])
     while low < high:
         middle = (low + high) // 2
         if sign * book.levels[s, middle, PRICE] < key:
@@ -243,8 +251,8 @@ def _rank(book: Book, s: int, price: int) -> int:
 @in_place
 def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
     """Put an order at the back of its level; outside a full window it is forgotten at once."""
-    row = _rank(book, s, price)
-    if row == book.depth[s] or book.levels[s, row, PRICE] != price:
+    row = rank(book, s, price)
+    if row == book.side[s, END] or book.levels[s, row, PRICE] != price:
         row = _open_level(book, s, row, price)
     elif book.pooled:
         book.orders[book.levels[s, row, FRONT], SIZE] += size
@@ -277,36 +285,66 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 
 @in_place
 def _open_level(book: Book, s: int, row: int, price: int) -> int:
-    """Make an empty level below `row` worse ones; return its row, -1 if the window has no room for it."""
-    if book.window > 0 and book.depth[s] >= book.window:
-        if row == 0:
+    """Make an empty level above the worse ones below `row`; return its row, -1 if the window has no room for it."""
+    if book.window > 0 and book.side[s, END] - book.side[s, FIRST] >= book.window:
+        if row == book.side[s, FIRST]:
             return -1
-        _drop_level(book, s, 0)
-        row -= 1
+        _drop_level(book, s, book.side[s, FIRST])
     levels = book.levels[s]
-    depth = book.depth[s]
-    if depth == len(levels):
-        raise IndexError("the book has no room for another level: make it with a larger level_capacity")
-    for k in range(depth, row, -1):
-        for column in range(4):
-            levels[k, column] = levels[k - 1, column]
+    worse_move = row - book.side[s, FIRST] < book.side[s, END] - row
+    if book.side[s, FIRST] == 0 if worse_move else book.side[s, END] == len(levels):
+        row += _centre(book, s, worse_move)
+    if worse_move:
+        row -= 1
+        _move(book, s, book.side[s, FIRST], row + 1, -1)
+        book.side[s, FIRST] -= 1
+    else:
+        _move(book, s, row, book.side[s, END], 1)
+        book.side[s, END] += 1
     levels[row, PRICE], levels[row, SIZE] = price, 0
     levels[row, FRONT], levels[row, BACK] = NOBODY, NOBODY
-    book.depth[s] = depth + 1
     return row
 
 
 @in_place
 def _drop_level(book: Book, s: int, row: int) -> None:
     """Forget a level and its orders."""
-    levels = book.levels[s]
-    slot = levels[row, FRONT]
+    slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         behind = book.orders[slot, BEHIND]
         free_slot(book, slot)
         slot = behind
-    depth = book.depth[s] - 1
-    for k in range(row, depth):
-        for column in range(4):
-            levels[k, column] = levels[k + 1, column]
-    book.depth[s] = depth
+    if row - book.side[s, FIRST] <= book.side[s, END] - 1 - row:
+        _move(book, s, book.side[s, FIRST], row, 1)
+        book.side[s, FIRST] += 1
+    else:
+        _move(book, s, row + 1, book.side[s, END], -1)
+        book.side[s, END] -= 1
+
+
+@in_place
+def _centre(book: Book, s: int, worse: bool) -> int:
+    """Move a side's levels to the middle of their room, with a row free where it is asked for; return how far."""
+    free = len(book.levels[s]) - (book.side[s, END] - book.side[s, FIRST])
+    if free == 0:
+        raise IndexError("the book has no room for another level: make it with a larger level_capacity")
+    by = (free + worse) // 2 - book.side[s, FIRST]
+    _move(book, s, book.side[s, FIRST], book.side[s, END], by)
+    book.side[s, FIRST] += by
+    book.side[s, END] += by
+    return by
+
+
+@in_place
+def _move(book: Book, s: int, first: int, end: int, by: int) -> None:
+    """Move the levels of rows first..end-1."""
+    levels = book.levels[s]
+    book.counters[MOVED] += end - first
+    if by > 0:
+        for k in range(end - 1, first - 1, -1):
+            for column in range(4):
+                levels[k + by, column] = levels[k, column]
+    else:
+        for k in range(first, end):
+            for column in range(4):
+                levels[k + by, column] = levels[k, column]

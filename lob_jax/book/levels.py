@@ -4,7 +4,8 @@ Prices, sizes and references never depend on which order of a level pays, so thi
 `lob_jax.book.kernel` on all of them, at a fraction of its cost.
 
 A level that empties behind the best one keeps its place, with size 0: in deep books the same prices come and go, and
-moving thousands of levels up and down would take most of the time.
+moving thousands of levels up and down would take most of the time. Where levels must move, it is the fewer of the
+better and the worse ones.
 """
 
 from typing import NamedTuple
@@ -16,8 +17,10 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import in_place, njit
 
+FIRST, END, VACANT, LAST_BEST, SEEN = range(5)  # columns of `Levels.side`
 LEVEL_COUNTERS = ("unknown_level", "over_removal", "crossed", "locked")
 _UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = range(len(LEVEL_COUNTERS))
+MOVED = len(LEVEL_COUNTERS)  # behind them: levels moved, to make room or to close a gap, as which the work grows
 _ADD, _EXECUTE, _CONTROL, _CLEAR = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL), int(Code.CLEAR)
 
 
@@ -25,36 +28,32 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; places 0..depth-1 in use, ever better, the best level last.
+      price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
       size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
-      depth: int64 [2], places in use.
-      vacant: int64 [2], vacant places among them; none with a window.
-      last_best: int64 [2], the last best price ever seen, 0 for none.
-      counters: int64 [len(LEVEL_COUNTERS)].
+      side: int64 [2, 5], columns FIRST and END, the first place in use and the one behind the last; VACANT, vacant
+        places among them, none with a window; LAST_BEST, the last best price, and SEEN, 1 if there ever was one.
+      counters: int64 [len(LEVEL_COUNTERS) + 1], and MOVED.
       window: levels kept a side, 0 for all.
     """
 
     price: np.ndarray
     size: np.ndarray
-    depth: np.ndarray
-    vacant: np.ndarray
-    last_best: np.ndarray
+    side: np.ndarray
     counters: np.ndarray
     window: int
 
 
 def load_levels(snapshot: BookSnapshot) -> Levels:
     """Return the levels of a snapshot; `with_level_room` makes room for more."""
-    capacity = snapshot.window or len(snapshot)
+    capacity = 4 * snapshot.window or len(snapshot)  # a full window moves, see `kernel.load`
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
-        depth=np.zeros(2, np.int64),
-        vacant=np.zeros(2, np.int64),
-        last_best=np.asarray(snapshot.last_best, np.int64).copy(),
-        counters=np.zeros(len(LEVEL_COUNTERS), np.int64),
+        side=np.zeros((2, 5), np.int64),
+        counters=np.zeros(MOVED + 1, np.int64),
         window=int(snapshot.window),
     )
+    levels.side[:, LAST_BEST], levels.side[:, SEEN] = snapshot.last_best, snapshot.seen
     side, price, size = (np.asarray(column, np.int64) for column in (snapshot.side, snapshot.price, snapshot.size))
     _add_all(levels, side, price, size)
     return levels
@@ -63,7 +62,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
 def with_level_room(levels: Levels, more: int) -> Levels:
     """Return levels of which `more` a side can be added: these, or a larger copy."""
     capacity = levels.price.shape[1]
-    wanted = int(levels.depth.max()) + more
+    wanted = int((levels.side[:, END] - levels.side[:, FIRST]).max()) + more
     if levels.window or wanted <= capacity:
         return levels
     wider = ((0, 0), (0, max(wanted, 2 * capacity) - capacity))
@@ -72,8 +71,8 @@ def with_level_room(levels: Levels, more: int) -> Levels:
 
 def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
     """Return price and size, int64 [K] each, of the levels of a side (0 bid, 1 ask), best first."""
-    depth = levels.depth[s]
-    price, size = levels.price[s, :depth][::-1], levels.size[s, :depth][::-1]
+    used = slice(*levels.side[s, FIRST : END + 1].tolist())
+    price, size = levels.price[s, used][::-1], levels.size[s, used][::-1]
     return price[size > 0], size[size > 0]
 
 
@@ -96,31 +95,39 @@ def set_level(levels: Levels, side: int, price: int, size: int) -> None:
 @in_place
 def clear_levels(levels: Levels) -> None:
     """Empty both sides; the last best prices stay known."""
-    levels.depth[0], levels.depth[1] = 0, 0
-    levels.vacant[0], levels.vacant[1] = 0, 0
+    for s in range(2):
+        levels.side[s, END], levels.side[s, VACANT] = levels.side[s, FIRST], 0
+
+
+@in_place
+def is_bare(levels: Levels, s: int) -> bool:
+    """Return whether a side (0 bid, 1 ask) has no level."""
+    return levels.side[s, END] == levels.side[s, FIRST]
+
+
+@in_place
+def is_two_sided(levels: Levels) -> bool:
+    """Return whether there is a best bid and a best ask."""
+    return not is_bare(levels, 0) and not is_bare(levels, 1)
 
 
 @in_place
 def best(levels: Levels, s: int) -> int:
     """Return the best price of a side (0 bid, 1 ask), 0 if it is empty."""
-    depth = levels.depth[s]
-    return levels.price[s, depth - 1] if depth > 0 else 0
+    return 0 if is_bare(levels, s) else levels.price[s, levels.side[s, END] - 1]
 
 
 @in_place
 def reference_of(levels: Levels, s: int) -> int:
     """Return what prices of a side (0 bid, 1 ask) count from, see `kernel.reference`."""
-    depth = levels.depth[s]
-    if depth > 0:
-        return levels.price[s, depth - 1]
-    return levels.last_best[s] if levels.last_best[s] != 0 else best(levels, 1 - s)
+    return levels.side[s, LAST_BEST] if levels.side[s, SEEN] else best(levels, 1 - s)
 
 
 @in_place
 def size_at(levels: Levels, s: int, price: int) -> int:
     """Return the size of a side's level at a price, 0 if there is none."""
     row = _rank(levels, s, price)
-    return levels.size[s, row] if row < levels.depth[s] and levels.price[s, row] == price else 0
+    return levels.size[s, row] if row < levels.side[s, END] and levels.price[s, row] == price else 0
 
 
 @in_place
@@ -154,8 +161,8 @@ def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns,
             references[i, 0], references[i, 1] = reference_of(levels, 0), reference_of(levels, 1)
         step_levels(levels, events, i)
         cursor = amend_levels(levels, corrections, cursor, i)
-        if levels.depth[0] > 0 and levels.depth[1] > 0:
-            spread = levels.price[1, levels.depth[1] - 1] - levels.price[0, levels.depth[0] - 1]
+        if is_two_sided(levels):
+            spread = best(levels, 1) - best(levels, 0)
             levels.counters[_CROSSED] += spread < 0
             levels.counters[_LOCKED] += spread == 0
     if len(references):
@@ -169,11 +176,11 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
         return
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.depth[s] and levels.price[s, row] == price
+    placed = row < levels.side[s, END] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if kind == _ADD:
         if placed:
-            levels.vacant[s] -= held == 0
+            levels.side[s, VACANT] -= held == 0
             levels.size[s, row] = held + size
         else:
             _open(levels, s, row, price, size)
@@ -192,10 +199,10 @@ def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
     """Set a level's size, all arguments int64."""
     s = 0 if side > 0 else 1
     row = _rank(levels, s, price)
-    placed = row < levels.depth[s] and levels.price[s, row] == price
+    placed = row < levels.side[s, END] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if placed and size > 0:
-        levels.vacant[s] -= held == 0
+        levels.side[s, VACANT] -= held == 0
         levels.size[s, row] = size
     elif held > 0:
         _close(levels, s, row)
@@ -214,23 +221,22 @@ def _add_all(levels: Levels, side: np.ndarray, price: np.ndarray, size: np.ndarr
 @in_place
 def _note_best(levels: Levels, s: int) -> None:
     """Remember a side's best price, if it has one."""
-    depth = levels.depth[s]
-    if depth > 0:
-        levels.last_best[s] = levels.price[s, depth - 1]
+    if not is_bare(levels, s):
+        levels.side[s, LAST_BEST], levels.side[s, SEEN] = levels.price[s, levels.side[s, END] - 1], 1
 
 
 @in_place
 def _rank(levels: Levels, s: int, price: int) -> int:
-    """Return how many levels of a side are worse than a price: strides double from the best one, then halve."""
-    prices, depth = levels.price[s], levels.depth[s]
+    """Return the place behind the levels that are worse than a price: strides double from the best one, then halve."""
+    prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
     sign = 1 - 2 * s
     key = sign * price
-    high, low, stride = depth, depth - 1, 1
-    while low >= 0 and sign * prices[low] >= key:
+    high, low, stride = end, end - 1, 1
+    while low >= first and sign * prices[low] >= key:
         high = low
         stride *= 2
         low -= stride
-    low = max(low + 1, 0)
+    low = max(low + 1, first)
     while low < high:
         middle = (low + high) // 2
         if sign * prices[middle] < key:
@@ -242,66 +248,95 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 
 @in_place
 def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
-    """Make a level above `row` worse ones, unless it lies outside a full window; a vacant place beside it will do."""
-    depth = levels.depth[s]
-    prices, sizes = levels.price[s], levels.size[s]
+    """Make a level above the worse ones below `row`, unless it lies outside a full window; a vacant place will do."""
+    prices, sizes, side = levels.price[s], levels.size[s], levels.side[s]
     for place in (row, row - 1):
-        if 0 <= place < depth and sizes[place] == 0:
+        if side[FIRST] <= place < side[END] and sizes[place] == 0:
             prices[place], sizes[place] = price, size
-            levels.vacant[s] -= 1
+            side[VACANT] -= 1
             return
-    if levels.window > 0 and depth >= levels.window:
-        if row == 0:
+    if levels.window > 0 and side[END] - side[FIRST] >= levels.window:
+        if row == side[FIRST]:
             return
-        _shift_down(prices, sizes, 0, depth - 1)
+        side[FIRST] += 1
+    worse_move = row - side[FIRST] < side[END] - row
+    if side[FIRST] == 0 if worse_move else side[END] == len(prices):
+        row += _centre(levels, s, worse_move)
+    if worse_move:
         row -= 1
-        depth -= 1
-    if depth == len(prices):
-        raise IndexError("there is no room for another level: see with_level_room")
-    worse, bigger = prices[row : depth + 1], sizes[row : depth + 1]  # slices: the loops over them run twice as fast
-    for k in range(depth - row, 0, -1):
-        worse[k] = worse[k - 1]
-    for k in range(depth - row, 0, -1):
-        bigger[k] = bigger[k - 1]
+        if side[FIRST] <= row:
+            _move(levels, s, side[FIRST], row + 1, -1)
+        side[FIRST] -= 1
+    else:
+        if row < side[END]:
+            _move(levels, s, row, side[END], 1)
+        side[END] += 1
     prices[row], sizes[row] = price, size
-    levels.depth[s] = depth + 1
 
 
 @in_place
 def _close(levels: Levels, s: int, row: int) -> None:
     """Forget a level: the best one leaves with the vacant places behind it, another one leaves its place vacant."""
-    prices, sizes = levels.price[s], levels.size[s]
-    depth = levels.depth[s]
-    if row == depth - 1:
-        depth -= 1
-        while depth > 0 and sizes[depth - 1] == 0:
-            depth -= 1
-            levels.vacant[s] -= 1
-    elif levels.window > 0:
-        _shift_down(prices, sizes, row, depth - 1)
-        depth -= 1
-    else:
+    sizes, side = levels.size[s], levels.side[s]
+    if row == side[END] - 1:
+        side[END] -= 1
+        while side[END] > side[FIRST] and sizes[side[END] - 1] == 0:
+            side[END] -= 1
+            side[VACANT] -= 1
+    elif levels.window == 0:
         sizes[row] = 0
-        levels.vacant[s] += 1
-        if levels.vacant[s] > 32 + depth // 2:
-            depth = _compacted(prices, sizes, depth)
-            levels.vacant[s] = 0
-    levels.depth[s] = depth
+        side[VACANT] += 1
+        if side[VACANT] > 32 + (side[END] - side[FIRST]) // 2:
+            _compact(levels, s)
+    elif row - side[FIRST] < side[END] - 1 - row:
+        _move(levels, s, side[FIRST], row, 1)
+        side[FIRST] += 1
+    else:
+        _move(levels, s, row + 1, side[END], -1)
+        side[END] -= 1
 
 
 @in_place
-def _shift_down(prices: np.ndarray, sizes: np.ndarray, row: int, last: int) -> None:
-    """Close the place `row` by those up to `last`."""
-    for k in range(row, last):
-        prices[k], sizes[k] = prices[k + 1], sizes[k + 1]
+def _centre(levels: Levels, s: int, worse: bool) -> int:
+    """Move a side's levels to the middle of their room, with a place free where it is asked for; return how far."""
+    first, end = levels.side[s, FIRST], levels.side[s, END]
+    free = len(levels.price[s]) - (end - first)
+    if free == 0:
+        raise IndexError("there is no room for another level: see with_level_room")
+    by = (free + worse) // 2 - first
+    _move(levels, s, first, end, by)
+    levels.side[s, FIRST] += by
+    levels.side[s, END] += by
+    return by
 
 
 @in_place
-def _compacted(prices: np.ndarray, sizes: np.ndarray, depth: int) -> int:
-    """Close all vacant places; return how many remain in use."""
-    kept = 0
-    for k in range(depth):
+def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
+    """Move the levels of places first..end-1."""
+    levels.counters[MOVED] += end - first
+    _move_all(levels.price[s], first, end, by)
+    _move_all(levels.size[s], first, end, by)
+
+
+@in_place
+def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
+    """Move values; slices, since the loops over them run twice as fast."""
+    was, now = values[first:end], values[first + by : end + by]
+    if by > 0:
+        for k in range(len(was) - 1, -1, -1):
+            now[k] = was[k]
+    else:
+        for k in range(len(was)):
+            now[k] = was[k]
+
+
+@in_place
+def _compact(levels: Levels, s: int) -> None:
+    """Close all vacant places."""
+    prices, sizes, kept = levels.price[s], levels.size[s], levels.side[s, FIRST]
+    for k in range(levels.side[s, FIRST], levels.side[s, END]):
         if sizes[k] > 0:
             prices[kept], sizes[kept] = prices[k], sizes[k]
             kept += 1
-    return kept
+    levels.counters[MOVED] += kept - levels.side[s, FIRST]
+    levels.side[s, END], levels.side[s, VACANT] = kept, 0

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, reference, rule_slot
-from lob_jax.book.orders import NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, rank, reference, rule_slot
+from lob_jax.book.orders import END, FIRST, NOBODY, PRICE, SIZE, Book, named_slot
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
@@ -130,11 +130,11 @@ def run(
 def write_levels(book: Book, price: np.ndarray, size: np.ndarray) -> None:
     """Write the best levels into arrays [2, P], best first, 0 beyond the last one."""
     for s in range(2):
-        depth = book.depth[s]
+        best = book.side[s, END] - 1
         for k in range(price.shape[1]):
-            shown = k < depth
-            price[s, k] = book.levels[s, depth - 1 - k, PRICE] if shown else 0
-            size[s, k] = book.levels[s, depth - 1 - k, SIZE] if shown else 0
+            shown = best - k >= book.side[s, FIRST]
+            price[s, k] = book.levels[s, best - k, PRICE] if shown else 0
+            size[s, k] = book.levels[s, best - k, SIZE] if shown else 0
 
 
 @njit
@@ -145,7 +145,9 @@ def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np
     count = 0
     for i in range(len(events.kind)):
         step(book, events, i)
-        at_most = count + book.depth[0] + book.depth[1] + 2 * n_levels
+        at_most = count + 2 * n_levels
+        for s in range(2):
+            at_most += book.side[s, END] - book.side[s, FIRST]
         if at_most > len(found):
             larger = np.empty((2 * at_most, 4), np.int64)
             larger[:count] = found[:count]
@@ -164,7 +166,8 @@ def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, fo
     """
     sign = 1 - 2 * s
     full = size[-1] > 0
-    for row in range(book.depth[s] - 1, -1, -1):
+    row = book.side[s, END] - 1
+    while row >= book.side[s, FIRST]:
         held = book.levels[s, row, PRICE]
         if full and sign * held < sign * price[-1]:
             break
@@ -173,6 +176,7 @@ def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, fo
             k += 1
         if k == len(price):
             count = _correct_and_note(book, s, i, held, 0, found, count)
+        row = rank(book, s, held) - 1  # levels move when one goes
     return count
 
 

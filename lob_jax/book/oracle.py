@@ -11,7 +11,7 @@ class OracleBook:
 
     Attributes:
       sides: by side (+1, -1) and price, the orders [order_id, size] of a level, front of the queue first.
-      last_best: by side, the last best price ever seen, 0 for none.
+      last_best: by side, the last best price, None if there never was one.
       counts: how often the events contradicted the book, by the names of `COUNTERS`.
       window: levels kept a side, 0 for all.
       pooled: whether a level is one order.
@@ -19,7 +19,8 @@ class OracleBook:
 
     def __init__(self, start: BookSnapshot):
         self.sides: dict[int, dict[int, list[list[int]]]] = {BID: {}, ASK: {}}
-        self.last_best = {BID: int(start.last_best[0]), ASK: int(start.last_best[1])}
+        known = zip((BID, ASK), start.last_best.tolist(), start.seen.tolist(), strict=True)
+        self.last_best = {side: price if seen else None for side, price, seen in known}
         self.counts: Counter[str] = Counter()
         self.window, self.pooled = start.window, start.pooled
         for row in zip(start.side, start.price, start.size, start.order_id, strict=True):
@@ -36,8 +37,8 @@ class OracleBook:
 
     def reference(self, side: int) -> int:
         """Return the side's best price, else its last best, else the best of the other side, else 0."""
-        own, other = self._best_first(side), self._best_first(-side)
-        return own[0] if own else self.last_best[side] or (other[0] if other else 0)
+        candidates = (self.best(side), self.last_best[side], self.best(-side), 0)
+        return next(price for price in candidates if price is not None)
 
     def best(self, side: int) -> int | None:
         """Return the side's best price, None if it is empty."""

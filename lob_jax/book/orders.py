@@ -15,23 +15,25 @@ PRICE, SIZE = 0, 1
 FRONT, BACK = 2, 3  # of a level: the slots at the two ends of its queue
 AHEAD, BEHIND = 2, 3  # of an order: its neighbours in the queue; BEHIND also chains the free slots
 SIDE, ID = 4, 5
+FIRST, END, LAST_BEST, SEEN = range(4)  # of a side
 NOBODY = -1  # in place of a slot
 
 COUNTERS = ("unknown_level", "over_removal", "unknown_order", "duplicate_order", "crossed", "locked")
 UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = range(len(COUNTERS))
+MOVED = len(COUNTERS)  # behind them: levels moved, to make room or to close a gap, as which the work grows
 
 
 class Book(NamedTuple):
     """A book in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows 0..depth-1 in use, the best one last.
+      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows first..end-1 in use, the best one last.
       orders: int64 [O, 6], columns PRICE, SIZE, AHEAD, BEHIND, SIDE (an index), ID.
       names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
-      depth: int64 [2], levels in use.
-      last_best: int64 [2], the last best price ever seen, 0 for none.
+      side: int64 [2, 4], columns FIRST and END, the row of the worst level and the one behind the best; LAST_BEST, the
+        last best price, and SEEN, 1 if there ever was one.
       free: int64 [2], the first free slot and how many there are.
-      counters: int64 [len(COUNTERS)].
+      counters: int64 [len(COUNTERS) + 1], and MOVED.
       window: levels kept a side, 0 for all.
       pooled: 1 if a level is one order, which ADDs enlarge, else 0.
     """
@@ -39,8 +41,7 @@ class Book(NamedTuple):
     levels: np.ndarray
     orders: np.ndarray
     names: np.ndarray
-    depth: np.ndarray
-    last_best: np.ndarray
+    side: np.ndarray
     free: np.ndarray
     counters: np.ndarray
     window: int
@@ -58,10 +59,9 @@ def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: b
         levels=np.zeros((2, max(level_capacity, 1), 4), np.int64),
         orders=orders,
         names=np.zeros((places, 2), np.int64),
-        depth=np.zeros(2, np.int64),
-        last_best=np.zeros(2, np.int64),
+        side=np.zeros((2, 4), np.int64),
         free=np.array([0, slots]),
-        counters=np.zeros(len(COUNTERS), np.int64),
+        counters=np.zeros(MOVED + 1, np.int64),
         window=int(window),
         pooled=int(pooled),
     )
@@ -71,7 +71,7 @@ def with_room(book: Book, orders: int) -> Book:
     """Return a book that can take `orders` more orders: this one, or a larger copy."""
     lacking = orders - int(book.free[1])
     levels = book.levels.shape[1]
-    wanted = levels if book.window else max(levels, int(book.depth.max()) + orders)
+    wanted = levels if book.window else max(levels, int((book.side[:, END] - book.side[:, FIRST]).max()) + orders)
     if lacking <= 0 and wanted == levels:
         return book
     slots = len(book.orders)
@@ -86,7 +86,7 @@ def with_room(book: Book, orders: int) -> Book:
         larger.free[:] = slots, book.free[1] + more
     else:
         larger.free[:] = book.free
-    for name in ("depth", "last_best", "counters"):
+    for name in ("side", "counters"):
         getattr(larger, name)[:] = getattr(book, name)
     _enter_all(larger, book.names)
     return larger
@@ -166,7 +166,7 @@ def live_orders(book: Book) -> np.ndarray:
             rows = np.empty((count, book.orders.shape[1]), np.int64)
             count = 0
         for s in range(2):
-            for level in range(book.depth[s] - 1, -1, -1):
+            for level in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
                 slot = book.levels[s, level, FRONT]
                 while slot != NOBODY:
                     if copying:

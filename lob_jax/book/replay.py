@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lob_jax.book.kernel import load, to_snapshot
-from lob_jax.book.levels import LEVEL_COUNTERS, Levels, follow, load_levels, with_level_room
+from lob_jax.book.levels import LEVEL_COUNTERS, MOVED, Levels, follow, load_levels, with_level_room
 from lob_jax.book.loops import (
     CorrectionColumns,
     EventColumns,
@@ -58,10 +58,12 @@ class BookStates:
         return self._rows(slice(1, None))
 
     def mid2(self) -> np.ndarray:
-        """Return best bid + best ask, twice the mid price, int64 [E+1]; 0 where a side is empty."""
-        bid, ask = self.price[:, 0, 0], self.price[:, 1, 0]
-        both = (self.size[:, 0, 0] > 0) & (self.size[:, 1, 0] > 0)
-        return np.where(both, bid + ask, 0)
+        """Return best bid + best ask, twice the mid price, int64 [E+1]; 0 where a side is empty, see `two_sided`."""
+        return np.where(self.two_sided(), self.price[:, 0, 0] + self.price[:, 1, 0], 0)
+
+    def two_sided(self) -> np.ndarray:
+        """Return whether there are a best bid and a best ask, bool [E+1]."""
+        return (self.size[:, :, 0] > 0).all(axis=1)
 
     def _rows(self, rows: slice) -> "BookStates":
         return dataclasses.replace(self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows])
@@ -127,7 +129,7 @@ def count_states(events: Events, *, start: BookSnapshot, corrections: Correction
     """
     columns, corrected = event_columns(events), correction_columns(corrections, len(events))
     levels = advance_levels(load_levels(start), columns, corrected, 0, len(events), NO_REFERENCES)
-    return dict(zip(LEVEL_COUNTERS, levels.counters.tolist(), strict=True))
+    return dict(zip(LEVEL_COUNTERS, levels.counters[:MOVED].tolist(), strict=True))
 
 
 def snapshots_at(
@@ -266,7 +268,7 @@ def book_for(events: Events, start: BookSnapshot, corrections: Corrections) -> B
 
 def counts_of(book: Book) -> dict[str, int]:
     """Return a book's counters by name."""
-    return dict(zip(COUNTERS, book.counters.tolist(), strict=True))
+    return dict(zip(COUNTERS, book.counters[: len(COUNTERS)].tolist(), strict=True))
 
 
 def _check_feed_book(events: Events, price: np.ndarray, size: np.ndarray, window: int) -> None:

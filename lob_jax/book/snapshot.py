@@ -27,7 +27,8 @@ class BookSnapshot:
       price: int64 [O], price quanta.
       size: int64 [O], lots, > 0.
       order_id: uint64 [O], 0 for an anonymous order.
-      last_best: int64 [2], the last best bid and ask ever seen, 0 for none; the reference of an empty side.
+      last_best: int64 [2], the last best bid and ask; the reference of an empty side that had one.
+      seen: bool [2], whether there was such a bid, such an ask; of a side with orders there is.
       window: occupied levels a side that the feed shows, 0 for all of them.
       pooled: whether a level is one order, which ADDs enlarge: the book of a feed that shows levels, not orders.
     """
@@ -40,6 +41,7 @@ class BookSnapshot:
     last_best: np.ndarray
     window: int = 0
     pooled: bool = False
+    seen: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2, bool))
 
     @classmethod
     def empty(cls, time_ns: int = 0, window: int = 0, pooled: bool = False) -> "BookSnapshot":

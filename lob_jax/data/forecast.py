@@ -4,7 +4,7 @@ An anchor is an event of the split; the forecast is made just before it, at the 
 of the `history` events in front of the anchor and the states that they left; labels are of the mids behind it.
 
 The label at horizon k compares the mean m- of the last k mids, the present one included, with the mean m+ of the next
-k: l = (m+ - m-) / m-, the smoothed definition of FI-2010 (Ntakaris et al., 2018) in the form of Zhang, Zohren and
+k: l = (m+ - m-) / |m-|, the smoothed definition of FI-2010 (Ntakaris et al., 2018) in the form of Zhang, Zohren and
 Roberts (2019). The other one in use, (m+ - m_t) / m_t, is not taken. Since m- is known at the anchor, a mid that has
 just moved already leans towards its label: a forecast has to be held against one that knows only that, see
 `lob_jax.evaluation.forecast_floors`.
@@ -110,7 +110,7 @@ def anchors(tape: Tape, layout: ForecastLayout) -> np.ndarray:
     before = max(layout.history, layout.reach - 1)
     inside = tape.own & (rows - before >= first) & (rows + layout.reach <= last)
     tokens_before = token_end(tape) - token_end(tape)[first]
-    unknown = np.concatenate([[0], np.cumsum(tape.mid2 == 0)])
+    unknown = np.concatenate([[0], np.cumsum(~tape.two_sided())])
     low, high = np.maximum(rows - before, 0), np.minimum(rows + layout.reach + 1, len(tape))
     return np.flatnonzero(inside & (tokens_before >= layout.context) & (unknown[high] == unknown[low]))
 
@@ -121,18 +121,23 @@ def token_end(tape: Tape) -> np.ndarray:
 
 
 def smoothed_change(mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return l = (m+ - m-) / m- of the anchors at `rows`, float64 [N, K], see the head of this file."""
+    """Return l = (m+ - m-) / |m-| of the anchors at `rows`, float64 [N, K], see the head of this file."""
     total = np.concatenate([[0], np.cumsum(mid2)])  # total[i]: of the rows in front of i
     past = [total[rows + 1] - total[rows + 1 - k] for k in horizons]
     coming = [total[rows + 1 + k] - total[rows + 1] for k in horizons]
-    return np.stack([(new - old) / old for new, old in zip(coming, past, strict=True)], axis=1)
+    return np.stack([(new - old) / _scale(old, k) for new, old, k in zip(coming, past, horizons, strict=True)], axis=1)
 
 
 def past_lean(mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return (m_t - m-) / m-, float64 [N, K]: what `smoothed_change` would be if the mid stayed where it is."""
+    """Return (m_t - m-) / |m-|, float64 [N, K]: what `smoothed_change` would be if the mid stayed where it is."""
     total = np.concatenate([[0], np.cumsum(mid2)])
-    past = [(total[rows + 1] - total[rows + 1 - k]) / k for k in horizons]
-    return np.stack([mid2[rows] / mean - 1 for mean in past], axis=1)
+    past = [total[rows + 1] - total[rows + 1 - k] for k in horizons]
+    return np.stack([(k * mid2[rows] - old) / _scale(old, k) for old, k in zip(past, horizons, strict=True)], axis=1)
+
+
+def _scale(old: np.ndarray, k: int) -> np.ndarray:
+    """Return what a change of the sum of k mid2 is relative to: their sum, or that of k quanta where it is less."""
+    return np.maximum(np.abs(old), 2 * k)
 
 
 def mid_moves(tape: Tape, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:

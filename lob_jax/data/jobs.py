@@ -19,6 +19,7 @@ from lob_jax.data.shards import Account, Place, account_path, write_day
 from lob_jax.data.split import number_days
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
+from lob_jax.signals import spared
 from lob_jax.tokens.tokenizer import Tokenizer
 
 OnAccount = Callable[[Account], None]
@@ -168,7 +169,8 @@ def _write_at_once(
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker, (watched,))
     try:
         remote = [dataclasses.replace(job, reading=dataclasses.replace(job.reading, on_bytes=None)) for job in jobs]
-        done = [pool.submit(_write_whole_job, job, folder, tokenizer, plan) for job in remote]
+        with spared(signal.SIGINT):
+            done = [pool.submit(_write_whole_job, job, folder, tokenizer, plan) for job in remote]
         for account in itertools.chain.from_iterable(f.result() for f in concurrent.futures.as_completed(done)):
             on_account(account)
     except BrokenProcessPool as error:

@@ -1,6 +1,7 @@
 """The manifest beside prepared records: what they were made from, and how many there are."""
 
 import dataclasses
+import decimal
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 
 from lob_jax.data.records import RecordPlan
 from lob_jax.data.split import SPLITS
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, differing
 from lob_jax.feeds.feed import DaySource
 
 FORMAT = 2  # raised whenever the content of a record changes its meaning
@@ -73,17 +74,26 @@ def check_scales(account: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     Raises:
       InputError: names the tick and the scales of both days.
     """
-    names = ("price_scale", "tick", "lot_scale")
-    was, expected = ({name: day["instrument"][name] for name in names} for day in (account, other))
+    was, expected = (_steps(day["instrument"]) for day in (account, other))
     if was != expected:
+        named = " ".join(f"--config.data.{name}={min(was[name], expected[name]):f}" for name in ("tick", "lot"))
         raise InputError(
             "two days of an instrument differ in tick or scales",
             where=f"{account['symbol']} {account['trading_day']}",
-            expected=f"{expected}, as on {other['trading_day']}",
-            was=was,
-            remedy="name them by --config.data.tick= and --config.data.lot= if they were inferred from the files, "
-            "else prepare these days apart",
+            expected=f"{_listed(expected)}, as on {other['trading_day']}",
+            was=_listed(was),
+            remedy=f"if they were inferred from the files, name the finer ones: {named}; else prepare these days apart",
         )
+
+
+def _steps(instrument: Mapping[str, Any]) -> dict[str, decimal.Decimal]:
+    """Return the steps of prices and of sizes, and the unit of prices, all in the market's units."""
+    units = {"tick": (instrument["tick"], "price_scale"), "lot": (1, "lot_scale"), "prices in": (1, "price_scale")}
+    return {name: (decimal.Decimal(count) / instrument[of]).normalize() for name, (count, of) in units.items()}
+
+
+def _listed(steps: Mapping[str, decimal.Decimal]) -> str:
+    return ", ".join(f"{name} {step:f}" for name, step in steps.items())
 
 
 def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -113,15 +123,15 @@ def check_manifest(manifest: Mapping[str, Any], expected: Mapping[str, Any]) -> 
     """Refuse records whose fingerprint is another one, and show where they differ.
 
     Raises:
-      InputError: names each differing entry with both values.
+      InputError: names each differing entry, as the records have it (expected) and as it is asked for (was).
     """
-    was = manifest["fingerprint"]
-    differing = sorted(key for key in {*was, *expected} if was.get(key) != expected.get(key))
-    if differing:
+    of_records, now = differing(manifest["fingerprint"], expected)
+    if of_records:
         raise InputError(
             "the prepared records belong to other data or another config",
             where=f"{MANIFEST}, fingerprint",
-            expected={key: expected.get(key) for key in differing},
-            was={key: was.get(key) for key in differing},
-            remedy="name another --workdir, or delete its records folder to prepare them again",
+            expected=of_records,
+            was=now,
+            remedy="give the data and values that the records were made with, name another --workdir, or delete its"
+            " records folder to prepare them again",
         )

@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 
 MOST_SAMPLED = 1000  # records that thresholds are fitted on
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
-START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64)}
+START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64), "seen": np.dtype(np.bool_)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ def make_records(
       tokens uint16 [T+1], ending in EOS;
       features float32 [E+1, 4P], row i the book before event i, row E the book after the last one;
       clock_ns int64 [E+1], the time known before event i: that of the event in front of it;
-      mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty;
+      mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty, see `two_sided`;
       lead_events int64, leading events that are context only;
       first_event int64, index in the day of the first event, the lead included;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
@@ -180,11 +180,21 @@ def sampled_records(source: Sequence[Record]) -> Iterator[Record]:
         yield source[int(index)]
 
 
+def two_sided(record: Record) -> np.ndarray:
+    """Return whether the book before each event, and behind the last, has a bid and an ask, bool [E+1]."""
+    features = record["features"]  # see `book_features`: the sizes come first, those of P bids, then those of P asks
+    return (features[:, 0] > 0) & (features[:, features.shape[1] // 4] > 0)
+
+
+def mids(record: Record) -> np.ndarray:
+    """Return the mid price of the same books, price quanta, float64 [E+1]; NaN where a side is empty."""
+    return np.where(two_sided(record), record["mid2"] / 2, np.nan)
+
+
 def direction(record: Record) -> np.ndarray:
     """Return int8 [E], the way each event moves the mid price: +1, 0 or -1; 0 where a side is or becomes empty."""
-    before, after = record["mid2"][:-1], record["mid2"][1:]
-    known = (before != 0) & (after != 0)
-    return np.where(known, np.sign(after - before), 0).astype(np.int8)
+    known = two_sided(record)
+    return np.where(known[:-1] & known[1:], np.sign(np.diff(record["mid2"])), 0).astype(np.int8)
 
 
 def outline(record: Record) -> Outline:

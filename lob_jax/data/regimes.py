@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lob_jax.data.records import Record, record_instrument, sampled_records
+from lob_jax.data.records import Record, mids, record_instrument, sampled_records, two_sided
 from lob_jax.errors import InputError
 
 LOOK_BACK = 50  # moves of the mid that volatility is taken over
@@ -46,9 +46,7 @@ def measures(record: Record) -> tuple[np.ndarray, np.ndarray]:
     of the moves since. A move from or to a book with an empty side counts as none. The spread is the last known one,
     in ticks; 0 before any is known.
     """
-    tick = record_instrument(record).tick
-    mid = record["mid2"] / (2 * tick)
-    known = record["mid2"] != 0
+    mid, known = mids(record) / record_instrument(record).tick, two_sided(record)
     moves = np.where(known[1:] & known[:-1], np.diff(mid), 0.0)
     squares = np.concatenate([[0.0], np.cumsum(np.square(moves))])
     row = np.arange(len(mid))

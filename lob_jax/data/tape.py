@@ -18,7 +18,7 @@ from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import FIELD_GAP, event_index, field_of
 
 FLOW = ("side", "log size", "log gap", "order-flow imbalance", "trade sign")
-_FAR = np.iinfo(np.int64).max  # price of an ask that is not there
+_FAR = 2**62  # price of an ask that is not there, below zero of a bid
 _NS_PER_US = 1_000
 
 Rows = dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class Tape:
       own: bool [R], the event belongs to the split: it is there, and not of the lead.
       price: int64 [R, 2, P], price quanta, bid then ask, best first; an empty level repeats the one before it.
       size: int64 [R, 2, P], lots, 0 for an empty level.
-      mid2: int64 [R], best bid plus best ask, 0 where a side is empty.
+      mid2: int64 [R], best bid plus best ask, 0 where a side is empty, see `two_sided`.
       clock_ns: int64 [R], the time known before event r: that of the event in front of it.
       kind: int32 [R], the event's `Kind`; 0 where there is none.
       flow: float32 [R, len(FLOW)], of the event, see `event_flow`.
@@ -68,6 +68,10 @@ class Tape:
 
     def __len__(self) -> int:
         return len(self.run)
+
+    def two_sided(self) -> np.ndarray:
+        """Return whether a row has a bid and an ask, bool [R]."""
+        return (self.size[:, :, 0] > 0).all(axis=1)
 
 
 def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tape:
@@ -168,7 +172,7 @@ def order_flow_imbalance(states: BookStates) -> np.ndarray:
     after the event, dashed before it (Cont, Kukanov, Stoikov, 2014). An empty side has size 0 and lies far away.
     """
     size = states.size[..., 0]
-    bid, ask = states.price[:, 0, 0], np.where(size[:, 1] > 0, states.price[:, 1, 0], _FAR)
+    bid, ask = (np.where(size[:, s] > 0, states.price[:, s, 0], far) for s, far in enumerate((-_FAR, _FAR)))
     demand = np.where(bid[1:] >= bid[:-1], size[1:, 0], 0) - np.where(bid[1:] <= bid[:-1], size[:-1, 0], 0)
     supply = np.where(ask[1:] <= ask[:-1], size[1:, 1], 0) - np.where(ask[1:] >= ask[:-1], size[:-1, 1], 0)
     return demand - supply

@@ -76,7 +76,7 @@ def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
     action = tokens[v.field_of(tokens) == v.FIELD_HEAD].astype(np.int64) // v.ASK_OFFSET
     return Moves(
         label=direction(record).astype(np.int64) + FLAT,
-        known=(record["mid2"][:-1] != 0) & (record["mid2"][1:] != 0),
+        known=states.two_sided()[:-1] & states.two_sided()[1:],
         own=np.arange(len(events)) >= int(record["lead_events"]),
         best_size=states.size[:-1, :, 0],
         action=np.concatenate([[0], action[:-1]]),

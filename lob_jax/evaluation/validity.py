@@ -28,7 +28,7 @@ class Validity:
     levels: Levels
 
 
-def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int = 0) -> Validity:
+def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int = 0, signed: bool = False) -> Validity:
     """Replay events in plain Python, one after the other, and say which cannot have happened.
 
     Args:
@@ -36,8 +36,10 @@ def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int 
       start: the book before them; its clock is that of the event before.
       tick: price quanta between prices of visible orders.
       closed: what is closed at the start: 0 nothing, 1 trading alone, 2 quoting too.
+      signed: whether prices may be zero or negative, see `Instrument`.
     """
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
+    rules = {"tick": tick, "signed": signed}
     columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
     for time_ns, kind, code, side, price, size in zip(*(column.tolist() for column in columns), strict=True):
         fault = "clock runs backwards" if time_ns < clock else None
@@ -47,7 +49,7 @@ def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int 
             if code == Code.CLEAR:
                 book.clear()
         else:
-            fault = fault or _fault(book, kind, side, price, size, tick=tick, closed=closed)
+            fault = fault or _fault(book, kind, side, price, size, closed=closed, **rules)
         if fault:
             faults[fault] += 1
         elif kind != Kind.CONTROL:
@@ -55,9 +57,11 @@ def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int 
     return Validity(len(events), dict(faults), _levels(book))
 
 
-def _fault(book: OracleBook, kind: int, side: int, price: int, size: int, *, tick: int, closed: int) -> str | None:
+def _fault(
+    book: OracleBook, kind: int, side: int, price: int, size: int, *, tick: int, closed: int, signed: bool
+) -> str | None:
     """Return why an event cannot have happened, None if it can."""
-    if size <= 0 or price <= 0:
+    if size <= 0 or (price <= 0 and not signed):
         return "no size or no price"
     if closed >= (1 if kind in TRADES else 2):
         return "market closed"

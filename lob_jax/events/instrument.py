@@ -20,6 +20,8 @@ class Instrument:
       price_scale: price quanta in one unit of currency (LOBSTER: 10,000).
       tick: price quanta between neighbouring prices an order may have.
       lot_scale: lots in one unit of quantity (shares: 1).
+      signed: whether its prices may be zero or negative, as those of spreads, and of oil on 2020-04-20: its day has
+        shown one. Where they may not, a price is at least a tick.
     """
 
     symbol: str
@@ -29,6 +31,7 @@ class Instrument:
     price_scale: int = 10_000
     tick: int = 100
     lot_scale: int = 1
+    signed: bool = False
 
     def midnight_ns(self) -> int:
         """Return the UTC nanoseconds at which the venue's clock would read 00:00, counted back from noon.
@@ -40,6 +43,6 @@ class Instrument:
         noon = datetime.datetime(day.year, day.month, day.day, 12, tzinfo=zoneinfo.ZoneInfo(self.time_zone))
         return (int(noon.timestamp()) - 12 * 3600) * NS_PER_SECOND
 
-    def to_dict(self) -> dict[str, str | int]:
+    def to_dict(self) -> dict[str, str | int | bool]:
         """Return the fields as plain values, fit for JSON."""
         return dataclasses.asdict(self)

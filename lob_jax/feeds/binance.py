@@ -10,14 +10,15 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.feeds.binance_files import Capture, captures_at, scan, whole_lines
-from lob_jax.feeds.binance_messages import TRADES, Content, Message, parse_line, parse_numbers, refusal
-from lob_jax.feeds.binance_sync import BookSync, Outcome, Update
+from lob_jax.feeds.binance_files import Capture, captures_at, whole_lines
+from lob_jax.feeds.binance_messages import TRADES, Content, Message, parse_line, refusal
+from lob_jax.feeds.binance_numbers import count_places, parse_numbers
+from lob_jax.feeds.binance_sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import Steps, steps_of
+from lob_jax.feeds.scale import Steps, read_at_fitting_places
 from lob_jax.feeds.source import DAMAGED, Source
 from lob_jax.feeds.store import EventStore
 
@@ -31,14 +32,10 @@ class BinanceFeed:
     Attributes:
       tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
       lot: the unit of size, such as "0.00001"; None infers it from the sizes of the day.
-      price_decimals: decimal places that prices may have.
-      size_decimals: decimal places that sizes may have.
     """
 
     tick: str | None = None
     lot: str | None = None
-    price_decimals: int = 9
-    size_decimals: int = 8
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
         """List the symbols of the captures at a path, a file or a folder, by date and symbol.
@@ -60,19 +57,45 @@ class BinanceFeed:
 
         A gap in the update ids is a FEED_GAP event; the book comes back with the next snapshot as a CLEAR with
         corrections. An update that came before the snapshot it follows takes effect when the snapshot comes, with the
-        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out.
+        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out. Other
+        streams, replies to requests, and trades that are no executions (`X`) are counted. Decimal places are those that
+        the symbol's numbers need; a named tick or lot decides them.
 
         Raises:
-          InputError: the first line that is not what the format says; no snapshot that the depth continues.
+          InputError: the first line that is not what the format says; no snapshot that the depth continues; a gap that
+            none closes; or less depth that is of use than depth that is lost.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
-        capture = scan(path) or next(iter(captures_at(path).values()))
+        capture = next(iter(captures_at(path).values()))
         symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
-        steps = steps_of(self.tick, self.lot, price_decimals=self.price_decimals, size_decimals=self.size_decimals)
-        changes = LevelChanges(EventStore(reading.store))
-        reader = _Reader(path, symbol, capture, reading, steps=steps, changes=changes)
-        reader.run()
-        return reader.finish()
+        return read_at_fitting_places(
+            lambda steps: _Reader(path, symbol, capture, reading, steps=steps).read(),
+            tick=self.tick,
+            lot=self.lot,
+            count=lambda: _count_places(Source(path), symbol),
+        )
+
+
+def _count_places(source: Source, symbol: str) -> np.ndarray:
+    """Return int64 [2, 2, P]: what `count_places` counts of the prices and quantities of a symbol's messages."""
+    reading = Reading(on_error="skip")
+    blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
+    return sum(count_places(_messages(block, symbol, where=source)) for block in blocks)
+
+
+def _messages(block: bytes, symbol: str, *, where: object, first: int = 1) -> list[Message]:
+    """Return the messages of whole lines, those that are none included; another symbol's are without their levels."""
+    messages = []
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, first):
+        try:
+            message = parse_line(line, number, where=where)
+        except InputError as error:
+            message = Message(Content.FAULT, "", number, line, 0, fault=error)
+        messages.append(message if message.symbol in (symbol, "") else message._replace(levels=([], [])))
+    return messages
 
 
 def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
@@ -98,22 +121,33 @@ class _Reader:
         reading: Reading,
         *,
         steps: Steps,
-        changes: LevelChanges,
     ):
         self._source, self._symbol, self._capture, self._reading = Source(path), symbol, capture, reading
-        self._steps, self._changes = steps, changes
+        self._steps, self._changes = steps, LevelChanges(EventStore(reading.store))
         self._faults = Faults(reading, self._source.name)
         self._dropped: collections.Counter[str] = collections.Counter()
         self._sync = BookSync()
         self._synced = False
-        self._lines = self._groups = self._clock = 0
+        self._lines = self._groups = self._clock = self._applied = self._gap_line = self._not_positive = 0
         self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
 
-    def run(self) -> None:
+    def read(self) -> MarketDay:
+        """Return the day.
+
+        Raises:
+          InputError: the first line that is not what the format says; no snapshot was of use; too much was lost.
+          PlacesMisfit: a number does not fit decimal places that are a guess.
+        """
+        self._read_lines()
+        return self._finish()
+
+    def _read_lines(self) -> None:
         """Read the capture into the events of the store."""
         for block in whole_lines(self._source, self._reading, faults=self._faults):
-            messages = self._messages(block)
+            messages = _messages(block, self._symbol, where=self._source, first=self._lines + 1)
+            self._lines += len(messages)
             numbers = parse_numbers(messages, self._steps)
+            self._not_positive += int(np.count_nonzero(numbers.levels[1] <= 0))
             for number, message in enumerate(messages):
                 wrong = numbers.wrong.get(number, "")
                 if wrong or message.fault is not None:
@@ -122,16 +156,13 @@ class _Reader:
                     self._take(message, numbers.of(number))
             self._push()
 
-    def finish(self) -> MarketDay:
-        """Return the day that was read.
-
-        Raises:
-          InputError: no snapshot was of use.
-        """
+    def _finish(self) -> MarketDay:
+        """Return the day that was read."""
         self._sync.finish()
         self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
         if not self._synced:
             raise self._without_snapshot()
+        self._refuse_lost_depth()
         made = self._changes.finish(self._steps)
         superseded = made.dropped.pop(_SUPERSEDED)
         report = reading_report(
@@ -143,26 +174,14 @@ class _Reader:
             faults=[self._faults],
             corrections=len(made.corrections),
             levels_superseded=superseded,
+            prices_not_positive=self._not_positive,
             **made.counts,
         )
         venue = "binance-futures" if self._sync.futures else "binance"
         day, scale = self._capture.trading_day, made.scale
-        instrument = Instrument(self._symbol, venue, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
+        steps = (scale.price_scale, scale.tick, scale.lot_scale)
+        instrument = Instrument(self._symbol, venue, day, "UTC", *steps, signed=made.signed)
         return MarketDay(instrument, made.start, made.events, made.corrections, report)
-
-    def _messages(self, block: bytes) -> list[Message]:
-        """Return the messages of whole lines, those that are none included."""
-        messages = []
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        for line in lines:
-            self._lines += 1
-            try:
-                messages.append(parse_line(line, self._lines, where=self._source))
-            except InputError as error:
-                messages.append(Message(Content.FAULT, "", self._lines, line, 0, fault=error))
-        return messages
 
     def _take(self, message: Message, levels: np.ndarray) -> None:
         """Take one message, its levels int64 [3, R] being side, price and size."""
@@ -171,8 +190,8 @@ class _Reader:
             self._refuse(message, "a snapshot that names no symbol", expected="'s' or a stream with the symbol")
         elif message.symbol not in (self._symbol, ""):
             self._dropped["another symbol"] += 1
-        elif content is Content.TICKER:
-            self._dropped["book ticker"] += 1
+        elif content is Content.ASIDE:
+            self._dropped[message.reason] += 1
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
             self._dropped["an aggregate of trades that are told one by one"] += 1
         elif content in TRADES:
@@ -196,6 +215,7 @@ class _Reader:
         if outcome is Outcome.APPLY:
             self._add(LEVEL, message, levels)
         elif outcome is Outcome.GAP:
+            self._gap_line = message.line
             self._add(GAP, message, np.zeros((3, 1), np.int64))
             spare = self._sync.take_spare()
             if spare is not None:
@@ -215,6 +235,7 @@ class _Reader:
 
     def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
         time_ns = message.time_ns if time_ns is None else time_ns
+        self._applied += what == LEVEL
         self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
         self._groups += 1
 
@@ -230,10 +251,26 @@ class _Reader:
         error = message.fault or refusal(
             what,
             where=f"{self._source}, line {message.line}",
-            expected=expected or "positive decimal numbers, quantities of levels 0 or more, on the tick and lot",
+            expected=expected or "decimal numbers, quantities of levels 0 or more, on the tick and lot",
             was=message.raw[:200].decode("utf-8", "backslashreplace"),
         )
         self._faults.refuse(error, raw=message.raw)
+
+    def _refuse_lost_depth(self) -> None:
+        """Refuse a day that ends behind a gap, or of which less is of use than is lost; both are counted otherwise."""
+        early, behind = (self._sync.dropped[reason] for reason in (Drop.BEFORE_SNAPSHOT, Drop.BEHIND_GAP))
+        where, what, expected = self._source, "", ""
+        if not self._sync.in_step:
+            what, expected = "a gap in the depth that no later snapshot closes", "a snapshot behind it"
+            where = f"{self._source}, line {self._gap_line}"
+        elif early + behind > self._applied:
+            what, expected = "more depth lost than of use", "a snapshot near the beginning, and behind each gap"
+        if what:
+            was = f"{self._applied} updates of use, {early} before the first snapshot, {behind} behind a gap"
+            remedy = "put a snapshot there, or read what is left of the day with on_error=skip"
+            self._faults.refuse(
+                InputError(what, where=where, expected=expected, was=was, remedy=remedy), raw=was, rows=0
+            )
 
     def _without_snapshot(self) -> InputError:
         return InputError(

@@ -10,11 +10,11 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.binance_messages import to_ns
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 
-_BEGINNING = re.compile(rb"(?m)^(\d{13,19}) \{")
+_BEGINNING = re.compile(rb"(?m)^(\d{13,19}) [{\[]")
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\n]{1,40})"')
-_SINGLE = re.compile(rb'"e"\s*:\s*"trade"')
+_DEPTH, _SINGLE = (re.compile(rb'"e"\s*:\s*"%b"' % event) for event in (b"depthUpdate", b"trade"))
 _SNIFFED_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 26
 _NS_PER_DAY = 86_400 * 10**9
@@ -26,7 +26,7 @@ class Capture:
 
     Attributes:
       trading_day: ISO date, UTC, of the first line's arrival.
-      symbols: of all messages, with whether a `trade` message of it is there; sorted.
+      symbols: of all updates of depth, with whether a `trade` message of it is there; sorted.
     """
 
     trading_day: str
@@ -44,15 +44,15 @@ def scan(path: pathlib.Path) -> Capture | None:
     if receive_ns is None:
         return None
     day = datetime.date(1970, 1, 1) + datetime.timedelta(days=receive_ns // _NS_PER_DAY)
-    symbols: dict[bytes, bool] = {}
+    deep: set[bytes] = set()
+    traded: set[bytes] = set()
     for block in whole_lines(Source(path), Reading(), faults=None):
-        for symbol in set(_SYMBOL.findall(block)):
-            symbols.setdefault(symbol, False)
-        if not all(symbols.values()):
-            for line in filter(_SINGLE.search, block.split(b"\n")):
-                for symbol in _SYMBOL.findall(line):
-                    symbols[symbol] = True
-    return Capture(day.isoformat(), {name.decode("utf-8", "replace"): symbols[name] for name in sorted(symbols)})
+        for line in block.split(b"\n"):
+            found = deep if _DEPTH.search(line) else traded if _SINGLE.search(line) else None
+            symbol = None if found is None else _SYMBOL.search(line)
+            if symbol is not None:
+                found.add(symbol[1])
+    return Capture(day.isoformat(), {name.decode("utf-8", "replace"): name in traded for name in sorted(deep)})
 
 
 def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
@@ -67,11 +67,11 @@ def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
     scans = {file: scan(file) for file in files}
     found = {file: capture for file, capture in scans.items() if capture is not None and capture.symbols}
     if not found:
-        refuse_empty(files, expected="lines such as 1723161255030314667 {...}")
+        refuse_unreadable(files, expected="lines such as 1723161255030314667 {...}")
         raise InputError(
             "no capture of Binance messages",
             where=path,
-            expected="lines such as 1723161255030314667 {...}, with a symbol in them",
+            expected="lines such as 1723161255030314667 {...}, updates of depth (depthUpdate) among them",
             was=[file.name for file in files[:5]] or "no file",
             remedy="name a capture, or a folder with captures",
         )

@@ -1,30 +1,19 @@
 """Lines of a Binance capture to messages: `<time of arrival> <JSON>`, of any stream, wrapped or bare.
 
-A block's prices and quantities are collected as text and parsed together, exactly, by the compiled parser.
+Prices and quantities stay text, see `binance_numbers`.
 """
 
 import enum
 import json
-from collections.abc import Sequence
+import re
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lob_jax.errors import InputError
-from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds import csv_fields
-from lob_jax.feeds.scale import Steps
 
 _LAST_NS = 2**62
 _LAST_ID = 2**62
-_MOST_UNITS = 2**60  # of a price or a quantity, so that sums and doubles stay within an int64
 _NS_BY_DIGITS = {13: 10**6, 16: 10**3, 19: 1}
 _SHOWN = 120
-_NO_NUMBER = "a price or quantity that is no decimal number"
-_WHAT = {
-    csv_fields.OUT_OF_RANGE: "a price or quantity out of range",
-    csv_fields.TOO_FINE: "a price or quantity with too many decimal places",
-}
 
 
 class Content(enum.Enum):
@@ -34,11 +23,19 @@ class Content(enum.Enum):
     SNAPSHOT = enum.auto()
     TRADE = enum.auto()
     AGGREGATE = enum.auto()
-    TICKER = enum.auto()
+    ASIDE = enum.auto()
     FAULT = enum.auto()
 
 
 TRADES = (Content.TRADE, Content.AGGREGATE)
+EXECUTION = "MARKET"  # of a trade's `X` on futures
+NOTHING_TRADED = "NA"
+NO_EXECUTIONS = {  # other values of it, and what they say
+    NOTHING_TRADED: "a trade of nothing (NA)",
+    "INSURANCE_FUND": "a trade of the insurance fund, which takes nothing from the book",
+    "ADL": "a deleveraging, which takes nothing from the book",
+}
+_PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
 
 
 class Message(NamedTuple):
@@ -55,6 +52,7 @@ class Message(NamedTuple):
       final: its last update id, or that of a snapshot.
       previous: the last update id before it, -1 if it does not say.
       levels: those of bids, those of asks: [price, quantity] texts; of a trade the side that rests.
+      reason: why it says nothing of the book, if so.
       fault: why the line holds no message, if so.
     """
 
@@ -68,6 +66,7 @@ class Message(NamedTuple):
     final: int = -1
     previous: int = -1
     levels: tuple[list[list[str]], list[list[str]]] = ([], [])
+    reason: str = ""
     fault: InputError | None = None
 
 
@@ -87,12 +86,7 @@ def parse_line(raw: bytes, line: int, *, where: object) -> Message:
     try:
         time, _, text = raw.partition(b" ")
         receive_ns = _receive_ns(time)
-        body = _decoded(text)
-        stream = body.get("stream", "")
-        if "data" in body:
-            body = body["data"]
-            if type(body) is not dict or type(stream) is not str:
-                raise _Wrong("a wrapper without a message", '{"stream": "...", "data": {...}}', text[:_SHOWN])
+        body, stream = _unwrapped(_decoded(text), text)
         return _message(body, stream, line=line, raw=raw, receive_ns=receive_ns)
     except _Wrong as wrong:
         raise refusal(wrong.what, where=f"{where}, line {line}", expected=wrong.expected, was=wrong.was) from None
@@ -118,29 +112,65 @@ def _receive_ns(time: bytes) -> int:
     return receive_ns
 
 
-def _decoded(text: bytes) -> dict[str, Any]:
+def _decoded(text: bytes) -> Any:
     try:
         body = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise _Wrong("a line that is no JSON", "one JSON object behind the time", f"{error}: {text[:_SHOWN]}") from None
-    if type(body) is not dict:
+    if type(body) is not dict and not _is_array(body):
         raise _Wrong("a line that is no JSON object", "{...}", text[:_SHOWN])
     return body
 
 
-def _message(body: dict[str, Any], stream: str, **known: Any) -> Message:
+def _is_array(body: Any) -> bool:
+    """Return whether this is what the streams of all symbols send: an array of events."""
+    return type(body) is list and all(type(event) is dict and "e" in event for event in body)
+
+
+def _unwrapped(body: Any, text: bytes) -> tuple[Any, str]:
+    """Return the message within a wrapper of combined streams, with its stream, or within the reply to a request."""
+    if type(body) is list:
+        return body, ""
+    stream, result = body.get("stream", ""), body.get("result")
+    if "data" in body:
+        body = body["data"]
+        if (type(body) is not dict and not _is_array(body)) or type(stream) is not str:
+            raise _Wrong("a wrapper without a message", '{"stream": "...", "data": {...}}', text[:_SHOWN])
+    elif type(result) is dict and "lastUpdateId" in result:
+        body = result
+    return body, stream if type(stream) is str else ""
+
+
+def _message(body: Any, stream: str, **known: Any) -> Message:
     """Return a message by what it calls itself, or by what it has."""
+    if type(body) is list:
+        return _aside("another stream", **known)
     event = body.get("e")
+    if _PARTIAL.search(stream):
+        return _aside("partial depth, which has no place among the updates", **known)
     if event == "depthUpdate":
         return _depth(body, known)
     if event in ("trade", "aggTrade"):
         return _trade(body, Content.TRADE if event == "trade" else Content.AGGREGATE, known)
     if event == "bookTicker" or (event is None and {"u", "s", "b", "B", "a", "A"} <= body.keys()):
-        return Message(Content.TICKER, _text(body, "s"), **known)
+        return _aside("book ticker", symbol=_text(body, "s"), **known)
     if event is None and "lastUpdateId" in body:
         return _snapshot(body, stream, known)
-    expected = "depthUpdate, trade, aggTrade, bookTicker or a snapshot"
+    if type(event) is str and event:
+        return _aside("another stream", **known)
+    if event is None and _is_reply(body):
+        return _aside("a reply to a request", **known)
+    expected = "an event, a snapshot or the reply to a request"
     raise _Wrong("a message of an unknown kind", expected, event if event is not None else sorted(body)[:10])
+
+
+def _aside(reason: str, *, symbol: str = "", **known: Any) -> Message:
+    """Return a message that says nothing of the book."""
+    return Message(Content.ASIDE, symbol, reason=reason, **known)
+
+
+def _is_reply(body: dict[str, Any]) -> bool:
+    return ("id" in body and ("result" in body or "error" in body)) or {"code", "msg"} <= body.keys()
 
 
 def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
@@ -161,6 +191,12 @@ def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
 
 
 def _trade(body: dict[str, Any], content: Content, known: dict[str, Any]) -> Message:
+    kind = _text(body, "X") if "X" in body else EXECUTION
+    if kind in NO_EXECUTIONS and (kind != NOTHING_TRADED or not _text(body, "q").strip("0.")):
+        return _aside(NO_EXECUTIONS[kind], symbol=_text(body, "s"), **known)
+    if kind != EXECUTION:
+        expected = f"X one of {[EXECUTION, *NO_EXECUTIONS]}; of {NOTHING_TRADED} the quantity 0"
+        raise _Wrong("a trade of an unknown type", expected, f"X {kind[:_SHOWN]}, q {_text(body, 'q')[:_SHOWN]}")
     buyer_is_maker = _field(body, "m", bool)
     level = [[_text(body, "p"), _text(body, "q")]]
     levels = (level, []) if buyer_is_maker else ([], level)  # the maker's order is the one that rested
@@ -216,85 +252,3 @@ def _levels(body: dict[str, Any], key: str) -> list[list[str]]:
         if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
             raise _Wrong(f"a level in {key!r} that is no pair of texts", '["price", "quantity"]', repr(level)[:_SHOWN])
     return levels
-
-
-class Numbers(NamedTuple):
-    """The levels of messages, as integers.
-
-    Attributes:
-      levels: int64 [3, R]: side, price, size.
-      begin: list of M+1: the levels of message m are those from begin[m] to begin[m + 1].
-      wrong: by message, what is wrong with a number of it.
-    """
-
-    levels: np.ndarray
-    begin: list[int]
-    wrong: dict[int, str]
-
-    def of(self, number: int) -> np.ndarray:
-        """Return the levels of one message, int64 [3, R]."""
-        return self.levels[:, self.begin[number] : self.begin[number + 1]]
-
-
-def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
-    """Parse the prices and quantities of messages in units of 10**-decimals.
-
-    A message of which one number is bad is wrong as a whole.
-    """
-    texts, sides, begin, wrong = [], [], [0], {}
-    for number, message in enumerate(messages):
-        bids, asks = message.levels
-        text = "\n".join([",".join(level) for level in bids + asks])
-        count = len(bids) + len(asks)
-        if count and not _is_plain(text, count):
-            wrong[number], count = _NO_NUMBER, 0
-        if count:
-            texts.append(text)
-            sides += (BID, len(bids)), (ASK, len(asks))
-        begin.append(begin[-1] + count)
-    prices_sizes, bad = _parse_pairs("\n".join([*texts, ""]).encode(), steps)
-    side, count = np.array(sides, np.int64).reshape(-1, 2).T
-    levels = np.concatenate([np.repeat(side, count)[None], prices_sizes])
-    traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
-    for row, what in bad + _misfits(levels, traded, steps):
-        wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
-    return Numbers(levels, begin, wrong)
-
-
-def _is_plain(text: str, count: int) -> bool:
-    """Return whether the text of `count` levels has no more lines and commas than these bring."""
-    return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
-
-
-def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
-    """Return levels int64 [3, R] that parse but cannot be, and why; `traded` says which are trades."""
-    _, price, size = levels
-    found = {
-        "a trade of nothing": traded & (size == 0),
-        "a price between ticks": price % max(steps.price, 1) != 0,
-        "a quantity between lots": size % max(steps.size, 1) != 0,
-    }
-    return [(row, what) for what, rows in found.items() for row in np.flatnonzero(rows).tolist()]
-
-
-def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Return int64 [2, R] of R lines "price,quantity", and what is wrong with which of them."""
-    lines = text.count(b"\n")
-    values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
-    bad = np.zeros((lines, 4), np.int64)
-    _, rows, faults = csv_fields.parse_lines(
-        np.frombuffer(text, np.uint8),
-        np.full(2, csv_fields.DECIMAL),
-        np.array([steps.price_decimals, steps.size_decimals]),
-        np.array([1, 0]),
-        np.full(2, _MOST_UNITS),
-        np.zeros(1, np.uint8),
-        np.zeros(1, np.int64),
-        np.zeros((2, 2), np.int64),
-        values,
-        good,
-        bad,
-    )
-    placed = np.zeros((2, lines), np.int64)
-    placed[:, good[:rows]] = values[:, :rows]
-    return placed, [(int(line), _WHAT.get(fault, _NO_NUMBER)) for line, _, _, fault in bad[:faults]]

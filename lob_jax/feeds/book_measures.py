@@ -4,7 +4,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, amend_levels, load_levels, step_levels, with_level_room
+from lob_jax.book.levels import (
+    END,
+    FIRST,
+    Levels,
+    amend_levels,
+    best,
+    is_bare,
+    is_two_sided,
+    load_levels,
+    step_levels,
+    with_level_room,
+)
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.feeds.feed import MarketDay
@@ -35,13 +46,15 @@ class _Tally(NamedTuple):
     Attributes:
       states: int64 [4], states after an event by name, see `STATES`.
       lasted_ns: int64 [4], how long they lasted.
-      mid2: int64 [4], best bid + best ask: first, lowest, highest, last; 0 if there never were both.
+      mid2: int64 [4], best bid + best ask: first, lowest, highest, last.
+      has_mid: bool [1], whether there ever were both.
       clock: int64 [1], the latest time so far.
     """
 
     states: np.ndarray
     lasted_ns: np.ndarray
     mid2: np.ndarray
+    has_mid: np.ndarray
     clock: np.ndarray
 
 
@@ -59,7 +72,7 @@ def book(day: MarketDay, levels: int) -> dict[str, Any]:
         kept = with_level_room(kept, most_added(run, own))
         _measure(kept, laws, tally, np.ascontiguousarray(day.events.time_ns[first:stop]), run, own, levels)
     unknown_level, over_removal = kept.counters[:2].tolist()
-    mids = [mid2 / 2 / instrument.price_scale for mid2 in tally.mid2.tolist()] if tally.mid2[0] else [None] * 4
+    mids = [mid2 / 2 / instrument.price_scale for mid2 in tally.mid2.tolist()] if tally.has_mid[0] else [None] * 4
     return {
         "levels": levels,
         "spread_ticks": law(laws.spread, instrument.tick),
@@ -85,7 +98,7 @@ def _new_laws() -> _Laws:
 def _new_tally(day: MarketDay) -> _Tally:
     first = int(day.events.time_ns[0]) if len(day.events) else day.start.time_ns
     begin = min(day.start.time_ns, first) if day.start.time_ns > 0 else first
-    return _Tally(*(np.zeros(4, np.int64) for _ in range(3)), np.array([begin]))
+    return _Tally(*(np.zeros(4, np.int64) for _ in range(3)), np.zeros(1, np.bool_), np.array([begin]))
 
 
 @njit
@@ -103,7 +116,7 @@ def _measure(
     for i in range(len(time_ns)):
         lasted = max(time_ns[i] - tally.clock[0], 0)
         tally.clock[0] += lasted
-        before = _mid2(levels)
+        was_two_sided, before = is_two_sided(levels), _mid2(levels)
         _note_state(levels, laws, tally, lasted, wanted)
         step_levels(levels, events, i)
         cursor = amend_levels(levels, corrections, cursor, i)
@@ -111,7 +124,7 @@ def _measure(
         if state != _SOUND:
             tally.states[state] += 1
         after = _mid2(levels)
-        if before > 0 and after > 0 and before != after:
+        if was_two_sided and is_two_sided(levels) and before != after:
             note(laws.move, abs(after - before), 1)
         _note_mid(tally, levels)
 
@@ -119,26 +132,24 @@ def _measure(
 @in_place
 def _state(levels: Levels) -> int:
     """Return which of `STATES` the book is in, _SOUND for none."""
-    bids, asks = levels.depth[0], levels.depth[1]
-    if bids == 0 or asks == 0:
-        return _EMPTY if bids == asks else _ONE_SIDED
-    spread = levels.price[1, asks - 1] - levels.price[0, bids - 1]
+    if not is_two_sided(levels):
+        return _EMPTY if is_bare(levels, 0) and is_bare(levels, 1) else _ONE_SIDED
+    spread = best(levels, 1) - best(levels, 0)
     return _SOUND if spread > 0 else (_CROSSED if spread < 0 else _LOCKED)
 
 
 @in_place
 def _mid2(levels: Levels) -> int:
     """Return best bid + best ask, 0 if a side is empty."""
-    bids, asks = levels.depth[0], levels.depth[1]
-    return levels.price[1, asks - 1] + levels.price[0, bids - 1] if bids > 0 and asks > 0 else 0
+    return best(levels, 0) + best(levels, 1) if is_two_sided(levels) else 0
 
 
 @in_place
 def _note_mid(tally: _Tally, levels: Levels) -> None:
-    mid2 = _mid2(levels)
-    if mid2 > 0:
-        if tally.mid2[0] == 0:
-            tally.mid2[:] = mid2
+    if is_two_sided(levels):
+        mid2 = _mid2(levels)
+        if not tally.has_mid[0]:
+            tally.has_mid[0], tally.mid2[:] = True, mid2
         tally.mid2[1], tally.mid2[2] = min(tally.mid2[1], mid2), max(tally.mid2[2], mid2)
         tally.mid2[3] = mid2
 
@@ -150,7 +161,7 @@ def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted:
     if state != _SOUND:
         tally.lasted_ns[state] += lasted
     if state < _ONE_SIDED:
-        spread = levels.price[1, levels.depth[1] - 1] - levels.price[0, levels.depth[0] - 1]
+        spread = best(levels, 1) - best(levels, 0)
         note(laws.spread, spread, 1)
         note(laws.spread_by_time, spread, lasted)
     if lasted > 0:
@@ -159,13 +170,13 @@ def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted:
 
 
 @in_place
-def _note_depth(levels: Levels, s: int, best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
+def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
     """Note the size of the best level of a side, and that of its best levels together."""
     found, total = 0, 0
-    row = levels.depth[s] - 1
-    if row >= 0:
-        note(best, levels.size[s, row], lasted)
-    while row >= 0 and found < wanted:
+    row = levels.side[s, END] - 1
+    if row >= levels.side[s, FIRST]:
+        note(at_best, levels.size[s, row], lasted)
+    while row >= levels.side[s, FIRST] and found < wanted:
         total += levels.size[s, row]
         found += levels.size[s, row] > 0
         row -= 1

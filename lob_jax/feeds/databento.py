@@ -187,6 +187,7 @@ class _Part:
             scale.price_scale,
             scale.tick,
             scale.lot_scale,
+            book.signed,
         )
         counts = book.counts
         report = reading_report(

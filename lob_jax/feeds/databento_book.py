@@ -41,12 +41,14 @@ class InstrumentBook:
       snapshots: how many snapshots replaced the book.
       price_divisor: of the prices of visible orders so far.
       quantum_divisor: of those and of the prices of unseen trades.
+      signed: whether the price of a visible order so far was zero or negative.
     """
 
     def __init__(self, where: Callable[[int], str], store: EventStore, faults: Faults):
         """Begin a day; `where` names the file and the place in it of a record, by its number."""
         self.start: BookSnapshot | None = None
         self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
+        self.signed = False
         self.publisher: int | None = None
         self._where, self._store, self._faults = where, store, faults
         self._begun_ns = 0  # when the first record was captured
@@ -95,22 +97,21 @@ class InstrumentBook:
         publishers = rows.records["publisher_id"]
         if self.publisher is None and len(publishers):
             self.publisher = int(publishers[0])
+        other = publishers != self.publisher
         fault = "a second publisher of one instrument", "publisher_id", f"{self.publisher}, as in its first record"
-        return self._without(rows, publishers != self.publisher, fault)
+        for i in np.flatnonzero(other):
+            self._refuse(rows, int(i), fault)
+        return _without(rows, other)
 
     def _of_one_day(self, rows: Rows) -> Rows:
         received = rows.records["ts_recv"]
         if not self._begun_ns:
             self._begun_ns = int(next(iter(received[received > 0]), 0))
-        late = received > self._begun_ns + NS_PER_DAY if self._begun_ns else np.zeros(len(received), bool)
-        fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
-        return self._without(rows, late, (*fault, _A_DAY_A_FILE))
-
-    def _without(self, rows: Rows, bad: np.ndarray, fault: tuple[str, ...]) -> Rows:
-        """Refuse some records; return the others."""
-        for i in np.flatnonzero(bad):
-            self._refuse(rows, int(i), fault)
-        return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
+        late = received > (self._begun_ns or received.max(initial=0)) + NS_PER_DAY
+        if late.any():
+            fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
+            self._refuse(rows, int(np.argmax(late)), (*fault, _A_DAY_A_FILE), count=int(late.sum()))
+        return _without(rows, late)
 
     def _opening(self, records: np.ndarray) -> np.ndarray:
         """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
@@ -172,7 +173,9 @@ class InstrumentBook:
         self._store.append(Events(**{name: values.astype(COLUMNS[name]) for name, values in columns.items()}))
 
     def _find_divisors(self, price: np.ndarray, kind: np.ndarray) -> None:
-        self.price_divisor = common_divisor(price[kind <= Kind.EXECUTE], self.price_divisor)
+        visible = price[kind <= Kind.EXECUTE]
+        self.price_divisor = common_divisor(visible, self.price_divisor)
+        self.signed |= bool(visible.min(initial=1) <= 0)
         unseen = price[kind > Kind.EXECUTE]
         self.quantum_divisor = common_divisor(np.append(unseen, self.price_divisor), self.quantum_divisor)
 
@@ -237,13 +240,14 @@ class InstrumentBook:
         )
         state[w.CLOCK] = clear_ns
 
-    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...]) -> None:
+    def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...], *, count: int = 1) -> None:
+        """Refuse a record, or the first of several."""
         what, field, expected, *remedy = fault
         record = rows.records[i]
         was = chr(record[field]) if field in ("action", "side") else int(record[field])
         where = f"{self._where(int(rows.number[i]))}, {field}"
         error = InputError(what, where=where, expected=expected, was=was, remedy=(remedy or [_REMEDY])[0])
-        self._faults.refuse(error, raw=record.tobytes().hex())
+        self._faults.refuse(error, raw=record.tobytes().hex(), rows=count)
 
 
 class _Snapshot:
@@ -270,6 +274,11 @@ class _Snapshot:
         orders = np.concatenate([np.empty((0, 4), np.int64), *self.parts])
         side, price = orders[:, 0], orders[:, 1]
         return orders[np.lexsort((-side * price, -side))]
+
+
+def _without(rows: Rows, bad: np.ndarray) -> Rows:
+    """Return the other records than the bad ones."""
+    return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
 
 
 def _with_room(values: np.ndarray, count: int) -> np.ndarray:

@@ -130,6 +130,7 @@ class _Symbols:
 
     def __init__(self, header: CsvHeader):
         self.found: dict[tuple[int, int], str] = {}
+        self.ever: dict[int, str] = {}
         self._places = header.place("instrument_id"), header.place("ts_recv"), header.place("symbol")
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
@@ -141,7 +142,7 @@ class _Symbols:
             key = int(numbers[row]), int(days[row])
             if key not in self.found:
                 own = "" if symbol is None else text(row)[symbol]
-                self.found[key] = own or str(key[0])
+                self.found[key] = self.ever[key[0]] = own or str(key[0])
         return np.empty((0, 3), np.int64)
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
@@ -185,7 +186,7 @@ class CsvRecords:
 
     def symbol(self, number: int, day: int) -> str:
         """Return the symbol of an instrument on a day; its id where the file has none."""
-        return self._symbols.found.get((number, day), str(number))
+        return self._symbols.found.get((number, day)) or self._symbols.ever[number]
 
     def venue(self, publisher: int) -> str:
         """Return the dataset of a publisher; 0 is none."""

@@ -8,7 +8,7 @@ file whose metadata say that it begins and ends on one date is one day, whatever
 
 import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -126,8 +126,8 @@ def list_days(path: pathlib.Path, symbols: tuple[str, ...]) -> list[DaySource]:
       InputError: there is no MBO, or none of these symbols, or one day of a symbol lies there twice.
     """
     days: dict[tuple[str, str], DaySource] = {}
-    refused = None
-    for file in _files(path):
+    refused, files = None, _files(path)
+    for file in files:
         try:
             found = days_in(file)
         except InputError as error:
@@ -149,13 +149,13 @@ def list_days(path: pathlib.Path, symbols: tuple[str, ...]) -> list[DaySource]:
             "no MBO file with such a symbol",
             where=path,
             expected=f"files named .dbn or .csv, plain or compressed, with {symbols or 'any symbol'}",
-            was="none",
+            was=f"{len(files)} files, no records of these" if files else "none",
             remedy="check the path and the symbols",
         )
     return [days[key] for key in sorted(days)]
 
 
-def days_in(file: pathlib.Path) -> list[tuple[str, str]]:
+def days_in(file: pathlib.Path) -> Sequence[tuple[str, str]]:
     """Return symbol and date of the days in a file.
 
     Raises:
@@ -171,13 +171,13 @@ def days_in(file: pathlib.Path) -> list[tuple[str, str]]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _days_by_records(file: pathlib.Path, size: int, changed_ns: int) -> list[tuple[str, str]]:
+def _days_by_records(file: pathlib.Path, size: int, changed_ns: int) -> tuple[tuple[str, str], ...]:
     """Go through a file; what is damaged in it, its reading tells. Once for each state of a file."""
     del size, changed_ns
     records = open_records(Source(file), _LENIENT)
     days = Days(None)
     found = {(number, day): None for rows in records for number, day, _ in days.cut(rows)}
-    return [(records.symbol(number, day), date_of(day)) for number, day in found]
+    return tuple((records.symbol(number, day), date_of(day)) for number, day in found)
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:

@@ -65,7 +65,7 @@ def usual(quotes: Quotes, *, step: float) -> np.ndarray:
     """
     bid, ask = quotes.price.T
     apart = abs(ask - bid)
-    close = apart <= np.maximum(WIDE * (bid + ask) / 2, 10 * step)
+    close = apart <= np.maximum(WIDE * abs(bid + ask) / 2, 10 * step)
     return close if close.any() or np.isnan(apart).all() else apart <= 2 * np.nanmin(apart)
 
 
@@ -85,7 +85,7 @@ def mid_bands(quotes: Quotes, *, step: float) -> Bands:
     """Return bands of whole ticks around the mid, as far as the levels usually reach, and half as far again."""
     rows = usual(quotes, step=step)
     reach, mid = quotes.reach[rows], quotes.price[rows].mean(axis=1)
-    far = min(1.5 * float(np.median(reach)), WIDE * float(np.median(mid))) if len(reach) else 0.0
+    far = min(1.5 * float(np.median(reach)), max(WIDE * abs(float(np.median(mid))), 10 * step)) if len(reach) else 0.0
     bands = _bands(-max(far, 5 * step), max(far, 5 * step), step, MID_BANDS)
     return Bands(bands.low, bands.high, bands.count, around_mid=True)
 

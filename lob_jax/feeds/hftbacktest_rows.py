@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, change, clear_levels, set_level, size_at
+from lob_jax.book.levels import END, FIRST, Levels, change, clear_levels, set_level, size_at
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.events.schema import BID, Code, Flag, Kind
 from lob_jax.feeds.order_table import ABSENT, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
@@ -142,7 +142,8 @@ def _put(rows: Rows, event: int, what: int, side: int, price: int, size: int, or
 def _put_forgotten(rows: Rows, levels: Levels, i: int, side: int, price: int) -> None:
     """Write the worst level of a full window as gone if a level at a price would push it out."""
     s = 0 if side > 0 else 1
-    if levels.window > 0 and levels.depth[s] == levels.window and size_at(levels, s, price) == 0:
-        worst = levels.price[s, 0]
+    first = levels.side[s, FIRST]
+    if levels.window > 0 and levels.side[s, END] - first == levels.window and size_at(levels, s, price) == 0:
+        worst = levels.price[s, first]
         if side * (price - worst) > 0:
             _put(rows, i, DEPTH, BID if s == 0 else -BID, worst, 0, 0)

@@ -184,12 +184,12 @@ def _laws_table(inspection: dict[str, Any]) -> Table:
         "spread, ticks, by event": book["spread_ticks"],
         "spread, ticks, by time": book["spread_ticks_by_time"],
         "move of the mid, ticks": book["mid_move_ticks"],
-        "best bid, by time": book["bid_best_size"],
-        "best ask, by time": book["ask_best_size"],
-        f"{book['levels']} bid levels, by time": book["bid_depth"],
-        f"{book['levels']} ask levels, by time": book["ask_depth"],
-        "size of events": inspection["sizes"],
-        "size of trades": inspection["trades"]["sizes"],
+        "best bid, quantity, by time": book["bid_best_size"],
+        "best ask, quantity, by time": book["ask_best_size"],
+        f"{book['levels']} bid levels, quantity, by time": book["bid_depth"],
+        f"{book['levels']} ask levels, quantity, by time": book["ask_depth"],
+        "quantity of events": inspection["sizes"],
+        "quantity of trades": inspection["trades"]["sizes"],
     }
     for name, law in laws.items():
         shown.add_row(name, *(_number(law[key]) for key in _COLUMNS if law))
@@ -217,7 +217,7 @@ def _silences_table(inspection: dict[str, Any], instrument: Instrument) -> Table
 
 
 def _largest_table(inspection: dict[str, Any], instrument: Instrument) -> Table:
-    shown = _grid("largest trades", ("at", "size", "price", "kind"), left=("kind",))
+    shown = _grid("largest trades", ("at", "quantity", "price", "kind"), left=("kind",))
     for time_ns, price, size, kind in inspection["trades"]["largest"][:_ROWS]:
         shown.add_row(clock(time_ns, instrument), _number(size), _price(price, instrument), kind)
     return shown

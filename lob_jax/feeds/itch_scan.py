@@ -40,7 +40,7 @@ from lob_jax.feeds.itch_messages import (
 )
 from lob_jax.feeds.order_table import new_table, room_for
 from lob_jax.feeds.recognise import refuse_known
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 
 _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
@@ -246,17 +246,17 @@ def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
     Bad messages are passed over: a reading will name them.
 
     Raises:
-      InputError: the file cannot be read, or has no stock directory.
+      InputError: the file cannot be read, is damaged before all that are wanted are named, or has no directory.
     """
     rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
     scan = Scan(source, Reading(on_error="skip", block_bytes=1 << 22), symbols=("",), rules=rules)
     for _ in scan.pieces():
         if wanted and scan.listed.keys() >= set(wanted):
             break
-    if not scan.listed and scan.damage is not None:
+    if scan.damage is not None and (not scan.listed or set(wanted) - scan.listed.keys()):
         raise scan.damage
     if not scan.listed:
-        refuse_empty([source.path], expected="an ITCH 5.0 file")
+        refuse_unreadable([source.path], expected="an ITCH 5.0 file")
         raise InputError(
             "no stock directory, as every ITCH 5.0 file has",
             where=source,

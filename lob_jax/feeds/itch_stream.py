@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.book.kernel import apply, clear, correct, level_of, rule_slot
 from lob_jax.book.loops import CorrectionColumns, EventColumns
-from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, ID, NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book, named_slot
 from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.itch_messages import SIZES
 from lob_jax.feeds.order_table import OrderTable, find, insert, remove
@@ -52,7 +52,7 @@ def write_day(
 ) -> None:
     """Write the orders of the book, then each event and its corrections, changing the book on the way."""
     for s in range(2):
-        for row in range(book.depth[s] - 1, -1, -1):
+        for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
             slot = book.levels[s, row, FRONT]
             while slot != NOBODY:
                 order = book.orders[slot]
@@ -80,15 +80,15 @@ def write_day(
 @inner
 def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
     """Write a new order, and the end of those that a full window forgets for it, be it this one."""
-    full = book.window > 0 and book.depth[s] >= book.window and level_of(book, s, price) < 0
-    sign = 1 - 2 * s
+    sign, worst = 1 - 2 * s, book.side[s, FIRST]
+    full = book.window > 0 and book.side[s, END] - worst >= book.window and level_of(book, s, price) < 0
     reference = _enter(s, price, size, order_id, time, out)
-    if full and sign * price < sign * book.levels[s, 0, PRICE]:
+    if full and sign * price < sign * book.levels[s, worst, PRICE]:
         _leave(reference, time, out)
         return
     if full:
-        _leave_level(book, s, 0, NOBODY, time, out)
-        correct(book, sign, book.levels[s, 0, PRICE], 0)
+        _leave_level(book, s, worst, NOBODY, time, out)
+        correct(book, sign, book.levels[s, worst, PRICE], 0)
     out.references[book.free[0]] = reference
     apply(book, _ADD, sign, price, size, order_id)
 
@@ -163,7 +163,7 @@ def _control(book: Book, code: int, time: int, out: Out) -> None:
     """Write a halt, the session's hours, or the end of all orders."""
     if code == _CLEAR:
         for s in range(2):
-            for row in range(book.depth[s]):
+            for row in range(book.side[s, FIRST], book.side[s, END]):
                 _leave_level(book, s, row, NOBODY, time, out)
         clear(book)
     elif code in (_OPEN, _CLOSE):

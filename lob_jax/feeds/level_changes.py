@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import load_levels, occupied, with_level_room
+from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
 from lob_jax.feeds import level_loops as loops
@@ -32,6 +32,7 @@ class LevelDay(NamedTuple):
       events: the events.
       corrections: levels of snapshots in mid-stream.
       scale: what the integers stand for.
+      signed: whether a level's price was zero or negative.
       dropped: rows left out, by reason.
       counts: further counts by name: which trades were explained (sizes in lots), crossed and locked books after a
         message, and so on.
@@ -41,6 +42,7 @@ class LevelDay(NamedTuple):
     events: Events
     corrections: Corrections
     scale: Scale
+    signed: bool
     dropped: dict[str, int]
     counts: dict[str, int]
 
@@ -68,6 +70,7 @@ class LevelChanges:
         )
         self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
+        self._signed = False
 
     def push(self, rows: LevelRows) -> None:
         """Take the next rows: whole messages only; sizes positive, or 0 where a level is gone."""
@@ -106,7 +109,7 @@ class LevelChanges:
         )
         counts |= {name: lots // size for name, lots in self._traded.items()}
         events, corrections = self._store.finish(divide_price=price, divide_size=size)
-        return LevelDay(start, events, corrections, scale, dropped, counts)
+        return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
 
     def _begin(self) -> None:
         """Note the book at hand as the one that the events start from."""
@@ -120,14 +123,16 @@ class LevelChanges:
             size=np.concatenate([bid_size, ask_size]),
             order_id=np.zeros(len(bid) + len(ask), np.uint64),
             last_best=np.array([price[0] if len(price) else 0 for price in (bid, ask)], np.int64),
+            seen=np.array([len(bid) > 0, len(ask) > 0]),
             pooled=True,
         )
-        levels.last_best[:] = self._start.last_best
+        levels.side[:, LAST_BEST], levels.side[:, SEEN] = self._start.last_best, self._start.seen
 
     def _find_divisors(self, rows: LevelRows) -> None:
         traded = rows.what == TRADE
         shown = (rows.what == LEVEL) | (rows.what == SNAPSHOT)
         self.price_divisor = common_divisor(rows.price[shown], self.price_divisor)
+        self._signed |= bool(rows.price[shown].min(initial=1) <= 0)
         both = common_divisor(rows.price[traded], self.price_divisor)
         self.quantum_divisor = common_divisor(np.array([both]), self.quantum_divisor)
         self.size_divisor = common_divisor(rows.size, self.size_divisor)
@@ -146,7 +151,8 @@ class LevelChanges:
         self._work = work
 
     def _new_output(self, rows: int) -> loops.Emitted:
-        room = 2 * (rows + int(self._work.state[loops.PENDING])) + int(self._levels.depth.sum()) + 1
+        levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
+        room = 2 * (rows + int(self._work.state[loops.PENDING])) + levels + 1
         columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
         return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
 

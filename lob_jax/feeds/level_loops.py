@@ -4,7 +4,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.levels import Levels, change, clear_levels, set_level, size_at
+from lob_jax.book.levels import (
+    END,
+    FIRST,
+    Levels,
+    best,
+    change,
+    clear_levels,
+    is_bare,
+    is_two_sided,
+    set_level,
+    size_at,
+)
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.jit import in_place, njit
 
@@ -247,8 +258,8 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
     if out.at[0] > begin:
         out.flags[out.at[0] - 1] |= _LAST
     counts[GROUPS] += 1
-    if levels.depth[0] > 0 and levels.depth[1] > 0:
-        spread = levels.price[1, levels.depth[1] - 1] - levels.price[0, levels.depth[0] - 1]
+    if is_two_sided(levels):
+        spread = best(levels, 1) - best(levels, 0)
         counts[CROSSED] += spread < 0
         counts[LOCKED] += spread == 0
     state[AFTER_SNAPSHOT] = 0
@@ -271,9 +282,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
     """Remove the levels that a whole snapshot does not show."""
     for s in range(2):
         side = BID if s == 0 else ASK
-        for row in range(levels.depth[s] - 1, -1, -1):
+        for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
             price, size = levels.price[s, row], levels.size[s, row]
-            if row < levels.depth[s] and size > 0 and _row_of(work, rows, side, price) < 0:
+            if row < levels.side[s, END] and size > 0 and _row_of(work, rows, side, price) < 0:
                 time_ns, receive_ns, sequence = rows.time_ns[i], rows.receive_ns[i], rows.group[i]
                 _emit(work, out, time_ns, receive_ns, sequence, _DELETE, 0, side, price, size, 0)
                 change(levels, _DELETE, side, price, size)
@@ -308,9 +319,9 @@ def _likely_side(levels: Levels, price: int) -> int:
     for s, side in enumerate((BID, ASK)):
         if size_at(levels, s, price) > 0:
             return side
-    if levels.depth[0] == 0 or levels.depth[1] == 0:
-        return BID if levels.depth[0] > 0 else ASK
-    mid2 = levels.price[0, levels.depth[0] - 1] + levels.price[1, levels.depth[1] - 1]
+    if not is_two_sided(levels):
+        return ASK if is_bare(levels, 0) else BID
+    mid2 = best(levels, 0) + best(levels, 1)
     return BID if 2 * price <= mid2 else ASK
 
 

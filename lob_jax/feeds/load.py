@@ -19,7 +19,7 @@ from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.parquet_writer import EVENTS, is_ours
 from lob_jax.feeds.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
 from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table import TableFeed
 from lob_jax.feeds.table_files import is_table
@@ -234,7 +234,7 @@ def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | No
     if known is not None:
         found = formats[known]
         return not_read(known, found.name, _beginning(known), found.remedy)
-    refuse_empty(list(formats), expected=f"one of {list(FEEDS)}")
+    refuse_unreadable(list(formats), expected=f"one of {list(FEEDS)}")
     begin = _beginning(next(iter(formats))) if formats else b""
     was = repr(begin[:_SHOWN]) if formats else "nothing at this path"
     return not_read(path, was, b"", _REMEDY)

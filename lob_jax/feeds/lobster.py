@@ -33,6 +33,7 @@ from lob_jax.feeds.lobster_rows import (
     to_levels,
 )
 from lob_jax.feeds.report import reading_report
+from lob_jax.feeds.scale import is_signed
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 
@@ -113,6 +114,7 @@ class LobsterFeed:
             **rows.report(),
             **book.report(),
         )
+        instrument = dataclasses.replace(instrument, signed=is_signed(start, events, corrections))
         return MarketDay(instrument, start, events, corrections, report)
 
     def _pair(self, day: DaySource | pathlib.Path) -> Pair:

@@ -59,7 +59,7 @@ def _meta_of(day: MarketDay) -> bytes:
     """Return what the tables do not hold, as JSON."""
     start = day.start
     book = {"time_ns": start.time_ns, "window": start.window, "pooled": start.pooled}
-    book |= {"last_best": start.last_best.tolist()}
+    book |= {"last_best": start.last_best.tolist(), "seen": start.seen.tolist()}
     meta = {"format": FORMAT, "instrument": day.instrument.to_dict(), "report": day.report, "start": book}
     return json.dumps(meta).encode()
 
@@ -124,7 +124,8 @@ def _described(path: pathlib.Path, meta: Mapping[str, Any]) -> tuple[Instrument,
     """Return the instrument of a day, and what its starting book has beside its orders."""
     try:
         instrument = Instrument(**meta["instrument"])
-        book = meta["start"] | {"last_best": np.array(meta["start"]["last_best"], np.int64)}
+        last = np.array(meta["start"]["last_best"], np.int64), np.array(meta["start"]["seen"], bool)
+        book = meta["start"] | dict(zip(("last_best", "seen"), last, strict=True))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"a description without {error}") from error
     return instrument, book

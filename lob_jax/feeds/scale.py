@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
+from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.csv_fields import MOST_PLACES, MOST_UNITS
 from lob_jax.feeds.feed import MarketDay
 from lob_jax.jit import njit
 
 USUAL_PLACES = (9, 8)  # of prices and of sizes, which nearly every day fits
+_ROWS_AT_ONCE = 1 << 20
+IN_64_BITS = decimal.Context(Emax=17)  # what is above raises an overflow
 
 
 class PlacesMisfit(Exception):
@@ -42,8 +46,8 @@ def parse_step(text: str, *, where: str) -> tuple[int, int]:
       InputError: no positive decimal number of at most 18 places.
     """
     try:
-        step = decimal.Decimal(text).normalize()
-    except decimal.InvalidOperation:
+        step = decimal.Decimal(text).normalize(IN_64_BITS)
+    except (decimal.InvalidOperation, decimal.Overflow):
         step = decimal.Decimal(0)
     places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_PLACES + 1
     if not (step.is_finite() and step > 0 and places <= MOST_PLACES):
@@ -55,6 +59,18 @@ def parse_step(text: str, *, where: str) -> tuple[int, int]:
             remedy="write the smallest difference of two prices, or of two sizes, or leave it out to infer it",
         )
     return int(step * 10**places), places
+
+
+def is_signed(start: BookSnapshot, events: Events, corrections: Corrections) -> bool:
+    """Return whether an order of a day has a price of zero or less, which makes its instrument a signed one."""
+    if (start.price <= 0).any() or (corrections.price <= 0).any():
+        return True
+    for first in range(0, len(events), _ROWS_AT_ONCE):  # the columns may be larger than the memory
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        kind = events.kind[rows]
+        if ((events.price[rows] <= 0) & (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)).any():
+            return True
+    return False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ _SIGNS = {  # what a compressed file begins with
     ".xz": re.compile(rb"\xfd7zXZ\x00"),
     ".7z": re.compile(rb"7z\xbc\xaf\x27\x1c"),
 }
-_SIGN_BYTES = 64
+_SIGN_BYTES, _BEGINNING_BYTES = 64, 1 << 16
 _PRINTED = re.compile(rb"[\t\n\r -~\x80-\xff]+")
 _ENCRYPTED = 1  # flag of a member of a zip
 
@@ -175,11 +175,19 @@ def empty_file(where: object, *, expected: object) -> InputError:
     return InputError("an empty file", where=where, expected=expected, was="0 bytes", remedy="fetch the file again")
 
 
-def refuse_empty(files: Sequence[pathlib.Path], *, expected: object) -> None:
-    """Refuse files if none of them has any content.
+def refuse_unreadable(files: Sequence[pathlib.Path], *, expected: object) -> None:
+    """Refuse files in which nothing was recognised, if it is they that are at fault.
 
     Raises:
-      InputError: there are files, and all are empty; or one is damaged from its first byte on.
+      InputError: one is damaged near its beginning, or all of them are empty.
     """
-    if files and not any(Source(file).first_bytes(1) for file in files):
+    content = False
+    for file in files:
+        read = 0
+        for block in Source(file).blocks(Reading(block_bytes=_BEGINNING_BYTES)):
+            read += len(block)
+            if read >= _BEGINNING_BYTES:
+                break
+        content |= read > 0
+    if files and not content:
         raise empty_file(files[0], expected=expected)

@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.parquet_writer import EVENTS, TABLES, is_ours, read_instrument, read_parquet
-from lob_jax.feeds.scale import parse_step
+from lob_jax.feeds.scale import is_signed, parse_step
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.table_csv import Table
 from lob_jax.feeds.table_days import list_days
@@ -126,6 +126,7 @@ class TableFeed:
         instrument = Instrument(day.symbol, self.venue, day.trading_day, zone, **places)
         start_ns = instrument.midnight_ns() if made.start_ns is None else made.start_ns
         start = BookSnapshot.empty(time_ns=start_ns, pooled="order_id" not in layout.columns)
+        instrument = dataclasses.replace(instrument, signed=is_signed(start, made.events, Corrections.none()))
         return MarketDay(instrument, start, made.events, Corrections.none(), made.report)
 
     def _layout(self, table: Table) -> Layout:

@@ -14,11 +14,12 @@ from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import COLUMNS, Events, Flag, Kind
 from lob_jax.feeds import table_book as book
 from lob_jax.feeds import table_values as tv
+from lob_jax.feeds.csv_fields import MOST_PLACES
 from lob_jax.feeds.csv_rows import Fault
 from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import MOST_DECIMALS, Scale, common_divisor, parse_step, scale_of, steps_of
+from lob_jax.feeds.scale import Scale, common_divisor, parse_step, scale_of, steps_of
 from lob_jax.feeds.store import EventStore
 from lob_jax.feeds.table_csv import Rows, Table
 from lob_jax.feeds.table_rows import Layout, judge
@@ -190,7 +191,7 @@ def column_text(batch: pa.RecordBatch, name: str, layout: Layout) -> pa.StringAr
 
 def _places_of(step: str | None, further: int) -> int | None:
     """Return how many decimal places to count in, where a step is named."""
-    return None if step is None else min(parse_step(step, where="tick or lot")[1] + further, MOST_DECIMALS)
+    return None if step is None else min(parse_step(step, where="tick or lot")[1] + further, MOST_PLACES)
 
 
 def _measure(table: Table, layout: Layout, day: DaySource, names: list[str]) -> dict[str, int]:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from lob_jax.errors import InputError
 from lob_jax.feeds import csv_fields as cf
+from lob_jax.feeds.csv_fields import MOST_PLACES
 from lob_jax.feeds.csv_rows import Fault
-from lob_jax.feeds.scale import MOST_DECIMALS
 
 LOWEST, HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 FIRST_NS = 315_532_800_000_000_000  # 1980: a time before it counts in other units than it says
@@ -143,7 +143,7 @@ def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -
         good = np.ones(len(text), bool)
         good[list(_too_long(text, ""))] = False
         text = text.filter(pa.array(good))
-    while len(text) and places < MOST_DECIMALS:
+    while len(text) and places < MOST_PLACES:
         _, faults = parse(text, cf.DECIMAL, scale=places)
         text = text.filter(pa.array(faults == cf.TOO_FINE))
         places += len(text) > 0

@@ -18,7 +18,7 @@ from lob_jax.feeds.faults import Faults
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.level_changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelDay, LevelRows
 from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.scale import Scale, Steps, read_at_fitting_places
+from lob_jax.feeds.scale import Steps, read_at_fitting_places
 from lob_jax.feeds.source import Source
 from lob_jax.feeds.store import EventStore
 from lob_jax.feeds.tardis_files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
@@ -103,7 +103,7 @@ def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Step
         prices_not_positive=sum(stream.prices_not_positive for stream in streams),
         **made.counts,
     )
-    instrument = _instrument(path, streams[0].rows.first, made.start.time_ns, made.scale)
+    instrument = _instrument(path, streams[0].rows.first, made)
     return MarketDay(instrument, made.start, made.events, made.corrections, report)
 
 
@@ -128,7 +128,7 @@ def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
         )
 
 
-def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale: Scale) -> Instrument:
+def _instrument(path: pathlib.Path, first: tuple[str, ...], made: LevelDay) -> Instrument:
     """Return the instrument of a file from its first row; the day is that of the row, or of the starting book."""
     if not first:
         raise InputError(
@@ -139,9 +139,10 @@ def _instrument(path: pathlib.Path, first: tuple[str, ...], start_ns: int, scale
             remedy="fetch the file again",
         )
     exchange, symbol = first[:2]
-    start_day = datetime.datetime.fromtimestamp(start_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
+    start_day = datetime.datetime.fromtimestamp(made.start.time_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
     day = peek(path).trading_day or start_day
-    return Instrument(symbol, exchange, day, "UTC", scale.price_scale, scale.tick, scale.lot_scale)
+    steps = (made.scale.price_scale, made.scale.tick, made.scale.lot_scale)
+    return Instrument(symbol, exchange, day, "UTC", *steps, signed=made.signed)
 
 
 def _refuse_other_trades(streams: "list[_Stream]") -> None:

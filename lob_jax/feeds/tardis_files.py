@@ -7,7 +7,7 @@ import re
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.csv_lines import BOM, fields_of, unquoted
-from lob_jax.feeds.source import COMPRESSIONS, Source, refuse_empty
+from lob_jax.feeds.source import COMPRESSIONS, Source, refuse_unreadable
 
 DEPTH_HEADER = ("exchange", "symbol", "timestamp", "local_timestamp", "is_snapshot", "side", "price", "amount")
 TRADES_HEADER = ("exchange", "symbol", "timestamp", "local_timestamp", "id", "side", "price", "amount")
@@ -70,7 +70,7 @@ def depth_files(path: pathlib.Path) -> dict[pathlib.Path, Peek]:
     peeks = {file: peek(file) for file in files}
     found = {file: seen for file, seen in peeks.items() if seen is not None and seen.schema == DEPTH}
     if not found:
-        refuse_empty(files, expected=",".join(DEPTH_HEADER))
+        refuse_unreadable(files, expected=",".join(DEPTH_HEADER))
         schemas = sorted({seen.schema for seen in peeks.values() if seen is not None})
         raise InputError(
             "no Tardis file of order-book changes",

@@ -1,10 +1,10 @@
 """Which tokens can still become an event that the live book can take: the second mask, beside the grammar.
 
-An ADD has a price of at least a tick that crosses nothing, at a level with room; a CANCEL takes less than a live order
-has, a DELETE exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution
-lies within the quotes, a cross above zero; what is closed stays closed until it is opened. Digit by digit a number's
-mask is the union of what leads to an allowed number and, where the number may end here, of what the next field allows:
-every path that obeys the mask ends in such an event, and each such event has a path.
+An ADD has a price that crosses nothing, at a level with room; a CANCEL takes less than a live order has, a DELETE
+exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution lies within the
+quotes; prices are above zero, unless the instrument's have a sign; what is closed stays closed until it is opened.
+Digit by digit a number's mask is the union of what leads to an allowed number and, where the number may end here, of
+what the next field allows: every path that obeys the mask ends in such an event, and each such event has a path.
 """
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation import spelled
 from lob_jax.generation.assembler import Spelling, as_int32
-from lob_jax.generation.live_book import FAR, LiveBook, queue_at, reference
+from lob_jax.generation.live_book import FAR, NO_FLOOR, LiveBook, queue_at, reference
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
@@ -62,7 +62,7 @@ class SideLevels:
         self.cancellable_P = self.occupied_P & (self.queue_PQ.max(1) > 1)
         self.new_levels = ~self.occupied_P[-1]
         lowest = jnp.where(opposite == FAR, -MOST_DISTANCE, 1 - opposite - start)
-        # A bid has a price of at least a tick; what its key may be at most, an ask's may be at least.
+        # What a bid's key may be at most, where there is a lowest price, an ask's may be at least.
         if side == 0:
             self.low, high = jnp.maximum(lowest, -MOST_DISTANCE), -book.lowest - start
         else:
@@ -75,9 +75,10 @@ class SideLevels:
         quoted = self.occupied_P[0] & (opposite != FAR)
         spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
         self.quoted, self.hidden_low = quoted, -spread * tick
-        # A cross may have any price above zero, which lies so many quanta below the reference.
-        above_zero = jnp.clip(sign * start - book.lowest + 1, 0, MOST_DISTANCE // tick) * tick
-        ends = (-MOST_DISTANCE, above_zero - 1) if side == 0 else (1 - above_zero, MOST_DISTANCE)
+        # A cross may have any price; or any above zero, which lies so many quanta below the reference.
+        above_zero = jnp.clip(sign * start - book.zero, 0, MOST_DISTANCE // tick) * tick
+        far = jnp.where(book.lowest == NO_FLOOR, MOST_DISTANCE, above_zero - 1)
+        ends = (-MOST_DISTANCE, far) if side == 0 else (-far, MOST_DISTANCE)
         self.cross_low, self.cross_high = (jnp.asarray(end, jnp.int32) for end in ends)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lob_jax.book.replay import replay
@@ -14,10 +15,11 @@ from lob_jax.events.schema import Events, Kind
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEPS = 50  # of a horizon, at most
+LEAST_PATHS = 20  # of a quantile of 5 %: with fewer, none of them lies below it
 TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)
 MEASURES = {
     "mid": "mid price",
-    "spread": "spread",
+    "spread": "spread, price",
     "volume": "traded, lots",
     "volatility": "realised volatility, price",
 }
@@ -25,7 +27,7 @@ MEASURES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fan:
-    """Quantiles over paths at H moments; NaN where no path tells.
+    """Quantiles over paths at H moments; NaN where no path tells. Those of fewer than LEAST_PATHS are never shown.
 
     Attributes:
       by: "events" or "seconds", what moments are counted in.
@@ -36,6 +38,7 @@ class Fan:
       spread_HQ: best ask less best bid.
       volume_HQ: lots executed since the prompt.
       volatility_HQ: root of the sum of squared changes of the mid since the prompt, in currency.
+      paths_PH: by measure, float64 [P, H], each path on its own; NaN where it does not tell.
     """
 
     by: str
@@ -46,12 +49,20 @@ class Fan:
     spread_HQ: np.ndarray
     volume_HQ: np.ndarray
     volatility_HQ: np.ndarray
+    paths_PH: dict[str, np.ndarray]
+
+    def shown(self, measure: str) -> np.ndarray:
+        """Return the quantiles of a measure, float64 [H, Q], NaN where fewer than LEAST_PATHS paths tell."""
+        return np.where(self.paths_H[:, None] >= LEAST_PATHS, getattr(self, f"{measure}_HQ"), np.nan)
 
     def to_json(self) -> dict[str, object]:
-        """Return plain values, None for NaN."""
+        """Return plain values, None for NaN; of too few paths for quantiles each path's own values, beside them."""
         lists = {name: getattr(self, name).tolist() for name in ("moment_H", "quantile_Q", "paths_H")}
-        measured = {name: _plain(getattr(self, f"{name}_HQ")) for name in MEASURES}
-        return {"by": self.by, **{name.split("_")[0]: values for name, values in lists.items()}, **measured}
+        measured = {name: _plain(self.shown(name)) for name in MEASURES}
+        plain = {"by": self.by, **{name.split("_")[0]: values for name, values in lists.items()}, **measured}
+        if self.paths_H.min() < LEAST_PATHS:
+            plain["each_path"] = {name: _plain(values_PH) for name, values_PH in self.paths_PH.items()}
+        return plain
 
 
 def _plain(values_HQ: np.ndarray) -> list[list[float | None]]:
@@ -94,12 +105,14 @@ def fan(
     found = [_measured(events, clock, moment_H, start, instrument) for events, clock in zip(paths, clocks, strict=True)]
     whole = {name: np.stack([one[name] for one in found]) for name in MEASURES}
     known_PH = np.isfinite(whole["mid"])
+    each_PH = {name: np.where(known_PH, values_PH, np.nan) for name, values_PH in whole.items()}
     return Fan(
         by=by,
         moment_H=moment_H,
         quantile_Q=np.asarray(quantiles, float),
         paths_H=known_PH.sum(0),
-        **{f"{name}_HQ": _quantiles(np.where(known_PH, values, np.nan), quantiles) for name, values in whole.items()},
+        **{f"{name}_HQ": _quantiles(values_PH, quantiles) for name, values_PH in each_PH.items()},
+        paths_PH=each_PH,
     )
 
 
@@ -141,22 +154,30 @@ def _quantiles(values_PH: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
 
 
 def fan_figure(forecast: Fan, *, title: str) -> Figure:
-    """Draw each measure as bands between pairs of quantiles around the middle one."""
+    """Draw each measure as bands between pairs of quantiles around the middle one; of too few paths, each path."""
     figure = Figure(figsize=(12, 8), dpi=100, layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
-    Q = len(forecast.quantile_Q)
+    few = forecast.paths_H.max() < LEAST_PATHS
     for axes, (name, label) in zip(panels.flat, MEASURES.items(), strict=True):
-        values_HQ = getattr(forecast, f"{name}_HQ")
-        for low in range(Q // 2):
-            ends = (values_HQ[:, low], values_HQ[:, Q - 1 - low])
-            shares = f"{forecast.quantile_Q[low]:.0%} to {forecast.quantile_Q[Q - 1 - low]:.0%}"
-            axes.fill_between(forecast.moment_H, *ends, color="#0072b2", alpha=0.25, lw=0, step="post", label=shares)
-        axes.step(forecast.moment_H, values_HQ[:, Q // 2], color="#003a5c", lw=1.4, where="post", label="median")
+        if few:
+            lines = axes.step(forecast.moment_H, forecast.paths_PH[name].T, color="#0072b2", lw=0.8, where="post")
+            lines[0].set_label("each path")
+        else:
+            _draw_quantiles(axes, forecast, forecast.shown(name))
         axes.set_ylabel(label)
         axes.ticklabel_format(useOffset=False)
         axes.grid(alpha=0.3, lw=0.6)
     panels[0, 0].legend(loc="upper left", frameon=False)
     for axes in panels[1]:
         axes.set_xlabel(f"{forecast.by} since the prompt")
-    figure.suptitle(f"{title}: {int(forecast.paths_H[-1])} paths at the end")
+    figure.suptitle(f"{title}: {int(forecast.paths_H[-1])} paths at the end{', too few for quantiles' if few else ''}")
     return figure
+
+
+def _draw_quantiles(axes: Axes, forecast: Fan, values_HQ: np.ndarray) -> None:
+    Q = len(forecast.quantile_Q)
+    for low in range(Q // 2):
+        ends = (values_HQ[:, low], values_HQ[:, Q - 1 - low])
+        shares = f"{forecast.quantile_Q[low]:.0%} to {forecast.quantile_Q[Q - 1 - low]:.0%}"
+        axes.fill_between(forecast.moment_H, *ends, color="#0072b2", alpha=0.25, lw=0, step="post", label=shares)
+    axes.step(forecast.moment_H, values_HQ[:, Q // 2], color="#003a5c", lw=1.4, where="post", label="median")

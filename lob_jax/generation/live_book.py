@@ -16,9 +16,10 @@ from lob_jax.book.features import book_features
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
-from lob_jax.tokens.bins import MOST_LOTS
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 FAR = np.int32(2**31 - 1)  # the key of an unoccupied place
+NO_FLOOR = -MOST_DISTANCE  # as low as a price can lie from the origin
 _SIGN = np.array([-1, 1], np.int32)  # bid keys are turned prices
 
 
@@ -36,7 +37,8 @@ class LiveBook(NamedTuple):
       total_2P: int32 [2, P], by row: lots at the level, 0 in a free row.
       last_2: int32 [2], the last best price of either side, in ticks from the origin.
       seen_2: bool [2], whether a side ever had a best price.
-      lowest: int32, the lowest price an order may have, in ticks from the origin.
+      lowest: int32, the lowest price an order may have, in ticks from the origin; NO_FLOOR for none.
+      zero: int32, price 0, in ticks from the origin.
       pooled: bool, whether a level is one order, which ADDs enlarge.
       closed: int32, what is closed: 0 nothing, 1 trading alone, 2 quoting too.
       refused: int32, events that the book could not take; what obeys the mask adds none.
@@ -49,13 +51,14 @@ class LiveBook(NamedTuple):
     last_2: jax.Array
     seen_2: jax.Array
     lowest: jax.Array
+    zero: jax.Array
     pooled: jax.Array
     closed: jax.Array
     refused: jax.Array
 
 
 def from_snapshot(
-    snapshot: BookSnapshot, *, tick: int, places: int, orders: int, closed: int = 0
+    snapshot: BookSnapshot, *, tick: int, places: int, orders: int, closed: int = 0, signed: bool = False
 ) -> tuple[LiveBook, int]:
     """Return the live book of a snapshot and the origin of its prices, in price quanta.
 
@@ -65,12 +68,13 @@ def from_snapshot(
       places: levels a side that there is room for, P.
       orders: orders a level that there is room for, Q.
       closed: see `LiveBook`.
+      signed: whether prices may be zero or negative, see `Instrument`.
 
     Raises:
       InputError: the book has more levels or orders, or more lots at a level.
     """
     best = [snapshot.price[snapshot.side == side] for side in (1, -1)]
-    known = [int(prices[0]) for prices in best if len(prices)] or [int(p) for p in snapshot.last_best if p]
+    known = [int(prices[0]) for prices in best if len(prices)] or snapshot.last_best[snapshot.seen].tolist()
     origin = known[0] // tick * tick if known else 0
     key_2P, queue_2PQ = np.full((2, places), FAR), np.zeros((2, places, orders), np.int32)
     for index, side in enumerate((1, -1)):
@@ -83,7 +87,7 @@ def from_snapshot(
             _check_room(len(queue), orders, "orders at a level", "orders")
             _check_room(int(queue.sum()), MOST_LOTS, "lots at a level", "lot")
             queue_2PQ[index, number, : len(queue)] = queue
-    last = np.where(snapshot.last_best != 0, (snapshot.last_best - origin) // tick, 0)
+    last = np.where(snapshot.seen, (snapshot.last_best - origin) // tick, 0)
     present = key_2P[:, 0] != FAR
     book = LiveBook(
         key_2P=jnp.asarray(key_2P),
@@ -91,8 +95,9 @@ def from_snapshot(
         queue_2PQ=jnp.asarray(queue_2PQ),
         total_2P=jnp.asarray(queue_2PQ.sum(2, dtype=np.int32)),
         last_2=jnp.asarray(np.where(present, _SIGN * key_2P[:, 0], last), jnp.int32),
-        seen_2=jnp.asarray(present | (snapshot.last_best != 0)),
-        lowest=jnp.int32(1 - origin // tick),
+        seen_2=jnp.asarray(present | snapshot.seen),
+        lowest=jnp.int32(NO_FLOOR if signed else max(1 - origin // tick, NO_FLOOR + 1)),
+        zero=jnp.int32(-origin // tick),
         pooled=jnp.bool_(snapshot.pooled),
         closed=jnp.int32(closed),
         refused=jnp.int32(0),
@@ -127,8 +132,7 @@ def to_levels(book: LiveBook, origin: int, *, tick: int) -> list[list[tuple[int,
 def reference(book: LiveBook, side: jax.Array) -> jax.Array:
     """Return the price, in ticks, that a side's relative prices count from (`lob_jax.book.kernel.reference`)."""
     own, other = book.last_2[side], book.last_2[1 - side]
-    nothing = book.lowest - 1  # price 0
-    return jnp.where(book.seen_2[side], own, jnp.where(book.key_2P[1 - side, 0] != FAR, other, nothing))
+    return jnp.where(book.seen_2[side], own, jnp.where(book.key_2P[1 - side, 0] != FAR, other, book.zero))
 
 
 def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:

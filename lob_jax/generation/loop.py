@@ -177,7 +177,8 @@ def start_paths(
 ) -> tuple[PathState, int]:
     """Return every path's state at the end of the prompt, and the origin of their books' prices."""
     room = book_room(prompt.book)
-    book, origin = live_book.from_snapshot(prompt.book, tick=instrument.tick, closed=prompt.closed, **room)
+    rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
+    book, origin = live_book.from_snapshot(prompt.book, **rules, **room)
     seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
     zero, nothing = jnp.int32(0), jnp.float32(0)
     one = PathState(

@@ -177,7 +177,7 @@ def _rules(
     yield order.side in (BID, ASK), "side", "+1 or -1", order.side
     yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
     if price is not None:
-        yield price > 0 and price % tick == 0, "price", f"a multiple of {tick}", price
+        yield (price > 0 or instrument.signed) and price % tick == 0, "price", f"a multiple of {tick}", price
         low, high = (origin + sign * FARTHEST * tick for sign in (-1, 1))
         yield low <= price <= high, "price", f"at most {high} price quanta", price
     yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)

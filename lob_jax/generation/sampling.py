@@ -77,7 +77,7 @@ class Truncation:
 
     def __post_init__(self) -> None:
         all_of_it = "0 draws from all tokens"
-        require_whole("top_k", self.top_k, least=0, most=CLASS_SIZE, remedy=all_of_it)
+        require_whole("top_k", self.top_k, least=0, most=2**31 - 1, remedy=all_of_it)
         require(
             "top_p", self.top_p, lambda p: 0 < p <= 1, expected="above 0, at most 1", remedy="1 draws from all tokens"
         )

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ml_collections
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import DownloadColumn
 
+from lob_jax.console import bar, console, show
 from lob_jax.data.builder import VOCABULARY, prepare_on_beam, prepare_records
 from lob_jax.data.compact_fit import fit_compact, measure_compact
-from lob_jax.data.manifest import MANIFEST
+from lob_jax.data.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
 from lob_jax.data.records import RecordPlan
 from lob_jax.data.split import context_of
 from lob_jax.errors import InputError
@@ -26,7 +27,9 @@ from lob_jax.feeds.load import format_named, make_feed
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.stages.workdir import console, write_json
+from lob_jax.jit import compiled_before
+from lob_jax.settings import expanded
+from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import AnyTokenizer, tokenizer_for
@@ -60,8 +63,7 @@ def _tokenizer_to_prepare(
         f"compact tokens, bins fitted to the training days; of {lost.events:,} validation events "
         f"{lost.exact_price:.1%} keep their price (the others move {lost.price_error:.1f} ticks in the mean), "
         f"{lost.exact_size:.1%} their size ({lost.size_error:.1f} lots), {lost.exact_gap:.1%} their gap "
-        f"({lost.gap_error / 1e6:.1f} ms); {lost.lost:.2%} stand for nothing",
-        soft_wrap=True,
+        f"({lost.gap_error / 1e6:.1f} ms); {lost.lost:.2%} stand for nothing"
     )
     return tokenizer
 
@@ -79,22 +81,49 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
     )
 
 
+def feed_name(config: ml_collections.ConfigDict) -> str:
+    """Return the feed that a configuration means: without a path the simulator, else the one of its files' format.
+
+    Raises:
+      InputError: nothing lies at the path, or nothing that a feed reads.
+    """
+    data = config.data
+    if not data.path:
+        return "synthetic" if data.feed == "auto" else data.feed
+    path = _path(config)
+    if not path.exists():
+        raise InputError(
+            "there is nothing at the path of the data",
+            where="config.data.path",
+            expected="a file, or a folder of files",
+            was=path,
+            remedy="name files that exist"
+            if data.path == str(path.absolute())
+            else f"check it: it is {path.absolute()}",
+        )
+    return format_named(path, data.feed)
+
+
+def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
+    return expanded(config.data.path, where="config.data.path")
+
+
 def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:
-    """Return the feed that a configuration names, and the days that lie at its path, oldest first.
+    """Return the feed that a configuration means, and the days that lie at its path, oldest first.
 
     Raises:
       InputError: nothing there that the feed reads, or not all of the wanted symbols.
     """
-    data = config.data
+    data, name = config.data, feed_name(config)
     symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
-    if data.feed == "synthetic":
+    if name == "synthetic":
         named = {"symbols": symbols} if symbols else {}
         feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
         return feed, feed.days()
-    path = pathlib.Path(data.path)
+    path = _path(config)
     own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
     own["order_book"] = None if data.order_book == "required" else data.order_book  # the default of its one feed
-    feed = make_feed(format_named(path, data.feed), symbols=symbols, **own)
+    feed = make_feed(name, symbols=symbols, **own)
     days = feed.days(path)
     missing = sorted(set(symbols) - {day.symbol for day in days})
     if missing:
@@ -115,21 +144,51 @@ def reading_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Read
 
 
 def _settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Return what of the configuration decides what is read from files."""
-    return {key: config.data[key] for key in ("feed", "symbols", "tick", "lot", "on_error")}
+    """Return what of the configuration decides what is read from files; the feed is the one that is read with."""
+    return {"feed": feed_name(config)} | {key: config.data[key] for key in ("symbols", "tick", "lot", "on_error")}
+
+
+def tell_feed(config: ml_collections.ConfigDict) -> None:
+    """Say which feed is read, where the configuration leaves it open, and what the first reading of all waits for."""
+    if not compiled_before():
+        console.print("the first run of this version compiles its loops: that usually takes a minute or two, once")
+    if config.data.feed == "auto":
+        why = f"as the files at {config.data.path} are" if config.data.path else "since no --config.data.path is given"
+        console.print(f"feed: {feed_name(config)}, {why}")
+
+
+def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Refuse records that were not made from the data that a configuration names.
+
+    A configuration that names none (feed auto, no path) takes the records of the run, whatever they are from, and says
+    what that is.
+
+    Raises:
+      InputError: there are no records, or they are of other data.
+    """
+    manifest = load_manifest(workdir / "records")
+    saved = manifest["fingerprint"]
+    made_with = saved["inputs"].get("feed")
+    vocabulary = tokenizer_of(config, workdir).vocabulary.hash
+    if config.data.feed == "auto" and not config.data.path and made_with != "synthetic":
+        console.print(f"records: of the {made_with} feed, those of the run, since no --config.data.path is given")
+        check_manifest(manifest, {**saved, "vocabulary": vocabulary})
+        return
+    feed, days = find_days(config)
+    inputs = {**_settings(config), **feed.inputs(days)}
+    check_manifest(manifest, fingerprint(days, record_plan(config), vocabulary_hash=vocabulary, inputs=inputs))
 
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """Show a bar of bytes read, for as long as files are read; yield what moves it."""
-    bars = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*bars, console=console, transient=True) as progress:
-        task = progress.add_task("reading", total=None)
-        yield lambda done, size: progress.update(task, completed=done, total=size)
+    with bar("reading", total=None, unit="bytes", columns=(DownloadColumn(),)) as advance:
+        yield lambda done, size: advance(done, total=size)
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Read the feed, replay the book and write records, or find them there."""
+    tell_feed(config)
     feed, days = find_days(config)
     folder = workdir / "records"
     found = (folder / MANIFEST).exists()
@@ -143,18 +202,26 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     reading = reading_of(config, workdir)
     if config.data.runner:
         options = shlex.split(config.data.runner_options)
-        console.print(f"{len(days)} day(s) of the {config.data.feed} feed, on Beam's {config.data.runner}")
+        console.print(f"{len(days)} day(s) of the {feed_name(config)} feed, on Beam's {config.data.runner}")
         manifest = prepare_on_beam(feed, days, reading=reading, runner=config.data.runner, options=options, **common)
     else:
-        with _progress() as on_bytes:
+        with bar("preparing", total=len(days), unit="days") as advance:
+            done: set[str] = set()
+
+            def on_day(name: str, counts: dict[str, Any]) -> None:
+                done.add(name)
+                advance(len(done))
+                figures = f"{counts['events']:>9,} events  {counts['tokens']:>10,} tokens"
+                console.print(f"{name}  {counts['split']:<10}  {figures}")
+
             manifest = prepare_records(
                 feed,
                 days,
-                reading=dataclasses.replace(reading, on_bytes=on_bytes),
-                processes=config.data.processes,
-                on_day=lambda name, counts: console.print(
-                    f"{name}  {counts['split']:<10}  {counts['events']:>9,} events  {counts['tokens']:>10,} tokens"
+                reading=dataclasses.replace(
+                    reading, on_bytes=lambda read, size: advance(len(done), f"{read / size:.0%} of a day's files read")
                 ),
+                processes=config.data.processes,
+                on_day=on_day,
                 **common,
             )
     write_json(workdir / "ingest_report.json", [day["report"] for day in manifest["days"]])
@@ -176,6 +243,7 @@ def _tell_losses(days: list[dict[str, Any]]) -> None:
 
 def _each_day(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterator[MarketDay]:
     """Read the days one after the other; the events of each lie on disk until the next one is asked for."""
+    tell_feed(config)
     feed, days = find_days(config)
     reading = reading_of(config, workdir)
     for source in days:
@@ -192,7 +260,7 @@ def inspect(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     for day in _each_day(config, workdir):
         found.append(inspect_day(day, levels=levels))
         for shown in tables(found[-1]):
-            console.print(shown)
+            show(shown)
         drawn = {"depth": depth_figure(day, levels=levels), "trades": trades_figure(day)} if len(day.events) else {}
         for name, figure in drawn.items():
             path = figures / f"{_file_name(day)}_{name}.png"

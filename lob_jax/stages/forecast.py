@@ -2,19 +2,17 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import jax
 import ml_collections
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lob_jax import config as configuration
+from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.data.forecast import check_forecast_embargo
 from lob_jax.evaluation.forecast import Trained, compare, open_splits, quantile_report, table, train_and_predict
 from lob_jax.models.forecasters import make_forecaster
 from lob_jax.stages.data import prepare
-from lob_jax.stages.workdir import console, write_json
+from lob_jax.stages.workdir import write_json
 from lob_jax.training.weights import save_weights
 
 
@@ -29,8 +27,12 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     console.print(", ".join(f"{len(one):,} {name}" for name, one in splits._asdict().items()) + " examples")
     trained = []
     for seed in range(config.seed, config.seed + section.seeds):
-        with _progress(f"{section.model}, seed {seed}", section.steps) as on_validation:
+        with bar(f"{section.model}, seed {seed}", total=section.steps, unit="steps", first=COMPILING) as advance:
             fit = configuration.fit_config(config)
+
+            def on_validation(step: int, loss: float, advance: Advance = advance) -> None:
+                advance(step, f"validation loss {loss:.4f} nats")
+
             trained.append(train_and_predict(module, splits, config=fit, seed=seed, on_validation=on_validation))
         console.print(_ending(seed, trained[-1]))
     result = {
@@ -48,20 +50,10 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     best = min(trained, key=lambda one: one.fit.validation_loss).fit
     about = {"forecaster": dataclasses.asdict(shape), "scaling": splits.train.scaling.plain(), "step": best.step}
     save_weights(workdir / "forecast.safetensors", best.params, about=about)
-    console.print(table(result))
-    console.print(f"all numbers: {workdir / 'forecast.json'}", soft_wrap=True)
+    show(table(result))
+    console.print(f"all numbers: {workdir / 'forecast.json'}")
 
 
 def _ending(seed: int, trained: Trained) -> str:
     fit = trained.fit
     return f"seed {seed}: best validation loss {fit.validation_loss:.4f} nats at step {fit.step}, of {fit.steps} taken"
-
-
-@contextmanager
-def _progress(name: str, steps: int) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar of steps; yield what moves it at each validation."""
-    figures = TextColumn("{task.fields[figures]}")
-    bars = (TextColumn(name), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), figures)
-    with Progress(*bars, console=console, transient=True) as progress:
-        task = progress.add_task(name, total=steps, figures="")
-        yield lambda step, loss: progress.update(task, completed=step, figures=f"validation loss {loss:.4f}")

@@ -1,16 +1,14 @@
 """The stage that continues test events: files of each path, and what the paths together expect."""
 
-import os
 import pathlib
-import shutil
 
 import ml_collections
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lob_jax import config as configuration
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.data.builder import open_records
 from lob_jax.data.records import record_instrument
 from lob_jax.evaluation.validity import Validity, check_events, merged
@@ -22,18 +20,28 @@ from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
 from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.generation import spread
-from lob_jax.generation.fan import Fan, fan, fan_figure
+from lob_jax.generation.fan import LEAST_PATHS, Fan, fan, fan_figure
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.state import Generated
 from lob_jax.stages.data import tokenizer_of
 from lob_jax.stages.model import beside_of, best_parameters
 from lob_jax.stages.prompt import make_prompt
-from lob_jax.stages.workdir import console, overview, write_json
+from lob_jax.stages.result_folder import check_name, partial_folder, take_name
+from lob_jax.stages.workdir import overview, write_json
+
+FOLDER = "generated"  # of a run's folder
+SHOWN = 20  # paths of the table
+UNITS = {"mid": "price", "spread": "price", "volume": "lots", "volatility": "price"}
 
 
 def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Continue the first test events, check every event, and write each path and the forecast of all."""
-    (params, _), tokenizer = best_parameters(config, workdir), tokenizer_of(config, workdir)
+    """Continue the first test events, check every event, and write each path and the forecast of all.
+
+    Each call writes a folder of its own under generated/, and touches no other.
+    """
+    name = config.generate.name or None
+    check_name(name, workdir / FOLDER)
+    (params, about), tokenizer = best_parameters(config, workdir), tokenizer_of(config, workdir)
     model, records = configuration.model_config(config), open_records(workdir / "records", "test")
     instrument, wanted = record_instrument(records[0]), config.generate.events
     prompt = make_prompt(
@@ -47,9 +55,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     mesh = spread.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
-    bars = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeRemainingColumn())
-    with Progress(*bars, console=console, transient=True) as progress:
-        task = progress.add_task("", total=wanted)
+    with bar("generating", total=wanted, unit="events a path", first=COMPILING) as advance:
         generated = run_generation(
             params,
             prompt,
@@ -57,36 +63,44 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             tokenizer=tokenizer,
             instrument=instrument,
             sampling=sampling,
-            on_progress=lambda events: progress.update(task, completed=events),
+            on_progress=advance,
         )
     start = prompt.start
     decode = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
     paths = [tokenizer.decode(tokens, **decode) for tokens in generated.tokens]
-    checked = [check_events(events, start=start, tick=instrument.tick, closed=prompt.closed) for events in paths]
-    console.print(_table(paths, generated, checked, start, f"{instrument.symbol} {instrument.trading_day}"))
+    rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
+    checked = [check_events(events, start=start, **rules) for events in paths]
+    day = f"{instrument.symbol} {instrument.trading_day}"
+    show(_table(paths, generated, checked, start, day))
     _tell(generated, checked)
-    folder = workdir / "generated"
-    partial = folder.with_name("generated.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    for number, events in enumerate(paths):
-        _write_path(partial / f"path_{number}", events, start, instrument, config)
     forecast = fan(paths, start=start, instrument=instrument)
-    write_json(partial / "forecast.json", forecast.to_json())
-    save(fan_figure(forecast, title=f"{instrument.symbol} {instrument.trading_day}"), partial / "forecast.png")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-    console.print(_expected(forecast))
-    console.print(overview(workdir))
+    with partial_folder(workdir / FOLDER) as partial:
+        for number, events in enumerate(paths):
+            _write_path(partial / f"path_{number}", events, start, instrument, config)
+        write_json(partial / "forecast.json", forecast.to_json())
+        save(fan_figure(forecast, title=day), partial / "forecast.png")
+        made = {"step": about.step, "validation_loss": about.validation_loss}
+        write_json(partial / "settings.json", {**configuration.plain(config)["generate"], **made})
+        written = take_name(partial, name)
+    show(_expected(forecast))
+    if forecast.paths_H[-1] < LEAST_PATHS:
+        console.print(f"no quantiles: a 5 % quantile takes {LEAST_PATHS} paths (--config.generate.paths={LEAST_PATHS})")
+    console.print(f"written to {written}; in {workdir} there is now:")
+    show(overview(workdir))
 
 
 def _table(
     paths: list[Events], generated: Generated, checked: list[Validity], start: BookSnapshot, title: str
 ) -> Table:
-    """Return what each path is like."""
+    """Return what each of the first paths is like."""
     shown = Table(title=title)
-    for heading in ("path", "tokens", "events", "invalid", "seconds", "trades"):
+    for heading in ("path", "tokens", "events", "invalid events", "time, s", "trades"):
         shown.add_column(heading, justify="right")
+    if len(paths) > SHOWN:
+        shown.caption = f"and {len(paths) - SHOWN:,} more"
     for number, (events, tokens, found) in enumerate(zip(paths, generated.tokens, checked, strict=True)):
+        if number == SHOWN:
+            break
         seconds = (events.time_ns[-1] - start.time_ns) / NS_PER_SECOND if len(events) else 0.0
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         counts = (len(tokens), len(events), sum(found.faults.values()))
@@ -130,13 +144,33 @@ def _write_path(
 
 
 def _expected(forecast: Fan) -> Table:
-    """Return the quantiles at the last moment."""
-    shown = Table(title=f"after {forecast.moment_H[-1]:,.0f} events, over {forecast.paths_H[-1]} paths")
-    shown.add_column("")
-    for quantile in forecast.quantile_Q:
-        shown.add_column(f"{quantile:.0%}", justify="right")
-    rows = {"mid": forecast.mid_HQ, "spread": forecast.spread_HQ}
-    rows |= {"volume, lots": forecast.volume_HQ, "volatility": forecast.volatility_HQ}
-    for name, values_HQ in rows.items():
-        shown.add_row(name, *(f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}" for value in values_HQ[-1]))
+    """Return the quantiles at the last moment; of too few paths for them, the mean and the range."""
+    paths = int(forecast.paths_H[-1])
+    shown = Table(title=f"after {forecast.moment_H[-1]:,.0f} events, over {paths} paths")
+    shown.add_column("", no_wrap=True)
+    known = (
+        [f"{quantile:.0%}" for quantile in forecast.quantile_Q]
+        if paths >= LEAST_PATHS
+        else ["lowest", "mean", "highest"]
+    )
+    for heading in known:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for name, unit in UNITS.items():
+        values = forecast.shown(name)[-1] if paths >= LEAST_PATHS else _range(forecast.paths_PH[name][:, -1])
+        shown.add_row(f"{name}, {unit}", *(_figure(value) for value in values))
     return shown
+
+
+def _range(values_P: np.ndarray) -> tuple[float, ...]:
+    """Return the lowest, the mean and the highest of the known values; NaN of none."""
+    known = values_P[np.isfinite(values_P)]
+    return (known.min(), known.mean(), known.max()) if len(known) else (np.nan,) * 3
+
+
+def _figure(value: float) -> str:
+    """Return a number of at most nine letters, so that a row of them fits on a terminal."""
+    if not np.isfinite(value):
+        return "-"
+    if abs(value) >= 1e6:
+        return f"{value:.4g}"
+    return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"

@@ -1,6 +1,7 @@
 """The stages that need a model: its training, its evaluation, its weights."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -11,12 +12,14 @@ from jax.experimental import multihost_utils
 from rich.console import Console
 
 from lob_jax import config as configuration
+from lob_jax.command_line import told_command
+from lob_jax.console import console, show, waiting
 from lob_jax.data.builder import VOCABULARY, open_records
 from lob_jax.data.dataset import Beside, TokenBookDataset
 from lob_jax.data.labels import fit_outlooks
-from lob_jax.data.manifest import check_manifest, load_manifest
+from lob_jax.data.manifest import load_manifest
 from lob_jax.data.pairs import PairedDataset
-from lob_jax.data.pipeline import batches
+from lob_jax.data.pipeline import batches, first_position
 from lob_jax.data.regimes import fit_regimes
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
@@ -24,17 +27,20 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
-from lob_jax.stages.data import prepare, tokenizer_of
+from lob_jax.signals import same_command
+from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
-from lob_jax.stages.workdir import console, write_json
+from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.budget import plan_on
-from lob_jax.training.checkpoint import Meta, restore_best
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.checkpoint import Meta, restore_best, steps_in
+from lob_jax.training.interruption import saved_line, status_of
 from lob_jax.training.layout import make_mesh
 from lob_jax.training.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.weights import save_weights
+
+EVALUATION = "10 s to 10 min, as long as the test split and the model ask for"
 
 
 def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
@@ -62,6 +68,12 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
         symbols=symbols if model.n_instruments else (),
         outlooks=fit_outlooks(train, model.heads.outlook_events) if model.heads.outlook_events else None,
     )
+
+
+def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
+    """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
+    by_regime = config.model.regime != "none" or config.model.heads.contrastive_size > 0
+    return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 
 def _windows(
@@ -100,16 +112,18 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
     beside = beside_of(config, workdir)
     windows, manifest = _windows(config, workdir, "train", beside), load_manifest(workdir / "records")
     vocabulary = tokenizer_of(config, workdir).vocabulary
-    reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
-    hosts = {"host_index": jax.process_index(), "host_count": processes}
+    cut = {"batch_size": batch_size // processes, "host_count": processes}
+    reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
     return TrainingData(
-        batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
+        batches=functools.partial(batches, windows, host_index=jax.process_index(), **cut, **reading),
+        start=first_position(windows, **cut),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation", beside)),
         vocabulary_hash=vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={
             "tokenizer": dataclasses.asdict(vocabulary),
+            **regime_bins(config),
             **manifest["fingerprint"],
         },
     )
@@ -129,8 +143,8 @@ def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
     """Prepare if need be, train or go on training, and test the best checkpoint; return the exit status.
 
-    It is EXIT_RESUMABLE if the run was interrupted and saved. Of several processes the first prepares, and the others
-    wait for it; none of them tests.
+    It is that of `status_of` if the run was interrupted and saved. Of several processes the first prepares, and the
+    others wait for it; none of them tests.
     """
     refuse_what_cannot_fit(config)
     model, settings = configuration.model_config(config), configuration.plain(config)
@@ -143,7 +157,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     if first and not (workdir / "config.json").exists():
         write_json(workdir / "config.json", settings)
     shown = console if first else Console(quiet=True)
-    shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters")
+    shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters; losses are nats a token")
     summary = run_training(
         model,
         configuration.train_config(config),
@@ -156,9 +170,9 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     )
     if first:
         write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
-    shown.print(_ending(summary), soft_wrap=True)
+    shown.print(_ending(summary))
     if summary.interrupted is not None:
-        return EXIT_RESUMABLE
+        return status_of(summary.interrupted)
     if jax.process_count() > 1:  # they would wait for one another over work that one of them does
         shown.print("test it in one process: the same command with --mode=evaluate")
         return None
@@ -172,7 +186,7 @@ def _sampler(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> OnVali
 
 def _ending(summary: TrainingSummary) -> str:
     if summary.interrupted is not None:
-        return f"saved at step {summary.steps:,}, since {summary.interrupted}; the same command goes on from there"
+        return f"{saved_line(summary.steps, summary.interrupted)}: {same_command()}"
     how = "stopped early" if summary.stopped_early else "done"
     if summary.best_validation_loss is None:
         return f"{how} after {summary.steps:,} steps; no validation loss was finite"
@@ -181,12 +195,20 @@ def _ending(summary: TrainingSummary) -> str:
 
 
 def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> tuple[Any, Meta]:
-    """Return the best checkpoint's parameters; refuse one of another model, and records of another vocabulary."""
-    manifest, vocabulary = load_manifest(workdir / "records"), Vocabulary.load(workdir / "records" / VOCABULARY)
-    wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config, workdir).vocabulary.hash}
-    check_manifest(manifest, wanted)
+    """Return the best checkpoint's parameters; refuse one of another model, and records of other data or vocabulary."""
+    if not steps_in(workdir / "checkpoints"):
+        raise InputError(
+            "this run has no trained model yet",
+            where=workdir,
+            expected="checkpoints of a training run",
+            was="none",
+            remedy=f"train it first: {told_command(mode='train', workdir=workdir)}",
+        )
+    check_records(config, workdir)
+    vocabulary = Vocabulary.load(workdir / "records" / VOCABULARY)
     model = configuration.model_config(config)
-    params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
+    wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
+    params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")
     return params, meta
@@ -199,7 +221,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     if not model.causal:
         _evaluate_hidden(config, workdir, params)
         return
-    with console.status("testing the model and fitting the baselines"):
+    with waiting("testing the model and fitting the baselines", usually=EVALUATION):
         result = run_evaluation(
             model,
             params,
@@ -210,22 +232,23 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             beside=beside_of(config, workdir),
         )
     write_json(workdir / "evaluation.json", result)
-    console.print(evaluation_table(result))
+    show(evaluation_table(result))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
 def _evaluate_hidden(config: ml_collections.ConfigDict, workdir: pathlib.Path, params: Any) -> None:
     """Test a model of hidden tokens beside their frequencies, and write evaluation.json."""
     windows = _windows(config, workdir, "test", beside_of(config, workdir))
-    result = evaluate_hidden(
-        configuration.model_config(config),
-        params,
-        batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
-        share=config.train.mask_share,
-        token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
-    )
+    with waiting("testing the model on hidden tokens", usually=EVALUATION):
+        result = evaluate_hidden(
+            configuration.model_config(config),
+            params,
+            batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
+            share=config.train.mask_share,
+            token_counts=np.array(load_manifest(workdir / "records")["token_counts"]["train"], np.int64),
+        )
     write_json(workdir / "evaluation.json", result)
-    console.print(hidden_table(result))
+    show(hidden_table(result))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 

@@ -3,22 +3,21 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lob_jax import config as configuration
+from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.feeds.figures import save
 from lob_jax.models.accounting import parameter_count
-from lob_jax.stages.data import prepare
+from lob_jax.stages.data import feed_name, prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
-from lob_jax.stages.workdir import console, write_json
+from lob_jax.stages.workdir import write_json
 from lob_jax.training import probe
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.loop import TrainingData
@@ -50,14 +49,9 @@ def _prepared(
     return run, data
 
 
-@contextmanager
-def _progress(steps: int) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar of steps for as long as they are taken; yield what moves it."""
-    figures = TextColumn("{task.fields[figures]}")
-    bars = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), figures)
-    with Progress(*bars, console=console, transient=True) as progress:
-        task = progress.add_task("step", total=steps, figures="")
-        yield lambda step, loss: progress.update(task, completed=step, figures=f"loss {loss:.4f}")
+def _telling(advance: Advance) -> Callable[[int, float], None]:
+    """Return what moves a bar at each step."""
+    return lambda step, loss: advance(step, f"loss {loss:.4f} nats a token")
 
 
 def _rows(count: int) -> list[int]:
@@ -70,23 +64,23 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     section, train = config.find_lr, configuration.train_config(config)
     run, data = _prepared(config, workdir, train=train, steps=section.steps)
     rate = probe.rate_of_step(section.lowest, section.highest, section.steps)
-    with _progress(section.steps) as on_step:
+    with bar("trying rates", total=section.steps, unit="steps", first=COMPILING) as advance:
         test = probe.range_test(
             probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
-            probe.grouped(data.batches, train.accumulation),
+            probe.grouped(data.batches(data.start), train.accumulation),
             rate=rate,
             smoothing=section.smoothing,
             stop_factor=section.stop_factor,
-            on_step=on_step,
+            on_step=_telling(advance),
         )
     rates = probe.find_rates(test)
     _write_range(config, test, rates, workdir)
-    console.print(_range_table(test))
+    show(_range_table(test))
     for line in _advice(test, rates, config):
-        console.print(line, soft_wrap=True)
-    console.print(f"all steps: {workdir / 'find_lr.json'}", soft_wrap=True)
+        console.print(line)
+    console.print(f"all steps: {workdir / 'find_lr.json'}")
     if len(test.losses) > 1:
-        console.print(f"drawn: {workdir / 'figures' / 'find_lr.png'}", soft_wrap=True)
+        console.print(f"drawn: {workdir / 'figures' / 'find_lr.png'}")
     return None if rates else NOT_PASSED
 
 
@@ -100,14 +94,14 @@ def _write_range(
         return
     (workdir / "figures").mkdir(exist_ok=True)
     model = configuration.model_config(config)
-    title = f"Learning-rate range test: {parameter_count(model) / 1e6:.1f}M parameters, {config.data.feed} feed"
+    title = f"Learning-rate range test: {parameter_count(model) / 1e6:.1f}M parameters, {feed_name(config)} feed"
     figure = range_figure(test, rates, configured=config.train.learning_rate, title=title)
     save(figure, workdir / "figures" / "find_lr.png")
 
 
 def _range_table(test: probe.RangeTest) -> Table:
     table = Table(title="learning rate by step", caption=f"ended after {len(test.losses)} steps: {test.ended}")
-    for heading in ("step", "learning rate", "loss", "smoothed"):
+    for heading in ("step", "learning rate", "loss, nats a token", "smoothed, nats a token"):
         table.add_column(heading, justify="right")
     for k in _rows(len(test.losses)) if test.losses else []:
         table.add_row(str(k), f"{test.rates[k]:.3g}", f"{test.losses[k]:.4f}", f"{test.smoothed[k]:.4f}")
@@ -145,18 +139,19 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         warmup_steps=min(config.train.warmup_steps, section.steps // 10),
     )
     run, data = _prepared(mine, workdir, train=train, steps=section.steps)
-    batch = [next(iter(data.batches))]
-    with _progress(section.steps) as on_step:
-        result = probe.overfit_batch(run, batch, target=section.target, on_step=on_step)
+    batch = [next(iter(data.batches(data.start)))]
+    with bar("learning one batch", total=section.steps, unit="steps", first=COMPILING) as advance:
+        result = probe.overfit_batch(run, batch, target=section.target, on_step=_telling(advance))
     by_frequency = probe.frequency_loss(batch)
-    passed = result.reached is not None
-    why = [] if passed else probe.causes(result, target=section.target, by_frequency=by_frequency)
+    outcome = probe.outcome(result)
+    judged = outcome in ("not finite", "not learned")
+    why = probe.causes(result, target=section.target, by_frequency=by_frequency) if judged else []
     write_json(workdir / "overfit.json", _overfit_contents(result, section, by_frequency, why))
-    console.print(_overfit_table(result))
+    show(_overfit_table(result))
     for line in _verdict(result, section, by_frequency, why):
-        console.print(line, soft_wrap=True)
-    console.print(f"all steps: {workdir / 'overfit.json'}", soft_wrap=True)
-    return None if passed else NOT_PASSED
+        console.print(line)
+    console.print(f"all steps: {workdir / 'overfit.json'}")
+    return None if outcome == "passed" else NOT_PASSED
 
 
 def _overfit_contents(
@@ -164,6 +159,7 @@ def _overfit_contents(
 ) -> dict[str, Any]:
     return {
         "passed": result.reached is not None,
+        "outcome": probe.outcome(result),
         "target": section.target,
         "steps_to_target": result.reached,
         "dropout": section.dropout,
@@ -175,7 +171,7 @@ def _overfit_contents(
 
 def _overfit_table(result: probe.Overfitting) -> Table:
     table = Table(title="loss on one batch")
-    for heading in ("updates", "loss"):
+    for heading in ("updates", "loss, nats a token"):
         table.add_column(heading, justify="right")
     for k in _rows(len(result.losses)):
         table.add_row(str(k), f"{result.losses[k]:.4f}")
@@ -190,6 +186,12 @@ def _verdict(
         return [f"PASSED: below {section.target:g} nats a token after {result.reached} updates; {compared}"]
     finite = [loss for loss in result.losses if math.isfinite(loss)]
     lowest = f"the lowest of {len(result.losses)} losses was {min(finite):.3f}" if finite else "no loss was finite"
+    if probe.outcome(result) == "too few steps":
+        return [
+            f"TOO FEW STEPS to tell: {lowest}, and it was falling still or has hardly begun; the target is "
+            f"{section.target:g} nats a token; {compared}",
+            f"try again with --config.overfit.steps={max(200, 4 * section.steps)}, or a higher learning rate",
+        ]
     return [
         f"NOT PASSED: {lowest}, the target is {section.target:g} nats a token; {compared}",
         "look at:",

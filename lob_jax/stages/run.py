@@ -1,9 +1,12 @@
 """Which function each mode runs."""
 
+import contextlib
 import importlib
 import pathlib
 
 import ml_collections
+
+from lob_jax.data.lock import locked
 
 # A stage is imported when it is asked for: those that look at files need no JAX, which takes seconds.
 STAGES = {
@@ -21,7 +24,21 @@ STAGES = {
     "forecast": "lob_jax.stages.forecast",
 }
 
+# What writes its results in the end, over those of the time before: two at once would mix. Training, sweeps and the
+# preparation of records have locks of their own.
+ALONE = {
+    "find_lr": "testing learning rates",
+    "overfit": "overfitting one batch",
+    "forecast": "training a forecaster",
+}
+
 
 def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) -> int | None:
-    """Run one mode in a run's folder; return the exit status, None for success."""
-    return getattr(importlib.import_module(STAGES[mode]), mode)(config, workdir)
+    """Run one mode in a run's folder; return the exit status, None for success.
+
+    Raises:
+      InputError: see the stage, or another process runs the same one there.
+    """
+    stage = getattr(importlib.import_module(STAGES[mode]), mode)
+    with locked(workdir / f"{mode}.lock", doing=ALONE[mode]) if mode in ALONE else contextlib.nullcontext():
+        return stage(config, workdir)

@@ -6,8 +6,10 @@ import pathlib
 import ml_collections
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from lob_jax import config as configuration
+from lob_jax.console import show
 from lob_jax.models.accounting import (
     ParameterRow,
     bytes_per_generated_token,
@@ -18,7 +20,6 @@ from lob_jax.models.accounting import (
     parameter_rows,
 )
 from lob_jax.models.config import ModelConfig
-from lob_jax.stages.workdir import console
 from lob_jax.training.budget import GIB, state_bytes, target_here, window_bytes
 from lob_jax.training.config import TrainConfig
 
@@ -29,8 +30,8 @@ def summary(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Print the model's parameters shape by shape, and what a token costs; nothing is written."""
     del workdir
     model, train = configuration.model_config(config), configuration.train_config(config)
-    console.print(shapes_table(model))
-    console.print(costs_table(model, train))
+    show(shapes_table(model))
+    show(costs_table(model, train))
 
 
 def shapes_table(model: ModelConfig) -> Table:
@@ -44,7 +45,7 @@ def shapes_table(model: ModelConfig) -> Table:
         of_part = list(rows)
         count, layers = sum(row.parameters for row in of_part), of_part[0].layers
         times = f" x {layers}" if part == "blocks" else ""
-        shown.add_row(f"[bold]{part}{times}[/bold]", f"{count / total:.1%}", f"[bold]{count:,}[/bold]")
+        shown.add_row(Text(f"{part}{times}", "bold"), f"{count / total:.1%}", Text(f"{count:,}", "bold"))
         for row in of_part:
             shown.add_row(f"  {row.name.partition('/')[2]}", _shape(row), f"{row.parameters:,}")
     return shown

@@ -4,20 +4,15 @@ Everything that a sweep knows lies in its folder, so that a sweep killed at any 
 if nothing had been: each trial begins from what is stored alone, as the first one after a restart does.
 """
 
-import contextlib
 import dataclasses
 import gc
-import json
 import logging
 import math
 import os
 import pathlib
-import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType, ModuleType
+from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -26,12 +21,16 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax import config as configuration
+from lob_jax.command_line import command
+from lob_jax.console import console, show
 from lob_jax.data.lock import locked
-from lob_jax.errors import InputError, TrainingError
+from lob_jax.errors import InputError, TrainingError, differing
+from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
-from lob_jax.stages.workdir import console, write_json
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.stages.workdir import write_json
+from lob_jax.training.interruption import status_of
+from lob_jax.training.logs import read_metrics
 from lob_jax.training.loop import train as run_training
 from lob_jax.training.search_space import Space, Value, describe_space, suggest
 
@@ -53,8 +52,8 @@ class _PrunedError(Exception):
     """End a trial that falls behind the others."""
 
 
-class _TerminatedError(KeyboardInterrupt):
-    """End the program, to be gone on with: because of SIGTERM, or of the end of a trial's time."""
+class _InterruptedError(BaseException):
+    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.interruption`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,16 +86,19 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     prepare(config, workdir)
     with locked(workdir / "sweep.lock", doing="sweeping"):
         try:
-            with _terminable():
+            with listening():
                 _run_trials(config, workdir)
-        except KeyboardInterrupt as interrupt:
+        except (_InterruptedError, Stopped) as stop:
             write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
-            console.print("stopped; the same command goes on with the trial that was running, from its checkpoint")
-            return EXIT_RESUMABLE if isinstance(interrupt, _TerminatedError) else 128 + signal.SIGINT
+            console.print(
+                "stopped; the same command goes on with the trial that was running, from its checkpoint:"
+                f" {same_command()}"
+            )
+            return exit_status(stop.number) if isinstance(stop, Stopped) else status_of(str(stop))
         records = records_of(open_study(config, workdir))
-    console.print(results_table(records))
+    show(results_table(records))
     for line in _ending(records, workdir, sys.argv[1:]):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     return None if best_of(records) else NO_TRIAL
 
 
@@ -118,23 +120,6 @@ def _import_optuna() -> ModuleType:
         ) from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end what runs inside as Ctrl-C does, so that saves under way are finished."""
-
-    def stop(_: int, __: FrameType | None) -> None:
-        raise _TerminatedError
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "optuna.study.Study":
@@ -188,13 +173,13 @@ def terms(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], *, where: object) -> None:
-    differing = sorted(key for key in {*saved, *wanted} if saved.get(key) != wanted.get(key))
-    if differing:
+    of_sweep, now = differing(saved, wanted)
+    if of_sweep:
         raise InputError(
             "the sweep in this folder is another one",
             where=where,
-            expected=", ".join(f"{key} = {saved.get(key)!r}" for key in differing),
-            was=", ".join(f"{key} = {wanted.get(key)!r}" for key in differing),
+            expected=of_sweep,
+            was=now,
             remedy="go on with the settings it was started with, or name another --workdir",
         )
 
@@ -211,7 +196,7 @@ def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
         trial = _next_trial(study, space, workdir, seed=config.seed)
         parameters = suggest(space, trial)
         listed = "  ".join(f"{key} {_readable(value)}" for key, value in parameters.items())
-        console.print(f"trial {trial.number} of 0..{config.sweep.trials - 1}: {listed}", soft_wrap=True)
+        console.print(f"trial {trial.number} of 0..{config.sweep.trials - 1}: {listed}")
         _run_trial(config, parameters, trial, study, workdir)
         jax.clear_caches()  # each trial compiles programs of its own
         gc.collect()
@@ -273,7 +258,7 @@ def _run_trial(
         trial.set_user_attr("reason", reason)
     study.tell(trial, loss if state == states.COMPLETE else None, state=state)
     shown = f"{loss:.4f} nats a token at step {step:,}" if loss is not None else "no loss"
-    console.print(f"trial {trial.number} {_name(state)}: {reason or shown}", soft_wrap=True)
+    console.print(f"trial {trial.number} {_name(state)}: {reason or shown}")
 
 
 def _reason(error: Exception) -> str:
@@ -298,7 +283,7 @@ def _train(
     Raises:
       _PrunedError: the pruner ended it.
       InputError, TrainingError: see `lob_jax.training.loop.train`.
-      _TerminatedError: SIGTERM, or the end of its time, ended the training before its last step.
+      _InterruptedError: a signal, or the end of the command's time, ended the training before its last step.
     """
     mine = config.copy_and_resolve_references()
     mine.update_from_flattened_dict(parameters)
@@ -320,7 +305,7 @@ def _train(
         console=console,
     )
     if summary.interrupted is not None:
-        raise _TerminatedError
+        raise _InterruptedError(summary.interrupted)
 
 
 def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) -> None:
@@ -346,15 +331,11 @@ def folder_of(number: int) -> str:
 
 def recorded_losses(folder: pathlib.Path) -> dict[int, float]:
     """Return the validation losses that a run has written down, by step; infinity for what was not finite."""
-    path, losses = folder / "metrics.jsonl", {}
-    if not path.exists():
-        return losses
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # a kill may have cut the last line short
-            figures = json.loads(line)
-            if "validation_loss" in figures:
-                loss = figures["validation_loss"]
-                losses[figures["step"]] = math.inf if loss is None else loss
+    losses = {}
+    for _, figures in read_metrics(folder / "metrics.jsonl"):
+        if figures is not None and "validation_loss" in figures:
+            loss = figures["validation_loss"]
+            losses[figures["step"]] = math.inf if loss is None else loss
     return losses
 
 
@@ -404,7 +385,7 @@ def results_table(records: Sequence[TrialRecord]) -> Table:
     """Return a table of the trials with the lowest losses, and of how many ended in which way."""
     keys = list(records[0].parameters) if records else []
     table = Table(title=f"the best of {len(records)} trials, {OBJECTIVE}")
-    for heading in ("trial", "loss", "step", *keys):
+    for heading in ("trial", "loss, nats a token", "step", *keys):
         table.add_column(heading, justify="right")
     table.add_column("state")
     measured = [record for record in records if record.loss is not None]
@@ -429,33 +410,3 @@ def _ending(records: Sequence[TrialRecord], workdir: pathlib.Path, arguments: Se
         "train anew with its parameters:",
         f"  {command(arguments, best.parameters, mode='train', workdir=workdir / 'best')}",
     ]
-
-
-def command(arguments: Sequence[str], parameters: dict[str, Value], *, mode: str, workdir: pathlib.Path) -> str:
-    """Return the command that does something else with a sweep's configuration and one trial's parameters.
-
-    Args:
-      arguments: of the sweep's own command line, without the program.
-      parameters: by key.
-      mode: what to do.
-      workdir: where.
-    """
-    kept = [flag for flag in _joined(arguments) if not _is_replaced(flag, parameters)]
-    chosen = [f"--config.{key}={value}" for key, value in parameters.items()]
-    return shlex.join(["python", "-m", "lob_jax.main", *kept, *chosen, f"--mode={mode}", f"--workdir={workdir}"])
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return flags as --name=value, those too whose value is the argument behind them."""
-    flags: list[str] = []
-    for argument in arguments:
-        if argument.startswith("-") or not flags:
-            flags.append(f"--{argument.lstrip('-')}" if argument.startswith("-") else argument)
-        else:
-            flags[-1] += f"={argument}"
-    return flags
-
-
-def _is_replaced(flag: str, parameters: dict[str, Value]) -> bool:
-    name = flag.removeprefix("--").split("=", 1)[0]
-    return name in ("mode", "workdir") or name.startswith("config.sweep.") or name.removeprefix("config.") in parameters

@@ -5,8 +5,9 @@ import os
 import pathlib
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from lob_jax.failures import FOLDER as FAILURES
 
 # In the order that it is made.
 LEAVINGS = {
@@ -33,11 +34,10 @@ LEAVINGS = {
     "evaluation.json": "the test of the best checkpoint, beside baselines",
     "forecast.json": "how well a forecaster tells the direction of the mid, beside floors",
     "forecast.safetensors": "its parameters, of the seed that validated best",
-    "generated": "new events path by path, and their forecast as JSON and PNG",
+    "generated": "new events, a folder a call: path by path, and their forecast as JSON and PNG",
     "weights.safetensors": "the best checkpoint's parameters",
+    FAILURES: "the traces of faults of the program, to be reported",
 }
-
-console = Console(highlight=False)
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -49,7 +49,7 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 def overview(workdir: pathlib.Path) -> Table:
     """Return a table of what lies in a run's folder."""
-    shown = Table(title=str(workdir), show_header=False)
+    shown = Table(show_header=False)
     for name, meaning in LEAVINGS.items():
         if (workdir / name).exists():
             shown.add_row(name, meaning)

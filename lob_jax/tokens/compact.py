@@ -131,7 +131,9 @@ class CompactTokenizer:
         for i, (kind, code, side, price, size, gap) in enumerate(zip(*(w.tolist() for w in words), strict=True)):
             clock += self.bins.gap_values[kind - 1][gap]
             if kind != Kind.CONTROL:
-                found = resolve(book, self.bins, kind, side, price, size, tick=instrument.tick)
+                found = resolve(
+                    book, self.bins, kind, side, price, size, tick=instrument.tick, signed=instrument.signed
+                )
                 if found is None:
                     raise _nothing_lives(offset + i, int(tokens[offset + i]), self.describe(int(tokens[offset + i])))
                 book.apply(kind, side, *found, 0)
@@ -200,7 +202,15 @@ def seen_in(events: Events, before: np.ndarray, instrument: Instrument, start_ns
 
 
 def resolve(
-    book: OracleBook, bins: CompactBins, kind: int, side: int, price_bin: int, size_bin: int, *, tick: int
+    book: OracleBook,
+    bins: CompactBins,
+    kind: int,
+    side: int,
+    price_bin: int,
+    size_bin: int,
+    *,
+    tick: int,
+    signed: bool = False,
 ) -> tuple[int, int] | None:
     """Return the price, in quanta, and the size, in lots, that a token stands for on a book; None if for nothing.
 
@@ -217,6 +227,7 @@ def resolve(
       price_bin: of the price.
       size_bin: of the size.
       tick: price quanta in a tick.
+      signed: whether prices may be zero or negative, see `Instrument`.
     """
     edges, prices = bins.price_edges[kind - 1], bins.price_values[kind - 1]
     low, high, stands = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
@@ -224,12 +235,14 @@ def resolve(
     size = _Size(edges[size_bin], edges[size_bin + 1] - 1, bins.size_values[kind - 1][size_bin])
     reference, best = book.reference(side), book.best(side)
     if kind in IN_QUANTA:
-        least, most = _hidden_range(book, side) if kind == Kind.EXECUTE_HIDDEN else _cross_range(reference, side)
+        least, most = (
+            _hidden_range(book, side) if kind == Kind.EXECUTE_HIDDEN else _cross_range(reference, side, signed)
+        )
         if max(low, least) > min(high, most):
             return None
         return reference - side * min(max(stands, low, least), high, most), size.stands
     if kind == Kind.ADD:
-        return _resolve_add(book, side, (low, high, stands), size, tick)
+        return _resolve_add(book, side, (low, high, stands), size, tick, signed)
     if kind == Kind.EXECUTE:
         if best is None or not low <= 0 <= high:
             return None
@@ -265,16 +278,16 @@ def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
 
 
 def _resolve_add(
-    book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int
+    book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int, signed: bool
 ) -> tuple[int, int] | None:
     low, high, stands = price
     reference, opposite = book.reference(side), book.best(-side)
     least, most = -MOST_DISTANCE, MOST_DISTANCE
     if opposite is not None:
         least = side * (reference - opposite) // tick + 1
-    if side == BID:
+    if side == BID and not signed:
         most = min(most, reference // tick - 1)
-    else:
+    elif not signed:
         least = max(least, 1 - reference // tick)
     least, most = max(low, least), min(high, most)
     if least > most:
@@ -289,8 +302,10 @@ def _hidden_range(book: OracleBook, side: int) -> tuple[int, int]:
     return (1, 0) if bid is None or ask is None else (min(0, bid - ask), 0)
 
 
-def _cross_range(reference: int, side: int) -> tuple[int, int]:
-    """Return the distances at which a price is above zero."""
+def _cross_range(reference: int, side: int, signed: bool) -> tuple[int, int]:
+    """Return the distances that a cross may have: those at which a price that has no sign is above zero."""
+    if signed:
+        return -MOST_DISTANCE, MOST_DISTANCE
     return (-MOST_DISTANCE, min(reference - 1, MOST_DISTANCE)) if side == BID else (1 - reference, MOST_DISTANCE)
 
 
@@ -338,14 +353,14 @@ def distortion(
     """Measure what events lose as compact tokens."""
     bins, tick = tokenizer.bins, instrument.tick
     words = read_words(tokenizer.encode(events, instrument=instrument, start=start, corrections=corrections))
-    book, cursor = OracleBook(start), 0
+    book, cursor, signed = OracleBook(start), 0, instrument.signed
     found = np.zeros((len(events), 2), np.int64)
     lost = np.zeros(len(events), bool)
     columns = (events.kind, events.code, events.side, events.price, events.size, events.order_id)
     true = zip(*(column.tolist() for column in columns), words.price.tolist(), words.size.tolist(), strict=True)
     for i, (kind, code, side, price, size, order_id, price_bin, size_bin) in enumerate(true):
         if kind != Kind.CONTROL:
-            resolved = resolve(book, bins, kind, side, price_bin, size_bin, tick=tick)
+            resolved = resolve(book, bins, kind, side, price_bin, size_bin, tick=tick, signed=signed)
             found[i], lost[i] = resolved or (0, 0), resolved is None
             book.apply(kind, side, price, size, order_id)
         elif code == Code.CLEAR:

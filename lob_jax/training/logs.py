@@ -8,42 +8,58 @@ import os
 import pathlib
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import rich.console
 import rich.progress
 import tensorboardX
 
+from lob_jax.console import FiguresBar, wrapped
 from lob_jax.errors import TrainingError
 from lob_jax.training.budget import readable_time
 
 HEARTBEAT_S = 5.0  # between two beats, if steps do not take longer
+SKIPPED_S = 60.0  # between two sentences on skipped steps
 COLUMNS = (
     rich.progress.TextColumn("step"),
     rich.progress.MofNCompleteColumn(),
     rich.progress.BarColumn(bar_width=None),
+    rich.progress.TimeElapsedColumn(),
     rich.progress.TimeRemainingColumn(),
-    rich.progress.TextColumn("{task.fields[figures]}"),
 )
 
 
-def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
+def read_metrics(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """Return the lines of a file such as metrics.jsonl, each with its figures; None for what is no line of it.
+
+    A kill may have cut the last one short; any other that is none is damaged.
+    """
+    return [(line, _figures(line)) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
+
+
+def _figures(line: bytes) -> dict[str, Any] | None:
+    try:
+        figures = json.loads(line)
+    except ValueError:  # of JSON, or of its encoding
+        return None
+    whole = isinstance(figures, dict) and type(figures.get("step")) is int
+    return figures if whole else None
+
+
+def truncate_metrics(path: pathlib.Path, last_step: int) -> int:
     """Drop the lines of later steps, and a line that was cut short, so that a resumed run writes them anew.
 
-    The file is replaced in one move: a kill leaves the old one or the new one.
+    The file is replaced in one move: a kill leaves the old one or the new one. Damaged lines are dropped, too; return
+    how many there were.
     """
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= last_step]
+    lines = read_metrics(path)
+    if not lines:
+        return 0
+    kept = [line for line, figures in lines if figures is not None and figures["step"] <= last_step]
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept))
+    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
     os.replace(temporary, path)
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return math.inf
+    return sum(figures is None for _, figures in lines[:-1])
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
@@ -76,16 +92,19 @@ class TrainingLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self._path, self._heartbeat, self._next_beat = folder / "metrics.jsonl", folder / "heartbeat.json", 0.0
-        truncate_metrics(self._path, first_step)
+        self._damaged = truncate_metrics(self._path, first_step)
         self.console = console or rich.console.Console()
         self._board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
         self._total, self._step = total_steps, first_step
         self._figures: dict[str, str] = {}
-        self._bar = rich.progress.Progress(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
+        self._next_skipped = 0.0
+        self._bar = FiguresBar(*COLUMNS, console=self.console, disable=not self.console.is_terminal)
         self._task = self._bar.add_task("train", total=total_steps, completed=first_step, figures="")
 
     def __enter__(self) -> "TrainingLog":
         self._bar.start()
+        if self._damaged:
+            self.say(f"{self._path}: {self._damaged} damaged line(s) are left out")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -96,7 +115,20 @@ class TrainingLog:
 
     def say(self, sentence: str) -> None:
         """Show a sentence, above the bar if there is one."""
-        self.console.out(sentence, highlight=False)
+        width = self.console.width if self.console.is_terminal else None
+        self.console.out(wrapped(sentence, width), highlight=False)
+
+    @contextlib.contextmanager
+    def during(self, doing: str, *, usually: str) -> Iterator[None]:
+        """Show what is being done before the first step, and how long it usually takes; then how long it was."""
+        begin = time.monotonic()
+        self.beat(self._step, doing)
+        self._bar.update(self._task, figures=f"{doing}, usually {usually}")
+        if not self.console.is_terminal:
+            self.say(f"{doing}, usually {usually}")
+        yield
+        self._bar.update(self._task, figures="")
+        self.say(f"{doing} took {time.monotonic() - begin:.0f} s")
 
     def advance(self, step: int) -> None:
         """Move the bar, and show that the run is alive."""
@@ -118,15 +150,35 @@ class TrainingLog:
             os.replace(partial, self._heartbeat)
         self._next_beat = time.monotonic() + HEARTBEAT_S
 
+    def flush(self) -> None:
+        """Bring what TensorBoard has not been given yet to its file, before a process that ends without more ado."""
+        with _told_clearly(self._path.parent, self._step):
+            self._board.flush()
+
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         """Record the figures of a step; `speed` has step_s, tokens_per_s and mfu."""
         self._write(step, values, speed)
+        if values.get("skipped"):
+            self._figures["skipped"] = f"{values['skipped']:,}"
         self._figures |= {
             "loss": f"{values['loss']:.4f}",
             "tokens/s": f"{speed['tokens_per_s']:,.0f}",
             "MFU": f"{speed['mfu']:.1%}",
         }
         self._show(step, left_s=(self._total - step) * speed["step_s"])
+
+    def skipped(self, step: int, values: dict[str, float | int]) -> None:
+        """Say that a step was skipped, though no more often than every SKIPPED_S; the bar counts all of them."""
+        self._figures["skipped"] = f"{values['skipped']:,}"
+        self._bar.update(self._task, figures=self._shown_figures())
+        if time.monotonic() < self._next_skipped:
+            return
+        self._next_skipped = time.monotonic() + SKIPPED_S
+        scale = f"; the loss scale is {values['loss_scale']:g} now" if "loss_scale" in values else ""
+        self.say(
+            f"step {step} was skipped, since its loss or gradient was not finite: {values['skipped']:,} steps so far,"
+            f" the last {values['skipped_in_row']:,} in a row{scale}"
+        )
 
     def validation(self, step: int, loss: float, seconds: float) -> None:
         """Record a validation: its loss, in nats a scored token, and the time it took."""
@@ -141,10 +193,14 @@ class TrainingLog:
         with _told_clearly(self._path.parent, step), self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in {**values, **{f"speed/{key}": value for key, value in speed.items()}}.items():
-            self._board.add_scalar(name, value, step)
+            if math.isfinite(value):  # tensorboardX would warn of each other one, figure by figure and step by step
+                self._board.add_scalar(name, value, step)
+
+    def _shown_figures(self) -> str:
+        return "  ".join(f"{name} {figure}" for name, figure in self._figures.items())
 
     def _show(self, step: int, *, left_s: float | None) -> None:
-        figures = "  ".join(f"{name} {figure}" for name, figure in self._figures.items())
+        figures = self._shown_figures()
         if self.console.is_terminal:
             self._bar.update(self._task, figures=figures)
             return

@@ -1,10 +1,12 @@
 """The training loop: resume or start, step, validate, save, stop."""
 
+import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grain
@@ -13,36 +15,46 @@ import numpy as np
 import rich.console
 from jax.experimental import multihost_utils
 
+from lob_jax.data.lock import locked
+from lob_jax.data.pipeline import Position
 from lob_jax.errors import TrainingError
 from lob_jax.models.attention.backends import fallback, surroundings
 from lob_jax.models.config import ModelConfig
+from lob_jax.signals import NAMES, listening, spared
 from lob_jax.training.budget import describe_plan
 from lob_jax.training.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
 from lob_jax.training.config import TrainConfig, count_steps
-from lob_jax.training.interruption import Interruption
+from lob_jax.training.identity import changeable, measure, rounding, run_identity
+from lob_jax.training.interruption import GRACE_S, Interruption, Kept
 from lob_jax.training.logs import TrainingLog
+from lob_jax.training.resumption import at_step, gone_on_with, resumption
 from lob_jax.training.run import Run, StepClock, compiled, initial_state, place_step, prepare_run, validate
 from lob_jax.training.shift import Batch
+from lob_jax.training.soundness import loss_fault
 from lob_jax.training.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.state import TrainState
 from lob_jax.training.step import Metrics
+
+LOCK = "train.lock"
+SLOW = 1 / 3  # of the grace: a step that takes longer has the state before it kept in memory
 
 OnValidation = Callable[[int, float, Any], None]  # (step, loss, params judged); they are gone once the call returns
 
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """How the validations went: the best loss, its step, and the validations since without a better one."""
+    """How validations went: the best loss, its step, how many came since without a better one, the step of the last."""
 
     best: float | None = None
     best_step: int | None = None
     strikes: int = 0
+    step: int | None = None
 
     def after(self, loss: float, step: int) -> "EarlyStopping":
         """Return the state after another validation; a loss that is not finite is no improvement."""
         if math.isfinite(loss) and (self.best is None or loss < self.best):
-            return EarlyStopping(loss, step, 0)
-        return dataclasses.replace(self, strikes=self.strikes + 1)
+            return EarlyStopping(loss, step, 0, step)
+        return dataclasses.replace(self, strikes=self.strikes + 1, step=step)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +81,9 @@ class TrainingData:
     """What a run learns from and is measured on.
 
     Attributes:
-      batches: iterates without end over batches whose windows add up to those of a step: of batch_size windows each,
-        or of batch_size * accumulation; its position can be saved. Of P processes each has its own, of a P-th.
+      batches: returns, from a position on, endless batches whose windows add up to those of a step: of batch_size
+        windows each, or of batch_size * accumulation. Of P processes each has its own, of a P-th.
+      start: the position of a run that begins.
       windows: training windows in one pass, of all processes.
       validation: the batches of every validation, of any size, the same in every process.
       vocabulary_hash: of the vocabulary of the tokens.
@@ -78,7 +91,8 @@ class TrainingData:
       fingerprint: what else decides the tokens, plain JSON: the tokenizer, the days, hashes of their files.
     """
 
-    batches: grain.IterDataset
+    batches: Callable[[Position], grain.IterDataset]
+    start: Position
     windows: int
     validation: Sequence[Batch]
     vocabulary_hash: str
@@ -98,10 +112,12 @@ def train(
     on_validation: OnValidation | None = None,
     console: rich.console.Console | None = None,
 ) -> TrainingSummary:
-    """Train a model, going on from the folder's newest intact checkpoint if there is one.
+    """Train a model, going on from the folder's newest intact checkpoint that has not diverged, if there is one.
 
     After a kill, the same call goes on, and on the same devices its numbers equal, bit for bit, those of a run never
-    killed. On SIGTERM, and after config.max_hours, the run saves and ends; the same call goes on.
+    killed. What a call may change, and how that is noted, is said by `identity.ROLES`. On Ctrl-C and SIGTERM, and after
+    config.max_hours (of the command, where `lob_jax.signals` listens to one), the run saves and ends, see
+    `Interruption`; the same call goes on. One process at a time trains in a folder.
 
     Args:
       model: the model.
@@ -116,21 +132,25 @@ def train(
       console: where progress is shown; standard output if None.
 
     Raises:
-      InputError: the run does not fit in memory, the checkpoints are of another run, or all of them are damaged.
+      InputError: the run does not fit in memory, the checkpoints are of another run, or all of them are damaged; or
+        another process trains in this folder.
+      Stopped: a signal came before the first step.
       TrainingError: too many steps in a row gave no finite gradient, the data ended, or a checkpoint could not be
         written.
     """
     devices = list(jax.devices() if devices is None else devices)
     total_steps = count_steps(config, data.windows)
-    remarks = _set_damaged_aside(folder / "checkpoints")
     with (
-        Interruption(max_hours=config.max_hours) as interruption,
+        listening() as listener,
+        _alone_in(folder) as remarks,
         Checkpoints(folder / "checkpoints", keep_best=config.keep_best) as checkpoints,
     ):
-        fresh = _describe(identify(model, config, data, seed=seed), settings, config)
-        latest = checkpoints.latest(fresh.identity)
-        if latest is not None and _is_over(latest, config, total_steps):
-            return _summarise(latest, config)
+        about = _describe(model, config, data, seed=seed, settings=settings, devices=devices)
+        latest, passed_over = checkpoints.newest_sound(about.identity)
+        if latest is not None:
+            about = gone_on_with(latest, about)
+            if _is_over(about, config, total_steps) and not _owes_validation(about, config, total_steps):
+                return _summarise(about, config)
         run = prepare_run(
             model,
             config,
@@ -141,44 +161,44 @@ def train(
             devices=devices,
             before=None if latest is None else latest.micro_batch,
         )
-        about = dataclasses.replace(
-            latest or fresh, settings=settings, versions=fresh.versions, micro_batch=run.plan.micro_batch
-        )
+        about = dataclasses.replace(about, micro_batch=run.plan.micro_batch)
         with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
-            for remark in remarks:
+            for remark in (*remarks, *passed_over, *(resumption(latest, about) if latest is not None else ())):
                 log.say(remark)
-            iterator = iter(data.batches)
-            if latest is None:
+            with spared(*NAMES):  # the data's worker processes
+                iterator = iter(data.batches(Position(**about.position)))
+                state = None if latest is None else checkpoints.restore(latest.step, run.state_arrays)
+            if state is None:
                 state = initial_state(run)
-            else:
-                state = checkpoints.restore(latest.step, run.state_arrays, iterator)
-                log.say(_resumption(latest, about))
-            clock = _announce(run, state, log, steps=total_steps - about.step)
+            with log.during("compiling the training step", usually="5 s to 3 min"):
+                clock, ready = _announce(run, state, log, steps=total_steps - about.step), compiled(run)
             loop = Loop(
-                run=compiled(run),
+                run=ready,
                 iterator=iterator,
                 clock=clock,
                 checkpoints=checkpoints,
                 log=log,
-                interruption=interruption,
+                interruption=Interruption(listener, max_hours=config.max_hours),
                 trace=Trace(folder / "profile", first=config.profile_step, steps=config.profile_steps),
                 on_validation=on_validation,
             )
-            try:
-                about, interrupted = loop.take_steps(state, about)
-            finally:
-                loop.trace.close()
-            checkpoints.wait()
-            log.beat(about.step, "interrupted" if interrupted else "ended")
+            about, interrupted = loop.run_to_the_end(state, about)
     return dataclasses.replace(_summarise(about, config), interrupted=interrupted)
 
 
-def _set_damaged_aside(folder: pathlib.Path) -> list[str]:
-    """Set damaged checkpoints aside, in one process for all; return what was done."""
-    remarks = set_damaged_aside(folder) if jax.process_index() == 0 else []
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
-    return remarks
+@contextlib.contextmanager
+def _alone_in(folder: pathlib.Path) -> Iterator[list[str]]:
+    """Keep other runs out of a folder, set damaged checkpoints aside and yield what was done, in one process for all.
+
+    Raises:
+      InputError: another process trains there, or every checkpoint is damaged.
+    """
+    first = jax.process_index() == 0
+    with locked(folder / LOCK, doing="training") if first else contextlib.nullcontext():
+        remarks = set_damaged_aside(folder / "checkpoints") if first else []
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints are set aside")
+        yield remarks
 
 
 def _open_log(
@@ -190,26 +210,27 @@ def _open_log(
     return TrainingLog(folder, first_step=first_step, total_steps=total_steps, console=console)
 
 
-def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, seed: int) -> dict[str, Any]:
-    """Return what two runs must share for one to go on from a checkpoint of the other."""
-    return {
-        "model": model.to_dict(),
-        "vocabulary_hash": data.vocabulary_hash,
-        "data": data.fingerprint,
-        "seed": seed,
-        "windows": data.windows,
-        "windows_per_step": config.windows_per_step,
-        "optimizer": config.optimizer,
-        "averaged": config.ema_decay is not None,
-    }
-
-
-def _describe(identity: dict[str, Any], settings: dict[str, Any], config: TrainConfig) -> Meta:
+def _describe(
+    model: ModelConfig,
+    config: TrainConfig,
+    data: TrainingData,
+    *,
+    seed: int,
+    settings: dict[str, Any],
+    devices: Sequence[jax.Device],
+) -> Meta:
     """Return what a run says of itself before its first step."""
+    told = {"windows": data.windows, "vocabulary_hash": data.vocabulary_hash, "fingerprint": data.fingerprint}
     return Meta(
         step=0,
         validation_loss=math.inf,
-        identity=identity,
+        identity=run_identity(model, config, seed=seed, **told),
+        changeable=changeable(model, config),
+        rounding=rounding(model, config, devices),
+        history=[],
+        measure=measure(data.validation, config),
+        position=dataclasses.asdict(data.start),
+        unsound=None,
         settings=settings,
         versions=package_versions(),
         early_stopping=dataclasses.asdict(EarlyStopping()),
@@ -231,32 +252,52 @@ class Loop:
     trace: Trace
     on_validation: OnValidation | None
 
+    def run_to_the_end(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
+        """Take the steps, and wait for the last checkpoint; see `take_steps`."""
+        with self.interruption:
+            try:
+                about, interrupted = self.take_steps(state, about)
+            finally:
+                self.trace.close()
+            self.checkpoints.wait()
+            # A signal during the last step ends the run too, before what comes after it.
+            interrupted = interrupted or self.interruption.told
+            self.log.beat(about.step, "interrupted" if interrupted else "ended")
+        return about, interrupted
+
     def take_steps(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
         """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
         run, config = self.run, self.run.config
         self.clock.restart()
+        if _owes_validation(about, config, run.total_steps):
+            about = self._concluded(state, about, about.step, due=True)
+        if _is_over(about, config, run.total_steps):
+            return about, None
         late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
         for step in range(about.step + 1, run.total_steps + 1):
+            if self._is_slow:  # but not here: what is saved during this step is the state before it
+                late = late and self._record(*late)
+                interrupted = self.interruption.reason(may_ask_others=False)
+                if interrupted is not None:
+                    saved = about.step == step - 1
+                    return about if saved else self._concluded(state, about, step - 1, due=False), interrupted
+                self._keep(state, about, step - 1, copied=True)
+            else:
+                self.interruption.keep(None)  # the step gives up the state before it
             batch = place_step(run, _read_step(self.iterator, config.windows_per_step, step=step))
             self.trace.before(step)
             with jax.transfer_guard("disallow"):  # an array left on the host would be copied at every step, unnoticed
                 state, metrics = run.train_step(state, batch)
-            if late is not None:
-                self._record(*late)
+            late = late and self._record(*late)
             late = step, metrics
             self.clock.leave_out(self.trace.after(step, metrics))
             interrupted = self.interruption.reason(may_ask_others=step % config.log_every == 0)
-            due = step % config.validate_every == 0 or step == run.total_steps
-            if not due and interrupted is None:
+            due = _is_due(step, config, run.total_steps)
+            if not due and (interrupted is None or self._is_slow):
                 continue
 
-            self._record(*late)  # before the save: a checkpoint has all lines up to its step
-            late = None
-            about = self._validated(state, about, step) if due else _unvalidated(about, step)
-            self.log.beat(step, "saving")
-            self.checkpoints.save(state, self.iterator, meta=about)
-            if due and self.on_validation is not None:
-                self.on_validation(step, about.validation_loss, state.judged)
+            late = self._record(*late)  # before the save: a checkpoint has all lines up to its step
+            about = self._concluded(state, about, step, due=due)
             if _is_over(about, config, run.total_steps):
                 break
             if interrupted is not None:
@@ -265,21 +306,64 @@ class Loop:
             self.clock.restart()
         return about, None
 
+    @property
+    def _is_slow(self) -> bool:
+        """Return whether a signal cannot wait for a step's end, and the state before each is kept in memory."""
+        return jax.process_count() == 1 and self.clock.step_s > SLOW * GRACE_S
+
+    def _keep(self, state: TrainState, about: Meta, step: int, *, copied: bool = False) -> None:
+        """Keep what a checkpoint of this moment takes, should the devices be busy for long; `copied` to the host."""
+        if about.step == step:
+            self.interruption.keep(Kept(step, self.checkpoints.wait))
+            return
+        state = jax.tree.map(np.array, state) if copied else state
+        kept = functools.partial(self._save_kept, state, _unvalidated(about, step))
+        self.interruption.keep(Kept(step, kept))
+
+    def _save_kept(self, state: TrainState, about: Meta) -> None:
+        """Save a moment that was kept, in whichever thread."""
+        self.log.beat(about.step, "saving")
+        self.checkpoints.save(state, meta=about)
+        self.checkpoints.wait()
+        self.log.flush()
+        self.log.beat(about.step, "interrupted")
+
+    def _concluded(self, state: TrainState, about: Meta, step: int, *, due: bool) -> Meta:
+        """Validate if that is due, and save; return what the checkpoint says of itself."""
+        self._keep(state, about, step)
+        about = self._validated(state, about, step) if due else _unvalidated(about, step)
+        self.log.beat(step, "saving")
+        with self.interruption.saving():
+            about = self.checkpoints.save(state, meta=about)
+        if about.unsound is not None:
+            self.log.say(f"no run will go on from step {step}, since {about.unsound}")
+        self._keep(state, about, step)
+        if due and self.on_validation is not None:
+            self.on_validation(step, about.validation_loss, state.judged)
+        return about
+
     def _record(self, step: int, metrics: Metrics) -> None:
         """Wait for a step, write its figures if they are due, and see that it was not one skipped too many."""
         values = {name: value.item() for name, value in jax.device_get(metrics).items()}
         self.clock.count()
         self.log.advance(step)
+        if values["skipped_in_row"] > 0:
+            self.log.skipped(step, values)
         if step % self.run.config.log_every == 0 or step == self.run.total_steps:
             self.log.training(step, values, self.clock.read())
-        most = self.run.config.max_skipped
-        if values["skipped_in_row"] >= most:
-            raise TrainingError(
-                f"the last {most} step(s) gave no finite loss and gradient, and were skipped",
-                step=step,
-                remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again:"
-                " it goes on from the last checkpoint; if there is none, or it is no better, look at the data",
-            )
+        if values["skipped_in_row"] >= self.run.config.max_skipped:
+            raise self._diverged(step, values["skipped_in_row"])
+
+    def _diverged(self, step: int, skipped: int) -> TrainingError:
+        """Set aside what was saved since the last step that was taken, which is all the same state; say what to do."""
+        what = f"the last {skipped} step(s) gave no finite loss and gradient, and were skipped"
+        sound = self.checkpoints.refuse_from(step - skipped, "no step from it gave a finite loss and gradient")
+        return TrainingError(
+            what,
+            step=step,
+            remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again: it"
+            f" {f'goes on from step {sound}' if sound else 'begins anew'}; if that is no better, look at the data",
+        )
 
     def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
         """Validate, and return what a checkpoint of this moment is to say of itself."""
@@ -288,15 +372,28 @@ class Loop:
         loss = validate(self.run, state.judged)
         self.log.validation(step, loss, time.perf_counter() - start)
         stopping = EarlyStopping(**about.early_stopping).after(loss, step)
-        ranked = loss if math.isfinite(loss) else math.inf  # a NaN has no place in an order
-        return dataclasses.replace(
-            about, step=step, validation_loss=ranked, early_stopping=dataclasses.asdict(stopping)
+        return at_step(
+            about,
+            step,
+            validation_loss=loss if math.isfinite(loss) else math.inf,  # a NaN has no place in an order
+            early_stopping=dataclasses.asdict(stopping),
+            unsound=loss_fault(loss, vocab_size=self.run.model.config.vocab_size),
         )
+
+
+def _is_due(step: int, config: TrainConfig, total_steps: int) -> bool:
+    return step % config.validate_every == 0 or step == total_steps
+
+
+def _owes_validation(about: Meta, config: TrainConfig, total_steps: int) -> bool:
+    """Return whether a run was ended while it validated, so that this comes first when it goes on."""
+    step = about.step
+    return step > 0 and _is_due(step, config, total_steps) and about.early_stopping["step"] != step
 
 
 def _unvalidated(about: Meta, step: int) -> Meta:
     """Return what a checkpoint says of itself that is saved between two validations."""
-    return dataclasses.replace(about, step=step, validation_loss=math.inf)
+    return at_step(about, step, validation_loss=math.inf, unsound=None)
 
 
 def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> list[Batch]:
@@ -304,7 +401,8 @@ def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> l
     windows //= jax.process_count()
     batches, read = [], 0
     while read < windows:
-        batch = next(iterator, None)
+        with spared(*NAMES):  # the data's worker processes
+            batch = next(iterator, None)
         if batch is None or read + len(batch["tokens"]) > windows:
             raise TrainingError(
                 "the training data ended" if batch is None else f"batches do not add up to {windows} windows",
@@ -328,20 +426,7 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     remark = fallback(run.model.config, here=surroundings(run.model.config, length=run.model.config.max_seq_length))
     if remark is not None:
         log.say(remark)
-    return StepClock(run, peak)
-
-
-def _resumption(latest: Meta, about: Meta) -> str:
-    """Return the sentence that a resumed run begins with, and what may keep it from being equal bit for bit."""
-    changes = [
-        f"{name} {latest.versions.get(name, 'absent')} is now {version}"
-        for name, version in about.versions.items()
-        if latest.versions.get(name) != version
-    ]
-    if about.micro_batch != latest.micro_batch:
-        changes.append(f"micro-batches of {latest.micro_batch} windows are now of {about.micro_batch}")
-    caution = f"; equal up to rounding only, since {', '.join(changes)}" if changes else ""
-    return f"going on from step {latest.step}{caution}"
+    return StepClock(run, peak, expected_s=run.plan.micro_steps * micro_step_s)
 
 
 def _is_over(about: Meta, config: TrainConfig, total_steps: int) -> bool:

@@ -18,6 +18,7 @@ from lob_jax.training.state import init_state
 
 SAFETY = 10.0  # how far below the rate of the lowest loss is safe
 LEAST_FALL = 0.01  # of the first loss: one that falls by less has not fallen
+LEAST_STEPS = 20  # that tell anything of how a loss goes
 WINDOW = 0.1  # of the steps, that what the loss does at their beginning or end is judged by
 
 OnStep = Callable[[int, float], None]  # (step, loss)
@@ -215,6 +216,22 @@ def frequency_loss(batches: Sequence[Batch]) -> float:
     return float(-(share * np.log(share)).sum())
 
 
+def outcome(result: Overfitting) -> str:
+    """Return how a batch was learned: "passed", "not finite", "too few steps" or "not learned".
+
+    Steps are too few if there are hardly any, or if the loss has fallen and was falling still at their end.
+    """
+    losses = np.array(result.losses)
+    if result.reached is not None:
+        return "passed"
+    if not np.isfinite(losses[-1]):
+        return "not finite"
+    few = max(1, round(WINDOW * len(losses)))
+    last, before = losses[-few:], losses[-2 * few :][:few]
+    falling = last.mean() < (1 - LEAST_FALL) * before.mean() and last.min() <= losses.min() + LEAST_FALL * losses[0]
+    return "too few steps" if len(losses) < LEAST_STEPS or falling else "not learned"
+
+
 def causes(result: Overfitting, *, target: float, by_frequency: float) -> list[str]:
     """Return where to look if a batch was not learned, what its losses point at first."""
     losses = np.array(result.losses)
@@ -224,7 +241,7 @@ def causes(result: Overfitting, *, target: float, by_frequency: float) -> list[s
             "if it was so from the start, look for values in the batch that are not finite: features of the book",
         ]
     few = max(1, round(WINDOW * len(losses)))
-    first, last, before = losses[0], losses[-few:].mean(), losses[-2 * few :][:few].mean()
+    first, last = losses[0], losses[-few:].mean()
     found = []
     if losses.min() > (1 - LEAST_FALL) * first:
         found.append(
@@ -233,8 +250,6 @@ def causes(result: Overfitting, *, target: float, by_frequency: float) -> list[s
         )
     elif last > losses.min() + 0.1 * (first - losses.min()):
         found.append("the loss fell and rose again: lower config.train.learning_rate, or lengthen warmup_steps")
-    elif last < before - LEAST_FALL * before:
-        found.append("the loss was still falling: raise config.overfit.steps or config.train.learning_rate")
     if last > by_frequency:
         found.append(
             f"the loss is no better than the batch's own token frequencies ({by_frequency:.3f}): the model does not "

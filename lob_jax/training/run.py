@@ -260,14 +260,19 @@ def validate(run: Run, params: Any) -> float:
 
 
 class StepClock:
-    """Times steps by when their metrics arrive; what happens before a `restart` is left out."""
+    """Times steps by when their metrics arrive; what happens before a `restart` is left out.
 
-    def __init__(self, run: Run, peak_flops: float):
+    Attributes:
+      step_s: what the last step took; before any, what one should take.
+    """
+
+    def __init__(self, run: Run, peak_flops: float, *, expected_s: float):
         context = run.model.config.max_seq_length
         self._tokens = run.config.windows_per_step * context
         rows = 2 if run.model.config.attention.cross_asset else 1  # a window comes with its peer's
         self._flops = rows * self._tokens * flops_per_token(run.model.config, context)
         self._peak = peak_flops
+        self.step_s = expected_s
         self.restart()
 
     def raise_peak(self, peak_flops: float) -> None:
@@ -277,6 +282,7 @@ class StepClock:
     def restart(self) -> None:
         """Start anew, so that validation and saving are not part of a step."""
         self._start, self._steps = time.perf_counter(), 0
+        self._latest = self._start
 
     def leave_out(self, seconds: float) -> None:
         """Leave out what was no part of a step."""
@@ -285,6 +291,8 @@ class StepClock:
     def count(self) -> None:
         """Count a step that is done."""
         self._steps += 1
+        now = time.perf_counter()
+        self.step_s, self._latest = now - self._latest, now
 
     def read(self) -> dict[str, float]:
         """Return the mean speed of the steps since the last reading, and start anew."""

@@ -6,12 +6,12 @@ Such a line is `train.learning_rate=log(1e-4,1e-2) model.dropout=uniform(0,0.3) 
 import ast
 import dataclasses
 import difflib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from lob_jax.errors import InputError
+from lob_jax.settings import LARGEST
 
 Value = bool | int | float | str
 
@@ -136,7 +136,8 @@ def _parse_value(text: str, wanted: type, *, key: str) -> Value:
         value = None
     if wanted is float and type(value) is int:
         value = float(value)
-    if type(value) is not wanted or value == "" or (wanted is float and not math.isfinite(value)):
+    beyond = wanted in (int, float) and type(value) is wanted and not abs(value) <= LARGEST
+    if type(value) is not wanted or value == "" or beyond:
         raise _fault(
             "a value of the search space is of the wrong type",
             key=key,

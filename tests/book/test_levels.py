@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
+from lob_jax.book import kernel, orders
 from lob_jax.book import levels as lv
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
 
-def book_of(*orders, window=0, room=8):
-    columns = np.array(orders, np.int64).reshape(-1, 3).T
+def book_of(*resting, window=0, room=8):
+    columns = np.array(resting, np.int64).reshape(-1, 3).T
     start = BookSnapshot(
         time_ns=0, side=columns[0].astype(np.int8), price=columns[1], size=columns[2],
-        order_id=np.zeros(len(orders), np.uint64), last_best=np.zeros(2, np.int64), window=window,
+        order_id=np.zeros(len(resting), np.uint64), last_best=np.zeros(2, np.int64), window=window,
     )  # fmt: skip
     return lv.with_level_room(lv.load_levels(start), room)
 
@@ -35,7 +36,7 @@ def test_events_change_their_level_and_no_other():
     ]:  # fmt: skip
         lv.change(book, kind, side, price, size)
     assert side_of(book, 0) == [(100, 3)] and side_of(book, 1) == []
-    assert dict(zip(lv.LEVEL_COUNTERS, book.counters.tolist(), strict=True)) == {
+    assert dict(zip(lv.LEVEL_COUNTERS, book.counters[:-1].tolist(), strict=True)) == {
         "unknown_level": 1, "over_removal": 1, "crossed": 0, "locked": 0
     }  # fmt: skip
 
@@ -48,6 +49,21 @@ def test_an_empty_side_counts_from_its_last_best_then_from_the_other_side():
     assert lv.reference_of(book, 1) == 103
     lv.clear_levels(book)
     assert lv.reference_of(book, 0) == 100
+
+
+@pytest.mark.parametrize("price", [-3, 0, 7])
+def test_an_empty_side_counts_from_its_last_best_whatever_that_was(price):
+    levels, book = book_of((ASK, 9, 1)), kernel.load(BookSnapshot.empty(), 4)
+    kernel.apply(book, Kind.ADD, ASK, 9, 1, 0)
+    for kind in (Kind.ADD, Kind.DELETE):
+        lv.change(levels, kind, BID, price, 1)
+        kernel.apply(book, kind, BID, price, 1, 0)
+    assert lv.reference_of(levels, 0) == kernel.reference(book, BID) == price
+    snapshot = kernel.to_snapshot(book, 0)
+    assert lv.reference_of(lv.load_levels(snapshot), 0) == kernel.reference(kernel.load(snapshot, 0), BID) == price
+    assert snapshot.seen.tolist() == [True, True]
+    unseen = BookSnapshot.empty()
+    assert lv.reference_of(lv.load_levels(unseen), 0) == kernel.reference(kernel.load(unseen, 0), BID) == 0
 
 
 def test_a_full_window_forgets_its_worst_level():
@@ -89,5 +105,53 @@ def test_places_are_vacated_taken_again_and_closed_up():
         assert lv.best(book, s) == (max(held[BID], default=0) if s == 0 else min(held[ASK], default=0))
     for s, side in enumerate((BID, ASK)):
         assert side_of(book, s) == sorted(held[side].items(), reverse=side == BID)
-        assert book.vacant[s] == np.count_nonzero(book.size[s, : book.depth[s]] == 0)
-        assert (np.diff(book.price[s, : book.depth[s]]) * side > 0).all()
+        used = slice(*book.side[s, :2])
+        assert book.side[s, lv.VACANT] == np.count_nonzero(book.size[s, used] == 0)
+        assert (np.diff(book.price[s, used]) * side > 0).all()
+
+
+LADDER = np.arange(1, 5001)
+ORDERS = {
+    "worst first": LADDER[::-1],
+    "best first": LADDER,
+    "from the middle": np.stack([LADDER[2500:], LADDER[2499::-1]], axis=1).ravel(),
+}
+N_LOG_N = len(LADDER) * np.log2(len(LADDER))
+
+
+def ladder(order, window=0):
+    """Return a book of as many asks, in this order; bids are the same, upside down."""
+    price = np.concatenate([ORDERS[order], -ORDERS[order]])
+    side = np.repeat(np.array([ASK, BID], np.int8), len(LADDER))
+    ids = np.arange(1, len(price) + 1, dtype=np.uint64)
+    return BookSnapshot(0, side, price, np.ones_like(price), ids, np.zeros(2, np.int64), window=window)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_snapshot_in_any_usual_order_costs_little_more_than_its_length(order):
+    levels, book = lv.load_levels(ladder(order)), kernel.load(ladder(order), 0)
+    assert levels.counters[lv.MOVED] < 2 * N_LOG_N and book.counters[orders.MOVED] < 2 * N_LOG_N
+    assert lv.occupied(levels, 1)[0].tolist() == LADDER.tolist()
+    assert lv.occupied(levels, 0)[0].tolist() == (-LADDER).tolist()
+    assert kernel.to_snapshot(book, 0).price.tolist() == [*-LADDER, *LADDER]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_events_in_any_usual_order_build_and_empty_a_book_as_cheaply(order):
+    levels = lv.with_level_room(lv.load_levels(BookSnapshot.empty()), len(LADDER))
+    book = kernel.load(BookSnapshot.empty(), len(LADDER))
+    for kind, prices in ((Kind.ADD, ORDERS[order]), (Kind.DELETE, ORDERS[order][::-1])):
+        for price in prices.tolist():
+            lv.change(levels, kind, ASK, price, 1)
+            kernel.apply(book, kind, ASK, price, 1, 0)
+    assert levels.counters[lv.MOVED] < 2 * N_LOG_N and book.counters[orders.MOVED] < 2 * N_LOG_N
+    assert lv.is_bare(levels, 1) and kernel.is_empty(book, 1) and levels.counters[:-1].sum() == 0
+
+
+@pytest.mark.parametrize("window", [1, 2, 7])
+def test_a_window_that_moves_through_a_ladder_keeps_the_best_levels_cheaply(window):
+    for order in ORDERS:
+        levels, book = lv.load_levels(ladder(order, window)), kernel.load(ladder(order, window), 0)
+        assert lv.occupied(levels, 1)[0].tolist() == LADDER[:window].tolist()
+        assert kernel.to_snapshot(book, 0).price.tolist() == [*-LADDER[:window], *LADDER[:window]]
+        assert levels.counters[lv.MOVED] <= 4 * len(LADDER) and book.counters[orders.MOVED] <= 4 * len(LADDER)

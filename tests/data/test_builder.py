@@ -159,7 +159,7 @@ def test_records_that_are_there_are_found_again(prepared, prepare, day):
     "other, shown",
     [
         ({"inputs": {**INPUTS, "sha256": {"a.csv": "11ee"}}}, "11ee"),
-        ({"plan": dataclasses.replace(PLAN, record_events=41)}, "'record_events': 41"),
+        ({"plan": dataclasses.replace(PLAN, record_events=41)}, "record_events = 41"),
     ],
 )
 def test_records_of_other_data_or_config_are_refused_and_left_alone(prepared, prepare, day, other: dict, shown: str):
@@ -167,7 +167,8 @@ def test_records_of_other_data_or_config_are_refused_and_left_alone(prepared, pr
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     with pytest.raises(InputError, match="other data or another config") as caught:
         prepare(folder, [day], **other)
-    assert shown in str(caught.value) and len(caught.value.was) == 1
+    assert shown in caught.value.was and shown not in caught.value.expected
+    assert len(caught.value.was.splitlines()) == len(caught.value.expected.splitlines()) == 1
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -182,7 +183,8 @@ def test_a_fingerprint_names_the_vocabulary_and_the_days():
     check_manifest({"fingerprint": one}, json.loads(json.dumps(one)))
     with pytest.raises(InputError) as caught:
         check_manifest({"fingerprint": one}, other)
-    assert caught.value.was == {"vocabulary": ExactTokenizer().vocabulary.hash}
+    assert caught.value.expected == f"vocabulary = {ExactTokenizer().vocabulary.hash!r}"  # what the records have
+    assert caught.value.was == f"vocabulary = {ExactTokenizer(2).vocabulary.hash!r}"
 
 
 def test_what_a_run_for_other_records_left_is_removed(tmp_path, prepare, make_day, day):
@@ -334,8 +336,9 @@ def test_the_days_of_an_instrument_must_agree_in_their_scales(tmp_path, prepare,
     for _ in range(2):  # what the first run has left is checked, too
         with pytest.raises(InputError, match="tick or scales") as caught:
             prepare(tmp_path / "records", days)
-        assert "config.data.tick" in caught.value.remedy and DAYS_OF_JUNE[2] in caught.value.where
-        assert caught.value.was["tick"] == 50
+        assert "--config.data.tick=0.005 --config.data.lot=1;" in caught.value.remedy  # in the market's units
+        assert DAYS_OF_JUNE[2] in caught.value.where
+        assert "tick 0.005," in caught.value.was and "tick 0.01," in caught.value.expected
 
 
 def test_a_file_must_hold_the_day_that_it_was_listed_for(tmp_path, prepare, held_feed, make_day):

@@ -138,7 +138,8 @@ def test_an_anchor_has_a_whole_example_around_it(tapes):
     longer = f.anchors(tape, dataclasses.replace(LAYOUT, context=400))
     assert np.searchsorted(tape.token_event, longer[0]) >= 400 > np.searchsorted(tape.token_event, longer[0] - 1)
     assert set(longer) <= set(rows)
-    missing = dataclasses.replace(tape, mid2=np.where(np.arange(len(tape)) == 150, 0, tape.mid2))
+    bare = (np.arange(len(tape)) == 150)[:, None, None] & (np.arange(2) == 1)[:, None]
+    missing = dataclasses.replace(tape, size=np.where(bare, 0, tape.size))
     lost = set(rows) - set(f.anchors(missing, LAYOUT))
     assert lost == set(range(150 - 10, 150 + 21)) & set(rows) and len(lost) == 31
 

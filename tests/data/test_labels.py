@@ -11,29 +11,35 @@ from lob_jax.errors import InputError
 def record_of(hand_record):
     def of(mids):
         record = hand_record([[1000, 8001, 9010]] * (len(mids) - 1))
-        return {**record, "mid2": np.round(np.asarray(mids, float) * 200).astype(np.int64)}
+        two_sided = {"features": np.ones((len(mids), 4), np.float32)}
+        return {**record, **two_sided, "mid2": np.round(np.asarray(mids, float) * 200).astype(np.int64)}
 
     return of
 
 
 def test_a_move_compares_the_next_mids_with_the_last():
     mids = np.array([100, 102, 104, 101, 107, 110.0])
-    found = smoothed_move(np.round(2 * mids).astype(np.int64), 2)
+    found = smoothed_move(mids, 2)
     expected = [np.nan, 102.5 / 101 - 1, 104 / 103 - 1, 108.5 / 102.5 - 1, np.nan, np.nan]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert np.isnan(smoothed_move(np.array([200, 200, 200]), 2)).all()
+    assert np.isnan(smoothed_move(np.array([100.0, 100, 100]), 2)).all()
+
+
+def test_a_move_of_a_mid_around_zero_has_a_size_and_its_way():
+    found = smoothed_move(np.array([-4.0, -2, 0, 1, 0, -3]), 1)
+    np.testing.assert_allclose(found, [0.5, 1, 1, -1, -3, np.nan])  # relative to a quantum at least
 
 
 def test_an_unknown_mid_leaves_all_that_it_touches_unknown():
-    mid2 = np.full(12, 200)
-    mid2[6] = 0
-    np.testing.assert_array_equal(np.isfinite(smoothed_move(mid2, 2)), [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0])
-    np.testing.assert_array_equal(np.isfinite(log_volatility(mid2, 2, 100)), [1] * 4 + [0] * 3 + [1] * 3 + [0] * 2)
+    mid = np.full(12, 100.0)
+    mid[6] = np.nan
+    np.testing.assert_array_equal(np.isfinite(smoothed_move(mid, 2)), [0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(np.isfinite(log_volatility(mid, 2, 100)), [1] * 4 + [0] * 3 + [1] * 3 + [0] * 2)
 
 
 def test_volatility_sums_the_next_squares_in_ticks():
     mids = np.array([100, 102, 101, 101, 104.0])
-    found = log_volatility(np.round(200 * mids).astype(np.int64), 2, 100)
+    found = log_volatility(100 * mids, 2, 100)
     expected = 0.5 * np.log(np.array([5, 1, 9]) + FLOOR**2)
     np.testing.assert_allclose(found[:3], expected, rtol=1e-9)
     assert np.isnan(found[3:]).all()

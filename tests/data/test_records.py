@@ -159,8 +159,11 @@ def test_rounded_time_starts_anew_with_each_record(day):
 
 
 def test_direction_is_the_sign_of_the_move_that_an_event_makes():
-    record = {"mid2": np.array([0, 200, 200, 201, 199, 0, 300, 301])}
-    assert direction(record).tolist() == [0, 0, 1, -1, 0, 0, 1]
+    mid2 = np.array([0, 200, 200, 201, 199, 0, 300, 301, 0, -5])
+    features = np.ones((len(mid2), 8), np.float32)
+    features[0, 0] = features[5, 2] = 0  # without a bid, without an ask; the book of row 8 has its mid at 0
+    record = {"mid2": mid2, "features": features}
+    assert direction(record).tolist() == [0, 0, 1, -1, 0, 0, 1, -1, -1]
     assert direction(record).dtype == np.int8
 
 

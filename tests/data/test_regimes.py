@@ -9,14 +9,15 @@ from lob_jax.errors import InputError
 
 @pytest.fixture
 def record_of(hand_record):
-    """Return a function: a record with these mids in ticks, and spreads in ticks; a mid of 0 is unknown."""
+    """Return a function: a record with these mids in ticks, and spreads in ticks; a mid that is NaN is unknown."""
 
     def of(mids, spreads=None):
         record = hand_record([[1000, 8001, 9010]] * (len(mids) - 1))
         spreads = np.ones(len(mids)) if spreads is None else np.asarray(spreads, float)
         features = np.zeros((len(mids), 8), np.float32)
         features[:, -2] = np.log1p(spreads)
-        return {**record, "mid2": np.round(np.asarray(mids, float) * 200).astype(np.int64), "features": features}
+        features[:, 0], features[:, 2] = 1.0, np.isfinite(mids)
+        return {**record, "mid2": np.round(np.nan_to_num(mids) * 200).astype(np.int64), "features": features}
 
     return of
 
@@ -32,7 +33,7 @@ def test_volatility_is_the_root_mean_square_of_the_last_moves(record_of):
 
 
 def test_an_empty_side_moves_nothing_and_keeps_the_last_spread(record_of):
-    volatility, spread = measures(record_of([0, 100, 0, 105, 106], [9, 2, 9, 4, 1]))
+    volatility, spread = measures(record_of([np.nan, 100, np.nan, 105, 106], [9, 2, 9, 4, 1]))
     np.testing.assert_allclose(volatility, [0, 0, 0, 0, 0.5])
     np.testing.assert_allclose(spread, [0, 2, 2, 4, 1], rtol=1e-6)
 

@@ -55,6 +55,15 @@ def test_one_event(event, fault):
     assert check(event).faults == ({fault: 1} if fault else {})
 
 
+@pytest.mark.parametrize("kind", [Kind.ADD, Kind.CROSS])
+@pytest.mark.parametrize("price", [-200, 0])
+def test_a_price_of_zero_or_less_is_one_where_prices_have_a_sign(kind, price):
+    columns = {"kind": kind, "side": 1, "price": price, "size": 3, "time_ns": 1_000}
+    events = Events.from_columns(**{name: np.array([value]) for name, value in columns.items()})
+    assert check_events(events, start=START, tick=100).faults == {"no size or no price": 1}
+    assert check_events(events, start=START, tick=100, signed=True).faults == {}
+
+
 def test_what_cannot_have_happened_changes_no_book():
     found = check((Kind.CANCEL, 1, 9_900, 7), (Kind.EXECUTE, 1, 9_900, 5), (Kind.ADD, -1, 10_100, 2))
     assert found.levels == [[(9_900, [7]), (9_800, [9])], [(10_100, [4, 2])]]

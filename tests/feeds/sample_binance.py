@@ -10,13 +10,18 @@ from lob_jax.feeds.binance import BinanceFeed
 BID, ASK = 1, -1
 FEED = BinanceFeed(tick="0.01", lot="0.001")
 CLOCK_MS = 1_704_196_800_000
-_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_PRICE, _SIZE = (re.compile(rf"{sign}\d+(\.\d+)?", re.ASCII) for sign in ("-?", ""))
 _LINE = re.compile(rb"(\d{13}|\d{16}|\d{19}) ({.*})")
 
 
 def line(ms, content, stream="btcusdt@depth@100ms"):
     """Return one line of a capture, received 3 ms after `ms`."""
-    return f"{(CLOCK_MS + ms + 3) * 10**6} {json.dumps({'stream': stream, 'data': content}, separators=(',', ':'))}\n"
+    return bare(ms, {"stream": stream, "data": content})
+
+
+def bare(ms, content):
+    """Return one line of a capture of a single stream, without a wrapper."""
+    return f"{(CLOCK_MS + ms + 3) * 10**6} {json.dumps(content, separators=(',', ':'))}\n"
 
 
 def depth(ms, first, final, bids, asks, **more):
@@ -25,9 +30,9 @@ def depth(ms, first, final, bids, asks, **more):
     return line(ms, {**content, "b": [list(level) for level in bids], "a": [list(level) for level in asks]})
 
 
-def trade(ms, price, quantity, *, maker_is_buyer):
+def trade(ms, price, quantity, *, maker_is_buyer, **more):
     """Return a trade."""
-    content = {"e": "trade", "E": CLOCK_MS + ms, "s": "BTCUSDT", "t": ms, "p": price, "q": quantity}
+    content = {"e": "trade", "E": CLOCK_MS + ms, "s": "BTCUSDT", "t": ms, "p": price, "q": quantity, **more}
     return line(ms, {**content, "T": CLOCK_MS + ms, "m": maker_is_buyer}, "btcusdt@trade")
 
 
@@ -66,7 +71,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
 
 def _level(level):
     price, quantity = level
-    if not _NUMBER.fullmatch(price) or not _NUMBER.fullmatch(quantity):
+    if not _PRICE.fullmatch(price) or not _SIZE.fullmatch(quantity):
         raise ValueError(level)
     return Fraction(price), Fraction(quantity)
 

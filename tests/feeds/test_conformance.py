@@ -222,9 +222,16 @@ def damaged_at_once(file):
     file.unlink()
 
 
+def damaged_within_the_first_row(file):
+    packed = gzip.compress(file.read_bytes(), 0)
+    file.with_name(f"{file.name}.gz").write_bytes(packed[: 10 + 5 + 12])  # of a stored block 12 bytes
+    file.unlink()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        (damaged_within_the_first_row, "cannot be read or decompressed"),
         (not_compressed, "a .gz file that is not compressed so"),
         (emptied, "an empty file"),
         (two_in_a_zip, "a zip must hold"),
@@ -235,13 +242,53 @@ def test_a_file_that_cannot_be_read_is_named_as_what_it_is_at_every_door(feed, p
     for file in list(path.parent.iterdir()):
         change(file)
     (changed,) = (file for file in path.parent.iterdir() if path.name in file.name)
-    doors = [lambda: detect_format(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
+    doors = [lambda: load_incremental_data(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
     doors += [lambda: feed.read(changed), lambda: [feed.read(day) for day in feed.days(path.parent)]]
-    if name == "lobster":  # its format and its files are told by their names, those in a zip included
-        doors, told = doors[1:], f"{told}|no LOBSTER message file in the folder"
+    if name == "lobster":  # its files are told by their names, those in a zip included
+        told = f"{told}|no LOBSTER message file in the folder"
     for door in doors:
         with pytest.raises(InputError, match=told):
             door()
+
+
+def without_opening(name, data):
+    """Return a day's data without what its book begins with; None where every row tells the book."""
+    lines = data.splitlines(keepends=True)
+    if name == "tardis":
+        return b"".join(line for line in lines if b",true," not in line)
+    if name == "binance":
+        return b"".join(line for line in lines if b"lastUpdateId" not in line)
+    if name == "databento":
+        at = 8 + int.from_bytes(data[4:8], "little")
+        kept = data[:at]
+        while at < len(data):
+            record = data[at : at + 4 * data[at]]
+            kept += b"" if record[1] == 160 and record[36] & sample_of(name).SNAPSHOT else record
+            at += len(record)
+        return kept
+    if name == "itch":
+        return b"".join(
+            len(body).to_bytes(2, "big") + body for body in sample_of(name).messages(data) if body[0] not in b"AF"
+        )
+    return None
+
+
+def test_a_day_whose_book_is_unknown_does_not_vanish_in_strict_mode(feed, path, name):
+    data = without_opening(name, path.read_bytes())
+    if data is None:
+        pytest.skip("every row of this format tells the book")
+    assert 0 < len(data) < len(path.read_bytes())
+    path.write_bytes(data)
+    with pytest.raises(InputError) as refused:
+        [feed.read(day) for day in feed.days(path)]
+    assert refused.value.remedy
+    try:
+        (day,) = (feed.read(day, Reading(on_error="skip")) for day in feed.days(path))
+    except InputError as error:
+        assert "snapshot" in error.what
+    else:
+        assert_sound(day)
+        assert sum(day.report["rows_dropped"].values()) > 0
 
 
 def test_progress_is_told(feed, path):

@@ -114,10 +114,11 @@ def test_other_schemas_are_refused_by_name(tmp_path, market_data, schema):
     path = market_data(f"databento/futures_{schema}_2024-07-01T23-58_2024-07-02T00-02.dbn.zst")
     other = tmp_path / "other.csv"
     other.write_bytes(as_csv(zstd.decompress(path.read_bytes())))
-    assert detect_format(other) == "databento"
-    for refused in (FEED.days, FEED.read, load_incremental_data):
+    for refused in (FEED.days, FEED.read):
         with pytest.raises(InputError, match=f"schema {schema}, "):
             refused(other)
+    with pytest.raises(InputError, match=schema[:3]):
+        load_incremental_data(other)
     write(tmp_path)
     assert len(FEED.days(tmp_path)) == 1  # passed over beside MBO
 
@@ -126,10 +127,10 @@ def test_bars_are_refused_by_name(tmp_path):
     header = "ts_event,rtype,publisher_id,instrument_id,open,high,low,close,volume,symbol\n"
     (tmp_path / "bars.csv").write_text(header + "2024-01-02T00:00:00.000000000Z,33,1,7,1.0,2.0,1.0,2.0,5,XY\n")
     with pytest.raises(InputError, match="schema ohlcv-1m, "):
-        load_incremental_data(tmp_path / "bars.csv")
+        FEED.days(tmp_path / "bars.csv")
     (tmp_path / "bars.csv").write_text(header)
     with pytest.raises(InputError, match="schema unknown, without ts_recv, action, side, "):
-        load_incremental_data(tmp_path / "bars.csv")
+        FEED.days(tmp_path / "bars.csv")
 
 
 BAD = {
@@ -206,6 +207,12 @@ def test_two_instruments_are_two_symbols(tmp_path):
     assert len(xy.events) == len(other.events) == 5 and other.instrument.symbol == "ZZ"
     assert xy.report["rows_dropped"] == {"records of another instrument": 5}
     assert FEED.read(DatabentoFeed(symbols=("ZZ",)).days(tmp_path / "x.csv")[0]).report == other.report
+
+
+def test_a_day_without_times_of_capture_is_that_of_its_events(tmp_path, dbn):
+    day = read(tmp_path, rewritten(lambda fields: ["", *fields[1:]] if fields[0] != "ts_recv" else fields), Reading())
+    assert vars(day.instrument) == vars(dbn.instrument) and not day.events.receive_ns.any()
+    np.testing.assert_array_equal(day.events.price, dbn.events.price)
 
 
 def test_a_file_without_a_record_is_refused(tmp_path):

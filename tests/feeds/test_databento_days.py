@@ -138,13 +138,14 @@ def test_a_file_of_one_date_is_one_day_whatever_clears_its_book(tmp_path):
 
 @pytest.mark.parametrize("days", [1, 2, None])
 def test_a_book_that_does_not_begin_anew_is_refused_behind_24_hours(tmp_path, days):
-    path = write(tmp_path, metadata(days=days) + session(0) + record("A", "A", "109", 1, 9, time=33 * HOUR))
+    late = record("A", "A", "109", 1, 9, time=33 * HOUR) + record("A", "A", "109", 1, 10, time=34 * HOUR)
+    path = write(tmp_path, metadata(days=days) + session(0) + late)
     (day,) = FEED.days(path)
     with pytest.raises(InputError, match="more than 24 hours after") as error:
         FEED.read(day)
     assert 'split_duration="day"' in error.value.remedy and "record 5, ts_recv" in error.value.where
     kept = FEED.read(day, Reading(on_error="skip"))
-    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the beginning of its day": 1}
+    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the beginning of its day": 2}
     assert len(kept.events) == 5 and day.trading_day == DAY.isoformat()
 
 

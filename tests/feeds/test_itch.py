@@ -1,4 +1,5 @@
 import datetime
+import gzip
 import re
 
 import numpy as np
@@ -174,6 +175,19 @@ def test_a_broken_chain_of_lengths_loses_the_rest(tmp_path):
     assert day.report["rows_dropped"]["a message whose length is not that of its type"] == 1
     assert 0 < len(day.events) < len(whole.events)
     np.testing.assert_array_equal(day.events.order_id, whole.events.order_id[: len(day.events)])
+
+
+def test_a_stock_that_a_damage_hides_is_no_stock_that_is_missing(tmp_path):
+    names = [f"A{number:06d}" for number in range(900)]
+    data = b"".join(directory(stock=f"{name} ".encode(), locate=code) for code, name in enumerate(names, 1))
+    path = tmp_path / "S013019-v50.gz"
+    path.write_bytes(gzip.compress(data)[:2000])
+    assert ItchFeed(symbols=(names[0],)).days(path)[0].symbol == names[0]
+    with pytest.raises(InputError, match="decompressed"):
+        ItchFeed(symbols=(names[-1],)).days(path)
+    path.write_bytes(gzip.compress(data))
+    with pytest.raises(InputError, match="does not have"):
+        ItchFeed(symbols=("B",)).days(path)
 
 
 def test_a_file_without_a_directory_is_refused(tmp_path):

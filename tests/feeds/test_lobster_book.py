@@ -60,7 +60,7 @@ def test_chunks_of_any_length_give_the_corrections_of_the_whole_day(day, cuts):
     assert [tuple(map(int, row)) for row in found] == list(zip(*(column.tolist() for column in columns), strict=True))
     bid, ask = price[:, 0, 0], price[:, 1, 0]
     both = (size[:, :, 0] > 0).all(axis=1)
-    counts = book.counts()
+    counts = book.report()
     assert counts["crossed_rows"] == (both & (bid > ask)).sum()
     assert counts["locked_rows"] == (both & (bid == ask)).sum()
     assert counts["unexplained_rows"] == len(unexplained(found, price, size))

@@ -158,7 +158,11 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_damaged_archives_are_refused(tmp_path):
     whole = gzip.compress(b"34200.5,1,1,1,100,1\n" * 100)
-    for name, content in (("cut", whole[:-20]), ("garbled", b"no gzip"), ("flipped", whole[:40] + b"\0" + whole[41:])):
+    for name, content in (
+        ("cut", whole[:-20]),
+        ("garbled", b"\x1f\x8bno gzip"),
+        ("flipped", whole[:40] + b"\0" + whole[41:]),
+    ):
         path = tmp_path / name / (MESSAGE + ".csv.gz")
         path.parent.mkdir()
         path.write_bytes(content)

@@ -11,7 +11,7 @@ from backports import zstd
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source, refuse_empty
+from lob_jax.feeds.source import Source, refuse_unreadable
 
 TEXT = b"".join(b"%d,%d\n" % (i, i * i) for i in range(5000))
 
@@ -165,10 +165,13 @@ def test_a_file_of_no_bytes_is_empty_and_not_damaged(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     assert list(Source(tmp_path / name).blocks(Reading())) == [] and Source(tmp_path / name).first_bytes(9) == b""
     with pytest.raises(InputError, match="an empty file"):
-        refuse_empty([tmp_path / name], expected="rows")
+        refuse_unreadable([tmp_path / name], expected="rows")
     (tmp_path / "other.csv").write_bytes(b"1")
-    refuse_empty([tmp_path / name, tmp_path / "other.csv"], expected="rows")
-    refuse_empty([], expected="rows")
+    refuse_unreadable([tmp_path / name, tmp_path / "other.csv"], expected="rows")
+    refuse_unreadable([], expected="rows")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(SMALL)[:200])
+    with pytest.raises(InputError, match="decompressed"):
+        refuse_unreadable([tmp_path / "other.csv", tmp_path / "cut.gz"], expected="rows")
 
 
 def test_a_member_is_named_where_a_zip_holds_several(tmp_path):

@@ -49,18 +49,20 @@ def snapshot(oracle):
         price=price.astype(np.int64),
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
-        last_best=np.array([oracle.last_best[1], oracle.last_best[-1]], np.int64),
+        last_best=np.array([oracle.last_best[side] or 0 for side in (1, -1)], np.int64),
+        seen=np.array([oracle.last_best[side] is not None for side in (1, -1)]),
         pooled=oracle.pooled,
     )
 
 
-def drawn_book(random, *, pooled=False, sides=(True, True)):
+def drawn_book(random, *, pooled=False, sides=(True, True), signed=False):
     """Return a plain book of a few levels with queues, sizes from 1 to millions."""
     oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled))
-    middle = int(random.choice([40, 5_000, 123_456]))
+    middle = int(random.choice([0, 3, -5_000] if signed else [40, 5_000, 123_456]))
+    ladder = [1, 2, 3, 4, 7, 12, 38, max(middle - 1, 5)]
     for side, there in zip((1, -1), sides, strict=True):
         if there:
-            away = np.unique(random.choice([1, 2, 3, 4, 7, 12, 38, middle - 1], random.integers(1, 6)))
+            away = np.unique(random.choice(ladder, random.integers(1, 6)))
             for ticks in away:
                 for _ in range(1 if pooled else random.integers(1, ORDERS + 1)):
                     size = int(random.choice([1, 2, 9, 10, 57, 100, 105, 1_000, 1_005, 123_456, 2_000_000]))
@@ -68,19 +70,20 @@ def drawn_book(random, *, pooled=False, sides=(True, True)):
     return oracle
 
 
-def load(oracle):
+def load(oracle, *, signed=False):
     orders = 1 if oracle.pooled else ORDERS
-    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders)
+    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders, signed=signed)
 
 
-def can_take(oracle, kind, side, price, size):
+def can_take(oracle, kind, side, price, size, *, signed=False):
     """Tell whether the plain book can take an event, by looking at its orders."""
+    priced = signed or price > 0
     own, other = oracle.levels(side), oracle.levels(-side)
     queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
     if kind == Kind.ADD:
         crosses = bool(other) and side * price >= side * other[0][0]
         room = oracle.pooled or len(queue) < ORDERS
-        return price >= TICK and not crosses and room and (bool(queue) or len(own) < PLACES)
+        return priced and not crosses and room and (bool(queue) or len(own) < PLACES)
     if kind == Kind.CANCEL:
         return any(lots > size for lots in queue)
     if kind == Kind.DELETE:
@@ -88,7 +91,7 @@ def can_take(oracle, kind, side, price, size):
     if kind == Kind.EXECUTE:
         return bool(own) and price == own[0][0] and size <= queue[0]
     bids, asks = oracle.levels(1), oracle.levels(-1)
-    return (kind == Kind.CROSS and price > 0) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
+    return (kind == Kind.CROSS and priced) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
 
 
 def orders_of(book, origin):
@@ -105,10 +108,11 @@ def choose(random, mask_V):
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_what_the_mask_allows_the_plain_book_can_take(seed):
-    random, kinds = np.random.default_rng(seed), set()
-    for _ in range(12):
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9)
-        book, origin = load(oracle)
+    random, kinds, lowest = np.random.default_rng(seed), set(), 0
+    for round_ in range(12):
+        signed = bool(round_ % 2)
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        book, origin = load(oracle, signed=signed)
         spelling, state, closed = assembler.blank(), jnp.int32(GRAMMAR.start), 0
         for _ in range(120):
             token = choose(random, np.asarray(allowed(book, spelling, state)))
@@ -129,15 +133,16 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
                 continue
             assert closed < (1 if kind in (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS) else 2)
             price = start - side * int(spelling.price) * (TICK if kind <= Kind.EXECUTE else 1)
-            assert can_take(oracle, kind, side, price, size), (Kind(kind), side, price, size)
+            assert can_take(oracle, kind, side, price, size, signed=signed), (Kind(kind), side, price, size)
             oracle.apply(kind, side, price, size, 0)
             assert orders_of(book, origin) == [(p, q) for side in (1, -1) for p, q, _ in oracle.orders(side)]
+            lowest = min(lowest, price)
         assert int(book.refused) == 0
         assert not {name for name, count in oracle.counts.items() if count}
-    assert kinds == set(range(1, 8))
+    assert kinds == set(range(1, 8)) and lowest < -5_000 * TICK
 
 
-def possible_events(random, oracle, count):
+def possible_events(random, oracle, count, *, signed):
     """Draw events that the plain book can take, of every kind, at and around its levels."""
     sizes = [1, 2, 9, 10, 99, 100, 101, 105, 999, 1_000, 1_005, 120_000, 123_456, 2_000_000, 2_000_001]
     while count:
@@ -149,7 +154,7 @@ def possible_events(random, oracle, count):
             price += int(random.choice([0, 50, 1]))
         held = [lots for at, lots in orders if at == price] or [1]
         size = int(random.choice([*sizes, *held, *(lots - 1 for lots in held if lots > 1)]))
-        if price > 0 and can_take(oracle, kind, side, price, size):
+        if can_take(oracle, kind, side, price, size, signed=signed):
             count -= 1
             yield kind, side, price, size
 
@@ -157,10 +162,11 @@ def possible_events(random, oracle, count):
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_what_the_plain_book_can_take_the_mask_allows(seed):
     random, kinds = np.random.default_rng(seed), set()
-    for _ in range(12):
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9)
-        start, (book, _) = snapshot(oracle), load(oracle)
-        for kind, side, price, size in possible_events(random, oracle, 25):
+    for round_ in range(12):
+        signed = bool(round_ % 2)
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        start, (book, _) = snapshot(oracle), load(oracle, signed=signed)
+        for kind, side, price, size in possible_events(random, oracle, 25, signed=signed):
             kinds.add(int(kind))
             row = {"kind": kind, "side": side, "price": price, "size": size, "time_ns": NOW + 10}
             event = Events.from_columns(**{name: np.array([value]) for name, value in row.items()})

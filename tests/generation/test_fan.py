@@ -58,15 +58,27 @@ def test_paths_that_end_earlier_are_left_out():
     found = fan(PATHS, by="seconds", until=4.0, **WHOLE)
     assert found.paths_H[[0, -1]].tolist() == [3, 1]
     np.testing.assert_allclose(found.mid_HQ[-1], [0.995] * 3)
-    beyond = fan(PATHS, by="seconds", until=9.0, **WHOLE).to_json()
+    beyond = fan(PATHS * 7, by="seconds", until=9.0, **WHOLE).to_json()
     assert beyond["mid"][-1] == [None, None, None] and beyond["paths"][-1] == 0
+    assert beyond["mid"][0] == [1, 1, 1]
+
+
+def test_quantiles_of_few_paths_are_not_shown_but_the_paths_are():
+    few, many = fan(PATHS * 6, **WHOLE), fan(PATHS * 7, **WHOLE)
+    assert few.paths_H.tolist() == [18, 12, 18] and many.paths_H.tolist() == [21, 14, 21]
+    assert few.to_json()["spread"] == [[None] * 3] * 3
+    assert few.to_json()["each_path"]["mid"][:3] == [[1, 1.005, 1], [1, 1, 0.995], [1, None, 1.01]]
+    assert many.to_json()["mid"] == [[1, 1, 1], [None] * 3, [0.995, 1, 1.01]]
+    figure = fan_figure(few, title="SYN")
+    assert "18 paths at the end, too few for quantiles" in figure.get_suptitle()
+    assert all(len(axes.lines) == 18 and not axes.collections for axes in figure.axes)
 
 
 def test_the_figure_shows_every_measure():
-    figure = fan_figure(fan(PATHS, start=START, instrument=INSTRUMENT), title="SYN")
+    figure = fan_figure(fan(PATHS * 7, start=START, instrument=INSTRUMENT), title="SYN")
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "mid price",
-        "spread",
+        "spread, price",
         "traded, lots",
         "realised volatility, price",
     ]

@@ -19,7 +19,7 @@ PLACES, ORDERS = 8, 4
 apply = jax.jit(live_book.apply)
 
 
-def snapshot(bids, asks, *, last=(0, 0), pooled=False) -> BookSnapshot:
+def snapshot(bids, asks, *, last=(None, None), pooled=False, shift=0) -> BookSnapshot:
     """Return a book from {price in ticks: lots of its orders}."""
     sides = ((1, sorted(bids.items(), reverse=True)), (-1, sorted(asks.items())))
     rows = [(side, price, size) for side, levels in sides for price, queue in levels for size in queue]
@@ -27,10 +27,11 @@ def snapshot(bids, asks, *, last=(0, 0), pooled=False) -> BookSnapshot:
     return BookSnapshot(
         time_ns=0,
         side=side.astype(np.int8),
-        price=price.astype(np.int64) * TICK,
+        price=(price.astype(np.int64) + shift) * TICK,
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
-        last_best=np.array(last, np.int64) * TICK,
+        last_best=np.array([(ticks or 0) + shift for ticks in last], np.int64) * TICK,
+        seen=np.array([ticks is not None for ticks in last]),
         pooled=pooled,
     )
 
@@ -121,6 +122,22 @@ def test_a_full_side_takes_no_new_level_and_loses_none():
         assert levels(after, origin)[0] == bids
         assert int(after.refused) == 1
     assert levels(step(book, Kind.ADD, 0, 7, 3), origin)[0] == {**bids, 93: [1, 3]}
+
+
+@pytest.mark.parametrize("shift", [-103, -102, -100, 0, 7])
+def test_an_empty_side_counts_from_its_last_best_whatever_that_was(shift):
+    for last, expected in (((None, None), 102), ((100, None), 100)):
+        book, origin = load(snapshot({}, {102: [5]}, last=last, shift=shift), signed=True)
+        assert origin + TICK * int(live_book.reference(book, jnp.int32(0))) == TICK * (expected + shift)
+    book, origin = load(snapshot({}, {}, last=(100, 102), shift=shift), signed=True)
+    both = [origin + TICK * int(live_book.reference(book, jnp.int32(side))) for side in (0, 1)]
+    assert both == [TICK * (100 + shift), TICK * (102 + shift)]
+
+
+def test_without_a_floor_an_order_may_rest_at_any_price():
+    book, origin = load(snapshot(BIDS, ASKS, shift=-100), signed=True)
+    book = step(step(book, Kind.ADD, 0, 99, 5), Kind.ADD, 0, 100, 6)
+    assert levels(book, origin)[0] == {0: [4, 6, 3, 6], -1: [7], -99: [5], -100: [6]} and int(book.refused) == 0
 
 
 def test_references_of_an_empty_side():

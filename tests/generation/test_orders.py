@@ -250,6 +250,15 @@ def test_what_is_no_order_is_refused(order, named):
     assert f"inject[1].{named}" in str(caught.value)
 
 
+@pytest.mark.parametrize("price", [-100, 0])
+def test_a_limit_of_zero_or_less_is_one_where_prices_have_a_sign(price):
+    signed = dataclasses.replace(INSTRUMENT, signed=True)
+    order = Order(1, 5, price, after_events=0)
+    assert int(order_table([order], instrument=signed, origin=9_900, events=30).limit_I[0]) == (price - 9_900) // 100
+    with pytest.raises(InputError, match="price"):
+        order_table([order], instrument=INSTRUMENT, origin=9_900, events=30)
+
+
 def test_the_farthest_order_fits_the_device():
     price = 9_900 + FARTHEST * INSTRUMENT.tick
     orders = [Order(-1, 5, price, after_events=29), Order(1, 5, at_ns=INSTRUMENT.midnight_ns() + LAST_SECOND * SECOND)]

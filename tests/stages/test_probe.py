@@ -79,9 +79,14 @@ def test_a_batch_is_learned_or_not(workdir, capsys):
     assert found["losses"][-1] < 6.0 <= min(found["losses"][:-1]) and found["dropout"] == 0.0
     assert probe.overfit(settings(overfit__steps=5, overfit__target=0.1, train__accumulation=2), workdir) == 1
     shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
-    assert "NOT PASSED" in shown and "look at:" in shown and "8 windows a step" in shown
+    assert "TOO FEW STEPS" in shown and "--config.overfit.steps=200," in shown and "8 windows a step" in shown
     assert not found["passed"] and found["steps_to_target"] is None and len(found["losses"]) == 5
-    assert found["causes_to_look_at"]
+    assert found["outcome"] == "too few steps" and not found["causes_to_look_at"]
+    slow = settings(overfit__steps=25, overfit__target=0.1, train__learning_rate=1e-9)
+    assert probe.overfit(slow, workdir) == 1
+    shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
+    assert "NOT PASSED" in shown and "look at:" in shown
+    assert found["outcome"] == "not learned" and "never fell" in found["causes_to_look_at"][0]
 
 
 @pytest.mark.slow
@@ -94,4 +99,4 @@ def test_the_command_ends_with_status_1_if_the_batch_is_not_learned(workdir):
         [*command, f"--workdir={workdir}"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1, done.stderr
-    assert "NOT PASSED" in done.stdout and "Traceback" not in done.stderr
+    assert "TOO FEW STEPS" in done.stdout and "Traceback" not in done.stderr

@@ -17,8 +17,9 @@ from configs import tiny
 from lob_jax import config as configuration
 from lob_jax.data.lock import locked
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.stages import sweep
-from lob_jax.training.interruption import EXIT_RESUMABLE
+from lob_jax.training.interruption import CTRL_C, LATE, TOLD
 from lob_jax.training.loop import TrainingData, TrainingSummary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ class FakeTraining:
     """
 
     def __init__(self):
-        self.killed, self.ran, self.term_at = None, 0, None
+        self.killed, self.ran, self.told_at, self.signal = None, 0, None, signal.SIGTERM
 
     def _moment(self, *moment):
         if moment == self.killed:
@@ -77,9 +78,9 @@ class FakeTraining:
             self._moment(folder.name, step, "written")
             saved.write_text(str(step))
             self._moment(folder.name, step, "saved")
-            if self.term_at == (folder.name, step):
-                self.term_at = None
-                os.kill(os.getpid(), signal.SIGTERM)
+            if self.told_at == (folder.name, step):
+                self.told_at = None
+                os.kill(os.getpid(), self.signal)
             on_validation(step, loss, None)
             self._moment(folder.name, step, "reported")
         self._moment(folder.name, train.steps, "over")
@@ -92,7 +93,7 @@ def training(monkeypatch):
     fake = FakeTraining()
     monkeypatch.setattr(sweep, "run_training", fake)
     monkeypatch.setattr(sweep, "prepare", lambda config, workdir: workdir.mkdir(exist_ok=True))
-    data = TrainingData(batches=None, windows=100, validation=[], vocabulary_hash="abc")
+    data = TrainingData(batches=None, start=None, windows=100, validation=[], vocabulary_hash="abc")
     monkeypatch.setattr(sweep, "open_training_data", lambda config, workdir: data)
     return fake
 
@@ -211,12 +212,13 @@ def test_a_model_that_cannot_fit_is_refused_before_any_trial(training, tmp_path)
     assert not (tmp_path / "s").exists()
 
 
-def test_sigterm_ends_it_so_that_it_can_go_on(training, tmp_path, capsys):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, EXIT_RESUMABLE), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_so_that_it_can_go_on(training, tmp_path, capsys, number, status):
     config = settings(sweep__trials=3, sweep__space="train.learning_rate=log(1e-4,5e-2)")
-    before = signal.getsignal(signal.SIGTERM)
-    training.term_at = ("1", 8)
-    assert sweep.sweep(config, tmp_path / "sweep") == EXIT_RESUMABLE
-    assert signal.getsignal(signal.SIGTERM) == before
+    before = signal.getsignal(number)
+    training.told_at, training.signal = ("1", 8), number
+    assert sweep.sweep(config, tmp_path / "sweep") == status
+    assert signal.getsignal(number) == before
     assert states(tmp_path / "sweep") == ["complete", "running"]
     assert "goes on with the trial that was running" in capsys.readouterr().out
     assert sweep.sweep(config, tmp_path / "sweep") is None
@@ -225,11 +227,11 @@ def test_sigterm_ends_it_so_that_it_can_go_on(training, tmp_path, capsys):
 
 
 def test_a_training_that_a_signal_ended_is_no_finished_trial(training, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sweep, "run_training", lambda *_, **__: TrainingSummary(4, 4, 1.0, False, interrupted="SIGTERM")
-    )
     config = settings(sweep__trials=1, sweep__space="train.learning_rate=log(1e-4,5e-2)")
-    assert sweep.sweep(config, tmp_path / "sweep") == EXIT_RESUMABLE
+    for reason, status in ((CTRL_C, 130), (TOLD, EXIT_RESUMABLE), (LATE, EXIT_RESUMABLE)):
+        summary = TrainingSummary(4, 4, 1.0, False, interrupted=reason)
+        monkeypatch.setattr(sweep, "run_training", lambda *_, summary=summary, **__: summary)
+        assert sweep.sweep(config, tmp_path / "sweep") == status
     assert states(tmp_path / "sweep") == ["running"]
 
 
@@ -265,7 +267,7 @@ def test_a_device_out_of_memory_fails_a_trial_and_nothing_else_does():
 
 
 def test_one_process_sweeps_a_folder(training, tmp_path):
-    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is sweeping"):
+    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is at work"):
         sweep.sweep(settings(), tmp_path)
 
 
@@ -274,25 +276,15 @@ def test_losses_that_are_not_finite_are_infinite(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 12, "val']))
     assert sweep.recorded_losses(tmp_path) == {4: math.inf, 8: 2.5}
     assert sweep.recorded_losses(tmp_path / "nowhere") == {}
+    damaged = b'{"step": 4, "validation_loss": 2.0}\n{"step": \xff4}\n[4]\n{"validation_loss": 1}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(damaged + b'{"step": 8, "validation_loss": 1.5}\n')
+    assert sweep.recorded_losses(tmp_path) == {4: 2.0, 8: 1.5}
 
 
 def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"\[sweep\]"):
         sweep.sweep(settings(), tmp_path)
-
-
-def test_the_command_of_a_trial_keeps_what_the_sweep_was_given():
-    arguments = shlex.split(
-        "--config=configs/tiny.py --mode sweep --workdir=runs/s --config.sweep.trials=3 "
-        "--config.train.learning_rate=1 -config.data.path 'a b.csv' --config.model.book_state"
-    )
-    parameters = {"train.learning_rate": 0.25, "model.norm": "post"}
-    told = sweep.command(arguments, parameters, mode="train", workdir=pathlib.Path("runs/s/best"))
-    assert shlex.split(told) == shlex.split(
-        "python -m lob_jax.main --config=configs/tiny.py '--config.data.path=a b.csv' --config.model.book_state "
-        "--config.train.learning_rate=0.25 --config.model.norm=post --mode=train --workdir=runs/s/best"
-    )
 
 
 SMALL = (

@@ -102,6 +102,29 @@ def test_what_a_token_stands_for(kind, side, price, size, expected):
         assert tuple(map(int, row)) == (kind, side, *expected)
 
 
+@pytest.mark.parametrize(
+    ("kind", "side", "distance", "floored", "free"),
+    [
+        (Kind.ADD, BID, 50, None, -3_900),  # where the bin stands, 60 ticks deeper: all of it lies below zero
+        (Kind.ADD, BID, 20, 100, 100),
+        (Kind.CROSS, BID, 1_000, 2_040, 2_040),  # 60 quanta deeper
+        (Kind.ADD, ASK, 50, 8_500, 8_500),
+    ],
+)
+def test_only_prices_without_a_sign_end_at_a_tick(kind, side, distance, floored, free):
+    prices = np.array([2_100, 2_100, 2_100, 2_000, 2_500, 2_600])
+    book, bins = OracleBook(dataclasses.replace(START, price=prices)), _bins(distance, 3)
+    for signed, price in ((False, floored), (True, free)):
+        assert resolve(book, BINS, kind, side, *bins, tick=100, signed=signed) == (price and (price, 3))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_cross_of_what_lies_below_zero_needs_a_sign(signed):
+    prices = np.array([30, 30, 30, 20, 50, 60])
+    book, bins = OracleBook(dataclasses.replace(START, price=prices)), _bins(1_000, 3)
+    assert resolve(book, BINS, Kind.CROSS, BID, *bins, tick=10, signed=signed) == ((-30, 3) if signed else None)
+
+
 def test_of_two_levels_as_near_the_better_one_pays():
     sides = np.array([1, 1, 1], np.int8)
     start = dataclasses.replace(

@@ -56,6 +56,45 @@ def test_a_figure_that_is_not_finite_is_null(tmp_path):
     assert lines(tmp_path)[2]["validation_loss"] is None
 
 
+def test_what_is_not_finite_reaches_no_board_and_no_warning(tmp_path, caplog):
+    """tensorboardX warns of each such figure: twenty of them at every step of a run that has diverged."""
+    with TrainingLog(tmp_path, first_step=0, total_steps=4, console=console()) as log:
+        log.training(1, {"loss": math.nan, "perplexity": math.inf, "gradient_norm": 7.0}, SPEED)
+        log.validation(1, math.nan, seconds=0.1)
+    assert caplog.records == []
+    (events,) = (tmp_path / "tensorboard").glob("events.out.tfevents.*")
+    written = events.read_bytes()
+    assert b"gradient_norm" in written and b"loss" not in written and b"perplexity" not in written
+
+
+SKIPPED = VALUES | {"loss": math.nan, "skipped_in_row": 1}
+
+
+def test_skipped_steps_are_told_at_once_then_by_the_minute_and_always_counted(tmp_path, monkeypatch):
+    plain, now = console(), iter([100.0, 100.0, 120.0, 160.0, 160.0])
+    with TrainingLog(tmp_path, first_step=0, total_steps=9, console=plain) as log:
+        with monkeypatch.context() as patched:
+            patched.setattr("lob_jax.training.logs.time.monotonic", lambda: next(now))
+            log.skipped(3, SKIPPED | {"skipped": 1})
+            log.skipped(4, SKIPPED | {"skipped": 2, "skipped_in_row": 2})
+            log.skipped(5, SKIPPED | {"skipped": 1_003, "skipped_in_row": 3, "loss_scale": 512.0})
+        log.training(6, VALUES | {"skipped": 1_003}, SPEED)
+    reason = "was skipped, since its loss or gradient was not finite"
+    assert plain.file.getvalue().splitlines()[:3] == [
+        f"step 3 {reason}: 1 steps so far, the last 1 in a row",
+        f"step 5 {reason}: 1,003 steps so far, the last 3 in a row; the loss scale is 512 now",
+        "step 6/9  skipped 1,003  loss 2.0000  tokens/s 1,234  MFU 25.0%  1.5 s left",
+    ]
+
+
+def test_the_bar_counts_skipped_steps(tmp_path):
+    terminal = console(force_terminal=True, color_system=None)
+    with TrainingLog(tmp_path, first_step=0, total_steps=200, console=terminal) as log:
+        log.skipped(3, SKIPPED | {"skipped": 2})
+        log.advance(3)
+    assert "skipped 2" in terminal.file.getvalue()
+
+
 def test_a_resumed_log_goes_on_from_its_step(tmp_path):
     for first_step, steps in ((0, (1, 2, 3)), (2, (3, 4))):
         with TrainingLog(tmp_path, first_step=first_step, total_steps=4, console=console()) as log:

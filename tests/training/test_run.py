@@ -50,13 +50,16 @@ def test_a_step_is_split_over_the_devices(prepare, windows):
 
 
 def test_the_clock_reads_means_and_leaves_out_what_came_before_a_restart(prepare, monkeypatch):
-    now = iter([0.0, 100.0, 104.0, 104.0, 105.0, 105.0, 106.0, 106.0])
+    now = iter([0.0, 100.0, 101.5, 104.0, 104.0, 104.0, 105.0, 105.0, 105.0, 106.0, 106.0, 106.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     monkeypatch.setattr("lob_jax.training.run.flops_per_token", lambda model, context: 1000 * context)
-    clock = StepClock(prepare(accumulation=2), peak_flops=1e9)
+    clock = StepClock(prepare(accumulation=2), peak_flops=1e9, expected_s=7.0)
+    assert clock.step_s == 7.0
     clock.restart()
     clock.count()
+    assert clock.step_s == 1.5
     clock.count()
+    assert clock.step_s == 2.5
     tokens = 16 * 12
     assert clock.read() == pytest.approx({"step_s": 2.0, "tokens_per_s": tokens / 2, "mfu": tokens * 12_000 / 2 / 1e9})
     clock.count()

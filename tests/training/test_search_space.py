@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lob_jax.errors import InputError
+from lob_jax.settings import LARGEST
 from lob_jax.training.search_space import Choice, Range, describe_space, parse_space, suggest
 
 TYPES = {
@@ -84,7 +85,10 @@ def dimensions():
     return st.one_of(
         st.builds(lambda e, log: Range("train.learning_rate", *e, log=log, whole=False), ends, st.booleans()),
         st.builds(lambda e, log: Range("train.warmup_steps", *e, log=log, whole=True), whole_ends, st.booleans()),
-        st.builds(lambda v: Choice("train.batch_size", tuple(v)), st.lists(st.integers(), min_size=2, unique=True)),
+        st.builds(
+            lambda v: Choice("train.batch_size", tuple(v)),
+            st.lists(st.integers(-LARGEST, LARGEST), min_size=2, unique=True),
+        ),
         st.just(Choice("model.book_state", (False, True))),
     )
 

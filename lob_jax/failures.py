@@ -1,0 +1,127 @@
+"""What a command says when it fails: errors of the system and of memory in words; of others where the trace lies."""
+
+import datetime
+import errno
+import os
+import pathlib
+import platform
+import shlex
+import tempfile
+import traceback
+from collections.abc import Sequence
+
+from lob_jax.errors import InputError
+
+FOLDER = "failures"  # of a run's folder
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA names it
+SYSTEM = {
+    errno.ENOSPC: ("the disk is full", "room on the disk", "make room, and start the same command again"),
+    errno.EDQUOT: ("the quota is used up", "room on the disk", "make room, and start the same command again"),
+    errno.EFBIG: (
+        "a file grew too large",
+        "room for it",
+        "raise the limit of the shell (ulimit -f), or of the file system",
+    ),
+    errno.EROFS: ("the disk is read-only", "a disk that can be written to", "name a --workdir elsewhere"),
+    errno.EACCES: (
+        "permission is denied",
+        "the right to use it",
+        "change its rights (chmod, chown), or name another path",
+    ),
+    errno.EPERM: (
+        "permission is denied",
+        "the right to use it",
+        "change its rights (chmod, chown), or name another path",
+    ),
+    errno.ENOENT: (
+        "a file or folder is not there",
+        "it at this path",
+        "check the path; do not move a run while it works",
+    ),
+    errno.ENOTDIR: ("a file lies where a folder should", "a folder", "move the file away, or name another path"),
+    errno.EEXIST: (
+        "something else lies where a folder should",
+        "a folder, or nothing",
+        "move it away, or name another path",
+    ),
+    errno.EISDIR: ("a folder lies where a file should", "a file", "move the folder away, or name another path"),
+    errno.ENOTEMPTY: ("a folder that should be empty is not", "an empty folder", "move away what lies in it"),
+    errno.ENAMETOOLONG: ("a name is too long", "at most 255 bytes", "name a shorter path"),
+    errno.ELOOP: ("a link leads back to itself", "a file or folder", "mend the link"),
+    errno.EMFILE: ("too many files are open", "a free file handle", "raise the limit of the shell: ulimit -n 4096"),
+    errno.EIO: ("the disk or device does not answer", "a disk that works", "look at the system's log (dmesg)"),
+    errno.ESTALE: (
+        "a network share has gone",
+        "the share, mounted",
+        "mount it again, and start the same command again",
+    ),
+    errno.ENOMEM: ("there is no memory left", "memory", "close other programs, or take a smaller model or batch"),
+}
+
+
+def of_system(error: OSError) -> InputError | None:
+    """Return an error of the system in words; None for one that no user can mend."""
+    known = SYSTEM.get(error.errno)
+    if known is None:
+        return None
+    what, expected, remedy = known
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return InputError(
+        what, where=" to ".join(names) or "a file of the run", expected=expected, was=error.strerror, remedy=remedy
+    )
+
+
+def of_memory(error: BaseException) -> InputError | None:
+    """Return what to do where memory ran out, of the machine or of a device; None if it did not."""
+    if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
+        return None
+    return InputError(
+        "memory ran out",
+        where="this machine" if isinstance(error, MemoryError) else "a device",
+        expected="a run that fits",
+        was=(str(error).splitlines() or ["no figures"])[0][:200],
+        remedy="lower --config.train.micro_batch, --config.evaluate.batch_size or --config.generate.paths, take a"
+        " shorter --config.model.max_seq_length or a smaller model, or close other programs",
+    )
+
+
+def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Path | None) -> str:
+    """Write the trace of an error that nothing foresaw, and return what to tell of it.
+
+    It lies in the run's folder if there is one that can be written to, else in the folder for temporary files.
+    """
+    text = _report(error, argv)
+    path = next((path for path in _places(workdir) if _written(path, text)), None)
+    frames = traceback.extract_tb(error.__traceback__)
+    reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0][:300]}"
+    return str(
+        InputError(
+            "the program has failed, which it should not",
+            where=f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown",
+            expected="a result, or an error that says what to mend",
+            was=reason,
+            remedy=f"report it, with the file {path}" if path else f"report it, with this:\n{text}",
+        )
+    )
+
+
+def _report(error: BaseException, argv: Sequence[str]) -> str:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    about = f"{now}\n{shlex.join(argv)}\n{platform.platform()}, Python {platform.python_version()}\n\n"
+    return about + "".join(traceback.format_exception(error))
+
+
+def _places(workdir: pathlib.Path | None) -> list[pathlib.Path]:
+    """Return where a trace may be written, the best place first; names are of this moment and this process."""
+    name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}_{os.getpid()}.txt"
+    temporary = pathlib.Path(tempfile.gettempdir()) / f"lob_jax_failure_{name}"
+    return [*([workdir / FOLDER / name] if workdir is not None and workdir.is_dir() else []), temporary]
+
+
+def _written(path: pathlib.Path, text: str) -> bool:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        return False
+    return True
