@@ -194,6 +194,16 @@ def test_a_closed_book_takes_what_is_open():
         assert {code for code in told if mask_V[v.CONTROL_BASE + code]} == codes
 
 
+def test_a_new_order_comes_up_to_the_other_side_and_no_further():
+    oracle = OracleBook(BookSnapshot.empty(NOW))
+    oracle.apply(Kind.ADD, 1, 500 * TICK, 7, 0)
+    oracle.apply(Kind.ADD, -1, 503 * TICK, 7, 0)
+    mask_V = np.asarray(allowed(load(oracle)[0], assembler.blank(), jnp.int32(GRAMMAR.start)))
+    for head in (1000, 1500):
+        better = mask_V[head + v.BETTER_CODE : head + v.DEEPER_ESCAPE]  # by 1, 2, ... ticks
+        np.testing.assert_array_equal(np.flatnonzero(better), [0, 1])
+
+
 def test_a_full_side_takes_orders_at_its_levels_alone():
     oracle = OracleBook(BookSnapshot.empty(NOW))
     for ticks in range(PLACES):
