@@ -144,7 +144,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             before=None,
         )
     )
-    batches = list(itertools.islice(data.batches, STEPS))
+    batches = list(itertools.islice(data.batches(data.start), STEPS))
     same = {name: np.concatenate([batch[name] for batch in batches[:4]]) for name in batches[0]}
     parts = losses_of(run.model, train.objective_of_loss, same)
     state = initial_state(run)

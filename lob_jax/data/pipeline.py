@@ -1,4 +1,6 @@
-"""Windows to batches, by Grain: shuffled over all of them, shared among hosts, read by workers, resumable."""
+"""Windows to batches, by Grain: shuffled over all of them, shared among hosts, read by workers, from any position."""
+
+import dataclasses
 
 import grain
 import numpy as np
@@ -9,6 +11,19 @@ from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
 
 Windows = TokenBookDataset | PairedDataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A place in the order of windows, which batches, hosts and workers share and do not decide.
+
+    Attributes:
+      windows_read: by all hosts, since the first window of the first pass.
+      windows_a_pass: how many of its windows a pass reads; which of them it leaves out is another matter each time.
+    """
+
+    windows_read: int
+    windows_a_pass: int
 
 
 class NumberedWindows:
@@ -32,8 +47,15 @@ def batches_an_epoch(dataset: Windows, *, batch_size: int, host_count: int = 1) 
     return -(-len(dataset) // together) if dataset.evaluation else len(dataset) // together
 
 
+def first_position(dataset: Windows, *, batch_size: int, host_count: int = 1) -> Position:
+    """Return where reading begins: at the first window, in passes of as many windows as whole batches of these hold."""
+    count = batches_an_epoch(dataset, batch_size=batch_size, host_count=host_count)
+    return Position(0, count * batch_size * host_count)
+
+
 def batches(
     dataset: Windows,
+    start: Position | None = None,
     *,
     batch_size: int,
     seed: int,
@@ -45,13 +67,14 @@ def batches(
 ) -> grain.IterDataset:
     """Return batches, dicts of the window arrays with a leading B axis, and `example` int32 [B].
 
-    The order depends on the seed and the epoch alone: batch k of all hosts together holds the windows of
-    batch k of one host that takes batches `host_count` times as large. `example` is a window's number in the
-    dataset, -1 for the blank windows that fill an evaluation's last batches. Iterators of the result have
-    `get_state` and `set_state`, and can be saved by `grain.checkpoint.CheckpointSave`.
+    The order depends on the seed, the pass and `windows_a_pass` alone: batch k of all hosts together holds the windows
+    of batch k of one host that takes batches `host_count` times as large, and what is read from a position on
+    are the very next windows, in batches, on hosts and by workers of any number. `example` is a window's number in the
+    dataset, -1 for the blank windows that fill an evaluation's last batches.
 
     Args:
       dataset: the windows.
+      start: where to begin; None for `first_position`.
       batch_size: B, windows a batch on this host.
       seed: of the shuffle, 0..2^32-1; each epoch has an order of its own.
       epochs: passes over the dataset; None for no end.
@@ -61,7 +84,7 @@ def batches(
       workers: processes that read windows; 0 reads in this one.
 
     Raises:
-      InputError: fewer windows than one batch of every host, or a host index out of range.
+      InputError: fewer windows than one batch of every host, a host index out of range, or a position in other windows.
     """
     if not 0 <= host_index < host_count:
         raise InputError(
@@ -71,8 +94,8 @@ def batches(
             was=host_index,
             remedy="pass jax.process_index() and jax.process_count()",
         )
-    count = batches_an_epoch(dataset, batch_size=batch_size, host_count=host_count)
-    if count == 0:
+    first = first_position(dataset, batch_size=batch_size, host_count=host_count)
+    if first.windows_a_pass == 0:
         raise InputError(
             "there are too few windows for a batch",
             where=f"{host_count} hosts with batches of {batch_size}",
@@ -80,12 +103,17 @@ def batches(
             was=len(dataset),
             remedy="lower the batch size, or prepare more events",
         )
-    used = count * batch_size * host_count
-    windows = grain.MapDataset.source(NumberedWindows(dataset, length=max(used, len(dataset)))).seed(seed)
+    start = first if start is None else start
+    numbered = NumberedWindows(dataset, length=max(first.windows_a_pass, len(dataset)))
+    _check_position(start, most=len(numbered))
+    windows = grain.MapDataset.source(numbered).seed(seed)
     if shuffle:
         windows = windows.shuffle()
     # What is left over is cut off behind the shuffle, so that each epoch leaves out other windows.
-    windows = windows[host_index:used:host_count].batch(batch_size, drop_remainder=True).repeat(epochs)
+    windows = windows[: start.windows_a_pass].repeat(epochs)
+    left = max(0, len(windows) - start.windows_read)
+    end = start.windows_read + left - left % (batch_size * host_count)
+    windows = windows[start.windows_read + host_index : end : host_count].batch(batch_size, drop_remainder=True)
     # Reading threads only compete for the interpreter: records come from memory or one small read.
     read = windows.to_iter_dataset(grain.ReadOptions(num_threads=0))
     if not workers:
@@ -96,3 +124,14 @@ def batches(
 def _begin_worker(_: int, __: int) -> None:
     """Leave signals to the process that reads, which saves before it ends its workers."""
     leave_to_parent()
+
+
+def _check_position(position: Position, *, most: int) -> None:
+    if position.windows_read < 0 or not 1 <= position.windows_a_pass <= most:
+        raise InputError(
+            "a position that is none in these windows",
+            where="batches",
+            expected=f"windows_read of 0 or more, and windows_a_pass of 1..{most}",
+            was=position,
+            remedy="go on with the windows that the position is of",
+        )

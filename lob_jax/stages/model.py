@@ -1,6 +1,7 @@
 """The stages that need a model: its training, its evaluation, its weights."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -16,7 +17,7 @@ from lob_jax.data.dataset import Beside, TokenBookDataset
 from lob_jax.data.labels import fit_outlooks
 from lob_jax.data.manifest import check_manifest, load_manifest
 from lob_jax.data.pairs import PairedDataset
-from lob_jax.data.pipeline import batches
+from lob_jax.data.pipeline import batches, first_position
 from lob_jax.data.regimes import fit_regimes
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
@@ -65,6 +66,12 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     )
 
 
+def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
+    """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
+    by_regime = config.model.regime != "none" or config.model.heads.contrastive_size > 0
+    return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
+
+
 def _windows(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside
 ) -> TokenBookDataset | PairedDataset:
@@ -101,16 +108,18 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
     beside = beside_of(config, workdir)
     windows, manifest = _windows(config, workdir, "train", beside), load_manifest(workdir / "records")
     vocabulary = tokenizer_of(config, workdir).vocabulary
-    reading = {"epochs": None, "shuffle": True, "workers": config.data.workers}
-    hosts = {"host_index": jax.process_index(), "host_count": processes}
+    cut = {"batch_size": batch_size // processes, "host_count": processes}
+    reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
     return TrainingData(
-        batches=batches(windows, batch_size=batch_size // processes, seed=config.seed, **reading, **hosts),
+        batches=functools.partial(batches, windows, host_index=jax.process_index(), **cut, **reading),
+        start=first_position(windows, **cut),
         windows=len(windows),
         validation=_validation_batches(config, _windows(config, workdir, "validation", beside)),
         vocabulary_hash=vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={
             "tokenizer": dataclasses.asdict(vocabulary),
+            **regime_bins(config),
             **manifest["fingerprint"],
         },
     )
@@ -187,7 +196,8 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     wanted = {**manifest["fingerprint"], "vocabulary": tokenizer_of(config, workdir).vocabulary.hash}
     check_manifest(manifest, wanted)
     model = configuration.model_config(config)
-    params, meta = restore_best(workdir / "checkpoints", model=model, vocabulary_hash=vocabulary.hash)
+    wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
+    params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")
     return params, meta

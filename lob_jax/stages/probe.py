@@ -73,7 +73,7 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     with _progress(section.steps) as on_step:
         test = probe.range_test(
             probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
-            probe.grouped(data.batches, train.accumulation),
+            probe.grouped(data.batches(data.start), train.accumulation),
             rate=rate,
             smoothing=section.smoothing,
             stop_factor=section.stop_factor,
@@ -145,7 +145,7 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         warmup_steps=min(config.train.warmup_steps, section.steps // 10),
     )
     run, data = _prepared(mine, workdir, train=train, steps=section.steps)
-    batch = [next(iter(data.batches))]
+    batch = [next(iter(data.batches(data.start)))]
     with _progress(section.steps) as on_step:
         result = probe.overfit_batch(run, batch, target=section.target, on_step=on_step)
     by_frequency = probe.frequency_loss(batch)

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, with Orbax: the latest and the best few, each with all that an exact resume needs."""
+"""Checkpoints of a run, with Orbax: the latest, the newest sound one and the best few, each all of a moment."""
 
 import contextlib
 import dataclasses
@@ -6,21 +6,24 @@ import importlib.metadata
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import grain
 import jax
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.digests import damage, seal
+from lob_jax.training.identity import model_identity, refuse_mismatch
 from lob_jax.training.layout import replicated
+from lob_jax.training.soundness import state_fault
 from lob_jax.training.state import TrainState, abstract_params
 
 UNSETTLED = ("_CHECKPOINT_METADATA",)  # Orbax's own note of times and handlers, written beside all else and after it
+DIVERGED = "diverged"  # where diverged checkpoints are moved to, beside the folder of the others
 DISCARDED = "discarded"  # where a checkpoint that is not kept is moved to before it is deleted: a kill halves none
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -32,7 +35,13 @@ class Meta:
     Attributes:
       step: optimiser steps taken.
       validation_loss: of these parameters, nats a scored token; infinite if they were not validated.
-      identity: what a run must share to go on from here: model, vocabulary hash, data, seed, windows.
+      identity: what a run must share to go on from here, see `identity.run_identity`.
+      changeable: what it may change, as it was for this step, see `identity.changeable`.
+      rounding: how its numbers were computed, see `identity.rounding`.
+      history: what changed since the first step, {"step": after which, "changed": {key: [before, since]}}, in order.
+      measure: digest of what the loss is measured on: losses of another one are not compared.
+      position: in the order of windows, see `data.pipeline.Position`.
+      unsound: why a run must not go on from here, since it has diverged; None if it may.
       settings: the whole configuration that the run was started with.
       versions: of the packages that wrote it.
       early_stopping: best, best_step and strikes after this validation.
@@ -43,6 +52,12 @@ class Meta:
     step: int
     validation_loss: float
     identity: dict[str, Any]
+    changeable: dict[str, Any]
+    rounding: dict[str, Any]
+    history: list[dict[str, Any]]
+    measure: str
+    position: dict[str, int]
+    unsound: str | None
     settings: dict[str, Any]
     versions: dict[str, str]
     early_stopping: dict[str, Any]
@@ -55,46 +70,44 @@ def package_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def refuse_mismatch(saved: dict[str, Any], wanted: dict[str, Any], *, where: object) -> None:
-    """Check that a checkpoint is of the run that wants it.
+def ranked(metas: Mapping[int, Meta]) -> list[int]:
+    """Return the steps of checkpoints, the best first: by validation loss, of equal ones the earlier.
 
-    Raises:
-      InputError: naming every key that differs, as it is wanted and as it was saved.
+    Behind them come those whose losses cannot be compared with that of the latest validation, then those without a
+    finite loss, then those that have diverged.
     """
-    saved, wanted = _flat(saved), _flat(wanted)
-    differing = [key for key in wanted if key not in saved or saved[key] != wanted[key]]
-    if differing:
-        raise InputError(
-            "the checkpoint is of another run",
-            where=where,
-            expected=", ".join(f"{key} = {wanted[key]!r}" for key in differing),
-            was=", ".join(f"{key} = {saved.get(key, 'absent')!r}" for key in differing),
-            remedy="give the configuration and vocabulary that the run was started with, or another --workdir",
-        )
+    validated = {step: meta for step, meta in metas.items() if math.isfinite(meta.validation_loss)}
+    measure = validated[max(validated)].measure if validated else None
 
+    def place(step: int) -> tuple[bool, bool, bool, float, int]:
+        meta = metas[step]
+        return meta.unsound is not None, step not in validated, meta.measure != measure, meta.validation_loss, step
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
-    return flat
+    return sorted(metas, key=place)
 
 
 class KeepBest(checkpoint_managers.PreservationPolicy):
-    """Keep the latest checkpoint and those of the lowest validation losses; of equal ones the earlier.
+    """Keep the latest checkpoint, the newest that a run may go on from, and the best few.
 
-    The losses are those of the checkpoints' own Meta: Orbax forgets at a restart what it was told of them.
+    What is known of them is their own Meta: Orbax forgets at a restart what it was told of losses.
     """
 
     def __init__(self, count: int):
         self.count = count
-        self.losses: dict[int, float] = {}
+        self.metas: dict[int, Meta] = {}
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         """Return, for each checkpoint, whether it stays."""
         steps = [checkpoint.step for checkpoint in checkpoints]
-        ranked = sorted(steps, key=lambda step: (self.losses[step], step))
-        return [step == max(steps) or step in ranked[: self.count] for step in steps]
+        metas = {step: self.metas[step] for step in steps}
+        sound = [step for step in ranked(metas) if metas[step].unsound is None]
+        kept = {max(steps), newest_sound(metas), *sound[: self.count]}
+        return [step in kept for step in steps]
+
+
+def newest_sound(metas: Mapping[int, Meta]) -> int:
+    """Return the newest step that a run may go on from; 0 if there is none."""
+    return max((step for step, meta in metas.items() if meta.unsound is None), default=0)
 
 
 def _manager(folder: pathlib.Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
@@ -112,8 +125,8 @@ def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
         raise InputError(
             "the checkpoint is of another version of lob_jax",
             where=f"step {step} in {manager.directory}",
-            expected=", ".join(sorted(fields)),
-            was=", ".join(sorted(told)),
+            expected=f"all that this version keeps of a run, {', '.join(sorted(fields - set(told))) or 'and no more'}",
+            was=f"without it, and with {', '.join(sorted(set(told) - fields)) or 'nothing else'}",
             remedy="go on with the version that wrote it, or train anew in another --workdir",
         )
     return Meta(**told)
@@ -137,7 +150,7 @@ def set_damaged_aside(folder: pathlib.Path) -> list[str]:
     They go to the folder damaged/ beside this one, where they can be looked at.
 
     Raises:
-      InputError: there are checkpoints and none of them is intact.
+      InputError: there are checkpoints and none of them is intact, or one cannot be moved.
     """
     steps, aside = steps_in(folder), folder.parent / "damaged"
     found = {step: reason for step in steps if (reason := damage(folder / str(step))) is not None}
@@ -150,11 +163,28 @@ def set_damaged_aside(folder: pathlib.Path) -> list[str]:
             remedy="bring a copy of the folder back, or train anew in another --workdir",
         )
     for step in found:
-        aside.mkdir(exist_ok=True)
-        names = (str(step), *(f"{step}.{count}" for count in range(2, 1000)))
-        target = next(aside / name for name in names if not (aside / name).exists())
-        (folder / str(step)).rename(target)
+        _move(folder / str(step), into=aside)
     return [f"the checkpoint of step {step} is damaged and lies in {aside} now: {found[step]}" for step in found]
+
+
+def _move(checkpoint: pathlib.Path, *, into: pathlib.Path) -> None:
+    """Move a checkpoint into another folder, beside those of the same step that are there.
+
+    Raises:
+      InputError: it cannot be moved there.
+    """
+    names = (checkpoint.name, *(f"{checkpoint.name}.{count}" for count in range(2, 1000)))
+    try:
+        into.mkdir(exist_ok=True)
+        checkpoint.rename(next(into / name for name in names if not (into / name).exists()))
+    except OSError as error:
+        raise InputError(
+            "a checkpoint cannot be set aside",
+            where=checkpoint,
+            expected=f"a folder {into} that it can be moved to",
+            was=error,
+            remedy=f"move away what is in the place of {into}, or make it and its parent writable",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -180,6 +210,8 @@ def _cause(error: BaseException) -> str:
 class Checkpoints:
     """The checkpoints of one run, in a folder of their own; a context manager.
 
+    Each is judged when it is saved: of a state that is not finite it says so, and a run goes on from one before it.
+
     A save returns once the arrays are copied off the devices, and is written behind the next steps. It becomes a
     checkpoint in one move, when all of it is written, the digests of its files included: one that a kill cuts short
     leaves a temporary folder, which is no checkpoint and goes at the next start.
@@ -197,7 +229,7 @@ class Checkpoints:
         )
         self._manager = _manager(folder, options)
         for step in self._manager.all_steps():
-            self._kept.losses[step] = _read_meta(self._manager, step).validation_loss
+            self._kept.metas[step] = _read_meta(self._manager, step)
 
     def _seal(self) -> None:
         """Write the digests of a checkpoint's files; called when they are written and the folder is still temporary."""
@@ -232,21 +264,56 @@ class Checkpoints:
             if jax.process_index() == 0:
                 shutil.rmtree(self.folder / DISCARDED, ignore_errors=True)
 
-    def latest(self, identity: dict[str, Any]) -> Meta | None:
-        """Return what the latest checkpoint says of itself; None if there is none.
+    def newest_sound(self, identity: dict[str, Any]) -> tuple[Meta | None, list[str]]:
+        """Return what the newest checkpoint that a run may go on from says of itself, and what was done about others.
+
+        It is None if there is none. Those behind it have diverged, and are set aside.
 
         Raises:
-          InputError: it is not of the run that `identity` describes.
+          InputError: they are not of the run that `identity` describes.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        meta = _read_meta(self._manager, step)
-        refuse_mismatch(meta.identity, identity, where=self.folder / str(step))
-        return meta
+        metas = self._kept.metas
+        if not metas:
+            return None, []
+        latest = metas[max(metas)]
+        where, values = f"step {latest.step} in {self.folder}", latest.changeable | latest.rounding
+        refuse_mismatch(latest.identity, identity, where=where, values=values)
+        newest = newest_sound(metas)
+        reasons = {step: meta.unsound for step, meta in metas.items() if step > newest}
+        remarks = self.set_aside(reasons)
+        if newest == 0:
+            remarks.append("no checkpoint is left to go on from: the run begins anew")
+        return metas.get(newest), remarks
 
-    def save(self, state: TrainState, iterator: grain.DatasetIterator, *, meta: Meta) -> None:
-        """Save all of a moment of the run: state, position in the data, and what it says of itself.
+    def set_aside(self, reasons: Mapping[int, str]) -> list[str]:
+        """Move checkpoints that have diverged to the folder diverged/ beside this one; return what was done.
+
+        All processes of a run must ask for it, and one of them does it.
+        """
+        if not reasons:
+            return []
+        self.wait()
+        aside = self.folder.parent / DIVERGED
+        _meet("diverged checkpoints are known")
+        if jax.process_index() == 0:
+            for step in reasons:
+                _move(self.folder / str(step), into=aside)
+        _meet("diverged checkpoints are set aside")
+        self._manager.reload()
+        for step in reasons:
+            del self._kept.metas[step]
+        return [
+            f"the checkpoint of step {step} is passed over, since {why}; it lies in {aside} now"
+            for step, why in sorted(reasons.items())
+        ]
+
+    def refuse_from(self, step: int, reason: str) -> int:
+        """Set the checkpoints of a step and of later ones aside; return the step to go on from, 0 for the beginning."""
+        self.set_aside({later: reason for later in self.steps() if later >= step})
+        return newest_sound(self._kept.metas)
+
+    def save(self, state: TrainState, *, meta: Meta) -> Meta:
+        """Save all of a moment of the run: its state, and what it says of itself; return the latter, judged.
 
         A checkpoint of the same step goes: it was saved before its validation was over.
 
@@ -255,26 +322,27 @@ class Checkpoints:
         """
         self.wait()
         self._saving = meta.step
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            data=grain.checkpoint.CheckpointSave(iterator),
-            meta=ocp.args.JsonSave(dataclasses.asdict(meta)),
-        )
-        self._kept.losses[meta.step] = meta.validation_loss
+        meta = dataclasses.replace(meta, unsound=meta.unsound or state_fault(state))
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dataclasses.asdict(meta)))
+        self._kept.metas[meta.step] = meta
         with _told_clearly(self.folder, meta.step):
             if meta.step in self._manager.all_steps():
                 self._manager.delete(meta.step)
             self._manager.save(meta.step, args=items, force=True)
+        return meta
 
-    def restore(self, step: int, arrays: TrainState, iterator: grain.DatasetIterator) -> TrainState:
-        """Return the state of a step, and set the iterator to where it was then.
+    def restore(self, step: int, arrays: TrainState) -> TrainState:
+        """Return the state of a step.
 
         `arrays` are the shapes, dtypes and shardings of the state: any mesh will do, whichever it was saved from.
         """
-        items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(arrays), data=grain.checkpoint.CheckpointRestore(iterator)
-        )
-        return self._manager.restore(step, args=items).state
+        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays))).state
+
+
+def _meet(where: str) -> None:
+    """Wait for the other processes, if there are any."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
 
 
 def read_metas(folder: pathlib.Path) -> dict[int, Meta]:
@@ -299,26 +367,32 @@ def read_metas(folder: pathlib.Path) -> dict[int, Meta]:
 
 
 def restore_best(
-    folder: pathlib.Path, *, model: ModelConfig, vocabulary_hash: str, mesh: jax.sharding.Mesh | None = None
+    folder: pathlib.Path,
+    *,
+    model: ModelConfig,
+    vocabulary_hash: str,
+    data: Mapping[str, Any] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> tuple[Any, Meta]:
     """Return the parameters with the lowest validation loss of a run, and what their checkpoint says of itself.
 
-    Of a run that averages its parameters, these are the averages. Nothing else of the checkpoint is read, neither
-    moments nor data position. A damaged checkpoint is passed over.
+    Of a run that averages its parameters, these are the averages. Nothing else of the checkpoint is read, no moments.
+    A damaged checkpoint is passed over. The model may compute otherwise than in training, and in another dtype.
 
     Args:
       folder: the run's checkpoints.
       model: the model that the parameters are for.
       vocabulary_hash: of the vocabulary that the model is to read.
+      data: what else of the run's data must be the same, of its fingerprint.
       mesh: whose devices each get the parameters; the first device if None.
 
     Raises:
       InputError: there is no intact checkpoint, none has a finite loss, or it is of another model or vocabulary.
     """
     metas = read_metas(folder)
-    best = min(metas.values(), key=lambda meta: (meta.validation_loss, meta.step))
-    wanted = {"model": model.to_dict(), "vocabulary_hash": vocabulary_hash}
-    refuse_mismatch(best.identity, wanted, where=folder)
+    best = metas[ranked(metas)[0]]
+    wanted = {"model": model_identity(model), "vocabulary_hash": vocabulary_hash, "data": dict(data or {})}
+    refuse_mismatch(best.identity, wanted, where=f"step {best.step} in {folder}")
     if not math.isfinite(best.validation_loss):
         raise InputError(
             "no checkpoint has a finite validation loss",

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 import time
@@ -17,16 +16,20 @@ import rich.console
 from jax.experimental import multihost_utils
 
 from lob_jax.data.lock import locked
+from lob_jax.data.pipeline import Position
 from lob_jax.errors import TrainingError
 from lob_jax.models.config import ModelConfig
 from lob_jax.signals import NAMES, listening, spared
 from lob_jax.training.budget import describe_plan
 from lob_jax.training.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
 from lob_jax.training.config import TrainConfig, count_steps
+from lob_jax.training.identity import changeable, measure, rounding, run_identity
 from lob_jax.training.interruption import GRACE_S, Interruption, Kept
 from lob_jax.training.logs import TrainingLog
+from lob_jax.training.resumption import at_step, gone_on_with, resumption
 from lob_jax.training.run import Run, StepClock, compiled, initial_state, place_step, prepare_run, validate
 from lob_jax.training.shift import Batch
+from lob_jax.training.soundness import loss_fault
 from lob_jax.training.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.state import TrainState
 from lob_jax.training.step import Metrics
@@ -77,8 +80,9 @@ class TrainingData:
     """What a run learns from and is measured on.
 
     Attributes:
-      batches: iterates without end over batches whose windows add up to those of a step: of batch_size windows each,
-        or of batch_size * accumulation; its position can be saved. Of P processes each has its own, of a P-th.
+      batches: returns, from a position on, endless batches whose windows add up to those of a step: of batch_size
+        windows each, or of batch_size * accumulation. Of P processes each has its own, of a P-th.
+      start: the position of a run that begins.
       windows: training windows in one pass, of all processes.
       validation: the batches of every validation, of any size, the same in every process.
       vocabulary_hash: of the vocabulary of the tokens.
@@ -86,7 +90,8 @@ class TrainingData:
       fingerprint: what else decides the tokens, plain JSON: the tokenizer, the days, hashes of their files.
     """
 
-    batches: grain.IterDataset
+    batches: Callable[[Position], grain.IterDataset]
+    start: Position
     windows: int
     validation: Sequence[Batch]
     vocabulary_hash: str
@@ -106,11 +111,12 @@ def train(
     on_validation: OnValidation | None = None,
     console: rich.console.Console | None = None,
 ) -> TrainingSummary:
-    """Train a model, going on from the folder's newest intact checkpoint if there is one.
+    """Train a model, going on from the folder's newest intact checkpoint that has not diverged, if there is one.
 
     After a kill, the same call goes on, and on the same devices its numbers equal, bit for bit, those of a run never
-    killed. On Ctrl-C and SIGTERM, and after config.max_hours (of the command, where `lob_jax.signals` listens to one),
-    the run saves and ends, see `Interruption`; the same call goes on. One process at a time trains in a folder.
+    killed. What a call may change, and how that is noted, is said by `identity.ROLES`. On Ctrl-C and SIGTERM, and after
+    config.max_hours (of the command, where `lob_jax.signals` listens to one), the run saves and ends, see
+    `Interruption`; the same call goes on. One process at a time trains in a folder.
 
     Args:
       model: the model.
@@ -125,7 +131,7 @@ def train(
       console: where progress is shown; standard output if None.
 
     Raises:
-      InputError: the run does not fit in memory, the checkpoints are of another run, or all of them are damaged; or
+      InputError: the run does not fit in memory, or the checkpoints are of another run, or all of them damaged; or
         another process trains in this folder.
       Stopped: a signal came before the first step.
       TrainingError: too many steps in a row gave no finite gradient, the data ended, or a checkpoint could not be
@@ -138,11 +144,14 @@ def train(
         _alone_in(folder) as remarks,
         Checkpoints(folder / "checkpoints", keep_best=config.keep_best) as checkpoints,
     ):
-        fresh = _describe(identify(model, config, data, seed=seed), settings, config)
-        latest = checkpoints.latest(fresh.identity)
-        owing = latest is not None and _owes_validation(latest, config, total_steps)
-        if latest is not None and _is_over(latest, config, total_steps) and not owing:
-            return _summarise(latest, config)
+        about = _describe(model, config, data, seed=seed, settings=settings, devices=devices)
+        latest, passed_over = checkpoints.newest_sound(about.identity)
+        owing = False
+        if latest is not None:
+            about = gone_on_with(latest, about)
+            owing = _owes_validation(latest, config, total_steps)
+            if _is_over(about, config, total_steps) and not owing:
+                return _summarise(about, config)
         run = prepare_run(
             model,
             config,
@@ -153,19 +162,13 @@ def train(
             devices=devices,
             before=None if latest is None else latest.micro_batch,
         )
-        about = dataclasses.replace(
-            latest or fresh, settings=settings, versions=fresh.versions, micro_batch=run.plan.micro_batch
-        )
+        about = dataclasses.replace(about, micro_batch=run.plan.micro_batch)
         with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
-            for remark in remarks:
+            for remark in (*remarks, *passed_over, *(resumption(latest, about) if latest is not None else ())):
                 log.say(remark)
             with spared(*NAMES):  # the data's worker processes
-                iterator = iter(data.batches)
-                state = None if latest is None else checkpoints.restore(latest.step, run.state_arrays, iterator)
-            if state is None:
-                state = initial_state(run)
-            else:
-                log.say(_resumption(latest, about))
+                iterator = iter(data.batches(Position(**about.position)))
+            state = initial_state(run) if latest is None else checkpoints.restore(latest.step, run.state_arrays)
             clock = _announce(run, state, log, steps=total_steps - about.step)
             loop = Loop(
                 run=compiled(run),
@@ -177,7 +180,7 @@ def train(
                 trace=Trace(folder / "profile", first=config.profile_step, steps=config.profile_steps),
                 on_validation=on_validation,
             )
-            about, interrupted = loop.run_to_the_end(state, about)
+            about, interrupted = loop.run_to_the_end(state, about, owing=owing)
     return dataclasses.replace(_summarise(about, config), interrupted=interrupted)
 
 
@@ -205,26 +208,27 @@ def _open_log(
     return TrainingLog(folder, first_step=first_step, total_steps=total_steps, console=console)
 
 
-def identify(model: ModelConfig, config: TrainConfig, data: TrainingData, *, seed: int) -> dict[str, Any]:
-    """Return what two runs must share for one to go on from a checkpoint of the other."""
-    return {
-        "model": model.to_dict(),
-        "vocabulary_hash": data.vocabulary_hash,
-        "data": data.fingerprint,
-        "seed": seed,
-        "windows": data.windows,
-        "windows_per_step": config.windows_per_step,
-        "optimizer": config.optimizer,
-        "averaged": config.ema_decay is not None,
-    }
-
-
-def _describe(identity: dict[str, Any], settings: dict[str, Any], config: TrainConfig) -> Meta:
+def _describe(
+    model: ModelConfig,
+    config: TrainConfig,
+    data: TrainingData,
+    *,
+    seed: int,
+    settings: dict[str, Any],
+    devices: Sequence[jax.Device],
+) -> Meta:
     """Return what a run says of itself before its first step."""
+    told = {"windows": data.windows, "vocabulary_hash": data.vocabulary_hash, "fingerprint": data.fingerprint}
     return Meta(
         step=0,
         validation_loss=math.inf,
-        identity=identity,
+        identity=run_identity(model, config, seed=seed, **told),
+        changeable=changeable(model, config),
+        rounding=rounding(model, config, devices),
+        history=[],
+        measure=measure(data.validation, config),
+        position=dataclasses.asdict(data.start),
+        unsound=None,
         settings=settings,
         versions=package_versions(),
         early_stopping=dataclasses.asdict(EarlyStopping()),
@@ -246,10 +250,12 @@ class Loop:
     trace: Trace
     on_validation: OnValidation | None
 
-    def run_to_the_end(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
+    def run_to_the_end(self, state: TrainState, about: Meta, *, owing: bool) -> tuple[Meta, str | None]:
         """Take the steps, and wait for the last checkpoint; see `take_steps`."""
         with self.interruption:
             try:
+                if owing:  # a validation that was not over when the run was saved
+                    about = self._concluded(state, about, about.step, due=True)
                 about, interrupted = self.take_steps(state, about)
             finally:
                 self.trace.close()
@@ -263,8 +269,6 @@ class Loop:
         """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
         run, config = self.run, self.run.config
         self.clock.restart()
-        if _owes_validation(about, config, run.total_steps):
-            about = self._concluded(state, about, about.step, due=True)
         if _is_over(about, config, run.total_steps):
             return about, None
         late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
@@ -311,13 +315,12 @@ class Loop:
             self.interruption.keep(Kept(step, self.checkpoints.wait))
             return
         state = jax.tree.map(np.array, state) if copied else state
-        position, about = _Position(self.iterator.get_state()), _unvalidated(about, step)
-        self.interruption.keep(Kept(step, functools.partial(self._save_kept, state, position, about)))
+        self.interruption.keep(Kept(step, functools.partial(self._save_kept, state, _unvalidated(about, step))))
 
-    def _save_kept(self, state: TrainState, position: "_Position", about: Meta) -> None:
-        """Save a moment that was kept, in whichever thread."""
+    def _save_kept(self, state: TrainState, about: Meta) -> None:
+        """Save a moment that was kept, in whichever thread, and without the devices, which are busy."""
         self.log.beat(about.step, "saving")
-        self.checkpoints.save(state, position, meta=about)
+        self.checkpoints.save(jax.tree.map(np.asarray, state), meta=about)
         self.checkpoints.wait()
         self.log.flush()
         self.log.beat(about.step, "interrupted")
@@ -328,8 +331,10 @@ class Loop:
         about = self._validated(state, about, step) if due else _unvalidated(about, step)
         self.log.beat(step, "saving")
         with self.interruption.saving():
-            self.checkpoints.save(state, self.iterator, meta=about)
+            about = self.checkpoints.save(state, meta=about)
         self._keep(state, about, step)
+        if about.unsound is not None:
+            self.log.say(f"no run will go on from step {step}, since {about.unsound}")
         if due and self.on_validation is not None:
             self.on_validation(step, about.validation_loss, state.judged)
         return about
@@ -343,14 +348,19 @@ class Loop:
             self.log.skipped(step, values)
         if step % self.run.config.log_every == 0 or step == self.run.total_steps:
             self.log.training(step, values, self.clock.read())
-        most = self.run.config.max_skipped
-        if values["skipped_in_row"] >= most:
-            raise TrainingError(
-                f"the last {most} step(s) gave no finite loss and gradient, and were skipped",
-                step=step,
-                remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again:"
-                " it goes on from the last checkpoint; if there is none, or it is no better, look at the data",
-            )
+        if values["skipped_in_row"] >= self.run.config.max_skipped:
+            raise self._diverged(step, values["skipped_in_row"])
+
+    def _diverged(self, step: int, skipped: int) -> TrainingError:
+        """Set aside what was saved since the last step that was taken, which is all the same state; say what to do."""
+        what = f"the last {skipped} step(s) gave no finite loss and gradient, and were skipped"
+        sound = self.checkpoints.refuse_from(step - skipped, "no step from it gave a finite loss and gradient")
+        return TrainingError(
+            what,
+            step=step,
+            remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again: it"
+            f" {f'goes on from step {sound}' if sound else 'begins anew'}; if that is no better, look at the data",
+        )
 
     def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
         """Validate, and return what a checkpoint of this moment is to say of itself."""
@@ -359,20 +369,13 @@ class Loop:
         loss = validate(self.run, state.judged)
         self.log.validation(step, loss, time.perf_counter() - start)
         stopping = EarlyStopping(**about.early_stopping).after(loss, step)
-        ranked = loss if math.isfinite(loss) else math.inf  # a NaN has no place in an order
-        return dataclasses.replace(
-            about, step=step, validation_loss=ranked, early_stopping=dataclasses.asdict(stopping)
+        return at_step(
+            about,
+            step,
+            validation_loss=loss if math.isfinite(loss) else math.inf,  # a NaN has no place in an order
+            early_stopping=dataclasses.asdict(stopping),
+            unsound=loss_fault(loss, vocab_size=self.run.model.config.vocab_size),
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Position:
-    """Where the data was at an earlier moment; can be saved as an iterator can."""
-
-    state: dict[str, Any]
-
-    def get_state(self) -> bytes:
-        return json.dumps(self.state, indent=4).encode()
 
 
 def _is_due(step: int, config: TrainConfig, total_steps: int) -> bool:
@@ -387,7 +390,7 @@ def _owes_validation(about: Meta, config: TrainConfig, total_steps: int) -> bool
 
 def _unvalidated(about: Meta, step: int) -> Meta:
     """Return what a checkpoint says of itself that is saved between two validations."""
-    return dataclasses.replace(about, step=step, validation_loss=math.inf)
+    return at_step(about, step, validation_loss=math.inf, unsound=None)
 
 
 def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> list[Batch]:
@@ -418,19 +421,6 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")
     return StepClock(run, peak, expected_s=run.plan.micro_steps * micro_step_s)
-
-
-def _resumption(latest: Meta, about: Meta) -> str:
-    """Return the sentence that a resumed run begins with, and what may keep it from being equal bit for bit."""
-    changes = [
-        f"{name} {latest.versions.get(name, 'absent')} is now {version}"
-        for name, version in about.versions.items()
-        if latest.versions.get(name) != version
-    ]
-    if about.micro_batch != latest.micro_batch:
-        changes.append(f"micro-batches of {latest.micro_batch} windows are now of {about.micro_batch}")
-    caution = f"; equal up to rounding only, since {', '.join(changes)}" if changes else ""
-    return f"going on from step {latest.step}{caution}"
 
 
 def _is_over(about: Meta, config: TrainConfig, total_steps: int) -> bool:

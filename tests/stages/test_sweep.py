@@ -93,7 +93,7 @@ def training(monkeypatch):
     fake = FakeTraining()
     monkeypatch.setattr(sweep, "run_training", fake)
     monkeypatch.setattr(sweep, "prepare", lambda config, workdir: workdir.mkdir(exist_ok=True))
-    data = TrainingData(batches=None, windows=100, validation=[], vocabulary_hash="abc")
+    data = TrainingData(batches=None, start=None, windows=100, validation=[], vocabulary_hash="abc")
     monkeypatch.setattr(sweep, "open_training_data", lambda config, workdir: data)
     return fake
 

@@ -4,10 +4,10 @@ The subprocess of the kill test reads this file too, so what it needs are plain 
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
 
-import grain
 import jax
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from configs import base
 from lob_jax.config import model_config, train_config
+from lob_jax.data.pipeline import batches, first_position
 from lob_jax.training.loop import TrainingData
 
 MODEL = dataclasses.replace(
@@ -91,6 +92,8 @@ def make_windows(count: int, seed: int = 0) -> dict[str, np.ndarray]:
 class SlowSource:
     """Windows by index, each read after a pause, so that a kill lands in the middle of a run."""
 
+    evaluation = False
+
     def __init__(self, batch: dict[str, np.ndarray], pause_s: float):
         self.batch, self.pause_s = batch, pause_s
         self.read: list[int] = []
@@ -112,6 +115,7 @@ def make_data(
     source: SlowSource | None = None,
     processes: int = 1,
     process: int = 0,
+    batch_size: int = 8,
 ):
     """Return 40 shuffled training windows (or those given) in batches of 8, and 11 validation windows.
 
@@ -119,10 +123,14 @@ def make_data(
     """
     batch = make_windows(40) if batch is None else batch
     source = SlowSource(batch, pause_s) if source is None else source
-    own = grain.MapDataset.source(source).seed(5).shuffle()[process::processes].repeat(epochs)
-    batches = own.batch(8 // processes, drop_remainder=True).to_iter_dataset(grain.ReadOptions(num_threads=0))
-    validation = [make_windows(8, seed=1), make_windows(3, seed=2)]
-    return TrainingData(batches, windows=len(batch["tokens"]), validation=validation, vocabulary_hash="abc")
+    cut = {"batch_size": batch_size // processes, "host_count": processes}
+    return TrainingData(
+        batches=functools.partial(batches, source, seed=5, epochs=epochs, shuffle=True, host_index=process, **cut),
+        start=first_position(source, **cut),
+        windows=len(batch["tokens"]),
+        validation=[make_windows(8, seed=1), make_windows(3, seed=2)],
+        vocabulary_hash="abc",
+    )
 
 
 def use_compilation_cache(folder: pathlib.Path) -> None:
@@ -171,6 +179,12 @@ def train_config():
 def windows():
     """Return `make_windows`."""
     return make_windows
+
+
+@pytest.fixture(scope="session")
+def slow_source():
+    """Return `SlowSource`, which knows what was read of it."""
+    return SlowSource
 
 
 @pytest.fixture(scope="session")

@@ -70,8 +70,8 @@ def test_a_rising_rate_is_what_the_optimiser_would_do_with_it(make_run, windows)
 
 def test_a_range_test_takes_real_steps_until_its_end(make_run, training_data):
     run, rate = rising(make_run(steps=12, batch_size=8, accumulation=2, micro_batch=8), 1e-5, 1e-3)
-    seen = []
-    steps = probe.grouped(training_data().batches, 2)
+    seen, data = [], training_data()
+    steps = probe.grouped(data.batches(data.start), 2)
     test = probe.range_test(
         run, steps, rate=rate, smoothing=0.5, stop_factor=2.0, on_step=lambda step, loss: seen.append((step, loss))
     )

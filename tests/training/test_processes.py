@@ -14,7 +14,7 @@ import pytest
 CONFTEST = pathlib.Path(__file__).with_name("conftest.py")
 SCRIPT = """
 import dataclasses, json, pathlib, runpy, sys
-conftest, folder, cache, layout, port, processes, process = sys.argv[1:]
+conftest, folder, cache, layout, steps, port, processes, process = sys.argv[1:]
 shared = runpy.run_path(conftest)
 shared["use_compilation_cache"](cache)
 import jax
@@ -23,19 +23,18 @@ if int(processes) > 1:
 from lob_jax.training.loop import train
 assert len(jax.devices()) == 4
 source = shared["SlowSource"](shared["make_windows"](40), 0.0)
-data = shared["make_data"](source=source, processes=int(processes), process=int(process))
-config = dataclasses.replace(shared["TRAIN"], micro_batch=None, **json.loads(layout))
-first = dataclasses.replace(config, steps=5)
-summary = train(shared["MODEL"], first, data, seed=0, settings={}, folder=pathlib.Path(folder))
-read = source.read[:]
-data = shared["make_data"](source=source, processes=int(processes), process=int(process))
-summary = train(shared["MODEL"], config, data, seed=0, settings={}, folder=pathlib.Path(folder))
+config, read = dataclasses.replace(shared["TRAIN"], micro_batch=None, **json.loads(layout)), []
+for end in json.loads(steps):
+    data = shared["make_data"](source=source, processes=int(processes), process=int(process))
+    until = dataclasses.replace(config, steps=end)
+    summary = train(shared["MODEL"], until, data, seed=0, settings={}, folder=pathlib.Path(folder))
+    read.append(source.read[:])
 print(json.dumps({"read": read, "steps": summary.steps, "loss": summary.best_validation_loss}))
 """
 
 
-def train_in(processes, folder, cache, layout):
-    """Train in some processes with 4 devices in all; return what each printed last."""
+def train_in(processes, folder, cache, layout, steps=(5, 12)):
+    """Train in some processes with 4 devices in all, to each number of steps in turn; return what each printed last."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -44,7 +43,7 @@ def train_in(processes, folder, cache, layout):
     started = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(CONFTEST), str(folder), str(cache), json.dumps(layout)]
-            + [str(port), str(processes), str(process)],
+            + [json.dumps(steps), str(port), str(processes), str(process)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -71,10 +70,22 @@ def test_two_processes_train_what_one_does(tmp_path, compiled_folder, layout):
     """A run of an epoch and its continuation: equal losses, each window read once, by one of them."""
     (alone,) = train_in(1, tmp_path / "one", compiled_folder, layout)
     first, second = train_in(2, tmp_path / "two", compiled_folder, layout)
-    assert sorted(first["read"] + second["read"]) == sorted(alone["read"]) == list(range(40))
-    assert len(first["read"]) == len(second["read"]) == 20
+    assert sorted(first["read"][0] + second["read"][0]) == sorted(alone["read"][0]) == list(range(40))
+    assert len(first["read"][0]) == len(second["read"][0]) == 20
     assert first["steps"] == second["steps"] == alone["steps"] == 12
     assert first["loss"] == second["loss"] == pytest.approx(alone["loss"], rel=1e-5)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert losses(tmp_path / "two" / "processes" / "1") == losses(tmp_path / "two")
     assert np.isfinite(alone["loss"]) and jax.process_count() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_goes_on_with_the_very_next_windows(tmp_path, compiled_folder, before, after):
+    """Which is no epoch's end: three steps of five, then the rest."""
+    (alone,) = train_in(1, tmp_path / "one", compiled_folder, {}, [3, 12])
+    train_in(before, tmp_path / "other", compiled_folder, {}, [3])
+    rest = train_in(after, tmp_path / "other", compiled_folder, {}, [12])
+    assert sorted(sum((process["read"][0] for process in rest), [])) == sorted(alone["read"][1][24:])
+    assert rest[0]["loss"] == pytest.approx(alone["loss"], rel=1e-5)
+    assert losses(tmp_path / "other") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
