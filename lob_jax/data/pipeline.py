@@ -121,6 +121,11 @@ def batches(
     return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
 
 
+def _begin_worker(_: int, __: int) -> None:
+    """Leave signals to the process that reads, which saves before it ends its workers."""
+    leave_to_parent()
+
+
 def _check_position(position: Position, *, most: int) -> None:
     if position.windows_read < 0 or not 1 <= position.windows_a_pass <= most:
         raise InputError(
@@ -130,8 +135,3 @@ def _check_position(position: Position, *, most: int) -> None:
             was=position,
             remedy="go on with the windows that the position is of",
         )
-
-
-def _begin_worker(_: int, __: int) -> None:
-    """Leave signals to the process that reads, which saves before it ends its workers."""
-    leave_to_parent()

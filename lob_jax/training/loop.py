@@ -132,7 +132,7 @@ def train(
       console: where progress is shown; standard output if None.
 
     Raises:
-      InputError: the run does not fit in memory, the checkpoints are of another run, or all of them are damaged; or
+      InputError: the run does not fit in memory, or the checkpoints are of another run, or all of them damaged; or
         another process trains in this folder.
       Stopped: a signal came before the first step.
       TrainingError: too many steps in a row gave no finite gradient, the data ended, or a checkpoint could not be
@@ -147,9 +147,11 @@ def train(
     ):
         about = _describe(model, config, data, seed=seed, settings=settings, devices=devices)
         latest, passed_over = checkpoints.newest_sound(about.identity)
+        owing = False
         if latest is not None:
             about = gone_on_with(latest, about)
-            if _is_over(about, config, total_steps) and not _owes_validation(about, config, total_steps):
+            owing = _owes_validation(latest, config, total_steps)
+            if _is_over(about, config, total_steps) and not owing:
                 return _summarise(about, config)
         run = prepare_run(
             model,
@@ -167,9 +169,7 @@ def train(
                 log.say(remark)
             with spared(*NAMES):  # the data's worker processes
                 iterator = iter(data.batches(Position(**about.position)))
-                state = None if latest is None else checkpoints.restore(latest.step, run.state_arrays)
-            if state is None:
-                state = initial_state(run)
+            state = initial_state(run) if latest is None else checkpoints.restore(latest.step, run.state_arrays)
             with log.during("compiling the training step", usually="5 s to 3 min"):
                 clock, ready = _announce(run, state, log, steps=total_steps - about.step), compiled(run)
             loop = Loop(
@@ -182,7 +182,7 @@ def train(
                 trace=Trace(folder / "profile", first=config.profile_step, steps=config.profile_steps),
                 on_validation=on_validation,
             )
-            about, interrupted = loop.run_to_the_end(state, about)
+            about, interrupted = loop.run_to_the_end(state, about, owing=owing)
     return dataclasses.replace(_summarise(about, config), interrupted=interrupted)
 
 
@@ -252,10 +252,12 @@ class Loop:
     trace: Trace
     on_validation: OnValidation | None
 
-    def run_to_the_end(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
+    def run_to_the_end(self, state: TrainState, about: Meta, *, owing: bool) -> tuple[Meta, str | None]:
         """Take the steps, and wait for the last checkpoint; see `take_steps`."""
         with self.interruption:
             try:
+                if owing:  # a validation that was not over when the run was saved
+                    about = self._concluded(state, about, about.step, due=True)
                 about, interrupted = self.take_steps(state, about)
             finally:
                 self.trace.close()
@@ -269,8 +271,6 @@ class Loop:
         """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
         run, config = self.run, self.run.config
         self.clock.restart()
-        if _owes_validation(about, config, run.total_steps):
-            about = self._concluded(state, about, about.step, due=True)
         if _is_over(about, config, run.total_steps):
             return about, None
         late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
@@ -317,13 +317,12 @@ class Loop:
             self.interruption.keep(Kept(step, self.checkpoints.wait))
             return
         state = jax.tree.map(np.array, state) if copied else state
-        kept = functools.partial(self._save_kept, state, _unvalidated(about, step))
-        self.interruption.keep(Kept(step, kept))
+        self.interruption.keep(Kept(step, functools.partial(self._save_kept, state, _unvalidated(about, step))))
 
     def _save_kept(self, state: TrainState, about: Meta) -> None:
-        """Save a moment that was kept, in whichever thread."""
+        """Save a moment that was kept, in whichever thread, and without the devices, which are busy."""
         self.log.beat(about.step, "saving")
-        self.checkpoints.save(state, meta=about)
+        self.checkpoints.save(jax.tree.map(np.asarray, state), meta=about)
         self.checkpoints.wait()
         self.log.flush()
         self.log.beat(about.step, "interrupted")
@@ -335,9 +334,9 @@ class Loop:
         self.log.beat(step, "saving")
         with self.interruption.saving():
             about = self.checkpoints.save(state, meta=about)
+        self._keep(state, about, step)
         if about.unsound is not None:
             self.log.say(f"no run will go on from step {step}, since {about.unsound}")
-        self._keep(state, about, step)
         if due and self.on_validation is not None:
             self.on_validation(step, about.validation_loss, state.judged)
         return about

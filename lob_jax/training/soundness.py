@@ -44,10 +44,11 @@ def _all_finite(tree: Any) -> bool:
 
 
 def _is_finite(leaf: jax.Array | np.ndarray) -> bool:
-    # A state is copied to the host while its devices are busy with a long step: there it is looked at.
-    return bool(np.isfinite(leaf).all() if isinstance(leaf, np.ndarray) else jax.device_get(_is_finite_there(leaf)))
+    if isinstance(leaf, np.ndarray):  # of a state that was kept on the host, whose devices are busy, maybe for minutes
+        return bool(np.isfinite(leaf).all())
+    return bool(jax.device_get(_finite_on_device(leaf)))
 
 
 @jax.jit
-def _is_finite_there(leaf: jax.Array) -> jax.Array:
+def _finite_on_device(leaf: jax.Array) -> jax.Array:
     return jnp.isfinite(leaf).all()
