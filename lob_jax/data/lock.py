@@ -27,6 +27,7 @@ def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[
     Raises:
       InputError: another process holds it.
     """
+    makes_folder = not path.parent.exists()
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -41,6 +42,9 @@ def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+        if makes_folder:
+            with contextlib.suppress(OSError):  # unless something has been written there
+                path.parent.rmdir()
 
 
 def _lock(descriptor: int, path: pathlib.Path) -> bool:

@@ -19,7 +19,7 @@ from lob_jax.feeds.lobster_files import holds_messages, parse_name
 from lob_jax.feeds.parquet_writer import EVENTS, is_ours
 from lob_jax.feeds.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
 from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import Source, refuse_unreadable
+from lob_jax.feeds.source import COMPRESSIONS, Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table import TableFeed
 from lob_jax.feeds.table_files import is_table
@@ -263,9 +263,16 @@ def _format_of(file: pathlib.Path) -> str | Known | None:
 
 
 def _beginning(file: pathlib.Path) -> bytes:
-    """Return the first bytes of a file's content.
+    """Return the first bytes of a file's content; of what is compressed although its name does not say so, as it lies.
 
     Raises:
-      InputError: it is damaged from its first byte on, or not what its suffix says.
+      InputError: it is damaged from its first byte on, or not what its suffix says, and no known format either.
     """
-    return Source(file).first_bytes(SNIFFED_BYTES)
+    try:
+        return Source(file).first_bytes(SNIFFED_BYTES)
+    except InputError:
+        with file.open("rb") as raw:
+            begin = raw.read(SNIFFED_BYTES)
+        if file.suffix in COMPRESSIONS or recognise(begin) is None:
+            raise
+        return begin

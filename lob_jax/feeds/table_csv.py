@@ -11,7 +11,7 @@ from pyarrow import csv as arrow_csv
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.source import Source, empty_file
 
 _LF, _CR, _NUL, _QUOTE, _COMMA = b'\n\r\0",'
 _BOM = b"\xef\xbb\xbf"
@@ -74,9 +74,12 @@ class CsvTable:
     def __init__(self, source: Source):
         self.where, self._source = str(source), source
         damage: list[InputError] = []
-        header = next(_lines(source, Reading(block_bytes=1 << 16), damage), b"").split(b"\n", 1)[0]
+        begin = next(_lines(source, Reading(block_bytes=1 << 16), damage), b"")
+        header = begin.split(b"\n", 1)[0]
         if damage:
             raise damage[0]
+        if not begin:
+            raise empty_file(source, expected="names of columns, by commas, and rows")
         self.names = self._parse_header(header.removeprefix(_BOM).removesuffix(b"\r"))
 
     def zone(self, column: str) -> str | None:

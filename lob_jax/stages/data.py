@@ -145,7 +145,8 @@ def reading_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Read
 
 def _settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return what of the configuration decides what is read from files; the feed is the one that is read with."""
-    return {"feed": feed_name(config)} | {key: config.data[key] for key in ("symbols", "tick", "lot", "on_error")}
+    deciding = ("symbols", "tick", "lot", "on_error", "columns", "time_zone", "order_book")
+    return {"feed": feed_name(config)} | {key: config.data[key] for key in deciding}
 
 
 def tell_feed(config: ml_collections.ConfigDict) -> None:

@@ -37,6 +37,7 @@ class Role(enum.Enum):
 ROLES: dict[Role, tuple[str, ...]] = {
     Role.DATA: (
         *("seed", "data.feed", "data.symbols", "data.tick", "data.lot", "data.on_error"),
+        *("data.columns", "data.time_zone", "data.order_book"),
         *("data.synthetic_days", "data.synthetic_events", "data.record_events", "data.book_levels"),
         *("data.train_fraction", "data.validation_fraction", "data.embargo_events"),
         *("data.volatility_regimes", "data.spread_regimes", "tokens.kind", "tokens.time_digits"),

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from configs import base, block_sparse, performer, tiny
 from lob_jax import config as checks
+from lob_jax import console
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages import summary as stage
 
@@ -17,7 +18,7 @@ def printed(monkeypatch, tmp_path):
 
     def of(config):
         out = io.StringIO()
-        monkeypatch.setattr(stage, "console", Console(file=out, width=80))
+        monkeypatch.setattr(console, "console", Console(file=out, width=80))
         stage.summary(config, tmp_path)
         assert not list(tmp_path.iterdir())
         return out.getvalue()

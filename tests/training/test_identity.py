@@ -33,7 +33,10 @@ SECTIONS = ("data", "tokens", "model", "train")
 # What a key can be changed to where one more, or the opposite, is no value of it; and what must stand beside it.
 OTHER = {
     "data.feed": "lobster",
-    "data.path": "elsewhere",
+    "data.path": __file__,  # any file that is there
+    "data.columns": "price=px",
+    "data.time_zone": "UTC",
+    "data.order_book": "none",
     "data.symbols": "ABC",
     "data.tick": "0.01",
     "data.lot": "0.001",
@@ -77,6 +80,7 @@ BESIDE = {
     "model.attention.global_blocks": {"model.attention.kind": "block_sparse"},
     "model.attention.random_features": {"model.attention.kind": "performer"},
     "model.attention.summaries": {"model.attention.kind": "linformer"},
+    "data.path": {"data.feed": "lobster"},
     "tokens.kind": {"data.embargo_events": 1_100},
     "train.mask_share": {"train.objective": "masked"},
     "train.ema_decay": {"train.ema_decay": 0.9},
@@ -154,7 +158,7 @@ def test_what_is_free_is_nowhere(key):
 
 def records_of(config, tmp_path):
     """Return all that the fingerprint of records is made of, and of what is read of them."""
-    days = {} if config.data.feed != "synthetic" else stages.find_days(config)
+    days = stages.find_days(config) if stages.feed_name(config) == "synthetic" else {}
     inputs = days[0].inputs(days[1]) if days else {}
     tokenizer = config.tokens.kind if config.tokens.kind != "exact" else stages.tokenizer_of(config, tmp_path)
     hash_of = tokenizer if isinstance(tokenizer, str) else tokenizer.vocabulary.hash

@@ -96,7 +96,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_fol
 
 def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     summary, folder, shown, seen = run(log_every=3)
-    first = shown.splitlines()[0]
+    compiling, first = shown.splitlines()[:2]
+    assert compiling.startswith("compiling the training step")
     assert first.startswith("12 steps of 1 micro-steps x 8 windows on 1 device(s)")
     assert "a step should take" in first
     written = lines(folder)
