@@ -6,9 +6,12 @@ import os
 import pathlib
 import platform
 import shlex
+import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
+from types import TracebackType
 
 from lob_jax.errors import InputError
 
@@ -59,16 +62,24 @@ SYSTEM = {
 }
 
 
-def of_system(error: OSError) -> InputError | None:
-    """Return an error of the system in words; None for one that no user can mend."""
-    known = SYSTEM.get(error.errno)
-    if known is None:
+def of_system(error: BaseException, *, workdir: pathlib.Path | None = None) -> InputError | None:
+    """Return an error of the system in words; None for one that is none, or that no user can mend.
+
+    Libraries beneath hand some of them on in errors of their own, with the system's words in them.
+    """
+    number = error.errno if isinstance(error, OSError) else _number_in(str(error))
+    if number not in SYSTEM:
         return None
-    what, expected, remedy = known
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return InputError(
-        what, where=" to ".join(names) or "a file of the run", expected=expected, was=error.strerror, remedy=remedy
-    )
+    what, expected, remedy = SYSTEM[number]
+    names = [getattr(error, name, None) for name in ("filename", "filename2")] if isinstance(error, OSError) else []
+    where = " to ".join(os.fsdecode(name) for name in names if isinstance(name, str | bytes))
+    unnamed = "a file of the run" if workdir is None else f"a file in {workdir}"
+    was = error.strerror if isinstance(error, OSError) else str(error)
+    return InputError(what, where=where or unnamed, expected=expected, was=was, remedy=remedy)
+
+
+def _number_in(text: str) -> int | None:
+    return next((number for number in SYSTEM if os.strerror(number) in text), None)
 
 
 def of_memory(error: BaseException) -> InputError | None:
@@ -91,7 +102,7 @@ def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Pa
     It lies in the run's folder if there is one that can be written to, else in the folder for temporary files.
     """
     text = _report(error, argv)
-    path = next((path for path in _places(workdir) if _written(path, text)), None)
+    path = _kept(text, workdir)
     frames = traceback.extract_tb(error.__traceback__)
     reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0][:300]}"
     return str(
@@ -103,6 +114,32 @@ def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Pa
             remedy=f"report it, with the file {path}" if path else f"report it, with this:\n{text}",
         )
     )
+
+
+def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
+    """Keep, from now on, the traces that threads and libraries would print on their own, with those of other faults.
+
+    What fails behind a command is told of by the command, when it waits for it.
+    """
+
+    def keep(error: BaseException | None) -> None:
+        if error is not None:
+            _kept(_report(error, argv), workdir)
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, Exception):
+            keep(error)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    threading.excepthook = lambda told: keep(told.exc_value)
+    sys.unraisablehook = lambda told: keep(told.exc_value)
+    sys.excepthook = uncaught
+
+
+def _kept(text: str, workdir: pathlib.Path | None) -> pathlib.Path | None:
+    """Write a report in the first place that takes it; return where."""
+    return next((path for path in _places(workdir) if _written(path, text)), None)
 
 
 def _report(error: BaseException, argv: Sequence[str]) -> str:

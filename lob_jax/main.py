@@ -18,7 +18,7 @@ from absl import logging
 from lob_jax.command_line import Command, help_text, parse, wants_help
 from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
-from lob_jax.failures import of_memory, of_system, unforeseen
+from lob_jax.failures import divert_traces, of_memory, of_system, unforeseen
 from lob_jax.signals import EndsInOrder
 
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
@@ -144,8 +144,9 @@ def main(command: Command) -> int | None:
     """Run the mode that a checked command line asks for; return the exit status, None for success."""
     from lob_jax.stages.run import run
 
+    divert_traces(sys.argv, command.workdir)
     logging.use_absl_handler()
-    logging.set_verbosity(logging.ERROR)  # the libraries beneath warn of what they were asked to do
+    logging.set_verbosity(logging.FATAL)  # libraries beneath warn of what they are asked to do, and log what they raise
     _use_compilation_cache()
     if command.mode == "generate":
         _use_cores()
@@ -170,7 +171,7 @@ def start(argv: Sequence[str] | None = None) -> None:
     except TrainingError as error:
         status = _fail(error, EXIT_TRAINING)
     except Exception as error:  # the last resort: no other place of the program catches what it did not foresee
-        told = (of_system(error) if isinstance(error, OSError) else None) or of_memory(error)
+        told = of_system(error, workdir=workdir) or of_memory(error)
         unknown = told is None
         status = _fail(
             unforeseen(error, argv=argv, workdir=workdir) if unknown else told, EXIT_FAULT if unknown else EXIT_TRAINING

@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_an_error_of_the_system_is_told_in_words(number, what, remedy, ended, tm
     assert status == 1 and told.startswith(f"error: {what}\n") and remedy in told
     assert "where:    runs/x/damaged" in told and os.strerror(number) in told
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_system_that_a_library_hands_on_is_told_in_words(ended, tmp_path):
+    for error in (RuntimeError, ValueError):
+        status, told = ended(error("RESOURCE_EXHAUSTED: write() failed: No space left on device; writing x.partial"))
+        assert status == 1 and told.startswith("error: the disk is full") and "x.partial" in told
+        assert f"where:    a file in {tmp_path}\n" in told
+    assert f"where:    a file in {tmp_path}\n" in ended(OSError(errno.ENOSPC, "No space left on device"))[1]
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes")])
@@ -102,6 +111,22 @@ def test_a_success_has_no_message(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as caught:
         main.start([*TINY, f"--workdir={tmp_path}"])
     assert caught.value.code is None and capsys.readouterr() == ("", "")
+
+
+def test_traces_of_threads_and_libraries_are_kept_and_not_printed(monkeypatch, capsys, tmp_path):
+    for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back in the end
+    failures.divert_traces(TINY, tmp_path)
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    (path,) = (tmp_path / "failures").iterdir()
+    assert "ZeroDivisionError" in path.read_text() and "Traceback" in path.read_text()
+    sys.excepthook(KeyError, KeyError("first"), None)
+    assert "KeyError" in path.parent.joinpath(sorted(os.listdir(path.parent))[-1]).read_text()
+    assert capsys.readouterr() == ("", "")
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert "KeyboardInterrupt" in capsys.readouterr().err  # what is no fault goes its way
 
 
 def test_help_is_printed(capsys):
