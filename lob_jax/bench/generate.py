@@ -143,7 +143,7 @@ class Ours:
         shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
         tables = loop.WORDS[shape.tokenizer].tables(tokenizer)
         paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
-        orders = order_table((), instrument=instrument, origin=origin)
+        orders = order_table((), instrument=instrument, origin=origin, events=NEVER_DONE)
         began, drawn = time.perf_counter(), 0
         for piece in loop.run(self._params, paths, prompt, tables, orders, shape=shape):
             drawn += piece.tokens_BT.shape[1]

@@ -4,6 +4,7 @@ import dataclasses
 
 import grain
 import numpy as np
+from absl import flags
 
 from lob_jax.data.dataset import TokenBookDataset, Window
 from lob_jax.data.pairs import PairedDataset
@@ -118,6 +119,8 @@ def batches(
     read = windows.to_iter_dataset(grain.ReadOptions(num_threads=0))
     if not workers:
         return read
+    if not flags.FLAGS.is_parsed():  # Grain's workers read flags of absl, which who calls from Python never parses
+        flags.FLAGS.mark_as_parsed()
     return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
 
 

@@ -5,7 +5,6 @@ import itertools
 import grain
 import numpy as np
 import pytest
-from absl import flags
 
 from lob_jax.data.dataset import TokenBookDataset
 from lob_jax.data.pipeline import Position, batches, batches_an_epoch, first_position
@@ -83,7 +82,6 @@ def test_an_evaluation_fills_the_last_batch_with_blank_windows(hand_record, plai
 
 @pytest.mark.slow
 def test_workers_give_the_same_batches_in_the_same_order(windows):
-    flags.FLAGS.mark_as_parsed()  # worker processes read absl flags, which pytest never parses
     here = list(batches(windows, batch_size=4, seed=5, epochs=2, shuffle=True))
     there = list(batches(windows, batch_size=4, seed=5, epochs=2, shuffle=True, workers=2))
     assert len(here) == len(there) == 14
@@ -115,7 +113,6 @@ def test_any_batches_and_hosts_go_on_with_the_very_next_windows(windows, taken: 
 
 @pytest.mark.slow
 def test_workers_go_on_with_the_very_next_windows(windows):
-    flags.FLAGS.mark_as_parsed()
     undisturbed, at = in_order(windows, None, 60), Position(20, 28)
     assert in_order(windows, at, 36, batch_size=2, workers=2) == undisturbed[20:56]
 

@@ -42,8 +42,10 @@ where = {"folder": folder, "devices": jax.devices()[:1], "seed": 0, "settings": 
 KILLED = (
     PREPARE
     + """
+from lob_jax.signals import EndsInOrder
 from lob_jax.training.interruption import status_of
-interrupted = train(shared["MODEL"], config, shared["make_data"](pause_s=0.002), **where).interrupted
+with EndsInOrder():
+    interrupted = train(shared["MODEL"], config, shared["make_data"](pause_s=0.002), **where).interrupted
 sys.exit(0 if interrupted is None else status_of(interrupted))
 """
 )
