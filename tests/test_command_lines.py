@@ -1,9 +1,13 @@
 """Command lines of every kind, parsed and checked in one process: each is what it says, or ends in one clear error."""
 
+import collections
+import contextlib
 import os
 import pathlib
 import random
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +19,7 @@ from lob_jax.settings import Kind, defaults, kinds_of, read, value_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COUNT = int(os.environ.get("LOB_JAX_COMMAND_LINES", "100"))
+PROCESSES = int(os.environ.get("LOB_JAX_PROCESSES", "8"))
 PROGRAM = "lob_jax/main.py"
 CONFIGS = [f"configs/{path.name}" for path in sorted((ROOT / "configs").glob("*.py"))]
 SIZED = ("compact", "modern", "multi_scale", "sized")
@@ -170,6 +175,53 @@ def test_any_command_line_is_what_it_says_or_one_clear_error(part, monkeypatch, 
             assert value_of(found.config, key) == read(text, kinds[key], where=key), arguments
     assert taken > 0 or COUNT <= 100  # of ten lines it may be that none is right
     assert list(tmp_path.iterdir()) == []
+
+
+SETTINGS = (
+    "data.synthetic_days=3 data.synthetic_events=2000 model.d_model=32 model.n_heads=2 model.d_ff=64 train.steps=40"
+).split()
+STATUSES = {0, 1, 2, 130, 75, 143}  # done; failed, or not learned; bad input; Ctrl-C; SIGTERM; a second one
+
+
+def right_line(draw: random.Random, folder: pathlib.Path) -> list[str]:
+    """Return a command line with nothing wrong, which does something at once."""
+    mode = draw.choice(("prepare", "train", "train", "train", "generate", "find_lr", "overfit", "summary", "inspect"))
+    return ["--config=configs/tiny.py", f"--mode={mode}", f"--workdir={folder}", *(f"--config.{s}" for s in SETTINGS)]
+
+
+def ended(process: subprocess.Popen, seconds: float) -> bool:
+    """Wait so long for a process; return whether it has ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.poll() is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
+def test_a_process_told_to_end_does_so_and_shows_no_trace(part, tmp_path, one_device):
+    """LOB_JAX_PROCESSES command lines of either kind, told once or twice at moments of chance."""
+    draw, kinds, seen = random.Random(part), kinds_of(defaults()), collections.Counter()
+    cache = os.environ.get("XDG_CACHE_HOME") or str(pathlib.Path.home() / ".cache")
+    environment = {**one_device(tmp_path / "cache"), "HOME": str(tmp_path), "XDG_CACHE_HOME": cache}
+    for number in range(PROCESSES // 2):
+        arguments = random_line(draw, kinds) if draw.random() < 0.3 else right_line(draw, tmp_path / str(number % 4))
+        output = tmp_path / "output"
+        with output.open("w") as file:
+            command_line = [sys.executable, "-m", "lob_jax.main", *arguments]
+            process = subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=file, stderr=file)
+            told = 0
+            # Before the program's first line, while Python itself starts, nothing listens.
+            for number_sent, wait in ((draw.choice((2, 15)), draw.uniform(1.5, 14)), (2, draw.choice((1, 45)))):
+                if not ended(process, wait):
+                    process.send_signal(number_sent)
+                    told += 1
+            assert ended(process, 20), arguments
+        said = output.read_text(errors="replace")
+        assert "Traceback" not in said, (arguments, said)
+        assert process.returncode in STATUSES, (arguments, said)
+        assert told or process.returncode in {0, 1, 2}
+        seen[process.returncode] += 1
+    assert seen
 
 
 @pytest.mark.parametrize(
