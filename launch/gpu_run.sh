@@ -6,8 +6,8 @@
 #   --directory=DIR  the repository on every host (by default its path here)
 #   --dry-run        print the commands
 # One process a host has all its GPUs. Stopped after saving (exit code 75), all are started again. Ctrl-C or SIGTERM,
-# and a lost connection, let them save and end; a second Ctrl-C ends the one on this machine at once. Several hosts need a --workdir that all of them see. Variables of this
-# shell do not reach the other hosts.
+# and a lost connection, let them save and end; a second Ctrl-C ends the one on this machine at once. Several hosts need
+# a --workdir that all of them see. Variables of this shell do not reach the other hosts.
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"
 
