@@ -91,27 +91,29 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     """Return the bytes of activations that one window keeps for the backward pass.
 
     b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), S the keys of a query (`keys_a_query`). On a CPU, where
-    XLA computes bfloat16 in float32, b = 4, c = 18, f = 4.5, e = 10; on an accelerator b is the size of the dtype,
-    c = 10, f = 5, e = 6. An attention kernel that holds no scores has S = 0. The counts were fitted to what XLA allots
-    on CPUs and for an H200, and tests hold them to it within a quarter.
+    XLA computes bfloat16 in float32, b = 4, c = 18 (of 16 bits 14), f = 4.5, e = 10; on an accelerator b is the size of
+    the dtype, c = 10, f = 5, e = 6. An attention kernel that holds no scores has S = 0. The counts were fitted to what
+    XLA allots on CPUs and for an H200, and tests hold them to it within a quarter.
 
     SwiGLU keeps F more, cross-asset attention 6 D + 3 N T. A further token ahead has logits of its own. With remat, a
     layer keeps its input ("full"), or also what its weights were multiplied to ("dots"), and one layer at a time has
-    all of the above; by then an accelerator has given up the logits. Devices of a tensor group need less.
+    all of the above, on a CPU two; by then an accelerator has given up the logits. Devices of a tensor group need less.
     """
     T, D, F, N = config.max_seq_length, config.d_model, config.d_ff, config.n_heads
     widened = 2 * F if config.activation == "swiglu" else F
     scores = config.attention.kind != "full" or target.attention == "xla"
-    block = (18 * D + 3.5 * F if target.on_cpu else 10 * D + 4 * F) + widened + 3 * N * keys_a_query(config, T) * scores
+    halves = config.dtype in HALVES
+    stream = ((14 if halves else 18) * D + 3.5 * F) if target.on_cpu else 10 * D + 4 * F
+    block = stream + widened + 3 * N * keys_a_query(config, T) * scores
     if config.attention.cross_asset:
         block += 6 * D + 3 * N * T
-    size = 4 if target.on_cpu or config.dtype not in HALVES else 2
+    size = 2 if halves and not target.on_cpu else 4
     kept = config.n_layers * {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
     logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
     ends, layers = size * T * (10 if target.on_cpu else 6) * D + logits, size * T * kept
     if config.remat != "none":
         anew = size * T * block
-        ends = ends + anew if target.on_cpu else max(ends, anew)
+        ends = ends + 2 * anew if target.on_cpu else max(ends, anew)
     rows = 2 if config.attention.cross_asset else 1
     return rows * int(layers + ends) * (2 if config.dtype == "float64" else 1)
 

@@ -194,7 +194,7 @@ def test_a_resumed_run_keeps_its_micro_batch_while_it_fits(model_config, train_c
 def test_a_run_that_cannot_fit_is_refused_with_the_estimate_and_remedies(lob_base, train_config):
     with pytest.raises(InputError) as caught:
         plan(lob_base, train_config(batch_size=32, micro_batch=None), available=4 * GIB, target=CPU)
-    assert caught.value.expected.startswith("5.17 GiB a device: 2.11 for parameters")
+    assert caught.value.expected.startswith("5.03 GiB a device: 2.11 for parameters")
     assert caught.value.was == "3.40 GiB to use (85% of 4.00 GiB free)"
     assert "configs/small.py" in caught.value.remedy
     assert "--config.model.max_seq_length=512 fits" in caught.value.remedy
