@@ -32,8 +32,8 @@ def test_sinusoids_follow_vaswani_entry_by_entry():
 
 def test_rotation_by_hand():
     # H = 2 has one frequency, 1: position p turns the plane by p radians.
-    turned = rotate(jnp.asarray([[[[1.0, 0.0]], [[1.0, 0.0]]]]), jnp.asarray([[0, 2]]))
-    expected = [[1, 0], [math.cos(2), math.sin(2)]]
+    turned = rotate(jnp.asarray([[[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]]]), jnp.asarray([[0, 2, 2]]))
+    expected = [[1, 0], [math.cos(2), math.sin(2)], [-math.sin(2), math.cos(2)]]
     np.testing.assert_allclose(turned[0, :, 0], expected, atol=1e-6)
 
 
