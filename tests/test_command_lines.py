@@ -181,6 +181,7 @@ SETTINGS = (
     "data.synthetic_days=3 data.synthetic_events=2000 model.d_model=32 model.n_heads=2 model.d_ff=64 train.steps=40"
 ).split()
 STATUSES = {0, 1, 2, 130, 75, 143}  # done; failed, or not learned; bad input; Ctrl-C; SIGTERM; a second one
+SHUTTING_DOWN = {-2, -15}  # told when all was done, while Python itself ends
 
 
 def right_line(draw: random.Random, folder: pathlib.Path) -> list[str]:
@@ -218,7 +219,7 @@ def test_a_process_told_to_end_does_so_and_shows_no_trace(part, tmp_path, one_de
             assert ended(process, 20), arguments
         said = output.read_text(errors="replace")
         assert "Traceback" not in said, (arguments, said)
-        assert process.returncode in STATUSES, (arguments, said)
+        assert process.returncode in STATUSES | SHUTTING_DOWN, (arguments, said)
         assert told or process.returncode in {0, 1, 2}
         seen[process.returncode] += 1
     assert seen
