@@ -54,7 +54,7 @@ def _require(holds: bool, key: str, *, expected: object, was: object, remedy: st
 
 
 def _check_data(config: ml_collections.ConfigDict) -> None:
-    data, context = config.data, config.model.max_seq_length
+    data = config.data
     _require(
         data.feed in FEEDS,
         "data.feed",
@@ -105,6 +105,10 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         was=data.on_error,
         remedy="strict names the first bad row, skip counts them, quarantine keeps them in a file",
     )
+
+
+def _check_records(config: ml_collections.ConfigDict) -> None:
+    data, context = config.data, config.model.max_seq_length
     _require(
         data.processes is None or data.processes > 0,
         "data.processes",
@@ -221,6 +225,9 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         was="float64",
         remedy="float64 is there for tests that compare layouts, with jax_enable_x64",
     )
+
+
+def _check_results(config: ml_collections.ConfigDict) -> None:
     _require(
         config.generate.temperature == 0 or LEAST_TEMPERATURE <= config.generate.temperature <= GREATEST_TEMPERATURE,
         "generate.temperature",
@@ -365,7 +372,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
     check_like(config, defaults())
     _check_seeds(config)
     _check_data(config)
+    _check_records(config)
     _check_run(config)
+    _check_results(config)
     _check_searches(config)
     _check_forecast(config)
     _check_objective(config)
