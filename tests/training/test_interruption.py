@@ -381,7 +381,7 @@ def kill_somewhere(process, folder, moments):
 def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, compiled_folder, model_config):
     """LOB_JAX_KILLS times SIGKILL, SIGTERM or SIGINT, at moments of chance, saves included."""
     undisturbed, folder, moments = tmp_path / "undisturbed", tmp_path / "killed", random.Random(0)
-    steps, newest, resumed_from = 20 + 4 * KILLS, 0, []
+    steps, newest, resumed_from = 20 + 10 * KILLS, 0, []  # more than so many kills leave behind
     with start(undisturbed, compiled_folder, steps) as whole:
         whole.communicate()
     for _ in range(KILLS):
