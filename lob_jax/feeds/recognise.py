@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.csv_lines import BOM
 from lob_jax.feeds.itch_messages import SIZES
 from lob_jax.feeds.known_formats import BARE, BY_PATTERN, CBOE, MOLD, SECONDS, SOUP, Known
 from lob_jax.feeds.source import Source
 
 SNIFFED_BYTES = 4096
 _SHOWN = 80  # bytes of a file, in an error
-_BOM = b"\xef\xbb\xbf"
 _SOUP_TYPES = b"+ASUHZRJLO"  # of SoupBinTCP packets
 
 
@@ -55,7 +55,7 @@ def beginning(source: Source) -> bytes:
 
 def plain_header(begin: bytes) -> bytes:
     """Return text without its byte-order mark, its first line without quotes and blanks around the names."""
-    header, *rest = begin.removeprefix(_BOM).split(b"\n", 1)
+    header, *rest = begin.removeprefix(BOM).split(b"\n", 1)
     names = [name.strip(b' "\r\t') for name in header.split(b",")]
     return b"\n".join([b",".join(names), *rest])
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.csv_lines import BOM
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.source import Source, empty_file
 
 _LF, _CR, _NUL, _QUOTE, _COMMA = b'\n\r\0",'
-_BOM = b"\xef\xbb\xbf"
 _SHOWN = 80
 _REMEDY = "mend the line; on_error=skip leaves such lines out and counts them"
 _EMPTY = ("an empty line", "a row")
@@ -80,7 +80,7 @@ class CsvTable:
             raise damage[0]
         if not begin:
             raise empty_file(source, expected="names of columns, by commas, and rows")
-        self.names = self._parse_header(header.removeprefix(_BOM).removesuffix(b"\r"))
+        self.names = self._parse_header(header.removeprefix(BOM).removesuffix(b"\r"))
 
     def zone(self, column: str) -> str | None:
         del column

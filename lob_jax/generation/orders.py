@@ -22,11 +22,10 @@ from lob_jax.generation import spelled
 from lob_jax.generation.assembler import Clock, Spelling, as_int32
 from lob_jax.generation.live_book import FAR, LiveBook, has_room, queue_at, reference
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import MOST_LOTS
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 NEVER = np.int32(2**31 - 1)
 LAST_SECOND = int(NEVER) - 1  # after midnight, that the device's clock can say
-FARTHEST = 2**30 - 1  # ticks from the origin: differences of two prices then fit int32
 
 _NOTHING_LEFT = "nothing was left to execute"
 _NO_ROOM = "the live book had no room for it"
@@ -140,7 +139,8 @@ def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int,
     # What is due before the day is due at once.
     since = [max((order.at_ns or 0) - instrument.midnight_ns(), 0) for order in orders]
     limits = [
-        order.side * FARTHEST if order.price is None else (order.price - origin) // instrument.tick for order in orders
+        order.side * MOST_DISTANCE if order.price is None else (order.price - origin) // instrument.tick
+        for order in orders
     ]
     columns = {
         "side_I": [0 if order.side == BID else 1 for order in orders],
@@ -178,7 +178,7 @@ def _rules(
     yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
     if price is not None:
         yield (price > 0 or instrument.signed) and price % tick == 0, "price", f"a multiple of {tick}", price
-        low, high = (origin + sign * FARTHEST * tick for sign in (-1, 1))
+        low, high = (origin + sign * MOST_DISTANCE * tick for sign in (-1, 1))
         yield low <= price <= high, "price", f"at most {high} price quanta", price
     yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)
     if after is not None:

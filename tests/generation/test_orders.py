@@ -11,9 +11,9 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
 from lob_jax.generation import live_book, loop
 from lob_jax.generation.assembler import Clock
-from lob_jax.generation.orders import FARTHEST, LAST_SECOND, Order, Outcome, begin, nothing_own, order_table, outcomes
+from lob_jax.generation.orders import LAST_SECOND, Order, Outcome, begin, nothing_own, order_table, outcomes
 from lob_jax.tokens import vocabulary as vocab
-from lob_jax.tokens.bins import MOST_LOTS
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 from tests.generation.market import (
     INSTRUMENT,
     MODEL,
@@ -260,10 +260,12 @@ def test_a_limit_of_zero_or_less_is_one_where_prices_have_a_sign(price):
 
 
 def test_the_farthest_order_fits_the_device():
-    price = 9_900 + FARTHEST * INSTRUMENT.tick
+    price = 9_900 + MOST_DISTANCE * INSTRUMENT.tick
     orders = [Order(-1, 5, price, after_events=29), Order(1, 5, at_ns=INSTRUMENT.midnight_ns() + LAST_SECOND * SECOND)]
     table = order_table(orders, instrument=INSTRUMENT, origin=9_900, events=30)
-    assert table.limit_I.tolist() == [FARTHEST, FARTHEST, 0] and table.clock_I.seconds.tolist()[1] == LAST_SECOND
+    assert (
+        table.limit_I.tolist() == [MOST_DISTANCE, MOST_DISTANCE, 0] and table.clock_I.seconds.tolist()[1] == LAST_SECOND
+    )
 
 
 def test_the_table_has_a_row_for_none():
