@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from lob_jax.errors import InputError
 
@@ -119,8 +120,10 @@ def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Pa
 def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
     """Keep, from now on, the traces that threads and libraries would print on their own, with those of other faults.
 
-    What fails behind a command is told of by the command, when it waits for it.
+    What fails behind a command is told of by the command, when it waits for it. What is no fault but an end, as Ctrl-C
+    is, goes to the hooks that were there before.
     """
+    uncaught_before, unraisable_before = sys.excepthook, sys.unraisablehook
 
     def keep(error: BaseException | None) -> None:
         if error is not None:
@@ -130,10 +133,16 @@ def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
         if isinstance(error, Exception):
             keep(error)
         else:
-            sys.__excepthook__(kind, error, trace)
+            uncaught_before(kind, error, trace)
+
+    def unraisable(told: Any) -> None:
+        if isinstance(told.exc_value, Exception):
+            keep(told.exc_value)
+        else:
+            unraisable_before(told)
 
     threading.excepthook = lambda told: keep(told.exc_value)
-    sys.unraisablehook = lambda told: keep(told.exc_value)
+    sys.unraisablehook = unraisable
     sys.excepthook = uncaught
 
 

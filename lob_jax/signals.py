@@ -67,6 +67,7 @@ class Listener:
     Attributes:
       started: when listening began, of `time.monotonic`.
       told: the first signal, or None.
+      unwinding: whether the main thread was made to leave what it did.
       whole_process: whether the process is this program's own, so that it may be ended; else a second signal unwinds
         the main thread.
     """
@@ -77,7 +78,7 @@ class Listener:
         self.whole_process = whole_process
         self._first = math.inf  # when it came
         self._acknowledged = threading.Lock()  # taken by who says so, and never given back
-        self._unwinding = False
+        self.unwinding = False
         self._leave_by = self._late_at = math.inf
         self._grace_s = 0.0
         self._late: Callable[[], None] | None = None
@@ -162,8 +163,10 @@ class Listener:
         first = self.told is None
         self.told = self.told or number
         again = not first and time.monotonic() > self._first + ONE_PRESS_S and not self.whole_process
-        if again or (self._meanwhile is None and not self._unwinding):
-            self._unwinding = True
+        if again or (self._meanwhile is None and not self.unwinding):
+            self.unwinding = True
+            if self.whole_process and "logging" in sys.modules:
+                sys.modules["logging"].disable()  # of what libraries' threads meet while what they report to goes
             self._leave_by = time.monotonic() + ENDING_S
             self._ring(_WAKE)
             self._acknowledge(number)  # the thread may come to it too late
@@ -195,9 +198,9 @@ class Listener:
         now = time.monotonic()
         if math.isinf(self._first):
             self._first, self.told = now, self.told or number
-            if self._meanwhile is None:
+            if self._meanwhile is None and not self.unwinding:  # the main thread may have come to it before
                 self._leave_by = min(self._leave_by, now + STUCK_S)
-            else:
+            elif self._meanwhile is not None:
                 self._late_at = min(self._late_at, now + self._grace_s)
             self._acknowledge(number)
         elif now > self._first + ONE_PRESS_S and self.whole_process:
@@ -236,28 +239,45 @@ def listen() -> Listener:
     listener.start()
     sys.excepthook = _ending_with(listener, sys.excepthook)
     sys.unraisablehook = _heeding(listener, sys.unraisablehook)
+    threading.excepthook = _unless_unwinding(listener, threading.excepthook)
     return listener
+
+
+def _unless_unwinding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
+    """Return a hook that tells of an error in another thread, unless the main one is being unwound under it.
+
+    Threads of libraries then fail for want of what they reported to: Orbax's and TensorStore's call back into an event
+    loop that is closed. The program ends without them.
+    """
+
+    def hook(*error: Any) -> None:
+        if not (listener.unwinding and threading.get_ident() != threading.main_thread().ident):
+            before(*error)
+
+    return hook
 
 
 def _ending_with(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
     """Return a hook for what nothing catches: a Stopped that comes while the program is being imported ends it."""
+    tell = _unless_unwinding(listener, before)  # extension modules call this hook in threads of their own
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, Stopped):
             listener.leave(exit_status(error.number), ended_line(error.number))
-        before(kind, error, trace)
+        tell(kind, error, trace)
 
     return hook
 
 
 def _heeding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
     """Return a hook for what cannot be raised, as in a destructor: a Stopped ends the program nevertheless."""
+    tell = _unless_unwinding(listener, before)
 
     def hook(unraisable: Any) -> None:
         if isinstance(unraisable.exc_value, Stopped):
             listener.leave_soon()
         else:
-            before(unraisable)
+            tell(unraisable)
 
     return hook
 

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BEGIN = """
 import os, sys, signal, threading, time
 from lob_jax import signals
-signals.STUCK_S, signals.ENDING_S, signals.ONE_PRESS_S = 0.2, 20.0, 0.05
+signals.STUCK_S, signals.ENDING_S, signals.ONE_PRESS_S = 0.2, 1000.0, 0.05
 listener = signals.listen()
 def ready():
     print("ready", flush=True)
@@ -44,10 +44,10 @@ class Program:
         self.process.send_signal(number)
         return self
 
-    def end(self):
-        """Return the exit status and what was said on the console."""
+    def end(self, *, fails=False):
+        """Return the exit status and what was said on the console: no trace, unless it fails."""
         printed, said = self.process.communicate(timeout=60)
-        assert "Traceback" not in said, said
+        assert fails or "Traceback" not in said, said
         return self.process.returncode, printed, said
 
 
@@ -67,6 +67,13 @@ def program():
 
 BODIES = {
     "in Python": "ready(); busy()",
+    "in a part that cannot raise, its traces diverted": """
+        from lob_jax.failures import divert_traces
+        divert_traces(sys.argv, None)
+        class Lost:
+            def __del__(self): ready(); busy()
+        Lost()
+        busy()""",
     "in one long call": "ready(); in_one_call()",
     "in a call that waits": "ready(); threading.Lock().acquire() and time.sleep(1000)",
     "in a part that cannot raise": """
@@ -101,6 +108,40 @@ def test_what_the_main_thread_holds_is_given_back(program):
         try: ready(); busy()
         finally: print("given back")"""
     assert program(body).tell(signal.SIGTERM).end()[:2] == (75, "given back\n")
+
+
+IN_OTHER_THREADS = {
+    "ends in it": "raise RuntimeError('Event loop is closed')",
+    "is told by an extension module": "sys.excepthook(RuntimeError, RuntimeError('Event loop is closed'), None)",
+    "is logged": "logging.getLogger('concurrent.futures').error('calling back', exc_info=RuntimeError('closed'))",
+    "cannot be raised": """
+        class Lost:
+            def __del__(self): raise RuntimeError('Event loop is closed')
+        Lost()""",
+}
+
+
+@pytest.mark.parametrize("error", IN_OTHER_THREADS.values(), ids=IN_OTHER_THREADS)
+@pytest.mark.parametrize("told", [True, False], ids=["told", "undisturbed"])
+def test_errors_of_other_threads_are_told_unless_the_program_is_ending(program, error, told):
+    body = f"""
+    import logging
+    ending = threading.Event()
+    def other():
+        ending.wait()
+        {textwrap.indent(textwrap.dedent(error), "        ").strip()}
+    thread = threading.Thread(target=other)
+    thread.start()
+    with signals.EndsInOrder():
+        try:
+            ready()
+            busy() if {told} else None
+        finally: ending.set(), thread.join()
+    """
+    process = program(body)
+    code, _, said = process.tell(signal.SIGTERM).end() if told else process.end(fails=True)
+    assert code == (75 if told else 0)
+    assert ("losed" in said) == (not told)
 
 
 DEFERRED = """
