@@ -36,7 +36,9 @@ shared = runpy.run_path(conftest)
 shared["use_compilation_cache"](cache)
 import jax
 from lob_jax.training.loop import train
-folder, config = pathlib.Path(folder), dataclasses.replace(shared["TRAIN"], validate_every=2, steps=int(steps))
+folder, config = pathlib.Path(folder), dataclasses.replace(
+    shared["TRAIN"], validate_every=2, patience=10**6, steps=int(steps)
+)
 where = {"folder": folder, "devices": jax.devices()[:1], "seed": 0, "settings": {}}
 """
 KILLED = (
