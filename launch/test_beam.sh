@@ -4,4 +4,4 @@ set -euo pipefail
 source "$(dirname "$0")/environment.sh" "[test]"
 [ -x .venv-beam/bin/python ] || python -m venv .venv-beam
 .venv-beam/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test,beam]"
-exec .venv-beam/bin/python -m pytest tests/data/test_beam.py "$@"
+exec .venv-beam/bin/python -m pytest tests/data/records/test_beam.py "$@"

@@ -36,9 +36,9 @@ def checked(argv: Sequence[str]) -> Command:
     """
     command = parse(argv)
     _check_processes(command)
-    from lob_jax import config  # it imports JAX, which takes seconds; a wrong flag is told at once
+    from lob_jax.config import validation  # it imports JAX, which takes seconds; a wrong flag is told at once
 
-    config.validate(command.config)
+    validation.validate(command.config)
     if command.mode not in WRITES_NOTHING:
         _check_workdir(command.workdir)
     return command

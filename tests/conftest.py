@@ -5,6 +5,7 @@ Real data is found once, or skipped by name.
 
 import os
 import pathlib
+import signal
 
 QUICKLY = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
 FLAGS = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", *QUICKLY)
@@ -12,6 +13,9 @@ os.environ["XLA_FLAGS"] = " ".join(FLAGS).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs behind it so, and programs under test
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it
 
 MARKET_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-import lob_jax.config  # noqa: F401  what it imports makes folders for its caches, once
+import lob_jax.config.validation  # noqa: F401  what it imports makes folders for its caches, once
 from lob_jax.command_line import FLAGS, MODES, Command, command, help_text, parse, wants_help
 from lob_jax.errors import InputError
 from lob_jax.main import checked

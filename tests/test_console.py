@@ -14,7 +14,7 @@ from rich.table import Table
 from lob_jax import console as shown
 from lob_jax.generation.fan import QUANTILES, Fan
 from lob_jax.stages.generate import _expected, _figure
-from lob_jax.training.logs import TrainingLog
+from lob_jax.training.run.logs import TrainingLog
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PATH = "/data/" + "/".join(f"folder_{number}" for number in range(20))

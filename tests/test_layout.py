@@ -16,16 +16,22 @@ ORDER = [
     "console",
     "command_line",
     "jit",
+    "lock",
     "events",
     "book",
+    "simulation",
     "feeds",
+    "writers",
+    "statistics",
     "tokens",
     "data",
     "models",
     "training",
     "generation",
     "evaluation",
+    "forecasting",
     "config",
+    "figures",
     "stages",
     "bench",
     "main",
@@ -64,7 +70,7 @@ def test_imports_point_up_the_list(path):
 
 
 def test_a_downward_import_is_seen():
-    source = "def f():\n    from lob_jax.training.loop import train\n    import lob_jax.models.config\n"
+    source = "def f():\n    from lob_jax.training.run.loop import train\n    import lob_jax.models.config\n"
     assert downward("tokens", imported_parts(source)) == {"training", "models"}
 
 
@@ -76,9 +82,9 @@ def test_init_files_hold_a_docstring_only(path):
 
 LIGHT = {
     "lob_jax.models.transformer": "jax jaxlib flax optax numpy",
-    "lob_jax.models.forecasters": "jax jaxlib flax optax numpy",
-    "lob_jax.training.step": "jax jaxlib flax optax numpy",
-    "lob_jax.training.forecast": "jax jaxlib flax optax numpy",
+    "lob_jax.forecasting.forecasters": "jax jaxlib flax optax numpy",
+    "lob_jax.training.step.step": "jax jaxlib flax optax numpy",
+    "lob_jax.forecasting.fit": "jax jaxlib flax optax numpy",
     "lob_jax.generation.loop": "jax jaxlib flax optax numpy",
     "lob_jax.tokens.vocabulary": "numpy",
     "lob_jax.tokens.grammar": "numpy",

@@ -15,12 +15,12 @@ import pytest
 
 from lob_jax.book.replay import find_corrections, replay
 from lob_jax.errors import InputError
-from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.feeds.lobster_writer import write_lobster
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.main import checked
 from lob_jax.signals import EXIT_RESUMABLE
-from lob_jax.training.weights import load_weights
+from lob_jax.training.run.weights import load_weights
+from lob_jax.writers.lobster import write_lobster
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = (

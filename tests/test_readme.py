@@ -1,4 +1,4 @@
-"""The README stays true: its example prints what it says, its tree names every file, its commands exist."""
+"""The README stays true: its example prints what it says, its overview names every folder, its commands exist."""
 
 import contextlib
 import io
@@ -8,6 +8,8 @@ import shlex
 import subprocess
 
 import pytest
+
+from tests.test_layout import ORDER
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,17 +31,10 @@ def test_the_path_of_one_event_is_what_the_code_prints():
     assert out.getvalue() == printed
 
 
-def test_the_tree_names_every_file():
-    tree = README[README.index("```\nlob_jax/") :]
-    tree = tree[: tree.index("\n```\n")]
-    listed, folders = set(), []
-    for line in tree[: tree.index("\nconfigs/")].splitlines()[2:]:
-        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2 - 1
-        folders = [*folders[:depth], name]
-        if name.endswith(".py"):
-            listed.add("".join(folders))
-    sources = (path.relative_to(ROOT / "lob_jax") for path in (ROOT / "lob_jax").rglob("*.py"))
-    assert listed == {str(path) for path in sources if path.name != "__init__.py"}
+def test_the_overview_has_every_folder_in_the_order_of_the_data():
+    overview = README[README.index("```\nlob_jax/") :]
+    listed = re.findall(r"^  (\w+)/ ", overview[: overview.index("\n```\n")], re.MULTILINE)
+    assert listed == [part for part in ORDER if (ROOT / "lob_jax" / part).is_dir()]
 
 
 @pytest.mark.parametrize("command", sorted({*commands(README), *commands(NOTES)}))

@@ -9,23 +9,23 @@ import pytest
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import count_states, replay, snapshots_at
 from lob_jax.book.snapshot import Corrections
-from lob_jax.data.labels import log_volatility, smoothed_move
-from lob_jax.data.records import direction, make_records, mids, two_sided
-from lob_jax.data.regimes import measures
-from lob_jax.data.split import Part
-from lob_jax.data.tape import event_flow, record_rows
-from lob_jax.evaluation.validity import check_events
+from lob_jax.data.labels.moves import log_volatility, smoothed_move
+from lob_jax.data.labels.regimes import measures
+from lob_jax.data.records.records import direction, make_records, mids, two_sided
+from lob_jax.data.records.split import Part
+from lob_jax.data.windows.tape import event_flow, record_rows
+from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import ASK, BID, Kind
-from lob_jax.feeds.book_measures import book
-from lob_jax.feeds.databento import DatabentoFeed
+from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.figures import depth_figure, trades_figure
-from lob_jax.feeds.level_changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
-from lob_jax.feeds.scale import Steps
-from lob_jax.feeds.store import EventStore
+from lob_jax.feeds.levels.changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.reading.scale import Steps
+from lob_jax.feeds.reading.store import EventStore
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.generation import live_book
+from lob_jax.figures.day import depth_figure, trades_figure
+from lob_jax.generation.device import live_book
 from lob_jax.generation.loop import generate
+from lob_jax.statistics.book_measures import book
 from lob_jax.tokens.bins import fit_bins
 from lob_jax.tokens.compact import CompactTokenizer, distortion, seen_in
 from lob_jax.tokens.exact import ExactTokenizer

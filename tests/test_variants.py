@@ -10,14 +10,14 @@ import jax
 import numpy as np
 import pytest
 
-from lob_jax import config as checks
+from lob_jax.config import sections, validation
+from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
-from lob_jax.models.forecasters import make_forecaster
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data
-from lob_jax.training.objectives import summed_loss
-from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
-from lob_jax.training.shift import fields_read
+from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
+from lob_jax.training.step.objectives import summed_loss
+from lob_jax.training.step.shift import fields_read
 
 # What forecasters learn is in models/test_forecasters.py and stages/test_forecast.py.
 FORECASTERS = {"deeplob", "linear", "tft"}
@@ -84,7 +84,7 @@ EXACT = {
 
 def forecaster_count(name: str) -> int:
     """Return the parameters of a forecaster of one instrument, from the shapes of an example."""
-    config = checks.forecast_config(load(name), instruments=1)
+    config = sections.forecast_config(load(name), instruments=1)
     history, clock = config.history, 4
     shapes = {
         "book": (history, 4 * config.levels),
@@ -103,7 +103,7 @@ def forecaster_count(name: str) -> int:
 
 @pytest.mark.slow
 def test_the_exact_parameters_of_every_configuration():
-    found = {name: parameter_count(checks.model_config(load(name))) for name in NAMES}
+    found = {name: parameter_count(sections.model_config(load(name))) for name in NAMES}
     found |= {name: forecaster_count(name) for name in FORECASTERS}
     assert found == EXACT
     assert {name: EXACT[name] for name in VARIANTS} == counts()
@@ -130,11 +130,11 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
     config = load(name, *([] if name == "tiny" else ["tiny"]))
     config.data.synthetic_days, config.data.synthetic_events = 3, 3000
     config.train.batch_size, config.train.warmup_steps, config.train.validation_windows = 2, 5, 2
-    checks.validate(config)
-    data, train = open_training_data(config, prepared(config)), checks.train_config(config)
+    validation.validate(config)
+    data, train = open_training_data(config, prepared(config)), sections.train_config(config)
     run = compiled(
         prepare_run(
-            checks.model_config(config),
+            sections.model_config(config),
             dataclasses.replace(train, micro_batch=2),
             total_steps=STEPS,
             validation=data.validation,

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from configs import base
 from lob_jax.bench.surroundings import surroundings
-from lob_jax.config import model_config
+from lob_jax.config.sections import model_config
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kinds import KINDS
 from lob_jax.models.attention.places import Places

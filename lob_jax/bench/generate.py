@@ -30,14 +30,14 @@ from configs import base
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import replay
-from lob_jax.config import model_config
-from lob_jax.data.records import make_records
-from lob_jax.data.split import Part
+from lob_jax.config.sections import model_config
+from lob_jax.data.records.records import make_records
+from lob_jax.data.records.split import Part
 from lob_jax.feeds.feed import STRICT, MarketDay
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
-from lob_jax.generation.orders import order_table
-from lob_jax.generation.state import Prompt, SamplingConfig
+from lob_jax.generation.device.orders import order_table
+from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters

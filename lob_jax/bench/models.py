@@ -20,10 +20,10 @@ from typing import Any
 import jax
 
 from lob_jax.bench.surroundings import surroundings, user_path
-from lob_jax.data.builder import prepare_records
-from lob_jax.data.forecast import ForecastLayout, check_forecast_embargo
-from lob_jax.data.records import RecordPlan
-from lob_jax.evaluation.forecast import (
+from lob_jax.data.records.builder import prepare_records
+from lob_jax.data.records.records import RecordPlan
+from lob_jax.feeds.lobster.feed import LobsterFeed
+from lob_jax.forecasting.compare import (
     Splits,
     Trained,
     compare,
@@ -31,12 +31,12 @@ from lob_jax.evaluation.forecast import (
     quantile_report,
     train_and_predict,
 )
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.forecasting.config import ForecastConfig
+from lob_jax.forecasting.examples import ForecastLayout, check_forecast_embargo
+from lob_jax.forecasting.fit import FitConfig
+from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
-from lob_jax.models.forecast_config import ForecastConfig
-from lob_jax.models.forecasters import make_forecaster
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.training.forecast import FitConfig
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MODELS = ("linear", "deeplob", "tft", "transformer")

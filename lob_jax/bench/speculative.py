@@ -30,9 +30,9 @@ from lob_jax.bench.generate import Sample, Transformers
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.trained import Trained, trained
+from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
 from lob_jax.generation.speculative import Speculation, generate_speculatively
-from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.accounting import parameter_count
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")

@@ -18,10 +18,10 @@ from lob_jax.book.replay import BookStates, replay
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.flow_parameters import FlowParameters
-from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.feeds.lobster_writer import write_lobster
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import FIRST_DAY, SyntheticFeed, simulate_day
+from lob_jax.simulation.flow_parameters import FlowParameters
+from lob_jax.writers.lobster import write_lobster
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 

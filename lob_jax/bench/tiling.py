@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from backports import zstd
 
-from lob_jax.feeds.databento_records import RECORD
+from lob_jax.feeds.databento.records import RECORD
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.itch_writer import write_itch
-from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.feeds.lobster_files import find_pair
-from lob_jax.feeds.source import Source
+from lob_jax.feeds.lobster.feed import LobsterFeed
+from lob_jax.feeds.lobster.files import find_pair
+from lob_jax.feeds.reading.source import Source
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.writers.itch import write_itch
 
 _BINANCE_CLOCKS = ("E", "T")
 _BINANCE_COUNTERS = ("U", "u", "pu", "t", "a", "lastUpdateId")

@@ -16,7 +16,7 @@ from typing import Any
 from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.tokens.exact import ExactTokenizer
 

@@ -30,19 +30,19 @@ import numpy as np
 
 from lob_jax.bench.processes import MIB, AnonymousMemory, Resident, alone
 from lob_jax.bench.surroundings import surroundings
-from lob_jax.config import model_config, train_config
+from lob_jax.config.sections import model_config, train_config
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token, parameter_count
 from lob_jax.models.config import DTYPES, ModelConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
-from lob_jax.training.budget import plan_on
 from lob_jax.training.config import TrainConfig
-from lob_jax.training.layout import make_mesh, window_groups
-from lob_jax.training.loss import cross_entropy
-from lob_jax.training.optimizer import make_schedule
-from lob_jax.training.run import compiled, initial_state, place_step, prepare_run
-from lob_jax.training.shift import Batch, shift
-from lob_jax.training.speed import blank_batch, peak_flops
+from lob_jax.training.run.budget import plan_on
+from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
+from lob_jax.training.run.speed import blank_batch, peak_flops
+from lob_jax.training.step.layout import make_mesh, window_groups
+from lob_jax.training.step.loss import cross_entropy
+from lob_jax.training.step.optimizer import make_schedule
+from lob_jax.training.step.shift import Batch, shift
 
 LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
 SIZES = ("tiny", "small", "base", "large")

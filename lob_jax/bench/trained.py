@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 import ml_collections
 from rich.console import Console
 
-from lob_jax.config import model_config, plain, train_config
-from lob_jax.data.builder import open_records
-from lob_jax.data.records import record_instrument
+from lob_jax.config.sections import model_config, plain, train_config
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
 from lob_jax.events.instrument import Instrument
-from lob_jax.generation.state import Prompt
+from lob_jax.generation.device.state import Prompt
 from lob_jax.models.config import ModelConfig
 from lob_jax.stages.data import prepare, tokenizer_of
 from lob_jax.stages.model import best_parameters, open_training_data
 from lob_jax.stages.prompt import make_prompt
 from lob_jax.tokens.load import AnyTokenizer
-from lob_jax.training.loop import train as run_training
+from lob_jax.training.run.loop import train as run_training
 
 
 class Trained(NamedTuple):

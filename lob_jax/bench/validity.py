@@ -1,8 +1,8 @@
 """Generate many events, from an untrained and a trained model, in both kinds of tokens, and check every one.
 
 `python -m lob_jax.bench.validity --events=1000000` prints a table and ends with a line of JSON. Each path is decoded on
-the host and replayed in plain Python, which knows nothing of the masks (`lob_jax.evaluation.validity`); at its end the
-book of the device must be the replayed one.
+the host and replayed in plain Python, which knows nothing of the masks (`lob_jax.evaluation.paths.validity`); at its
+end the book of the device must be the replayed one.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from rich.table import Table
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
 from lob_jax.book.snapshot import Corrections
-from lob_jax.evaluation.validity import check_events, merged
+from lob_jax.evaluation.paths.validity import check_events, merged
+from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
-from lob_jax.generation.state import SamplingConfig
 from lob_jax.models.transformer import initial_parameters
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from lob_jax.data.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.dataset import NOTHING, Beside, RecordSource, TokenBookDataset
-from lob_jax.data.pairs import PairedDataset
-from lob_jax.data.pipeline import batches
-from lob_jax.evaluation.direction import predict_moves, record_moves
-from lob_jax.evaluation.direction_scores import direction_scores, fit_state_table, labels_of, table_probability
-from lob_jax.evaluation.likelihood import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.evaluation.metrics import LOBMetrics
-from lob_jax.evaluation.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
+from lob_jax.data.windows.dataset import NOTHING, Beside, RecordSource, TokenBookDataset
+from lob_jax.data.windows.pairs import PairedDataset
+from lob_jax.data.windows.pipeline import batches
+from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.evaluation.direction.moves import predict_moves, record_moves
+from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.likelihood.metrics import LOBMetrics
+from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.exact import ExactTokenizer

@@ -1,1 +1,1 @@
-"""Readers and writers of market-data files, and a synthetic feed."""
+"""Readers of market-data files, a folder a format, and a feed of simulated days."""

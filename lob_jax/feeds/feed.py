@@ -22,7 +22,7 @@ class MarketDay:
       start: the book before the first event.
       events: the events, in exchange order; columns may be mapped from files, see `Reading.store`.
       corrections: where the feed's own book contradicts the replay.
-      report: what was read, see `lob_jax.feeds.report`; plain JSON values.
+      report: what was read, see `lob_jax.feeds.reading.report`; plain JSON values.
     """
 
     instrument: Instrument

@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
-from lob_jax.feeds.binance import BinanceFeed
-from lob_jax.feeds.databento import DatabentoFeed
+from lob_jax.feeds.binance.feed import BinanceFeed
+from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
-from lob_jax.feeds.itch import ItchFeed
-from lob_jax.feeds.known_formats import Known
-from lob_jax.feeds.lobster import LobsterFeed
-from lob_jax.feeds.lobster_files import holds_messages, parse_name
-from lob_jax.feeds.parquet_writer import EVENTS, is_ours
-from lob_jax.feeds.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
-from lob_jax.feeds.scale import steps_of
-from lob_jax.feeds.source import COMPRESSIONS, Source, refuse_unreadable
+from lob_jax.feeds.itch.feed import ItchFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
+from lob_jax.feeds.lobster.files import holds_messages, parse_name
+from lob_jax.feeds.reading.known_formats import Known
+from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
+from lob_jax.feeds.reading.scale import steps_of
+from lob_jax.feeds.reading.source import COMPRESSIONS, Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.feeds.table import TableFeed
-from lob_jax.feeds.table_files import is_table
-from lob_jax.feeds.tardis import TardisFeed
+from lob_jax.feeds.table.converted import EVENTS, is_ours
+from lob_jax.feeds.table.feed import TableFeed
+from lob_jax.feeds.table.files import is_table
+from lob_jax.feeds.tardis.feed import TardisFeed
 
 FEEDS: dict[str, Callable[..., Feed]] = {
     "lobster": LobsterFeed,
@@ -119,7 +119,7 @@ def load_incremental_data(
 
     Args:
       path: a file, or a folder with one day's files; or a table in memory (a DataFrame of pandas or polars, a table
-        of Arrow, with the columns that `table_names` lists); or None for a simulated day.
+        of Arrow, with the columns that `feeds.table.names` lists); or None for a simulated day.
       symbol: the instrument, where there are several.
       feed: one of `FEEDS`, or "synthetic"; "auto" looks at the files, and simulates where there is no path.
       reading: what to do with bad rows, where to keep the events.

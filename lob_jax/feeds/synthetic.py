@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.matching import Engine, events_so_far, new_engine, resting_orders
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events, Flag, Kind
-from lob_jax.feeds.arrivals import Arrivals, new_arrivals
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
-from lob_jax.feeds.flow_parameters import FlowParameters
-from lob_jax.feeds.order_flow import compile_flow, open_book, run_session
-from lob_jax.feeds.report import reading_report
-from lob_jax.feeds.store import EventStore
+from lob_jax.feeds.reading.report import reading_report
+from lob_jax.feeds.reading.store import EventStore
+from lob_jax.simulation.arrivals import Arrivals, new_arrivals
+from lob_jax.simulation.flow_parameters import FlowParameters
+from lob_jax.simulation.matching import Engine, events_so_far, new_engine, resting_orders
+from lob_jax.simulation.order_flow import compile_flow, open_book, run_session
 
 SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lob_jax.generation.state import LoopShape, LoopState, PathState, Prompt, Window
+from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import TRANSPOSED

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
@@ -151,33 +149,3 @@ def _quantiles(values_PH: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
     """Return quantiles over paths, float64 [H, Q]."""
     rows = [column[np.isfinite(column)] for column in values_PH.T]
     return np.array([np.quantile(row, quantiles) if len(row) else [np.nan] * len(quantiles) for row in rows])
-
-
-def fan_figure(forecast: Fan, *, title: str) -> Figure:
-    """Draw each measure as bands between pairs of quantiles around the middle one; of too few paths, each path."""
-    figure = Figure(figsize=(12, 8), dpi=100, layout="constrained")
-    panels = figure.subplots(2, 2, sharex=True)
-    few = forecast.paths_H.max() < LEAST_PATHS
-    for axes, (name, label) in zip(panels.flat, MEASURES.items(), strict=True):
-        if few:
-            lines = axes.step(forecast.moment_H, forecast.paths_PH[name].T, color="#0072b2", lw=0.8, where="post")
-            lines[0].set_label("each path")
-        else:
-            _draw_quantiles(axes, forecast, forecast.shown(name))
-        axes.set_ylabel(label)
-        axes.ticklabel_format(useOffset=False)
-        axes.grid(alpha=0.3, lw=0.6)
-    panels[0, 0].legend(loc="upper left", frameon=False)
-    for axes in panels[1]:
-        axes.set_xlabel(f"{forecast.by} since the prompt")
-    figure.suptitle(f"{title}: {int(forecast.paths_H[-1])} paths at the end{', too few for quantiles' if few else ''}")
-    return figure
-
-
-def _draw_quantiles(axes: Axes, forecast: Fan, values_HQ: np.ndarray) -> None:
-    Q = len(forecast.quantile_Q)
-    for low in range(Q // 2):
-        ends = (values_HQ[:, low], values_HQ[:, Q - 1 - low])
-        shares = f"{forecast.quantile_Q[low]:.0%} to {forecast.quantile_Q[Q - 1 - low]:.0%}"
-        axes.fill_between(forecast.moment_H, *ends, color="#0072b2", alpha=0.25, lw=0, step="post", label=shares)
-    axes.step(forecast.moment_H, values_HQ[:, Q // 2], color="#003a5c", lw=1.4, where="post", label="median")

@@ -5,8 +5,8 @@ from typing import Any
 from lob_jax.book.snapshot import Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
+from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import generate
-from lob_jax.generation.state import Prompt, SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import AnyTokenizer
 

@@ -12,12 +12,13 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation import assembler, compact_paths, exact_paths, live_book, spread
-from lob_jax.generation.assembler import Clock
+from lob_jax.generation import spread
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
-from lob_jax.generation.orders import Order, OrderTable, nothing_own, order_table, outcomes
-from lob_jax.generation.sampling import DRAWS, choose
-from lob_jax.generation.state import (
+from lob_jax.generation.device import assembler, compact_paths, exact_paths, live_book
+from lob_jax.generation.device.assembler import Clock
+from lob_jax.generation.device.orders import Order, OrderTable, nothing_own, order_table, outcomes
+from lob_jax.generation.device.sampling import DRAWS, choose
+from lob_jax.generation.device.state import (
     Generated,
     Language,
     LoopShape,

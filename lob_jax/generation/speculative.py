@@ -20,9 +20,9 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation import loop
 from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
-from lob_jax.generation.orders import OrderTable, no_orders
-from lob_jax.generation.sampling import inverted_by_class, masked_masses, probabilities
-from lob_jax.generation.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.device.orders import OrderTable, no_orders
+from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
+from lob_jax.generation.device.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache

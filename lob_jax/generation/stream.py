@@ -10,8 +10,8 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
+from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import WORDS, check_refused, flow
-from lob_jax.generation.state import Prompt, SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import AnyTokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, field_of

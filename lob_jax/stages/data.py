@@ -13,27 +13,27 @@ import ml_collections
 from rich.progress import DownloadColumn
 
 from lob_jax.console import bar, console, show
-from lob_jax.data.builder import VOCABULARY, prepare_on_beam, prepare_records
-from lob_jax.data.compact_fit import fit_compact, measure_compact
-from lob_jax.data.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
-from lob_jax.data.records import RecordPlan
-from lob_jax.data.split import context_of
+from lob_jax.data.records.builder import VOCABULARY, prepare_on_beam, prepare_records
+from lob_jax.data.records.compact_fit import fit_compact, measure_compact
+from lob_jax.data.records.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
+from lob_jax.data.records.records import RecordPlan
+from lob_jax.data.records.split import context_of
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
-from lob_jax.feeds.figures import depth_figure, save, trades_figure
-from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
-from lob_jax.feeds.inspection import inspect_day, tables
 from lob_jax.feeds.load import format_named, make_feed
-from lob_jax.feeds.lobster_writer import write_lobster
-from lob_jax.feeds.parquet_writer import write_parquet
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.figures.day import depth_figure, save, trades_figure
 from lob_jax.jit import compiled_before
 from lob_jax.settings import expanded
 from lob_jax.stages.workdir import write_json
+from lob_jax.statistics.inspection import inspect_day, tables
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import AnyTokenizer, tokenizer_for
 from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.writers.hftbacktest import write_hftbacktest
+from lob_jax.writers.lobster import write_lobster
+from lob_jax.writers.parquet import write_parquet
 
 
 def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> AnyTokenizer:

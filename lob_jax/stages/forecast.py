@@ -6,29 +6,29 @@ import pathlib
 import jax
 import ml_collections
 
-from lob_jax import config as configuration
+from lob_jax.config import sections
 from lob_jax.console import COMPILING, Advance, bar, console, show
-from lob_jax.data.forecast import check_forecast_embargo
-from lob_jax.evaluation.forecast import Trained, compare, open_splits, quantile_report, table, train_and_predict
-from lob_jax.models.forecasters import make_forecaster
+from lob_jax.forecasting.compare import Trained, compare, open_splits, quantile_report, table, train_and_predict
+from lob_jax.forecasting.examples import check_forecast_embargo
+from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.stages.data import prepare
 from lob_jax.stages.workdir import write_json
-from lob_jax.training.weights import save_weights
+from lob_jax.training.run.weights import save_weights
 
 
 def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Prepare if need be, train the forecaster that the configuration names, and test it beside floors."""
-    section, layout = config.forecast, configuration.forecast_layout(config)
+    section, layout = config.forecast, sections.forecast_layout(config)
     check_forecast_embargo(config.data.embargo_events, layout)
     prepare(config, workdir)
     splits = open_splits(workdir / "records", layout, stride=section.stride, with_tokens=section.model == "transformer")
-    shape = configuration.forecast_config(config, instruments=len(splits.train.scaling.symbols))
-    module = make_forecaster(shape, configuration.model_config(config) if splits.train.with_tokens else None)
+    shape = sections.forecast_config(config, instruments=len(splits.train.scaling.symbols))
+    module = make_forecaster(shape, sections.model_config(config) if splits.train.with_tokens else None)
     console.print(", ".join(f"{len(one):,} {name}" for name, one in splits._asdict().items()) + " examples")
     trained = []
     for seed in range(config.seed, config.seed + section.seeds):
         with bar(f"{section.model}, seed {seed}", total=section.steps, unit="steps", first=COMPILING) as advance:
-            fit = configuration.fit_config(config)
+            fit = sections.fit_config(config)
 
             def on_validation(step: int, loss: float, advance: Advance = advance) -> None:
                 advance(step, f"validation loss {loss:.4f} nats")

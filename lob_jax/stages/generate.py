@@ -6,28 +6,29 @@ import ml_collections
 import numpy as np
 from rich.table import Table
 
-from lob_jax import config as configuration
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
-from lob_jax.data.builder import open_records
-from lob_jax.data.records import record_instrument
-from lob_jax.evaluation.validity import Validity, check_events, merged
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
+from lob_jax.evaluation.paths.validity import Validity, check_events, merged
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.figures import save
-from lob_jax.feeds.hftbacktest_writer import write_hftbacktest
-from lob_jax.feeds.lobster_writer import write_lobster
-from lob_jax.feeds.parquet_writer import write_parquet
+from lob_jax.figures.day import save
+from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import spread
-from lob_jax.generation.fan import LEAST_PATHS, Fan, fan, fan_figure
+from lob_jax.generation.device.state import Generated
+from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
 from lob_jax.generation.loop import generate as run_generation
-from lob_jax.generation.state import Generated
 from lob_jax.stages.data import tokenizer_of
 from lob_jax.stages.model import beside_of, best_parameters
 from lob_jax.stages.prompt import make_prompt
 from lob_jax.stages.result_folder import check_name, partial_folder, take_name
 from lob_jax.stages.workdir import overview, write_json
+from lob_jax.writers.hftbacktest import write_hftbacktest
+from lob_jax.writers.lobster import write_lobster
+from lob_jax.writers.parquet import write_parquet
 
 FOLDER = "generated"  # of a run's folder
 SHOWN = 20  # paths of the table
@@ -42,7 +43,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     name = config.generate.name or None
     check_name(name, workdir / FOLDER)
     (params, about), tokenizer = best_parameters(config, workdir), tokenizer_of(config, workdir)
-    model, records = configuration.model_config(config), open_records(workdir / "records", "test")
+    model, records = sections.model_config(config), open_records(workdir / "records", "test")
     instrument, wanted = record_instrument(records[0]), config.generate.events
     prompt = make_prompt(
         records,
@@ -51,7 +52,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         time_buckets=model.time_buckets,
         beside=beside_of(config, workdir),
     )
-    sampling = configuration.sampling_config(config)
+    sampling = sections.sampling_config(config)
     mesh = spread.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
@@ -80,7 +81,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         write_json(partial / "forecast.json", forecast.to_json())
         save(fan_figure(forecast, title=day), partial / "forecast.png")
         made = {"step": about.step, "validation_loss": about.validation_loss}
-        write_json(partial / "settings.json", {**configuration.plain(config)["generate"], **made})
+        write_json(partial / "settings.json", {**sections.plain(config)["generate"], **made})
         written = take_name(partial, name)
     show(_expected(forecast))
     if forecast.paths_H[-1] < LEAST_PATHS:

@@ -11,34 +11,34 @@ import numpy as np
 from jax.experimental import multihost_utils
 from rich.console import Console
 
-from lob_jax import config as configuration
 from lob_jax.command_line import told_command
+from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
-from lob_jax.data.builder import VOCABULARY, open_records
-from lob_jax.data.dataset import Beside, TokenBookDataset
-from lob_jax.data.labels import fit_outlooks
-from lob_jax.data.manifest import load_manifest
-from lob_jax.data.pairs import PairedDataset
-from lob_jax.data.pipeline import batches, first_position
-from lob_jax.data.regimes import fit_regimes
+from lob_jax.data.labels.moves import fit_outlooks
+from lob_jax.data.labels.regimes import fit_regimes
+from lob_jax.data.records.builder import VOCABULARY, open_records
+from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.windows.dataset import Beside, TokenBookDataset
+from lob_jax.data.windows.pairs import PairedDataset
+from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
-from lob_jax.evaluation.hidden import evaluate_hidden, hidden_table
+from lob_jax.evaluation.likelihood.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
 from lob_jax.signals import same_command
 from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
 from lob_jax.stages.workdir import write_json
 from lob_jax.tokens.vocabulary import Vocabulary
-from lob_jax.training.budget import plan_on
-from lob_jax.training.checkpoint import Meta, restore_best, steps_in
-from lob_jax.training.interruption import saved_line, status_of
-from lob_jax.training.layout import make_mesh
-from lob_jax.training.loop import OnValidation, TrainingData, TrainingSummary
-from lob_jax.training.loop import train as run_training
-from lob_jax.training.weights import save_weights
+from lob_jax.training.run.budget import plan_on
+from lob_jax.training.run.checkpoint import Meta, restore_best, steps_in
+from lob_jax.training.run.interruption import saved_line, status_of
+from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
+from lob_jax.training.run.loop import train as run_training
+from lob_jax.training.run.weights import save_weights
+from lob_jax.training.step.layout import make_mesh
 
 EVALUATION = "10 s to 10 min, as long as the test split and the model ask for"
 
@@ -49,7 +49,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     Raises:
       InputError: there are no records, or more instruments than the model tells apart.
     """
-    model, train = configuration.model_config(config), open_records(workdir / "records", "train")
+    model, train = sections.model_config(config), open_records(workdir / "records", "train")
     bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
     by_regime = model.regime != "none" or model.heads.contrastive_size > 0
     symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
@@ -81,7 +81,7 @@ def _windows(
 ) -> TokenBookDataset | PairedDataset:
     """Open the windows of a split: training windows, or those that score every token once."""
     source = open_records(workdir / "records", split)
-    return open_windows(configuration.model_config(config), source, evaluation=split != "train", beside=beside)
+    return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
 
 def _validation_batches(
@@ -135,7 +135,7 @@ def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
     Raises:
       InputError: it does not.
     """
-    model, train_config = configuration.model_config(config), configuration.train_config(config)
+    model, train_config = sections.model_config(config), sections.train_config(config)
     mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
     plan_on(mesh, model, train_config)
 
@@ -147,7 +147,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     others wait for it; none of them tests.
     """
     refuse_what_cannot_fit(config)
-    model, settings = configuration.model_config(config), configuration.plain(config)
+    model, settings = sections.model_config(config), sections.plain(config)
     first = jax.process_index() == 0
     if first:
         prepare(config, workdir)
@@ -160,7 +160,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters; losses are nats a token")
     summary = run_training(
         model,
-        configuration.train_config(config),
+        sections.train_config(config),
         data,
         seed=config.seed,
         folder=workdir,
@@ -206,7 +206,7 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
         )
     check_records(config, workdir)
     vocabulary = Vocabulary.load(workdir / "records" / VOCABULARY)
-    model = configuration.model_config(config)
+    model = sections.model_config(config)
     wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
     params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
@@ -217,7 +217,7 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Test the best checkpoint beside the baselines, and write evaluation.json."""
     params, _ = best_parameters(config, workdir)
-    model = configuration.model_config(config)
+    model = sections.model_config(config)
     if not model.causal:
         _evaluate_hidden(config, workdir, params)
         return
@@ -241,7 +241,7 @@ def _evaluate_hidden(config: ml_collections.ConfigDict, workdir: pathlib.Path, p
     windows = _windows(config, workdir, "test", beside_of(config, workdir))
     with waiting("testing the model on hidden tokens", usually=EVALUATION):
         result = evaluate_hidden(
-            configuration.model_config(config),
+            sections.model_config(config),
             params,
             batches(windows, batch_size=config.evaluate.batch_size, seed=0, epochs=1, shuffle=False),
             share=config.train.mask_share,
@@ -257,4 +257,4 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     params, meta = best_parameters(config, workdir)
     path = workdir / "weights.safetensors"
     save_weights(path, params, about={**dataclasses.asdict(meta), "early_stopping": None})
-    console.print(f"{parameter_count(configuration.model_config(config)):,} parameters written to {path}")
+    console.print(f"{parameter_count(sections.model_config(config)):,} parameters written to {path}")

@@ -11,18 +11,18 @@ import ml_collections
 import numpy as np
 from rich.table import Table
 
-from lob_jax import config as configuration
+from lob_jax.config import sections
 from lob_jax.console import COMPILING, Advance, bar, console, show
-from lob_jax.feeds.figures import save
+from lob_jax.figures.day import save
+from lob_jax.figures.learning_rate import range_figure
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages.data import feed_name, prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
 from lob_jax.stages.workdir import write_json
 from lob_jax.training import probe
 from lob_jax.training.config import TrainConfig
-from lob_jax.training.loop import TrainingData
-from lob_jax.training.probe_figure import range_figure
-from lob_jax.training.run import Run, prepare_run
+from lob_jax.training.run.loop import TrainingData
+from lob_jax.training.run.setup import Run, prepare_run
 
 ROWS = 12  # of a table of steps
 NOT_PASSED = 1  # the exit status
@@ -34,7 +34,7 @@ def _prepared(
     """Prepare records if need be; return a run of some steps on them, not yet begun, and what it reads."""
     refuse_what_cannot_fit(config)
     prepare(config, workdir)
-    model, data = configuration.model_config(config), open_training_data(config, workdir)
+    model, data = sections.model_config(config), open_training_data(config, workdir)
     run = prepare_run(
         model,
         train,
@@ -61,7 +61,7 @@ def _rows(count: int) -> list[int]:
 
 def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
     """Test a range of learning rates on real batches, and suggest one; return the exit status."""
-    section, train = config.find_lr, configuration.train_config(config)
+    section, train = config.find_lr, sections.train_config(config)
     run, data = _prepared(config, workdir, train=train, steps=section.steps)
     rate = probe.rate_of_step(section.lowest, section.highest, section.steps)
     with bar("trying rates", total=section.steps, unit="steps", first=COMPILING) as advance:
@@ -93,7 +93,7 @@ def _write_range(
     if len(test.losses) < 2:
         return
     (workdir / "figures").mkdir(exist_ok=True)
-    model = configuration.model_config(config)
+    model = sections.model_config(config)
     title = f"Learning-rate range test: {parameter_count(model) / 1e6:.1f}M parameters, {feed_name(config)} feed"
     figure = range_figure(test, rates, configured=config.train.learning_rate, title=title)
     save(figure, workdir / "figures" / "find_lr.png")
@@ -134,7 +134,7 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     section, mine = config.overfit, config.copy_and_resolve_references()
     mine.model.dropout = section.dropout
     train = dataclasses.replace(
-        configuration.train_config(mine),
+        sections.train_config(mine),
         accumulation=1,
         warmup_steps=min(config.train.warmup_steps, section.steps // 10),
     )

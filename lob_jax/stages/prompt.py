@@ -8,12 +8,12 @@ import numpy as np
 
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.data.dataset import NOTHING, Beside, prepare_record
-from lob_jax.data.records import is_compact, record_corrections, record_instrument, record_start
+from lob_jax.data.records.records import is_compact, record_corrections, record_instrument, record_start
+from lob_jax.data.windows.dataset import NOTHING, Beside, prepare_record
 from lob_jax.errors import InputError
-from lob_jax.evaluation.validity import CLOSES
+from lob_jax.evaluation.paths.validity import CLOSES
 from lob_jax.events.schema import Kind
-from lob_jax.generation.state import Prompt
+from lob_jax.generation.device.state import Prompt
 from lob_jax.tokens.compact import read_words
 from lob_jax.tokens.load import AnyTokenizer
 

@@ -6,7 +6,7 @@ import pathlib
 
 import ml_collections
 
-from lob_jax.data.lock import locked
+from lob_jax.lock import locked
 
 # A stage is imported when it is asked for: those that look at files need no JAX, which takes seconds.
 STAGES = {

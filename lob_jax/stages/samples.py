@@ -9,17 +9,17 @@ from typing import Any
 import jax
 import ml_collections
 
-from lob_jax import config as configuration
 from lob_jax.book.snapshot import Corrections
-from lob_jax.data.builder import open_records
-from lob_jax.data.dataset import Beside
-from lob_jax.data.records import record_instrument
+from lob_jax.config import sections
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
+from lob_jax.data.windows.dataset import Beside
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.loop import generate
 from lob_jax.stages.data import tokenizer_of
 from lob_jax.stages.prompt import make_prompt
-from lob_jax.training.layout import replicated
-from lob_jax.training.logs import truncate_metrics
+from lob_jax.training.run.logs import truncate_metrics
+from lob_jax.training.step.layout import replicated
 
 SHOWN = 10  # events that a line spells out
 
@@ -45,7 +45,7 @@ class Sampler:
 
     def _generated(self, params: Any) -> dict[str, Any]:
         config, tokenizer = self._config, tokenizer_of(self._config, self._folder.parent)
-        model, records = configuration.model_config(config), open_records(self._folder, "validation")
+        model, records = sections.model_config(config), open_records(self._folder, "validation")
         record = records[0]
         prompt_events = min(config.generate.prompt_events, len(record["clock_ns"]) - 1)
         prompt = make_prompt(
@@ -56,9 +56,7 @@ class Sampler:
             beside=self._beside,
         )
         instrument = record_instrument(record)
-        sampling = dataclasses.replace(
-            configuration.sampling_config(config), paths=1, events=config.train.sample_events
-        )
+        sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
         how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
         generated = generate(params, prompt, **how)
         start = prompt.start

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lob_jax import config as configuration
+from lob_jax.config import sections
 from lob_jax.console import show
 from lob_jax.models.accounting import (
     ParameterRow,
@@ -20,8 +20,8 @@ from lob_jax.models.accounting import (
     parameter_rows,
 )
 from lob_jax.models.config import ModelConfig
-from lob_jax.training.budget import GIB, state_bytes, target_here, window_bytes
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.run.budget import GIB, state_bytes, target_here, window_bytes
 
 MIB = 2**20
 
@@ -29,7 +29,7 @@ MIB = 2**20
 def summary(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Print the model's parameters shape by shape, and what a token costs; nothing is written."""
     del workdir
-    model, train = configuration.model_config(config), configuration.train_config(config)
+    model, train = sections.model_config(config), sections.train_config(config)
     show(shapes_table(model))
     show(costs_table(model, train))
 

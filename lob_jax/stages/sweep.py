@@ -20,19 +20,19 @@ import ml_collections
 import numpy as np
 from rich.table import Table
 
-from lob_jax import config as configuration
 from lob_jax.command_line import command
+from lob_jax.config import sections, validation
+from lob_jax.config.search_space import Space, Value, describe_space, suggest
 from lob_jax.console import console, show
-from lob_jax.data.lock import locked
 from lob_jax.errors import InputError, TrainingError, differing
+from lob_jax.lock import locked
 from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
 from lob_jax.stages.workdir import write_json
-from lob_jax.training.interruption import status_of
-from lob_jax.training.logs import read_metrics
-from lob_jax.training.loop import train as run_training
-from lob_jax.training.search_space import Space, Value, describe_space, suggest
+from lob_jax.training.run.interruption import status_of
+from lob_jax.training.run.logs import read_metrics
+from lob_jax.training.run.loop import train as run_training
 
 if TYPE_CHECKING:
     import optuna
@@ -53,7 +53,7 @@ class _PrunedError(Exception):
 
 
 class _InterruptedError(BaseException):
-    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.interruption`."""
+    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.run.interruption`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,11 +162,11 @@ def _pruner(study: "optuna.study.Study", section: ml_collections.ConfigDict) -> 
 
 def terms(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return what the trials of one sweep share, as flat JSON values."""
-    space = configuration.search_space(config)
+    space = sections.search_space(config)
     free = {*FREE, *(dimension.key for dimension in space)}
     shared = {"objective": OBJECTIVE, "sweep.space": describe_space(space), "seed": config.seed}
     shared |= {f"sweep.{key}": config.sweep[key] for key in ("pruner", "startup_trials", "warmup_validations")}
-    for section, values in configuration.plain(config).items():
+    for section, values in sections.plain(config).items():
         if section in ("data", "tokens", "model", "train"):
             shared |= {f"{section}.{key}": value for key, value in values.items() if f"{section}.{key}" not in free}
     return shared
@@ -186,7 +186,7 @@ def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], *, where:
 
 def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Go on with a trial that was running, then begin new ones, until there are as many as asked for."""
-    space = configuration.search_space(config)
+    space = sections.search_space(config)
     while True:
         study = open_study(config, workdir)
         write_json(workdir / "sweep.json", _contents(study))
@@ -282,21 +282,21 @@ def _train(
 
     Raises:
       _PrunedError: the pruner ended it.
-      InputError, TrainingError: see `lob_jax.training.loop.train`.
+      InputError, TrainingError: see `lob_jax.training.run.loop.train`.
       _InterruptedError: a signal, or the end of the command's time, ended the training before its last step.
     """
     mine = config.copy_and_resolve_references()
     mine.update_from_flattened_dict(parameters)
-    configuration.validate(mine)
+    validation.validate(mine)
     folder, every = workdir / folder_of(trial.number), mine.train.validate_every
     for step, loss in recorded_losses(folder).items():  # a kill may have come between a checkpoint and its report
         _report(trial, step, loss, every=every)
     _make_folder(folder, records=workdir / "records")
-    settings, data = configuration.plain(mine), open_training_data(mine, folder)
+    settings, data = sections.plain(mine), open_training_data(mine, folder)
     write_json(folder / "config.json", settings)
     summary = run_training(
-        configuration.model_config(mine),
-        configuration.train_config(mine),
+        sections.model_config(mine),
+        sections.train_config(mine),
         data,
         seed=mine.seed,
         folder=folder,

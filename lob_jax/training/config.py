@@ -3,7 +3,7 @@
 import dataclasses
 
 from lob_jax.errors import InputError
-from lob_jax.training.objectives import Objective
+from lob_jax.training.step.objectives import Objective
 
 CHOICES = {
     "parallel": ("jit", "pmap"),

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import optax
 
-from lob_jax.training.optimizer import make_optimizer
-from lob_jax.training.run import Run, compile_train_step, compiled, initial_state, place_step
-from lob_jax.training.shift import Batch
-from lob_jax.training.state import init_state
+from lob_jax.training.run.setup import Run, compile_train_step, compiled, initial_state, place_step
+from lob_jax.training.step.optimizer import make_optimizer
+from lob_jax.training.step.shift import Batch
+from lob_jax.training.step.state import init_state
 
 SAFETY = 10.0  # how far below the rate of the lowest loss is safe
 LEAST_FALL = 0.01  # of the first loss: one that falls by less has not fallen

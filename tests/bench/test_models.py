@@ -5,9 +5,9 @@ import json
 import pytest
 
 from lob_jax.bench import models
-from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.models.config import ModelConfig
+from lob_jax.writers.lobster import write_lobster
 
 
 @pytest.fixture

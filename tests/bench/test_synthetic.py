@@ -12,9 +12,9 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.flow_parameters import FlowParameters
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import simulate_day
+from lob_jax.simulation.flow_parameters import FlowParameters
 
 GOOG = "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.gz"
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lob_jax.data.dataset import Beside, TokenBookDataset
-from lob_jax.data.records import make_records
-from lob_jax.data.regimes import Regimes
-from lob_jax.data.split import Part
+from lob_jax.data.labels.regimes import Regimes
+from lob_jax.data.records.records import make_records
+from lob_jax.data.records.split import Part
+from lob_jax.data.windows.dataset import Beside, TokenBookDataset
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, field_of
 

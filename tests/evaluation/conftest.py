@@ -10,9 +10,9 @@ import pytest
 
 from configs import base
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.config import model_config
-from lob_jax.data.builder import prepare_records
-from lob_jax.data.records import RecordPlan
+from lob_jax.config.sections import model_config
+from lob_jax.data.records.builder import prepare_records
+from lob_jax.data.records.records import RecordPlan
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.feed import DaySource, MarketDay

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from lob_jax.data.builder import open_records
+from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
 from lob_jax.evaluation import evaluate as evaluation
 from lob_jax.evaluation.evaluate import evaluate, table, token_streams

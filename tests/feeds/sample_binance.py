@@ -5,7 +5,7 @@ import pathlib
 import re
 from fractions import Fraction
 
-from lob_jax.feeds.binance import BinanceFeed
+from lob_jax.feeds.binance.feed import BinanceFeed
 
 BID, ASK = 1, -1
 FEED = BinanceFeed(tick="0.01", lot="0.001")

@@ -9,7 +9,7 @@ from fractions import Fraction
 import databento_dbn
 
 from lob_jax.events.instrument import NS_PER_DAY
-from lob_jax.feeds.databento import DatabentoFeed
+from lob_jax.feeds.databento.feed import DatabentoFeed
 
 BID, ASK = 1, -1
 FEED = DatabentoFeed()

@@ -5,7 +5,7 @@ import struct
 from fractions import Fraction
 
 from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds.itch import ItchFeed
+from lob_jax.feeds.itch.feed import ItchFeed
 
 FEED = ItchFeed(trading_day="2019-01-30")
 NAME = "01302019.NASDAQ_ITCH50"

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
 
 FEED = LobsterFeed()
 LEVELS = 3

@@ -6,7 +6,7 @@ import pathlib
 import re
 from fractions import Fraction
 
-from lob_jax.feeds.table import TableFeed
+from lob_jax.feeds.table.feed import TableFeed
 
 BID, ASK = 1, -1
 FEED = TableFeed(tick="0.01", lot="0.001")
@@ -57,7 +57,7 @@ def _word(text: str, words: list[str]) -> int:
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last row, by the rules of `table_names`, slowly; None where a rule is broken."""
+    """Return the levels after the last row, by the rules of the table feed, slowly; None where one is broken."""
     data = path.read_bytes().decode().rstrip("\r\n")
     orders, last = {}, -(2**63)
     for row in csv.DictReader(io.StringIO(data, newline=""), strict=True):

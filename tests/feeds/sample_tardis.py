@@ -5,7 +5,7 @@ import pathlib
 import re
 from fractions import Fraction
 
-from lob_jax.feeds.tardis import TardisFeed
+from lob_jax.feeds.tardis.feed import TardisFeed
 
 BID, ASK = 1, -1
 FEED = TardisFeed(tick="0.01", lot="0.001")

@@ -19,7 +19,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, COLUMNS, Flag, Kind
 from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.load import FEEDS, detect_format, load_incremental_data
-from lob_jax.feeds.source import DAMAGED
+from lob_jax.feeds.reading.source import DAMAGED
 from lob_jax.feeds.synthetic import SyntheticFeed
 from tests.feeds.checks import (
     SAMPLES,

@@ -12,10 +12,10 @@ from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import COLUMNS, Code, Kind
-from lob_jax.feeds.arrivals import new_arrivals, wait
-from lob_jax.feeds.flow_parameters import FlowParameters, Law
-from lob_jax.feeds.order_flow import SHIFT, compile_flow, draw
 from lob_jax.feeds.synthetic import SyntheticFeed, business_days, simulate_day
+from lob_jax.simulation.arrivals import new_arrivals, wait
+from lob_jax.simulation.flow_parameters import FlowParameters, Law
+from lob_jax.simulation.order_flow import SHIFT, compile_flow, draw
 
 DAY = "2024-01-02"
 EVENTS = 20_000

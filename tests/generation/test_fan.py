@@ -7,7 +7,8 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.generation.fan import fan, fan_figure
+from lob_jax.figures.fan import fan_figure
+from lob_jax.generation.fan import fan
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
 START = BookSnapshot(

@@ -14,10 +14,10 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
+from lob_jax.generation.device.orders import Order, no_orders
+from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
-from lob_jax.generation.orders import Order, no_orders
-from lob_jax.generation.sampling import Truncation
 from lob_jax.generation.stream import stream
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab

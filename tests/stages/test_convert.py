@@ -4,13 +4,13 @@ import pytest
 from rich.console import Console
 
 from configs.base import get_config
-from lob_jax.config import validate
+from lob_jax.config.validation import validate
 from lob_jax.errors import InputError
-from lob_jax.feeds.inspection import inspect_day, tables
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.stages.data import convert, find_days
+from lob_jax.statistics.inspection import inspect_day, tables
 from tests.feeds import sample_lobster, sample_tardis
-from tests.feeds.test_lobster_times import with_times
+from tests.feeds.lobster.test_times import with_times
 
 HEADER = "exchange,symbol,timestamp,local_timestamp,"
 

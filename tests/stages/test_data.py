@@ -3,12 +3,12 @@
 import pytest
 
 from configs import tiny
-from lob_jax import config as configuration
+from lob_jax.config import validation
 from lob_jax.errors import InputError
-from lob_jax.feeds.lobster_writer import write_lobster
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.stages import data, model
 from lob_jax.stages.generate import generate
+from lob_jax.writers.lobster import write_lobster
 
 SMALL = {
     "synthetic_days": 1,
@@ -25,7 +25,7 @@ def settings(**changes):
     config.data.update(**{**SMALL, **changes})
     config.model.update(d_model=16, n_layers=1, n_heads=2, d_ff=32, max_seq_length=64)
     config.train.update(batch_size=8, micro_batch=1, steps=2, validate_every=2, validation_windows=16)
-    configuration.validate(config)
+    validation.validate(config)
     return config
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from lob_jax import config as configuration
+from lob_jax.config import sections, validation
 from lob_jax.errors import InputError
-from lob_jax.models.forecast_config import FORECASTERS
+from lob_jax.forecasting.config import FORECASTERS
 from lob_jax.stages.run import run
-from lob_jax.training.weights import load_weights
+from lob_jax.training.run.weights import load_weights
 
 
 def settings(model: str):
@@ -22,7 +22,7 @@ def settings(model: str):
         model=model, history=20, horizons=(5, 25), levels=4, stride=10, seeds=2, width=8, heads=2, filters=4, units=6
     )
     config.forecast.update(inception=4, batch_size=32, steps=12, validate_every=6, block_events=100)
-    configuration.validate(config)
+    validation.validate(config)
     return config
 
 
@@ -70,10 +70,10 @@ def test_a_short_embargo_is_refused_before_anything_is_read(tmp_path):
 
 def test_the_sections_of_a_configuration_become_dataclasses():
     config = settings("tft")
-    shape = configuration.forecast_config(config, instruments=3)
+    shape = sections.forecast_config(config, instruments=3)
     assert (shape.model, shape.horizons, shape.instruments, shape.width) == ("tft", (5, 25), 3, 8)
-    assert dataclasses.asdict(configuration.fit_config(config))["steps"] == 12
-    layout = configuration.forecast_layout(config)
+    assert dataclasses.asdict(sections.fit_config(config))["steps"] == 12
+    layout = sections.forecast_layout(config)
     assert (layout.history, layout.context, layout.time_buckets, layout.reach) == (20, 64, 288, 25)
-    known = {*dataclasses.asdict(shape), *dataclasses.asdict(configuration.fit_config(config))} - {"instruments"}
+    known = {*dataclasses.asdict(shape), *dataclasses.asdict(sections.fit_config(config))} - {"instruments"}
     assert set(config.forecast) == known | {"stride", "seeds", "block_events"}

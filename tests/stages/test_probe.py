@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from configs import tiny
-from lob_jax import config as configuration
+from lob_jax.config import validation
 from lob_jax.stages import probe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ def workdir(tmp_path_factory):
 def settings(**changes):
     config = tiny.get_config()
     config.update_from_flattened_dict({**SMALL, **{key.replace("__", "."): value for key, value in changes.items()}})
-    configuration.validate(config)
+    validation.validate(config)
     return config
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.data.records import make_records
-from lob_jax.data.split import Part
+from lob_jax.data.records.records import make_records
+from lob_jax.data.records.split import Part
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.feed import MarketDay

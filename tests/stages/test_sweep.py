@@ -14,13 +14,13 @@ import jax
 import pytest
 
 from configs import tiny
-from lob_jax import config as configuration
-from lob_jax.data.lock import locked
+from lob_jax.config import sections, validation
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.lock import locked
 from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.stages import sweep
-from lob_jax.training.interruption import CTRL_C, LATE, TOLD
-from lob_jax.training.loop import TrainingData, TrainingSummary
+from lob_jax.training.run.interruption import CTRL_C, LATE, TOLD
+from lob_jax.training.run.loop import TrainingData, TrainingSummary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPACE = "train.learning_rate=log(1e-4,1e-1) model.n_heads=choice(2,3) train.warmup_steps=uniform(1,9)"
@@ -101,7 +101,7 @@ def training(monkeypatch):
 def settings(**changes):
     config = tiny.get_config()
     config.update_from_flattened_dict({**SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}})
-    configuration.validate(config)
+    validation.validate(config)
     return config
 
 
@@ -198,7 +198,7 @@ def test_a_trial_drawn_but_not_begun_is_the_next_one(training, tmp_path):
     assert sweep.sweep(config, tmp_path / "undisturbed") is None
     (tmp_path / "killed").mkdir()
     study = sweep.open_study(config, tmp_path / "killed")
-    study.enqueue_trial(sweep._draw(study, configuration.search_space(config), seed=config.seed))
+    study.enqueue_trial(sweep._draw(study, sections.search_space(config), seed=config.seed))
     (waiting,) = sweep.records_of(study)
     assert waiting.state == "running" and waiting.loss is None
     assert waiting.parameters == contents(tmp_path / "undisturbed")["trials"][0]["parameters"]

@@ -10,7 +10,7 @@ from lob_jax.book.oracle import OracleBook
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
-from lob_jax.evaluation.validity import check_events
+from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.feeds.feed import Reading

@@ -12,7 +12,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
-from lob_jax.feeds.lobster import LobsterFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.numbers import SKIP_NS

@@ -14,9 +14,9 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from configs import base
-from lob_jax.config import model_config, train_config
-from lob_jax.data.pipeline import batches, first_position
-from lob_jax.training.loop import TrainingData
+from lob_jax.config.sections import model_config, train_config
+from lob_jax.data.windows.pipeline import batches, first_position
+from lob_jax.training.run.loop import TrainingData
 
 MODEL = dataclasses.replace(
     model_config(base.get_config()),

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 
+from lob_jax.figures.learning_rate import range_figure
 from lob_jax.training import probe
-from lob_jax.training.optimizer import decay_mask
 from lob_jax.training.probe import Overfitting, RangeTest, Rates
-from lob_jax.training.probe_figure import range_figure
-from lob_jax.training.run import compile_train_step, place_step, prepare_run
-from lob_jax.training.state import init_state
+from lob_jax.training.run.setup import compile_train_step, place_step, prepare_run
+from lob_jax.training.step.optimizer import decay_mask
+from lob_jax.training.step.state import init_state
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from lob_jax.training.checkpoint import Checkpoints, restore_best
-from lob_jax.training.layout import make_mesh, replicated
-from lob_jax.training.optimizer import make_optimizer
-from lob_jax.training.state import init_state
-from tests.training.test_checkpoint import meta
+from lob_jax.training.run.checkpoint import Checkpoints, restore_best
+from lob_jax.training.step.layout import make_mesh, replicated
+from lob_jax.training.step.optimizer import make_optimizer
+from lob_jax.training.step.state import init_state
+from tests.training.run.test_checkpoint import meta
 
 
 @pytest.mark.parametrize("averaged", [True, False])

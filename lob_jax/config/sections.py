@@ -1,0 +1,81 @@
+"""The sections of a configuration as the plain dataclasses that the rest of lob_jax takes."""
+
+import dataclasses
+import json
+from typing import Any
+
+import ml_collections
+
+from lob_jax.config.search_space import Space, parse_space
+from lob_jax.forecasting.config import ForecastConfig
+from lob_jax.forecasting.examples import ForecastLayout
+from lob_jax.forecasting.fit import FitConfig
+from lob_jax.generation.device.sampling import Truncation
+from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
+from lob_jax.settings import key_types
+from lob_jax.training.config import TrainConfig
+
+
+def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
+    """Return the model's section, with the numbers of book features and of regimes that the data gives."""
+    parts = {"attention": AttentionConfig(**config.model.attention), "heads": HeadsConfig(**config.model.heads)}
+    given = {
+        "book_features": 4 * config.data.book_levels,
+        "n_regimes": config.data.volatility_regimes * config.data.spread_regimes,
+    }
+    return ModelConfig(**{**config.model, **parts, **given})
+
+
+def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
+    """Return the training section."""
+    return TrainConfig(**config.train)
+
+
+def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:
+    """Return the shape of the forecaster, for the number of instruments that the data has."""
+    return ForecastConfig(**_fields(config.forecast, ForecastConfig), instruments=instruments)
+
+
+def fit_config(config: ml_collections.ConfigDict) -> FitConfig:
+    """Return how a forecaster is trained."""
+    return FitConfig(**_fields(config.forecast, FitConfig))
+
+
+def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
+    """Return what an example of a forecaster holds; that of the token model takes its context from the model."""
+    forecast, model = config.forecast, config.model
+    return ForecastLayout(
+        history=forecast.history,
+        horizons=tuple(forecast.horizons),
+        levels=forecast.levels,
+        context=model.max_seq_length,
+        time_buckets=model.time_buckets,
+    )
+
+
+def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
+    """Return the values of a section that a dataclass has fields for."""
+    return {field.name: section[field.name] for field in dataclasses.fields(of) if field.name in section}
+
+
+def search_space(config: ml_collections.ConfigDict) -> Space:
+    """Return what a sweep searches."""
+    return parse_space(config.sweep.space, types=key_types(config))
+
+
+def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
+    """Return what the sampler needs of the generation section."""
+    section = config.generate
+    return SamplingConfig(
+        paths=section.paths,
+        events=section.events,
+        temperature=float(section.temperature),
+        truncation=Truncation(section.top_k, float(section.top_p), float(section.min_p)),
+        seed=section.seed,
+    )
+
+
+def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Return the configuration as nested plain values, fit for JSON."""
+    return json.loads(config.to_json())

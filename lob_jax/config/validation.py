@@ -1,0 +1,382 @@
+"""Check a configuration as a whole, once, before anything runs."""
+
+import shlex
+
+import ml_collections
+
+from lob_jax.config.sections import (
+    fit_config,
+    forecast_config,
+    model_config,
+    sampling_config,
+    search_space,
+    train_config,
+)
+from lob_jax.data.records.split import context_of, required_embargo
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import ON_ERROR
+from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
+from lob_jax.feeds.reading.scale import parse_step
+from lob_jax.feeds.table.names import parse_columns, zone_of
+from lob_jax.generation.device.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE
+from lob_jax.models.attention.kinds import MASKS
+from lob_jax.settings import check_like, defaults
+from lob_jax.tokens.vocabulary import TOKENIZERS
+
+FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
+FORMATS = ("lobster", "hftbacktest", "parquet")
+PRUNERS = ("median", "hyperband", "none")
+OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
+TIME_DIGITS = (None, 2, 5, 8)
+MOST = 10**9  # of what is counted
+MOST_OF = {
+    "synthetic_days": 10_000,
+    "volatility_regimes": 100,
+    "spread_regimes": 100,
+    "book_levels": 1000,
+    "workers": 1000,
+}
+MOST_SEED = 2**32 - 1
+MOST_ORDER = 20  # of an n-gram: each is a table of its own
+
+
+def _require(holds: bool, key: str, *, expected: object, was: object, remedy: str) -> None:
+    if not holds:
+        raise InputError(
+            "the configuration does not hold together",
+            where=f"config.{key}",
+            expected=expected,
+            was=was,
+            remedy=remedy,
+        )
+
+
+def _check_data(config: ml_collections.ConfigDict) -> None:
+    data = config.data
+    _require(
+        data.feed in FEEDS,
+        "data.feed",
+        expected=f"one of {FEEDS}",
+        was=data.feed,
+        remedy="pass --config.data.feed=",
+    )
+    _require(
+        data.feed in ("synthetic", "auto") or bool(data.path),
+        "data.path",
+        expected=f"a file or folder, since data.feed is {data.feed!r}",
+        was="nothing",
+        remedy="pass --config.data.path=",
+    )
+    _require(
+        data.order_book in ORDER_BOOK,
+        "data.order_book",
+        expected=f"one of {ORDER_BOOK}",
+        was=data.order_book,
+        remedy="required reads LOBSTER's order-book file, none builds the book from the messages alone",
+    )
+    _require(
+        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", "auto")),
+        "data.order_book",
+        expected="required, unless files of the lobster feed are read",
+        was=f"{data.order_book}, of the {data.feed} feed",
+        remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
+    )
+    _require(
+        data.feed != "synthetic" or not data.path,
+        "data.feed",
+        expected=f"auto, or the format of the files, since data.path is {data.path!r}",
+        was="synthetic, which reads no files",
+        remedy="leave out --config.data.feed=synthetic to read the files, or --config.data.path= to simulate",
+    )
+    given = [key for key in OF_FILES if data[key]]
+    _require(
+        bool(data.path) or not given,
+        f"data.{given[0] if given else 'path'}",
+        expected="nothing, of the simulator: it is a setting of files",
+        was=data[given[0]] if given else "",
+        remedy="leave it out, or name the files: --config.data.path=",
+    )
+    _require(
+        data.on_error in ON_ERROR,
+        "data.on_error",
+        expected=f"one of {ON_ERROR}",
+        was=data.on_error,
+        remedy="strict names the first bad row, skip counts them, quarantine keeps them in a file",
+    )
+
+
+def _check_records(config: ml_collections.ConfigDict) -> None:
+    data, context = config.data, config.model.max_seq_length
+    _require(
+        data.processes is None or data.processes > 0,
+        "data.processes",
+        expected="a positive number, or None for one a core",
+        was=data.processes,
+        remedy="leave it out",
+    )
+    for key in ("tick", "lot"):
+        if data[key] is not None:
+            parse_step(data[key], where=f"config.data.{key}")
+    parse_columns(data.columns)
+    if data.time_zone is not None:
+        zone_of(data.time_zone, where="config.data.time_zone")
+    for key in ("train_fraction", "validation_fraction"):
+        _require(0 < data[key] < 1, f"data.{key}", expected="between 0 and 1", was=data[key], remedy="pass a fraction")
+    used = data.train_fraction + data.validation_fraction
+    _require(
+        used < 1,
+        "data.train_fraction + data.validation_fraction",
+        expected="less than 1, so that a test part remains",
+        was=used,
+        remedy="lower one of them",
+    )
+    needed = required_embargo(context_of(context, kind=config.tokens.kind))
+    _require(
+        data.embargo_events >= needed,
+        "data.embargo_events",
+        expected=f"at least {needed}: a context of {context} tokens may span so many events",
+        was=data.embargo_events,
+        remedy=f"pass --config.data.embargo_events={needed}",
+    )
+    counts = (
+        "synthetic_events",
+        "record_events",
+        "book_levels",
+        "synthetic_days",
+        "volatility_regimes",
+        "spread_regimes",
+    )
+    for key in counts:
+        _require_count(config, "data", key, most=MOST_OF.get(key, MOST))
+    _require_count(config, "data", "embargo_events", least=0)
+    _require_count(config, "data", "workers", least=0, most=MOST_OF["workers"])
+    try:
+        shlex.split(data.runner_options)
+    except ValueError as error:
+        _require(
+            False, "data.runner_options", expected="options as a shell has them", was=error, remedy="close its quotes"
+        )
+
+
+def _require_count(
+    config: ml_collections.ConfigDict, section: str, key: str, *, least: int = 1, most: int | None = None
+) -> None:
+    """Check a whole number that something is counted by, or that gets memory."""
+    value, highest = config[section][key], MOST if most is None else most
+    expected = f"a whole number from {least:,} to {highest:,}"
+    remedy = f"pass --config.{section}.{key}={min(max(value, least), highest)}, say"
+    _require(least <= value <= highest, f"{section}.{key}", expected=expected, was=value, remedy=remedy)
+
+
+def _check_seeds(config: ml_collections.ConfigDict) -> None:
+    for key, seed in {"seed": config.seed, "generate.seed": config.generate.seed}.items():
+        _require(
+            0 <= seed <= MOST_SEED,
+            key,
+            expected=f"a whole number from 0 to {MOST_SEED}",
+            was=seed,
+            remedy="any number of 32 bits will do",
+        )
+
+
+def _check_run(config: ml_collections.ConfigDict) -> None:
+    digits, train = config.tokens.time_digits, config.train
+    _require(
+        digits in TIME_DIGITS,
+        "tokens.time_digits",
+        expected=f"one of {TIME_DIGITS}",
+        was=digits,
+        remedy="leave it out to keep every nanosecond",
+    )
+    _require(
+        config.tokens.kind in TOKENIZERS,
+        "tokens.kind",
+        expected=" | ".join(TOKENIZERS),
+        was=config.tokens.kind,
+        remedy="choose one of these",
+    )
+    _require(
+        config.tokens.kind == "exact" or digits is None,
+        "tokens.time_digits",
+        expected="None, of compact tokens",
+        was=digits,
+        remedy="leave it out: their gaps have bins of their own",
+    )
+    _require(
+        train.steps is None or train.steps > 0,
+        "train.steps",
+        expected="a positive number, or None to derive it from epochs",
+        was=train.steps,
+        remedy="pass --config.train.steps=100, say",
+    )
+    _require(
+        train.micro_batch is None or (train.micro_batch > 0 and train.batch_size % train.micro_batch == 0),
+        "train.micro_batch",
+        expected=f"a divisor of batch_size {train.batch_size}, or None to fit the memory",
+        was=train.micro_batch,
+        remedy="pass a divisor, or leave it out",
+    )
+    _require(
+        config.model.dtype != "float64",
+        "model.dtype",
+        expected="bfloat16, float16 or float32",
+        was="float64",
+        remedy="float64 is there for tests that compare layouts, with jax_enable_x64",
+    )
+
+
+def _check_results(config: ml_collections.ConfigDict) -> None:
+    _require(
+        config.generate.temperature == 0 or LEAST_TEMPERATURE <= config.generate.temperature <= GREATEST_TEMPERATURE,
+        "generate.temperature",
+        expected=f"0, or {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}",
+        was=config.generate.temperature,
+        remedy="1 draws from the model as it is, 0 takes the most likely token",
+    )
+    _check_truncation(config)
+    for section in ("convert", "generate"):
+        _require(
+            config[section].format in FORMATS,
+            f"{section}.format",
+            expected=f"one of {FORMATS}",
+            was=config[section].format,
+            remedy=f"pass --config.{section}.format=",
+        )
+    _require(
+        config.convert.past_midnight in PAST_MIDNIGHT,
+        "convert.past_midnight",
+        expected=f"one of {PAST_MIDNIGHT}",
+        was=config.convert.past_midnight,
+        remedy="refuse names the first such event, cut leaves them out, continue counts on past 86,400 seconds",
+    )
+    counts = [("generate", key) for key in ("paths", "events", "prompt_events")]
+    counts += [("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels"), ("convert", "levels")]
+    for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
+        _require_count(config, section, key)
+    for section, key in (("overfit", "target"), ("find_lr", "lowest")):
+        value = config[section][key]
+        _require(value > 0, f"{section}.{key}", expected="a number above 0", was=value, remedy="raise it")
+    orders = config.evaluate.ngram_orders
+    _require(
+        len(orders) > 0 and all(1 <= order <= MOST_ORDER for order in orders),
+        "evaluate.ngram_orders",
+        expected=f"whole numbers from 1 to {MOST_ORDER}, one at least",
+        was=orders,
+        remedy="1,2,3,4,5 are usual",
+    )
+
+
+def _check_truncation(config: ml_collections.ConfigDict) -> None:
+    section = config.generate
+    ranges = {
+        "top_k": (section.top_k >= 0, "0 or more", "0 draws from all tokens"),
+        "top_p": (0 < section.top_p <= 1, "above 0 and at most 1", "1 draws from all tokens"),
+        "min_p": (0 <= section.min_p < 1, "0 or more and below 1", "0 draws from all tokens"),
+    }
+    for key, (holds, expected, remedy) in ranges.items():
+        _require(holds, f"generate.{key}", expected=expected, was=section[key], remedy=remedy)
+
+
+def _check_objective(config: ml_collections.ConfigDict) -> None:
+    masked, model = config.train.objective == "masked", config.model
+    _require(
+        model.causal != masked,
+        "model.causal",
+        expected=f"{not masked}, since train.objective is {config.train.objective}",
+        was=model.causal,
+        remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
+    )
+    whole = masked or model.attention.cross_asset or model.attention.kind not in MASKS
+    _require(
+        not (whole and config.train.sample_events),
+        "train.sample_events",
+        expected="0: this model cannot generate",
+        was=config.train.sample_events,
+        remedy="leave it out; the causal kinds of attention with a cache, of one instrument, generate",
+    )
+    _require(
+        not (model.attention.cross_asset and model.regime == "prefix"),
+        "model.regime",
+        expected="none or added, where assets attend to one another",
+        was=model.regime,
+        remedy="pass --config.model.regime=added",
+    )
+    _require(
+        not masked or model.heads.next_tokens == 1,
+        "model.heads.next_tokens",
+        expected="1, where the objective is masked",
+        was=model.heads.next_tokens,
+        remedy="leave it out",
+    )
+    _require(
+        not model.heads.contrastive_size or model.regime == "none",
+        "model.regime",
+        expected="none, where contrastive training is to find the regime",
+        was=model.regime,
+        remedy="leave out model.regime or model.heads.contrastive_size",
+    )
+
+
+def _check_searches(config: ml_collections.ConfigDict) -> None:
+    find_lr, dropout, pruner = config.find_lr, config.overfit.dropout, config.sweep.pruner
+    _require(
+        find_lr.highest > find_lr.lowest,
+        "find_lr.highest",
+        expected=f"more than find_lr.lowest, {find_lr.lowest}",
+        was=find_lr.highest,
+        remedy="1e-6 to 0.1 holds most of what is useful",
+    )
+    _require(find_lr.steps >= 10, "find_lr.steps", expected="10 or more", was=find_lr.steps, remedy="200 are usual")
+    smoothing, factor = find_lr.smoothing, find_lr.stop_factor
+    _require(0 <= smoothing < 1, "find_lr.smoothing", expected="in [0, 1)", was=smoothing, remedy="0.9 is usual")
+    _require(factor > 1, "find_lr.stop_factor", expected="more than 1", was=factor, remedy="1.1 is usual")
+    _require(0 <= dropout < 1, "overfit.dropout", expected="in [0, 1)", was=dropout, remedy="0 is the test's point")
+    _require(
+        pruner in PRUNERS,
+        "sweep.pruner",
+        expected=f"one of {PRUNERS}",
+        was=pruner,
+        remedy="median stops a trial that is worse than half of those before it; none stops none",
+    )
+    for key in ("startup_trials", "warmup_validations"):
+        value = config.sweep[key]
+        _require(value >= 0, f"sweep.{key}", expected="0 or more", was=value, remedy="raise it")
+
+
+def _check_forecast(config: ml_collections.ConfigDict) -> None:
+    forecast = config.forecast
+    for key in ("stride", "seeds"):
+        _require(
+            forecast[key] > 0, f"forecast.{key}", expected="a positive number", was=forecast[key], remedy="raise it"
+        )
+    fit_config(config)
+    shape = forecast_config(config, instruments=1)
+    longest = max(shape.horizons)
+    _require(
+        forecast.block_events >= longest,
+        "forecast.block_events",
+        expected=f"at least the longest horizon, {longest}",
+        was=forecast.block_events,
+        remedy="several times the horizon is usual",
+    )
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Check every key, its type, its range, and every value that another one depends on.
+
+    Raises:
+      InputError: the first key at fault, what it should be and what it is.
+    """
+    check_like(config, defaults())
+    _check_seeds(config)
+    _check_data(config)
+    _check_records(config)
+    _check_run(config)
+    _check_results(config)
+    _check_searches(config)
+    _check_forecast(config)
+    _check_objective(config)
+    model_config(config)
+    train_config(config)
+    search_space(config)
+    sampling_config(config)

@@ -1,0 +1,1 @@
+"""Days to records on disk: split, tokenized by many processes, written as a TFDS data set."""

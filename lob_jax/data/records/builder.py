@@ -1,0 +1,312 @@
+"""Records on disk: a TFDS data set of ArrayRecord shards, built by many processes or on Apache Beam, and read by index.
+
+The shards of a day are made by one process; a run that is stopped goes on where it was, to the same bytes.
+"""
+
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from lob_jax.data.records import beam
+from lob_jax.data.records.folder import DAYS, find_or_build
+from lob_jax.data.records.jobs import finished, lay_out, make_jobs, write_days
+from lob_jax.data.records.manifest import check_scales, fingerprint, load_manifest, make_manifest
+from lob_jax.data.records.records import Outline, RecordPlan
+from lob_jax.data.records.shards import Account, record_features, sha256_of
+from lob_jax.data.records.split import SPLITS
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import Vocabulary
+
+VOCABULARY = "vocabulary.json"
+
+OnDay = Callable[[str, dict[str, Any]], None]
+
+
+class LobEvents(tfds.core.GeneratorBasedBuilder):
+    """The TFDS builder `lob_events`: made by processes of this machine, or on Apache Beam if asked for.
+
+    `DownloadConfig(beam_runner=..., beam_options=...)` asks for Beam, see `prepare_on_beam`.
+
+    Attributes:
+      accounts: of the days, once they are prepared, see `shards.Tally`.
+      shards: records and sha256 of each file, by name, once they are prepared.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    url_infos: ClassVar[dict[str, Any]] = {}  # nothing is downloaded; TFDS would look for a list beside this file
+
+    def __init__(
+        self,
+        feed: Feed,
+        days: Sequence[DaySource],
+        *,
+        tokenizer: Tokenizer,
+        plan: RecordPlan,
+        data_dir: pathlib.Path,
+        reading: Reading = STRICT,
+        processes: int | None = 1,
+        on_day: OnDay | None = None,
+    ):
+        """Set up; see `prepare_records`. What is done of the days lies in the folder `DAYS` of `data_dir`.
+
+        Raises:
+          InputError: no days, or not oldest first.
+        """
+        self.feed, self.reading, self.places = feed, reading, lay_out(days)
+        self.tokenizer, self.plan, self.processes, self.on_day = tokenizer, plan, processes, on_day
+        self.accounts: list[Account] = []
+        self.shards: dict[str, dict[str, Any]] = {}
+        self._first_accounts: dict[str, Account] = {}  # by symbol
+        self._days_folder = pathlib.Path(data_dir) / DAYS
+        super().__init__(file_format="array_record", data_dir=data_dir)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Order-book events as tokens, with clock and book features; every record decodes alone.",
+            features=record_features(),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager, pipeline: Any) -> dict[str, Any]:
+        """Return the Beam collections of all splits, made of one reading of each day."""
+        del dl_manager  # the days are at hand
+        jobs = make_jobs(self.feed, self.places, self.reading)
+        records = beam.all_records(pipeline, jobs, self._days_folder, self.tokenizer, self.plan)
+        return {name: self._generate_examples(records, name) for name in SPLITS}
+
+    def _generate_examples(self, records: Any, split: str) -> Any:
+        """Return the Beam collection of one split's (key, record)."""
+        return beam.of_split(records, split)
+
+    def _download_and_prepare(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
+    ) -> None:
+        """Write the splits.
+
+        The writer that TFDS would use without Beam holds up to 1 GB of a split in memory and needs TensorFlow
+        beyond that.
+        """
+        if download_config.beam_runner or download_config.beam_options:
+            shutil.rmtree(self._days_folder, ignore_errors=True)
+            self._days_folder.mkdir(parents=True)
+            super()._download_and_prepare(dl_manager, download_config)
+            self.accounts = beam.read_accounts(self._days_folder, self.places)
+            for account in self.accounts:
+                self._note(account)
+            self._hash_shards()
+        else:
+            self.accounts = self._write_days()
+            self.info.set_splits(tfds.core.SplitDict([self._take_split(name) for name in SPLITS]))
+
+    def _write_days(self) -> list[Account]:
+        """Write the days that are not done yet; return the accounts of all."""
+        done = finished(self._days_folder, self.places)
+        for account in done.values():
+            self._check_scales(account)
+        write_days(
+            make_jobs(self.feed, [place for place in self.places if place.index not in done], self.reading),
+            folder=self._days_folder,
+            tokenizer=self.tokenizer,
+            plan=self.plan,
+            processes=self.processes,
+            on_account=self._note,
+        )
+        done = finished(self._days_folder, self.places)
+        return [done[place.index] for place in self.places]
+
+    def _note(self, account: Account) -> None:
+        """Check a new day's account, and tell of it."""
+        self._check_scales(account)
+        if self.on_day is not None:
+            for part in account["parts"]:
+                self.on_day(f"{account['symbol']} {account['trading_day']}", part)
+
+    def _check_scales(self, account: Account) -> None:
+        check_scales(account, self._first_accounts.setdefault(account["symbol"], account))
+
+    def _take_split(self, split: str) -> tfds.core.SplitInfo:
+        """Give the days' shards the names that TFDS reads them by; they keep their own, too, until all is done."""
+        shards = [shard for account in self.accounts for shard in account["shards"].get(split, ())]
+        names = tfds.core.ShardedFileTemplate(
+            data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
+        )
+        for number, shard in enumerate(shards):
+            path = pathlib.Path(names.sharded_filepath(shard_index=number, num_shards=len(shards)))
+            _link(self._days_folder / shard["file"], path)
+            self.shards[path.name] = {key: shard[key] for key in ("records", "sha256")}
+        return tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[shard["records"] for shard in shards],
+            num_bytes=sum(shard["bytes"] for shard in shards),
+            filename_template=names,
+        )
+
+    def _hash_shards(self) -> None:
+        """Note the shards that Beam has written."""
+        for split in self.info.splits.values():
+            for path, records in zip(split.filepaths, split.shard_lengths, strict=True):
+                self.shards[path.name] = {"records": records, "sha256": sha256_of(pathlib.Path(path))}
+
+    def _log_download_bytes(self) -> None:
+        """Print nothing: nothing is downloaded, and a library does not print."""
+
+    _log_download_done = _log_download_bytes
+
+
+def _link(source: pathlib.Path, path: pathlib.Path) -> None:
+    """Give a file a second name; where that cannot be, copy it."""
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copyfile(source, path)
+
+
+def prepare_records(
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    plan: RecordPlan,
+    inputs: Mapping[str, Any],
+    reading: Reading = STRICT,
+    processes: int | None = None,
+    on_day: OnDay | None = None,
+) -> dict[str, Any]:
+    """Build the records of some days in a folder, or find them there, and return their manifest.
+
+    Days are read and written by processes of their own, each in bounded memory. What a run had done before it
+    was stopped is kept beside the folder, and the same call goes on from there; records of other data or another
+    config are refused, never overwritten.
+
+    Args:
+      feed: what the days are read with; can be sent to another process.
+      days: which, oldest first.
+      folder: where the records shall lie: shards, records.json and vocabulary.json.
+      tokenizer: how events become tokens.
+      plan: how days become splits and records.
+      inputs: what names the data, see `fingerprint`.
+      reading: how files are read; its `store` is not used, its `on_bytes` is called where this process reads.
+      processes: that work at once, None for one a core. With more than one, a program must keep what it runs under
+        `if __name__ == "__main__"`: the processes import it.
+      on_day: called with a day's name and the counts ("split", "events", "records", "tokens") of each of its parts
+        when the day is done, in the order that days are done.
+
+    Raises:
+      InputError: the folder holds other records or other things, or another process works on it; days that are out
+        of order, cannot be read, cut or tokenized, or do not agree in their scales.
+    """
+    arguments = {"tokenizer": tokenizer, "plan": plan, "reading": reading, "processes": processes, "on_day": on_day}
+
+    def build(partial: pathlib.Path) -> dict[str, Any]:
+        _remove_data_set(partial)
+        return _build(LobEvents(feed, days, data_dir=partial, **arguments), partial, wanted, config=None)
+
+    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    return find_or_build(folder, wanted, build)
+
+
+def prepare_on_beam(
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    plan: RecordPlan,
+    inputs: Mapping[str, Any],
+    reading: Reading = STRICT,
+    runner: str = "DirectRunner",
+    options: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Build on Apache Beam the records that `prepare_records` builds, in other shards; return their manifest.
+
+    Workers read days and write records in any order, and a shard holds them in that of the days. The files of the
+    feed and the folder must lie where every worker reaches them by the same path, and lob_jax must be installed
+    there. Nothing is kept of a run that fails.
+
+    Args:
+      feed: see `prepare_records`, as for the arguments that are not named here.
+      runner: Beam's name of it, with its options as Beam documents them for a command line:
+        "DirectRunner", this machine: `["--direct_num_workers=4", "--direct_running_mode=multi_processing"]`;
+        "DataflowRunner": `["--project=...", "--region=...", "--temp_location=gs://...",
+        "--sdk_container_image=...", "--experiments=use_runner_v2"]`, the image with lob_jax and a mount of the files;
+        "FlinkRunner": `["--flink_master=host:8081", "--environment_type=LOOPBACK"]`, or `DOCKER` with an image;
+        "SparkRunner": `["--spark_master_url=spark://host:7077", "--environment_type=LOOPBACK"]`, or another runner's
+        job server: "PortableRunner" with `["--job_endpoint=host:8099"]`.
+      options: of the runner.
+
+    Raises:
+      InputError: as `prepare_records`, or Beam is not installed. What a runner raises when a worker fails is its own.
+    """
+    config = beam.download_config(runner, options)
+
+    def build(partial: pathlib.Path) -> dict[str, Any]:
+        _remove_data_set(partial)
+        builder = LobEvents(feed, days, data_dir=partial, tokenizer=tokenizer, plan=plan, reading=reading)
+        try:
+            return _build(builder, partial, wanted, config=config)
+        except BaseException:
+            shutil.rmtree(partial / DAYS, ignore_errors=True)
+            raise
+
+    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    return find_or_build(folder, wanted, build)
+
+
+def _remove_data_set(partial: pathlib.Path) -> None:
+    """Remove what a run left that was stopped at its very end: TFDS would take it for a data set to go on with."""
+    shutil.rmtree(partial / LobEvents.name, ignore_errors=True)
+
+
+def _build(
+    builder: LobEvents, partial: pathlib.Path, wanted: Mapping[str, Any], *, config: tfds.download.DownloadConfig | None
+) -> dict[str, Any]:
+    """Make the data set and the vocabulary in a folder, and return their manifest."""
+    tfds.disable_progress_bar()
+    downloads = partial / "downloads"
+    builder.download_and_prepare(download_dir=downloads, download_config=config)
+    shutil.rmtree(downloads, ignore_errors=True)
+    builder.tokenizer.vocabulary.save(partial / VOCABULARY)
+    return make_manifest(wanted, builder.accounts, builder.shards)
+
+
+class PreparedRecords:
+    """The records of one split, by index, as dicts of NumPy arrays; can be sent to other processes."""
+
+    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, compact: bool):
+        self._source, self.outlines, self._compact = source, outlines, compact
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one record, see `make_records` and `is_compact`; its arrays cannot be written to."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"record {index} of {len(self)}")
+        record = dict(self._source[index])
+        record["instrument"], record["compact"] = record["instrument"].decode(), self._compact
+        return record
+
+
+def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
+    """Open the records of one split for random access.
+
+    Raises:
+      InputError: there are no prepared records, or no such split.
+    """
+    manifest = load_manifest(folder)
+    if split not in manifest["outlines"]:
+        raise InputError(
+            "no such split", where=folder, expected=list(manifest["outlines"]), was=split, remedy="name one of them"
+        )
+    version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
+    source = tfds.builder_from_directory(version).as_data_source(split)
+    compact = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).bins is not None
+    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], compact=compact)

@@ -1,0 +1,201 @@
+"""Days as jobs for worker processes: what is read together, by whom, and what is done already."""
+
+import concurrent.futures
+import dataclasses
+import itertools
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+
+from lob_jax.data.records.records import RecordPlan
+from lob_jax.data.records.shards import Account, Place, account_path, write_day
+from lob_jax.data.records.split import number_days
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
+from lob_jax.signals import spared
+from lob_jax.tokens.tokenizer import Tokenizer
+
+OnAccount = Callable[[Account], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Days that one process reads together: those of a file that is read in one pass, else a single day.
+
+    Attributes:
+      feed: their feed; can be sent to another process.
+      reading: how they are read; its `store` is not used.
+      places: which days they are.
+    """
+
+    feed: Feed
+    reading: Reading
+    places: tuple[Place, ...]
+
+    def read(self, store: pathlib.Path) -> Iterator[tuple[Place, MarketDay]]:
+        """Yield the days, their events mapped from files in the folder `store`.
+
+        Raises:
+          InputError: a file is not what its format says, or does not hold the day that was listed.
+        """
+        reading = dataclasses.replace(self.reading, store=store)
+        if len(self.places) == 1:
+            days = [self.feed.read(self.places[0].source, reading)]
+        else:
+            days = self.feed.read_all(self.places[0].source.path, reading)
+        found = {(day.instrument.symbol, day.instrument.trading_day): day for day in days}
+        for place in self.places:
+            wanted = (place.source.symbol, place.source.trading_day)
+            if wanted not in found:
+                raise InputError(
+                    "a file does not hold the day that was listed",
+                    where=place.source.path,
+                    expected=" ".join(wanted),
+                    was=[" ".join(day) for day in found],
+                    remedy="check what the file's name says against its content",
+                )
+            yield place, found[wanted]
+
+
+def lay_out(days: Sequence[DaySource]) -> list[Place]:
+    """Return the places of days, which come oldest first.
+
+    Raises:
+      InputError: there is none; they are out of order, or an instrument's day comes twice.
+    """
+    if not days:
+        raise InputError(
+            "there is no day to make records of",
+            where="config.data",
+            expected="at least one day",
+            was=0,
+            remedy="name a file, or a folder with files, of the feed",
+        )
+    numbers, count = number_days([(day.trading_day, day.symbol) for day in days])
+    return [Place(index, day, number, count) for index, (day, number) in enumerate(zip(days, numbers, strict=True))]
+
+
+def make_jobs(feed: Feed, places: Sequence[Place], reading: Reading) -> list[Job]:
+    """Group days into jobs: the instruments of one file are read in one pass where the feed can do that."""
+    if not hasattr(feed, "read_all"):
+        return [Job(feed, reading, (place,)) for place in places]
+    files: dict[pathlib.Path | None, list[Place]] = {}
+    for place in places:
+        files.setdefault(place.source.path, []).append(place)
+    return [Job(feed, reading, tuple(together)) for together in files.values()]
+
+
+def finished(folder: pathlib.Path, places: Sequence[Place]) -> dict[int, Account]:
+    """Return the accounts of the days that are done, by index, and remove whatever else lies in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    accounts = {}
+    for place in places:
+        if account_path(folder, place).exists():
+            accounts[place.index] = json.loads(account_path(folder, place).read_bytes())
+    names = [shard["file"] for account in accounts.values() for part in account["shards"].values() for shard in part]
+    kept = {*names, *(account_path(folder, place).name for place in places)}
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in kept:
+            path.unlink()
+    return accounts
+
+
+def write_days(
+    jobs: Sequence[Job],
+    *,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    plan: RecordPlan,
+    processes: int | None,
+    on_account: OnAccount,
+) -> None:
+    """Write the shards and accounts of all jobs' days into a folder.
+
+    Args:
+      jobs: what is to be done.
+      folder: where the files shall lie.
+      tokenizer: how events become tokens.
+      plan: how days become records.
+      processes: that work at once, None for one a core. With one of them, or one job, this process does the work;
+        else a program must keep what it runs under `if __name__ == "__main__"`, as workers import it.
+      on_account: called in this process with each day's account, as days are done; what it raises ends the work.
+
+    Raises:
+      InputError: a day cannot be read, cut or tokenized. The days that are done stay.
+    """
+    workers = min(processes or len(os.sched_getaffinity(0)), len(jobs))
+    if workers > 1:
+        _write_at_once(jobs, workers, folder, tokenizer, plan, on_account)
+        return
+    for job in jobs:
+        for account in _write_job(job, folder, tokenizer, plan):
+            on_account(account)
+
+
+def _write_job(job: Job, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> Iterator[Account]:
+    """Write the days of a job and yield their accounts; the events lie in a folder of their own meanwhile."""
+    store = folder / f"{job.places[0].index:05}.{os.getpid()}.events"
+    try:
+        for place, day in job.read(store):
+            yield write_day(place, day, folder=folder, tokenizer=tokenizer, plan=plan)
+    finally:
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def _write_whole_job(job: Job, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> list[Account]:
+    """Do a job in a worker process."""
+    return list(_write_job(job, folder, tokenizer, plan))
+
+
+def _write_at_once(
+    jobs: Sequence[Job],
+    workers: int,
+    folder: pathlib.Path,
+    tokenizer: Tokenizer,
+    plan: RecordPlan,
+    on_account: OnAccount,
+) -> None:
+    context = multiprocessing.get_context("spawn")  # a copy of this process would have JAX's threads half alive
+    watched, alive = context.Pipe(duplex=False)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker, (watched,))
+    try:
+        remote = [dataclasses.replace(job, reading=dataclasses.replace(job.reading, on_bytes=None)) for job in jobs]
+        with spared(signal.SIGINT):
+            done = [pool.submit(_write_whole_job, job, folder, tokenizer, plan) for job in remote]
+        for account in itertools.chain.from_iterable(f.result() for f in concurrent.futures.as_completed(done)):
+            on_account(account)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process ended before its day was done",
+            where="config.data.processes",
+            expected=f"{workers} processes that work to the end",
+            was=error,
+            remedy="run the same command again with fewer processes if the memory ran out; what is done is kept",
+        ) from error
+    except BaseException:
+        alive.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        alive.close()
+        watched.close()
+
+
+def _begin_worker(watched: Connection) -> None:
+    """Let a worker end with its parent, however that ends, and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        watched.poll(None)  # nothing is ever sent: this returns when the other end is closed
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

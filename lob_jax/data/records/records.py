@@ -1,0 +1,204 @@
+"""Records: runs of events as tokens with their clock and book features; each one decodes alone."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.features import book_features
+from lob_jax.book.replay import replay, snapshots_at
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
+from lob_jax.data.records.split import Part, check_embargo, lead_events
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import EOS, event_index
+
+Record = Mapping[str, Any]
+
+MOST_SAMPLED = 1000  # records that thresholds are fitted on
+START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
+START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64), "seen": np.dtype(np.bool_)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordPlan:
+    """How days are cut into splits and records.
+
+    Attributes:
+      record_events: most events of a record, its lead not counted.
+      context: tokens that a model sees; embargo and lead follow from it.
+      book_levels: occupied levels a side that the book features see.
+      train_fraction: see `split.split_day`.
+      validation_fraction: see `split.split_day`.
+      embargo_events: events between two splits of one day.
+    """
+
+    record_events: int
+    context: int
+    book_levels: int
+    train_fraction: float
+    validation_fraction: float
+    embargo_events: int
+
+    def __post_init__(self):
+        for name in ("record_events", "context", "book_levels"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is too small",
+                    where="the record plan",
+                    expected="at least 1",
+                    was=getattr(self, name),
+                    remedy="correct the config",
+                )
+        check_embargo(self.embargo_events, context_tokens=self.context)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """What windows are laid out by, without the record's arrays.
+
+    Attributes:
+      tokens: tokens of the record, its EOS not counted.
+      lead_tokens: tokens of its leading events, which are context only.
+      first_event: index in the day of its first event, the lead included; 0 at the start of a day.
+    """
+
+    tokens: int
+    lead_tokens: int
+    first_event: int
+
+
+def record_spans(part: Part, *, record_events: int, context: int) -> list[tuple[int, int, int]]:
+    """Cut a part into records of nearly equal length.
+
+    Returns:
+      (begin, first, last) of each record, as event indices of the day: events begin..first-1 are its lead,
+      from the embargo in front of the part or from the record before; first..last-1 are its own.
+    """
+    count = -(-part.events // record_events)
+    edges = [part.first + part.events * k // count for k in range(count + 1)]
+    earliest = part.first - part.lead
+    return [(max(earliest, first - lead_events(context)), first, last) for first, last in itertools.pairwise(edges)]
+
+
+def make_records(
+    day: MarketDay,
+    parts: Sequence[Part],
+    tokenizer: Tokenizer,
+    *,
+    record_events: int,
+    context: int,
+    book_levels: int,
+) -> Iterator[tuple[Part, dict[str, Any]]]:
+    """Yield the records of some parts of a day, in order, each with its part; one is in memory at a time.
+
+    A record of E events is a dict of
+      tokens uint16 [T+1], ending in EOS;
+      features float32 [E+1, 4P], row i the book before event i, row E the book after the last one;
+      clock_ns int64 [E+1], the time known before event i: that of the event in front of it;
+      mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty, see `two_sided`;
+      lead_events int64, leading events that are context only;
+      first_event int64, index in the day of the first event, the lead included;
+      start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
+      instrument, the `Instrument` as JSON.
+
+    Args:
+      day: the day; its columns may be mapped from files.
+      parts: its parts, in order.
+      tokenizer: how events become tokens.
+      record_events: most events of a record, its lead not counted.
+      context: tokens that a model sees.
+      book_levels: P, occupied levels a side that the features see.
+
+    Raises:
+      InputError: an event has no tokens.
+    """
+    cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
+    at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
+    starts = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=at)
+    for (part, span), start in zip(cuts, starts, strict=True):
+        yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels)
+
+
+def _make_record(
+    day: MarketDay, span: tuple[int, int, int], start: BookSnapshot, tokenizer: Tokenizer, *, book_levels: int
+) -> dict[str, Any]:
+    """Return the record of events begin..last-1, whose own ones begin at `first`, from the book before the first."""
+    begin, first, last = span
+    events, corrections = day.events[begin:last], day.corrections.between(begin, last)
+    book = {"start": start, "corrections": corrections}
+    states = replay(events, levels=book_levels, **book)
+    tokens = tokenizer.encode(events, instrument=day.instrument, **book)
+    return {
+        "tokens": np.append(tokens, np.uint16(EOS)),
+        "features": book_features(states.price, states.size, tick=day.instrument.tick),
+        "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), events.time_ns]),
+        "mid2": states.mid2(),
+        "lead_events": np.int64(first - begin),
+        "first_event": np.int64(begin),
+        **{f"start_{name}": dtype(getattr(start, name)) for name, dtype in START_NUMBERS.items()},
+        **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
+        **{f"correction_{name}": np.asarray(getattr(corrections, name)) for name in CORRECTION_COLUMNS},
+        "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
+    }
+
+
+def record_start(record: Record) -> BookSnapshot:
+    """Return the book that a record starts from."""
+    return BookSnapshot(
+        time_ns=int(record["start_time_ns"]),
+        window=int(record["start_window"]),
+        pooled=bool(record["start_pooled"]),
+        **{name: record[f"start_{name}"] for name in START_COLUMNS},
+    )
+
+
+def record_corrections(record: Record) -> Corrections:
+    """Return a record's corrections, numbered from its first event."""
+    return Corrections(**{name: record[f"correction_{name}"] for name in CORRECTION_COLUMNS})
+
+
+def record_instrument(record: Record) -> Instrument:
+    """Return the instrument of a record."""
+    return Instrument(**json.loads(record["instrument"]))
+
+
+def is_compact(record: Record) -> bool:
+    """Return whether a record's tokens are compact ones, each a whole event; what was never on disk is not."""
+    return bool(record.get("compact", False))
+
+
+def sampled_records(source: Sequence[Record]) -> Iterator[Record]:
+    """Yield the records of a source, or of more than MOST_SAMPLED as many, evenly spread: enough to fit a threshold."""
+    count = min(len(source), MOST_SAMPLED)
+    for index in np.linspace(0, len(source) - 1, count).round().astype(int):
+        yield source[int(index)]
+
+
+def two_sided(record: Record) -> np.ndarray:
+    """Return whether the book before each event, and behind the last, has a bid and an ask, bool [E+1]."""
+    features = record["features"]  # see `book_features`: the sizes come first, those of P bids, then those of P asks
+    return (features[:, 0] > 0) & (features[:, features.shape[1] // 4] > 0)
+
+
+def mids(record: Record) -> np.ndarray:
+    """Return the mid price of the same books, price quanta, float64 [E+1]; NaN where a side is empty."""
+    return np.where(two_sided(record), record["mid2"] / 2, np.nan)
+
+
+def direction(record: Record) -> np.ndarray:
+    """Return int8 [E], the way each event moves the mid price: +1, 0 or -1; 0 where a side is or becomes empty."""
+    known = two_sided(record)
+    return np.where(known[:-1] & known[1:], np.sign(np.diff(record["mid2"])), 0).astype(np.int8)
+
+
+def outline(record: Record) -> Outline:
+    """Return the outline of a record."""
+    tokens = record["tokens"][:-1]
+    lead_tokens = np.count_nonzero(event_index(tokens) < int(record["lead_events"])) if len(tokens) else 0
+    return Outline(len(tokens), int(lead_tokens), int(record["first_event"]))

@@ -1,0 +1,212 @@
+"""One day's records on disk: ArrayRecord files of bounded size, and beside them an account of the day.
+
+A file gets its name when it is whole, and the account is written last: where it lies, the day is done.
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+from lob_jax.book.replay import count_states
+from lob_jax.book.snapshot import CORRECTION_COLUMNS
+from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
+from lob_jax.data.records.split import Part, day_parts
+from lob_jax.feeds.feed import DaySource, MarketDay
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import VOCAB_SIZE
+
+RECORDS_A_SHARD = 1024
+BYTES_A_SHARD = 256 * 2**20  # before compression
+
+Account = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """One instrument's day among all days that are prepared.
+
+    Attributes:
+      index: its number, from 0.
+      source: where it lies.
+      trading_day: number of its trading day, from 0, oldest first.
+      trading_days: how many trading days there are.
+    """
+
+    index: int
+    source: DaySource
+    trading_day: int
+    trading_days: int
+
+    def parts(self, n_events: int, plan: RecordPlan) -> list[Part]:
+        """Return the parts of the day.
+
+        Raises:
+          InputError: it has too few events for them.
+        """
+        return day_parts(
+            n_events,
+            day=self.trading_day,
+            days=self.trading_days,
+            train_fraction=plan.train_fraction,
+            validation_fraction=plan.validation_fraction,
+            embargo_events=plan.embargo_events,
+        )
+
+
+def record_features() -> tfds.features.FeaturesDict:
+    """Return how TFDS stores a record: arrays as their bytes, numbers and text as such."""
+
+    def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
+        return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
+
+    return tfds.features.FeaturesDict(
+        {
+            "tokens": tensor(np.uint16, None),
+            "features": tensor(np.float32, None, None),
+            "clock_ns": tensor(np.int64, None),
+            "mid2": tensor(np.int64, None),
+            **{name: tfds.features.Scalar(np.int64) for name in ("lead_events", "first_event")},
+            **{f"start_{name}": tfds.features.Scalar(dtype) for name, dtype in START_NUMBERS.items()},
+            **{f"start_{name}": tensor(dtype, None) for name, dtype in START_COLUMNS.items()},
+            **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},
+            "instrument": tfds.features.Text(),
+        }
+    )
+
+
+def day_records(
+    day: MarketDay, parts: Sequence[Part], tokenizer: Tokenizer, plan: RecordPlan
+) -> Iterator[tuple[Part, dict[str, Any]]]:
+    """Yield the records of some parts of a day, see `make_records`."""
+    shape = {"record_events": plan.record_events, "context": plan.context, "book_levels": plan.book_levels}
+    return make_records(day, parts, tokenizer, **shape)
+
+
+class Tally:
+    """Counts of a day's records while they are made."""
+
+    def __init__(self, parts: Sequence[Part]):
+        self._parts = parts
+        self._outlines: dict[str, list[list[int]]] = {part.name: [] for part in parts}
+        self._tokens = {part.name: np.zeros(VOCAB_SIZE, np.int64) for part in parts}
+
+    def add(self, part: Part, record: dict[str, Any]) -> None:
+        """Count one record: its own tokens, without those of its lead and its EOS."""
+        about = outline(record)
+        self._outlines[part.name].append(list(dataclasses.astuple(about)))
+        self._tokens[part.name] += np.bincount(record["tokens"][about.lead_tokens : -1], minlength=VOCAB_SIZE)
+
+    def account(self, day: MarketDay) -> Account:
+        """Return the account of a day whose records are made, as plain JSON values.
+
+        Keys: symbol, trading_day, instrument; parts (split, events, records and tokens of each); report, that of the
+        reader with the contradictions of the whole day's replay, the events between parts included; outlines and
+        token_counts by split.
+        """
+        counts = count_states(day.events, start=day.start, corrections=day.corrections)
+        renamed = {"crossed": "crossed_states", "locked": "locked_states"}
+        parts = [
+            {
+                "split": part.name,
+                "events": part.events,
+                "records": len(self._outlines[part.name]),
+                "tokens": int(self._tokens[part.name].sum()),
+            }
+            for part in self._parts
+        ]
+        return {
+            "symbol": day.instrument.symbol,
+            "trading_day": day.instrument.trading_day,
+            "instrument": day.instrument.to_dict(),
+            "parts": parts,
+            "report": {**day.report, **{renamed.get(name, name): count for name, count in counts.items()}},
+            "outlines": self._outlines,
+            "token_counts": {name: tokens.tolist() for name, tokens in self._tokens.items()},
+        }
+
+
+def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> Account:
+    """Write the shards of one day and then its account, which also lists them: file, records, bytes, sha256.
+
+    Raises:
+      InputError: the day cannot be cut or tokenized; it has no account then, and its shards count for nothing.
+    """
+    parts = place.parts(len(day.events), plan)
+    tally, features = Tally(parts), record_features()
+    serializer = ExampleSerializer(features.get_serialized_info())
+
+    def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:
+        for part, record in records:
+            tally.add(part, record)
+            example = serializer.get_tf_example(features.encode_example(record))
+            yield example.SerializeToString(deterministic=True)  # else its fields come in an order of the process
+
+    shards: dict[str, list[dict[str, Any]]] = {}
+    for part, records in itertools.groupby(day_records(day, parts, tokenizer, plan), key=lambda pair: pair[0]):
+        shards[part.name] = list(_write_shards(encoded(records), folder / f"{place.index:05}-{part.name}"))
+    account = {**tally.account(day), "shards": shards}
+    write_whole(account_path(folder, place), json.dumps(account).encode())
+    return account
+
+
+def account_path(folder: pathlib.Path, place: Place) -> pathlib.Path:
+    """Return where the account of a day lies."""
+    return folder / f"{place.index:05}.json"
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    partial = _partial(path)
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def sha256_of(path: pathlib.Path) -> str:
+    """Return the hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _partial(path: pathlib.Path) -> pathlib.Path:
+    """Return a name for a file that is being written; that of a process that is about to die is another one."""
+    return path.with_name(f"{path.name}.{os.getpid()}.partial")
+
+
+def _write_shards(contents: Iterator[bytes], stem: pathlib.Path) -> Iterator[dict[str, Any]]:
+    """Write records into files of bounded size, and yield what is known of each."""
+    for number in itertools.count():
+        first = next(contents, None)
+        if first is None:
+            return
+        yield _write_shard(itertools.chain([first], contents), stem.with_name(f"{stem.name}-{number:05}"))
+
+
+def _write_shard(contents: Iterable[bytes], path: pathlib.Path) -> dict[str, Any]:
+    """Write records until the file is full or none is left."""
+    partial, records, size = _partial(path), 0, 0
+    writer = ArrayRecordWriter(str(partial), "group_size:1")  # so that a record is read without its neighbours
+    try:
+        for content in contents:
+            writer.write(content)
+            records, size = records + 1, size + len(content)
+            if records >= RECORDS_A_SHARD or size >= BYTES_A_SHARD:
+                break
+    finally:
+        writer.close()
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return {"file": path.name, "records": records, "bytes": size, "sha256": sha256_of(path)}

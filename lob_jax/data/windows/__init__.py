@@ -1,0 +1,1 @@
+"""Records to batches: windows of tokens with what is known at each, through Grain."""

@@ -1,0 +1,404 @@
+"""`TokenBookDataset`: windows of tokens with what is known at each of them, cut from records."""
+
+import collections
+import dataclasses
+import datetime
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from lob_jax.data.labels.moves import NO_LABEL, Outlooks
+from lob_jax.data.labels.regimes import Regimes
+from lob_jax.data.records.records import Outline, Record, is_compact, outline, record_instrument
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, PAD, REGIME_BASE, event_index, field_of
+
+Window = dict[str, np.ndarray]
+
+CACHE_BYTES = 256 * 2**20
+MOST_TIME_BUCKETS = 86_400  # a second each; many more would overflow the nanoseconds of a day times the buckets
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What windows hold beside tokens, clock buckets and book, each only if it is asked for.
+
+    Attributes:
+      clock: the time known, to the nanosecond.
+      regimes: the market's regime, by these thresholds.
+      prefix: whether a window begins with a token that names the regime before it, see `TokenBookDataset`.
+      symbols: the instruments, in an order that numbers them.
+      outlooks: what the mid price does next, by these thresholds.
+    """
+
+    clock: bool = False
+    regimes: Regimes | None = None
+    prefix: bool = False
+    symbols: tuple[str, ...] = ()
+    outlooks: Outlooks | None = None
+
+
+NOTHING = Beside()
+
+
+class RecordSource(Protocol):
+    """Records by index; `outlines` may stand beside them, so that none has to be read to lay out windows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Record: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """One window in a record's tokens; position -1 is the BOS in front of the first event of a day.
+
+    Attributes:
+      record: which record.
+      start: position of the window's first token.
+      score_from: position of the first token that counts as a target.
+      score_to: position behind the last one.
+    """
+
+    record: int
+    start: int
+    score_from: int
+    score_to: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedRecord:
+    """What windows are cut from: a record's tokens, and by token the rows of what is known there.
+
+    Attributes:
+      tokens: int32 [T], EOS left out.
+      event: int32 [T], the event that a token belongs to.
+      clock_row: int32 [T], the row of `time_of_day` known when the token is the newest one; likewise `row` of `book`.
+      row: int32 [T], see `clock_row`.
+      time_of_day: int32 [E+1], the bucket known before event i.
+      day_of_week: 0 for Monday.
+      book: float32 [E+1, 4P].
+      beside: what else is known at each token, by name, [T, ...].
+      before: the same before the record's first token.
+    """
+
+    tokens: np.ndarray
+    event: np.ndarray
+    clock_row: np.ndarray
+    row: np.ndarray
+    time_of_day: np.ndarray
+    day_of_week: int
+    book: np.ndarray
+    beside: dict[str, np.ndarray]
+    before: dict[str, np.ndarray]
+
+    def nbytes(self) -> int:
+        """Return the memory that the arrays hold."""
+        held = (self.tokens, self.event, self.clock_row, self.row, self.time_of_day, self.book, *self.beside.values())
+        return sum(array.nbytes for array in held)
+
+
+class TokenBookDataset:
+    """Windows of context + 1 tokens, by index: a Grain random-access source.
+
+    A window is a dict of NumPy arrays over its T+1 tokens:
+      tokens int32 [T+1], PAD behind the end of the record;
+      time_of_day int32 [T+1] and day_of_week int32 [T+1] (Monday 0), on the venue's clock;
+      book float32 [T+1, 4P];
+      scored bool [T+1], whether the token counts as a target;
+      event int32 [T+1], index within the record, -1 for BOS and padding;
+      record int32 (), position int32 (): where the window starts in the tokens of its record;
+    and where `beside` asks for them
+      clock int32 [T+1, 2], seconds and nanoseconds since the venue's midnight;
+      regime int32 [T+1] and instrument int32 [T+1];
+      direction int32 [T+1, K] and log_volatility float32 [T+1, K], labels of the book that has just advanced: at the
+        first time token of an event; elsewhere, and where they are not known, direction is -1.
+
+    Entry t says what is known when token t is the newest one that has been read. The book advances at the
+    first time token of an event, when the event is complete but for its time; the clock, at the head of
+    the next event. EOS is in no window; BOS stands at position -1 in front of the first event of a day.
+
+    Training windows follow one another, each starting with the last token of the one before, so that every
+    token behind the lead is a target once; a last window of fewer than a quarter of the targets is dropped.
+    With a prefix a window's first token is REGIME k, no target, beside which stands what was known before the
+    window's next token; the tokens themselves are then one fewer.
+    Evaluation windows overlap so that every such token is a target exactly once, with at least half a context
+    in front of it, except at the very start of a day.
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        *,
+        context: int,
+        time_buckets: int,
+        evaluation: bool,
+        beside: Beside = NOTHING,
+        cache_bytes: int = CACHE_BYTES,
+    ):
+        """Lay out the windows.
+
+        Args:
+          source: records by index.
+          context: T, tokens that a model sees.
+          time_buckets: buckets in a day.
+          evaluation: whether windows overlap for evaluation.
+          beside: what else windows hold.
+          cache_bytes: memory for records that have been read; 0 keeps none but the last.
+
+        Raises:
+          InputError: a context below 2 tokens, buckets shorter than a second, or records made for a shorter context.
+        """
+        _check_sizes(context, time_buckets)
+        self.source, self.context, self.time_buckets, self.evaluation = source, context, time_buckets, evaluation
+        outlines = getattr(source, "outlines", None)
+        if outlines is None:
+            outlines = [outline(source[index]) for index in range(len(source))]
+        self.beside = beside
+        lay_out = evaluation_spans if evaluation else training_spans
+        own = context - beside.prefix
+        self.spans = [
+            Span(record, *span) for record, about in enumerate(outlines) for span in lay_out(about, context=own)
+        ]
+        self._cache = RecordCache(cache_bytes)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, index: int) -> Window:
+        """Return one window."""
+        return self.cut(self.spans[index])
+
+    def cut(self, span: Span) -> Window:
+        """Return the window of a span."""
+        record = self.prepared(span.record)
+        if self.beside.prefix:
+            return with_prefix(cut_window(record, span, context=self.context - 1), record, span)
+        return cut_window(record, span, context=self.context)
+
+    def blank(self) -> Window:
+        """Return a window of padding with nothing to score, shaped like the others."""
+        if not self.spans:
+            raise InputError(
+                "there is no window",
+                where="TokenBookDataset",
+                expected="at least one record with a token to score",
+                was=f"{len(self.source)} records",
+                remedy="prepare more events",
+            )
+        window = {name: np.zeros_like(array) for name, array in self[0].items()}
+        window["tokens"] += PAD
+        window["event"] -= 1
+        if "direction" in window:
+            window["direction"] += NO_LABEL
+        return window
+
+    def prepared(self, record: int) -> PreparedRecord:
+        """Return a record ready to be cut, from memory if it is there."""
+        prepared = self._cache.get(record)
+        if prepared is None:
+            prepared = prepare_record(self.source[record], time_buckets=self.time_buckets, beside=self.beside)
+            self._cache.put(record, prepared)
+        return prepared
+
+
+def _check_sizes(context: int, time_buckets: int) -> None:
+    if context < 2:
+        raise InputError(
+            "the context is too short",
+            where="config.model.max_seq_length",
+            expected="at least 2 tokens",
+            was=context,
+            remedy="raise it",
+        )
+    if not 1 <= time_buckets <= MOST_TIME_BUCKETS:
+        raise InputError(
+            "no such number of time buckets",
+            where="config.model.time_buckets",
+            expected=f"within 1..{MOST_TIME_BUCKETS}",
+            was=time_buckets,
+            remedy="use 288 for buckets of five minutes",
+        )
+
+
+class RecordCache:
+    """The records used last, within a budget of bytes; a copy sent to another process starts empty."""
+
+    def __init__(self, budget: int):
+        self.budget, self.used = budget, 0
+        self._records: collections.OrderedDict[int, PreparedRecord] = collections.OrderedDict()
+
+    def get(self, index: int) -> PreparedRecord | None:
+        """Return a record that is held, or None."""
+        if index in self._records:
+            self._records.move_to_end(index)
+        return self._records.get(index)
+
+    def put(self, index: int, record: PreparedRecord) -> None:
+        """Hold a record, and let go of those used longest ago."""
+        self._records[index] = record
+        self.used += record.nbytes()
+        while self.used > self.budget and len(self._records) > 1:
+            self.used -= self._records.popitem(last=False)[1].nbytes()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"budget": self.budget, "used": 0, "_records": collections.OrderedDict()}
+
+
+def training_spans(about: Outline, *, context: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, score_from, score_to) of a record's training windows."""
+    begin, first = _bounds(about)
+    for start in range(max(first - 1, begin), about.tokens - 1, context):
+        end = min(start + context + 1, about.tokens)
+        if 4 * (end - start - 1) >= context or start < first:
+            yield start, start + 1, end
+
+
+def evaluation_spans(about: Outline, *, context: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, score_from, score_to) of a record's evaluation windows.
+
+    Raises:
+      InputError: the record's lead is shorter than half a context, and a day does not start here.
+    """
+    begin, first = _bounds(about)
+    if about.first_event > 0 and first - begin < context // 2:
+        raise InputError(
+            "a record's lead is shorter than half a context",
+            where=f"the record that starts at event {about.first_event} of its day",
+            expected=f"at least {context // 2} tokens",
+            was=first - begin,
+            remedy="prepare the records for this context",
+        )
+    history = context + 1 - context // 2
+    while first < about.tokens:
+        end = min(max(begin, first - history) + context + 1, about.tokens)
+        yield max(begin, end - context - 1), first, end
+        first = end
+
+
+def _bounds(about: Outline) -> tuple[int, int]:
+    """Return the first position that a window may start at, and the first that is a target."""
+    begin = -1 if about.first_event == 0 else 0
+    return begin, max(about.lead_tokens, begin + 1)
+
+
+def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
+    """Work out what is known at each token of a record.
+
+    At an exact token the book knows the event from its gap on, and the clock from the event behind it; a compact token
+    is the whole event.
+    """
+    tokens = record["tokens"][:-1]
+    instrument = record_instrument(record)
+    event = event_index(tokens)
+    whole = is_compact(record)
+    clock_row, row = event + np.int32(whole), event + (whole | (field_of(tokens) >= FIELD_GAP))
+    at_token, before = _stand_beside(record, instrument, clock_row, row, beside)
+    time_of_day = time_bucket(record["clock_ns"] - instrument.midnight_ns(), time_buckets=time_buckets)
+    return PreparedRecord(
+        tokens=tokens.astype(np.int32),
+        event=event,
+        clock_row=clock_row,
+        row=row,
+        time_of_day=time_of_day,
+        day_of_week=datetime.date.fromisoformat(instrument.trading_day).weekday(),
+        book=record["features"],
+        beside=at_token,
+        before=before,
+    )
+
+
+def _stand_beside(
+    record: Record, instrument: Instrument, clock_row: np.ndarray, row: np.ndarray, beside: Beside
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return what `beside` asks for at each token of a record, and before its first one."""
+    at_token: dict[str, np.ndarray] = {}
+    before: dict[str, np.ndarray] = {}
+    if beside.clock:
+        clock = np.stack(np.divmod(record["clock_ns"] - instrument.midnight_ns(), NS_PER_SECOND), -1).astype(np.int32)
+        at_token["clock"], before["clock"] = clock[clock_row], clock[0]
+    if beside.regimes is not None:
+        regime = beside.regimes.of(record)
+        at_token["regime"], before["regime"] = regime[row], regime[0]
+    if beside.symbols:
+        number = np.int32(_number_of(instrument.symbol, beside.symbols))
+        at_token["instrument"], before["instrument"] = np.full(len(row), number), number
+    if beside.outlooks is not None:
+        direction, volatility = beside.outlooks.of(record)
+        advances = (np.diff(row, prepend=0) > 0)[:, None]
+        at_token["direction"] = np.where(advances, direction[row], np.int32(NO_LABEL))
+        at_token["log_volatility"] = np.where(advances, volatility[row], np.float32(0))
+        before["direction"], before["log_volatility"] = np.int32(NO_LABEL), np.float32(0)
+    return at_token, before
+
+
+def _number_of(symbol: str, symbols: tuple[str, ...]) -> int:
+    if symbol not in symbols:
+        raise InputError(
+            "an instrument has no number",
+            where="the records",
+            expected=list(symbols),
+            was=symbol,
+            remedy="name the instruments of all records",
+        )
+    return symbols.index(symbol)
+
+
+def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
+    """Return which of a day's `time_buckets` equal parts each time lies in, int32; times outside it go to its ends."""
+    within = np.clip(since_midnight_ns, 0, NS_PER_DAY - 1)
+    return (within * time_buckets // NS_PER_DAY).astype(np.int32)
+
+
+def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
+    """Return one window of a record."""
+    length = context + 1
+    low, high = max(span.start, 0), min(span.start + length, len(record.tokens))
+    inside = slice(low - span.start, high - span.start)
+    window = {
+        "tokens": np.full(length, PAD, np.int32),
+        "time_of_day": np.zeros(length, np.int32),
+        "day_of_week": np.zeros(length, np.int32),
+        "book": np.zeros((length, record.book.shape[1]), np.float32),
+        "scored": np.zeros(length, np.bool_),
+        "event": np.full(length, -1, np.int32),
+        "record": np.array(span.record, np.int32),
+        "position": np.array(span.start, np.int32),
+    }
+    for name, array in record.beside.items():
+        window[name] = np.full((length, *array.shape[1:]), NO_LABEL if name == "direction" else 0, array.dtype)
+        window[name][inside] = array[low:high]
+    event = record.event[low:high]
+    window["tokens"][inside] = record.tokens[low:high]
+    window["time_of_day"][inside] = record.time_of_day[record.clock_row[low:high]]
+    window["book"][inside] = record.book[record.row[low:high]]
+    window["event"][inside] = event
+    if span.start < 0:
+        window["tokens"][0] = BOS
+        window["time_of_day"][0] = record.time_of_day[0]
+        window["book"][0] = record.book[0]
+        for name, value in record.before.items():
+            window[name][0] = value
+    window["day_of_week"][: inside.stop] = record.day_of_week
+    window["scored"][span.score_from - span.start : span.score_to - span.start] = True
+    return window
+
+
+def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
+    """Return a window with the token of the regime before it in front, and beside that what was known before it."""
+    known = {"time_of_day": record.time_of_day[0], "book": record.book[0], **record.before}
+    if span.start > 0:
+        token = span.start - 1
+        known = {name: array[token] for name, array in record.beside.items()}
+        known |= {"time_of_day": record.time_of_day[record.clock_row[token]], "book": record.book[record.row[token]]}
+    known |= {"tokens": REGIME_BASE + known["regime"], "day_of_week": record.day_of_week}
+    known |= {"scored": False, "event": window["event"][0], "direction": NO_LABEL}
+    longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
+    for name, array in longer.items():
+        array[0] = known[name]
+    return {**window, **longer, "position": window["position"] - np.int32(1)}

@@ -1,0 +1,206 @@
+"""A split as one tape: its records replayed and laid end to end, a row for each state of the book and the next event.
+
+Forecasts read states and flow across the borders of records, which are cut for tokens; a tape has no such borders.
+"""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.replay import BookStates, replay
+from lob_jax.data.records.records import Record, record_corrections, record_instrument, record_start
+from lob_jax.data.windows.dataset import RecordSource
+from lob_jax.errors import InputError
+from lob_jax.events.schema import BID, Events, Kind
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.vocabulary import FIELD_GAP, event_index, field_of
+
+FLOW = ("side", "log size", "log gap", "order-flow imbalance", "trade sign")
+_FAR = 2**62  # price of an ask that is not there, below zero of a bid
+_NS_PER_US = 1_000
+
+Rows = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tape:
+    """R rows, run behind run; row r is the book before event r and event r itself. A run ends in a row without event.
+
+    A run is what follows without a gap: one split's part of one day of one instrument, its lead in front.
+
+    Attributes:
+      run: int32 [R], number of the run.
+      own: bool [R], the event belongs to the split: it is there, and not of the lead.
+      price: int64 [R, 2, P], price quanta, bid then ask, best first; an empty level repeats the one before it.
+      size: int64 [R, 2, P], lots, 0 for an empty level.
+      mid2: int64 [R], best bid plus best ask, 0 where a side is empty, see `two_sided`.
+      clock_ns: int64 [R], the time known before event r: that of the event in front of it.
+      kind: int32 [R], the event's `Kind`; 0 where there is none.
+      flow: float32 [R, len(FLOW)], of the event, see `event_flow`.
+      features: float32 [R, F], what the token model sees of the book.
+      tokens: int32 [N], of all events.
+      token_event: int64 [N], the row of the event that a token belongs to.
+      token_row: int64 [N], the row of `features` known when the token is the newest one.
+      symbols: by run.
+      tick: int64, price quanta, by run.
+      midnight_ns: int64, by run.
+      day_of_week: int32, Monday 0, by run.
+    """
+
+    run: np.ndarray
+    own: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    mid2: np.ndarray
+    clock_ns: np.ndarray
+    kind: np.ndarray
+    flow: np.ndarray
+    features: np.ndarray
+    tokens: np.ndarray
+    token_event: np.ndarray
+    token_row: np.ndarray
+    symbols: tuple[str, ...]
+    tick: np.ndarray
+    midnight_ns: np.ndarray
+    day_of_week: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+    def two_sided(self) -> np.ndarray:
+        """Return whether a row has a bid and an ask, bool [R]."""
+        return (self.size[:, :, 0] > 0).all(axis=1)
+
+
+def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tape:
+    """Replay the records of a split, and join those that follow one another.
+
+    All of it is in memory: some 600 bytes a row at 10 levels.
+
+    Args:
+      source: the records, in the order in which they were made.
+      tokenizer: that wrote their tokens.
+      levels: P, levels a side to keep.
+
+    Raises:
+      InputError: there is no record.
+    """
+    runs: list[list[Rows]] = []
+    instruments, end = [], None
+    for index in range(len(source)):
+        record = source[index]
+        rows, lead = record_rows(record, tokenizer, levels=levels), int(record["lead_events"])
+        begins = (record["instrument"], int(record["first_event"]) + lead)
+        if begins == end:
+            runs[-1][-1] = _first(runs[-1][-1], len(runs[-1][-1]["kind"]) - 1)
+            runs[-1].append(_behind(rows, lead))
+        else:
+            runs.append([rows])
+            instruments.append(record_instrument(record))
+        end = (record["instrument"], int(record["first_event"]) + len(rows["kind"]) - 1)
+    if not runs:
+        raise InputError(
+            "there are no records to forecast from",
+            where="a split of the prepared records",
+            expected="at least one record",
+            was=0,
+            remedy="prepare more events, or a larger fraction for this split",
+        )
+    dates = [datetime.date.fromisoformat(one.trading_day) for one in instruments]
+    return Tape(
+        **_join([_join(parts) for parts in runs], numbered=True),
+        symbols=tuple(one.symbol for one in instruments),
+        tick=np.array([one.tick for one in instruments], np.int64),
+        midnight_ns=np.array([one.midnight_ns() for one in instruments], np.int64),
+        day_of_week=np.array([date.weekday() for date in dates], np.int32),
+    )
+
+
+def record_rows(record: Record, tokenizer: Tokenizer, *, levels: int) -> Rows:
+    """Replay one record from its own tokens; return the columns of a `Tape` for its E + 1 rows."""
+    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
+    events = tokenizer.decode(tokens, instrument=record_instrument(record), start=start, corrections=corrections)
+    states = replay(events, start=start, corrections=corrections, levels=levels)
+    number, event = np.arange(len(events) + 1), event_index(tokens).astype(np.int64)
+    return {
+        "own": (number >= int(record["lead_events"])) & (number < len(events)),
+        "price": filled(states.price, states.size),
+        "size": states.size,
+        "mid2": states.mid2(),
+        "clock_ns": np.asarray(record["clock_ns"]),
+        "kind": np.append(events.kind, 0).astype(np.int32),
+        "flow": event_flow(events, states, np.diff(record["clock_ns"])),
+        "features": np.asarray(record["features"]),
+        "tokens": tokens.astype(np.int32),
+        "token_event": event,
+        "token_row": event + (field_of(tokens) >= FIELD_GAP),
+    }
+
+
+def filled(price: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return prices [..., P] where an empty level has that of the last occupied level in front of it."""
+    occupied = np.where(size > 0, np.arange(price.shape[-1]), 0)
+    return np.take_along_axis(price, np.maximum.accumulate(occupied, axis=-1), axis=-1)
+
+
+def event_flow(events: Events, states: BookStates, gap_ns: np.ndarray) -> np.ndarray:
+    """Return what E events tell, float32 [E+1, 5], the last row zero; columns are named by `FLOW`.
+
+    Side of the resting order (+1 bid, -1 ask); log(1 + lots); log(1 + gap in microseconds), where time that runs
+    backwards counts 0; the signed log(1 + |e|) of the order-flow imbalance e, see `order_flow_imbalance`; the sign of
+    a trade, +1 if a buyer took from the asks, visible or hidden, 0 if there was none.
+    """
+    trade = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN))
+    imbalance = order_flow_imbalance(states)
+    side = events.side.astype(np.float64)
+    columns = [
+        side,
+        np.log1p(events.size),
+        np.log1p(np.maximum(gap_ns, 0) / _NS_PER_US),
+        np.sign(imbalance) * np.log1p(np.abs(imbalance)),
+        np.where(trade, -BID * side, 0.0),
+    ]
+    return np.concatenate([np.stack(columns, axis=1), np.zeros((1, len(FLOW)))]).astype(np.float32)
+
+
+def order_flow_imbalance(states: BookStates) -> np.ndarray:
+    """Return each event's change of supply and demand at the best prices, lots, int64 [E].
+
+    e = 1[b >= b']q - 1[b <= b']q' - 1[a <= a']r + 1[a >= a']r', with best bid b of size q and best ask a of size r
+    after the event, dashed before it (Cont, Kukanov, Stoikov, 2014). An empty side has size 0 and lies far away.
+    """
+    size = states.size[..., 0]
+    bid, ask = (np.where(size[:, s] > 0, states.price[:, s, 0], far) for s, far in enumerate((-_FAR, _FAR)))
+    demand = np.where(bid[1:] >= bid[:-1], size[1:, 0], 0) - np.where(bid[1:] <= bid[:-1], size[:-1, 0], 0)
+    supply = np.where(ask[1:] <= ask[:-1], size[1:, 1], 0) - np.where(ask[1:] >= ask[:-1], size[:-1, 1], 0)
+    return demand - supply
+
+
+_OF_TOKENS = ("tokens", "token_event", "token_row")
+_ROW_NUMBERS = ("token_event", "token_row")
+
+
+def _first(rows: Rows, count: int) -> Rows:
+    """Return the first rows; the last one left out has no event, hence no tokens."""
+    return {name: column if name in _OF_TOKENS else column[:count] for name, column in rows.items()}
+
+
+def _behind(rows: Rows, lead: int) -> Rows:
+    """Return the rows from `lead` on, and the tokens of their events."""
+    kept = rows["token_event"] >= lead
+    cut = {name: rows[name][kept] if name in _OF_TOKENS else column[lead:] for name, column in rows.items()}
+    return {**cut, **{name: cut[name] - lead for name in _ROW_NUMBERS}}
+
+
+def _join(parts: list[Rows], *, numbered: bool = False) -> dict[str, Any]:
+    """Lay parts end to end; with `numbered`, note in `run` which part a row is of."""
+    lengths = [len(part["kind"]) for part in parts]
+    offsets = np.cumsum([0, *lengths[:-1]])
+    moved = [
+        {**part, **{name: part[name] + offset for name in _ROW_NUMBERS}}
+        for part, offset in zip(parts, offsets, strict=True)
+    ]
+    joined = {name: np.concatenate([part[name] for part in moved]) for name in parts[0]}
+    return {**joined, "run": np.repeat(np.arange(len(parts), dtype=np.int32), lengths)} if numbered else joined

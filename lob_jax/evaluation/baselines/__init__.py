@@ -1,0 +1,1 @@
+"""Count-based models of exact tokens, which need no training on a device."""

@@ -1,0 +1,290 @@
+"""What a count-based model sees of a token stream: decisions, and the contexts that it may count them in.
+
+A token is up to two decisions. Where a number may go on or end, the first is whether another digit group
+follows; the second is which code it is, among those that the grammar allows there. Both are settled from
+tokens in front of the place alone.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.evaluation.baselines.counts import mix
+from lob_jax.jit import njit
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.grammar import Grammar
+
+NOTHING = v.VOCAB_SIZE  # the context item where the stream has not begun
+
+# Decisions: which code, by the field that the code fills, and whether the number in front ends.
+HEAD, HEAD_DIGITS, SIZE, SIZE_DIGITS, GAP, GAP_DIGITS, HEAD_END, SIZE_END, GAP_END = range(9)
+DECISIONS = ("head", "head_digits", "size", "size_digits", "gap", "gap_digits", "head_end", "size_end", "gap_end")
+DIGITS_OF = np.array([HEAD_DIGITS, SIZE_DIGITS, GAP_DIGITS])  # by the kind of the lead in front
+END_OF = np.array([HEAD_END, SIZE_END, GAP_END])
+
+_PLAIN = (("token", 1), ("token", 2), ("token", 3), ("token", 4), ("token", 5))
+_NUMBER = {
+    "tokens": _PLAIN,
+    "number": (("lead", 0), ("group", 1), ("group", 2), ("head", 1), ("size", 1)),
+    "number by action": (("action", 1), ("lead", 0), ("group", 1), ("group", 2), ("head", 1)),
+    "number by magnitude": (("magnitude", 0), ("group", 1), ("lead", 0), ("group", 2), ("action", 1)),
+}
+# Contexts to choose from, by decision: the items of each in the order in which longer contexts take them in.
+# ("head", j) is the head j events back; in the middle of an event its own head is the first.
+SCHEMES: dict[int, dict[str, tuple[tuple[str, int], ...]]] = {
+    HEAD: {
+        "tokens": _PLAIN,
+        "heads": (("head", 1), ("head", 2), ("head", 3), ("head", 4), ("head", 5)),
+        "heads and pace": (("head", 1), ("pace", 1), ("head", 2), ("pace", 2), ("head", 3)),
+        "pace and actions": (("pace", 1), ("action", 1), ("head", 1), ("head", 2), ("size", 1)),
+    },
+    SIZE: {
+        "tokens": _PLAIN,
+        "head and last event": (("head", 1), ("head", 2), ("size", 2), ("head", 3), ("size", 3)),
+        "head and last size": (("action", 1), ("head", 1), ("size", 2), ("action", 2), ("size", 3)),
+        "head and size at its price": (("action", 1), ("head", 1), ("size at price", 1), ("size", 2), ("head", 2)),
+    },
+    GAP: {
+        "tokens": _PLAIN,
+        "event and last gap": (("head", 1), ("size", 1), ("gap", 2), ("gap", 3), ("head", 2)),
+        "action and pace": (("action", 1), ("pace", 2), ("action", 2), ("pace", 3), ("head", 1)),
+        "head and pace": (("action", 1), ("head", 1), ("pace", 2), ("head", 2), ("size", 1)),
+    },
+} | {decision: _NUMBER for decision in (HEAD_DIGITS, SIZE_DIGITS, GAP_DIGITS, HEAD_END, SIZE_END, GAP_END)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CodeSets:
+    """The allowed codes of each grammar state, parted into digit groups and the codes of the next field.
+
+    Attributes:
+      digits, others: int64 [S], the number of a distinct set of codes; equal sets share their number.
+      n_digits, n_others: int64 [S], codes in the set, 0 where the state allows none of that part.
+      first_digits, first_others: int64 [S], the lowest code of the set.
+      other_decision: int64 [S], HEAD, SIZE or GAP: the decision that the next field's code is.
+      transition: int16 [S, V], the grammar's.
+      start: the state at an event boundary.
+    """
+
+    digits: np.ndarray
+    others: np.ndarray
+    n_digits: np.ndarray
+    n_others: np.ndarray
+    first_digits: np.ndarray
+    first_others: np.ndarray
+    other_decision: np.ndarray
+    transition: np.ndarray
+    start: int
+
+    @classmethod
+    def of(cls, grammar: Grammar) -> "CodeSets":
+        """Take a grammar's allowed codes apart."""
+        is_digits = np.arange(grammar.allowed.shape[1]) // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE
+        digits, others = grammar.allowed & is_digits, grammar.allowed & ~is_digits
+        has = {name: others[:, base : base + v.CLASS_SIZE].any(1) for name, base in (("size", v.SIZE), ("gap", v.TIME))}
+        return cls(
+            digits=_set_number(digits),
+            others=_set_number(others),
+            n_digits=digits.sum(1),
+            n_others=others.sum(1),
+            first_digits=digits.argmax(1),
+            first_others=others.argmax(1),
+            other_decision=np.where(has["size"], SIZE, np.where(has["gap"], GAP, HEAD)),
+            transition=np.ascontiguousarray(grammar.transition),
+            start=int(grammar.start),
+        )
+
+    def states(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the state in front of each token, int64 [T].
+
+        Raises:
+          InputError: a token that the grammar forbids where it stands.
+        """
+        states, end = _run(self.transition, self.start, np.asarray(tokens, np.int64))
+        if end < len(tokens):
+            raise InputError(
+                "a token stream breaks the grammar",
+                where=f"token {end}",
+                expected="a token that may follow there",
+                was=int(tokens[end]),
+                remedy="score streams that the same vocabulary and time_digits made",
+            )
+        return states
+
+
+def _set_number(mask: np.ndarray) -> np.ndarray:
+    """Number the distinct rows of a bool [S, V]."""
+    packed = np.packbits(mask, axis=1)
+    rows = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
+    return np.unique(rows, return_inverse=True)[1].reshape(-1)
+
+
+@njit
+def _run(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the state in front of each token, and how many tokens the automaton took."""
+    states = np.empty(len(tokens), np.int64)
+    state = start
+    for i in range(len(tokens)):
+        states[i] = state
+        state = transition[state, tokens[i]]
+        if state < 0:
+            return states, i
+    return states, len(tokens)
+
+
+class Stream:
+    """One record's tokens, with the items that a context may hold at each position.
+
+    Every item of position i is settled by tokens in front of i; a test holds it.
+    """
+
+    def __init__(self, tokens: np.ndarray, sets: CodeSets):
+        self.tokens = np.asarray(tokens, np.int64)
+        self.state = sets.states(self.tokens)
+        kind = self.tokens // v.CLASS_SIZE
+        control = (self.tokens >= v.CONTROL_BASE) & (self.tokens < v.REGIME_BASE)
+        is_head, is_size, is_gap = ((kind >= 1) & (kind <= 6)) | control, kind == v.SIZE // 1000, kind == v.TIME // 1000
+        lead_kind = np.where(is_head, 0, np.where(is_size, 1, np.where(is_gap, 2, -1)))
+        self.heads_before = _before(np.cumsum(is_head), 0)
+        places = np.maximum.accumulate(np.where(lead_kind >= 0, np.arange(len(self.tokens)), -1))
+        self.lead_before = _before(places, -1)
+        self.lead_kind = np.where(self.lead_before >= 0, lead_kind[self.lead_before], 0)
+        self._events = {
+            "head": _by_event(self.tokens, is_head, is_head),
+            "size": _by_event(self.tokens, is_head, is_size),
+            "gap": _by_event(self.tokens, is_head, is_gap),
+        }
+
+    @functools.cached_property
+    def size_at_price(self) -> np.ndarray:
+        """Return for each event the size lead of the last earlier event with the same side and price code."""
+        heads, (sizes, places) = self._events["head"][0], self._events["size"]
+        order = np.argsort(heads % v.CLASS_SIZE, kind="stable")
+        same = heads[order][1:] % v.CLASS_SIZE == heads[order][:-1] % v.CLASS_SIZE
+        values = np.full(len(heads), NOTHING)
+        values[order[1:]] = np.where(same & (places[order][:-1] >= 0), sizes[order][:-1], NOTHING)
+        return values
+
+    def item(self, name: str, back: int, at: np.ndarray) -> np.ndarray:
+        """Return one context item at positions `at`, int64, NOTHING where there is none."""
+        if name == "token":
+            return _take(self.tokens, at - back)
+        if name == "group":
+            return np.where(at - back > self.lead_before[at], _take(self.tokens, at - back), NOTHING)
+        if name == "lead":
+            return _take(self.tokens, self.lead_before[at])
+        if name == "magnitude":
+            return _magnitude(_take(self.tokens, self.lead_before[at]))
+        event = self.heads_before[at] - back
+        if name == "size at price":
+            return _take(self.size_at_price, event)
+        values, places = self._events[{"action": "head", "pace": "gap"}.get(name, name)]
+        found = np.where(_take(places, event) < at, _take(values, event), NOTHING)
+        if name == "action":
+            return np.where(found == NOTHING, NOTHING, found // (v.CLASS_SIZE // 2))
+        return _magnitude(found) if name == "pace" else found
+
+
+def _before(values: np.ndarray, first: int) -> np.ndarray:
+    """Shift right by one, so that entry i is settled by tokens in front of i."""
+    return np.concatenate([[first], values[:-1]]).astype(np.int64)[: len(values)]
+
+
+def _by_event(tokens: np.ndarray, is_head: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each event's chosen token and its place, NOTHING and -1 where an event has none."""
+    event, place = np.cumsum(is_head) - 1, np.flatnonzero(chosen)
+    place = place[event[place] >= 0]
+    values, places = np.full(is_head.sum(), NOTHING), np.full(is_head.sum(), -1)
+    values[event[place]], places[event[place]] = tokens[place], place
+    return values, places
+
+
+def _take(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Index, with NOTHING where the index lies in front of the first value."""
+    if not len(values):
+        return np.full(len(index), NOTHING)
+    return np.where(index >= 0, values[np.maximum(index, 0)], NOTHING)
+
+
+def _magnitude(lead: np.ndarray) -> np.ndarray:
+    """Return a number's count of digits beyond the first from its lead, with the two spans below 100 apart."""
+    code = lead % v.CLASS_SIZE
+    return np.where(lead == NOTHING, NOTHING, np.where(code < 10, np.minimum(code, 1), 2 + (code - 10) // 90))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+    """Places where one decision is made: what came, and the hashes of its contexts.
+
+    Attributes:
+      context: items, 0 for the shortest context, to uint64 hashes [K + 1, N], by scheme.
+      symbol: int64 [N], the code that came; for an end, 1 if the number went on.
+      base: float64 [N], the probability of the symbol if all allowed codes were as likely.
+    """
+
+    context: dict[str, np.ndarray]
+    symbol: np.ndarray
+    base: np.ndarray
+
+
+def places_of(stream: Stream, sets: CodeSets, decision: int) -> np.ndarray:
+    """Return the positions whose token was settled by a decision."""
+    state, is_digits = stream.state, stream.tokens // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE
+    if decision in END_OF:
+        made = (sets.n_digits[state] > 0) & (sets.n_others[state] > 0) & (END_OF[stream.lead_kind] == decision)
+    elif decision in DIGITS_OF:
+        made = is_digits & (DIGITS_OF[stream.lead_kind] == decision)
+    else:
+        made = ~is_digits & (sets.other_decision[state] == decision)
+    return np.flatnonzero(made)
+
+
+def rows_at(
+    stream: Stream,
+    sets: CodeSets,
+    decision: int,
+    *,
+    at: np.ndarray,
+    only: str | None = None,
+    as_if: np.ndarray | int | None = None,
+) -> Rows:
+    """Return a decision's rows at positions, of one scheme or all, as if other symbols had come where given."""
+    state, tokens = stream.state[at], stream.tokens[at]
+    n_digits, n_others = sets.n_digits[state], sets.n_others[state]
+    if decision in END_OF:
+        allowed, symbol = state, (tokens // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE).astype(np.int64)
+    else:
+        allowed, symbol = (sets.digits if decision in DIGITS_OF else sets.others)[state], tokens
+    if as_if is not None:
+        symbol = np.broadcast_to(np.asarray(as_if, np.int64), tokens.shape)
+    if decision in END_OF:
+        base = np.where(symbol == 1, n_digits, n_others) / np.maximum(n_digits + n_others, 1)
+    else:
+        base = 1 / np.maximum(n_digits if decision in DIGITS_OF else n_others, 1)
+    context = {}
+    for scheme, items in SCHEMES[decision].items():
+        if only in (None, scheme):
+            hashes = [mix(np.full(len(at), decision, np.uint64), allowed)]
+            for name, back in items:
+                hashes.append(mix(hashes[-1], stream.item(name, back, at)))
+            context[scheme] = np.stack(hashes)
+    return Rows(context=context, symbol=symbol, base=base)
+
+
+def all_rows(streams: Sequence[tuple[Stream, np.ndarray]], sets: CodeSets, decision: int) -> Rows:
+    """Return the counted rows of one decision in all records."""
+    parts = []
+    for stream, counted in streams:
+        at = places_of(stream, sets, decision)
+        parts.append(rows_at(stream, sets, decision, at=at[counted[at]]))
+    if not parts:
+        none = {name: np.zeros((len(items) + 1, 0), np.uint64) for name, items in SCHEMES[decision].items()}
+        return Rows(context=none, symbol=np.zeros(0, np.int64), base=np.zeros(0))
+    return Rows(
+        context={name: np.concatenate([part.context[name] for part in parts], 1) for name in SCHEMES[decision]},
+        symbol=np.concatenate([part.symbol for part in parts]),
+        base=np.concatenate([part.base for part in parts]),
+    )

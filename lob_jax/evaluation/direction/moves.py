@@ -1,0 +1,279 @@
+"""Price direction: which way the next event moves the mid price, predicted before the event.
+
+A token model answers from its distribution of the next head. An order added better than the best moves the mid its
+way for certain; a removal at the best moves it if it takes the whole level, so its head counts with the probability
+that its size is the level's. That probability needs the model's view after each such head: the six heads (cancel,
+delete, execute; bid, ask), each with the level's size spelled out, hang on the prefix as side branches, which see the
+tokens before the event and themselves, and nothing else.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.book.replay import replay
+from lob_jax.data.records.records import Record, direction, record_corrections, record_instrument, record_start
+from lob_jax.data.windows.dataset import NOTHING, Beside, RecordSource, TokenBookDataset, Window
+from lob_jax.events.schema import Kind
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens import numbers
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.training.step.shift import conditioning_of, fields_read
+
+DOWN, FLAT, UP = range(3)
+REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
+EVENTS_A_FORWARD = 32  # events whose branches hang on one window
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Moves:
+    """What each event of a record does to the mid, and what was known before it.
+
+    Attributes:
+      label: int64 [E], DOWN, FLAT or UP.
+      known: bool [E], both sides had orders before and after; other events have no direction.
+      own: bool [E], behind the record's lead.
+      best_size: int64 [E, 2], lots at the best bid and ask before the event, 0 for an empty side.
+      action: int64 [E], kind and side of the event before (head // 500), 0 for a CONTROL or none.
+    """
+
+    label: np.ndarray
+    known: np.ndarray
+    own: np.ndarray
+    best_size: np.ndarray
+    action: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Branches:
+    """The side branches of R events: six chains each, head and size tokens, K slots a chain.
+
+    Attributes:
+      tokens: int32 [R, 6, K], PAD behind a chain's end; removals of the bid first, then of the ask.
+      length: int32 [R, 6], tokens of the chain.
+      goes_on: bool [R, 6], whether the grammar would let the chain's number go on.
+      exists: bool [R, 6], whether there is a level to remove.
+    """
+
+    tokens: np.ndarray
+    length: np.ndarray
+    goes_on: np.ndarray
+    exists: np.ndarray
+
+
+def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
+    """Replay a record from its own tokens, and return its moves."""
+    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
+    events = tokenizer.decode(tokens, instrument=record_instrument(record), start=start, corrections=corrections)
+    states = replay(events, start=start, corrections=corrections, levels=1)
+    action = tokens[v.field_of(tokens) == v.FIELD_HEAD].astype(np.int64) // v.ASK_OFFSET
+    return Moves(
+        label=direction(record).astype(np.int64) + FLAT,
+        known=states.two_sided()[:-1] & states.two_sided()[1:],
+        own=np.arange(len(events)) >= int(record["lead_events"]),
+        best_size=states.size[:-1, :, 0],
+        action=np.concatenate([[0], action[:-1]]),
+    )
+
+
+def make_branches(best_size: np.ndarray, grammar: Grammar, *, slots: int) -> Branches:
+    """Return the branches of events with best sizes [R, 2]; `slots` is K, see `slots_needed`."""
+    shape = (len(best_size), 2 * len(REMOVALS))
+    branches = Branches(
+        tokens=np.full((*shape, slots), v.PAD, np.int32),
+        length=np.ones(shape, np.int32),
+        goes_on=np.zeros(shape, bool),
+        exists=np.repeat(best_size > 0, len(REMOVALS), axis=1),
+    )
+    heads = [v.CLASS_SIZE * kind + offset for offset in (0, v.ASK_OFFSET) for kind in REMOVALS]
+    for row, sizes in enumerate(best_size.tolist()):
+        for column, head in enumerate(heads):
+            size = spell(sizes[column // len(REMOVALS)])
+            state = grammar.walk([head, *size])
+            branches.tokens[row, column, : 1 + len(size)] = [head, *size]
+            branches.length[row, column] = 1 + len(size)
+            branches.goes_on[row, column] = grammar.allowed[state, v.CONTINUATION : v.SIZE].any()
+    return branches
+
+
+@functools.lru_cache(maxsize=100_000)
+def spell(size: int) -> tuple[int, ...]:
+    """Return the tokens of a size."""
+    tokens = np.zeros(2 + v.MAX_NUMBER_DIGITS // 3, np.int64)
+    return tuple(tokens[: numbers.write_number(tokens, 0, v.SIZE, size)].tolist())
+
+
+def slots_needed(best_size: np.ndarray) -> int:
+    """Return K: a head and the longest size."""
+    return 1 + max((len(spell(size)) for size in np.unique(best_size).tolist()), default=1)
+
+
+def predict_moves(
+    config: ModelConfig,
+    params: Any,
+    *,
+    source: RecordSource,
+    moves: list[Moves],
+    grammar: Grammar,
+    events: int,
+    beside: Beside = NOTHING,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predict the direction of the first events behind the records' leads.
+
+    Args:
+      config, params: the model.
+      source: the records.
+      moves: of each record.
+      grammar: of their tokens.
+      events: how many to predict, at most.
+      beside: what the model reads beside tokens, clock buckets and book.
+
+    Returns:
+      (probability float64 [N, 3] of DOWN, FLAT, UP; record int64 [N]; event int64 [N], index in the record). Only
+      events with a known direction are predicted.
+    """
+    slots = max(slots_needed(one.best_size) for one in moves)
+    dataset = TokenBookDataset(
+        source,
+        context=config.max_seq_length - slots,
+        time_buckets=config.time_buckets,
+        evaluation=True,
+        beside=beside,
+    )
+    probability, where, asked = [np.zeros((0, 3))], [np.zeros((0, 2), np.int64)], 0
+    for number in range(len(dataset)):
+        if asked >= events:
+            break
+        window = dataset[number]
+        record = int(window["record"])
+        heads = np.flatnonzero(window["scored"] & (v.field_of(window["tokens"]) == v.FIELD_HEAD))
+        heads = heads[moves[record].known[window["event"][heads]]][: events - asked]
+        asked += len(heads)
+        for group in np.split(heads, range(EVENTS_A_FORWARD, len(heads), EVENTS_A_FORWARD)):
+            event = window["event"][group]
+            branches = make_branches(moves[record].best_size[event], grammar, slots=slots)
+            probability.append(branch_probabilities(config, params, window, head_at=group, branches=branches))
+            where.append(np.stack([np.full(len(group), record), event], axis=1))
+    record_and_event = np.concatenate(where)
+    return np.concatenate(probability), record_and_event[:, 0], record_and_event[:, 1]
+
+
+def branch_probabilities(
+    config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
+) -> np.ndarray:
+    """Return the probabilities [R, 3] of DOWN, FLAT, UP for events whose heads stand at `head_at` in a window.
+
+    Args:
+      config, params: the model.
+      window: one evaluation window of T+1 tokens.
+      head_at: int [R], each at least 1; the model sees the tokens in front of it.
+      branches: of the same events.
+    """
+    better, removal = move_parts(config, params, window, head_at=head_at, branches=branches)
+    half = len(REMOVALS)
+    up = better[:, 0] + removal[:, half:].sum(1)
+    down = better[:, 1] + removal[:, :half].sum(1)
+    return np.stack([down, np.maximum(1 - up - down, 0), up], axis=1)
+
+
+def move_parts(
+    config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities of what moves the mid; arguments as for `branch_probabilities`.
+
+    Returns:
+      (of an order better than the best, float64 [R, 2], bid and ask; of each chain, that its head comes and takes the
+      whole level, float64 [R, 6]).
+    """
+    missing = EVENTS_A_FORWARD - len(head_at)
+
+    def padded(array: np.ndarray, value: int) -> np.ndarray:
+        return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
+
+    inputs = {name: window[name] for name in fields_read(config) if name in window and window[name].ndim}
+    parts = _move_parts(
+        inputs,
+        params,
+        padded(head_at, 1),
+        padded(branches.tokens, v.PAD),
+        padded(branches.length, 1),
+        padded(branches.goes_on, 0),
+        padded(branches.exists, 0),
+        config=config,
+    )
+    better, removal = (np.asarray(part, np.float64)[: len(head_at)] for part in parts)
+    return better, removal
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _move_parts(
+    window: dict[str, jax.Array],
+    params: Any,
+    head_at: jax.Array,
+    chains: jax.Array,
+    length: jax.Array,
+    goes_on: jax.Array,
+    exists: jax.Array,
+    *,
+    config: ModelConfig,
+) -> tuple[jax.Array, jax.Array]:
+    """Return `move_parts`, [R, 2] and [R, 6]: one forward of the window with all branches behind it."""
+    R, C, K = chains.shape
+    T = window["tokens"].shape[0] - 1
+    event = jnp.arange(R * C * K) // (C * K)
+
+    def with_branches(array: jax.Array) -> jax.Array:
+        return jnp.concatenate([array[:T], array[head_at][event]])[None]
+
+    # What is known at the head itself is what was known before the event: its book and clock do not depend on it.
+    logits_BTV = LOBTransformer(config).apply(
+        {"params": params},
+        jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
+        conditioning_of({name: with_branches(array) for name, array in window.items()}),
+        positions_BT=jnp.concatenate([jnp.arange(T), head_at[event] + jnp.arange(R * C * K) % K])[None],
+        mask_BTS=branch_mask(T, head_at, C, K)[None],
+    )
+    p_TV = jax.nn.softmax(logits_BTV[0], axis=-1)
+    head_RV, after_RCKV = p_TV[head_at - 1], p_TV[T:].reshape(R, C, K, -1)
+    p_size_RC = _chain_probability(after_RCKV, chains, length, goes_on)
+    removal_RC = jnp.where(exists, jnp.take_along_axis(head_RV, chains[:, :, 0], axis=1) * p_size_RC, 0)
+    better_R2 = jnp.stack([head_RV[:, np.flatnonzero(better_adds(side))].sum(1) for side in (0, 1)], axis=1)
+    return better_R2, removal_RC
+
+
+def _chain_probability(after_RCKV: jax.Array, chains: jax.Array, length: jax.Array, goes_on: jax.Array) -> jax.Array:
+    """Return P(the size's tokens, and then that the size ends | head), [R, C]."""
+    K = chains.shape[-1]
+    token_RCK = jnp.take_along_axis(after_RCKV[:, :, :-1], chains[:, :, 1:, None], axis=-1)[..., 0]
+    inside_RCK = jnp.arange(1, K) < length[..., None]
+    last_RCV = jnp.take_along_axis(after_RCKV, (length - 1)[..., None, None], axis=2)[:, :, 0]
+    digits_RC = last_RCV[..., v.CONTINUATION : v.SIZE].sum(-1)
+    return jnp.where(inside_RCK, token_RCK, 1).prod(-1) * jnp.where(goes_on, 1 - digits_RC, 1)
+
+
+def branch_mask(T: int, head_at: jax.Array, chains: int, slots: int) -> jax.Array:
+    """Return bool [S, S], S = T + R * chains * slots, True where a token may attend to another.
+
+    The first T tokens are causal; a branch token sees the window in front of its event's head, and its own chain up
+    to itself.
+    """
+    count = len(head_at) * chains * slots
+    chain, step = jnp.arange(count) // slots, jnp.arange(count) % slots
+    prefix = jnp.arange(T)[None, :] < head_at[chain // chains][:, None]
+    own = (chain[:, None] == chain[None, :]) & (step[None, :] <= step[:, None])
+    window = jnp.concatenate([jnp.tri(T, dtype=bool), jnp.zeros((T, count), bool)], axis=1)
+    return jnp.concatenate([window, jnp.concatenate([prefix, own], axis=1)])
+
+
+def better_adds(side_index: int) -> np.ndarray:
+    """Return which tokens, bool [V], add an order better than the best of a side (0 bid, 1 ask)."""
+    low = np.arange(v.VOCAB_SIZE) - v.CLASS_SIZE * Kind.ADD - v.ASK_OFFSET * side_index
+    near = (low >= v.BETTER_CODE) & (low < v.DEEPER_ESCAPE)
+    return near | ((low >= v.BETTER_ESCAPE) & (low < v.PRICE_CODES))

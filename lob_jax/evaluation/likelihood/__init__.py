@@ -1,0 +1,1 @@
+"""What a model gives each token, and the metrics of it."""

@@ -1,0 +1,89 @@
+"""How well a model of hidden tokens finds them, beside their frequencies."""
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.table import Table
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.layers import example_keys
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.vocabulary import CLASS_SIZE
+from lob_jax.training.step.objectives import EVALUATION_SEED, hide_tokens
+from lob_jax.training.step.shift import Batch, conditioning_of, fields_read
+
+ROWS = (
+    ("loss, nats a token", "loss", ".4f"),
+    ("perplexity", "perplexity", ".2f"),
+    ("token accuracy", "token_accuracy", ".2%"),
+    ("event accuracy", "event_accuracy", ".2%"),
+)
+
+
+def evaluate_hidden(
+    config: ModelConfig, params: Any, batches: Iterable[Batch], *, share: float, token_counts: np.ndarray
+) -> dict[str, Any]:
+    """Hide a share of the tokens of evaluation windows, the same at every call, and score what is found in their place.
+
+    Args:
+      config, params: the model.
+      batches: evaluation windows; padding has example -1 and scores nothing.
+      share: of the tokens that count.
+      token_counts: int [V], of the training split: the frequencies to be compared with.
+
+    Returns:
+      Plain values fit for JSON: hidden (tokens), share, and by "model" and "zero_order" the loss in nats a hidden
+      token, its perplexity, and the share of tokens, and of their classes (`token // 1000`), whose likeliest is right.
+    """
+    shares = (token_counts + 1) / (token_counts + 1).sum()
+    frequencies = jnp.log(jnp.asarray(shares, jnp.float32))
+    sums = np.zeros((2, 3))
+    hidden = 0
+    for batch in batches:
+        inputs = {name: batch[name] for name in fields_read(config)}
+        scores, count = _score(params, inputs, frequencies, config=config, share=share)
+        sums += np.asarray(scores, np.float64)
+        hidden += int(count)
+    scored = {name: _figures(row / max(hidden, 1)) for name, row in zip(("model", "zero_order"), sums, strict=True)}
+    return {"hidden": hidden, "share": share, **scored}
+
+
+def _figures(means: np.ndarray) -> dict[str, float]:
+    nll, token, kind = means.tolist()
+    return {"loss": nll, "perplexity": float(np.exp(nll)), "token_accuracy": token, "event_accuracy": kind}
+
+
+@functools.partial(jax.jit, static_argnames=("config", "share"))
+def _score(
+    params: Any, batch: Batch, frequencies_V: jax.Array, *, config: ModelConfig, share: float
+) -> tuple[jax.Array, jax.Array]:
+    """Return sums over the hidden tokens [2, 3], of the model and of frequencies: nll, tokens and classes found."""
+    known = {name: leaf[:, :-1] for name, leaf in batch.items() if name != "example"}
+    keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
+    hide = {"share": share, "vocab_size": config.vocab_size}
+    shown_BT, hidden_BT = hide_tokens(known["tokens"], known["scored"], keys_B, **hide)
+    logits_BTV = LOBTransformer(config).apply({"params": params}, shown_BT, conditioning_of(known))
+
+    def sums(log_p_BTV: jax.Array) -> jax.Array:
+        nll_BT = -jnp.take_along_axis(log_p_BTV, known["tokens"][..., None], axis=-1)[..., 0]
+        found_BT = jnp.argmax(log_p_BTV, axis=-1)
+        right_BT = found_BT == known["tokens"]
+        class_BT = found_BT // CLASS_SIZE == known["tokens"] // CLASS_SIZE
+        return jnp.stack([jnp.where(hidden_BT, x_BT, 0).sum() for x_BT in (nll_BT, right_BT, class_BT)])
+
+    by_frequency = jnp.broadcast_to(frequencies_V, logits_BTV.shape)
+    return jnp.stack([sums(jax.nn.log_softmax(logits_BTV)), sums(by_frequency)]), hidden_BT.sum()
+
+
+def hidden_table(result: dict[str, Any]) -> Table:
+    """Return a rich table of `evaluate_hidden`."""
+    shown = Table(title=f"{result['hidden']:,} hidden tokens, {result['share']:.0%} of those that count")
+    for heading in ("", "model", "zero-order"):
+        shown.add_column(heading, justify="right" if heading else "left")
+    for label, key, form in ROWS:
+        shown.add_row(label, *(format(result[name][key], form) for name in ("model", "zero_order")))
+    return shown

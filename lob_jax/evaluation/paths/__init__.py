@@ -1,0 +1,1 @@
+"""Whether generated paths can have happened."""

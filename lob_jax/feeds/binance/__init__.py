@@ -1,0 +1,1 @@
+"""Raw Binance captures, spot and futures."""

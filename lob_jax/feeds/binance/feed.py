@@ -1,0 +1,283 @@
+"""Raw Binance captures, spot and futures: depth in step with its snapshot, and trades."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.feeds.binance.files import Capture, captures_at, whole_lines
+from lob_jax.feeds.binance.messages import TRADES, Content, Message, parse_line, refusal
+from lob_jax.feeds.binance.numbers import count_places, parse_numbers
+from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.levels.changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.reading.faults import Faults
+from lob_jax.feeds.reading.report import reading_report
+from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
+from lob_jax.feeds.reading.source import DAMAGED, Source
+from lob_jax.feeds.reading.store import EventStore
+
+_SUPERSEDED = "rows superseded in their message"  # levels, where this report counts messages
+
+
+@dataclasses.dataclass(frozen=True)
+class BinanceFeed:
+    """Reads captures of Binance's websocket streams and REST snapshots, plain or compressed.
+
+    Attributes:
+      tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
+      lot: the unit of size, such as "0.00001"; None infers it from the sizes of the day.
+    """
+
+    tick: str | None = None
+    lot: str | None = None
+
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the symbols of the captures at a path, a file or a folder, by date and symbol.
+
+        Raises:
+          InputError: there is no capture, or the same symbol and day twice.
+        """
+        found = captures_at(pathlib.Path(path)).items()
+        listed = [DaySource(file, symbol, capture.trading_day) for file, capture in found for symbol in capture.symbols]
+        return sorted(listed, key=lambda day: (day.trading_day, day.symbol))
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return the sha256 of every capture that some days are read from, by name, and the settings."""
+        files = {day.path for day in days}
+        return {**{path.name: Source(path).sha256() for path in sorted(files)}, "tick": self.tick, "lot": self.lot}
+
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read one symbol of a capture, from its first usable snapshot on.
+
+        A gap in the update ids is a FEED_GAP event; the book comes back with the next snapshot as a CLEAR with
+        corrections. An update that came before the snapshot it follows takes effect when the snapshot comes, with the
+        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out. Other
+        streams, replies to requests, and trades that are no executions (`X`) are counted. Decimal places are those that
+        the symbol's numbers need; a named tick or lot decides them.
+
+        Raises:
+          InputError: the first line that is not what the format says; no snapshot that the depth continues; a gap that
+            none closes; or less depth that is of use than depth that is lost.
+        """
+        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        capture = next(iter(captures_at(path).values()))
+        symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
+        return read_at_fitting_places(
+            lambda steps: _Reader(path, symbol, capture, reading, steps=steps).read(),
+            tick=self.tick,
+            lot=self.lot,
+            count=lambda: _count_places(Source(path), symbol),
+        )
+
+
+def _count_places(source: Source, symbol: str) -> np.ndarray:
+    """Return int64 [2, 2, P]: what `count_places` counts of the prices and quantities of a symbol's messages."""
+    reading = Reading(on_error="skip")
+    blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
+    return sum(count_places(_messages(block, symbol, where=source)) for block in blocks)
+
+
+def _messages(block: bytes, symbol: str, *, where: object, first: int = 1) -> list[Message]:
+    """Return the messages of whole lines, those that are none included; another symbol's are without their levels."""
+    messages = []
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, first):
+        try:
+            message = parse_line(line, number, where=where)
+        except InputError as error:
+            message = Message(Content.FAULT, "", number, line, 0, fault=error)
+        messages.append(message if message.symbol in (symbol, "") else message._replace(levels=([], [])))
+    return messages
+
+
+def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
+    if len(capture.symbols) != 1:
+        raise InputError(
+            "a capture of several symbols",
+            where=path,
+            expected="one symbol, or one of the days that days() lists",
+            was=list(capture.symbols)[:10],
+            remedy="read one of the days of this file: feed.read(feed.days(path)[0])",
+        )
+    return next(iter(capture.symbols))
+
+
+class _Reader:
+    """One pass over a capture for one symbol."""
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        symbol: str,
+        capture: Capture,
+        reading: Reading,
+        *,
+        steps: Steps,
+    ):
+        self._source, self._symbol, self._capture, self._reading = Source(path), symbol, capture, reading
+        self._steps, self._changes = steps, LevelChanges(EventStore(reading.store))
+        self._faults = Faults(reading, self._source.name)
+        self._dropped: collections.Counter[str] = collections.Counter()
+        self._sync = BookSync()
+        self._synced = False
+        self._lines = self._groups = self._clock = self._applied = self._gap_line = self._not_positive = 0
+        self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
+
+    def read(self) -> MarketDay:
+        """Return the day.
+
+        Raises:
+          InputError: the first line that is not what the format says; no snapshot was of use; too much was lost.
+          PlacesMisfit: a number does not fit decimal places that are a guess.
+        """
+        self._read_lines()
+        return self._finish()
+
+    def _read_lines(self) -> None:
+        """Read the capture into the events of the store."""
+        for block in whole_lines(self._source, self._reading, faults=self._faults):
+            messages = _messages(block, self._symbol, where=self._source, first=self._lines + 1)
+            self._lines += len(messages)
+            numbers = parse_numbers(messages, self._steps)
+            for number, message in enumerate(messages):
+                wrong = numbers.wrong.get(number, "")
+                if wrong or message.fault is not None:
+                    self._refuse(message, wrong)
+                else:
+                    self._take(message, numbers.of(number))
+            self._push()
+
+    def _finish(self) -> MarketDay:
+        """Return the day that was read."""
+        self._sync.finish()
+        self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
+        if not self._synced:
+            raise self._without_snapshot()
+        self._refuse_lost_depth()
+        made = self._changes.finish(self._steps)
+        superseded = made.dropped.pop(_SUPERSEDED)
+        report = reading_report(
+            "binance",
+            made.events,
+            inputs={self._source.path.name: self._source.sha256()},
+            rows_read=self._lines + self._faults.dropped[DAMAGED],  # damage cuts off a line
+            dropped=self._dropped + collections.Counter(made.dropped),
+            faults=[self._faults],
+            corrections=len(made.corrections),
+            levels_superseded=superseded,
+            prices_not_positive=self._not_positive,
+            **made.counts,
+        )
+        venue = "binance-futures" if self._sync.futures else "binance"
+        day, scale = self._capture.trading_day, made.scale
+        steps = (scale.price_scale, scale.tick, scale.lot_scale)
+        instrument = Instrument(self._symbol, venue, day, "UTC", *steps, signed=made.signed)
+        return MarketDay(instrument, made.start, made.events, made.corrections, report)
+
+    def _take(self, message: Message, levels: np.ndarray) -> None:
+        """Take one message, its levels int64 [3, R] being side, price and size."""
+        content = message.content
+        if content is Content.SNAPSHOT and not message.symbol and len(self._capture.symbols) > 1:
+            self._refuse(message, "a snapshot that names no symbol", expected="'s' or a stream with the symbol")
+        elif message.symbol not in (self._symbol, ""):
+            self._dropped["another symbol"] += 1
+        elif content is Content.ASIDE:
+            self._dropped[message.reason] += 1
+        elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
+            self._dropped["an aggregate of trades that are told one by one"] += 1
+        elif content in TRADES:
+            self._add(TRADE, message, levels)
+        elif content is Content.SNAPSHOT:
+            if not self._sync.in_step:
+                self._synchronise(message, levels, at=message)
+            else:
+                self._sync.snapshot(message.final, content=(message, levels.copy()))
+        elif self._sync.futures not in (None, message.previous >= 0):
+            self._refuse(message, "depth of another market", expected="'pu' in each depthUpdate or in none")
+        else:
+            self._take_depth(message, levels)
+        self._clock = max(self._clock, message.time_ns)
+
+    def _take_depth(self, message: Message, levels: np.ndarray) -> None:
+        if not self._sync.in_step:
+            levels = levels.copy()  # a view would keep all of its block as long as the update waits
+        update = Update(message.first, message.final, message.previous, (message.time_ns, levels))
+        outcome = self._sync.update(update)
+        if outcome is Outcome.APPLY:
+            self._add(LEVEL, message, levels)
+        elif outcome is Outcome.GAP:
+            self._gap_line = message.line
+            self._add(GAP, message, np.zeros((3, 1), np.int64))
+            spare = self._sync.take_spare()
+            if spare is not None:
+                self._synchronise(*spare, at=message)
+
+    def _synchronise(self, snapshot: Message, levels: np.ndarray, *, at: Message) -> None:
+        """Begin the book anew with a snapshot and the updates behind it, if they meet; all arrive with message `at`."""
+        newer = self._sync.snapshot(snapshot.final)
+        if newer is None:
+            return
+        self._synced = True
+        # On spot a snapshot tells no time: it lies before the update that continues it.
+        time_ns = snapshot.time_ns or (newer[0].content[0] if newer else self._clock or at.receive_ns)
+        self._add(SNAPSHOT, at, levels, time_ns=time_ns)
+        for update in newer:
+            self._add(LEVEL, at, update.content[1], time_ns=update.content[0])
+
+    def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
+        time_ns = message.time_ns if time_ns is None else time_ns
+        self._applied += what == LEVEL
+        self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
+        self._groups += 1
+
+    def _push(self) -> None:
+        """Hand on what the block at hand has brought."""
+        if self._rows:
+            heads, levels = zip(*self._rows, strict=True)
+            per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
+            rows = LevelRows(*per_row.T, *np.concatenate(levels, axis=1))
+            self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != GAP)))
+            self._changes.push(rows)
+            self._rows.clear()
+
+    def _refuse(self, message: Message, what: str, *, expected: str = "") -> None:
+        error = message.fault or refusal(
+            what,
+            where=f"{self._source}, line {message.line}",
+            expected=expected or "decimal numbers, quantities of levels 0 or more, on the tick and lot",
+            was=message.raw[:200].decode("utf-8", "backslashreplace"),
+        )
+        self._faults.refuse(error, raw=message.raw)
+
+    def _refuse_lost_depth(self) -> None:
+        """Refuse a day that ends behind a gap, or of which less is of use than is lost; both are counted otherwise."""
+        early, behind = (self._sync.dropped[reason] for reason in (Drop.BEFORE_SNAPSHOT, Drop.BEHIND_GAP))
+        where, what, expected = self._source, "", ""
+        if not self._sync.in_step:
+            what, expected = "a gap in the depth that no later snapshot closes", "a snapshot behind it"
+            where = f"{self._source}, line {self._gap_line}"
+        elif early + behind > self._applied:
+            what, expected = "more depth lost than of use", "a snapshot near the beginning, and behind each gap"
+        if what:
+            was = f"{self._applied} updates of use, {early} before the first snapshot, {behind} behind a gap"
+            remedy = "put a snapshot there, or read what is left of the day with on_error=skip"
+            self._faults.refuse(
+                InputError(what, where=where, expected=expected, was=was, remedy=remedy), raw=was, rows=0
+            )
+
+    def _without_snapshot(self) -> InputError:
+        return InputError(
+            "no snapshot that the depth continues",
+            where=f"{self._source}, {self._symbol}",
+            expected="a REST snapshot (lastUpdateId, bids, asks), with the updates that follow it",
+            was=f"{self._lines} lines: {dict(self._dropped)}",
+            remedy="put a snapshot into it, or the capture before it in front: cat first.gz second.gz > both.gz",
+        )

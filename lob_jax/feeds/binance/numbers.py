@@ -1,0 +1,128 @@
+"""Prices and quantities of Binance's messages: a block's texts are parsed together, exactly, by a compiled loop."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds.binance.messages import TRADES, Message
+from lob_jax.feeds.reading import csv_fields
+from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
+from lob_jax.feeds.reading.scale import PlacesMisfit, Steps
+
+_NO_NUMBER = "a price or quantity that is no decimal number"
+_WHAT = {
+    csv_fields.OUT_OF_RANGE: "a price or quantity out of range",
+    csv_fields.TOO_FINE: "a price or quantity with too many decimal places",
+}
+_CONTENTS = np.full(2, csv_fields.DECIMAL)
+_LOW = np.array([-MOST_UNITS, 0])  # a price may be zero or negative, a quantity not
+
+
+class Numbers(NamedTuple):
+    """The levels of messages, as integers.
+
+    Attributes:
+      levels: int64 [3, R]: side, price, size.
+      begin: list of M+1: the levels of message m are those from begin[m] to begin[m + 1].
+      wrong: by message, what is wrong with a number of it.
+    """
+
+    levels: np.ndarray
+    begin: list[int]
+    wrong: dict[int, str]
+
+    def of(self, number: int) -> np.ndarray:
+        """Return the levels of one message, int64 [3, R]."""
+        return self.levels[:, self.begin[number] : self.begin[number + 1]]
+
+
+def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
+    """Parse the prices and quantities of messages in units of 10**-decimals.
+
+    A message of which one number is bad is wrong as a whole.
+
+    Raises:
+      PlacesMisfit: a number does not fit decimal places that are a guess.
+    """
+    sides, begin, wrong = [], [0], {}
+    texts = _texts(messages)
+    for number, message in enumerate(messages):
+        bids, asks = message.levels
+        count = len(bids) + len(asks)
+        if count and texts[number] is None:
+            wrong[number], count = _NO_NUMBER, 0
+        if count:
+            sides += (BID, len(bids)), (ASK, len(asks))
+        begin.append(begin[-1] + count)
+    prices_sizes, bad = _parse_pairs(_joined(texts), steps)
+    side, count = np.array(sides, np.int64).reshape(-1, 2).T
+    levels = np.concatenate([np.repeat(side, count)[None], prices_sizes])
+    traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
+    for row, what in bad + _misfits(levels, traded, steps):
+        wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
+    return Numbers(levels, begin, wrong)
+
+
+def count_places(messages: Sequence[Message]) -> np.ndarray:
+    """Return int64 [2, 2, P], what `csv_fields.count_places` counts of the prices and of the quantities of messages."""
+    counts = np.zeros((2, 2, MOST_PLACES + 1), np.int64)
+    csv_fields.count_places(np.frombuffer(_joined(_texts(messages)), np.uint8), _CONTENTS, counts)
+    return counts
+
+
+def _texts(messages: Sequence[Message]) -> list[str | None]:
+    """Return the levels of each message as lines "price,quantity", None where they cannot be numbers."""
+    found: list[str | None] = []
+    for message in messages:
+        levels = message.levels[0] + message.levels[1]
+        text = "\n".join([",".join(level) for level in levels])
+        found.append(text if not levels or _is_plain(text, len(levels)) else None)
+    return found
+
+
+def _joined(texts: Sequence[str | None]) -> bytes:
+    return "\n".join([*filter(None, texts), ""]).encode()
+
+
+def _is_plain(text: str, count: int) -> bool:
+    """Return whether the text of `count` levels has no more lines and commas than these bring."""
+    return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
+
+
+def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
+    """Return levels int64 [3, R] that parse but cannot be, and why; `traded` says which are trades."""
+    _, price, size = levels
+    found = {
+        "a trade of nothing": traded & (size == 0),
+        "a price between ticks": price % max(steps.price, 1) != 0,
+        "a quantity between lots": size % max(steps.size, 1) != 0,
+    }
+    return [(row, what) for what, rows in found.items() for row in np.flatnonzero(rows).tolist()]
+
+
+def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
+    """Return int64 [2, R] of R lines "price,quantity", and what is wrong with which of them."""
+    lines = text.count(b"\n")
+    values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
+    bad = np.zeros((lines, 4), np.int64)
+    _, rows, faults = csv_fields.parse_lines(
+        np.frombuffer(text, np.uint8),
+        _CONTENTS,
+        np.array([steps.price_decimals, steps.size_decimals]),
+        _LOW,
+        np.full(2, MOST_UNITS),
+        np.zeros(1, np.uint8),
+        np.zeros(1, np.int64),
+        np.zeros((2, 2), np.int64),
+        values,
+        good,
+        bad,
+    )
+    for _, _, column, fault in bad[:faults].tolist() if steps.guessed else ():
+        if fault in _WHAT and not (steps.price, steps.size)[column]:
+            raise PlacesMisfit
+    placed = np.zeros((2, lines), np.int64)
+    placed[:, good[:rows]] = values[:, :rows]
+    return placed, [(int(line), _WHAT.get(fault, _NO_NUMBER)) for line, _, _, fault in bad[:faults]]

@@ -1,0 +1,1 @@
+"""Databento MBO: orders one by one, as DBN or CSV."""

@@ -1,0 +1,175 @@
+"""MBO records of one instrument become events: the compiled part.
+
+Trades and fills, and what they take from orders: see `trades`. A change to a smaller size at the same price
+is a CANCEL; any other one loses the place in the queue: DELETE, ADD. A change of an order that is not in the book adds
+it, as in Databento's own example of an order book.
+"""
+
+import numpy as np
+
+from lob_jax.feeds.databento import checks as checks
+from lob_jax.feeds.databento import work as w
+from lob_jax.feeds.databento.checks import fault_of, side_of
+from lob_jax.feeds.databento.trades import (
+    bring,
+    end_group,
+    execute_untold,
+    fill,
+    hear_last,
+    open_trade,
+    part,
+    take_owed,
+    takes_from_trade,
+)
+from lob_jax.feeds.databento.work import Work, put
+from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
+from lob_jax.jit import inner, njit
+
+
+@njit
+def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, int]:
+    """Turn records into events from `first` on, up to a bad one; return the record behind it and its fault."""
+    sound, fault, i = -1, checks.SOUND, first
+    while i < len(rows) and fault == checks.SOUND:
+        fault = fault_of(rows[i])
+        if fault == checks.SOUND:
+            if sound < 0:
+                part(work, rows[i], work.last[0], work.last_number[0])
+            else:
+                part(work, rows[i], rows[sound], number[sound])
+            fault = _convert_one(work, rows[i], number[i])
+        if fault == checks.SOUND:
+            sound = i
+        if rows[i].flags & checks.LAST and sound >= 0:
+            hear_last(work, rows[i].action, rows[sound], number[sound])
+        elif rows[i].flags & checks.LAST:
+            hear_last(work, rows[i].action, work.last[0], work.last_number[0])
+        i += 1
+    if sound >= 0:
+        work.last[0], work.last_number[0] = rows[sound], number[sound]
+    return i, fault
+
+
+@njit
+def break_group(work: Work) -> None:
+    """End the open group behind the last record, for want of one that says it is its last."""
+    end_group(work, work.last[0], work.last_number[0], work.state[w.GOES_ON] != 0)
+
+
+@njit
+def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, int, int, int]:
+    """Enter the orders of a snapshot into the table, up to a bad one, and into `orders` [R, 4]: side, price, size, id.
+
+    Returns: the record behind the bad one, its fault, how many orders there are since the last R, and where that R
+    is, -1 if there is none.
+    """
+    count, cleared = 0, -1
+    for i in range(first, len(rows)):
+        row = rows[i]
+        fault = fault_of(row)
+        if fault == checks.SOUND:
+            if row.action == checks.A:
+                fault = _enter(table, row)
+            elif row.action == checks.R:
+                forget_orders(table)
+                count, cleared = 0, i
+            elif row.action != checks.N:
+                fault = checks.BAD_SNAPSHOT
+        if fault != checks.SOUND:
+            return i + 1, fault, count, cleared
+        if row.action == checks.A:
+            orders[count, 0], orders[count, 1] = side_of(row), row.price
+            orders[count, 2], orders[count, 3] = row.size, row.order_id
+            count += 1
+    return len(rows), checks.SOUND, count, cleared
+
+
+@njit
+def forget_orders(table: OrderTable) -> None:
+    """Empty the table."""
+    table.state[:] = 0
+    table.used[0] = 0
+
+
+@inner
+def _convert_one(work: Work, row: np.ndarray, number: int) -> int:
+    """Turn one record into events; return what is wrong with it against the book."""
+    action, fault = row.action, checks.SOUND
+    if action == checks.A:
+        fault = _add(work, row, number)
+    elif action == checks.C:
+        fault = _cancel(work, row, number)
+    elif action == checks.M:
+        fault = _change(work, row, number)
+    elif action == checks.F:
+        fill(work, row, number)
+    elif action == checks.T:
+        open_trade(work, row, number)
+    elif action == checks.R:
+        forget_orders(work.table)
+        put(work, row, number, w.CONTROL, 0, 0, 0, 0)
+    else:
+        work.counts[w.WITHOUT_ACTION] += 1
+    return fault
+
+
+@inner
+def _enter(table: OrderTable, row: np.ndarray) -> int:
+    """Enter a new order."""
+    if find(table, row.order_id) != ABSENT:
+        return checks.KNOWN_ORDER
+    values = table.values[insert(table, row.order_id)]
+    values[SIDE], values[PRICE], values[SIZE], values[EXTRA] = side_of(row), row.price, row.size, 0
+    return checks.SOUND
+
+
+@inner
+def _add(work: Work, row: np.ndarray, number: int) -> int:
+    """Add an order."""
+    fault = _enter(work.table, row)
+    if fault == checks.SOUND:
+        put(work, row, number, w.ADD, side_of(row), row.price, np.int64(row.size), row.order_id)
+    return fault
+
+
+@inner
+def _cancel(work: Work, row: np.ndarray, number: int) -> int:
+    """Take a part of an order, or all of it."""
+    place = find(work.table, row.order_id)
+    if place == ABSENT:
+        return checks.UNKNOWN_CANCEL
+    values, size = work.table.values[place], np.int64(row.size)
+    if values[SIDE] != side_of(row):
+        return checks.OTHER_SIDE
+    if values[PRICE] != row.price:
+        return checks.OTHER_PRICE
+    if size > values[SIZE]:
+        return checks.TOO_MUCH
+    if takes_from_trade(work, row):
+        execute_untold(work, row, number, values, size)
+    else:
+        size -= take_owed(work, values, size)
+        kind = w.CANCEL if size < values[SIZE] else w.DELETE
+        put(work, row, number, kind, values[SIDE], values[PRICE], size, row.order_id)
+        values[SIZE] -= size
+    if values[SIZE] == 0:
+        remove(work.table, place)
+    return checks.SOUND
+
+
+@inner
+def _change(work: Work, row: np.ndarray, number: int) -> int:
+    """Give an order another price or size, or bring one in."""
+    place = find(work.table, row.order_id)
+    if place == ABSENT:
+        work.counts[w.ADDED] += 1
+        return _add(work, row, number)
+    values = work.table.values[place]
+    if values[SIDE] != side_of(row):
+        return checks.OTHER_SIDE
+    taken = takes_from_trade(work, row)
+    if taken:
+        execute_untold(work, row, number, values, taken)
+    else:
+        bring(work, row, number, values, row.order_id, row.price, np.int64(row.size))
+    return checks.SOUND

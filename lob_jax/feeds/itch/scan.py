@@ -1,0 +1,267 @@
+"""One pass over an ITCH file: blocks of bytes become pieces of events; bad messages go to the faults."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import Reading
+from lob_jax.feeds.itch.messages import (
+    ALL,
+    BAD_LENGTH,
+    BAD_LETTER,
+    BAD_TYPE,
+    DIRECTORY,
+    DRAINED,
+    END_MARK,
+    FAULTS,
+    FIRST_FAULT,
+    IN_USE,
+    MESSAGE,
+    NO_ORDER,
+    NUMBER,
+    POSITION,
+    ROWS,
+    ROWS_FULL,
+    SIZES,
+    STOCKS,
+    TABLE_FULL,
+    UNNAMED,
+    UNWANTED,
+    WAS,
+    Rows,
+    Rules,
+    new_reader,
+    new_rows,
+    read_messages,
+)
+from lob_jax.feeds.reading.faults import Faults
+from lob_jax.feeds.reading.order_table import new_table, room_for
+from lob_jax.feeds.reading.recognise import refuse_known
+from lob_jax.feeds.reading.source import Source, refuse_unreadable
+
+_ROWS_AT_ONCE = 1 << 17
+_FEW_ORDERS = 1 << 10
+_BYTES_AN_EVENT = 24  # of a file, at most, but for short ones; room that is not written to takes no memory
+_MOST_AT_FIRST = 1 << 24
+SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
+_REASONS = list(FAULTS)
+
+
+class Scan:
+    """The reading of one file.
+
+    Attributes:
+      source: the file.
+      wanted: the stocks asked for, none for all.
+      symbols: those that the directory has named so far, by instrument.
+      listed: all that it has named, with their locate codes.
+      reader: what the compiled loop knows, with its counts.
+      faults: the bad messages.
+      session_messages: those that became events of every stock.
+      lost_bytes: bytes behind a place from which no message can be found.
+      damage: what ended the reading before the end of the file, if anything did.
+    """
+
+    def __init__(self, source: Source, reading: Reading, *, symbols: tuple[str, ...], rules: Rules):
+        """Begin a file."""
+        self.source, self.wanted = source, symbols
+        self.symbols: list[str] = []
+        self.listed: dict[str, int] = {}
+        self.reader = new_reader(_ROWS_AT_ONCE)
+        self.faults = Faults(reading, source.name)
+        self.session_messages = self.lost_bytes = 0
+        self.damage: InputError | None = None
+        self._reading, self._rules = reading, rules
+        self._table = new_table(_FEW_ORDERS)
+        self._offset = 0  # in the file, of the first byte at hand
+        self._unreadable = -1  # number of the last message of no known type or length
+        self._more_rows = 0  # losses that are no message
+        self._lost = self._end_mark = False
+
+    @property
+    def rows_read(self) -> int:
+        """Messages found, and losses that had to be counted as one."""
+        return int(self.reader.at[NUMBER]) + self._more_rows
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The hash of the file."""
+        return self.source.sha256()
+
+    def whole(self) -> Rows:
+        """Return the events of the wanted stocks, kept in memory; errors as `pieces`."""
+        likely = self.source.path.stat().st_size // _BYTES_AN_EVENT if self.source.path.is_file() else 0
+        self.reader = self.reader._replace(rows=new_rows(min(max(likely, _ROWS_AT_ONCE), _MOST_AT_FIRST)))
+        for _ in self._outcomes():
+            if self.reader.at[ROWS] + 2 > len(self.reader.rows.kind):
+                self.reader = self.reader._replace(rows=_doubled(self.reader.rows))
+        self._count_sessions()
+        return self._rows()
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield the events of the wanted stocks, piece by piece; a piece is gone when the next one is asked for.
+
+        Raises:
+          InputError: reading is strict, and something is not what the format says.
+        """
+        for _ in self._outcomes():
+            self._count_sessions()
+            yield self._rows()
+            self.reader.at[ROWS] = 0
+
+    def _outcomes(self) -> Iterator[None]:
+        """Read the file; stop behind every block, and where the room for events is full."""
+        refuse_known(self.source)
+        rest = b""
+        try:
+            for block in self.source.blocks(self._reading):
+                data = rest + block
+                yield from self._work(data)
+                yield
+                done = int(self.reader.at[POSITION])
+                self._offset += done
+                rest = data[done:]
+        except InputError as error:
+            self._more_rows += 1
+            self.damage = error
+            self.faults.refuse(error, raw=b"")
+        if rest:
+            self._lose("a message cut off by the end of the file", len(rest), rest, "all bytes of the message")
+
+    def _work(self, data: bytes) -> Iterator[None]:
+        """Read the whole messages in some bytes; stop when there is no room for more events."""
+        at, view = self.reader.at, np.frombuffer(data, np.uint8)
+        at[POSITION] = 0
+        outcome = TABLE_FULL
+        while outcome != DRAINED:
+            if self._lost or self._end_mark:
+                self._pass_over(data)
+                return
+            outcome = read_messages(view, len(data), self.reader, self._table, self._rules)
+            if outcome == TABLE_FULL:
+                self._table = room_for(self._table, len(self._table.keys) // 2)
+            elif outcome == ROWS_FULL:
+                yield
+            elif outcome == DIRECTORY:
+                self._enter_stock(data)
+            elif outcome == END_MARK:
+                self._end_mark = True
+            elif outcome >= FIRST_FAULT:
+                self._refuse_message(outcome, data)
+
+    def _pass_over(self, data: bytes) -> None:
+        """Leave out what lies behind a broken chain; nothing but zeros may lie behind the mark of the end."""
+        left = len(data) - int(self.reader.at[POSITION])
+        if left and not self._lost:
+            if not data[-left:].strip(b"\0"):  # the mark once more, or what fills up a block
+                self.reader.at[POSITION] = len(data)
+                return
+            self._lost = True
+            raw = data[-left:][:64]
+            self._lose("bytes behind the message of no length that marks the end", 0, raw, "the end of the file")
+        self.lost_bytes += left
+        self.reader.at[POSITION] = len(data)
+
+    def _rows(self) -> Rows:
+        """Return the events at hand."""
+        return Rows(*(values[: self.reader.at[ROWS]] for values in self.reader.rows))
+
+    def _count_sessions(self) -> None:
+        self.session_messages += int(np.count_nonzero(self._rows().instrument == ALL))
+
+    def _enter_stock(self, data: bytes) -> None:
+        """Learn a stock's locate code from the directory message at hand."""
+        begin = int(self.reader.at[MESSAGE]) + 2
+        locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
+        name = int.from_bytes(raw, "big", signed=True)
+        if SYMBOL.fullmatch(raw) is None:
+            self._refuse("a symbol that is no symbol", data, "printable letters, then blanks", raw)
+            return
+        symbol, known = raw.decode().rstrip(" "), self.reader.instrument[locate] != UNNAMED
+        if self.listed.get(symbol, locate) != locate or (known and self.reader.name[locate] != name):
+            was = f"{symbol} with the code {locate}"
+            self._refuse("a directory that contradicts itself", data, "one locate code a stock", was)
+            return
+        self.reader.idle[STOCKS, ord("R")] += 1
+        if not known:
+            wanted = not self.wanted or symbol in self.wanted
+            self.listed[symbol], self.reader.name[locate] = locate, name
+            self.reader.instrument[locate] = len(self.symbols) if wanted else UNWANTED
+            self.symbols += [symbol] * wanted
+
+    def _refuse_message(self, outcome: int, data: bytes) -> None:
+        """Leave out the message at hand; a second one in a row that cannot be read breaks the chain of lengths."""
+        at = self.reader.at
+        letter, was = chr(data[at[MESSAGE] + 2]), int(at[WAS])
+        what = _REASONS[outcome - FIRST_FAULT]
+        expected = FAULTS[what]
+        if outcome in (BAD_TYPE, BAD_LENGTH):
+            expected = SIZES[letter] if outcome == BAD_LENGTH else expected
+            if outcome == BAD_LENGTH and self._unreadable == at[NUMBER] - 1:
+                what, self._lost = "a broken chain of lengths: the rest of the file is lost", True
+            self._unreadable = int(at[NUMBER])
+        if outcome in (BAD_TYPE, BAD_LETTER):
+            was = repr(chr(was))
+        elif outcome in (IN_USE, NO_ORDER):
+            was %= 1 << 64
+        self._refuse(what, data, expected, was)
+
+    def _refuse(self, what: str, data: bytes, expected: object, was: object) -> None:
+        begin, end = int(self.reader.at[MESSAGE]), int(self.reader.at[POSITION])
+        message = f"message {self.reader.at[NUMBER]}, type {chr(data[begin + 2])!r}"
+        error = InputError(
+            what,
+            where=f"{self.source}, byte {self._offset + begin}, {message}",
+            expected=expected,
+            was=was,
+            remedy="fetch the file again; on_error='skip' leaves such messages out",
+        )
+        self.faults.refuse(error, raw=data[begin:end])
+
+    def _lose(self, what: str, count: int, raw: bytes, expected: str) -> None:
+        """Refuse bytes that are no message."""
+        self._more_rows += 1
+        self.lost_bytes += count
+        where = f"{self.source}, after message {self.reader.at[NUMBER]}"
+        remedy = "fetch the file again; on_error='skip' keeps what came before"
+        self.faults.refuse(
+            InputError(what, where=where, expected=expected, was=f"{len(raw)} bytes", remedy=remedy), raw=raw
+        )
+
+
+def _doubled(rows: Rows) -> Rows:
+    """Return a copy with room for twice as many events."""
+    larger = new_rows(2 * len(rows.kind))
+    for values, column in zip(rows, larger, strict=True):
+        column[: len(values)] = values
+    return larger
+
+
+def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
+    """Return the symbols that a file's directory names, those wanted or all of them, in the file's order.
+
+    Bad messages are passed over: a reading will name them.
+
+    Raises:
+      InputError: the file cannot be read, is damaged before all that are wanted are named, or has no directory.
+    """
+    rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
+    scan = Scan(source, Reading(on_error="skip", block_bytes=1 << 22), symbols=("",), rules=rules)
+    for _ in scan.pieces():
+        if wanted and scan.listed.keys() >= set(wanted):
+            break
+    if scan.damage is not None and (not scan.listed or set(wanted) - scan.listed.keys()):
+        raise scan.damage
+    if not scan.listed:
+        refuse_unreadable([source.path], expected="an ITCH 5.0 file")
+        raise InputError(
+            "no stock directory, as every ITCH 5.0 file has",
+            where=source,
+            expected="messages of type R before those of the stocks",
+            was=f"{scan.rows_read} messages, left out: {dict(scan.faults.dropped)}",
+            remedy="check that it is an ITCH 5.0 file, each message behind its length of 2 bytes",
+        )
+    return [symbol for symbol in scan.listed if not wanted or symbol in wanted]

@@ -1,0 +1,173 @@
+"""Absolute level sizes and trades become events: what every L2 feed needs.
+
+A message says what some levels hold from now on. The trades since the message before are part of what it shows: where
+it changes the level that a trade was made at, the trade is an EXECUTE of what the level held, at most; what remains
+of the change is a CANCEL, a DELETE or an ADD. A trade that no level of its message explains is an EXECUTE_HIDDEN. A
+message comes after the trades that it contains; the other way round they would count twice.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
+from lob_jax.feeds.levels import loops as loops
+from lob_jax.feeds.levels.loops import GAP, LEVEL, SNAPSHOT, TRADE, LevelRows
+from lob_jax.feeds.reading.scale import Scale, Steps, common_divisor, scale_of
+from lob_jax.feeds.reading.store import EventStore
+
+__all__ = ["GAP", "LEVEL", "SNAPSHOT", "TRADE", "LevelChanges", "LevelDay", "LevelRows"]
+
+_DROPPED = loops.COUNTS[loops.EARLY_ROWS : loops.SUPERSEDED + 1]
+
+
+class LevelDay(NamedTuple):
+    """What the rows of a day have become, in an instrument's integers.
+
+    Attributes:
+      start: the starting book.
+      events: the events.
+      corrections: levels of snapshots in mid-stream.
+      scale: what the integers stand for.
+      signed: whether a level's price was zero or negative.
+      dropped: rows left out, by reason.
+      counts: further counts by name: which trades were explained (sizes in lots), crossed and locked books after a
+        message, and so on.
+    """
+
+    start: BookSnapshot
+    events: Events
+    corrections: Corrections
+    scale: Scale
+    signed: bool
+    dropped: dict[str, int]
+    counts: dict[str, int]
+
+
+class LevelChanges:
+    """Turns the rows of an L2 feed into events in a store, block by block.
+
+    Attributes:
+      price_divisor: of the prices of all levels so far.
+      quantum_divisor: of those and of the prices of trades.
+      size_divisor: of all sizes so far.
+    """
+
+    def __init__(self, store: EventStore):
+        self._store = store
+        self._levels = load_levels(BookSnapshot.empty())
+        self._start: BookSnapshot | None = None
+        self._work = loops.Workspace(
+            state=np.zeros(7, np.int64),
+            counts=np.zeros(len(loops.COUNTS), np.int64),
+            pending=np.zeros((0, 6), np.int64),
+            places=np.zeros((0, 2), np.int64),
+            stamp=np.zeros(1, np.int64),
+            held=np.zeros(0, np.int64),
+        )
+        self._traded = {"lots_explained": 0, "lots_hidden": 0}
+        self.price_divisor = self.quantum_divisor = self.size_divisor = 0
+        self._signed = False
+
+    def push(self, rows: LevelRows) -> None:
+        """Take the next rows: whole messages only; sizes positive, or 0 where a level is gone."""
+        rows = LevelRows(*(np.ascontiguousarray(column, np.int64) for column in rows))
+        self._find_divisors(rows)
+        self._make_room(rows)
+        done = 0
+        while done < len(rows.what):
+            out = self._new_output(len(rows.what) - done)
+            done = loops.convert(self._levels, self._work, rows, done, out)
+            self._keep(out)
+            if done < len(rows.what):
+                self._begin()
+
+    def finish(self, steps: Steps) -> LevelDay:
+        """End the feed, trades still waiting being hidden ones, and bring its integers to the scale they need."""
+        if self._start is None:
+            self._begin()
+        out = self._new_output(0)
+        loops.flush(self._levels, self._work, out)
+        self._keep(out)
+        counts = dict(zip(loops.COUNTS, self._work.counts.tolist(), strict=True))
+        dropped = {name: counts.pop(name) for name in _DROPPED}
+        scale = scale_of(
+            steps,
+            price_divisor=self.price_divisor,
+            quantum_divisor=self.quantum_divisor,
+            size_divisor=self.size_divisor,
+        )
+        price, size = scale.divide_price, scale.divide_size
+        start = dataclasses.replace(
+            self._start,
+            price=self._start.price // price,
+            size=self._start.size // size,
+            last_best=self._start.last_best // price,
+        )
+        counts |= {name: lots // size for name, lots in self._traded.items()}
+        events, corrections = self._store.finish(divide_price=price, divide_size=size)
+        return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
+
+    def _begin(self) -> None:
+        """Note the book at hand as the one that the events start from."""
+        levels, state = self._levels, self._work.state
+        state[loops.STARTED] = 1
+        (bid, bid_size), (ask, ask_size) = (occupied(levels, s) for s in range(2))
+        self._start = BookSnapshot(
+            time_ns=int(state[loops.CLOCK]),
+            side=np.repeat(np.array([BID, ASK], np.int8), [len(bid), len(ask)]),
+            price=np.concatenate([bid, ask]),
+            size=np.concatenate([bid_size, ask_size]),
+            order_id=np.zeros(len(bid) + len(ask), np.uint64),
+            last_best=np.array([price[0] if len(price) else 0 for price in (bid, ask)], np.int64),
+            seen=np.array([len(bid) > 0, len(ask) > 0]),
+            pooled=True,
+        )
+        levels.side[:, LAST_BEST], levels.side[:, SEEN] = self._start.last_best, self._start.seen
+
+    def _find_divisors(self, rows: LevelRows) -> None:
+        traded = rows.what == TRADE
+        shown = (rows.what == LEVEL) | (rows.what == SNAPSHOT)
+        self.price_divisor = common_divisor(rows.price[shown], self.price_divisor)
+        self._signed |= bool(rows.price[shown].min(initial=1) <= 0)
+        both = common_divisor(rows.price[traded], self.price_divisor)
+        self.quantum_divisor = common_divisor(np.array([both]), self.quantum_divisor)
+        self.size_divisor = common_divisor(rows.size, self.size_divisor)
+
+    def _make_room(self, rows: LevelRows) -> None:
+        """Give the workspace room for these rows."""
+        work, count = self._work, len(rows.what)
+        self._levels = with_level_room(self._levels, count)
+        held = int(work.state[loops.PENDING])
+        if held + count > len(work.pending):
+            work = work._replace(pending=np.pad(work.pending[:held], ((0, 2 * count), (0, 0))))
+        if 2 * count > len(work.places):
+            work = work._replace(places=np.zeros((1 << (2 * count).bit_length(), 2), np.int64))
+        if count > len(work.held):
+            work = work._replace(held=np.zeros(2 * count, np.int64))
+        self._work = work
+
+    def _new_output(self, rows: int) -> loops.Emitted:
+        levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
+        room = 2 * (rows + int(self._work.state[loops.PENDING])) + levels + 1
+        columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
+        return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
+
+    def _keep(self, out: loops.Emitted) -> None:
+        events, corrections = out.at.tolist()
+        names = loops.Emitted._fields[:-2]
+        for name, kind in (("lots_explained", Kind.EXECUTE), ("lots_hidden", Kind.EXECUTE_HIDDEN)):
+            self._traded[name] += _exact_sum(out.size[:events][out.kind[:events] == kind])
+        columns = {name: getattr(out, name)[:events].astype(COLUMNS[name]) for name in names}
+        event, side, price, size = out.corrections[:corrections].T
+        self._store.append(
+            Events.from_columns(**columns), Corrections(event.copy(), side.astype(np.int8), price.copy(), size.copy())
+        )
+
+
+def _exact_sum(sizes: np.ndarray) -> int:
+    """Return the sum of int64 sizes, which need not be an int64 itself."""
+    return (int((sizes >> 32).sum()) << 32) + int((sizes & 0xFFFFFFFF).sum())

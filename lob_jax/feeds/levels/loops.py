@@ -1,0 +1,408 @@
+"""The compiled loop of `changes`: messages of absolute level sizes, and trades, to events."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.book.levels import (
+    END,
+    FIRST,
+    Levels,
+    best,
+    change,
+    clear_levels,
+    is_bare,
+    is_two_sided,
+    set_level,
+    size_at,
+)
+from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
+from lob_jax.jit import in_place, njit
+
+LEVEL, TRADE, SNAPSHOT, GAP = range(4)  # what a row is
+
+# Places of the state that is carried from block to block.
+PHASE, AFTER_SNAPSHOT, SNAPSHOT_SIDES, CLOCK, PENDING, STARTED, EMITTED = range(7)
+SUPERSEDED_ROW = -1  # in place of what a level holds
+WAITING, LIVE, LOST = range(3)  # phases: no snapshot yet; in step; behind a gap
+
+COUNTS = (
+    "rows before the first snapshot",
+    "trades before the first snapshot",
+    "rows behind a gap",
+    "rows superseded in their message",
+    "zero_of_unknown_level",
+    "snapshots",
+    "groups",
+    "crossed_groups",
+    "locked_groups",
+    "trades_explained",
+    "trades_hidden",
+)
+(
+    EARLY_ROWS,
+    EARLY_TRADES,
+    LOST_ROWS,
+    SUPERSEDED,
+    UNKNOWN_ZEROS,
+    SNAPSHOTS,
+    GROUPS,
+    CROSSED,
+    LOCKED,
+    EXPLAINED,
+    HIDDEN,
+) = range(len(COUNTS))
+
+_ADD, _CANCEL, _DELETE, _EXECUTE, _HIDDEN, _CONTROL = (
+    int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CONTROL)
+)
+_CLEAR, _FEED_GAP = int(Code.CLEAR), int(Code.FEED_GAP)
+_LAST, _BAD_TIME, _KNOWN = int(Flag.LAST_IN_GROUP), int(Flag.BAD_TIME), int(Flag.AGGRESSOR_KNOWN)
+
+
+class LevelRows(NamedTuple):
+    """Rows of an L2 feed, int64 [R] each, in the order of their arrival.
+
+    Attributes:
+      what: LEVEL, TRADE, SNAPSHOT or GAP.
+      group: number of the row's message, never descending; it becomes the events' sequence.
+      time_ns: exchange time.
+      receive_ns: capture time.
+      side: +1 bid, -1 ask: of the level; of a trade the resting side, 0 if unknown; of a GAP 0.
+      price: in any unit.
+      size: of a level its absolute size, 0 if it is gone.
+    """
+
+    what: np.ndarray
+    group: np.ndarray
+    time_ns: np.ndarray
+    receive_ns: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+
+
+class Emitted(NamedTuple):
+    """Events and corrections as they are written, and how many of both: int64 [M] each, `at` int64 [2]."""
+
+    time_ns: np.ndarray
+    receive_ns: np.ndarray
+    sequence: np.ndarray
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    flags: np.ndarray
+    corrections: np.ndarray
+    at: np.ndarray
+
+
+class Workspace(NamedTuple):
+    """What the loop works in.
+
+    Attributes:
+      state: int64 [7].
+      counts: int64 [len(COUNTS)].
+      pending: int64 [P, 6], trades since the last message of levels: time, receive time, side, price, size, group.
+      places: int64 [2^k, 2], open-addressing table from a level of the message at hand to its last row; and the
+        number of the message that an entry belongs to.
+      stamp: int64 [1], that number.
+      held: int64 [R], what the level of each row of the message at hand holds; SUPERSEDED_ROW where a later row of
+        the message is of the same level.
+    """
+
+    state: np.ndarray
+    counts: np.ndarray
+    pending: np.ndarray
+    places: np.ndarray
+    stamp: np.ndarray
+    held: np.ndarray
+
+
+@njit
+def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: Emitted) -> int:
+    """Turn rows first.. into events; return where it stopped: the end, or the first message behind the start."""
+    state = work.state
+    i = first
+    while i < len(rows.what):
+        stop = i + 1
+        while stop < len(rows.what) and rows.group[stop] == rows.group[i] and rows.what[stop] == rows.what[i]:
+            stop += 1
+        what = rows.what[i]
+        if what == TRADE:
+            _hold(work, rows, i, stop)
+        elif what == SNAPSHOT and _begins(work, rows, i, stop):
+            _enter_snapshot(levels, work, rows, i, stop)
+        else:
+            if state[PHASE] != WAITING and state[STARTED] == 0:
+                return i
+            if what == GAP:
+                _lose(levels, work, rows, i, out)
+            elif what == SNAPSHOT:
+                _take_snapshot(levels, work, rows, i, stop, out)
+            else:
+                _take_levels(levels, work, rows, i, stop, out)
+        i = stop
+    return i
+
+
+@in_place
+def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
+    """Keep trades until the next message of levels."""
+    if work.state[PHASE] == WAITING:
+        work.counts[EARLY_TRADES] += stop - i
+        return
+    for j in range(i, stop):
+        trade = work.pending[work.state[PENDING]]
+        trade[0], trade[1], trade[2] = rows.time_ns[j], rows.receive_ns[j], rows.side[j]
+        trade[3], trade[4], trade[5] = rows.price[j], rows.size[j], rows.group[j]
+        work.state[PENDING] += 1
+
+
+@in_place
+def _sides(rows: LevelRows, i: int, stop: int) -> int:
+    """Return which sides a message shows: 1 bid, 2 ask, 3 both."""
+    shown = 0
+    for j in range(i, stop):
+        shown |= 1 if rows.side[j] > 0 else 2
+    return shown
+
+
+@in_place
+def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
+    """Return whether a snapshot is the starting book, or its other side in a message of its own."""
+    if work.state[PHASE] == WAITING:
+        return True
+    apart = work.state[SNAPSHOT_SIDES] & _sides(rows, i, stop) == 0
+    return work.state[STARTED] == 0 and work.state[AFTER_SNAPSHOT] == 1 and apart
+
+
+@in_place
+def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
+    """Put a snapshot into the book without an event."""
+    state = work.state
+    if state[PHASE] == WAITING:
+        state[SNAPSHOT_SIDES] = 0
+    for j in range(i, stop):
+        set_level(levels, rows.side[j], rows.price[j], rows.size[j])
+    work.counts[SNAPSHOTS] += 1
+    state[PHASE], state[AFTER_SNAPSHOT], state[CLOCK] = LIVE, 1, rows.time_ns[i]
+    state[SNAPSHOT_SIDES] |= _sides(rows, i, stop)
+    work.counts[EARLY_TRADES] += state[PENDING]
+    state[PENDING] = 0
+
+
+@in_place
+def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
+    """Announce a gap; what follows counts again from the next snapshot on."""
+    if work.state[PHASE] == WAITING:
+        return
+    _flush(levels, work, out)
+    _emit(work, out, rows.time_ns[i], rows.receive_ns[i], rows.group[i], _CONTROL, _FEED_GAP, 0, 0, 0, _LAST)
+    work.state[PHASE], work.state[AFTER_SNAPSHOT] = LOST, 0
+
+
+@in_place
+def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
+    """Replace the book: by CLEAR and corrections, or, where snapshots follow each other, by the differences."""
+    state, sides = work.state, _sides(rows, i, stop)
+    work.counts[SNAPSHOTS] += 1
+    follows = state[PHASE] == LIVE and state[AFTER_SNAPSHOT] == 1
+    whole = follows and state[SNAPSHOT_SIDES] & sides != 0
+    if whole or (follows and state[EMITTED] == 0):  # without an event there is nothing to correct
+        _take_levels(levels, work, rows, i, stop, out)
+    else:
+        if not follows:
+            _flush(levels, work, out)
+            _emit(work, out, rows.time_ns[i], rows.receive_ns[i], rows.group[i], _CONTROL, _CLEAR, 0, 0, 0, _LAST)
+            clear_levels(levels)
+            state[SNAPSHOT_SIDES] = 0
+        _note_rows(levels, work, rows, i, stop)
+        for j in range(i, stop):
+            if work.held[j] != SUPERSEDED_ROW and rows.size[j] > 0:
+                row = out.corrections[out.at[1]]
+                row[0], row[1], row[2], row[3] = out.at[0] - 1, rows.side[j], rows.price[j], rows.size[j]
+                out.at[1] += 1
+                set_level(levels, rows.side[j], rows.price[j], rows.size[j])
+    state[PHASE], state[AFTER_SNAPSHOT] = LIVE, 1
+    state[SNAPSHOT_SIDES] = sides if whole else state[SNAPSHOT_SIDES] | sides
+
+
+@in_place
+def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
+    """Turn one message into events: trades, then removals, then additions.
+
+    In this order no state inside the message is crossed unless the book before or after it is.
+    """
+    state, counts = work.state, work.counts
+    if state[PHASE] != LIVE:
+        counts[EARLY_ROWS if state[PHASE] == WAITING else LOST_ROWS] += stop - i
+        return
+    begin = out.at[0]
+    _note_rows(levels, work, rows, i, stop)
+    for j in range(i, stop):
+        counts[UNKNOWN_ZEROS] += rows.size[j] == 0 and work.held[j] == 0
+    whole = rows.what[i] == SNAPSHOT and state[SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0
+    for k in range(state[PENDING]):
+        _trade(levels, work, rows, work.pending[k], whole, out)
+    state[PENDING] = 0
+    if whole:
+        _remove_unshown(levels, work, rows, i, out)
+    for adding in range(2):
+        for j in range(i, stop):
+            if work.held[j] != SUPERSEDED_ROW:
+                _settle(levels, work, rows, j, adding == 1, out)
+            elif adding == 0:
+                counts[SUPERSEDED] += 1
+    if out.at[0] > begin:
+        out.flags[out.at[0] - 1] |= _LAST
+    counts[GROUPS] += 1
+    if is_two_sided(levels):
+        spread = best(levels, 1) - best(levels, 0)
+        counts[CROSSED] += spread < 0
+        counts[LOCKED] += spread == 0
+    state[AFTER_SNAPSHOT] = 0
+
+
+@in_place
+def _settle(levels: Levels, work: Workspace, rows: LevelRows, j: int, adding: bool, out: Emitted) -> None:
+    """Bring a level to its size, by a removal, or in the second round by an addition."""
+    side, price, size = rows.side[j], rows.price[j], rows.size[j]
+    held = work.held[j]
+    if size == held or (size > held) != adding:
+        return
+    kind = _ADD if adding else _CANCEL if size > 0 else _DELETE
+    _emit(work, out, rows.time_ns[j], rows.receive_ns[j], rows.group[j], kind, 0, side, price, abs(size - held), 0)
+    change(levels, kind, side, price, abs(size - held))
+
+
+@in_place
+def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
+    """Remove the levels that a whole snapshot does not show."""
+    for s in range(2):
+        side = BID if s == 0 else ASK
+        for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
+            price, size = levels.price[s, row], levels.size[s, row]
+            if row < levels.side[s, END] and size > 0 and _row_of(work, rows, side, price) < 0:
+                time_ns, receive_ns, sequence = rows.time_ns[i], rows.receive_ns[i], rows.group[i]
+                _emit(work, out, time_ns, receive_ns, sequence, _DELETE, 0, side, price, size, 0)
+                change(levels, _DELETE, side, price, size)
+
+
+@in_place
+def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, whole: bool, out: Emitted) -> None:
+    """Write a trade: what its level held is executed if the message changes that level; the rest was hidden.
+
+    A message that shows the whole book changes a level by leaving it out, too.
+    """
+    side, price, size = trade[2], trade[3], trade[4]
+    flags = _KNOWN if side != 0 else 0
+    if side == 0:
+        side = _likely_side(levels, price)
+    row = _row_of(work, rows, side, price)
+    seen = min(size, size_at(levels, 0 if side > 0 else 1, price)) if row >= 0 or whole else 0
+    if seen > 0:
+        if row >= 0:
+            work.held[row] -= seen
+        _emit(work, out, trade[0], trade[1], trade[5], _EXECUTE, 0, side, price, seen, flags)
+        change(levels, _EXECUTE, side, price, seen)
+        work.counts[EXPLAINED] += 1
+    if seen < size:
+        _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, price, size - seen, flags)
+        work.counts[HIDDEN] += 1
+
+
+@in_place
+def _likely_side(levels: Levels, price: int) -> int:
+    """Return the resting side of a trade of unknown side: the one that holds its price, else the nearer one."""
+    for s, side in enumerate((BID, ASK)):
+        if size_at(levels, s, price) > 0:
+            return side
+    if not is_two_sided(levels):
+        return ASK if is_bare(levels, 0) else BID
+    mid2 = best(levels, 0) + best(levels, 1)
+    return BID if 2 * price <= mid2 else ASK
+
+
+@in_place
+def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
+    """Write the trades at hand, which no level explains."""
+    for k in range(work.state[PENDING]):
+        trade = work.pending[k]
+        flags = _LAST | (_KNOWN if trade[2] != 0 else 0)
+        side = trade[2] if trade[2] != 0 else _likely_side(levels, trade[3])
+        _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, trade[3], trade[4], flags)
+        work.counts[HIDDEN] += 1
+    work.state[PENDING] = 0
+
+
+@njit
+def flush(levels: Levels, work: Workspace, out: Emitted) -> None:
+    """Write the trades that no message follows."""
+    _flush(levels, work, out)
+
+
+@in_place
+def _emit(
+    work: Workspace,
+    out: Emitted,
+    time_ns: int,
+    receive_ns: int,
+    sequence: int,
+    kind: int,
+    code: int,
+    side: int,
+    price: int,
+    size: int,
+    flags: int,
+) -> None:
+    """Write one event."""
+    i = out.at[0]
+    out.time_ns[i], out.receive_ns[i], out.sequence[i] = time_ns, receive_ns, sequence
+    out.kind[i], out.code[i], out.side[i], out.price[i], out.size[i] = kind, code, side, price, size
+    out.flags[i] = flags | (_BAD_TIME if time_ns < work.state[CLOCK] else 0)
+    work.state[CLOCK] = time_ns
+    work.state[EMITTED] += 1
+    out.at[0] = i + 1
+
+
+@in_place
+def _index(side: int) -> int:
+    return 0 if side > 0 else 1
+
+
+@in_place
+def _home(side: int, price: int, mask: int) -> int:
+    mixed = np.uint64(2 * price + (side > 0)) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed >> np.uint64(32)) & mask
+
+
+@in_place
+def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
+    """Enter the rows of a message into the table, with what their levels hold; of one level the last row stays."""
+    work.stamp[0] += 1
+    mask = len(work.places) - 1
+    for j in range(i, stop):
+        work.held[j] = size_at(levels, _index(rows.side[j]), rows.price[j])
+        place = _home(rows.side[j], rows.price[j], mask)
+        while work.places[place, 1] == work.stamp[0]:
+            other = work.places[place, 0]
+            if rows.price[other] == rows.price[j] and rows.side[other] == rows.side[j]:
+                work.held[other] = SUPERSEDED_ROW
+                break
+            place = (place + 1) & mask
+        work.places[place, 0], work.places[place, 1] = j, work.stamp[0]
+
+
+@in_place
+def _row_of(work: Workspace, rows: LevelRows, side: int, price: int) -> int:
+    """Return the last row of a level in the message at hand, -1 if it has none."""
+    mask = len(work.places) - 1
+    place = _home(side, price, mask)
+    while work.places[place, 1] == work.stamp[0]:
+        row = work.places[place, 0]
+        if rows.price[row] == price and rows.side[row] == side:
+            return row
+        place = (place + 1) & mask
+    return -1

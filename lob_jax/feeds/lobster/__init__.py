@@ -1,0 +1,1 @@
+"""LOBSTER: a message file and an order-book file a day."""

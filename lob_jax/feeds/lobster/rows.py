@@ -1,0 +1,281 @@
+"""The rows of LOBSTER's two files: what each column means, and what is refused, by line and column."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
+from lob_jax.feeds.lobster.files import MS_PER_DAY, LobsterName
+from lob_jax.feeds.lobster.mpids import PARTICIPANT, Participants
+from lob_jax.feeds.lobster.times import NO_TIME, PLACES, UNITS_PER_NS, nanoseconds
+from lob_jax.feeds.reading.csv_rows import Column, Fault
+from lob_jax.jit import njit
+
+EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
+MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
+MESSAGE_COLUMNS = (
+    Column("time", "decimal", PLACES),
+    Column("type", "int"),
+    Column("order id", "id", low=-1),
+    Column("size", "int"),
+    Column("price", "int"),
+    Column("direction", "int"),
+)
+TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
+CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
+HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
+_REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
+_PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
+
+# What may be wrong with a message: the fault, its column, what is expected. The first that holds is told.
+_MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
+    ("a time outside the day", TIME, ""),
+    ("time that runs backwards", TIME, "no earlier than the rows before"),
+    ("an unknown message type", TYPE, "1 to 7"),
+    ("a direction that is neither side", DIRECTION, "1 or -1"),
+    ("a halt message with a direction", DIRECTION, -1),
+    ("a halt message with an unknown code", PRICE, list(CODE_OF_HALT)),
+    ("a halt message with an order id", ORDER_ID, 0),
+    ("a halt message with a size", SIZE, 0),
+    ("a negative size", SIZE, "0 or more"),
+    ("a size that no order can have", SIZE, f"up to {MAX_SIZE}"),
+    ("a message without size", SIZE, "1 or more"),
+    ("a price that no order can have", PRICE, _PRICES),
+    ("a price between ticks", PRICE, ""),
+    ("a negative order id", ORDER_ID, "0 or more"),
+    ("a number with too many decimal places", TIME, "at most 9 places, or what a double prints of a whole nanosecond"),
+)
+_OUTSIDE, _BACKWARDS, _BETWEEN_TICKS, _TOO_FINE = 0, 1, 12, 14
+
+_HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
+_EXECUTE, _LAST, _KNOWN = int(Kind.EXECUTE), int(Flag.LAST_IN_GROUP), int(Flag.AGGRESSOR_KNOWN)
+_HALT_CODES = np.array([CODE_OF_HALT[price] for price in (-1, 0, 1)], np.uint8)
+
+
+class MessageRules:
+    """What a message must be; see `csv_rows.Rules`.
+
+    Attributes:
+      participants: who the sound messages name.
+    """
+
+    def __init__(self, tick: int, name: LobsterName):
+        self._tick = tick
+        self._latest, self._rounded = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self._last_ns = name.end_ms * 10**6 if name.end_ms > MS_PER_DAY else NS_PER_DAY - 1
+        self.participants = Participants()
+
+    @property
+    def rounded_times(self) -> int:
+        """The sound messages so far whose time was the printing of a double, rounded to the nanosecond."""
+        return int(self._rounded[0])
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return the rows at fault; times become ns, and a cross that names its order -1 is given order id 0."""
+        # -1 has the bits of the largest id.
+        rows = np.flatnonzero(values[ORDER_ID] == -1)
+        nameless = np.array([row for row in rows.tolist() if text(row)[ORDER_ID].startswith("-")], np.int64)
+        crosses = nameless[values[TYPE, nameless] == _CROSS]
+        values[ORDER_ID, crosses] = 0
+        denied = np.setdiff1d(nameless, crosses)
+        wrong = _judge_messages(values, self._latest, denied, self._tick, self._last_ns, self._rounded)
+        if len(values) > PARTICIPANT:
+            sound = np.ones(values.shape[1], np.bool_)
+            sound[wrong[:, 0]] = False
+            self.participants.count(values[PARTICIPANT], np.flatnonzero(sound), text)
+        return wrong
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a message; the detail is the latest time before it."""
+        what, column, expected = _MESSAGE_FAULTS[fault]
+        was, remedy = fields[column], _REMEDY
+        if fault == _OUTSIDE:
+            past_midnight = self._last_ns >= NS_PER_DAY
+            expected = f"0 to {_seconds(self._last_ns)}" if past_midnight else "0 to less than 86400"
+            expected += " seconds after midnight"
+        if fault == _BACKWARDS:
+            was = f"{was} after {_seconds(detail)}"
+        if fault == _BETWEEN_TICKS:
+            expected, remedy = f"a multiple of {self._tick}", _tick_remedy(self._tick, int(was))
+        return Fault(column, MESSAGE_COLUMNS[column].name, what, expected, was, remedy)
+
+
+class BookRules:
+    """What a row of an order-book file must be; see `csv_rows.Rules`."""
+
+    def __init__(self, levels: int, tick: int):
+        self._levels, self._tick = levels, tick
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return the rows at fault; the detail is the first level at fault, bids first."""
+        return _judge_book(values, self._tick)
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a row of levels."""
+        index, level = divmod(detail, self._levels)
+        column = 4 * level + (0 if index else 2)
+        p, s, dummy = int(fields[column]), int(fields[column + 1]), EMPTY_PRICE if index else -EMPTY_PRICE
+        what, expected, was, remedy = "levels out of order", "each level worse than the one before", p, _REMEDY
+        if s < 0:
+            what, expected, was, column = "a negative size", "0 or more", s, column + 1
+        elif s > MAX_SIZE:
+            what, expected, was, column = "a size that no level can have", f"up to {MAX_SIZE}", s, column + 1
+        elif (s == 0) != (p == dummy):
+            what, was = "a level that is half empty", f"{p}, size {s}"
+            expected = f"price {dummy} with size 0, or neither"
+        elif s and not -EMPTY_PRICE < p < EMPTY_PRICE:
+            what, expected = "a price that no order can have", f"{_PRICES}, or {dummy} with size 0"
+        elif s and p % self._tick:
+            what, expected = "a price between ticks", f"a multiple of {self._tick}"
+            remedy = _tick_remedy(self._tick, p)
+        return Fault(column, f"{('bid', 'ask')[index]} level {level + 1}", what, expected, was, remedy)
+
+
+def book_columns(levels: int) -> list[Column]:
+    """Return the columns of an order-book file: ask price, ask size, bid price, bid size, level by level."""
+    fields = [(side, field) for side in ("ask", "bid") for field in ("price", "size")]
+    return [Column(f"{side} {field} {level}", "int") for level in range(1, levels + 1) for side, field in fields]
+
+
+def to_events(messages: np.ndarray, line: np.ndarray, instrument: Instrument) -> Events:
+    """Return messages int64 [6, R] that `MessageRules` passed as events; the last one ends its group."""
+    rows = messages.shape[1]
+    out = {name: np.zeros(rows, dtype) for name, dtype in COLUMNS.items()}
+    out["sequence"] = line - 1
+    columns = [out[name] for name in ("time_ns", "kind", "code", "side", "price", "size", "order_id", "flags")]
+    _fill_events(messages, instrument.midnight_ns(), instrument.trading_day < HIDDEN_SIDE_UNTIL, *columns)
+    return Events(**out)
+
+
+def to_levels(book: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return price and size, int64 [R, 2, N], bid first, 0 where empty, of book rows int64 [4 N, R]."""
+    levels = book.T.reshape(book.shape[1], -1, 2, 2)[:, :, ::-1].transpose(0, 2, 1, 3)
+    price, size = np.ascontiguousarray(levels[..., 0]), np.ascontiguousarray(levels[..., 1])
+    price[size == 0] = 0
+    return price, size
+
+
+def _seconds(time: int) -> str:
+    whole, fraction = divmod(time, NS_PER_SECOND)
+    return f"{whole}.{fraction:09d}".rstrip("0").rstrip(".")
+
+
+def _tick_remedy(tick: int, price: int) -> str:
+    return f"mend the line, or read the file with a tick that fits, such as {np.gcd(tick, price)}"
+
+
+@njit
+def _judge_messages(
+    values: np.ndarray, latest: np.ndarray, denied: np.ndarray, tick: int, last_ns: int, rounded: np.ndarray
+) -> np.ndarray:
+    """Return (row, fault, latest time before) of the messages at fault; those `denied` have a negative order id.
+
+    Times in 10^-13 s become ns; sound ones that were not whole ns are added to `rounded`.
+    """
+    found = np.empty((values.shape[1], 3), np.int64)
+    count, cursor = 0, 0
+    for i in range(values.shape[1]):
+        printed, kind, size, price = values[TIME, i], values[TYPE, i], values[SIZE, i], values[PRICE, i]
+        direction, time = values[DIRECTION, i], nanoseconds(max(printed, 0))
+        negative_id = cursor < len(denied) and denied[cursor] == i
+        cursor += negative_id
+        fault = -1
+        if printed < 0 or time > last_ns:
+            fault = _OUTSIDE
+        elif time == NO_TIME:
+            fault = _TOO_FINE
+        elif time < latest[0]:
+            fault = _BACKWARDS
+        elif not 1 <= kind <= _CONTROL:
+            fault = 2
+        elif direction != 1 and direction != -1:
+            fault = 3
+        elif kind == _CONTROL:
+            if direction != -1:
+                fault = 4
+            elif not -1 <= price <= 1:
+                fault = 5
+            elif values[ORDER_ID, i] != 0:
+                fault = 6
+            elif size != 0:
+                fault = 7
+        elif size < 0:
+            fault = 8
+        elif size > MAX_SIZE:
+            fault = 9
+        elif size == 0 and kind != _CROSS:
+            fault = 10
+        elif not -EMPTY_PRICE < price < EMPTY_PRICE:
+            fault = 11
+        elif kind < _HIDDEN and price % tick != 0:
+            fault = _BETWEEN_TICKS
+        elif negative_id:
+            fault = 13
+        if fault < 0:
+            latest[0] = values[TIME, i] = time
+            rounded[0] += printed != time * UNITS_PER_NS
+        else:
+            found[count, 0], found[count, 1], found[count, 2] = i, fault, latest[0]
+            count += 1
+    return found[:count].copy()
+
+
+@njit
+def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
+    """Return (row, 0, side index * N + level) of the rows with a level that cannot be."""
+    levels = values.shape[0] // 4
+    found = np.empty((values.shape[1], 3), np.int64)
+    was = np.zeros(4 * levels, np.int64)  # the row before, of which all is right if nothing is wrong
+    count, wrong = 0, 0
+    for i in range(values.shape[1]):
+        after_sound, wrong = wrong < 0, -1
+        for index in range(2):
+            outward = 2 * index - 1
+            before, same_before = np.int64(0), True
+            for k in range(levels):
+                column = 4 * k + (0 if index else 2)
+                p, s = values[column, i], values[column + 1, i]
+                same = after_sound and was[column] == p and was[column + 1] == s
+                was[column], was[column + 1] = p, s
+                if not (same and same_before) and wrong < 0:
+                    sound = s == 0 and p == outward * EMPTY_PRICE
+                    if s != 0:
+                        sound = 0 < s <= MAX_SIZE and -EMPTY_PRICE < p < EMPTY_PRICE and (same or p % tick == 0)
+                        sound &= k == 0 or outward * (p - before) > 0
+                    if not sound:
+                        wrong = index * levels + k
+                before, same_before = p, same
+        if wrong >= 0:
+            found[count, 0], found[count, 1], found[count, 2] = i, 0, wrong
+            count += 1
+    return found[:count].copy()
+
+
+@njit
+def _fill_events(
+    messages: np.ndarray,
+    midnight_ns: int,
+    hidden_side_known: bool,
+    time_ns: np.ndarray,
+    kind: np.ndarray,
+    code: np.ndarray,
+    side: np.ndarray,
+    price: np.ndarray,
+    size: np.ndarray,
+    order_id: np.ndarray,
+    flags: np.ndarray,
+) -> None:
+    """Write messages into the columns of events."""
+    rows = messages.shape[1]
+    for i in range(rows):
+        what = messages[TYPE, i]
+        time_ns[i], kind[i] = midnight_ns + messages[TIME, i], what
+        if what == _CONTROL:
+            code[i] = _HALT_CODES[messages[PRICE, i] + 1]
+        else:
+            side[i], price[i], size[i] = messages[DIRECTION, i], messages[PRICE, i], messages[SIZE, i]
+            order_id[i] = np.uint64(messages[ORDER_ID, i])
+        ends = i + 1 == rows or messages[TIME, i + 1] != messages[TIME, i]
+        known = what == _EXECUTE or (what == _HIDDEN and hidden_side_known)
+        flags[i] = ends * _LAST + known * _KNOWN

@@ -1,0 +1,374 @@
+"""The compiled loop of `csv_rows`: bytes of whole lines to integers, field by field, each by its column's grammar."""
+
+import numpy as np
+
+from lob_jax.feeds.reading.csv_times import iso_time
+from lob_jax.jit import in_place, njit
+
+INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = range(9)  # what a column holds
+
+# What is wrong with a line.
+FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
+
+_LF, _CR, _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _NINE = 10, 13, 44, 46, 45, 43, 48, 57
+_LARGEST = np.iinfo(np.int64).max
+_SAFE = (_LARGEST - 9) // 10  # a mantissa that can take one digit more
+_POWERS = np.array([10**k for k in range(19)], np.int64)
+_LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
+_MOST_DIGITS = np.uint64(18)  # that an int64 is sure to hold
+_ONE, _TEN = np.uint64(1), np.uint64(10)
+_FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+
+MOST_PLACES = 18  # decimal places of a number, at most
+MOST_UNITS = 2**60  # of a price or a size, so that the sum of two and a double stay within an int64
+
+
+@njit
+def parse_lines(
+    data: np.ndarray,
+    contents: np.ndarray,
+    scales: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    words: np.ndarray,
+    word_ends: np.ndarray,
+    column_words: np.ndarray,
+    values: np.ndarray,
+    row_line: np.ndarray,
+    bad: np.ndarray,
+) -> tuple[int, int, int]:
+    """Parse lines that all end in a line feed.
+
+    Args:
+      data: uint8 [B].
+      contents: int64 [C], INT and so on.
+      scales: int64 [C], decimal places kept of a DECIMAL.
+      low: int64 [C], the least value.
+      high: int64 [C], the largest value.
+      words: uint8 [W], the words of WORD and SAME columns, end to end.
+      word_ends: int64 [K+1], where they end; 0 first.
+      column_words: int64 [C, 2], the first word of a column and the one behind its last.
+      values: int64 [C, R], is given the values of the good lines.
+      row_line: int64 [R], is given their lines, counted from 0.
+      bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
+
+    Returns:
+      The number of lines, of good ones and of bad ones.
+    """
+    columns = len(contents)
+    at, line, rows, faults = 0, 0, 0, 0
+    while at < len(data):
+        begin, column, fault = at, 0, FINE
+        while True:
+            if column == columns:
+                fault = COLUMN_COUNT
+                break
+            content = contents[column]
+            value = np.int64(0)
+            if content <= DECIMAL:
+                if content == INT:
+                    value, at, fault = _short_int(data, at)
+                else:
+                    value, at, fault = _short_decimal(data, at, scales[column])
+                if fault == NO_NUMBER:
+                    value, at, fault = _number(data, at, content, scales[column])
+                if fault == FINE and not low[column] <= value <= high[column]:
+                    fault = OUT_OF_RANGE
+            elif content == ID:
+                value, at, fault = _number(data, at, content, 0)
+                if fault == OUT_OF_RANGE and value == -1 and low[column] == -1:
+                    fault = FINE
+            elif content == ANY:
+                at = _field_end(data, at)
+            elif content == NAME:
+                value, at = name_key(data, at)
+            elif content == OPTIONAL:
+                value, at, fault = _optional(data, at, scales[column])
+                if fault == FINE and not low[column] <= value <= high[column] and value != _LARGEST:
+                    fault = OUT_OF_RANGE
+            elif content == TIME:
+                value, at, fault = _time(data, at)
+            else:
+                first, last = column_words[column, 0], column_words[column, 1]
+                value, at = _word(data, at, words, word_ends, first, last)
+                if value < 0:
+                    fault = UNKNOWN_WORD if content == WORD else CHANGED
+            if fault != FINE:
+                break
+            values[column, rows] = value
+            column += 1
+            if data[at] == _CR and data[at + 1] == _LF:
+                at += 1
+            if data[at] == _LF:
+                fault = FINE if column == columns else COLUMN_COUNT
+                break
+            at += 1
+        if fault != FINE:
+            while data[at] != _LF:
+                at += 1
+            bad[faults, 0], bad[faults, 1], bad[faults, 2], bad[faults, 3] = line, begin, column, fault
+            faults += 1
+        else:
+            row_line[rows] = line
+            rows += 1
+        at += 1
+        line += 1
+    return line, rows, faults
+
+
+@njit
+def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
+    """Count the numbers of DECIMAL columns by the decimal places that they can be kept at.
+
+    A number that fits no count of places is left out, and what follows a field that is no number in its line, too.
+
+    Args:
+      data: uint8 [B], lines that all end in a line feed.
+      contents: int64 [C], DECIMAL for the columns that are counted; of others nothing is asked.
+      counts: int64 [C, 2, MOST_PLACES + 1], to which is added how many numbers have so many places at least; and how
+        many stay within `MOST_UNITS` with so many at most.
+    """
+    at = 0
+    while at < len(data):
+        for column in range(len(contents)):
+            fault = FINE
+            if contents[column] == DECIMAL:
+                at, fault = _count_number(data, at, counts[column])
+            else:
+                at = _field_end(data, at)
+            if fault != FINE or data[at] != _COMMA:
+                break
+            at += 1
+        while data[at] != _LF:
+            at += 1
+        at += 1
+
+
+@in_place
+def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, int]:
+    """Count one number; return the place behind it, and what is wrong if it is none."""
+    least, fault, value, end = -1, TOO_FINE, np.int64(0), at
+    while fault == TOO_FINE and least < MOST_PLACES:
+        least += 1
+        value, end, fault = _number(data, at, DECIMAL, least)
+    if fault != FINE:
+        return end, FINE if fault in (TOO_FINE, OUT_OF_RANGE) else fault
+    value, most = abs(value), least
+    while most < MOST_PLACES and value <= MOST_UNITS // 10:
+        value *= 10
+        most += 1
+    if value <= MOST_UNITS:
+        counts[0, least] += 1
+        counts[1, most] += 1
+    return end, FINE
+
+
+# Nearly all numbers are short: up to 18 digits, no exponent. The next two functions read those, and say NO_NUMBER at
+# the beginning of any other. Their places are unsigned: signed ones would be checked for counting from the end, at
+# half the speed.
+
+
+@in_place
+def _short_int(data: np.ndarray, at: int) -> tuple[int, int, int]:
+    """Read a whole number."""
+    place = np.uint64(at)
+    negative = data[place] == _MINUS
+    if negative:
+        place += _ONE
+    first, number = place, np.uint64(0)
+    digit = np.uint8(data[place] - np.uint8(_ZERO))
+    while digit <= 9:
+        number = number * _TEN + np.uint64(digit)
+        place += _ONE
+        digit = np.uint8(data[place] - np.uint8(_ZERO))
+    end = np.int64(place)
+    if place == first or place - first > _MOST_DIGITS or not _ends(data, end):
+        return np.int64(0), at, NO_NUMBER
+    return -np.int64(number) if negative else np.int64(number), end, FINE
+
+
+@in_place
+def _short_decimal(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
+    """Read a decimal number of no more than `scale` places."""
+    place = np.uint64(at)
+    negative = data[place] == _MINUS
+    if negative:
+        place += _ONE
+    first, mantissa = place, np.uint64(0)
+    digit = np.uint8(data[place] - np.uint8(_ZERO))
+    while digit <= 9:
+        mantissa = mantissa * _TEN + np.uint64(digit)
+        place += _ONE
+        digit = np.uint8(data[place] - np.uint8(_ZERO))
+    digits, shift = place - first, np.int64(scale)
+    if data[place] == _DOT and digits > 0:
+        place += _ONE
+        first = place
+        digit = np.uint8(data[place] - np.uint8(_ZERO))
+        while digit <= 9:
+            mantissa = mantissa * _TEN + np.uint64(digit)
+            place += _ONE
+            digit = np.uint8(data[place] - np.uint8(_ZERO))
+        places = place - first
+        digits = digits + places if places > 0 else np.uint64(0)
+        shift -= np.int64(places)
+    end, value = np.int64(place), np.int64(mantissa)
+    if digits == 0 or digits > _MOST_DIGITS or shift < 0 or value > _LIMITS[shift] or not _ends(data, end):
+        return np.int64(0), at, NO_NUMBER
+    value *= _POWERS[shift]
+    return -value if negative else value, end, FINE
+
+
+@in_place
+def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, int, int]:
+    """Read a number up to the comma or the end of its line; return it, the place behind it, and what is wrong."""
+    negative = data[at] == _MINUS
+    at += negative
+    mantissa, first = np.int64(0), at
+    while _ZERO <= data[at] <= _NINE:
+        if mantissa > _SAFE:
+            return _large(data, at, mantissa, content, negative)
+        mantissa = mantissa * 10 + (data[at] - _ZERO)
+        at += 1
+    if at == first:
+        ended = data[at] == _COMMA or data[at] == _LF or data[at] == _CR
+        return np.int64(0), at, EMPTY_FIELD if ended and not negative else NO_NUMBER
+    if content == DECIMAL:
+        mantissa, at, fault = _scaled(data, at, mantissa, scale)
+        if fault != FINE:
+            return np.int64(0), at, fault
+    if not _ends(data, at):
+        return np.int64(0), at, NO_NUMBER
+    if content == ID and negative and mantissa != 0:
+        return -mantissa, at, OUT_OF_RANGE
+    return -mantissa if negative else mantissa, at, FINE
+
+
+@in_place
+def _time(data: np.ndarray, at: int) -> tuple[int, int, int]:
+    """Read a time: ISO 8601, or ns since 1970 as an ID is read; nothing is the largest of these."""
+    if _ends(data, at):
+        return np.int64(-1), at, FINE
+    value, end, is_iso = iso_time(data, at)
+    if is_iso:
+        return value, end, FINE if _ends(data, end) else NO_NUMBER
+    return _number(data, at, ID, 0)
+
+
+@in_place
+def _optional(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
+    """Read a decimal number, or nothing, as the largest number."""
+    if _ends(data, at):
+        return np.int64(_LARGEST), at, FINE
+    value, end, fault = _short_decimal(data, at, scale)
+    return _number(data, at, DECIMAL, scale) if fault == NO_NUMBER else (value, end, fault)
+
+
+@in_place
+def _ends(data: np.ndarray, at: int) -> bool:
+    return data[at] == _COMMA or data[at] == _LF or (data[at] == _CR and data[at + 1] == _LF)
+
+
+@in_place
+def _large(data: np.ndarray, at: int, mantissa: int, content: int, negative: bool) -> tuple[int, int, int]:
+    """Go on with a number of 19 digits or more: an ID may reach 2^64 - 1, an INT -2^63."""
+    number, overflow = np.uint64(mantissa), False
+    while _ZERO <= data[at] <= _NINE:
+        digit = np.uint64(data[at] - _ZERO)
+        overflow |= number > np.uint64(1844674407370955161) or (
+            number == np.uint64(1844674407370955161) and digit > np.uint64(5)
+        )
+        number = number * np.uint64(10) + digit
+        at += 1
+    if not _ends(data, at) and not (content == DECIMAL and data[at] == _DOT):
+        return np.int64(0), at, NO_NUMBER
+    if content == ID:
+        return np.int64(number), at, OUT_OF_RANGE if overflow or negative else FINE
+    if content == DECIMAL or overflow or number > np.uint64(_LARGEST) + np.uint64(negative):
+        return np.int64(0), at, OUT_OF_RANGE
+    return -np.int64(number) if negative else np.int64(number), at, FINE
+
+
+@in_place
+def _scaled(data: np.ndarray, at: int, mantissa: int, scale: int) -> tuple[int, int, int]:
+    """Read what follows a decimal's whole digits, and bring it to `scale` places."""
+    places, zeros = 0, 0
+    if data[at] == _DOT:
+        at += 1
+        first = at
+        while _ZERO <= data[at] <= _NINE:
+            zeros += 1
+            if data[at] != _ZERO:
+                digit = np.int64(data[at] - _ZERO)
+                if zeros > 18 or mantissa > (_LARGEST - digit) // _POWERS[zeros]:
+                    return np.int64(0), at, _rest(data, at, TOO_FINE if places + zeros > scale else OUT_OF_RANGE)
+                mantissa = mantissa * _POWERS[zeros] + digit
+                places += zeros
+                zeros = 0
+            at += 1
+        if at == first:
+            return np.int64(0), at, NO_NUMBER
+    if data[at] | 32 == 101:  # an e
+        at += 1
+        sign = -1 if data[at] == _MINUS else 1
+        at += data[at] == _MINUS or data[at] == _PLUS
+        first, exponent = at, 0
+        while _ZERO <= data[at] <= _NINE and at < first + 4:
+            exponent = exponent * 10 + (data[at] - _ZERO)
+            at += 1
+        if at == first:
+            return np.int64(0), at, NO_NUMBER
+        places -= sign * exponent
+    shift = scale - places
+    if mantissa == 0 or shift == 0:
+        return mantissa, at, FINE
+    if shift > 18 or (shift > 0 and mantissa > _LARGEST // _POWERS[shift]):
+        return np.int64(0), at, OUT_OF_RANGE
+    if shift > 0:
+        return mantissa * _POWERS[shift], at, FINE
+    if shift < -18 or mantissa % _POWERS[-shift] != 0:
+        return np.int64(0), at, TOO_FINE
+    return mantissa // _POWERS[-shift], at, FINE
+
+
+@in_place
+def _rest(data: np.ndarray, at: int, fault: int) -> int:
+    """Return the fault of a number with too many digits, or NO_NUMBER where it goes on with something else."""
+    while _ZERO <= data[at] <= _NINE:
+        at += 1
+    return fault if _ends(data, at) or data[at] | 32 == 101 else NO_NUMBER
+
+
+@in_place
+def _field_end(data: np.ndarray, at: int) -> int:
+    """Return the place of the comma or the end of line behind a field."""
+    place = np.uint64(at)
+    while data[place] != _COMMA and data[place] != _LF:
+        place += _ONE
+    end = np.int64(place)
+    return end - 1 if end > at and data[end] == _LF and data[end - 1] == _CR else end
+
+
+@in_place
+def name_key(data: np.ndarray, at: int) -> tuple[int, int]:
+    """Return a number that stands for the text of a field (its FNV-1a hash), and the place behind the field."""
+    end, key = _field_end(data, at), _FNV_BASIS
+    for place in range(at, end):
+        key = (key ^ np.uint64(data[place])) * _FNV_PRIME
+    return np.int64(key), end
+
+
+@in_place
+def _word(
+    data: np.ndarray, at: int, words: np.ndarray, word_ends: np.ndarray, first: int, last: int
+) -> tuple[int, int]:
+    """Return which of the words first..last-1 a field is, counted from `first`, -1 if none, and the place behind it."""
+    for k in range(first, last):
+        begin, place = np.uint64(word_ends[k]), np.uint64(at)
+        end = np.uint64(word_ends[k + 1])
+        while begin < end and data[place] == words[begin]:
+            begin += _ONE
+            place += _ONE
+        if begin == end and _ends(data, np.int64(place)):
+            return k - first, np.int64(place)
+    return -1, at

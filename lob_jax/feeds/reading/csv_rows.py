@@ -1,0 +1,332 @@
+"""Strict CSV, block by block: whole columns of integers at once, and the first bad line by name.
+
+Numbers never pass through a float: a decimal becomes an integer count of its last place.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import Reading
+from lob_jax.feeds.reading import csv_fields as cf
+from lob_jax.feeds.reading.csv_lines import BOM, Lines, content_end, fields_of, first_row, is_text, unquoted
+from lob_jax.feeds.reading.faults import Faults
+from lob_jax.feeds.reading.scale import PlacesMisfit, step_of
+from lob_jax.feeds.reading.source import Source, empty_file
+
+CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
+CONTENTS |= {"name": cf.NAME, "optional": cf.OPTIONAL, "time": cf.TIME}
+_INT64 = np.iinfo(np.int64)
+_REMEDY = "fetch the file again; if it was edited, restore the line"
+_SHOWN = 80  # characters of a line or a field in an error
+_NONE = np.empty((0, 3), np.int64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """What the fields of one column hold.
+
+    Attributes:
+      name: for errors, and what a header must say.
+      content: "int", a whole number; "id", an unsigned one, kept as its int64's bits; "decimal", a decimal number
+        with or without an exponent, kept as a count of its place number `scale`; "word", the index of the field
+        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0; "name",
+        any text, kept as `csv_fields.name_key`, one number a text; "optional", a "decimal" or nothing, which is kept as
+        the largest int64; "time", ns since 1970, as an "id", or in ISO 8601, or nothing, which is kept as -1.
+      scale: decimal places of a "decimal"; a number with more of them is at fault.
+      words: what a "word" may be.
+      low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
+      high: the largest one.
+      step: "tick" or "lot" where the scale is not the format's but the file's: what a user may name to decide it.
+      scale_from: where the scale comes from: "format"; "guess", a number that does not fit it being a `PlacesMisfit`;
+        "file", all numbers having been counted; "step", which the user named.
+    """
+
+    name: str
+    content: str
+    scale: int = 0
+    words: tuple[str, ...] = ()
+    low: int = _INT64.min
+    high: int = _INT64.max
+    step: str = ""
+    scale_from: str = "format"
+
+
+class Block(NamedTuple):
+    """Some rows of a file.
+
+    Attributes:
+      values: int64 [C, R].
+      line: int64 [R], the lines that they stand in, counted from 1.
+    """
+
+    values: np.ndarray
+    line: np.ndarray
+
+
+class Fault(NamedTuple):
+    """What is wrong with a row, where its fields by themselves are right.
+
+    Attributes:
+      column: the place of the column at fault, from 0; None if it is the line.
+      name: its name.
+      what: the fault, without anything that differs from row to row.
+      expected: what would have been right.
+      was: what was found.
+      remedy: what the reader can do about it.
+    """
+
+    column: int | None
+    name: str
+    what: str
+    expected: object
+    was: object
+    remedy: str
+
+
+class Rules(Protocol):
+    """What a format asks of whole rows."""
+
+    def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
+        """Return int64 [B, 3]: the rows at fault, ascending, a number for what is wrong with each, and a detail.
+
+        Args:
+          values: int64 [C, R]; may be changed.
+          text: gives the fields of a row as text.
+        """
+
+    def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
+        """Say what is wrong with a row, given as text."""
+
+
+class CsvRows:
+    """The rows of one file, to be iterated once, as `Block`s; bad lines go to `faults`.
+
+    A byte-order mark, quotes around fields without a comma, and a blank line at the end are no part of the rows. With
+    a header, columns may stand in any order, and others between them are left out.
+
+    Attributes:
+      rows_read: lines read so far, the header not counted, bad ones counted.
+      refused: what is wrong with each bad line, by its number; whoever uses it forgets what is done with.
+      first: the fields of the first line with the right number of them, as text; empty before there is one.
+      ended: whether the last line read ends in a line feed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        columns: Sequence[Column],
+        *,
+        header: tuple[str, ...] | None,
+        reading: Reading,
+        faults: Faults,
+        rules: Rules | None = None,
+    ):
+        self.rows_read, self.ended = 0, True
+        self.refused: dict[int, str] = {}
+        self.first: tuple[str, ...] = ()
+        self._source, self._columns, self._reading, self._faults = source, tuple(columns), reading, faults
+        self._header, self._lines, self._rules = header, 0, rules
+        self._order: list[int] | None = None  # where the file has the columns, unless it has these alone in their order
+        self._words: dict[str, np.ndarray] = {}
+
+    def __iter__(self) -> Iterator[Block]:
+        for data in self._data():
+            yield self._parse(data)
+        if not self._lines and not self.refused:
+            expected = ",".join(self._header or [column.name for column in self._columns])
+            raise empty_file(self._source, expected=expected)
+
+    def count_places(self) -> np.ndarray:
+        """Go through the file instead of iterating; return int64 [C, 2, P], what `csv_fields.count_places` counts."""
+        total = np.zeros((len(self._columns), 2, cf.MOST_PLACES + 1), np.int64)
+        for data in self._data():
+            contents = np.array([CONTENTS[column.content] for column in self._columns])
+            counts = np.zeros((len(contents), *total.shape[1:]), np.int64)
+            cf.count_places(np.frombuffer(data, np.uint8), contents, counts)
+            total += self._ordered(counts)
+        return total
+
+    def _data(self) -> Iterator[bytes]:
+        """Yield the lines of rows, without what may stand around them."""
+        begun = False
+        for data in self._whole_lines():
+            data = data if begun else data.removeprefix(BOM)
+            data, begun = unquoted(data), True
+            if self._header is not None:
+                data = self._without_header(data)
+            if data:
+                yield data
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """Yield blocks that end with a line; damage counts as one line, the one that it cuts off."""
+        rest = []
+        try:
+            for block in self._source.blocks(self._reading):
+                cut = block.rfind(b"\n") + 1
+                if not cut:
+                    rest.append(block)
+                    continue
+                data = b"".join([*rest, memoryview(block)[:cut]])
+                end = content_end(data)
+                if end:
+                    yield data if end == len(data) else data[:end]
+                rest = [part for part in (data[end:], block[cut:]) if part]
+        except InputError as error:
+            self._faults.refuse(error, raw=b"".join(rest))
+            self.rows_read += 1
+            self.refused[self._lines + 1] = error.what
+            return
+        last = b"".join(rest)
+        if content_end(last):
+            self.ended = False
+            yield last + b"\n"
+
+    def _without_header(self, data: bytes) -> bytes:
+        begin = data.index(b"\n") + 1
+        found = fields_of(data[: begin - 1])
+        if any(found.count(name) != 1 for name in self._header):
+            raise InputError(
+                "a header that is not the format's",
+                where=f"{self._source}, line 1",
+                expected=",".join(self._header),
+                was=",".join(found)[:_SHOWN] or "an empty line",
+                remedy="name a file of this format",
+            )
+        if found != self._header:
+            named = dict(zip(self._header, self._columns, strict=True))
+            self._order = [found.index(name) for name in self._header]
+            self._columns = tuple(named.get(name, Column(name, "any")) for name in found)
+        self._header, self._lines = None, 1
+        return data[begin:]
+
+    def _ordered(self, by_column: np.ndarray) -> np.ndarray:
+        """Return what is told of the file's columns for those that were asked for."""
+        return by_column if self._order is None else by_column[self._order]
+
+    def _fields(self, line: bytes) -> tuple[str, ...]:
+        """Return the fields of the columns that were asked for, as text."""
+        fields = fields_of(line)
+        return fields if self._order is None else tuple(fields[k] for k in self._order)
+
+    def _parse(self, data: bytes) -> Block:
+        array = np.frombuffer(data, np.uint8)
+        lines = int(np.count_nonzero(array == 10))
+        values = np.empty((len(self._columns), lines), np.int64)
+        row_line, bad = np.empty(lines, np.int64), np.empty((lines, 4), np.int64)
+        if not self.first:
+            line = first_row(data, len(self._columns))
+            self._words = _compiled_columns(self._columns, () if line is None else fields_of(line))
+            self.first = () if line is None else self._fields(line)
+        _, rows, faults = cf.parse_lines(array, **self._words, values=values, row_line=row_line, bad=bad)
+        values, row_line = self._ordered(values)[:, :rows], row_line[:rows]
+        raw = Lines(data)
+        wrong = _NONE
+        if self._rules is not None:
+            wrong = self._rules.judge(values, lambda row: self._fields(raw[row_line[row]]))
+        if faults or len(wrong):
+            self._refuse(raw, bad[:faults], wrong, row_line)
+        if len(wrong):
+            values, row_line = np.delete(values, wrong[:, 0], axis=1), np.delete(row_line, wrong[:, 0])
+        first_line = self._lines + 1
+        self.rows_read += lines
+        self._lines += lines
+        return Block(values, row_line + first_line)
+
+    def _refuse(self, lines: Lines, bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:
+        """Refuse lines in their order: those that cannot be parsed, and those that break a rule."""
+        found = [(line, False, fault, column) for line, _, column, fault in bad.tolist()]
+        found += [(int(row_line[row]), True, fault, detail) for row, fault, detail in wrong.tolist()]
+        for line, parsed, fault, detail in sorted(found):
+            raw = lines[line]
+            told = self._rules.explain(fault, detail, self._fields(raw)) if parsed else self._misfit(raw, detail, fault)
+            number = self._lines + line + 1
+            where = f"{self._source}, line {number}"
+            if told.column is not None:
+                place = self._order[told.column] if parsed and self._order is not None else told.column
+                where = f"{where}, column {place + 1} ({told.name})"
+            cut_short = not parsed and not self.ended and line == len(lines) - 1
+            what = f"a truncated last line, with {told.what}" if cut_short else told.what
+            error = InputError(what, where=where, expected=told.expected, was=told.was, remedy=told.remedy)
+            self._faults.refuse(error, raw=raw)
+            self.refused[number] = what
+
+    def _misfit(self, raw: bytes, column: int, fault: int) -> Fault:
+        """Say what is wrong with a line that cannot be parsed."""
+        fields, columns = fields_of(raw), self._columns
+        if not is_text(raw):
+            return Fault(None, "", "a line that is not UTF-8", "plain text", repr(raw[:_SHOWN]), _REMEDY)
+        if len(fields) != len(columns) or fault == cf.COLUMN_COUNT:
+            was = f"{len(fields)}: {','.join(fields)[:_SHOWN]!r}" if raw.strip() else "an empty line"
+            return Fault(None, "", "a wrong number of columns", f"{len(columns)} columns", was, _REMEDY)
+        field, name = fields[column], columns[column].name
+        if columns[column].scale_from == "guess" and fault in (cf.OUT_OF_RANGE, cf.TOO_FINE):
+            raise PlacesMisfit
+        what, expected = _expectation(columns[column], fault, field, self._first_of(column))
+        was = repr(field[:_SHOWN]) if field else "an empty field"
+        return Fault(column, name, what, expected, was, _remedy(columns[column], fault, field))
+
+    def _first_of(self, column: int) -> str:
+        """Return the field of the first row in a column of the file."""
+        place = column if self._order is None else self._order.index(column) if column in self._order else -1
+        return self.first[place] if self.first and place >= 0 else ""
+
+
+def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the columns as the compiled loop takes them."""
+    words, column_words = [], []
+    for column, field in zip(columns, [*first, *[""] * len(columns)], strict=False):
+        own = column.words if column.content == "word" else (field,) if column.content == "same" else ()
+        column_words.append((len(words), len(words) + len(own)))
+        words += [word.encode() for word in own]
+    return {
+        "contents": np.array([CONTENTS[column.content] for column in columns]),
+        "scales": np.array([column.scale for column in columns]),
+        "low": np.array([column.low for column in columns]),
+        "high": np.array([column.high for column in columns]),
+        "words": np.frombuffer(b"".join(words) + b"\0", np.uint8),
+        "word_ends": np.cumsum([0, *map(len, words)]),
+        "column_words": np.array(column_words),
+    }
+
+
+def _remedy(column: Column, fault: int, field: str) -> str:
+    """Return what to do about a field; where other numbers of the file decide its scale, a step that holds this one."""
+    if not column.step or fault not in (cf.OUT_OF_RANGE, cf.TOO_FINE):
+        return _REMEDY
+    if column.scale_from == "step":
+        return f"mend the row, or name another {column.step}"
+    step = step_of(field)
+    if step is None:
+        return "mend the row: no number of units within 2^60 holds it; or leave it out with on_error='skip'"
+    return (
+        f"name {column.step}={step!r}, which this number fits (what lies between is then refused), or leave the rows "
+        "that do not fit the others out with on_error='skip'"
+    )
+
+
+def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
+    """Return what is wrong with a field, and what it should be."""
+    number = "a decimal number" if column.content in ("decimal", "optional") else "a whole number"
+    if column.content == "time":
+        return "a field that is not a time", "a time such as 2024-01-02T03:04:05.123456789Z, or ns since 1970"
+    if fault == cf.UNKNOWN_WORD:
+        return "a word that the format does not have", " or ".join(column.words)
+    if fault == cf.CHANGED:
+        return f"another {column.name} than the first row's", first
+    if fault == cf.TOO_FINE and column.scale_from == "step":
+        article = "an" if column.name[0] in "aeiou" else "a"
+        return f"{article} {column.name} between {column.step}s", f"a multiple of the {column.step}"
+    if fault == cf.TOO_FINE:
+        return "a number with too many decimal places", f"at most {column.scale} places"
+    if fault == cf.OUT_OF_RANGE and column.content == "id" and field.startswith("-"):
+        return f"a negative {column.name}", "0 or more"
+    if fault == cf.OUT_OF_RANGE:
+        low, high = (0, 2**64 - 1) if column.content == "id" else (column.low, column.high)
+        scale = 10**column.scale
+        limits = f"{low}..{high}" if scale == 1 else f"{low / scale:g}..{high / scale:g}"
+        return "a number out of range", limits
+    return f"a field that is not {number}", "digits, with a minus sign in front if negative"

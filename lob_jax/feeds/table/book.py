@@ -1,0 +1,169 @@
+"""The order events of a table against the orders that they speak of: a compiled walk, with what may be wrong."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.events.schema import Code, Kind
+from lob_jax.feeds.reading.order_table import (
+    ABSENT,
+    PRICE,
+    SIDE,
+    SIZE,
+    OrderTable,
+    find,
+    insert,
+    new_table,
+    remove,
+    room_for,
+)
+from lob_jax.jit import inner, njit
+
+ALL_LEFT = -1  # in place of the size of a DELETE that names none
+LAST_SEQUENCE, WHOLE_CANCELS = range(2)  # places of `state`
+
+# What may be wrong with an event, the column that it is said of, and what it should be.
+FAULTS = {
+    "a sequence that runs backwards": ("sequence", "no less than in the rows before"),
+    "a price between ticks": ("price", "a multiple of the tick"),
+    "an order that is there already": ("order_id", "a new order_id"),
+    "a removal from an order that is not in the book": ("order_id", "the order_id of an ADD before it"),
+    "a removal from a level that is not in the book": ("price", "the price and side of a level with orders"),
+    "a removal at another price or side than the order's": ("price", "the price and side of its ADD"),
+    "a removal of more than is left": ("size", "at most what is left"),
+    "a DELETE that leaves a part": ("size", "all that is left, or nothing"),
+    "a level of more than can be counted": ("size", "less"),
+}
+(
+    BACKWARDS,
+    OFF_TICK,
+    IN_USE,
+    NO_ORDER,
+    NO_LEVEL,
+    ELSEWHERE,
+    TOO_MANY,
+    NOT_ALL,
+    OVERFLOW,
+) = range(1, len(FAULTS) + 1)
+FINE = 0
+REMEDIES = {
+    NO_ORDER: "begin the table with the orders that rest, as ADDs; on_error=skip leaves such rows out and counts them",
+    NO_LEVEL: "begin the table with the levels that rest, as ADDs; on_error=skip leaves such rows out and counts them",
+    IN_USE: "give each order an id of its own; a changed order is a CANCEL, or a DELETE and an ADD",
+    NOT_ALL: "a part is a CANCEL; leave the size of a DELETE empty to remove all",
+    OFF_TICK: "mend the row, or name another tick",
+}
+REMEDY = "mend the row; on_error=skip leaves such rows out and counts them"
+_ADD, _CANCEL, _DELETE, _EXECUTE, _CONTROL = (
+    int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.CONTROL)
+)
+_CLEAR = int(Code.CLEAR)
+_MOST = 2**62
+
+
+class Rows(NamedTuple):
+    """Events, int64 [R] each; `kind` and `size` are changed where a DELETE names no size or a CANCEL takes all."""
+
+    sequence: np.ndarray
+    kind: np.ndarray
+    code: np.ndarray
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+    order_id: np.ndarray
+
+
+class LiveOrders:
+    """The orders in the book, or the levels where orders have no ids.
+
+    Attributes:
+      named: whether orders have ids.
+    """
+
+    def __init__(self, *, named: bool, tick: int):
+        """Begin with an empty book; `tick` is in the units of the prices, 0 for none."""
+        self.named = named
+        self._tick = tick
+        self._table = new_table(1 << 10)
+        self._state = np.array([np.iinfo(np.int64).min, 0], np.int64)
+
+    @property
+    def whole_cancels(self) -> int:
+        """CANCELs that took all that was left, and so are DELETEs."""
+        return int(self._state[WHOLE_CANCELS])
+
+    def follow(self, rows: Rows) -> np.ndarray:
+        """Take the next events; return uint8 [R], what is wrong with each: those that are wrong change nothing."""
+        self._table = room_for(self._table, int(np.count_nonzero(rows.kind == _ADD)))
+        faults = np.zeros(len(rows.kind), np.uint8)
+        _follow(rows, self._table, self._state, self.named, self._tick, faults)
+        return faults
+
+
+@njit
+def _follow(rows: Rows, table: OrderTable, state: np.ndarray, named: bool, tick: int, faults: np.ndarray) -> None:
+    for i in range(len(rows.kind)):
+        if rows.sequence[i] < state[LAST_SEQUENCE]:
+            faults[i] = BACKWARDS
+            continue
+        kind = rows.kind[i]
+        if kind == _ADD:
+            faults[i] = _add(rows, i, table, named, tick)
+        elif kind <= _EXECUTE:
+            faults[i] = _remove(rows, i, table, state, named, tick)
+        elif kind == _CONTROL and rows.code[i] == _CLEAR:
+            table.state[:] = 0
+            table.used[0] = 0
+        if faults[i] == FINE:
+            state[LAST_SEQUENCE] = rows.sequence[i]
+
+
+@inner
+def _key(rows: Rows, i: int, named: bool) -> int:
+    return rows.order_id[i] if named else 2 * rows.price[i] + (rows.side[i] > 0)
+
+
+@inner
+def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
+    """Let an order join the book, or a level grow."""
+    if tick > 1 and rows.price[i] % tick != 0:
+        return OFF_TICK
+    key, held = _key(rows, i, named), np.int64(0)
+    row = find(table, key)
+    if row != ABSENT:
+        if named:
+            return IN_USE
+        held = table.values[row, SIZE]
+        if held > _MOST - rows.size[i]:
+            return OVERFLOW
+    row = insert(table, key)
+    table.values[row, SIDE], table.values[row, PRICE] = rows.side[i], rows.price[i]
+    table.values[row, SIZE] = held + rows.size[i]
+    return FINE
+
+
+@inner
+def _remove(rows: Rows, i: int, table: OrderTable, state: np.ndarray, named: bool, tick: int) -> int:
+    """Take from an order or a level."""
+    if tick > 1 and rows.price[i] % tick != 0:
+        return OFF_TICK
+    row = find(table, _key(rows, i, named))
+    if row == ABSENT:
+        return NO_ORDER if named else NO_LEVEL
+    if table.values[row, SIDE] != rows.side[i] or table.values[row, PRICE] != rows.price[i]:
+        return ELSEWHERE
+    held = table.values[row, SIZE]
+    if rows.size[i] == ALL_LEFT:
+        rows.size[i] = held
+    if rows.size[i] > held:
+        return TOO_MANY
+    if rows.size[i] < held:
+        if rows.kind[i] == _DELETE:
+            return NOT_ALL
+        table.values[row, SIZE] = held - rows.size[i]
+        return FINE
+    if rows.kind[i] == _CANCEL:
+        rows.kind[i] = _DELETE
+        state[WHOLE_CANCELS] += 1
+    remove(table, row)
+    return FINE

@@ -1,0 +1,159 @@
+"""Days that `write_parquet` has written, read back as they were: tables of events, starting book, corrections."""
+
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import COLUMNS, Events
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.feeds.reading.store import EventStore
+
+FORMAT = 1
+TABLES = ("events", "start", "corrections")
+EVENTS = "events.parquet"  # the file that stands for a day
+DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # what a damaged file of Arrow's may raise
+META = b"lob_jax"  # the key of a table's metadata that holds what no table does
+
+
+def is_ours(file: pathlib.Path) -> bool:
+    """Return whether a file is one of the tables that `write_parquet` writes, be it damaged: those beside it tell."""
+    if file.suffix != ".parquet" or file.stem not in TABLES or not file.is_file():
+        return False
+    return any(_is_described(file.with_name(f"{name}.parquet")) for name in TABLES)
+
+
+def _is_described(file: pathlib.Path) -> bool:
+    try:
+        with parquet.ParquetFile(file) as opened:
+            return META in (opened.schema_arrow.metadata or {})
+    except DAMAGE:
+        return False
+
+
+def read_instrument(file: pathlib.Path) -> Instrument:
+    """Return the instrument of a day, from one of its tables.
+
+    Raises:
+      InputError: the file is missing or damaged, or is not of this format.
+    """
+    return _described(file, _meta_in(file))[0]
+
+
+def read_parquet(
+    folder: pathlib.Path,
+    *,
+    store: pathlib.Path | None = None,
+    on_bytes: Callable[[int, int], None] | None = None,
+) -> MarketDay:
+    """Return a day that `write_parquet` has written.
+
+    Args:
+      folder: where its tables lie.
+      store: folder for the events, which are mapped from there, see `Reading.store`; None keeps them in memory.
+      on_bytes: called with (bytes of events.parquet read so far, bytes in all).
+
+    Raises:
+      InputError: a file is missing or damaged, or is not of this format.
+    """
+    folder = pathlib.Path(folder)
+    kept = EventStore(store)
+    meta = _common_meta(folder)
+    instrument, rest = _described(folder / EVENTS, meta)
+    for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
+        kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
+    for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
+        kept.append(Events(**columns))
+    orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
+    start = {
+        name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
+        for name, dtype in ORDER_COLUMNS.items()
+    }
+    return MarketDay(instrument, BookSnapshot(**start, **rest), *kept.finish(), meta["report"])
+
+
+def _described(path: pathlib.Path, meta: Mapping[str, Any]) -> tuple[Instrument, dict[str, Any]]:
+    """Return the instrument of a day, and what its starting book has beside its orders."""
+    try:
+        instrument = Instrument(**meta["instrument"])
+        last = np.array(meta["start"]["last_best"], np.int64), np.array(meta["start"]["seen"], bool)
+        book = meta["start"] | dict(zip(("last_best", "seen"), last, strict=True))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"a description without {error}") from error
+    return instrument, book
+
+
+def _common_meta(folder: pathlib.Path) -> dict[str, Any]:
+    """Return what is said of a day beside its tables: each of them says the same, if they belong together."""
+    metas = {name: _meta_in(folder / f"{name}.parquet") for name in TABLES}
+    for name, meta in metas.items():
+        if meta != metas["events"]:
+            raise InputError(
+                "tables of different days, or a damaged one, in one folder",
+                where=folder,
+                expected="events, start and corrections that were written together",
+                was=f"{name}.parquet says otherwise than {EVENTS}",
+                remedy="convert the day again",
+            )
+    return metas["events"]
+
+
+def _meta_in(path: pathlib.Path) -> dict[str, Any]:
+    """Return what is said of a day beside its tables."""
+    try:
+        with parquet.ParquetFile(path) as file:
+            text = (file.schema_arrow.metadata or {}).get(META)
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+    try:
+        meta = json.loads(text) if text else {}
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise InputError(
+            "a Parquet file of another kind",
+            where=path,
+            expected=f"one that write_parquet wrote, format {FORMAT}",
+            was=f"format {meta.get('format') if isinstance(meta, dict) else None}",
+            remedy="convert the day again",
+        )
+    return meta
+
+
+def schema_of(columns: Mapping[str, np.dtype]) -> pa.Schema:
+    return pa.schema([(name, pa.from_numpy_dtype(dtype)) for name, dtype in columns.items()])
+
+
+def _groups(
+    path: pathlib.Path, columns: Mapping[str, np.dtype], on_bytes: Callable[[int, int], None] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the columns of a table row group by row group."""
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(schema_of(columns)):
+                raise _damaged(path, f"columns {', '.join(map(str, file.schema_arrow))}")
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                yield {name: table[name].to_numpy() for name in columns}
+                if on_bytes is not None:
+                    size = path.stat().st_size
+                    on_bytes(size * (group + 1) // file.num_row_groups, size)
+    except DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: pathlib.Path, was: object) -> InputError:
+    return InputError(
+        "a Parquet file that cannot be read",
+        where=path,
+        expected="one that write_parquet wrote",
+        was=was,
+        remedy="name the folder of a converted day",
+    )

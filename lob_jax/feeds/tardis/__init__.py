@@ -1,0 +1,1 @@
+"""Tardis: `incremental_book_L2` and `trades`."""

@@ -1,0 +1,294 @@
+"""Tardis days: `incremental_book_L2`, with the `trades` beside it, merged by time of arrival."""
+
+import dataclasses
+import datetime
+import functools
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.levels.changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelDay, LevelRows
+from lob_jax.feeds.reading.csv_fields import MOST_UNITS
+from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
+from lob_jax.feeds.reading.faults import Faults
+from lob_jax.feeds.reading.report import reading_report
+from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
+from lob_jax.feeds.reading.source import Source
+from lob_jax.feeds.reading.store import EventStore
+from lob_jax.feeds.tardis.files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
+
+_NS_PER_US = 1000
+_LAST_US = 2**61 // _NS_PER_US
+
+
+@dataclasses.dataclass(frozen=True)
+class TardisFeed:
+    """Reads Tardis CSV files, plain or compressed.
+
+    Attributes:
+      tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
+      lot: the unit of size, such as "0.001"; None infers it from the sizes of the day.
+      trades: the file of trades; None looks for it beside the depth.
+    """
+
+    tick: str | None = None
+    lot: str | None = None
+    trades: pathlib.Path | None = None
+
+    def days(self, path: pathlib.Path) -> list[DaySource]:
+        """List the days of depth at a path, a file or a folder, by date and symbol.
+
+        Raises:
+          InputError: there is no depth, or the same instrument and day twice.
+        """
+        found = depth_files(pathlib.Path(path))
+        return [DaySource(file, seen.symbol, seen.trading_day) for file, seen in found.items()]
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        files = [file for day in days for file in self._files(day.path)]
+        return {**{file.path.name: file.sha256() for file in files}, "tick": self.tick, "lot": self.lot}
+
+    def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
+        """Read a day of depth, and the trades that belong to it.
+
+        Rows before the first snapshot are left out. A snapshot in mid-stream is a CLEAR with corrections; where
+        snapshots follow each other, their differences are events. Crossed books are counted, never mended. Prices may
+        be zero or negative, as those of combinations are. Decimal places are those that the numbers need; a named
+        tick or lot decides them.
+
+        Raises:
+          InputError: the first row that is not what the format says; or no snapshot, or most rows before the first.
+        """
+        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        depth_files(path)
+        files = self._files(path)
+        return read_at_fitting_places(
+            functools.partial(_read, path, files, reading),
+            tick=self.tick,
+            lot=self.lot,
+            count=functools.partial(_count_places, files),
+        )
+
+    def _files(self, path: pathlib.Path) -> list[Source]:
+        trades = self.trades or find_trades(path)
+        return [Source(path)] if trades is None else [Source(path), Source(pathlib.Path(trades))]
+
+
+def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Steps) -> MarketDay:
+    """Read a day, its prices and sizes at the decimal places that steps name."""
+    streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
+    changes = LevelChanges(EventStore(reading.store))
+    for rows in _merged(streams):
+        _refuse_other_trades(streams)
+        changes.push(rows)
+    made = changes.finish(steps)
+    if reading.on_error == "strict":
+        _refuse_lost_rows(streams[0], made)
+    report = reading_report(
+        "tardis",
+        made.events,
+        inputs={file.path.name: file.sha256() for file in files},
+        rows_read=sum(stream.rows.rows_read for stream in streams),
+        dropped=made.dropped,
+        faults=[stream.faults for stream in streams],
+        corrections=len(made.corrections),
+        trades_file=len(files) > 1,
+        prices_not_positive=sum(stream.prices_not_positive for stream in streams),
+        **made.counts,
+    )
+    instrument = _instrument(path, streams[0].rows.first, made)
+    return MarketDay(instrument, made.start, made.events, made.corrections, report)
+
+
+def _count_places(files: list[Source]) -> np.ndarray:
+    """Return int64 [2, 2, P]: what `csv_fields.count_places` counts of the prices and of the sizes of some files."""
+    steps = Steps(price=0, size=0, price_decimals=0, size_decimals=0)
+    streams = [_Stream(file, Reading(on_error="skip"), steps, trades=bool(k)) for k, file in enumerate(files)]
+    return sum(stream.rows.count_places()[-2:] for stream in streams)
+
+
+def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
+    """Refuse a day of which more is lost than is of use, because the rows before a snapshot change an unknown book."""
+    rows, early = depth.rows.rows_read, made.dropped["rows before the first snapshot"]
+    if 2 * early > rows:
+        found = "without any snapshot" if not made.counts["snapshots"] else "mostly before its first snapshot"
+        raise InputError(
+            f"order-book changes {found}",
+            where=depth.source,
+            expected="rows with is_snapshot true, as a day begins with",
+            was=f"{early} of {rows} rows before the first snapshot",
+            remedy="fetch the file again; on_error='skip' reads what is behind a snapshot and counts the rest",
+        )
+
+
+def _instrument(path: pathlib.Path, first: tuple[str, ...], made: LevelDay) -> Instrument:
+    """Return the instrument of a file from its first row; the day is that of the row, or of the starting book."""
+    if not first:
+        raise InputError(
+            "a file without a row that can be read",
+            where=path,
+            expected="one row a level that changes",
+            was="none",
+            remedy="fetch the file again",
+        )
+    exchange, symbol = first[:2]
+    start_day = datetime.datetime.fromtimestamp(made.start.time_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
+    day = peek(path).trading_day or start_day
+    steps = (made.scale.price_scale, made.scale.tick, made.scale.lot_scale)
+    return Instrument(symbol, exchange, day, "UTC", *steps, signed=made.signed)
+
+
+def _refuse_other_trades(streams: "list[_Stream]") -> None:
+    """Refuse trades of another exchange or symbol than the depth's: prices alone would not tell."""
+    depth, *others = (stream.rows.first[:2] for stream in streams)
+    for stream, trades in zip(streams[1:], others, strict=True):
+        if depth and trades and trades != depth:
+            raise InputError(
+                "trades of another instrument than the depth's",
+                where=stream.source,
+                expected=" ".join(depth),
+                was=" ".join(trades),
+                remedy="name the trades that belong to the depth: TardisFeed(trades=...)",
+            )
+
+
+def _columns(steps: Steps, *, trades: bool) -> list[Column]:
+    """Return what the columns of a file hold."""
+    own = [Column("id", "any"), Column("side", "word", words=("buy", "sell", "unknown"))]
+    if not trades:
+        own = [Column("is_snapshot", "word", words=("false", "true")), Column("side", "word", words=("bid", "ask"))]
+    return [
+        Column("exchange", "same"),
+        Column("symbol", "same"),
+        Column("timestamp", "int", low=0, high=_LAST_US),
+        Column("local_timestamp", "int", low=0, high=_LAST_US),
+        *own,
+        Column(
+            "price",
+            "decimal",
+            steps.price_decimals,
+            low=-MOST_UNITS,
+            high=MOST_UNITS,
+            step="tick",
+            scale_from=_scale_from(steps.price, steps),
+        ),
+        Column(
+            "amount",
+            "decimal",
+            steps.size_decimals,
+            low=int(trades),
+            high=MOST_UNITS,
+            step="lot",
+            scale_from=_scale_from(steps.size, steps),
+        ),
+    ]
+
+
+def _scale_from(step: int, steps: Steps) -> str:
+    """Say what decides the scale of a column, for `Column`."""
+    return "step" if step else "guess" if steps.guessed else "file"
+
+
+class _Stream:
+    """The rows of one file, as far as they are read and not yet taken.
+
+    Attributes:
+      rows: all of them, to be read.
+      faults: the bad ones.
+      source: the file.
+      prices_not_positive: how many prices so far are zero or negative, as those of combinations may be.
+    """
+
+    def __init__(self, source: Source, reading: Reading, steps: Steps, *, trades: bool):
+        self.faults = Faults(reading, source.name)
+        header = TRADES_HEADER if trades else DEPTH_HEADER
+        quiet = dataclasses.replace(reading, on_bytes=None) if trades else reading
+        columns = _columns(steps, trades=trades)
+        self.rows = CsvRows(source, columns, header=header, reading=quiet, faults=self.faults)
+        self._blocks: Iterator[Block] | None = iter(self.rows)
+        self.source, self._steps, self._trades = source, steps, trades
+        self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
+        self._latest = self.prices_not_positive = 0
+
+    def whole_until(self) -> int:
+        """Return the local time below which every row is at hand; reads on until there is one, or no more."""
+        while self._blocks is not None and (not len(self._held.line) or self._held.values[3, 0] == self._latest):
+            block = next(self._blocks, None)
+            if block is None:
+                self._blocks = None
+            else:
+                self._hold(self._checked(block))
+        return self._latest if self._blocks is not None else np.iinfo(np.int64).max
+
+    def take(self, until: int) -> Block:
+        """Return the rows at hand with a local time below `until`."""
+        count = int(np.searchsorted(self._held.values[3], until))
+        taken = Block(self._held.values[:, :count], self._held.line[:count])
+        self._held = Block(self._held.values[:, count:], self._held.line[count:])
+        return taken
+
+    def _hold(self, block: Block) -> None:
+        values = np.concatenate([self._held.values, block.values], axis=1)
+        self._held = Block(values, np.concatenate([self._held.line, block.line]))
+
+    def _checked(self, block: Block) -> Block:
+        """Refuse rows that the columns alone cannot judge."""
+        values, steps = block.values, self._steps
+        local, price, amount = values[3], values[6], values[7]
+        reached = np.maximum.accumulate(np.append(self._latest, local))
+        wrong = {
+            "a local_timestamp that runs backwards": (local < reached[:-1], "no earlier than the rows before", local),
+            "a price between ticks": (price % max(steps.price, 1) != 0, "a multiple of the tick", price),
+            "an amount between lots": (amount % max(steps.size, 1) != 0, "a multiple of the lot", amount),
+        }
+        good = np.ones(len(local), bool)
+        for what, (bad, expected, was) in wrong.items():
+            for row in np.flatnonzero(bad & good):
+                where = f"{self.source}, line {block.line[row]}"
+                remedy = "mend the row, or name another tick or lot" if "between" in what else "fetch the file again"
+                error = InputError(what, where=where, expected=expected, was=int(was[row]), remedy=remedy)
+                self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")
+            good &= ~bad
+        self._latest = int(reached[-1])
+        self.prices_not_positive += int(np.count_nonzero(good & (price <= 0)))
+        return block if good.all() else Block(values[:, good], block.line[good])
+
+    def level_rows(self, block: Block) -> list[np.ndarray]:
+        """Return rows as the columns of `LevelRows`, the group left out."""
+        _, _, exchange, local, first, second, price, amount = block.values
+        if self._trades:
+            what = np.full(len(local), TRADE)
+            side = np.array([ASK, BID, 0])[second]  # a buyer takes from the ask
+        else:
+            what = np.where(first == 1, SNAPSHOT, LEVEL)
+            side = np.array([BID, ASK])[second]
+        return [what, exchange * _NS_PER_US, local * _NS_PER_US, side, price, amount]
+
+
+def _merged(streams: list[_Stream]) -> Iterator[LevelRows]:
+    """Yield the rows of depth and trades by local time, trades first where it is the same, whole messages at once."""
+    groups, last = 0, np.iinfo(np.int64).max
+    while True:
+        until = min(stream.whole_until() for stream in streams)
+        parts = [stream.level_rows(stream.take(until)) for stream in streams]
+        columns = parts[0] if len(parts) == 1 else _interleaved(*parts)
+        if len(columns[0]):
+            what, local = columns[0], columns[2]
+            begins = np.append(True, (np.diff(local) != 0) | (np.diff(what) != 0))
+            group = groups + np.cumsum(begins)
+            groups = int(group[-1])
+            yield LevelRows(what, group, *columns[1:])
+        if until == last:
+            return
+
+
+def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.ndarray]:
+    places = np.searchsorted(depth[2], trades[2], side="left")
+    return [np.insert(own, places, other) for own, other in zip(depth, trades, strict=True)]

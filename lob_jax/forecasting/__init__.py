@@ -1,0 +1,1 @@
+"""Forecasts of the mid price: examples, models, their fit and their scores."""

@@ -1,0 +1,219 @@
+"""Which tokens can still become an event that the live book can take: the second mask, beside the grammar.
+
+An ADD has a price that crosses nothing, at a level with room; a CANCEL takes less than a live order has, a DELETE
+exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution lies within the
+quotes; prices are above zero, unless the instrument's have a sign; what is closed stays closed until it is opened.
+Digit by digit a number's mask is the union of what leads to an allowed number and, where the number may end here, of
+what the next field allows: every path that obeys the mask ends in such an event, and each such event has a path.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from lob_jax.events.schema import Code, Kind
+from lob_jax.generation.device import spelled
+from lob_jax.generation.device.assembler import Spelling, as_int32
+from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, queue_at, reference
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
+
+OPEN, QUOTING, CLOSED = 0, 1, 2  # values of LiveBook.closed
+TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
+
+
+def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int) -> jax.Array:
+    """Return which tokens the book allows next, bool [V]; where the grammar forbids one, what it says is no matter.
+
+    Args:
+      book: one path's book, the event being spelt not yet taken.
+      spelling: what is spelt of that event.
+      field: which field the grammar is in (`Grammar.state_field`): inside a number that may end here, its digits.
+      tick: price quanta in a tick.
+    """
+    levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
+    head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
+    value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
+    distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
+    queue_Q, sizes = _sizes(book, spelling, distance)
+
+    in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS
+    price_groups_G = _price_groups(book, levels, spelling, value, rest)
+    size_groups_G = _size_groups(queue_Q, sizes, kind, value, rest)
+    digits_G = jnp.where(in_price, price_groups_G, jnp.where(in_size, size_groups_G, True))
+    price_fine = ~in_price | _price_allowed(book, levels, spelling, distance)
+    size_V = price_fine & _size_codes(queue_Q, sizes, kind)
+    time_fine = ~in_size | _size_allowed(queue_Q, sizes, kind, value)
+    mask_V = jnp.concatenate([head_V, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
+    return mask_V.at[v.TIME_SKIP].set(time_fine)
+
+
+class SideLevels:
+    """What one side's levels allow, by place [P], and the range of prices of a new order."""
+
+    def __init__(self, book: LiveBook, side: int, *, tick: int):
+        sign = (-1, 1)[side]
+        start = sign * reference(book, jnp.int32(side))
+        key_P, opposite = book.key_2P[side], book.key_2P[1 - side, 0]
+        self.queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
+        self.occupied_P = key_P != FAR
+        self.distance_P = jnp.where(self.occupied_P, key_P - start, 0)
+        self.total_P = book.total_2P[side][book.row_2P[side]]
+        self.full_P = (~book.pooled & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
+        self.cancellable_P = self.occupied_P & (self.queue_PQ.max(1) > 1)
+        self.new_levels = ~self.occupied_P[-1]
+        lowest = jnp.where(opposite == FAR, -MOST_DISTANCE, 1 - opposite - start)
+        # What a bid's key may be at most, where there is a lowest price, an ask's may be at least.
+        if side == 0:
+            self.low, high = jnp.maximum(lowest, -MOST_DISTANCE), -book.lowest - start
+        else:
+            self.low, high = jnp.maximum(lowest, book.lowest - start), MOST_DISTANCE
+        self.low, self.high = jnp.maximum(self.low, -MOST_DISTANCE), jnp.minimum(high, MOST_DISTANCE)
+        # Of a crossed book there are levels that an order may not join.
+        joinable_P = self.occupied_P & (self.distance_P >= self.low) & (self.distance_P <= self.high)
+        self.barred_P, self.room_P = joinable_P & self.full_P, joinable_P & ~self.full_P
+        # A hidden execution counts in quanta from its own side's best, which is its reference.
+        quoted = self.occupied_P[0] & (opposite != FAR)
+        spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
+        self.quoted, self.hidden_low = quoted, -spread * tick
+        # A cross may have any price; or any above zero, which lies so many quanta below the reference.
+        above_zero = jnp.clip(sign * start - book.zero, 0, MOST_DISTANCE // tick) * tick
+        far = jnp.where(book.lowest == NO_FLOOR, MOST_DISTANCE, above_zero - 1)
+        ends = (-MOST_DISTANCE, far) if side == 0 else (-far, MOST_DISTANCE)
+        self.cross_low, self.cross_high = (jnp.asarray(end, jnp.int32) for end in ends)
+
+
+def _specials(book: LiveBook) -> jax.Array:
+    """Return the mask of class 0, bool [1000]: what may open or close follows from what is closed."""
+    allowed_C = jnp.ones(v.CLASS_SIZE, bool)
+    allowed_C = allowed_C.at[v.CONTROL_BASE + Code.HALT].set(book.closed < CLOSED)
+    allowed_C = allowed_C.at[v.CONTROL_BASE + Code.RESUME_QUOTE].set(book.closed == CLOSED)
+    return allowed_C.at[v.CONTROL_BASE + Code.RESUME_TRADE].set(book.closed > OPEN)
+
+
+def _heads(book: LiveBook, levels: list[SideLevels], kind: int) -> jax.Array:
+    """Return the mask of a kind's heads, bool [1000]."""
+    unused = jnp.zeros(v.ASK_OFFSET - v.PRICE_CODES, bool)
+    open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
+    sides = [jnp.concatenate([_price_codes(side, kind), unused]) for side in levels]
+    return jnp.concatenate(sides) & open_enough
+
+
+def _price_codes(side: SideLevels, kind: int) -> jax.Array:
+    """Return the price codes that lead to an allowed price of a kind, bool [490]."""
+    size, code_P = v.PRICE_CODES, spelled.price_code(side.distance_P)
+    if kind == Kind.CANCEL:
+        return spelled.codes_of(code_P, side.cancellable_P, size)
+    if kind == Kind.DELETE:
+        return spelled.codes_of(code_P, side.occupied_P, size)
+    if kind == Kind.EXECUTE:
+        return (jnp.arange(size) == 0) & side.occupied_P[0]
+    if kind == Kind.CROSS:
+        return _codes_meeting(side.cross_low, side.cross_high) > 0
+    if kind == Kind.EXECUTE_HIDDEN:
+        return side.quoted & (_codes_meeting(side.hidden_low, 0) > 0)
+    at_levels = spelled.codes_of(code_P, side.room_P, size)
+    barred = spelled.counts_of(code_P, side.barred_P, size)
+    anywhere = _codes_meeting(side.low, side.high) > barred
+    return jnp.where(side.new_levels, anywhere, at_levels)
+
+
+def _codes_meeting(low: jax.Array, high: jax.Array | int) -> jax.Array:
+    """Return how many distances of low..high each price code leads to, int32 [490]."""
+    deeper = spelled.meeting(spelled.PRICE_LOW, spelled.PRICE_HIGH, jnp.maximum(low, 0), high)
+    better = spelled.meeting(spelled.PRICE_LOW, spelled.PRICE_HIGH, jnp.maximum(-high, 1), -low)
+    return jnp.where(spelled.PRICE_SIGN > 0, deeper, better)
+
+
+def _pick(spelling: Spelling, levels: list[SideLevels], name: str) -> jax.Array:
+    """Return what the side of the event being spelt has under a name."""
+    return jnp.where(spelling.side == 0, getattr(levels[0], name), getattr(levels[1], name))
+
+
+def _price_groups(
+    book: LiveBook, levels: list[SideLevels], spelling: Spelling, value: jax.Array, rest: jax.Array
+) -> jax.Array:
+    """Return the groups that lead a price on to an allowed one, bool [1000]."""
+    kind, sign = spelling.kind, spelling.deeper
+    distance_P = _pick(spelling, levels, "distance_P")
+    far_P, same_sign_P = jnp.abs(distance_P), (distance_P >= 0) == (sign > 0)
+    group_P, goes_on_P = spelled.next_group(far_P, value, rest)
+    goes_on_P &= same_sign_P
+
+    low, high = _pick(spelling, levels, "low"), _pick(spelling, levels, "high")
+    barred_G = spelled.counts_of(group_P, goes_on_P & _pick(spelling, levels, "barred_P"), spelled.GROUPS)
+    ends = _magnitudes(low, high, sign)
+    anywhere_G = spelled.groups_of_range(*ends, value, rest, barred_G=barred_G)
+    room_G = spelled.codes_of(group_P, goes_on_P & _pick(spelling, levels, "room_P"), spelled.GROUPS)
+    add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, room_G)
+
+    cancellable_P, occupied_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "occupied_P"))
+    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, occupied_P)
+    listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
+    hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
+    hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
+    cross = _magnitudes(_pick(spelling, levels, "cross_low"), _pick(spelling, levels, "cross_high"), sign)
+    crossed = spelled.groups_of_range(*cross, value, rest)
+    by_kind = [(Kind.ADD, add_G), (Kind.EXECUTE_HIDDEN, hidden_G), (Kind.CROSS, crossed)]
+    return _of_kind(kind, by_kind, listed_G)
+
+
+def _magnitudes(low: jax.Array, high: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the range of distances of one sign without it; zero is a distance deeper."""
+    return jnp.where(sign > 0, jnp.maximum(low, 0), jnp.maximum(-high, 1)), jnp.where(sign > 0, high, -low)
+
+
+def _of_kind(kind: jax.Array, by_kind: list[tuple[Kind, jax.Array]], otherwise: jax.Array) -> jax.Array:
+    for of, mask in by_kind:
+        otherwise = jnp.where(kind == of, mask, otherwise)
+    return otherwise
+
+
+def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling, distance: jax.Array) -> jax.Array:
+    """Return whether an event of this kind may have this price."""
+    here_P = _pick(spelling, levels, "distance_P") == distance
+
+    def at(name: str) -> jax.Array:
+        return (here_P & _pick(spelling, levels, name)).any()
+
+    inside = (distance >= _pick(spelling, levels, "low")) & (distance <= _pick(spelling, levels, "high"))
+    add = jnp.where(_pick(spelling, levels, "new_levels"), inside & ~at("barred_P"), at("room_P"))
+    quoted = _pick(spelling, levels, "quoted")
+    hidden = quoted & (distance <= 0) & (distance >= _pick(spelling, levels, "hidden_low"))
+    best = (distance == 0) & _pick(spelling, levels, "occupied_P")[0]
+    cross = (distance >= _pick(spelling, levels, "cross_low")) & (distance <= _pick(spelling, levels, "cross_high"))
+    cancel = at("cancellable_P")
+    of = [(Kind.ADD, add), (Kind.CANCEL, cancel), (Kind.EXECUTE, best), (Kind.EXECUTE_HIDDEN, hidden)]
+    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("occupied_P"))
+
+
+def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    """Return the queue [Q] at an event's price, and the range of sizes that its kind allows there."""
+    sign = jnp.where(spelling.side == 0, -1, 1)
+    key = sign * reference(book, spelling.side) + distance
+    _, queue_Q = queue_at(book, spelling.side, key)
+    of = [(Kind.ADD, MOST_LOTS - queue_Q.sum()), (Kind.CANCEL, queue_Q.max() - 1), (Kind.EXECUTE, queue_Q[0])]
+    return queue_Q, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
+
+
+def _size_codes(queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array) -> jax.Array:
+    """Return the size codes that lead to an allowed size, bool [1000]."""
+    listed_V = spelled.codes_of(spelled.number_code(queue_Q), queue_Q > 0, v.CLASS_SIZE)
+    within_V = spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0
+    return jnp.where(kind == Kind.DELETE, listed_V, within_V)
+
+
+def _size_groups(
+    queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array, value: jax.Array, rest: jax.Array
+) -> jax.Array:
+    """Return the groups that lead a size on to an allowed one, bool [1000]."""
+    group_Q, goes_on_Q = spelled.next_group(queue_Q, value, rest)
+    listed_G = spelled.codes_of(group_Q, goes_on_Q & (queue_Q > 0), spelled.GROUPS)
+    return jnp.where(kind == Kind.DELETE, listed_G, spelled.groups_of_range(*sizes, value, rest))
+
+
+def _size_allowed(
+    queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array, value: jax.Array
+) -> jax.Array:
+    """Return whether an event may have this size."""
+    within = (value >= sizes[0]) & (value <= sizes[1])
+    return jnp.where(kind == Kind.DELETE, (queue_Q == value).any() & (value > 0), within)

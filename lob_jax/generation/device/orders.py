@@ -1,0 +1,289 @@
+"""A user's own orders in generated flow: what is due, how it meets the live book, and how it is spelt.
+
+An order waits until the path stands between two events at its time. It is then matched: as long as its limit reaches
+the best price of the other side, it executes the order at the front there, one EXECUTE event each; what is left rests
+as an ADD at its limit, or is dropped: if the order has none, or if the live book has no room for it. These events come
+at the time of the event before them, and the model reads them like any others. While a halt lasts orders wait. Each
+order of each path is accounted for, see `Outcome`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.generation.device import spelled
+from lob_jax.generation.device.assembler import Clock, Spelling, as_int32
+from lob_jax.generation.device.live_book import FAR, LiveBook, has_room, queue_at, reference
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
+
+NEVER = np.int32(2**31 - 1)
+LAST_SECOND = int(NEVER) - 1  # after midnight, that the device's clock can say
+
+_NOTHING_LEFT = "nothing was left to execute"
+_NO_ROOM = "the live book had no room for it"
+_NOT_SENT = ("it waited for an order in front of it", "trading was halted", "the path ended before its time")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """An order to put into every path.
+
+    Attributes:
+      side: +1 to buy, -1 to sell.
+      size: lots.
+      price: limit in price quanta; None for a market order.
+      after_events: it comes once the path has so many events; or
+      at_ns: it comes at the first event boundary at or after this time, UNIX ns. One of the two is given.
+    """
+
+    side: int
+    size: int
+    price: int | None = None
+    after_events: int | None = None
+    at_ns: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of an order in one path; of an order that was sent, the lots add up to its size.
+
+    Attributes:
+      sent: whether the path came to its moment.
+      filled: lots executed as it came.
+      rested: lots that were then added to the book at its limit, whatever became of them later.
+      dropped: lots that did neither.
+      why: why lots were dropped, or the order was not sent; empty if neither is so.
+    """
+
+    sent: bool
+    filled: int
+    rested: int
+    dropped: int
+    why: str = ""
+
+
+class OrderTable(NamedTuple):
+    """All orders on the device, in the order in which they come; entry I stands for none.
+
+    Attributes:
+      side_I: int32, the side that it rests on: 0 bid, 1 ask.
+      size_I: int32 lots.
+      limit_I: int32, ticks from the origin.
+      rests_I: bool, False for market orders.
+      after_I: int32 events, NEVER if it comes by time.
+      clock_I: seconds and nanoseconds since midnight, NEVER if it comes by events.
+    """
+
+    side_I: jax.Array
+    size_I: jax.Array
+    limit_I: jax.Array
+    rests_I: jax.Array
+    after_I: jax.Array
+    clock_I: Clock
+
+
+class Own(NamedTuple):
+    """What a path knows of the orders.
+
+    Attributes:
+      order: int32, the order under way or the next one; I if there is none.
+      left: int32, lots of it that are left; 0 before it is due.
+      writing: bool, whether the event being spelt is one of its events, whose fields are the next four.
+      kind, side, distance, size: as in `Spelling`.
+      filled_I: int32, lots of each order, see `Outcome`; likewise rested_I and dropped_I. Entry I is of none.
+    """
+
+    order: jax.Array
+    left: jax.Array
+    writing: jax.Array
+    kind: jax.Array
+    side: jax.Array
+    distance: jax.Array
+    size: jax.Array
+    filled_I: jax.Array
+    rested_I: jax.Array
+    dropped_I: jax.Array
+
+
+def nothing_own(orders: int = 0) -> Own:
+    """Return the state of a path before any of so many orders."""
+    zero, none_I = jnp.int32(0), jnp.zeros(orders + 1, jnp.int32)
+    return Own(zero, zero, jnp.bool_(False), zero, zero, zero, zero, none_I, none_I, none_I)
+
+
+def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int, events: int) -> OrderTable:
+    """Return the orders for the device.
+
+    Args:
+      orders: in the order in which they come; one behind waits for those in front.
+      instrument: whose tick and day they are in.
+      origin: of the live book's prices, in quanta.
+      events: that a path has.
+
+    Raises:
+      InputError: an order is none, or one that no path could come to, or that the device cannot say.
+    """
+    for number, order in enumerate(orders):
+        for holds, name, expected, was in _rules(order, instrument, origin=origin, events=events):
+            if not holds:
+                raise _no_order(f"inject[{number}].{name}", expected, was)
+    by_time = [order.at_ns is not None for order in orders]
+    # What is due before the day is due at once.
+    since = [max((order.at_ns or 0) - instrument.midnight_ns(), 0) for order in orders]
+    limits = [
+        order.side * MOST_DISTANCE if order.price is None else (order.price - origin) // instrument.tick
+        for order in orders
+    ]
+    columns = {
+        "side_I": [0 if order.side == BID else 1 for order in orders],
+        "size_I": [order.size for order in orders],
+        "limit_I": limits,
+        "after_I": [NEVER if order.after_events is None else order.after_events for order in orders],
+    }
+    clock = [
+        [ns // NS_PER_SECOND if timed else int(NEVER) for ns, timed in zip(since, by_time, strict=True)],
+        [ns % NS_PER_SECOND if timed else 0 for ns, timed in zip(since, by_time, strict=True)],
+    ]
+    return OrderTable(
+        **{name: _with_none(column, NEVER if name == "after_I" else 0) for name, column in columns.items()},
+        rests_I=jnp.asarray([*(order.price is not None for order in orders), False]),
+        clock_I=Clock(*(_with_none(column, NEVER) for column in clock)),
+    )
+
+
+def no_orders() -> OrderTable:
+    """Return the table of a user who has none."""
+    zero, never = jnp.zeros(1, jnp.int32), jnp.full(1, NEVER, jnp.int32)
+    return OrderTable(zero, zero, zero, jnp.zeros(1, bool), never, Clock(never, never))
+
+
+def _with_none(column: Sequence[int] | np.ndarray, none: int) -> jax.Array:
+    return jnp.asarray(np.append(np.asarray(column, np.int64), none), jnp.int32)
+
+
+def _rules(
+    order: Order, instrument: Instrument, *, origin: int, events: int
+) -> Iterator[tuple[bool, str, object, object]]:
+    """Yield what must hold of an order: (holds, field, expected, was)."""
+    tick, price, after, at_ns = instrument.tick, order.price, order.after_events, order.at_ns
+    yield order.side in (BID, ASK), "side", "+1 or -1", order.side
+    yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
+    if price is not None:
+        yield (price > 0 or instrument.signed) and price % tick == 0, "price", f"a multiple of {tick}", price
+        low, high = (origin + sign * MOST_DISTANCE * tick for sign in (-1, 1))
+        yield low <= price <= high, "price", f"at most {high} price quanta", price
+    yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)
+    if after is not None:
+        yield 0 <= after < events, "after_events", f"0 to {events - 1}: a path has {events} events", after
+    else:
+        last = instrument.midnight_ns() + LAST_SECOND * NS_PER_SECOND
+        yield at_ns <= last, "at_ns", f"UNIX ns, at most {last}, {LAST_SECOND:,} seconds after the day began", at_ns
+
+
+def _no_order(where: str, expected: object, was: object) -> InputError:
+    return InputError(
+        "this is no order",
+        where=where,
+        expected=expected,
+        was=was,
+        remedy="give a side, a size in lots, a limit in price quanta or none, and a moment that a path comes to",
+    )
+
+
+def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, last: jax.Array, clock: Clock) -> Own:
+    """Decide, where an event begins, whether it is one of an order's, and which.
+
+    Args:
+      own: of one path.
+      orders: all orders.
+      book: after the event before.
+      events: how many events the path has.
+      last: how many it shall have; behind them nothing is written or accounted for.
+      clock: the time of the event before.
+    """
+    waits = own.left == 0
+    due = orders.clock_I.seconds[own.order]
+    late = (clock.seconds > due) | ((clock.seconds == due) & (clock.ns >= orders.clock_I.ns[own.order]))
+    starts = waits & (book.closed == 0) & ((events >= orders.after_I[own.order]) | (late & (due != NEVER)))
+    left = jnp.where(starts, orders.size_I[own.order], own.left)
+    side, limit = orders.side_I[own.order], orders.limit_I[own.order]
+    best = book.key_2P[1 - side, 0]
+    sign = jnp.where(side == 0, -1, 1)
+    crosses = (best != FAR) & (sign * limit <= -best)
+    _, queue_Q = queue_at(book, 1 - side, best)
+    rests = orders.rests_I[own.order] & has_room(book, side, sign * limit, left)
+    size = jnp.where(crosses, jnp.minimum(queue_Q[0], left), left)
+    under_way = (left > 0) & (events < last)
+    writing = under_way & (crosses | rests)
+    fate = (under_way & crosses, writing & ~crosses, under_way & ~writing)
+    lots_I = (own.filled_I, own.rested_I, own.dropped_I)
+    filled_I, rested_I, dropped_I = (
+        before_I.at[own.order].add(jnp.where(shared, size, 0)) for before_I, shared in zip(lots_I, fate, strict=True)
+    )
+    left = jnp.where(under_way, left - size, own.left)
+    over = under_way & (left == 0)
+    return Own(
+        order=own.order + over,
+        left=left,
+        writing=writing,
+        kind=jnp.where(crosses, Kind.EXECUTE, Kind.ADD).astype(jnp.int32),
+        side=jnp.where(crosses, 1 - side, side),
+        distance=jnp.where(crosses, 0, sign * (limit - reference(book, side))),
+        size=size,
+        filled_I=filled_I,
+        rested_I=rested_I,
+        dropped_I=dropped_I,
+    )
+
+
+def outcomes(orders: Sequence[Order], own: Own, *, closed: int) -> list[Outcome]:
+    """Return what became of each order in one path, at its end.
+
+    Args:
+      orders: all of them.
+      own: of the path, arrays of the host.
+      closed: what is closed at its end, see `LiveBook`.
+    """
+    following = int(own.order)
+    lots = zip(own.filled_I.tolist(), own.rested_I.tolist(), own.dropped_I.tolist(), strict=True)
+    found = []
+    for number, (order, (filled, rested, dropped)) in enumerate(zip(orders, lots, strict=False)):
+        cut = int(own.left) if number == following else 0
+        sent = number < following or cut > 0
+        if not sent:
+            why = _NOT_SENT[0 if number > following else 1 if closed else 2]
+        elif cut:
+            why = "the path ended"
+        else:
+            why = "" if not dropped else _NOTHING_LEFT if order.price is None else _NO_ROOM
+        found.append(Outcome(sent, filled, rested, dropped + cut, why))
+    return found
+
+
+def spell(own: Own, spelling: Spelling, field: jax.Array, *, begins: jax.Array) -> jax.Array:
+    """Return the next token of the event that is written for an order.
+
+    Args:
+      own: the event.
+      spelling: what is spelt of it.
+      field: which field the grammar is in (`Grammar.state_field`).
+      begins: whether its head comes now.
+    """
+    value, rest = as_int32(spelling.number), spelling.number.rest
+    head = own.kind * v.CLASS_SIZE + own.side * v.ASK_OFFSET + spelled.price_code(own.distance)
+    lead = v.SIZE + spelled.number_code(own.size)
+    price_group, price_goes_on = spelled.next_group(jnp.abs(own.distance), value, rest)
+    size_group, size_goes_on = spelled.next_group(own.size, value, rest)
+    in_price = jnp.where(price_goes_on, v.CONTINUATION + price_group, lead)
+    in_size = jnp.where(size_goes_on, v.CONTINUATION + size_group, v.TIME)
+    fields = (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS)
+    token = jnp.select([field == at for at in fields], [in_price, lead, in_size], v.TIME)
+    return jnp.where(begins, head, token).astype(jnp.int32)

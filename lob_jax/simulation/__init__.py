@@ -1,0 +1,1 @@
+"""Simulated participants over a price-time-priority matching engine."""

@@ -1,0 +1,341 @@
+"""Simulated participants: a compiled loop that draws actions and sends them to the matching engine.
+
+When an action happens is a self-exciting process; which one, on which side and where depends on the gap, on the
+action before and on the spread. Wide spreads invite better prices, narrow ones marketable orders, and a side with
+many orders loses some: so the book neither dries up nor drifts off.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.events.schema import Code
+from lob_jax.jit import inner, njit
+from lob_jax.simulation.arrivals import Arrivals, wait
+from lob_jax.simulation.flow_parameters import FEW_LEVELS, FlowParameters
+from lob_jax.simulation.matching import (
+    EVENTS,
+    L_PRICE,
+    LEVELS,
+    LIVE,
+    O_PRICE,
+    O_SIZE,
+    ORDERS,
+    Engine,
+    best_price,
+    best_size,
+    cancel,
+    delete,
+    order_by_age,
+    place,
+    report_control,
+    report_hidden,
+    submit,
+    worst_order,
+)
+
+ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
+
+_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
+SPARE_EVENTS = 2000  # rows kept free, far more than one action needs
+
+# Columns of Flow.by_gap.
+SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = 0, 4, 5
+# Columns of Flow.by_spread.
+SPREAD_FACTOR, IMPROVE, JOIN, IMPROVE_SCALE, DEEPER_SCALE = 0, 4, 5, 6, 7
+# Rows of Flow.laws.
+LAWS = ("improvement", "deeper", "shift", "add_size", "market_size", "hidden_size", "age_rank", "hidden_inside")
+IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = range(len(LAWS))
+
+
+class Flow(NamedTuple):
+    """The parameters that the compiled loop reads; few arrays, since the compiler's time grows with their number.
+
+    Attributes:
+      gap_edges, spread_edges: what parts the bands.
+      next_action: float64 [4 bands, 4 actions before, 4 actions].
+      by_gap: float64 [4 bands, 7]: same_side of the four actions, market_same_side, repeat_size after add and delete.
+      by_spread: float64 [8 bands, 8]: spread_factor of the four actions, improve, join, improve_scale, deeper_scale.
+      laws: float64 [8, 2, N], the points of the laws named in LAWS, the last one repeated.
+
+    The others are as in `FlowParameters`.
+    """
+
+    gap_edges: np.ndarray
+    spread_edges: np.ndarray
+    next_action: np.ndarray
+    by_gap: np.ndarray
+    by_spread: np.ndarray
+    laws: np.ndarray
+    tick: int
+    worst_share: float
+    far_ticks: int
+    far_patience: float
+    cancel_share: float
+    level_target: float
+    level_pull: float
+    sweep_share: float
+    take_share: float
+    sweep_collar: int
+    limit_share: float
+    hidden_only: float
+    hidden_too: float
+    hidden_again: float
+    half_tick: float
+    halt_deletes: float
+
+
+class Action(NamedTuple):
+    """What happened last: action, side index, lots; the next action may copy it."""
+
+    action: int
+    side: int
+    size: int
+
+
+def compile_flow(parameters: FlowParameters) -> Flow:
+    """Return the parameters in the form that the compiled loop reads."""
+    p = parameters
+    laws = [getattr(p, name).table() for name in LAWS]
+    longest = max(law.shape[1] for law in laws)
+    arrays = {
+        "gap_edges": np.array(p.gap_edges_ns, np.float64),
+        "spread_edges": np.array(p.spread_edges, np.float64),
+        "next_action": np.array(p.next_action, np.float64),
+        "by_gap": np.column_stack([p.same_side, p.market_same_side, p.repeat_size]),
+        "by_spread": np.column_stack([p.spread_factor, p.improve, p.join, p.improve_scale, p.deeper_scale]),
+        "laws": np.stack([np.pad(law, ((0, 0), (0, longest - law.shape[1])), mode="edge") for law in laws]),
+    }
+    return Flow(**arrays, **{name: getattr(p, name) for name in Flow._fields if name not in arrays})
+
+
+@inner
+def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
+    """Draw from one of the laws: straight lines between the points of its quantile function."""
+    drawn, right = rng.random(), 1
+    while flow.laws[law, 0, right] < drawn:
+        right += 1
+    low, high = flow.laws[law, 0, right - 1], flow.laws[law, 0, right]
+    below, above = flow.laws[law, 1, right - 1], flow.laws[law, 1, right]
+    return below + (drawn - low) / (high - low) * (above - below)
+
+
+@inner
+def draw_whole(flow: Flow, law: int, rng: np.random.Generator, scale: float = 1.0) -> int:
+    """Draw from a law times a scale, rounded, at least 1."""
+    return max(1, int(np.floor(draw(flow, law, rng) * scale + 0.5)))
+
+
+@inner
+def band_of(value: float, edges: np.ndarray) -> int:
+    """Return how many edges lie at or below a value."""
+    band = 0
+    while band < len(edges) and value >= edges[band]:
+        band += 1
+    return band
+
+
+@inner
+def spread_ticks(engine: Engine, flow: Flow) -> int:
+    """Return best ask less best bid in ticks; both sides hold orders."""
+    return (best_price(engine, 1) - best_price(engine, 0)) // flow.tick
+
+
+@njit
+def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) -> None:
+    """Fill an empty book around a price (quanta, on a tick) with as many orders a side as the flow aims at."""
+    half = int(flow.spread_edges[len(flow.spread_edges) // 2] // 2) * flow.tick
+    for side in range(2):
+        best = price - half if side == 0 else price + half
+        place(engine, side, best, draw_whole(flow, ADD_SIZE, rng))
+        while engine.side[side, LEVELS] < flow.level_target:
+            behind = draw_whole(flow, DEEPER, rng) * flow.tick
+            place(engine, side, max(flow.tick, best - (1 - 2 * side) * behind), draw_whole(flow, ADD_SIZE, rng))
+
+
+@njit
+def run_session(
+    engine: Engine, flow: Flow, arrivals: Arrivals, open_ns: int, halts: np.ndarray, rng: np.random.Generator
+) -> int:
+    """Send actions to the engine until the session ends or the engine is full; return the ns that passed.
+
+    `halts` is int64 [H, 3]: when each halt begins, quoting resumes, trading resumes, in ns since the session opened;
+    halts follow one another without overlap. Both sides of the book must hold orders.
+    """
+    elapsed, halt, phase = 0, 0, 0
+    last = Action(ADD, 0, 100)
+    room = len(engine.event) - SPARE_EVENTS
+    while engine.used[EVENTS] < room and engine.used[ORDERS] < len(engine.order) - 1:
+        gap = wait(arrivals, elapsed, rng)
+        while halt < len(halts) and elapsed + gap >= halts[halt, phase] and halts[halt, phase] < arrivals.span[0]:
+            report_control(engine, open_ns + halts[halt, phase], (_HALT, _RESUME_QUOTE, _RESUME_TRADE)[phase])
+            halt, phase = (halt + 1, 0) if phase == 2 else (halt, phase + 1)
+        elapsed += gap
+        if elapsed >= arrivals.span[0]:
+            break
+        chosen = choose(engine, flow, last, gap, rng)
+        if phase and not allowed(flow, chosen.action, phase, rng):
+            continue
+        last = act(engine, flow, last, chosen, band_of(gap, flow.gap_edges), open_ns + elapsed, rng)
+    return elapsed
+
+
+@inner
+def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
+    """Tell whether an action may happen in a halt: in phase 1 a few deletes, in phase 2 all but trades."""
+    if phase == 1:
+        return action == DELETE and rng.random() < flow.halt_deletes
+    return action != MARKET
+
+
+@inner
+def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
+    """Draw the next action and its side; its size is yet 0."""
+    band = band_of(gap, flow.gap_edges)
+    spread = band_of(spread_ticks(engine, flow), flow.spread_edges)
+    total = 0.0
+    for action in range(4):
+        total += flow.next_action[band, last.action, action] * flow.by_spread[spread, SPREAD_FACTOR + action]
+    drawn, action = rng.random() * total, -1
+    while drawn >= 0.0 and action < MARKET:
+        action += 1
+        drawn -= flow.next_action[band, last.action, action] * flow.by_spread[spread, SPREAD_FACTOR + action]
+    same = flow.by_gap[band, SAME_SIDE + action]
+    if action == MARKET and last.action == MARKET:
+        same = flow.by_gap[band, MARKET_SAME_SIDE]
+    side = last.side if rng.random() < same else 1 - last.side
+    excess = (engine.side[side, LEVELS] - flow.level_target) / flow.level_target * flow.level_pull
+    if action == ADD and rng.random() < excess:
+        action = DELETE
+    elif action == DELETE and rng.random() < -excess:
+        action = ADD
+    if engine.side[side, LEVELS] <= FEW_LEVELS:
+        action = ADD
+    return Action(action, side, 0)
+
+
+@inner
+def act(
+    engine: Engine, flow: Flow, last: Action, chosen: Action, band: int, time_ns: int, rng: np.random.Generator
+) -> Action:
+    """Carry out an action; return it with its size."""
+    if chosen.action == ADD:
+        size = add_order(engine, flow, last, chosen.side, band, time_ns, rng)
+    elif chosen.action == DELETE:
+        size = delete_order(engine, flow, chosen.side, time_ns, rng)
+    elif chosen.action == REPLACE:
+        size = replace_order(engine, flow, chosen.side, time_ns, rng)
+    else:
+        size = trade(engine, flow, chosen.side, time_ns, rng)
+        if size < 0:
+            size = add_order(engine, flow, last, chosen.side, band, time_ns, rng)
+            return Action(ADD, chosen.side, size)
+    return Action(chosen.action, chosen.side, size)
+
+
+@inner
+def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
+    """Return the price, or the nearest one that neither trades nor falls below one tick."""
+    if side == 0:
+        return max(flow.tick, min(price, best_price(engine, 1) - flow.tick))
+    return max(price, best_price(engine, 0) + flow.tick)
+
+
+@inner
+def add_order(
+    engine: Engine, flow: Flow, last: Action, side: int, band: int, time_ns: int, rng: np.random.Generator
+) -> int:
+    """Place an order better than, at, or behind the best of its side; return its size."""
+    ticks = spread_ticks(engine, flow)
+    spread = band_of(ticks, flow.spread_edges)
+    drawn = rng.random()
+    towards = 0
+    if drawn < flow.by_spread[spread, IMPROVE]:
+        wide = max(1.0, ticks / flow.spread_edges[-1])  # the wider the gap, the farther in the next price
+        towards = draw_whole(flow, IMPROVEMENT, rng, flow.by_spread[spread, IMPROVE_SCALE] * wide)
+    elif drawn >= flow.by_spread[spread, IMPROVE] + flow.by_spread[spread, JOIN]:
+        towards = -draw_whole(flow, DEEPER, rng, flow.by_spread[spread, DEEPER_SCALE])
+    price = clip_price(engine, flow, side, best_price(engine, side) + (1 - 2 * side) * towards * flow.tick)
+    repeat = flow.by_gap[band, REPEAT_SIZE + last.action] if last.action < REPLACE else 0.0
+    size = last.size if last.size > 0 and rng.random() < repeat else draw_whole(flow, ADD_SIZE, rng)
+    submit(engine, time_ns, side, price, size)
+    return size
+
+
+@inner
+def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) -> int:
+    """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
+    if rng.random() < flow.worst_share:
+        return worst_order(engine, side)
+    far = flow.far_ticks * flow.tick
+    order = 0
+    for _ in range(4):
+        rank = int(draw(flow, AGE_RANK, rng))
+        if rank >= engine.side[side, LIVE]:
+            rank = int(rng.random() * engine.side[side, LIVE])
+        order = order_by_age(engine, side, rank)
+        behind = abs(best_price(engine, side) - engine.order[order - 1, O_PRICE])
+        if behind < far or rng.random() >= flow.far_patience:
+            break
+    return order
+
+
+@inner
+def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Withdraw an order, rarely a part of it only; return the lots withdrawn."""
+    order = pick_order(engine, flow, side, rng)
+    left = engine.order[order - 1, O_SIZE]
+    if left > 1 and rng.random() < flow.cancel_share:
+        return cancel(engine, time_ns, order, max(1, left // 2))
+    return delete(engine, time_ns, order)
+
+
+@inner
+def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Move an order to another price on one time stamp, a delete and an add; return its size."""
+    order = pick_order(engine, flow, side, rng)
+    old = engine.order[order - 1, O_PRICE]
+    size = delete(engine, time_ns, order)
+    ticks = int(np.rint(draw(flow, SHIFT, rng)))
+    price = clip_price(engine, flow, side, old + (1 - 2 * side) * (ticks if ticks else -1) * flow.tick)
+    submit(engine, time_ns, side, price, size)
+    return size
+
+
+@inner
+def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
+    """Let a marketable order meet hidden orders, then the resting orders of a side.
+
+    Returns its visible size; -1, with nothing done, if it holds back because the best level is smaller than it.
+    """
+    size = draw_whole(flow, MARKET_SIZE, rng)
+    best = best_size(engine, side)
+    if size > best and rng.random() >= flow.sweep_share:
+        if rng.random() >= flow.take_share:
+            return -1
+        size = best
+    drawn = rng.random()
+    if drawn < flow.hidden_only + flow.hidden_too and spread_ticks(engine, flow) > 1:
+        trade_hidden(engine, flow, side, time_ns, rng)
+        if drawn < flow.hidden_only:
+            return 0
+    rests = rng.random() < flow.limit_share
+    reach = 0 if rests else flow.sweep_collar * flow.tick
+    limit = best_price(engine, side) - (1 - 2 * side) * reach
+    farthest = engine.level[side, FEW_LEVELS - 1, L_PRICE]
+    limit = max(limit, farthest) if side == 0 else min(limit, farthest)
+    submit(engine, time_ns, 1 - side, limit, size, rests)
+    return size
+
+
+@inner
+def trade_hidden(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> None:
+    """Trade one or more hidden orders at a price inside the spread, now and then between two ticks."""
+    ticks = min(draw_whole(flow, HIDDEN_INSIDE, rng), spread_ticks(engine, flow) - 1)
+    inside = ticks * flow.tick
+    if rng.random() < flow.half_tick:
+        inside -= flow.tick // 2
+    price = best_price(engine, side) + (1 - 2 * side) * inside
+    report_hidden(engine, time_ns, side, price, draw_whole(flow, HIDDEN_SIZE, rng))
+    while rng.random() < flow.hidden_again:
+        report_hidden(engine, time_ns, side, price, draw_whole(flow, HIDDEN_SIZE, rng))

@@ -1,0 +1,183 @@
+"""What can be measured of a day's book, run by run: compiled, over price levels without their queues."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lob_jax.book.levels import (
+    END,
+    FIRST,
+    Levels,
+    amend_levels,
+    best,
+    is_bare,
+    is_two_sided,
+    load_levels,
+    step_levels,
+    with_level_room,
+)
+from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
+from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.jit import in_place, njit
+from lob_jax.statistics.histograms import Histogram, law, new_histogram, note
+
+STATES = ("crossed", "locked", "one_sided", "empty")
+_CROSSED, _LOCKED, _ONE_SIDED, _EMPTY = range(len(STATES))
+_SOUND = -1  # in place of one of `STATES`
+_RUN_EVENTS = 1 << 16
+
+
+class _Laws(NamedTuple):
+    """Laws of the book, in price quanta and lots; a move is that of best bid + best ask."""
+
+    spread: Histogram
+    spread_by_time: Histogram
+    bid_best: Histogram
+    ask_best: Histogram
+    bid_depth: Histogram
+    ask_depth: Histogram
+    move: Histogram
+
+
+class _Tally(NamedTuple):
+    """Numbers of the book that change from event to event.
+
+    Attributes:
+      states: int64 [4], states after an event by name, see `STATES`.
+      lasted_ns: int64 [4], how long they lasted.
+      mid2: int64 [4], best bid + best ask: first, lowest, highest, last.
+      has_mid: bool [1], whether there ever were both.
+      clock: int64 [1], the latest time so far.
+    """
+
+    states: np.ndarray
+    lasted_ns: np.ndarray
+    mid2: np.ndarray
+    has_mid: np.ndarray
+    clock: np.ndarray
+
+
+def book(day: MarketDay, levels: int) -> dict[str, Any]:
+    """Return laws of spread and depth, the way of the mid, and how many states are of a kind that asks for care.
+
+    The state before each event counts once, or for as long as it lasted; depth for as long as it lasted.
+    """
+    instrument, kept, laws, tally = day.instrument, load_levels(day.start), _new_laws(), _new_tally(day)
+    columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+    _note_mid(tally, kept)
+    for first in range(0, len(day.events), _RUN_EVENTS):
+        stop = min(first + _RUN_EVENTS, len(day.events))
+        run, own = cut(columns, corrected, first, stop)
+        kept = with_level_room(kept, most_added(run, own))
+        _measure(kept, laws, tally, np.ascontiguousarray(day.events.time_ns[first:stop]), run, own, levels)
+    unknown_level, over_removal = kept.counters[:2].tolist()
+    mids = [mid2 / 2 / instrument.price_scale for mid2 in tally.mid2.tolist()] if tally.has_mid[0] else [None] * 4
+    return {
+        "levels": levels,
+        "spread_ticks": law(laws.spread, instrument.tick),
+        "spread_ticks_by_time": law(laws.spread_by_time, instrument.tick),
+        "bid_best_size": law(laws.bid_best, instrument.lot_scale),
+        "ask_best_size": law(laws.ask_best, instrument.lot_scale),
+        "bid_depth": law(laws.bid_depth, instrument.lot_scale),
+        "ask_depth": law(laws.ask_depth, instrument.lot_scale),
+        "mid": dict(zip(("first", "low", "high", "last"), mids, strict=True)),
+        "mid_moves": int(laws.move.weight.sum()),
+        "mid_move_ticks": law(laws.move, 2 * instrument.tick),
+        "states": dict(zip(STATES, tally.states.tolist(), strict=True)),
+        "states_s": dict(zip(STATES, (tally.lasted_ns / NS_PER_SECOND).tolist(), strict=True)),
+        "unknown_level": unknown_level,
+        "over_removal": over_removal,
+    }
+
+
+def _new_laws() -> _Laws:
+    return _Laws(*(new_histogram() for _ in _Laws._fields))
+
+
+def _new_tally(day: MarketDay) -> _Tally:
+    first = int(day.events.time_ns[0]) if len(day.events) else day.start.time_ns
+    begin = min(day.start.time_ns, first) if day.start.time_ns > 0 else first
+    return _Tally(*(np.zeros(4, np.int64) for _ in range(3)), np.zeros(1, np.bool_), np.array([begin]))
+
+
+@njit
+def _measure(
+    levels: Levels,
+    laws: _Laws,
+    tally: _Tally,
+    time_ns: np.ndarray,
+    events: EventColumns,
+    corrections: CorrectionColumns,
+    wanted: int,
+) -> None:
+    """Advance the levels over events and their corrections, noting the state before each event and what it becomes."""
+    cursor = 0
+    for i in range(len(time_ns)):
+        lasted = max(time_ns[i] - tally.clock[0], 0)
+        tally.clock[0] += lasted
+        was_two_sided, before = is_two_sided(levels), _mid2(levels)
+        _note_state(levels, laws, tally, lasted, wanted)
+        step_levels(levels, events, i)
+        cursor = amend_levels(levels, corrections, cursor, i)
+        state = _state(levels)
+        if state != _SOUND:
+            tally.states[state] += 1
+        after = _mid2(levels)
+        if was_two_sided and is_two_sided(levels) and before != after:
+            note(laws.move, abs(after - before), 1)
+        _note_mid(tally, levels)
+
+
+@in_place
+def _state(levels: Levels) -> int:
+    """Return which of `STATES` the book is in, _SOUND for none."""
+    if not is_two_sided(levels):
+        return _EMPTY if is_bare(levels, 0) and is_bare(levels, 1) else _ONE_SIDED
+    spread = best(levels, 1) - best(levels, 0)
+    return _SOUND if spread > 0 else (_CROSSED if spread < 0 else _LOCKED)
+
+
+@in_place
+def _mid2(levels: Levels) -> int:
+    """Return best bid + best ask, 0 if a side is empty."""
+    return best(levels, 0) + best(levels, 1) if is_two_sided(levels) else 0
+
+
+@in_place
+def _note_mid(tally: _Tally, levels: Levels) -> None:
+    if is_two_sided(levels):
+        mid2 = _mid2(levels)
+        if not tally.has_mid[0]:
+            tally.has_mid[0], tally.mid2[:] = True, mid2
+        tally.mid2[1], tally.mid2[2] = min(tally.mid2[1], mid2), max(tally.mid2[2], mid2)
+        tally.mid2[3] = mid2
+
+
+@in_place
+def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted: int) -> None:
+    """Note a state that lasted some ns."""
+    state = _state(levels)
+    if state != _SOUND:
+        tally.lasted_ns[state] += lasted
+    if state < _ONE_SIDED:
+        spread = best(levels, 1) - best(levels, 0)
+        note(laws.spread, spread, 1)
+        note(laws.spread_by_time, spread, lasted)
+    if lasted > 0:
+        _note_depth(levels, 0, laws.bid_best, laws.bid_depth, lasted, wanted)
+        _note_depth(levels, 1, laws.ask_best, laws.ask_depth, lasted, wanted)
+
+
+@in_place
+def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
+    """Note the size of the best level of a side, and that of its best levels together."""
+    found, total = 0, 0
+    row = levels.side[s, END] - 1
+    if row >= levels.side[s, FIRST]:
+        note(at_best, levels.size[s, row], lasted)
+    while row >= levels.side[s, FIRST] and found < wanted:
+        total += levels.size[s, row]
+        found += levels.size[s, row] > 0
+        row -= 1
+    note(depth, total, lasted)

@@ -1,0 +1,223 @@
+"""What is in a day, before anything is built on it: numbers, and tables that show them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import Kind
+from lob_jax.feeds.feed import MarketDay
+from lob_jax.statistics import event_measures
+from lob_jax.statistics.book_measures import STATES, book
+
+_COLUMNS = {"mean": "mean", "q0.01": "1%", "q0.5": "50%", "q0.99": "99%", "max": "max"}  # that 80 characters hold
+_ROWS = 5  # of a table of moments
+
+
+def inspect_day(day: MarketDay, *, levels: int) -> dict[str, Any]:
+    """Return what a day holds, as plain JSON values; times in ns, prices in currency, sizes in units of quantity.
+
+    Works through the events run by run: they may be larger than the memory.
+
+    Args:
+      day: as a feed has read it.
+      levels: occupied levels a side that depth is measured over.
+    """
+    instrument, events, start = day.instrument, day.events, day.start
+    ends = (int(events.time_ns[0]), int(events.time_ns[-1])) if len(events) else (start.time_ns, start.time_ns)
+    return {
+        "instrument": instrument.to_dict(),
+        "start_levels": len(set(zip(start.side.tolist(), start.price.tolist(), strict=True))),
+        "span": {"events": len(events), "first_ns": ends[0], "last_ns": ends[1]},
+        "corrections": len(day.corrections),
+        "kinds": event_measures.kinds(events, instrument),
+        "control": event_measures.control(events),
+        "rates": event_measures.rates(events),
+        "gaps": event_measures.gaps(events),
+        "latency_ns": event_measures.latency(events),
+        "sizes": event_measures.sizes(events, instrument),
+        "trades": event_measures.trades(events, instrument),
+        "book": book(day, min(levels, start.window or levels)),
+        "report": day.report,
+    }
+
+
+def tables(inspection: dict[str, Any]) -> list[Table]:
+    """Return an inspection as tables for a terminal of 80 columns."""
+    instrument = Instrument(**inspection["instrument"])
+    moments = (_control_table, _silences_table, _largest_table)
+    found = [_overview(inspection, instrument), _kinds_table(inspection), _laws_table(inspection)]
+    return [*found, *(table for make in moments if (table := make(inspection, instrument)).row_count)]
+
+
+def clock(time_ns: int, instrument: Instrument) -> str:
+    """Return a time on the venue's clock, to the microsecond, with the days to the trading day where it is another."""
+    days, ns = divmod(time_ns - instrument.midnight_ns(), 86_400 * NS_PER_SECOND)
+    seconds, rest = divmod(ns, NS_PER_SECOND)
+    text = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest // 1000:06d}"
+    return text + (f" ({days:+d} d)" if days else "")
+
+
+def duration(ns: float) -> str:
+    """Return a time span in the unit that suits it."""
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if abs(ns) >= size:
+            return f"{ns / size:,.3g} {unit}" if abs(ns) < 1000 * size else f"{ns / size:,.0f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1e4 else f"{value:,.4g}"
+
+
+def _price(value: float | None, instrument: Instrument) -> str:
+    """Return a price with one decimal place more than the instrument's tick."""
+    places = next(places for places in range(20) if instrument.tick * 10**places % instrument.price_scale == 0)
+    return "-" if value is None else f"{value:,.{places + 1}f}"
+
+
+def _grid(title: str, columns: Sequence[str], *, left: Sequence[str]) -> Table:
+    """Return an empty table; numbers, which are most of it, stand on the right of their columns."""
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
+
+
+def _overview(inspection: dict[str, Any], instrument: Instrument) -> Table:
+    shown = Table(title=f"{instrument.symbol}, {instrument.venue}, {instrument.trading_day}", show_header=False)
+    shown.add_column(style="bold", no_wrap=True)
+    shown.add_column()
+    rows = _reading_rows(inspection, instrument) | _market_rows(inspection, instrument) | _doubt_rows(inspection)
+    for name, text in rows.items():
+        shown.add_row(name, text)
+    return shown
+
+
+def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str, str]:
+    """Say what was read, when, and how fast it came."""
+    span, report, rates = (inspection[key] for key in ("span", "report", "rates"))
+    read, kept = report.get("rows_read", 0), report.get("rows_kept", 0)
+    dropped = "; ".join(f"{reason} {rows:,}" for reason, rows in report.get("rows_dropped", {}).items())
+    first, last = (clock(span[end], instrument) for end in ("first_ns", "last_ns"))
+    peaks = ", ".join(f"{_number(rates[name])} in {name}" for name in event_measures.WINDOWS_NS)
+    captured = {} if not inspection["latency_ns"] else {"captured": _latency_text(inspection["latency_ns"])}
+    return {
+        "feed": f"{report.get('feed', '?')}: {read:,} rows read, {kept:,} kept",
+        "dropped": dropped or "none",
+        "steps": f"tick {instrument.tick / instrument.price_scale:.10g}, lot {1 / instrument.lot_scale:.10g}",
+        "time": f"{first} to {last} {instrument.time_zone} ({duration(span['last_ns'] - span['first_ns'])})",
+        "events": f"{span['events']:,}, {inspection['corrections']:,} corrections beside them",
+        "rate": f"{_number(rates['mean_a_second'])} events/s; at most {peaks}",
+        **captured,
+        **_liberties(report),
+    }
+
+
+def _liberties(report: Mapping[str, Any]) -> dict[str, str]:
+    """Say what was not read to the letter, and what the files could not tell."""
+    rows = {}
+    if report.get("rounded_times"):
+        rows["rounded"] = f"{report['rounded_times']:,} times that a double printed, to the nanosecond"
+    if report.get("participant_rows"):
+        rows["participants"] = f"in {report['participant_rows']:,} rows, {', '.join(list(report['participants'])[:3])}"
+    if report.get("order_book") == "none":
+        unknown, disproved = report["removals_of_unknown_orders"], report["disproved_levels"]
+        rows["no order book"] = f"{unknown:,} removals of unknown orders, {disproved:,} levels disproved"
+    return rows
+
+
+def _latency_text(latency_ns: Mapping[str, float]) -> str:
+    low, median, high = (duration(latency_ns[key]) for key in ("min", "q0.5", "q0.99"))
+    early = "; below 0: the capture clock is slow" if latency_ns["min"] < 0 else ""
+    return f"median {median} after the exchange, least {low}, 99%: {high}{early}"
+
+
+def _market_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str, str]:
+    """Say where the price went and who traded."""
+    trades, mid, report = inspection["trades"], inspection["book"]["mid"], inspection["report"]
+    first, low, high, last = (_price(mid[key], instrument) for key in ("first", "low", "high", "last"))
+    vwap, cheapest, dearest = (_price(trades[key], instrument) for key in ("vwap", "low", "high"))
+    met, hidden = report.get("trades_explained", 0), report.get("trades_hidden", 0)
+    explained = (
+        {} if not met + hidden else {"explained": f"{met / (met + hidden):.1%} of trades, by levels that shrink"}
+    )
+    return {
+        "mid": f"{first} to {last}, within {low} to {high}; {inspection['book']['mid_moves']:,} moves",
+        "trades": f"{trades['count']:,}, quantity {_number(trades['volume'])}, VWAP {vwap}, {cheapest} to {dearest}",
+        "aggressors": f"{_number(trades['bought'])} bought, {_number(trades['sold'])} sold, "
+        f"{_number(trades['unknown_aggressor'])} unknown; {_number(trades['hidden'])} hidden",
+        **explained,
+    }
+
+
+def _doubt_rows(inspection: dict[str, Any]) -> dict[str, str]:
+    """Say what calls for care."""
+    book = inspection["book"]
+    states = [
+        f"{book['states'][name]:,} {name.replace('_', '-')}"
+        + (f" ({duration(book['states_s'][name] * NS_PER_SECOND)})" if book["states_s"][name] else "")
+        for name in STATES
+    ]
+    return {
+        "states": ", ".join(states),
+        "doubtful": f"{book['unknown_level'] + book['over_removal']:,} removals of what is not there, "
+        f"{inspection['gaps']['backwards']:,} times backwards, "
+        f"{inspection['control']['counts'].get('FEED_GAP', 0):,} gaps of the feed",
+    }
+
+
+def _kinds_table(inspection: dict[str, Any]) -> Table:
+    shown = _grid("events by kind", ("kind", "events", "share", "of asks", "quantity"), left=("kind",))
+    for name, kind in inspection["kinds"].items():
+        asks = f"{kind['asks'] / kind['events']:.1%}" if kind["events"] and name != Kind.CONTROL.name else "-"
+        quantity = "-" if name == Kind.CONTROL.name else _number(kind["quantity"])
+        shown.add_row(name, f"{kind['events']:,}", f"{kind['share']:.2%}", asks, quantity)
+    return shown
+
+
+def _laws_table(inspection: dict[str, Any]) -> Table:
+    book, gaps = inspection["book"], inspection["gaps"]
+    shown = _grid("laws", ("", *_COLUMNS.values()), left=("",))
+    laws = {
+        "spread, ticks, by event": book["spread_ticks"],
+        "spread, ticks, by time": book["spread_ticks_by_time"],
+        "move of the mid, ticks": book["mid_move_ticks"],
+        "best bid, quantity, by time": book["bid_best_size"],
+        "best ask, quantity, by time": book["ask_best_size"],
+        f"{book['levels']} bid levels, quantity, by time": book["bid_depth"],
+        f"{book['levels']} ask levels, quantity, by time": book["ask_depth"],
+        "quantity of events": inspection["sizes"],
+        "quantity of trades": inspection["trades"]["sizes"],
+    }
+    for name, law in laws.items():
+        shown.add_row(name, *(_number(law[key]) for key in _COLUMNS if law))
+    for name, law in {"time between events": gaps["quantiles_ns"], "capture latency": inspection["latency_ns"]}.items():
+        if law:
+            shown.add_row(name, *(duration(law[key]) for key in _COLUMNS))
+    shown.caption = f"{gaps['zero_share']:.1%} of events share the time of the one before"
+    return shown
+
+
+def _control_table(inspection: dict[str, Any], instrument: Instrument) -> Table:
+    control = inspection["control"]
+    counts = ", ".join(f"{count:,} {name}" for name, count in control["counts"].items())
+    shown = _grid(f"session and feed: {counts}", ("at", "what"), left=("what",))
+    for time_ns, name in control["first"]:
+        shown.add_row(clock(time_ns, instrument), name)
+    return shown
+
+
+def _silences_table(inspection: dict[str, Any], instrument: Instrument) -> Table:
+    shown = _grid("longest silences", ("from", "for"), left=())
+    for begin, length in inspection["gaps"]["longest"][:_ROWS]:
+        shown.add_row(clock(begin, instrument), duration(length))
+    return shown
+
+
+def _largest_table(inspection: dict[str, Any], instrument: Instrument) -> Table:
+    shown = _grid("largest trades", ("at", "quantity", "price", "kind"), left=("kind",))
+    for time_ns, price, size, kind in inspection["trades"]["largest"][:_ROWS]:
+        shown.add_row(clock(time_ns, instrument), _number(size), _price(price, instrument), kind)
+    return shown

@@ -1,0 +1,254 @@
+"""What makes a run that run: one table of the configuration's keys, what is kept of them, and what is refused."""
+
+import dataclasses
+import enum
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.models.config import ModelConfig
+from lob_jax.training.config import TrainConfig
+from lob_jax.training.step.shift import Batch
+
+Values = dict[str, Any]  # plain JSON values by key, such as {"train.clip": 1.0}
+
+SHOWN = 60  # letters of a value in a refusal
+LISTED = 12  # keys of a refusal
+ABSENT = "absent"
+
+
+class Role(enum.Enum):
+    """What a change of a key does to a run that goes on with it."""
+
+    DATA = "identifies the data: which windows there are, and in which order they are read"
+    MODEL = "identifies the model: its parameters, what it computes, and what its optimiser remembers"
+    RECORDED = "may change between two steps, and is noted with the step"
+    MEASURE = "may change likewise, but the losses of validations before and after are not compared"
+    ROUNDING = "may change: it says how the same numbers are computed, equal up to rounding"
+    FREE = "may change: no number of training depends on it"
+
+
+# The one place that says it: each key of the sections data, tokens, model and train, and the seed, once.
+ROLES: dict[Role, tuple[str, ...]] = {
+    Role.DATA: (
+        *("seed", "data.feed", "data.symbols", "data.tick", "data.lot", "data.on_error"),
+        *("data.columns", "data.time_zone", "data.order_book"),
+        *("data.synthetic_days", "data.synthetic_events", "data.record_events", "data.book_levels"),
+        *("data.train_fraction", "data.validation_fraction", "data.embargo_events"),
+        *("data.volatility_regimes", "data.spread_regimes", "tokens.kind", "tokens.time_digits"),
+    ),
+    Role.MODEL: (
+        *("model.d_model", "model.n_layers", "model.n_heads", "model.d_ff", "model.vocab_size", "model.max_seq_length"),
+        *("model.tie_embeddings", "model.norm", "model.activation", "model.positions", "model.causal"),
+        *("model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state", "model.regime"),
+        *("model.n_instruments", "model.scan_layers", "model.attention.kind", "model.attention.qk_norm"),
+        *("model.attention.horizons", "model.attention.block", "model.attention.local_blocks"),
+        *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),
+        *("model.attention.cross_asset", "model.heads.next_tokens", "model.heads.outlook_events"),
+        *("model.heads.contrastive_size", "train.objective", "train.optimizer"),
+    ),
+    Role.RECORDED: (
+        *("model.dropout", "model.dtype", "train.ahead_weight", "train.outlook_weight", "train.contrastive_weight"),
+        *("train.contrastive_temperature", "train.epochs", "train.steps", "train.learning_rate", "train.schedule"),
+        *("train.decay_fraction", "train.warmup_steps", "train.final_lr_fraction", "train.weight_decay"),
+        *("train.beta1", "train.beta2", "train.clip", "train.ema_decay", "train.validate_every", "train.patience"),
+    ),
+    Role.MEASURE: ("train.validation_windows", "train.mask_share"),
+    Role.ROUNDING: (
+        *("model.attention.backend", "model.remat", "train.batch_size", "train.accumulation", "train.parallel"),
+        *("train.fsdp", "train.tensor", "train.loss_block"),
+    ),
+    Role.FREE: (
+        # Files are known by their SHA-256, wherever they lie.
+        *("data.path", "data.processes", "data.runner", "data.runner_options", "data.workers"),
+        # The micro-batch in use, chosen or given, is kept by itself.
+        *("train.micro_batch", "train.max_hours", "train.max_skipped", "train.log_every", "train.keep_best"),
+        *("train.sample_events", "train.profile_step", "train.profile_steps"),
+    ),
+}
+
+# Of a model, what is read in some of its shapes alone; elsewhere it identifies nothing.
+_BLOCKWISE = ("block_sparse", "performer", "linformer")
+_READ_WHERE = {
+    "time_buckets": lambda model: model.time_of_day,
+    "book_features": lambda model: model.book_state,
+    "n_regimes": lambda model: model.regime != "none" or model.heads.contrastive_size > 0,
+    "attention.horizons": lambda model: model.attention.kind == "multi_scale",
+    "attention.block": lambda model: model.attention.kind in _BLOCKWISE,
+    "attention.local_blocks": lambda model: model.attention.kind == "block_sparse",
+    "attention.global_blocks": lambda model: model.attention.kind == "block_sparse",
+    "attention.random_features": lambda model: model.attention.kind == "performer",
+    "attention.summaries": lambda model: model.attention.kind == "linformer",
+}
+# What identifies a run though it is no key's whole value; the keys whose former values bring it back.
+WINDOWS_A_STEP = "train.batch_size x train.accumulation"
+AVERAGE = "an average of the parameters (train.ema_decay)"
+LOSS_SCALE = "a loss scale (model.dtype=float16)"
+PARAMETERS = "dtype of the parameters (model.dtype)"
+_KEYS_OF = {
+    WINDOWS_A_STEP: ("train.batch_size", "train.accumulation"),
+    AVERAGE: ("train.ema_decay",),
+    LOSS_SCALE: ("model.dtype",),
+    PARAMETERS: ("model.dtype",),
+}
+
+
+def keys_of(*roles: Role) -> frozenset[str]:
+    """Return the keys that have one of these roles."""
+    return frozenset(key for role in roles for key in ROLES[role])
+
+
+def model_identity(model: ModelConfig) -> Values:
+    """Return what two models must share for one to take the parameters of the other and compute the same of them."""
+    other = keys_of(*Role) - keys_of(Role.MODEL)
+    fields = flat(model.to_dict())
+    return {
+        key: value
+        for key, value in fields.items()
+        if f"model.{key}" not in other and _READ_WHERE.get(key, lambda _: True)(model)
+    }
+
+
+def run_identity(
+    model: ModelConfig, config: TrainConfig, *, seed: int, windows: int, vocabulary_hash: str, fingerprint: Values
+) -> Values:
+    """Return what two runs must share for one to go on from a checkpoint of the other.
+
+    Args:
+      model: the model.
+      config: how it is trained.
+      seed: of the first parameters, of dropout and of the order of windows.
+      windows: that there are to train on.
+      vocabulary_hash: of the vocabulary of their tokens.
+      fingerprint: what else decides them, plain JSON.
+    """
+    return {
+        "model": model_identity(model),
+        "vocabulary_hash": vocabulary_hash,
+        "data": fingerprint,
+        "seed": seed,
+        "windows": windows,
+        **_chosen(model, config, frozenset(key for key in keys_of(Role.MODEL) if key.startswith("train."))),
+        WINDOWS_A_STEP: config.windows_per_step,
+        AVERAGE: config.ema_decay is not None,
+        LOSS_SCALE: model.dtype == "float16",
+        PARAMETERS: model.param_dtype,
+    }
+
+
+def changeable(model: ModelConfig, config: TrainConfig) -> Values:
+    """Return the values that may change between two steps, and are noted when they do."""
+    return _chosen(model, config, keys_of(Role.RECORDED, Role.MEASURE))
+
+
+def rounding(model: ModelConfig, config: TrainConfig, devices: Sequence[jax.Device]) -> Values:
+    """Return what decides how numbers are rounded: how they are computed, and on which devices."""
+    kinds = sorted({device.device_kind for device in devices})
+    return {
+        **_chosen(model, config, keys_of(Role.ROUNDING)),
+        "devices": f"{len(devices)} x {' or '.join(kinds)}",
+    }
+
+
+def _chosen(model: ModelConfig, config: TrainConfig, keys: frozenset[str]) -> Values:
+    values = flat({"model": model.to_dict(), "train": dataclasses.asdict(config)})
+    return {key: value for key, value in values.items() if key in keys}
+
+
+def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
+    """Return the digest of what validations are measured on: losses of another one are not compared."""
+    sha256 = hashlib.sha256()
+    for name in sorted({name for batch in validation for name in batch}):
+        sha256.update(name.encode())
+        for batch in validation:  # one after the other, so that it is no matter how they are cut into batches
+            sha256.update(np.ascontiguousarray(batch[name]).data)
+    if config.objective == "masked":
+        sha256.update(f"mask_share {config.mask_share!r}".encode())
+    return sha256.hexdigest()
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return [value before, value now] of the keys whose values differ."""
+    return {key: [before.get(key, ABSENT), value] for key, value in now.items() if before.get(key, ABSENT) != value}
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Values:
+    """Return the leaves of nested dicts by their paths, such as "attention.kind"."""
+    found: Values = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def refuse_mismatch(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], *, where: object, values: Mapping[str, Any] | None = None
+) -> None:
+    """Check that a checkpoint is of the run that wants it.
+
+    Args:
+      saved: the identity in the checkpoint.
+      wanted: the identity, or a part of it, that it must have.
+      where: the checkpoint lies.
+      values: what else the run had, by key, to tell what brings it back.
+
+    Raises:
+      InputError: naming every key that differs, a line each: as it was saved, and as it is wanted now.
+    """
+    saved, wanted = flat(saved), flat(wanted)
+    differing = {key: (saved.get(key, ABSENT), wanted[key]) for key in wanted}
+    differing = {key: (was, now) for key, (was, now) in differing.items() if was != now}
+    if differing:
+        raise InputError(
+            "the checkpoint is of another run",
+            where=where,
+            expected=_listed({key: was for key, (was, _) in differing.items()}),
+            was=_listed({key: now for key, (_, now) in differing.items()}),
+            remedy=_remedy({key: was for key, (was, _) in differing.items()}, values or {}),
+        )
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    lines = [f"{key} = {_shortened(value)}" for key, value in list(values.items())[:LISTED]]
+    if len(values) > LISTED:
+        lines.append(f"and {len(values) - LISTED} more")
+    return "\n".join(lines)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _remedy(saved: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Return what brings the run back: the options that it was started with, or its data."""
+    options, others = {}, []
+    for key, value in saved.items():
+        name = key.replace("data.inputs.", "data.")
+        if key in _KEYS_OF and all(part in values for part in _KEYS_OF[key]):
+            options |= {part: values[part] for part in _KEYS_OF[key]}
+        elif name in keys_of(*Role) and value != ABSENT and not isinstance(value, dict):
+            options[name] = value
+        elif key == "model.book_features" and value != ABSENT:
+            options["data.book_levels"] = value // 4
+        else:
+            others.append(key)
+    parts = [f"go on as that run was started, {_options(options)}"] if options else []
+    if others:
+        parts.append(f"bring back the data and settings it was trained with ({', '.join(others[:LISTED])})")
+    return f"{', and '.join(parts)}; or begin another run in another --workdir"
+
+
+def _options(values: Mapping[str, Any]) -> str:
+    """Return how keys are given their values on the command line, which takes no None."""
+    shown = {
+        key: repr(tuple(value)) if isinstance(value, list | tuple) else str(value) for key, value in values.items()
+    }
+    given = [f"--config.{key}={shlex.quote(text)}" for key, text in shown.items() if values[key] is not None]
+    left_out = [f"--config.{key}" for key in shown if values[key] is None]
+    parts = [f"with {' '.join(given)}"] * bool(given) + [f"without {' '.join(left_out)}"] * bool(left_out)
+    return " and ".join(parts)

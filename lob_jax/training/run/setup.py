@@ -1,0 +1,301 @@
+"""What a run is made of before its first step: data, compiled steps, devices, and a clock for its speed."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import NamedSharding
+
+from lob_jax.errors import InputError
+from lob_jax.models.accounting import flops_per_token
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.training.config import TrainConfig
+from lob_jax.training.run.budget import Plan, plan_on
+from lob_jax.training.run.speed import blank_batch
+from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
+from lob_jax.training.step.optimizer import make_optimizer, make_schedule
+from lob_jax.training.step.shift import Batch, fields_read, join, pad, split
+from lob_jax.training.step.state import TrainState, init_state
+from lob_jax.training.step.step import (
+    Metrics,
+    eval_step,
+    jit_eval_step,
+    jit_train_step,
+    pmap_eval_step,
+    pmap_train_step,
+    train_step,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """What stays the same from the first step of a run to its last.
+
+    Attributes:
+      model: the model; `model.config` is its shape.
+      config: how to train.
+      plan: how a step is cut.
+      total_steps: optimiser steps, unless patience ends the run before.
+      mesh: the devices.
+      initial: makes the state before the first step.
+      train_step: compiled; gives up the state it is given.
+      eval_step: compiled.
+      validation: what every validation reads, on the host, in micro-steps; of several processes, the part of this one.
+    """
+
+    model: LOBTransformer
+    config: TrainConfig
+    plan: Plan
+    total_steps: int
+    mesh: jax.sharding.Mesh
+    initial: Callable[[], TrainState]
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+    eval_step: Callable[[Any, Batch], tuple[jax.Array, jax.Array]]
+    validation: Sequence[Batch]
+
+    @property
+    def micro_windows(self) -> int:
+        """Return the windows of a micro-step, over all devices."""
+        return self.plan.micro_batch * window_groups(self.mesh)
+
+    @property
+    def state_shapes(self) -> TrainState:
+        """Return the shapes and dtypes of the state."""
+        return jax.eval_shape(self.initial)
+
+    @property
+    def state_sharding(self) -> TrainState:
+        """Return how the state lies on the devices."""
+        return state_sharding(self.state_shapes, self.mesh)
+
+    @property
+    def state_arrays(self) -> TrainState:
+        """Return the shapes, dtypes and shardings of the state: what a checkpoint is restored to."""
+
+        def array(shape: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+            return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
+
+        return jax.tree.map(array, self.state_shapes, self.state_sharding)
+
+
+def prepare_run(
+    model: ModelConfig,
+    config: TrainConfig,
+    *,
+    total_steps: int,
+    validation: Sequence[Batch],
+    token_counts: np.ndarray | None,
+    seed: int,
+    devices: Sequence[jax.Device],
+    before: int | None,
+) -> Run:
+    """Return a run ready to be compiled; nothing is put on a device yet.
+
+    Args:
+      model: the model.
+      config: how to train.
+      total_steps: the length of the schedule.
+      validation: the batches of every validation, of any size, the same in every process.
+      token_counts: see `init_state`.
+      seed: of the first parameters and of dropout.
+      devices: to train on, those of all processes.
+      before: the micro-batch of the run so far, if it goes on.
+
+    Raises:
+      InputError: the run does not fit in memory or on the devices, or there is nothing to validate on.
+    """
+    mesh = make_mesh(devices, fsdp=config.fsdp, tensor=config.tensor)
+    _check_processes(config, mesh)
+    plan = plan_on(mesh, model, config, before=before)
+    pinned = mesh.size > 1 and config.parallel == "jit"
+    transformer = LOBTransformer(model, pin_stream(mesh)) if pinned else LOBTransformer(model)
+    optimizer = make_optimizer(config, total_steps)
+
+    schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
+    initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
+    evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss)
+    if config.parallel == "pmap":
+        evaluate = pmap_eval_step(evaluation, mesh=mesh)
+    else:
+        evaluate = jit_eval_step(evaluation, jax.eval_shape(initial).params, mesh=mesh)
+    cut = cut_validation(validation, plan.micro_batch * window_groups(mesh), fields=fields_read(model))
+    return Run(
+        model=transformer,
+        config=config,
+        plan=plan,
+        total_steps=total_steps,
+        mesh=mesh,
+        initial=initial,
+        train_step=compile_train_step(transformer, config, optimizer, schedule, initial, mesh=mesh),
+        eval_step=evaluate,
+        validation=[_own_windows(batch) for batch in cut],
+    )
+
+
+def compile_train_step(
+    model: LOBTransformer,
+    config: TrainConfig,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    initial: Callable[[], TrainState],
+    *,
+    mesh: jax.sharding.Mesh,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compile a training step in the way that a configuration asks for; see `train_step`."""
+    step = functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        objective=config.objective_of_loss,
+        ema_decay=config.ema_decay,
+    )
+    if config.parallel == "pmap":
+        return pmap_train_step(step, mesh=mesh)
+    return jit_train_step(step, jax.eval_shape(initial), mesh=mesh)
+
+
+def _check_processes(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
+    processes = jax.process_count()
+    if config.parallel == "pmap" and processes > 1:
+        raise InputError(
+            "pmap runs in one process",
+            where="config.train.parallel",
+            expected=f"jit, on {processes} processes",
+            was="pmap",
+            remedy="leave --config.train.parallel out",
+        )
+    share = mesh.size // processes
+    if share % config.tensor:
+        raise InputError(
+            "a tensor group spans processes",
+            where="config.train.tensor",
+            expected=f"a divisor of {share}, the devices of a process",
+            was=config.tensor,
+            remedy="lower it: these devices talk within every layer, so they belong on one machine",
+        )
+
+
+def _own_windows(batch: Batch) -> Batch:
+    """Return the windows of a whole batch that belong to this process: those of a process follow one another."""
+    share = len(batch["tokens"]) // jax.process_count()
+    first = jax.process_index() * share
+    return {name: leaf[first : first + share] for name, leaf in batch.items()}
+
+
+def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
+    """Return the run with its training step compiled, so that no step's time holds compilation.
+
+    Args:
+      run: see `prepare_run`.
+      options: of the XLA compiler by name, in place of what XLA_FLAGS says of them.
+    """
+    micro_step = blank_batch(run.model.config, run.micro_windows)
+    groups = (window_groups(run.mesh),) if run.config.parallel == "pmap" else ()
+
+    def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+        windows = (*groups, run.plan.micro_batch) if groups else (run.micro_windows,)
+        return jax.ShapeDtypeStruct((run.plan.micro_steps, *windows, *leaf.shape[2:]), leaf.dtype)
+
+    shapes = {name: shape(leaf) for name, leaf in micro_step.items()}
+    return dataclasses.replace(run, train_step=run.train_step.lower(run.state_shapes, shapes).compile(options))
+
+
+def initial_state(run: Run) -> TrainState:
+    """Return the state before the first step, on the run's devices."""
+    return jax.jit(run.initial, out_shardings=run.state_sharding)()
+
+
+def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str, ...]) -> list[Batch]:
+    """Return validation batches cut into micro-steps of `windows`, the last filled with unscored windows.
+
+    Raises:
+      InputError: no token in them is scored.
+    """
+    scored = sum(float(np.sum(batch["scored"][..., 1:])) for batch in batches)
+    if scored == 0:
+        raise InputError(
+            "there is nothing to validate on",
+            where="the validation split",
+            expected="at least one scored token",
+            was=f"{len(batches)} batches without any",
+            remedy="give more events, or a larger config.data.validation_fraction",
+        )
+    cut = split(pad(join(batches, fields), windows), windows)
+    return [{name: leaf[k] for name, leaf in cut.items()} for k in range(len(cut["tokens"]))]
+
+
+def place_step(run: Run, batches: Sequence[Batch]) -> Batch:
+    """Put the windows of a step on the devices: leaves [A, M, ...] split over M; for pmap, [A, devices, m, ...].
+
+    Of several processes each gives its own windows, every P-th of the step.
+    """
+    process, processes = jax.process_index(), jax.process_count()
+    fields = fields_read(run.model.config)
+    batch = split(join(batches, fields, process=process, processes=processes), run.micro_windows // processes)
+    return _placed(run, batch, axis=1)
+
+
+def _placed(run: Run, batch: Batch, *, axis: int) -> Batch:
+    """Put windows on the devices; pmap wants an axis of devices in front of theirs."""
+    sharding, windows = split_over_windows(run.mesh, leading_axes=axis), run.micro_windows
+    if run.config.parallel == "pmap":
+        windows = run.mesh.size
+        batch = {name: np.stack(np.split(leaf, windows, axis), axis) for name, leaf in batch.items()}
+    return place(batch, sharding, windows=windows, axis=axis)
+
+
+def validate(run: Run, params: Any) -> float:
+    """Return the loss of the validation windows, nats a scored token, each token weighing the same."""
+    sums = np.zeros(2)
+    for batch in run.validation:
+        sums += jax.device_get(run.eval_step(params, _placed(run, batch, axis=0)))
+    return float(sums[0] / sums[1])
+
+
+class StepClock:
+    """Times steps by when their metrics arrive; what happens before a `restart` is left out.
+
+    Attributes:
+      step_s: what the last step took; before any, what one should take.
+    """
+
+    def __init__(self, run: Run, peak_flops: float, *, expected_s: float):
+        context = run.model.config.max_seq_length
+        self._tokens = run.config.windows_per_step * context
+        rows = 2 if run.model.config.attention.cross_asset else 1  # a window comes with its peer's
+        self._flops = rows * self._tokens * flops_per_token(run.model.config, context)
+        self._peak = peak_flops
+        self.step_s = expected_s
+        self.restart()
+
+    def raise_peak(self, peak_flops: float) -> None:
+        """Hold MFU against a later measurement, if it shows more than those before."""
+        self._peak = max(self._peak, peak_flops)
+
+    def restart(self) -> None:
+        """Start anew, so that validation and saving are not part of a step."""
+        self._start, self._steps = time.perf_counter(), 0
+        self._latest = self._start
+
+    def leave_out(self, seconds: float) -> None:
+        """Leave out what was no part of a step."""
+        self._start += seconds
+
+    def count(self) -> None:
+        """Count a step that is done."""
+        self._steps += 1
+        now = time.perf_counter()
+        self.step_s, self._latest = now - self._latest, now
+
+    def read(self) -> dict[str, float]:
+        """Return the mean speed of the steps since the last reading, and start anew."""
+        step_s = (time.perf_counter() - self._start) / self._steps
+        self.restart()
+        return {"step_s": step_s, "tokens_per_s": self._tokens / step_s, "mfu": self._flops / self._peak / step_s}

@@ -1,0 +1,1 @@
+"""One pure training step and what it is made of."""

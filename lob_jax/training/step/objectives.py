@@ -1,0 +1,251 @@
+"""What a model is trained for: the next token or hidden ones, and beside it what its further heads predict.
+
+Everything is a sum over the tokens, windows and horizons of a micro-step, in nats, so that micro-steps and devices add
+up; a step divides by its scored tokens once. A weight is therefore what a part counts for a scored token, beside 1 for
+that token's own cross-entropy. Contrastive training alone compares windows with one another: those of one micro-step
+(with pmap, those of one device).
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lob_jax.models.embeddings import Conditioning
+from lob_jax.models.heads import Outlook
+from lob_jax.models.layers import example_keys, project
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.vocabulary import MASK
+from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
+from lob_jax.training.step.shift import Batch, in_rows, shift
+
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the hidden tokens: shown as MASK, as any token; the rest as they are
+EVALUATION_SEED = 0  # of what is hidden where there is no dropout key: the same at every validation
+NO_OTHER = -1e30  # similarity of what is not compared
+HIDING = 1  # apart from dropout's numbers
+
+Parts = dict[str, jax.Array]
+Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens_BT, what is known beside them, targets, weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What the loss is made of; see `TrainConfig` for its fields."""
+
+    kind: str
+    loss_block: int | None
+    mask_share: float
+    ahead_weight: float
+    outlook_weight: float
+    contrastive_weight: float
+    contrastive_temperature: float
+
+
+NEXT_TOKEN = Objective("next_token", None, 0.15, 0.3, 0.3, 0.1, 0.1)
+
+
+def summed_loss(
+    params: Any,
+    batch: Batch,
+    key: jax.Array | None,
+    *,
+    model: LOBTransformer,
+    objective: Objective = NEXT_TOKEN,
+) -> tuple[jax.Array, jax.Array, Parts]:
+    """Return (loss_sum, weight_sum, parts) of windows [M, ...].
+
+    Args:
+      params: of the model.
+      batch: the windows.
+      key: of dropout, drawn by the example numbers; None for no dropout.
+      model: its heads decide which parts there are.
+      objective: what counts for how much.
+
+    Returns:
+      The weighted sum of all parts; the scored tokens; and, of a model with more than one part, the sum of each before
+      its weight: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive".
+    """
+    batch = in_rows(batch)
+    task = _hidden_tokens(batch, key, model, objective) if objective.kind == "masked" else shift(batch)
+    how = {"deterministic": True}
+    if key is not None:
+        how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
+    heads = model.config.heads
+    if heads.next_tokens == 1 and not heads.outlook_events and not heads.contrastive_size:
+        return *_token_loss(params, task, how, model, objective), {}
+    return _losses_of_heads(params, batch, task, how, model, objective)
+
+
+def _hidden_tokens(batch: Batch, key: jax.Array | None, model: LOBTransformer, objective: Objective) -> Task:
+    """Return a task whose targets are the tokens themselves, some of them hidden; see `shift`."""
+    known_BT, conditioning, _, _ = shift(batch)
+    hiding = jax.random.key(EVALUATION_SEED) if key is None else jax.random.fold_in(key, HIDING)
+    shown_BT, hidden_BT = hide_tokens(
+        known_BT,
+        batch["scored"][:, :-1].astype(bool),
+        example_keys(hiding, batch["example"]),
+        share=objective.mask_share,
+        vocab_size=model.config.vocab_size,
+    )
+    return shown_BT, conditioning, known_BT, hidden_BT.astype(jnp.float32)
+
+
+def _losses_of_heads(
+    params: Any, batch: Batch, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
+) -> tuple[jax.Array, jax.Array, Parts]:
+    """Return what `summed_loss` does, of a model with further heads."""
+    tokens_BT, conditioning, targets_BT, weights_BT = task
+    heads, variables = model.config.heads, {"params": params}
+    x_BTD, _ = model.apply(variables, tokens_BT, conditioning, **how, method="stream")
+    features_BTD = model.apply(variables, x_BTD, method="next_features")
+    projection = model.apply(variables, method="projection")
+    token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
+    parts, total = {"token": token}, token
+    if heads.next_tokens > 1:
+        ahead_BTKD = model.apply(variables, x_BTD, method="ahead_features")
+        parts["ahead"] = ahead_loss(ahead_BTKD, projection, targets_BT, weights_BT, objective)
+        total += objective.ahead_weight * parts["ahead"]
+    if heads.outlook_events:
+        outlook = model.apply(variables, x_BTD, method="outlook_of")
+        labels = (batch["direction"][:, :-1], batch["log_volatility"][:, :-1])
+        parts["direction"], parts["volatility"] = outlook_losses(outlook, *labels, weights_BT)
+        total += objective.outlook_weight * (parts["direction"] + parts["volatility"])
+    if heads.contrastive_size:
+        vector_BTP = model.apply(variables, x_BTD, method="contrast")
+        windows = at_last_scored(vector_BTP, batch["regime"][:, :-1], weights_BT)
+        parts["contrastive"] = contrastive_loss(*windows, temperature=objective.contrastive_temperature)
+        total += objective.contrastive_weight * parts["contrastive"]
+    return total, weight, parts
+
+
+def _token_loss(
+    params: Any, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
+) -> tuple[jax.Array, jax.Array]:
+    """Return (nll_sum, weight_sum) of a model whose only head is that of the token."""
+    *inputs, targets_BT, weights_BT = task
+    if objective.loss_block is None:
+        logits_BTV = model.apply({"params": params}, *inputs, **how)
+        return cross_entropy(logits_BTV, targets_BT, weights_BT)
+    features_BTD, _ = model.apply({"params": params}, *inputs, **how, method="features")
+    projection = model.apply({"params": params}, method="projection")
+    return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
+
+
+def _cross_entropy(
+    features_BTD: jax.Array,
+    projection: tuple[jax.Array, jax.Array],
+    targets_BT: jax.Array,
+    weights_BT: jax.Array,
+    objective: Objective,
+) -> tuple[jax.Array, jax.Array]:
+    if objective.loss_block is None:
+        return cross_entropy(project(features_BTD, *projection), targets_BT, weights_BT)
+    return blockwise_cross_entropy(features_BTD, *projection, targets_BT, weights_BT, block=objective.loss_block)
+
+
+def hide_tokens(
+    tokens_BT: jax.Array, scored_BT: jax.Array, keys_B: jax.Array, *, share: float, vocab_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Hide a share of the tokens that count: 80 % shown as MASK, 10 % as any token, 10 % as they are (Devlin et al.).
+
+    Args:
+      tokens_BT: int32.
+      scored_BT: bool, which tokens may be hidden.
+      keys_B: a key an example, so that what is hidden does not depend on the rest of a batch.
+      share: of them, each on its own.
+      vocab_size: V.
+
+    Returns:
+      (shown_BT int32, hidden_BT bool).
+    """
+
+    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        T = tokens_BT.shape[1]
+        which, how, what = (jax.random.fold_in(key, number) for number in range(3))
+        return (
+            jax.random.uniform(which, (T,)),
+            jax.random.uniform(how, (T,)),
+            jax.random.randint(what, (T,), 0, vocab_size),
+        )
+
+    which_BT, how_BT, random_BT = jax.vmap(draw)(keys_B)
+    hidden_BT = (which_BT < share) & scored_BT.astype(bool)
+    shown_BT = jnp.where(how_BT < MASKED_SHARE + RANDOM_SHARE, random_BT.astype(tokens_BT.dtype), tokens_BT)
+    shown_BT = jnp.where(how_BT < MASKED_SHARE, MASK, shown_BT)
+    return jnp.where(hidden_BT, shown_BT, tokens_BT), hidden_BT
+
+
+def ahead_loss(
+    ahead_BTKD: jax.Array,
+    projection: tuple[jax.Array, jax.Array],
+    targets_BT: jax.Array,
+    weights_BT: jax.Array,
+    objective: Objective,
+) -> jax.Array:
+    """Return the summed cross-entropy of the tokens behind the next, each scored where it counts itself.
+
+    Args:
+      ahead_BTKD: see `AheadHead`: entry k predicts the token k + 2 places ahead, which is target t + k + 1.
+      projection: (weight_VD, bias_V).
+      targets_BT: the next tokens.
+      weights_BT: theirs.
+      objective: how logits are cut.
+    """
+    total = jnp.zeros((), projection[1].dtype)
+    for k in range(min(ahead_BTKD.shape[2], targets_BT.shape[1] - 1)):
+        later = (targets_BT[:, k + 1 :], weights_BT[:, k + 1 :])
+        nll, _ = _cross_entropy(ahead_BTKD[:, : -k - 1, k], projection, *later, objective)
+        total += nll
+    return total
+
+
+def outlook_losses(
+    outlook: Outlook, direction_BTK: jax.Array, log_volatility_BTK: jax.Array, weights_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return the sums of direction's cross-entropy and of half the squared error of log volatility, means over K.
+
+    Args:
+      outlook: what is predicted.
+      direction_BTK: int32, 0 down, 1 flat, 2 up; below 0 where there is no label.
+      log_volatility_BTK: float32, read where there is one.
+      weights_BT: those of the tokens.
+    """
+    K = direction_BTK.shape[-1]
+    weight_BTK = weights_BT[..., None] * (direction_BTK >= 0) / K
+    logit_BTK3 = outlook.direction_BTK3
+    of_label_BTK = jnp.take_along_axis(logit_BTK3, jnp.maximum(direction_BTK, 0)[..., None], axis=-1)[..., 0]
+    nll_BTK = jax.nn.logsumexp(logit_BTK3, axis=-1) - of_label_BTK
+    error_BTK = jnp.where(weight_BTK > 0, outlook.log_volatility_BTK - log_volatility_BTK, 0.0)
+    return jnp.sum(nll_BTK * weight_BTK), jnp.sum(0.5 * jnp.square(error_BTK) * weight_BTK)
+
+
+def at_last_scored(
+    vector_BTP: jax.Array, regime_BT: jax.Array, weights_BT: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return (vector_BP, regime_B, scored_B) at the last token of each window that counts, and how many do."""
+    T = weights_BT.shape[1]
+    last_B = jnp.max(jnp.where(weights_BT > 0, jnp.arange(T), 0), axis=1)
+    vector_BP = jnp.take_along_axis(vector_BTP, last_B[:, None, None], axis=1)[:, 0]
+    return vector_BP, jnp.take_along_axis(regime_BT, last_B[:, None], axis=1)[:, 0], weights_BT.sum(1)
+
+
+def contrastive_loss(
+    vector_BP: jax.Array, regime_B: jax.Array, scored_B: jax.Array, *, temperature: float
+) -> jax.Array:
+    """Return the supervised contrastive loss over regimes (Khosla et al., 2020, L_out), each window by its tokens.
+
+    For a window i with others of its regime, P(i), among all others, A(i), all of unit length:
+      - mean over p in P(i) of log(exp(z_i z_p / temperature) / sum over a in A(i) of exp(z_i z_a / temperature)).
+    A window without any in P(i), or without scored tokens, is no anchor; one without scored tokens is in no A(i).
+    """
+    B = vector_BP.shape[0]
+    similarity_BB = vector_BP @ vector_BP.T / temperature
+    other_BB = ~jnp.eye(B, dtype=bool) & (scored_B > 0)[None, :]
+    positive_BB = other_BB & (regime_B[:, None] == regime_B[None, :])
+    # A row without any other is no anchor; a finite floor keeps its unused logarithm, and its gradient, finite.
+    normaliser_B1 = jax.nn.logsumexp(jnp.where(other_BB, similarity_BB, NO_OTHER), axis=1, keepdims=True)
+    log_share_BB = similarity_BB - normaliser_B1
+    count_B = positive_BB.sum(1)
+    mean_B = jnp.where(positive_BB, log_share_BB, 0.0).sum(1) / jnp.maximum(count_B, 1)
+    return -jnp.sum(jnp.where(count_B > 0, mean_B, 0.0) * scored_B)

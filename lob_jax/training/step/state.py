@@ -1,0 +1,87 @@
+"""What training carries from step to step: `TrainState`."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.transformer import initial_parameters
+from lob_jax.training.step.loss_scale import LossScale, first_scale
+
+INITIAL = 2**32 - 1  # folded into the key of the first parameters; steps count from 0 and never get there
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that the next step depends on, beside its batch.
+
+    Attributes:
+      step: int32, optimiser steps taken, skipped ones included.
+      params: the parameters, float32.
+      opt_state: of the optimiser.
+      average: exponential moving average of the parameters; None where there is none.
+      loss_scale: of float16; None for other dtypes.
+      key_data: uint32, the data of the random key that every step folds its number into.
+      skipped: int32, steps skipped because a gradient was not finite.
+      skipped_in_row: int32, how many of them are the latest steps, without a good one between.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    average: Any
+    loss_scale: LossScale | None
+    key_data: jax.Array
+    skipped: jax.Array
+    skipped_in_row: jax.Array
+
+    @property
+    def judged(self) -> Any:
+        """Return the parameters that validation judges: their average, if there is one."""
+        return self.params if self.average is None else self.average
+
+
+def init_state(
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    averaged: bool = False,
+    token_counts: np.ndarray | None = None,
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+      config: the model.
+      optimizer: of its parameters.
+      seed: of the parameters and of dropout.
+      averaged: whether a moving average of the parameters is kept.
+      token_counts: int [V], how often each token occurs in the training data. The head's bias starts at the log of
+        these frequencies, one added to each count, so that no step is spent on learning them; at 0 if None.
+    """
+    key = jax.random.key(seed)
+    params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
+    if token_counts is not None:
+        frequency_V = (token_counts + 1) / (token_counts + 1).sum()
+        params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero,
+        params=params,
+        opt_state=optimizer.init(params),
+        # A copy, not the same arrays twice: a buffer can be given up once.
+        average=jax.tree.map(jnp.copy, params) if averaged else None,
+        loss_scale=first_scale(config.dtype),
+        key_data=jax.random.key_data(key),
+        skipped=zero,
+        skipped_in_row=zero,
+    )
+
+
+def abstract_params(config: ModelConfig) -> Any:
+    """Return the shapes and dtypes of the parameters, computing none."""
+    return jax.eval_shape(lambda: initial_parameters(config, jax.random.key(0)))

@@ -1,0 +1,206 @@
+"""One pure training step and one evaluation step, and both compiled: by jit over a mesh, or by pmap."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.training.step.layout import replicated, split_over_windows, state_sharding
+from lob_jax.training.step.loss_scale import after_step
+from lob_jax.training.step.objectives import NEXT_TOKEN, Objective, Parts, summed_loss
+from lob_jax.training.step.shift import Batch
+from lob_jax.training.step.state import TrainState
+
+Metrics = dict[str, jax.Array]
+
+
+def summed_gradients(
+    params: Any,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    model: LOBTransformer,
+    objective: Objective = NEXT_TOKEN,
+    scale: jax.Array | None = None,
+) -> tuple[Any, jax.Array, jax.Array, Parts]:
+    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], one in memory at a time.
+
+    The last three are those of `summed_loss`. The gradients are those of loss_sum, times `scale` if it is given; the
+    caller divides once, by the weight of the whole step, so that a micro-step of few scored tokens counts for no more
+    than they do.
+    """
+
+    def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
+        sums = summed_loss(params, micro_batch, key, model=model, objective=objective)
+        return sums[0] if scale is None else sums[0] * scale, sums
+
+    def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
+        gradients, losses = jax.grad(scaled, has_aux=True)(params, micro_batch)
+        return jax.tree.map(jnp.add, sums, (gradients, losses)), None
+
+    first = jax.tree.map(lambda leaf: leaf[0], batch)
+    shapes = jax.eval_shape(lambda: scaled(params, first)[1])
+    zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    (gradients, losses), _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zeros), batch)
+    return gradients, *losses
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: LOBTransformer,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    objective: Objective = NEXT_TOKEN,
+    ema_decay: float | None = None,
+    devices_axis: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """Take one optimiser step.
+
+    A step whose loss or gradient is not finite leaves parameters and moments as they were, and is counted.
+
+    Args:
+      state: the state before; compiled callers donate it.
+      batch: leaves [A, M, ...]: A micro-steps of M windows.
+      model: what maps parameters and windows to logits.
+      optimizer: of the parameters, its clip included.
+      schedule: the optimizer's learning rate by updates made, for the metrics alone.
+      objective: what the loss is made of.
+      ema_decay: of the average of the parameters, if the state has one. It starts lower: after u updates the smaller
+        of it and (1 + u) / (10 + u), so that the first parameters are soon forgotten.
+      devices_axis: name of the axis of a pmap, each device of which has windows of its own; None under jit, where
+        the batch is the whole one.
+
+    Returns:
+      The state after, and scalars: loss (nats a scored token), perplexity (of the token itself), learning_rate,
+      gradient_norm (before the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and
+      by group of layers parameter_norm/<group> and update_norm/<group>. Where the loss has several parts, loss/<part>
+      of each.
+    """
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
+    scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
+    sums = summed_gradients(state.params, batch, key, model=model, objective=objective, scale=scale)
+    if devices_axis is not None:
+        sums = jax.lax.psum(sums, devices_axis)
+    gradients, total, weight, parts = sums
+    divisor = jnp.where(weight > 0, weight, 1.0).astype(total.dtype)
+    parts = {part: value / divisor for part, value in parts.items()}
+    loss, divisor = total / divisor, divisor if scale is None else divisor * scale
+    gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
+    norm = optax.tree.norm(gradients)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    update_count = state.step - state.skipped
+    average = None if state.average is None else _averaged(state.average, params, update_count, decay=ema_decay)
+    before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
+    params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    state = TrainState(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        average=average,
+        loss_scale=None if state.loss_scale is None else after_step(state.loss_scale, finite),
+        key_data=state.key_data,
+        skipped=state.skipped + ~finite,
+        skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
+    )
+    metrics = {
+        "loss": loss,
+        "perplexity": jnp.exp(parts.get("token", loss)),
+        "learning_rate": schedule(update_count),
+        "gradient_norm": norm,
+        "scored": weight,
+        "skipped": state.skipped,
+        "skipped_in_row": state.skipped_in_row,
+        **({} if scale is None else {"loss_scale": state.loss_scale.scale}),
+        **{f"loss/{part}": value for part, value in parts.items()},
+        **_norms("parameter_norm", params),
+        **_norms("update_norm", updates),
+    }
+    return state, metrics
+
+
+def _power_below_share(batch: Batch) -> float:
+    """Return a power of two near a token's share of a micro-step, so that a loss scale acts on means, not on sums."""
+    shape = batch["tokens"].shape
+    return 2.0 ** -round(math.log2(shape[1] * (shape[-1] - 1)))
+
+
+def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> Any:
+    kept = jnp.minimum(decay, (1 + count) / (10 + count)).astype(jax.tree.leaves(params)[0].dtype)
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
+
+
+def _norms(name: str, tree: dict[str, Any]) -> Metrics:
+    """Return the L2 norm of each group of layers: embeddings, each block, the last norm, the head."""
+    return {f"{name}/{group}": optax.tree.norm(part) for group, part in tree.items()}
+
+
+def eval_step(
+    params: Any,
+    batch: Batch,
+    *,
+    model: LOBTransformer,
+    objective: Objective = NEXT_TOKEN,
+    devices_axis: str | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout: of the next or the hidden token alone.
+
+    What further heads predict does not decide which checkpoint is best.
+    """
+    total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective)
+    sums = (parts.get("token", total), weight)
+    return sums if devices_axis is None else jax.lax.psum(sums, devices_axis)
+
+
+def jit_train_step(
+    step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compile a `train_step` over the mesh; the state that goes in is given up, its memory reused.
+
+    Args:
+      step: `train_step` with all but state and batch given.
+      state: a state, or its shapes.
+      mesh: the devices; batches are leaves [A, M, ...] of windows from all of them.
+    """
+    states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
+    return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
+
+
+def jit_eval_step(
+    step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Compile an `eval_step` over the mesh; parameters are not donated: training goes on with them."""
+    windows = split_over_windows(mesh, leading_axes=0)
+    return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
+
+
+def pmap_train_step(
+    step: Callable[..., tuple[TrainState, Metrics]], *, mesh: Mesh
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Compile a `train_step` for each device of a mesh, which all keep the whole state and sum their gradients.
+
+    The state is that of `jit_train_step`, so that a run may change from one to the other; batches are leaves
+    [A, devices, m, ...].
+    """
+    each = functools.partial(step, devices_axis="devices")
+    how = {"in_axes": (None, 1), "out_axes": None, "donate_argnums": 0, "devices": list(mesh.devices.flat)}
+    return jax.pmap(each, axis_name="devices", **how)
+
+
+def pmap_eval_step(
+    step: Callable[..., tuple[jax.Array, jax.Array]], *, mesh: Mesh
+) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
+    """Compile an `eval_step` in the same way; batches are leaves [devices, m, ...]."""
+    each = functools.partial(step, devices_axis="devices")
+    how = {"in_axes": (None, 0), "out_axes": None, "devices": list(mesh.devices.flat)}
+    return jax.pmap(each, axis_name="devices", **how)

@@ -1,0 +1,1 @@
+"""Any day in another format: LOBSTER, ITCH, hftbacktest, Parquet."""

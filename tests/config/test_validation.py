@@ -1,0 +1,156 @@
+"""Configurations: the golden text of each, and every refusal."""
+
+import importlib
+import json
+import pathlib
+
+import pytest
+
+from lob_jax.config import sections, validation
+from lob_jax.errors import InputError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+def load(name: str):
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_text(name):
+    """A changed default changes a run: change the golden file with it, on purpose."""
+    golden = ROOT / "tests" / "golden" / f"{name}.json"
+    text = json.dumps(sections.plain(load(name)), indent=2, sort_keys=True) + "\n"
+    assert text == golden.read_text(), f"if this change is meant, write the new text to {golden}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_holds_together(name):
+    config = load(name)
+    if config.data.feed != "auto":
+        config.data.path = "somewhere"
+    validation.validate(config)
+    assert sections.model_config(config).book_features == 4 * config.data.book_levels
+
+
+def test_base_is_what_the_architecture_says():
+    config = load("base")
+    model = sections.model_config(config)
+    assert (model.n_layers, model.d_model, model.n_heads, model.d_ff) == (12, 768, 12, 3072)
+    assert (model.vocab_size, model.max_seq_length, model.dropout, model.tie_embeddings) == (10_000, 1024, 0.1, True)
+    train = sections.train_config(config)
+    assert (train.batch_size, train.accumulation, train.learning_rate, train.weight_decay) == (32, 4, 6e-4, 0.01)
+    assert (train.clip, train.keep_best, train.patience) == (1.0, 3, 10)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data.feed", "bloomberg"),
+        ("data.columns", "price"),
+        ("data.columns", "pric=px"),
+        ("data.time_zone", "New York"),
+        ("data.train_fraction", 1.5),
+        ("data.validation_fraction", 0.4),
+        ("data.embargo_events", 10),
+        ("data.record_events", 0),
+        ("data.synthetic_days", 10**11),
+        ("data.volatility_regimes", 10**12),
+        ("data.workers", -1),
+        ("data.runner_options", '"'),
+        ("data.tick", "1e999999999"),
+        ("data.tick", "1e30"),
+        ("data.lot", "1e-30"),
+        ("seed", -1),
+        ("generate.seed", 2**32),
+        ("evaluate.batch_size", 0),
+        ("evaluate.direction_events", 0),
+        ("evaluate.ngram_orders", ()),
+        ("evaluate.ngram_orders", (0, 1)),
+        ("sweep.space", "train.warmup_steps=uniform(1,99999999999999999999999)"),
+        ("tokens.time_digits", 3),
+        ("train.micro_batch", 5),
+        ("train.steps", 0),
+        ("train.parallel", "xmap"),
+        ("train.optimizer", "sgd"),
+        ("train.schedule", "linear"),
+        ("train.fsdp", 0),
+        ("train.decay_fraction", 0.0),
+        ("train.ema_decay", 1.0),
+        ("train.max_hours", 0.0),
+        ("train.max_skipped", 0),
+        ("train.loss_block", 0),
+        ("model.dtype", "int8"),
+        ("model.dtype", "float64"),
+        ("generate.temperature", -1.0),
+        ("generate.temperature", 1e-39),
+        ("generate.paths", 0),
+        ("find_lr.lowest", 0.0),
+        ("find_lr.highest", 1e-7),
+        ("find_lr.steps", 3),
+        ("find_lr.smoothing", 1.0),
+        ("find_lr.stop_factor", 1.0),
+        ("overfit.steps", 0),
+        ("overfit.target", 0.0),
+        ("overfit.dropout", 1.0),
+        ("sweep.trials", 0),
+        ("forecast.model", "lstm"),
+        ("forecast.horizons", (20, 10)),
+        ("forecast.heads", 5),
+        ("forecast.stride", 0),
+        ("forecast.seeds", 0),
+        ("forecast.steps", 0),
+        ("forecast.block_events", 99),
+        ("sweep.startup_trials", -1),
+        ("sweep.pruner", "luck"),
+        ("sweep.warmup_validations", -1),
+        ("sweep.space", "train.learning_rte=log(1e-4,1e-2)"),
+        ("model.n_heads", 7),
+        ("model.norm", "sideways"),
+        ("model.positions", "none"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_by_its_key(key, value):
+    config = load("base")
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(InputError) as caught:
+        validation.validate(config)
+    assert key.split(".")[-1] in str(caught.value)
+    assert "remedy:" in str(caught.value)
+
+
+def test_the_simulator_reads_no_path():
+    config = load("base")
+    config.data.feed, config.data.path = "synthetic", "somewhere"
+    with pytest.raises(InputError, match=r"config\.data\.feed"):
+        validation.validate(config)
+    config.data.feed = "auto"
+    validation.validate(config)
+
+
+def test_a_feed_from_files_needs_a_path():
+    config = load("base")
+    config.data.feed = "lobster"
+    with pytest.raises(InputError, match=r"config\.data\.path"):
+        validation.validate(config)
+
+
+def test_every_key_has_the_type_of_its_values():
+    types = validation.key_types(load("base"))
+    assert (types["train.steps"], types["train.learning_rate"], types["data.tick"]) == (int, float, str)
+    assert (types["seed"], types["model.tie_embeddings"]) == (int, bool)
+
+    def keys(values, prefix=""):
+        if not isinstance(values, dict):
+            return {prefix}
+        return {name for key, value in values.items() for name in keys(value, f"{prefix}.{key}".lstrip("."))}
+
+    assert set(types) == keys(sections.plain(load("base")))
+
+
+def test_a_space_is_read_with_the_types_of_the_configuration():
+    config = load("base")
+    config.sweep.space = "train.warmup_steps=log(1,100) model.norm=choice(pre,post)"
+    first, second = sections.search_space(config)
+    assert first.whole and second.values == ("pre", "post")

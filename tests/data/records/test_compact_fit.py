@@ -1,0 +1,99 @@
+"""Compact records: bins from training events alone, and what is known at a token that is a whole event."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lob_jax.data.records.builder import open_records, prepare_records
+from lob_jax.data.records.compact_fit import fit_compact, measure_compact
+from lob_jax.data.records.records import RecordPlan, is_compact
+from lob_jax.data.windows.dataset import Beside, prepare_record
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Events
+from lob_jax.feeds.feed import STRICT
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.stages.prompt import make_prompt
+from lob_jax.tokens.compact import CompactTokenizer
+
+PLAN = RecordPlan(
+    record_events=300, context=64, book_levels=2, train_fraction=0.6, validation_fraction=0.2, embargo_events=70
+)
+
+
+class Altered:
+    """A feed whose events from one on are others: twice the size, at other times."""
+
+    def __init__(self, feed, first: int):
+        self._feed, self._first = feed, first
+
+    def read(self, source, reading):
+        day = self._feed.read(source, reading)
+        late = np.arange(len(day.events)) >= self._first
+        columns = {field.name: getattr(day.events, field.name) for field in dataclasses.fields(day.events)}
+        columns["size"] = np.where(late & (day.events.kind < 7), 977 * day.events.size, day.events.size)
+        columns["time_ns"] = day.events.time_ns + np.cumsum(late) * 10**9
+        return dataclasses.replace(day, events=Events.from_columns(**columns))
+
+
+@pytest.fixture(scope="module")
+def feed():
+    return SyntheticFeed(1, 3_000, 5)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(feed, tmp_path_factory):
+    return CompactTokenizer(fit_compact(feed, feed.days(), **how(tmp_path_factory.mktemp("store"))))
+
+
+def how(store):
+    return {"plan": PLAN, "reading": STRICT, "store": store}
+
+
+def test_only_training_events_shape_the_bins(feed, tokenizer, tmp_path):
+    events = len(feed.read(feed.days()[0], STRICT).events)
+    later = fit_compact(Altered(feed, round(events * 0.6)), feed.days(), **how(tmp_path))
+    earlier = fit_compact(Altered(feed, round(events * 0.6) - 200), feed.days(), **how(tmp_path))
+    assert later == tokenizer.bins
+    assert earlier != tokenizer.bins
+
+
+def test_what_is_lost_is_measured_on_validation_events(feed, tokenizer, tmp_path):
+    lost = measure_compact(tokenizer, feed, feed.days(), **how(tmp_path))
+    events = len(feed.read(feed.days()[0], STRICT).events)
+    assert lost.events == round(events * 0.8) - round(events * 0.6) - PLAN.embargo_events
+    assert 0.3 < lost.exact_price < 1 and lost.lost < 0.1
+
+
+@pytest.fixture(scope="module")
+def records(feed, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compact") / "records"
+    prepare_records(feed, feed.days(), folder=folder, tokenizer=tokenizer, plan=PLAN, inputs={}, processes=1)
+    return open_records(folder, "train")
+
+
+def test_at_a_token_the_whole_event_is_known(records):
+    record = records[1]
+    assert is_compact(record)
+    prepared = prepare_record(record, time_buckets=86_400, beside=Beside(clock=True))
+    events = len(record["clock_ns"]) - 1
+    assert prepared.tokens.shape == (events,)
+    np.testing.assert_array_equal(prepared.event, np.arange(events))
+    np.testing.assert_array_equal(prepared.row, np.arange(1, events + 1))
+    np.testing.assert_array_equal(prepared.clock_row, np.arange(1, events + 1))
+    seconds = prepared.beside["clock"][:, 0].astype(np.int64) * 10**9 + prepared.beside["clock"][:, 1]
+    np.testing.assert_array_equal(np.diff(seconds), np.diff(record["clock_ns"][1:]))
+
+
+def test_a_prompt_ends_where_a_book_is_known(records, tokenizer):
+    prompt = make_prompt(records, events=20, tokenizer=tokenizer, time_buckets=288)
+    last = int(records[1]["first_event"]) - int(records[0]["first_event"])
+    np.testing.assert_array_equal(prompt.tokens_T, records[0]["tokens"][last - 20 : last])
+    np.testing.assert_array_equal(prompt.book.price, records[1]["start_price"])
+    np.testing.assert_array_equal(prompt.book_TF[-1], records[0]["features"][last])
+    assert prompt.clock_ns == int(records[1]["start_time_ns"]) and prompt.book.window == 0
+
+
+def test_a_single_record_has_no_book_to_generate_from(records, tokenizer):
+    with pytest.raises(InputError, match="no book to generate from"):
+        make_prompt([records[0]], events=20, tokenizer=tokenizer, time_buckets=288)

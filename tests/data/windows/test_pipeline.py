@@ -1,0 +1,147 @@
+"""Batches: one order from one seed, shared among hosts without loss, equal with workers, resumable anywhere."""
+
+import itertools
+
+import grain
+import numpy as np
+import pytest
+
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.pipeline import Position, batches, batches_an_epoch, first_position
+from lob_jax.errors import InputError
+from lob_jax.tokens.vocabulary import PAD
+
+CONTEXT = 8
+
+
+@pytest.fixture(name="windows", scope="module")
+def windows_fixture(hand_record, plain_events) -> TokenBookDataset:
+    """29 training windows from five records."""
+    records = [hand_record(plain_events(15)) for _ in range(4)] + [hand_record(plain_events(13))]
+    windows = TokenBookDataset(records, context=CONTEXT, time_buckets=288, evaluation=False)
+    assert len(windows) == 29
+    return windows
+
+
+def numbers(pipeline: grain.IterDataset) -> list[list[int]]:
+    return [batch["example"].tolist() for batch in pipeline]
+
+
+def epochs_of(windows: TokenBookDataset, **options) -> list[list[int]]:
+    return numbers(batches(windows, **{"batch_size": 4, "seed": 0, "epochs": 1, "shuffle": True, **options}))
+
+
+def test_a_batch_is_the_windows_of_its_examples(windows):
+    for batch in batches(windows, batch_size=4, seed=3, epochs=1, shuffle=True):
+        assert batch["tokens"].shape == (4, CONTEXT + 1) and batch["book"].shape == (4, CONTEXT + 1, 4)
+        assert batch["example"].dtype == np.int32 and batch["record"].shape == (4,)
+        for row, example in enumerate(batch["example"]):
+            for name, array in windows[int(example)].items():
+                np.testing.assert_array_equal(batch[name][row], array)
+
+
+def test_each_epoch_takes_other_orders_of_the_same_windows(windows):
+    batch_list = epochs_of(windows, epochs=3)
+    assert len(batch_list) == 3 * batches_an_epoch(windows, batch_size=4) == 21
+    passes = [sum(batch_list[7 * k : 7 * k + 7], []) for k in range(3)]
+    for taken in passes:
+        assert len(set(taken)) == 28 and set(taken) <= set(range(29)) and taken != sorted(taken)
+    assert passes[0] != passes[1] != passes[2] != passes[0]
+    # The window left out of a pass is another one each time.
+    assert len({frozenset(range(29)) - set(taken) for taken in passes}) > 1
+
+
+def test_the_order_is_that_of_the_seed(windows):
+    assert epochs_of(windows, seed=1) == epochs_of(windows, seed=1) != epochs_of(windows, seed=2)
+    assert epochs_of(windows, shuffle=False) == [list(range(4 * k, 4 * k + 4)) for k in range(7)]
+
+
+def test_hosts_share_each_batch_without_overlap(windows):
+    alone = epochs_of(windows, batch_size=6, epochs=2)
+    hosts = [epochs_of(windows, batch_size=2, epochs=2, host_index=h, host_count=3) for h in range(3)]
+    assert {len(host) for host in hosts} == {len(alone)} == {8}
+    for step, whole in enumerate(alone):
+        assert sorted(sum((host[step] for host in hosts), [])) == sorted(whole)
+
+
+def test_an_evaluation_fills_the_last_batch_with_blank_windows(hand_record, plain_events):
+    windows = TokenBookDataset([hand_record(plain_events(15))], context=CONTEXT, time_buckets=288, evaluation=True)
+    assert len(windows) == 11
+    hosts = [
+        list(batches(windows, batch_size=3, seed=0, epochs=1, shuffle=False, host_index=h, host_count=2))
+        for h in range(2)
+    ]
+    assert [len(host) for host in hosts] == [2, 2] == 2 * [batches_an_epoch(windows, batch_size=3, host_count=2)]
+    taken = [int(number) for host in hosts for batch in host for number in batch["example"]]
+    assert sorted(taken) == [-1, *range(11)]
+    blank = hosts[1][1]["example"] == -1
+    assert blank.tolist() == [False, False, True]
+    assert (hosts[1][1]["tokens"][blank] == PAD).all() and not hosts[1][1]["scored"][blank].any()
+    assert sum(int(batch["scored"].sum()) for host in hosts for batch in host) == 45
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_batches_in_the_same_order(windows):
+    here = list(batches(windows, batch_size=4, seed=5, epochs=2, shuffle=True))
+    there = list(batches(windows, batch_size=4, seed=5, epochs=2, shuffle=True, workers=2))
+    assert len(here) == len(there) == 14
+    for one, other in zip(here, there, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def in_order(windows: TokenBookDataset, start: Position | None, count: int, *, hosts: int = 1, **options) -> list[int]:
+    """Return the numbers of the next windows that hosts read from a position on, in the order of the whole."""
+    cut = {"batch_size": 4, "seed": 5, "epochs": None, "shuffle": True, **options}
+    each = [batches(windows, start, host_index=host, host_count=hosts, **cut) for host in range(hosts)]
+    needed = -(-count // (hosts * cut["batch_size"]))
+    read = [np.concatenate([batch["example"] for batch in itertools.islice(host, needed)]) for host in each]
+    return np.stack(read, axis=1).ravel()[:count].tolist()
+
+
+@pytest.mark.parametrize("taken", [0, 4, 24, 28, 36, 61])
+@pytest.mark.parametrize(("batch_size", "hosts"), [(4, 1), (2, 1), (6, 1), (29, 1), (2, 2), (1, 3), (5, 4)])
+def test_any_batches_and_hosts_go_on_with_the_very_next_windows(windows, taken: int, batch_size: int, hosts: int):
+    """Of a run of batches of four, which leave one of 29 windows out of a pass; the passes stay as they were."""
+    start = first_position(windows, batch_size=4)
+    assert start == Position(0, 28)
+    undisturbed = in_order(windows, None, 100)
+    assert in_order(windows, start, 100) == undisturbed
+    rest = in_order(windows, Position(taken, start.windows_a_pass), 39, batch_size=batch_size, hosts=hosts)
+    assert rest == undisturbed[taken:][:39]
+
+
+@pytest.mark.slow
+def test_workers_go_on_with_the_very_next_windows(windows):
+    undisturbed, at = in_order(windows, None, 60), Position(20, 28)
+    assert in_order(windows, at, 36, batch_size=2, workers=2) == undisturbed[20:56]
+
+
+def test_passes_end_where_they_would_have_ended(windows):
+    whole = sum(epochs_of(windows, epochs=3), [])
+    for taken in (0, 20, 28, 60, 84, 100):
+        rest = batches(windows, Position(taken, 28), batch_size=4, seed=0, epochs=3, shuffle=True)
+        assert sum(numbers(rest), []) == whole[taken:]
+        larger = batches(windows, Position(taken, 28), batch_size=6, seed=0, epochs=3, shuffle=True)
+        left = whole[taken:]
+        assert sum(numbers(larger), []) == left[: len(left) // 6 * 6]
+
+
+@pytest.mark.parametrize("wrong", [Position(-1, 28), Position(0, 0), Position(0, 30)])
+def test_a_position_in_other_windows_is_refused(windows, wrong: Position):
+    with pytest.raises(InputError, match="a position that is none in these windows"):
+        batches(windows, wrong, batch_size=4, seed=0, epochs=None, shuffle=True)
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"batch_size": 30}, "too few windows"),
+        ({"batch_size": 10, "host_count": 3}, "too few windows"),
+        ({"host_index": 1}, "no such host"),
+        ({"host_index": -1, "host_count": 2}, "no such host"),
+    ],
+)
+def test_impossible_requests_are_refused(windows, wrong: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        epochs_of(windows, **wrong)

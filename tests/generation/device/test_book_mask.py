@@ -1,0 +1,214 @@
+"""The live book's mask is exact: what it allows, the plain book can take, and what that can take, it allows."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.book.oracle import OracleBook
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.generation.device import assembler, live_book
+from lob_jax.generation.device.book_mask import book_mask
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.exact import ExactTokenizer
+
+TICK, PLACES, ORDERS = 100, 8, 4
+INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York", tick=TICK)
+NOW = INSTRUMENT.midnight_ns()
+TOKENIZER = ExactTokenizer(2)
+GRAMMAR = TOKENIZER.grammar
+TRANSITION, FIELD = jnp.asarray(GRAMMAR.transition), jnp.asarray(GRAMMAR.state_field, jnp.int32)
+DRAWABLE = np.ones(v.VOCAB_SIZE, bool)
+DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
+
+
+@jax.jit
+def allowed(book, spelling, state):
+    return (TRANSITION[state] >= 0) & book_mask(book, spelling, FIELD[state], tick=TICK)
+
+
+@jax.jit
+def take(book, spelling, state, token):
+    spelling, complete = assembler.read(spelling, token)
+    event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
+    taken = live_book.apply(book, deeper=spelling.price, **event)
+    book = jax.tree.map(functools.partial(jnp.where, complete), taken, book)
+    return book, spelling, TRANSITION[state, token].astype(jnp.int32)
+
+
+def snapshot(oracle):
+    rows = [(side, price, size) for side in (1, -1) for price, size, _ in oracle.orders(side)]
+    side, price, size = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    return BookSnapshot(
+        time_ns=NOW,
+        side=side.astype(np.int8),
+        price=price.astype(np.int64),
+        size=size.astype(np.int64),
+        order_id=np.zeros(len(rows), np.uint64),
+        last_best=np.array([oracle.last_best[side] or 0 for side in (1, -1)], np.int64),
+        seen=np.array([oracle.last_best[side] is not None for side in (1, -1)]),
+        pooled=oracle.pooled,
+    )
+
+
+def drawn_book(random, *, pooled=False, sides=(True, True), signed=False):
+    """Return a plain book of a few levels with queues, sizes from 1 to millions."""
+    oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled))
+    middle = int(random.choice([0, 3, -5_000] if signed else [40, 5_000, 123_456]))
+    ladder = [1, 2, 3, 4, 7, 12, 38, max(middle - 1, 5)]
+    for side, there in zip((1, -1), sides, strict=True):
+        if there:
+            away = np.unique(random.choice(ladder, random.integers(1, 6)))
+            for ticks in away:
+                for _ in range(1 if pooled else random.integers(1, ORDERS + 1)):
+                    size = int(random.choice([1, 2, 9, 10, 57, 100, 105, 1_000, 1_005, 123_456, 2_000_000]))
+                    oracle.apply(Kind.ADD, side, (middle - side * int(ticks)) * TICK, size, 0)
+    return oracle
+
+
+def load(oracle, *, signed=False):
+    orders = 1 if oracle.pooled else ORDERS
+    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders, signed=signed)
+
+
+def can_take(oracle, kind, side, price, size, *, signed=False):
+    """Tell whether the plain book can take an event, by looking at its orders."""
+    priced = signed or price > 0
+    own, other = oracle.levels(side), oracle.levels(-side)
+    queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
+    if kind == Kind.ADD:
+        crosses = bool(other) and side * price >= side * other[0][0]
+        room = oracle.pooled or len(queue) < ORDERS
+        return priced and not crosses and room and (bool(queue) or len(own) < PLACES)
+    if kind == Kind.CANCEL:
+        return any(lots > size for lots in queue)
+    if kind == Kind.DELETE:
+        return size in queue
+    if kind == Kind.EXECUTE:
+        return bool(own) and price == own[0][0] and size <= queue[0]
+    bids, asks = oracle.levels(1), oracle.levels(-1)
+    return (kind == Kind.CROSS and priced) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
+
+
+def orders_of(book, origin):
+    sides = live_book.to_levels(book, origin, tick=TICK)
+    return [(price, lots) for side in sides for price, queue in side for lots in queue]
+
+
+def choose(random, mask_V):
+    """Draw an allowed token: a class first, so that rare ones are met."""
+    ids = np.flatnonzero(mask_V & DRAWABLE)
+    assert ids.size, "no token is allowed"
+    return int(random.choice(ids[ids // 1000 == random.choice(np.unique(ids // 1000))]))
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_what_the_mask_allows_the_plain_book_can_take(seed):
+    random, kinds, lowest = np.random.default_rng(seed), set(), 0
+    for round_ in range(12):
+        signed = bool(round_ % 2)
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        book, origin = load(oracle, signed=signed)
+        spelling, state, closed = assembler.blank(), jnp.int32(GRAMMAR.start), 0
+        for _ in range(120):
+            token = choose(random, np.asarray(allowed(book, spelling, state)))
+            if v.CONTROL_BASE < token < 100 and random.random() < 0.8:
+                continue  # controls are few, so that books live
+            fresh = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
+            side = (1, -1)[int(spelling.side)]
+            start = oracle.reference(side)
+            book, spelling, state = take(book, spelling, state, jnp.int32(token))
+            if not fresh:
+                continue
+            kind, size = int(spelling.kind), int(spelling.size)
+            kinds.add(kind)
+            if kind == Kind.CONTROL:
+                closed = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}.get(int(spelling.code), closed)
+                if int(spelling.code) == Code.CLEAR:
+                    oracle.clear()
+                continue
+            assert closed < (1 if kind in (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS) else 2)
+            price = start - side * int(spelling.price) * (TICK if kind <= Kind.EXECUTE else 1)
+            assert can_take(oracle, kind, side, price, size, signed=signed), (Kind(kind), side, price, size)
+            oracle.apply(kind, side, price, size, 0)
+            assert orders_of(book, origin) == [(p, q) for side in (1, -1) for p, q, _ in oracle.orders(side)]
+            lowest = min(lowest, price)
+        assert int(book.refused) == 0
+        assert not {name for name, count in oracle.counts.items() if count}
+    assert kinds == set(range(1, 8)) and lowest < -5_000 * TICK
+
+
+def possible_events(random, oracle, count, *, signed):
+    """Draw events that the plain book can take, of every kind, at and around its levels."""
+    sizes = [1, 2, 9, 10, 99, 100, 101, 105, 999, 1_000, 1_005, 120_000, 123_456, 2_000_000, 2_000_001]
+    while count:
+        kind, side = Kind(int(random.integers(1, 7))), int(random.choice([1, -1]))
+        orders = [(price, lots) for price, lots, _ in oracle.orders(side)]
+        near = [price for price, _ in orders] + [oracle.reference(side)]
+        price = int(random.choice(near)) + TICK * int(random.choice([0, 0, 0, 1, -1, 3, 11, -12, 1_234, -105]))
+        if kind > Kind.EXECUTE:
+            price += int(random.choice([0, 50, 1]))
+        held = [lots for at, lots in orders if at == price] or [1]
+        size = int(random.choice([*sizes, *held, *(lots - 1 for lots in held if lots > 1)]))
+        if can_take(oracle, kind, side, price, size, signed=signed):
+            count -= 1
+            yield kind, side, price, size
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
+def test_what_the_plain_book_can_take_the_mask_allows(seed):
+    random, kinds = np.random.default_rng(seed), set()
+    for round_ in range(12):
+        signed = bool(round_ % 2)
+        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        start, (book, _) = snapshot(oracle), load(oracle, signed=signed)
+        for kind, side, price, size in possible_events(random, oracle, 25, signed=signed):
+            kinds.add(int(kind))
+            row = {"kind": kind, "side": side, "price": price, "size": size, "time_ns": NOW + 10}
+            event = Events.from_columns(**{name: np.array([value]) for name, value in row.items()})
+            tokens = TOKENIZER.encode(event, instrument=INSTRUMENT, start=start, corrections=Corrections.none())
+            taken, spelling, state = book, assembler.blank(), jnp.int32(GRAMMAR.start)
+            for token in tokens.tolist():
+                told = f"{kind.name} {side} {price} {size}: {v.describe(token)}"
+                assert bool(allowed(taken, spelling, state)[token]), told
+                taken, spelling, state = take(taken, spelling, state, jnp.int32(token))
+            assert int(taken.refused) == 0
+    assert kinds == set(range(1, 7))
+
+
+def test_a_closed_book_takes_what_is_open():
+    book, _ = load(drawn_book(np.random.default_rng(0)))
+    for closed, kinds, codes in [
+        (0, {1, 2, 3, 4, 5, 6}, {Code.HALT}),
+        (1, {1, 2, 3}, {Code.HALT, Code.RESUME_TRADE}),
+        (2, set(), {Code.RESUME_QUOTE, Code.RESUME_TRADE}),
+    ]:
+        state = jnp.int32(GRAMMAR.start)
+        mask_V = np.asarray(allowed(book._replace(closed=jnp.int32(closed)), assembler.blank(), state))
+        assert {int(k) for k in np.unique(np.flatnonzero(mask_V) // 1000)} - {0} == kinds
+        told = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
+        assert {code for code in told if mask_V[v.CONTROL_BASE + code]} == codes
+
+
+def test_a_new_order_comes_up_to_the_other_side_and_no_further():
+    oracle = OracleBook(BookSnapshot.empty(NOW))
+    oracle.apply(Kind.ADD, 1, 500 * TICK, 7, 0)
+    oracle.apply(Kind.ADD, -1, 503 * TICK, 7, 0)
+    mask_V = np.asarray(allowed(load(oracle)[0], assembler.blank(), jnp.int32(GRAMMAR.start)))
+    for head in (1000, 1500):
+        better = mask_V[head + v.BETTER_CODE : head + v.DEEPER_ESCAPE]  # by 1, 2, ... ticks
+        np.testing.assert_array_equal(np.flatnonzero(better), [0, 1])
+
+
+def test_a_full_side_takes_orders_at_its_levels_alone():
+    oracle = OracleBook(BookSnapshot.empty(NOW))
+    for ticks in range(PLACES):
+        oracle.apply(Kind.ADD, 1, (500 - ticks) * TICK, 7, 0)
+    book, _ = load(oracle)
+    mask_V = np.asarray(allowed(book, assembler.blank(), jnp.int32(GRAMMAR.start)))
+    np.testing.assert_array_equal(np.flatnonzero(mask_V[1000:1500]), np.arange(PLACES))
+    assert mask_V[1500:2000].sum() > 100  # asks have all their places

@@ -1,0 +1,209 @@
+"""The device's book against the plain one of the host, order by order."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lob_jax.book.features import book_features
+from lob_jax.book.oracle import OracleBook
+from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Code, Kind
+from lob_jax.generation.device import live_book
+
+TICK = 100
+PLACES, ORDERS = 8, 4
+apply = jax.jit(live_book.apply)
+
+
+def snapshot(bids, asks, *, last=(None, None), pooled=False, shift=0) -> BookSnapshot:
+    """Return a book from {price in ticks: lots of its orders}."""
+    sides = ((1, sorted(bids.items(), reverse=True)), (-1, sorted(asks.items())))
+    rows = [(side, price, size) for side, levels in sides for price, queue in levels for size in queue]
+    side, price, size = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    return BookSnapshot(
+        time_ns=0,
+        side=side.astype(np.int8),
+        price=(price.astype(np.int64) + shift) * TICK,
+        size=size.astype(np.int64),
+        order_id=np.zeros(len(rows), np.uint64),
+        last_best=np.array([(ticks or 0) + shift for ticks in last], np.int64) * TICK,
+        seen=np.array([ticks is not None for ticks in last]),
+        pooled=pooled,
+    )
+
+
+def load(start, **room):
+    return live_book.from_snapshot(start, tick=TICK, **({"places": PLACES, "orders": ORDERS} | room))
+
+
+def step(book, kind, side, deeper, size, code=0):
+    arguments = {"kind": kind, "code": code, "side": side, "deeper": deeper, "size": size}
+    return apply(book, **{name: jnp.int32(value) for name, value in arguments.items()})
+
+
+def levels(book, origin):
+    """Return {price in ticks: lots of its orders} of each side."""
+    return [{price // TICK: queue for price, queue in side} for side in live_book.to_levels(book, origin, tick=TICK)]
+
+
+BIDS, ASKS = {100: [4, 6, 3, 6], 99: [7]}, {102: [5]}
+
+
+@pytest.mark.parametrize(
+    ("event", "bids"),
+    [
+        ((Kind.ADD, 0, 1, 5), {100: [4, 6, 3, 6], 99: [7, 5]}),
+        ((Kind.ADD, 0, 0, 5), None),  # no room in the queue
+        ((Kind.ADD, 0, 3, 5), {100: [4, 6, 3, 6], 99: [7], 97: [5]}),
+        ((Kind.ADD, 0, -1, 5), {101: [5], 100: [4, 6, 3, 6], 99: [7]}),
+        ((Kind.ADD, 0, -2, 5), None),  # it would lock the book
+        ((Kind.ADD, 0, 99, 5), {100: [4, 6, 3, 6], 99: [7], 1: [5]}),
+        ((Kind.ADD, 0, 100, 5), None),  # a price of nothing
+        ((Kind.ADD, 0, 1, 0), None),
+        ((Kind.ADD, 0, 1, 2**31 - 9), {100: [4, 6, 3, 6], 99: [7, 2**31 - 9]}),
+        ((Kind.ADD, 0, 1, 2**31 - 8), None),  # int32 would not hold the level
+        ((Kind.CANCEL, 0, 0, 2), {100: [4, 6, 3, 4], 99: [7]}),  # the newest of more than that
+        ((Kind.CANCEL, 0, 0, 5), {100: [4, 6, 3, 1], 99: [7]}),
+        ((Kind.CANCEL, 0, 0, 6), None),
+        ((Kind.CANCEL, 0, 1, 7), None),
+        ((Kind.DELETE, 0, 0, 6), {100: [4, 6, 3], 99: [7]}),  # the newest of exactly that
+        ((Kind.DELETE, 0, 0, 3), {100: [4, 6, 6], 99: [7]}),
+        ((Kind.DELETE, 0, 0, 5), None),
+        ((Kind.DELETE, 0, 1, 7), {100: [4, 6, 3, 6]}),
+        ((Kind.DELETE, 0, 2, 7), None),
+        ((Kind.EXECUTE, 0, 0, 3), {100: [1, 6, 3, 6], 99: [7]}),
+        ((Kind.EXECUTE, 0, 0, 4), {100: [6, 3, 6], 99: [7]}),
+        ((Kind.EXECUTE, 0, 0, 5), None),  # more than the order at the front
+        ((Kind.EXECUTE, 0, 1, 7), None),  # not at the best
+        ((Kind.CONTROL, 0, 0, 0, Code.CLEAR), {}),
+    ],
+)
+def test_one_event(event, bids):
+    book, origin = load(snapshot(BIDS, ASKS))
+    after = step(book, *event)
+    expected = BIDS if bids is None else bids
+    assert levels(after, origin) == [expected, {} if event[0] == Kind.CONTROL else ASKS]
+    assert int(after.refused) == (bids is None)
+
+
+@pytest.mark.parametrize("event", [(Kind.EXECUTE_HIDDEN, 0, -50, 3), (Kind.CROSS, 1, -50, 3)])
+def test_what_no_visible_order_pays_changes_no_level(event):
+    book, origin = load(snapshot(BIDS, ASKS))
+    after = step(book, *event)
+    assert levels(after, origin) == [BIDS, ASKS]
+    assert int(after.refused) == 0
+
+
+def test_a_level_of_a_pooled_book_is_one_order():
+    book, origin = load(snapshot({100: [4]}, ASKS, pooled=True), orders=1)
+    book = step(book, Kind.ADD, 0, 0, 5)
+    assert levels(book, origin) == [{100: [9]}, ASKS]
+    assert levels(step(book, Kind.CANCEL, 0, 0, 8), origin)[0] == {100: [1]}
+
+
+def test_halts_close_and_resumptions_open():
+    book, _ = load(snapshot(BIDS, ASKS))
+    closed = []
+    for code in (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, Code.SESSION_OPEN):
+        book = step(book, Kind.CONTROL, 0, 0, 0, code)
+        closed.append(int(book.closed))
+    assert closed == [2, 1, 0, 0]
+
+
+def test_a_full_side_takes_no_new_level_and_loses_none():
+    bids = {100 - k: [1] for k in range(PLACES)}
+    book, origin = load(snapshot(bids, ASKS))
+    for deeper in (20, -1):
+        after = step(book, Kind.ADD, 0, deeper, 3)
+        assert levels(after, origin)[0] == bids
+        assert int(after.refused) == 1
+    assert levels(step(book, Kind.ADD, 0, 7, 3), origin)[0] == {**bids, 93: [1, 3]}
+
+
+@pytest.mark.parametrize("shift", [-103, -102, -100, 0, 7])
+def test_an_empty_side_counts_from_its_last_best_whatever_that_was(shift):
+    for last, expected in (((None, None), 102), ((100, None), 100)):
+        book, origin = load(snapshot({}, {102: [5]}, last=last, shift=shift), signed=True)
+        assert origin + TICK * int(live_book.reference(book, jnp.int32(0))) == TICK * (expected + shift)
+    book, origin = load(snapshot({}, {}, last=(100, 102), shift=shift), signed=True)
+    both = [origin + TICK * int(live_book.reference(book, jnp.int32(side))) for side in (0, 1)]
+    assert both == [TICK * (100 + shift), TICK * (102 + shift)]
+
+
+def test_without_a_floor_an_order_may_rest_at_any_price():
+    book, origin = load(snapshot(BIDS, ASKS, shift=-100), signed=True)
+    book = step(step(book, Kind.ADD, 0, 99, 5), Kind.ADD, 0, 100, 6)
+    assert levels(book, origin)[0] == {0: [4, 6, 3, 6], -1: [7], -99: [5], -100: [6]} and int(book.refused) == 0
+
+
+def test_references_of_an_empty_side():
+    book, origin = load(snapshot({}, {102: [5]}))
+    assert origin == 102 * TICK
+    assert int(live_book.reference(book, jnp.int32(0))) == 0  # the other side's best
+    book = step(step(book, Kind.ADD, 0, 3, 5), Kind.DELETE, 0, 0, 5)
+    assert int(live_book.reference(book, jnp.int32(0))) == -3  # its last best
+    nothing, _ = load(snapshot({}, {}))
+    assert int(live_book.reference(nothing, jnp.int32(1))) == 0
+    assert levels(step(nothing, Kind.ADD, 1, 7, 2), 0) == [{}, {7: [2]}]
+
+
+@pytest.mark.parametrize(
+    ("bids", "told"),
+    [
+        ({100 - k: [1] for k in range(PLACES + 1)}, "levels"),
+        ({100: [1] * (ORDERS + 1)}, "orders at a level"),
+        ({100: [2**30, 2**30]}, "lots at a level"),
+    ],
+)
+def test_a_start_without_room_is_refused(bids, told):
+    with pytest.raises(InputError, match=told):
+        load(snapshot(bids, ASKS))
+
+
+EVENT = st.tuples(
+    st.sampled_from([Kind.ADD] * 3 + [Kind.CANCEL, Kind.DELETE, Kind.EXECUTE]),
+    st.integers(0, 1),
+    st.integers(-3, 6),
+    st.integers(1, 4),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENT, max_size=60), st.booleans())
+def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled):
+    start = snapshot({100: [3], 98: [2]}, {101: [1], 103: [4]}, pooled=pooled)
+    book, origin = load(start)
+    oracle = OracleBook(start)
+    for kind, side, deeper, size in events:
+        price = int(live_book.reference(book, jnp.int32(side))) + (1, -1)[side == 0] * deeper
+        assert (origin // TICK + price - (1, -1)[side == 0] * deeper) * TICK == oracle.reference((1, -1)[side])
+        before = int(book.refused)
+        book = step(book, kind, side, deeper, size)
+        if int(book.refused) == before:
+            oracle.apply(kind, (1, -1)[side], origin + price * TICK, size, 0)
+        found = [
+            (price, lots) for side in live_book.to_levels(book, origin, tick=TICK) for price, q in side for lots in q
+        ]
+        assert found == [(price, lots) for side in (1, -1) for price, lots, _ in oracle.orders(side)]
+    assert not {name for name, count in oracle.counts.items() if count}
+    keys, rows = np.asarray(book.key_2P), np.asarray(book.row_2P)
+    assert (np.sort(rows, axis=1) == np.arange(PLACES)).all()
+    assert (np.diff(keys.astype(np.int64), axis=1) >= 0).all()
+    totals = np.take_along_axis(np.asarray(book.total_2P), rows, axis=1)
+    np.testing.assert_array_equal(totals > 0, keys != live_book.FAR)
+
+
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_features_are_those_of_training(count):
+    book, _ = load(snapshot(BIDS, ASKS))
+    book = step(step(book, Kind.ADD, 0, 4, 9), Kind.DELETE, 0, 1, 7)
+    price, size = np.zeros((2, count), np.int64), np.zeros((2, count), np.int64)
+    for k, (p, s) in enumerate([(100, 19), (96, 9)][:count]):
+        price[0, k], size[0, k] = p * TICK, s
+    price[1, 0], size[1, 0] = 102 * TICK, 5
+    expected = book_features(price, size, tick=TICK)
+    np.testing.assert_allclose(live_book.features(book, levels=count), expected, rtol=1e-6)

@@ -1,0 +1,158 @@
+"""However a step is laid out over devices, its numbers are those of one device."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+from lob_jax.errors import InputError
+from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.axes import PARAMETER_AXES, axes_of
+from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
+from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
+from lob_jax.training.step.state import abstract_params
+
+STEPS = 5
+EXACTLY = {"xla_cpu_use_fusion_emitters": True}  # without them float64 is right to 1e-9 only
+LAYOUTS = {
+    "pmap": {"parallel": "pmap"},
+    "data 8": {},
+    "fsdp 8": {"fsdp": 8},
+    "fsdp 4 x tensor 2": {"fsdp": 4, "tensor": 2},
+    "data 2 x fsdp 2 x tensor 2": {"fsdp": 2, "tensor": 2},
+}
+LONG = ("data 8", "fsdp 8", "fsdp 4 x tensor 2", "data 2 x fsdp 2 x tensor 2")  # compared in the long checks only
+
+
+@pytest.fixture(scope="module")
+def prepared(model_config, train_config, windows):
+    """Return a function: a run of five steps of 16 windows, in two micro-steps or more, at the full learning rate."""
+
+    def of(layout, **model):
+        devices = 1 if layout == "one device" else 8
+        changes = {"batch_size": 8, "accumulation": 2, "micro_batch": None, "warmup_steps": 0}
+        return prepare_run(
+            model_config(**model),
+            train_config(**changes, **LAYOUTS.get(layout, {})),
+            total_steps=STEPS,
+            validation=[windows(8)],
+            token_counts=None,
+            seed=0,
+            devices=jax.devices()[:devices],
+            before=None,
+        )
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def numbers(prepared, windows):
+    """Return a function: parameters after five steps, the first step's gradients, and every step's metrics."""
+
+    @functools.cache
+    def of(dtype, layout):
+        with jax.enable_x64(dtype == "float64"):
+            run = compiled(prepared(layout, dtype=dtype), EXACTLY)
+            state, history, gradients = initial_state(run), [], None
+            for step in range(STEPS):
+                state, metrics = run.train_step(state, place_step(run, [windows(16, step)]))
+                history.append({name: float(value) for name, value in metrics.items()})
+                if gradients is None:  # Adam's first moment is a tenth of the first gradients, behind the clip
+                    gradients = jax.tree.map(np.asarray, optax.tree.get(state.opt_state, "mu"))
+            return jax.tree.map(np.asarray, state.params), gradients, history
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "layout", ["pmap", "fsdp 4 x tensor 2", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
+)
+def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
+    (params, _, _), (expected, _, history) = numbers("float64", layout), numbers("float64", "one device")
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float64")}
+    assert history[0]["learning_rate"] > 0.009
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (params, expected)), strict=True))
+    assert worst < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_losses_and_gradients_in_float32_are_those_of_one_device(numbers, layout):
+    (_, gradients, history), (_, expected, wanted) = numbers("float32", layout), numbers("float32", "one device")
+    for name in ("loss", "gradient_norm"):
+        assert [line[name] for line in history] == pytest.approx([line[name] for line in wanted], rel=1e-5)
+    largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    for one, other in zip(*map(jax.tree.leaves, (gradients, expected)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * largest)
+
+
+def bytes_a_device(tree):
+    return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(("fsdp", "tensor"), [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2), (2, 2)])
+def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, windows, fsdp, tensor):
+    run = prepare_run(
+        model_config(),
+        train_config(fsdp=fsdp, tensor=tensor, micro_batch=1, ema_decay=0.9),
+        total_steps=STEPS,
+        validation=[windows(8)],
+        token_counts=None,
+        seed=0,
+        devices=jax.devices(),
+        before=None,
+    )
+    state = initial_state(run)
+    whole = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
+    for tree in (state.params, state.average, optax.tree.get(state.opt_state, "mu")):
+        if tensor == 1:
+            assert bytes_a_device(tree) == whole / fsdp  # every parameter is split, biases and norms too
+        else:  # norms, positions and the head's dense layer have no axis that tensor splits
+            assert whole / (fsdp * tensor) < bytes_a_device(tree) < whole / fsdp / 1.5
+
+
+def test_every_parameter_has_names_for_its_axes(model_config):
+    seen = set()
+    base = model_config()
+    attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
+    heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
+    options = {"time_of_day": True, "day_of_week": True, "book_state": True}
+    everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
+    kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
+    shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
+    shapes += [{**everything, "attention": attention, "scan_layers": scan} for scan in (False, True)]
+    for changes in [*shapes, *({"attention": kind} for kind in kinds)]:
+        params = abstract_params(model_config(**{**options, **changes}))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            assert len(axes_of(path)) == leaf.ndim, jax.tree_util.keystr(path)
+            seen.add(tuple(entry.key for entry in path[-2:]))
+    assert seen == set(PARAMETER_AXES)
+    named = {name for names in PARAMETER_AXES.values() for name in names if name is not None}
+    assert {name for name, _ in RULES} == named
+
+
+def test_rules_are_taken_in_order_where_they_divide():
+    mesh = make_mesh(jax.devices(), fsdp=4, tensor=2)
+    assert dict(mesh.shape) == {"data": 1, "fsdp": 4, "tensor": 2}
+    assert window_groups(mesh) == 4
+    both = ("tensor", "fsdp")
+    for names, shape, expected in [
+        (("vocab", "embed"), (40, 16), (("tensor",), ("fsdp",))),
+        (("vocab",), (40,), (both,)),
+        (("vocab",), (12,), (("tensor",),)),  # 12 divides by 2, not by 8
+        (("vocab",), (4,), (("tensor",),)),
+        (("vocab", "embed"), (41, 16), (None, ("fsdp",))),
+        (("embed", None, "heads", "head"), (16, 3, 2, 8), (("fsdp",), None, ("tensor",), None)),
+        ((None, "heads", "head"), (3, 2, 8), (None, ("tensor",), ("fsdp",))),
+        (("embed",), (15,), (None,)),
+    ]:
+        assert split_parameter(names, shape, mesh) == PartitionSpec(*expected)
+
+
+def test_groups_that_do_not_divide_the_devices_are_refused():
+    with pytest.raises(InputError, match="divides 8 devices"):
+        make_mesh(jax.devices(), fsdp=3)

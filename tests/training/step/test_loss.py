@@ -1,0 +1,82 @@
+import hypothesis
+import hypothesis.extra.numpy
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.models.layers import project
+from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
+
+
+def test_the_loss_of_hand_made_logits():
+    probabilities = np.array([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]])
+    nll, weight = cross_entropy(jnp.log(probabilities) + 7.0, jnp.array([[0, 2]]), jnp.array([[1.0, 3.0]]))
+    assert float(weight) == 4.0
+    assert float(nll) == pytest.approx(-np.log(0.5) - 3 * np.log(0.8), rel=1e-6)
+
+
+def test_bfloat16_logits_are_summed_in_float32():
+    logits_BTV = jnp.zeros((1, 1, 5000), jnp.bfloat16)
+    nll, _ = cross_entropy(logits_BTV, jnp.array([[4999]]), jnp.ones((1, 1)))
+    assert nll.dtype == jnp.float32
+    assert float(nll) == pytest.approx(np.log(5000), rel=1e-6)
+
+
+def test_huge_logits_stay_finite():
+    logits_BTV = jnp.array([[[3e38, -3e38]]], jnp.float32)
+    gradient = jax.grad(lambda x: cross_entropy(x, jnp.array([[0]]), jnp.ones((1, 1)))[0])(logits_BTV)
+    np.testing.assert_array_equal(gradient, np.zeros((1, 1, 2)))
+
+
+@hypothesis.given(
+    logits=hypothesis.extra.numpy.arrays(np.float32, (1, 3, 4), elements=st.floats(-20, 20, width=32)),
+    targets=hypothesis.extra.numpy.arrays(np.int32, (1, 3), elements=st.integers(0, 3)),
+)
+@hypothesis.settings(max_examples=20, deadline=None)
+def test_it_agrees_with_float64_softmax(logits, targets):
+    nll, _ = cross_entropy(jnp.asarray(logits), jnp.asarray(targets), jnp.ones((1, 3)))
+    exact = np.exp(logits.astype(np.float64))
+    exact /= exact.sum(-1, keepdims=True)
+    expected = -np.log(np.take_along_axis(exact, targets[..., None], -1)).sum()
+    assert float(nll) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 3, 5, 12, 64])
+def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
+    random = np.random.default_rng(0)
+    B, T, D, V = 3, 12, 8, 50
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in ((B, T, D), (V, D), (V,))]
+    targets_BT = random.integers(0, V, (B, T)).astype(np.int32)
+    weights_BT = random.integers(0, 3, (B, T)).astype(np.float32)
+
+    def plain(features_BTD, weight_VD, bias_V):
+        return cross_entropy(project(features_BTD, weight_VD, bias_V), targets_BT, weights_BT)
+
+    def blockwise(features_BTD, weight_VD, bias_V):
+        return blockwise_cross_entropy(features_BTD, weight_VD, bias_V, targets_BT, weights_BT, block=block)
+
+    (expected, gradients), (found, others) = (
+        jax.value_and_grad(lambda *a, f=f: f(*a)[0], argnums=(0, 1, 2))(*arrays) for f in (plain, blockwise)
+    )
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    assert float(blockwise(*arrays)[1]) == weights_BT.sum()
+    for one, other in zip(gradients, others, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_logits_in_blocks_are_never_whole():
+    """The largest array of the compiled gradient is a block's logits, not the B T V of the plain loss."""
+    B, T, D, V, block = 4, 64, 8, 1000, 4
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((B, T, D), (V, D), (V,))]
+    targets, weights = jnp.zeros((B, T), jnp.int32), jnp.ones((B, T))
+
+    def memory(loss):
+        gradient = jax.jit(jax.grad(lambda *a: loss(*a)[0], argnums=(0, 1, 2)))
+        return gradient.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
+
+    plain = memory(lambda x, w, b: cross_entropy(project(x, w, b), targets, weights))
+    blocks = memory(lambda x, w, b: blockwise_cross_entropy(x, w, b, targets, weights, block=block))
+    assert plain > 4 * B * T * V
+    assert blocks < 4 * B * T * V / 3
