@@ -310,10 +310,10 @@ def start(workdir, environment):
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, one_device):
+def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, compiled_folder, one_device):
     """kill -9 while a trial trains; the same command goes on from that trial's checkpoint, to equal results."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    environment = one_device(tmp_path / "cache")
+    environment = one_device(compiled_folder)
     process = start(undisturbed, environment)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 0, shown
