@@ -8,6 +8,7 @@ import pytest
 from lob_jax.config import sections, validation
 from lob_jax.errors import InputError
 from lob_jax.generation.device.sampling import Truncation
+from lob_jax.settings import key_types
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
@@ -144,7 +145,7 @@ def test_a_feed_from_files_needs_a_path():
 
 
 def test_every_key_has_the_type_of_its_values():
-    types = validation.key_types(load("base"))
+    types = key_types(load("base"))
     assert (types["train.steps"], types["train.learning_rate"], types["data.tick"]) == (int, float, str)
     assert (types["seed"], types["model.tie_embeddings"]) == (int, bool)
 

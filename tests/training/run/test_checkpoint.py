@@ -40,7 +40,7 @@ def meta(model, step, loss, best_step=20, *, unsound=None, measure="these window
         unsound=unsound,
         settings={"data": {"feed": "synthetic"}, "tokens": {"time_digits": None}},
         versions=package_versions(),
-        early_stopping={"best": 1.5, "best_step": best_step, "strikes": 0},
+        early_stopping={"best": 1.5, "best_step": best_step, "strikes": 0, "step": step},
         micro_batch=8,
         averaged=False,
     )
