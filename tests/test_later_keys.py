@@ -57,8 +57,7 @@ def stored_keys(tmp_path):
     identity = run_identity(model, train, seed=0, windows=1, vocabulary_hash="", fingerprint=of_records)
     kept = {**flat(identity), **changeable(model, train), **rounding(model, train, jax.devices()[:1])}
     parts = fields(Position, "checkpoint.position.") | fields(EarlyStopping, "checkpoint.early_stopping.")
-    derived = {f"model.{name}" for name in FROM_DATA}
-    return {*flat(sections.plain(config)), *kept, *derived, *fields(Meta, "checkpoint."), *parts}
+    return {*flat(sections.plain(config)), *kept, *FROM_DATA, *fields(Meta, "checkpoint."), *parts}
 
 
 def test_every_stored_key_is_of_the_first_version_or_in_the_table(tmp_path):

@@ -87,7 +87,6 @@ _READ_WHERE = {
     "attention.random_features": lambda model: model.attention.kind == "performer",
     "attention.summaries": lambda model: model.attention.kind == "linformer",
 }
-FROM_DATA = ("book_features", "n_regimes")  # fields of a model that are no keys: the data section gives them
 # What identifies a run though it is no key's whole value; the keys whose former values bring it back.
 WINDOWS_A_STEP = "train.batch_size x train.accumulation"
 AVERAGE = "an average of the parameters (train.ema_decay)"
@@ -99,6 +98,8 @@ _KEYS_OF = {
     LOSS_SCALE: ("model.dtype",),
     PARAMETERS: ("model.dtype",),
 }
+FROM_DATA = ("model.book_features", "model.n_regimes")  # fields of a model that are no keys: the data section has them
+OTHERS = (*FROM_DATA, *_KEYS_OF, "vocabulary_hash", "windows", DEVICES)  # what is kept beside the keys of `ROLES`
 
 
 def keys_of(*roles: Role) -> frozenset[str]:
@@ -204,7 +205,7 @@ def refuse_mismatch(
     """
     saved, wanted, values = flat(saved), flat(wanted), values or {}
     saved = completed(saved, wanted)
-    known = {*wanted, *keys_of(*Role), *(f"model.{field}" for field in FROM_DATA), DEVICES}
+    known = {*wanted, *keys_of(*Role), *OTHERS}
     unknown = [key for key in {**saved, **values} if key not in known and not key.startswith("data.")]
     refuse_newer(unknown, Source("the checkpoint", of="a run", where=where, written_by=written_by))
     differing = {key: (saved.get(key, ABSENT), wanted[key]) for key in wanted}
