@@ -45,6 +45,7 @@ class SamplingConfig:
         with and without `inject`.
       antithetic: draw with one minus each random number.
       inject: a user's own orders, put into every path.
+      named: what stands in front of these names in errors, such as "config.generate.".
 
     Raises:
       InputError: a number outside its range.
@@ -57,12 +58,13 @@ class SamplingConfig:
     truncation: Truncation = EVERYTHING
     antithetic: bool = False
     inject: tuple[Order, ...] = ()
+    named: dataclasses.InitVar[str] = ""
 
-    def __post_init__(self) -> None:
-        require_whole("paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
-        require_whole("events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
-        require_whole("seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
-        check_temperature(self.temperature)
+    def __post_init__(self, named: str) -> None:
+        require_whole(f"{named}paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
+        require_whole(f"{named}events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
+        require_whole(f"{named}seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
+        check_temperature(self.temperature, named=named)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
