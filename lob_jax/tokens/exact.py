@@ -1,7 +1,8 @@
 """`ExactTokenizer`: every event as about five tokens, from which it comes back to the last lot and nanosecond."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from lob_jax.events.schema import Code, Events, Flag, Kind
 from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Grammar, grammar_for
+from lob_jax.tokens.tokenizer import Ability
 
 RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
 
@@ -24,11 +26,35 @@ class ExactTokenizer:
 
     Attributes:
       vocabulary: what decides the meaning of an id, `time_digits` included.
+      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
     """
+
+    name: ClassVar[str] = "exact"
+    fewest_event_tokens: ClassVar[int] = 2  # a CONTROL event: its code and its gap
+    time_digits: ClassVar[tuple[int | None, ...]] = (None, *v.TIME_DIGITS)
+    fitted: ClassVar[bool] = False
+    lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType({})
 
     def __init__(self, time_digits: int | None = None):
         """Keep every nanosecond, or 2, 5 or 8 significant digits of each gap."""
-        self.vocabulary = v.Vocabulary("exact", time_digits)
+        self.vocabulary = v.Vocabulary(self.name, time_digits)
+
+    @classmethod
+    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+        """Return the tokenizer of these settings; it has no bins.
+
+        Raises:
+          InputError: there are bins, or no such digits.
+        """
+        if bins is not None:
+            raise InputError(
+                "exact tokens have no bins",
+                where="the bins of the vocabulary",
+                expected=None,
+                was=bins,
+                remedy="name the vocabulary.json that was written beside the records",
+            )
+        return cls(time_digits)
 
     @property
     def grammar(self) -> Grammar:
@@ -99,6 +125,25 @@ class ExactTokenizer:
         if done < len(time_ns):
             raise _out_of_range(parsed, done, places[done])
         return _as_events(parsed, time_ns, price)
+
+    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kind and the code of each event of whole events' tokens, uint8 [E] each.
+
+        Raises:
+          InputError: the tokens are ill-formed or stop inside an event.
+        """
+        parsed, _ = self._parse_whole(tokens)
+        return parsed.kind, parsed.code
+
+    @staticmethod
+    def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of clock and book known at each token, int32 [T] each, see `Tokenizer.known_rows`.
+
+        The book knows an event from its gap on, when all but its time has been read; the clock, from the head behind
+        it, whatever digits of the gap came between.
+        """
+        event = v.event_index(tokens)
+        return event, event + (v.field_of(tokens) >= v.FIELD_GAP)
 
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
         """Return log2 of the width, in ns, of the cell that each event's gap was rounded into, float64 [E].

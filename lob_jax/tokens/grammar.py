@@ -114,7 +114,7 @@ class Grammar(Automaton):
     """
 
     def __init__(self, time_digits: int | None = None):
-        v.Vocabulary("exact", time_digits)
+        v.check_time_digits(time_digits)
         self.time_digits = time_digits
         self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
         names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
