@@ -176,7 +176,12 @@ def _extend(
 def start_paths(
     prompt: Prompt, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
-    """Return every path's state at the end of the prompt, and the origin of their books' prices."""
+    """Return every path's state at the end of the prompt, and the origin of their books' prices.
+
+    Raises:
+      InputError: the tokenizer's tokens are not generated.
+    """
+    require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     room = book_room(prompt.book)
     rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
     book, origin = live_book.from_snapshot(prompt.book, **rules, **room)

@@ -25,6 +25,7 @@ class Ability(enum.Enum):
     EVENTS = "give the same events back, so that a record holds its own book"
     PARTS = "tell the head, the size and the gap of an event apart"
     DIRECTION = "say the price of an event, and the size it takes, before its gap"
+    GENERATION = "the device can read as it draws them"
     ORDERS = "can spell any order"
 
 
