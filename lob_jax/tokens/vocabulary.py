@@ -5,6 +5,7 @@ decimal digits of the number in front, 8 the leading part of a size, 9 the leadi
 """
 
 import dataclasses
+import enum
 import hashlib
 import json
 import pathlib
@@ -22,8 +23,22 @@ LAYOUT = 1  # raised whenever an id changes its meaning
 CLASS_SIZE = 1000
 VOCAB_SIZE = 10 * CLASS_SIZE
 
-PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = range(8)
-SPECIALS = ("PAD", "BOS", "EOS", "MASK", "UNK", "SEP", "TIME_SKIP", "TIME_BACK")
+
+class Special(enum.IntEnum):
+    """The ids of tokens that are part of no number and no head."""
+
+    PAD = 0  # behind the end of a stream
+    BOS = 1
+    EOS = 2
+    MASK = 3  # in place of a hidden token
+    UNK = 4
+    SEP = 5
+    TIME_SKIP = 6  # 10^12 ns more of a gap
+    TIME_BACK = 7  # the gap that follows runs backwards
+
+
+SPECIALS = tuple(special.name for special in Special)
+PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = (int(special) for special in Special)
 CONTROL_BASE = 10  # + a Code
 REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # reserved for prefixes, each up to the next
 FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
@@ -44,8 +59,23 @@ DEEPER_ESCAPE_DIGITS, BETTER_ESCAPE_DIGITS, MAX_PRICE_DIGITS = 5, 4, 14
 MAX_NUMBER_DIGITS = 12
 TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
 
-FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = range(7)
-FIELDS = ("special", "head", "head digits", "size", "size digits", "gap", "gap digits")
+
+class Field(enum.IntEnum):
+    """Which part of an event a token belongs to, in the order in which they come."""
+
+    SPECIAL = 0
+    HEAD = 1
+    HEAD_DIGITS = 2
+    SIZE = 3
+    SIZE_DIGITS = 4
+    GAP = 5
+    GAP_DIGITS = 6
+
+
+FIELDS = tuple(field.name.lower().replace("_", " ") for field in Field)
+FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = (
+    int(field) for field in Field
+)
 
 
 def _field_table() -> np.ndarray:
