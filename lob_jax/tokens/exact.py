@@ -311,7 +311,9 @@ def _reason(
             distance = f"{row['price']}, {abs(row['price'] - origin)} from the reference {origin}"
             most = f"up to {compiled.MOST_DISTANCE} {'ticks' if row['kind'] <= Kind.EXECUTE else 'quanta'} away"
             return "a price is too far from its reference", most, distance, "choose a larger price quantum"
-    return "a time is out of range", f"ns within ±{compiled.MOST}", row["time_ns"], "check the clock's unit"
+        case Refusal.BAD_TIME:
+            return "a time is out of range", f"ns within ±{compiled.MOST}", row["time_ns"], "check the clock's unit"
+    raise AssertionError(fault)
 
 
 def _tick_remedy(events: Events, before: np.ndarray, tick: int) -> str:

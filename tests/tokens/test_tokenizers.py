@@ -137,27 +137,40 @@ def test_the_shortest_event_has_as_few_tokens_as_it_says(tokenizer, day, book):
     assert len(counts) == len(day[1]) and counts.min() == tokenizer.fewest_event_tokens
 
 
-def test_what_is_known_at_a_token_needs_no_later_one(tokenizer, day, book):
+def test_every_row_is_known_once_and_the_whole_event_at_its_last_token(tokenizer, day, book):
     tokens = tokenizer.encode(day[1][-60:], **book)
-    clock, row = tokenizer.known_rows(tokens)
     event = v.event_index(tokens)
-    for rows in (clock, row):
+    for rows in tokenizer.known_rows(tokens):
         assert rows.dtype == np.int32 and rows.shape == tokens.shape
         assert (np.diff(rows) >= 0).all() and (rows >= event).all() and (rows <= event + 1).all()
-    for count in range(1, len(tokens)):
-        for part, rows in zip(tokenizer.known_rows(tokens[:count]), (clock, row), strict=True):
-            np.testing.assert_array_equal(part, rows[:count])
     ends = np.flatnonzero(np.diff(event, append=event[-1] + 1))
-    np.testing.assert_array_equal(row[ends], event[ends] + 1)  # the whole event has been read
+    np.testing.assert_array_equal(tokenizer.known_rows(tokens)[1][ends], event[ends] + 1)
+
+
+@pytest.mark.parametrize("column", ["size", "time_ns"])
+def test_what_is_known_at_a_token_does_not_depend_on_later_ones(tokenizer, day, book, column):
+    """Of two streams that part within their last event, the shared tokens know nothing of it: its size, its gap."""
+    events = day[1][:50]
+    last = events.size[-1] * 1000 if column == "size" else events.time_ns[-1] + 10**13
+    other = events.replace(**{column: np.append(getattr(events, column)[:-1], last)})
+    one, two = (tokenizer.encode(rows, **book) for rows in (events, other))
+    length = min(len(one), len(two))
+    shared = int(np.argmax(one[:length] != two[:length]))
+    assert 0 < shared < length
+    rows = dict(zip(("time_ns", "size"), tokenizer.known_rows(one), strict=True))
+    assert rows[column][:shared].max() <= len(events) - 1
 
 
 def test_the_vocabulary_file_brings_the_tokenizer_back(tokenizer, tmp_path):
-    path = tmp_path / "vocabulary.json"
-    tokenizer.vocabulary.save(path)
-    loaded = v.Vocabulary.load(path)
-    assert loaded == tokenizer.vocabulary and loaded.hash == tokenizer.vocabulary.hash
-    again = tokenizer_for(loaded)
-    assert type(again) is type(tokenizer) and again.vocabulary == loaded
+    path, kind = tmp_path / "vocabulary.json", type(tokenizer)
+    choices = [tokenizer] if kind.fitted else [kind.from_settings(time_digits=digits) for digits in kind.time_digits]
+    for choice in choices:
+        choice.vocabulary.save(path)
+        loaded = v.Vocabulary.load(path)
+        assert loaded == choice.vocabulary and loaded.hash == choice.vocabulary.hash
+        again = tokenizer_for(loaded)
+        assert type(again) is kind and again.vocabulary == loaded
+    assert len({choice.vocabulary.hash for choice in choices}) == len(choices)
 
 
 def test_every_id_has_a_meaning_in_words(tokenizer):

@@ -1,5 +1,6 @@
 """The rows of LOBSTER's two files: what each column means, and what is refused, by line and column."""
 
+import enum
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,19 @@ from lob_jax.jit import njit
 
 EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
 MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
+
+
+class Message(enum.IntEnum):
+    """Columns of a message file."""
+
+    TIME = 0
+    TYPE = 1
+    ORDER_ID = 2
+    SIZE = 3
+    PRICE = 4
+    DIRECTION = 5
+
+
 MESSAGE_COLUMNS = (
     Column("time", "decimal", PLACES),
     Column("type", "int"),
@@ -23,7 +37,7 @@ MESSAGE_COLUMNS = (
     Column("price", "int"),
     Column("direction", "int"),
 )
-TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
+TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = (int(column) for column in Message)
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
 HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
