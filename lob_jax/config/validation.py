@@ -20,13 +20,12 @@ from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
 from lob_jax.models.attention.kinds import MASKS
 from lob_jax.settings import check_like, defaults
-from lob_jax.tokens.vocabulary import TOKENIZERS
+from lob_jax.tokens.registry import tokenizer_class
 
 FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
-TIME_DIGITS = (None, 2, 5, 8)
 MOST = 10**9  # of what is counted
 MOST_OF = {
     "synthetic_days": 10_000,
@@ -129,7 +128,8 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
         was=used,
         remedy="lower one of them",
     )
-    needed = required_embargo(context_of(context, kind=config.tokens.kind))
+    tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    needed = required_embargo(context_of(context, fewest_event_tokens=tokenizer.fewest_event_tokens))
     _require(
         data.embargo_events >= needed,
         "data.embargo_events",
@@ -179,26 +179,13 @@ def _check_seed(config: ml_collections.ConfigDict) -> None:
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
     digits, train = config.tokens.time_digits, config.train
+    choices = tokenizer_class(config.tokens.kind, where="config.tokens.kind").time_digits
     _require(
-        digits in TIME_DIGITS,
+        digits in choices,
         "tokens.time_digits",
-        expected=f"one of {TIME_DIGITS}",
+        expected=" | ".join(str(choice) for choice in choices) + f", of {config.tokens.kind} tokens",
         was=digits,
-        remedy="leave it out to keep every nanosecond",
-    )
-    _require(
-        config.tokens.kind in TOKENIZERS,
-        "tokens.kind",
-        expected=" | ".join(TOKENIZERS),
-        was=config.tokens.kind,
-        remedy="choose one of these",
-    )
-    _require(
-        config.tokens.kind == "exact" or digits is None,
-        "tokens.time_digits",
-        expected="None, of compact tokens",
-        was=digits,
-        remedy="leave it out: their gaps have bins of their own",
+        remedy="leave it out: None keeps what these tokens can keep of a gap",
     )
     _require(
         train.steps is None or train.steps > 0,

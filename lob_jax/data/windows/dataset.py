@@ -10,10 +10,10 @@ import numpy as np
 
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
-from lob_jax.data.records.records import Outline, Record, is_compact, outline, record_instrument
+from lob_jax.data.records.records import Outline, Record, outline, record_instrument, record_tokenizer
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, PAD, REGIME_BASE, event_index, field_of
+from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE, event_index
 
 Window = dict[str, np.ndarray]
 
@@ -288,21 +288,15 @@ def _bounds(about: Outline) -> tuple[int, int]:
 
 
 def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
-    """Work out what is known at each token of a record.
-
-    At an exact token the book knows the event from its gap on, and the clock from the event behind it; a compact token
-    is the whole event.
-    """
+    """Work out what is known at each token of a record, by its tokenizer's `known_rows`."""
     tokens = record["tokens"][:-1]
     instrument = record_instrument(record)
-    event = event_index(tokens)
-    whole = is_compact(record)
-    clock_row, row = event + np.int32(whole), event + (whole | (field_of(tokens) >= FIELD_GAP))
+    clock_row, row = record_tokenizer(record).known_rows(tokens)
     at_token, before = _stand_beside(record, instrument, clock_row, row, beside)
     time_of_day = time_bucket(record["clock_ns"] - instrument.midnight_ns(), time_buckets=time_buckets)
     return PreparedRecord(
         tokens=tokens.astype(np.int32),
-        event=event,
+        event=event_index(tokens),
         clock_row=clock_row,
         row=row,
         time_of_day=time_of_day,

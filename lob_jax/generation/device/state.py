@@ -1,7 +1,7 @@
 """What generation takes, carries and gives: plain dataclasses and named tuples."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,22 +14,8 @@ from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_tem
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import Conditioning
-from lob_jax.tokens.grammar import Automaton
-from lob_jax.tokens.vocabulary import Vocabulary
 
 MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
-
-
-class Language(Protocol):
-    """What the device reads of a tokenizer."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """What decides the meaning of an id."""
-
-    @property
-    def grammar(self) -> Automaton:
-        """Which token may follow which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +201,7 @@ class LoopShape:
 
     Attributes:
       model: the model's shape.
-      tokenizer: "exact" or "compact".
+      tokenizer: its name.
       tick: price quanta in a tick.
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
