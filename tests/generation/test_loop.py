@@ -122,12 +122,12 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     states = replay(events, start=START, corrections=Corrections.none(), levels=LEVELS)
     features = book_features(states.price, states.size, tick=INSTRUMENT.tick)
     row = event[: len(whole)] + (vocab.field_of(whole) >= vocab.FIELD_GAP)
-    np.testing.assert_allclose(window.book_BTF[0, 6 : 6 + len(whole)], features[row], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(window.known["book"][0, 6 : 6 + len(whole)], features[row], rtol=1e-5, atol=1e-6)
     seconds = (np.append(START.time_ns, events.time_ns) - INSTRUMENT.midnight_ns()) // NS_PER_SECOND
     expected = (seconds * MODEL.time_buckets // 86_400)[event[: len(whole)]]
-    np.testing.assert_array_equal(window.time_of_day_BT[0, 6 : 6 + len(whole)], expected)
-    assert (window.day_of_week_BT[0, :length] == 1).all()
-    numbers = window.beside["event"][0, :length]
+    np.testing.assert_array_equal(window.known["time_of_day"][0, 6 : 6 + len(whole)], expected)
+    assert (window.known["day_of_week"][0, :length] == 1).all()
+    numbers = window.known["event"][0, :length]
     np.testing.assert_array_equal(numbers[:6], [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(numbers[6 : 6 + len(whole)], 2 + event[: len(whole)])  # two events are the prompt's
 
@@ -207,7 +207,7 @@ def test_past_the_context_logits_are_those_of_one_forward_under_a_band(kind):
     band_BTS = jnp.broadcast_to((ago_TS >= 0) & (ago_TS < S), (2, T, T))
     positions_BT = jnp.broadcast_to(jnp.arange(T), (2, T))
     whole_BTV = LOBTransformer(model).apply(
-        {"params": params}, window.tokens_BT, window.conditioning(), positions_BT=positions_BT, mask_BTS=band_BTS
+        {"params": params}, window.tokens_BT, window.known, positions_BT=positions_BT, mask_BTS=band_BTS
     )
     for number in range(T - 5):
         np.testing.assert_allclose(logits_TBV[number], whole_BTV[:, 5 + number], rtol=2e-5, atol=5e-5)
@@ -221,7 +221,7 @@ def test_within_a_context_logits_are_those_of_one_forward():
     logits_TBV, window = drawn_logits(params, model, tokens=S)
     for first, last in [(0, S), (S // 2, S + 6)]:
         part = window.cut(first, last)
-        whole_BTV = LOBTransformer(model).apply({"params": params}, part.tokens_BT, part.conditioning())
+        whole_BTV = LOBTransformer(model).apply({"params": params}, part.tokens_BT, part.known)
         for at in range(S if first else 5, last - 1):
             np.testing.assert_allclose(logits_TBV[at - 5], whole_BTV[:, at - first], rtol=2e-5, atol=5e-5)
 

@@ -1,4 +1,4 @@
-"""What a model is told beside a token that was just drawn: one maker an input, from the clock, book and events of a path.
+"""What a model is told beside a token that was just drawn, from the path itself: one maker an input.
 
 The inputs, and what each is taken from, are listed in `lob_jax.models.inputs`.
 """
