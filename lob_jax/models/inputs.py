@@ -158,7 +158,8 @@ ARRAYS = (
     # How many tokens of the peer's window belong to events strictly before the time known; rows 2b and 2b + 1 of a
     # batch are each other's peers.
     WindowArray("peer_seen", "int32", "BT", BESIDE, read=lambda model: model.attention.cross_asset),
-    WindowArray("direction", "int32", "BTK", LABEL, read=_outlook),
+    # 0 down, 1 flat, 2 up; below 0 where there is no label.
+    WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
     WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),
     # Where a window starts: its record, and the position in the tokens of that.
     WindowArray("record", "int32", "B", ACCOUNT, read=_never, held=_always),

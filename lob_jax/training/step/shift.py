@@ -36,7 +36,8 @@ def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
     Returns:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
     """
-    conditioning = {name: batch[name][:, :-1] for name in names_of(Role.BESIDE) if name in batch}
+    beside = names_of(Role.BESIDE)
+    conditioning = {name: leaf[:, :-1] for name, leaf in batch.items() if name in beside}
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
 
