@@ -244,7 +244,7 @@ def test_a_prefix_names_the_regime_before_the_window(hand_record, plain_events, 
         regime = REGIMES.of(records[span.record])[named.prepared(span.record).book_row[before] if span.start > 0 else 0]
         assert window["tokens"][0] == REGIME_BASE + regime
         assert not window["scored"][0]
-        assert window["direction"][0] == -1
+        assert window["direction"][0] == -1 and window["log_volatility"][0] == 0
         assert (np.diff(window["event"][window["event"] >= 0]) >= 0).all()
         for column in np.flatnonzero(window["scored"]):
             place = int(window["record"]), int(window["position"]) + int(column)
