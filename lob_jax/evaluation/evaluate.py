@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.windows.dataset import NOTHING, Beside, RecordSource, TokenBookDataset
+from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order

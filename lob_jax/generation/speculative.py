@@ -140,8 +140,7 @@ def _noted(
 def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Return the model's stream at the last token of a context [B, D], and a cache of so many slots."""
     cache = empty_cache(shape.model, len(context.tokens_BT), slots)
-    inputs = (context.tokens_BT, context.conditioning())
-    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="stream")
+    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *context, cache=cache, method="stream")
     return x_BTD[:, -1], cache
 
 
@@ -199,7 +198,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
 
     new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
-    x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
+    x_BTD, cache = model.apply(variables, *new, cache=carry.cache, method="stream")
     logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
     stood, behind = verdict(wanted_NV, draft_NV, draft_N, done_N, at_N5[:, 2:])

@@ -18,7 +18,8 @@ from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import VOCABULARY, open_records
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.windows.dataset import Beside, TokenBookDataset
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import MAKERS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.errors import InputError, flat
@@ -27,6 +28,7 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
+from lob_jax.models.inputs import fields_held
 from lob_jax.signals import same_command
 from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
@@ -53,7 +55,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     """
     model, train = sections.model_config(config), open_records(workdir / "records", "train")
     bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    by_regime = model.regime != "none" or model.heads.contrastive_size > 0
+    names = tuple(name for name in fields_held(model) if name in MAKERS)  # what else windows hold comes unasked
     symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
     if 0 < model.n_instruments < len(symbols):
         raise InputError(
@@ -64,17 +66,17 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
             remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
         )
     return Beside(
-        clock=model.needs_clock,
-        regimes=fit_regimes(train, **bins) if by_regime else None,
+        names=names,
+        regimes=fit_regimes(train, **bins) if "regime" in names else None,
         prefix=model.regime == "prefix",
-        symbols=symbols if model.n_instruments else (),
-        outlooks=fit_outlooks(train, model.heads.outlook_events) if model.heads.outlook_events else None,
+        symbols=symbols,
+        outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
     )
 
 
 def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
-    by_regime = config.model.regime != "none" or config.model.heads.contrastive_size > 0
+    by_regime = "regime" in fields_held(sections.model_config(config))
     return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.data.records.records import record_corrections, record_instrument, record_start
-from lob_jax.data.windows.dataset import NOTHING, Beside, prepare_record
+from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import CLOSES
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device.state import Prompt
+from lob_jax.models.inputs import BY_NAME
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import event_index
 
@@ -47,13 +49,11 @@ def make_prompt(
             remedy="ask for fewer events",
         )
     last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
+    continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # labels are not
     mine = (prepared.event >= last - events) & (prepared.event < last)
     return Prompt(
         tokens_T=prepared.tokens[mine],
-        time_of_day_T=prepared.time_of_day[prepared.clock_row[mine]],
-        day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
-        book_TF=prepared.book[prepared.row[mine]],
-        beside_T={"event": prepared.event[mine], **{name: array[mine] for name, array in prepared.beside.items()}},
+        known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][last]),

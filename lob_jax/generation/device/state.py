@@ -13,7 +13,7 @@ from lob_jax.generation.device.orders import Order, Outcome, Own
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import Conditioning
+from lob_jax.models.inputs import Conditioning
 
 MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
 
@@ -59,20 +59,14 @@ class Prompt:
 
     Attributes:
       tokens_T: int32 [T], at least one.
-      time_of_day_T: int32 [T], conditioning of each token as in a training batch; likewise the next two.
-      day_of_week_T: int32 [T].
-      book_TF: float32 [T, F].
-      beside_T: what else the model reads at each token, see `Window`; the event that each belongs to is there always.
+      known_T: inputs beside each token, [T, ...], by name, as in a training window; "event" and "book" among them.
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
       closed: what a halt among the events has closed, see `LiveBook`.
     """
 
     tokens_T: np.ndarray
-    time_of_day_T: np.ndarray
-    day_of_week_T: np.ndarray
-    book_TF: np.ndarray
-    beside_T: dict[str, np.ndarray]
+    known_T: dict[str, np.ndarray]
     book: BookSnapshot
     clock_ns: int
     closed: int = 0
@@ -122,7 +116,7 @@ class PathState(NamedTuple):
       chosen: tokens that the model drew.
       grammar_mass: sum over these of the probability that the grammar took away; likewise the book.
       book_mass: see `grammar_mass`.
-      regime: of the market, as the prompt ended in it.
+      constant: inputs that stay as the prompt ended in them, by name.
       last: events that the path shall have.
       behind: events of the prompt.
       antithetic: whether draws are made with one minus each random number.
@@ -141,7 +135,7 @@ class PathState(NamedTuple):
     chosen: jax.Array
     grammar_mass: jax.Array
     book_mass: jax.Array
-    regime: jax.Array
+    constant: dict[str, jax.Array]
     last: jax.Array
     behind: jax.Array
     antithetic: jax.Array
@@ -149,28 +143,15 @@ class PathState(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The inputs of the tokens in the cache, slot by slot.
+    """The inputs of the tokens in the cache, slot by slot: what a model is applied to.
 
-    What stands in `beside` is named as in `data.dataset.Beside`: event, clock, regime and instrument.
+    Attributes:
+      tokens_BT: int32.
+      known: what is known beside them, by name.
     """
 
     tokens_BT: jax.Array
-    time_of_day_BT: jax.Array
-    day_of_week_BT: jax.Array
-    book_BTF: jax.Array
-    beside: dict[str, jax.Array]
-
-    def conditioning(self) -> Conditioning:
-        """Return what the model reads beside the tokens."""
-        return Conditioning(
-            time_of_day_BT=self.time_of_day_BT,
-            day_of_week_BT=self.day_of_week_BT,
-            book_BTF=self.book_BTF,
-            regime_BT=self.beside.get("regime"),
-            instrument_BT=self.beside.get("instrument"),
-            event_BT=self.beside.get("event"),
-            clock_BT2=self.beside.get("clock"),
-        )
+    known: Conditioning
 
     def cut(self, first: int, last: int) -> "Window":
         """Return slots first..last-1."""

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.embeddings import Conditioning
 from lob_jax.models.heads import Outlook
+from lob_jax.models.inputs import Conditioning
 from lob_jax.models.layers import example_keys, project
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import MASK

@@ -7,7 +7,8 @@ import pytest
 
 from lob_jax.data.records.records import record_spans
 from lob_jax.data.records.split import Part
-from lob_jax.data.windows.dataset import NOTHING, TokenBookDataset
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import NOTHING
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.tokens.vocabulary import EOS, PAD
 
