@@ -19,7 +19,7 @@ from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
 from lob_jax.generation.device.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE
-from lob_jax.models.attention.kinds import MASKS
+from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.vocabulary import TOKENIZERS
 
@@ -286,7 +286,7 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         was=model.causal,
         remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
-    whole = masked or model.attention.cross_asset or model.attention.kind not in MASKS
+    whole = masked or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
         not (whole and config.train.sample_events),
         "train.sample_events",

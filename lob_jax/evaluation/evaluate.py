@@ -17,7 +17,7 @@ from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
 from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.models.attention.kinds import MASKS
+from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import tokenizer_for
@@ -120,7 +120,7 @@ def why_no_branches(config: ModelConfig) -> str | None:
     """Return why a model cannot answer from side branches, which price direction is predicted by; None if it can."""
     if config.attention.cross_asset:
         return "attention across assets reads whole windows alone"
-    if config.attention.kind not in MASKS:
+    if not is_mask(config.attention.kind):
         return f"{config.attention.kind} attention has no mask"
     return None
 

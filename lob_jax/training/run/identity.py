@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from lob_jax.errors import InputError
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import SETTINGS, ModelConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.shift import Batch
 
@@ -73,17 +73,11 @@ ROLES: dict[Role, tuple[str, ...]] = {
 }
 
 # Of a model, what is read in some of its shapes alone; elsewhere it identifies nothing.
-_BLOCKWISE = ("block_sparse", "performer", "linformer")
 _READ_WHERE = {
     "time_buckets": lambda model: model.time_of_day,
     "book_features": lambda model: model.book_state,
     "n_regimes": lambda model: model.regime != "none" or model.heads.contrastive_size > 0,
-    "attention.horizons": lambda model: model.attention.kind == "multi_scale",
-    "attention.block": lambda model: model.attention.kind in _BLOCKWISE,
-    "attention.local_blocks": lambda model: model.attention.kind == "block_sparse",
-    "attention.global_blocks": lambda model: model.attention.kind == "block_sparse",
-    "attention.random_features": lambda model: model.attention.kind == "performer",
-    "attention.summaries": lambda model: model.attention.kind == "linformer",
+    **{f"attention.{name}": lambda model, name=name: name in model.attention.settings for name in SETTINGS},
 }
 # What identifies a run though it is no key's whole value; the keys whose former values bring it back.
 WINDOWS_A_STEP = "train.batch_size x train.accumulation"
