@@ -22,6 +22,7 @@ from lob_jax.generation.device.sampling import GREATEST_TEMPERATURE, LEAST_TEMPE
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.vocabulary import TOKENIZERS
+from lob_jax.training.step.objective import OBJECTIVES
 
 FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
@@ -278,15 +279,15 @@ def _check_truncation(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
-    masked, model = config.train.objective == "masked", config.model
+    causal, model = OBJECTIVES[config.train.objective].causal, config.model
     _require(
-        model.causal != masked,
+        model.causal == causal,
         "model.causal",
-        expected=f"{not masked}, since train.objective is {config.train.objective}",
+        expected=f"{causal}, since train.objective is {config.train.objective}",
         was=model.causal,
         remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
-    whole = masked or model.attention.cross_asset or not is_mask(model.attention.kind)
+    whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
         not (whole and config.train.sample_events),
         "train.sample_events",
@@ -302,9 +303,9 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.model.regime=added",
     )
     _require(
-        not masked or model.heads.next_tokens == 1,
+        causal or model.heads.next_tokens == 1,
         "model.heads.next_tokens",
-        expected="1, where the objective is masked",
+        expected=f"1, where the objective is {config.train.objective}",
         was=model.heads.next_tokens,
         remedy="leave it out",
     )

@@ -29,11 +29,8 @@ def figures(metric, *parts):
 
 
 def leaves(found):
-    return {
-        key: value
-        for name, one in found.items()
-        for key, value in (one.items() if isinstance(one, dict) else [(name, one)])
-    }
+    nested = [one if isinstance(one, dict) else {name: one} for name, one in found.items()]
+    return {key: value for figures in nested for key, value in figures.items()}
 
 
 @pytest.fixture(params=METRICS)

@@ -57,7 +57,7 @@ METRIC = Metric(
             "bits_per_event_without_gap_digits",
             "  without gap digits",
             ".3f",
-            "the same without the digits of gaps, nearly noise",
+            "the same without the digits of gaps",
         ),
         Row("head", "  head", ".3f", "of them those of kind, side and price"),
         Row("size", "  size", ".3f", "those of the size"),

@@ -13,6 +13,7 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.models.config import SETTINGS, ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.step.objective import OBJECTIVES
 from lob_jax.training.step.shift import Batch
 
 Values = dict[str, Any]  # plain JSON values by key, such as {"train.clip": 1.0}
@@ -161,8 +162,8 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
         sha256.update(name.encode())
         for batch in validation:  # one after the other, so that it is no matter how they are cut into batches
             sha256.update(np.ascontiguousarray(batch[name]).data)
-    if config.objective == "masked":
-        sha256.update(f"mask_share {config.mask_share!r}".encode())
+    for name in OBJECTIVES[config.objective].settings:
+        sha256.update(f"{name} {getattr(config, name)!r}".encode())
     return sha256.hexdigest()
 
 
