@@ -15,6 +15,7 @@ from lob_jax.config.sections import (
 from lob_jax.data.records.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
+from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
@@ -24,7 +25,6 @@ from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.vocabulary import TOKENIZERS
 from lob_jax.training.step.objective import OBJECTIVES
 
-FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
@@ -54,15 +54,10 @@ def _require(holds: bool, key: str, *, expected: object, was: object, remedy: st
 
 def _check_data(config: ml_collections.ConfigDict) -> None:
     data = config.data
+    if data.feed not in (*FEEDS, SYNTHETIC, AUTO):
+        raise FEEDS.unknown(data.feed, also=(SYNTHETIC, AUTO))
     _require(
-        data.feed in FEEDS,
-        "data.feed",
-        expected=f"one of {FEEDS}",
-        was=data.feed,
-        remedy="pass --config.data.feed=",
-    )
-    _require(
-        data.feed in ("synthetic", "auto") or bool(data.path),
+        data.feed in (SYNTHETIC, AUTO) or bool(data.path),
         "data.path",
         expected=f"a file or folder, since data.feed is {data.feed!r}",
         was="nothing",
@@ -76,14 +71,14 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         remedy="required reads LOBSTER's order-book file, none builds the book from the messages alone",
     )
     _require(
-        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", "auto")),
+        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", AUTO)),
         "data.order_book",
         expected="required, unless files of the lobster feed are read",
         was=f"{data.order_book}, of the {data.feed} feed",
         remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
     )
     _require(
-        data.feed != "synthetic" or not data.path,
+        data.feed != SYNTHETIC or not data.path,
         "data.feed",
         expected=f"auto, or the format of the files, since data.path is {data.path!r}",
         was="synthetic, which reads no files",
