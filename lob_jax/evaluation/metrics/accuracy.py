@@ -33,19 +33,19 @@ METRIC = Metric(
     count=_count,
     figures=_figures,
     rows=(
-        Row("token_accuracy", "token accuracy", ".2%", "share of tokens of which the likeliest one came"),
+        Row("token_accuracy", "token accuracy", ".2%", "share of tokens that were predicted to be likeliest"),
         Row(
             "event_accuracy",
             "event accuracy",
             ".2%",
-            "the same of classes (`token // 1000`); much of it the grammar gives",
+            "the same for classes (`token // 1000`); the grammar gives much away",
         ),
-        Row("head_accuracy", "  of heads alone", ".2%", "share of events whose kind is right"),
+        Row("head_accuracy", "  of heads alone", ".2%", "share of events whose kind is predicted"),
         Row(
             "head_majority",
             "  majority of heads",
             ".2%",
-            "share of the most frequent kind: the floor of the former",
+            "share of the most frequent kind: what guessing it scores",
         ),
     ),
 )

@@ -25,7 +25,7 @@ METRIC = Metric(
     count=nll_by_field,
     figures=_figures,
     rows=(
-        Row("perplexity", "perplexity", ".2f", "e to the loss: as many equally likely tokens cost the same"),
+        Row("perplexity", "perplexity", ".2f", "exp(loss): as many equally likely tokens are as hard to predict"),
         Row("loss", "loss, nats a token", ".4f", "minus the log probability of the token that came, on average"),
     ),
 )

@@ -62,7 +62,7 @@ class MultiScaleAttention(nn.Module):
 
 KIND = AttentionKind(
     module=MultiScaleAttention,
-    sees="in each head those within a horizon of its own: 16 events, 128 events, 10 seconds, all",
+    sees="in each head, the tokens within its own horizon: 16 events, 128 events, 10 seconds, or all",
     settings=("horizons",),
     pattern=within_horizons,
 )

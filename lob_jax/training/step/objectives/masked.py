@@ -61,7 +61,7 @@ def hide_tokens(
 
 
 OBJECTIVE = TokenObjective(
-    predicts="hidden tokens, from those around them, a share of `train.mask_share`",
+    predicts="hidden tokens, a share of `train.mask_share`, from those around them",
     task=hidden_tokens,
     causal=False,
     settings=("mask_share",),
