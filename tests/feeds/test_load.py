@@ -102,6 +102,19 @@ def test_a_folder_of_several_formats_says_which_file_has_which(tmp_path):
         load_incremental_data(tmp_path)
 
 
+def test_a_header_of_tardis_is_that_feeds_whatever_else_it_names(tmp_path):
+    path = tmp_path / "day.csv"
+    path.write_text("exchange,symbol,timestamp,local_timestamp,kind,side,price,size,time_ns\n")
+    assert detect_format(path) == "tardis"
+
+
+def test_a_file_that_two_feeds_take_for_theirs_is_told_so(tmp_path):
+    path = tmp_path / "day.csv"
+    path.write_text("ts_event,rtype,publisher_id,kind,side,price,size,time_ns\n")
+    with pytest.raises(InputError, match=r"several feeds[\s\S]*databento and table[\s\S]*feed=databento"):
+        detect_format(path)
+
+
 def test_a_folder_with_a_format_that_nobody_reads_says_so(tmp_path):
     sample_of("itch").write(tmp_path)
     (tmp_path / "feed.pcap").write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(20))

@@ -28,6 +28,14 @@ SMALL = {
     "summaries": 3,
     "horizons": ("2 events", "1 s"),
 }
+OTHER = {
+    "block": 3,
+    "local_blocks": 1,
+    "global_blocks": 0,
+    "random_features": 8,
+    "summaries": 2,
+    "horizons": ("1 event", "all"),
+}
 MASKS = [kind for kind in KINDS if is_mask(kind)]
 LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "multi_scale"]
 
@@ -65,7 +73,7 @@ def test_a_configuration_may_name_it_and_says_what_it_reads(kind):
     fields = json.loads(json.dumps(model.to_dict()))
     attention = {**fields["attention"], "horizons": tuple(fields["attention"]["horizons"])}
     assert AttentionConfig(**attention) == model.attention
-    assert set(KINDS[kind].settings) <= set(SETTINGS), "a setting that models/config.py does not check"
+    assert set(KINDS[kind].settings) <= set(SETTINGS) == set(OTHER), "a setting that models/config.py does not check"
     identifying = {key.removeprefix("attention.") for key in model_identity(model) if key.startswith("attention.")}
     assert identifying & {*SETTINGS} == {*KINDS[kind].settings}
     assert KINDS[kind].sees and not KINDS[kind].sees.endswith(".")
@@ -81,10 +89,19 @@ def test_it_multiplies_a_query_with_keys_of_the_context(model_of, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pattern_is_that_of_its_weights(mixture, model_of, kind):
+def test_a_setting_that_it_does_not_name_changes_nothing(mixture, kind):
+    module, variables, arrays = mixture(kind, 13)
+    before = module.apply(variables, *arrays)
+    for name, value in OTHER.items():
+        if name not in KINDS[kind].settings:
+            attention = dataclasses.replace(module.config.attention, **{name: value})
+            other = KINDS[kind].module(dataclasses.replace(module.config, attention=attention))
+            np.testing.assert_array_equal(other.apply(variables, *arrays), before, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_pattern_is_that_of_its_weights(mixture, kind):
     module, variables, (query, key, value, places) = mixture(kind, 13)
-    if not is_mask(kind):
-        pytest.skip("this kind is no mask")
     weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
     seen_BNTS = pattern(module.config, places, places)
     visible_BNTS = causal_mask(13) if seen_BNTS is None else causal_mask(13) & seen_BNTS
