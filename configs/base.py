@@ -13,7 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    # auto | synthetic | lobster | tardis | binance | databento | itch | table; auto is the format of the files, or the
+    # auto, synthetic, or a folder of lob_jax/feeds, such as lobster; auto is the format of the files, or the
     data.feed = "auto"  # simulator where no path is named
     data.path = ""  # a file, or a folder of files; ~ is the home folder; empty for the simulator
     data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
@@ -65,7 +65,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.dtype = "bfloat16"  # of the computation: bfloat16 | float16 | float32; parameters stay float32
 
     model.attention = attention = ml_collections.ConfigDict()
-    attention.kind = "full"  # full | multi_scale | block_sparse | performer | linformer
+    attention.kind = "full"  # how tokens see one another: a module of lob_jax/models/attention/kinds
     attention.backend = "auto"  # auto | xla | cudnn | splash: what computes full attention
     attention.qk_norm = False  # normalise each head's queries and keys
     attention.horizons = ("16 events", "128 events", "10 s", "all")  # of multi_scale; each for as many heads
@@ -89,7 +89,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.fsdp = 1  # devices that share one copy of the parameters, each with windows of its own
     train.tensor = 1  # devices that share one copy and the work on the same windows
     train.loss_block = config_dict.placeholder(int)  # positions whose logits exist at once; None for all
-    train.objective = "next_token"  # next_token | masked
+    train.objective = "next_token"  # what is predicted: a module of lob_jax/training/step/objectives
     train.mask_share = 0.15  # of the tokens, hidden where the objective is masked
     train.ahead_weight = 0.3  # of each further token ahead, beside 1 for the next; where the model has such heads
     train.outlook_weight = 0.3  # of direction and volatility, each, where the model has such heads

@@ -35,7 +35,8 @@ from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.training.run.budget import window_bytes
 from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, split_over_windows
-from lob_jax.training.step.objectives import NEXT_TOKEN, summed_loss
+from lob_jax.training.step.objective import NEXT_TOKEN
+from lob_jax.training.step.parts import summed_loss
 from lob_jax.training.step.shift import join
 
 LEVELS, CONTEXT = 3, 24

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
     "later_keys",
+    "registry",
     "signals",
     "settings",
     "failures",

@@ -17,7 +17,7 @@ from lob_jax.models.inputs import fields_read
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
-from lob_jax.training.step.objectives import summed_loss
+from lob_jax.training.step.parts import summed_loss
 
 # What forecasters learn is in models/test_forecasters.py and stages/test_forecast.py.
 FORECASTERS = {"deeplob", "linear", "tft"}

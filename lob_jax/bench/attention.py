@@ -24,13 +24,12 @@ from configs import base
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.config.sections import model_config
 from lob_jax.errors import InputError
-from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16_384, 32_768)
-QUADRATIC = ("full", "multi_scale")  # kinds that hold the T x T products
 GOAL = 2.3  # most that a sub-quadratic kind may grow by a doubling
 MIB, GIB = 2**20, 2**30
 
@@ -76,7 +75,7 @@ def inputs(config: ModelConfig, batch: int) -> tuple:
 def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
     """Compile and time one kind at one length."""
     config = setting(kind, length, chosen)
-    module, data = KINDS[kind](config), inputs(config, chosen.batch)
+    module, data = KINDS[kind].module(config), inputs(config, chosen.batch)
     variables = jax.jit(module.init)(jax.random.key(0), *data)
 
     def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
@@ -107,9 +106,14 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
     return statistics.median(times)
 
 
+def is_quadratic(kind: str) -> bool:
+    """Return whether a kind holds the T x T products."""
+    return KINDS[kind].keys_a_query is None
+
+
 def quadratic_bytes(kind: str, length: int, chosen: argparse.Namespace) -> int:
     """Return about what the T x T products of a kind take on the way back, scores, weights and their gradients."""
-    return 4 * 4 * chosen.batch * chosen.heads * length**2 if kind in QUADRATIC else 0
+    return 4 * 4 * chosen.batch * chosen.heads * length**2 if is_quadratic(kind) else 0
 
 
 def survey(chosen: argparse.Namespace) -> dict[str, dict[int, Point]]:
@@ -198,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     worst = {
         kind: {field: max(growth(points, field), default=None) for field in fields}
         for kind, points in found.items()
-        if kind not in QUADRATIC
+        if not is_quadratic(kind)
     }
     console.print(f"largest growth by a doubling, where at most {GOAL} is the goal:")
     for kind, factors in worst.items():

@@ -24,7 +24,7 @@ from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.replay import references, replay
 from lob_jax.feeds.feed import MarketDay, Reading
-from lob_jax.feeds.load import FEEDS
+from lob_jax.feeds.format import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
 REPLAY_EVENTS = 500_000  # of a day, for the figures of replay alone
@@ -35,7 +35,7 @@ SHORT = 5_000  # rows of the file that everything is compiled on
 def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
     """Read a file and tokenize it; return the day, its tokens, and the seconds of both parts."""
     begin = time.perf_counter()
-    day = FEEDS[feed]().read(path, Reading(store=store))
+    day = FEEDS[feed].feed().read(path, Reading(store=store))
     read = time.perf_counter()
     book = {"start": day.start, "corrections": day.corrections}
     runs = ExactTokenizer().encode_runs(day.events, instrument=day.instrument, **book)

@@ -15,14 +15,15 @@ from lob_jax.config.sections import (
 from lob_jax.data.records.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import ON_ERROR
+from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
-from lob_jax.models.attention.kinds import MASKS
+from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
+from lob_jax.training.step.objective import OBJECTIVES
 
-FEEDS = ("synthetic", "lobster", "tardis", "binance", "databento", "itch", "table", "auto")
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
@@ -51,15 +52,10 @@ def _require(holds: bool, key: str, *, expected: object, was: object, remedy: st
 
 def _check_data(config: ml_collections.ConfigDict) -> None:
     data = config.data
+    if data.feed not in (*FEEDS, SYNTHETIC, AUTO):
+        raise FEEDS.unknown(data.feed, also=(SYNTHETIC, AUTO))
     _require(
-        data.feed in FEEDS,
-        "data.feed",
-        expected=f"one of {FEEDS}",
-        was=data.feed,
-        remedy="pass --config.data.feed=",
-    )
-    _require(
-        data.feed in ("synthetic", "auto") or bool(data.path),
+        data.feed in (SYNTHETIC, AUTO) or bool(data.path),
         "data.path",
         expected=f"a file or folder, since data.feed is {data.feed!r}",
         was="nothing",
@@ -73,14 +69,14 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         remedy="required reads LOBSTER's order-book file, none builds the book from the messages alone",
     )
     _require(
-        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", "auto")),
+        data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", AUTO)),
         "data.order_book",
         expected="required, unless files of the lobster feed are read",
         was=f"{data.order_book}, of the {data.feed} feed",
         remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
     )
     _require(
-        data.feed != "synthetic" or not data.path,
+        data.feed != SYNTHETIC or not data.path,
         "data.feed",
         expected=f"auto, or the format of the files, since data.path is {data.path!r}",
         was="synthetic, which reads no files",
@@ -244,15 +240,15 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
-    masked, model = config.train.objective == "masked", config.model
+    causal, model = OBJECTIVES[config.train.objective].causal, config.model
     _require(
-        model.causal != masked,
+        model.causal == causal,
         "model.causal",
-        expected=f"{not masked}, since train.objective is {config.train.objective}",
+        expected=f"{causal}, since train.objective is {config.train.objective}",
         was=model.causal,
         remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
-    whole = masked or model.attention.cross_asset or model.attention.kind not in MASKS
+    whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
         not (whole and config.train.sample_events),
         "train.sample_events",
@@ -268,9 +264,9 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="pass --config.model.regime=added",
     )
     _require(
-        not masked or model.heads.next_tokens == 1,
+        causal or model.heads.next_tokens == 1,
         "model.heads.next_tokens",
-        expected="1, where the objective is masked",
+        expected=f"1, where the objective is {config.train.objective}",
         was=model.heads.next_tokens,
         remedy="leave it out",
     )

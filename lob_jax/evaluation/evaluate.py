@@ -18,27 +18,13 @@ from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
 from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.models.attention.kinds import MASKS
+from lob_jax.evaluation.metric import rows
+from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
 
-ROWS = (  # of the table: label, key, format
-    ("bits an event", "bits_per_event", ".3f"),
-    ("  without gap digits", "bits_per_event_without_gap_digits", ".3f"),
-    ("  head", "head", ".3f"),
-    ("  size", "size", ".3f"),
-    ("  leading gap", "gap", ".3f"),
-    ("  gap digits", "gap_digits", ".3f"),
-    ("exact bits an event", "exact_bits_per_event", ".3f"),
-    ("perplexity", "perplexity", ".2f"),
-    ("loss, nats a token", "loss", ".4f"),
-    ("token accuracy", "token_accuracy", ".2%"),
-    ("event accuracy", "event_accuracy", ".2%"),
-    ("  of heads alone", "head_accuracy", ".2%"),
-    ("  majority of heads", "head_majority", ".2%"),
-)
 NEEDED = {  # what tokens must be able to do for a metric to mean anything
     "bits_per_event_without_gap_digits": Ability.PARTS,
     "bits_by_part": Ability.PARTS,
@@ -123,7 +109,7 @@ def why_no_branches(config: ModelConfig) -> str | None:
     """Return why a model cannot answer from side branches, which price direction is predicted by; None if it can."""
     if config.attention.cross_asset:
         return "attention across assets reads whole windows alone"
-    if config.attention.kind not in MASKS:
+    if not is_mask(config.attention.kind):
         return f"{config.attention.kind} attention has no mask"
     return None
 
@@ -211,15 +197,21 @@ def table(result: dict[str, Any]) -> Table:
     shown.add_column("")
     for name in likelihood:
         shown.add_column(TITLES[name], justify="right")
-    for label, key, form in ROWS:
-        values = [{**metrics, **metrics.get("bits_by_part", {})}.get(key) for metrics in likelihood.values()]
+    for row in rows():
+        values = [_figure(metrics, row.key) for metrics in likelihood.values()]
         if None not in values:
-            shown.add_row(label, *(format(value, form) for value in values))
+            shown.add_row(row.label, *(format(value, row.form) for value in values))
     if "direction" in result:
         _add_direction(shown, result["direction"], columns=list(likelihood))
     if "direction_left_out" in result:
         shown.caption = f"no price direction: {result['direction_left_out']}"
     return shown
+
+
+def _figure(metrics: dict[str, Any], key: str) -> float | None:
+    """Return a figure by its key, also one of a dict of figures; None where it is left out."""
+    nested = (figures for figures in metrics.values() if isinstance(figures, dict))
+    return next((figures[key] for figures in (metrics, *nested) if key in figures), None)
 
 
 def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str]) -> None:

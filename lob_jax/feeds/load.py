@@ -4,48 +4,20 @@ import difflib
 import inspect
 import os
 import pathlib
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
-from lob_jax.feeds.binance.feed import BinanceFeed
-from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
-from lob_jax.feeds.itch.feed import ItchFeed
-from lob_jax.feeds.lobster.feed import LobsterFeed
-from lob_jax.feeds.lobster.files import holds_messages, parse_name
+from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.reading.known_formats import Known
 from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
 from lob_jax.feeds.reading.scale import steps_of
 from lob_jax.feeds.reading.source import COMPRESSIONS, Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table.converted import EVENTS, is_ours
-from lob_jax.feeds.table.feed import TableFeed
 from lob_jax.feeds.table.files import is_table
-from lob_jax.feeds.tardis.feed import TardisFeed
 
-FEEDS: dict[str, Callable[..., Feed]] = {
-    "lobster": LobsterFeed,
-    "tardis": TardisFeed,
-    "binance": BinanceFeed,
-    "databento": DatabentoFeed,
-    "itch": ItchFeed,
-    "table": TableFeed,
-}
-SYNTHETIC = "synthetic"  # the feed that reads no file
-QUANTA = {"lobster": 4, "itch": 4}  # feeds whose prices are counted in a fixed decimal place, by that place
-_CONTENT = {  # by what the decompressed bytes begin with
-    "databento": re.compile(rb'DBN[\x01-\x7f]|(\xef\xbb\xbf)?"?(ts_recv"?,"?)?ts_event"?,"?(rtype|publisher_id)"?,'),
-    "itch": re.compile(rb"\x00\x0cS|\x00\x27R"),
-    "tardis": re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
-    "binance": re.compile(rb"\d{13,19} \{"),
-    "lobster": re.compile(rb"\d{1,6}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1(,[^,\n]*)?\r?\n"),
-    "table": re.compile(
-        rb"PAR1|ARROW1|\xff\xff\xff\xff|(?=[^\n]*\bkind\b)(?=[^\n]*\bside\b)(?=[^\n]*\bprice\b)(?=[^\n]*\bsize\b)"
-        rb"[^\n]*\btime(_ns|_us|_ms)?\b"
-    ),
-}
 _OF_CONFIG = ("tick", "lot", "columns", "time_zone", "order_book")  # settings that a configuration names
 _SHOWN = 80  # bytes of a file, in an error
 _REMEDY = (
@@ -60,7 +32,7 @@ def make_feed(
     """Return the feed of a name, with what a user knows of the instruments.
 
     Args:
-      name: one of `FEEDS`, or "synthetic".
+      name: one of `format.FEEDS`, or "synthetic".
       symbols: those wanted of files that hold several; none for all.
       tick: the smallest price step, such as "0.01"; None leaves it to the feed.
       lot: the unit of size; None leaves it to the feed.
@@ -82,25 +54,20 @@ def make_feed(
             was={key: wanted[key] for key in unknown},
             remedy=f"did you mean {meant[0]}?" if meant else "leave it out: the files of this feed say what it is",
         )
-    if tick is not None and name in QUANTA:
-        wanted["tick"] = steps_of(str(tick), None, price_decimals=QUANTA[name], size_decimals=0).price
+    decimals = None if name == SYNTHETIC else FEEDS[name].price_decimals
+    if tick is not None and decimals is not None:
+        wanted["tick"] = steps_of(str(tick), None, price_decimals=decimals, size_decimals=0).price
     if symbols and "symbols" in known:
         wanted["symbols"] = symbols
     return _maker_of(name)(**wanted)
 
 
 def _maker_of(name: str) -> Callable[..., Feed]:
-    makers = {**FEEDS, SYNTHETIC: SyntheticFeed}
-    if name not in makers:
-        meant = difflib.get_close_matches(str(name), makers, n=1)
-        raise InputError(
-            "no such feed",
-            where="feed",
-            expected=", ".join([*makers, "auto"]),
-            was=name,
-            remedy=f"did you mean {meant[0]}?" if meant else "name one of them",
-        )
-    return makers[name]
+    if name == SYNTHETIC:
+        return SyntheticFeed
+    if name not in FEEDS:
+        raise FEEDS.unknown(name, where="feed", also=(SYNTHETIC, AUTO))
+    return FEEDS[name].feed
 
 
 def settings_of(name: str) -> list[str]:
@@ -121,7 +88,7 @@ def load_incremental_data(
       path: a file, or a folder with one day's files; or a table in memory (a DataFrame of pandas or polars, a table
         of Arrow, with the columns that `feeds.table.names` lists); or None for a simulated day.
       symbol: the instrument, where there are several.
-      feed: one of `FEEDS`, or "synthetic"; "auto" looks at the files, and simulates where there is no path.
+      feed: one of `format.FEEDS`, or "synthetic"; "auto" looks at the files, and simulates where there is no path.
       reading: what to do with bad rows, where to keep the events.
       settings: of the feed, such as tick="0.01"; of the simulated day `events` and `seed`.
 
@@ -130,10 +97,10 @@ def load_incremental_data(
     """
     symbols = (symbol,) if symbol else ()
     if is_table(path):
-        _refuse_feed(feed, ("auto", "table"), path=f"a {type(path).__name__} in memory")
+        _refuse_feed(feed, (AUTO, "table"), path=f"a {type(path).__name__} in memory")
         return make_feed("table", symbols=symbols, **settings).read_table(path, reading)
     if path is None:
-        _refuse_feed(feed, ("auto", SYNTHETIC), path="no path")
+        _refuse_feed(feed, (AUTO, SYNTHETIC), path="no path")
         return _read_only_day(make_feed(SYNTHETIC, symbols=symbols, **settings), None, symbol, reading)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
@@ -144,13 +111,13 @@ def load_incremental_data(
             remedy="collect a LazyFrame; turn other objects into one of these",
         )
     path = pathlib.Path(path).expanduser()
-    _refuse_feed(feed, ("auto", *FEEDS), path=path)
+    _refuse_feed(feed, (AUTO, *FEEDS), path=path)
     return _read_only_day(make_feed(format_named(path, feed), symbols=symbols, **settings), path, symbol, reading)
 
 
 def _refuse_feed(feed: str, fitting: Sequence[str], *, path: object) -> None:
     """Refuse a feed that does not fit to what is to be read."""
-    if feed == "auto" or (_maker_of(feed) and feed in fitting):
+    if feed == AUTO or (_maker_of(feed) and feed in fitting):
         return
     raise InputError(
         "a feed that does not fit to what is to be read",
@@ -181,7 +148,7 @@ def format_named(path: pathlib.Path, feed: str) -> str:
     Raises:
       InputError: as `detect_format`; or a single file of a known format that no feed reads, whatever feed is named.
     """
-    if feed == "auto":
+    if feed == AUTO:
         return detect_format(path)
     known = _format_of(path) if path.is_file() else None
     if isinstance(known, Known):
@@ -252,14 +219,29 @@ def _files(path: pathlib.Path) -> Sequence[pathlib.Path]:
 
 def _format_of(file: pathlib.Path) -> str | Known | None:
     """Return the feed that reads a file, or a known format that none reads."""
-    if parse_name(file.name) is not None or (file.suffix == ".zip" and holds_messages(file)):
-        return "lobster"
+    formats = dict(FEEDS.items())
+    by_name = [name for name, format in formats.items() if format.named is not None and format.named(file)]
+    if by_name:
+        return _only_feed(file, by_name)
     begin = _beginning(file)
     known = recognise(begin)
     if known is not None:
         return known
     texts = (begin, plain_header(begin))
-    return next((name for name, pattern in _CONTENT.items() if any(pattern.match(text) for text in texts)), None)
+    by_content = [name for name, format in formats.items() if any(format.begins.match(text) for text in texts)]
+    return _only_feed(file, by_content) if by_content else None
+
+
+def _only_feed(file: pathlib.Path, names: list[str]) -> str:
+    if len(names) > 1:
+        raise InputError(
+            "a file that several feeds take for theirs",
+            where=file,
+            expected="a file of one format",
+            was=" and ".join(names),
+            remedy=f"name the feed: --config.data.feed={names[0]}",
+        )
+    return names[0]
 
 
 def _beginning(file: pathlib.Path) -> bytes:

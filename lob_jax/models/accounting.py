@@ -7,6 +7,7 @@ import re
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import axes_of
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
@@ -68,29 +69,10 @@ def parameter_rows(config: ModelConfig) -> list[ParameterRow]:
 def keys_a_query(config: ModelConfig, context: int) -> float:
     """Return how many keys each query is multiplied with, in attention of a whole context, as `flops_per_token` counts.
 
-    full, multi_scale  all T: the products are dense, and masked.
-    block_sparse       the blocks that a block sees (see `attention.block_sparse`), at the end of the context.
-    performer          its own block, and 2 M for M features: making queries' and keys' features, adding keys to the
-                       running sums and reading them cost each M H, four in all, where a key costs 2 H.
-    linformer          its own block and K summaries, and as much again to make them.
+    It is all T where the products are dense, and masked; see each kind's own `keys_a_query`.
     """
-    attention = config.attention
-    if attention.kind == "block_sparse":
-        return float(min(context, attention.block * blocks_seen(config, context)))
-    if attention.kind == "performer":
-        return attention.block + 2.0 * attention.random_features
-    if attention.kind == "linformer":
-        return attention.block + 2.0 * attention.summaries
-    return float(context)
-
-
-def blocks_seen(config: ModelConfig, context: int) -> int:
-    """Return how many blocks the last block of a context sees in block-sparse attention."""
-    attention = config.attention
-    last = -(-context // attention.block) - 1
-    local = range(max(0, last - attention.local_blocks + 1), last + 1)
-    strided = (last - 2**power for power in range(last.bit_length()))
-    return len({*local, *range(min(attention.global_blocks, last + 1)), *strided})
+    count = KINDS[config.attention.kind].keys_a_query
+    return float(context) if count is None else count(config, context)
 
 
 def flops_per_token(config: ModelConfig, context: int) -> int:

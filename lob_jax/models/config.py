@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from lob_jax.errors import InputError
+from lob_jax.models.attention.kind import KINDS
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 CHOICES = {
@@ -16,10 +17,9 @@ CHOICES = {
     "remat": ("none", "dots", "full"),
     "dtype": DTYPES,
 }
-ATTENTION_CHOICES = {
-    "kind": ("full", "multi_scale", "block_sparse", "performer", "linformer"),
-    "backend": ("auto", "xla", "cudnn", "splash"),
-}
+BACKENDS = ("auto", "xla", "cudnn", "splash")
+LEAST = {"block": 1, "local_blocks": 1, "global_blocks": 0, "random_features": 1, "summaries": 1}  # of attention
+SETTINGS = ("horizons", *LEAST)  # of attention, each read by some kinds alone
 HORIZON = re.compile(r"all|(?P<events>[1-9]\d*) events?|(?P<seconds>\d+(\.\d+)?) s")
 
 
@@ -28,7 +28,7 @@ class AttentionConfig:
     """Describe how tokens attend to one another; there are no defaults.
 
     Attributes:
-      kind: "full", "multi_scale", "block_sparse", "performer" or "linformer".
+      kind: a module of `models/attention/kinds/`, such as "full".
       backend: what computes full attention: "xla", "cudnn" (NVIDIA), "splash" (TPU), or "auto", the fastest that the
         platform and the shapes allow.
       qk_norm: normalise each head's queries and keys (Henry et al., 2020).
@@ -53,18 +53,11 @@ class AttentionConfig:
     cross_asset: bool
 
     def __post_init__(self) -> None:
-        for name, choices in ATTENTION_CHOICES.items():
-            _check_choice(f"attention.{name}", getattr(self, name), choices)
-        positive = {
-            "block_sparse": ("block", "local_blocks"),
-            "performer": ("block", "random_features"),
-            "linformer": ("block", "summaries"),
-        }
-        for name in positive.get(self.kind, ()):
-            _check_size(f"attention.{name}", getattr(self, name))
-        if self.kind == "block_sparse" and self.global_blocks < 0:
-            raise _fault("attention.global_blocks", expected="0 or more", was=self.global_blocks, remedy="0 is none")
-        for horizon in self.horizons if self.kind == "multi_scale" else ():
+        for name in self.settings:
+            if name in LEAST:
+                _check_size(f"attention.{name}", getattr(self, name), least=LEAST[name])
+        _check_choice("attention.backend", self.backend, BACKENDS)
+        for horizon in self.horizons if "horizons" in self.settings else ():
             if HORIZON.fullmatch(horizon) is None:
                 raise _fault(
                     "attention.horizons",
@@ -72,6 +65,15 @@ class AttentionConfig:
                     was=horizon,
                     remedy="correct it",
                 )
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Return the names of the fields that the kind reads.
+
+        Raises:
+          InputError: there is no such kind.
+        """
+        return KINDS[self.kind].settings
 
     def spans(self) -> list[tuple[int | None, float | None]]:
         """Return each horizon as (events, seconds), of which at most one is not None."""
@@ -182,13 +184,13 @@ class ModelConfig:
     @property
     def needs_clock(self) -> bool:
         """Return whether the model reads the time that is known at each token, to the nanosecond."""
-        seconds = self.attention.kind == "multi_scale" and any(s is not None for _, s in self.attention.spans())
+        seconds = "horizons" in self.attention.settings and any(s is not None for _, s in self.attention.spans())
         return self.positions == "rotary_time" or self.attention.cross_asset or seconds
 
     @property
     def needs_events(self) -> bool:
         """Return whether the model reads which event each token belongs to."""
-        return self.attention.kind == "multi_scale" and any(e is not None for e, _ in self.attention.spans())
+        return "horizons" in self.attention.settings and any(e is not None for e, _ in self.attention.spans())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, equal to what JSON gives back of them."""
@@ -205,9 +207,9 @@ def full_precision(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
-def _check_size(name: str, size: object) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise _fault(name, expected="a whole number of at least 1", was=size, remedy="give a positive size")
+def _check_size(name: str, size: object, *, least: int = 1) -> None:
+    if isinstance(size, bool) or not isinstance(size, int) or size < least:
+        raise _fault(name, expected=f"a whole number of at least {least}", was=size, remedy=f"give {least} or more")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -259,19 +261,20 @@ def _check_fit(config: ModelConfig) -> None:
 
 def _check_attention(config: ModelConfig) -> None:
     attention = config.attention
-    if attention.kind == "multi_scale" and (not attention.horizons or config.n_heads % len(attention.horizons)):
+    if "horizons" in attention.settings and (not attention.horizons or config.n_heads % len(attention.horizons)):
         raise _fault(
             "attention.horizons",
             expected=f"a number of horizons that divides the {config.n_heads} heads",
             was=attention.horizons,
             remedy="give each horizon as many heads as the others",
         )
-    if not config.causal and (attention.kind != "full" or attention.cross_asset):
+    if not config.causal and (not KINDS[attention.kind].both_ways or attention.cross_asset):
+        both_ways = " or ".join(kind for kind in KINDS if KINDS[kind].both_ways)
         raise _fault(
             "causal",
-            expected="True, of all attention but the full one",
+            expected=f"True, of all attention but the kinds that see both ways: {both_ways}",
             was=False,
-            remedy="train masked tokens with attention.kind = full",
+            remedy=f"train masked tokens with attention.kind = {both_ways}",
         )
 
 

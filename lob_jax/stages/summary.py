@@ -19,6 +19,7 @@ from lob_jax.models.accounting import (
     parameter_count,
     parameter_rows,
 )
+from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import GIB, state_bytes, target_here, window_bytes
@@ -62,7 +63,7 @@ def costs_table(model: ModelConfig, train: TrainConfig) -> Table:
     shown.add_row("training, flops a token", f"{training:.3e}")
     shown.add_row("forward pass, flops a token", f"{training / 3:.3e}")
     shown.add_row("a step", f"{training * train.windows_per_step * context:.3e} flops")
-    if model.attention.kind in ("full", "multi_scale", "block_sparse") and not model.attention.cross_asset:
+    if is_mask(model.attention.kind) and not model.attention.cross_asset:
         shown.add_row("cache, a token", f"{cache_bytes_per_token(model) / 1024:.1f} KiB")
         shown.add_row("cache, a full context", f"{context * cache_bytes_per_token(model) / MIB:.1f} MiB")
         read = bytes_per_generated_token(model, context)

@@ -3,11 +3,10 @@
 import dataclasses
 
 from lob_jax.errors import InputError
-from lob_jax.training.step.objectives import Objective
+from lob_jax.training.step.objective import OBJECTIVES, Objective
 
 CHOICES = {
     "parallel": ("jit", "pmap"),
-    "objective": ("next_token", "masked"),
     "optimizer": ("adamw", "muon"),
     "schedule": ("cosine", "wsd"),
 }
@@ -30,7 +29,7 @@ class TrainConfig:
       fsdp: devices that share a copy of the parameters, each with windows of its own.
       tensor: devices that share a copy of the parameters and the work on the same windows.
       loss_block: positions of a window whose logits are in memory at once; None for all of them.
-      objective: "next_token", or "masked": hidden tokens from those around them.
+      objective: a module of `training/step/objectives/`, such as "next_token".
       mask_share: of the tokens, hidden where the objective is "masked".
       ahead_weight: of the loss of each further token ahead, where the model has heads for them.
       outlook_weight: of the losses of direction and of volatility, each, where the model has heads for them.
@@ -109,6 +108,8 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
         for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
+        if self.objective not in OBJECTIVES:
+            raise OBJECTIVES.unknown(self.objective)
         for name, choices in CHOICES.items():
             self._require(name, getattr(self, name) in choices, f"one of {choices}")
         self._require("mask_share", 0 < self.mask_share < 1, "a number in (0, 1)")

@@ -9,14 +9,20 @@ import numpy as np
 from lob_jax.book.replay import snapshots_at
 from lob_jax.errors import InputError
 from lob_jax.events.schema import COLUMNS, Kind
+from lob_jax.feeds.format import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
-SAMPLES = ("lobster", "tardis", "binance", "databento", "itch", "table")
+SAMPLES = tuple(FEEDS)
 CONTENT = ("time_ns", "kind", "code", "side", "price", "size")
 
 
 def sample_of(name):
-    """Return the module that writes a feed's sample and reads it naively."""
+    """Return the module that writes a feed's sample and reads it naively.
+
+    It has FEED, a feed that reads the sample; write(folder), which returns the path of the file that names the day; and
+    final_book(path), {(side, price): size} after the last row, found without any of lob_jax's code. Where the book is
+    only known from some rows on, without_opening(data) leaves them out; BINARY says that a file has no lines.
+    """
     return importlib.import_module(f"tests.feeds.sample_{name}")
 
 

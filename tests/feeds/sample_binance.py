@@ -108,3 +108,8 @@ def _apply(book, update, final):
             book.pop((side, price), None)
             book |= {(side, price): size} if size else {}
     return update["u"]
+
+
+def without_opening(data: bytes) -> bytes:
+    """Return a day's data without its snapshots."""
+    return b"".join(line for line in data.splitlines(keepends=True) if b"lastUpdateId" not in line)

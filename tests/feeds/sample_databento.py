@@ -13,6 +13,7 @@ from lob_jax.feeds.databento.feed import DatabentoFeed
 
 BID, ASK = 1, -1
 FEED = DatabentoFeed()
+BINARY = True
 DAY = datetime.date(2024, 1, 2)
 MIDNIGHT = 1_704_153_600_000_000_000
 SNAPSHOT, LAST, BAD_RECEIVE = 0x20, 0x80, 0x08
@@ -164,3 +165,14 @@ def book_behind(records):
         key = ({b"B": BID, b"A": ASK}[side], Fraction(price, 10**9))
         levels[key] = levels.get(key, Fraction(0)) + size
     return levels
+
+
+def without_opening(data: bytes) -> bytes:
+    """Return a day's data without the records of its snapshots."""
+    at = 8 + int.from_bytes(data[4:8], "little")
+    kept = data[:at]
+    while at < len(data):
+        found = data[at : at + 4 * data[at]]
+        kept += b"" if found[1] == 160 and found[36] & SNAPSHOT else found
+        at += len(found)
+    return kept

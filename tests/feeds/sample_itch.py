@@ -8,6 +8,7 @@ from lob_jax.events.schema import ASK, BID
 from lob_jax.feeds.itch.feed import ItchFeed
 
 FEED = ItchFeed(trading_day="2019-01-30")
+BINARY = True
 NAME = "01302019.NASDAQ_ITCH50"
 LOCATE, STOCK = 7, b"TEST    "
 LENGTHS = dict(zip("SRHhAFEXDUPQBINYLVWKJOC", map(int, "12 39 25 21 36 40 31 23 19 35 44 40 19 50 20 20 26 35 12 28 35 48 36".split()), strict=True))  # fmt: skip # noqa: E501
@@ -140,3 +141,8 @@ def _apply(orders, letter, body, name, locate):
     if letter == "Q":
         return body[19:27] == name and (not order or (order < 2**63 and number(27, 31)))
     return body[11:19] == name and chr(body[19 if letter == "H" else 20]) in ("HPQT" if letter == "H" else "HT")
+
+
+def without_opening(data: bytes) -> bytes:
+    """Return a day's data without the messages that add orders."""
+    return b"".join(len(body).to_bytes(2, "big") + body for body in messages(data) if body[0] not in b"AF")

@@ -72,3 +72,8 @@ def final_book(path: pathlib.Path):
                 if _number(row["amount"]):
                     levels[level] = _number(row["amount"])
     return levels
+
+
+def without_opening(data: bytes) -> bytes:
+    """Return a day's data without its snapshots."""
+    return b"".join(line for line in data.splitlines(keepends=True) if b",true," not in line)

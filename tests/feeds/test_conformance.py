@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import hashlib
+import importlib
 import json
 import pathlib
 import pickle
@@ -15,10 +16,13 @@ import pytest
 from backports import zstd
 
 from lob_jax.book.replay import count_states, references
+from lob_jax.config.validation import validate
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, COLUMNS, Flag, Kind
 from lob_jax.feeds.feed import DaySource, Reading
-from lob_jax.feeds.load import FEEDS, detect_format, load_incremental_data
+from lob_jax.feeds.format import FEEDS
+from lob_jax.feeds.load import detect_format, load_incremental_data
+from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, plain_header
 from lob_jax.feeds.reading.source import DAMAGED
 from lob_jax.feeds.synthetic import SyntheticFeed
 from tests.feeds.checks import (
@@ -30,6 +34,8 @@ from tests.feeds.checks import (
     final_levels,
     sample_of,
 )
+
+METHODS = ("days", "inputs", "read")
 
 
 @pytest.fixture(params=SAMPLES)
@@ -49,8 +55,37 @@ def path(name, tmp_path):
     return sample_of(name).write(folder)
 
 
-def test_every_feed_has_a_sample():
-    assert set(SAMPLES) == set(FEEDS)
+@pytest.mark.parametrize("name", FEEDS)
+def test_every_feed_has_a_sample(name):
+    assert pathlib.Path(__file__).with_name(f"sample_{name}.py").exists(), "a feed needs one: see docs/extending.md"
+
+
+def test_the_feeds_that_there_are():
+    assert {"lobster", "itch", "databento", "tardis", "binance", "table"} <= set(FEEDS)
+
+
+def test_what_a_file_begins_with_tells_its_format_alone(path, name):
+    begin = path.read_bytes()[:SNIFFED_BYTES]
+    texts = (begin, plain_header(begin))
+    assert [feed for feed, format in FEEDS.items() if any(format.begins.match(text) for text in texts)] == [name]
+    by_name = [feed for feed, format in FEEDS.items() if format.named is not None and format.named(path)]
+    assert by_name in ([], [name])
+
+
+def test_its_feed_has_the_protocol_and_says_what_it_reads(name):
+    format = FEEDS[name]
+    assert type(sample_of(name).FEED) is format.feed and all(hasattr(format.feed, method) for method in METHODS)
+    for told in (format.reads, format.gives):
+        assert told and not told.endswith(".")
+
+
+def test_a_configuration_may_name_it(name, path):
+    config = importlib.import_module("configs.tiny").get_config()
+    config.data.feed, config.data.path = name, str(path)
+    validate(config)
+    config.data.feed = f"{name}x"
+    with pytest.raises(InputError, match=f"did you mean {name}"):
+        validate(config)
 
 
 def test_a_day_is_listed_by_its_file_and_by_its_folder(feed, path):
@@ -177,7 +212,7 @@ def cut_short(path, suffix):
 def test_of_a_file_cut_short_every_whole_row_is_kept(feed, path, name, suffix, tmp_path):
     (listed,) = feed.days(path)
     damaged, kept = cut_short(path, suffix)
-    if name not in ("itch", "databento"):  # of those a cut message is told from a whole one
+    if not getattr(sample_of(name), "BINARY", False):  # of those a cut message is told from a whole one
         kept = kept[: kept.rindex(b"\n") + 1]
     (tmp_path / "plain").mkdir()
     for other in damaged.parent.iterdir():
@@ -251,32 +286,11 @@ def test_a_file_that_cannot_be_read_is_named_as_what_it_is_at_every_door(feed, p
             door()
 
 
-def without_opening(name, data):
-    """Return a day's data without what its book begins with; None where every row tells the book."""
-    lines = data.splitlines(keepends=True)
-    if name == "tardis":
-        return b"".join(line for line in lines if b",true," not in line)
-    if name == "binance":
-        return b"".join(line for line in lines if b"lastUpdateId" not in line)
-    if name == "databento":
-        at = 8 + int.from_bytes(data[4:8], "little")
-        kept = data[:at]
-        while at < len(data):
-            record = data[at : at + 4 * data[at]]
-            kept += b"" if record[1] == 160 and record[36] & sample_of(name).SNAPSHOT else record
-            at += len(record)
-        return kept
-    if name == "itch":
-        return b"".join(
-            len(body).to_bytes(2, "big") + body for body in sample_of(name).messages(data) if body[0] not in b"AF"
-        )
-    return None
-
-
 def test_a_day_whose_book_is_unknown_does_not_vanish_in_strict_mode(feed, path, name):
-    data = without_opening(name, path.read_bytes())
-    if data is None:
+    sample = sample_of(name)
+    if not hasattr(sample, "without_opening"):
         pytest.skip("every row of this format tells the book")
+    data = sample.without_opening(path.read_bytes())
     assert 0 < len(data) < len(path.read_bytes())
     path.write_bytes(data)
     with pytest.raises(InputError) as refused:

@@ -73,7 +73,8 @@ class Known:
 class Along:
     """A record and its tokens, as makers read them.
 
-    Which book and which time are known at a token is the tokenizer's to say, see `Tokenizer.known_rows`. Rows are those of the record's E + 1 states: row i is what is known before event i.
+    Which book and which time are known at a token is defined by its tokenizer, see `Tokenizer.known_rows`. Rows are
+    those of the record's E + 1 states: row i is what is known before event i.
 
     Attributes:
       record: the record.

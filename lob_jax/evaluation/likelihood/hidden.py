@@ -14,7 +14,7 @@ from lob_jax.models.inputs import fields_read
 from lob_jax.models.layers import example_keys
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import CLASS_SIZE
-from lob_jax.training.step.objectives import EVALUATION_SEED, hide_tokens
+from lob_jax.training.step.objectives.masked import EVALUATION_SEED, hide_tokens
 from lob_jax.training.step.shift import Batch, shift
 
 ROWS = (

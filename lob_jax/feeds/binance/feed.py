@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from lob_jax.feeds.binance.messages import TRADES, Content, Message, parse_line,
 from lob_jax.feeds.binance.numbers import count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.levels.changes import LevelChanges, LevelRows, What
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
@@ -281,3 +283,11 @@ class _Reader:
             was=f"{self._lines} lines: {dict(self._dropped)}",
             remedy="put a snapshot into it, or the capture before it in front: cat first.gz second.gz > both.gz",
         )
+
+
+FORMAT = Format(
+    feed=BinanceFeed,
+    reads="raw captures of depth, trades and REST snapshots, spot and futures",
+    gives="levels, in step by the exchange's rules",
+    begins=re.compile(rb"\d{13,19} \{"),
+)

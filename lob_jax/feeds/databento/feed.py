@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+import re
 import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from lob_jax.feeds.databento.days import Days, MboRecords, days_in, list_days, o
 from lob_jax.feeds.databento.files import date_of
 from lob_jax.feeds.databento.records import Rows
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.scale import scale_of, steps_of
@@ -213,3 +215,11 @@ class _Part:
             last_best=book.start.last_best // scale.divide_price,
         )
         return MarketDay(instrument, start, events, corrections, report)
+
+
+FORMAT = Format(
+    feed=DatabentoFeed,
+    reads="MBO in DBN or CSV, a file of one day or several",
+    gives="orders; a fill and its cancel are one execution",
+    begins=re.compile(rb'DBN[\x01-\x7f]|(\xef\xbb\xbf)?"?(ts_recv"?,"?)?ts_event"?,"?(rtype|publisher_id)"?,'),
+)

@@ -15,6 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.itch.messages import ALL, STOCKS, Rows, Rules, Tally
 from lob_jax.feeds.itch.scan import Scan, listed_symbols
 from lob_jax.feeds.lobster.rows import HIDDEN_SIDE_UNTIL
@@ -283,3 +284,12 @@ def _report(scan: Scan, index: int, events: Events) -> dict[str, Any]:
         **{name: int(reader.tally[index, column]) for name, column in names.items()},
         lost_bytes=scan.lost_bytes,
     )
+
+
+FORMAT = Format(
+    feed=ItchFeed,
+    reads="NASDAQ TotalView-ITCH 5.0, binary",
+    gives="orders, every message type checked by its size",
+    begins=re.compile(rb"\x00\x0cS|\x00\x27R"),
+    price_decimals=4,
+)

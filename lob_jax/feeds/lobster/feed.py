@@ -6,6 +6,7 @@ messages, the corrections. Where a setting says so, the messages are read alone;
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,9 +17,18 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import BID, Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.lobster.alone import MessageBook
 from lob_jax.feeds.lobster.book import FeedBook, start_book
-from lob_jax.feeds.lobster.files import LobsterName, Pair, check_order_book, find_pair, list_days
+from lob_jax.feeds.lobster.files import (
+    LobsterName,
+    Pair,
+    check_order_book,
+    find_pair,
+    holds_messages,
+    list_days,
+    parse_name,
+)
 from lob_jax.feeds.lobster.layout import message_columns
 from lob_jax.feeds.lobster.pair import Chunk, PairRows
 from lob_jax.feeds.lobster.rows import (
@@ -263,3 +273,13 @@ def _doubt(pair: Pair, chunk: Chunk) -> InputError:
 def _hashes(pair: Pair) -> dict[str, str]:
     """Return the sha256 of a day's files, by name."""
     return {source.path.name: source.sha256() for source in (pair.message, pair.orderbook) if source is not None}
+
+
+FORMAT = Format(
+    feed=LobsterFeed,
+    reads="message and order-book files; with `--config.data.order_book=none` messages alone",
+    gives="orders; the file's own book is held against every replayed row",
+    begins=re.compile(rb"\d{1,6}(\.\d+)?,[1-7],-?\d+,\d+,-?\d+,-?1(,[^,\n]*)?\r?\n"),
+    named=lambda path: parse_name(path.name) is not None or (path.suffix == ".zip" and holds_messages(path)),
+    price_decimals=4,
+)

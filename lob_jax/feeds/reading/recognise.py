@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lob_jax.errors import InputError
+from lob_jax.feeds.format import FEEDS
 from lob_jax.feeds.itch.messages import SIZES
 from lob_jax.feeds.reading.csv_lines import BOM
 from lob_jax.feeds.reading.known_formats import BARE, BY_PATTERN, CBOE, MOLD, SECONDS, SOUP, Known
@@ -39,7 +40,7 @@ def not_read(where: object, name: str, begin: bytes, remedy: str) -> InputError:
     return InputError(
         "a format that no feed reads",
         where=where,
-        expected="a LOBSTER, Tardis, Binance, Databento or ITCH file, or a table of order events",
+        expected=f"a file of one of the feeds {', '.join(FEEDS)}",
         was=f"{name}, which begins with {begin[:_SHOWN]!r}" if begin else name,
         remedy=remedy,
     )

@@ -6,6 +6,7 @@
 import dataclasses
 import itertools
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.reading.scale import is_signed, parse_step
 from lob_jax.feeds.reading.source import Source
 from lob_jax.feeds.table.converted import EVENTS, TABLES, is_ours, read_instrument, read_parquet
@@ -205,3 +207,14 @@ def _only(days: list[DaySource], path: object) -> DaySource:
             remedy="name the symbol in `symbols`, or read what `days` lists",
         )
     return days[0]
+
+
+FORMAT = Format(
+    feed=TableFeed,
+    reads="CSV, Parquet or Arrow with named columns, and the Parquet that `convert` writes",
+    gives="orders, or levels without `order_id`",
+    begins=re.compile(  # a header with Tardis' columns is left to that feed
+        rb"PAR1|ARROW1|\xff\xff\xff\xff|(?!(?=[^\n]*exchange)(?=[^\n]*symbol)[^\n]*local_timestamp)"
+        rb"(?=[^\n]*\bkind\b)(?=[^\n]*\bside\b)(?=[^\n]*\bprice\b)(?=[^\n]*\bsize\b)[^\n]*\btime(_ns|_us|_ms)?\b"
+    ),
+)

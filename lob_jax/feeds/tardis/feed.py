@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import functools
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.format import Format
 from lob_jax.feeds.levels.changes import LevelChanges, LevelDay, LevelRows, What
 from lob_jax.feeds.reading.csv_fields import MOST_UNITS
 from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
@@ -292,3 +294,11 @@ def _merged(streams: list[_Stream]) -> Iterator[LevelRows]:
 def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.ndarray]:
     places = np.searchsorted(depth[2], trades[2], side="left")
     return [np.insert(own, places, other) for own, other in zip(depth, trades, strict=True)]
+
+
+FORMAT = Format(
+    feed=TardisFeed,
+    reads="`incremental_book_L2`, with the `trades` beside it",
+    gives="levels; trades explain what a level lost",
+    begins=re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
+)

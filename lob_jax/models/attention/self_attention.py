@@ -5,7 +5,7 @@ import jax
 
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.dense import attend, attend_cached, attention_weights
-from lob_jax.models.attention.kinds import KINDS, pattern
+from lob_jax.models.attention.kind import KINDS, pattern
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import rotate, rotate_by_time
@@ -24,7 +24,7 @@ class SelfAttention(nn.Module):
         self.qkv = Linear(shape, **dtypes, kernel_init=weight_init())
         if config.attention.qk_norm:
             self.query_norm, self.key_norm = LayerNorm(config.dtype), LayerNorm(config.dtype)
-        self.mix = KINDS[config.attention.kind](config)
+        self.mix = KINDS[config.attention.kind].module(config)
         self.output = Linear(config.d_model, axis=(-2, -1), **dtypes, kernel_init=residual_init(config))
 
     def __call__(

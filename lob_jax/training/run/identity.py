@@ -12,8 +12,9 @@ import numpy as np
 
 from lob_jax.errors import InputError, flat
 from lob_jax.later_keys import FIRST, Source, completed, refuse_newer
-from lob_jax.models.config import ModelConfig
+from lob_jax.models.config import SETTINGS, ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.step.objective import OBJECTIVES
 from lob_jax.training.step.shift import Batch
 
 Values = dict[str, Any]  # plain JSON values by key, such as {"train.clip": 1.0}
@@ -75,17 +76,11 @@ ROLES: dict[Role, tuple[str, ...]] = {
 }
 
 # Of a model, what is read in some of its shapes alone; elsewhere it identifies nothing.
-_BLOCKWISE = ("block_sparse", "performer", "linformer")
 _READ_WHERE = {
     "time_buckets": lambda model: model.time_of_day,
     "book_features": lambda model: model.book_state,
     "n_regimes": lambda model: model.regime != "none" or model.heads.contrastive_size > 0,
-    "attention.horizons": lambda model: model.attention.kind == "multi_scale",
-    "attention.block": lambda model: model.attention.kind in _BLOCKWISE,
-    "attention.local_blocks": lambda model: model.attention.kind == "block_sparse",
-    "attention.global_blocks": lambda model: model.attention.kind == "block_sparse",
-    "attention.random_features": lambda model: model.attention.kind == "performer",
-    "attention.summaries": lambda model: model.attention.kind == "linformer",
+    **{f"attention.{name}": lambda model, name=name: name in model.attention.settings for name in SETTINGS},
 }
 # What identifies a run though it is no key's whole value; the keys whose former values bring it back.
 WINDOWS_A_STEP = "train.batch_size x train.accumulation"
@@ -171,8 +166,8 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
         sha256.update(name.encode())
         for batch in validation:  # one after the other, so that it is no matter how they are cut into batches
             sha256.update(np.ascontiguousarray(batch[name]).data)
-    if config.objective == "masked":
-        sha256.update(f"mask_share {config.mask_share!r}".encode())
+    for name in OBJECTIVES[config.objective].settings:
+        sha256.update(f"{name} {getattr(config, name)!r}".encode())
     return sha256.hexdigest()
 
 

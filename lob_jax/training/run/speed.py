@@ -15,7 +15,7 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read, zeros
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import place, replicated, split_over_windows, state_sharding
-from lob_jax.training.step.objectives import Objective
+from lob_jax.training.step.objective import Objective
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.step import summed_gradients
 

@@ -10,6 +10,7 @@ import numpy as np
 from lob_jax.models.inputs import Conditioning, Role, names_of
 
 Batch = dict[str, Any]  # the arrays of windows, with leading axes before each window's own
+Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens_BT, what is known beside them, targets, weights
 
 
 def in_rows(batch: Batch) -> Batch:
@@ -23,7 +24,7 @@ def in_rows(batch: Batch) -> Batch:
     return {**rows, "example": (2 * batch["example"][:, None] + np.arange(2, dtype=np.int32)).reshape(-1)}
 
 
-def shift(batch: Batch) -> tuple[jax.Array, Conditioning, jax.Array, jax.Array]:
+def shift(batch: Batch) -> Task:
     """Split windows of T+1 tokens into T inputs and the T tokens that follow them.
 
     Entry t of the conditioning is what is known once token t is read, so it goes with input t; whether a token

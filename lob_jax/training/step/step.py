@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import replicated, split_over_windows, state_sharding
 from lob_jax.training.step.loss_scale import after_step
-from lob_jax.training.step.objectives import NEXT_TOKEN, Objective, Parts, summed_loss
+from lob_jax.training.step.objective import NEXT_TOKEN, Objective
+from lob_jax.training.step.parts import Parts, summed_loss
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.state import TrainState
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.evaluation.likelihood.metrics import LOBMetrics, rounding_bits
+from lob_jax.evaluation.likelihood.metrics import LOBMetrics
+from lob_jax.evaluation.metrics.bits import rounding_bits
 from lob_jax.tokens import vocabulary as v
 
 # Two events: a bid added at the best, 105 lots, a gap of 1,234 ns; an ask far away deleted, 7 lots, gap 0 after a

@@ -10,8 +10,9 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource
+from lob_jax.feeds.format import FEEDS
 from lob_jax.feeds.itch.feed import ItchFeed
-from lob_jax.feeds.load import FEEDS, detect_format, load_incremental_data
+from lob_jax.feeds.load import detect_format, load_incremental_data
 from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, recognise
 from tests.feeds.checks import SAMPLES, sample_of
 from tests.feeds.sample_itch import messages

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.attention.maps import attention_weights
 from lob_jax.models.transformer import stack_layers
 

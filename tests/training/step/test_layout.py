@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from lob_jax.errors import InputError
-from lob_jax.models.attention.kinds import KINDS
+from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups

@@ -12,15 +12,9 @@ from lob_jax.models.heads import Outlook
 from lob_jax.models.layers import example_keys
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens.vocabulary import MASK
-from lob_jax.training.step.objectives import (
-    NEXT_TOKEN,
-    ahead_loss,
-    at_last_scored,
-    contrastive_loss,
-    hide_tokens,
-    outlook_losses,
-    summed_loss,
-)
+from lob_jax.training.step.objective import NEXT_TOKEN
+from lob_jax.training.step.objectives.masked import hide_tokens
+from lob_jax.training.step.parts import ahead_loss, at_last_scored, contrastive_loss, outlook_losses, summed_loss
 
 
 def log_softmax(x):

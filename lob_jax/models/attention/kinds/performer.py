@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig, full_precision
 
@@ -51,7 +52,7 @@ class PerformerAttention(nn.Module):
     config: ModelConfig
 
     def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `kinds`."""
+        """Return mixed_BTNH, see `attention.kind`."""
         del places
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         B, T, N, H = value_BTNH.shape
@@ -83,7 +84,7 @@ class PerformerAttention(nn.Module):
         return mixed_BTNH.astype(value_BTNH.dtype)
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `kinds`: the products of features, normalised; the whole T x T, for figures."""
+        """Return weight_BNTS, see `attention.kind`: products of features, normalised; the whole T x T, for figures."""
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         product_BNTS = jnp.tril(jnp.einsum("BTNM,BSNM->BNTS", query_BTNM, key_BTNM))
         least_BNT1 = jnp.swapaxes(self._least(query_BTNM), 1, 2)
@@ -111,3 +112,13 @@ class PerformerAttention(nn.Module):
     def _least(self, query_BTNM: jax.Array) -> jax.Array:
         """Return what is added to a query's sum of weights, [B, T, N, 1]; a key's features are 1 in the mean."""
         return LEAST_WEIGHT * float(np.exp(-self._offset())) * query_BTNM.sum(-1, keepdims=True)
+
+
+KIND = AttentionKind(
+    module=PerformerAttention,
+    sees="all tokens before it, approximately, by random features: cost grows as T",
+    settings=("block", "random_features"),
+    # Its own block, and 2 M for M features: making queries' and keys' features, adding keys to the running sums and
+    # reading them cost each M H, four in all, where a key costs 2 H.
+    keys_a_query=lambda config, T: config.attention.block + 2.0 * config.attention.random_features,
+)

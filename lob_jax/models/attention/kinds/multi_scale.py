@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import attend, attention_weights, causal_mask
+from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig
 
@@ -48,12 +49,20 @@ class MultiScaleAttention(nn.Module):
     config: ModelConfig
 
     def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `kinds`."""
+        """Return mixed_BTNH, see `attention.kind`."""
         return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(places))
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `kinds`."""
+        """Return weight_BNTS, see `attention.kind`."""
         return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(places))
 
     def _mask(self, places: Places) -> jax.Array:
         return causal_mask(places.position_BT.shape[1]) & within_horizons(self.config, places, places)
+
+
+KIND = AttentionKind(
+    module=MultiScaleAttention,
+    sees="in each head, the tokens within its own horizon: 16 events, 128 events, 10 seconds, or all",
+    settings=("horizons",),
+    pattern=within_horizons,
+)

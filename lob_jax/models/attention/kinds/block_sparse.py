@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import MASKED, attend, attention_weights, causal_mask
+from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import AttentionConfig, ModelConfig, full_precision
 
@@ -39,7 +40,7 @@ class BlockSparseAttention(nn.Module):
     config: ModelConfig
 
     def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `kinds`; blocks are counted from the sequence's start."""
+        """Return mixed_BTNH, see `attention.kind`; blocks are counted from the sequence's start."""
         del places
         config = self.config.attention
         B, T, N, H = query_BTNH.shape
@@ -70,7 +71,7 @@ class BlockSparseAttention(nn.Module):
         return mixed_BGCNH.reshape(B, -1, N, H)[:, :T].astype(value_BTNH.dtype)
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `kinds`: the dense product under the same pattern."""
+        """Return weight_BNTS, see `attention.kind`: the dense product under the same pattern."""
         return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(query_BTNH.shape[1]))
 
     def dense(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array) -> jax.Array:
@@ -113,3 +114,21 @@ def _shown_first(score_BNGCS: jax.Array, first: int, backs: list[int]) -> jax.Ar
     back_G = jnp.arange(score_BNGCS.shape[2]) - first
     fresh_G = (back_G > 0) & ~jnp.isin(back_G, jnp.array(backs))
     return jnp.where(fresh_G[:, None, None], score_BNGCS, MASKED)
+
+
+def blocks_seen(config: AttentionConfig, context: int) -> int:
+    """Return how many blocks the last block of a context sees."""
+    last = -(-context // config.block) - 1
+    local = range(max(0, last - config.local_blocks + 1), last + 1)
+    strided = (last - 2**power for power in range(last.bit_length()))
+    return len({*local, *range(min(config.global_blocks, last + 1)), *strided})
+
+
+KIND = AttentionKind(
+    module=BlockSparseAttention,
+    sees="neighbouring blocks, the first ones, and blocks at distances of powers of two: cost grows as T log T",
+    settings=("block", "local_blocks", "global_blocks"),
+    pattern=lambda config, queries, keys: block_pattern(config.attention, queries, keys),
+    # The blocks that a block sees at the end of the context.
+    keys_a_query=lambda config, T: float(min(T, config.attention.block * blocks_seen(config.attention, T))),
+)

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.attention import performer
 from lob_jax.models.attention.dense import attend, causal_mask
-from lob_jax.models.attention.performer import PerformerAttention, orthogonal_features
+from lob_jax.models.attention.kinds import performer
+from lob_jax.models.attention.kinds.performer import PerformerAttention, orthogonal_features
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a model is trained for: the next token or hidden ones, and beside it what its further heads predict.
+"""The parts of the loss: that of the objective's tokens, and beside it those of the model's further heads.
 
 Everything is a sum over the tokens, windows and horizons of a micro-step, in nats, so that micro-steps and devices add
 up; a step divides by its scored tokens once. A weight is therefore what a part counts for a scored token, beside 1 for
@@ -6,43 +6,21 @@ that token's own cross-entropy. Contrastive training alone compares windows with
 (with pmap, those of one device).
 """
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lob_jax.models.heads import Outlook
-from lob_jax.models.inputs import Conditioning
-from lob_jax.models.layers import example_keys, project
+from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
-from lob_jax.tokens.vocabulary import MASK
 from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
-from lob_jax.training.step.shift import Batch, in_rows, shift
+from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
+from lob_jax.training.step.shift import Batch, Task, in_rows
 
-MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the hidden tokens: shown as MASK, as any token; the rest as they are
-EVALUATION_SEED = 0  # of what is hidden where there is no dropout key: the same at every validation
 NO_OTHER = -1e30  # similarity of what is not compared
-HIDING = 1  # apart from dropout's numbers
 
 Parts = dict[str, jax.Array]
-Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens_BT, what is known beside them, targets, weights
-
-
-@dataclasses.dataclass(frozen=True)
-class Objective:
-    """What the loss is made of; see `TrainConfig` for its fields."""
-
-    kind: str
-    loss_block: int | None
-    mask_share: float
-    ahead_weight: float
-    outlook_weight: float
-    contrastive_weight: float
-    contrastive_temperature: float
-
-
-NEXT_TOKEN = Objective("next_token", None, 0.15, 0.3, 0.3, 0.1, 0.1)
 
 
 def summed_loss(
@@ -67,7 +45,7 @@ def summed_loss(
       its weight: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive".
     """
     batch = in_rows(batch)
-    task = _hidden_tokens(batch, key, model, objective) if objective.kind == "masked" else shift(batch)
+    task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
     how = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
@@ -75,20 +53,6 @@ def summed_loss(
     if heads.next_tokens == 1 and not heads.outlook_events and not heads.contrastive_size:
         return *_token_loss(params, task, how, model, objective), {}
     return _losses_of_heads(params, batch, task, how, model, objective)
-
-
-def _hidden_tokens(batch: Batch, key: jax.Array | None, model: LOBTransformer, objective: Objective) -> Task:
-    """Return a task whose targets are the tokens themselves, some of them hidden; see `shift`."""
-    known_BT, conditioning, _, _ = shift(batch)
-    hiding = jax.random.key(EVALUATION_SEED) if key is None else jax.random.fold_in(key, HIDING)
-    shown_BT, hidden_BT = hide_tokens(
-        known_BT,
-        batch["scored"][:, :-1].astype(bool),
-        example_keys(hiding, batch["example"]),
-        share=objective.mask_share,
-        vocab_size=model.config.vocab_size,
-    )
-    return shown_BT, conditioning, known_BT, hidden_BT.astype(jnp.float32)
 
 
 def _losses_of_heads(
@@ -142,38 +106,6 @@ def _cross_entropy(
     if objective.loss_block is None:
         return cross_entropy(project(features_BTD, *projection), targets_BT, weights_BT)
     return blockwise_cross_entropy(features_BTD, *projection, targets_BT, weights_BT, block=objective.loss_block)
-
-
-def hide_tokens(
-    tokens_BT: jax.Array, scored_BT: jax.Array, keys_B: jax.Array, *, share: float, vocab_size: int
-) -> tuple[jax.Array, jax.Array]:
-    """Hide a share of the tokens that count: 80 % shown as MASK, 10 % as any token, 10 % as they are (Devlin et al.).
-
-    Args:
-      tokens_BT: int32.
-      scored_BT: bool, which tokens may be hidden.
-      keys_B: a key an example, so that what is hidden does not depend on the rest of a batch.
-      share: of them, each on its own.
-      vocab_size: V.
-
-    Returns:
-      (shown_BT int32, hidden_BT bool).
-    """
-
-    def draw(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        T = tokens_BT.shape[1]
-        which, how, what = (jax.random.fold_in(key, number) for number in range(3))
-        return (
-            jax.random.uniform(which, (T,)),
-            jax.random.uniform(how, (T,)),
-            jax.random.randint(what, (T,), 0, vocab_size),
-        )
-
-    which_BT, how_BT, random_BT = jax.vmap(draw)(keys_B)
-    hidden_BT = (which_BT < share) & scored_BT.astype(bool)
-    shown_BT = jnp.where(how_BT < MASKED_SHARE + RANDOM_SHARE, random_BT.astype(tokens_BT.dtype), tokens_BT)
-    shown_BT = jnp.where(how_BT < MASKED_SHARE, MASK, shown_BT)
-    return jnp.where(hidden_BT, shown_BT, tokens_BT), hidden_BT
 
 
 def ahead_loss(

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.attention.block_sparse import BlockSparseAttention, block_pattern, distances
 from lob_jax.models.attention.dense import causal_mask
+from lob_jax.models.attention.kinds.block_sparse import BlockSparseAttention, block_pattern, distances
 from lob_jax.models.attention.places import Places
 
 

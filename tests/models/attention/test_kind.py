@@ -1,18 +1,26 @@
-"""What every kind of attention promises, whichever it is."""
+"""What every kind of attention promises, whichever it is: a new module of `kinds/` is tested by being there."""
 
+import dataclasses
 import functools
+import importlib
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.config.sections import model_config
+from lob_jax.config.validation import validate
 from lob_jax.errors import InputError
-from lob_jax.models.attention.kinds import KINDS
-from lob_jax.models.config import ATTENTION_CHOICES
+from lob_jax.models.accounting import keys_a_query
+from lob_jax.models.attention.dense import causal_mask
+from lob_jax.models.attention.kind import KINDS, is_mask, pattern
+from lob_jax.models.config import SETTINGS, AttentionConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.training.run.identity import model_identity
 
-SETTINGS = {
+SMALL = {
     "block": 4,
     "local_blocks": 2,
     "global_blocks": 1,
@@ -20,14 +28,22 @@ SETTINGS = {
     "summaries": 3,
     "horizons": ("2 events", "1 s"),
 }
-MASKS = ("full", "multi_scale", "block_sparse")
+OTHER = {
+    "block": 3,
+    "local_blocks": 1,
+    "global_blocks": 0,
+    "random_features": 8,
+    "summaries": 2,
+    "horizons": ("1 event", "all"),
+}
+MASKS = [kind for kind in KINDS if is_mask(kind)]
 LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "multi_scale"]
 
 
 @pytest.fixture
 def model_of(tiny):
     """Return a function: a tiny model with a kind of attention."""
-    return lambda kind, **changes: tiny(attention={**SETTINGS, "kind": kind}, **{"n_heads": 4, **changes})
+    return lambda kind, **changes: tiny(attention={**SMALL, "kind": kind}, **{"n_heads": 4, **changes})
 
 
 @pytest.fixture
@@ -37,14 +53,68 @@ def mixture(model_of, qkv):
     def of(kind, T, **how):
         arrays = qkv(T, **how)
         config = model_of(kind, max_seq_length=32, d_model=arrays[0].shape[2] * arrays[0].shape[3])
-        module = KINDS[kind](config)
+        module = KINDS[kind].module(config)
         return module, module.init(jax.random.key(0), *arrays), arrays
 
     return of
 
 
-def test_every_kind_of_the_configuration_is_there():
-    assert tuple(KINDS) == ATTENTION_CHOICES["kind"]
+def test_the_kinds_that_there_are():
+    assert tuple(KINDS)[:5] == ("full", "multi_scale", "block_sparse", "performer", "linformer")
+    assert {"full", "multi_scale", "block_sparse"} <= set(MASKS) and not {"performer", "linformer"} & set(MASKS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_configuration_may_name_it_and_says_what_it_reads(kind):
+    config = importlib.import_module("configs.tiny").get_config()
+    config.model.attention.kind = kind
+    validate(config)
+    model = model_config(config)
+    fields = json.loads(json.dumps(model.to_dict()))
+    attention = {**fields["attention"], "horizons": tuple(fields["attention"]["horizons"])}
+    assert AttentionConfig(**attention) == model.attention
+    assert set(KINDS[kind].settings) <= set(SETTINGS) == set(OTHER), "a setting that models/config.py does not check"
+    identifying = {key.removeprefix("attention.") for key in model_identity(model) if key.startswith("attention.")}
+    assert identifying & {*SETTINGS} == {*KINDS[kind].settings}
+    assert KINDS[kind].sees and not KINDS[kind].sees.endswith(".")
+    for name in KINDS[kind].settings:
+        wrong = ("nothing",) if name == "horizons" else -1
+        with pytest.raises(InputError, match=name):
+            dataclasses.replace(model.attention, **{name: wrong})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_multiplies_a_query_with_keys_of_the_context(model_of, kind):
+    assert 0 < keys_a_query(model_of(kind, max_seq_length=1024), 1024) <= 1024
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_setting_that_it_does_not_name_changes_nothing(mixture, kind):
+    module, variables, arrays = mixture(kind, 13)
+    before = module.apply(variables, *arrays)
+    for name, value in OTHER.items():
+        if name not in KINDS[kind].settings:
+            attention = dataclasses.replace(module.config.attention, **{name: value})
+            other = KINDS[kind].module(dataclasses.replace(module.config, attention=attention))
+            np.testing.assert_array_equal(other.apply(variables, *arrays), before, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_a_pattern_is_that_of_its_weights(mixture, kind):
+    module, variables, (query, key, value, places) = mixture(kind, 13)
+    weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
+    seen_BNTS = pattern(module.config, places, places)
+    visible_BNTS = causal_mask(13) if seen_BNTS is None else causal_mask(13) & seen_BNTS
+    np.testing.assert_array_equal(weight_BNTS > 0, jnp.broadcast_to(visible_BNTS, weight_BNTS.shape))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_that_see_both_ways_are_of_kinds_that_say_so(model_of, kind):
+    if KINDS[kind].both_ways:
+        assert not model_of(kind, causal=False).causal
+    else:
+        with pytest.raises(InputError, match="kinds that see both ways: full"):
+            model_of(kind, causal=False)
 
 
 @pytest.mark.parametrize("T", [13, pytest.param(3, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
@@ -115,7 +185,7 @@ def test_cached_logits_of_kinds_that_are_masks(model_of, lively, inputs, kind):
     np.testing.assert_allclose(jnp.concatenate(pieces, 1), whole_BTV, atol=5e-5)
 
 
-@pytest.mark.parametrize("kind", ["performer", "linformer"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in MASKS])
 def test_kinds_that_are_no_masks_refuse_a_cache(model_of, lively, inputs, kind):
     config = model_of(kind)
     with pytest.raises(InputError, match="neither a cache nor a mask"):

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.models.attention.multi_scale import within_horizons
+from lob_jax.models.attention.kinds.multi_scale import within_horizons
 from lob_jax.models.attention.places import Places
 
 EVENTS = [[0, 0, 1, 2, 2, 5]]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import MASKED
+from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.places import Places
 from lob_jax.models.config import ModelConfig, full_precision
 
@@ -34,7 +35,7 @@ class LinformerAttention(nn.Module):
         self.value_summary = self.param("value_summary", init, shape, self.config.param_dtype)
 
     def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `kinds`; columns of the matrices are counted from the sequence's start."""
+        """Return mixed_BTNH, see `attention.kind`; columns of the matrices are counted from the sequence's start."""
         del places
         B, T, N, H = query_BTNH.shape
         block, full = min(self.config.attention.block, T), full_precision(query_BTNH.dtype.name)
@@ -61,7 +62,7 @@ class LinformerAttention(nn.Module):
         return jnp.moveaxis(mixed_GBCNH, 0, 1).reshape(B, -1, N, H)[:, :T]
 
     def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `kinds`: a summary's weight times its row of F.
+        """Return weight_BNTS, see `attention.kind`: a summary's weight times its row of F.
 
         Learned rows may be negative, so weights of the past need be neither positive nor sum to one.
         """
@@ -116,3 +117,12 @@ def _summed(summary_KC: jax.Array, x_BCNH: jax.Array) -> jax.Array:
 def _scale(blocks: int, block: int) -> jax.Array:
     """Return 1 / sqrt(tokens before each block), float32 [G], and 0 for the first, which has none."""
     return jnp.array([0.0, *(1 / math.sqrt(number * block) for number in range(1, blocks))], jnp.float32)
+
+
+KIND = AttentionKind(
+    module=LinformerAttention,
+    sees="its own block, and learned summaries of the past, blockwise, so that it stays causal: cost grows as T",
+    settings=("block", "summaries"),
+    # Its own block and K summaries, and as much again to make them.
+    keys_a_query=lambda config, T: config.attention.block + 2.0 * config.attention.summaries,
+)

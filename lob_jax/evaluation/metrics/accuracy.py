@@ -1,0 +1,51 @@
+"""Accuracies: how often the likeliest token, or its class, is right."""
+
+from typing import Any
+
+import numpy as np
+
+from lob_jax.evaluation.metric import Metric, Row, Scored
+from lob_jax.tokens import vocabulary as v
+
+N_CLASSES = v.VOCAB_SIZE // v.CLASS_SIZE
+
+
+def _count(scored: Scored) -> np.ndarray:
+    """Return how many tokens, classes, and classes of heads are right, and the heads of each class, int64 [3 + C]."""
+    same_class = scored.predicted // v.CLASS_SIZE == scored.target // v.CLASS_SIZE
+    head = scored.field == v.FIELD_HEAD
+    right = [(scored.predicted == scored.target).sum(), same_class.sum(), same_class[head].sum()]
+    heads_by_class = np.bincount(scored.target[head] // v.CLASS_SIZE, minlength=N_CLASSES)
+    return np.concatenate([right, heads_by_class])
+
+
+def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:
+    right, class_right, head_right, *heads_by_class = sums.tolist()
+    return {
+        "token_accuracy": right / tokens,
+        "event_accuracy": class_right / tokens,
+        "head_accuracy": head_right / events,
+        "head_majority": max(heads_by_class) / events,
+    }
+
+
+METRIC = Metric(
+    count=_count,
+    figures=_figures,
+    rows=(
+        Row("token_accuracy", "token accuracy", ".2%", "share of tokens that were predicted to be likeliest"),
+        Row(
+            "event_accuracy",
+            "event accuracy",
+            ".2%",
+            "the same for classes (`token // 1000`); the grammar gives much away",
+        ),
+        Row("head_accuracy", "  of heads alone", ".2%", "share of events whose kind is predicted"),
+        Row(
+            "head_majority",
+            "  majority of heads",
+            ".2%",
+            "share of the most frequent kind: what guessing it scores",
+        ),
+    ),
+)

@@ -1,0 +1,73 @@
+"""Bits an event: what a model needs to say which event comes, in all and field by field."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lob_jax.evaluation.metric import Metric, Row, Scored
+from lob_jax.evaluation.metrics.loss import N_FIELDS, nll_by_field
+from lob_jax.tokens import vocabulary as v
+
+PARTS: dict[str, tuple[int, ...]] = {
+    "head": (v.FIELD_HEAD, v.FIELD_HEAD_DIGITS),
+    "size": (v.FIELD_SIZE, v.FIELD_SIZE_DIGITS),
+    "gap": (v.FIELD_GAP,),
+    "gap_digits": (v.FIELD_GAP_DIGITS,),
+}
+
+
+def rounding_bits(tokens: np.ndarray, *, time_digits: int | None) -> np.ndarray:
+    """Return log2 of the cell width that each token's gap was rounded to; 0 for every other token.
+
+    A gap whose lead says that e more digits follow is coded with min(e, time_digits - 2) of them: each
+    code then stands for 10^(e - (time_digits - 2)) gaps, and naming one of them costs that many log10s.
+    """
+    if time_digits is None:
+        return np.zeros(np.shape(tokens))
+    code = np.asarray(tokens, np.int64) - v.TIME
+    digits = np.where((code >= 10) & (code < v.CLASS_SIZE), (code - 10) // 90, 0)
+    return np.maximum(digits - (time_digits - 2), 0) * math.log2(10)
+
+
+def _count(scored: Scored) -> np.ndarray:
+    """Return the nats of each field, and behind them the bits that rounding has spared, float64 [N_FIELDS + 1]."""
+    return np.append(nll_by_field(scored), rounding_bits(scored.target, time_digits=scored.time_digits).sum())
+
+
+def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:
+    bits_by_field, rounding = sums[:N_FIELDS] / math.log(2) / events, float(sums[N_FIELDS]) / events
+    parts = {name: float(bits_by_field[list(fields)].sum()) for name, fields in PARTS.items()}
+    bits = float(bits_by_field.sum())
+    return {
+        "bits_per_event": bits,
+        "bits_per_event_without_gap_digits": bits - parts["gap_digits"],
+        "bits_by_part": parts,
+        "rounding_bits_per_event": rounding,
+        "exact_bits_per_event": bits + rounding,
+    }
+
+
+METRIC = Metric(
+    count=_count,
+    figures=_figures,
+    rows=(
+        Row("bits_per_event", "bits an event", ".3f", "bits that the model needs to encode an event, on average"),
+        Row(
+            "bits_per_event_without_gap_digits",
+            "  without gap digits",
+            ".3f",
+            "the same, without the digits of gaps",
+        ),
+        Row("head", "  head", ".3f", "the part for its kind, side and price"),
+        Row("size", "  size", ".3f", "the part for its size"),
+        Row("gap", "  leading gap", ".3f", "the part for the gap in time: its first two digits, and how many follow"),
+        Row("gap_digits", "  gap digits", ".3f", "the part for the digits that follow, which are nearly noise"),
+        Row(
+            "exact_bits_per_event",
+            "exact bits an event",
+            ".3f",
+            "plus log2 of the rounding cell's width, so that runs with different `tokens.time_digits` compare",
+        ),
+    ),
+)

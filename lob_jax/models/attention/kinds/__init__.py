@@ -1,0 +1,1 @@
+"""The kinds of attention: a module each, under the name that a configuration gives it."""

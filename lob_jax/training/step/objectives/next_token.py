@@ -1,0 +1,15 @@
+"""The next token, from those before it: what GPT is trained for."""
+
+import jax
+
+from lob_jax.models.config import ModelConfig
+from lob_jax.training.step.objective import Objective, TokenObjective
+from lob_jax.training.step.shift import Batch, Task, shift
+
+
+def next_tokens(batch: Batch, key: jax.Array | None, model: ModelConfig, objective: Objective) -> Task:
+    """Return a task whose targets are the tokens that follow; see `shift`."""
+    return shift(batch)
+
+
+OBJECTIVE = TokenObjective(predicts="the next token, from those before it", task=next_tokens)
