@@ -26,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import base
+from lob_jax.configs import base
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import replay

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import next_tokens
+from lob_jax.configs import next_tokens
 from lob_jax.bench.generate import Sample, Transformers
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings, user_path
