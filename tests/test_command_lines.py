@@ -245,7 +245,9 @@ def test_what_was_probably_meant_is_named(argument, remedy):
     ("named", "remedy"),
     [
         ("configs/tiny", "did you mean --config=configs/tiny.py?"),
-        ("tiny", "did you mean --config=configs/tiny.py?"),
+        ("tny", "did you mean --config=tiny?"),
+        ("tny.py", "did you mean --config=tiny?"),
+        ("tny:tiny", "did you mean --config=tiny?"),
         ("configs/multiscale.py", "did you mean --config=configs/multi_scale.py?"),
         ("configs/compact.py:tinny", "did you mean :tiny?"),
         ("configs/tiny.py:small", "leave :small out"),
@@ -316,7 +318,14 @@ def test_a_file_that_is_no_configuration_is_refused_where_it_is_wrong(text, tmp_
     assert BAD_FILES[text] in str(error) and "mine.py" in str(error)
 
 
-OWN = "from configs import tiny\n\n\ndef get_config():\n    config = tiny.get_config()\n    {}\n    return config\n"
+OWN = """from lob_jax.configs import tiny
+
+
+def get_config():
+    config = tiny.get_config()
+    {}
+    return config
+"""
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import time
 import jax
 import pytest
 
-from configs import tiny
 from lob_jax.config import sections, validation
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.lock import locked
 from lob_jax.signals import EXIT_RESUMABLE
