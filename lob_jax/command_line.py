@@ -119,12 +119,13 @@ def _run_file(given: Mapping[str, str | None]) -> pathlib.Path | None:
 
 def _no_configuration(given: Mapping[str, str | None]) -> InputError:
     path = _run_file(given)
+    try_one = "pass --config=tiny to try the whole road in minutes; --mode=configs lists the bundled ones"
     return InputError(
         "no configuration is named",
         where="--config",
         expected="a bundled configuration or a file; or --workdir with the folder of a run that was trained",
-        was="nothing" if path is None else f"nothing, and there is no {path}",
-        remedy="pass --config=tiny to try the whole road in minutes; --mode=configs lists the bundled ones",
+        was="nothing" if path is None else f"nothing, and there is no {path}, which training writes",
+        remedy=try_one if path is None else "pass --config, or the --workdir of another run",
     )
 
 

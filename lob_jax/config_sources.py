@@ -183,8 +183,8 @@ def run_config(path: pathlib.Path, defaults: ml_collections.ConfigDict) -> Sourc
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(saved, dict):
-            raise ValueError(f"a {type(saved).__name__}, not a section of keys")
+        if not isinstance(saved, dict) or not saved:
+            raise ValueError(f"{saved!r}, which holds no keys")
     except (ValueError, RecursionError) as error:
         raise InputError(
             "the configuration that the run has left is damaged",
