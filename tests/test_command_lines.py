@@ -418,21 +418,16 @@ def test_a_command_for_another_folder_names_the_run_that_its_configuration_is_fr
     assert shlex.split(told) == [*began, "--config.seed=2", "--mode=train", "--workdir=runs/s"]
 
 
+MODULE = "python -m lob_jax.main"
+
+
 @pytest.mark.parametrize(
     ("program", "same", "told"),
     [
         ("{}/lob-jax", "lob-jax --mode=evaluate", "lob-jax --mode=train --workdir=x"),
         ("{}/no/lob-jax", "{}/no/lob-jax --mode=evaluate", "{}/no/lob-jax --mode=train --workdir=x"),
-        (
-            "lob_jax/main.py",
-            "python -m lob_jax.main --mode=evaluate",
-            "python -m lob_jax.main --mode=train --workdir=x",
-        ),
-        (
-            "{}/mine.py",
-            "python -m lob_jax.main --mode=evaluate",
-            "--mode=train --workdir=x, with the same configuration",
-        ),
+        ("lob_jax/main.py", f"{MODULE} --mode=evaluate", f"{MODULE} --mode=train --workdir=x"),
+        ("{}/mine.py", f"{MODULE} --mode=evaluate", "--mode=train --workdir=x, with the same configuration"),
     ],
 )
 def test_a_command_to_type_begins_as_the_users_did(program, same, told, tmp_path, monkeypatch):
