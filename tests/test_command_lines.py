@@ -385,7 +385,8 @@ def test_help_names_every_mode_and_flag():
 def test_the_list_of_configurations_takes_none():
     found = parse([PROGRAM, "--mode=configs"])
     assert (found.mode, found.config.to_dict(), found.notes) == ("configs", defaults().to_dict(), ())
-    assert checked([PROGRAM, "--mode=configs", "--workdir=/dev/null"])
+    for shown in (["--mode=configs"], ["--mode=show_config", "--config=tiny"]):
+        assert checked([PROGRAM, *shown, "--workdir=/dev/null"])
 
 
 @pytest.mark.parametrize("argument", ["--version", "-version"])

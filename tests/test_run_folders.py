@@ -54,8 +54,16 @@ def test_a_run_whose_data_is_gone_has_its_records(tmp_path):
     assert [data(f"--mode={mode}") for mode in ("evaluate", "generate", "export")] == [("auto", "", (told,))] * 3
     assert data("--mode=train") == data("--mode=show_config") == kept
     assert data("--mode=generate", "--config.data.path=x") == ("lobster", "x", ())
-    with_config = parse([PROGRAM, "--config=tiny", *given, "--mode=generate"])
-    assert with_config.config.data.path == str(tmp_path / "day.csv")
+    own = tmp_path / "mine.py"
+    own.write_text(f"""from lob_jax.configs import tiny
+
+
+def get_config():
+    config = tiny.get_config()
+    config.data.feed, config.data.path = "lobster", {str(tmp_path / "day.csv")!r}
+    return config
+""")
+    assert data("--mode=generate", f"--config={own}") == kept  # no run's configuration: its data is asked for
 
 
 def test_a_folder_without_a_configuration_is_no_run(tmp_path):

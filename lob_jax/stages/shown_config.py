@@ -9,7 +9,6 @@ from typing import Any
 
 import ml_collections
 from rich.table import Table
-from rich.text import Text
 
 import lob_jax
 from lob_jax.configs import FOLDER, bundled
@@ -29,7 +28,7 @@ def configs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     shown = Table(show_header=False, box=None)
     for name, file in bundled().items():
         line, sized = described(file.read_text(encoding="utf-8"))
-        shown.add_row(Text(f"{name}[:SIZE]" if sized else name), Text(line))
+        shown.add_row(f"{name}[:SIZE]" if sized else name, line)
     show(shown)
     console.print(f"\n--config=NAME takes one of them, from {FOLDER}; SIZE is tiny, small, base or large")
 
