@@ -225,22 +225,19 @@ run()
     assert done.stdout == f"[]\nlob_jax {lob_jax.__version__}\n", done.stderr
 
 
+PRINTED = '"""The whole configuration'
+
+
 @pytest.mark.parametrize(
     ("arguments", "first", "note"),
     [
         ("--mode=configs", " base ", ""),
-        ("--config=multi_scale:tiny --mode=show_config", '"""The whole configuration', ""),
-        (
-            "--config=configs/tiny.py --mode=show_config",
-            '"""The whole configuration',
-            "the bundled configuration tiny is ",
-        ),
+        ("--config=multi_scale:tiny --mode=show_config", PRINTED, ""),
+        ("--config=configs/tiny.py --mode=show_config", PRINTED, "the bundled configuration tiny is taken"),
         ("--help", "usage: python -m lob_jax.main --config=", ""),
     ],
 )
-def test_what_shows_configurations_writes_nothing_and_prints_nothing_else(
-    environment, tmp_path, arguments, first, note
-):
+def test_what_shows_configurations_writes_nothing_and_prints_no_more(environment, tmp_path, arguments, first, note):
     done = call([*command()[:3], *arguments.split(), "--workdir=runs/x"], environment, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith(first)
     assert note in done.stderr and len(done.stderr.splitlines()) == bool(note)
