@@ -32,7 +32,7 @@ NOISE = {"direction"}
 
 
 def load(name: str, *size: str):
-    return importlib.import_module(f"configs.{name}").get_config(*size)
+    return importlib.import_module(f"lob_jax.configs.{name}").get_config(*size)
 
 
 def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:

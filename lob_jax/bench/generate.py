@@ -26,11 +26,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import base
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import replay
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.feeds.feed import STRICT, MarketDay

@@ -434,7 +434,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setting_of(chosen: argparse.Namespace) -> Setting:
     """Return the setting that the options ask for; what they leave out is the config's."""
-    config = importlib.import_module(f"configs.{chosen.size}").get_config()
+    config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
     model = model_config(config)
     model = dataclasses.replace(
         model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype

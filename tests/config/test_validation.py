@@ -15,7 +15,7 @@ NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 
 
 def load(name: str):
-    return importlib.import_module(f"configs.{name}").get_config()
+    return importlib.import_module(f"lob_jax.configs.{name}").get_config()
 
 
 @pytest.mark.parametrize("name", NAMES)

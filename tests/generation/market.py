@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation.device.state import Prompt, SamplingConfig

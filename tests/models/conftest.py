@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 

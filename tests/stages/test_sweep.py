@@ -13,9 +13,9 @@ import time
 import jax
 import pytest
 
-from configs import tiny
 from lob_jax import later_keys
 from lob_jax.config import sections, validation
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.later_keys import LaterKey
 from lob_jax.lock import locked

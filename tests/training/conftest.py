@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from configs import base
 from lob_jax.config.sections import model_config, train_config
+from lob_jax.configs import base
 from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.training.run.loop import TrainingData
 

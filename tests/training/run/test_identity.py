@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.config import sections
+from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.stages import data as stages
 from lob_jax.stages.model import regime_bins
