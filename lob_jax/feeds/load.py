@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.feeds.binance.feed import BinanceFeed
 from lob_jax.feeds.databento.feed import DatabentoFeed
-from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, Feed, Reading
 from lob_jax.feeds.itch.feed import ItchFeed
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.lobster.files import holds_messages, parse_name

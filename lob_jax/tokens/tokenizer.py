@@ -4,9 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import BookStates
-from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.tokens.grammar import Grammar
 from lob_jax.tokens.vocabulary import Vocabulary
@@ -26,22 +25,20 @@ class Tokenizer(Protocol):
     def grammar(self) -> Grammar:
         """Which token may follow which."""
 
-    def encode(
-        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> np.ndarray:
-        """Return the tokens of events, uint16 [T], without BOS and EOS.
+    def encode(self, day: MarketDay) -> np.ndarray:
+        """Return the tokens of a day's events, uint16 [T], without BOS and EOS.
 
         Raises:
           InputError: an event has no tokens; names it, what was expected, and what would mend it.
         """
 
-    def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
-        """Return the same tokens from the states of a replay that has been made already."""
+    def tokenize_events(self, day: MarketDay, book_states: BookStates) -> np.ndarray:
+        """Return the same tokens from the states of a replay of the day that has been made already."""
 
-    def decode(
-        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> Events:
-        """Return the events of tokens.
+    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+        """Return the events of tokens on a day whose instrument, starting book and corrections are known.
+
+        The day's own events are not read.
 
         Raises:
           InputError: the tokens are ill-formed or stop inside an event; names the position.

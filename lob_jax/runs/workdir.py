@@ -9,6 +9,7 @@ from rich.table import Table
 
 from lob_jax.failures import FOLDER as FAILURES
 
+CONFIG = "config.json"
 # In the order that it is made.
 LEAVINGS = {
     "inspection.json": "what is in the files",
@@ -22,7 +23,7 @@ LEAVINGS = {
     "sweep.json": "every trial of a search: parameters, loss, state, folder",
     "sweep.db": "the same for Optuna, from which the search goes on",
     "trials": "the run of each trial",
-    "config.json": "the whole configuration",
+    CONFIG: "the whole configuration",
     "checkpoints": "the latest and the best checkpoints",
     "damaged": "checkpoints whose files are not as they were saved",
     "metrics.jsonl": "loss, learning rate, speed, by step",

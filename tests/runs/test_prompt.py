@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.feeds.feed import MarketDay
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.exact import ExactTokenizer
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
@@ -45,7 +45,7 @@ def records():
 @pytest.mark.parametrize(("events", "closed"), [(1, 0), (2, 2), (3, 1), (4, 1), (5, 0)])
 def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, closed):
     prompt = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
-    again = ExactTokenizer().decode(prompt.tokens_T, instrument=INSTRUMENT, start=START, corrections=Corrections.none())
+    again = ExactTokenizer().decode(prompt.tokens_T, MarketDay.opening(INSTRUMENT, START))
     assert again.kind.tolist() == [row[1] for row in ROWS[:events]]
     assert prompt.clock_ns == OPEN_NS + ROWS[events - 1][0] and prompt.closed == closed
     # The feed showed one level a side, so what it showed last is all that is known; from here on nothing is forgotten.
