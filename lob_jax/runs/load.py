@@ -18,7 +18,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.training import beside_of, regime_bins
 from lob_jax.runs.workdir import CONFIG
-from lob_jax.settings import check_like, defaults, key_types, unknown_key, value_of
+from lob_jax.settings import check_like, defaults, key_types, kinds_of, unknown_key, value_of
 from lob_jax.tokens.load import AnyTokenizer, tokenizer_for
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.run.checkpoint import Meta, restore_best, steps_in
@@ -126,8 +126,10 @@ def saved_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
     """
     path = workdir / CONFIG
     try:
-        saved = ml_collections.ConfigDict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(read, dict):
+            raise ValueError(f"a {type(read).__name__}, not a section of keys")
+    except (OSError, ValueError) as error:
         raise InputError(
             "the configuration of the run cannot be read",
             where=path,
@@ -135,19 +137,27 @@ def saved_config(workdir: pathlib.Path) -> ml_collections.ConfigDict:
             was=error,
             remedy="name the folder of a run that was trained, or bring the file back",
         ) from error
+    saved = ml_collections.ConfigDict(read)
     return _with(defaults(), {key: value_of(saved, key) for key in key_types(saved)})
 
 
 def _with(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Return a configuration with other values, checked and locked."""
     base = defaults()
-    known = key_types(base)
+    kinds = kinds_of(base)
     for key, value in changes.items():
-        if key not in known:
-            raise unknown_key(key, known)
-        value = tuple(value) if isinstance(value, list | tuple) else value  # JSON knows no tuples
-        section, _, last = key.rpartition(".")
-        (value_of(config, section) if section else config)[last] = value
+        if key not in kinds:
+            raise unknown_key(key, kinds)
+        value = tuple(value) if isinstance(value, list) else value  # JSON knows no tuples
+        if not kinds[key].holds(value):
+            raise InputError(
+                "a value of the wrong type",
+                where=f"config.{key}",
+                expected=kinds[key],
+                was=repr(value),
+                remedy="correct it; configs/base.py says what each key means",
+            )
+        config.update_from_flattened_dict({key: value})
     check_like(config, base)
     validation.validate(config)
     return config.lock()
