@@ -1,13 +1,15 @@
 """`load_run`: a trained run as its folder holds it, ready to be evaluated, to generate and to score."""
 
+import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
+from absl import logging
 
 import configs
 from lob_jax.command_line import load_config, told_command
@@ -80,8 +82,20 @@ def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     tokenizer = tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
     model = sections.model_config(config)
     wanted = {"model": model, "vocabulary_hash": tokenizer.vocabulary.hash, "data": regime_bins(config)}
-    params, checkpoint = restore_best(workdir / "checkpoints", **wanted)
+    with _orbax_silent():
+        params, checkpoint = restore_best(workdir / "checkpoints", **wanted)
     return Run(workdir, config, model, params, tokenizer, checkpoint)
+
+
+@contextlib.contextmanager
+def _orbax_silent() -> Iterator[None]:
+    """Keep Orbax from warning, through absl, that what is opened for reading is not written to."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(min(level, logging.ERROR))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def require_trained(workdir: pathlib.Path) -> None:

@@ -44,6 +44,11 @@ def test_a_run_has_its_configuration_and_the_parameters_of_its_best_checkpoint(t
     assert run.tokenizer.vocabulary.time_digits == 5
 
 
+def test_loading_a_run_warns_of_nothing(trained, capfd, caplog):
+    lob_jax.load_run(str(trained.workdir))
+    assert capfd.readouterr() == ("", "") and caplog.records == []
+
+
 def test_a_run_that_was_moved_needs_no_file_of_its_data(copied, run, day):
     moved = lob_jax.load_run(copied(data__path="/nowhere/day.csv", data__feed="lobster"))
     assert moved.config.data.path == "/nowhere/day.csv"
