@@ -7,6 +7,8 @@ from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
+from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import why_no_branches
 from lob_jax.evaluation.paths.validity import Validity, check_events
 from lob_jax.generation.device.state import Generated, Prompt, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
@@ -58,6 +60,7 @@ def generate(
     Raises:
       InputError: the day or the split has too few events, or the model cannot generate.
     """
+    _check_generates(run)
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
     reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
@@ -72,6 +75,18 @@ def generate(
     opening = MarketDay.opening(instrument, prompt.start)
     days = tuple(opening.with_events(run.tokenizer.decode(tokens, opening)) for tokens in drawn.tokens)
     return Paths(days, prompt, drawn)
+
+
+def _check_generates(run: Run) -> None:
+    reason = why_no_branches(run.model) if run.model.causal else "it sees tokens from both sides"
+    if reason is not None:
+        raise InputError(
+            "this model cannot generate",
+            where="generate",
+            expected="a causal kind of attention with a cache, of one instrument",
+            was=reason,
+            remedy="generate from a run of another kind of attention; evaluate(run) tests this one",
+        )
 
 
 def check_paths(paths: Paths) -> list[Validity]:

@@ -25,7 +25,6 @@ from lob_jax.book.loops import (
     write_levels,
 )
 from lob_jax.book.orders import ID, Book, with_room
-from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Code, Events, Kind
@@ -125,13 +124,13 @@ def write_lobster(
     return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved, cut=cut, past_midnight=late)
 
 
-def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
-    """Return an order id for every event, uint64 [E]: its own, or the one that the book's rule settles.
+def order_ids(day: MarketDay) -> np.ndarray:
+    """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule settles.
 
     New ids count on from the largest in use below 2^62, so that one near the top of uint64 leaves them room.
     Events that touch no visible order keep what they have.
     """
-    parts = [ids for _, ids, _, _ in _replayed(events, start, corrections, 1)]
+    parts = [ids for _, ids, _, _ in _replayed(day, 1)]
     return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 

@@ -50,6 +50,17 @@ def test_a_day_without_events_is_not_continued(run, day):
         lob_jax.generate(run, day, prompt_events=0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"), [({"causal": False}, "both sides"), ({"kind": "performer"}, "performer attention has no mask")]
+)
+def test_a_model_that_cannot_generate_is_refused(run, changes, why):
+    kind = {"attention": dataclasses.replace(run.model.attention, kind=changes["kind"])} if "kind" in changes else {}
+    model = dataclasses.replace(run.model, **(kind or changes))
+    with pytest.raises(InputError, match="cannot generate") as caught:
+        lob_jax.generate(dataclasses.replace(run, model=model))
+    assert why in caught.value.was
+
+
 def test_a_day_of_an_instrument_that_the_model_does_not_know_is_refused(run, day):
     known = dataclasses.replace(run.beside, symbols=("OTHER",))
     other = dataclasses.replace(run, workdir=run.workdir)

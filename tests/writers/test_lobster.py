@@ -109,7 +109,7 @@ def test_a_removal_without_an_id_gets_the_one_that_the_book_settles(tmp_path):
         (8, Kind.DELETE, ASK, 1000900, 5, 0),  # no such level
         (9, Kind.ADD, ASK, 1000300, 5, 0),  # 42
     )
-    ids = order_ids(events, start=start, corrections=Corrections.none())
+    ids = order_ids(market_day(events, start=start))
     assert ids.dtype == np.uint64
     assert ids.tolist() == [41, 12, 41, 40, 7, 12, 0, 0, 42]
 
