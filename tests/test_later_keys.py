@@ -6,9 +6,9 @@ import pathlib
 import jax
 import pytest
 
-from configs import base
 from lob_jax import later_keys
 from lob_jax.config import sections
+from lob_jax.configs import base
 from lob_jax.data.records.manifest import fingerprint
 from lob_jax.data.windows.pipeline import Position
 from lob_jax.errors import InputError, flat

@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.compact import CompactTokenizer
 
 PLAN = RecordPlan(
