@@ -111,8 +111,6 @@ def restored(stored: Mapping[str, Any], *, where: object) -> Restored:
     keys = key_types(config)
     found = whole(values, keys, source)
     with config.ignore_type():
-        config.update_from_flattened_dict(
-            {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-        )
+        config.update_from_flattened_dict(found)  # which makes tuples of JSON's lists again
     check_like(config, defaults())
     return Restored(config, remarks(lacked(values, keys).values(), source))
