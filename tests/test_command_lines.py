@@ -208,6 +208,7 @@ def test_a_process_told_to_end_does_so_and_shows_no_trace(part, tmp_path, one_de
         arguments = random_line(draw, kinds) if draw.random() < 0.3 else right_line(draw, tmp_path / str(number % 4))
         output = tmp_path / "output"
         with output.open("w") as file:
+            arguments = [part.replace("\0", "") for part in arguments]  # which no process can be given
             command_line = [sys.executable, "-m", "lob_jax.main", *arguments]
             process = subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=file, stderr=file)
             told = 0

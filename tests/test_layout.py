@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ORDER = [
     "errors",
+    "later_keys",
     "signals",
     "settings",
     "failures",

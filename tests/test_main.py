@@ -40,9 +40,9 @@ def small(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory, one_device):
-    """One CPU device, and a compilation cache that the runs of this file share."""
-    return one_device(tmp_path_factory.mktemp("cache"))
+def environment(compiled_folder, one_device):
+    """One CPU device, and a compilation cache that all commands share."""
+    return one_device(compiled_folder)
 
 
 def call(arguments, environment) -> subprocess.CompletedProcess:

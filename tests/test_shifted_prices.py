@@ -27,8 +27,9 @@ from lob_jax.generation.device import live_book
 from lob_jax.generation.loop import generate
 from lob_jax.statistics.book_measures import book
 from lob_jax.tokens.bins import fit_bins
-from lob_jax.tokens.compact import CompactTokenizer, distortion, seen_in
+from lob_jax.tokens.compact import CompactTokenizer, distortion
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.seen import seen_in
 from tests.feeds import sample_databento
 from tests.generation.market import COMPACT, KINDS, SAMPLING, TOKENIZER, lively
 from tests.generation.market import INSTRUMENT as MARKET

@@ -21,7 +21,6 @@ from lob_jax.generation.device.orders import Order, OrderTable, nothing_own, ord
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
     Generated,
-    Language,
     LoopShape,
     LoopState,
     PathState,
@@ -31,6 +30,7 @@ from lob_jax.generation.device.state import (
 )
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
 FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
@@ -161,9 +161,14 @@ def _extend(
 
 
 def start_paths(
-    prompt: Prompt, tokenizer: Language, instrument: Instrument, sampling: SamplingConfig
+    prompt: Prompt, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
-    """Return every path's state at the end of the prompt, and the origin of their books' prices."""
+    """Return every path's state at the end of the prompt, and the origin of their books' prices.
+
+    Raises:
+      InputError: the tokenizer's tokens are not generated.
+    """
+    require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     room = book_room(prompt.book)
     rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
     book, origin = live_book.from_snapshot(prompt.book, **rules, **room)
@@ -264,20 +269,14 @@ def flow(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Flow:
     """Begin to continue a prompt; arguments and errors are those of `generate`."""
     check_prompt(prompt)
-    if sampling.inject and tokenizer.vocabulary.bins is not None:
-        raise InputError(
-            "compact tokens cannot say a user's own order",
-            where="generate(inject=...)",
-            expected="an exact tokenizer",
-            was="compact",
-            remedy="train on exact tokens for studies with orders of your own",
-        )
+    if sampling.inject:
+        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
     paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origin, events=sampling.events)
     shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
@@ -290,7 +289,7 @@ def generate(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
@@ -336,7 +335,7 @@ def check_prompt(prompt: Prompt) -> None:
 
 def loop_shape(
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     prompt: Prompt,
     instrument: Instrument,
     sampling: SamplingConfig,

@@ -22,10 +22,11 @@ from lob_jax.generation import loop
 from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
 from lob_jax.generation.device.orders import OrderTable, no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
-from lob_jax.generation.device.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.device.state import Generated, LoopShape, PathState, Prompt, SamplingConfig, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import PAD
 
 
@@ -224,7 +225,7 @@ def generate_speculatively(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     drafts: int | None = None,

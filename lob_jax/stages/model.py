@@ -22,7 +22,7 @@ from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches, first_position
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, flat
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
@@ -32,13 +32,15 @@ from lob_jax.models.inputs import fields_held
 from lob_jax.signals import same_command
 from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
-from lob_jax.stages.workdir import write_json
+from lob_jax.stages.workdir import CONFIG, write_config, write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.checkpoint import Meta, restore_best, steps_in
+from lob_jax.training.run.identity import model_identity
 from lob_jax.training.run.interruption import saved_line, status_of
 from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
+from lob_jax.training.run.resumption import taken_as_neutral
 from lob_jax.training.run.weights import save_weights
 from lob_jax.training.step.layout import make_mesh
 
@@ -156,8 +158,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the records are prepared")
     data = open_training_data(config, workdir)
-    if first and not (workdir / "config.json").exists():
-        write_json(workdir / "config.json", settings)
+    if first and not (workdir / CONFIG).exists():
+        write_config(workdir, settings)
     shown = console if first else Console(quiet=True)
     shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters; losses are nats a token")
     summary = run_training(
@@ -171,7 +173,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         console=shown,
     )
     if first:
-        write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
+        write_config(workdir, settings)  # a run that was refused has not replaced the one before
     shown.print(_ending(summary))
     if summary.interrupted is not None:
         return status_of(summary.interrupted)
@@ -212,6 +214,8 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
     params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
+    for remark in taken_as_neutral(meta, flat({"model": model_identity(model)})):
+        console.print(remark)
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")
     return params, meta
 

@@ -23,6 +23,8 @@ from lob_jax.models.inputs import ARRAYS, Advance
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class
+from lob_jax.tokens.tokenizer import Ability
 from tests.generation.market import (
     COMPACT,
     INSTRUMENT,
@@ -86,6 +88,17 @@ def test_compact_paths_can_have_happened(kind):
         generated = run(params, model=model, tokenizer=COMPACT, events=120)
         assert_valid(generated, events=120, tokenizer=COMPACT)
         assert all(len(tokens) == 120 for tokens in generated.tokens)
+
+
+def test_every_tokenizer_is_read_on_the_device_or_says_why_not():
+    readable = {name for name in TOKENIZERS if Ability.GENERATION not in tokenizer_class(name).lacks}
+    assert set(loop.WORDS) == readable
+
+
+def test_tokens_that_the_device_cannot_read_are_not_generated(params, monkeypatch):
+    monkeypatch.setattr(ExactTokenizer, "lacks", {Ability.GENERATION: "nobody can read them"})
+    with pytest.raises(InputError, match="generation needs compact tokens: nobody can read them"):
+        run(params)
 
 
 def test_compact_tokens_cannot_say_an_order_of_ones_own(params):

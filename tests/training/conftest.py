@@ -142,28 +142,6 @@ def use_compilation_cache(folder: pathlib.Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def compiled_folder(tmp_path_factory):
-    """Return the folder of the programs that these tests compile."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(compiled_folder):
-    """Compile what several tests share once; leave JAX as it was for the tests of other folders."""
-    names = [
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    ]
-    before = {name: getattr(jax.config, name) for name in names}
-    use_compilation_cache(compiled_folder)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="session")
 def model_config():
     """Return a function: the tiny model's configuration, with changes."""
     return lambda **changes: dataclasses.replace(MODEL, **changes)

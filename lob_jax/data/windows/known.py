@@ -12,10 +12,10 @@ import numpy as np
 
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
-from lob_jax.data.records.records import Record, is_compact, record_instrument
+from lob_jax.data.records.records import Record, record_instrument, record_tokenizer
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.tokens.vocabulary import FIELD_GAP, event_index, field_of
+from lob_jax.tokens.vocabulary import event_index
 
 ALWAYS = ("time_of_day", "day_of_week", "book")
 
@@ -73,8 +73,8 @@ class Known:
 class Along:
     """A record and its tokens, as makers read them.
 
-    At an exact token the book knows the event from its gap on, and the clock from the event behind it; a compact token
-    is the whole event. Rows are those of the record's E + 1 states: row i is what is known before event i.
+    Rows are those of the record's E + 1 states: row i is what is known before event i. Which of them is known at a
+    token, its tokenizer says, see `Tokenizer.known_rows`.
 
     Attributes:
       record: the record.
@@ -113,13 +113,13 @@ class Along:
 def along(record: Record, *, time_buckets: int, beside: Beside) -> Along:
     """Return a record as makers read it."""
     tokens = record["tokens"][:-1]
-    event, whole = event_index(tokens), is_compact(record)
+    clock_row, book_row = record_tokenizer(record).known_rows(tokens)
     return Along(
         record=record,
         instrument=record_instrument(record),
-        event=event,
-        clock_row=event + np.int32(whole),
-        book_row=event + (whole | (field_of(tokens) >= FIELD_GAP)),
+        event=event_index(tokens),
+        clock_row=clock_row,
+        book_row=book_row,
         time_buckets=time_buckets,
         beside=beside,
     )

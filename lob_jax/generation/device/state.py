@@ -1,7 +1,7 @@
 """What generation takes, carries and gives: plain dataclasses and named tuples."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,22 +14,8 @@ from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_tem
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
-from lob_jax.tokens.grammar import Automaton
-from lob_jax.tokens.vocabulary import Vocabulary
 
 MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
-
-
-class Language(Protocol):
-    """What the device reads of a tokenizer."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """What decides the meaning of an id."""
-
-    @property
-    def grammar(self) -> Automaton:
-        """Which token may follow which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +31,7 @@ class SamplingConfig:
         with and without `inject`.
       antithetic: draw with one minus each random number.
       inject: a user's own orders, put into every path.
+      named: what stands in front of these names in errors, such as "config.generate.".
 
     Raises:
       InputError: a number outside its range.
@@ -57,12 +44,13 @@ class SamplingConfig:
     truncation: Truncation = EVERYTHING
     antithetic: bool = False
     inject: tuple[Order, ...] = ()
+    named: dataclasses.InitVar[str] = ""
 
-    def __post_init__(self) -> None:
-        require_whole("paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
-        require_whole("events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
-        require_whole("seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
-        check_temperature(self.temperature)
+    def __post_init__(self, named: str) -> None:
+        require_whole(f"{named}paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
+        require_whole(f"{named}events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
+        require_whole(f"{named}seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
+        check_temperature(self.temperature, named=named)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -194,7 +182,7 @@ class LoopShape:
 
     Attributes:
       model: the model's shape.
-      tokenizer: "exact" or "compact".
+      tokenizer: its name.
       tick: price quanta in a tick.
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.

@@ -247,7 +247,7 @@ ABOUT = Meta(
     position={"windows_read": 0, "windows_a_pass": 40},
     unsound=None,
     settings={"a": 1},
-    versions={"jax": "1"},
+    versions={"lob_jax": "0.1.0", "jax": "1"},
     early_stopping={"best": None, "best_step": None, "strikes": 0},
     micro_batch=8,
     averaged=False,
@@ -264,7 +264,7 @@ def test_a_run_that_goes_on_keeps_its_place_and_its_history():
         ABOUT,
         changeable={"train.clip": 0.5, "train.steps": 12},
         rounding={"model.remat": "full", "devices": "1 x cpu"},
-        versions={"jax": "2"},
+        versions={"lob_jax": "0.1.0", "jax": "2"},
         settings={"a": 2},
         position={"windows_read": 0, "windows_a_pass": 32},
     )
