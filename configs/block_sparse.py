@@ -6,7 +6,7 @@ Its cost grows as T log T, so it is made for longer contexts: block_sparse.py:sm
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -5,7 +5,7 @@ Prices, sizes and gaps are known by bins alone, fitted to the training days; `--
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

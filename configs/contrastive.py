@@ -5,7 +5,7 @@ The regime is no input here, or there would be nothing to learn.
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -7,7 +7,7 @@ symbols: --config.data.feed=databento --config.data.path=days --config.data.symb
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -5,7 +5,7 @@ On GOOG's sample day of 10 levels this takes about half an hour; BUILD_NOTES.md 
 
 import ml_collections
 
-from configs import base
+from lob_jax.configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:

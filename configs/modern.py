@@ -5,7 +5,7 @@ SwiGLU's third matrix is paid for by a narrower hidden layer, two thirds of the 
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -5,7 +5,7 @@ Costs what full attention does: the products are dense. A size is named behind t
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -6,7 +6,7 @@ It has no cache: it is trained and tested on whole windows. For longer contexts:
 
 import ml_collections
 
-from configs import sized
+from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:

@@ -25,4 +25,4 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
             was=repr(size),
             remedy=f"did you mean :{near}?" if near else "name one of these",
         )
-    return importlib.import_module(f"configs.{size}").get_config()
+    return importlib.import_module(f"lob_jax.configs.{size}").get_config()

@@ -5,7 +5,7 @@ On one day of training data, add --config.forecast.clock=False: the test lies at
 
 import ml_collections
 
-from configs import base
+from lob_jax.configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:

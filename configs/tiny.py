@@ -6,7 +6,7 @@ train configs/lobster_day.py for half an hour.
 
 import ml_collections
 
-from configs import base
+from lob_jax.configs import base
 
 
 def get_config() -> ml_collections.ConfigDict:

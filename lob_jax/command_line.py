@@ -1,22 +1,20 @@
-"""What a command line asks for, as plain data; nothing is read but its configuration file, and nothing is written."""
+"""What a command line asks for, as plain data; nothing is read but its configuration, and nothing is written."""
 
 import dataclasses
-import importlib.machinery
-import importlib.util
-import inspect
+import os
 import pathlib
 import shlex
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 import ml_collections
 from absl import flags
 
+from lob_jax.config_sources import RUN_FILE, Source, load_config, run_config
 from lob_jax.errors import InputError
-from lob_jax.settings import Kind, check_like, defaults, expanded, kinds_of, meant, read, unknown_key
+from lob_jax.settings import Kind, check_like, defaults, expanded, kinds_of, meant, read, unknown_key, value_of
+from lob_jax.signals import SCRIPT, program
 
 MODES = {
     "inspect": "show what is in the files of --config.data.path",
@@ -31,9 +29,13 @@ MODES = {
     "overfit": "prepare if need be, and see whether a single batch can be learned",
     "summary": "print what the model is and costs",
     "forecast": "prepare if need be, train a forecaster of the mid price and test it",
+    "configs": "list the bundled configurations",
+    "show_config": "print the whole configuration, as a file for --config",
 }
+UNCONFIGURED = ("configs",)  # modes that ask for no configuration
+FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read no data but the records of the run
 FLAGS = {
-    "config": "a file of configs/, such as configs/tiny.py; a size may follow behind a colon",
+    "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; what --workdir has by default",
     "mode": "what to do, train by default",
     "workdir": "folder of the run, runs/<name of the config> by default",
     "distributed": "join the processes that the cluster tells of (TPU, SLURM, MPI)",
@@ -57,6 +59,7 @@ class Command:
       coordinator: host:port of process 0; None where no cluster is joined by hand.
       processes: how many there are.
       process: which of them this is.
+      notes: sentences for the user, on what was taken where it may not be clear.
     """
 
     config: ml_collections.ConfigDict
@@ -66,6 +69,7 @@ class Command:
     coordinator: str | None
     processes: int | None
     process: int | None
+    notes: tuple[str, ...]
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -74,35 +78,80 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
       InputError: a flag, a key or a value that is none, or a configuration file that is not what it should be.
     """
-    named = _parsed(argv, known_only=True)["config"]
     base = defaults()
     kinds = kinds_of(base)
-    if named is None:
-        _parsed(argv, kinds=kinds)  # it may be the name of the flag that is wrong
-        raise InputError(
-            "no configuration is named",
-            where="--config",
-            expected="a file such as configs/base.py",
-            was="nothing",
-            remedy="pass --config=configs/tiny.py to try the whole road in minutes",
-        )
-    path, config = load_config(named)
+    source = _source(_parsed(argv, known_only=True), base)
+    if source is None:
+        raise _no_configuration(_parsed(argv, kinds=kinds))  # it may be the name of the flag that is wrong
+    config = source.config
     check_like(config, base)
     given = _parsed(argv, kinds=kinds)
-    for key, kind in kinds.items():
-        text = given[f"config.{key}"]
-        if text is not None:
-            config.update_from_flattened_dict({key: read(text, kind, where=f"--config.{key}")})
+    mode, changes = _mode(given["mode"] or "train"), _changes(given, kinds)
+    lost = _without_lost_data(source, changes, mode)
+    notes = _notes(source, changes, lost)
+    config.update_from_flattened_dict({**changes, **lost})
     config.lock()
     return Command(
         config=config,
-        mode=_mode(given["mode"] or "train"),
-        workdir=_workdir(given["workdir"], path),
+        mode=mode,
+        workdir=_workdir(given["workdir"], source.name),
         distributed=given["distributed"] is not None and read(given["distributed"], Kind(bool), where="--distributed"),
         coordinator=given["coordinator"],
         processes=_count(given["processes"], "processes", least=1),
         process=_count(given["process"], "process", least=0),
+        notes=notes,
     )
+
+
+def _source(first: Mapping[str, str | None], base: ml_collections.ConfigDict) -> Source | None:
+    """Return the configuration of --config, else that of the run in --workdir; None if neither is there."""
+    if first["config"] is not None:
+        return load_config(first["config"], base)
+    if first["mode"] in UNCONFIGURED:
+        return Source(base.copy_and_resolve_references(), "base")
+    path = _run_file(first)
+    return run_config(path, base) if path is not None and path.exists() else None
+
+
+def _run_file(given: Mapping[str, str | None]) -> pathlib.Path | None:
+    return expanded(given["workdir"], where="--workdir") / RUN_FILE if given["workdir"] else None
+
+
+def _no_configuration(given: Mapping[str, str | None]) -> InputError:
+    path = _run_file(given)
+    try_one = "pass --config=tiny to try the whole road in minutes; --mode=configs lists the bundled ones"
+    return InputError(
+        "no configuration is named",
+        where="--config",
+        expected="a bundled configuration or a file; or --workdir with the folder of a run that was trained",
+        was="nothing" if path is None else f"nothing, and there is no {path}, which training writes",
+        remedy=try_one if path is None else "pass --config, or the --workdir of another run",
+    )
+
+
+def _changes(given: Mapping[str, str | None], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    """Return the values that a command line gives, by key."""
+    texts = {key: given[f"config.{key}"] for key in kinds}
+    return {key: read(text, kinds[key], where=f"--config.{key}") for key, text in texts.items() if text is not None}
+
+
+def _without_lost_data(source: Source, changes: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """Return what leaves the data of a run out of its configuration, if it is gone and the run's records are enough."""
+    path = source.config.data.path
+    gone = path and "data.path" not in changes and not os.path.exists(os.path.expanduser(path))
+    return {"data.path": "", "data.feed": "auto"} if source.run_file and gone and mode in FROM_RECORDS else {}
+
+
+def _notes(source: Source, changes: Mapping[str, Any], lost: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what to say of where the configuration is from, and of what the command line changes of a run's."""
+    if source.run_file is None:
+        return source.notes
+    now = {key: (value_of(source.config, key), value) for key, value in changes.items()}
+    told = ", ".join(f"{key} {before!r} -> {value!r}" for key, (before, value) in now.items() if before != value)
+    notes = [*source.notes, f"configuration: {source.run_file}{f'; changed here: {told}' if told else ''}"]
+    if lost:
+        notes.append(f"no data at {source.config.data.path} any more: the run's records are taken as they are")
+    return tuple(notes)
 
 
 def _mode(mode: str) -> str:
@@ -118,16 +167,16 @@ def _mode(mode: str) -> str:
     return mode
 
 
-def _workdir(text: str | None, config: pathlib.Path) -> pathlib.Path:
+def _workdir(text: str | None, name: str) -> pathlib.Path:
     if text == "":
         raise InputError(
             "no folder is named",
             where="--workdir",
             expected="a folder for the run",
             was="an empty name",
-            remedy=f"leave it out for runs/{config.stem}",
+            remedy=f"leave it out for runs/{name}",
         )
-    return expanded(f"runs/{config.stem}" if text is None else text, where="--workdir")
+    return expanded(f"runs/{name}" if text is None else text, where="--workdir")
 
 
 def _count(text: str | None, flag: str, *, least: int) -> int | None:
@@ -195,111 +244,26 @@ def _unknown_flag(name: str, known: Mapping[str, type]) -> InputError:
     )
 
 
-def load_config(named: str) -> tuple[pathlib.Path, ml_collections.ConfigDict]:
-    """Return the file that `path[:size]` names, and its configuration.
-
-    Raises:
-      InputError: there is no such file, it is no Python file that gives a configuration, or takes no such size.
-    """
-    text, colon, size = named.partition(":")
-    path = _config_file(expanded(text, where="--config"))
-    get_config = getattr(_module(path), "get_config", None)
-    if not callable(get_config):
-        raise InputError(
-            "the configuration file has no get_config()",
-            where=path,
-            expected="a function get_config() that returns a ConfigDict",
-            was="none",
-            remedy="start from a copy of configs/tiny.py",
-        )
-    sizes = [size] if colon else []
-    try:
-        inspect.signature(get_config).bind(*sizes)
-    except TypeError as error:
-        raise InputError(
-            "the configuration takes no size" if colon else "the configuration takes a size",
-            where="--config",
-            expected=f"{path}" if colon else f"{path}:<size>",
-            was=named,
-            remedy=f"leave :{size} out; configs/sized.py and the variants take sizes" if colon else "name the size",
-        ) from error
-    config = _run(path, lambda: get_config(*sizes))
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise InputError(
-            "get_config() returns no configuration",
-            where=path,
-            expected="an ml_collections.ConfigDict",
-            was=type(config).__name__,
-            remedy="return the configuration that the function has made",
-        )
-    return path, config
-
-
-def _config_file(path: pathlib.Path) -> pathlib.Path:
-    if path.is_file():
-        return path
-    near = _near_file(path)
-    raise InputError(
-        "there is no such configuration file",
-        where="--config",
-        expected="a file such as configs/base.py",
-        was=f"{str(path)!r}{', which is a folder' if path.is_dir() else ''}",
-        remedy=f"did you mean --config={near}?" if near else "name a file that exists; configs/ has those of lob_jax",
-    )
-
-
-def _near_file(path: pathlib.Path) -> pathlib.Path | None:
-    """Return which file was probably meant: the same with its ending, or one like it beside it or in configs/."""
-    if path.name and path.with_name(f"{path.name}.py").is_file():
-        return path.with_name(f"{path.name}.py")
-    for folder in (path.parent, pathlib.Path("configs")):
-        files = {file.stem: file for file in sorted(folder.glob("*.py"))} if folder.is_dir() else {}
-        near = meant(path.stem, files)
-        if near:
-            return files[near]
-    return None
-
-
-def _module(path: pathlib.Path) -> ModuleType:
-    loader = importlib.machinery.SourceFileLoader("lob_jax_configuration", str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    _run(path, lambda: loader.exec_module(module))
-    return module
-
-
-def _run(path: pathlib.Path, call: Any) -> Any:
-    """Call what a user's file holds, which may fail in any way."""
-    try:
-        return call()
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever code a user's file holds can raise
-        raise InputError(
-            "the configuration file cannot be run",
-            where=_place(error, path),
-            expected="a Python file with a function get_config()",
-            was=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
-            remedy="correct the file, or start from a copy of configs/tiny.py",
-        ) from error
-
-
-def _place(error: BaseException, path: pathlib.Path) -> str:
-    """Return the file and the line at which an error came, the last that is the user's."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f"{error.filename}, line {error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{path}, line {lines[-1]}" if lines else str(path)
-
-
 def wants_help(argv: Sequence[str]) -> bool:
     """Return whether a command line asks what there is."""
-    return any(argument.lstrip("-") in ("help", "h") and argument.startswith("-") for argument in argv[1:])
+    return _has(argv, "help", "h")
+
+
+def wants_version(argv: Sequence[str]) -> bool:
+    """Return whether a command line asks which version this is."""
+    return _has(argv, "version")
+
+
+def _has(argv: Sequence[str], *names: str) -> bool:
+    return any(argument.lstrip("-") in names and argument.startswith("-") for argument in argv[1:])
 
 
 def help_text() -> str:
     """Return what a command line may hold."""
     lines = [
-        "usage: python -m lob_jax.main --config=FILE [--mode=MODE] [--workdir=FOLDER] [--config.KEY=VALUE ...]",
+        f"usage: {shlex.join(program())} --config=NAME|FILE [--mode=MODE] [--workdir=FOLDER] [--config.KEY=VALUE ...]",
+        f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run: its own configuration)",
+        f"       {shlex.join(program())} --mode=configs | --help | --version",
         "",
     ]
     lines += [f"  --{name:<12} {meaning}" for name, meaning in FLAGS.items()]
@@ -323,13 +287,22 @@ def command(arguments: Sequence[str], changes: Mapping[str, Any], *, mode: str, 
       workdir: where.
     """
     kept = [flag for flag in _joined(arguments) if not _is_replaced(flag, changes)]
+    if not any(flag.startswith("--config=") for flag in kept):
+        kept = [*_config_of_run(arguments, but=workdir), *kept]
     chosen = [f"--config.{key}={value}" for key, value in changes.items()]
-    return shlex.join(["python", "-m", "lob_jax.main", *kept, *chosen, f"--mode={mode}", f"--workdir={workdir}"])
+    return shlex.join([*program(), *kept, *chosen, f"--mode={mode}", f"--workdir={workdir}"])
+
+
+def _config_of_run(arguments: Sequence[str], *, but: pathlib.Path) -> list[str]:
+    """Return what names the configuration of the run that a command line took it from, for any folder but its own."""
+    folders = [flag.partition("=")[2] for flag in _joined(arguments) if flag.startswith("--workdir=")]
+    return [f"--config={pathlib.Path(folder) / RUN_FILE}" for folder in folders[-1:] if pathlib.Path(folder) != but]
 
 
 def told_command(*, mode: str, workdir: pathlib.Path) -> str:
     """Return the running command with another mode; without a command, what a command would need."""
-    if pathlib.Path(sys.argv[0]).parts[-2:] == PROGRAM:
+    path = pathlib.Path(sys.argv[0])
+    if path.parts[-2:] == PROGRAM or path.name == SCRIPT:
         return command(sys.argv[1:], {}, mode=mode, workdir=workdir)
     return f"--mode={mode} --workdir={workdir}, with the same configuration"
 

@@ -58,7 +58,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, st
 
     Both are empty where the mappings are equal.
     """
-    ones, others = _flat(one), _flat(other)
+    ones, others = flat(one), flat(other)
     keys = [key for key in {**ones, **others} if ones.get(key, ABSENT) != others.get(key, ABSENT)]
     pairs = [(key, ones.get(key, ABSENT), others.get(key, ABSENT)) for key in keys]
     return (
@@ -77,8 +77,9 @@ def _line(key: str, value: object, *, beside: object) -> str:
     return f"{key} = {text if len(text) <= LONG else f'{text[:LONG]}...'}"
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by their paths, such as "attention.kind"."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found

@@ -13,7 +13,7 @@ import pathlib
 import numba
 
 PACKAGE = pathlib.Path(__file__).parent
-COMPILED_PARTS = ("jit.py", "events", "book", "feeds", "tokens", "evaluation")
+COMPILED_PARTS = ("jit.py", "events", "book", "simulation", "feeds", "writers", "statistics", "tokens", "evaluation")
 
 
 def source_hash(package: pathlib.Path) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `python -m lob_jax.main --config=configs/base.py --mode=train --workdir=runs/base`.
+"""The command line: `python -m lob_jax.main --config=base --mode=train --workdir=runs/base`.
 
 It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
 """
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from lob_jax.command_line import Command, help_text, parse, wants_help
+import lob_jax
+from lob_jax.command_line import UNCONFIGURED, Command, help_text, parse, wants_help, wants_version
 from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.failures import divert_traces, of_memory, of_system, unforeseen
@@ -25,7 +26,7 @@ COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # the exit status of bad input
 EXIT_TRAINING = 1  # of a run that had begun and could not go on
 EXIT_FAULT = 70  # of a fault of the program itself: EX_SOFTWARE of sysexits.h
-WRITES_NOTHING = ("summary",)
+WRITES_NOTHING = ("summary", "configs", "show_config")
 
 
 def checked(argv: Sequence[str]) -> Command:
@@ -36,6 +37,8 @@ def checked(argv: Sequence[str]) -> Command:
     """
     command = parse(argv)
     _check_processes(command)
+    if command.mode in UNCONFIGURED:
+        return command
     from lob_jax.config import validation  # it imports JAX, which takes seconds; a wrong flag is told at once
 
     validation.validate(command.config)
@@ -147,7 +150,8 @@ def main(command: Command) -> int | None:
     divert_traces(sys.argv, command.workdir)
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)  # libraries beneath warn of what they are asked to do, and log what they raise
-    _use_compilation_cache()
+    if command.mode not in UNCONFIGURED:
+        _use_compilation_cache()
     if command.mode == "generate":
         _use_cores()
     _join_processes(command)
@@ -161,10 +165,15 @@ def start(argv: Sequence[str] | None = None) -> None:
     if wants_help(argv):
         console.out(help_text(), highlight=False)
         return
+    if wants_version(argv):
+        console.out(f"lob_jax {lob_jax.__version__}", highlight=False)
+        return
     try:
         with EndsInOrder():
             command = checked(argv)
             workdir = command.workdir
+            for note in command.notes:  # apart from what a mode prints, which may be kept
+                errors.print(note)
             status = main(command)
     except InputError as error:
         status = _fail(error, EXIT_INPUT)

@@ -179,14 +179,14 @@ def defaults() -> ml_collections.ConfigDict:
       InputError: it is not there.
     """
     try:
-        return importlib.import_module("configs.base").get_config()
+        return importlib.import_module("lob_jax.configs.base").get_config()
     except ImportError as error:
         raise InputError(
             "the defaults are not there",
             where="configs/base.py",
-            expected="the folder configs/ on Python's path",
+            expected="configs/ beside lob_jax/ in a checkout, or inside it in an installation",
             was=error,
-            remedy="start the command in the folder that holds configs/ and lob_jax/",
+            remedy="install lob_jax anew, or bring the folder back",
         ) from error
 
 

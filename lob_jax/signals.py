@@ -25,6 +25,7 @@ ONE_PRESS_S = 0.3  # one press may arrive twice: from the terminal or `timeout`,
 STUCK_S = 3.0  # that the main thread may stay in one call before the program is ended around it
 ENDING_S = 30.0  # that an orderly end may take once it is under way
 CONSOLE_S = 1.0  # to wait for a console that takes no more text
+SCRIPT = "lob-jax"  # the name of the program where it is installed
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 _WAKE, _END = 0, 255  # sent through the pipe beside the numbers of signals
 
@@ -46,11 +47,22 @@ def exit_status(number: int) -> int:
     return 128 + number if number == signal.SIGINT else EXIT_RESUMABLE
 
 
+def program() -> list[str]:
+    """Return the words that start this program, as the user wrote them: `lob-jax`, or `python -m lob_jax.main`."""
+    import shutil  # not before the signals are taken: see `listen`
+
+    if os.path.basename(sys.argv[0]) != SCRIPT:
+        return ["python", "-m", "lob_jax.main"]
+    found = shutil.which(SCRIPT)
+    on_path = found is not None and os.path.realpath(found) == os.path.realpath(sys.argv[0])
+    return [SCRIPT if on_path else sys.argv[0]]
+
+
 def same_command() -> str:
     """Return the command that runs, as a line for a shell."""
-    import shlex  # not before the signals are taken: see `listen`
+    import shlex
 
-    return shlex.join(["python", "-m", "lob_jax.main", *sys.argv[1:]])
+    return shlex.join([*program(), *sys.argv[1:]])
 
 
 def say(sentence: str) -> None:

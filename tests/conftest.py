@@ -1,10 +1,13 @@
-"""Set before JAX is imported: eight virtual CPU devices, and quick compilation, since tests compile more than they run.
+"""Set before JAX is imported: eight virtual CPU devices, quick compilation, and a cache of what is compiled.
+
+Tests compile more than they run.
 
 Real data is found once, or skipped by name.
 """
 
 import os
 import pathlib
+import shutil
 import signal
 
 QUICKLY = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
@@ -12,10 +15,33 @@ FLAGS = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_coun
 os.environ["XLA_FLAGS"] = " ".join(FLAGS).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+from tests import compile_cache
+
+STORE = compile_cache.kept()
+OWN = STORE.parent / f"session-{os.getpid()}"  # of this process, see compile_cache
+COMMANDS = STORE.parent / f"session-{os.getpid()}-commands"  # of those that it starts, and may kill
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(OWN)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs behind it so, and programs under test
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it
+
+
+def pytest_sessionstart(session):
+    """Begin with what earlier sessions have compiled."""
+    compile_cache.prune(STORE)
+    compile_cache.fill(OWN, STORE)
+
+
+def pytest_sessionfinish(session):
+    """Leave what was compiled to later sessions."""
+    for folder in (OWN, COMMANDS):
+        compile_cache.add(folder, STORE)
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 MARKET_DATA = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -31,6 +57,13 @@ def market_data():
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def compiled_folder():
+    """Return the compilation cache of commands that tests start."""
+    compile_cache.fill(COMMANDS, STORE)
+    return COMMANDS
 
 
 @pytest.fixture(scope="session")

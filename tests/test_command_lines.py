@@ -11,17 +11,19 @@ import sys
 
 import pytest
 
+import lob_jax
 import lob_jax.config.validation  # noqa: F401  what it imports makes folders for its caches, once
-from lob_jax.command_line import FLAGS, MODES, Command, command, help_text, parse, wants_help
+from lob_jax.command_line import FLAGS, MODES, Command, command, help_text, parse, told_command, wants_help
 from lob_jax.errors import InputError
-from lob_jax.main import checked
+from lob_jax.main import checked, start
 from lob_jax.settings import Kind, defaults, kinds_of, read, value_of
+from lob_jax.signals import same_command
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COUNT = int(os.environ.get("LOB_JAX_COMMAND_LINES", "100"))
 PROCESSES = int(os.environ.get("LOB_JAX_PROCESSES", "8"))
 PROGRAM = "lob_jax/main.py"
-CONFIGS = [f"configs/{path.name}" for path in sorted((ROOT / "configs").glob("*.py"))]
+CONFIGS = [named for path in sorted((ROOT / "configs").glob("*.py")) for named in (f"configs/{path.name}", path.stem)]
 SIZED = ("compact", "modern", "multi_scale", "sized")
 OTHER_CONFIGS = (
     *(
@@ -136,7 +138,8 @@ def _configs(draw: random.Random) -> list[str]:
     if chance < 0.7:
         return [draw.choice(CONFIGS)]
     if chance < 0.8:
-        return [f"configs/{draw.choice(SIZED)}.py:{draw.choice(('tiny', 'small', 'base', 'large', 'bse', ''))}"]
+        name, size = draw.choice(SIZED), draw.choice(("tiny", "small", "base", "large", "bse", ""))
+        return [f"{draw.choice((name, f'configs/{name}.py'))}:{size}"]
     return draw.choices(OTHER_CONFIGS, k=draw.choice((0, 1, 1, 1, 2)))
 
 
@@ -208,6 +211,7 @@ def test_a_process_told_to_end_does_so_and_shows_no_trace(part, tmp_path, one_de
         arguments = random_line(draw, kinds) if draw.random() < 0.3 else right_line(draw, tmp_path / str(number % 4))
         output = tmp_path / "output"
         with output.open("w") as file:
+            arguments = [part.replace("\0", "") for part in arguments]  # which no process can be given
             command_line = [sys.executable, "-m", "lob_jax.main", *arguments]
             process = subprocess.Popen(command_line, cwd=ROOT, env=environment, stdout=file, stderr=file)
             told = 0
@@ -245,7 +249,9 @@ def test_what_was_probably_meant_is_named(argument, remedy):
     ("named", "remedy"),
     [
         ("configs/tiny", "did you mean --config=configs/tiny.py?"),
-        ("tiny", "did you mean --config=configs/tiny.py?"),
+        ("tny", "did you mean --config=tiny?"),
+        ("tny.py", "did you mean --config=tiny?"),
+        ("tny:tiny", "did you mean --config=tiny?"),
         ("configs/multiscale.py", "did you mean --config=configs/multi_scale.py?"),
         ("configs/compact.py:tinny", "did you mean :tiny?"),
         ("configs/tiny.py:small", "leave :small out"),
@@ -316,7 +322,14 @@ def test_a_file_that_is_no_configuration_is_refused_where_it_is_wrong(text, tmp_
     assert BAD_FILES[text] in str(error) and "mine.py" in str(error)
 
 
-OWN = "from configs import tiny\n\n\ndef get_config():\n    config = tiny.get_config()\n    {}\n    return config\n"
+OWN = """from lob_jax.configs import tiny
+
+
+def get_config():
+    config = tiny.get_config()
+    {}
+    return config
+"""
 
 
 @pytest.mark.parametrize(
@@ -370,6 +383,19 @@ def test_help_names_every_mode_and_flag():
         assert name in help_text()
 
 
+def test_the_list_of_configurations_takes_none():
+    found = parse([PROGRAM, "--mode=configs"])
+    assert (found.mode, found.config.to_dict(), found.notes) == ("configs", defaults().to_dict(), ())
+    for shown in (["--mode=configs"], ["--mode=show_config", "--config=tiny"]):
+        assert checked([PROGRAM, *shown, "--workdir=/dev/null"])
+
+
+@pytest.mark.parametrize("argument", ["--version", "-version"])
+def test_the_version_is_that_of_the_package(argument, capsys):
+    start([PROGRAM, argument])
+    assert capsys.readouterr().out == f"lob_jax {lob_jax.__version__}\n"
+
+
 def test_the_command_of_a_trial_keeps_what_the_sweep_was_given():
     arguments = shlex.split(
         "--config=configs/tiny.py --mode sweep --workdir=runs/s --config.sweep.trials=3 "
@@ -381,3 +407,34 @@ def test_the_command_of_a_trial_keeps_what_the_sweep_was_given():
         "python -m lob_jax.main --config=configs/tiny.py '--config.data.path=a b.csv' --config.model.book_state "
         "--config.train.learning_rate=0.25 --config.model.norm=post --mode=train --workdir=runs/s/best"
     )
+
+
+def test_a_command_for_another_folder_names_the_run_that_its_configuration_is_from():
+    given = ["--workdir=runs/s", "--mode=sweep", "--config.seed=2"]
+    told = command(given, {}, mode="train", workdir=pathlib.Path("runs/s/best"))
+    began = ["python", "-m", "lob_jax.main"]
+    assert shlex.split(told) == [
+        *(*began, "--config=runs/s/config.json", "--config.seed=2", "--mode=train", "--workdir=runs/s/best")
+    ]
+    told = command(given, {}, mode="train", workdir=pathlib.Path("runs/s"))
+    assert shlex.split(told) == [*began, "--config.seed=2", "--mode=train", "--workdir=runs/s"]
+
+
+MODULE = "python -m lob_jax.main"
+
+
+@pytest.mark.parametrize(
+    ("program", "same", "told"),
+    [
+        ("{}/lob-jax", "lob-jax --mode=evaluate", "lob-jax --mode=train --workdir=x"),
+        ("{}/no/lob-jax", "{}/no/lob-jax --mode=evaluate", "{}/no/lob-jax --mode=train --workdir=x"),
+        ("lob_jax/main.py", f"{MODULE} --mode=evaluate", f"{MODULE} --mode=train --workdir=x"),
+        ("{}/mine.py", f"{MODULE} --mode=evaluate", "--mode=train --workdir=x, with the same configuration"),
+    ],
+)
+def test_a_command_to_type_begins_as_the_users_did(program, same, told, tmp_path, monkeypatch):
+    (tmp_path / "lob-jax").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [program.format(tmp_path), "--mode=evaluate"])
+    assert same_command() == same.format(tmp_path)
+    assert told_command(mode="train", workdir=pathlib.Path("x")) == told.format(tmp_path)

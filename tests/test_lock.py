@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from configs import tiny
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError
 from lob_jax.lock import locked
 from lob_jax.stages import run as stages

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import lob_jax
 from lob_jax.book.replay import find_corrections, replay
 from lob_jax.errors import InputError
 from lob_jax.feeds.lobster.feed import LobsterFeed
@@ -40,13 +41,14 @@ def small(*arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory, one_device):
-    """One CPU device, and a compilation cache that the runs of this file share."""
-    return one_device(tmp_path_factory.mktemp("cache"))
+def environment(compiled_folder, one_device):
+    """One CPU device, and a compilation cache that all commands share."""
+    return one_device(compiled_folder)
 
 
-def call(arguments, environment) -> subprocess.CompletedProcess:
-    return subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+def call(arguments, environment, *, cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {**environment, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -188,14 +190,78 @@ def signalled(arguments, environment, output, number, moment) -> tuple[int, str]
     return process.returncode, output.read_text()
 
 
+# What an installation makes of [project.scripts] in pyproject.toml.
+SCRIPT = "import sys\nfrom lob_jax.program import run\nif __name__ == '__main__':\n    sys.exit(run())\n"
+
+
+@pytest.mark.parametrize("by_script", [False, True], ids=["module", "script"])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, EXIT_RESUMABLE)])
-def test_a_signal_while_the_program_is_imported_ends_it_without_a_trace(environment, tmp_path, number, status):
+def test_a_signal_while_the_program_is_imported_ends_it_without_a_trace(
+    environment, tmp_path, number, status, by_script
+):
     arguments = command("--mode=inspect", f"--workdir={tmp_path / 'run'}")
+    if by_script:
+        (tmp_path / "lob-jax").write_text(SCRIPT)
+        arguments = [sys.executable, str(tmp_path / "lob-jax"), *arguments[3:]]
+        environment = {**environment, "PYTHONPATH": str(ROOT)}
     code, said = signalled(arguments, environment, tmp_path / "said", number, lambda process, _: listens(process))
     assert code == status, said
     acknowledged, ended = said.splitlines()
     assert acknowledged.endswith(": ending; once more ends it at once")
     assert ended.startswith("ended by ") and ended.endswith(shlex.join(arguments[1:]))
+
+
+def test_the_script_listens_before_all_that_takes_time_to_import(environment):
+    code = """
+import sys
+import lob_jax.signals
+slow = {"absl", "numpy", "rich", "ml_collections", "lob_jax.main"}
+lob_jax.signals.listen = lambda: print(sorted(slow & set(sys.modules)))
+sys.argv = ["lob-jax", "--version"]
+from lob_jax.program import run
+run()
+"""
+    done = call([sys.executable, "-c", code], environment)
+    assert done.stdout == f"[]\nlob_jax {lob_jax.__version__}\n", done.stderr
+
+
+PRINTED = '"""The whole configuration'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "note"),
+    [
+        ("--mode=configs", " base ", ""),
+        ("--config=multi_scale:tiny --mode=show_config", PRINTED, ""),
+        ("--config=configs/tiny.py --mode=show_config", PRINTED, "the bundled configuration tiny is taken"),
+        ("--help", "usage: python -m lob_jax.main --config=", ""),
+    ],
+)
+def test_what_shows_configurations_writes_nothing_and_prints_no_more(environment, tmp_path, arguments, first, note):
+    done = call([*command()[:3], *arguments.split(), "--workdir=runs/x"], environment, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith(first)
+    assert note in done.stderr and len(done.stderr.splitlines()) == bool(note)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_trained_folder_is_enough_by_itself(run, environment, tmp_path):
+    """Nothing else is named, in a folder elsewhere; what is given beside it is taken, and said."""
+    folder, _ = run
+    first, alone = json.loads((folder / "evaluation.json").read_text()), [*command()[:3], f"--workdir={folder}"]
+    for mode in ("evaluate", "export", "show_config"):
+        done = call([*alone, f"--mode={mode}"], environment, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, f"configuration: {folder / 'config.json'}\n")
+    assert json.loads((folder / "evaluation.json").read_text()) == first
+    (tmp_path / "mine.py").write_text(done.stdout)
+    more = ["--config.generate.paths=3", "--config.generate.name=alone"]
+    done = call([*alone, "--mode=generate", *more], environment, cwd=tmp_path)
+    told = "changed here: generate.name '' -> 'alone', generate.paths 2 -> 3"
+    assert (done.returncode, done.stderr) == (0, f"configuration: {folder / 'config.json'}; {told}\n")
+    assert len(list((folder / "generated" / "alone").glob("path_*"))) == 3
+    done = call([*alone, "--config=./mine.py", "--mode=evaluate"], environment, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
 
 
 STAGES = {
@@ -259,6 +325,9 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]
     assert json.loads((look / "inspection.json").read_text())[0]["kinds"] and list((look / "converted").glob("*.npz"))
     assert (tmp_path / "runs" / "many" / "records" / "records.json").exists()
+    message.unlink()  # the records of a run are enough to generate
+    done = call([*command()[:3], f"--workdir={tmp_path / 'runs' / 'goog'}", "--mode=generate"], environment)
+    assert done.returncode == 0 and f"no data at {message} any more" in done.stderr, done.stderr
 
 
 def refused(arguments, environment) -> str:

@@ -13,7 +13,7 @@ from tests.test_layout import ORDER
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-NOTES = (ROOT / "BUILD_NOTES.md").read_text()
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "BUILD_NOTES.md", ROOT / "README.md"])
 CODE = r"```python\n(.*?)```\s+```text\n(.*?)```"
 COMMAND = re.compile(r"^(?:\$ )?((?:bash|python -m|source) [^#\n`]+)", re.MULTILINE)
 
@@ -37,7 +37,7 @@ def test_the_overview_has_every_folder_in_the_order_of_the_data():
     assert listed == [part for part in ORDER if (ROOT / "lob_jax" / part).is_dir()]
 
 
-@pytest.mark.parametrize("command", sorted({*commands(README), *commands(NOTES)}))
+@pytest.mark.parametrize("command", sorted({command for page in PAGES for command in commands(page.read_text())}))
 def test_a_command_names_what_is_there(command):
     """What the commands do is tested in tests/test_main.py, with small settings."""
     words = shlex.split(command)

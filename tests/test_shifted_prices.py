@@ -18,7 +18,8 @@ from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.levels.changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.levels.changes import LevelChanges, LevelRows
+from lob_jax.feeds.levels.loops import What
 from lob_jax.feeds.reading.scale import Steps
 from lob_jax.feeds.reading.store import EventStore
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -27,8 +28,9 @@ from lob_jax.generation.device import live_book
 from lob_jax.generation.loop import generate
 from lob_jax.statistics.book_measures import book
 from lob_jax.tokens.bins import fit_bins
-from lob_jax.tokens.compact import CompactTokenizer, distortion, seen_in
+from lob_jax.tokens.compact import CompactTokenizer, distortion
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.seen import seen_in
 from tests.feeds import sample_databento
 from tests.generation.market import COMPACT, KINDS, SAMPLING, TOKENIZER, lively
 from tests.generation.market import INSTRUMENT as MARKET
@@ -65,12 +67,14 @@ def rows_of_levels(shift=0):
     price_of = {(side, away): 1 - away if side == BID else away for side in (BID, ASK) for away in range(1, 21)}
     ladder = [(side, price, int(rng.integers(1, 9))) for (side, _), price in price_of.items()]
     for group in range(300):
-        what = {0: SNAPSHOT, 150: GAP, 160: SNAPSHOT}.get(group, TRADE if group % 7 == 3 else LEVEL)
+        what = {0: What.SNAPSHOT, 150: What.GAP, 160: What.SNAPSHOT}.get(
+            group, What.TRADE if group % 7 == 3 else What.LEVEL
+        )
         drawn = [(int(rng.choice([BID, ASK])), int(rng.integers(1, 21)), int(rng.integers(0, 9))) for _ in range(3)]
-        levels = ladder if what == SNAPSHOT else [(side, price_of[side, away], size) for side, away, size in drawn]
-        levels = [(0, -shift, 0)] if what == GAP else levels[: 1 if what == TRADE else None]
+        levels = ladder if what == What.SNAPSHOT else [(side, price_of[side, away], size) for side, away, size in drawn]
+        levels = [(0, -shift, 0)] if what == What.GAP else levels[: 1 if what == What.TRADE else None]
         for side, price, size in levels:
-            rows.append((what, group, 10 * group, 10 * group, side, price + shift, max(size, what == TRADE)))
+            rows.append((what, group, 10 * group, 10 * group, side, price + shift, max(size, what == What.TRADE)))
     return LevelRows(*np.array(rows, np.int64).T)
 
 

@@ -13,11 +13,11 @@ import pytest
 from lob_jax.config import sections, validation
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
+from lob_jax.models.inputs import fields_read
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.parts import summed_loss
-from lob_jax.training.step.shift import fields_read
 
 # What forecasters learn is in models/test_forecasters.py and stages/test_forecast.py.
 FORECASTERS = {"deeplob", "linear", "tft"}
@@ -32,7 +32,7 @@ NOISE = {"direction"}
 
 
 def load(name: str, *size: str):
-    return importlib.import_module(f"configs.{name}").get_config(*size)
+    return importlib.import_module(f"lob_jax.configs.{name}").get_config(*size)
 
 
 def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:

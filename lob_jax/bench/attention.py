@@ -20,9 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import base
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.attention.places import Places

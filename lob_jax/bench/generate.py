@@ -26,11 +26,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import base
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.replay import replay
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.feeds.feed import STRICT, MarketDay
@@ -42,10 +42,10 @@ from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.stages.prompt import make_prompt
-from lob_jax.tokens.bins import fit_bins
-from lob_jax.tokens.compact import CompactTokenizer, seen_in
+from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.tokens.seen import seen_in
+from lob_jax.tokens.tokenizer import Tokenizer
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 BATCHES = (1, 8, 64, 512)
@@ -53,6 +53,7 @@ LEVELS = 5
 HEAD = 64  # a head's width
 NEVER_DONE = 2**30  # events that no path reaches
 OURS, THEIRS = ("exact", "compact"), "transformers"
+TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
 
 class Sample(NamedTuple):
@@ -100,20 +101,19 @@ def bench_model(platform: str, settings: argparse.Namespace) -> ModelConfig:
     return dataclasses.replace(model, **read, dtype="bfloat16")
 
 
-def tokenizers(day: MarketDay) -> dict[str, AnyTokenizer]:
+def tokenizers(day: MarketDay) -> dict[str, Tokenizer]:
     """Return both tokenizers; the bins of the compact one are fitted to the day."""
     before = replay(day.events, start=day.start, corrections=day.corrections, levels=1).reference[:-1]
-    bins = fit_bins(seen_in(day.events, before, day.instrument, day.start.time_ns))
-    return {"exact": ExactTokenizer(5), "compact": CompactTokenizer(bins)}
+    seen = seen_in(day.events, before, day.instrument, day.start.time_ns)
+    return {"exact": ExactTokenizer(5), "compact": CompactTokenizer.fit([seen])}
 
 
-def prompt_of(day: MarketDay, tokenizer: AnyTokenizer, model: ModelConfig, *, tokens: int) -> Prompt:
+def prompt_of(day: MarketDay, tokenizer: Tokenizer, model: ModelConfig, *, tokens: int) -> Prompt:
     """Return the first events of a day, about so many tokens, as a prompt."""
-    compact = tokenizer.vocabulary.bins is not None
-    events = tokens if compact else tokens // 4
+    events = tokens // TOKENS_AN_EVENT[tokenizer.name]
     part = Part("train", 0, 4 * events, 0)
     shape = {"record_events": 2 * events, "context": 2, "book_levels": LEVELS}
-    records = [{**one, "compact": compact} for _, one in make_records(day, [part], tokenizer, **shape)]
+    records = [one for _, one in make_records(day, [part], tokenizer, **shape)]
     return make_prompt(records, events=events, tokenizer=tokenizer, time_buckets=model.time_buckets)
 
 

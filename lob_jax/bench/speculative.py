@@ -25,11 +25,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from configs import next_tokens
 from lob_jax.bench.generate import Sample, Transformers
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.trained import Trained, trained
+from lob_jax.configs import next_tokens
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
 from lob_jax.generation.speculative import Speculation, generate_speculatively

@@ -211,10 +211,9 @@ def load(model: TorchTransformer, params: Mapping[str, Any]) -> None:
 
 
 def as_micro_steps(windows: Mapping[str, np.ndarray], micro_steps: int) -> list[MicroBatch]:
-    """Return windows [W, ...] as micro-batches of tensors; ids become int64, weights float32."""
-    kinds = {"tokens": torch.int64, "time_of_day": torch.int64, "day_of_week": torch.int64}
+    """Return windows [W, ...] as micro-batches of tensors; ids become int64, all else float32."""
     read = {
-        name: torch.from_numpy(leaf).to(kinds.get(name, torch.float32))
+        name: torch.from_numpy(leaf).to(torch.int64 if leaf.dtype == np.int32 else torch.float32)
         for name, leaf in windows.items()
         if name != "example"
     }

@@ -34,6 +34,7 @@ from lob_jax.config.sections import model_config, train_config
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token, parameter_count
 from lob_jax.models.config import DTYPES, ModelConfig
+from lob_jax.models.inputs import BY_NAME, Role
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import plan_on
@@ -132,12 +133,11 @@ def mesh_of(setting: Setting) -> jax.sharding.Mesh:
 def random_windows(model: ModelConfig, count: int) -> Batch:
     """Return windows [count, ...] of random tokens at random times, with book states of about the usual size."""
     random = np.random.default_rng(0)
-    highest = {"tokens": model.vocab_size, "time_of_day": model.time_buckets, "day_of_week": 7}
     windows = {name: leaf[0] for name, leaf in blank_batch(model, count).items()}
     for name, leaf in windows.items():
-        if name in highest:
-            windows[name] = random.integers(0, highest[name], leaf.shape, leaf.dtype)
-        elif name == "book":
+        if ids := BY_NAME[name].ids:
+            windows[name] = random.integers(0, ids(model), leaf.shape, leaf.dtype)
+        elif BY_NAME[name].role is Role.BESIDE and leaf.dtype == np.float32:
             windows[name] = random.normal(2, 2, leaf.shape).astype(leaf.dtype)
     return windows
 
@@ -434,7 +434,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setting_of(chosen: argparse.Namespace) -> Setting:
     """Return the setting that the options ask for; what they leave out is the config's."""
-    config = importlib.import_module(f"configs.{chosen.size}").get_config()
+    config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
     model = model_config(config)
     model = dataclasses.replace(
         model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype

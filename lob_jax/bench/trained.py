@@ -15,7 +15,7 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.stages.data import prepare, tokenizer_of
 from lob_jax.stages.model import best_parameters, open_training_data
 from lob_jax.stages.prompt import make_prompt
-from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.training.run.loop import train as run_training
 
 
@@ -31,7 +31,7 @@ class Trained(NamedTuple):
     params: Any
     prompt: Prompt
     model: ModelConfig
-    tokenizer: AnyTokenizer
+    tokenizer: Tokenizer
     instrument: Instrument
 
 

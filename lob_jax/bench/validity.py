@@ -33,7 +33,7 @@ EVENTS = 1_000_000  # of all four runs together
 PATHS = 128  # at most, at once
 STEPS = 150  # of training
 PROMPT = 50  # events
-CONFIGS = {"exact": "configs.tiny", "compact": "configs.compact"}
+CONFIGS = {"exact": "lob_jax.configs.tiny", "compact": "lob_jax.configs.compact"}
 
 
 @dataclasses.dataclass(frozen=True)

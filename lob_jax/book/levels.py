@@ -8,6 +8,7 @@ moving thousands of levels up and down would take most of the time. Where levels
 better and the worse ones.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,30 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import in_place, njit
 
-FIRST, END, VACANT, LAST_BEST, SEEN = range(5)  # columns of `Levels.side`
-LEVEL_COUNTERS = ("unknown_level", "over_removal", "crossed", "locked")
-_UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = range(len(LEVEL_COUNTERS))
-MOVED = len(LEVEL_COUNTERS)  # behind them: levels moved, to make room or to close a gap, as which the work grows
+
+class SideColumn(enum.IntEnum):
+    """Columns of `Levels.side`."""
+
+    FIRST = 0  # the first place in use
+    END = 1  # the place behind the last
+    VACANT = 2  # vacant places among them; none with a window
+    LAST_BEST = 3  # the last best price
+    SEEN = 4  # 1 if there ever was one
+
+
+class LevelCounter(enum.IntEnum):
+    """Places of `Levels.counters`, named as in reports."""
+
+    UNKNOWN_LEVEL = 0
+    OVER_REMOVAL = 1
+    CROSSED = 2
+    LOCKED = 3
+
+
+FIRST, END, VACANT, LAST_BEST, SEEN = (int(column) for column in SideColumn)
+LEVEL_COUNTERS = tuple(counter.name.lower() for counter in LevelCounter)
+_UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = (int(counter) for counter in LevelCounter)
+MOVED = len(LevelCounter)  # behind them: levels moved, to make room or to close a gap, as which the work grows
 _ADD, _EXECUTE, _CONTROL, _CLEAR = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL), int(Code.CLEAR)
 
 
@@ -30,9 +51,8 @@ class Levels(NamedTuple):
     Attributes:
       price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
       size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
-      side: int64 [2, 5], columns FIRST and END, the first place in use and the one behind the last; VACANT, vacant
-        places among them, none with a window; LAST_BEST, the last best price, and SEEN, 1 if there ever was one.
-      counters: int64 [len(LEVEL_COUNTERS) + 1], and MOVED.
+      side: int64 [2, 5], by `SideColumn`.
+      counters: int64, by `LevelCounter`, and MOVED.
       window: levels kept a side, 0 for all.
     """
 
@@ -49,7 +69,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
-        side=np.zeros((2, 5), np.int64),
+        side=np.zeros((2, len(SideColumn)), np.int64),
         counters=np.zeros(MOVED + 1, np.int64),
         window=int(snapshot.window),
     )

@@ -4,36 +4,75 @@ The orders of a level are a linked list, front to back, of slots in one pool; an
 leads from an order's id to its slot.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
 
 from lob_jax.jit import in_place, njit
 
-# Columns of `Book.levels` and `Book.orders`; the first two are the same in both.
-PRICE, SIZE = 0, 1
-FRONT, BACK = 2, 3  # of a level: the slots at the two ends of its queue
-AHEAD, BEHIND = 2, 3  # of an order: its neighbours in the queue; BEHIND also chains the free slots
-SIDE, ID = 4, 5
-FIRST, END, LAST_BEST, SEEN = range(4)  # of a side
+
+class LevelColumn(enum.IntEnum):
+    """Columns of `Book.levels`; the first two are those of an order, too."""
+
+    PRICE = 0
+    SIZE = 1
+    FRONT = 2  # the slots at the two ends of the queue
+    BACK = 3
+
+
+class OrderColumn(enum.IntEnum):
+    """Columns of `Book.orders`."""
+
+    PRICE = 0
+    SIZE = 1
+    AHEAD = 2  # the neighbours in the queue
+    BEHIND = 3  # which also chains the free slots
+    SIDE = 4  # an index
+    ID = 5
+
+
+class SideColumn(enum.IntEnum):
+    """Columns of `Book.side`."""
+
+    FIRST = 0  # row of the worst level
+    END = 1  # the row behind the best
+    LAST_BEST = 2  # the last best price
+    SEEN = 3  # 1 if there ever was one
+
+
+class Counter(enum.IntEnum):
+    """Places of `Book.counters`, named as in reports."""
+
+    UNKNOWN_LEVEL = 0
+    OVER_REMOVAL = 1
+    UNKNOWN_ORDER = 2
+    DUPLICATE_ORDER = 3
+    CROSSED = 4
+    LOCKED = 5
+
+
+# As plain integers, which compiled code passes on: members would be compiled for apart.
+PRICE, SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
+_, _, AHEAD, BEHIND, SIDE, ID = (int(column) for column in OrderColumn)
+FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)
 NOBODY = -1  # in place of a slot
 
-COUNTERS = ("unknown_level", "over_removal", "unknown_order", "duplicate_order", "crossed", "locked")
-UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = range(len(COUNTERS))
-MOVED = len(COUNTERS)  # behind them: levels moved, to make room or to close a gap, as which the work grows
+COUNTERS = tuple(counter.name.lower() for counter in Counter)
+UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = (int(counter) for counter in Counter)
+MOVED = len(Counter)  # behind them: levels moved, to make room or to close a gap, as which the work grows
 
 
 class Book(NamedTuple):
     """A book in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      levels: int64 [2, L, 4], columns PRICE, SIZE, FRONT, BACK; rows first..end-1 in use, the best one last.
-      orders: int64 [O, 6], columns PRICE, SIZE, AHEAD, BEHIND, SIDE (an index), ID.
+      levels: int64 [2, L, 4], by `LevelColumn`; rows first..end-1 in use, the best one last.
+      orders: int64 [O, 6], by `OrderColumn`.
       names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
-      side: int64 [2, 4], columns FIRST and END, the row of the worst level and the one behind the best; LAST_BEST, the
-        last best price, and SEEN, 1 if there ever was one.
+      side: int64 [2, 4], by `SideColumn`.
       free: int64 [2], the first free slot and how many there are.
-      counters: int64 [len(COUNTERS) + 1], and MOVED.
+      counters: int64, by `Counter`, and MOVED.
       window: levels kept a side, 0 for all.
       pooled: 1 if a level is one order, which ADDs enlarge, else 0.
     """
@@ -51,12 +90,12 @@ class Book(NamedTuple):
 def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: bool) -> Book:
     """Return an empty book with room for `order_capacity` orders and `level_capacity` levels a side."""
     slots = max(order_capacity, 1)
-    orders = np.zeros((slots, 6), np.int64)
+    orders = np.zeros((slots, len(OrderColumn)), np.int64)
     orders[:, BEHIND] = np.arange(1, slots + 1)
     orders[-1, BEHIND] = NOBODY
     places = 1 << max(4, (2 * slots - 1).bit_length())  # at most half full, so that probes stay short
     return Book(
-        levels=np.zeros((2, max(level_capacity, 1), 4), np.int64),
+        levels=np.zeros((2, max(level_capacity, 1), len(LevelColumn)), np.int64),
         orders=orders,
         names=np.zeros((places, 2), np.int64),
         side=np.zeros((2, 4), np.int64),

@@ -19,16 +19,14 @@ from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
-from lob_jax.generation.device.sampling import GREATEST_TEMPERATURE, LEAST_TEMPERATURE
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
-from lob_jax.tokens.vocabulary import TOKENIZERS
+from lob_jax.tokens.registry import tokenizer_class
 from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
 OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
-TIME_DIGITS = (None, 2, 5, 8)
 MOST = 10**9  # of what is counted
 MOST_OF = {
     "synthetic_days": 10_000,
@@ -126,7 +124,8 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
         was=used,
         remedy="lower one of them",
     )
-    needed = required_embargo(context_of(context, kind=config.tokens.kind))
+    tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    needed = required_embargo(context_of(context, fewest_event_tokens=tokenizer.fewest_event_tokens))
     _require(
         data.embargo_events >= needed,
         "data.embargo_events",
@@ -164,39 +163,25 @@ def _require_count(
     _require(least <= value <= highest, f"{section}.{key}", expected=expected, was=value, remedy=remedy)
 
 
-def _check_seeds(config: ml_collections.ConfigDict) -> None:
-    for key, seed in {"seed": config.seed, "generate.seed": config.generate.seed}.items():
-        _require(
-            0 <= seed <= MOST_SEED,
-            key,
-            expected=f"a whole number from 0 to {MOST_SEED}",
-            was=seed,
-            remedy="any number of 32 bits will do",
-        )
+def _check_seed(config: ml_collections.ConfigDict) -> None:
+    _require(
+        0 <= config.seed <= MOST_SEED,
+        "seed",
+        expected=f"a whole number from 0 to {MOST_SEED}",
+        was=config.seed,
+        remedy="any number of 32 bits will do",
+    )
 
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
     digits, train = config.tokens.time_digits, config.train
+    choices = tokenizer_class(config.tokens.kind, where="config.tokens.kind").time_digits
     _require(
-        digits in TIME_DIGITS,
+        digits in choices,
         "tokens.time_digits",
-        expected=f"one of {TIME_DIGITS}",
+        expected=" | ".join(str(choice) for choice in choices) + f", of {config.tokens.kind} tokens",
         was=digits,
-        remedy="leave it out to keep every nanosecond",
-    )
-    _require(
-        config.tokens.kind in TOKENIZERS,
-        "tokens.kind",
-        expected=" | ".join(TOKENIZERS),
-        was=config.tokens.kind,
-        remedy="choose one of these",
-    )
-    _require(
-        config.tokens.kind == "exact" or digits is None,
-        "tokens.time_digits",
-        expected="None, of compact tokens",
-        was=digits,
-        remedy="leave it out: their gaps have bins of their own",
+        remedy="leave it out: None keeps what these tokens can keep of a gap",
     )
     _require(
         train.steps is None or train.steps > 0,
@@ -222,14 +207,6 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
 
 
 def _check_results(config: ml_collections.ConfigDict) -> None:
-    _require(
-        config.generate.temperature == 0 or LEAST_TEMPERATURE <= config.generate.temperature <= GREATEST_TEMPERATURE,
-        "generate.temperature",
-        expected=f"0, or {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}",
-        was=config.generate.temperature,
-        remedy="1 draws from the model as it is, 0 takes the most likely token",
-    )
-    _check_truncation(config)
     for section in ("convert", "generate"):
         _require(
             config[section].format in FORMATS,
@@ -245,8 +222,8 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=config.convert.past_midnight,
         remedy="refuse names the first such event, cut leaves them out, continue counts on past 86,400 seconds",
     )
-    counts = [("generate", key) for key in ("paths", "events", "prompt_events")]
-    counts += [("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels"), ("convert", "levels")]
+    counts = [("generate", "prompt_events"), ("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels")]
+    counts += [("convert", "levels")]
     for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
         _require_count(config, section, key)
     for section, key in (("overfit", "target"), ("find_lr", "lowest")):
@@ -260,17 +237,6 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=orders,
         remedy="1,2,3,4,5 are usual",
     )
-
-
-def _check_truncation(config: ml_collections.ConfigDict) -> None:
-    section = config.generate
-    ranges = {
-        "top_k": (section.top_k >= 0, "0 or more", "0 draws from all tokens"),
-        "top_p": (0 < section.top_p <= 1, "above 0 and at most 1", "1 draws from all tokens"),
-        "min_p": (0 <= section.min_p < 1, "0 or more and below 1", "0 draws from all tokens"),
-    }
-    for key, (holds, expected, remedy) in ranges.items():
-        _require(holds, f"generate.{key}", expected=expected, was=section[key], remedy=remedy)
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
@@ -364,7 +330,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
       InputError: the first key at fault, what it should be and what it is.
     """
     check_like(config, defaults())
-    _check_seeds(config)
+    _check_seed(config)
     _check_data(config)
     _check_records(config)
     _check_run(config)

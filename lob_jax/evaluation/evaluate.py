@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.windows.dataset import NOTHING, Beside, RecordSource, TokenBookDataset
+from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
@@ -20,11 +21,15 @@ from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once,
 from lob_jax.evaluation.metric import rows
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
-from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
 
-COMPACT = "a compact token does not say at which price its event comes"  # nor at which size it takes a level
+NEEDED = {  # what tokens must be able to do for a metric to mean anything
+    "bits_per_event_without_gap_digits": Ability.PARTS,
+    "bits_by_part": Ability.PARTS,
+    "exact_bits_per_event": Ability.EVENTS,
+}
 TITLES = {"model": "model", "zero_order": "zero-order", "ngram": "n-gram", "state_table": "state table"}
 DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
@@ -84,9 +89,8 @@ def evaluate(
         },
         "ngram": ngram.summary(),
     }
-    if not isinstance(tokenizer, ExactTokenizer):
-        result["likelihood"] = {name: _of_whole_events(found) for name, found in result["likelihood"].items()}
-    reason = why_no_branches(config) if isinstance(tokenizer, ExactTokenizer) else COMPACT
+    result["likelihood"] = {name: _meaning(found, tokenizer) for name, found in result["likelihood"].items()}
+    reason = tokenizer.lacks.get(Ability.DIRECTION) or why_no_branches(config)
     if direction_events and reason is not None:
         result["direction_left_out"] = reason
     elif direction_events:
@@ -96,10 +100,9 @@ def evaluate(
     return result
 
 
-def _of_whole_events(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return metrics of compact tokens: they have no parts, and the exact event has no bits."""
-    left_out = ("bits_per_event_without_gap_digits", "exact_bits_per_event", "bits_by_part")
-    return {name: value for name, value in metrics.items() if name not in left_out}
+def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the metrics that mean something of a tokenizer's tokens."""
+    return {name: value for name, value in metrics.items() if NEEDED.get(name) not in tokenizer.lacks}
 
 
 def why_no_branches(config: ModelConfig) -> str | None:
@@ -149,7 +152,7 @@ def evaluate_direction(
     folder: pathlib.Path,
     *,
     split: str,
-    tokenizer: ExactTokenizer,
+    tokenizer: Tokenizer,
     events: int,
     beside: Beside = NOTHING,
 ) -> dict[str, Any]:

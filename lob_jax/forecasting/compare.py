@@ -22,7 +22,8 @@ from lob_jax.forecasting.scores import (
     pinball_ticks,
     seed_scores,
 )
-from lob_jax.tokens.load import exact_tokenizer_for
+from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.tokenizer import Ability, require
 from lob_jax.tokens.vocabulary import Vocabulary
 
 VALIDATION = 2048  # examples of a validation, at most about so many, evenly spaced
@@ -54,7 +55,8 @@ def open_splits(folder: pathlib.Path, layout: ForecastLayout, *, stride: int, wi
       InputError: there are no records, or a split has no example.
     """
     folder = pathlib.Path(folder)
-    tokenizer = exact_tokenizer_for(Vocabulary.load(folder / VOCABULARY), what="a forecast")
+    tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
+    require(tokenizer, Ability.EVENTS, what="a forecast", where="the vocabulary of the records")
     tapes = [read_tape(open_records(folder, split), tokenizer, levels=layout.levels) for split in SPLITS]
     scaling = fit_scaling(tapes[0], layout)
     strides = (stride, max(stride, len(anchors(tapes[1], layout)) // VALIDATION), stride)

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from lob_jax.errors import InputError
 from lob_jax.forecasting.config import Forecast, ForecastConfig
 from lob_jax.forecasting.deeplob import DeepLOB
+from lob_jax.forecasting.examples import TOKEN_INPUTS
 from lob_jax.forecasting.linear import LinearForecaster
 from lob_jax.forecasting.tft import TemporalFusionTransformer
 from lob_jax.models.config import HeadsConfig, ModelConfig
-from lob_jax.models.embeddings import Conditioning
+from lob_jax.models.inputs import Role, fields_held, fields_read
 from lob_jax.models.transformer import LOBTransformer
 
 _BY_NAME = {"tft": TemporalFusionTransformer, "deeplob": DeepLOB, "linear": LinearForecaster}
@@ -33,23 +34,22 @@ class TransformerForecaster(nn.Module):
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> Forecast:
         """Return logits [B, K, 3], and no quantiles; without `deterministic` a "dropout" key is needed."""
-        tokens_BT = batch["tokens"]
-        heads = HeadsConfig(next_tokens=1, outlook_events=self.config.horizons, contrastive_size=0)
-        n_instruments = self.config.instruments + 1 if self.model.n_instruments else 0
-        model = LOBTransformer(dataclasses.replace(self.model, heads=heads, n_instruments=n_instruments), name="model")
-        day_BT, instrument_BT = (
-            jnp.broadcast_to(batch[name][:, None], tokens_BT.shape) for name in ("day_of_week", "instrument")
-        )
-        conditioning = Conditioning(
-            time_of_day_BT=batch["time_of_day"],
-            day_of_week_BT=day_BT,
-            book_BTF=batch["token_book"],
-            instrument_BT=instrument_BT,
-            event_BT=batch["token_event"],
-            clock_BT2=batch["token_clock"],
-        )
+        tokens_BT, shape = batch["tokens"], _with_outlook(self.model, self.config)
+        model = LOBTransformer(shape, name="model")
+        conditioning = {name: _along(batch[TOKEN_INPUTS[name]], tokens_BT) for name in fields_read(shape, Role.BESIDE)}
         how = {"deterministic": deterministic, "example_B": jnp.arange(len(tokens_BT))}
         return Forecast(model.outlook(tokens_BT, conditioning, **how).direction_BTK3[:, -1], None)
+
+
+def _with_outlook(model: ModelConfig, config: ForecastConfig) -> ModelConfig:
+    """Return the transformer's shape with the heads and instruments of a forecaster."""
+    heads = HeadsConfig(next_tokens=1, outlook_events=config.horizons, contrastive_size=0)
+    return dataclasses.replace(model, heads=heads, n_instruments=config.instruments + 1 if model.n_instruments else 0)
+
+
+def _along(known: jax.Array, tokens_BT: jax.Array) -> jax.Array:
+    """Return what is known at each token; an example has one number of what is the same at all of them."""
+    return jnp.broadcast_to(known[:, None], tokens_BT.shape) if known.ndim == 1 else known
 
 
 def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> nn.Module:
@@ -72,12 +72,14 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
             was=None,
             remedy="pass the model section of the configuration",
         )
-    if token_model.regime != "none" or token_model.attention.cross_asset:
+    held = fields_held(_with_outlook(token_model, config), Role.BESIDE)
+    lacking = [name for name in held if name not in TOKEN_INPUTS]
+    if lacking:
         raise InputError(
             "the token model reads what the examples of a forecast do not hold",
-            where="config.model.regime, config.model.attention.cross_asset",
-            expected=("none", False),
-            was=(token_model.regime, token_model.attention.cross_asset),
-            remedy="leave both out of a forecaster",
+            where="config.model",
+            expected=f"a model that reads {', '.join(TOKEN_INPUTS)} at most",
+            was=f"one that reads {', '.join(lacking)}",
+            remedy="leave it out of a forecaster: config.model.regime=none, no attention across assets",
         )
     return TransformerForecaster(config, token_model)

@@ -26,13 +26,12 @@ def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, 
 def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
     cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
-    inputs = (window.tokens_BT, window.conditioning())
-    return LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="last_logits")
+    return LOBTransformer(shape.model).apply({"params": params}, *window, cache=cache, method="last_logits")
 
 
 def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
     """Return the end of the prompt, at most `longest` tokens, once a path."""
-    whole = Window(prompt.tokens_T, prompt.time_of_day_T, prompt.day_of_week_T, prompt.book_TF, prompt.beside_T)
+    whole = Window(prompt.tokens_T, prompt.known_T)
     return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
 
 
@@ -49,7 +48,7 @@ def named(window: Window, model: ModelConfig) -> Window:
     """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
     if model.regime != "prefix":
         return window
-    prefix_B1 = REGIME_BASE + window.beside["regime"][:, :1]
+    prefix_B1 = REGIME_BASE + window.known["regime"][:, :1]
     return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
 
 

@@ -8,11 +8,11 @@ from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import generate
 from lob_jax.models.config import ModelConfig
-from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.tokens.tokenizer import Tokenizer
 
 
 def most_likely_events(
-    params: Any, prompt: Prompt, *, events: int, model: ModelConfig, tokenizer: AnyTokenizer, instrument: Instrument
+    params: Any, prompt: Prompt, *, events: int, model: ModelConfig, tokenizer: Tokenizer, instrument: Instrument
 ) -> Events:
     """Return the next events, each token the most likely one that grammar and book allow: greedy, no search.
 

@@ -16,11 +16,11 @@ from lob_jax.generation import spread
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import assembler, compact_paths, exact_paths, live_book
 from lob_jax.generation.device.assembler import Clock
+from lob_jax.generation.device.known import constants, known_at
 from lob_jax.generation.device.orders import Order, OrderTable, nothing_own, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
     Generated,
-    Language,
     LoopShape,
     LoopState,
     PathState,
@@ -30,9 +30,9 @@ from lob_jax.generation.device.state import (
 )
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
-SECONDS_PER_DAY = 86_400
 FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
 PIECE = 256  # tokens between two looks of the host
 
@@ -108,21 +108,8 @@ def where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Ar
 
 
 def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
-    """Return the model's inputs at the newest token of each path, length 1.
-
-    Of the window so far day, regime and instrument are kept: the regime is the one that the prompt ended in.
-    """
-    seconds_B = jnp.clip(paths.clock.seconds, 0, SECONDS_PER_DAY - 1)
-    bucket_B = seconds_B * shape.model.time_buckets // SECONDS_PER_DAY
-    book_BF = jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(paths.book)
-    known = {
-        "event": paths.behind[:, None] - 1 + paths.spelling.events[:, None],
-        "clock": jnp.stack([paths.clock.seconds, paths.clock.ns], -1)[:, None],
-        "regime": paths.regime[:, None],
-        "instrument": window.beside["instrument"][:, :1] if "instrument" in window.beside else None,
-    }
-    beside = {name: known[name] for name in window.beside}
-    return Window(token_B[:, None], bucket_B[:, None], window.day_of_week_BT[:, :1], book_BF[:, None], beside)
+    """Return the model's inputs at the newest token of each path, length 1: those that the window so far holds."""
+    return Window(token_B[:, None], known_at(paths, window.known, shape))
 
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
@@ -163,7 +150,7 @@ def _extend(
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
-        logits_B1V, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache)
+        logits_B1V, cache = model.apply(variables, *new, cache=carry.cache)
         return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
     end = jax.lax.while_loop(unfinished, one_token, state)
@@ -174,9 +161,14 @@ def _extend(
 
 
 def start_paths(
-    prompt: Prompt, tokenizer: Language, instrument: Instrument, sampling: SamplingConfig
+    prompt: Prompt, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
-    """Return every path's state at the end of the prompt, and the origin of their books' prices."""
+    """Return every path's state at the end of the prompt, and the origin of their books' prices.
+
+    Raises:
+      InputError: the tokenizer's tokens are not generated.
+    """
+    require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     room = book_room(prompt.book)
     rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
     book, origin = live_book.from_snapshot(prompt.book, **rules, **room)
@@ -195,9 +187,9 @@ def start_paths(
         chosen=zero,
         grammar_mass=nothing,
         book_mass=nothing,
-        regime=jnp.int32(prompt.beside_T["regime"][-1] if "regime" in prompt.beside_T else 0),
+        constant=constants(prompt.known_T),
         last=jnp.int32(sampling.events),
-        behind=jnp.int32(prompt.beside_T["event"][-1] + 1),
+        behind=jnp.int32(prompt.known_T["event"][-1] + 1),
         antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
     )
@@ -277,20 +269,14 @@ def flow(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Flow:
     """Begin to continue a prompt; arguments and errors are those of `generate`."""
     check_prompt(prompt)
-    if sampling.inject and tokenizer.vocabulary.bins is not None:
-        raise InputError(
-            "compact tokens cannot say a user's own order",
-            where="generate(inject=...)",
-            expected="an exact tokenizer",
-            was="compact",
-            remedy="train on exact tokens for studies with orders of your own",
-        )
+    if sampling.inject:
+        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
     paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origin, events=sampling.events)
     shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
@@ -303,7 +289,7 @@ def generate(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
@@ -349,7 +335,7 @@ def check_prompt(prompt: Prompt) -> None:
 
 def loop_shape(
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     prompt: Prompt,
     instrument: Instrument,
     sampling: SamplingConfig,
@@ -361,7 +347,7 @@ def loop_shape(
         tick=instrument.tick,
         temperature=sampling.temperature,
         truncation=sampling.truncation,
-        book_levels=prompt.book_TF.shape[-1] // 4,
+        book_levels=prompt.known_T["book"].shape[-1] // 4,
     )
 
 

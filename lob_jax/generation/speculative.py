@@ -22,10 +22,11 @@ from lob_jax.generation import loop
 from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
 from lob_jax.generation.device.orders import OrderTable, no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
-from lob_jax.generation.device.state import Generated, Language, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.device.state import Generated, LoopShape, PathState, Prompt, SamplingConfig, Window
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import PAD
 
 
@@ -139,8 +140,7 @@ def _noted(
 def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Return the model's stream at the last token of a context [B, D], and a cache of so many slots."""
     cache = empty_cache(shape.model, len(context.tokens_BT), slots)
-    inputs = (context.tokens_BT, context.conditioning())
-    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *inputs, cache=cache, method="stream")
+    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *context, cache=cache, method="stream")
     return x_BTD[:, -1], cache
 
 
@@ -198,7 +198,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
 
     new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
-    x_BTD, cache = model.apply(variables, new.tokens_BT, new.conditioning(), cache=carry.cache, method="stream")
+    x_BTD, cache = model.apply(variables, *new, cache=carry.cache, method="stream")
     logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
     stood, behind = verdict(wanted_NV, draft_NV, draft_N, done_N, at_N5[:, 2:])
@@ -225,7 +225,7 @@ def generate_speculatively(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: Language,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
     drafts: int | None = None,

@@ -13,7 +13,7 @@ from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import WORDS, check_refused, flow
 from lob_jax.models.config import ModelConfig
-from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, field_of
 
 
@@ -22,7 +22,7 @@ def stream(
     prompt: Prompt,
     *,
     model: ModelConfig,
-    tokenizer: AnyTokenizer,
+    tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Iterator[list[Events]]:
@@ -41,7 +41,7 @@ def stream(
 class _Reader:
     """Decodes one path as its tokens come."""
 
-    def __init__(self, tokenizer: AnyTokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
+    def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
         self._tokenizer, self._instrument, self._start, self._behind = tokenizer, instrument, start, behind
         self._held = np.empty(0, np.int32)
 

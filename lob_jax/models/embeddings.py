@@ -3,46 +3,18 @@
 import math
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig, full_precision
+from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 
-DAYS = 7
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
 FASTEST_TURNS = 10_000  # a second: bursts within a tenth of a millisecond are told apart
 SLOWEST_TURN = 3_600  # seconds
 EMBEDDING_SITE = 0  # of dropout
-
-
-@flax.struct.dataclass
-class Conditioning:
-    """What is known, beside the token, when token t is the newest one; None for what the model does not use.
-
-    Attributes:
-      time_of_day_BT: int32, bucket of the day.
-      day_of_week_BT: int32, Monday = 0.
-      book_BTF: float32, features of the book.
-      regime_BT: int32, the market's regime.
-      instrument_BT: int32, which instrument this is.
-      event_BT: int32, number of the event that token t belongs to; only its differences are read.
-      clock_BT2: int32, seconds and nanoseconds (0..999,999,999) of the time known, since the venue's midnight.
-      peer_seen_BT: int32, how many tokens of the peer's window belong to events strictly before that time; rows 2b and
-        2b + 1 of a batch are each other's peers.
-    """
-
-    time_of_day_BT: jax.Array | None = None
-    day_of_week_BT: jax.Array | None = None
-    book_BTF: jax.Array | None = None
-    regime_BT: jax.Array | None = None
-    instrument_BT: jax.Array | None = None
-    event_BT: jax.Array | None = None
-    clock_BT2: jax.Array | None = None
-    peer_seen_BT: jax.Array | None = None
 
 
 def sinusoidal(positions_BT: jax.Array, width: int) -> jax.Array:
@@ -99,13 +71,13 @@ def turn(x_BTNH: jax.Array, angle_BTK: jax.Array) -> jax.Array:
     return turned.astype(x_BTNH.dtype)
 
 
-def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Array | None) -> jax.Array:
+def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Array) -> jax.Array:
     """Turn the first half of each head by position, as `rotate`, and the second by time, see `time_cycles`.
 
     Time alone would not tell apart tokens of one event, nor events of one nanosecond.
     """
     by_position, by_time = jnp.split(x_BTNH, 2, axis=-1)
-    angle_BTK = time_phase(given(clock_BT2, "clock_BT2"), by_time.shape[-1] // 2)
+    angle_BTK = time_phase(clock_BT2, by_time.shape[-1] // 2)
     return jnp.concatenate([rotate(by_position, positions_BT), turn(by_time, angle_BTK)], axis=-1)
 
 
@@ -163,30 +135,13 @@ class Embeddings(nn.Module):
         if config.positions == "sinusoidal":
             x_BTD += INIT_STD * math.sqrt(2) * sinusoidal(positions_BT, config.d_model)
         if config.time_of_day:
-            x_BTD += self.time_of_day(given(conditioning.time_of_day_BT, "time_of_day_BT"))
+            x_BTD += self.time_of_day(given(conditioning, "time_of_day"))
         if config.day_of_week:
-            x_BTD += self.day_of_week(given(conditioning.day_of_week_BT, "day_of_week_BT"))
+            x_BTD += self.day_of_week(given(conditioning, "day_of_week"))
         if config.book_state:
-            x_BTD += self.book(given(conditioning.book_BTF, "book_BTF"))
+            x_BTD += self.book(given(conditioning, "book"))
         if config.regime == "added":
-            x_BTD += self.regime(given(conditioning.regime_BT, "regime_BT"))
+            x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
-            x_BTD += self.instrument(given(conditioning.instrument_BT, "instrument_BT"))
+            x_BTD += self.instrument(given(conditioning, "instrument"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
-
-
-def given(array: jax.Array | None, name: str) -> jax.Array:
-    """Return an entry of a Conditioning that the model needs.
-
-    Raises:
-      InputError: it is None.
-    """
-    if array is None:
-        raise InputError(
-            f"the model reads {name.rsplit('_', 1)[0]} and was not given it",
-            where=f"conditioning.{name}",
-            expected="an array with leading axes [B, T]",
-            was=None,
-            remedy=f"pass {name}, or build the model without it",
-        )
-    return array

@@ -14,8 +14,9 @@ from lob_jax.models.attention.cross_asset import CrossAssetAttention
 from lob_jax.models.attention.places import Places, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import EMBEDDING_SITE, Conditioning, Embeddings, given
+from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
+from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys, project
 
 SITES_PER_BLOCK = 3  # places in a block that drop out; attention to another asset is one more
@@ -73,7 +74,7 @@ class TransformerBlock(nn.Module):
         if config.attention.cross_asset:
             with jax.named_scope("cross_asset"):
                 added_BTD = CrossAssetAttention(config, name="cross")(
-                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), places, given(peer_seen_BT, "peer_seen_BT")
+                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), places, peer_seen_BT
                 )
                 x_BTD += dropout(added_BTD, keys_B, site=site + 3, rate=config.dropout)
         with jax.named_scope("ffn"):
@@ -227,14 +228,15 @@ class LOBTransformer(nn.Module):
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
         places = Places(
             position_BT=positions_BT,
-            event_BT=given(conditioning.event_BT, "event_BT") if config.needs_events else None,
-            clock_BT2=given(conditioning.clock_BT2, "clock_BT2") if config.needs_clock else None,
+            event_BT=given(conditioning, "event") if config.needs_events else None,
+            clock_BT2=given(conditioning, "clock") if config.needs_clock else None,
         )
         if cache is not None:
             cache = cache.place(places)
 
         x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
-        x_BTD, cache = self._run_blocks((x_BTD, cache), places, mask_BTS, conditioning.peer_seen_BT, keys_B)
+        peer_seen_BT = given(conditioning, "peer_seen") if config.attention.cross_asset else None
+        x_BTD, cache = self._run_blocks((x_BTD, cache), places, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
         return x_BTD, None if cache is None else cache.replace(length=cache.length + T)
@@ -301,17 +303,9 @@ class LOBTransformer(nn.Module):
 def example_inputs(config: ModelConfig) -> tuple[jax.Array, Conditioning]:
     """Return the smallest inputs the model takes, one token a sequence: enough to make its parameters."""
     rows = 2 if config.attention.cross_asset else 1
-    zero_BT = jnp.zeros((rows, 1), jnp.int32)
-    return zero_BT, Conditioning(
-        time_of_day_BT=zero_BT,
-        day_of_week_BT=zero_BT,
-        book_BTF=jnp.zeros((rows, 1, config.book_features), jnp.float32),
-        regime_BT=zero_BT,
-        instrument_BT=zero_BT,
-        event_BT=zero_BT,
-        clock_BT2=jnp.zeros((rows, 1, 2), jnp.int32),
-        peer_seen_BT=zero_BT,
-    )
+    whole = zeros(config, ("tokens", *names_of(Role.BESIDE)), windows=(rows,), tokens=1)
+    tokens_BT = jnp.asarray(whole.pop("tokens"))
+    return tokens_BT, jax.tree.map(jnp.asarray, whole)
 
 
 def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:

@@ -5,6 +5,7 @@ orders in priority order, one EXECUTE a resting order, all on one time stamp; th
 ADD. The book is never crossed nor locked. Order ids count from 1 in order of arrival.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +17,64 @@ from lob_jax.jit import in_place, inner, njit
 REFUSED = -1  # the order id that `submit` and `place` return when an array is full; nothing has changed then
 NOBODY = -1  # the end of a linked list of orders
 
-ORDERS, EVENTS = 0, 1  # rows of Engine.used
-
 _ADD, _CANCEL, _DELETE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE)
 _EXECUTE, _HIDDEN, _CONTROL = int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN), int(Kind.CONTROL)
 
-# Columns of Engine.order, one row an order; the links are rows of other orders.
-O_SIDE, O_PRICE, O_SIZE, BEHIND, AHEAD, NEWER, OLDER = range(7)
-# Columns of Engine.level, one row a level.
-L_PRICE, L_SIZE, FRONT, BACK = range(4)
-# Columns of Engine.side, one row a side: levels, live orders, the youngest order.
-LEVELS, LIVE, NEWEST = range(3)
-# Columns of Engine.event, one row an event.
-E_TIME, E_KIND, E_CODE, E_SIDE, E_PRICE, E_SIZE, E_ID = range(7)
+
+class OrderColumn(enum.IntEnum):
+    """Columns of `Engine.order`; the links are rows of other orders."""
+
+    SIDE = 0  # an index
+    PRICE = 1
+    SIZE = 2  # lots left, 0 once it is gone
+    BEHIND = 3  # in the queue of its level
+    AHEAD = 4
+    NEWER = 5  # of its side
+    OLDER = 6
+
+
+class LevelColumn(enum.IntEnum):
+    """Columns of `Engine.level`."""
+
+    PRICE = 0
+    SIZE = 1
+    FRONT = 2  # the ends of its queue
+    BACK = 3
+
+
+class SideColumn(enum.IntEnum):
+    """Columns of `Engine.side`."""
+
+    LEVELS = 0  # how many
+    LIVE = 1  # live orders
+    NEWEST = 2  # order
+
+
+class Used(enum.IntEnum):
+    """Places of `Engine.used`: rows taken so far."""
+
+    ORDERS = 0
+    EVENTS = 1
+
+
+class EventColumn(enum.IntEnum):
+    """Columns of `Engine.event`, named as those of `Events`."""
+
+    TIME_NS = 0
+    KIND = 1
+    CODE = 2
+    SIDE = 3
+    PRICE = 4
+    SIZE = 5
+    ORDER_ID = 6
+
+
+# As plain integers, which compiled code passes on: members would be compiled for apart.
+O_SIDE, O_PRICE, O_SIZE, BEHIND, AHEAD, NEWER, OLDER = (int(column) for column in OrderColumn)
+L_PRICE, L_SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
+LEVELS, LIVE, NEWEST = (int(column) for column in SideColumn)
+ORDERS, EVENTS = (int(place) for place in Used)
+E_TIME, E_KIND, E_CODE, E_SIDE, E_PRICE, E_SIZE, E_ID = (int(column) for column in EventColumn)
 
 
 class Engine(NamedTuple):
@@ -38,12 +84,11 @@ class Engine(NamedTuple):
     with named columns, since the compiler's time grows with the number of arrays.
 
     Attributes:
-      order: int64 [O, 7]: side index, price, lots left (0 once gone); the orders behind and ahead in the queue of its
-        level; the next newer and older order of its side.
-      level: int64 [2, L, 4]: price, lots, and the ends of its queue.
-      side: int64 [2, 3]: number of levels, number of live orders, the newest order.
-      used: int64 [2], order rows and event rows taken so far.
-      event: int64 [E, 7]: time, kind, code, side (+1, -1), price, lots, order id.
+      order: int64 [O, 7], by `OrderColumn`.
+      level: int64 [2, L, 4], by `LevelColumn`.
+      side: int64 [2, 3], by `SideColumn`.
+      used: int64 [2], by `Used`.
+      event: int64 [E, 7], by `EventColumn`.
     """
 
     order: np.ndarray
@@ -55,22 +100,21 @@ class Engine(NamedTuple):
 
 def new_engine(*, orders: int, levels: int, events: int) -> Engine:
     """Return an empty book with room for so many orders in all, levels a side, and events."""
-    side = np.zeros((2, 3), np.int64)
+    side = np.zeros((2, len(SideColumn)), np.int64)
     side[:, NEWEST] = NOBODY
     return Engine(
-        order=np.zeros((orders, 7), np.int64),
-        level=np.zeros((2, levels, 4), np.int64),
+        order=np.zeros((orders, len(OrderColumn)), np.int64),
+        level=np.zeros((2, levels, len(LevelColumn)), np.int64),
         side=side,
-        used=np.zeros(2, np.int64),
-        event=np.zeros((events, 7), np.int64),
+        used=np.zeros(len(Used), np.int64),
+        event=np.zeros((events, len(EventColumn)), np.int64),
     )
 
 
 def events_so_far(engine: Engine) -> Events:
     """Return the engine's events as columns of their own."""
     rows = engine.event[: engine.used[EVENTS]]
-    names = ("time_ns", "kind", "code", "side", "price", "size", "order_id")
-    return Events.from_columns(**{name: rows[:, column].copy() for column, name in enumerate(names)})
+    return Events.from_columns(**{column.name.lower(): rows[:, column].copy() for column in EventColumn})
 
 
 def resting_orders(engine: Engine, time_ns: int) -> BookSnapshot:

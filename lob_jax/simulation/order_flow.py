@@ -5,6 +5,7 @@ action before and on the spread. Wide spreads invite better prices, narrow ones 
 many orders loses some: so the book neither dries up nor drifts off.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -34,18 +35,65 @@ from lob_jax.simulation.matching import (
     worst_order,
 )
 
-ADD, DELETE, REPLACE, MARKET = range(4)  # actions, in the order of flow_parameters.ACTIONS
-
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 SPARE_EVENTS = 2000  # rows kept free, far more than one action needs
 
-# Columns of Flow.by_gap.
-SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = 0, 4, 5
-# Columns of Flow.by_spread.
-SPREAD_FACTOR, IMPROVE, JOIN, IMPROVE_SCALE, DEEPER_SCALE = 0, 4, 5, 6, 7
-# Rows of Flow.laws.
-LAWS = ("improvement", "deeper", "shift", "add_size", "market_size", "hidden_size", "age_rank", "hidden_inside")
-IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = range(len(LAWS))
+
+class ActionKind(enum.IntEnum):
+    """What a participant may do, in the order of `flow_parameters.ACTIONS`."""
+
+    ADD = 0
+    DELETE = 1
+    REPLACE = 2
+    MARKET = 3
+
+
+class Phase(enum.IntEnum):
+    """Of a session; each but the last ends when the next column of `halts` is reached."""
+
+    TRADING = 0
+    HALTED = 1  # a few orders are deleted
+    QUOTING = 2  # all but trades
+
+
+class ByGap(enum.IntEnum):
+    """Where columns of `Flow.by_gap` begin."""
+
+    SAME_SIDE = 0  # of each action
+    MARKET_SAME_SIDE = 4
+    REPEAT_SIZE = 5  # behind an ADD, and behind a DELETE
+
+
+class BySpread(enum.IntEnum):
+    """Where columns of `Flow.by_spread` begin."""
+
+    SPREAD_FACTOR = 0  # of each action
+    IMPROVE = 4
+    JOIN = 5
+    IMPROVE_SCALE = 6
+    DEEPER_SCALE = 7
+
+
+class LawRow(enum.IntEnum):
+    """Rows of `Flow.laws`, named as the laws are in `FlowParameters`."""
+
+    IMPROVEMENT = 0
+    DEEPER = 1
+    SHIFT = 2
+    ADD_SIZE = 3
+    MARKET_SIZE = 4
+    HIDDEN_SIZE = 5
+    AGE_RANK = 6
+    HIDDEN_INSIDE = 7
+
+
+# As plain integers, which compiled code counts with and passes on: members would be compiled for apart.
+ADD, DELETE, REPLACE, MARKET = (int(kind) for kind in ActionKind)
+TRADING, HALTED, QUOTING = (int(phase) for phase in Phase)
+SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = (int(column) for column in ByGap)
+SPREAD_FACTOR, IMPROVE, JOIN, IMPROVE_SCALE, DEEPER_SCALE = (int(column) for column in BySpread)
+LAWS = tuple(row.name.lower() for row in LawRow)
+IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = (int(row) for row in LawRow)
 
 
 class Flow(NamedTuple):
@@ -162,19 +210,19 @@ def run_session(
     `halts` is int64 [H, 3]: when each halt begins, quoting resumes, trading resumes, in ns since the session opened;
     halts follow one another without overlap. Both sides of the book must hold orders.
     """
-    elapsed, halt, phase = 0, 0, 0
+    elapsed, halt, phase = 0, 0, TRADING
     last = Action(ADD, 0, 100)
     room = len(engine.event) - SPARE_EVENTS
     while engine.used[EVENTS] < room and engine.used[ORDERS] < len(engine.order) - 1:
         gap = wait(arrivals, elapsed, rng)
         while halt < len(halts) and elapsed + gap >= halts[halt, phase] and halts[halt, phase] < arrivals.span[0]:
             report_control(engine, open_ns + halts[halt, phase], (_HALT, _RESUME_QUOTE, _RESUME_TRADE)[phase])
-            halt, phase = (halt + 1, 0) if phase == 2 else (halt, phase + 1)
+            halt, phase = (halt + 1, TRADING) if phase == QUOTING else (halt, phase + 1)
         elapsed += gap
         if elapsed >= arrivals.span[0]:
             break
         chosen = choose(engine, flow, last, gap, rng)
-        if phase and not allowed(flow, chosen.action, phase, rng):
+        if phase != TRADING and not allowed(flow, chosen.action, phase, rng):
             continue
         last = act(engine, flow, last, chosen, band_of(gap, flow.gap_edges), open_ns + elapsed, rng)
     return elapsed
@@ -182,8 +230,8 @@ def run_session(
 
 @inner
 def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
-    """Tell whether an action may happen in a halt: in phase 1 a few deletes, in phase 2 all but trades."""
-    if phase == 1:
+    """Tell whether an action may happen in a phase of a halt."""
+    if phase == HALTED:
         return action == DELETE and rng.random() < flow.halt_deletes
     return action != MARKET
 

@@ -14,10 +14,10 @@ from rich.progress import DownloadColumn
 
 from lob_jax.console import bar, console, show
 from lob_jax.data.records.builder import VOCABULARY, prepare_on_beam, prepare_records
-from lob_jax.data.records.compact_fit import fit_compact, measure_compact
 from lob_jax.data.records.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.split import context_of
+from lob_jax.data.records.tokenizer_fit import fit_tokenizer, measure_loss
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
 from lob_jax.feeds.load import format_named, make_feed
@@ -27,44 +27,43 @@ from lob_jax.jit import compiled_before
 from lob_jax.settings import expanded
 from lob_jax.stages.workdir import write_json
 from lob_jax.statistics.inspection import inspect_day, tables
-from lob_jax.tokens.compact import CompactTokenizer
-from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import AnyTokenizer, tokenizer_for
+from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_class
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.writers.hftbacktest import write_hftbacktest
 from lob_jax.writers.lobster import write_lobster
 from lob_jax.writers.parquet import write_parquet
 
 
-def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> AnyTokenizer:
-    """Return the tokenizer that a configuration names; a compact one has the bins that the records were written with.
+def _kind_of(config: ml_collections.ConfigDict) -> type[Tokenizer]:
+    return tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+
+
+def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Tokenizer:
+    """Return the tokenizer that a configuration names; a fitted one is that which the records were written with.
 
     Raises:
-      InputError: compact records are not prepared yet.
+      InputError: it is to be fitted, and the records are not prepared yet.
     """
-    if config.tokens.kind == "exact":
-        return ExactTokenizer(config.tokens.time_digits)
-    return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
+    if _kind_of(config).fitted:
+        return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
+    return _kind_of(config).from_settings(time_digits=config.tokens.time_digits)
 
 
 def _tokenizer_to_prepare(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, feed: Feed, days: Sequence[DaySource]
-) -> AnyTokenizer:
-    """Return the tokenizer that records are written with; the bins of a compact one are fitted if they are not yet."""
-    if config.tokens.kind == "exact" or (workdir / "records" / VOCABULARY).exists():
+) -> Tokenizer:
+    """Return the tokenizer that records are written with; it is fitted if it has to be and is not yet."""
+    if not _kind_of(config).fitted or (workdir / "records" / VOCABULARY).exists():
         return tokenizer_of(config, workdir)
     with _progress() as on_bytes:
         reading = dataclasses.replace(reading_of(config, workdir), on_bytes=on_bytes)
         how = {"plan": record_plan(config), "reading": reading, "store": workdir}
-        tokenizer = CompactTokenizer(fit_compact(feed, days, **how))
-        lost = measure_compact(tokenizer, feed, days, **how)
+        tokenizer = fit_tokenizer(_kind_of(config), feed, days, **how)
+        lost = measure_loss(tokenizer, feed, days, **how)
     write_json(workdir / "distortion.json", dataclasses.asdict(lost))
-    console.print(
-        f"compact tokens, bins fitted to the training days; of {lost.events:,} validation events "
-        f"{lost.exact_price:.1%} keep their price (the others move {lost.price_error:.1f} ticks in the mean), "
-        f"{lost.exact_size:.1%} their size ({lost.size_error:.1f} lots), {lost.exact_gap:.1%} their gap "
-        f"({lost.gap_error / 1e6:.1f} ms); {lost.lost:.2%} stand for nothing"
-    )
+    console.print(lost.told())
     return tokenizer
 
 
@@ -73,7 +72,7 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
     data = config.data
     return RecordPlan(
         record_events=data.record_events,
-        context=context_of(config.model.max_seq_length, kind=config.tokens.kind),
+        context=context_of(config.model.max_seq_length, fewest_event_tokens=_kind_of(config).fewest_event_tokens),
         book_levels=data.book_levels,
         train_fraction=data.train_fraction,
         validation_fraction=data.validation_fraction,

@@ -18,25 +18,29 @@ from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import VOCABULARY, open_records
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.windows.dataset import Beside, TokenBookDataset
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import MAKERS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches, first_position
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, flat
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden, hidden_table
 from lob_jax.models.accounting import parameter_count
+from lob_jax.models.inputs import fields_held
 from lob_jax.signals import same_command
 from lob_jax.stages.data import check_records, prepare, tokenizer_of
 from lob_jax.stages.samples import Sampler
-from lob_jax.stages.workdir import write_json
+from lob_jax.stages.workdir import CONFIG, write_config, write_json
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.checkpoint import Meta, restore_best, steps_in
+from lob_jax.training.run.identity import model_identity
 from lob_jax.training.run.interruption import saved_line, status_of
 from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
+from lob_jax.training.run.resumption import taken_as_neutral
 from lob_jax.training.run.weights import save_weights
 from lob_jax.training.step.layout import make_mesh
 
@@ -51,7 +55,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     """
     model, train = sections.model_config(config), open_records(workdir / "records", "train")
     bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    by_regime = model.regime != "none" or model.heads.contrastive_size > 0
+    names = tuple(name for name in fields_held(model) if name in MAKERS)  # what else windows hold comes unasked
     symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
     if 0 < model.n_instruments < len(symbols):
         raise InputError(
@@ -62,17 +66,17 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
             remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
         )
     return Beside(
-        clock=model.needs_clock,
-        regimes=fit_regimes(train, **bins) if by_regime else None,
+        names=names,
+        regimes=fit_regimes(train, **bins) if "regime" in names else None,
         prefix=model.regime == "prefix",
-        symbols=symbols if model.n_instruments else (),
-        outlooks=fit_outlooks(train, model.heads.outlook_events) if model.heads.outlook_events else None,
+        symbols=symbols,
+        outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
     )
 
 
 def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
-    by_regime = config.model.regime != "none" or config.model.heads.contrastive_size > 0
+    by_regime = "regime" in fields_held(sections.model_config(config))
     return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 
@@ -154,8 +158,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the records are prepared")
     data = open_training_data(config, workdir)
-    if first and not (workdir / "config.json").exists():
-        write_json(workdir / "config.json", settings)
+    if first and not (workdir / CONFIG).exists():
+        write_config(workdir, settings)
     shown = console if first else Console(quiet=True)
     shown.print(f"{data.windows:,} training windows, {parameter_count(model):,} parameters; losses are nats a token")
     summary = run_training(
@@ -169,7 +173,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         console=shown,
     )
     if first:
-        write_json(workdir / "config.json", settings)  # a run that was refused has not replaced the one before
+        write_config(workdir, settings)  # a run that was refused has not replaced the one before
     shown.print(_ending(summary))
     if summary.interrupted is not None:
         return status_of(summary.interrupted)
@@ -210,6 +214,8 @@ def best_parameters(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     wanted = {"model": model, "vocabulary_hash": vocabulary.hash, "data": regime_bins(config)}
     params, meta = restore_best(workdir / "checkpoints", **wanted)
     averaged = ", averaged parameters" if meta.averaged else ""
+    for remark in taken_as_neutral(meta, flat({"model": model_identity(model)})):
+        console.print(remark)
     console.print(f"checkpoint of step {meta.step:,}, validation loss {meta.validation_loss:.4f}{averaged}")
     return params, meta
 

@@ -8,35 +8,37 @@ import numpy as np
 
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.data.records.records import is_compact, record_corrections, record_instrument, record_start
-from lob_jax.data.windows.dataset import NOTHING, Beside, prepare_record
+from lob_jax.data.records.records import record_corrections, record_instrument, record_start
+from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import CLOSES
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device.state import Prompt
-from lob_jax.tokens.compact import read_words
-from lob_jax.tokens.load import AnyTokenizer
+from lob_jax.models.inputs import BY_NAME
+from lob_jax.tokens.tokenizer import Ability, Tokenizer
+from lob_jax.tokens.vocabulary import event_index
 
 
 def make_prompt(
     records: Sequence[dict[str, Any]],
     *,
     events: int,
-    tokenizer: AnyTokenizer,
+    tokenizer: Tokenizer,
     time_buckets: int,
     beside: Beside = NOTHING,
 ) -> Prompt:
     """Return events of a split's first record as a prompt, with the book that they end in.
 
-    Of exact tokens these are the first events, and the book is replayed. Compact tokens do not hold the book: there the
-    prompt ends where the second record starts, whose book is known.
+    Where tokens give the events back, these are the first ones, and the book is replayed. Else the prompt ends where
+    the second record starts, whose book is known.
 
     Raises:
       InputError: the record has fewer events, or there is no second one.
     """
     record = records[0]
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
-    ending = _ending_of_compact(records) if is_compact(record) else None
+    ending = _at_next_record(records, tokenizer) if Ability.EVENTS in tokenizer.lacks else None
     available = len(record["clock_ns"]) - 1 if ending is None else ending[0]
     if events > available:
         raise InputError(
@@ -47,13 +49,11 @@ def make_prompt(
             remedy="ask for fewer events",
         )
     last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
+    continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # labels are not
     mine = (prepared.event >= last - events) & (prepared.event < last)
     return Prompt(
         tokens_T=prepared.tokens[mine],
-        time_of_day_T=prepared.time_of_day[prepared.clock_row[mine]],
-        day_of_week_T=np.full(mine.sum(), prepared.day_of_week, np.int32),
-        book_TF=prepared.book[prepared.row[mine]],
-        beside_T={"event": prepared.event[mine], **{name: array[mine] for name, array in prepared.beside.items()}},
+        known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][last]),
@@ -61,8 +61,8 @@ def make_prompt(
     )
 
 
-def _replayed(record: dict[str, Any], tokenizer: AnyTokenizer, events: int) -> tuple[BookSnapshot, int]:
-    """Return the book after so many events of a record of exact tokens, and what is closed then."""
+def _replayed(record: dict[str, Any], tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
+    """Return the book after so many events of a record, decoded, and what is closed then."""
     start, corrections = record_start(record), record_corrections(record)
     book = {"start": start, "corrections": corrections}
     decoded = tokenizer.decode(record["tokens"][:-1], instrument=record_instrument(record), **book)
@@ -70,19 +70,20 @@ def _replayed(record: dict[str, Any], tokenizer: AnyTokenizer, events: int) -> t
     return after, _closed(decoded.kind[:events], decoded.code[:events])
 
 
-def _ending_of_compact(records: Sequence[dict[str, Any]]) -> tuple[int, BookSnapshot, int]:
+def _at_next_record(records: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
     """Return how many events lie in front of the second record, the book there, and what is closed then."""
     if len(records) < 2 or records[1]["instrument"] != records[0]["instrument"]:
         raise InputError(
             "there is no book to generate from",
             where="the records of the split",
-            expected="two records of one day, of compact tokens",
+            expected=f"two records of one day, of {tokenizer.name} tokens",
             was=f"{len(records)} record(s)",
             remedy="prepare shorter records: --config.data.record_events=",
         )
     last = int(records[1]["first_event"]) - int(records[0]["first_event"])
-    words = read_words(records[0]["tokens"][:last])
-    return last, record_start(records[1]), _closed(words.kind, words.code)
+    tokens = records[0]["tokens"][:-1]
+    kind, code = tokenizer.kinds_and_codes(tokens[event_index(tokens) < last])
+    return last, record_start(records[1]), _closed(kind, code)
 
 
 def _closed(kind: np.ndarray, code: np.ndarray) -> int:

@@ -22,6 +22,8 @@ STAGES = {
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",
     "forecast": "lob_jax.stages.forecast",
+    "configs": "lob_jax.stages.shown_config",
+    "show_config": "lob_jax.stages.shown_config",
 }
 
 # What writes its results in the end, over those of the time before: two at once would mix. Training, sweeps and the

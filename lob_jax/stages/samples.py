@@ -13,7 +13,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
-from lob_jax.data.windows.dataset import Beside
+from lob_jax.data.windows.known import Beside
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.loop import generate
 from lob_jax.stages.data import tokenizer_of

@@ -24,12 +24,13 @@ from lob_jax.command_line import command
 from lob_jax.config import sections, validation
 from lob_jax.config.search_space import Space, Value, describe_space, suggest
 from lob_jax.console import console, show
-from lob_jax.errors import InputError, TrainingError, differing
+from lob_jax.errors import InputError, TrainingError, differing, flat
+from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 from lob_jax.lock import locked
 from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
 from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
-from lob_jax.stages.workdir import write_json
+from lob_jax.stages.workdir import write_config, write_json
 from lob_jax.training.run.interruption import status_of
 from lob_jax.training.run.logs import read_metrics
 from lob_jax.training.run.loop import train as run_training
@@ -138,7 +139,11 @@ def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "opt
     wanted = terms(config)
     if "terms" not in study.user_attrs:  # new, or killed before it had any trial
         study.set_user_attr("terms", wanted)
-    _refuse_other_terms(study.user_attrs["terms"], wanted, where=workdir / "sweep.db")
+        study.set_user_attr(VERSION, version())
+    source = Source(
+        "the sweep", of="a sweep", where=workdir / "sweep.db", written_by=study.user_attrs.get(VERSION, FIRST)
+    )
+    _refuse_other_terms(study.user_attrs["terms"], wanted, source)
     study.pruner = _pruner(study, config.sweep)
     return study
 
@@ -172,12 +177,15 @@ def terms(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return shared
 
 
-def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], *, where: object) -> None:
+def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], source: Source) -> None:
+    saved, wanted = flat(saved), flat(wanted)
+    saved = completed(saved, wanted)
+    refuse_newer(saved.keys() - wanted.keys(), source)
     of_sweep, now = differing(saved, wanted)
     if of_sweep:
         raise InputError(
             "the sweep in this folder is another one",
-            where=where,
+            where=source.where,
             expected=of_sweep,
             was=now,
             remedy="go on with the settings it was started with, or name another --workdir",
@@ -293,7 +301,7 @@ def _train(
         _report(trial, step, loss, every=every)
     _make_folder(folder, records=workdir / "records")
     settings, data = sections.plain(mine), open_training_data(mine, folder)
-    write_json(folder / "config.json", settings)
+    write_config(folder, settings)
     summary = run_training(
         sections.model_config(mine),
         sections.train_config(mine),

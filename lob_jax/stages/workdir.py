@@ -3,12 +3,15 @@
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
 
 from lob_jax.failures import FOLDER as FAILURES
+from lob_jax.later_keys import VERSION, version
 
+CONFIG = "config.json"
 # In the order that it is made.
 LEAVINGS = {
     "inspection.json": "what is in the files",
@@ -22,7 +25,7 @@ LEAVINGS = {
     "sweep.json": "every trial of a search: parameters, loss, state, folder",
     "sweep.db": "the same for Optuna, from which the search goes on",
     "trials": "the run of each trial",
-    "config.json": "the whole configuration",
+    CONFIG: "the whole configuration, and the version of lob_jax",
     "checkpoints": "the latest and the best checkpoints",
     "damaged": "checkpoints whose files are not as they were saved",
     "metrics.jsonl": "loss, learning rate, speed, by step",
@@ -45,6 +48,11 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def write_config(workdir: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Write config.json: the version of lob_jax and a configuration as plain values; `sections.restored` reads it."""
+    write_json(workdir / CONFIG, {VERSION: version(), **settings})
 
 
 def overview(workdir: pathlib.Path) -> Table:

@@ -1,5 +1,6 @@
 """What can be measured of a day's book, run by run: compiled, over price levels without their queues."""
 
+import enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +23,20 @@ from lob_jax.feeds.feed import MarketDay
 from lob_jax.jit import in_place, njit
 from lob_jax.statistics.histograms import Histogram, law, new_histogram, note
 
-STATES = ("crossed", "locked", "one_sided", "empty")
-_CROSSED, _LOCKED, _ONE_SIDED, _EMPTY = range(len(STATES))
-_SOUND = -1  # in place of one of `STATES`
 _RUN_EVENTS = 1 << 16
+
+
+class _State(enum.IntEnum):
+    """Which state the book is in, named as in reports."""
+
+    SOUND = -1
+    CROSSED = 0
+    LOCKED = 1
+    ONE_SIDED = 2
+    EMPTY = 3
+
+
+STATES = tuple(state.name.lower() for state in _State if state >= 0)
 
 
 class _Laws(NamedTuple):
@@ -121,7 +132,7 @@ def _measure(
         step_levels(levels, events, i)
         cursor = amend_levels(levels, corrections, cursor, i)
         state = _state(levels)
-        if state != _SOUND:
+        if state != _State.SOUND:
             tally.states[state] += 1
         after = _mid2(levels)
         if was_two_sided and is_two_sided(levels) and before != after:
@@ -131,11 +142,11 @@ def _measure(
 
 @in_place
 def _state(levels: Levels) -> int:
-    """Return which of `STATES` the book is in, _SOUND for none."""
+    """Return which state the book is in."""
     if not is_two_sided(levels):
-        return _EMPTY if is_bare(levels, 0) and is_bare(levels, 1) else _ONE_SIDED
+        return _State.EMPTY if is_bare(levels, 0) and is_bare(levels, 1) else _State.ONE_SIDED
     spread = best(levels, 1) - best(levels, 0)
-    return _SOUND if spread > 0 else (_CROSSED if spread < 0 else _LOCKED)
+    return _State.SOUND if spread > 0 else (_State.CROSSED if spread < 0 else _State.LOCKED)
 
 
 @in_place
@@ -158,9 +169,9 @@ def _note_mid(tally: _Tally, levels: Levels) -> None:
 def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted: int) -> None:
     """Note a state that lasted some ns."""
     state = _state(levels)
-    if state != _SOUND:
+    if state != _State.SOUND:
         tally.lasted_ns[state] += lasted
-    if state < _ONE_SIDED:
+    if state < _State.ONE_SIDED:
         spread = best(levels, 1) - best(levels, 0)
         note(laws.spread, spread, 1)
         note(laws.spread_by_time, spread, lasted)

@@ -2,12 +2,13 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from lob_jax.errors import InputError
+from lob_jax.tokens.seen import Seen
 
 PRICE_BINS, SIZE_BINS, GAP_BINS = 10, 10, 5
 KINDS = 6  # that have a price and a size
@@ -64,39 +65,31 @@ class CompactBins:
                 )
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "CompactBins":
-        """Return bins from what `dataclasses.asdict` gave to a JSON file."""
+    def from_json(cls, content: object) -> "CompactBins":
+        """Return bins from what `dataclasses.asdict` gave, to a JSON file or at once.
+
+        Raises:
+          InputError: there are none, or others than `fit_bins` makes.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(content, Mapping) or sorted(content) != sorted(names):
+            raise InputError(
+                "compact tokens have bins, and these are none",
+                where="the bins of the vocabulary",
+                expected=names,
+                was=sorted(content) if isinstance(content, Mapping) else content,
+                remedy="fit bins with lob_jax.tokens.bins.fit_bins: prepare the records in a new folder",
+            )
 
         def rows(value: Any) -> Any:
             return tuple(rows(part) for part in value) if isinstance(value, list) else value
 
-        return cls(**{field.name: rows(content[field.name]) for field in dataclasses.fields(cls)})
+        return cls(**{name: rows(content[name]) for name in names})
 
 
 def _inside(edges: Row, values: Row) -> bool:
     low, high = np.array(edges[:-1]), np.array(edges[1:])
     return bool((low < high).all() and (low <= values).all() and (np.array(values) < high).all())
-
-
-class Seen(NamedTuple):
-    """What events of some days say, whole numbers [E] each: what bins are fitted to.
-
-    Attributes:
-      kind: 1..7.
-      distance: from the reference, see `CompactBins`; 0 for CONTROL.
-      size: lots; 0 for CONTROL.
-      gap: ns since the event before.
-    """
-
-    kind: np.ndarray
-    distance: np.ndarray
-    size: np.ndarray
-    gap: np.ndarray
-
-
-def joined(parts: Sequence[Seen]) -> Seen:
-    """Return what several days say as one."""
-    return Seen(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def fit_bins(seen: Seen) -> CompactBins:

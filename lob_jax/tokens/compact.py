@@ -1,8 +1,9 @@
 """`CompactTokenizer`: every event as one token, which comes back nearly: the longest context, least work."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, Seen
+from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, fit_bins
 from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
+from lob_jax.tokens.tokenizer import Ability
 
-RUN_EVENTS = 1 << 18
-IN_QUANTA = (Kind.EXECUTE_HIDDEN, Kind.CROSS)  # kinds whose price may fall between ticks
+RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
 
 
 def compact_grammar() -> Automaton:
@@ -71,11 +73,48 @@ class CompactTokenizer:
     Attributes:
       vocabulary: what decides the meaning of an id, the bins included.
       grammar: which token may follow which.
+      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
     """
 
+    name: ClassVar[str] = "compact"
+    fewest_event_tokens: ClassVar[int] = 1
+    time_digits: ClassVar[tuple[int | None, ...]] = (None,)  # gaps have bins instead
+    fitted: ClassVar[bool] = True
+    lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType(
+        {
+            Ability.EVENTS: "compact tokens give back events of the same kind, not the same events",
+            Ability.PARTS: "a compact token is a whole event",
+            # Nor the size of a level that it takes: only the live book turns its bins into a price and a size.
+            Ability.DIRECTION: "a compact token does not say at which price its event comes",
+            Ability.ORDERS: "compact tokens cannot say a user's own order",
+        }
+    )
+
     def __init__(self, bins: CompactBins):
-        self.vocabulary = v.Vocabulary("compact", None, bins)
+        self.vocabulary = v.Vocabulary(self.name, None, bins)
         self.grammar = compact_grammar()
+
+    @classmethod
+    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+        """Return the tokenizer of these bins.
+
+        Raises:
+          InputError: there are none, or digits of a gap beside them.
+        """
+        if time_digits is not None:
+            raise InputError(
+                "time cannot be rounded like this",
+                where="tokens.time_digits",
+                expected="None, of compact tokens",
+                was=time_digits,
+                remedy="leave it out: their gaps have bins of their own",
+            )
+        return cls(CompactBins.from_json(bins))
+
+    @classmethod
+    def fit(cls, seen: Sequence[Seen]) -> Self:
+        """Return the tokenizer whose bins are fitted to what the events of some days say, see `fit_bins`."""
+        return cls(fit_bins(joined(seen)))
 
     @property
     def bins(self) -> CompactBins:
@@ -145,6 +184,23 @@ class CompactTokenizer:
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 
+    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kind and the code of each event, int64 [E] each."""
+        words = read_words(tokens)
+        return words.kind, words.code
+
+    @staticmethod
+    def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of clock and book known at each token, int32 [T] each: a token is its whole event."""
+        behind = v.event_index(tokens) + np.int32(1)
+        return behind, behind
+
+    def loss(
+        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
+    ) -> "Distortion":
+        """Measure what events lose as compact tokens, see `distortion`."""
+        return distortion(self, events, instrument=instrument, start=start, corrections=corrections)
+
     def describe(self, token: int) -> str:
         """Say in words what a token stands for, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
         if not 0 <= token < v.VOCAB_SIZE or token == v.EOS or not self.grammar.allowed[self.grammar.start, token]:
@@ -178,27 +234,6 @@ def _bin_of(values: np.ndarray, edges: tuple[int, ...]) -> np.ndarray:
 def _range(edges: tuple[int, ...], at: int) -> str:
     low, high = edges[at], edges[at + 1] - 1
     return str(low) if low == high else f"{low}..{high}"
-
-
-def seen_in(events: Events, before: np.ndarray, instrument: Instrument, start_ns: int) -> Seen:
-    """Return what events say to the bins.
-
-    Args:
-      events: E events.
-      before: int64 [E, 2], what the prices of a bid and of an ask count from, before each event.
-      instrument: whose tick to count in.
-      start_ns: the clock before the first event.
-    """
-    kind, side = events.kind.astype(np.int64), events.side.astype(np.int64)
-    origin = np.where(side >= 0, before[:, 0], before[:, 1])
-    unit = np.where(np.isin(kind, IN_QUANTA), 1, instrument.tick)
-    control = kind == Kind.CONTROL
-    return Seen(
-        kind=kind,
-        distance=np.where(control, 0, side * (origin - events.price) // unit),
-        size=np.where(control, 0, events.size),
-        gap=np.diff(events.time_ns, prepend=start_ns),
-    )
 
 
 def resolve(
@@ -340,6 +375,15 @@ class Distortion:
     price_error: float
     size_error: float
     gap_error: float
+
+    def told(self) -> str:
+        """Say it in a sentence."""
+        return (
+            f"compact tokens, bins fitted to the training days; of {self.events:,} validation events "
+            f"{self.exact_price:.1%} keep their price (the others move {self.price_error:.1f} ticks on average), "
+            f"{self.exact_size:.1%} their size ({self.size_error:.1f} lots), {self.exact_gap:.1%} their gap "
+            f"({self.gap_error / 1e6:.1f} ms); {self.lost:.2%} stand for nothing"
+        )
 
 
 def distortion(

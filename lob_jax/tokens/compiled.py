@@ -1,5 +1,6 @@
 """The loops of `ExactTokenizer`, compiled: events to tokens, tokens to fields, fields to prices and times."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,22 @@ MOST = 2**61  # of a price or a time, so that no difference of two overflows
 MOST_DISTANCE = 10**v.MAX_PRICE_DIGITS - 1
 MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
 
-# Why an event has no tokens.
-FINE, BAD_KIND, BAD_CONTROL, BAD_CODE, BAD_SIDE, BAD_SIZE, BIG_SIZE, BAD_PRICE, OFF_TICK, FAR_PRICE, BAD_TIME = range(
-    11
-)
+
+class Refusal(enum.IntEnum):
+    """Why an event has no tokens; `exact` has the words."""
+
+    FINE = 0  # it has
+    BAD_KIND = 1  # there is none of this kind
+    BAD_CONTROL = 2  # a CONTROL event with more than a code
+    BAD_CODE = 3  # a code that its kind does not have
+    BAD_SIDE = 4
+    BAD_SIZE = 5  # negative
+    BIG_SIZE = 6  # of more digits than a number has
+    BAD_PRICE = 7  # one that overflows
+    OFF_TICK = 8  # between ticks
+    FAR_PRICE = 9  # farther from its reference than the digits of a distance
+    BAD_TIME = 10  # one that overflows
+
 
 _ADD, _EXECUTE, _CROSS, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CROSS), int(Kind.CONTROL)
 _CLEAR, _FIRST_CODE, _LAST_CODE = int(Code.CLEAR), int(Code.HALT), int(Code.FEED_GAP)
@@ -67,7 +80,7 @@ def write_events(
       kept_digits: significant digits of a gap.
 
     Returns:
-      tokens uint16 [T], why the first event that has none has none (FINE if all do), its index, and the carry.
+      tokens uint16 [T], why the first event that has none has none (Refusal.FINE if all do), its index, and the carry.
     """
     tokens = np.empty(_EVENT_TOKENS + 6 * len(time_ns), np.uint16)
     at, clock = 0, start_ns
@@ -75,10 +88,10 @@ def write_events(
         control = events.kind[i] == _CONTROL
         side = np.int64(events.side[i])
         origin = references[i, 0 if side == BID else 1]
-        fault = BAD_TIME if abs(time_ns[i]) >= MOST else FINE
-        if fault == FINE:
+        fault = Refusal.BAD_TIME if abs(time_ns[i]) >= MOST else Refusal.FINE
+        if fault == Refusal.FINE:
             fault = _control_fault(events, i) if control else _fault(events, i, origin, tick)
-        if fault != FINE:
+        if fault != Refusal.FINE:
             return tokens[:at], fault, i, carry
         gap = time_ns[i] - clock
         clock = time_ns[i]
@@ -95,7 +108,7 @@ def write_events(
             at = numbers.write_price(tokens, at, head, _distance(events, i, origin, tick))
             at = numbers.write_number(tokens, at, v.SIZE, events.size[i])
         at = numbers.write_gap(tokens, at, coded)
-    return tokens[:at], FINE, len(time_ns), carry
+    return tokens[:at], Refusal.FINE, len(time_ns), carry
 
 
 @in_place
@@ -114,29 +127,29 @@ def _distance(events: EventColumns, i: int, origin: int, tick: int) -> int:
 def _control_fault(events: EventColumns, i: int) -> int:
     """Return why a CONTROL event has no tokens."""
     if not _FIRST_CODE <= events.code[i] <= _LAST_CODE:
-        return BAD_CODE
-    return BAD_CONTROL if events.side[i] != 0 or events.price[i] != 0 or events.size[i] != 0 else FINE
+        return Refusal.BAD_CODE
+    return Refusal.BAD_CONTROL if events.side[i] != 0 or events.price[i] != 0 or events.size[i] != 0 else Refusal.FINE
 
 
 @in_place
 def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
     """Return why an event that is no CONTROL has no tokens."""
     if not _ADD <= events.kind[i] <= _CROSS:
-        return BAD_KIND
+        return Refusal.BAD_KIND
     if events.code[i] != 0:
-        return BAD_CODE
+        return Refusal.BAD_CODE
     if events.side[i] != BID and events.side[i] != ASK:
-        return BAD_SIDE
+        return Refusal.BAD_SIDE
     if events.size[i] < 0:
-        return BAD_SIZE
+        return Refusal.BAD_SIZE
     if events.size[i] > MOST_SIZE:
-        return BIG_SIZE
+        return Refusal.BIG_SIZE
     if abs(events.price[i]) >= MOST or abs(origin) >= MOST:
-        return BAD_PRICE
+        return Refusal.BAD_PRICE
     unit = _unit(events.kind[i], tick)
     if events.price[i] % unit != 0 or (origin - events.price[i]) % unit != 0:
-        return OFF_TICK
-    return FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else FINE
+        return Refusal.OFF_TICK
+    return Refusal.FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else Refusal.FINE
 
 
 @njit

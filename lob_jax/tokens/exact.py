@@ -1,7 +1,8 @@
 """`ExactTokenizer`: every event as about five tokens, from which it comes back to the last lot and nanosecond."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Flag, Kind
 from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
+from lob_jax.tokens.tokenizer import Ability
 
 RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
 
@@ -24,11 +27,35 @@ class ExactTokenizer:
 
     Attributes:
       vocabulary: what decides the meaning of an id, `time_digits` included.
+      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
     """
+
+    name: ClassVar[str] = "exact"
+    fewest_event_tokens: ClassVar[int] = 2  # a CONTROL event: its code and its gap
+    time_digits: ClassVar[tuple[int | None, ...]] = (None, *v.TIME_DIGITS)
+    fitted: ClassVar[bool] = False
+    lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType({})
 
     def __init__(self, time_digits: int | None = None):
         """Keep every nanosecond, or 2, 5 or 8 significant digits of each gap."""
-        self.vocabulary = v.Vocabulary("exact", time_digits)
+        self.vocabulary = v.Vocabulary(self.name, time_digits)
+
+    @classmethod
+    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+        """Return the tokenizer of these settings; it has no bins.
+
+        Raises:
+          InputError: there are bins, or no such digits.
+        """
+        if bins is not None:
+            raise InputError(
+                "exact tokens have no bins",
+                where="the bins of the vocabulary",
+                expected=None,
+                was=bins,
+                remedy="name the vocabulary.json that was written beside the records",
+            )
+        return cls(time_digits)
 
     @property
     def grammar(self) -> Grammar:
@@ -100,6 +127,25 @@ class ExactTokenizer:
             raise _out_of_range(parsed, done, places[done])
         return _as_events(parsed, time_ns, price)
 
+    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kind and the code of each event of whole events' tokens, uint8 [E] each.
+
+        Raises:
+          InputError: the tokens are ill-formed or stop inside an event.
+        """
+        parsed, _ = self._parse_whole(tokens)
+        return parsed.kind, parsed.code
+
+    @staticmethod
+    def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of clock and book known at each token, int32 [T] each, see `Tokenizer.known_rows`.
+
+        The book knows an event from its gap on, when all but its time has been read; the clock, from the head behind
+        it, whatever digits of the gap came between.
+        """
+        event = v.event_index(tokens)
+        return event, event + (v.field_of(tokens) >= v.FIELD_GAP)
+
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
         """Return log2 of the width, in ns, of the cell that each event's gap was rounded into, float64 [E].
 
@@ -133,7 +179,7 @@ class ExactTokenizer:
         tokens, fault, i, carry = compiled.write_events(
             columns, time_ns, as_column(before, np.int64), int(start_ns), carry, tick, self._kept_digits
         )
-        if fault != compiled.FINE:
+        if fault != Refusal.FINE:
             raise _refusal(fault, i, events, before, tick, first)
         return tokens, carry
 
@@ -228,7 +274,7 @@ def _out_of_range(parsed: compiled.Parsed, event: int, position: int) -> InputEr
     )
 
 
-def _refusal(fault: int, event: int, events: Events, before: np.ndarray, tick: int, first: int) -> InputError:
+def _refusal(fault: Refusal, event: int, events: Events, before: np.ndarray, tick: int, first: int) -> InputError:
     """Return the error for an event that has no tokens."""
     row = {name: int(getattr(events, name)[event]) for name in ("time_ns", "kind", "code", "side", "price", "size")}
     what, expected, was, remedy = _reason(fault, row, events, before, tick, event)
@@ -236,36 +282,38 @@ def _refusal(fault: int, event: int, events: Events, before: np.ndarray, tick: i
 
 
 def _reason(
-    fault: int, row: dict[str, int], events: Events, before: np.ndarray, tick: int, event: int
+    fault: Refusal, row: dict[str, int], events: Events, before: np.ndarray, tick: int, event: int
 ) -> tuple[str, Any, Any, str]:
     """Return (what, expected, was, remedy) of a fault."""
     origin = int(before[event, 0 if row["side"] > 0 else 1])
     match fault:
-        case compiled.BAD_KIND:
+        case Refusal.BAD_KIND:
             return "unknown event kind", [f"{k.value} {k.name}" for k in Kind], row["kind"], "map it to one of these"
-        case compiled.BAD_CONTROL:
+        case Refusal.BAD_CONTROL:
             content = {name: row[name] for name in ("side", "price", "size")}
             return "a CONTROL event carries more than its code", "side, price and size 0", content, "set them to 0"
-        case compiled.BAD_CODE:
+        case Refusal.BAD_CODE:
             codes = [f"{c.value} {c.name}" for c in Code if c] if row["kind"] == Kind.CONTROL else 0
             return "the code does not fit the kind", codes, row["code"], "give CONTROL, and only CONTROL, a code"
-        case compiled.BAD_SIDE:
+        case Refusal.BAD_SIDE:
             return "an event has no side", "+1 (bid) or -1 (ask)", row["side"], "give the side of the resting order"
-        case compiled.BAD_SIZE:
+        case Refusal.BAD_SIZE:
             return "a size is negative", "0 or more lots", row["size"], "give what the event adds or removes"
-        case compiled.BIG_SIZE:
+        case Refusal.BIG_SIZE:
             return "a size has too many digits", f"up to {compiled.MOST_SIZE} lots", row["size"], _lot_remedy(events)
-        case compiled.BAD_PRICE:
+        case Refusal.BAD_PRICE:
             prices = {"price": row["price"], "reference": origin}
             return "a price is out of range", f"within ±{compiled.MOST}", prices, "choose a larger price quantum"
-        case compiled.OFF_TICK:
+        case Refusal.OFF_TICK:
             prices = {"price": row["price"], "reference": origin, "tick": tick}
             return "a price lies between ticks", f"multiples of {tick}", prices, _tick_remedy(events, before, tick)
-        case compiled.FAR_PRICE:
+        case Refusal.FAR_PRICE:
             distance = f"{row['price']}, {abs(row['price'] - origin)} from the reference {origin}"
             most = f"up to {compiled.MOST_DISTANCE} {'ticks' if row['kind'] <= Kind.EXECUTE else 'quanta'} away"
             return "a price is too far from its reference", most, distance, "choose a larger price quantum"
-    return "a time is out of range", f"ns within ±{compiled.MOST}", row["time_ns"], "check the clock's unit"
+        case Refusal.BAD_TIME:
+            return "a time is out of range", f"ns within ±{compiled.MOST}", row["time_ns"], "check the clock's unit"
+    raise AssertionError(fault)
 
 
 def _tick_remedy(events: Events, before: np.ndarray, tick: int) -> str:

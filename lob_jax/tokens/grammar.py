@@ -5,6 +5,7 @@ code in place of head and size. A number of which r digits are still open goes o
 after which the number may end is never 000, and the last possible one holds zeros where it has no digits.
 """
 
+import enum
 import functools
 from collections.abc import Iterable
 
@@ -13,9 +14,15 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.tokens import vocabulary as v
 
-# Digit states are (field, open digits, how the next group stands): FIRST groups are 100 or more, after MAY_END the
-# number may stop, after MUST_GO_ON (the group before was 000) it may not.
-FIRST, MAY_END, MUST_GO_ON = range(3)
+
+class Group(enum.IntEnum):
+    """How the next group of digits stands; a digit state is (field, open digits, Group)."""
+
+    FIRST = 0  # it is 100 or more
+    MAY_END = 1  # the number may stop in front of it
+    MUST_GO_ON = 2  # it may not: the group before was 000
+
+
 _NEXT = {v.FIELD_HEAD_DIGITS: "size", v.FIELD_SIZE_DIGITS: "time", v.FIELD_GAP_DIGITS: "boundary"}
 _PLAIN_FIELD = {
     "boundary": v.FIELD_HEAD,
@@ -114,7 +121,7 @@ class Grammar(Automaton):
     """
 
     def __init__(self, time_digits: int | None = None):
-        v.Vocabulary("exact", time_digits)
+        v.check_time_digits(time_digits)
         self.time_digits = time_digits
         self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
         names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
@@ -146,13 +153,13 @@ class Grammar(Automaton):
     def _after_codes(self, field: int, kept_digits: int) -> list[int]:
         """Return the state after each number code 0..999."""
         more = [min(v.split_number_code(code)[1], kept_digits - 2) for code in range(v.CLASS_SIZE)]
-        return [self._number[(field, r, MAY_END) if r else _NEXT[field]] for r in more]
+        return [self._number[(field, r, Group.MAY_END) if r else _NEXT[field]] for r in more]
 
     def _after_price_codes(self) -> list[int]:
         codes = self._after_codes(v.FIELD_HEAD_DIGITS, 4)
         better = v.DEEPER_ESCAPE - v.BETTER_CODE
         escapes = [
-            self._number[v.FIELD_HEAD_DIGITS, digits, FIRST]
+            self._number[v.FIELD_HEAD_DIGITS, digits, Group.FIRST]
             for fewest in (v.DEEPER_ESCAPE_DIGITS, v.BETTER_ESCAPE_DIGITS)
             for digits in range(fewest, v.MAX_PRICE_DIGITS + 1)
         ]
@@ -160,23 +167,23 @@ class Grammar(Automaton):
 
     def _fill_digits(self, field: int, digits: int, standing: int) -> None:
         row = self.transition[self._number[field, digits, standing]]
-        if standing == MAY_END:
+        if standing == Group.MAY_END:
             row[:] = self.transition[self._number[_NEXT[field]]]
         group = row[v.CONTINUATION : v.SIZE]
         if digits <= 3:
             step = 10 ** (3 - digits)
             group[step::step] = self._number[_NEXT[field]]
             return
-        group[:] = self._number[field, digits - 3, MAY_END]
-        if standing == FIRST:
+        group[:] = self._number[field, digits - 3, Group.MAY_END]
+        if standing == Group.FIRST:
             group[:100] = -1
         else:
-            group[0] = self._number[field, digits - 3, MUST_GO_ON]
+            group[0] = self._number[field, digits - 3, Group.MUST_GO_ON]
 
 
 def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
     """Return every (field, open digits, standing) that a number can be in."""
-    head = [(v.FIELD_HEAD_DIGITS, r, FIRST) for r in range(v.BETTER_ESCAPE_DIGITS, v.MAX_PRICE_DIGITS + 1)]
+    head = [(v.FIELD_HEAD_DIGITS, r, Group.FIRST) for r in range(v.BETTER_ESCAPE_DIGITS, v.MAX_PRICE_DIGITS + 1)]
     most = (
         (v.FIELD_HEAD_DIGITS, v.MAX_PRICE_DIGITS - 3),
         (v.FIELD_SIZE_DIGITS, v.MAX_NUMBER_DIGITS - 2),
@@ -186,7 +193,7 @@ def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
         (field, r, standing)
         for field, digits in most
         for r in range(1, digits + 1)
-        for standing in (MAY_END, MUST_GO_ON)
+        for standing in (Group.MAY_END, Group.MUST_GO_ON)
     ]
 
 

@@ -5,6 +5,7 @@ decimal digits of the number in front, 8 the leading part of a size, 9 the leadi
 """
 
 import dataclasses
+import enum
 import hashlib
 import json
 import pathlib
@@ -15,14 +16,29 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
-from lob_jax.tokens.bins import GAP_BINS, CompactBins
+from lob_jax.tokens.bins import GAP_BINS
+from lob_jax.tokens.registry import check_name, tokenizer_class
 
 LAYOUT = 1  # raised whenever an id changes its meaning
 CLASS_SIZE = 1000
 VOCAB_SIZE = 10 * CLASS_SIZE
 
-PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = range(8)
-SPECIALS = ("PAD", "BOS", "EOS", "MASK", "UNK", "SEP", "TIME_SKIP", "TIME_BACK")
+
+class Special(enum.IntEnum):
+    """The ids of tokens that are part of no number and no head."""
+
+    PAD = 0  # behind the end of a stream
+    BOS = 1
+    EOS = 2
+    MASK = 3  # in place of a hidden token
+    UNK = 4
+    SEP = 5
+    TIME_SKIP = 6  # 10^12 ns more of a gap
+    TIME_BACK = 7  # the gap that follows runs backwards
+
+
+SPECIALS = tuple(special.name for special in Special)
+PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = (int(special) for special in Special)
 CONTROL_BASE = 10  # + a Code
 REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # reserved for prefixes, each up to the next
 FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
@@ -40,12 +56,26 @@ PRICE_CODES = 490  # the codes from here to ASK_OFFSET are unused
 DEEPER_ESCAPE_DIGITS, BETTER_ESCAPE_DIGITS, MAX_PRICE_DIGITS = 5, 4, 14
 
 # A number's code: 0..9 themselves, else 10 + 90 e + (mm - 10): two digits mm, then e more.
-TOKENIZERS = ("exact", "compact")
 MAX_NUMBER_DIGITS = 12
 TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
 
-FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = range(7)
-FIELDS = ("special", "head", "head digits", "size", "size digits", "gap", "gap digits")
+
+class Field(enum.IntEnum):
+    """Which part of an event a token belongs to, in the order in which they come."""
+
+    SPECIAL = 0
+    HEAD = 1
+    HEAD_DIGITS = 2
+    SIZE = 3
+    SIZE_DIGITS = 4
+    GAP = 5
+    GAP_DIGITS = 6
+
+
+FIELDS = tuple(field.name.lower().replace("_", " ") for field in Field)
+FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = (
+    int(field) for field in Field
+)
 
 
 def _field_table() -> np.ndarray:
@@ -162,45 +192,39 @@ def _prefix_ranges() -> list[tuple[str, int, int]]:
     ]
 
 
+def check_time_digits(time_digits: int | None) -> None:
+    """Refuse significant digits that no gap is rounded to.
+
+    Raises:
+      InputError: they are neither None nor among TIME_DIGITS.
+    """
+    if time_digits is not None and time_digits not in TIME_DIGITS:
+        raise InputError(
+            "time cannot be rounded like this",
+            where="tokens.time_digits",
+            expected=f"one of {TIME_DIGITS}, or None for every nanosecond",
+            was=time_digits,
+            remedy="choose one of them",
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """Everything that decides what a token id means.
 
     Attributes:
-      tokenizer: "exact" or "compact".
-      time_digits: significant digits of an exact gap, 2, 5 or 8; None keeps every nanosecond.
-      bins: what compact codes stand for; None for exact ones.
+      tokenizer: its name in `registry.TOKENIZERS`.
+      time_digits: significant digits of a gap, 2, 5 or 8; None keeps every nanosecond, or what the bins keep.
+      bins: a dataclass of what the codes stand for, where that is fitted, such as `CompactBins`; else None.
     """
 
     tokenizer: str
     time_digits: int | None
-    bins: CompactBins | None = None
+    bins: Any = None
 
     def __post_init__(self):
-        if self.tokenizer not in TOKENIZERS:
-            raise InputError(
-                "unknown tokenizer",
-                where="vocabulary",
-                expected=" | ".join(TOKENIZERS),
-                was=self.tokenizer,
-                remedy="choose one of these",
-            )
-        if self.time_digits is not None and (self.time_digits not in TIME_DIGITS or self.tokenizer != "exact"):
-            raise InputError(
-                "time cannot be rounded like this",
-                where="tokens.time_digits",
-                expected=f"one of {TIME_DIGITS}, or None for every nanosecond, of exact tokens",
-                was=self.time_digits,
-                remedy="choose one of them",
-            )
-        if (self.bins is None) != (self.tokenizer == "exact"):
-            raise InputError(
-                "compact tokens have bins, exact ones none",
-                where="vocabulary",
-                expected="bins" if self.tokenizer == "compact" else None,
-                was=self.bins,
-                remedy="fit bins with lob_jax.tokens.bins.fit_bins",
-            )
+        check_name(self.tokenizer)
+        check_time_digits(self.time_digits)
 
     @property
     def hash(self) -> str:
@@ -223,8 +247,8 @@ class Vocabulary:
           InputError: the file is missing, no JSON, or says anything else than this code would write.
         """
         content = _read_object(pathlib.Path(path))
-        bins = CompactBins.from_json(content["bins"]) if "bins" in content else None
-        vocabulary = cls(content.get("tokenizer"), content.get("time_digits"), bins)
+        kind = tokenizer_class(content.get("tokenizer"), where=str(path))
+        vocabulary = kind.from_settings(time_digits=content.get("time_digits"), bins=content.get("bins")).vocabulary
         expected = json.loads(vocabulary.to_json())
         for key in [*expected, *content]:
             if key not in content or key not in expected or content[key] != expected[key]:

@@ -1,5 +1,6 @@
 """What the events of a day become in hftbacktest's layout: rows of levels and trades, or rows of single orders."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,22 @@ from lob_jax.events.schema import BID, Code, Flag, Kind
 from lob_jax.feeds.reading.order_table import ABSENT, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
 from lob_jax.jit import in_place, njit
 
-DEPTH, TRADE, CLEAR, SNAPSHOT = 1, 2, 3, 4
-ADD_ORDER, CANCEL_ORDER, MODIFY_ORDER, FILL = 10, 11, 12, 13
+
+class What(enum.IntEnum):
+    """What a row says, numbered as hftbacktest numbers it."""
+
+    DEPTH = 1  # what a level holds
+    TRADE = 2
+    CLEAR = 3  # the book is gone
+    SNAPSHOT = 4  # what a level holds, of a book that begins anew
+    ADD_ORDER = 10
+    CANCEL_ORDER = 11
+    MODIFY_ORDER = 12
+    FILL = 13
+
+
+# As plain integers, which compiled code passes on: members would be compiled for apart.
+DEPTH, TRADE, CLEAR, SNAPSHOT, ADD_ORDER, CANCEL_ORDER, MODIFY_ORDER, FILL = (int(what) for what in What)
 MOST_ROWS = 3  # of an event; a correction brings two
 _ADD, _DELETE, _EXECUTE, _HIDDEN, _CROSS, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS, Kind.CONTROL)
@@ -25,7 +40,7 @@ class Rows(NamedTuple):
 
     Attributes:
       event: int64 [M], the event that a row is of.
-      what: int64 [M], DEPTH, TRADE, ...
+      what: int64 [M], see `What`.
       side: int64 [M], +1 buy or bid, -1 sell or ask, 0 for neither.
       price, size: int64 [M], price quanta and lots.
       order_id: int64 [M], the bits of an order's id, 0 where a row is of no order.

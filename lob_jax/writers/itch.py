@@ -24,7 +24,7 @@ from lob_jax.feeds.itch.messages import SIZES
 from lob_jax.feeds.itch.scan import SYMBOL
 from lob_jax.feeds.reading.order_table import OrderTable, new_table
 from lob_jax.jit import njit
-from lob_jax.writers.itch_stream import LENGTH, Out, write_day
+from lob_jax.writers.itch_stream import At, Out, write_day
 
 PRICE_SCALE = 10_000
 _MOST = 2**32 - 1  # of a price and of a size
@@ -115,11 +115,11 @@ def _stream(day: MarketDay, locate: int, at: np.ndarray, live: OrderTable) -> np
         locate=locate,
         factor=PRICE_SCALE // day.instrument.price_scale,
     )
-    at[LENGTH] = 0
+    at[At.LENGTH] = 0
     times = as_column(day.events.time_ns - day.instrument.midnight_ns(), np.int64)
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     write_day(book, columns, times, corrected, _clock(day), out)
-    return out.data[: at[LENGTH]]
+    return out.data[: at[At.LENGTH]]
 
 
 def _merged(streams: list[np.ndarray]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The messages of one instrument's day: a compiled walk along its events, with the book that they change."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,14 @@ for _code, _letter in ((Code.HALT, "H"), (Code.RESUME_QUOTE, "Q"), (Code.RESUME_
 _A, _D, _E, _X, _P, _Q, _H, _S, _M = (ord(letter) for letter in "ADEXPQHSM")
 _BUY, _SELL, _BLANK, _OPENING = ord("B"), ord("S"), ord(" "), ord("O")
 _A_SIZE, _D_SIZE, _E_SIZE, _X_SIZE, _P_SIZE, _Q_SIZE, _H_SIZE, _S_SIZE = (SIZES[letter] for letter in "ADEXPQHS")
-MATCHES, FRESH, LENGTH = range(3)  # places of `Out.at`
+
+
+class At(enum.IntEnum):
+    """Places of `Out.at`."""
+
+    MATCHES = 0  # the last match number
+    FRESH = 1  # the next reference that no order has had
+    LENGTH = 2  # bytes written
 
 
 class Out(NamedTuple):
@@ -29,7 +37,7 @@ class Out(NamedTuple):
 
     Attributes:
       data: uint8 [N], with room for all messages.
-      at: int64 [3]: the last match number, the next reference that no order has had, bytes written.
+      at: int64 [3], by `At`.
       references: int64 [O], by the slot of an order in the book: its reference in the file.
       live: the references in use in the whole file.
       stock: uint8 [8].
@@ -202,8 +210,8 @@ def _enter(s: int, price: int, size: int, order_id: int, time: int, out: Out) ->
     """Write a new order; return its reference, its own if that is free."""
     reference = order_id
     if reference == 0 or find(out.live, reference) >= 0:
-        reference = out.at[FRESH]
-        out.at[FRESH] += 1
+        reference = out.at[At.FRESH]
+        out.at[At.FRESH] += 1
     insert(out.live, reference)
     p = _begin(out, _A, _A_SIZE, time)
     _put(out, p + 11, 8, reference)
@@ -236,8 +244,8 @@ def _leave_level(book: Book, s: int, row: int, first: int, time: int, out: Out) 
 @inner
 def _begin(out: Out, letter: int, size: int, time: int) -> int:
     """Begin a message; return where it lies."""
-    p = out.at[LENGTH] + 2
-    out.at[LENGTH] = p + size
+    p = out.at[At.LENGTH] + 2
+    out.at[At.LENGTH] = p + size
     _put(out, p - 2, 2, size)
     out.data[p] = letter
     _put(out, p + 1, 2, out.locate)
@@ -261,5 +269,5 @@ def _put_stock(out: Out, p: int) -> None:
 
 @inner
 def _put_match(out: Out, p: int) -> None:
-    out.at[MATCHES] += 1
-    _put(out, p, 8, out.at[MATCHES])
+    out.at[At.MATCHES] += 1
+    _put(out, p, 8, out.at[At.MATCHES])

@@ -12,9 +12,10 @@ import pytest
 from lob_jax.bench import processes, train_step
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token, parameter_count
+from lob_jax.models.inputs import fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
-from lob_jax.training.step.shift import fields_read, split
+from lob_jax.training.step.shift import split
 from lob_jax.training.step.state import init_state
 from lob_jax.training.step.step import eval_step, summed_gradients
 from lob_jax.training.step.step import train_step as take_step

@@ -27,6 +27,7 @@ def hand_record(events: list[list[int]], *, lead_events: int = 0, first_event: i
         "lead_events": np.int64(lead_events),
         "first_event": np.int64(first_event),
         "instrument": json.dumps(INSTRUMENT.to_dict()),
+        "tokenizer": "exact",
     }
 
 

@@ -13,7 +13,8 @@ import pytest
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
-from lob_jax.data.windows.dataset import Beside, TokenBookDataset
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import Beside
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, field_of
 
@@ -21,7 +22,7 @@ FORK = 230
 PART = Part("train", 0, 300, 0)
 KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument")
 WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
-BESIDE = Beside(clock=True, regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",))
+BESIDE = Beside(KNOWN, regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",))
 Change = Callable[[dict], dict]
 
 

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.data.records.builder import prepare_records
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.events.instrument import Instrument

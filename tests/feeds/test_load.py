@@ -165,7 +165,7 @@ def test_a_configuration_says_what_the_columns_of_a_table_are_called(tmp_path):
     path = sample_of("table").write(tmp_path)
     path.write_text(path.read_text().replace("time_ns", "ts", 1).replace("price", "px", 1))
     data = {"feed": "table", "path": str(path), "columns": "time_ns=ts,price=px", "time_zone": "Asia/Tokyo"}
-    config = importlib.import_module("configs.base").get_config()
+    config = importlib.import_module("lob_jax.configs.base").get_config()
     config.update_from_flattened_dict({f"data.{key}": value for key, value in data.items()})
     feed, (day,) = find_days(config)
     assert_sound(feed.read(day))

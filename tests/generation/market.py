@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation.device.state import Prompt, SamplingConfig
@@ -91,12 +91,12 @@ def lively(model):
 def prompt(model=MODEL, start=START) -> Prompt:
     tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)  # of compact ones any will do
     features, zeros = np.zeros((6, 4 * LEVELS), np.float32), np.zeros(6, np.int32)
-    beside = {"event": np.repeat([0, 1], 3)}
+    known = {"time_of_day": zeros + 114, "day_of_week": zeros + 1, "book": features, "event": np.repeat([0, 1], 3)}
     if model.needs_clock:
-        beside["clock"] = np.tile([34_200, 0], (6, 1)).astype(np.int32)
+        known["clock"] = np.tile([34_200, 0], (6, 1)).astype(np.int32)
     if model.regime != "none":
-        beside["regime"] = zeros + 2
-    return Prompt(tokens, zeros + 114, zeros + 1, features, beside, start, start.time_ns)
+        known["regime"] = zeros + 2
+    return Prompt(tokens, known, start, start.time_ns)
 
 
 def run(params, *, model=MODEL, tokenizer=TOKENIZER, start=START, **changes):

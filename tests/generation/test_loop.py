@@ -19,9 +19,12 @@ from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
 from lob_jax.generation.stream import stream
+from lob_jax.models.inputs import ARRAYS, Advance
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class
+from lob_jax.tokens.tokenizer import Ability
 from tests.generation.market import (
     COMPACT,
     INSTRUMENT,
@@ -87,6 +90,17 @@ def test_compact_paths_can_have_happened(kind):
         assert all(len(tokens) == 120 for tokens in generated.tokens)
 
 
+def test_every_tokenizer_is_read_on_the_device_or_says_why_not():
+    readable = {name for name in TOKENIZERS if Ability.GENERATION not in tokenizer_class(name).lacks}
+    assert set(loop.WORDS) == readable
+
+
+def test_tokens_that_the_device_cannot_read_are_not_generated(params, monkeypatch):
+    monkeypatch.setattr(ExactTokenizer, "lacks", {Ability.GENERATION: "nobody can read them"})
+    with pytest.raises(InputError, match="generation needs compact tokens: nobody can read them"):
+        run(params)
+
+
 def test_compact_tokens_cannot_say_an_order_of_ones_own(params):
     with pytest.raises(InputError, match="cannot say a user's own order"):
         run(params, tokenizer=COMPACT, inject=(Order(1, 5, after_events=0),))
@@ -102,9 +116,9 @@ def test_seeds_and_batches(params, generated):
     assert not np.array_equal(generated.tokens[0], generated.tokens[1])
 
 
-def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
-    """The window that the loop fills equals the one rebuilt from the decoded events on the host."""
-    windows, extend = [], loop.extend
+def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
+    """The window that the loop fills equals the one rebuilt from the decoded events on the host, array by array."""
+    windows, extend, model = [], loop.extend, KINDS["horizons"]
 
     def spy(*arguments, **keywords):
         state = extend(*arguments, **keywords)
@@ -112,7 +126,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
         return state
 
     monkeypatch.setattr(loop, "extend", spy)
-    generated = run(params)
+    generated = run(lively(model), model=model)
     window, length = windows[0]
     tokens = window.tokens_BT[0, 6:length]
     event = vocab.event_index(tokens)
@@ -122,14 +136,22 @@ def test_conditioning_inside_the_loop_is_that_of_training(params, monkeypatch):
     states = replay(events, start=START, corrections=Corrections.none(), levels=LEVELS)
     features = book_features(states.price, states.size, tick=INSTRUMENT.tick)
     row = event[: len(whole)] + (vocab.field_of(whole) >= vocab.FIELD_GAP)
-    np.testing.assert_allclose(window.book_BTF[0, 6 : 6 + len(whole)], features[row], rtol=1e-5, atol=1e-6)
-    seconds = (np.append(START.time_ns, events.time_ns) - INSTRUMENT.midnight_ns()) // NS_PER_SECOND
-    expected = (seconds * MODEL.time_buckets // 86_400)[event[: len(whole)]]
-    np.testing.assert_array_equal(window.time_of_day_BT[0, 6 : 6 + len(whole)], expected)
-    assert (window.day_of_week_BT[0, :length] == 1).all()
-    numbers = window.beside["event"][0, :length]
-    np.testing.assert_array_equal(numbers[:6], [0, 0, 0, 1, 1, 1])
-    np.testing.assert_array_equal(numbers[6 : 6 + len(whole)], 2 + event[: len(whole)])  # two events are the prompt's
+    since_midnight = np.append(START.time_ns, events.time_ns) - INSTRUMENT.midnight_ns()
+    bucket = since_midnight // NS_PER_SECOND * model.time_buckets // 86_400
+    expected = {
+        "book": features[row],
+        "time_of_day": bucket[event[: len(whole)]],
+        "clock": np.stack(np.divmod(since_midnight, NS_PER_SECOND), -1)[event[: len(whole)]],
+        "event": 2 + event[: len(whole)],  # two events are the prompt's
+        "day_of_week": np.ones(len(whole)),
+    }
+    assert set(window.known) == set(expected)
+    assert set(expected) >= {array.name for array in ARRAYS if array.advance not in (None, Advance.CONSTANT)}
+    for name, values in expected.items():
+        found = window.known[name][0, 6 : 6 + len(whole)]
+        np.testing.assert_allclose(found, values, rtol=1e-5 * (name == "book"), atol=1e-6, err_msg=name)
+    assert (window.known["day_of_week"][0, :length] == 1).all()
+    np.testing.assert_array_equal(window.known["event"][0, :6], [0, 0, 0, 1, 1, 1])
 
 
 def test_no_random_number_is_used_twice():
@@ -207,7 +229,7 @@ def test_past_the_context_logits_are_those_of_one_forward_under_a_band(kind):
     band_BTS = jnp.broadcast_to((ago_TS >= 0) & (ago_TS < S), (2, T, T))
     positions_BT = jnp.broadcast_to(jnp.arange(T), (2, T))
     whole_BTV = LOBTransformer(model).apply(
-        {"params": params}, window.tokens_BT, window.conditioning(), positions_BT=positions_BT, mask_BTS=band_BTS
+        {"params": params}, window.tokens_BT, window.known, positions_BT=positions_BT, mask_BTS=band_BTS
     )
     for number in range(T - 5):
         np.testing.assert_allclose(logits_TBV[number], whole_BTV[:, 5 + number], rtol=2e-5, atol=5e-5)
@@ -221,7 +243,7 @@ def test_within_a_context_logits_are_those_of_one_forward():
     logits_TBV, window = drawn_logits(params, model, tokens=S)
     for first, last in [(0, S), (S // 2, S + 6)]:
         part = window.cut(first, last)
-        whole_BTV = LOBTransformer(model).apply({"params": params}, part.tokens_BT, part.conditioning())
+        whole_BTV = LOBTransformer(model).apply({"params": params}, part.tokens_BT, part.known)
         for at in range(S if first else 5, last - 1):
             np.testing.assert_allclose(logits_TBV[at - 5], whole_BTV[:, at - first], rtol=2e-5, atol=5e-5)
 

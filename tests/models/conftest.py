@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning, initial_parameters
+from lob_jax.models.transformer import initial_parameters
 
 TINY = dataclasses.replace(
     model_config(base.get_config()),
@@ -78,16 +78,16 @@ def inputs():
     def make(config: ModelConfig, batch: int, length: int, seed: int = 1):
         random = np.random.default_rng(seed)
         shape = (batch, length)
-        conditioning = Conditioning(
-            time_of_day_BT=jnp.asarray(random.integers(0, config.time_buckets, shape), jnp.int32),
-            day_of_week_BT=jnp.asarray(random.integers(0, 7, shape), jnp.int32),
-            book_BTF=jnp.asarray(random.standard_normal((*shape, config.book_features)), jnp.float32),
-            regime_BT=jnp.asarray(random.integers(0, config.n_regimes, shape), jnp.int32),
-            instrument_BT=jnp.asarray(random.integers(0, max(config.n_instruments, 1), shape), jnp.int32),
-            event_BT=jnp.asarray(random.integers(0, 2, shape).cumsum(1), jnp.int32),
-            clock_BT2=jnp.asarray(ascending_clock(random, shape)),
-            peer_seen_BT=jnp.asarray(np.sort(random.integers(0, length + 1, shape), axis=1), jnp.int32),
-        )
+        conditioning = {
+            "time_of_day": jnp.asarray(random.integers(0, config.time_buckets, shape), jnp.int32),
+            "day_of_week": jnp.asarray(random.integers(0, 7, shape), jnp.int32),
+            "book": jnp.asarray(random.standard_normal((*shape, config.book_features)), jnp.float32),
+            "regime": jnp.asarray(random.integers(0, config.n_regimes, shape), jnp.int32),
+            "instrument": jnp.asarray(random.integers(0, max(config.n_instruments, 1), shape), jnp.int32),
+            "event": jnp.asarray(random.integers(0, 2, shape).cumsum(1), jnp.int32),
+            "clock": jnp.asarray(ascending_clock(random, shape)),
+            "peer_seen": jnp.asarray(np.sort(random.integers(0, length + 1, shape), axis=1), jnp.int32),
+        }
         return jnp.asarray(random.integers(0, config.vocab_size, shape), jnp.int32), conditioning
 
     return make

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from configs import base
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.models.accounting import flops_per_token, non_embedding_count, parameter_count
 
 SIZES = {"small": (512, 6, 8, 2048), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}

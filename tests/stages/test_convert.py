@@ -1,9 +1,9 @@
 """Converting a crypto day that runs past midnight, and what the settings of a LOBSTER day refuse."""
 
 import pytest
+from lob_jax.configs.base import get_config
 from rich.console import Console
 
-from configs.base import get_config
 from lob_jax.config.validation import validate
 from lob_jax.errors import InputError
 from lob_jax.feeds.lobster.feed import LobsterFeed

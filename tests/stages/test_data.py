@@ -2,8 +2,8 @@
 
 import pytest
 
-from configs import tiny
 from lob_jax.config import validation
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.stages import data, model

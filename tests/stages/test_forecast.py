@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from configs import tiny
 from lob_jax.config import sections, validation
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError
 from lob_jax.forecasting.config import FORECASTERS
 from lob_jax.stages.run import run

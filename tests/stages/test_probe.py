@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from configs import tiny
 from lob_jax.config import validation
+from lob_jax.configs import tiny
 from lob_jax.stages import probe
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

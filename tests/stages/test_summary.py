@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from configs import base, block_sparse, performer, tiny
 from lob_jax import console
 from lob_jax.config import sections
+from lob_jax.configs import base, block_sparse, performer, tiny
 from lob_jax.models.accounting import parameter_count
 from lob_jax.stages import summary as stage
 

@@ -13,9 +13,11 @@ import time
 import jax
 import pytest
 
-from configs import tiny
+from lob_jax import later_keys
 from lob_jax.config import sections, validation
+from lob_jax.configs import tiny
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.later_keys import LaterKey
 from lob_jax.lock import locked
 from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.stages import sweep
@@ -253,6 +255,28 @@ def test_a_sweep_goes_on_under_its_own_terms_only(training, tmp_path, change, to
     assert len(states(tmp_path / "sweep")) == 2
 
 
+def test_a_sweep_from_before_a_key_goes_on_where_the_key_has_its_neutral_value(tmp_path, monkeypatch):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    study = sweep.open_study(settings(), folder)
+    assert study.user_attrs["version"] == later_keys.version()
+    clip = study.user_attrs["terms"]["train.clip"]
+    terms = {key: value for key, value in study.user_attrs["terms"].items() if key != "train.clip"}
+    study.set_user_attr("terms", terms)  # as if the key had come later
+    with pytest.raises(InputError, match="train.clip: absent"):
+        sweep.open_study(settings(), folder)
+    monkeypatch.setattr(later_keys, "LATER", (LaterKey("train.clip", clip, "0.2.0"),))
+    sweep.open_study(settings(), folder)
+    with pytest.raises(InputError, match=f"train.clip = {clip}"):
+        sweep.open_study(settings(train__clip=clip + 1), folder)
+    study.set_user_attr("terms", {**terms, "train.newer": 1})
+    with pytest.raises(InputError, match="another one"):
+        sweep.open_study(settings(), folder)
+    study.set_user_attr("version", "9.1")
+    with pytest.raises(InputError, match="newer version of lob_jax, 9.1"):
+        sweep.open_study(settings(), folder)
+
+
 def test_a_sweep_without_a_trial_at_its_end_says_why(training, tmp_path, capsys):
     config = settings(sweep__trials=2, sweep__space="train.learning_rate=uniform(0.07,0.09)")
     assert sweep.sweep(config, tmp_path / "sweep") == 1
@@ -310,10 +334,10 @@ def start(workdir, environment):
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, one_device):
+def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, compiled_folder, one_device):
     """kill -9 while a trial trains; the same command goes on from that trial's checkpoint, to equal results."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    environment = one_device(tmp_path / "cache")
+    environment = one_device(compiled_folder)
     process = start(undisturbed, environment)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 0, shown

@@ -16,10 +16,12 @@ from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import CompactBins, Seen, fit_bins
-from lob_jax.tokens.compact import CompactTokenizer, distortion, read_words, resolve, seen_in
+from lob_jax.tokens.bins import CompactBins, fit_bins
+from lob_jax.tokens.compact import CompactTokenizer, distortion, read_words, resolve
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import exact_tokenizer_for, tokenizer_for
+from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.seen import Seen, seen_in
+from lob_jax.tokens.tokenizer import Ability, require
 
 MOST = 2**30
 PRICES = (-MOST + 1, -3, -1, 0, 1, 2, 4, 8, 16, 50, MOST), (-5, -2, -1, 0, 1, 3, 5, 10, 20, 60)
@@ -289,7 +291,7 @@ def test_the_vocabulary_file_brings_the_bins_back(tmp_path):
     assert loaded == TOKENIZER.vocabulary and loaded.hash == TOKENIZER.vocabulary.hash
     assert isinstance(tokenizer_for(loaded), CompactTokenizer)
     with pytest.raises(InputError, match="a forecast needs exact tokens"):
-        exact_tokenizer_for(loaded, what="a forecast")
+        require(tokenizer_for(loaded), Ability.EVENTS, what="a forecast", where="the vocabulary of the records")
     content = json.loads(path.read_text())
     content["bins"]["gap_values"][0][1] += 1
     path.write_text(json.dumps(content))

@@ -13,7 +13,9 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
 from lob_jax.feeds.lobster.feed import LobsterFeed
+from lob_jax.tokens import exact
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.numbers import SKIP_NS
 
@@ -284,6 +286,13 @@ def test_an_event_without_tokens_is_refused_by_name(row, what, expected, was, re
     assert expected in str(caught.value.expected)
     assert was in str(caught.value.was)
     assert remedy in caught.value.remedy
+
+
+def test_every_refusal_has_words_of_its_own():
+    events, before = events_of(ADD_BID), np.zeros((1, 2), np.int64)
+    row = {name: int(getattr(events, name)[0]) for name in CONTENT}
+    told = [exact._reason(refusal, row, events, before, 1, 0)[0] for refusal in Refusal if refusal != Refusal.FINE]
+    assert len(set(told)) == len(told) == len(Refusal) - 1
 
 
 def test_a_control_event_with_content_and_another_with_a_code_are_refused():

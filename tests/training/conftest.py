@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from configs import base
 from lob_jax.config.sections import model_config, train_config
+from lob_jax.configs import base
 from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.training.run.loop import TrainingData
 
@@ -139,28 +139,6 @@ def use_compilation_cache(folder: pathlib.Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-@pytest.fixture(scope="session")
-def compiled_folder(tmp_path_factory):
-    """Return the folder of the programs that these tests compile."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_once(compiled_folder):
-    """Compile what several tests share once; leave JAX as it was for the tests of other folders."""
-    names = [
-        "jax_compilation_cache_dir",
-        "jax_persistent_cache_min_compile_time_secs",
-        "jax_persistent_cache_min_entry_size_bytes",
-    ]
-    before = {name: getattr(jax.config, name) for name in names}
-    use_compilation_cache(compiled_folder)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from configs import base
+from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.training.config import TrainConfig, count_steps
 

@@ -280,18 +280,18 @@ def _build(
 class PreparedRecords:
     """The records of one split, by index, as dicts of NumPy arrays; can be sent to other processes."""
 
-    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, compact: bool):
-        self._source, self.outlines, self._compact = source, outlines, compact
+    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, tokenizer: str):
+        self._source, self.outlines, self._tokenizer = source, outlines, tokenizer
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one record, see `make_records` and `is_compact`; its arrays cannot be written to."""
+        """Return one record, see `make_records`; its arrays cannot be written to."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         record = dict(self._source[index])
-        record["instrument"], record["compact"] = record["instrument"].decode(), self._compact
+        record["instrument"], record["tokenizer"] = record["instrument"].decode(), self._tokenizer
         return record
 
 
@@ -308,5 +308,5 @@ def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
         )
     version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
     source = tfds.builder_from_directory(version).as_data_source(split)
-    compact = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).bins is not None
-    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], compact=compact)
+    tokenizer = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).tokenizer
+    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], tokenizer=tokenizer)

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lob_jax.data.records.manifest import MANIFEST, check_manifest, load_manifest
+from lob_jax.data.records.manifest import MANIFEST, check_manifest, completed_fingerprint, load_manifest
 from lob_jax.data.records.shards import write_whole
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, flat
 from lob_jax.lock import locked
 
 DAYS = "days"  # shards and accounts of single days, while records are built
@@ -40,7 +40,7 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
             return _checked(folder, wanted)
         _check_free(folder)
         partial = folder.with_name(f"{folder.name}.partial")
-        if not (partial / MANIFEST).exists() or load_manifest(partial)["fingerprint"] != wanted:
+        if not (partial / MANIFEST).exists() or not _is(load_manifest(partial)["fingerprint"], wanted):
             _begin(partial, wanted)
             try:
                 manifest = build(partial)
@@ -53,6 +53,11 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
         (partial / FINGERPRINT).unlink(missing_ok=True)
         os.replace(partial, folder)
     return load_manifest(folder)
+
+
+def _is(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a fingerprint on disk is the wanted one."""
+    return completed_fingerprint(saved, wanted) == flat(wanted)
 
 
 def _checked(folder: pathlib.Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _check_free(folder: pathlib.Path) -> None:
 def _begin(partial: pathlib.Path, wanted: Mapping[str, Any]) -> None:
     """Keep what a run for the same records has left, and nothing else."""
     mark = partial / FINGERPRINT
-    if not mark.exists() or json.loads(mark.read_bytes()) != wanted:
+    if not mark.exists() or not _is(json.loads(mark.read_bytes()), wanted):
         shutil.rmtree(partial, ignore_errors=True)
         (partial / DAYS).mkdir(parents=True)
         write_whole(mark, json.dumps(wanted).encode())

@@ -11,8 +11,9 @@ import numpy as np
 
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.split import SPLITS
-from lob_jax.errors import InputError, differing
+from lob_jax.errors import InputError, differing, flat
 from lob_jax.feeds.feed import DaySource
+from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 
 FORMAT = 2  # raised whenever the content of a record changes its meaning
 MANIFEST = "records.json"
@@ -51,6 +52,7 @@ def make_manifest(
     """
     told = ("symbol", "trading_day", "instrument", "parts", "report")
     return {
+        VERSION: version(),
         "fingerprint": dict(wanted),
         "splits": {name: _totals(name, accounts) for name in SPLITS},
         "days": [{key: account[key] for key in told} for account in accounts],
@@ -99,9 +101,10 @@ def _listed(steps: Mapping[str, decimal.Decimal]) -> str:
 def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Return the manifest of prepared records.
 
-    Keys: fingerprint; splits (events, records and tokens of each, leads not counted); days (symbol, trading_day,
-    instrument, parts, report of the reader and of the replay); by split outlines, see `Outline`, and token_counts,
-    int [V], leads and EOS not counted; shards (records, bytes before compression and sha256 of each file).
+    Keys: version of lob_jax (the first of 0.1.0 lack it); fingerprint; splits (events, records and tokens of each,
+    leads not counted); days (symbol, trading_day, instrument, parts, report of the reader and of the replay); by split
+    outlines, see `Outline`, and token_counts, int [V], leads and EOS not counted; shards (records, bytes before
+    compression and sha256 of each file).
 
     Raises:
       InputError: there is none, or it cannot be read.
@@ -119,13 +122,24 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
+def completed_fingerprint(saved: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fingerprint by paths, with the neutral values of expected keys that came since it was written."""
+    return completed(flat(saved), flat(expected), inside="data.")
+
+
 def check_manifest(manifest: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Refuse records whose fingerprint is another one, and show where they differ.
 
+    Keys that came since the records were made had their neutral values.
+
     Raises:
-      InputError: names each differing entry, as the records have it (expected) and as it is asked for (was).
+      InputError: names each differing entry, as the records have it (expected) and as it is asked for (was); or what a
+        newer version has written and this one does not know.
     """
-    of_records, now = differing(manifest["fingerprint"], expected)
+    saved, written_by = completed_fingerprint(manifest["fingerprint"], expected), manifest.get(VERSION, FIRST)
+    source = Source("the manifest of records", of="records", where=f"{MANIFEST}, fingerprint", written_by=written_by)
+    refuse_newer(saved.keys() - flat(expected).keys(), source)
+    of_records, now = differing(saved, expected)
     if of_records:
         raise InputError(
             "the prepared records belong to other data or another config",

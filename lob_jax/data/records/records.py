@@ -15,6 +15,7 @@ from lob_jax.data.records.split import Part, check_embargo, lead_events
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.feed import MarketDay
+from lob_jax.tokens.registry import tokenizer_class
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import EOS, event_index
 
@@ -105,7 +106,8 @@ def make_records(
       lead_events int64, leading events that are context only;
       first_event int64, index in the day of the first event, the lead included;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
-      instrument, the `Instrument` as JSON.
+      instrument, the `Instrument` as JSON;
+      tokenizer, the name of the tokenizer.
 
     Args:
       day: the day; its columns may be mapped from files.
@@ -145,6 +147,7 @@ def _make_record(
         **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
         **{f"correction_{name}": np.asarray(getattr(corrections, name)) for name in CORRECTION_COLUMNS},
         "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
+        "tokenizer": tokenizer.name,
     }
 
 
@@ -168,9 +171,9 @@ def record_instrument(record: Record) -> Instrument:
     return Instrument(**json.loads(record["instrument"]))
 
 
-def is_compact(record: Record) -> bool:
-    """Return whether a record's tokens are compact ones, each a whole event; what was never on disk is not."""
-    return bool(record.get("compact", False))
+def record_tokenizer(record: Record) -> type[Tokenizer]:
+    """Return the class of the tokenizer that wrote a record's tokens."""
+    return tokenizer_class(record["tokenizer"], where="a record")
 
 
 def sampled_records(source: Sequence[Record]) -> Iterator[Record]:

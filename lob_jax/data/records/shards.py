@@ -87,9 +87,11 @@ def record_features() -> tfds.features.FeaturesDict:
 def day_records(
     day: MarketDay, parts: Sequence[Part], tokenizer: Tokenizer, plan: RecordPlan
 ) -> Iterator[tuple[Part, dict[str, Any]]]:
-    """Yield the records of some parts of a day, see `make_records`."""
+    """Yield the records of some parts of a day as they lie on disk: the vocabulary beside them names the tokenizer."""
     shape = {"record_events": plan.record_events, "context": plan.context, "book_levels": plan.book_levels}
-    return make_records(day, parts, tokenizer, **shape)
+    for part, record in make_records(day, parts, tokenizer, **shape):
+        del record["tokenizer"]
+        yield part, record
 
 
 class Tally:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lob_jax.errors import InputError
 
 SPLITS = ("train", "validation", "test")
-SHORTEST_EVENT_TOKENS = 2  # a CONTROL event: its code and its gap
+SHORTEST_EVENT_TOKENS = 2  # that embargo and lead are counted by, see `context_of`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,14 @@ class Part:
         return self.last - self.first
 
 
-def context_of(context_tokens: int, *, kind: str) -> int:
-    """Return a context in tokens of which the shortest event has SHORTEST_EVENT_TOKENS: a compact event has one."""
-    return context_tokens * (1 if kind == "exact" else SHORTEST_EVENT_TOKENS)
+def context_of(context_tokens: int, *, fewest_event_tokens: int) -> int:
+    """Return the context of as many events, in tokens of which the shortest event has SHORTEST_EVENT_TOKENS.
+
+    Args:
+      context_tokens: that a model sees.
+      fewest_event_tokens: tokens of the shortest event, see `Tokenizer`.
+    """
+    return -(-context_tokens * SHORTEST_EVENT_TOKENS // fewest_event_tokens)
 
 
 def required_embargo(context_tokens: int) -> int:

@@ -2,45 +2,20 @@
 
 import collections
 import dataclasses
-import datetime
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
-from lob_jax.data.labels.moves import NO_LABEL, Outlooks
-from lob_jax.data.labels.regimes import Regimes
-from lob_jax.data.records.records import Outline, Record, is_compact, outline, record_instrument
+from lob_jax.data.records.records import Outline, Record, outline
+from lob_jax.data.windows.known import NOTHING, Beside, Known, along, known_along
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, PAD, REGIME_BASE, event_index, field_of
+from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
 
 CACHE_BYTES = 256 * 2**20
 MOST_TIME_BUCKETS = 86_400  # a second each; many more would overflow the nanoseconds of a day times the buckets
-
-
-@dataclasses.dataclass(frozen=True)
-class Beside:
-    """What windows hold beside tokens, clock buckets and book, each only if it is asked for.
-
-    Attributes:
-      clock: the time known, to the nanosecond.
-      regimes: the market's regime, by these thresholds.
-      prefix: whether a window begins with a token that names the regime before it, see `TokenBookDataset`.
-      symbols: the instruments, in an order that numbers them.
-      outlooks: what the mid price does next, by these thresholds.
-    """
-
-    clock: bool = False
-    regimes: Regimes | None = None
-    prefix: bool = False
-    symbols: tuple[str, ...] = ()
-    outlooks: Outlooks | None = None
-
-
-NOTHING = Beside()
 
 
 class RecordSource(Protocol):
@@ -70,51 +45,39 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedRecord:
-    """What windows are cut from: a record's tokens, and by token the rows of what is known there.
+    """What windows are cut from: a record's tokens, and what is known at each of them.
 
     Attributes:
       tokens: int32 [T], EOS left out.
       event: int32 [T], the event that a token belongs to.
-      clock_row: int32 [T], the row of `time_of_day` known when the token is the newest one; likewise `row` of `book`.
-      row: int32 [T], see `clock_row`.
-      time_of_day: int32 [E+1], the bucket known before event i.
-      day_of_week: 0 for Monday.
-      book: float32 [E+1, 4P].
-      beside: what else is known at each token, by name, [T, ...].
-      before: the same before the record's first token.
+      clock_row: int32 [T], the record's time known when the token is the newest one, see `Along`.
+      book_row: int32 [T], the book known then.
+      known: what windows hold beside, by name.
     """
 
     tokens: np.ndarray
     event: np.ndarray
     clock_row: np.ndarray
-    row: np.ndarray
-    time_of_day: np.ndarray
-    day_of_week: int
-    book: np.ndarray
-    beside: dict[str, np.ndarray]
-    before: dict[str, np.ndarray]
+    book_row: np.ndarray
+    known: dict[str, Known]
 
     def nbytes(self) -> int:
-        """Return the memory that the arrays hold."""
-        held = (self.tokens, self.event, self.clock_row, self.row, self.time_of_day, self.book, *self.beside.values())
-        return sum(array.nbytes for array in held)
+        """Return the memory that the arrays hold, each counted once."""
+        known = [array for one in self.known.values() for array in (one.values, one.row)]
+        held = {id(array): array for array in (self.tokens, self.event, self.clock_row, self.book_row, *known)}
+        return sum(array.nbytes for array in held.values())
 
 
 class TokenBookDataset:
     """Windows of context + 1 tokens, by index: a Grain random-access source.
 
-    A window is a dict of NumPy arrays over its T+1 tokens:
+    A window is a dict of NumPy arrays over its T+1 tokens, those of `lob_jax.models.inputs`:
       tokens int32 [T+1], PAD behind the end of the record;
-      time_of_day int32 [T+1] and day_of_week int32 [T+1] (Monday 0), on the venue's clock;
-      book float32 [T+1, 4P];
       scored bool [T+1], whether the token counts as a target;
       event int32 [T+1], index within the record, -1 for BOS and padding;
       record int32 (), position int32 (): where the window starts in the tokens of its record;
-    and where `beside` asks for them
-      clock int32 [T+1, 2], seconds and nanoseconds since the venue's midnight;
-      regime int32 [T+1] and instrument int32 [T+1];
-      direction int32 [T+1, K] and log_volatility float32 [T+1, K], labels of the book that has just advanced: at the
-        first time token of an event; elsewhere, and where they are not known, direction is -1.
+    and what `beside` names, each made by its maker in `lob_jax.data.windows.known`. Labels are those of the book that
+    has just advanced: they stand at the first time token of an event; elsewhere direction is -1.
 
     Entry t says what is known when token t is the newest one that has been read. The book advances at the
     first time token of an event, when the event is complete but for its time; the clock, at the head of
@@ -188,12 +151,10 @@ class TokenBookDataset:
                 was=f"{len(self.source)} records",
                 remedy="prepare more events",
             )
-        window = {name: np.zeros_like(array) for name, array in self[0].items()}
-        window["tokens"] += PAD
-        window["event"] -= 1
-        if "direction" in window:
-            window["direction"] += NO_LABEL
-        return window
+        record = self.prepared(self.spans[0].record)
+        behind = len(record.tokens)
+        window = cut_window(record, Span(0, behind, behind, behind), context=self.context)
+        return {**window, "position": np.zeros_like(window["position"])}
 
     def prepared(self, record: int) -> PreparedRecord:
         """Return a record ready to be cut, from memory if it is there."""
@@ -288,71 +249,15 @@ def _bounds(about: Outline) -> tuple[int, int]:
 
 
 def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
-    """Work out what is known at each token of a record.
-
-    At an exact token the book knows the event from its gap on, and the clock from the event behind it; a compact token
-    is the whole event.
-    """
-    tokens = record["tokens"][:-1]
-    instrument = record_instrument(record)
-    event = event_index(tokens)
-    whole = is_compact(record)
-    clock_row, row = event + np.int32(whole), event + (whole | (field_of(tokens) >= FIELD_GAP))
-    at_token, before = _stand_beside(record, instrument, clock_row, row, beside)
-    time_of_day = time_bucket(record["clock_ns"] - instrument.midnight_ns(), time_buckets=time_buckets)
+    """Work out what is known at each token of a record."""
+    read = along(record, time_buckets=time_buckets, beside=beside)
     return PreparedRecord(
-        tokens=tokens.astype(np.int32),
-        event=event,
-        clock_row=clock_row,
-        row=row,
-        time_of_day=time_of_day,
-        day_of_week=datetime.date.fromisoformat(instrument.trading_day).weekday(),
-        book=record["features"],
-        beside=at_token,
-        before=before,
+        tokens=record["tokens"][:-1].astype(np.int32),
+        event=read.event,
+        clock_row=read.clock_row,
+        book_row=read.book_row,
+        known=known_along(read),
     )
-
-
-def _stand_beside(
-    record: Record, instrument: Instrument, clock_row: np.ndarray, row: np.ndarray, beside: Beside
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return what `beside` asks for at each token of a record, and before its first one."""
-    at_token: dict[str, np.ndarray] = {}
-    before: dict[str, np.ndarray] = {}
-    if beside.clock:
-        clock = np.stack(np.divmod(record["clock_ns"] - instrument.midnight_ns(), NS_PER_SECOND), -1).astype(np.int32)
-        at_token["clock"], before["clock"] = clock[clock_row], clock[0]
-    if beside.regimes is not None:
-        regime = beside.regimes.of(record)
-        at_token["regime"], before["regime"] = regime[row], regime[0]
-    if beside.symbols:
-        number = np.int32(_number_of(instrument.symbol, beside.symbols))
-        at_token["instrument"], before["instrument"] = np.full(len(row), number), number
-    if beside.outlooks is not None:
-        direction, volatility = beside.outlooks.of(record)
-        advances = (np.diff(row, prepend=0) > 0)[:, None]
-        at_token["direction"] = np.where(advances, direction[row], np.int32(NO_LABEL))
-        at_token["log_volatility"] = np.where(advances, volatility[row], np.float32(0))
-        before["direction"], before["log_volatility"] = np.int32(NO_LABEL), np.float32(0)
-    return at_token, before
-
-
-def _number_of(symbol: str, symbols: tuple[str, ...]) -> int:
-    if symbol not in symbols:
-        raise InputError(
-            "an instrument has no number",
-            where="the records",
-            expected=list(symbols),
-            was=symbol,
-            remedy="name the instruments of all records",
-        )
-    return symbols.index(symbol)
-
-
-def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
-    """Return which of a day's `time_buckets` equal parts each time lies in, int32; times outside it go to its ends."""
-    within = np.clip(since_midnight_ns, 0, NS_PER_DAY - 1)
-    return (within * time_buckets // NS_PER_DAY).astype(np.int32)
 
 
 def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
@@ -362,43 +267,27 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
     inside = slice(low - span.start, high - span.start)
     window = {
         "tokens": np.full(length, PAD, np.int32),
-        "time_of_day": np.zeros(length, np.int32),
-        "day_of_week": np.zeros(length, np.int32),
-        "book": np.zeros((length, record.book.shape[1]), np.float32),
         "scored": np.zeros(length, np.bool_),
         "event": np.full(length, -1, np.int32),
         "record": np.array(span.record, np.int32),
         "position": np.array(span.start, np.int32),
     }
-    for name, array in record.beside.items():
-        window[name] = np.full((length, *array.shape[1:]), NO_LABEL if name == "direction" else 0, array.dtype)
-        window[name][inside] = array[low:high]
-    event = record.event[low:high]
     window["tokens"][inside] = record.tokens[low:high]
-    window["time_of_day"][inside] = record.time_of_day[record.clock_row[low:high]]
-    window["book"][inside] = record.book[record.row[low:high]]
-    window["event"][inside] = event
-    if span.start < 0:
-        window["tokens"][0] = BOS
-        window["time_of_day"][0] = record.time_of_day[0]
-        window["book"][0] = record.book[0]
-        for name, value in record.before.items():
-            window[name][0] = value
-    window["day_of_week"][: inside.stop] = record.day_of_week
     window["scored"][span.score_from - span.start : span.score_to - span.start] = True
+    window["event"][inside] = record.event[low:high]
+    for name, known in record.known.items():
+        window[name] = np.full((length, *known.values.shape[1:]), known.blank, known.values.dtype)
+        window[name][inside] = known.at(slice(low, high))
+        window[name][: inside.start] = known.behind(0)
+    window["tokens"][: inside.start] = BOS
     return window
 
 
 def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
     """Return a window with the token of the regime before it in front, and beside that what was known before it."""
-    known = {"time_of_day": record.time_of_day[0], "book": record.book[0], **record.before}
-    if span.start > 0:
-        token = span.start - 1
-        known = {name: array[token] for name, array in record.beside.items()}
-        known |= {"time_of_day": record.time_of_day[record.clock_row[token]], "book": record.book[record.row[token]]}
-    known |= {"tokens": REGIME_BASE + known["regime"], "day_of_week": record.day_of_week}
-    known |= {"scored": False, "event": window["event"][0], "direction": NO_LABEL}
+    first = {name: known.behind(span.start) for name, known in record.known.items()}
+    first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": window["event"][0]}
     longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
     for name, array in longer.items():
-        array[0] = known[name]
+        array[0] = first[name]
     return {**window, **longer, "position": window["position"] - np.int32(1)}

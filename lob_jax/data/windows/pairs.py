@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.data.records.records import record_instrument
-from lob_jax.data.windows.dataset import Beside, PreparedRecord, RecordSource, Span, TokenBookDataset, Window
+from lob_jax.data.windows.dataset import PreparedRecord, RecordSource, Span, TokenBookDataset, Window
+from lob_jax.data.windows.known import Beside
 
 NEVER = np.iinfo(np.int64).max
 
@@ -79,7 +80,7 @@ class PairedDataset:
         Raises:
           InputError: as `TokenBookDataset`.
         """
-        asked = dataclasses.replace(beside, clock=True)
+        asked = dataclasses.replace(beside, names=tuple(dict.fromkeys((*beside.names, "clock"))))
         self.windows = TokenBookDataset(
             source, context=context, time_buckets=time_buckets, evaluation=evaluation, beside=asked
         )

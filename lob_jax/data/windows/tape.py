@@ -15,7 +15,7 @@ from lob_jax.data.windows.dataset import RecordSource
 from lob_jax.errors import InputError
 from lob_jax.events.schema import BID, Events, Kind
 from lob_jax.tokens.tokenizer import Tokenizer
-from lob_jax.tokens.vocabulary import FIELD_GAP, event_index, field_of
+from lob_jax.tokens.vocabulary import event_index
 
 FLOW = ("side", "log size", "log gap", "order-flow imbalance", "trade sign")
 _FAR = 2**62  # price of an ask that is not there, below zero of a bid
@@ -135,7 +135,7 @@ def record_rows(record: Record, tokenizer: Tokenizer, *, levels: int) -> Rows:
         "features": np.asarray(record["features"]),
         "tokens": tokens.astype(np.int32),
         "token_event": event,
-        "token_row": event + (field_of(tokens) >= FIELD_GAP),
+        "token_row": tokenizer.known_rows(tokens)[1].astype(np.int64),
     }
 
 

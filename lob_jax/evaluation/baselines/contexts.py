@@ -6,6 +6,7 @@ tokens in front of the place alone.
 """
 
 import dataclasses
+import enum
 import functools
 from collections.abc import Sequence
 
@@ -19,9 +20,23 @@ from lob_jax.tokens.grammar import Grammar
 
 NOTHING = v.VOCAB_SIZE  # the context item where the stream has not begun
 
-# Decisions: which code, by the field that the code fills, and whether the number in front ends.
-HEAD, HEAD_DIGITS, SIZE, SIZE_DIGITS, GAP, GAP_DIGITS, HEAD_END, SIZE_END, GAP_END = range(9)
-DECISIONS = ("head", "head_digits", "size", "size_digits", "gap", "gap_digits", "head_end", "size_end", "gap_end")
+
+class Decision(enum.IntEnum):
+    """What is decided: which code, by the field that the code fills, or whether the number in front ends."""
+
+    HEAD = 0
+    HEAD_DIGITS = 1
+    SIZE = 2
+    SIZE_DIGITS = 3
+    GAP = 4
+    GAP_DIGITS = 5
+    HEAD_END = 6
+    SIZE_END = 7
+    GAP_END = 8
+
+
+DECISIONS = tuple(decision.name.lower() for decision in Decision)
+HEAD, HEAD_DIGITS, SIZE, SIZE_DIGITS, GAP, GAP_DIGITS, HEAD_END, SIZE_END, GAP_END = (int(one) for one in Decision)
 DIGITS_OF = np.array([HEAD_DIGITS, SIZE_DIGITS, GAP_DIGITS])  # by the kind of the lead in front
 END_OF = np.array([HEAD_END, SIZE_END, GAP_END])
 

@@ -17,15 +17,16 @@ import numpy as np
 
 from lob_jax.book.replay import replay
 from lob_jax.data.records.records import Record, direction, record_corrections, record_instrument, record_start
-from lob_jax.data.windows.dataset import NOTHING, Beside, RecordSource, TokenBookDataset, Window
+from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset, Window
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.events.schema import Kind
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Grammar
 from lob_jax.tokens.tokenizer import Tokenizer
-from lob_jax.training.step.shift import conditioning_of, fields_read
 
 DOWN, FLAT, UP = range(3)
 REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
@@ -197,7 +198,7 @@ def move_parts(
     def padded(array: np.ndarray, value: int) -> np.ndarray:
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
 
-    inputs = {name: window[name] for name in fields_read(config) if name in window and window[name].ndim}
+    inputs = {name: window[name] for name in ("tokens", *fields_read(config, Role.BESIDE))}
     parts = _move_parts(
         inputs,
         params,
@@ -236,7 +237,7 @@ def _move_parts(
     logits_BTV = LOBTransformer(config).apply(
         {"params": params},
         jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
-        conditioning_of({name: with_branches(array) for name, array in window.items()}),
+        {name: with_branches(array) for name, array in window.items() if name != "tokens"},
         positions_BT=jnp.concatenate([jnp.arange(T), head_at[event] + jnp.arange(R * C * K) % K])[None],
         mask_BTS=branch_mask(T, head_at, C, K)[None],
     )

@@ -10,11 +10,12 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import fields_read
 from lob_jax.models.layers import example_keys
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import CLASS_SIZE
 from lob_jax.training.step.objectives.masked import EVALUATION_SEED, hide_tokens
-from lob_jax.training.step.shift import Batch, conditioning_of, fields_read
+from lob_jax.training.step.shift import Batch, shift
 
 ROWS = (
     ("loss, nats a token", "loss", ".4f"),
@@ -62,17 +63,17 @@ def _score(
     params: Any, batch: Batch, frequencies_V: jax.Array, *, config: ModelConfig, share: float
 ) -> tuple[jax.Array, jax.Array]:
     """Return sums over the hidden tokens [2, 3], of the model and of frequencies: nll, tokens and classes found."""
-    known = {name: leaf[:, :-1] for name, leaf in batch.items() if name != "example"}
+    tokens_BT, conditioning, _, _ = shift(batch)
     keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
     hide = {"share": share, "vocab_size": config.vocab_size}
-    shown_BT, hidden_BT = hide_tokens(known["tokens"], known["scored"], keys_B, **hide)
-    logits_BTV = LOBTransformer(config).apply({"params": params}, shown_BT, conditioning_of(known))
+    shown_BT, hidden_BT = hide_tokens(tokens_BT, batch["scored"][:, :-1], keys_B, **hide)
+    logits_BTV = LOBTransformer(config).apply({"params": params}, shown_BT, conditioning)
 
     def sums(log_p_BTV: jax.Array) -> jax.Array:
-        nll_BT = -jnp.take_along_axis(log_p_BTV, known["tokens"][..., None], axis=-1)[..., 0]
+        nll_BT = -jnp.take_along_axis(log_p_BTV, tokens_BT[..., None], axis=-1)[..., 0]
         found_BT = jnp.argmax(log_p_BTV, axis=-1)
-        right_BT = found_BT == known["tokens"]
-        class_BT = found_BT // CLASS_SIZE == known["tokens"] // CLASS_SIZE
+        right_BT = found_BT == tokens_BT
+        class_BT = found_BT // CLASS_SIZE == tokens_BT // CLASS_SIZE
         return jnp.stack([jnp.where(hidden_BT, x_BT, 0).sum() for x_BT in (nll_BT, right_BT, class_BT)])
 
     by_frequency = jnp.broadcast_to(frequencies_V, logits_BTV.shape)

@@ -12,11 +12,11 @@ import numpy as np
 from lob_jax.data.records.records import Outline
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning, LOBTransformer
+from lob_jax.models.inputs import Conditioning, Role, names_of
+from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
 Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_BT, conditioning) -> logits_BTV
-LABELS = ("example", "direction", "log_volatility", "record", "position")  # of a batch, read by no model
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenS
     parts: list[tuple[np.ndarray, ...]] = []
     for batch in batches:
         batch = in_rows(batch)
-        inputs = {name: array for name, array in batch.items() if name not in LABELS}
+        inputs = {name: batch[name] for name in names_of(Role.STREAM, Role.BESIDE) if name in batch}
         nll_BT, predicted_BT = _score(inputs, params, apply=apply)
         row, column = np.nonzero(np.asarray(batch["scored"])[:, 1:])
         parts.append(

@@ -17,7 +17,7 @@ from lob_jax.feeds.binance.numbers import count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.levels.changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.levels.changes import LevelChanges, LevelRows, What
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
@@ -196,7 +196,7 @@ class _Reader:
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
             self._dropped["an aggregate of trades that are told one by one"] += 1
         elif content in TRADES:
-            self._add(TRADE, message, levels)
+            self._add(What.TRADE, message, levels)
         elif content is Content.SNAPSHOT:
             if not self._sync.in_step:
                 self._synchronise(message, levels, at=message)
@@ -214,10 +214,10 @@ class _Reader:
         update = Update(message.first, message.final, message.previous, (message.time_ns, levels))
         outcome = self._sync.update(update)
         if outcome is Outcome.APPLY:
-            self._add(LEVEL, message, levels)
+            self._add(What.LEVEL, message, levels)
         elif outcome is Outcome.GAP:
             self._gap_line = message.line
-            self._add(GAP, message, np.zeros((3, 1), np.int64))
+            self._add(What.GAP, message, np.zeros((3, 1), np.int64))
             spare = self._sync.take_spare()
             if spare is not None:
                 self._synchronise(*spare, at=message)
@@ -230,13 +230,13 @@ class _Reader:
         self._synced = True
         # On spot a snapshot tells no time: it lies before the update that continues it.
         time_ns = snapshot.time_ns or (newer[0].content[0] if newer else self._clock or at.receive_ns)
-        self._add(SNAPSHOT, at, levels, time_ns=time_ns)
+        self._add(What.SNAPSHOT, at, levels, time_ns=time_ns)
         for update in newer:
-            self._add(LEVEL, at, update.content[1], time_ns=update.content[0])
+            self._add(What.LEVEL, at, update.content[1], time_ns=update.content[0])
 
     def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
         time_ns = message.time_ns if time_ns is None else time_ns
-        self._applied += what == LEVEL
+        self._applied += what == What.LEVEL
         self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
         self._groups += 1
 
@@ -246,7 +246,7 @@ class _Reader:
             heads, levels = zip(*self._rows, strict=True)
             per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
             rows = LevelRows(*per_row.T, *np.concatenate(levels, axis=1))
-            self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != GAP)))
+            self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != What.GAP)))
             self._changes.push(rows)
             self._rows.clear()
 

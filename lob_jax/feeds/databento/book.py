@@ -11,8 +11,9 @@ from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import COLUMNS, Code, Events, Flag, Kind
 from lob_jax.feeds.databento import events as loops
 from lob_jax.feeds.databento import work as w
-from lob_jax.feeds.databento.checks import BAD_BOOK, BAD_RECEIVE, FAULTS, SNAPSHOT, SOUND, A, F, M, R
+from lob_jax.feeds.databento.checks import BAD_BOOK, BAD_RECEIVE, SNAPSHOT, A, F, Fault, M, R
 from lob_jax.feeds.databento.records import RECORD, Rows
+from lob_jax.feeds.databento.work import Count, State
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.feeds.reading.scale import common_divisor
@@ -57,8 +58,8 @@ class InstrumentBook:
         self._held = np.empty((len(w.COLUMNS), 0), np.int64)
         self._work = w.Work(
             table=new_table(1 << 10),
-            state=np.zeros(w.STATE, np.int64),
-            counts=np.zeros(len(w.COUNTS), np.int64),
+            state=np.zeros(len(State), np.int64),
+            counts=np.zeros(len(Count), np.int64),
             filled=np.zeros(0, np.int64),
             out=self._held,
             last=np.zeros(1, RECORD),
@@ -68,7 +69,7 @@ class InstrumentBook:
     @property
     def counts(self) -> dict[str, int]:
         """Return what was counted, by name."""
-        return dict(zip(w.COUNTS, self._work.counts.tolist(), strict=True))
+        return {count.name.lower(): int(self._work.counts[count]) for count in Count}
 
     def push(self, rows: Rows) -> None:
         """Take the next records.
@@ -134,20 +135,20 @@ class InstrumentBook:
 
     def _begin(self, start: BookSnapshot) -> None:
         self.start = start
-        self._work.state[w.CLOCK] = start.time_ns
+        self._work.state[State.CLOCK] = start.time_ns
 
     def _convert(self, rows: Rows) -> None:
         records, work = rows.records, self._work
         fills = int(np.count_nonzero(records["action"] == F))
         table = room_for(work.table, int(np.count_nonzero(np.isin(records["action"], (A, M)))))
-        self._work = work._replace(table=table, filled=_with_room(work.filled, int(work.state[w.FILLS]) + fills))
+        self._work = work._replace(table=table, filled=_with_room(work.filled, int(work.state[State.FILLS]) + fills))
         done = 0
         while done < len(records):
             self._new_output(3 * (len(records) - done) + fills)
             done, fault = loops.convert(self._work, records, rows.number, done)
             self._keep()
-            if fault != SOUND:
-                self._refuse(rows, done - 1, FAULTS[fault])
+            if fault != Fault.SOUND:
+                self._refuse(rows, done - 1, (fault.what, fault.field, fault.expected))
 
     def _break_group(self) -> None:
         self._new_output(0)
@@ -157,17 +158,17 @@ class InstrumentBook:
     def _new_output(self, room: int) -> None:
         """Make room for events, the held one first, and for what ends the open group."""
         held = self._held.shape[1]
-        out = np.empty((len(w.COLUMNS), held + room + 2 * int(self._work.state[w.FILLS]) + 1), np.int64)
+        out = np.empty((len(w.COLUMNS), held + room + 2 * int(self._work.state[State.FILLS]) + 1), np.int64)
         out[:, :held] = self._held
         self._work = self._work._replace(out=out)
 
     def _keep(self) -> None:
         """Store the events at hand, but for the last one of an open group: it may turn out to be its last."""
         state, out = self._work.state, self._work.out
-        events = int(state[w.EVENTS])
-        whole = events - (state[w.IN_GROUP] > 0)
+        events = int(state[State.EVENTS])
+        whole = events - (state[State.IN_GROUP] > 0)
         self._held = out[:, whole:events].copy()
-        state[w.EVENTS] = events - whole
+        state[State.EVENTS] = events - whole
         columns = dict(zip(w.COLUMNS, out[:, :whole], strict=True))
         self._find_divisors(columns["price"], columns["kind"])
         self._store.append(Events(**{name: values.astype(COLUMNS[name]) for name, values in columns.items()}))
@@ -195,8 +196,8 @@ class InstrumentBook:
                 self._snapshot = _Snapshot(rows, cleared)
                 self._snapshot.see(rows.records[cleared:])
             self._snapshot.parts.append(orders[:count].copy())
-            if fault != SOUND:
-                self._refuse(rows, done - 1, FAULTS[fault])
+            if fault != Fault.SOUND:
+                self._refuse(rows, done - 1, (fault.what, fault.field, fault.expected))
 
     def _end_snapshot(self, next_ns: int) -> None:
         """Begin with the snapshot, or replace the book by it; `next_ns` is when the next record was."""
@@ -223,9 +224,9 @@ class InstrumentBook:
     def _replace_book(self, snapshot: "_Snapshot", side: np.ndarray, price: np.ndarray, size: np.ndarray) -> None:
         """Store a CLEAR, and corrections: a level grows by its orders, front first."""
         state = self._work.state
-        clear_ns = int(state[w.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
+        clear_ns = int(state[State.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
         flags = Flag.FROM_SNAPSHOT | Flag.LAST_IN_GROUP
-        if snapshot.flags & BAD_RECEIVE or clear_ns < state[w.CLOCK]:
+        if snapshot.flags & BAD_RECEIVE or clear_ns < state[State.CLOCK]:
             flags |= Flag.BAD_TIME
         if snapshot.flags & BAD_BOOK:
             flags |= Flag.MAYBE_BAD_BOOK
@@ -238,7 +239,7 @@ class InstrumentBook:
             Events.from_columns(**{name: np.array([int(value)]) for name, value in clear.items()}),
             Corrections(np.zeros(len(side), np.int64), side.astype(np.int8), price.copy(), absolute),
         )
-        state[w.CLOCK] = clear_ns
+        state[State.CLOCK] = clear_ns
 
     def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...], *, count: int = 1) -> None:
         """Refuse a record, or the first of several."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lob_jax.events.schema import ASK, BID
+from lob_jax.feeds.reading.faults import FaultCode
 from lob_jax.jit import inner
 
 LAST, TOP_OF_BOOK, SNAPSHOT, BY_PRICE, BAD_RECEIVE, BAD_BOOK = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04  # record flags
@@ -10,41 +11,25 @@ UNDEF_PRICE, UNDEF_SIZE = 2**63 - 1, 2**32 - 1
 MOST_PRICE = 2**60  # so that differences and doubles stay within an int64
 A, C, M, R, T, F, N, B = (ord(letter) for letter in "ACMRTFNB")
 
-# What is wrong, in which field, and what is expected there.
-FAULTS = (
-    ("", "", ""),
-    ("an unknown action", "action", "one of A, C, M, R, T, F, N"),
-    ("an unknown side", "side", "A, B or N"),
-    ("a record of a venue that shows levels, not orders", "flags", "neither TOB nor MBP"),
-    ("a record without a time", "ts_event", "ns since 1970"),
-    ("an order without a side", "side", "A or B"),
-    ("a record without a price", "price", "a price"),
-    ("a price that no order can have", "price", f"up to {MOST_PRICE} either way"),
-    ("a record without a size", "size", f"1 to {UNDEF_SIZE - 1}"),
-    ("an order id that is in the book already", "order_id", "a new order id"),
-    ("a cancel of an order that is not in the book", "order_id", "an order in the book"),
-    ("another side than that of the order in the book", "side", "the order's side"),
-    ("another price than that of the order in the book", "price", "the order's price"),
-    ("a cancel of more than the order holds", "size", "at most the order's size"),
-    ("a snapshot that does more than add orders", "action", "R, A or N"),
-)
-(
-    SOUND,
-    BAD_ACTION,
-    BAD_SIDE,
-    NO_ORDERS,
-    NO_TIME,
-    NO_SIDE,
-    NO_PRICE,
-    FAR_PRICE,
-    NO_SIZE,
-    KNOWN_ORDER,
-    UNKNOWN_CANCEL,
-    OTHER_SIDE,
-    OTHER_PRICE,
-    TOO_MUCH,
-    BAD_SNAPSHOT,
-) = range(len(FAULTS))
+
+class Fault(FaultCode):
+    """What may be wrong with a record: the fault, its field, and what is expected there."""
+
+    SOUND = 0
+    BAD_ACTION = 1, "an unknown action", "action", "one of A, C, M, R, T, F, N"
+    BAD_SIDE = 2, "an unknown side", "side", "A, B or N"
+    NO_ORDERS = 3, "a record of a venue that shows levels, not orders", "flags", "neither TOB nor MBP"
+    NO_TIME = 4, "a record without a time", "ts_event", "ns since 1970"
+    NO_SIDE = 5, "an order without a side", "side", "A or B"
+    NO_PRICE = 6, "a record without a price", "price", "a price"
+    FAR_PRICE = 7, "a price that no order can have", "price", f"up to {MOST_PRICE} either way"
+    NO_SIZE = 8, "a record without a size", "size", f"1 to {UNDEF_SIZE - 1}"
+    KNOWN_ORDER = 9, "an order id that is in the book already", "order_id", "a new order id"
+    UNKNOWN_CANCEL = 10, "a cancel of an order that is not in the book", "order_id", "an order in the book"
+    OTHER_SIDE = 11, "another side than that of the order in the book", "side", "the order's side"
+    OTHER_PRICE = 12, "another price than that of the order in the book", "price", "the order's price"
+    TOO_MUCH = 13, "a cancel of more than the order holds", "size", "at most the order's size"
+    BAD_SNAPSHOT = 14, "a snapshot that does more than add orders", "action", "R, A or N"
 
 
 @inner
@@ -53,24 +38,24 @@ def fault_of(row: np.ndarray) -> int:
     action, side = row.action, row.side
     about_order = action in (A, C, M)
     if not (about_order or action in (R, T, F, N)):
-        return BAD_ACTION
+        return Fault.BAD_ACTION
     if side != A and side != B and side != N:
-        return BAD_SIDE
+        return Fault.BAD_SIDE
     if row.flags & (TOP_OF_BOOK | BY_PRICE):
-        return NO_ORDERS
+        return Fault.NO_ORDERS
     if row.ts_event < 0:
-        return NO_TIME
+        return Fault.NO_TIME
     if action in (R, N):
-        return SOUND
+        return Fault.SOUND
     if about_order and side == N:
-        return NO_SIDE
+        return Fault.NO_SIDE
     if row.price == UNDEF_PRICE:
-        return NO_PRICE
+        return Fault.NO_PRICE
     if row.price > MOST_PRICE or row.price < -MOST_PRICE:
-        return FAR_PRICE
+        return Fault.FAR_PRICE
     if row.size == 0 or row.size == UNDEF_SIZE:
-        return NO_SIZE
-    return SOUND
+        return Fault.NO_SIZE
+    return Fault.SOUND
 
 
 @inner

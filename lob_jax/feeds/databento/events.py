@@ -9,7 +9,7 @@ import numpy as np
 
 from lob_jax.feeds.databento import checks as checks
 from lob_jax.feeds.databento import work as w
-from lob_jax.feeds.databento.checks import fault_of, side_of
+from lob_jax.feeds.databento.checks import Fault, fault_of, side_of
 from lob_jax.feeds.databento.trades import (
     bring,
     end_group,
@@ -21,7 +21,7 @@ from lob_jax.feeds.databento.trades import (
     take_owed,
     takes_from_trade,
 )
-from lob_jax.feeds.databento.work import Work, put
+from lob_jax.feeds.databento.work import Count, State, Work, put
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
 from lob_jax.jit import inner, njit
 
@@ -29,16 +29,16 @@ from lob_jax.jit import inner, njit
 @njit
 def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, int]:
     """Turn records into events from `first` on, up to a bad one; return the record behind it and its fault."""
-    sound, fault, i = -1, checks.SOUND, first
-    while i < len(rows) and fault == checks.SOUND:
+    sound, fault, i = -1, Fault.SOUND, first
+    while i < len(rows) and fault == Fault.SOUND:
         fault = fault_of(rows[i])
-        if fault == checks.SOUND:
+        if fault == Fault.SOUND:
             if sound < 0:
                 part(work, rows[i], work.last[0], work.last_number[0])
             else:
                 part(work, rows[i], rows[sound], number[sound])
             fault = _convert_one(work, rows[i], number[i])
-        if fault == checks.SOUND:
+        if fault == Fault.SOUND:
             sound = i
         if rows[i].flags & checks.LAST and sound >= 0:
             hear_last(work, rows[i].action, rows[sound], number[sound])
@@ -53,7 +53,7 @@ def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tup
 @njit
 def break_group(work: Work) -> None:
     """End the open group behind the last record, for want of one that says it is its last."""
-    end_group(work, work.last[0], work.last_number[0], work.state[w.GOES_ON] != 0)
+    end_group(work, work.last[0], work.last_number[0], work.state[State.GOES_ON] != 0)
 
 
 @njit
@@ -67,21 +67,21 @@ def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.nd
     for i in range(first, len(rows)):
         row = rows[i]
         fault = fault_of(row)
-        if fault == checks.SOUND:
+        if fault == Fault.SOUND:
             if row.action == checks.A:
                 fault = _enter(table, row)
             elif row.action == checks.R:
                 forget_orders(table)
                 count, cleared = 0, i
             elif row.action != checks.N:
-                fault = checks.BAD_SNAPSHOT
-        if fault != checks.SOUND:
+                fault = Fault.BAD_SNAPSHOT
+        if fault != Fault.SOUND:
             return i + 1, fault, count, cleared
         if row.action == checks.A:
             orders[count, 0], orders[count, 1] = side_of(row), row.price
             orders[count, 2], orders[count, 3] = row.size, row.order_id
             count += 1
-    return len(rows), checks.SOUND, count, cleared
+    return len(rows), Fault.SOUND, count, cleared
 
 
 @njit
@@ -94,7 +94,7 @@ def forget_orders(table: OrderTable) -> None:
 @inner
 def _convert_one(work: Work, row: np.ndarray, number: int) -> int:
     """Turn one record into events; return what is wrong with it against the book."""
-    action, fault = row.action, checks.SOUND
+    action, fault = row.action, Fault.SOUND
     if action == checks.A:
         fault = _add(work, row, number)
     elif action == checks.C:
@@ -109,7 +109,7 @@ def _convert_one(work: Work, row: np.ndarray, number: int) -> int:
         forget_orders(work.table)
         put(work, row, number, w.CONTROL, 0, 0, 0, 0)
     else:
-        work.counts[w.WITHOUT_ACTION] += 1
+        work.counts[Count.WITHOUT_ACTION] += 1
     return fault
 
 
@@ -117,17 +117,17 @@ def _convert_one(work: Work, row: np.ndarray, number: int) -> int:
 def _enter(table: OrderTable, row: np.ndarray) -> int:
     """Enter a new order."""
     if find(table, row.order_id) != ABSENT:
-        return checks.KNOWN_ORDER
+        return Fault.KNOWN_ORDER
     values = table.values[insert(table, row.order_id)]
     values[SIDE], values[PRICE], values[SIZE], values[EXTRA] = side_of(row), row.price, row.size, 0
-    return checks.SOUND
+    return Fault.SOUND
 
 
 @inner
 def _add(work: Work, row: np.ndarray, number: int) -> int:
     """Add an order."""
     fault = _enter(work.table, row)
-    if fault == checks.SOUND:
+    if fault == Fault.SOUND:
         put(work, row, number, w.ADD, side_of(row), row.price, np.int64(row.size), row.order_id)
     return fault
 
@@ -137,14 +137,14 @@ def _cancel(work: Work, row: np.ndarray, number: int) -> int:
     """Take a part of an order, or all of it."""
     place = find(work.table, row.order_id)
     if place == ABSENT:
-        return checks.UNKNOWN_CANCEL
+        return Fault.UNKNOWN_CANCEL
     values, size = work.table.values[place], np.int64(row.size)
     if values[SIDE] != side_of(row):
-        return checks.OTHER_SIDE
+        return Fault.OTHER_SIDE
     if values[PRICE] != row.price:
-        return checks.OTHER_PRICE
+        return Fault.OTHER_PRICE
     if size > values[SIZE]:
-        return checks.TOO_MUCH
+        return Fault.TOO_MUCH
     if takes_from_trade(work, row):
         execute_untold(work, row, number, values, size)
     else:
@@ -154,7 +154,7 @@ def _cancel(work: Work, row: np.ndarray, number: int) -> int:
         values[SIZE] -= size
     if values[SIZE] == 0:
         remove(work.table, place)
-    return checks.SOUND
+    return Fault.SOUND
 
 
 @inner
@@ -162,14 +162,14 @@ def _change(work: Work, row: np.ndarray, number: int) -> int:
     """Give an order another price or size, or bring one in."""
     place = find(work.table, row.order_id)
     if place == ABSENT:
-        work.counts[w.ADDED] += 1
+        work.counts[Count.ORDERS_ADDED_BY_CHANGE] += 1
         return _add(work, row, number)
     values = work.table.values[place]
     if values[SIDE] != side_of(row):
-        return checks.OTHER_SIDE
+        return Fault.OTHER_SIDE
     taken = takes_from_trade(work, row)
     if taken:
         execute_untold(work, row, number, values, taken)
     else:
         bring(work, row, number, values, row.order_id, row.price, np.int64(row.size))
-    return checks.SOUND
+    return Fault.SOUND

@@ -9,7 +9,7 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.feeds.databento.files import date_of, read_header
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.reading.faults import Faults
+from lob_jax.feeds.reading.faults import FaultCode, Faults
 from lob_jax.feeds.reading.source import Source
 from lob_jax.jit import njit
 
@@ -46,13 +46,16 @@ BESIDE = {
     24: "statistics",
 }
 _LEAST_WORDS = 4  # the header that all records share
-_WHOLE, _TOO_SHORT, _WRONG_LENGTH, _FOREIGN = range(4)
 _IS_BESIDE = np.isin(np.arange(256), list(BESIDE))
-_WHAT = {
-    _TOO_SHORT: ("a record shorter than its header", f"a length of {_LEAST_WORDS} words or more"),
-    _WRONG_LENGTH: ("an MBO record of another length", "the length that the metadata announce"),
-    _FOREIGN: ("a record of a kind that no MBO file has", f"rtype {MBO}, or one of {BESIDE}"),
-}
+
+
+class _Fault(FaultCode):
+    """What may be wrong with a record, and what is expected of it."""
+
+    WHOLE = 0
+    TOO_SHORT = 1, "a record shorter than its header", "", f"a length of {_LEAST_WORDS} words or more"
+    WRONG_LENGTH = 2, "an MBO record of another length", "", "the length that the metadata announce"
+    FOREIGN = 3, "a record of a kind that no MBO file has", "", f"rtype {MBO}, or one of {BESIDE}"
 
 
 class Rows(NamedTuple):
@@ -152,12 +155,12 @@ class Records:
         places = np.empty(len(data) // (_LEAST_WORDS * WORD) + 1, np.int64)
         numbers = np.empty(len(places), np.int64)
         beside = np.zeros(256, np.int64)
-        count, at, number, fault = 0, 0, self.read, _FOREIGN
-        while fault != _WHOLE and at >= 0:
+        count, at, number, fault = 0, 0, self.read, _Fault.FOREIGN
+        while fault != _Fault.WHOLE and at >= 0:
             count, at, number, fault = _walk(data, at, self._words, _IS_BESIDE, number, places, numbers, count, beside)
-            if fault != _WHOLE:
+            if fault != _Fault.WHOLE:
                 self._refuse(fault, data, at, number)
-                at = -1 if fault == _TOO_SHORT else at + int(data[at]) * WORD
+                at = -1 if fault == _Fault.TOO_SHORT else at + int(data[at]) * WORD
                 number += 1
         self.beside.update({BESIDE[kind]: int(beside[kind]) for kind in np.flatnonzero(beside)})
         rows = self._named(Rows(_gather(data, places[:count]), numbers[:count]))
@@ -177,10 +180,9 @@ class Records:
             self.faults.refuse(error, raw=rows.records[i].tobytes().hex())
         return rows if known.all() else Rows(rows.records[known], rows.number[known])
 
-    def _refuse(self, fault: int, data: np.ndarray, at: int, number: int) -> None:
-        what, expected = _WHAT[fault]
+    def _refuse(self, fault: _Fault, data: np.ndarray, at: int, number: int) -> None:
         was = f"rtype {data[at + 1]} of {data[at]} words" if at + 1 < len(data) else f"{data[at]} words"
-        error = self._error(what, expected=expected, was=was, number=number)
+        error = self._error(fault.what, expected=fault.expected, was=was, number=number)
         self.faults.refuse(error, raw=data[at : at + max(int(data[at]), 1) * WORD].tobytes().hex())
 
     def _error(self, what: str, *, expected: str, was: str, number: int | None = None) -> InputError:
@@ -209,21 +211,21 @@ def _walk(
         length = np.int64(data[at])
         kind = data[at + 1]
         if length < _LEAST_WORDS:
-            return count, at, number, _TOO_SHORT
+            return count, at, number, _Fault.TOO_SHORT
         if at + length * WORD > len(data):
             break
         if kind == MBO:
             if length != words:
-                return count, at, number, _WRONG_LENGTH
+                return count, at, number, _Fault.WRONG_LENGTH
             places[count], numbers[count] = at, number
             count += 1
         elif is_beside[kind]:
             beside[kind] += 1
         else:
-            return count, at, number, _FOREIGN
+            return count, at, number, _Fault.FOREIGN
         at += length * WORD
         number += 1
-    return count, at, number, _WHOLE
+    return count, at, number, _Fault.WHOLE
 
 
 def _gather(data: np.ndarray, places: np.ndarray) -> np.ndarray:

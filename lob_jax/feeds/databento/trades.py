@@ -30,7 +30,7 @@ from lob_jax.events.schema import ASK
 from lob_jax.feeds.databento import checks as checks
 from lob_jax.feeds.databento import work as w
 from lob_jax.feeds.databento.checks import side_of
-from lob_jax.feeds.databento.work import Work, aggressor_known, put
+from lob_jax.feeds.databento.work import Count, State, Work, aggressor_known, put
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, find
 from lob_jax.jit import inner
 
@@ -39,40 +39,40 @@ from lob_jax.jit import inner
 def open_trade(work: Work, row: np.ndarray, number: int) -> None:
     """Note a trade, whose fills follow."""
     state, size = work.state, np.int64(row.size)
-    state[w.TRADE_OPEN], state[w.TRADE_SIDE], state[w.TRADE_PRICE] = 1, side_of(row), row.price
-    state[w.TRADE_LEFT], state[w.TRADE_FILLED], state[w.TRADE_TIME] = size, 0, row.ts_event
-    state[w.TRADE_ALONE] = state[w.TRADE_SIDE] == 0 and row.flags & checks.LAST != 0
-    work.counts[w.TRADES] += 1
-    work.counts[w.LOTS_TRADED] += size
-    work.counts[w.SIDELESS] += state[w.TRADE_SIDE] == 0
+    state[State.TRADE_OPEN], state[State.TRADE_SIDE], state[State.TRADE_PRICE] = 1, side_of(row), row.price
+    state[State.TRADE_LEFT], state[State.TRADE_FILLED], state[State.TRADE_TIME] = size, 0, row.ts_event
+    state[State.TRADE_ALONE] = state[State.TRADE_SIDE] == 0 and row.flags & checks.LAST != 0
+    work.counts[Count.TRADES] += 1
+    work.counts[Count.LOTS_TRADED] += size
+    work.counts[Count.TRADES_WITHOUT_SIDE] += state[State.TRADE_SIDE] == 0
 
 
 @inner
 def close_trade(work: Work, row: np.ndarray, number: int) -> None:
     """Put down what no fill explains of the open trade, at a record's time."""
-    state, left = work.state, work.state[w.TRADE_LEFT]
-    if not state[w.TRADE_OPEN]:
+    state, left = work.state, work.state[State.TRADE_LEFT]
+    if not state[State.TRADE_OPEN]:
         return
     if left > 0:
-        work.counts[w.TRADES_UNFILLED] += state[w.TRADE_FILLED] == 0
-        work.counts[w.LOTS_UNFILLED] += left
-        _put_unseen(work, row, number, -state[w.TRADE_SIDE], state[w.TRADE_PRICE], left, 0)
-    state[w.TRADE_OPEN], state[w.TRADE_SIDE], state[w.TRADE_LEFT], state[w.SILENT] = 0, 0, 0, 0
+        work.counts[Count.TRADES_WITHOUT_FILL] += state[State.TRADE_FILLED] == 0
+        work.counts[Count.LOTS_WITHOUT_FILL] += left
+        _put_unseen(work, row, number, -state[State.TRADE_SIDE], state[State.TRADE_PRICE], left, 0)
+    state[State.TRADE_OPEN], state[State.TRADE_SIDE], state[State.TRADE_LEFT], state[State.SILENT] = 0, 0, 0, 0
 
 
 @inner
 def fill(work: Work, row: np.ndarray, number: int) -> None:
     """Execute what a filled order shows; the rest of the fill is unseen."""
     state, side, size = work.state, side_of(row), np.int64(row.size)
-    work.counts[w.N_FILLS] += 1
-    work.counts[w.LOTS_FILLED] += size
-    state[w.TRADE_FILLED] += 1
-    if not state[w.TRADE_OPEN]:
-        state[w.SILENT], state[w.SILENT_PRICE] = 1, row.price
-    elif side != 0 and side == state[w.TRADE_SIDE]:
-        work.counts[w.LOTS_OWN] += size
+    work.counts[Count.FILLS] += 1
+    work.counts[Count.LOTS_FILLED] += size
+    state[State.TRADE_FILLED] += 1
+    if not state[State.TRADE_OPEN]:
+        state[State.SILENT], state[State.SILENT_PRICE] = 1, row.price
+    elif side != 0 and side == state[State.TRADE_SIDE]:
+        work.counts[Count.LOTS_FILLED_OF_AGGRESSORS] += size
         return
-    state[w.TRADE_LEFT] -= min(size, state[w.TRADE_LEFT])
+    state[State.TRADE_LEFT] -= min(size, state[State.TRADE_LEFT])
     place = find(work.table, row.order_id)
     shown = 0
     if place != ABSENT:
@@ -80,13 +80,13 @@ def fill(work: Work, row: np.ndarray, number: int) -> None:
         shown = min(size, values[SIZE] - values[EXTRA])
         side = values[SIDE]
         if values[EXTRA] == 0 and shown > 0:
-            work.filled[state[w.FILLS]] = row.order_id
-            state[w.FILLS] += 1
-            state[w.OWED] += 1
+            work.filled[state[State.FILLS]] = row.order_id
+            state[State.FILLS] += 1
+            state[State.OWED] += 1
         values[EXTRA] += shown
         put(work, row, number, w.EXECUTE, side, values[PRICE], shown, row.order_id)
     if shown < size:
-        work.counts[w.LOTS_UNSEEN] += size - shown
+        work.counts[Count.LOTS_FILLED_UNSEEN] += size - shown
         _put_unseen(work, row, number, side, row.price, size - shown, row.order_id)
 
 
@@ -94,7 +94,7 @@ def fill(work: Work, row: np.ndarray, number: int) -> None:
 def _put_unseen(work: Work, row: np.ndarray, number: int, side: int, price: int, size: int, order_id: int) -> None:
     """Put down a trade that changes no book; one without a side is at the ask."""
     state = work.state
-    crossed = state[w.TRADE_FILLED] > 0 or (state[w.SILENT] != 0 and price == state[w.SILENT_PRICE])
+    crossed = state[State.TRADE_FILLED] > 0 or (state[State.SILENT] != 0 and price == state[State.SILENT_PRICE])
     kind = w.CROSS if crossed and not aggressor_known(work, row) else w.HIDDEN
     put(work, row, number, kind, side if side != 0 else ASK, price, size, order_id)
 
@@ -104,24 +104,24 @@ def takes_from_trade(work: Work, row: np.ndarray) -> int:
     """Return the lots of the open trade that a C or M stands for, where an instrument shows no fills; 0 for none."""
     state = work.state
     about_order = row.action == checks.C or row.action == checks.M
-    if not (state[w.TRADE_OPEN] and state[w.TRADE_SIDE] != 0 and work.counts[w.N_FILLS] == 0 and about_order):
+    if not (state[State.TRADE_OPEN] and state[State.TRADE_SIDE] != 0 and work.counts[Count.FILLS] == 0 and about_order):
         return 0
     place = find(work.table, row.order_id)
-    if place == ABSENT or row.ts_event != state[w.TRADE_TIME]:
+    if place == ABSENT or row.ts_event != state[State.TRADE_TIME]:
         return 0
     values, size = work.table.values[place], np.int64(row.size)
     taken = size if row.action == checks.C else values[SIZE] - size
-    opposite = values[SIDE] == -state[w.TRADE_SIDE] and side_of(row) == values[SIDE]
-    at_price = values[PRICE] == state[w.TRADE_PRICE] and row.price == values[PRICE]
-    return taken if opposite and at_price and 0 < taken <= min(state[w.TRADE_LEFT], values[SIZE]) else 0
+    opposite = values[SIDE] == -state[State.TRADE_SIDE] and side_of(row) == values[SIDE]
+    at_price = values[PRICE] == state[State.TRADE_PRICE] and row.price == values[PRICE]
+    return taken if opposite and at_price and 0 < taken <= min(state[State.TRADE_LEFT], values[SIZE]) else 0
 
 
 @inner
 def execute_untold(work: Work, row: np.ndarray, number: int, values: np.ndarray, size: int) -> None:
     """Execute what a C or M takes from an order in place of a fill."""
-    work.counts[w.UNTOLD] += 1
-    work.state[w.TRADE_FILLED] += 1
-    work.state[w.TRADE_LEFT] -= size
+    work.counts[Count.EXECUTIONS_WITHOUT_FILL] += 1
+    work.state[State.TRADE_FILLED] += 1
+    work.state[State.TRADE_LEFT] -= size
     put(work, row, number, w.EXECUTE, values[SIDE], values[PRICE], size, row.order_id)
     values[SIZE] -= size
 
@@ -133,7 +133,7 @@ def take_owed(work: Work, values: np.ndarray, size: int) -> int:
     if taken > 0:
         values[EXTRA] -= taken
         values[SIZE] -= taken
-        work.state[w.OWED] -= values[EXTRA] == 0
+        work.state[State.OWED] -= values[EXTRA] == 0
     return taken
 
 
@@ -146,7 +146,7 @@ def bring(work: Work, row: np.ndarray, number: int, values: np.ndarray, order_id
     elif price != values[PRICE] or size != held:
         put(work, row, number, w.DELETE, side, values[PRICE], held, order_id)
         put(work, row, number, w.ADD, side, price, size, order_id)
-    work.state[w.OWED] -= values[EXTRA] > 0
+    work.state[State.OWED] -= values[EXTRA] > 0
     values[PRICE], values[SIZE], values[EXTRA] = price, size, 0
 
 
@@ -154,9 +154,9 @@ def bring(work: Work, row: np.ndarray, number: int, values: np.ndarray, order_id
 def part(work: Work, row: np.ndarray, before: np.ndarray, number: int) -> None:
     """End, before a record, the trade and the group that it does not belong to; `before` is the record in front."""
     state = work.state
-    if row.action == checks.R or (state[w.GOES_ON] and row.ts_event != state[w.GOES_ON_TIME]):
-        end_group(work, before, number, state[w.GOES_ON] != 0)
-    elif state[w.TRADE_OPEN] and not _belongs(work, row):
+    if row.action == checks.R or (state[State.GOES_ON] and row.ts_event != state[State.GOES_ON_TIME]):
+        end_group(work, before, number, state[State.GOES_ON] != 0)
+    elif state[State.TRADE_OPEN] and not _belongs(work, row):
         close_trade(work, before, number)
 
 
@@ -164,11 +164,11 @@ def part(work: Work, row: np.ndarray, before: np.ndarray, number: int) -> None:
 def _belongs(work: Work, row: np.ndarray) -> bool:
     """Return whether a record may follow the open trade."""
     state = work.state
-    if row.action == checks.T or row.ts_event != state[w.TRADE_TIME]:
+    if row.action == checks.T or row.ts_event != state[State.TRADE_TIME]:
         return False
     if row.action == checks.F:
-        return not state[w.TRADE_ALONE] or row.side == checks.N
-    return state[w.TRADE_FILLED] > 0 or takes_from_trade(work, row) > 0
+        return not state[State.TRADE_ALONE] or row.side == checks.N
+    return state[State.TRADE_FILLED] > 0 or takes_from_trade(work, row) > 0
 
 
 @inner
@@ -182,9 +182,9 @@ def hear_last(work: Work, action: int, row: np.ndarray, number: int) -> None:
       number: of that.
     """
     state = work.state
-    waits = state[w.OWED] > 0 or (state[w.TRADE_OPEN] and state[w.TRADE_LEFT] > 0)
-    if waits and (state[w.GOES_ON] or action == checks.T or action == checks.F):
-        state[w.GOES_ON], state[w.GOES_ON_TIME] = 1, row.ts_event
+    waits = state[State.OWED] > 0 or (state[State.TRADE_OPEN] and state[State.TRADE_LEFT] > 0)
+    if waits and (state[State.GOES_ON] or action == checks.T or action == checks.F):
+        state[State.GOES_ON], state[State.GOES_ON_TIME] = 1, row.ts_event
     else:
         end_group(work, row, number, True)
 
@@ -194,12 +194,12 @@ def end_group(work: Work, row: np.ndarray, number: int, told: bool) -> None:
     """End a group: orders that were filled, but neither cancelled nor changed, show what they showed before."""
     close_trade(work, row, number)
     state = work.state
-    for k in range(state[w.FILLS]):
+    for k in range(state[State.FILLS]):
         place = find(work.table, work.filled[k])
         if place != ABSENT and work.table.values[place, EXTRA] > 0:
             values = work.table.values[place]
             bring(work, row, number, values, work.filled[k], values[PRICE], values[SIZE])
-            work.counts[w.REFRESHED] += 1
-    if told and state[w.IN_GROUP] > 0:
+            work.counts[Count.ORDERS_REFRESHED] += 1
+    if told and state[State.IN_GROUP] > 0:
         w.mark_last(work)
-    state[w.FILLS], state[w.OWED], state[w.IN_GROUP], state[w.GOES_ON] = 0, 0, 0, 0
+    state[State.FILLS], state[State.OWED], state[State.IN_GROUP], state[State.GOES_ON] = 0, 0, 0, 0

@@ -1,5 +1,6 @@
 """What lives from MBO record to record of one instrument, and how an event is written down: compiled."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -9,63 +10,62 @@ from lob_jax.feeds.databento import checks as checks
 from lob_jax.feeds.reading.order_table import OrderTable
 from lob_jax.jit import inner
 
-# Of `Work.state`: events at hand, and of these in the open group; the clock; the open trade, and whether its record
-# was told to be the last of its group; fills of the open group, and orders of which they took something that no
-# cancel or change has taken yet; whether the group was told to end, and when, while its executions go on; whether
-# fills came without a trade since the trade before, and at which price.
-(
-    EVENTS,
-    IN_GROUP,
-    CLOCK,
-    TRADE_OPEN,
-    TRADE_SIDE,
-    TRADE_PRICE,
-    TRADE_LEFT,
-    TRADE_FILLED,
-    TRADE_TIME,
-    TRADE_ALONE,
-    FILLS,
-    OWED,
-    GOES_ON,
-    GOES_ON_TIME,
-    SILENT,
-    SILENT_PRICE,
-) = range(16)
-STATE = 16
-COUNTS = (
-    "trades",
-    "lots_traded",
-    "trades_without_side",
-    "fills",
-    "lots_filled",
-    "lots_filled_of_aggressors",
-    "lots_filled_unseen",
-    "trades_without_fill",
-    "lots_without_fill",
-    "executions_without_fill",
-    "orders_refreshed",
-    "orders_added_by_change",
-    "without_action",
-)
-(
-    TRADES,
-    LOTS_TRADED,
-    SIDELESS,
-    N_FILLS,
-    LOTS_FILLED,
-    LOTS_OWN,
-    LOTS_UNSEEN,
-    TRADES_UNFILLED,
-    LOTS_UNFILLED,
-    UNTOLD,
-    REFRESHED,
-    ADDED,
-    WITHOUT_ACTION,
-) = range(len(COUNTS))
-# Rows of `Work.out`, as the columns of events.
-COLUMNS = ("time_ns", "receive_ns", "sequence", "kind", "code", "side", "price", "size", "order_id", "flags")
-_TIME, _RECEIVE, _SEQUENCE, _KIND, _CODE, _SIDE, _PRICE, _SIZE, _ID, _FLAGS = range(len(COLUMNS))
 
+class State(enum.IntEnum):
+    """Places of `Work.state`."""
+
+    EVENTS = 0  # at hand
+    IN_GROUP = 1  # of these, in the open group
+    CLOCK = 2
+    TRADE_OPEN = 3
+    TRADE_SIDE = 4
+    TRADE_PRICE = 5
+    TRADE_LEFT = 6  # lots that no fill explains yet
+    TRADE_FILLED = 7  # fills so far
+    TRADE_TIME = 8
+    TRADE_ALONE = 9  # whether its record was told to be the last of its group
+    FILLS = 10  # orders that were filled in the open group
+    OWED = 11  # of these, such as a cancel or a change has yet to take from what the fills took
+    GOES_ON = 12  # whether the group was told to end while its executions go on
+    GOES_ON_TIME = 13  # and when
+    SILENT = 14  # whether fills came without a trade since the trade before
+    SILENT_PRICE = 15  # and at which price
+
+
+class Count(enum.IntEnum):
+    """What is counted, by its name in the report."""
+
+    TRADES = 0
+    LOTS_TRADED = 1
+    TRADES_WITHOUT_SIDE = 2
+    FILLS = 3
+    LOTS_FILLED = 4
+    LOTS_FILLED_OF_AGGRESSORS = 5
+    LOTS_FILLED_UNSEEN = 6
+    TRADES_WITHOUT_FILL = 7
+    LOTS_WITHOUT_FILL = 8
+    EXECUTIONS_WITHOUT_FILL = 9
+    ORDERS_REFRESHED = 10
+    ORDERS_ADDED_BY_CHANGE = 11
+    WITHOUT_ACTION = 12
+
+
+class Column(enum.IntEnum):
+    """Rows of `Work.out`: the columns of events."""
+
+    TIME_NS = 0
+    RECEIVE_NS = 1
+    SEQUENCE = 2
+    KIND = 3
+    CODE = 4
+    SIDE = 5
+    PRICE = 6
+    SIZE = 7
+    ORDER_ID = 8
+    FLAGS = 9
+
+
+COLUMNS = tuple(column.name.lower() for column in Column)
 ADD, CANCEL, DELETE, EXECUTE, HIDDEN, CROSS, CONTROL = (int(kind) for kind in Kind)
 _CLEAR = int(Code.CLEAR)
 _LAST_IN_GROUP, _BAD_TIME = int(Flag.LAST_IN_GROUP), int(Flag.BAD_TIME)
@@ -77,8 +77,8 @@ class Work(NamedTuple):
 
     Attributes:
       table: the orders as the feed has them; EXTRA is what fills took from them that no cancel or change has taken.
-      state: int64 [STATE].
-      counts: int64 [len(COUNTS)].
+      state: int64, by `State`.
+      counts: int64, by `Count`.
       filled: int64 [X], ids of orders filled in this group.
       out: int64 [len(COLUMNS), Y], events.
       last: the record before those at hand, as an array of one; `number` of it beside.
@@ -98,7 +98,7 @@ class Work(NamedTuple):
 def aggressor_known(work: Work, row: np.ndarray) -> bool:
     """Return whether the open trade has a side, or, where there is none, the record of a fill."""
     state = work.state
-    return state[TRADE_SIDE] != 0 or (state[TRADE_OPEN] == 0 and row.side != checks.N)
+    return state[State.TRADE_SIDE] != 0 or (state[State.TRADE_OPEN] == 0 and row.side != checks.N)
 
 
 @inner
@@ -106,23 +106,24 @@ def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: i
     """Write down one event; one of no size is none."""
     if size == 0 and kind != CONTROL:
         return
-    n, out, flags = work.state[EVENTS], work.out, 0
-    if row.flags & checks.BAD_RECEIVE or row.ts_event < work.state[CLOCK]:
+    n, out, flags = work.state[State.EVENTS], work.out, 0
+    if row.flags & checks.BAD_RECEIVE or row.ts_event < work.state[State.CLOCK]:
         flags |= _BAD_TIME
     if row.flags & checks.BAD_BOOK:
         flags |= _MAYBE_BAD
     if kind in (EXECUTE, HIDDEN) and aggressor_known(work, row):
         flags |= _KNOWN
-    out[_TIME, n], out[_RECEIVE, n], out[_SEQUENCE, n] = row.ts_event, max(row.ts_recv, 0), number
-    out[_KIND, n], out[_CODE, n] = kind, _CLEAR if kind == CONTROL else 0
-    out[_SIDE, n], out[_PRICE, n], out[_SIZE, n], out[_ID, n] = side, price, size, order_id
-    out[_FLAGS, n] = flags
-    work.state[CLOCK] = row.ts_event
-    work.state[EVENTS] += 1
-    work.state[IN_GROUP] += 1
+    out[Column.TIME_NS, n], out[Column.RECEIVE_NS, n] = row.ts_event, max(row.ts_recv, 0)
+    out[Column.SEQUENCE, n], out[Column.ORDER_ID, n] = number, order_id
+    out[Column.KIND, n], out[Column.CODE, n] = kind, _CLEAR if kind == CONTROL else 0
+    out[Column.SIDE, n], out[Column.PRICE, n], out[Column.SIZE, n] = side, price, size
+    out[Column.FLAGS, n] = flags
+    work.state[State.CLOCK] = row.ts_event
+    work.state[State.EVENTS] += 1
+    work.state[State.IN_GROUP] += 1
 
 
 @inner
 def mark_last(work: Work) -> None:
     """Mark the event written last as the last of its group."""
-    work.out[_FLAGS, work.state[EVENTS] - 1] |= _LAST_IN_GROUP
+    work.out[Column.FLAGS, work.state[State.EVENTS] - 1] |= _LAST_IN_GROUP

@@ -16,7 +16,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.itch.messages import ALL, EMPTY_CROSS, MADE, NON_PRINTABLE, OTHER_PRICE, STOCKS, Rows, Rules
+from lob_jax.feeds.itch.messages import ALL, STOCKS, Rows, Rules, Tally
 from lob_jax.feeds.itch.scan import Scan, listed_symbols
 from lob_jax.feeds.lobster.rows import HIDDEN_SIDE_UNTIL
 from lob_jax.feeds.reading.report import reading_report
@@ -264,12 +264,16 @@ def _tick_of(events: Events) -> int:
 def _report(scan: Scan, index: int, events: Events) -> dict[str, Any]:
     """Say what was read for one stock; all messages of the file are rows."""
     reader = scan.reader
-    kept = int(reader.tally[index, MADE]) + scan.session_messages
+    kept = int(reader.tally[index, Tally.MADE]) + scan.session_messages
     idle = reader.idle[index] + reader.idle[STOCKS]
     dropped = {f"type {chr(letter)}, without an event": int(idle[letter]) for letter in np.flatnonzero(idle)}
     known = kept + sum(dropped.values()) + sum(scan.faults.dropped.values())
     dropped["of other stocks"] = scan.rows_read - known
-    names = {"non_printable": NON_PRINTABLE, "executed_at_another_price": OTHER_PRICE, "empty_crosses": EMPTY_CROSS}
+    names = {
+        "non_printable": Tally.NON_PRINTABLE,
+        "executed_at_another_price": Tally.OTHER_PRICE,
+        "empty_crosses": Tally.EMPTY_CROSS,
+    }
     return reading_report(
         "itch",
         events,

@@ -5,12 +5,14 @@ specification, section 1. Every message begins with its type (1 byte), the stock
 (2) and ns since midnight (6).
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
 
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
+from lob_jax.feeds.reading.faults import FaultCode
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
 from lob_jax.jit import inner, njit
 
@@ -23,42 +25,62 @@ STOCKS = 1 << 16  # locate codes
 UNNAMED, UNWANTED = -2, -1  # in place of an instrument: no directory entry; not asked for
 ALL = -1  # in the column `instrument`: an event of every instrument
 
-# What ends a run of the loop: no whole message is left; then what a caller must see to; then the faults.
-DRAINED, DIRECTORY, END_MARK, TABLE_FULL, ROWS_FULL, FIRST_FAULT = range(6)
-FAULTS = {
-    "a message of an unknown type": "one of " + " ".join(SIZES),
-    "a message whose length is not that of its type": "the length of its type",
-    "a time beyond the day": f"less than {NS_PER_DAY} ns after midnight",
-    "a stock locate code that no directory message has named": "a code named before",
-    "a stock that is not the one of its locate code": "the stock named in the directory",
-    "a letter that its field does not have": "one of the letters of the specification",
-    "an order, a removal or a trade of no shares": "1 share or more",
-    "an order or a trade without a price": "a price above 0",
-    "a price between ticks": "a multiple of the tick",
-    "an order reference that is already in use": "a new reference",
-    "an order reference that is not in the book": "the reference of a live order of the same stock",
-    "a removal of more shares than the order has left": "at most what is left",
-}
-(
-    BAD_TYPE,
-    BAD_LENGTH,
-    BAD_CLOCK,
-    NO_STOCK,
-    OTHER_STOCK,
-    BAD_LETTER,
-    NO_SHARES,
-    NO_PRICE,
-    OFF_TICK,
-    IN_USE,
-    NO_ORDER,
-    TOO_MANY,
-) = range(FIRST_FAULT, FIRST_FAULT + len(FAULTS))
-FINE = DRAINED
 
-# Places of `Reader.at`.
-POSITION, MESSAGE, NUMBER, ROWS, WAS = range(5)
-# Columns of `Reader.tally`.
-MADE, NON_PRINTABLE, OTHER_PRICE, EMPTY_CROSS = range(4)
+class Outcome(FaultCode):
+    """What ends a run of the loop: what a caller must see to, and the faults of the message at hand."""
+
+    FINE = 0  # of one message; of a run: no whole message is left
+    DIRECTORY = 1  # a directory message, whose stock is to be entered
+    END_MARK = 2  # a message of no length
+    TABLE_FULL = 3
+    ROWS_FULL = 4
+    BAD_TYPE = 5, "a message of an unknown type", "", "one of " + " ".join(SIZES)
+    BAD_LENGTH = 6, "a message whose length is not that of its type", "", "the length of its type"
+    BAD_CLOCK = 7, "a time beyond the day", "", f"less than {NS_PER_DAY} ns after midnight"
+    NO_STOCK = 8, "a stock locate code that no directory message has named", "", "a code named before"
+    OTHER_STOCK = 9, "a stock that is not the one of its locate code", "", "the stock named in the directory"
+    BAD_LETTER = 10, "a letter that its field does not have", "", "one of the letters of the specification"
+    NO_SHARES = 11, "an order, a removal or a trade of no shares", "", "1 share or more"
+    NO_PRICE = 12, "an order or a trade without a price", "", "a price above 0"
+    OFF_TICK = 13, "a price between ticks", "", "a multiple of the tick"
+    IN_USE = 14, "an order reference that is already in use", "", "a new reference"
+    NO_ORDER = 15, "an order reference that is not in the book", "", "the reference of a live order of the same stock"
+    TOO_MANY = 16, "a removal of more shares than the order has left", "", "at most what is left"
+
+
+class At(enum.IntEnum):
+    """Places of `Reader.at`."""
+
+    POSITION = 0  # of the next message
+    MESSAGE = 1  # position of the last one
+    NUMBER = 2  # and its number, from 1
+    ROWS = 3  # events in `rows`
+    WAS = 4  # what was found, after a fault
+
+
+class Tally(enum.IntEnum):
+    """Columns of `Reader.tally`: messages of an instrument."""
+
+    MADE = 0  # that became events
+    NON_PRINTABLE = 1
+    OTHER_PRICE = 2  # executed at another price than the order's
+    EMPTY_CROSS = 3
+
+
+class _Role(enum.IntEnum):
+    """What a type needs."""
+
+    META = 0  # nothing; all others a stock's locate code, but for the next two
+    SYSTEM = 1
+    ENTRY = 2  # of the directory
+    NEW = 3  # order
+    LESS = 4  # of an order
+    GONE = 5
+    SWAP = 6  # an order for another
+    TRADE = 7
+    AUCTION = 8
+    STATUS = 9
+
 
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
@@ -71,14 +93,20 @@ for _letter, _code in (("H", Code.HALT), ("P", Code.HALT), ("Q", Code.RESUME_QUO
 _SESSION = np.full(256, -1, np.int64)  # system events; 0: no event of ours
 for _letter, _code in (("O", 0), ("S", 0), ("Q", Code.SESSION_OPEN), ("M", Code.SESSION_CLOSE), ("E", 0), ("C", 0)):
     _SESSION[ord(_letter)] = _code
-_ROLE = np.zeros(256, np.int64)  # what a type needs: nothing, a stock's locate code; or its own treatment
-_META, _SYSTEM, _ENTRY, _NEW, _LESS, _GONE, _SWAP, _TRADE, _AUCTION, _STATUS = range(10)
+_ROLE_OF = np.zeros(256, np.int64)  # by type
 for _letters, _role in (
-    *(("S", _SYSTEM), ("R", _ENTRY), ("AF", _NEW), ("ECX", _LESS), ("D", _GONE), ("U", _SWAP)),
-    *(("P", _TRADE), ("Q", _AUCTION), ("Hh", _STATUS)),
+    *(
+        ("S", _Role.SYSTEM),
+        ("R", _Role.ENTRY),
+        ("AF", _Role.NEW),
+        ("ECX", _Role.LESS),
+        ("D", _Role.GONE),
+        ("U", _Role.SWAP),
+    ),
+    *(("P", _Role.TRADE), ("Q", _Role.AUCTION), ("Hh", _Role.STATUS)),
 ):
     for _letter in _letters:
-        _ROLE[ord(_letter)] = _role
+        _ROLE_OF[ord(_letter)] = _role
 _E, _C, _X, _H = ord("E"), ord("C"), ord("X"), ord("H")
 
 
@@ -101,11 +129,10 @@ class Reader(NamedTuple):
     """What a reading knows between two blocks, beside the live orders.
 
     Attributes:
-      at: int64 [5]: position of the next message, position of the last one, its number (from 1), events in `rows`,
-        and, after a fault, what was found.
+      at: int64, by `At`.
       instrument: int32 [STOCKS], by locate code: index of a wanted instrument, UNWANTED or UNNAMED.
       name: int64 [STOCKS], by locate code: the 8 bytes of the symbol.
-      tally: int64 [STOCKS, 4], by instrument: messages that became events, and those worth counting.
+      tally: int64 [STOCKS, 4], by instrument and `Tally`.
       idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row is of no stock.
       rows: where events go.
     """
@@ -129,10 +156,10 @@ class Rules(NamedTuple):
 def new_reader(rows: int) -> Reader:
     """Return the reader of a file that has not begun, with room for `rows` events."""
     return Reader(
-        at=np.zeros(5, np.int64),
+        at=np.zeros(len(At), np.int64),
         instrument=np.full(STOCKS, UNNAMED, np.int32),
         name=np.zeros(STOCKS, np.int64),
-        tally=np.zeros((STOCKS, 4), np.int64),
+        tally=np.zeros((STOCKS, len(Tally)), np.int64),
         idle=np.zeros((STOCKS + 1, 128), np.int64),
         rows=new_rows(rows),
     )
@@ -146,70 +173,70 @@ def new_rows(count: int) -> Rows:
 
 @njit
 def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the messages that lie whole in data[:filled], uint8, from `at[POSITION]`; return what ended it.
+    """Read the messages that lie whole in data[:filled], uint8, from `at[At.POSITION]`; return what ended it.
 
-    After anything but a full table or full rows, the message that ended it is behind `at[POSITION]`.
+    After anything but a full table or full rows, the message that ended it is behind `at[At.POSITION]`.
     """
     at = reader.at
-    position = at[POSITION]
+    position = at[At.POSITION]
     while position + 2 <= filled:
         length = (np.int64(data[position]) << 8) | data[position + 1]
         begin = position + 2
         if begin + length > filled:
             break
         if 2 * (table.used[0] + 1) > len(table.keys):
-            return TABLE_FULL
-        if at[ROWS] + 2 > len(reader.rows.kind):
-            return ROWS_FULL
-        at[MESSAGE] = position
-        at[POSITION] = position = begin + length
+            return Outcome.TABLE_FULL
+        if at[At.ROWS] + 2 > len(reader.rows.kind):
+            return Outcome.ROWS_FULL
+        at[At.MESSAGE] = position
+        at[At.POSITION] = position = begin + length
         if length == 0:
-            return END_MARK
-        at[NUMBER] += 1
+            return Outcome.END_MARK
+        at[At.NUMBER] += 1
         outcome = _read_one(data, begin, length, reader, table, rules)
-        if outcome != FINE:
+        if outcome != Outcome.FINE:
             return outcome
-    return DRAINED
+    return Outcome.FINE
 
 
 @inner
 def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the message at data[p:p + length]; return FINE, DIRECTORY or a fault."""
+    """Read the message at data[p:p + length]; return Outcome.FINE, Outcome.DIRECTORY or a fault."""
     letter = data[p]
-    reader.at[WAS] = letter
+    reader.at[At.WAS] = letter
     if SIZE_OF[letter] == 0:
-        return BAD_TYPE
+        return Outcome.BAD_TYPE
     if SIZE_OF[letter] != length:
-        reader.at[WAS] = length
-        return BAD_LENGTH
+        reader.at[At.WAS] = length
+        return Outcome.BAD_LENGTH
     time = (_u16(data, p + 5) << 32) | _u32(data, p + 7)
     if time >= _DAY:
-        reader.at[WAS] = time
-        return BAD_CLOCK
+        reader.at[At.WAS] = time
+        return Outcome.BAD_CLOCK
     locate = _u16(data, p + 1)
     stock = np.int64(reader.instrument[locate])
-    role = _ROLE[letter]
-    if role == _META:
+    role = _ROLE_OF[letter]
+    if role == _Role.META:
         if stock != UNWANTED:
             reader.idle[stock if stock >= 0 else STOCKS, letter] += 1
-        return FINE
-    if role == _ENTRY:
-        return DIRECTORY
+        return Outcome.FINE
+    if role == _Role.ENTRY:
+        return Outcome.DIRECTORY
     time += rules.midnight_ns
-    if role == _SYSTEM:
+    if role == _Role.SYSTEM:
         return _system(data, p, time, reader)
     if stock < 0:
-        reader.at[WAS] = locate
-        return FINE if stock == UNWANTED else NO_STOCK
-    if role == _NEW:
+        reader.at[At.WAS] = locate
+        return Outcome.FINE if stock == UNWANTED else Outcome.NO_STOCK
+    if role == _Role.NEW:
         return _new_order(data, p, time, stock, locate, reader, table, rules)
-    if role == _LESS:
+    if role == _Role.LESS:
         return _less(data, p, time, stock, reader, table)
-    if role == _GONE:
+    if role == _Role.GONE:
         return _gone(data, p, time, stock, reader, table)
-    if role == _SWAP:
+    if role == _Role.SWAP:
         return _swap(data, p, time, stock, reader, table, rules)
-    if role == _STATUS:
+    if role == _Role.STATUS:
         return _status(data, p, time, stock, locate, reader)
     return _trade(data, p, time, stock, locate, reader, rules)
 
@@ -219,13 +246,13 @@ def _system(data: np.ndarray, p: int, time: int, reader: Reader) -> int:
     """S: the session opens or closes for every instrument."""
     code = _SESSION[data[p + 11]]
     if code < 0:
-        reader.at[WAS] = data[p + 11]
-        return BAD_LETTER
+        reader.at[At.WAS] = data[p + 11]
+        return Outcome.BAD_LETTER
     if code == 0:
         reader.idle[STOCKS, data[p]] += 1
     else:
         _emit(reader, time, _CONTROL, code, 0, 0, 0, 0, _LAST, ALL)
-    return FINE
+    return Outcome.FINE
 
 
 @inner
@@ -235,24 +262,24 @@ def _new_order(
     """A and F: an order joins the book."""
     order_id, letter, size, price = _i64(data, p + 11), data[p + 19], _u32(data, p + 20), _u32(data, p + 32)
     if _i64(data, p + 24) != reader.name[locate]:
-        reader.at[WAS] = locate
-        return OTHER_STOCK
+        reader.at[At.WAS] = locate
+        return Outcome.OTHER_STOCK
     if letter != _BUY and letter != _SELL:
-        reader.at[WAS] = letter
-        return BAD_LETTER
+        reader.at[At.WAS] = letter
+        return Outcome.BAD_LETTER
     fault = _unfit(size, price, rules.tick, reader)
-    if fault != FINE:
+    if fault != Outcome.FINE:
         return fault
     live = table.used[0]
     row = insert(table, order_id)
     if table.used[0] == live:
-        reader.at[WAS] = order_id
-        return IN_USE
+        reader.at[At.WAS] = order_id
+        return Outcome.IN_USE
     side = BID if letter == _BUY else ASK
     _rest(table, row, side, price, size, stock)
     _emit(reader, time, _ADD, 0, side, price, size, order_id, _LAST, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
@@ -260,15 +287,15 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     """E, C and X: shares of an order trade, or are withdrawn."""
     order_id, size, letter = _i64(data, p + 11), _u32(data, p + 19), data[p]
     row = _row_of(table, order_id, stock)
-    reader.at[WAS] = order_id
+    reader.at[At.WAS] = order_id
     if row == ABSENT:
-        return NO_ORDER
+        return Outcome.NO_ORDER
     side, price, held = table.values[row, SIDE], table.values[row, PRICE], table.values[row, SIZE]
-    reader.at[WAS] = size
+    reader.at[At.WAS] = size
     if size == 0:
-        return NO_SHARES
+        return Outcome.NO_SHARES
     if size > held:
-        return TOO_MANY
+        return Outcome.TOO_MANY
     flags = _LAST
     kind = _EXECUTE
     if letter == _E:
@@ -278,18 +305,18 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     else:
         printable = data[p + 31]
         if printable != _YES and printable != _NO:
-            reader.at[WAS] = printable
-            return BAD_LETTER
+            reader.at[At.WAS] = printable
+            return Outcome.BAD_LETTER
         flags = _KNOWN if printable == _YES else _LAST
-        reader.tally[stock, NON_PRINTABLE] += printable == _NO
-        reader.tally[stock, OTHER_PRICE] += _u32(data, p + 32) != price
+        reader.tally[stock, Tally.NON_PRINTABLE] += printable == _NO
+        reader.tally[stock, Tally.OTHER_PRICE] += _u32(data, p + 32) != price
     if size == held:
         remove(table, row)
     else:
         table.values[row, SIZE] = held - size
     _emit(reader, time, kind, 0, side, price, size, order_id, flags, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
@@ -298,13 +325,13 @@ def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     order_id = _i64(data, p + 11)
     row = _row_of(table, order_id, stock)
     if row == ABSENT:
-        reader.at[WAS] = order_id
-        return NO_ORDER
+        reader.at[At.WAS] = order_id
+        return Outcome.NO_ORDER
     side, price, size = table.values[row, SIDE], table.values[row, PRICE], table.values[row, SIZE]
     remove(table, row)
     _emit(reader, time, _DELETE, 0, side, price, size, order_id, _LAST, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
@@ -313,81 +340,81 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     old, new, size, price = _i64(data, p + 11), _i64(data, p + 19), _u32(data, p + 27), _u32(data, p + 31)
     row = _row_of(table, old, stock)
     if row == ABSENT:
-        reader.at[WAS] = old
-        return NO_ORDER
+        reader.at[At.WAS] = old
+        return Outcome.NO_ORDER
     fault = _unfit(size, price, rules.tick, reader)
-    if fault != FINE:
+    if fault != Outcome.FINE:
         return fault
     if find(table, new) != ABSENT:
-        reader.at[WAS] = new
-        return IN_USE
+        reader.at[At.WAS] = new
+        return Outcome.IN_USE
     side = table.values[row, SIDE]
     _emit(reader, time, _DELETE, 0, side, table.values[row, PRICE], table.values[row, SIZE], old, 0, stock)
     remove(table, row)
     _rest(table, insert(table, new), side, price, size, stock)
     _emit(reader, time, _ADD, 0, side, price, size, new, _LAST, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
 def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader) -> int:
     """H and h: trading stops or goes on; h of another market is none of ours."""
     if _i64(data, p + 11) != reader.name[locate]:
-        reader.at[WAS] = locate
-        return OTHER_STOCK
+        reader.at[At.WAS] = locate
+        return Outcome.OTHER_STOCK
     letter = data[p + (19 if data[p] == _H else 20)]
     code = _STATE[letter]
     if code == 0 or (data[p] != _H and code != _STATE[ord("T")] and letter != _H):
-        reader.at[WAS] = letter
-        return BAD_LETTER
+        reader.at[At.WAS] = letter
+        return Outcome.BAD_LETTER
     if data[p] != _H and data[p + 19] != _NASDAQ:
         reader.idle[stock, data[p]] += 1
-        return FINE
+        return Outcome.FINE
     _emit(reader, time, _CONTROL, code, 0, 0, 0, 0, _LAST, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
 def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, rules: Rules) -> int:
     """P and Q: a hidden order trades, or an auction does."""
-    hidden = _ROLE[data[p]] == _TRADE
+    hidden = _ROLE_OF[data[p]] == _Role.TRADE
     if _i64(data, p + (24 if hidden else 19)) != reader.name[locate]:
-        reader.at[WAS] = locate
-        return OTHER_STOCK
+        reader.at[At.WAS] = locate
+        return Outcome.OTHER_STOCK
     side, order_id, flags = BID, np.int64(0), _LAST
     if hidden:
         order_id, size, price = _i64(data, p + 11), _u32(data, p + 20), _u32(data, p + 32)
         if data[p + 19] != _BUY and data[p + 19] != _SELL:
-            reader.at[WAS] = data[p + 19]
-            return BAD_LETTER
+            reader.at[At.WAS] = data[p + 19]
+            return Outcome.BAD_LETTER
         side = BID if data[p + 19] == _BUY else ASK
         flags = _KNOWN if rules.hidden_known else _LAST
     else:
         size, price = _i64(data, p + 11), _u32(data, p + 27)
         if size == 0:
-            reader.tally[stock, EMPTY_CROSS] += 1
+            reader.tally[stock, Tally.EMPTY_CROSS] += 1
             reader.idle[stock, data[p]] += 1
-            return FINE
+            return Outcome.FINE
     fault = _unfit(size, price, 1, reader)
-    if fault != FINE:
+    if fault != Outcome.FINE:
         return fault
     _emit(reader, time, _HIDDEN if hidden else _CROSS, 0, side, price, size, order_id, flags, stock)
-    reader.tally[stock, MADE] += 1
-    return FINE
+    reader.tally[stock, Tally.MADE] += 1
+    return Outcome.FINE
 
 
 @inner
 def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
-    """Return what is wrong with the size and the price of an order or a trade, or FINE."""
-    reader.at[WAS] = size
+    """Return what is wrong with the size and the price of an order or a trade, or Outcome.FINE."""
+    reader.at[At.WAS] = size
     if size <= 0:
-        return NO_SHARES
-    reader.at[WAS] = price
+        return Outcome.NO_SHARES
+    reader.at[At.WAS] = price
     if price <= 0:
-        return NO_PRICE
-    return FINE if tick == 1 or price % tick == 0 else OFF_TICK
+        return Outcome.NO_PRICE
+    return Outcome.FINE if tick == 1 or price % tick == 0 else Outcome.OFF_TICK
 
 
 @inner
@@ -417,11 +444,11 @@ def _emit(
     stock: int,
 ) -> None:
     """Write one event behind the others."""
-    rows, i = reader.rows, reader.at[ROWS]
-    rows.time_ns[i], rows.sequence[i], rows.kind[i], rows.code[i] = time, reader.at[NUMBER], kind, code
+    rows, i = reader.rows, reader.at[At.ROWS]
+    rows.time_ns[i], rows.sequence[i], rows.kind[i], rows.code[i] = time, reader.at[At.NUMBER], kind, code
     rows.side[i], rows.price[i], rows.size[i], rows.order_id[i] = side, price, size, order_id
     rows.flags[i], rows.instrument[i] = flags, stock
-    reader.at[ROWS] = i + 1
+    reader.at[At.ROWS] = i + 1
 
 
 @inner

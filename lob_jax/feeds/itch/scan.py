@@ -10,27 +10,12 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.itch.messages import (
     ALL,
-    BAD_LENGTH,
-    BAD_LETTER,
-    BAD_TYPE,
-    DIRECTORY,
-    DRAINED,
-    END_MARK,
-    FAULTS,
-    FIRST_FAULT,
-    IN_USE,
-    MESSAGE,
-    NO_ORDER,
-    NUMBER,
-    POSITION,
-    ROWS,
-    ROWS_FULL,
     SIZES,
     STOCKS,
-    TABLE_FULL,
     UNNAMED,
     UNWANTED,
-    WAS,
+    At,
+    Outcome,
     Rows,
     Rules,
     new_reader,
@@ -47,7 +32,6 @@ _FEW_ORDERS = 1 << 10
 _BYTES_AN_EVENT = 24  # of a file, at most, but for short ones; room that is not written to takes no memory
 _MOST_AT_FIRST = 1 << 24
 SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
-_REASONS = list(FAULTS)
 
 
 class Scan:
@@ -84,7 +68,7 @@ class Scan:
     @property
     def rows_read(self) -> int:
         """Messages found, and losses that had to be counted as one."""
-        return int(self.reader.at[NUMBER]) + self._more_rows
+        return int(self.reader.at[At.NUMBER]) + self._more_rows
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -96,7 +80,7 @@ class Scan:
         likely = self.source.path.stat().st_size // _BYTES_AN_EVENT if self.source.path.is_file() else 0
         self.reader = self.reader._replace(rows=new_rows(min(max(likely, _ROWS_AT_ONCE), _MOST_AT_FIRST)))
         for _ in self._outcomes():
-            if self.reader.at[ROWS] + 2 > len(self.reader.rows.kind):
+            if self.reader.at[At.ROWS] + 2 > len(self.reader.rows.kind):
                 self.reader = self.reader._replace(rows=_doubled(self.reader.rows))
         self._count_sessions()
         return self._rows()
@@ -110,7 +94,7 @@ class Scan:
         for _ in self._outcomes():
             self._count_sessions()
             yield self._rows()
-            self.reader.at[ROWS] = 0
+            self.reader.at[At.ROWS] = 0
 
     def _outcomes(self) -> Iterator[None]:
         """Read the file; stop behind every block, and where the room for events is full."""
@@ -121,7 +105,7 @@ class Scan:
                 data = rest + block
                 yield from self._work(data)
                 yield
-                done = int(self.reader.at[POSITION])
+                done = int(self.reader.at[At.POSITION])
                 self._offset += done
                 rest = data[done:]
         except InputError as error:
@@ -134,47 +118,47 @@ class Scan:
     def _work(self, data: bytes) -> Iterator[None]:
         """Read the whole messages in some bytes; stop when there is no room for more events."""
         at, view = self.reader.at, np.frombuffer(data, np.uint8)
-        at[POSITION] = 0
-        outcome = TABLE_FULL
-        while outcome != DRAINED:
+        at[At.POSITION] = 0
+        outcome = Outcome.TABLE_FULL
+        while outcome != Outcome.FINE:
             if self._lost or self._end_mark:
                 self._pass_over(data)
                 return
             outcome = read_messages(view, len(data), self.reader, self._table, self._rules)
-            if outcome == TABLE_FULL:
+            if outcome == Outcome.TABLE_FULL:
                 self._table = room_for(self._table, len(self._table.keys) // 2)
-            elif outcome == ROWS_FULL:
+            elif outcome == Outcome.ROWS_FULL:
                 yield
-            elif outcome == DIRECTORY:
+            elif outcome == Outcome.DIRECTORY:
                 self._enter_stock(data)
-            elif outcome == END_MARK:
+            elif outcome == Outcome.END_MARK:
                 self._end_mark = True
-            elif outcome >= FIRST_FAULT:
+            elif outcome.what:
                 self._refuse_message(outcome, data)
 
     def _pass_over(self, data: bytes) -> None:
         """Leave out what lies behind a broken chain; nothing but zeros may lie behind the mark of the end."""
-        left = len(data) - int(self.reader.at[POSITION])
+        left = len(data) - int(self.reader.at[At.POSITION])
         if left and not self._lost:
             if not data[-left:].strip(b"\0"):  # the mark once more, or what fills up a block
-                self.reader.at[POSITION] = len(data)
+                self.reader.at[At.POSITION] = len(data)
                 return
             self._lost = True
             raw = data[-left:][:64]
             self._lose("bytes behind the message of no length that marks the end", 0, raw, "the end of the file")
         self.lost_bytes += left
-        self.reader.at[POSITION] = len(data)
+        self.reader.at[At.POSITION] = len(data)
 
     def _rows(self) -> Rows:
         """Return the events at hand."""
-        return Rows(*(values[: self.reader.at[ROWS]] for values in self.reader.rows))
+        return Rows(*(values[: self.reader.at[At.ROWS]] for values in self.reader.rows))
 
     def _count_sessions(self) -> None:
         self.session_messages += int(np.count_nonzero(self._rows().instrument == ALL))
 
     def _enter_stock(self, data: bytes) -> None:
         """Learn a stock's locate code from the directory message at hand."""
-        begin = int(self.reader.at[MESSAGE]) + 2
+        begin = int(self.reader.at[At.MESSAGE]) + 2
         locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
         name = int.from_bytes(raw, "big", signed=True)
         if SYMBOL.fullmatch(raw) is None:
@@ -192,26 +176,25 @@ class Scan:
             self.reader.instrument[locate] = len(self.symbols) if wanted else UNWANTED
             self.symbols += [symbol] * wanted
 
-    def _refuse_message(self, outcome: int, data: bytes) -> None:
+    def _refuse_message(self, outcome: Outcome, data: bytes) -> None:
         """Leave out the message at hand; a second one in a row that cannot be read breaks the chain of lengths."""
         at = self.reader.at
-        letter, was = chr(data[at[MESSAGE] + 2]), int(at[WAS])
-        what = _REASONS[outcome - FIRST_FAULT]
-        expected = FAULTS[what]
-        if outcome in (BAD_TYPE, BAD_LENGTH):
-            expected = SIZES[letter] if outcome == BAD_LENGTH else expected
-            if outcome == BAD_LENGTH and self._unreadable == at[NUMBER] - 1:
+        letter, was = chr(data[at[At.MESSAGE] + 2]), int(at[At.WAS])
+        what, expected = outcome.what, outcome.expected
+        if outcome in (Outcome.BAD_TYPE, Outcome.BAD_LENGTH):
+            expected = SIZES[letter] if outcome == Outcome.BAD_LENGTH else expected
+            if outcome == Outcome.BAD_LENGTH and self._unreadable == at[At.NUMBER] - 1:
                 what, self._lost = "a broken chain of lengths: the rest of the file is lost", True
-            self._unreadable = int(at[NUMBER])
-        if outcome in (BAD_TYPE, BAD_LETTER):
+            self._unreadable = int(at[At.NUMBER])
+        if outcome in (Outcome.BAD_TYPE, Outcome.BAD_LETTER):
             was = repr(chr(was))
-        elif outcome in (IN_USE, NO_ORDER):
+        elif outcome in (Outcome.IN_USE, Outcome.NO_ORDER):
             was %= 1 << 64
         self._refuse(what, data, expected, was)
 
     def _refuse(self, what: str, data: bytes, expected: object, was: object) -> None:
-        begin, end = int(self.reader.at[MESSAGE]), int(self.reader.at[POSITION])
-        message = f"message {self.reader.at[NUMBER]}, type {chr(data[begin + 2])!r}"
+        begin, end = int(self.reader.at[At.MESSAGE]), int(self.reader.at[At.POSITION])
+        message = f"message {self.reader.at[At.NUMBER]}, type {chr(data[begin + 2])!r}"
         error = InputError(
             what,
             where=f"{self.source}, byte {self._offset + begin}, {message}",
@@ -225,7 +208,7 @@ class Scan:
         """Refuse bytes that are no message."""
         self._more_rows += 1
         self.lost_bytes += count
-        where = f"{self.source}, after message {self.reader.at[NUMBER]}"
+        where = f"{self.source}, after message {self.reader.at[At.NUMBER]}"
         remedy = "fetch the file again; on_error='skip' keeps what came before"
         self.faults.refuse(
             InputError(what, where=where, expected=expected, was=f"{len(raw)} bytes", remedy=remedy), raw=raw

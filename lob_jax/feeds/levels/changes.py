@@ -15,13 +15,13 @@ from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupi
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
 from lob_jax.feeds.levels import loops as loops
-from lob_jax.feeds.levels.loops import GAP, LEVEL, SNAPSHOT, TRADE, LevelRows
+from lob_jax.feeds.levels.loops import COUNTS, Count, LevelRows, State, What
 from lob_jax.feeds.reading.scale import Scale, Steps, common_divisor, scale_of
 from lob_jax.feeds.reading.store import EventStore
 
-__all__ = ["GAP", "LEVEL", "SNAPSHOT", "TRADE", "LevelChanges", "LevelDay", "LevelRows"]
+__all__ = ["LevelChanges", "LevelDay", "LevelRows", "What"]
 
-_DROPPED = loops.COUNTS[loops.EARLY_ROWS : loops.SUPERSEDED + 1]
+_DROPPED = [COUNTS[count] for count in (Count.EARLY_ROWS, Count.EARLY_TRADES, Count.LOST_ROWS, Count.SUPERSEDED)]
 
 
 class LevelDay(NamedTuple):
@@ -62,7 +62,7 @@ class LevelChanges:
         self._start: BookSnapshot | None = None
         self._work = loops.Workspace(
             state=np.zeros(7, np.int64),
-            counts=np.zeros(len(loops.COUNTS), np.int64),
+            counts=np.zeros(len(Count), np.int64),
             pending=np.zeros((0, 6), np.int64),
             places=np.zeros((0, 2), np.int64),
             stamp=np.zeros(1, np.int64),
@@ -92,7 +92,7 @@ class LevelChanges:
         out = self._new_output(0)
         loops.flush(self._levels, self._work, out)
         self._keep(out)
-        counts = dict(zip(loops.COUNTS, self._work.counts.tolist(), strict=True))
+        counts = {name: int(self._work.counts[count]) for count, name in COUNTS.items()}
         dropped = {name: counts.pop(name) for name in _DROPPED}
         scale = scale_of(
             steps,
@@ -114,10 +114,10 @@ class LevelChanges:
     def _begin(self) -> None:
         """Note the book at hand as the one that the events start from."""
         levels, state = self._levels, self._work.state
-        state[loops.STARTED] = 1
+        state[State.STARTED] = 1
         (bid, bid_size), (ask, ask_size) = (occupied(levels, s) for s in range(2))
         self._start = BookSnapshot(
-            time_ns=int(state[loops.CLOCK]),
+            time_ns=int(state[State.CLOCK]),
             side=np.repeat(np.array([BID, ASK], np.int8), [len(bid), len(ask)]),
             price=np.concatenate([bid, ask]),
             size=np.concatenate([bid_size, ask_size]),
@@ -129,8 +129,8 @@ class LevelChanges:
         levels.side[:, LAST_BEST], levels.side[:, SEEN] = self._start.last_best, self._start.seen
 
     def _find_divisors(self, rows: LevelRows) -> None:
-        traded = rows.what == TRADE
-        shown = (rows.what == LEVEL) | (rows.what == SNAPSHOT)
+        traded = rows.what == What.TRADE
+        shown = (rows.what == What.LEVEL) | (rows.what == What.SNAPSHOT)
         self.price_divisor = common_divisor(rows.price[shown], self.price_divisor)
         self._signed |= bool(rows.price[shown].min(initial=1) <= 0)
         both = common_divisor(rows.price[traded], self.price_divisor)
@@ -141,7 +141,7 @@ class LevelChanges:
         """Give the workspace room for these rows."""
         work, count = self._work, len(rows.what)
         self._levels = with_level_room(self._levels, count)
-        held = int(work.state[loops.PENDING])
+        held = int(work.state[State.PENDING])
         if held + count > len(work.pending):
             work = work._replace(pending=np.pad(work.pending[:held], ((0, 2 * count), (0, 0))))
         if 2 * count > len(work.places):
@@ -152,7 +152,7 @@ class LevelChanges:
 
     def _new_output(self, rows: int) -> loops.Emitted:
         levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
-        room = 2 * (rows + int(self._work.state[loops.PENDING])) + levels + 1
+        room = 2 * (rows + int(self._work.state[State.PENDING])) + levels + 1
         columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
         return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
 

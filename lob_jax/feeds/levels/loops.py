@@ -1,5 +1,6 @@
 """The compiled loop of `changes`: messages of absolute level sizes, and trades, to events."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -19,39 +20,66 @@ from lob_jax.book.levels import (
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.jit import in_place, njit
 
-LEVEL, TRADE, SNAPSHOT, GAP = range(4)  # what a row is
 
-# Places of the state that is carried from block to block.
-PHASE, AFTER_SNAPSHOT, SNAPSHOT_SIDES, CLOCK, PENDING, STARTED, EMITTED = range(7)
+class What(enum.IntEnum):
+    """What a row is."""
+
+    LEVEL = 0
+    TRADE = 1
+    SNAPSHOT = 2
+    GAP = 3
+
+
+class State(enum.IntEnum):
+    """Places of the state that is carried from block to block."""
+
+    PHASE = 0  # see `Phase`
+    AFTER_SNAPSHOT = 1  # whether the message before was one
+    SNAPSHOT_SIDES = 2  # that the snapshots since showed, as `_sides` gives them
+    CLOCK = 3  # time of the last event
+    PENDING = 4  # trades at hand
+    STARTED = 5  # whether the starting book has been taken
+    EMITTED = 6  # events so far
+
+
+class Phase(enum.IntEnum):
+    """Where the rows stand."""
+
+    WAITING = 0  # for the first snapshot
+    LIVE = 1  # in step
+    LOST = 2  # behind a gap
+
+
+class Count(enum.IntEnum):
+    """What is counted; COUNTS has the names in the report."""
+
+    EARLY_ROWS = 0
+    EARLY_TRADES = 1
+    LOST_ROWS = 2
+    SUPERSEDED = 3
+    UNKNOWN_ZEROS = 4
+    SNAPSHOTS = 5
+    GROUPS = 6
+    CROSSED = 7
+    LOCKED = 8
+    EXPLAINED = 9
+    HIDDEN = 10
+
+
+COUNTS = {
+    Count.EARLY_ROWS: "rows before the first snapshot",
+    Count.EARLY_TRADES: "trades before the first snapshot",
+    Count.LOST_ROWS: "rows behind a gap",
+    Count.SUPERSEDED: "rows superseded in their message",
+    Count.UNKNOWN_ZEROS: "zero_of_unknown_level",
+    Count.SNAPSHOTS: "snapshots",
+    Count.GROUPS: "groups",
+    Count.CROSSED: "crossed_groups",
+    Count.LOCKED: "locked_groups",
+    Count.EXPLAINED: "trades_explained",
+    Count.HIDDEN: "trades_hidden",
+}
 SUPERSEDED_ROW = -1  # in place of what a level holds
-WAITING, LIVE, LOST = range(3)  # phases: no snapshot yet; in step; behind a gap
-
-COUNTS = (
-    "rows before the first snapshot",
-    "trades before the first snapshot",
-    "rows behind a gap",
-    "rows superseded in their message",
-    "zero_of_unknown_level",
-    "snapshots",
-    "groups",
-    "crossed_groups",
-    "locked_groups",
-    "trades_explained",
-    "trades_hidden",
-)
-(
-    EARLY_ROWS,
-    EARLY_TRADES,
-    LOST_ROWS,
-    SUPERSEDED,
-    UNKNOWN_ZEROS,
-    SNAPSHOTS,
-    GROUPS,
-    CROSSED,
-    LOCKED,
-    EXPLAINED,
-    HIDDEN,
-) = range(len(COUNTS))
 
 _ADD, _CANCEL, _DELETE, _EXECUTE, _HIDDEN, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CONTROL)
@@ -64,7 +92,7 @@ class LevelRows(NamedTuple):
     """Rows of an L2 feed, int64 [R] each, in the order of their arrival.
 
     Attributes:
-      what: LEVEL, TRADE, SNAPSHOT or GAP.
+      what: see `What`.
       group: number of the row's message, never descending; it becomes the events' sequence.
       time_ns: exchange time.
       receive_ns: capture time.
@@ -102,8 +130,8 @@ class Workspace(NamedTuple):
     """What the loop works in.
 
     Attributes:
-      state: int64 [7].
-      counts: int64 [len(COUNTS)].
+      state: int64, by `State`.
+      counts: int64, by `Count`.
       pending: int64 [P, 6], trades since the last message of levels: time, receive time, side, price, size, group.
       places: int64 [2^k, 2], open-addressing table from a level of the message at hand to its last row; and the
         number of the message that an entry belongs to.
@@ -130,16 +158,16 @@ def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: E
         while stop < len(rows.what) and rows.group[stop] == rows.group[i] and rows.what[stop] == rows.what[i]:
             stop += 1
         what = rows.what[i]
-        if what == TRADE:
+        if what == What.TRADE:
             _hold(work, rows, i, stop)
-        elif what == SNAPSHOT and _begins(work, rows, i, stop):
+        elif what == What.SNAPSHOT and _begins(work, rows, i, stop):
             _enter_snapshot(levels, work, rows, i, stop)
         else:
-            if state[PHASE] != WAITING and state[STARTED] == 0:
+            if state[State.PHASE] != Phase.WAITING and state[State.STARTED] == 0:
                 return i
-            if what == GAP:
+            if what == What.GAP:
                 _lose(levels, work, rows, i, out)
-            elif what == SNAPSHOT:
+            elif what == What.SNAPSHOT:
                 _take_snapshot(levels, work, rows, i, stop, out)
             else:
                 _take_levels(levels, work, rows, i, stop, out)
@@ -150,14 +178,14 @@ def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: E
 @in_place
 def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
     """Keep trades until the next message of levels."""
-    if work.state[PHASE] == WAITING:
-        work.counts[EARLY_TRADES] += stop - i
+    if work.state[State.PHASE] == Phase.WAITING:
+        work.counts[Count.EARLY_TRADES] += stop - i
         return
     for j in range(i, stop):
-        trade = work.pending[work.state[PENDING]]
+        trade = work.pending[work.state[State.PENDING]]
         trade[0], trade[1], trade[2] = rows.time_ns[j], rows.receive_ns[j], rows.side[j]
         trade[3], trade[4], trade[5] = rows.price[j], rows.size[j], rows.group[j]
-        work.state[PENDING] += 1
+        work.state[State.PENDING] += 1
 
 
 @in_place
@@ -172,52 +200,52 @@ def _sides(rows: LevelRows, i: int, stop: int) -> int:
 @in_place
 def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
     """Return whether a snapshot is the starting book, or its other side in a message of its own."""
-    if work.state[PHASE] == WAITING:
+    if work.state[State.PHASE] == Phase.WAITING:
         return True
-    apart = work.state[SNAPSHOT_SIDES] & _sides(rows, i, stop) == 0
-    return work.state[STARTED] == 0 and work.state[AFTER_SNAPSHOT] == 1 and apart
+    apart = work.state[State.SNAPSHOT_SIDES] & _sides(rows, i, stop) == 0
+    return work.state[State.STARTED] == 0 and work.state[State.AFTER_SNAPSHOT] == 1 and apart
 
 
 @in_place
 def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
     """Put a snapshot into the book without an event."""
     state = work.state
-    if state[PHASE] == WAITING:
-        state[SNAPSHOT_SIDES] = 0
+    if state[State.PHASE] == Phase.WAITING:
+        state[State.SNAPSHOT_SIDES] = 0
     for j in range(i, stop):
         set_level(levels, rows.side[j], rows.price[j], rows.size[j])
-    work.counts[SNAPSHOTS] += 1
-    state[PHASE], state[AFTER_SNAPSHOT], state[CLOCK] = LIVE, 1, rows.time_ns[i]
-    state[SNAPSHOT_SIDES] |= _sides(rows, i, stop)
-    work.counts[EARLY_TRADES] += state[PENDING]
-    state[PENDING] = 0
+    work.counts[Count.SNAPSHOTS] += 1
+    state[State.PHASE], state[State.AFTER_SNAPSHOT], state[State.CLOCK] = Phase.LIVE, 1, rows.time_ns[i]
+    state[State.SNAPSHOT_SIDES] |= _sides(rows, i, stop)
+    work.counts[Count.EARLY_TRADES] += state[State.PENDING]
+    state[State.PENDING] = 0
 
 
 @in_place
 def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
     """Announce a gap; what follows counts again from the next snapshot on."""
-    if work.state[PHASE] == WAITING:
+    if work.state[State.PHASE] == Phase.WAITING:
         return
     _flush(levels, work, out)
     _emit(work, out, rows.time_ns[i], rows.receive_ns[i], rows.group[i], _CONTROL, _FEED_GAP, 0, 0, 0, _LAST)
-    work.state[PHASE], work.state[AFTER_SNAPSHOT] = LOST, 0
+    work.state[State.PHASE], work.state[State.AFTER_SNAPSHOT] = Phase.LOST, 0
 
 
 @in_place
 def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
     """Replace the book: by CLEAR and corrections, or, where snapshots follow each other, by the differences."""
     state, sides = work.state, _sides(rows, i, stop)
-    work.counts[SNAPSHOTS] += 1
-    follows = state[PHASE] == LIVE and state[AFTER_SNAPSHOT] == 1
-    whole = follows and state[SNAPSHOT_SIDES] & sides != 0
-    if whole or (follows and state[EMITTED] == 0):  # without an event there is nothing to correct
+    work.counts[Count.SNAPSHOTS] += 1
+    follows = state[State.PHASE] == Phase.LIVE and state[State.AFTER_SNAPSHOT] == 1
+    whole = follows and state[State.SNAPSHOT_SIDES] & sides != 0
+    if whole or (follows and state[State.EMITTED] == 0):  # without an event there is nothing to correct
         _take_levels(levels, work, rows, i, stop, out)
     else:
         if not follows:
             _flush(levels, work, out)
             _emit(work, out, rows.time_ns[i], rows.receive_ns[i], rows.group[i], _CONTROL, _CLEAR, 0, 0, 0, _LAST)
             clear_levels(levels)
-            state[SNAPSHOT_SIDES] = 0
+            state[State.SNAPSHOT_SIDES] = 0
         _note_rows(levels, work, rows, i, stop)
         for j in range(i, stop):
             if work.held[j] != SUPERSEDED_ROW and rows.size[j] > 0:
@@ -225,8 +253,8 @@ def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, sto
                 row[0], row[1], row[2], row[3] = out.at[0] - 1, rows.side[j], rows.price[j], rows.size[j]
                 out.at[1] += 1
                 set_level(levels, rows.side[j], rows.price[j], rows.size[j])
-    state[PHASE], state[AFTER_SNAPSHOT] = LIVE, 1
-    state[SNAPSHOT_SIDES] = sides if whole else state[SNAPSHOT_SIDES] | sides
+    state[State.PHASE], state[State.AFTER_SNAPSHOT] = Phase.LIVE, 1
+    state[State.SNAPSHOT_SIDES] = sides if whole else state[State.SNAPSHOT_SIDES] | sides
 
 
 @in_place
@@ -236,17 +264,17 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
     In this order no state inside the message is crossed unless the book before or after it is.
     """
     state, counts = work.state, work.counts
-    if state[PHASE] != LIVE:
-        counts[EARLY_ROWS if state[PHASE] == WAITING else LOST_ROWS] += stop - i
+    if state[State.PHASE] != Phase.LIVE:
+        counts[Count.EARLY_ROWS if state[State.PHASE] == Phase.WAITING else Count.LOST_ROWS] += stop - i
         return
     begin = out.at[0]
     _note_rows(levels, work, rows, i, stop)
     for j in range(i, stop):
-        counts[UNKNOWN_ZEROS] += rows.size[j] == 0 and work.held[j] == 0
-    whole = rows.what[i] == SNAPSHOT and state[SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0
-    for k in range(state[PENDING]):
+        counts[Count.UNKNOWN_ZEROS] += rows.size[j] == 0 and work.held[j] == 0
+    whole = rows.what[i] == What.SNAPSHOT and state[State.SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0
+    for k in range(state[State.PENDING]):
         _trade(levels, work, rows, work.pending[k], whole, out)
-    state[PENDING] = 0
+    state[State.PENDING] = 0
     if whole:
         _remove_unshown(levels, work, rows, i, out)
     for adding in range(2):
@@ -254,15 +282,15 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
             if work.held[j] != SUPERSEDED_ROW:
                 _settle(levels, work, rows, j, adding == 1, out)
             elif adding == 0:
-                counts[SUPERSEDED] += 1
+                counts[Count.SUPERSEDED] += 1
     if out.at[0] > begin:
         out.flags[out.at[0] - 1] |= _LAST
-    counts[GROUPS] += 1
+    counts[Count.GROUPS] += 1
     if is_two_sided(levels):
         spread = best(levels, 1) - best(levels, 0)
-        counts[CROSSED] += spread < 0
-        counts[LOCKED] += spread == 0
-    state[AFTER_SNAPSHOT] = 0
+        counts[Count.CROSSED] += spread < 0
+        counts[Count.LOCKED] += spread == 0
+    state[State.AFTER_SNAPSHOT] = 0
 
 
 @in_place
@@ -307,10 +335,10 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
             work.held[row] -= seen
         _emit(work, out, trade[0], trade[1], trade[5], _EXECUTE, 0, side, price, seen, flags)
         change(levels, _EXECUTE, side, price, seen)
-        work.counts[EXPLAINED] += 1
+        work.counts[Count.EXPLAINED] += 1
     if seen < size:
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, price, size - seen, flags)
-        work.counts[HIDDEN] += 1
+        work.counts[Count.HIDDEN] += 1
 
 
 @in_place
@@ -328,13 +356,13 @@ def _likely_side(levels: Levels, price: int) -> int:
 @in_place
 def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
     """Write the trades at hand, which no level explains."""
-    for k in range(work.state[PENDING]):
+    for k in range(work.state[State.PENDING]):
         trade = work.pending[k]
         flags = _LAST | (_KNOWN if trade[2] != 0 else 0)
         side = trade[2] if trade[2] != 0 else _likely_side(levels, trade[3])
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, trade[3], trade[4], flags)
-        work.counts[HIDDEN] += 1
-    work.state[PENDING] = 0
+        work.counts[Count.HIDDEN] += 1
+    work.state[State.PENDING] = 0
 
 
 @njit
@@ -361,9 +389,9 @@ def _emit(
     i = out.at[0]
     out.time_ns[i], out.receive_ns[i], out.sequence[i] = time_ns, receive_ns, sequence
     out.kind[i], out.code[i], out.side[i], out.price[i], out.size[i] = kind, code, side, price, size
-    out.flags[i] = flags | (_BAD_TIME if time_ns < work.state[CLOCK] else 0)
-    work.state[CLOCK] = time_ns
-    work.state[EMITTED] += 1
+    out.flags[i] = flags | (_BAD_TIME if time_ns < work.state[State.CLOCK] else 0)
+    work.state[State.CLOCK] = time_ns
+    work.state[State.EMITTED] += 1
     out.at[0] = i + 1
 
 

@@ -1,5 +1,6 @@
 """A book built from LOBSTER's messages alone: what they prove of it, and what they cannot tell."""
 
+import enum
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,13 @@ from lob_jax.jit import inner, njit
 
 _ADD, _EXECUTE, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL)
 _HALTS, _TRADES = (int(Code.HALT), int(Code.RESUME_QUOTE)), int(Code.RESUME_TRADE)
-_TALLY = ("removals_of_unknown_orders", "disproved_levels")
-_UNKNOWN, _DISPROVED = range(len(_TALLY))
+
+
+class Tally(enum.IntEnum):
+    """What is counted, named as in the report."""
+
+    REMOVALS_OF_UNKNOWN_ORDERS = 0
+    DISPROVED_LEVELS = 1
 
 
 class MessageBook:
@@ -33,7 +39,7 @@ class MessageBook:
         """Begin with the book before the first event."""
         self._book = load(start, 0)
         self._halted = np.zeros(1, np.bool_)
-        self._tally = np.zeros(len(_TALLY), np.int64)
+        self._tally = np.zeros(len(Tally), np.int64)
 
     def corrections(self, events: Events, book: np.ndarray, line: np.ndarray) -> Corrections:
         """Return what keeps a replay of the next events to what is known; there are no rows of a `book`."""
@@ -44,7 +50,7 @@ class MessageBook:
 
     def report(self) -> dict[str, Any]:
         """Return what the messages could not tell: removals of more than is known of an order; levels kept too long."""
-        return {"order_book": "none", **dict(zip(_TALLY, self._tally.tolist(), strict=True))}
+        return {"order_book": "none", **{count.name.lower(): int(self._tally[count]) for count in Tally}}
 
 
 @njit
@@ -70,7 +76,7 @@ def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarr
             apply(book, kind, 1 - 2 * s, price, size, order_id)
         else:
             held, left, paid = _remove(book, s, kind, price, size, order_id)
-            tally[_UNKNOWN] += paid < size
+            tally[Tally.REMOVALS_OF_UNKNOWN_ORDERS] += paid < size
             if left != max(held - size, 0):
                 found[count, 0], found[count, 1], found[count, 2], found[count, 3] = i, 1 - 2 * s, price, left
                 count += 1
@@ -79,7 +85,7 @@ def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarr
             count = _disprove(book, 1 - s, 1, price, i, found, count)
             if kind == _EXECUTE:
                 count = _disprove(book, s, 0, price, i, found, count)
-            tally[_DISPROVED] += count - known
+            tally[Tally.DISPROVED_LEVELS] += count - known
     return found[:count].copy()
 
 

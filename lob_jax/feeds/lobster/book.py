@@ -1,5 +1,6 @@
 """LOBSTER's own book against a replay of its messages: the corrections, found chunk by chunk."""
 
+import enum
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,15 @@ from lob_jax.events.schema import ASK, BID, Events, Kind
 from lob_jax.jit import inner, njit
 
 _ADD, _EXECUTE = int(Kind.ADD), int(Kind.EXECUTE)
-_TALLY = ("crossed_rows", "locked_rows", "unexplained_rows")
-_CROSSED, _LOCKED, _UNEXPLAINED = range(len(_TALLY))
 _NAMED_LINES = 10  # of the unexplained rows
+
+
+class Tally(enum.IntEnum):
+    """What is counted, named as in the report."""
+
+    CROSSED_ROWS = 0
+    LOCKED_ROWS = 1
+    UNEXPLAINED_ROWS = 2
 
 
 class FeedBook:
@@ -31,7 +38,7 @@ class FeedBook:
             own = start.side == side
             count = np.count_nonzero(own)
             self._before[place::4][:count], self._before[place + 1 :: 4][:count] = start.price[own], start.size[own]
-        self._tally = np.zeros(len(_TALLY), np.int64)
+        self._tally = np.zeros(len(Tally), np.int64)
         self._begun = False
         self.unexplained_lines: list[int] = []
 
@@ -50,7 +57,7 @@ class FeedBook:
 
     def report(self) -> dict[str, Any]:
         """Return the rows that are crossed, locked, or not explained by the row before and the message."""
-        counts = dict(zip(_TALLY, self._tally.tolist(), strict=True))
+        counts = {count.name.lower(): int(self._tally[count]) for count in Tally}
         return {"order_book": "required", **counts, "first_unexplained_lines": self.unexplained_lines}
 
 
@@ -125,10 +132,10 @@ def _contradictions(
             unexplained[odd] = i
             odd += 1
         if now[1] > 0 and now[3] > 0:
-            tally[_CROSSED] += now[2] > now[0]
-            tally[_LOCKED] += now[2] == now[0]
+            tally[Tally.CROSSED_ROWS] += now[2] > now[0]
+            tally[Tally.LOCKED_ROWS] += now[2] == now[0]
         was, now = now, was
-    tally[_UNEXPLAINED] += odd
+    tally[Tally.UNEXPLAINED_ROWS] += odd
     return found[:count].copy(), unexplained[:odd].copy()
 
 

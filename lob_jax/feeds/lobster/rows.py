@@ -1,5 +1,6 @@
 """The rows of LOBSTER's two files: what each column means, and what is refused, by line and column."""
 
+import enum
 from collections.abc import Callable
 
 import numpy as np
@@ -10,10 +11,24 @@ from lob_jax.feeds.lobster.files import MS_PER_DAY, LobsterName
 from lob_jax.feeds.lobster.mpids import PARTICIPANT, Participants
 from lob_jax.feeds.lobster.times import NO_TIME, PLACES, UNITS_PER_NS, nanoseconds
 from lob_jax.feeds.reading.csv_rows import Column, Fault
+from lob_jax.feeds.reading.faults import FaultCode
 from lob_jax.jit import njit
 
 EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
 MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
+
+
+class Message(enum.IntEnum):
+    """Columns of a message file."""
+
+    TIME = 0
+    TYPE = 1
+    ORDER_ID = 2
+    SIZE = 3
+    PRICE = 4
+    DIRECTION = 5
+
+
 MESSAGE_COLUMNS = (
     Column("time", "decimal", PLACES),
     Column("type", "int"),
@@ -22,31 +37,34 @@ MESSAGE_COLUMNS = (
     Column("price", "int"),
     Column("direction", "int"),
 )
-TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = range(len(MESSAGE_COLUMNS))
+TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = (int(column) for column in Message)
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
 HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
 _REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
+_PLACES = "at most 9 places, or what a double prints of a whole nanosecond"
 _PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
 
-# What may be wrong with a message: the fault, its column, what is expected. The first that holds is told.
-_MESSAGE_FAULTS: tuple[tuple[str, int, object], ...] = (
-    ("a time outside the day", TIME, ""),
-    ("time that runs backwards", TIME, "no earlier than the rows before"),
-    ("an unknown message type", TYPE, "1 to 7"),
-    ("a direction that is neither side", DIRECTION, "1 or -1"),
-    ("a halt message with a direction", DIRECTION, -1),
-    ("a halt message with an unknown code", PRICE, list(CODE_OF_HALT)),
-    ("a halt message with an order id", ORDER_ID, 0),
-    ("a halt message with a size", SIZE, 0),
-    ("a negative size", SIZE, "0 or more"),
-    ("a size that no order can have", SIZE, f"up to {MAX_SIZE}"),
-    ("a message without size", SIZE, "1 or more"),
-    ("a price that no order can have", PRICE, _PRICES),
-    ("a price between ticks", PRICE, ""),
-    ("a negative order id", ORDER_ID, "0 or more"),
-    ("a number with too many decimal places", TIME, "at most 9 places, or what a double prints of a whole nanosecond"),
-)
-_OUTSIDE, _BACKWARDS, _BETWEEN_TICKS, _TOO_FINE = 0, 1, 12, 14
+
+class MessageFault(FaultCode):
+    """What may be wrong with a message, its column, and what is expected. The first that holds is told."""
+
+    FINE = -1
+    OUTSIDE = 0, "a time outside the day", TIME, ""
+    BACKWARDS = 1, "time that runs backwards", TIME, "no earlier than the rows before"
+    UNKNOWN_TYPE = 2, "an unknown message type", TYPE, "1 to 7"
+    NO_DIRECTION = 3, "a direction that is neither side", DIRECTION, "1 or -1"
+    HALT_DIRECTION = 4, "a halt message with a direction", DIRECTION, -1
+    HALT_CODE = 5, "a halt message with an unknown code", PRICE, list(CODE_OF_HALT)
+    HALT_ID = 6, "a halt message with an order id", ORDER_ID, 0
+    HALT_SIZE = 7, "a halt message with a size", SIZE, 0
+    NEGATIVE_SIZE = 8, "a negative size", SIZE, "0 or more"
+    LARGE_SIZE = 9, "a size that no order can have", SIZE, f"up to {MAX_SIZE}"
+    NO_SIZE = 10, "a message without size", SIZE, "1 or more"
+    FAR_PRICE = 11, "a price that no order can have", PRICE, _PRICES
+    BETWEEN_TICKS = 12, "a price between ticks", PRICE, ""
+    NEGATIVE_ID = 13, "a negative order id", ORDER_ID, "0 or more"
+    TOO_FINE = 14, "a number with too many decimal places", TIME, _PLACES
+
 
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
 _EXECUTE, _LAST, _KNOWN = int(Kind.EXECUTE), int(Flag.LAST_IN_GROUP), int(Flag.AGGRESSOR_KNOWN)
@@ -88,15 +106,16 @@ class MessageRules:
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
         """Say what is wrong with a message; the detail is the latest time before it."""
-        what, column, expected = _MESSAGE_FAULTS[fault]
+        found = MessageFault(fault)
+        what, column, expected = found.what, found.field, found.expected
         was, remedy = fields[column], _REMEDY
-        if fault == _OUTSIDE:
+        if fault == MessageFault.OUTSIDE:
             past_midnight = self._last_ns >= NS_PER_DAY
             expected = f"0 to {_seconds(self._last_ns)}" if past_midnight else "0 to less than 86400"
             expected += " seconds after midnight"
-        if fault == _BACKWARDS:
+        if fault == MessageFault.BACKWARDS:
             was = f"{was} after {_seconds(detail)}"
-        if fault == _BETWEEN_TICKS:
+        if fault == MessageFault.BETWEEN_TICKS:
             expected, remedy = f"a multiple of {self._tick}", _tick_remedy(self._tick, int(was))
         return Fault(column, MESSAGE_COLUMNS[column].name, what, expected, was, remedy)
 
@@ -180,39 +199,39 @@ def _judge_messages(
         direction, time = values[DIRECTION, i], nanoseconds(max(printed, 0))
         negative_id = cursor < len(denied) and denied[cursor] == i
         cursor += negative_id
-        fault = -1
+        fault = MessageFault.FINE
         if printed < 0 or time > last_ns:
-            fault = _OUTSIDE
+            fault = MessageFault.OUTSIDE
         elif time == NO_TIME:
-            fault = _TOO_FINE
+            fault = MessageFault.TOO_FINE
         elif time < latest[0]:
-            fault = _BACKWARDS
+            fault = MessageFault.BACKWARDS
         elif not 1 <= kind <= _CONTROL:
-            fault = 2
+            fault = MessageFault.UNKNOWN_TYPE
         elif direction != 1 and direction != -1:
-            fault = 3
+            fault = MessageFault.NO_DIRECTION
         elif kind == _CONTROL:
             if direction != -1:
-                fault = 4
+                fault = MessageFault.HALT_DIRECTION
             elif not -1 <= price <= 1:
-                fault = 5
+                fault = MessageFault.HALT_CODE
             elif values[ORDER_ID, i] != 0:
-                fault = 6
+                fault = MessageFault.HALT_ID
             elif size != 0:
-                fault = 7
+                fault = MessageFault.HALT_SIZE
         elif size < 0:
-            fault = 8
+            fault = MessageFault.NEGATIVE_SIZE
         elif size > MAX_SIZE:
-            fault = 9
+            fault = MessageFault.LARGE_SIZE
         elif size == 0 and kind != _CROSS:
-            fault = 10
+            fault = MessageFault.NO_SIZE
         elif not -EMPTY_PRICE < price < EMPTY_PRICE:
-            fault = 11
+            fault = MessageFault.FAR_PRICE
         elif kind < _HIDDEN and price % tick != 0:
-            fault = _BETWEEN_TICKS
+            fault = MessageFault.BETWEEN_TICKS
         elif negative_id:
-            fault = 13
-        if fault < 0:
+            fault = MessageFault.NEGATIVE_ID
+        if fault == MessageFault.FINE:
             latest[0] = values[TIME, i] = time
             rounded[0] += printed != time * UNITS_PER_NS
         else:

@@ -1,14 +1,43 @@
 """The compiled loop of `csv_rows`: bytes of whole lines to integers, field by field, each by its column's grammar."""
 
+import enum
+
 import numpy as np
 
 from lob_jax.feeds.reading.csv_times import iso_time
 from lob_jax.jit import in_place, njit
 
-INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = range(9)  # what a column holds
 
-# What is wrong with a line.
-FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = range(8)
+class Content(enum.IntEnum):
+    """What a column holds; the names in lower case are those of `csv_rows.Column.content`."""
+
+    INT = 0
+    DECIMAL = 1
+    ID = 2
+    WORD = 3
+    SAME = 4  # as in the first row
+    ANY = 5  # which is passed over
+    NAME = 6  # any text, of which `name_key` is kept
+    OPTIONAL = 7  # a decimal or nothing
+    TIME = 8
+
+
+class Misfit(enum.IntEnum):
+    """What is wrong with a line."""
+
+    FINE = 0
+    NO_NUMBER = 1
+    OUT_OF_RANGE = 2
+    TOO_FINE = 3
+    UNKNOWN_WORD = 4
+    CHANGED = 5
+    EMPTY_FIELD = 6
+    COLUMN_COUNT = 7
+
+
+# As plain integers: as members, those that are passed on would be compiled for twice.
+INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = (int(content) for content in Content)
+FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = (int(m) for m in Misfit)
 
 _LF, _CR, _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _NINE = 10, 13, 44, 46, 45, 43, 48, 57
 _LARGEST = np.iinfo(np.int64).max
@@ -41,7 +70,7 @@ def parse_lines(
 
     Args:
       data: uint8 [B].
-      contents: int64 [C], INT and so on.
+      contents: int64 [C], see `Content`.
       scales: int64 [C], decimal places kept of a DECIMAL.
       low: int64 [C], the least value.
       high: int64 [C], the largest value.

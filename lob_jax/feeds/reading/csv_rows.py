@@ -17,8 +17,7 @@ from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.scale import PlacesMisfit, step_of
 from lob_jax.feeds.reading.source import Source, empty_file
 
-CONTENTS = {"int": cf.INT, "id": cf.ID, "decimal": cf.DECIMAL, "word": cf.WORD, "same": cf.SAME, "any": cf.ANY}
-CONTENTS |= {"name": cf.NAME, "optional": cf.OPTIONAL, "time": cf.TIME}
+CONTENTS = {content.name.lower(): int(content) for content in cf.Content}
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error

@@ -2,16 +2,40 @@
 
 import collections
 import contextlib
+import enum
 import json
 import pathlib
 import weakref
 from collections.abc import Iterator
+from typing import Any, Self
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
 
 _HELD_CHARACTERS = 1 << 16  # of a quarantine, before they are written: opening a file takes longer than writing a row
 _latest: dict[pathlib.Path, list[str]] = {}  # what the newest reading into each quarantine holds
+
+
+class FaultCode(enum.IntEnum):
+    """What is wrong with a row: the number that a compiled loop returns, and what is said of it.
+
+    A loop's faults are a subclass, one line each, so that no code can lack its words. A code without any is no fault.
+
+    Attributes:
+      what: the fault, see `InputError`.
+      field: the field or column that it is said of.
+      expected: what would have been right there.
+    """
+
+    what: str
+    field: Any
+    expected: Any
+
+    def __new__(cls, code: int, what: str = "", field: Any = "", expected: Any = "") -> Self:
+        """Return a member, which is its code."""
+        member = int.__new__(cls, code)
+        member._value_, member.what, member.field, member.expected = code, what, field, expected
+        return member
 
 
 class Faults:

@@ -4,6 +4,7 @@ Open addressing with linear probing; removal moves later entries up, so there ar
 orders enter and leave all day never slows down. `home_of` is the hash of the book's own table of names.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,17 @@ import numpy as np
 from lob_jax.book.orders import home_of
 from lob_jax.jit import in_place, inner, njit
 
-SIDE, PRICE, SIZE, EXTRA = range(4)  # columns of `OrderTable.values`
+
+class Held(enum.IntEnum):
+    """Columns of `OrderTable.values`, what is known of an order."""
+
+    SIDE = 0
+    PRICE = 1
+    SIZE = 2
+    EXTRA = 3  # whatever a feed likes
+
+
+SIDE, PRICE, SIZE, EXTRA = (int(column) for column in Held)
 ABSENT = -1  # in place of a row
 _FREE, _TAKEN = 0, 1
 _SMALLEST = 16
@@ -23,7 +34,7 @@ class OrderTable(NamedTuple):
     Attributes:
       keys: int64 [H], order references: the bits of a uint64, each of which may be a key, 0 too.
       state: uint8 [H], 1 where a row is in use.
-      values: int64 [H, 4], columns SIDE, PRICE, SIZE, EXTRA, free to use as a feed likes.
+      values: int64 [H, 4], by `Held`.
       used: int64 [1], rows in use.
     """
 
@@ -39,7 +50,7 @@ def new_table(capacity: int) -> OrderTable:
     return OrderTable(
         keys=np.zeros(rows, np.int64),
         state=np.zeros(rows, np.uint8),
-        values=np.zeros((rows, 4), np.int64),
+        values=np.zeros((rows, len(Held)), np.int64),
         used=np.zeros(1, np.int64),
     )
 

@@ -1,10 +1,12 @@
 """The order events of a table against the orders that they speak of: a compiled walk, with what may be wrong."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
 
 from lob_jax.events.schema import Code, Kind
+from lob_jax.feeds.reading.faults import FaultCode
 from lob_jax.feeds.reading.order_table import (
     ABSENT,
     PRICE,
@@ -20,40 +22,39 @@ from lob_jax.feeds.reading.order_table import (
 from lob_jax.jit import inner, njit
 
 ALL_LEFT = -1  # in place of the size of a DELETE that names none
-LAST_SEQUENCE, WHOLE_CANCELS = range(2)  # places of `state`
 
-# What may be wrong with an event, the column that it is said of, and what it should be.
-FAULTS = {
-    "a sequence that runs backwards": ("sequence", "no less than in the rows before"),
-    "a price between ticks": ("price", "a multiple of the tick"),
-    "an order that is there already": ("order_id", "a new order_id"),
-    "a removal from an order that is not in the book": ("order_id", "the order_id of an ADD before it"),
-    "a removal from a level that is not in the book": ("price", "the price and side of a level with orders"),
-    "a removal at another price or side than the order's": ("price", "the price and side of its ADD"),
-    "a removal of more than is left": ("size", "at most what is left"),
-    "a DELETE that leaves a part": ("size", "all that is left, or nothing"),
-    "a level of more than can be counted": ("size", "less"),
-}
-(
-    BACKWARDS,
-    OFF_TICK,
-    IN_USE,
-    NO_ORDER,
-    NO_LEVEL,
-    ELSEWHERE,
-    TOO_MANY,
-    NOT_ALL,
-    OVERFLOW,
-) = range(1, len(FAULTS) + 1)
-FINE = 0
+
+class State(enum.IntEnum):
+    """Places of `state`."""
+
+    LAST_SEQUENCE = 0
+    WHOLE_CANCELS = 1  # CANCELs that took all that was left
+
+
+class Fault(FaultCode):
+    """What may be wrong with an event, the column that it is said of, and what it should be."""
+
+    FINE = 0
+    BACKWARDS = 1, "a sequence that runs backwards", "sequence", "no less than in the rows before"
+    OFF_TICK = 2, "a price between ticks", "price", "a multiple of the tick"
+    IN_USE = 3, "an order that is there already", "order_id", "a new order_id"
+    NO_ORDER = 4, "a removal from an order that is not in the book", "order_id", "the order_id of an ADD before it"
+    NO_LEVEL = 5, "a removal from a level that is not in the book", "price", "the price and side of a level with orders"
+    ELSEWHERE = 6, "a removal at another price or side than the order's", "price", "the price and side of its ADD"
+    TOO_MANY = 7, "a removal of more than is left", "size", "at most what is left"
+    NOT_ALL = 8, "a DELETE that leaves a part", "size", "all that is left, or nothing"
+    OVERFLOW = 9, "a level of more than can be counted", "size", "less"
+
+
+_LEFT_OUT = "on_error=skip leaves such rows out and counts them"
 REMEDIES = {
-    NO_ORDER: "begin the table with the orders that rest, as ADDs; on_error=skip leaves such rows out and counts them",
-    NO_LEVEL: "begin the table with the levels that rest, as ADDs; on_error=skip leaves such rows out and counts them",
-    IN_USE: "give each order an id of its own; a changed order is a CANCEL, or a DELETE and an ADD",
-    NOT_ALL: "a part is a CANCEL; leave the size of a DELETE empty to remove all",
-    OFF_TICK: "mend the row, or name another tick",
+    Fault.NO_ORDER: f"begin the table with the orders that rest, as ADDs; {_LEFT_OUT}",
+    Fault.NO_LEVEL: f"begin the table with the levels that rest, as ADDs; {_LEFT_OUT}",
+    Fault.IN_USE: "give each order an id of its own; a changed order is a CANCEL, or a DELETE and an ADD",
+    Fault.NOT_ALL: "a part is a CANCEL; leave the size of a DELETE empty to remove all",
+    Fault.OFF_TICK: "mend the row, or name another tick",
 }
-REMEDY = "mend the row; on_error=skip leaves such rows out and counts them"
+REMEDY = f"mend the row; {_LEFT_OUT}"
 _ADD, _CANCEL, _DELETE, _EXECUTE, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.CONTROL)
 )
@@ -90,7 +91,7 @@ class LiveOrders:
     @property
     def whole_cancels(self) -> int:
         """CANCELs that took all that was left, and so are DELETEs."""
-        return int(self._state[WHOLE_CANCELS])
+        return int(self._state[State.WHOLE_CANCELS])
 
     def follow(self, rows: Rows) -> np.ndarray:
         """Take the next events; return uint8 [R], what is wrong with each: those that are wrong change nothing."""
@@ -103,8 +104,8 @@ class LiveOrders:
 @njit
 def _follow(rows: Rows, table: OrderTable, state: np.ndarray, named: bool, tick: int, faults: np.ndarray) -> None:
     for i in range(len(rows.kind)):
-        if rows.sequence[i] < state[LAST_SEQUENCE]:
-            faults[i] = BACKWARDS
+        if rows.sequence[i] < state[State.LAST_SEQUENCE]:
+            faults[i] = Fault.BACKWARDS
             continue
         kind = rows.kind[i]
         if kind == _ADD:
@@ -114,8 +115,8 @@ def _follow(rows: Rows, table: OrderTable, state: np.ndarray, named: bool, tick:
         elif kind == _CONTROL and rows.code[i] == _CLEAR:
             table.state[:] = 0
             table.used[0] = 0
-        if faults[i] == FINE:
-            state[LAST_SEQUENCE] = rows.sequence[i]
+        if faults[i] == Fault.FINE:
+            state[State.LAST_SEQUENCE] = rows.sequence[i]
 
 
 @inner
@@ -127,43 +128,43 @@ def _key(rows: Rows, i: int, named: bool) -> int:
 def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
     """Let an order join the book, or a level grow."""
     if tick > 1 and rows.price[i] % tick != 0:
-        return OFF_TICK
+        return Fault.OFF_TICK
     key, held = _key(rows, i, named), np.int64(0)
     row = find(table, key)
     if row != ABSENT:
         if named:
-            return IN_USE
+            return Fault.IN_USE
         held = table.values[row, SIZE]
         if held > _MOST - rows.size[i]:
-            return OVERFLOW
+            return Fault.OVERFLOW
     row = insert(table, key)
     table.values[row, SIDE], table.values[row, PRICE] = rows.side[i], rows.price[i]
     table.values[row, SIZE] = held + rows.size[i]
-    return FINE
+    return Fault.FINE
 
 
 @inner
 def _remove(rows: Rows, i: int, table: OrderTable, state: np.ndarray, named: bool, tick: int) -> int:
     """Take from an order or a level."""
     if tick > 1 and rows.price[i] % tick != 0:
-        return OFF_TICK
+        return Fault.OFF_TICK
     row = find(table, _key(rows, i, named))
     if row == ABSENT:
-        return NO_ORDER if named else NO_LEVEL
+        return Fault.NO_ORDER if named else Fault.NO_LEVEL
     if table.values[row, SIDE] != rows.side[i] or table.values[row, PRICE] != rows.price[i]:
-        return ELSEWHERE
+        return Fault.ELSEWHERE
     held = table.values[row, SIZE]
     if rows.size[i] == ALL_LEFT:
         rows.size[i] = held
     if rows.size[i] > held:
-        return TOO_MANY
+        return Fault.TOO_MANY
     if rows.size[i] < held:
         if rows.kind[i] == _DELETE:
-            return NOT_ALL
+            return Fault.NOT_ALL
         table.values[row, SIZE] = held - rows.size[i]
-        return FINE
+        return Fault.FINE
     if rows.kind[i] == _CANCEL:
         rows.kind[i] = _DELETE
-        state[WHOLE_CANCELS] += 1
+        state[State.WHOLE_CANCELS] += 1
     remove(table, row)
-    return FINE
+    return Fault.FINE

@@ -109,7 +109,7 @@ class TableReader:
         self._refuse(own, wrong, faults)
         self._rows_read += len(own.number) + others + len(rows.refused)
         self._others += others
-        return self._events({name: values[found == book.FINE] for name, values in columns.items()})
+        return self._events({name: values[found == book.Fault.FINE] for name, values in columns.items()})
 
     def _events(self, columns: dict[str, np.ndarray]) -> Events:
         time, visible = columns["time_ns"], columns["kind"] <= Kind.EXECUTE
@@ -145,14 +145,15 @@ class TableReader:
             wrong.setdefault(row, Fault(None, name, what, f"less than 24 hours from {first}", was, remedy))
 
     def _book_fault(self, fault: int, event: Mapping[str, int]) -> Fault:
-        what = list(book.FAULTS)[fault - 1]
-        name, expected = book.FAULTS[what]
+        found = book.Fault(fault)
+        name = found.field
         ours = self._layout.columns.get(name, name)
         told = event["order_id"] % 2**64 if name == "order_id" else event[name]
         kind = Kind(event["kind"]).name
         places = {"price": self._layout.price_places, "size": self._layout.size_places}.get(name, 0)
         was = f"{told / 10**places:.{places}f}" if places else str(told)
-        return Fault(None, ours, what, expected, f"{was}, of {kind}", book.REMEDIES.get(fault, book.REMEDY))
+        remedy = book.REMEDIES.get(found, book.REMEDY)
+        return Fault(None, ours, found.what, found.expected, f"{was}, of {kind}", remedy)
 
     def _refuse(self, own: Rows, wrong: Mapping[int, Fault], faults: Faults) -> None:
         """Refuse rows in their order, with those that could not be parsed."""

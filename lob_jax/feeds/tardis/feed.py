@@ -15,7 +15,7 @@ from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
 from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.levels.changes import LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelDay, LevelRows
+from lob_jax.feeds.levels.changes import LevelChanges, LevelDay, LevelRows, What
 from lob_jax.feeds.reading.csv_fields import MOST_UNITS
 from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.reading.faults import Faults
@@ -266,10 +266,10 @@ class _Stream:
         """Return rows as the columns of `LevelRows`, the group left out."""
         _, _, exchange, local, first, second, price, amount = block.values
         if self._trades:
-            what = np.full(len(local), TRADE)
+            what = np.full(len(local), What.TRADE)
             side = np.array([ASK, BID, 0])[second]  # a buyer takes from the ask
         else:
-            what = np.where(first == 1, SNAPSHOT, LEVEL)
+            what = np.where(first == 1, What.SNAPSHOT, What.LEVEL)
             side = np.array([BID, ASK])[second]
         return [what, exchange * _NS_PER_US, local * _NS_PER_US, side, price, amount]
 

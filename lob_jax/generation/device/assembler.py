@@ -10,17 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.events.schema import Kind
 from lob_jax.tokens import vocabulary as vocab
 
 HALF = 1_000_000
-MAX_EXPONENT = 10  # of a number's lead
 TOO_LARGE = np.int32(2**31 - 1)  # what a number becomes that int32 cannot hold
 NS = 1_000_000_000
 NS_PER_SKIP_S = 1000  # one TIME_SKIP is 10^12 ns
-
-_DEEPER_CODES = 280  # price codes below: a number of ticks deeper than the reference
-_DEEPER_ESCAPE = 469  # this and above: 5 digits and more deeper, all of them in groups
-_BETTER_ESCAPE = 479  # this and above: 4 digits and more better
+_CONTROL = int(Kind.CONTROL)
 
 
 class Number(NamedTuple):
@@ -35,7 +32,7 @@ class Spelling(NamedTuple):
     """The event being spelt by one path (scalars, int32; vmap gives the paths).
 
     Attributes:
-      kind: of the event, 7 for CONTROL.
+      kind: of the event.
       code: of a CONTROL event.
       side: 0 bid, 1 ask.
       deeper: +1 or -1, the sign of the price number.
@@ -110,11 +107,15 @@ def _continued(number: Number, group: jax.Array) -> Number:
 
 def _price_lead(code: jax.Array) -> tuple[jax.Array, Number]:
     """Return the sign (+1 deeper) and the number that a head's price code starts."""
-    better = (code >= _DEEPER_CODES) & (code < _DEEPER_ESCAPE) | (code >= _BETTER_ESCAPE)
-    plain = _lead(jnp.where(code < _DEEPER_CODES, code, code - _DEEPER_CODES + 1))
-    digits = jnp.where(code >= _BETTER_ESCAPE, code - _BETTER_ESCAPE + 4, code - _DEEPER_ESCAPE + 5)
+    better = (code >= vocab.BETTER_CODE) & (code < vocab.DEEPER_ESCAPE) | (code >= vocab.BETTER_ESCAPE)
+    plain = _lead(jnp.where(code < vocab.BETTER_CODE, code, code - vocab.BETTER_CODE + 1))
+    digits = jnp.where(
+        code >= vocab.BETTER_ESCAPE,
+        code - vocab.BETTER_ESCAPE + vocab.BETTER_ESCAPE_DIGITS,
+        code - vocab.DEEPER_ESCAPE + vocab.DEEPER_ESCAPE_DIGITS,
+    )
     zero = jnp.zeros_like(code)
-    escape = code >= _DEEPER_ESCAPE
+    escape = code >= vocab.DEEPER_ESCAPE
     number = jax.tree.map(lambda a, b: jnp.where(escape, a, b), Number(zero, zero, digits), plain)
     return jnp.where(better, -1, 1), number
 
@@ -126,7 +127,7 @@ def as_int32(number: Number) -> jax.Array:
 
 def is_head(token: jax.Array) -> jax.Array:
     """Tell whether a token begins an event."""
-    control = (token > vocab.CONTROL_BASE) & (token <= vocab.CONTROL_BASE + 7)
+    control = (token >= vocab.FIRST_CONTROL) & (token <= vocab.LAST_CONTROL)
     return (token >= vocab.CLASS_SIZE) & (token < vocab.CONTINUATION) | control
 
 
@@ -142,7 +143,7 @@ def _head(token: jax.Array, events: jax.Array) -> Spelling:
     fresh = blank()
     number = jax.tree.map(lambda a, b: jnp.where(control, a, b), fresh.number, number)
     return fresh._replace(
-        kind=jnp.where(control, 7, token // vocab.CLASS_SIZE),
+        kind=jnp.where(control, _CONTROL, token // vocab.CLASS_SIZE),
         code=jnp.where(control, token - vocab.CONTROL_BASE, 0),
         side=jnp.where(control, 0, (low >= vocab.ASK_OFFSET).astype(jnp.int32)),
         deeper=jnp.where(control, 1, deeper),
@@ -175,22 +176,22 @@ def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
       first token of time alone, which is when the book takes the event.
     """
     low = token % vocab.CLASS_SIZE
-    token_class = token // vocab.CLASS_SIZE
+    digits = (token >= vocab.CONTINUATION) & (token < vocab.SIZE)
     complete = is_time(token) & (spelling.in_time == 0)
     value = as_int32(spelling.number)
     zero = jnp.zeros_like(value)
     clean = Number(zero, zero, zero)
-    size_token = token_class == vocab.SIZE // vocab.CLASS_SIZE
+    size_token = (token >= vocab.SIZE) & (token < vocab.TIME)
     lead = _lead(low)
 
     number = spelling.number
-    number = jax.tree.map(lambda a, b: jnp.where(token_class == 7, a, b), _continued(number, low), number)
+    number = jax.tree.map(lambda a, b: jnp.where(digits, a, b), _continued(number, low), number)
     number = jax.tree.map(lambda a, b: jnp.where(complete, a, b), clean, number)
     starts = size_token | (token >= vocab.TIME)
     number = jax.tree.map(lambda a, b: jnp.where(starts, a, b), lead, number)
     going_on = spelling._replace(
         price=jnp.where(size_token, jnp.where(value == TOO_LARGE, TOO_LARGE, spelling.deeper * value), spelling.price),
-        size=jnp.where(complete & (spelling.kind != 7), value, spelling.size),
+        size=jnp.where(complete & (spelling.kind != _CONTROL), value, spelling.size),
         number=number,
         in_time=spelling.in_time | is_time(token),
         skips=spelling.skips + (token == vocab.TIME_SKIP),

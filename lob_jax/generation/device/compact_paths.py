@@ -17,9 +17,10 @@ from lob_jax.generation.device.book_mask import CLOSED, OPEN, QUOTING, TRADES, S
 from lob_jax.generation.device.exact_paths import HALTS
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.orders import OrderTable
-from lob_jax.generation.device.state import Language, LoopShape, PathState
+from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
+from lob_jax.tokens.tokenizer import Tokenizer
 
 
 class Bin(NamedTuple):
@@ -46,7 +47,7 @@ class CompactTables(NamedTuple):
     drawable_V: jax.Array
 
 
-def compact_tables(tokenizer: Language) -> CompactTables:
+def compact_tables(tokenizer: Tokenizer) -> CompactTables:
     """Copy the tokenizer's bins to the device."""
     bins = tokenizer.vocabulary.bins
     drawable = tokenizer.grammar.allowed[tokenizer.grammar.start].copy()

@@ -11,8 +11,9 @@ from lob_jax.events.schema import Code
 from lob_jax.generation.device import assembler, live_book
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.orders import OrderTable, begin, spell
-from lob_jax.generation.device.state import Language, LoopShape, PathState
+from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.tokenizer import Tokenizer
 
 HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 
@@ -32,7 +33,7 @@ class ExactTables(NamedTuple):
     drawable_V: jax.Array
 
 
-def exact_tables(tokenizer: Language) -> ExactTables:
+def exact_tables(tokenizer: Tokenizer) -> ExactTables:
     """Copy the tokenizer's grammar to the device."""
     grammar = tokenizer.grammar
     drawable = np.arange(v.VOCAB_SIZE) >= v.CLASS_SIZE

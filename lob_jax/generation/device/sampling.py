@@ -66,6 +66,7 @@ class Truncation:
       top_k: the so many most likely tokens; 0 for all.
       top_p: the most likely tokens that together reach this share of their class; 1 for all.
       min_p: tokens at least this share as likely as the most likely one; 0 for all.
+      named: what stands in front of these names in errors, such as "config.generate.".
 
     Raises:
       InputError: a number outside its range: with top_p = 0, say, no token would be left.
@@ -74,27 +75,30 @@ class Truncation:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    named: dataclasses.InitVar[str] = ""
 
-    def __post_init__(self) -> None:
-        all_of_it = "0 draws from all tokens"
-        require_whole("top_k", self.top_k, least=0, most=2**31 - 1, remedy=all_of_it)
-        require(
-            "top_p", self.top_p, lambda p: 0 < p <= 1, expected="above 0, at most 1", remedy="1 draws from all tokens"
-        )
-        require("min_p", self.min_p, lambda p: 0 <= p < 1, expected="0 or more, below 1", remedy=all_of_it)
+    def __post_init__(self, named: str) -> None:
+        zero, one = "0 draws from all tokens", "1 draws from all tokens"
+        require_whole(f"{named}top_k", self.top_k, least=0, most=2**31 - 1, remedy=zero)
+        require(f"{named}top_p", self.top_p, lambda p: 0 < p <= 1, expected="above 0, at most 1", remedy=one)
+        require(f"{named}min_p", self.min_p, lambda p: 0 <= p < 1, expected="0 or more, below 1", remedy=zero)
 
 
 EVERYTHING = Truncation()
 
 
-def check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float, *, named: str = "") -> None:
     """Refuse a temperature that float32 logits cannot be divided by.
+
+    Args:
+      temperature: that is asked for.
+      named: what stands in front of its name in errors.
 
     Raises:
       InputError: not 0, and not a number from LEAST_TEMPERATURE to GREATEST_TEMPERATURE.
     """
     require(
-        "temperature",
+        f"{named}temperature",
         temperature,
         lambda number: number == 0 or LEAST_TEMPERATURE <= number <= GREATEST_TEMPERATURE,
         expected=f"0, or {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g}",

@@ -1,7 +1,7 @@
 """What generation takes, carries and gives: plain dataclasses and named tuples."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,23 +13,9 @@ from lob_jax.generation.device.orders import Order, Outcome, Own
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import Conditioning
-from lob_jax.tokens.grammar import Automaton
-from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.models.inputs import Conditioning
 
 MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
-
-
-class Language(Protocol):
-    """What the device reads of a tokenizer."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """What decides the meaning of an id."""
-
-    @property
-    def grammar(self) -> Automaton:
-        """Which token may follow which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +31,7 @@ class SamplingConfig:
         with and without `inject`.
       antithetic: draw with one minus each random number.
       inject: a user's own orders, put into every path.
+      named: what stands in front of these names in errors, such as "config.generate.".
 
     Raises:
       InputError: a number outside its range.
@@ -57,12 +44,13 @@ class SamplingConfig:
     truncation: Truncation = EVERYTHING
     antithetic: bool = False
     inject: tuple[Order, ...] = ()
+    named: dataclasses.InitVar[str] = ""
 
-    def __post_init__(self) -> None:
-        require_whole("paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
-        require_whole("events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
-        require_whole("seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
-        check_temperature(self.temperature)
+    def __post_init__(self, named: str) -> None:
+        require_whole(f"{named}paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
+        require_whole(f"{named}events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
+        require_whole(f"{named}seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
+        check_temperature(self.temperature, named=named)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,20 +59,14 @@ class Prompt:
 
     Attributes:
       tokens_T: int32 [T], at least one.
-      time_of_day_T: int32 [T], conditioning of each token as in a training batch; likewise the next two.
-      day_of_week_T: int32 [T].
-      book_TF: float32 [T, F].
-      beside_T: what else the model reads at each token, see `Window`; the event that each belongs to is there always.
+      known_T: inputs beside each token, [T, ...], by name, as in a training window; "event" and "book" among them.
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
       closed: what a halt among the events has closed, see `LiveBook`.
     """
 
     tokens_T: np.ndarray
-    time_of_day_T: np.ndarray
-    day_of_week_T: np.ndarray
-    book_TF: np.ndarray
-    beside_T: dict[str, np.ndarray]
+    known_T: dict[str, np.ndarray]
     book: BookSnapshot
     clock_ns: int
     closed: int = 0
@@ -134,7 +116,7 @@ class PathState(NamedTuple):
       chosen: tokens that the model drew.
       grammar_mass: sum over these of the probability that the grammar took away; likewise the book.
       book_mass: see `grammar_mass`.
-      regime: of the market, as the prompt ended in it.
+      constant: inputs that stay as the prompt ended in them, by name.
       last: events that the path shall have.
       behind: events of the prompt.
       antithetic: whether draws are made with one minus each random number.
@@ -153,7 +135,7 @@ class PathState(NamedTuple):
     chosen: jax.Array
     grammar_mass: jax.Array
     book_mass: jax.Array
-    regime: jax.Array
+    constant: dict[str, jax.Array]
     last: jax.Array
     behind: jax.Array
     antithetic: jax.Array
@@ -161,28 +143,15 @@ class PathState(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The inputs of the tokens in the cache, slot by slot.
+    """The inputs of the tokens in the cache, slot by slot: what a model is applied to.
 
-    What stands in `beside` is named as in `data.dataset.Beside`: event, clock, regime and instrument.
+    Attributes:
+      tokens_BT: int32.
+      known: what is known beside them, by name.
     """
 
     tokens_BT: jax.Array
-    time_of_day_BT: jax.Array
-    day_of_week_BT: jax.Array
-    book_BTF: jax.Array
-    beside: dict[str, jax.Array]
-
-    def conditioning(self) -> Conditioning:
-        """Return what the model reads beside the tokens."""
-        return Conditioning(
-            time_of_day_BT=self.time_of_day_BT,
-            day_of_week_BT=self.day_of_week_BT,
-            book_BTF=self.book_BTF,
-            regime_BT=self.beside.get("regime"),
-            instrument_BT=self.beside.get("instrument"),
-            event_BT=self.beside.get("event"),
-            clock_BT2=self.beside.get("clock"),
-        )
+    known: Conditioning
 
     def cut(self, first: int, last: int) -> "Window":
         """Return slots first..last-1."""
@@ -213,7 +182,7 @@ class LoopShape:
 
     Attributes:
       model: the model's shape.
-      tokenizer: "exact" or "compact".
+      tokenizer: its name.
       tick: price quanta in a tick.
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.

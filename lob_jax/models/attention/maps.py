@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import Conditioning
+from lob_jax.models.inputs import Conditioning
 from lob_jax.models.transformer import LOBTransformer
 
 

@@ -14,17 +14,21 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
+from lob_jax.data.windows.pipeline import Position
 from lob_jax.errors import InputError, TrainingError
+from lob_jax.later_keys import FIRST, Source, version, whole
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.run.digests import damage, seal
 from lob_jax.training.run.identity import model_identity, refuse_mismatch
 from lob_jax.training.run.soundness import state_fault
+from lob_jax.training.run.stopping import EarlyStopping
 from lob_jax.training.step.layout import replicated
 from lob_jax.training.step.state import TrainState, abstract_params
 
 UNSETTLED = ("_CHECKPOINT_METADATA",)  # Orbax's own note of times and handlers, written beside all else and after it
 DIVERGED = "diverged"  # where diverged checkpoints are moved to, beside the folder of the others
 DISCARDED = "discarded"  # where a checkpoint that is not kept is moved to before it is deleted: a kill halves none
+US = "lob_jax"  # among the versions
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -66,8 +70,8 @@ class Meta:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that a run's numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
+    """Return the versions of lob_jax and of the packages that a run's numbers depend on."""
+    return {US: version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def ranked(metas: Mapping[int, Meta]) -> list[int]:
@@ -120,16 +124,20 @@ def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
     told = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-    fields = {field.name for field in dataclasses.fields(Meta)}
-    if set(told) != fields:
-        raise InputError(
-            "the checkpoint is of another version of lob_jax",
-            where=f"step {step} in {manager.directory}",
-            expected=f"all that this version keeps of a run, {', '.join(sorted(fields - set(told))) or 'and no more'}",
-            was=f"without it, and with {', '.join(sorted(set(told) - fields)) or 'nothing else'}",
-            remedy="go on with the version that wrote it, or train anew in another --workdir",
-        )
-    return Meta(**told)
+    versions = {US: FIRST, **told.get("versions", {})}
+    where = f"step {step} in {manager.directory}"
+    source = Source("the checkpoint", of="a run", where=where, written_by=versions[US])
+    told = _fields_of(Meta, told, source, inside="checkpoint.")
+    parts = {
+        name: _fields_of(of, told[name], source, inside=f"checkpoint.{name}.")
+        for name, of in (("position", Position), ("early_stopping", EarlyStopping))
+    }
+    return Meta(**{**told, **parts, "versions": versions})
+
+
+def _fields_of(of: type, told: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
+    """Return a value for every field of a dataclass, out of what was stored of it."""
+    return whole(told, [field.name for field in dataclasses.fields(of)], source, inside=inside)
 
 
 def _on(sharding: jax.sharding.Sharding, tree: Any) -> Any:
@@ -277,7 +285,7 @@ class Checkpoints:
             return None, []
         latest = metas[max(metas)]
         where, values = f"step {latest.step} in {self.folder}", latest.changeable | latest.rounding
-        refuse_mismatch(latest.identity, identity, where=where, values=values)
+        refuse_mismatch(latest.identity, identity, where=where, values=values, written_by=latest.versions[US])
         newest = newest_sound(metas)
         reasons = {step: meta.unsound for step, meta in metas.items() if step > newest}
         remarks = self.set_aside(reasons)
@@ -392,7 +400,7 @@ def restore_best(
     metas = read_metas(folder)
     best = metas[ranked(metas)[0]]
     wanted = {"model": model_identity(model), "vocabulary_hash": vocabulary_hash, "data": dict(data or {})}
-    refuse_mismatch(best.identity, wanted, where=f"step {best.step} in {folder}")
+    refuse_mismatch(best.identity, wanted, where=f"step {best.step} in {folder}", written_by=best.versions[US])
     if not math.isfinite(best.validation_loss):
         raise InputError(
             "no checkpoint has a finite validation loss",

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, flat
+from lob_jax.later_keys import FIRST, Source, completed, refuse_newer
 from lob_jax.models.config import SETTINGS, ModelConfig
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.objective import OBJECTIVES
@@ -21,6 +22,7 @@ Values = dict[str, Any]  # plain JSON values by key, such as {"train.clip": 1.0}
 SHOWN = 60  # letters of a value in a refusal
 LISTED = 12  # keys of a refusal
 ABSENT = "absent"
+DEVICES = "devices"  # as a key of what decides rounding
 
 
 class Role(enum.Enum):
@@ -91,6 +93,8 @@ _KEYS_OF = {
     LOSS_SCALE: ("model.dtype",),
     PARAMETERS: ("model.dtype",),
 }
+FROM_DATA = ("model.book_features", "model.n_regimes")  # fields of a model that are no keys: the data section has them
+OTHERS = (*FROM_DATA, *_KEYS_OF, "vocabulary_hash", "windows", DEVICES)  # what is kept beside the keys of `ROLES`
 
 
 def keys_of(*roles: Role) -> frozenset[str]:
@@ -146,7 +150,7 @@ def rounding(model: ModelConfig, config: TrainConfig, devices: Sequence[jax.Devi
     kinds = sorted({device.device_kind for device in devices})
     return {
         **_chosen(model, config, keys_of(Role.ROUNDING)),
-        "devices": f"{len(devices)} x {' or '.join(kinds)}",
+        DEVICES: f"{len(devices)} x {' or '.join(kinds)}",
     }
 
 
@@ -168,33 +172,37 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return [value before, value now] of the keys whose values differ."""
+    """Return [value before, value now] of the keys whose values differ; a key that came since had its neutral value."""
+    before = completed(before, now)
     return {key: [before.get(key, ABSENT), value] for key, value in now.items() if before.get(key, ABSENT) != value}
 
 
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Values:
-    """Return the leaves of nested dicts by their paths, such as "attention.kind"."""
-    found: Values = {}
-    for key, value in tree.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return found
-
-
 def refuse_mismatch(
-    saved: Mapping[str, Any], wanted: Mapping[str, Any], *, where: object, values: Mapping[str, Any] | None = None
+    saved: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    *,
+    where: object,
+    values: Mapping[str, Any] | None = None,
+    written_by: str = FIRST,
 ) -> None:
-    """Check that a checkpoint is of the run that wants it.
+    """Check that a checkpoint is of the run that wants it; keys that came since it was saved had their neutral values.
 
     Args:
       saved: the identity in the checkpoint.
       wanted: the identity, or a part of it, that it must have.
       where: the checkpoint lies.
       values: what else the run had, by key, to tell what brings it back.
+      written_by: the version of lob_jax that saved it.
 
     Raises:
-      InputError: naming every key that differs, a line each: as it was saved, and as it is wanted now.
+      InputError: naming every key that differs, a line each: as it was saved, and as it is wanted now; or the keys that
+        a newer version saved and this one does not know.
     """
-    saved, wanted = flat(saved), flat(wanted)
+    saved, wanted, values = flat(saved), flat(wanted), values or {}
+    saved = completed(saved, wanted)
+    known = {*wanted, *keys_of(*Role), *OTHERS}
+    unknown = [key for key in {**saved, **values} if key not in known and not key.startswith("data.")]
+    refuse_newer(unknown, Source("the checkpoint", of="a run", where=where, written_by=written_by))
     differing = {key: (saved.get(key, ABSENT), wanted[key]) for key in wanted}
     differing = {key: (was, now) for key, (was, now) in differing.items() if was != now}
     if differing:
@@ -203,7 +211,7 @@ def refuse_mismatch(
             where=where,
             expected=_listed({key: was for key, (was, _) in differing.items()}),
             was=_listed({key: now for key, (_, now) in differing.items()}),
-            remedy=_remedy({key: was for key, (was, _) in differing.items()}, values or {}),
+            remedy=_remedy({key: was for key, (was, _) in differing.items()}, values),
         )
 
 

@@ -67,6 +67,11 @@ def _finite(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+def say(console: rich.console.Console, sentence: str) -> None:
+    """Show a sentence, in lines as wide as a terminal; in one line where there is none."""
+    console.out(wrapped(sentence, console.width if console.is_terminal else None), highlight=False)
+
+
 @contextlib.contextmanager
 def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
     """Turn what a full or broken disk raises into one clear error."""
@@ -115,8 +120,7 @@ class TrainingLog:
 
     def say(self, sentence: str) -> None:
         """Show a sentence, above the bar if there is one."""
-        width = self.console.width if self.console.is_terminal else None
-        self.console.out(wrapped(sentence, width), highlight=False)
+        say(self.console, sentence)
 
     @contextlib.contextmanager
     def during(self, doing: str, *, usually: str) -> Iterator[None]:

@@ -26,11 +26,12 @@ from lob_jax.training.run.budget import describe_plan
 from lob_jax.training.run.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
 from lob_jax.training.run.identity import changeable, measure, rounding, run_identity
 from lob_jax.training.run.interruption import GRACE_S, Interruption, Kept
-from lob_jax.training.run.logs import TrainingLog
+from lob_jax.training.run.logs import TrainingLog, say
 from lob_jax.training.run.resumption import at_step, gone_on_with, resumption
 from lob_jax.training.run.setup import Run, StepClock, compiled, initial_state, place_step, prepare_run, validate
 from lob_jax.training.run.soundness import loss_fault
 from lob_jax.training.run.speed import Trace, micro_step_seconds, peak_flops
+from lob_jax.training.run.stopping import EarlyStopping, told_as_ended
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.step import Metrics
@@ -39,22 +40,6 @@ LOCK = "train.lock"
 SLOW = 1 / 3  # of the grace: a step that takes longer has the state before it kept in memory
 
 OnValidation = Callable[[int, float, Any], None]  # (step, loss, params judged); they are gone once the call returns
-
-
-@dataclasses.dataclass(frozen=True)
-class EarlyStopping:
-    """How validations went: the best loss, its step, how many came since without a better one, the step of the last."""
-
-    best: float | None = None
-    best_step: int | None = None
-    strikes: int = 0
-    step: int | None = None
-
-    def after(self, loss: float, step: int) -> "EarlyStopping":
-        """Return the state after another validation; a loss that is not finite is no improvement."""
-        if math.isfinite(loss) and (self.best is None or loss < self.best):
-            return EarlyStopping(loss, step, 0, step)
-        return dataclasses.replace(self, strikes=self.strikes + 1, step=step)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +137,9 @@ def train(
             about = gone_on_with(latest, about)
             owing = _owes_validation(latest, config, total_steps)
             if _is_over(about, config, total_steps) and not owing:
+                stopping = EarlyStopping(**about.early_stopping)
+                ended = told_as_ended(stopping, config, step=about.step, total_steps=total_steps)
+                _tell(console, (*remarks, *passed_over, ended))
                 return _summarise(about, config)
         run = prepare_run(
             model,
@@ -208,6 +196,13 @@ def _open_log(
     if jax.process_index() > 0:
         folder, console = folder / "processes" / str(jax.process_index()), rich.console.Console(quiet=True)
     return TrainingLog(folder, first_step=first_step, total_steps=total_steps, console=console)
+
+
+def _tell(console: rich.console.Console | None, sentences: Sequence[str]) -> None:
+    """Show sentences in the first process, without a log: that would write to the files of a run that is over."""
+    if jax.process_index() == 0:
+        for sentence in sentences:
+            say(console or rich.console.Console(), sentence)
 
 
 def _describe(
@@ -429,7 +424,7 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
 
 
 def _is_over(about: Meta, config: TrainConfig, total_steps: int) -> bool:
-    return about.step >= total_steps or about.early_stopping["strikes"] >= config.patience
+    return about.step >= total_steps or EarlyStopping(**about.early_stopping).stops(config)
 
 
 def _summarise(about: Meta, config: TrainConfig) -> TrainingSummary:
@@ -438,5 +433,5 @@ def _summarise(about: Meta, config: TrainConfig) -> TrainingSummary:
         steps=about.step,
         best_step=stopping.best_step,
         best_validation_loss=stopping.best,
-        stopped_early=stopping.strikes >= config.patience,
+        stopped_early=stopping.stops(config),
     )

@@ -1,9 +1,13 @@
 """What of a run stays and what changes when it goes on from a checkpoint, and how that is told."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
-from lob_jax.training.run.checkpoint import Meta
+from lob_jax.errors import flat
+from lob_jax.later_keys import Source, lacked
+from lob_jax.later_keys import remarks as remarks_on
+from lob_jax.training.run.checkpoint import US, Meta
 from lob_jax.training.run.identity import WINDOWS_A_STEP, changes
 
 VALIDATION = "the validation windows"  # as a key of the history: what they are is told by a digest
@@ -36,6 +40,17 @@ def gone_on_with(latest: Meta, fresh: Meta) -> Meta:
     )
 
 
+def kept(about: Meta) -> dict[str, Any]:
+    """Return the values by key that a checkpoint keeps of a run, to be compared with those of another start."""
+    return {**flat(about.identity), **about.changeable, **about.rounding}
+
+
+def taken_as_neutral(saved: Meta, wanted: Iterable[str]) -> list[str]:
+    """Return what to say of the wanted keys that came since a checkpoint was saved, and had their neutral values."""
+    source = Source("the checkpoint", of="a run", where=f"step {saved.step}", written_by=saved.versions[US])
+    return remarks_on(lacked(kept(saved), wanted).values(), source)
+
+
 def resumption(latest: Meta, about: Meta) -> list[str]:
     """Return the sentences that a resumed run begins with: what may keep it from being equal, and what is changed."""
     cautions = [
@@ -47,7 +62,7 @@ def resumption(latest: Meta, about: Meta) -> list[str]:
     if about.micro_batch != latest.micro_batch:
         cautions.append(f"micro-batches of {latest.micro_batch} windows are now of {about.micro_batch}")
     caution = f"; equal up to rounding only, since {', '.join(cautions)}" if cautions else ""
-    sentences = [f"going on from step {latest.step}{caution}"]
+    sentences = [f"going on from step {latest.step}{caution}", *taken_as_neutral(latest, kept(about))]
     changed = changes(latest.changeable, about.changeable)
     if changed:
         listed = ", ".join(f"{key} {before} -> {now}" for key, (before, now) in changed.items())

@@ -14,13 +14,14 @@ from jax.sharding import NamedSharding
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import Plan, plan_on
 from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
-from lob_jax.training.step.shift import Batch, fields_read, join, pad, split
+from lob_jax.training.step.shift import Batch, join, pad, split
 from lob_jax.training.step.state import TrainState, init_state
 from lob_jax.training.step.step import (
     Metrics,

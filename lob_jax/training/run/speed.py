@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import fields_read, zeros
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import place, replicated, split_over_windows, state_sharding
 from lob_jax.training.step.objective import Objective
-from lob_jax.training.step.shift import Batch, fields_read
+from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.step import summed_gradients
 
 # Dense bfloat16 multiply-adds a second, times two, of one device as JAX counts devices: makers' data sheets. Kinds are
@@ -85,26 +86,9 @@ def peak_flops(devices: Sequence[jax.Device], dtype: str) -> tuple[float, str]:
 
 def blank_batch(config: ModelConfig, windows: int) -> Batch:
     """Return one micro-step [1, windows, ...] of zeros in which every token is scored: enough to take the time of."""
-    shape = (1, windows, config.max_seq_length + 1)
-    if config.attention.cross_asset:
-        shape = (1, windows, 2, config.max_seq_length + 1)
-    horizons = len(config.heads.outlook_events)
-    whole = {
-        "tokens": np.zeros(shape, np.int32),
-        "scored": np.ones(shape, bool),
-        "time_of_day": np.zeros(shape, np.int32),
-        "day_of_week": np.zeros(shape, np.int32),
-        "regime": np.zeros(shape, np.int32),
-        "instrument": np.zeros(shape, np.int32),
-        "event": np.zeros(shape, np.int32),
-        "clock": np.zeros((*shape, 2), np.int32),
-        "peer_seen": np.zeros(shape, np.int32),
-        "direction": np.zeros((*shape, horizons), np.int32),
-        "log_volatility": np.zeros((*shape, horizons), np.float32),
-        "book": np.zeros((*shape, config.book_features), np.float32),
-        "example": np.arange(windows, dtype=np.int32)[None],
-    }
-    return {name: whole[name] for name in fields_read(config)}
+    assets = (2,) if config.attention.cross_asset else ()
+    batch = zeros(config, fields_read(config), windows=(1, windows, *assets), tokens=config.max_seq_length + 1)
+    return {**batch, "scored": np.ones_like(batch["scored"]), "example": np.arange(windows, dtype=np.int32)[None]}
 
 
 def micro_step_seconds(

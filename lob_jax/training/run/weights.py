@@ -11,6 +11,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from lob_jax.errors import InputError
+from lob_jax.later_keys import VERSION, version
 
 ABOUT = "lob_jax"  # key of the file's metadata
 
@@ -24,7 +25,7 @@ def save_weights(path: pathlib.Path, params: Any, *, about: dict[str, Any]) -> N
       about: plain JSON values that say what the parameters are of.
     """
     partial = path.with_name(f"{path.name}.partial")
-    save_file(flat(params), partial, metadata={ABOUT: json.dumps(about, sort_keys=True)})
+    save_file(flat(params), partial, metadata={ABOUT: json.dumps(about, sort_keys=True), VERSION: version()})
     os.replace(partial, path)
 
 

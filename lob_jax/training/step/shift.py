@@ -1,48 +1,16 @@
 """The one place of shift and mask: what of a batch is read, and what is predicted."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.models.config import ModelConfig
-from lob_jax.models.transformer import Conditioning
+from lob_jax.models.inputs import Conditioning, Role, names_of
 
 Batch = dict[str, Any]  # the arrays of windows, with leading axes before each window's own
 Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens_BT, what is known beside them, targets, weights
-
-
-def fields_read(config: ModelConfig) -> tuple[str, ...]:
-    """Return the names of the batch arrays that a model of this configuration reads; others need not travel."""
-    optional = (
-        ("time_of_day", config.time_of_day),
-        ("day_of_week", config.day_of_week),
-        ("book", config.book_state),
-        ("regime", config.regime == "added" or config.heads.contrastive_size > 0),
-        ("instrument", config.n_instruments > 0),
-        ("event", config.needs_events),
-        ("clock", config.needs_clock),
-        ("peer_seen", config.attention.cross_asset),
-        ("direction", bool(config.heads.outlook_events)),
-        ("log_volatility", bool(config.heads.outlook_events)),
-    )
-    return ("tokens", "scored", "example", *(name for name, is_read in optional if is_read))
-
-
-def conditioning_of(known: Mapping[str, Any]) -> Conditioning:
-    """Return what is known beside tokens, from arrays by the names of a batch; other names are no matter."""
-    return Conditioning(
-        time_of_day_BT=known.get("time_of_day"),
-        day_of_week_BT=known.get("day_of_week"),
-        book_BTF=known.get("book"),
-        regime_BT=known.get("regime"),
-        instrument_BT=known.get("instrument"),
-        event_BT=known.get("event"),
-        clock_BT2=known.get("clock"),
-        peer_seen_BT=known.get("peer_seen"),
-    )
 
 
 def in_rows(batch: Batch) -> Batch:
@@ -63,15 +31,14 @@ def shift(batch: Batch) -> Task:
     counts is its own property, so weight t is that of token t+1.
 
     Args:
-      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; where the
-        model reads them, time_of_day and day_of_week int32 [B, T+1] and book float32 [B, T+1, F].
+      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; and those
+        inputs that the model reads beside tokens, see `lob_jax.models.inputs`.
 
     Returns:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
     """
-
-    per_window = ("example", "record", "position")
-    conditioning = conditioning_of({name: leaf[:, :-1] for name, leaf in batch.items() if name not in per_window})
+    beside = names_of(Role.BESIDE)
+    conditioning = {name: leaf[:, :-1] for name, leaf in batch.items() if name in beside}
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
 

@@ -11,15 +11,14 @@ from lob_jax.data.labels.moves import Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import Outline, outline
 from lob_jax.data.windows.dataset import (
-    Beside,
     RecordCache,
     TokenBookDataset,
     cut_window,
     evaluation_spans,
     prepare_record,
-    time_bucket,
     training_spans,
 )
+from lob_jax.data.windows.known import MAKERS, Beside, time_bucket
 from lob_jax.errors import InputError
 from lob_jax.tokens.vocabulary import BOS, EOS, PAD, REGIME_BASE, TIME_BACK, TIME_SKIP
 
@@ -196,7 +195,7 @@ def test_a_blank_window_scores_nothing(hand_record):
 
 
 REGIMES = Regimes(volatility_edges=(0.2,), spread_edges=(2.0,))
-BESIDE = Beside(clock=True, regimes=REGIMES, symbols=("OTHER", "TEST"), outlooks=Outlooks((1,), (0.0,)))
+BESIDE = Beside(tuple(MAKERS), regimes=REGIMES, symbols=("OTHER", "TEST"), outlooks=Outlooks((1,), (0.0,)))
 
 
 def test_what_stands_beside_advances_with_the_book_or_at_the_next_head(hand_record):
@@ -228,7 +227,7 @@ def test_what_stands_beside_advances_with_the_book_or_at_the_next_head(hand_reco
 
 def test_an_instrument_without_a_number_is_refused(hand_record):
     with pytest.raises(InputError, match="no number"):
-        dataset([hand_record(EVENTS)], context=20, beside=Beside(symbols=("OTHER",)))[0]
+        dataset([hand_record(EVENTS)], context=20, beside=Beside(("instrument",), symbols=("OTHER",)))[0]
 
 
 @pytest.mark.parametrize("evaluation", [False, True])
@@ -242,10 +241,10 @@ def test_a_prefix_names_the_regime_before_the_window(hand_record, plain_events, 
         plain = cut_window(named.prepared(span.record), span, context=11)
         np.testing.assert_array_equal(window["tokens"][1:], plain["tokens"])
         before = max(span.start - 1, 0)
-        regime = REGIMES.of(records[span.record])[named.prepared(span.record).row[before] if span.start > 0 else 0]
+        regime = REGIMES.of(records[span.record])[named.prepared(span.record).book_row[before] if span.start > 0 else 0]
         assert window["tokens"][0] == REGIME_BASE + regime
         assert not window["scored"][0]
-        assert window["direction"][0] == -1
+        assert window["direction"][0] == -1 and window["log_volatility"][0] == 0
         assert (np.diff(window["event"][window["event"] >= 0]) >= 0).all()
         for column in np.flatnonzero(window["scored"]):
             place = int(window["record"]), int(window["position"]) + int(column)

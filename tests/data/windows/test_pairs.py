@@ -7,7 +7,8 @@ import pytest
 
 from lob_jax.data.records.records import record_spans
 from lob_jax.data.records.split import Part
-from lob_jax.data.windows.dataset import NOTHING, TokenBookDataset
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import NOTHING
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.tokens.vocabulary import EOS, PAD
 
@@ -28,7 +29,12 @@ def record_of(hand_record, plain_events):
         instrument = {**json.loads(record["instrument"]), "symbol": symbol, "trading_day": day}
         midnight = int(record["clock_ns"][0]) - 34_200 * 10**9
         clock = midnight + np.concatenate([[min(times_ns) - 1], times_ns]).astype(np.int64)
-        return {**record, "instrument": json.dumps(instrument), "clock_ns": clock, "compact": compact}
+        return {
+            **record,
+            "instrument": json.dumps(instrument),
+            "clock_ns": clock,
+            "tokenizer": "compact" if compact else "exact",
+        }
 
     return of
 
@@ -56,7 +62,7 @@ def by_hand(pair, records):
         for t, event in enumerate(pair["event"][row]):
             if event < 0 and t > 0:
                 continue  # padding knows nothing
-            before = event + mine["compact"]
+            before = event + (mine["tokenizer"] == "compact")
             known = mine["clock_ns"][0] if before <= 0 else times[first + before - 1]
             for place, other in enumerate(pair["event"][1 - row]):
                 end = theirs["clock_ns"][0] if other < 0 else others[their_first : their_first + other + 1].max()

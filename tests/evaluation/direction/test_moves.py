@@ -22,7 +22,7 @@ from lob_jax.evaluation.direction.moves import (
     slots_needed,
     spell,
 )
-from lob_jax.models.transformer import Conditioning, LOBTransformer
+from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.grammar import grammar_for
@@ -116,8 +116,9 @@ def fed(config, params, window, head_at, chains):
     tokens[:, :head_at] = window["tokens"][:head_at]
     for row, chain in enumerate(chains):
         tokens[row, head_at : head_at + len(chain)] = chain
-    known = [window[name][np.minimum(np.arange(32), head_at)] for name in ("time_of_day", "day_of_week", "book")]
-    conditioning = Conditioning(*(jnp.stack([array] * len(chains)) for array in known))
+    read = ("time_of_day", "day_of_week", "book")
+    known = {name: window[name][np.minimum(np.arange(32), head_at)] for name in read}
+    conditioning = {name: jnp.stack([array] * len(chains)) for name, array in known.items()}
     return np.asarray(forward(config, params, tokens, conditioning), np.float64)
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lob_jax.book.oracle import OracleBook
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
-from lob_jax.feeds.levels.changes import GAP, LEVEL, SNAPSHOT, TRADE, LevelChanges, LevelRows
+from lob_jax.feeds.levels.changes import LevelChanges, LevelRows, What
 from lob_jax.feeds.reading.scale import Steps
 from lob_jax.feeds.reading.store import EventStore
 
@@ -42,6 +42,7 @@ def listed(events):
     ]
 
 
+LEVEL, TRADE, SNAPSHOT, GAP = What
 OPEN = (10, SNAPSHOT, (BID, 100, 5), (BID, 99, 2), (ASK, 102, 10), (ASK, 103, 1))
 
 

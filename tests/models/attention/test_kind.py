@@ -162,10 +162,10 @@ def test_logits_depend_on_the_past_alone(model_of, lively, inputs, kind, scan_la
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     @jax.jacrev
     def reach(book_BTF):
-        beside = conditioning.replace(book_BTF=book_BTF)
+        beside = conditioning | {"book": book_BTF}
         return LOBTransformer(config).apply({"params": params}, tokens_BT, beside)[0] @ weight_V
 
-    reach_TS = np.abs(reach(conditioning.book_BTF)).sum((1, 3))
+    reach_TS = np.abs(reach(conditioning["book"])).sum((1, 3))
     assert (np.triu(reach_TS, 1) == 0).all()
     assert (np.diag(reach_TS) > 0).all()
     if kind in ("full", "performer", "linformer"):

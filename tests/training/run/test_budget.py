@@ -6,8 +6,8 @@ import psutil
 import pytest
 from jax.experimental import topologies
 
-from configs import base
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.attention import backends

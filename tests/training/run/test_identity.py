@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.config import sections
+from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.stages import data as stages
 from lob_jax.stages.model import regime_bins
@@ -247,7 +247,7 @@ ABOUT = Meta(
     position={"windows_read": 0, "windows_a_pass": 40},
     unsound=None,
     settings={"a": 1},
-    versions={"jax": "1"},
+    versions={"lob_jax": "0.1.0", "jax": "1"},
     early_stopping={"best": None, "best_step": None, "strikes": 0},
     micro_batch=8,
     averaged=False,
@@ -264,7 +264,7 @@ def test_a_run_that_goes_on_keeps_its_place_and_its_history():
         ABOUT,
         changeable={"train.clip": 0.5, "train.steps": 12},
         rounding={"model.remat": "full", "devices": "1 x cpu"},
-        versions={"jax": "2"},
+        versions={"lob_jax": "0.1.0", "jax": "2"},
         settings={"a": 2},
         position={"windows_read": 0, "windows_a_pass": 32},
     )

@@ -18,7 +18,7 @@ import rich.console
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.training.run import loop
 from lob_jax.training.run.checkpoint import read_metas, restore_best, steps_in
-from lob_jax.training.run.loop import EarlyStopping, TrainingSummary, train
+from lob_jax.training.run.loop import TrainingSummary, train
 
 # The run that is killed: the same as the test's own, from the same conftest.py, with windows that take time to read.
 SCRIPT = """
@@ -128,9 +128,14 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     assert {step: loss for step, (loss, _) in seen.items()} == losses
     assert equal(params, seen[best][1])
     assert about.settings == {"seed": 0}
-    # The same command again has nothing left to do, and writes nothing.
+    # The same command again has nothing left to do, writes nothing, and says why.
     before = (folder / "metrics.jsonl").read_bytes()
-    assert run(log_every=3)[0] == summary
+    again, _, told, _ = run(log_every=3)
+    assert again == summary
+    ended = (
+        "this run ended before, at step 12: it was to take 12 steps; to train on, pass a higher --config.train.steps"
+    )
+    assert told == f"{ended}\n"
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
@@ -153,7 +158,11 @@ def stopped(stopped_once, tmp_path):
 
 
 def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stopped, monkeypatch):
-    assert run(validate_every=2, patience=1)[0] == TrainingSummary(4, 2, 3.0, stopped_early=True)
+    summary, _, told, _ = run(validate_every=2, patience=1)
+    assert summary == TrainingSummary(4, 2, 3.0, stopped_early=True)
+    assert told.startswith(
+        "this run ended before, at step 4: none of the last 1 validations was better than that of step 2"
+    )
     losses = iter([float("nan"), 1.0, 4.0])
     monkeypatch.setattr(loop, "validate", lambda run, params: next(losses))
     assert run(validate_every=3, patience=4)[0] == TrainingSummary(12, 9, 1.0, stopped_early=False)
@@ -298,10 +307,7 @@ def test_nothing_to_validate_on_is_refused_before_the_first_step(run, training_d
         run(data=dataclasses.replace(training_data(), validation=[blank]))
 
 
-def test_early_stopping_counts_what_is_not_better():
-    stopping = EarlyStopping()
-    for step, loss in enumerate((2.0, 1.0, 1.0, float("nan"), 0.5)):
-        stopping = stopping.after(loss, step)
-        if step == 3:
-            assert stopping == EarlyStopping(1.0, 1, strikes=2, step=3)
-    assert stopping == EarlyStopping(0.5, 4, strikes=0, step=4)
+def test_a_run_that_ended_still_tells_of_a_damaged_checkpoint(run, stopped):
+    (stopped / "checkpoints" / "2" / "digests.json").write_text("{}")
+    told = run(validate_every=2, patience=1)[2].splitlines()
+    assert "the checkpoint of step 2 is damaged" in told[0] and told[1].startswith("this run ended before, at step 4")

@@ -3,9 +3,9 @@ import types
 import jax
 import pytest
 
+from lob_jax.models.inputs import fields_read
 from lob_jax.training.run import speed
 from lob_jax.training.run.speed import blank_batch, matmul_rate, median_seconds, peak_flops
-from lob_jax.training.step.shift import fields_read
 
 
 def device(kind):

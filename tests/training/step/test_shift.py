@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 
-from lob_jax.training.step.shift import fields_read, join, pad, shift, split
+from lob_jax.models.inputs import fields_read
+from lob_jax.training.step.shift import join, pad, shift, split
 
 
 def test_shift_pairs_each_input_with_what_is_known_there_and_with_the_token_after():
@@ -16,9 +17,9 @@ def test_shift_pairs_each_input_with_what_is_known_there_and_with_the_token_afte
     np.testing.assert_array_equal(tokens_BT, [[11, 12, 13]])
     np.testing.assert_array_equal(targets_BT, [[12, 13, 0]])
     np.testing.assert_array_equal(weights_BT, [[0.0, 1.0, 0.0]])  # the target 13 is scored, 12 and the padding not
-    np.testing.assert_array_equal(conditioning.time_of_day_BT, [[1, 2, 3]])
-    np.testing.assert_array_equal(conditioning.day_of_week_BT, [[5, 5, 6]])
-    np.testing.assert_allclose(conditioning.book_BTF, [[[0.1], [0.2], [0.3]]], rtol=1e-6)
+    np.testing.assert_array_equal(conditioning["time_of_day"], [[1, 2, 3]])
+    np.testing.assert_array_equal(conditioning["day_of_week"], [[5, 5, 6]])
+    np.testing.assert_allclose(conditioning["book"], [[[0.1], [0.2], [0.3]]], rtol=1e-6)
     assert weights_BT.dtype == np.float32
 
 

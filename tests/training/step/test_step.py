@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.models.inputs import fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import make_mesh, replicated, split_over_windows
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
-from lob_jax.training.step.shift import fields_read, join, split
+from lob_jax.training.step.shift import join, split
 from lob_jax.training.step.state import init_state
 from lob_jax.training.step.step import eval_step, jit_eval_step, jit_train_step, summed_gradients, train_step
 

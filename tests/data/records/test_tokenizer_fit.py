@@ -1,4 +1,4 @@
-"""Compact records: bins from training events alone, and what is known at a token that is a whole event."""
+"""Fitted tokenizers: bins from training events alone, and what is known at a compact token, a whole event."""
 
 import dataclasses
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lob_jax.data.records.builder import open_records, prepare_records
-from lob_jax.data.records.compact_fit import fit_compact, measure_compact
-from lob_jax.data.records.records import RecordPlan, is_compact
-from lob_jax.data.windows.dataset import Beside, prepare_record
+from lob_jax.data.records.records import RecordPlan
+from lob_jax.data.records.tokenizer_fit import fit_tokenizer, measure_loss
+from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.feeds.feed import STRICT
@@ -43,7 +44,7 @@ def feed():
 
 @pytest.fixture(scope="module")
 def tokenizer(feed, tmp_path_factory):
-    return CompactTokenizer(fit_compact(feed, feed.days(), **how(tmp_path_factory.mktemp("store"))))
+    return fit_tokenizer(CompactTokenizer, feed, feed.days(), **how(tmp_path_factory.mktemp("store")))
 
 
 def how(store):
@@ -52,14 +53,14 @@ def how(store):
 
 def test_only_training_events_shape_the_bins(feed, tokenizer, tmp_path):
     events = len(feed.read(feed.days()[0], STRICT).events)
-    later = fit_compact(Altered(feed, round(events * 0.6)), feed.days(), **how(tmp_path))
-    earlier = fit_compact(Altered(feed, round(events * 0.6) - 200), feed.days(), **how(tmp_path))
-    assert later == tokenizer.bins
-    assert earlier != tokenizer.bins
+    later = fit_tokenizer(CompactTokenizer, Altered(feed, round(events * 0.6)), feed.days(), **how(tmp_path))
+    earlier = fit_tokenizer(CompactTokenizer, Altered(feed, round(events * 0.6) - 200), feed.days(), **how(tmp_path))
+    assert later.bins == tokenizer.bins
+    assert earlier.bins != tokenizer.bins
 
 
 def test_what_is_lost_is_measured_on_validation_events(feed, tokenizer, tmp_path):
-    lost = measure_compact(tokenizer, feed, feed.days(), **how(tmp_path))
+    lost = measure_loss(tokenizer, feed, feed.days(), **how(tmp_path))
     events = len(feed.read(feed.days()[0], STRICT).events)
     assert lost.events == round(events * 0.8) - round(events * 0.6) - PLAN.embargo_events
     assert 0.3 < lost.exact_price < 1 and lost.lost < 0.1
@@ -74,14 +75,15 @@ def records(feed, tokenizer, tmp_path_factory):
 
 def test_at_a_token_the_whole_event_is_known(records):
     record = records[1]
-    assert is_compact(record)
-    prepared = prepare_record(record, time_buckets=86_400, beside=Beside(clock=True))
+    assert record["tokenizer"] == "compact"
+    prepared = prepare_record(record, time_buckets=86_400, beside=Beside(names=("clock",)))
     events = len(record["clock_ns"]) - 1
     assert prepared.tokens.shape == (events,)
     np.testing.assert_array_equal(prepared.event, np.arange(events))
-    np.testing.assert_array_equal(prepared.row, np.arange(1, events + 1))
+    np.testing.assert_array_equal(prepared.book_row, np.arange(1, events + 1))
     np.testing.assert_array_equal(prepared.clock_row, np.arange(1, events + 1))
-    seconds = prepared.beside["clock"][:, 0].astype(np.int64) * 10**9 + prepared.beside["clock"][:, 1]
+    clock = prepared.known["clock"].at(slice(None)).astype(np.int64)
+    seconds = clock[:, 0] * 10**9 + clock[:, 1]
     np.testing.assert_array_equal(np.diff(seconds), np.diff(record["clock_ns"][1:]))
 
 
@@ -90,7 +92,7 @@ def test_a_prompt_ends_where_a_book_is_known(records, tokenizer):
     last = int(records[1]["first_event"]) - int(records[0]["first_event"])
     np.testing.assert_array_equal(prompt.tokens_T, records[0]["tokens"][last - 20 : last])
     np.testing.assert_array_equal(prompt.book.price, records[1]["start_price"])
-    np.testing.assert_array_equal(prompt.book_TF[-1], records[0]["features"][last])
+    np.testing.assert_array_equal(prompt.known_T["book"][-1], records[0]["features"][last])
     assert prompt.clock_ns == int(records[1]["start_time_ns"]) and prompt.book.window == 0
 
 

@@ -1,4 +1,4 @@
-"""Fit the bins of compact tokens to training days, before anything is tokenized, and measure what they lose."""
+"""Fit a tokenizer to training days, before anything is tokenized, and measure what validation events lose."""
 
 import pathlib
 import tempfile
@@ -11,19 +11,27 @@ from lob_jax.data.records.jobs import lay_out, make_jobs
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.split import Part, split_names
 from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
-from lob_jax.tokens.bins import CompactBins, Seen, fit_bins, joined
-from lob_jax.tokens.compact import RUN_EVENTS, CompactTokenizer, Distortion, distortion, seen_in
+from lob_jax.tokens.seen import Seen, joined, seen_in
+from lob_jax.tokens.tokenizer import FittedTokenizer, Loss
 
+RUN_EVENTS = 1 << 18  # that are in memory with their references at once
 MOST_FITTED = 4_000_000  # events of all days together; of more, evenly many of each day
 MOST_MEASURED = 50_000  # events of the first validation day
 
 
-def fit_compact(
-    feed: Feed, days: Sequence[DaySource], *, plan: RecordPlan, reading: Reading, store: pathlib.Path
-) -> CompactBins:
-    """Return bins fitted to the events of the training parts of some days, and to no other.
+def fit_tokenizer(
+    kind: type[FittedTokenizer],
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    plan: RecordPlan,
+    reading: Reading,
+    store: pathlib.Path,
+) -> FittedTokenizer:
+    """Return a tokenizer fitted to the events of the training parts of some days, and to no other.
 
     Args:
+      kind: of the tokenizer.
       feed: what the days are read with.
       days: which, oldest first.
       plan: how days become splits.
@@ -40,19 +48,19 @@ def fit_compact(
             for place, day in job.read(pathlib.Path(folder)):
                 (train,) = (part for part in place.parts(len(day.events), plan) if part.name == "train")
                 parts.append(_seen_of(day, train, most=MOST_FITTED // len(places)))
-    return fit_bins(joined(parts))
+    return kind.fit(parts)
 
 
-def measure_compact(
-    tokenizer: CompactTokenizer,
+def measure_loss(
+    tokenizer: FittedTokenizer,
     feed: Feed,
     days: Sequence[DaySource],
     *,
     plan: RecordPlan,
     reading: Reading,
     store: pathlib.Path,
-) -> Distortion:
-    """Return what the first validation events lose as compact tokens; arguments and errors as of `fit_compact`."""
+) -> Loss:
+    """Return what the first validation events lose as tokens; arguments and errors as of `fit_tokenizer`."""
     places = [place for place in lay_out(days) if "validation" in split_names(place.trading_day, place.trading_days)]
     (job, *_) = make_jobs(feed, places[:1], reading)
     with tempfile.TemporaryDirectory(dir=store) as folder:
@@ -61,7 +69,7 @@ def measure_compact(
         first, last = part.first, min(part.last, part.first + MOST_MEASURED)
         (start,) = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=np.array([first]))
         book = {"start": start, "corrections": day.corrections.between(first, last)}
-        return distortion(tokenizer, day.events[first:last], instrument=day.instrument, **book)
+        return tokenizer.loss(day.events[first:last], instrument=day.instrument, **book)
 
 
 def _seen_of(day: MarketDay, part: Part, *, most: int) -> Seen:

@@ -1,0 +1,216 @@
+"""Where a configuration comes from: a file of one's own, a bundled one by its name, or the folder of a run."""
+
+import dataclasses
+import importlib.machinery
+import importlib.util
+import inspect
+import json
+import os
+import pathlib
+import traceback
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import ml_collections
+
+from lob_jax.configs import bundled
+from lob_jax.errors import InputError
+from lob_jax.settings import Kind, expanded, kinds_of, meant, value_of
+
+RUN_FILE = "config.json"  # of a run's folder; training writes it
+LISTED = 12  # keys of a message
+BROKEN = "bring the file back, or pass --config as the run was started"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A configuration, and where it is from.
+
+    Attributes:
+      config: as it is there, unlocked.
+      name: of the folder of a run with it, unless one is named.
+      run_file: the config.json of a run that it was read from; None of a Python file.
+      notes: sentences for the user: what was taken, where it may not be clear.
+    """
+
+    config: ml_collections.ConfigDict
+    name: str
+    run_file: pathlib.Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load_config(named: str, defaults: ml_collections.ConfigDict) -> Source:
+    """Return the configuration that `NAME[:SIZE]`, `FILE.py[:SIZE]` or a run's `config.json` names.
+
+    A bare name that a bundled configuration has means that one, whatever lies in the working folder. Any other text is
+    a path; `configs/NAME.py` that is not there means the bundled one, too.
+
+    Raises:
+      InputError: there is no such file, it is no Python file that gives a configuration, or takes no such size.
+    """
+    text, colon, size = named.partition(":")
+    path, notes = _file(text)
+    if path.name == RUN_FILE and not colon:
+        return run_config(path, defaults)
+    return Source(_from_python(path, named, [size] if colon else []), path.stem, notes=notes)
+
+
+def _file(text: str) -> tuple[pathlib.Path, tuple[str, ...]]:
+    """Return the file that --config names, and what to say of the choice."""
+    known, path = bundled(), expanded(text, where="--config")
+    if text in known:
+        here = next((file for file in (path, path.with_suffix(".py")) if file.is_file()), known[text])
+        note = f"--config={text}: the bundled configuration is taken; --config=./{here} is the file here"
+        return known[text], () if os.path.samefile(here, known[text]) else (note,)
+    if path.is_file():
+        return path, ()
+    if path.parent == pathlib.Path("configs") and path.suffix == ".py" and path.stem in known:
+        note = f"--config={text}: there is no such file here; the bundled configuration {path.stem} is taken"
+        return known[path.stem], (note,)
+    near = _near(path)
+    raise InputError(
+        "there is no such configuration",
+        where="--config",
+        expected="the name of a bundled configuration, such as tiny, or a file",
+        was=f"{text!r}{', which is a folder' if path.is_dir() else ''}",
+        remedy=f"did you mean --config={near}?" if near else "name a file that exists; --mode=configs lists the others",
+    )
+
+
+def _near(path: pathlib.Path) -> pathlib.Path | str | None:
+    """Return what was probably meant: the file with its ending, a run's, one like it beside it, or a bundled one."""
+    for file in (path.with_name(f"{path.name}.py") if path.name else path, path / RUN_FILE):
+        if file.is_file():
+            return file
+    files = {file.stem: file for file in sorted(path.parent.glob("*.py"))} if path.parent.is_dir() else {}
+    near = meant(path.stem, files)
+    return files[near] if near else meant(path.stem, bundled())
+
+
+def _from_python(path: pathlib.Path, named: str, sizes: Sequence[str]) -> ml_collections.ConfigDict:
+    """Return what get_config() of a file returns for a size, or for none."""
+    get_config = getattr(_module(path), "get_config", None)
+    if not callable(get_config):
+        raise InputError(
+            "the configuration file has no get_config()",
+            where=path,
+            expected="a function get_config() that returns a ConfigDict",
+            was="none",
+            remedy="start from a copy of configs/tiny.py",
+        )
+    try:
+        inspect.signature(get_config).bind(*sizes)
+    except TypeError as error:
+        size = f"leave :{sizes[0]} out; sized and the variants take sizes" if sizes else "name the size"
+        raise InputError(
+            "the configuration takes no size" if sizes else "the configuration takes a size",
+            where="--config",
+            expected=f"{path}" if sizes else f"{path}:<size>",
+            was=named,
+            remedy=size,
+        ) from error
+    config = _run(path, lambda: get_config(*sizes))
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise InputError(
+            "get_config() returns no configuration",
+            where=path,
+            expected="an ml_collections.ConfigDict",
+            was=type(config).__name__,
+            remedy="return the configuration that the function has made",
+        )
+    return config
+
+
+def _module(path: pathlib.Path) -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("lob_jax_configuration", str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    _run(path, lambda: loader.exec_module(module))
+    return module
+
+
+def _run(path: pathlib.Path, call: Any) -> Any:
+    """Call what a user's file holds, which may fail in any way."""
+    try:
+        return call()
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever code a user's file holds can raise
+        raise InputError(
+            "the configuration file cannot be run",
+            where=_place(error, path),
+            expected="a Python file with a function get_config()",
+            was=f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}",
+            remedy="correct the file, or start from a copy of configs/tiny.py",
+        ) from error
+
+
+def _place(error: BaseException, path: pathlib.Path) -> str:
+    """Return the file and the line at which an error came, the last that is the user's."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"{error.filename}, line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}, line {lines[-1]}" if lines else str(path)
+
+
+def run_config(path: pathlib.Path, defaults: ml_collections.ConfigDict) -> Source:
+    """Return the configuration that a run has left in its folder.
+
+    A key that the run's version of lob_jax did not have yet has its default, which a note says.
+
+    Raises:
+      InputError: the file is damaged, has keys that there are not, or values of other types.
+    """
+    saved, kinds = _leaves(_read_json(path)), kinds_of(defaults)
+    unknown = [key for key in saved if key not in kinds]
+    if unknown:
+        raise InputError(
+            "the run is of another version of lob_jax, with keys that this one does not have",
+            where=path,
+            expected="keys of configs/base.py",
+            was=_listed(unknown),
+            remedy="use the version that trained it; or pass --config as the run was started, in the keys of this one",
+        )
+    values = {key: _value(value, kinds[key], where=f"{path}, {key}") for key, value in saved.items()}
+    config = defaults.copy_and_resolve_references()
+    config.update_from_flattened_dict(values)
+    missing = [f"{key} = {value_of(defaults, key)!r}" for key in kinds if key not in saved]
+    older = (f"{path} is of an earlier version of lob_jax; taken from the defaults: {_listed(missing)}",)
+    folder = path.absolute().parent.name
+    return Source(config, folder or path.stem, run_file=path, notes=older if missing else ())
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(saved, dict) or not saved:
+            raise ValueError(f"{saved!r}, which holds no keys")
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            "the configuration that the run has left is damaged",
+            where=path,
+            expected="JSON, as training writes it",
+            was=error,
+            remedy=BROKEN,
+        ) from error
+    return saved
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested sections by `section.key`."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _value(saved: object, kind: Kind, *, where: str) -> object:
+    value = tuple(saved) if isinstance(saved, list) else saved  # JSON knows no tuples
+    if not kind.holds(value):
+        raise InputError("a value of the wrong type", where=where, expected=kind, was=repr(saved), remedy=BROKEN)
+    return value
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = [f"and {len(parts) - LISTED} more"] if len(parts) > LISTED else []
+    return ", ".join([*parts[:LISTED], *more])

@@ -1,0 +1,17 @@
+"""The bundled configurations, as modules of this one: `from lob_jax.configs import base`.
+
+In a checkout their files lie beside this package, in `configs/`; in an installation they lie inside it. A module that
+has a `__path__` is a package to Python, so the same import finds them in either place.
+"""
+
+import pathlib
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+_PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # of an installation, of a checkout
+FOLDER = next((place for place in _PLACES if (place / "base.py").is_file()), _PLACES[0])
+__path__ = [str(FOLDER)]
+
+
+def bundled() -> dict[str, pathlib.Path]:
+    """Return the file of each bundled configuration, by its name."""
+    return {file.stem: file for file in sorted(FOLDER.glob("*.py"))}

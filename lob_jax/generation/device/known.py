@@ -1,0 +1,69 @@
+"""What a model is told beside a token that was just drawn, from the path itself: one maker an input.
+
+The inputs, and what each is taken from, are listed in `lob_jax.models.inputs`.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.generation.device import live_book
+from lob_jax.generation.device.assembler import Clock
+from lob_jax.generation.device.live_book import LiveBook
+from lob_jax.generation.device.state import LoopShape, PathState
+from lob_jax.models.inputs import BY_NAME, Advance
+
+SECONDS_PER_DAY = 86_400
+
+SOURCES: dict[Advance, Callable[[PathState], Any]] = {
+    Advance.CLOCK: lambda paths: paths.clock,
+    Advance.BOOK: lambda paths: paths.book,
+    Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
+}
+
+
+def constants(known_T: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Return the inputs that stay what they are at a prompt's last token, by name."""
+    constant = [name for name in known_T if BY_NAME[name].advance is Advance.CONSTANT]
+    return {name: jnp.asarray(known_T[name][-1], BY_NAME[name].dtype) for name in constant}
+
+
+def known_at(paths: PathState, names: Iterable[str], shape: LoopShape) -> dict[str, jax.Array]:
+    """Return inputs of these names at the newest token of each path, [B, 1, ...]."""
+
+    def value(name: str) -> jax.Array:
+        advance = BY_NAME[name].advance
+        if advance is Advance.CONSTANT:
+            return paths.constant[name]
+        return MAKERS[name](SOURCES[advance](paths), shape)
+
+    return {name: value(name)[:, None] for name in names}
+
+
+def _time_of_day(clock_B: Clock, shape: LoopShape) -> jax.Array:
+    seconds_B = jnp.clip(clock_B.seconds, 0, SECONDS_PER_DAY - 1)
+    return seconds_B * shape.model.time_buckets // SECONDS_PER_DAY
+
+
+def _clock(clock_B: Clock, _: LoopShape) -> jax.Array:
+    return jnp.stack([clock_B.seconds, clock_B.ns], -1)
+
+
+def _book(book_B: LiveBook, shape: LoopShape) -> jax.Array:
+    return jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(book_B)
+
+
+def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:
+    return number_B
+
+
+MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
+    "time_of_day": _time_of_day,
+    "clock": _clock,
+    "book": _book,
+    "event": _event,
+}

@@ -1,0 +1,221 @@
+"""What a window of tokens carries: one table of its arrays. A further input of the model is one more row here.
+
+A row says what an array looks like, which models need it and how generation continues it. Its values come from
+`lob_jax.data.windows.known`, behind a prompt from `lob_jax.generation.device.known`; whatever else lists the arrays of
+a window or a batch reads the list off this table.
+"""
+
+import dataclasses
+import enum
+import itertools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.models.config import ModelConfig
+
+DAYS = 7
+
+Conditioning = dict[str, jax.Array]  # arrays [B, T, ...] of role BESIDE, by name; those that the model reads suffice
+
+
+class Role(enum.Enum):
+    """What an array is to a model and its training."""
+
+    STREAM = "the tokens, and which of them count as targets"
+    BESIDE = "an input beside the tokens: entry t is known when token t is the newest one"
+    LABEL = "what a head learns to predict"
+    ACCOUNT = "which window this is"
+
+
+class Advance(enum.Enum):
+    """What generation takes an input from, behind the prompt."""
+
+    CONSTANT = "the prompt's last token: it stays what it was there"
+    CLOCK = "the clock of the path"
+    BOOK = "the live book of the path"
+    EVENTS = "the number of the event that the token belongs to"
+
+
+def _always(_: ModelConfig) -> bool:
+    return True
+
+
+def _never(_: ModelConfig) -> bool:
+    return False
+
+
+def _outlook(model: ModelConfig) -> bool:
+    return bool(model.heads.outlook_events)
+
+
+def _contrasts(model: ModelConfig) -> bool:
+    return model.heads.contrastive_size > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class WindowArray:
+    """One array of a window.
+
+    Attributes:
+      name: its key in a window, a batch and a `Conditioning`.
+      dtype: its NumPy dtype.
+      letters: its axes: B windows, T tokens, then those of SIZES.
+      role: what it is to a model and its training.
+      read: whether a step of such a model reads it.
+      held: whether windows hold it for such a model; None says that they do where it is read.
+      advance: what generation takes it from; None for what it cannot continue.
+      ids: how many ids there are, of an array of ids.
+    """
+
+    name: str
+    dtype: str
+    letters: str
+    role: Role
+    read: Callable[[ModelConfig], bool]
+    held: Callable[[ModelConfig], bool] | None = None
+    advance: Advance | None = None
+    ids: Callable[[ModelConfig], int] | None = None
+
+    def held_by(self, model: ModelConfig) -> bool:
+        """Return whether windows hold the array for such a model."""
+        return (self.held or self.read)(model)
+
+
+STREAM, BESIDE, LABEL, ACCOUNT = Role
+SIZES: dict[str, Callable[[ModelConfig], int]] = {
+    "F": lambda model: model.book_features,
+    "K": lambda model: len(model.heads.outlook_events),
+    "2": lambda _: 2,
+}
+ARRAYS = (
+    WindowArray("tokens", "int32", "BT", STREAM, read=_always, ids=lambda model: model.vocab_size),
+    WindowArray("scored", "bool", "BT", STREAM, read=_always),
+    # The number that dropout tells windows apart by; the pipeline counts it.
+    WindowArray("example", "int32", "B", ACCOUNT, read=_always),
+    WindowArray(
+        "time_of_day",
+        "int32",
+        "BT",
+        BESIDE,
+        read=lambda model: model.time_of_day,
+        held=_always,
+        advance=Advance.CLOCK,
+        ids=lambda model: model.time_buckets,
+    ),
+    WindowArray(
+        "day_of_week",  # Monday is 0
+        "int32",
+        "BT",
+        BESIDE,
+        read=lambda model: model.day_of_week,
+        held=_always,
+        advance=Advance.CONSTANT,
+        ids=lambda _: DAYS,
+    ),
+    WindowArray(
+        "book",  # see `lob_jax.book.features`
+        "float32",
+        "BTF",
+        BESIDE,
+        read=lambda model: model.book_state,
+        held=_always,
+        advance=Advance.BOOK,
+    ),
+    WindowArray(
+        "regime",
+        "int32",
+        "BT",
+        BESIDE,
+        read=lambda model: model.regime == "added" or _contrasts(model),
+        held=lambda model: model.regime != "none" or _contrasts(model),  # a prefix is a token made of it
+        advance=Advance.CONSTANT,
+        ids=lambda model: model.n_regimes,
+    ),
+    WindowArray(
+        "instrument",
+        "int32",
+        "BT",
+        BESIDE,
+        read=lambda model: model.n_instruments > 0,
+        advance=Advance.CONSTANT,
+        ids=lambda model: model.n_instruments,
+    ),
+    # The number of the event that a token belongs to; a model reads its differences alone.
+    WindowArray(
+        "event",
+        "int32",
+        "BT",
+        BESIDE,
+        read=lambda model: model.needs_events,
+        held=_always,
+        advance=Advance.EVENTS,
+    ),
+    # Seconds since the venue's midnight, and nanoseconds within the second.
+    WindowArray("clock", "int32", "BT2", BESIDE, read=lambda model: model.needs_clock, advance=Advance.CLOCK),
+    # How many tokens of the peer's window belong to events strictly before the time known; rows 2b and 2b + 1 of a
+    # batch are each other's peers.
+    WindowArray("peer_seen", "int32", "BT", BESIDE, read=lambda model: model.attention.cross_asset),
+    # 0 down, 1 flat, 2 up; below 0 where there is no label.
+    WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
+    WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),
+    # Where a window starts: its record, and the position in the tokens of that.
+    WindowArray("record", "int32", "B", ACCOUNT, read=_never, held=_always),
+    WindowArray("position", "int32", "B", ACCOUNT, read=_never, held=_always),
+)
+BY_NAME = {array.name: array for array in ARRAYS}
+
+
+def names_of(*roles: Role) -> tuple[str, ...]:
+    """Return the names of all arrays of these roles."""
+    return tuple(array.name for array in ARRAYS if array.role in roles)
+
+
+def fields_read(model: ModelConfig, *roles: Role) -> tuple[str, ...]:
+    """Return the names of the arrays, of these roles or of any, that a step of such a model reads; others can stay."""
+    return tuple(array.name for array in ARRAYS if array.read(model) and array.role in (roles or Role))
+
+
+def fields_held(model: ModelConfig, *roles: Role) -> tuple[str, ...]:
+    """Return the names of the arrays, of these roles or of any, that windows hold for such a model."""
+    return tuple(array.name for array in ARRAYS if array.held_by(model) and array.role in (roles or Role))
+
+
+def zeros(
+    model: ModelConfig, names: tuple[str, ...], *, windows: tuple[int, ...], tokens: int
+) -> dict[str, np.ndarray]:
+    """Return arrays of zeros in the shapes of a batch.
+
+    Args:
+      model: decides the sizes of SIZES.
+      names: of the arrays.
+      windows: the axes in place of B.
+      tokens: T.
+    """
+
+    def shape(array: WindowArray) -> tuple[int, ...]:
+        axes = {"B": windows, "T": (tokens,)}
+        parts = (axes[letter] if letter in axes else (SIZES[letter](model),) for letter in array.letters)
+        return tuple(itertools.chain.from_iterable(parts))
+
+    return {name: np.zeros(shape(BY_NAME[name]), BY_NAME[name].dtype) for name in names}
+
+
+def given(conditioning: Conditioning, name: str) -> jax.Array:
+    """Return an input that the model needs.
+
+    Raises:
+      InputError: it is not there.
+    """
+    if name not in conditioning:
+        array = BY_NAME[name]
+        raise InputError(
+            f"the model reads {name} and was not given it",
+            where=f"conditioning[{name!r}]",
+            expected=f"{array.dtype} [{', '.join(array.letters)}]",
+            was=f"only {', '.join(conditioning) or 'tokens'}",
+            remedy=f"pass {name}, or build the model without it",
+        )
+    return conditioning[name]

@@ -1,0 +1,136 @@
+"""The stages that show configurations: which are bundled, and a whole one with what each key means."""
+
+import ast
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+from rich.table import Table
+
+import lob_jax
+from lob_jax.configs import FOLDER, bundled
+from lob_jax.console import console, show
+from lob_jax.settings import defaults, kinds_of, value_of
+
+HEADING = """The whole configuration, as `--mode=show_config` of lob_jax {} printed it: a file for --config.
+
+Where a value is not that of configs/base.py, the end of its line says which that is.
+"""
+FUNCTION = "Return the configuration."
+
+
+def configs(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Print the bundled configurations, a line each; nothing is written."""
+    del config, workdir
+    shown = Table(show_header=False, box=None)
+    for name, file in bundled().items():
+        line, sized = described(file.read_text(encoding="utf-8"))
+        shown.add_row(f"{name}[:SIZE]" if sized else name, line)
+    show(shown)
+    console.print(f"\n--config=NAME takes one of them, from {FOLDER}; SIZE is tiny, small, base or large")
+
+
+def described(source: str) -> tuple[str, bool]:
+    """Return the first line of a configuration's docstring, and whether it takes a size."""
+    tree = ast.parse(source)
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "get_config"]
+    return (ast.get_docstring(tree) or "").split("\n")[0], any(function.args.args for function in functions)
+
+
+def show_config(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Print a configuration as a Python file that gives it; nothing is written."""
+    del workdir
+    base = defaults()
+    now = {key: value_of(config, key) for key in kinds_of(base)}
+    before = {key: value_of(base, key) for key in now}
+    source = bundled()["base"].read_text(encoding="utf-8")
+    console.out(config_source(source, now, before), highlight=False, end="")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Edit:
+    """A part of a source to be replaced, in bytes from its beginning, and what is said at the end of its line."""
+
+    start: int
+    end: int
+    text: str
+    mark: str = ""
+
+
+def config_source(base: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the source of a configuration: that of base with other values, and its comments.
+
+    Args:
+      base: the source of configs/base.py.
+      values: of every key, `section.key`.
+      defaults: those that base gives; where they differ, the line says so.
+    """
+    tree, starts = ast.parse(base), _line_starts(base)
+    edits = [_edit(node, starts, _docstring(text)) for node, text in _docstrings(tree)]
+    for key, node in _assigned(tree).items():
+        if values[key] != defaults[key]:
+            mark = f"[base.py: {_written(defaults[key])}]"
+            edits.append(_edit(node, starts, _written(values[key]), mark))
+    source = base.encode()
+    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+        line_end = source.index(b"\n", edit.end)
+        rest = _marked(source[edit.end : line_end].decode(), edit.mark)
+        source = source[: edit.start] + (edit.text + rest).encode() + source[line_end:]
+    return source.decode()
+
+
+def _docstrings(tree: ast.Module) -> list[tuple[ast.expr, str]]:
+    """Return the docstrings of the file and of its function, each with the one to put in its place."""
+    (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
+    return [(tree.body[0].value, HEADING.format(lob_jax.__version__)), (function.body[0].value, FUNCTION)]
+
+
+def _docstring(text: str) -> str:
+    return f'"""{text}"""'
+
+
+def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
+    """Return the expression of each key's value.
+
+    A section is `config.data = data = ...`, and a key of it `data.path = ...`.
+    """
+    prefixes, found = {"config": ""}, {}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
+            continue
+        key = prefixes[node.targets[0].value.id] + node.targets[0].attr
+        if len(node.targets) == 2:
+            prefixes[node.targets[1].id] = f"{key}."
+        else:
+            found[key] = node.value
+    return found
+
+
+def _line_starts(source: str) -> list[int]:
+    starts = [0]
+    for line in source.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    return starts
+
+
+def _edit(node: ast.expr, starts: list[int], text: str, mark: str = "") -> _Edit:
+    start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+    return _Edit(start, end, text, mark)
+
+
+def _marked(rest: str, mark: str) -> str:
+    """Return what follows a value on its line, with a mark at the end of the comment, or as one."""
+    if not mark:
+        return rest
+    return f"{rest} {mark}" if "#" in rest else f"{rest}  # {mark}"
+
+
+def _written(value: object) -> str:
+    """Return a value as Python, texts in double quotes."""
+    if isinstance(value, tuple):
+        parts = [_written(part) for part in value]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+    return json.dumps(value) if isinstance(value, str) else repr(value)

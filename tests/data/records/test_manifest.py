@@ -1,0 +1,62 @@
+"""Records outlive keys that came after them."""
+
+import json
+
+import pytest
+
+from lob_jax import later_keys
+from lob_jax.data.records.folder import FINGERPRINT, find_or_build
+from lob_jax.data.records.manifest import MANIFEST, check_manifest, make_manifest
+from lob_jax.errors import InputError
+from lob_jax.later_keys import LaterKey
+
+BEFORE = {"format": 2, "context": 64, "inputs": {"feed": "lobster", "a_day.csv": "1234"}}
+TABLE = (LaterKey("data.fold", "none", "0.2.0", also=("data.inputs.fold",)),)
+
+
+def now(fold):
+    return {**BEFORE, "inputs": {**BEFORE["inputs"], "fold": fold}}
+
+
+def test_records_from_before_a_key_are_those_of_its_neutral_value(monkeypatch):
+    with pytest.raises(InputError, match="other data") as caught:
+        check_manifest({"fingerprint": BEFORE}, now("none"))
+    assert caught.value.expected == "inputs.fold: absent"
+    monkeypatch.setattr(later_keys, "LATER", TABLE)
+    check_manifest({"fingerprint": BEFORE}, now("none"))
+    with pytest.raises(InputError, match="other data") as caught:
+        check_manifest({"fingerprint": BEFORE}, now("all"))
+    assert (caught.value.expected, caught.value.was) == ("inputs.fold = 'none'", "inputs.fold = 'all'")
+
+
+def test_records_of_a_newer_version_are_refused_for_what_they_have_more():
+    check_manifest({"version": "9.1", "fingerprint": BEFORE}, BEFORE)
+    with pytest.raises(InputError, match="newer version of lob_jax, 9.1") as caught:
+        check_manifest({"version": "9.1", "fingerprint": now("all")}, BEFORE)
+    assert caught.value.was == "inputs.fold"
+    with pytest.raises(InputError, match="other data"):  # nothing that this version does not know
+        check_manifest({"version": "9.1", "fingerprint": BEFORE}, BEFORE | {"context": 32})
+    with pytest.raises(InputError, match="other data"):  # nothing of a newer version
+        check_manifest({"fingerprint": now("all")}, BEFORE)
+
+
+def test_a_manifest_names_the_version_that_wrote_it():
+    assert make_manifest(BEFORE, [], {})["version"] == later_keys.version()
+
+
+@pytest.mark.parametrize("table", [TABLE, ()])
+def test_days_that_an_earlier_version_left_undone_are_taken_up_where_they_are_the_same(tmp_path, monkeypatch, table):
+    monkeypatch.setattr(later_keys, "LATER", table)
+    days = tmp_path / "records.partial" / "days"
+    days.mkdir(parents=True)
+    (days / "0.json").write_text("{}")
+    (days.parent / FINGERPRINT).write_text(json.dumps(BEFORE))
+    seen = []
+
+    def build(folder):
+        seen.extend(path.name for path in (folder / "days").iterdir())
+        return {"fingerprint": now("none")}
+
+    assert find_or_build(tmp_path / "records", now("none"), build)["fingerprint"] == now("none")
+    assert seen == (["0.json"] if table else [])
+    assert (tmp_path / "records" / MANIFEST).exists()

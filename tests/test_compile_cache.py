@@ -1,0 +1,58 @@
+"""What is compiled in one run of the tests is there in the next, and nothing that is not whole."""
+
+import os
+import zlib
+
+from tests import compile_cache
+
+ENTRY = zlib.compress(bytes(range(256)) * 40)
+
+
+def entry(folder, name, content=ENTRY, age_s=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-cache").write_bytes(content)
+    if age_s:
+        then = os.stat(folder / f"{name}-cache").st_mtime - age_s
+        os.utime(folder / f"{name}-cache", (then, then))
+
+
+def names(folder):
+    return [path.name.removesuffix("-cache") for path in compile_cache.entries(folder)]
+
+
+def test_whole_entries_are_kept_and_found_by_the_next(tmp_path):
+    store, first, second = tmp_path / "store", tmp_path / "first", tmp_path / "second"
+    entry(first, "whole")
+    entry(first, "cut", ENTRY[:-1])
+    entry(first, "other", b"\x28\xb5\x2f\xfd")
+    compile_cache.add(first, store)
+    compile_cache.add(first, store)
+    compile_cache.fill(second, store)
+    assert names(store) == names(second) == ["whole"]
+
+
+def test_what_one_process_writes_no_other_sees_before_it_is_kept(tmp_path):
+    store, first, second = tmp_path / "store", tmp_path / "first", tmp_path / "second"
+    entry(store, "kept")
+    compile_cache.fill(first, store)
+    compile_cache.fill(second, store)
+    entry(first, "new")
+    assert names(first) == ["kept", "new"] and names(second) == names(store) == ["kept"]
+
+
+def test_the_oldest_go_first(tmp_path):
+    store = tmp_path / "store"
+    for age, name in enumerate(("new", "middle", "old")):
+        entry(store, name, age_s=100 * age)
+    compile_cache.prune(store, most_bytes=2 * len(ENTRY))
+    assert names(store) == ["middle", "new"]
+    assert (store / "new-cache").read_bytes() == ENTRY
+
+
+def test_folders_of_processes_that_were_killed_go_after_a_day(tmp_path):
+    for name, age in (("session-1", 2), ("session-2", 0)):
+        entry(tmp_path / name, "a")
+        then = os.stat(tmp_path / name).st_mtime - age * compile_cache.DAY_S
+        os.utime(tmp_path / name, (then, then))
+    compile_cache.prune(tmp_path / "store")
+    assert [path.name for path in tmp_path.glob("session-*")] == ["session-2"]

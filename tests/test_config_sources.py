@@ -1,0 +1,170 @@
+"""A configuration by its name, by its file, and from the folder of a run; which of them is taken, and is said."""
+
+import json
+import os
+import pathlib
+
+import pytest
+
+from lob_jax.config_sources import RUN_FILE, Source, load_config, run_config
+from lob_jax.configs import bundled
+from lob_jax.errors import InputError
+from lob_jax.settings import defaults
+
+OWN = """from lob_jax.configs import tiny
+
+
+def get_config():
+    config = tiny.get_config()
+    config.seed = 7
+    return config
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(named: str) -> Source:
+    return load_config(named, defaults())
+
+
+def refused(named: str) -> InputError:
+    with pytest.raises(InputError) as caught:
+        load(named)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_every_bundled_configuration_is_taken_by_name_anywhere(name, elsewhere):
+    found = load(name)
+    assert (found.name, found.run_file, found.notes) == (name, None, ())
+    assert found.config == load(str(bundled()[name])).config
+
+
+def test_a_size_follows_a_name(elsewhere):
+    config = load("multi_scale:tiny").config
+    assert (config.model.attention.kind, config.model.d_model) == ("multi_scale", 64)
+    assert "did you mean :tiny?" in refused("multi_scale:tny").remedy
+    assert "leave :tiny out" in refused("tiny:tiny").remedy
+
+
+@pytest.mark.parametrize("file", ["tiny.py", "tiny"])
+def test_a_name_means_the_bundled_one_and_a_path_the_file(elsewhere, file):
+    (elsewhere / file).write_text(OWN)
+    by_name, by_path = load("tiny"), load(f"./{file}")
+    assert (by_name.config.seed, by_path.config.seed) == (0, 7)
+    assert by_name.notes == (f"--config=tiny: the bundled configuration is taken; --config=./{file} is the file here",)
+    assert by_path.notes == () and load("base").notes == ()
+
+
+def test_a_bundled_file_is_no_other_one_where_it_lies(monkeypatch):
+    monkeypatch.chdir(bundled()["tiny"].parent)
+    assert load("tiny").notes == load("tiny.py").notes == ()
+
+
+def test_configs_name_py_is_the_file_or_else_the_bundled_one(elsewhere):
+    found = load("configs/multi_scale.py:tiny")
+    assert found.name == "multi_scale" and found.config.model.d_model == 64
+    assert found.notes == (
+        "--config=configs/multi_scale.py: there is no such file here; the bundled configuration multi_scale is taken",
+    )
+    (elsewhere / "configs").mkdir()
+    (elsewhere / "configs" / "tiny.py").write_text(OWN)
+    assert (load("configs/tiny.py").config.seed, load("configs/tiny.py").notes) == (7, ())
+
+
+@pytest.mark.parametrize(
+    ("named", "remedy"),
+    [
+        ("tny", "did you mean --config=tiny?"),
+        ("configs/multiscale.py", "did you mean --config=multi_scale?"),
+        ("tiny.py", "did you mean --config=tiny?"),
+        ("mine", "did you mean --config=mine.py?"),
+        ("here/mine", "did you mean --config=here/mine.py?"),
+        ("here/mien.py", "did you mean --config=here/mine.py?"),
+        ("runs/goog", "did you mean --config=runs/goog/config.json?"),
+        ("xyzzy.py", "--mode=configs lists"),
+    ],
+)
+def test_what_was_probably_meant_is_named(elsewhere, named, remedy):
+    for path in ("mine.py", "here/mine.py", "runs/goog/config.json"):
+        (elsewhere / path).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / path).write_text(OWN)
+    assert remedy in refused(named).remedy
+
+
+def left(folder: pathlib.Path, named: str = "tiny", **changes: object) -> pathlib.Path:
+    """Write what a run leaves of a configuration, with other values of some keys."""
+    saved = json.loads(load(named).config.to_json())
+    for key, value in changes.items():
+        *sections, last = key.split("__")
+        section = saved
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RUN_FILE).write_text(json.dumps(saved))
+    return folder / RUN_FILE
+
+
+@pytest.mark.parametrize("named", ["tiny", "multi_task:small", "tft"])
+def test_a_run_gives_the_configuration_that_it_had(elsewhere, named):
+    path = left(elsewhere / "runs" / "goog", named)
+    found = run_config(path, defaults())
+    assert found.config == load(named).config  # tuples are tuples, not lists
+    assert (found.name, found.run_file, found.notes) == ("goog", path, ())
+    assert load("runs/goog/config.json").config == found.config
+    os.chdir(path.parent)
+    assert load("config.json").name == "goog"
+
+
+def test_a_value_of_a_run_can_be_changed_to_another_of_its_kind(elsewhere):
+    config = run_config(left(elsewhere), defaults()).config
+    config.train.max_hours, config.train.steps = 2.5, None
+    assert (config.train.max_hours, config.train.steps) == (2.5, None)
+
+
+def test_keys_newer_than_a_run_have_their_defaults_which_is_said(elsewhere):
+    path = left(elsewhere)
+    saved = json.loads(path.read_text())
+    del saved["train"]["clip"], saved["find_lr"]
+    path.write_text(json.dumps(saved))
+    found = run_config(path, defaults())
+    assert (found.config.train.clip, found.config.find_lr.highest) == (1.0, 0.1)
+    (note,) = found.notes
+    told, _, keys = note.partition(": ")
+    assert told == f"{path} is of an earlier version of lob_jax; taken from the defaults"
+    assert {"train.clip = 1.0", "find_lr.highest = 0.1"} < set(keys.split(", "))
+
+
+def test_keys_that_there_are_not_are_of_another_version(elsewhere):
+    for changes in ({"train__speed": 3, "gadget": {"x": 1}}, {"train": 5}):
+        with pytest.raises(InputError, match="of another version of lob_jax") as caught:
+            run_config(left(elsewhere, **changes), defaults())
+        assert caught.value.where == elsewhere / RUN_FILE
+        assert caught.value.was == ("train" if "train" in changes else "train.speed, gadget.x")
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"seed": 0', "[1, 2]", "\x00", "null", "{'seed': 0}", "[" * 100_000, "{}"], ids=range(8)
+)
+def test_a_damaged_file_of_a_run_is_refused(elsewhere, text):
+    path = left(elsewhere)
+    path.write_text(text)
+    with pytest.raises(InputError, match="is damaged") as caught:
+        run_config(path, defaults())
+    assert caught.value.where == path
+    path.write_bytes(b'{"seed": "\xff"}')
+    with pytest.raises(InputError, match="is damaged"):
+        run_config(path, defaults())
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", "zero"), ("forecast__horizons", ["a"]), ("model__d_model", None)])
+def test_a_value_of_another_type_is_refused(elsewhere, key, value):
+    with pytest.raises(InputError, match="a value of the wrong type") as caught:
+        run_config(left(elsewhere, **{key: value}), defaults())
+    assert caught.value.where == f"{elsewhere / RUN_FILE}, {key.replace('__', '.')}"
