@@ -75,9 +75,9 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_new_module_is_found_and_a_private_one_is_not(folder):
     registry, package = folder
-    for name in ("ball", "train", "_shared"):
+    for name in ("whistle", "train", "ball", "doll", "_shared"):
         (package / f"{name}.py").write_text("TOY = 3\n")
-    assert registry.names() == ("train", "ball") and registry["ball"] == 3
+    assert registry.names() == ("train", "ball", "doll", "whistle") and registry["ball"] == 3
 
 
 @pytest.mark.parametrize("source", ["", "TOY = 'a doll'\n"])

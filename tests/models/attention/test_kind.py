@@ -101,10 +101,10 @@ def test_a_setting_that_it_does_not_name_changes_nothing(mixture, kind):
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_a_pattern_is_that_of_its_weights(mixture, kind):
-    module, variables, (query, key, value, places) = mixture(kind, 13)
+    module, variables, (query, key, value, places) = mixture(kind, 29)
     weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
     seen_BNTS = pattern(module.config, places, places)
-    visible_BNTS = causal_mask(13) if seen_BNTS is None else causal_mask(13) & seen_BNTS
+    visible_BNTS = causal_mask(29) if seen_BNTS is None else causal_mask(29) & seen_BNTS
     np.testing.assert_array_equal(weight_BNTS > 0, jnp.broadcast_to(visible_BNTS, weight_BNTS.shape))
 
 
