@@ -29,6 +29,16 @@ class Forecast(NamedTuple):
     quantiles_BKQ: jax.Array | None
 
 
+TOKEN_INPUTS = {  # what the token model reads beside tokens, by its name there, and where an example holds it
+    "time_of_day": "time_of_day",
+    "day_of_week": "day_of_week",
+    "book": "token_book",
+    "instrument": "instrument",
+    "event": "token_event",
+    "clock": "token_clock",
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class ForecastConfig:
     """Describe a forecaster completely; there are no defaults.

@@ -24,14 +24,6 @@ DOWN, FLAT, UP = range(3)
 FLAT_SHARE = 1 / 3  # of the training examples, see `fit_scaling`
 SAMPLE = 4096  # training examples that normalisers are fitted on, evenly spaced
 CLOCK = ("sine of the time of day", "cosine of it", "log seconds from the anchor", "events from the anchor / history")
-TOKEN_INPUTS = {  # what the token model reads beside tokens, by its name there, and where an example holds it
-    "time_of_day": "time_of_day",
-    "day_of_week": "day_of_week",
-    "book": "token_book",
-    "instrument": "instrument",
-    "event": "token_event",
-    "clock": "token_clock",
-}
 
 Batch = dict[str, np.ndarray]
 

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
-from lob_jax.forecasting.config import Forecast, ForecastConfig
+from lob_jax.forecasting.config import TOKEN_INPUTS, Forecast, ForecastConfig
 from lob_jax.forecasting.deeplob import DeepLOB
-from lob_jax.forecasting.examples import TOKEN_INPUTS
 from lob_jax.forecasting.linear import LinearForecaster
 from lob_jax.forecasting.tft import TemporalFusionTransformer
 from lob_jax.models.config import HeadsConfig, ModelConfig
