@@ -6,8 +6,10 @@ tests/test_docs.py says so when one of them is out of date.
 
 import ast
 import functools
+import inspect
 import pathlib
 import re
+import runpy
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -99,7 +101,78 @@ def with_tables(page: str) -> str:
     return MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}{found[3]}", (ROOT / page).read_text())
 
 
-PAGES = {"modules.md": modules, "../README.md": functools.partial(with_tables, "README.md")}
+def api() -> str:
+    """Return the page of the public names, section by section, each with its signature and its docstring."""
+    lines = ["# Python interface", "", GENERATED, "", "What `import lob_jax` offers; each name is imported when it is"]
+    lines += ["first used. [quickstart.ipynb](quickstart.ipynb) shows most of them at work.", ""]
+    for title, homes in runpy.run_path(str(PACKAGE / "__init__.py"))["_SECTIONS"].items():
+        lines += [f"## {title}", ""]
+        for name, home in homes.items():
+            module, _, defined = home.partition(":")
+            lines += [*_entry(name, pathlib.PurePosixPath(module.replace(".", "/") + ".py"), defined), ""]
+    return "\n".join(lines)
+
+
+def _entry(name: str, path: pathlib.PurePosixPath, defined: str) -> list[str]:
+    """Return the lines of one public name: its signature, where it is defined, its docstring, its methods."""
+    tree = ast.parse((PACKAGE / path).read_text())
+    (node,) = (node for node in tree.body if getattr(node, "name", None) == defined)
+    inside = node.body if isinstance(node, ast.ClassDef) else []
+    methods = {one.name: one for one in inside if isinstance(one, ast.FunctionDef)}
+    called = methods.get("__init__") if inside else node
+    signature = f"({_arguments(called)})" if called else ""
+    returns = f" -> {ast.unparse(node.returns)}" if isinstance(node, ast.FunctionDef) and node.returns else ""
+    link = f"[`lob_jax.{'.'.join(path.with_suffix('').parts)}.{defined}`](../lob_jax/{path})"
+    docs = [ast.get_docstring(one) for one in (node, called) if one and ast.get_docstring(one)]
+    lines = [f"### `{name}{signature}{returns}`", "", link, "", *_text("\n\n".join(dict.fromkeys(docs)))]
+    told = [one for key, one in methods.items() if not key.startswith("_") and ast.get_docstring(one)]
+    return lines + [""] * bool(told) + [_method(one) for one in told]
+
+
+def _method(method: ast.FunctionDef) -> str:
+    """Return the line of a method: how it is called, and the first line of its docstring."""
+    called = "" if _is_property(method) else f"({_arguments(method)})"
+    return f"* `.{method.name}{called}`: {ast.get_docstring(method).splitlines()[0]}"
+
+
+def _arguments(function: ast.FunctionDef) -> str:
+    """Return the arguments of a function as they are called: without self or cls."""
+    text = ast.unparse(function.args)
+    first, _, rest = text.partition(", ")
+    return rest if first in ("self", "cls") else text
+
+
+def _is_property(method: ast.FunctionDef) -> bool:
+    return any("property" in ast.unparse(decorator) for decorator in method.decorator_list)
+
+
+def _text(docstring: str) -> list[str]:
+    """Return a docstring as Markdown: what is indented below a heading such as "Args:" as a list, the rest as prose."""
+    lines: list[str] = []
+    listed = True
+    for line in inspect.cleandoc(docstring).splitlines():
+        depth = len(line) - len(line.lstrip())
+        if depth == 0:
+            listed = line not in ("Returns:", "Yields:")
+            lines += [line, ""] if line.endswith(":") else [line]
+        elif depth > 2:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(_item(line.strip()) if listed else line.strip())
+    return lines
+
+
+def _item(line: str) -> str:
+    """Return an argument and what it means as an item of a list."""
+    name, colon, meaning = line.partition(": ")
+    return f"* `{name}`: {meaning}" if colon else f"* {line}"
+
+
+PAGES = {
+    "modules.md": modules,
+    "api.md": api,
+    "../README.md": functools.partial(with_tables, "README.md"),
+}
 
 
 def main() -> None:

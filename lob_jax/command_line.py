@@ -20,7 +20,7 @@ MODES = {
     "inspect": "show what is in the files of --config.data.path",
     "convert": "write them in another format",
     "prepare": "read them and write records of tokens",
-    "train": "prepare if need be, train or go on training, and test the best checkpoint",
+    "train": "prepare if need be, train or resume training, and test the best checkpoint",
     "evaluate": "test the best checkpoint of a run",
     "generate": "continue test events with the best checkpoint of a run",
     "export": "write the parameters of the best checkpoint of a run",
@@ -35,7 +35,7 @@ MODES = {
 UNCONFIGURED = ("configs",)  # modes that ask for no configuration
 FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read no data but the records of the run
 FLAGS = {
-    "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; what --workdir has by default",
+    "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; by default that of the run",
     "mode": "what to do, train by default",
     "workdir": "folder of the run, runs/<name of the config> by default",
     "distributed": "join the processes that the cluster tells of (TPU, SLURM, MPI)",
@@ -262,7 +262,7 @@ def help_text() -> str:
     """Return what a command line may hold."""
     lines = [
         f"usage: {shlex.join(program())} --config=NAME|FILE [--mode=MODE] [--workdir=FOLDER] [--config.KEY=VALUE ...]",
-        f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run: its own configuration)",
+        f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run, by its own configuration)",
         f"       {shlex.join(program())} --mode=configs | --help | --version",
         "",
     ]

@@ -8,18 +8,18 @@ import json
 import os
 import pathlib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import ml_collections
 
+from lob_jax import later_keys
 from lob_jax.configs import bundled
-from lob_jax.errors import InputError
-from lob_jax.settings import Kind, expanded, kinds_of, meant, value_of
+from lob_jax.errors import InputError, flat
+from lob_jax.settings import Kind, expanded, kinds_of, meant
 
 RUN_FILE = "config.json"  # of a run's folder; training writes it
-LISTED = 12  # keys of a message
 BROKEN = "bring the file back, or pass --config as the run was started"
 
 
@@ -156,28 +156,22 @@ def _place(error: BaseException, path: pathlib.Path) -> str:
 def run_config(path: pathlib.Path, defaults: ml_collections.ConfigDict) -> Source:
     """Return the configuration that a run has left in its folder.
 
-    A key that the run's version of lob_jax did not have yet has its default, which a note says.
+    Keys that came after the version that wrote it have their neutral values, see `later_keys`, which notes say.
 
     Raises:
-      InputError: the file is damaged, has keys that there are not, or values of other types.
+      InputError: the file is damaged, lacks other keys, has keys that there are not, or values of other types.
     """
-    saved, kinds = _leaves(_read_json(path)), kinds_of(defaults)
-    unknown = [key for key in saved if key not in kinds]
-    if unknown:
-        raise InputError(
-            "the run is of another version of lob_jax, with keys that this one does not have",
-            where=path,
-            expected="keys of configs/base.py",
-            was=_listed(unknown),
-            remedy="use the version that trained it; or pass --config as the run was started, in the keys of this one",
-        )
-    values = {key: _value(value, kinds[key], where=f"{path}, {key}") for key, value in saved.items()}
+    saved, kinds = flat(_read_json(path)), kinds_of(defaults)
+    written_by = str(saved.pop(later_keys.VERSION, later_keys.FIRST))
+    source = later_keys.Source("the configuration", of="a run", where=path, written_by=written_by)
+    values = later_keys.whole(saved, kinds, source)
     config = defaults.copy_and_resolve_references()
-    config.update_from_flattened_dict(values)
-    missing = [f"{key} = {value_of(defaults, key)!r}" for key in kinds if key not in saved]
-    older = (f"{path} is of an earlier version of lob_jax; taken from the defaults: {_listed(missing)}",)
+    config.update_from_flattened_dict(
+        {key: _value(value, kinds[key], where=f"{path}, {key}") for key, value in values.items()}
+    )
+    notes = later_keys.remarks(later_keys.lacked(saved, kinds).values(), source)
     folder = path.absolute().parent.name
-    return Source(config, folder or path.stem, run_file=path, notes=older if missing else ())
+    return Source(config, folder or path.stem, run_file=path, notes=tuple(notes))
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -185,9 +179,9 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
         saved = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(saved, dict) or not saved:
             raise ValueError(f"{saved!r}, which holds no keys")
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            "the configuration that the run has left is damaged",
+            "the configuration that the run has left cannot be read",
             where=path,
             expected="JSON, as training writes it",
             was=error,
@@ -196,21 +190,8 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return saved
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested sections by `section.key`."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
-
-
 def _value(saved: object, kind: Kind, *, where: str) -> object:
     value = tuple(saved) if isinstance(saved, list) else saved  # JSON knows no tuples
     if not kind.holds(value):
         raise InputError("a value of the wrong type", where=where, expected=kind, was=repr(saved), remedy=BROKEN)
     return value
-
-
-def _listed(parts: Sequence[str]) -> str:
-    more = [f"and {len(parts) - LISTED} more"] if len(parts) > LISTED else []
-    return ", ".join([*parts[:LISTED], *more])

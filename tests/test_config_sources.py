@@ -6,9 +6,13 @@ import pathlib
 
 import pytest
 
+from lob_jax import later_keys
+from lob_jax.config import sections
 from lob_jax.config_sources import RUN_FILE, Source, load_config, run_config
-from lob_jax.configs import bundled
+from lob_jax.configs import bundled, modern
 from lob_jax.errors import InputError
+from lob_jax.later_keys import LaterKey
+from lob_jax.runs.workdir import CONFIG, write_config
 from lob_jax.settings import defaults
 
 OWN = """from lob_jax.configs import tiny
@@ -128,17 +132,37 @@ def test_a_value_of_a_run_can_be_changed_to_another_of_its_kind(elsewhere):
     assert (config.train.max_hours, config.train.steps) == (2.5, None)
 
 
-def test_keys_newer_than_a_run_have_their_defaults_which_is_said(elsewhere):
+def test_what_training_writes_comes_back(elsewhere):
+    config = modern.get_config("tiny")
+    config.data.tick, config.train.max_hours, config.model.heads.outlook_events = "0.01", 1.5, (10, 20)
+    write_config(elsewhere, sections.plain(config))
+    assert json.loads((elsewhere / CONFIG).read_text())["version"] == later_keys.version()
+    found = run_config(elsewhere / CONFIG, defaults())
+    assert found.config == config and found.notes == ()
+    assert found.config.model.heads.outlook_events == (10, 20) and found.config.train.steps == 450
+
+
+def test_a_run_from_before_a_key_has_its_neutral_value_and_not_its_default(elsewhere, monkeypatch):
     path = left(elsewhere)
     saved = json.loads(path.read_text())
-    del saved["train"]["clip"], saved["find_lr"]
+    del saved["train"]["clip"]  # as if the key had come after the first version
     path.write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="another version") as caught:
+        run_config(path, defaults())
+    assert caught.value.expected.endswith("train.clip")
+    monkeypatch.setattr(later_keys, "LATER", (LaterKey("train.clip", 9.0, "0.2.0"),))
     found = run_config(path, defaults())
-    assert (found.config.train.clip, found.config.find_lr.highest) == (1.0, 0.1)
-    (note,) = found.notes
-    told, _, keys = note.partition(": ")
-    assert told == f"{path} is of an earlier version of lob_jax; taken from the defaults"
-    assert {"train.clip = 1.0", "find_lr.highest = 0.1"} < set(keys.split(", "))
+    assert found.config.train.clip == 9.0
+    assert found.notes == (
+        "the configuration was written by lob_jax 0.1.0, before there was train.clip (since 0.2.0): it is taken as 9.0",
+    )
+
+
+def test_a_run_of_a_newer_version_is_refused_for_what_it_has_more(elsewhere):
+    assert run_config(left(elsewhere, version="9.1"), defaults()).notes == ()
+    with pytest.raises(InputError, match=f"newer version of lob_jax, 9.1; this is {later_keys.version()}") as caught:
+        run_config(left(elsewhere, version="9.1", model__newer=1), defaults())
+    assert (caught.value.where, caught.value.was) == (elsewhere / RUN_FILE, "model.newer")
 
 
 def test_keys_that_there_are_not_are_of_another_version(elsewhere):
@@ -146,7 +170,7 @@ def test_keys_that_there_are_not_are_of_another_version(elsewhere):
         with pytest.raises(InputError, match="of another version of lob_jax") as caught:
             run_config(left(elsewhere, **changes), defaults())
         assert caught.value.where == elsewhere / RUN_FILE
-        assert caught.value.was == ("train" if "train" in changes else "train.speed, gadget.x")
+        assert caught.value.was.endswith("with train" if "train" in changes else "with gadget.x, train.speed")
 
 
 @pytest.mark.parametrize(
@@ -155,11 +179,11 @@ def test_keys_that_there_are_not_are_of_another_version(elsewhere):
 def test_a_damaged_file_of_a_run_is_refused(elsewhere, text):
     path = left(elsewhere)
     path.write_text(text)
-    with pytest.raises(InputError, match="is damaged") as caught:
+    with pytest.raises(InputError, match="cannot be read") as caught:
         run_config(path, defaults())
     assert caught.value.where == path
     path.write_bytes(b'{"seed": "\xff"}')
-    with pytest.raises(InputError, match="is damaged"):
+    with pytest.raises(InputError, match="cannot be read"):
         run_config(path, defaults())
 
 

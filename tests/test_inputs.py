@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from lob_jax.config.sections import model_config
+from lob_jax.configs import base
 from lob_jax.data.labels.moves import Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records, record_instrument
@@ -30,7 +30,7 @@ from lob_jax.generation.device import known as device
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.models.inputs import ARRAYS, BY_NAME, Advance, Role, fields_held, fields_read, given, names_of, zeros
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.training.run.budget import window_bytes
 from lob_jax.training.run.speed import blank_batch

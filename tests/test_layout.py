@@ -36,6 +36,7 @@ ORDER = [
     "forecasting",
     "config",
     "figures",
+    "runs",
     "stages",
     "bench",
     "main",

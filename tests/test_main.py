@@ -300,12 +300,12 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     """As they stand there, but for the day, the folder and small settings; compiled as a user's are."""
     environment = {**environment, "XLA_FLAGS": ""}
     day = SyntheticFeed(1, 4000, 0).read("2024-01-02")
-    shown = replay(day.events, start=day.start, corrections=day.corrections, levels=10)  # what a ten-level file shows
+    shown = replay(day, levels=10)  # what a ten-level file shows
     window = dataclasses.replace(day.start, window=10)
     corrections = find_corrections(day.events, start=window, price=shown.price[1:], size=shown.size[1:])
     assert len(corrections) > 0
-    written = {"start": window, "corrections": corrections, "levels": 10}
-    message = write_lobster(tmp_path, instrument=day.instrument, events=day.events, **written).message
+    day = dataclasses.replace(day, start=window, corrections=corrections)
+    message = write_lobster(tmp_path, day, levels=10).message
     told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(told) == 8
     for line in told:

@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import count_states, replay, snapshots_at
-from lob_jax.book.snapshot import Corrections
 from lob_jax.data.labels.moves import log_volatility, smoothed_move
 from lob_jax.data.labels.regimes import measures
 from lob_jax.data.records.records import direction, make_records, mids, two_sided
@@ -17,9 +17,8 @@ from lob_jax.data.windows.tape import event_flow, record_rows
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
-from lob_jax.feeds.feed import MarketDay
-from lob_jax.feeds.levels.changes import LevelChanges, LevelRows
-from lob_jax.feeds.levels.loops import What
+from lob_jax.feeds.levels.changes import LevelChanges
+from lob_jax.feeds.levels.loops import LevelRows, What
 from lob_jax.feeds.reading.scale import Steps
 from lob_jax.feeds.reading.store import EventStore
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -102,14 +101,6 @@ def days(request):
     return low, shifted(low, UP * tick), UP * tick
 
 
-def book_of(day):
-    return {"start": day.start, "corrections": day.corrections}
-
-
-def whole(day):
-    return {"instrument": day.instrument, **book_of(day)}
-
-
 def test_levels_are_read_alike():
     low, high = read_levels(), read_levels(UP)
     for name in ("time_ns", "kind", "code", "side", "size", "flags"):
@@ -148,14 +139,14 @@ def test_orders_are_read_alike(tmp_path):
 
 def test_books_replay_alike(days):
     low, high, up = days
-    one, other = (replay(day.events, levels=LEVELS, **book_of(day)) for day in (low, high))
+    one, other = (replay(day, levels=LEVELS) for day in (low, high))
     np.testing.assert_array_equal(one.size, other.size)
     np.testing.assert_array_equal(np.where(one.size > 0, one.price + up, 0), other.price)
     np.testing.assert_array_equal(one.reference + up, other.reference)
     assert one.counts == other.counts
-    assert count_states(low.events, **book_of(low)) == count_states(high.events, **book_of(high))
+    assert count_states(low) == count_states(high)
     at = [0, 100, len(low.events)]
-    for ours, theirs in zip(*(snapshots_at(day.events, at=at, **book_of(day)) for day in (low, high)), strict=True):
+    for ours, theirs in zip(*(snapshots_at(day, at) for day in (low, high)), strict=True):
         ours = shifted_book(ours, up)
         for field in dataclasses.fields(ours):
             np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
@@ -167,9 +158,9 @@ def test_books_replay_alike(days):
 
 def test_exact_tokens_are_the_same_and_come_back(days):
     low, high, _ = days
-    tokens = ExactTokenizer().encode(low.events, **whole(low))
-    np.testing.assert_array_equal(tokens, ExactTokenizer().encode(high.events, **whole(high)))
-    decoded = ExactTokenizer().decode(tokens, **whole(low))
+    tokens = ExactTokenizer().encode(low)
+    np.testing.assert_array_equal(tokens, ExactTokenizer().encode(high))
+    decoded = ExactTokenizer().decode(tokens, low)
     np.testing.assert_array_equal(decoded.price, low.events.price)
 
 
@@ -177,11 +168,11 @@ def test_compact_tokens_are_the_same_and_stand_for_the_same(days):
     low, high, up = days
     first, second = (dataclasses.replace(day, events=day.events[:200]) for day in (low, high))
     first, second = (dataclasses.replace(d, corrections=d.corrections.between(0, 200)) for d in (first, second))
-    before = replay(low.events, levels=1, **book_of(low)).reference[:-1]
+    before = replay(low, levels=1).reference[:-1]
     tokenizer = CompactTokenizer(fit_bins(seen_in(low.events, before, low.instrument, low.start.time_ns)))
-    tokens = tokenizer.encode(first.events, **whole(first))
-    np.testing.assert_array_equal(tokens, tokenizer.encode(second.events, **whole(second)))
-    lost = [distortion(tokenizer, day.events, **whole(day)) for day in (first, second)]
+    tokens = tokenizer.encode(first)
+    np.testing.assert_array_equal(tokens, tokenizer.encode(second))
+    lost = [distortion(tokenizer, day) for day in (first, second)]
     assert lost[0] == lost[1] and lost[0].lost < 0.5
 
 
@@ -246,7 +237,7 @@ def test_generation_is_the_same_and_every_event_can_happen(tokenizer):
     for tokens, others, levels in zip(low.tokens, high.tokens, low.levels, strict=True):
         np.testing.assert_array_equal(tokens, others)
         start = market(0).start
-        events = tokenizer.decode(tokens, instrument=SIGNED, start=start, corrections=Corrections.none())
+        events = tokenizer.decode(tokens, MarketDay.opening(SIGNED, start))
         checked = check_events(events, start=start, tick=100, signed=True)
         assert (checked.events, checked.faults, checked.levels) == (40, {}, levels)
         prices += events.price[events.kind <= Kind.EXECUTE].tolist()

@@ -14,8 +14,8 @@ from lob_jax.config import sections, validation
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.inputs import fields_read
+from lob_jax.runs.training import open_training_data
 from lob_jax.stages.data import prepare
-from lob_jax.stages.model import open_training_data
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.parts import summed_loss
 

@@ -28,12 +28,13 @@ from rich.table import Table
 
 from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings
-from lob_jax.book.replay import replay
+from lob_jax.book.day import MarketDay
+from lob_jax.book.replay import references
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
-from lob_jax.feeds.feed import STRICT, MarketDay
+from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import order_table
@@ -41,7 +42,7 @@ from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.seen import seen_in
@@ -103,7 +104,7 @@ def bench_model(platform: str, settings: argparse.Namespace) -> ModelConfig:
 
 def tokenizers(day: MarketDay) -> dict[str, Tokenizer]:
     """Return both tokenizers; the bins of the compact one are fitted to the day."""
-    before = replay(day.events, start=day.start, corrections=day.corrections, levels=1).reference[:-1]
+    before = references(day)[:-1]
     seen = seen_in(day.events, before, day.instrument, day.start.time_ns)
     return {"exact": ExactTokenizer(5), "compact": CompactTokenizer.fit([seen])}
 

@@ -22,8 +22,9 @@ from lob_jax.bench import tiling
 from lob_jax.bench.processes import MIB, AnonymousMemory, alone
 from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.tokenize import measure as median_seconds
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import references, replay
-from lob_jax.feeds.feed import MarketDay, Reading
+from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.format import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
@@ -37,18 +38,15 @@ def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[Marke
     begin = time.perf_counter()
     day = FEEDS[feed].feed().read(path, Reading(store=store))
     read = time.perf_counter()
-    book = {"start": day.start, "corrections": day.corrections}
-    runs = ExactTokenizer().encode_runs(day.events, instrument=day.instrument, **book)
-    tokens = sum(len(run) for run in runs)
+    tokens = sum(len(run) for run in ExactTokenizer().encode_runs(day))
     return day, tokens, read - begin, time.perf_counter() - read
 
 
 def replay_rates(day: MarketDay) -> dict[str, float]:
     """Return events a second of replays of a day's beginning: with every order's queue, and of best quotes alone."""
-    events = day.events[:REPLAY_EVENTS]
-    book = {"start": day.start, "corrections": day.corrections.between(0, len(events))}
-    runs = {"queues": lambda: replay(events, levels=1, **book), "best quotes": lambda: references(events, **book)}
-    return {name: len(events) / median_seconds(run, REPLAYS)[2] for name, run in runs.items()}
+    day = day.part(0, REPLAY_EVENTS, start=day.start)
+    runs = {"queues": lambda: replay(day, levels=1), "best quotes": lambda: references(day)}
+    return {name: len(day.events) / median_seconds(run, REPLAYS)[2] for name, run in runs.items()}
 
 
 def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from lob_jax.bench.surroundings import user_path
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import BookStates, replay
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import FIRST_DAY, SyntheticFeed, simulate_day
 from lob_jax.simulation.flow_parameters import FlowParameters
@@ -44,7 +44,7 @@ def laws(day: MarketDay, *, levels: int) -> tuple[dict[str, np.ndarray], dict[st
     Spread and depth are in ticks, before the event; sizes in lots; gaps in log10 ns, those of 0 ns as 0. A depth is
     how far behind the same-side best an add or a withdrawal happens, negative where an add betters it.
     """
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=levels)
+    states = replay(day, levels)
     visible = seen(day, states)
     events, best = day.events[visible], states.price[:-1, :, 0][visible]
     whole = (best > 0).all(axis=1)
@@ -168,14 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result |= {"simulation_s": round(seconds, 3)}
     if options.write:
         options.write.mkdir(parents=True, exist_ok=True)
-        written = write_lobster(
-            options.write,
-            instrument=day.instrument,
-            start=day.start,
-            events=day.events,
-            corrections=day.corrections,
-            levels=options.levels,
-        )
+        written = write_lobster(options.write, day, levels=options.levels)
         result["written"] = [str(written.message), str(written.orderbook)]
     print("\n".join(table(result)))
     print(json.dumps(result))

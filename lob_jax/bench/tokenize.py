@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lob_jax.bench.surroundings import surroundings, user_path
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import references, replay
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.tokens.exact import ExactTokenizer
@@ -45,15 +45,14 @@ def stages(day: MarketDay, tokenizer: ExactTokenizer) -> dict[str, Callable[[], 
     `replay` is of best quotes alone, all that encoding needs; `queues` also keeps every order in its place;
     `replay+encode` is the whole way from events to tokens.
     """
-    state = {"start": day.start, "corrections": day.corrections}
-    states = replay(day.events, **state, levels=1)
-    encode = functools.partial(tokenizer.encode, day.events, instrument=day.instrument, **state)
+    states = replay(day, levels=1)
+    encode = functools.partial(tokenizer.encode, day)
     return {
-        "replay": functools.partial(references, day.events, **state),
-        "queues": functools.partial(replay, day.events, levels=1, **state),
-        "encode": functools.partial(tokenizer.tokenize_events, day.events, states, instrument=day.instrument),
+        "replay": functools.partial(references, day),
+        "queues": functools.partial(replay, day, levels=1),
+        "encode": functools.partial(tokenizer.tokenize_events, day, states),
         "replay+encode": encode,
-        "decode": functools.partial(tokenizer.decode, encode(), instrument=day.instrument, **state),
+        "decode": functools.partial(tokenizer.decode, encode(), day),
     }
 
 

@@ -12,9 +12,10 @@ from lob_jax.data.records.records import record_instrument
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation.device.state import Prompt
 from lob_jax.models.config import ModelConfig
-from lob_jax.stages.data import prepare, tokenizer_of
-from lob_jax.stages.model import best_parameters, open_training_data
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.load import open_run
+from lob_jax.runs.prompt import make_prompt
+from lob_jax.runs.training import open_training_data
+from lob_jax.stages.data import prepare
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.training.run.loop import train as run_training
 
@@ -41,7 +42,7 @@ def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_
     data = open_training_data(config, workdir)
     how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": Console(quiet=True)}
     run_training(model_config(config), train_config(config), data, **how)
-    model, tokenizer = model_config(config), tokenizer_of(config, workdir)
-    records = open_records(workdir / "records", "test")
-    prompt = make_prompt(records, events=prompt_events, tokenizer=tokenizer, time_buckets=model.time_buckets)
-    return Trained(best_parameters(config, workdir)[0], prompt, model, tokenizer, record_instrument(records[0]))
+    run, records = open_run(config, workdir), open_records(workdir / "records", "test")
+    reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets}
+    prompt = make_prompt(records, events=prompt_events, **reads)
+    return Trained(run.params, prompt, run.model, run.tokenizer, record_instrument(records[0]))

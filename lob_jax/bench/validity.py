@@ -22,7 +22,7 @@ from rich.table import Table
 
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
-from lob_jax.book.snapshot import Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.evaluation.paths.validity import check_events, merged
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
@@ -90,10 +90,10 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
     params, prompt, model, tokenizer, instrument = made
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
     generated, start = generate(params, prompt, sampling=sampling, **how), prompt.start
-    book = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
+    opening = MarketDay.opening(instrument, start)
     found, books, clocks = [], 0, 0
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
-        events = tokenizer.decode(tokens, **book)
+        events = tokenizer.decode(tokens, opening)
         rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
         found.append(check_events(events, start=start, **rules))
         books, clocks = books + (found[-1].levels == levels), clocks + (int(events.time_ns[-1]) == clock)

@@ -1,10 +1,12 @@
-"""Replay: events, a starting book and corrections become the states before and after each event."""
+"""Replay: a day's events, starting book and corrections become the states before and after each event."""
 
 import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
+from lob_jax.book.features import book_features
 from lob_jax.book.kernel import load, to_snapshot
 from lob_jax.book.levels import LEVEL_COUNTERS, MOVED, Levels, follow, load_levels, with_level_room
 from lob_jax.book.loops import (
@@ -40,6 +42,7 @@ class BookStates:
       size: int64 [E+1, 2, P], lots, 0 for an empty level.
       reference: int64 [E+1, 2], what the prices of a bid and of an ask count from.
       start_ns: the clock before the first event.
+      tick: price quanta a tick.
       counts: how often the events contradicted the book, by name; crossed and locked count states.
     """
 
@@ -47,6 +50,7 @@ class BookStates:
     size: np.ndarray
     reference: np.ndarray
     start_ns: int
+    tick: int
     counts: dict[str, int]
 
     def before(self) -> "BookStates":
@@ -65,92 +69,84 @@ class BookStates:
         """Return whether there are a best bid and a best ask, bool [E+1]."""
         return (self.size[:, :, 0] > 0).all(axis=1)
 
+    def features(self) -> np.ndarray:
+        """Return what a model sees of each book, float32 [E+1, 4P], named by `features.feature_names(P)`."""
+        return book_features(self.price, self.size, tick=self.tick)
+
     def _rows(self, rows: slice) -> "BookStates":
         return dataclasses.replace(self, price=self.price[rows], size=self.size[rows], reference=self.reference[rows])
 
 
-def replay(events: Events, *, start: BookSnapshot, corrections: Corrections, levels: int) -> BookStates:
-    """Replay events from a starting book and keep the best `levels` a side, at least 1, of every state.
+def replay(day: MarketDay, levels: int) -> BookStates:
+    """Replay a day and keep the best levels of its book, before each event and after the last.
+
+    Args:
+      day: E events, the book before them, and the corrections that its feed makes.
+      levels: P, occupied levels a side to keep, at least 1.
 
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    rows = len(events) + 1
+    rows = len(day.events) + 1
     price = np.empty((rows, 2, levels), np.int64)
     size = np.empty((rows, 2, levels), np.int64)
     references = np.empty((rows, 2), np.int64)
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    book = advance(load(start, 0), columns, corrected, 0, len(events), price, size, references)
-    return BookStates(price, size, references, start.time_ns, counts_of(book))
+    book = advance(load(day.start, 0), *_columns(day), 0, len(day.events), price, size, references)
+    return BookStates(price, size, references, day.start.time_ns, day.instrument.tick, counts_of(book))
 
 
-def reconstruct_book_states(
-    events: Events, levels: int, *, start: BookSnapshot | None = None, corrections: Corrections | None = None
-) -> BookStates:
-    """Return `replay(...)`, from an empty book and without corrections unless they are given."""
-    start = BookSnapshot.empty() if start is None else start
-    return replay(events, start=start, corrections=corrections or Corrections.none(), levels=levels)
-
-
-def references(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
+def references(day: MarketDay) -> np.ndarray:
     """Return what the prices of a bid and of an ask count from before each event, int64 [E+1, 2].
 
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    out = np.empty((len(events) + 1, 2), np.int64)
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    advance_levels(load_levels(start), columns, corrected, 0, len(events), out)
+    out = np.empty((len(day.events) + 1, 2), np.int64)
+    advance_levels(load_levels(day.start), *_columns(day), 0, len(day.events), out)
     return out
 
 
-def reference_runs(
-    events: Events, *, start: BookSnapshot, corrections: Corrections, run_events: int
-) -> Iterator[tuple[slice, np.ndarray]]:
+def reference_runs(day: MarketDay, run_events: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield `references` run by run of events, each with the slice of its E' events: int64 [E', 2].
 
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    levels = load_levels(start)
-    out = np.empty((min(run_events, len(events)) + 1, 2), np.int64)
-    for first in range(0, len(events), run_events):
-        stop = min(first + run_events, len(events))
+    columns, corrected = _columns(day)
+    levels, count = load_levels(day.start), len(day.events)
+    out = np.empty((min(run_events, count) + 1, 2), np.int64)
+    for first in range(0, count, run_events):
+        stop = min(first + run_events, count)
         levels = advance_levels(levels, columns, corrected, first, stop, out[: stop - first + 1])
         yield slice(first, stop), out[: stop - first]
 
 
-def count_states(events: Events, *, start: BookSnapshot, corrections: Corrections) -> dict[str, int]:
+def count_states(day: MarketDay) -> dict[str, int]:
     """Return how many states are crossed or locked, and how often events contradict their level, by name.
 
     Raises:
       InputError: corrections out of order, or of events that are not there.
     """
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    levels = advance_levels(load_levels(start), columns, corrected, 0, len(events), NO_REFERENCES)
+    levels = advance_levels(load_levels(day.start), *_columns(day), 0, len(day.events), NO_REFERENCES)
     return dict(zip(LEVEL_COUNTERS, levels.counters[:MOVED].tolist(), strict=True))
 
 
-def snapshots_at(
-    events: Events, *, start: BookSnapshot, corrections: Corrections, at: np.ndarray
-) -> Iterator[BookSnapshot]:
+def snapshots_at(day: MarketDay, at: np.ndarray) -> Iterator[BookSnapshot]:
     """Yield the book just before each event `at[k]`, in one pass; E stands for the end.
 
     Raises:
       InputError: `at` is not ascending within 0..E, or corrections are out of order.
     """
-    at = np.asarray(at, np.int64)
-    if np.any(np.diff(at, prepend=0) < 0) or np.any(at > len(events)):
+    at, count = np.asarray(at, np.int64), len(day.events)
+    if np.any(np.diff(at, prepend=0) < 0) or np.any(at > count):
         raise InputError(
             "snapshots are asked for at impossible places",
             where="snapshots_at",
-            expected=f"ascending event indices within 0..{len(events)}",
+            expected=f"ascending event indices within 0..{count}",
             was=at.tolist(),
             remedy="sort them, and keep them within the events",
         )
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    return _snapshots(load(start, 0), columns, corrected, events.time_ns, start.time_ns, at.tolist())
+    return _snapshots(load(day.start, 0), *_columns(day), day.events.time_ns, day.start.time_ns, at.tolist())
 
 
 def _snapshots(
@@ -249,21 +245,24 @@ def one_step_mismatches(events: Events, *, price: np.ndarray, size: np.ndarray) 
     return np.flatnonzero(wrong)
 
 
-def settled_share(events: Events, *, start: BookSnapshot, corrections: Corrections) -> dict[str, float]:
+def settled_share(day: MarketDay) -> dict[str, float]:
     """Return how often the rule that settles a removal finds the very order that its id names.
 
     By kind name (CANCEL, DELETE, EXECUTE): the share among removals whose order is known to rest at
     their price, in a book kept by ids. Kinds without such a removal are absent.
     """
-    book = book_for(events, start, corrections)
-    columns, corrected = event_columns(events), correction_columns(corrections, len(events))
-    tally = settle(book, columns, corrected)
+    tally = settle(book_for(day), *_columns(day))
     return {kind.name: float(tally[kind, 1] / tally[kind, 0]) for kind in _REMOVALS if tally[kind, 0]}
 
 
-def book_for(events: Events, start: BookSnapshot, corrections: Corrections) -> Book:
-    """Return the starting book with room for all that these events and corrections can bring."""
-    return load(start, int(np.count_nonzero(events.kind == Kind.ADD)) + len(corrections))
+def book_for(day: MarketDay) -> Book:
+    """Return the starting book of a day with room for all that its events and corrections can bring."""
+    return load(day.start, int(np.count_nonzero(day.events.kind == Kind.ADD)) + len(day.corrections))
+
+
+def _columns(day: MarketDay) -> tuple[EventColumns, CorrectionColumns]:
+    """Return a day's events and corrections as compiled loops take them, checked."""
+    return event_columns(day.events), correction_columns(day.corrections, len(day.events))
 
 
 def counts_of(book: Book) -> dict[str, int]:

@@ -2,21 +2,18 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import ml_collections
 
 from lob_jax.config.search_space import Space, parse_space
-from lob_jax.errors import flat
 from lob_jax.forecasting.config import ForecastConfig
 from lob_jax.forecasting.examples import ForecastLayout
 from lob_jax.forecasting.fit import FitConfig
 from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.device.state import SamplingConfig
-from lob_jax.later_keys import FIRST, VERSION, Source, lacked, remarks, whole
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
-from lob_jax.settings import check_like, defaults, key_types
+from lob_jax.settings import key_types
 from lob_jax.training.config import TrainConfig
 
 
@@ -87,32 +84,3 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return the configuration as nested plain values, fit for JSON."""
     return json.loads(config.to_json())
-
-
-class Restored(NamedTuple):
-    """A configuration that was stored, and sentences on keys that came since."""
-
-    config: ml_collections.ConfigDict
-    remarks: list[str]
-
-
-def restored(stored: Mapping[str, Any], *, where: object) -> Restored:
-    """Return the configuration that `plain` made these values of, whichever version of lob_jax stored them.
-
-    Args:
-      stored: what config.json holds: the values of `plain`, and beside them the version (0.1.0 where it is lacking).
-      where: they lie, for errors.
-
-    Raises:
-      InputError: a key is unknown, of another kind, or lacking without being a key that came since.
-    """
-    values, config = flat(stored), defaults()
-    source = Source("the configuration", of="a run", where=where, written_by=values.pop(VERSION, FIRST))
-    keys = key_types(config)
-    found = whole(values, keys, source)
-    with config.ignore_type():
-        config.update_from_flattened_dict(
-            {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-        )
-    check_like(config, defaults())
-    return Restored(config, remarks(lacked(values, keys).values(), source))

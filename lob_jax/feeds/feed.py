@@ -5,31 +5,10 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import Events
 
 ON_ERROR = ("strict", "skip", "quarantine")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class MarketDay:
-    """One instrument's events on one day, with the book they start from.
-
-    Attributes:
-      instrument: what the integers stand for.
-      start: the book before the first event.
-      events: the events, in exchange order; columns may be mapped from files, see `Reading.store`.
-      corrections: where the feed's own book contradicts the replay.
-      report: what was read, see `lob_jax.feeds.reading.report`; plain JSON values.
-    """
-
-    instrument: Instrument
-    start: BookSnapshot
-    events: Events
-    corrections: Corrections
-    report: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

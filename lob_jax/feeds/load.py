@@ -7,8 +7,9 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import STRICT, Feed, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, Feed, Reading
 from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.reading.known_formats import Known
 from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, not_read, plain_header, recognise

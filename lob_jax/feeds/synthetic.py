@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Events, Flag, Kind
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.store import EventStore
 from lob_jax.simulation.arrivals import Arrivals, new_arrivals

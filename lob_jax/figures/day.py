@@ -9,9 +9,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter
 
+from lob_jax.book.day import MarketDay
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, Code, Flag, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.statistics.inspection import duration
 from lob_jax.statistics.sampled_books import Bands, Moments, Quotes, moments_of, sample_depth, sample_quotes
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
-from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Events, Kind
+from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.events.schema import Kind
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 STEPS = 50  # of a horizon, at most
@@ -68,10 +68,8 @@ def _plain(values_HQ: np.ndarray) -> list[list[float | None]]:
 
 
 def fan(
-    paths: Sequence[Events],
+    paths: Sequence[MarketDay],
     *,
-    start: BookSnapshot,
-    instrument: Instrument,
     by: str = "events",
     until: float | None = None,
     quantiles: Sequence[float] = QUANTILES,
@@ -79,9 +77,7 @@ def fan(
     """Return what paths from one start expect.
 
     Args:
-      paths: events of each path.
-      start: the book and the clock that they start from.
-      instrument: whose price scale to use.
+      paths: each a day of generated events, all from the same book and clock.
       by: moments at so many "events", or at so many "seconds" of the paths' own clocks.
       until: the last moment; by default as far as the shortest path goes.
       quantiles: of 0..1, ascending.
@@ -97,10 +93,10 @@ def fan(
             was=f"{len(paths)} paths by {by!r}",
             remedy="generate paths first",
         )
-    clocks = [_moments(events, start, by) for events in paths]
+    clocks = [_moments(path, by) for path in paths]
     last = min(float(clock[-1]) for clock in clocks) if until is None else float(until)
     moment_H = np.unique(np.linspace(0, last, STEPS + 1).round() if by == "events" else np.linspace(0, last, STEPS + 1))
-    found = [_measured(events, clock, moment_H, start, instrument) for events, clock in zip(paths, clocks, strict=True)]
+    found = [_measured(path, clock, moment_H) for path, clock in zip(paths, clocks, strict=True)]
     whole = {name: np.stack([one[name] for one in found]) for name in MEASURES}
     known_PH = np.isfinite(whole["mid"])
     each_PH = {name: np.where(known_PH, values_PH, np.nan) for name, values_PH in whole.items()}
@@ -114,21 +110,19 @@ def fan(
     )
 
 
-def _moments(events: Events, start: BookSnapshot, by: str) -> np.ndarray:
+def _moments(path: MarketDay, by: str) -> np.ndarray:
     """Return when each state of a path begins, float64 [E+1], counted from the start."""
     if by == "events":
-        return np.arange(len(events) + 1.0)
-    since = np.append(start.time_ns, events.time_ns) - start.time_ns
+        return np.arange(len(path.events) + 1.0)
+    since = np.append(path.start.time_ns, path.events.time_ns) - path.start.time_ns
     return np.maximum.accumulate(since) / NS_PER_SECOND
 
 
-def _measured(
-    events: Events, clock: np.ndarray, moment_H: np.ndarray, start: BookSnapshot, instrument: Instrument
-) -> dict[str, np.ndarray]:
+def _measured(path: MarketDay, clock: np.ndarray, moment_H: np.ndarray) -> dict[str, np.ndarray]:
     """Return each measure of one path at each moment, float64 [H]; NaN past its end or without both quotes."""
-    states = replay(events, start=start, corrections=Corrections.none(), levels=1)
-    quoted = (states.size[:, :, 0] > 0).all(1)
-    bid, ask = (np.where(quoted, states.price[:, side, 0], np.nan) / instrument.price_scale for side in (0, 1))
+    events, states = path.events, replay(path, levels=1)
+    quoted, scale = states.two_sided(), path.instrument.price_scale
+    bid, ask = (np.where(quoted, states.price[:, side, 0], np.nan) / scale for side in (0, 1))
     mid = (bid + ask) / 2
     known = mid[quoted]
     moves = np.zeros(len(mid))

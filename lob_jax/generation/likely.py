@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lob_jax.book.snapshot import Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
@@ -32,4 +32,4 @@ def most_likely_events(
     sampling = SamplingConfig(paths=1, events=events, seed=0, temperature=0.0)
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
     (tokens,) = generate(params, prompt, sampling=sampling, **how).tokens
-    return tokenizer.decode(tokens, instrument=instrument, start=prompt.start, corrections=Corrections.none())
+    return tokenizer.decode(tokens, MarketDay.opening(instrument, prompt.start))

@@ -1,13 +1,13 @@
 """Generated events as they come."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
@@ -42,7 +42,7 @@ class _Reader:
     """Decodes one path as its tokens come."""
 
     def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
-        self._tokenizer, self._instrument, self._start, self._behind = tokenizer, instrument, start, behind
+        self._tokenizer, self._opening, self._behind = tokenizer, MarketDay.opening(instrument, start), behind
         self._held = np.empty(0, np.int32)
 
     def take(self, tokens: np.ndarray) -> Events:
@@ -51,9 +51,7 @@ class _Reader:
         heads = np.flatnonzero(field_of(held) == FIELD_HEAD)
         whole = len(held) if not self._behind else heads[-1] if len(heads) else 0
         self._held = held[whole:]
-        book = {"start": self._start, "corrections": Corrections.none()}
-        events = self._tokenizer.decode(held[:whole], instrument=self._instrument, **book)
-        if len(events):
-            (after,) = snapshots_at(events, **book, at=np.array([len(events)]))
-            self._start = dataclasses.replace(after, time_ns=int(events.time_ns[-1]))
-        return events
+        day = self._opening.with_events(self._tokenizer.decode(held[:whole], self._opening))
+        (after,) = snapshots_at(day, np.array([len(day.events)]))
+        self._opening = MarketDay.opening(day.instrument, after)
+        return day.events

@@ -11,8 +11,8 @@ from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.forecasting.compare import Trained, compare, open_splits, quantile_report, table, train_and_predict
 from lob_jax.forecasting.examples import check_forecast_embargo
 from lob_jax.forecasting.forecasters import make_forecaster
+from lob_jax.runs.workdir import write_json
 from lob_jax.stages.data import prepare
-from lob_jax.stages.workdir import write_json
 from lob_jax.training.run.weights import save_weights
 
 

@@ -6,26 +6,22 @@ import ml_collections
 import numpy as np
 from rich.table import Table
 
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
-from lob_jax.data.records.builder import open_records
-from lob_jax.data.records.records import record_instrument
-from lob_jax.evaluation.paths.validity import Validity, check_events, merged
-from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.feed import MarketDay
+from lob_jax.evaluation.paths.validity import Validity, merged
+from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
+from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import spread
 from lob_jax.generation.device.state import Generated
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
-from lob_jax.generation.loop import generate as run_generation
-from lob_jax.stages.data import tokenizer_of
-from lob_jax.stages.model import beside_of, best_parameters
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.generation import Paths, check_paths
+from lob_jax.runs.generation import generate as run_generation
+from lob_jax.runs.workdir import overview, write_json
+from lob_jax.stages.model import trained_run
 from lob_jax.stages.result_folder import check_name, partial_folder, take_name
-from lob_jax.stages.workdir import overview, write_json
 from lob_jax.writers.hftbacktest import write_hftbacktest
 from lob_jax.writers.lobster import write_lobster
 from lob_jax.writers.parquet import write_parquet
@@ -42,45 +38,24 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """
     name = config.generate.name or None
     check_name(name, workdir / FOLDER)
-    (params, about), tokenizer = best_parameters(config, workdir), tokenizer_of(config, workdir)
-    model, records = sections.model_config(config), open_records(workdir / "records", "test")
-    instrument, wanted = record_instrument(records[0]), config.generate.events
-    prompt = make_prompt(
-        records,
-        events=config.generate.prompt_events,
-        tokenizer=tokenizer,
-        time_buckets=model.time_buckets,
-        beside=beside_of(config, workdir),
-    )
+    run, wanted = trained_run(config, workdir), config.generate.events
     sampling = sections.sampling_config(config)
     mesh = spread.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
     with bar("generating", total=wanted, unit="events a path", first=COMPILING) as advance:
-        generated = run_generation(
-            params,
-            prompt,
-            model=model,
-            tokenizer=tokenizer,
-            instrument=instrument,
-            sampling=sampling,
-            on_progress=advance,
-        )
-    start = prompt.start
-    decode = {"instrument": instrument, "start": start, "corrections": Corrections.none()}
-    paths = [tokenizer.decode(tokens, **decode) for tokens in generated.tokens]
-    rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
-    checked = [check_events(events, start=start, **rules) for events in paths]
-    day = f"{instrument.symbol} {instrument.trading_day}"
-    show(_table(paths, generated, checked, start, day))
-    _tell(generated, checked)
-    forecast = fan(paths, start=start, instrument=instrument)
+        paths = run_generation(run, sampling=sampling, on_progress=advance)
+    checked, instrument = check_paths(paths), paths[0].instrument
+    title = f"{instrument.symbol} {instrument.trading_day}"
+    show(_table(paths, checked, title))
+    _tell(paths.drawn, checked)
+    forecast = fan(paths)
     with partial_folder(workdir / FOLDER) as partial:
-        for number, events in enumerate(paths):
-            _write_path(partial / f"path_{number}", events, start, instrument, config)
+        for number, day in enumerate(paths):
+            _write_path(partial / f"path_{number}", day, config)
         write_json(partial / "forecast.json", forecast.to_json())
-        save(fan_figure(forecast, title=day), partial / "forecast.png")
-        made = {"step": about.step, "validation_loss": about.validation_loss}
+        save(fan_figure(forecast, title=title), partial / "forecast.png")
+        made = {"step": run.step, "validation_loss": run.validation_loss}
         write_json(partial / "settings.json", {**sections.plain(config)["generate"], **made})
         written = take_name(partial, name)
     show(_expected(forecast))
@@ -90,19 +65,18 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     show(overview(workdir))
 
 
-def _table(
-    paths: list[Events], generated: Generated, checked: list[Validity], start: BookSnapshot, title: str
-) -> Table:
+def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
     """Return what each of the first paths is like."""
     shown = Table(title=title)
     for heading in ("path", "tokens", "events", "invalid events", "time, s", "trades"):
         shown.add_column(heading, justify="right")
     if len(paths) > SHOWN:
         shown.caption = f"and {len(paths) - SHOWN:,} more"
-    for number, (events, tokens, found) in enumerate(zip(paths, generated.tokens, checked, strict=True)):
+    for number, (day, tokens, found) in enumerate(zip(paths, paths.drawn.tokens, checked, strict=True)):
         if number == SHOWN:
             break
-        seconds = (events.time_ns[-1] - start.time_ns) / NS_PER_SECOND if len(events) else 0.0
+        events = day.events
+        seconds = (events.time_ns[-1] - day.start.time_ns) / NS_PER_SECOND if len(events) else 0.0
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         counts = (len(tokens), len(events), sum(found.faults.values()))
         shown.add_row(str(number), *(f"{count:,}" for count in counts), f"{seconds:,.3f}", f"{trades:,}")
@@ -121,27 +95,19 @@ def _tell(generated: Generated, checked: list[Validity]) -> None:
     console.print(f"the grammar took {masses}, of the model's probability, a token")
 
 
-def _write_path(
-    folder: pathlib.Path,
-    events: Events,
-    start: BookSnapshot,
-    instrument: Instrument,
-    config: ml_collections.ConfigDict,
-) -> None:
+def _write_path(folder: pathlib.Path, day: MarketDay, config: ml_collections.ConfigDict) -> None:
     """Write the events of a path in the format of the configuration; a file holds one day."""
-    inside = events.time_ns < instrument.midnight_ns() + NS_PER_DAY
+    inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
     if not inside.all():
         console.print(f"{folder.name}: {np.count_nonzero(~inside):,} events after midnight are not written")
-    kept = events[inside]
+    day = day.with_events(day.events[inside])
     folder.mkdir(parents=True)
-    day = MarketDay(instrument, start, kept, Corrections.none(), {})
     if config.generate.format == "parquet":
         write_parquet(folder / "events", day)
     elif config.generate.format == "hftbacktest":
         write_hftbacktest(folder / "events.npz", day)
-    elif len(kept):
-        book = {"start": start, "corrections": Corrections.none(), "levels": config.data.book_levels}
-        write_lobster(folder, instrument=instrument, events=kept, monotone_time=True, **book)
+    elif len(day.events):
+        write_lobster(folder, day, levels=config.data.book_levels, monotone_time=True)
 
 
 def _expected(forecast: Fan) -> Table:

@@ -16,9 +16,10 @@ from lob_jax.console import COMPILING, Advance, bar, console, show
 from lob_jax.figures.day import save
 from lob_jax.figures.learning_rate import range_figure
 from lob_jax.models.accounting import parameter_count
-from lob_jax.stages.data import feed_name, prepare
-from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
-from lob_jax.stages.workdir import write_json
+from lob_jax.runs.records import feed_name
+from lob_jax.runs.training import open_training_data, refuse_what_cannot_fit
+from lob_jax.runs.workdir import write_json
+from lob_jax.stages.data import prepare
 from lob_jax.training import probe
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.loop import TrainingData

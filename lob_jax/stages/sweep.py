@@ -27,10 +27,10 @@ from lob_jax.console import console, show
 from lob_jax.errors import InputError, TrainingError, differing, flat
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 from lob_jax.lock import locked
+from lob_jax.runs.training import open_training_data, refuse_what_cannot_fit
+from lob_jax.runs.workdir import write_config, write_json
 from lob_jax.signals import Stopped, exit_status, listening, same_command
 from lob_jax.stages.data import prepare
-from lob_jax.stages.model import open_training_data, refuse_what_cannot_fit
-from lob_jax.stages.workdir import write_config, write_json
 from lob_jax.training.run.interruption import status_of
 from lob_jax.training.run.logs import read_metrics
 from lob_jax.training.run.loop import train as run_training

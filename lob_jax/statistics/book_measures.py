@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.levels import (
     END,
     FIRST,
@@ -19,7 +20,6 @@ from lob_jax.book.levels import (
 )
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.jit import in_place, njit
 from lob_jax.statistics.histograms import Histogram, law, new_histogram, note
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from lob_jax.book.day import MarketDay
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.statistics import event_measures
 from lob_jax.statistics.book_measures import STATES, book
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.levels import Levels, load_levels, occupied
 from lob_jax.book.loops import correction_columns, event_columns
 from lob_jax.book.replay import NO_REFERENCES, advance_levels
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.feeds.feed import MarketDay
 
 COLUMNS = 1200  # moments of a day, at most as many as a picture has pixels
 _RUN_EVENTS = 1 << 16

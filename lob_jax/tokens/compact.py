@@ -7,11 +7,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.replay import BookStates, reference_runs
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, fit_bins
@@ -121,41 +121,28 @@ class CompactTokenizer:
         """What the codes stand for."""
         return self.vocabulary.bins
 
-    def encode(
-        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> np.ndarray:
-        """Return the tokens of events, uint16 [E], without BOS and EOS; what lies outside all bins goes to the last."""
-        runs = self.encode_runs(events, instrument=instrument, start=start, corrections=corrections)
-        return np.concatenate([np.empty(0, np.uint16), *runs])
+    def encode(self, day: MarketDay) -> np.ndarray:
+        """Return the tokens of a day's events, uint16 [E], without BOS and EOS; beyond all bins stands the last."""
+        return np.concatenate([np.empty(0, np.uint16), *self.encode_runs(day)])
 
-    def encode_runs(
-        self,
-        events: Events,
-        *,
-        instrument: Instrument,
-        start: BookSnapshot,
-        corrections: Corrections,
-        run_events: int = RUN_EVENTS,
-    ) -> Iterator[np.ndarray]:
+    def encode_runs(self, day: MarketDay, *, run_events: int = RUN_EVENTS) -> Iterator[np.ndarray]:
         """Yield the same tokens as `encode`, run by run of events."""
-        book = {"start": start, "corrections": corrections}
-        clock = start.time_ns
-        for rows, before in reference_runs(events, **book, run_events=run_events):
-            run = events[rows]
-            yield self._tokens(run, seen_in(run, before, instrument, clock))
+        clock = day.start.time_ns
+        for rows, before in reference_runs(day, run_events):
+            run = day.events[rows]
+            yield self._tokens(run, seen_in(run, before, day.instrument, clock))
             clock = int(run.time_ns[-1])
 
-    def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
-        """Return the same tokens from the states of a replay of the same events."""
+    def tokenize_events(self, day: MarketDay, book_states: BookStates) -> np.ndarray:
+        """Return the same tokens from the states of a replay of the same day."""
         before = book_states.reference[:-1]
-        return self._tokens(events, seen_in(events, before, instrument, book_states.start_ns))
+        return self._tokens(day.events, seen_in(day.events, before, day.instrument, book_states.start_ns))
 
-    def decode(
-        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
         """Return the events that tokens stand for, one after the other on the decoder's own book.
 
-        BOS in front, and EOS and PAD behind, may be there. About 20,000 events a second.
+        BOS in front, and EOS and PAD behind, may be there. Of the day the instrument, the starting book and the
+        corrections are read, not its events. About 20,000 events a second.
 
         Raises:
           InputError: a token is none of this vocabulary, or stands for nothing that can happen; names the position.
@@ -165,14 +152,13 @@ class CompactTokenizer:
         offset = int(len(tokens) > 0 and tokens[0] == v.BOS)
         ends = np.flatnonzero(tokens == v.EOS)
         words = read_words(tokens[offset : ends[0] if len(ends) else len(tokens)])
-        book, clock, cursor = OracleBook(start), int(start.time_ns), 0
+        book, clock, cursor = OracleBook(day.start), int(day.start.time_ns), 0
         rows = np.zeros((len(words.kind), 3), np.int64)
+        rules = {"tick": day.instrument.tick, "signed": day.instrument.signed}
         for i, (kind, code, side, price, size, gap) in enumerate(zip(*(w.tolist() for w in words), strict=True)):
             clock += self.bins.gap_values[kind - 1][gap]
             if kind != Kind.CONTROL:
-                found = resolve(
-                    book, self.bins, kind, side, price, size, tick=instrument.tick, signed=instrument.signed
-                )
+                found = resolve(book, self.bins, kind, side, price, size, **rules)
                 if found is None:
                     raise _nothing_lives(offset + i, int(tokens[offset + i]), self.describe(int(tokens[offset + i])))
                 book.apply(kind, side, *found, 0)
@@ -180,7 +166,7 @@ class CompactTokenizer:
             elif code == Code.CLEAR:
                 book.clear()
             rows[i, 0] = clock
-            cursor = _correct(book, corrections, cursor, i)
+            cursor = _correct(book, day.corrections, cursor, i)
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 
@@ -195,11 +181,9 @@ class CompactTokenizer:
         behind = v.event_index(tokens) + np.int32(1)
         return behind, behind
 
-    def loss(
-        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> "Distortion":
-        """Measure what events lose as compact tokens, see `distortion`."""
-        return distortion(self, events, instrument=instrument, start=start, corrections=corrections)
+    def loss(self, day: MarketDay) -> "Distortion":
+        """Measure what the events of a day lose as compact tokens, see `distortion`."""
+        return distortion(self, day)
 
     def describe(self, token: int) -> str:
         """Say in words what a token stands for, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
@@ -386,18 +370,11 @@ class Distortion:
         )
 
 
-def distortion(
-    tokenizer: CompactTokenizer,
-    events: Events,
-    *,
-    instrument: Instrument,
-    start: BookSnapshot,
-    corrections: Corrections,
-) -> Distortion:
-    """Measure what events lose as compact tokens."""
-    bins, tick = tokenizer.bins, instrument.tick
-    words = read_words(tokenizer.encode(events, instrument=instrument, start=start, corrections=corrections))
-    book, cursor, signed = OracleBook(start), 0, instrument.signed
+def distortion(tokenizer: CompactTokenizer, day: MarketDay) -> Distortion:
+    """Measure what a day's events lose as compact tokens."""
+    bins, events, tick = tokenizer.bins, day.events, day.instrument.tick
+    words = read_words(tokenizer.encode(day))
+    book, cursor, signed = OracleBook(day.start), 0, day.instrument.signed
     found = np.zeros((len(events), 2), np.int64)
     lost = np.zeros(len(events), bool)
     columns = (events.kind, events.code, events.side, events.price, events.size, events.order_id)
@@ -409,8 +386,8 @@ def distortion(
             book.apply(kind, side, price, size, order_id)
         elif code == Code.CLEAR:
             book.clear()
-        cursor = _correct(book, corrections, cursor, i)
-    gap = np.diff(events.time_ns, prepend=start.time_ns)
+        cursor = _correct(book, day.corrections, cursor, i)
+    gap = np.diff(events.time_ns, prepend=day.start.time_ns)
     coded = np.array([bins.gap_values[kind - 1][at] for kind, at in zip(words.kind, words.gap, strict=True)], np.int64)
     return _distortion(found - np.stack([events.price, events.size], 1), coded - gap, lost, tick)
 

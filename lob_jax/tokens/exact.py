@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.levels import load_levels, with_level_room
 from lob_jax.book.loops import as_column, correction_columns, event_columns
 from lob_jax.book.replay import BookStates, reference_runs
-from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Flag, Kind
@@ -62,59 +62,48 @@ class ExactTokenizer:
         """The automaton of the streams that this tokenizer writes."""
         return grammar_for(self.vocabulary.time_digits)
 
-    def encode(
-        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> np.ndarray:
-        """Return the tokens of events, uint16 [T], without BOS and EOS; the first gap counts from `start.time_ns`.
+    def encode(self, day: MarketDay) -> np.ndarray:
+        """Return the tokens of a day's events, uint16 [T], without BOS and EOS; the first gap counts from its start.
 
         Raises:
           InputError: an event has no tokens; names it, what was expected, and what would mend it.
         """
-        runs = self.encode_runs(events, instrument=instrument, start=start, corrections=corrections)
-        return np.concatenate([np.empty(0, np.uint16), *runs])
+        return np.concatenate([np.empty(0, np.uint16), *self.encode_runs(day)])
 
-    def encode_runs(
-        self,
-        events: Events,
-        *,
-        instrument: Instrument,
-        start: BookSnapshot,
-        corrections: Corrections,
-        run_events: int = RUN_EVENTS,
-    ) -> Iterator[np.ndarray]:
+    def encode_runs(self, day: MarketDay, *, run_events: int = RUN_EVENTS) -> Iterator[np.ndarray]:
         """Yield the same tokens as `encode`, run by run of events: the memory of one run, whatever the day's length.
 
         Raises:
           InputError: as `encode`.
         """
-        clock, carry = start.time_ns, 0
-        book = {"start": start, "corrections": corrections}
-        for rows, before in reference_runs(events, **book, run_events=run_events):
-            tokens, carry = self._encode(events[rows], before, instrument, clock, carry=carry, first=rows.start)
+        clock, carry = day.start.time_ns, 0
+        for rows, before in reference_runs(day, run_events):
+            events = day.events[rows]
+            tokens, carry = self._encode(events, before, day.instrument, clock, carry=carry, first=rows.start)
             yield tokens
-            clock = int(events.time_ns[rows.stop - 1])
+            clock = int(events.time_ns[-1])
 
-    def tokenize_events(self, events: Events, book_states: BookStates, *, instrument: Instrument) -> np.ndarray:
-        """Return the same tokens as `encode`, from the states of a replay of the same events.
+    def tokenize_events(self, day: MarketDay, book_states: BookStates) -> np.ndarray:
+        """Return the same tokens as `encode`, from the states of a replay of the same day.
 
         Raises:
           InputError: as `encode`; or the states are not those of these events.
         """
         before = book_states.reference[:-1]
-        if len(before) != len(events):
+        if len(before) != len(day.events):
             raise InputError(
                 "the book states are not those of the events",
                 where="tokenize_events",
-                expected=f"{len(events) + 1} states",
+                expected=f"{len(day.events) + 1} states",
                 was=len(before) + 1,
                 remedy="replay the same events that are tokenized",
             )
-        return self._encode(events, before, instrument, book_states.start_ns, carry=0, first=0)[0]
+        return self._encode(day.events, before, day.instrument, book_states.start_ns, carry=0, first=0)[0]
 
-    def decode(
-        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
         """Return the events of tokens; BOS in front, and EOS and PAD behind, may be there.
+
+        Of the day the instrument, the starting book and the corrections are read, not its events.
 
         Order ids are 0; flags are BAD_TIME where time ran backwards, else 0; `sequence` counts from 0.
 
@@ -122,7 +111,7 @@ class ExactTokenizer:
           InputError: the tokens are ill-formed or stop inside an event; names the position.
         """
         parsed, places = self._parse_whole(tokens)
-        time_ns, price, done = self._resolve(parsed, instrument, start, corrections)
+        time_ns, price, done = self._resolve(parsed, day)
         if done < len(time_ns):
             raise _out_of_range(parsed, done, places[done])
         return _as_events(parsed, time_ns, price)
@@ -199,14 +188,12 @@ class ExactTokenizer:
             raise self.grammar.refusal(offset + len(core), state, None)
         return _parse(core, offset)
 
-    def _resolve(
-        self, parsed: compiled.Parsed, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        _check_clock(start.time_ns)
-        corrected = correction_columns(corrections, len(parsed.kind))
+    def _resolve(self, parsed: compiled.Parsed, day: MarketDay) -> tuple[np.ndarray, np.ndarray, int]:
+        _check_clock(day.start.time_ns)
+        corrected = correction_columns(day.corrections, len(parsed.kind))
         added = int(np.count_nonzero(parsed.kind == Kind.ADD))
-        levels = with_level_room(load_levels(start), added + len(corrections))
-        return compiled.resolve(levels, parsed, corrected, int(start.time_ns), _tick(instrument))
+        levels = with_level_room(load_levels(day.start), added + len(day.corrections))
+        return compiled.resolve(levels, parsed, corrected, int(day.start.time_ns), _tick(day.instrument))
 
 
 def _as_ids(tokens: np.ndarray) -> np.ndarray:

@@ -1,14 +1,13 @@
 """`Tokenizer`: what the pipeline asks of a way to write events as tokens; `Ability`: what one may not be able to do."""
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class
@@ -64,33 +63,20 @@ class Tokenizer(Protocol):
     def grammar(self) -> Automaton:
         """Which token may follow which."""
 
-    def encode(
-        self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> np.ndarray:
-        """Return the tokens of events, uint16 [T], without BOS and EOS.
+    def encode(self, day: MarketDay) -> np.ndarray:
+        """Return the tokens of a day's events, uint16 [T], without BOS and EOS.
 
         Raises:
           InputError: an event has no tokens; names it, what was expected, and what would mend it.
         """
 
-    def encode_runs(
-        self,
-        events: Events,
-        *,
-        instrument: Instrument,
-        start: BookSnapshot,
-        corrections: Corrections,
-        run_events: int = ...,
-    ) -> Iterator[np.ndarray]:
-        """Yield the same tokens run by run of events, in the memory of one run."""
+    def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
+        """Return the same tokens from the states of a replay of the day that has been made already."""
 
-    def tokenize_events(self, events: Events, book_states: "BookStates", *, instrument: Instrument) -> np.ndarray:
-        """Return the same tokens from the states of a replay that has been made already."""
+    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+        """Return the events of tokens on a day whose instrument, starting book and corrections are known.
 
-    def decode(
-        self, tokens: np.ndarray, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections
-    ) -> Events:
-        """Return the events of tokens.
+        The day's own events are not read.
 
         Raises:
           InputError: the tokens are ill-formed or stop inside an event; names the position.
@@ -127,8 +113,8 @@ class FittedTokenizer(Tokenizer, Protocol):
     def fit(cls, seen: Sequence[Seen]) -> Self:
         """Return the tokenizer fitted to what the events of some days say, and to nothing else."""
 
-    def loss(self, events: Events, *, instrument: Instrument, start: BookSnapshot, corrections: Corrections) -> Loss:
-        """Measure what events lose."""
+    def loss(self, day: MarketDay) -> Loss:
+        """Measure what the events of a day lose."""
 
 
 def require(tokenizer: Tokenizer | type[Tokenizer], ability: Ability, *, what: str, where: str) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.levels import load_levels, occupied, with_level_room
 from lob_jax.book.loops import EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.writers.hftbacktest_rows import (
     CLEAR,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.loops import (
     as_column,
     correction_columns,
@@ -19,7 +20,6 @@ from lob_jax.book.replay import book_for
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.itch.messages import SIZES
 from lob_jax.feeds.itch.scan import SYMBOL
 from lob_jax.feeds.reading.order_table import OrderTable, new_table
@@ -103,7 +103,7 @@ def _clock(day: MarketDay, *, last: bool = False) -> int:
 def _stream(day: MarketDay, locate: int, at: np.ndarray, live: OrderTable) -> np.ndarray:
     """Return the messages of one day, but those before and after all events."""
     _check_writable(day)
-    book = book_for(day.events, day.start, day.corrections)
+    book = book_for(day)
     # Every order begins once and ends once; besides, each event and correction takes a part of one order at most.
     messages = 2 * _most_orders(day) + len(day.events) + len(day.corrections)
     out = Out(

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import level_of, load, rule_slot
 from lob_jax.book.loops import (
     CorrectionColumns,
@@ -24,7 +25,6 @@ from lob_jax.book.loops import (
     write_levels,
 )
 from lob_jax.book.orders import ID, Book, with_room
-from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.events.schema import Code, Events, Kind
@@ -70,18 +70,15 @@ class LobsterExport:
 
 def write_lobster(
     folder: pathlib.Path,
+    day: MarketDay,
     *,
-    instrument: Instrument,
-    start: BookSnapshot,
-    events: Events,
-    corrections: Corrections,
     levels: int,
     monotone_time: bool = False,
     past_midnight: str = "refuse",
 ) -> LobsterExport:
-    """Write a message and an order-book file.
+    """Write a day as a message and an order-book file.
 
-    The book rows are those of a replay from `start` with the corrections. A CONTROL event that is no halt or
+    The book rows are those of a replay of the day. A CONTROL event that is no halt or
     resumption has no row: it shows in the book of the next one. An order without an id gets one: an ADD a new one, a
     removal that of the order which the book's rule lets pay, 0 where that is anonymous. The name's StartMs is the
     start's clock if the first row follows it on the same day, else the first row's time; its EndMs is 16:00 or, if
@@ -90,10 +87,7 @@ def write_lobster(
 
     Args:
       folder: made if it is not there.
-      instrument: what the integers stand for.
-      start: the book before the first event.
-      events: E events.
-      corrections: those of the events.
+      day: at least one event, with the book that they start from.
       levels: levels a side that the order-book file shows.
       monotone_time: give an event that is earlier than one before it the latest time so far, and count it.
       past_midnight: of events after the midnight that ends the trading day: "refuse" them; "cut", from the first of
@@ -104,20 +98,21 @@ def write_lobster(
       InputError: an event that LOBSTER cannot hold: another day's, one whose time runs backwards, a price or size out
         of range; a price scale that does not divide 10,000; no events; or a symbol that a file name cannot carry.
     """
-    factor = _factor(instrument)
-    time = _times(events, instrument, monotone_time=monotone_time)
+    instrument, factor = day.instrument, _factor(day.instrument)
+    time = _times(day.events, instrument, monotone_time=monotone_time)
     whole = _events_of_day(time, past_midnight)
-    events, time, corrections, cut = events[:whole], time[:whole], corrections.between(0, whole), len(events) - whole
+    cut, day = len(day.events) - whole, day.part(0, whole, start=day.start)
+    events, time = day.events, time[:whole]
     kept = (events.kind != Kind.CONTROL) | np.isin(events.code, (Code.NONE, *CODE_OF_HALT.values()))
     moved = int(np.count_nonzero((time != events.time_ns - instrument.midnight_ns())[kept]))
     time = time[kept]
     _check_writable(events[kept], time, np.flatnonzero(kept), factor, no_end=past_midnight == "continue")
-    clock = start.time_ns - instrument.midnight_ns()
+    clock = day.start.time_ns - instrument.midnight_ns()
     name = _name(instrument, time, clock=clock, levels=levels)
     paths = [pathlib.Path(folder) / (name.stem(half) + ".csv") for half in ("message", "orderbook")]
     with _replacing(paths) as files:
         first = 0
-        for rows, ids, price, size in _replayed(events, start, corrections, levels):
+        for rows, ids, price, size in _replayed(day, levels):
             own = kept[rows]
             part = events[rows][own]
             times = time[first : first + len(part)]
@@ -129,21 +124,20 @@ def write_lobster(
     return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved, cut=cut, past_midnight=late)
 
 
-def order_ids(events: Events, *, start: BookSnapshot, corrections: Corrections) -> np.ndarray:
-    """Return an order id for every event, uint64 [E]: its own, or the one that the book's rule settles.
+def order_ids(day: MarketDay) -> np.ndarray:
+    """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule settles.
 
     New ids count on from the largest in use below 2^62, so that one near the top of uint64 leaves them room.
     Events that touch no visible order keep what they have.
     """
-    parts = [ids for _, ids, _, _ in _replayed(events, start, corrections, 1)]
+    parts = [ids for _, ids, _, _ in _replayed(day, 1)]
     return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 
-def _replayed(
-    events: Events, start: BookSnapshot, corrections: Corrections, levels: int
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+def _replayed(day: MarketDay, levels: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """Yield runs of events with their order ids uint64 [R], and price and size int64 [R, 2, N] of the book after."""
-    columns, corrections_in = event_columns(events), correction_columns(corrections, len(events))
+    events, start = day.events, day.start
+    columns, corrections_in = event_columns(events), correction_columns(day.corrections, len(events))
     book = load(start, 0)
     used = (events.order_id[events.order_id < 2**62], start.order_id[start.order_id < 2**62])
     new_id = max(int(ids.max(initial=0)) for ids in used) + 1

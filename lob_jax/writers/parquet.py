@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS
 from lob_jax.errors import InputError
 from lob_jax.events.schema import COLUMNS
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.table.converted import FORMAT, META, schema_of
 
 ROW_GROUP = 1 << 18  # rows; the memory that writing takes

@@ -14,8 +14,7 @@ from lob_jax.writers.lobster import write_lobster
 def day(tmp_path):
     """A simulated day as a LOBSTER pair."""
     one = SyntheticFeed(1, 6_000, 0).read("2024-01-02")
-    parts = {"instrument": one.instrument, "start": one.start, "events": one.events, "corrections": one.corrections}
-    return write_lobster(tmp_path, **parts, levels=10).message
+    return write_lobster(tmp_path, one, levels=10).message
 
 
 @pytest.mark.slow

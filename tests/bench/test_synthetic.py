@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from lob_jax.bench.synthetic import compare, laws, main, seen, total_variation, wasserstein
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import simulate_day
 from lob_jax.simulation.flow_parameters import FlowParameters
@@ -46,7 +46,7 @@ def hand_made_day():
 @pytest.mark.slow
 def test_events_out_of_the_window_do_not_count():
     day = hand_made_day()
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=2)
+    states = replay(day, levels=2)
     assert seen(day, states).tolist() == [True, False, True, True, True, False]
 
 

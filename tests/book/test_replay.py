@@ -11,7 +11,6 @@ from lob_jax.book.replay import (
     count_states,
     find_corrections,
     one_step_mismatches,
-    reconstruct_book_states,
     reference_runs,
     references,
     replay,
@@ -21,6 +20,7 @@ from lob_jax.book.replay import (
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from tests.market_day import market_day
 
 
 def events_of(*rows):
@@ -62,7 +62,7 @@ DAY = events_of(
 
 
 def test_rows_are_the_states_before_each_event_and_the_last_one_the_end():
-    states = replay(DAY, start=BookSnapshot.empty(time_ns=999), corrections=Corrections.none(), levels=2)
+    states = replay(market_day(DAY, start=BookSnapshot.empty(time_ns=999)), levels=2)
     assert states.price[:, 0].tolist() == [[0, 0], [100, 0], [100, 0], [100, 99], [99, 0], [99, 0], [0, 0], [98, 0]]
     assert states.size[:, 0].tolist() == [[0, 0], [5, 0], [5, 0], [5, 2], [2, 0], [2, 0], [0, 0], [1, 0]]
     assert states.price[:, 1, 0].tolist() == [0, 0, 102, 102, 102, 102, 0, 0]
@@ -74,7 +74,7 @@ def test_rows_are_the_states_before_each_event_and_the_last_one_the_end():
 
 
 def test_before_and_after_are_one_row_apart():
-    states = replay(DAY, start=BookSnapshot.empty(), corrections=Corrections.none(), levels=2)
+    states = replay(market_day(DAY), levels=2)
     before, after = states.before(), states.after()
     assert len(before.price) == len(after.size) == len(before.reference) == len(DAY)
     assert before.size[2, 0, 0] == 5 and after.size[2, 0].tolist() == [5, 2]
@@ -83,7 +83,7 @@ def test_before_and_after_are_one_row_apart():
 
 def test_a_correction_takes_effect_after_its_event():
     corrections = corrections_of((0, ASK, 103, 7), (0, BID, 100, 6), (3, ASK, 103, 0))
-    states = replay(DAY, start=BookSnapshot.empty(), corrections=corrections, levels=1)
+    states = replay(market_day(DAY, corrections=corrections), levels=1)
     assert states.price[:5, 1, 0].tolist() == [0, 103, 102, 102, 102]
     assert states.size[:5, 0, 0].tolist() == [0, 6, 6, 6, 1]  # one lot more than the execution took
     assert states.counts["unknown_level"] == 0
@@ -98,7 +98,7 @@ def test_contradictions_are_counted_by_name():
         (Kind.ADD, ASK, 98, 1, 4),
         (Kind.EXECUTE, ASK, 98, 2, 4),
     )
-    states = replay(events, start=BookSnapshot.empty(), corrections=Corrections.none(), levels=1)
+    states = replay(market_day(events), levels=1)
     assert states.counts == {
         "unknown_level": 1,
         "over_removal": 1,
@@ -111,16 +111,16 @@ def test_contradictions_are_counted_by_name():
 
 def test_no_events_leave_the_start():
     start = BookSnapshot.empty()
-    states = replay(events_of(), start=start, corrections=Corrections.none(), levels=3)
+    states = replay(market_day(events_of(), start=start), levels=3)
     assert states.price.shape == (1, 2, 3) and not states.price.any()
-    assert same(*snapshots_at(events_of(), start=start, corrections=Corrections.none(), at=[0]), start)
+    assert same(*snapshots_at(market_day(events_of(), start=start), [0]), start)
 
 
 def test_columns_that_no_loop_may_write_are_read_all_the_same():
     frozen = DAY.replace()
     for field in dataclasses.fields(frozen):
         getattr(frozen, field.name).setflags(write=False)
-    got = references(frozen[::1], start=BookSnapshot.empty(), corrections=Corrections.none())
+    got = references(market_day(frozen[::1]))
     assert got[-1].tolist() == [98, 102]
 
 
@@ -128,13 +128,13 @@ def test_columns_that_no_loop_may_write_are_read_all_the_same():
 def test_corrections_of_no_event_or_out_of_order_are_refused(rows):
     corrections = corrections_of(*((row, BID, 100, 1) for row in rows))
     with pytest.raises(InputError, match="corrections do not follow their events"):
-        references(DAY, start=BookSnapshot.empty(), corrections=corrections)
+        references(market_day(DAY, corrections=corrections))
 
 
 @pytest.mark.parametrize("at", [[3, 2], [8], [-1]])
 def test_snapshots_at_impossible_places_are_refused(at):
     with pytest.raises(InputError, match="impossible places"):
-        snapshots_at(DAY, start=BookSnapshot.empty(), corrections=Corrections.none(), at=at)
+        snapshots_at(market_day(DAY), at)
 
 
 ROWS = st.tuples(
@@ -186,19 +186,19 @@ def short_stride(monkeypatch):
 def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, levels):
     """The book starts without room, looks for some every seven events, and moves to more as it needs it."""
     events, corrections, start = day
-    states = replay(events, start=start, corrections=corrections, levels=levels)
+    states = replay(market_day(events, start=start, corrections=corrections), levels=levels)
     at = np.arange(len(events) + 1)
-    snapshots = list(snapshots_at(events, start=start, corrections=corrections, at=at))
+    snapshots = list(snapshots_at(market_day(events, start=start, corrections=corrections), at))
     for i, (price, size, reference, orders) in enumerate(oracle_rows(events, corrections, start, levels)):
         assert np.array_equal(states.price[i], price) and np.array_equal(states.size[i], size)
         assert states.reference[i].tolist() == reference
         taken = zip(*(getattr(snapshots[i], name).tolist() for name in ("price", "size", "order_id")), strict=True)
         assert list(taken) == orders[0] + orders[1]
         assert snapshots[i].time_ns == (events.time_ns[i - 1] if i else 0)
-    assert np.array_equal(references(events, start=start, corrections=corrections), states.reference)
-    counts = count_states(events, start=start, corrections=corrections)
+    assert np.array_equal(references(market_day(events, start=start, corrections=corrections)), states.reference)
+    counts = count_states(market_day(events, start=start, corrections=corrections))
     assert counts == {name: states.counts[name] for name in counts} and len(counts) == 4
-    runs = list(reference_runs(events, start=start, corrections=corrections, run_events=5))
+    runs = list(reference_runs(market_day(events, start=start, corrections=corrections), 5))
     assert [rows.start for rows, _ in runs] == list(range(0, len(events), 5))
 
 
@@ -207,14 +207,14 @@ def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, level
 def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
     events, corrections, start = day
     cut = data.draw(st.integers(0, len(events)))
-    whole = replay(events, start=start, corrections=corrections, levels=3)
-    (middle, end) = snapshots_at(events, start=start, corrections=corrections, at=[cut, len(events)])
+    whole = replay(market_day(events, start=start, corrections=corrections), levels=3)
+    (middle, end) = snapshots_at(market_day(events, start=start, corrections=corrections), [cut, len(events)])
     rest, fixed = events[cut:], corrections.between(cut, len(events))
-    tail = replay(rest, start=middle, corrections=fixed, levels=3)
+    tail = replay(market_day(rest, start=middle, corrections=fixed), levels=3)
     for name in ("price", "size", "reference"):
         assert np.array_equal(getattr(tail, name), getattr(whole, name)[cut:])
     if len(rest):
-        assert same(*snapshots_at(rest, start=middle, corrections=fixed, at=[len(rest)]), end)
+        assert same(*snapshots_at(market_day(rest, start=middle, corrections=fixed), [len(rest)]), end)
 
 
 @pytest.mark.slow
@@ -223,19 +223,19 @@ def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
 def test_with_its_corrections_a_replay_shows_what_the_feed_shows(day, other, levels, forget):
     """The feed's book comes from other events altogether: every row contradicts the replay."""
     (events, _, _), (seen, jolts, _) = day, other
-    shown = replay(seen, start=BookSnapshot.empty(), corrections=jolts, levels=levels).after()
+    shown = replay(market_day(seen, corrections=jolts), levels=levels).after()
     rows = np.arange(len(events)) % len(seen)
     price, size = shown.price[rows], shown.size[rows]
     start = BookSnapshot.empty(window=levels if forget else 0)
     found = find_corrections(events, start=start, price=price, size=size)
-    states = replay(events, start=start, corrections=found, levels=levels).after()
+    states = replay(market_day(events, start=start, corrections=found), levels=levels).after()
     assert np.array_equal(states.price, price) and np.array_equal(states.size, size)
 
 
 def test_a_pooled_level_is_one_order():
     start = BookSnapshot.empty(pooled=True)
     events = events_of((Kind.ADD, BID, 100, 5), (Kind.ADD, BID, 100, 3), (Kind.CANCEL, BID, 100, 6))
-    (after_adds, after) = snapshots_at(events, start=start, corrections=Corrections.none(), at=[2, 3])
+    (after_adds, after) = snapshots_at(market_day(events, start=start), [2, 3])
     assert after_adds.size.tolist() == [8] and after.size.tolist() == [2]
     assert after.pooled
 
@@ -244,15 +244,17 @@ def test_states_are_counted_as_a_replay_counts_them():
     events = events_of(
         (Kind.ADD, BID, 100, 5), (Kind.ADD, ASK, 100, 3), (Kind.ADD, ASK, 99, 1), (Kind.DELETE, ASK, 98, 1)
     )
-    book = {"start": BookSnapshot.empty(), "corrections": Corrections.none()}
-    assert count_states(events, **book) == {"locked": 1, "crossed": 2, "unknown_level": 1, "over_removal": 0}
+    assert count_states(market_day(events)) == {"locked": 1, "crossed": 2, "unknown_level": 1, "over_removal": 0}
 
 
-def test_reconstruction_starts_from_an_empty_book_unless_told_otherwise():
-    states = reconstruct_book_states(DAY, 2)
-    assert np.array_equal(
-        states.price, replay(DAY, start=BookSnapshot.empty(), corrections=Corrections.none(), levels=2).price
-    )
+def test_a_part_of_a_day_has_the_books_of_the_whole():
+    corrections = corrections_of((1, BID, 90, 7), (4, ASK, 120, 2), (5, BID, 91, 3))
+    whole = market_day(DAY, corrections=corrections)
+    (start,) = snapshots_at(whole, [3])
+    part, states = whole.part(3, 6, start=start), replay(whole, levels=2)
+    assert part.corrections.event.tolist() == [1, 2] and len(part.events) == 3
+    assert np.array_equal(replay(part, levels=2).size, states.size[3:7])
+    assert not np.array_equal(replay(market_day(DAY[3:6]), levels=2).size, states.size[3:7])
 
 
 def test_a_level_that_comes_into_view_is_the_only_correction():
@@ -301,7 +303,7 @@ def test_a_feed_book_that_does_not_fit_is_refused(rows, levels, window):
 
 
 def test_a_row_that_its_event_does_not_explain_is_found():
-    states = replay(DAY, start=BookSnapshot.empty(), corrections=Corrections.none(), levels=3).after()
+    states = replay(market_day(DAY), levels=3).after()
     price, size = states.price.copy(), states.size.copy()
     assert one_step_mismatches(DAY, price=price, size=size).tolist() == []
     size[2, 0, 1] += 1
@@ -326,7 +328,7 @@ def test_the_settled_share_counts_the_orders_that_the_rule_finds():
         (Kind.DELETE, BID, 100, 5, 9),  # unknown: not asked
         (Kind.EXECUTE, BID, 100, 1, 1),  # right
     )
-    got = settled_share(events, start=BookSnapshot.empty(), corrections=Corrections.none())
+    got = settled_share(market_day(events))
     assert got == {"DELETE": 0.5, "EXECUTE": 1.0}
 
 
@@ -379,9 +381,9 @@ def test_a_real_day_replays_to_its_own_book_with_or_without_ids(lobster):
     nameless = events.replace(order_id=np.zeros(len(events), np.uint64))
     assert same(find_corrections(nameless, start=start, price=price, size=size), found)
     for day in (events, nameless):
-        states = replay(day, start=start, corrections=found, levels=price.shape[2])
+        states = replay(market_day(day, start=start, corrections=found), levels=price.shape[2])
         assert np.array_equal(states.after().price, price) and np.array_equal(states.after().size, size)
-        assert np.array_equal(references(day, start=start, corrections=found), states.reference)
+        assert np.array_equal(references(market_day(day, start=start, corrections=found)), states.reference)
         assert {name: n for name, n in states.counts.items() if n and name != "unknown_order"} == {}
 
 
@@ -390,7 +392,7 @@ def test_a_real_day_replays_from_a_book_that_remembers_with_fewer_corrections(lo
     start = dataclasses.replace(start, window=0)
     found = find_corrections(events, start=start, price=price, size=size)
     assert (len(found), np.sum(found.size == 0)) == {"GOOG": (8_332, 3_348), "AAPL": (25_900, 11_423)}[stem]
-    states = replay(events, start=start, corrections=found, levels=price.shape[2]).after()
+    states = replay(market_day(events, start=start, corrections=found), levels=price.shape[2]).after()
     assert np.array_equal(states.price, price) and np.array_equal(states.size, size)
 
 
@@ -402,7 +404,7 @@ def test_every_row_of_a_real_day_follows_from_the_one_before(lobster):
 def test_most_removals_of_a_real_day_are_settled_right(lobster):
     stem, events, price, size, start = lobster
     found = find_corrections(events, start=start, price=price, size=size)
-    share = settled_share(events, start=start, corrections=found)
+    share = settled_share(market_day(events, start=start, corrections=found))
     want = {"GOOG": {"CANCEL": 1.0, "DELETE": 0.938, "EXECUTE": 0.998}}
     want["AAPL"] = {"CANCEL": 0.988, "DELETE": 0.922, "EXECUTE": 0.992}
     assert share == pytest.approx(want[stem], abs=5e-4)

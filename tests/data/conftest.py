@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.tokens.vocabulary import EOS
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")  # a Thursday

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
@@ -15,7 +16,7 @@ from lob_jax.data.records.builder import prepare_records
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.feed import DaySource, MarketDay
+from lob_jax.feeds.feed import DaySource
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.tokens import vocabulary as v

@@ -26,10 +26,6 @@ def sample_of(name):
     return importlib.import_module(f"tests.feeds.sample_{name}")
 
 
-def book_of(day):
-    return {"start": day.start, "corrections": day.corrections}
-
-
 def assert_same_day(first, second):
     """Two readings of the same data: all but what their reports say about the files."""
     assert first.instrument == second.instrument
@@ -61,7 +57,7 @@ def assert_sound(day):
 
 def final_levels(day):
     """Return {(side, price): size} in units of the currency and of quantity, after the last event."""
-    (book,) = snapshots_at(day.events, **book_of(day), at=[len(day.events)])
+    (book,) = snapshots_at(day, [len(day.events)])
     levels: dict[tuple[int, Fraction], Fraction] = {}
     for side, price, size in zip(book.side.tolist(), book.price.tolist(), book.size.tolist(), strict=True):
         key = (side, Fraction(price, day.instrument.price_scale))
@@ -73,11 +69,11 @@ def assert_round_trip(day, *, may_refuse=False):
     """Tokens give the events back; an event that cannot be written is refused by name."""
     tokenizer = ExactTokenizer()
     try:
-        tokens = tokenizer.encode(day.events, instrument=day.instrument, **book_of(day))
+        tokens = tokenizer.encode(day)
     except InputError:
         if may_refuse:
             return
         raise
-    decoded = tokenizer.decode(tokens, instrument=day.instrument, **book_of(day))
+    decoded = tokenizer.decode(tokens, day)
     for name in CONTENT:
         np.testing.assert_array_equal(getattr(decoded, name), getattr(day.events, name), err_msg=name)

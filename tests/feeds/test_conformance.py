@@ -30,7 +30,6 @@ from tests.feeds.checks import (
     assert_round_trip,
     assert_same_day,
     assert_sound,
-    book_of,
     final_levels,
     sample_of,
 )
@@ -125,14 +124,14 @@ def test_a_buyer_initiated_trade_takes_from_the_ask(feed, path):
     assert Fraction(int(day.events.price[row]), day.instrument.price_scale) == Fraction(10002, 100)
     assert Fraction(int(day.events.size[row]), day.instrument.lot_scale) == 3
     assert day.events.flags[row] & Flag.AGGRESSOR_KNOWN
-    assert references(day.events, **book_of(day))[row, 1] == day.events.price[row]
+    assert references(day)[row, 1] == day.events.price[row]
 
 
 def test_the_book_ends_where_a_naive_reading_ends(feed, path, name):
     day = feed.read(path)
     expected = sample_of(name).final_book(path)
     assert expected and final_levels(day) == expected
-    counts = count_states(day.events, **book_of(day))
+    counts = count_states(day)
     assert counts["crossed"] == counts["locked"] == counts["unknown_level"] == counts["over_removal"] == 0
 
 

@@ -11,7 +11,7 @@ from lob_jax.feeds.format import FEEDS
 from lob_jax.feeds.itch.feed import ItchFeed
 from lob_jax.feeds.load import detect_format, load_incremental_data, make_feed, settings_of
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.stages.data import find_days
+from lob_jax.runs.records import find_days
 from lob_jax.writers.parquet import write_parquet
 from tests.feeds.checks import SAMPLES, assert_same_day, assert_sound, sample_of
 

@@ -5,7 +5,7 @@ import pytest
 from lob_jax.book.replay import count_states
 from lob_jax.errors import InputError
 from lob_jax.feeds.load import load_incremental_data
-from tests.feeds.checks import assert_round_trip, assert_sound, book_of
+from tests.feeds.checks import assert_round_trip, assert_sound
 
 SUPPORTED = [
     "lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.gz",
@@ -33,7 +33,7 @@ def test_a_file_is_read_and_comes_back_from_its_tokens(market_data, name):
     day = load_incremental_data(market_data(name))
     assert_sound(day)
     assert_round_trip(day)
-    assert count_states(day.events, **book_of(day))["unknown_level"] == 0
+    assert count_states(day)["unknown_level"] == 0
 
 
 def test_the_first_rows_of_a_day_are_a_day(market_data, tmp_path):

@@ -33,7 +33,7 @@ def halted():
 
 
 def states_of(day, levels=10):
-    return replay(day.events, start=day.start, corrections=day.corrections, levels=levels)
+    return replay(day, levels=levels)
 
 
 @numba.njit

@@ -5,10 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.figures import day as figures
 from lob_jax.statistics.sampled_books import moments_of, sample_quotes

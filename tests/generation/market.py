@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.day import MarketDay
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.evaluation.paths.validity import check_events
@@ -106,7 +107,7 @@ def run(params, *, model=MODEL, tokenizer=TOKENIZER, start=START, **changes):
 
 
 def decoded(tokens, tokenizer=TOKENIZER, start=START):
-    return tokenizer.decode(tokens, instrument=INSTRUMENT, start=start, corrections=Corrections.none())
+    return tokenizer.decode(tokens, MarketDay.opening(INSTRUMENT, start))
 
 
 def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):

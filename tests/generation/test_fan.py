@@ -9,6 +9,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation.fan import fan
+from tests.market_day import market_day
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
 START = BookSnapshot(
@@ -26,7 +27,7 @@ def path(*rows):
     names = ("kind", "side", "price", "size", "time_ns")
     columns = dict(zip(names, (np.array(column) for column in zip(*rows, strict=True)), strict=True))
     columns["time_ns"] = START.time_ns + (columns["time_ns"] * 1e9).astype(np.int64)
-    return Events.from_columns(**columns)
+    return market_day(Events.from_columns(**columns), start=START, instrument=INSTRUMENT)
 
 
 PATHS = [
@@ -34,7 +35,7 @@ PATHS = [
     path((Kind.EXECUTE, -1, 10_100, 2, 0.5), (Kind.ADD, -1, 10_000, 1, 4.0)),
     path((Kind.DELETE, -1, 10_100, 5, 1.5), (Kind.ADD, -1, 10_300, 1, 3.0)),
 ]
-WHOLE = {"start": START, "instrument": INSTRUMENT, "quantiles": (0.0, 0.5, 1.0)}
+WHOLE = {"quantiles": (0.0, 0.5, 1.0)}
 
 
 def test_event_by_event():
@@ -76,7 +77,7 @@ def test_quantiles_of_few_paths_are_not_shown_but_the_paths_are():
 
 
 def test_the_figure_shows_every_measure():
-    figure = fan_figure(fan(PATHS * 7, start=START, instrument=INSTRUMENT), title="SYN")
+    figure = fan_figure(fan(PATHS * 7), title="SYN")
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "mid price",
         "spread, price",

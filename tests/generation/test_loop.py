@@ -9,7 +9,6 @@ import pytest
 
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay
-from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import context, loop
@@ -40,6 +39,7 @@ from tests.generation.market import (
     prompt,
     run,
 )
+from tests.market_day import market_day
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
     whole = tokens[event < event[-1]]
     np.testing.assert_array_equal(whole, generated.tokens[0][: len(whole)])
     events = decoded(whole)
-    states = replay(events, start=START, corrections=Corrections.none(), levels=LEVELS)
+    states = replay(market_day(events, start=START), levels=LEVELS)
     features = book_features(states.price, states.size, tick=INSTRUMENT.tick)
     row = event[: len(whole)] + (vocab.field_of(whole) >= vocab.FIELD_GAP)
     since_midnight = np.append(START.time_ns, events.time_ns) - INSTRUMENT.midnight_ns()

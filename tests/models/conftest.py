@@ -10,6 +10,7 @@ import pytest
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import Role, names_of, zeros
 from lob_jax.models.transformer import initial_parameters
 
 TINY = dataclasses.replace(
@@ -88,6 +89,9 @@ def inputs():
             "clock": jnp.asarray(ascending_clock(random, shape)),
             "peer_seen": jnp.asarray(np.sort(random.integers(0, length + 1, shape), axis=1), jnp.int32),
         }
-        return jnp.asarray(random.integers(0, config.vocab_size, shape), jnp.int32), conditioning
+        tokens_BT = jnp.asarray(random.integers(0, config.vocab_size, shape), jnp.int32)
+        others = tuple(name for name in names_of(Role.BESIDE) if name not in conditioning)
+        blank = zeros(config, others, windows=(batch,), tokens=length)
+        return tokens_BT, conditioning | jax.tree.map(jnp.asarray, blank)
 
     return make

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.replay import replay
-from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import Code, Kind
 from lob_jax.simulation.matching import (
     REFUSED,
@@ -26,6 +25,7 @@ from lob_jax.simulation.matching import (
     submit,
     worst_order,
 )
+from tests.market_day import market_day
 
 BUY, SELL = 0, 1  # side indices
 
@@ -230,7 +230,7 @@ def test_a_replay_of_the_events_ends_in_the_engines_book(steps):
             submit(engine, time_ns, *values)
         else:
             delete(engine, time_ns, values[0])
-    states = replay(events_so_far(engine), start=BookSnapshot.empty(), corrections=Corrections.none(), levels=11)
+    states = replay(market_day(events_so_far(engine)), levels=11)
     sums = np.zeros((2, 11), np.int64)
     for side, price, size, _ in book_of(engine):
         sums[(1 - side) // 2, price - 95] += size

@@ -7,7 +7,8 @@ from rich.console import Console
 from lob_jax.config.validation import validate
 from lob_jax.errors import InputError
 from lob_jax.feeds.lobster.feed import LobsterFeed
-from lob_jax.stages.data import convert, find_days
+from lob_jax.runs.records import find_days
+from lob_jax.stages.data import convert
 from lob_jax.statistics.inspection import inspect_day, tables
 from tests.feeds import sample_lobster, sample_tardis
 from tests.feeds.lobster.test_times import with_times

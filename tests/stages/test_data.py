@@ -34,8 +34,7 @@ def day(tmp_path_factory):
     """Return the message file of a LOBSTER day."""
     made = SyntheticFeed(1, 2500, 3).read("2024-01-02")
     folder = tmp_path_factory.mktemp("days")
-    parts = {"instrument": made.instrument, "start": made.start, "events": made.events}
-    return write_lobster(folder, **parts, corrections=made.corrections, levels=5, monotone_time=True).message
+    return write_lobster(folder, made, levels=5, monotone_time=True).message
 
 
 @pytest.mark.parametrize("key", [{}, {"feed": "auto"}, {"feed": "synthetic"}])

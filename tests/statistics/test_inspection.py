@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import count_states, replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.statistics import book_measures, event_measures
 from lob_jax.statistics.histograms import law, new_histogram, note
 from lob_jax.statistics.inspection import clock, duration, inspect_day, tables
-from tests.feeds.checks import SAMPLES, book_of, sample_of
+from tests.feeds.checks import SAMPLES, sample_of
 
 S = 10**9
 INSTRUMENT = Instrument("ABC", "TEST", "2024-01-02", price_scale=100, tick=5, lot_scale=10)
@@ -95,7 +95,7 @@ def test_the_book_of_a_small_day(day):
 
 def naive_book(day, levels):
     """Return laws of the book from the states of a replay with queues."""
-    states = replay(day.events, **book_of(day), levels=levels)
+    states = replay(day, levels=levels)
     times = np.maximum.accumulate(np.append(min(day.start.time_ns, day.events.time_ns[0]), day.events.time_ns))
     laws = {name: new_histogram() for name in ("spread", "by_time", "bid", "ask", "bids", "asks", "move")}
     for i, lasted in enumerate(np.diff(times).tolist()):
@@ -120,7 +120,7 @@ def assert_measured_naively(day, levels):
         ("mid_move_ticks", "move", 2 * tick),
     ):  # fmt: skip
         assert found[name] == pytest.approx(law(naive[key], unit)), name
-    counted = count_states(day.events, **book_of(day))
+    counted = count_states(day)
     assert counted == {name: {**found, **found["states"]}[name] for name in counted}
 
 
@@ -174,7 +174,7 @@ def test_a_real_day(market_data):
     assert [found["kinds"][kind.name]["events"] for kind in Kind] == kinds[1:].tolist()
     assert found["book"]["levels"] == 1 and found["book"]["states"]["crossed"] == 0
     assert clock(found["span"]["first_ns"], day.instrument).startswith("09:30:00.0")
-    before = replay(day.events, **book_of(day), levels=1).before()
+    before = replay(day, levels=1).before()
     spread = (before.price[:, 1, 0] - before.price[:, 0, 0])[before.mid2() > 0]
     assert found["book"]["spread_ticks"]["mean"] == pytest.approx(spread.mean() / 100)
     assert found["book"]["spread_ticks"]["q0.5"] == np.quantile(spread, 0.5, method="inverted_cdf") / 100

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Events, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.statistics import sampled_books
 from lob_jax.statistics.sampled_books import Bands, books_at, moments_of, sample_depth, sample_quotes
-from tests.feeds.checks import SAMPLES, book_of, sample_of
+from tests.feeds.checks import SAMPLES, sample_of
 
 S = 10**9
 INSTRUMENT = Instrument("ABC", "TEST", "2024-01-02", "UTC", 100, 1, 10)
@@ -74,7 +74,7 @@ def test_books_agree_with_a_replay_with_queues(name, tmp_path, monkeypatch):
         day = sample_of(name).FEED.read(sample_of(name).write(tmp_path))
     at = np.array([0, 1, 1, 9, 10, len(day.events) - 1, len(day.events)])
     books = books_at(day, at)
-    for snapshot in snapshots_at(day.events, **book_of(day), at=at):
+    for snapshot in snapshots_at(day, at):
         assert levels_in(next(books)) == expected_levels(snapshot)
 
 

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.replay import replay
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import Instrument
@@ -44,8 +45,7 @@ START = BookSnapshot(
     order_id=np.zeros(6, np.uint64),
     last_best=np.zeros(2, np.int64),
 )
-BOOK = {"start": START, "corrections": Corrections.none()}
-IN = {"instrument": INSTRUMENT, **BOOK}
+OPENING = MarketDay.opening(INSTRUMENT, START)
 
 
 def token(kind, side, price, size, gap=0):
@@ -97,9 +97,9 @@ def test_what_a_token_stands_for(kind, side, price, size, expected):
     assert resolve(OracleBook(START), BINS, kind, side, *bins, tick=100) == expected
     if expected is None:
         with pytest.raises(InputError, match="stands for nothing"):
-            TOKENIZER.decode(np.array([at]), **IN)
+            TOKENIZER.decode(np.array([at]), OPENING)
     else:
-        events = TOKENIZER.decode(np.array([at]), **IN)
+        events = TOKENIZER.decode(np.array([at]), OPENING)
         row = (events.kind[0], events.side[0], events.price[0], events.size[0])
         assert tuple(map(int, row)) == (kind, side, *expected)
 
@@ -157,14 +157,14 @@ def test_control_events_keep_their_code_and_a_gap():
         size=np.zeros(3),
         code=np.array([Code.HALT, Code.RESUME_TRADE, Code.CLEAR]),
     )
-    tokens = TOKENIZER.encode(events, **IN)
+    tokens = TOKENIZER.encode(OPENING.with_events(events))
     assert tokens.tolist() == [10 + Code.HALT, 40 + Code.RESUME_TRADE, 20 + Code.CLEAR]
     assert (v.field_of(tokens) == v.FIELD_HEAD).all() and v.event_index(tokens).tolist() == [0, 1, 2]
-    back = TOKENIZER.decode(tokens, **IN)
+    back = TOKENIZER.decode(tokens, OPENING)
     assert back.code.tolist() == events.code.tolist()
     assert np.diff(back.time_ns, prepend=START.time_ns).tolist() == [0, 10**8, 406]
     with pytest.raises(InputError):
-        TOKENIZER.decode(np.append(tokens, token(Kind.DELETE, BID, 0, 60)), **IN)  # the book was cleared
+        TOKENIZER.decode(np.append(tokens, token(Kind.DELETE, BID, 0, 60)), OPENING)  # the book was cleared
 
 
 @pytest.fixture(scope="module")
@@ -175,21 +175,17 @@ def day():
 
 @pytest.fixture(scope="module")
 def fitted(day):
-    before = replay(day.events, start=day.start, corrections=day.corrections, levels=1).reference[:-1]
+    before = replay(day, levels=1).reference[:-1]
     return CompactTokenizer(fit_bins(seen_in(day.events, before, day.instrument, day.start.time_ns)))
 
 
-def whole(day):
-    return {"instrument": day.instrument, "start": day.start, "corrections": day.corrections}
-
-
 def test_every_event_lies_in_the_bins_of_its_token(day, fitted):
-    tokens = fitted.encode(day.events, **whole(day))
+    tokens = fitted.encode(day)
     assert tokens.dtype == np.uint16 and len(tokens) == len(day.events)
     fitted.grammar.check(np.concatenate([[v.BOS], tokens, [v.EOS, v.PAD]]))
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=1)
-    np.testing.assert_array_equal(fitted.tokenize_events(day.events, states, instrument=day.instrument), tokens)
-    runs = list(fitted.encode_runs(day.events, run_events=123, **whole(day)))
+    states = replay(day, levels=1)
+    np.testing.assert_array_equal(fitted.tokenize_events(day, states), tokens)
+    runs = list(fitted.encode_runs(day, run_events=123))
     np.testing.assert_array_equal(np.concatenate(runs), tokens)
     words, gap = read_words(tokens), np.diff(day.events.time_ns, prepend=day.start.time_ns)
     np.testing.assert_array_equal(words.kind, day.events.kind)
@@ -216,7 +212,7 @@ def test_what_is_decoded_can_have_happened(day, fitted):
         if found is not None:
             book.apply(kind, side, *found, 0)
             chosen.append(kind * 1000 + (((side < 0) * 10 + bins[0]) * 10 + bins[1]) * 5 + int(random.integers(5)))
-    events = fitted.decode(np.array(chosen), **whole(day))
+    events = fitted.decode(np.array(chosen), day)
     found = check_events(events, start=day.start, tick=day.instrument.tick)
     assert (found.events, found.faults) == (400, {})
     assert set(events.kind) == set(range(1, 7))
@@ -234,7 +230,7 @@ def test_distortion_is_counted_event_by_event():
     kind, side, price, size, gap = (np.array(column) for column in zip(*rows, strict=True))
     columns = {"kind": kind, "side": side, "price": price, "size": size}
     events = Events.from_columns(time_ns=START.time_ns + np.cumsum(gap), **columns)
-    found = distortion(TOKENIZER, events, **IN)
+    found = distortion(TOKENIZER, OPENING.with_events(events))
     assert (found.events, found.lost) == (6, 0)
     np.testing.assert_allclose(
         [found.exact, found.exact_price, found.exact_size, found.exact_gap], [3 / 6, 5 / 6, 4 / 6, 5 / 6]
@@ -246,7 +242,7 @@ def test_what_stands_for_nothing_on_the_true_book_is_lost():
     events = Events.from_columns(
         time_ns=np.array([START.time_ns]), kind=[Kind.DELETE], side=[BID], price=[9_900], size=[30]
     )
-    assert distortion(TOKENIZER, events, **IN).lost == 1
+    assert distortion(TOKENIZER, OPENING.with_events(events)).lost == 1
 
 
 def test_frequent_numbers_get_bins_of_their_own():
@@ -321,4 +317,4 @@ def test_tokens_in_words(given, told):
 
 def test_a_token_of_another_vocabulary_is_refused():
     with pytest.raises(InputError, match="cannot stand here"):
-        TOKENIZER.decode(np.array([v.SIZE + 5]), **IN)
+        TOKENIZER.decode(np.array([v.SIZE + 5]), OPENING)

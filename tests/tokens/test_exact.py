@@ -18,6 +18,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.numbers import SKIP_NS
+from tests.market_day import market_day
 
 PENNY = Instrument("X", "TEST", "2024-03-04", tick=100)
 CONTENT = ("time_ns", "kind", "code", "side", "price", "size")
@@ -51,13 +52,13 @@ def corrections_of(*rows):
 
 
 def encode(events, *, digits=None, start=START, corrections=None, instrument=PENNY):
-    tokenizer = ExactTokenizer(digits)
-    return tokenizer.encode(events, instrument=instrument, start=start, corrections=corrections or Corrections.none())
+    day = market_day(events, start=start, corrections=corrections, instrument=instrument)
+    return ExactTokenizer(digits).encode(day)
 
 
 def decode(tokens, *, digits=None, start=START, corrections=None, instrument=PENNY):
-    tokenizer = ExactTokenizer(digits)
-    return tokenizer.decode(tokens, instrument=instrument, start=start, corrections=corrections or Corrections.none())
+    day = market_day(Events.from_columns(), start=start, corrections=corrections, instrument=instrument)
+    return ExactTokenizer(digits).decode(tokens, day)
 
 
 def assert_same(got, expected, columns=CONTENT):
@@ -117,11 +118,12 @@ def test_order_ids_change_no_token():
 
 def test_tokenize_events_from_book_states_gives_the_tokens_of_encode():
     events = events_of(*(row for row, _ in GOLDEN))
-    states = replay(events, start=START, corrections=Corrections.none(), levels=2)
-    tokens = ExactTokenizer().tokenize_events(events, states, instrument=PENNY)
+    day = market_day(events, start=START, instrument=PENNY)
+    states = replay(day, levels=2)
+    tokens = ExactTokenizer().tokenize_events(day, states)
     assert tokens.tolist() == encode(events).tolist()
     with pytest.raises(InputError, match="not those of the events"):
-        ExactTokenizer().tokenize_events(events[:-1], states, instrument=PENNY)
+        ExactTokenizer().tokenize_events(day.with_events(events[:-1]), states)
 
 
 def test_rounded_time_by_hand():
@@ -334,14 +336,13 @@ def test_a_real_day_comes_back(market_data, name, fewest, most):
     path = market_data(f"lobster/{name}")
     market_data(f"lobster/{name.replace('message', 'orderbook')}")
     day = LobsterFeed().read(path)
-    state = {"instrument": day.instrument, "start": day.start, "corrections": day.corrections}
     shortest = {None: fewest, 5: 3.9, 2: 2.95}
     longest = {None: most, 5: 4.0, 2: 3.1}
     for digits in shortest:
         tokenizer = ExactTokenizer(digits)
-        tokens = tokenizer.encode(day.events, **state)
+        tokens = tokenizer.encode(day)
         assert shortest[digits] <= len(tokens) / len(day.events) <= longest[digits]
-        decoded = tokenizer.decode(tokens, **state)
+        decoded = tokenizer.decode(tokens, day)
         assert_same(decoded, day.events, CONTENT if digits is None else CONTENT[1:])
         together = np.diff(day.events.time_ns) == 0
         np.testing.assert_array_equal(np.diff(decoded.time_ns) == 0, together)
@@ -360,19 +361,16 @@ def test_runs_of_events_have_the_tokens_of_the_whole(run_events, digits):
         events_of(*rows),
         corrections_of((3, BID, 99_800, 4), (4, BID, 100_000, 0), (58, BID, 1000, 1)),
     )
-    book = {"instrument": PENNY, "start": START, "corrections": corrections}
-    runs = list(ExactTokenizer(digits).encode_runs(events, **book, run_events=run_events))
+    day = market_day(events, start=START, corrections=corrections, instrument=PENNY)
+    runs = list(ExactTokenizer(digits).encode_runs(day, run_events=run_events))
     assert len(runs) == -(-60 // run_events)
     assert np.concatenate(runs).tolist() == encode(events, digits=digits, corrections=corrections).tolist()
-    assert np.concatenate(runs).tolist() == ExactTokenizer(digits).tokenize_events(
-        events, replay(events, start=START, corrections=corrections, levels=1), instrument=PENNY
-    ).tolist()  # fmt: skip
+    assert np.concatenate(runs).tolist() == ExactTokenizer(digits).tokenize_events(day, replay(day, levels=1)).tolist()
 
 
 def test_a_refused_event_is_named_by_its_place_in_the_day():
     rows = [(1, Kind.ADD, BID, 99_900, 3)] * 5 + [(1, Kind.ADD, BID, 99_950, 3)]
-    runs = ExactTokenizer().encode_runs(
-        events_of(*rows), instrument=PENNY, start=START, corrections=Corrections.none(), run_events=2
-    )
+    day = market_day(events_of(*rows), start=START, instrument=PENNY)
+    runs = ExactTokenizer().encode_runs(day, run_events=2)
     with pytest.raises(InputError, match="event 5"):
         list(runs)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lob_jax.tokens
-from configs import base
 from lob_jax.book.replay import replay
 from lob_jax.config.validation import validate
+from lob_jax.configs import base
 from lob_jax.data.records.builder import open_records, prepare_records
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.windows.dataset import TokenBookDataset
@@ -19,7 +19,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import tokenizer_for

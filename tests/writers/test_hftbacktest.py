@@ -6,17 +6,17 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.writers import hftbacktest as hb
 from lob_jax.writers import hftbacktest_rows as rows_module
-from tests.feeds.checks import SAMPLES, book_of, final_levels, sample_of
+from tests.feeds.checks import SAMPLES, final_levels, sample_of
 
 CLEAR, SNAPSHOT, DEPTH, TRADE = rows_module.CLEAR, rows_module.SNAPSHOT, rows_module.DEPTH, rows_module.TRADE
 ADDED, CANCELLED, MODIFIED, FILL = (
@@ -202,7 +202,7 @@ def test_a_simulated_day_order_by_order(tmp_path):
     day = SyntheticFeed(1, 2000, 0).read("2024-01-02")
     rows, _ = rows_of(day, tmp_path, orders=True)
     live, filled = orders_after(rows)
-    (end,) = snapshots_at(day.events, **book_of(day), at=[len(day.events)])
+    (end,) = snapshots_at(day, [len(day.events)])
     scaled = zip(end.side.tolist(), (end.price / 10_000).tolist(), end.size.tolist(), strict=True)
     assert live == dict(zip(end.order_id.tolist(), scaled, strict=True))
     hit = day.events.order_id[day.events.kind == Kind.EXECUTE]
@@ -281,7 +281,7 @@ def test_the_backtester_itself_shows_our_best_quotes(orders, tmp_path):
     asset = asset.l3_fifo_queue_model() if orders else asset.risk_adverse_queue_model()
     backtest = hft.HashMapMarketDepthBacktest([asset])
     backtest.elapse(0)
-    states = replay(day.events, **book_of(day), levels=1).after()
+    states = replay(day, levels=1).after()
     for row in np.flatnonzero(np.diff(day.events.time_ns) > 0)[::50]:
         backtest.elapse(int(day.events.time_ns[row]) - backtest.current_timestamp)
         depth = backtest.depth(0)

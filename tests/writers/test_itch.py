@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.itch.feed import ItchFeed
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.tokens.exact import ExactTokenizer
@@ -43,7 +43,7 @@ def back(tmp_path, day):
 
 def states_at(day, levels):
     """Return the times at which the book may change, and its best levels after each of them."""
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
+    states = replay(day, levels=levels).after()
     last = np.flatnonzero(np.append(np.diff(day.events.time_ns) > 0, True))
     return day.events.time_ns[last], states.price[last], states.size[last]
 
@@ -72,9 +72,8 @@ def test_a_lobster_day_keeps_its_book_and_its_tokens(tmp_path, market_data):
     assert_same_book(day, again)
     for kind in (Kind.EXECUTE_HIDDEN, Kind.CROSS):
         assert again.report["kinds"][kind.name] == day.report["kinds"][kind.name]
-    book = {"instrument": again.instrument, "start": again.start, "corrections": again.corrections}
     tokenizer = ExactTokenizer()
-    decoded = tokenizer.decode(tokenizer.encode(again.events, **book), **book)
+    decoded = tokenizer.decode(tokenizer.encode(again), again)
     for name in ("time_ns", "kind", "code", "side", "price", "size"):
         np.testing.assert_array_equal(getattr(decoded, name), getattr(again.events, name), err_msg=name)
 

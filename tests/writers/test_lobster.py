@@ -16,6 +16,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.feeds.lobster.feed import LobsterFeed, read_book_rows
 from lob_jax.writers.lobster import LobsterExport, order_ids, write_lobster
+from tests.market_day import market_day
 
 INSTRUMENT = Instrument("XYZ", "NASDAQ", "2024-07-01", "America/New_York")
 MIDNIGHT = 1_719_806_400 * 10**9
@@ -60,8 +61,9 @@ CODES = (0, 0, 0, Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, 0, 0)
 
 def export(folder: pathlib.Path, events: Events, **arguments) -> LobsterExport:
     """Write with the usual surroundings."""
-    usual = {"instrument": INSTRUMENT, "start": START, "corrections": Corrections.none(), "levels": 2}
-    return write_lobster(folder, events=events, **{**usual, **arguments})
+    own = {name: arguments.pop(name) for name in ("instrument", "start", "corrections") if name in arguments}
+    day = market_day(events, **{"instrument": INSTRUMENT, "start": START, **own})
+    return write_lobster(folder, day, **{"levels": 2, **arguments})
 
 
 def write(folder: pathlib.Path, events: Events, **arguments) -> tuple[pathlib.Path, pathlib.Path]:
@@ -107,7 +109,7 @@ def test_a_removal_without_an_id_gets_the_one_that_the_book_settles(tmp_path):
         (8, Kind.DELETE, ASK, 1000900, 5, 0),  # no such level
         (9, Kind.ADD, ASK, 1000300, 5, 0),  # 42
     )
-    ids = order_ids(events, start=start, corrections=Corrections.none())
+    ids = order_ids(market_day(events, start=start))
     assert ids.dtype == np.uint64
     assert ids.tolist() == [41, 12, 41, 40, 7, 12, 0, 0, 42]
 
@@ -371,9 +373,9 @@ def test_what_is_written_is_read_back(events, levels, one_sided, run):
     assert (done.rows, sum(done.left_out.values())) == (kept.sum(), (~kept).sum())
     for name in EXACT:
         assert np.array_equal(getattr(day.events, name), getattr(events[kept], name)), name
-    written = replay(events, start=start, corrections=Corrections.none(), levels=levels).after()
+    written = replay(market_day(events, start=start), levels=levels).after()
     assert np.array_equal(price, written.price[kept]) and np.array_equal(size, written.size[kept])
-    again = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
+    again = replay(day, levels=levels).after()
     assert np.array_equal(again.price, price) and np.array_equal(again.size, size)
     added = day.events.order_id[day.events.kind == Kind.ADD].tolist()
     assert added == list(range(1, len(added) + 1))
@@ -388,10 +390,8 @@ def test_a_real_morning_is_read_back(market_data, tmp_path, with_ids):
     events = day.events[:count]
     if not with_ids:
         events = events.replace(order_id=np.zeros(count, np.uint64))
-    message = write_lobster(
-        tmp_path, instrument=day.instrument, start=day.start, events=events,
-        corrections=day.corrections.between(0, count), levels=10,
-    ).message  # fmt: skip
+    part = day.part(0, count, start=day.start).with_events(events)
+    message = write_lobster(tmp_path, part, levels=10).message
     back = LobsterFeed().read(message)
     assert message.name == path.name.removesuffix(".gz")
     for name in (*EXACT, "flags", "sequence") + (("order_id",) if with_ids else ()):

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
+from lob_jax.book.day import MarketDay
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.shards import Account, Place, account_path, write_day
 from lob_jax.data.records.split import number_days
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
+from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.signals import spared
 from lob_jax.tokens.tokenizer import Tokenizer
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.features import book_features
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.data.records.split import Part, check_embargo, lead_events
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.tokens.registry import tokenizer_class
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import EOS, event_index
@@ -122,9 +121,27 @@ def make_records(
     """
     cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
     at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
-    starts = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=at)
+    starts = snapshots_at(day, at)
     for (part, span), start in zip(cuts, starts, strict=True):
         yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels)
+
+
+def day_record(day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, book_levels: int) -> Record:
+    """Return events first..last-1 of a day as one record without a lead, as it would be read from disk.
+
+    Args:
+      day: the day.
+      first: index of the first event.
+      last: index behind the last one, more than `first`.
+      tokenizer: how events become tokens.
+      book_levels: P, occupied levels a side that the features see.
+
+    Raises:
+      InputError: an event has no tokens.
+    """
+    (start,) = snapshots_at(day, np.array([first]))
+    record = _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels)
+    return {**record, "compact": tokenizer.vocabulary.bins is not None}
 
 
 def _make_record(
@@ -132,23 +149,34 @@ def _make_record(
 ) -> dict[str, Any]:
     """Return the record of events begin..last-1, whose own ones begin at `first`, from the book before the first."""
     begin, first, last = span
-    events, corrections = day.events[begin:last], day.corrections.between(begin, last)
-    book = {"start": start, "corrections": corrections}
-    states = replay(events, levels=book_levels, **book)
-    tokens = tokenizer.encode(events, instrument=day.instrument, **book)
+    part = day.part(begin, last, start=start)
+    states = replay(part, book_levels)
     return {
-        "tokens": np.append(tokens, np.uint16(EOS)),
-        "features": book_features(states.price, states.size, tick=day.instrument.tick),
-        "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), events.time_ns]),
+        "tokens": np.append(tokenizer.encode(part), np.uint16(EOS)),
+        "features": states.features(),
+        "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), part.events.time_ns]),
         "mid2": states.mid2(),
         "lead_events": np.int64(first - begin),
         "first_event": np.int64(begin),
         **{f"start_{name}": dtype(getattr(start, name)) for name, dtype in START_NUMBERS.items()},
         **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
-        **{f"correction_{name}": np.asarray(getattr(corrections, name)) for name in CORRECTION_COLUMNS},
+        **{f"correction_{name}": np.asarray(getattr(part.corrections, name)) for name in CORRECTION_COLUMNS},
         "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
         "tokenizer": tokenizer.name,
     }
+
+
+def record_opening(record: Record) -> MarketDay:
+    """Return what a record's tokens are decoded on: its instrument, starting book and corrections, no events."""
+    corrections = Corrections(**{name: record[f"correction_{name}"] for name in CORRECTION_COLUMNS})
+    opening = MarketDay.opening(record_instrument(record), record_start(record))
+    return dataclasses.replace(opening, corrections=corrections)
+
+
+def read_record(record: Record, tokenizer: Tokenizer) -> MarketDay:
+    """Return a record of exact tokens as a part of a day, its events decoded."""
+    opening = record_opening(record)
+    return opening.with_events(tokenizer.decode(record["tokens"][:-1], opening))
 
 
 def record_start(record: Record) -> BookSnapshot:
@@ -159,11 +187,6 @@ def record_start(record: Record) -> BookSnapshot:
         pooled=bool(record["start_pooled"]),
         **{name: record[f"start_{name}"] for name in START_COLUMNS},
     )
-
-
-def record_corrections(record: Record) -> Corrections:
-    """Return a record's corrections, numbered from its first event."""
-    return Corrections(**{name: record[f"correction_{name}"] for name in CORRECTION_COLUMNS})
 
 
 def record_instrument(record: Record) -> Instrument:

@@ -17,11 +17,12 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import count_states
 from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.split import Part, day_parts
-from lob_jax.feeds.feed import DaySource, MarketDay
+from lob_jax.feeds.feed import DaySource
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 
@@ -115,7 +116,7 @@ class Tally:
         reader with the contradictions of the whole day's replay, the events between parts included; outlines and
         token_counts by split.
         """
-        counts = count_states(day.events, start=day.start, corrections=day.corrections)
+        counts = count_states(day)
         renamed = {"crossed": "crossed_states", "locked": "locked_states"}
         parts = [
             {

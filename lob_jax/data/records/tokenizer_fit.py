@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import reference_runs, snapshots_at
 from lob_jax.data.records.jobs import lay_out, make_jobs
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.split import Part, split_names
-from lob_jax.feeds.feed import DaySource, Feed, MarketDay, Reading
+from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.tokens.seen import Seen, joined, seen_in
 from lob_jax.tokens.tokenizer import FittedTokenizer, Loss
 
@@ -67,18 +68,16 @@ def measure_loss(
         ((place, day),) = job.read(pathlib.Path(folder))
         (part,) = (part for part in place.parts(len(day.events), plan) if part.name == "validation")
         first, last = part.first, min(part.last, part.first + MOST_MEASURED)
-        (start,) = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=np.array([first]))
-        book = {"start": start, "corrections": day.corrections.between(first, last)}
-        return tokenizer.loss(day.events[first:last], instrument=day.instrument, **book)
+        (start,) = snapshots_at(day, np.array([first]))
+        return tokenizer.loss(day.part(first, last, start=start))
 
 
 def _seen_of(day: MarketDay, part: Part, *, most: int) -> Seen:
     """Return what the events of a part say, of more than `most` as many, evenly spread."""
-    events, stride = day.events[: part.last], -(-part.events // most)
-    book = {"start": day.start, "corrections": day.corrections.between(0, part.last)}
+    day, stride = day.part(0, part.last, start=day.start), -(-part.events // most)
     runs, clock = [], day.start.time_ns
-    for rows, before in reference_runs(events, **book, run_events=RUN_EVENTS):
-        run, number = events[rows], np.arange(rows.start, rows.stop)
+    for rows, before in reference_runs(day, RUN_EVENTS):
+        run, number = day.events[rows], np.arange(rows.start, rows.stop)
         wanted = (number >= part.first) & (number % stride == 0)
         runs.append(Seen(*(column[wanted] for column in seen_in(run, before, day.instrument, clock))))
         clock = int(run.time_ns[-1])

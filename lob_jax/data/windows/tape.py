@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lob_jax.book.replay import BookStates, replay
-from lob_jax.data.records.records import Record, record_corrections, record_instrument, record_start
+from lob_jax.data.records.records import Record, read_record, record_instrument
 from lob_jax.data.windows.dataset import RecordSource
 from lob_jax.errors import InputError
 from lob_jax.events.schema import BID, Events, Kind
@@ -120,9 +120,8 @@ def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tap
 
 def record_rows(record: Record, tokenizer: Tokenizer, *, levels: int) -> Rows:
     """Replay one record from its own tokens; return the columns of a `Tape` for its E + 1 rows."""
-    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
-    events = tokenizer.decode(tokens, instrument=record_instrument(record), start=start, corrections=corrections)
-    states = replay(events, start=start, corrections=corrections, levels=levels)
+    day, tokens = read_record(record, tokenizer), record["tokens"][:-1]
+    events, states = day.events, replay(day, levels)
     number, event = np.arange(len(events) + 1), event_index(tokens).astype(np.int64)
     return {
         "own": (number >= int(record["lead_events"])) & (number < len(events)),

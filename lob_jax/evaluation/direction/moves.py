@@ -16,7 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.replay import replay
-from lob_jax.data.records.records import Record, direction, record_corrections, record_instrument, record_start
+from lob_jax.data.records.records import (
+    Record,
+    direction,
+    read_record,
+)
 from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset, Window
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.events.schema import Kind
@@ -71,14 +75,13 @@ class Branches:
 
 def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
     """Replay a record from its own tokens, and return its moves."""
-    tokens, start, corrections = record["tokens"][:-1], record_start(record), record_corrections(record)
-    events = tokenizer.decode(tokens, instrument=record_instrument(record), start=start, corrections=corrections)
-    states = replay(events, start=start, corrections=corrections, levels=1)
+    day, tokens = read_record(record, tokenizer), record["tokens"][:-1]
+    states = replay(day, levels=1)
     action = tokens[v.field_of(tokens) == v.FIELD_HEAD].astype(np.int64) // v.ASK_OFFSET
     return Moves(
         label=direction(record).astype(np.int64) + FLAT,
         known=states.two_sided()[:-1] & states.two_sided()[1:],
-        own=np.arange(len(events)) >= int(record["lead_events"]),
+        own=np.arange(len(day.events)) >= int(record["lead_events"]),
         best_size=states.size[:-1, :, 0],
         action=np.concatenate([[0], action[:-1]]),
     )

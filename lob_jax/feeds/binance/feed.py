@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.binance.files import Capture, captures_at, whole_lines
 from lob_jax.feeds.binance.messages import TRADES, Content, Message, parse_line, refusal
 from lob_jax.feeds.binance.numbers import count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.levels.changes import LevelChanges, LevelRows, What
+from lob_jax.feeds.levels.changes import LevelChanges
+from lob_jax.feeds.levels.loops import LevelRows, What
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places

@@ -8,13 +8,14 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.databento.book import InstrumentBook
 from lob_jax.feeds.databento.days import Days, MboRecords, days_in, list_days, open_records
 from lob_jax.feeds.databento.files import date_of
 from lob_jax.feeds.databento.records import Rows
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report

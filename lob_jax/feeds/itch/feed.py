@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Flag, Kind
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.itch.messages import ALL, STOCKS, Rows, Rules, Tally
 from lob_jax.feeds.itch.scan import Scan, listed_symbols

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import BID, Events, Flag, Kind
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.lobster.alone import MessageBook
 from lob_jax.feeds.lobster.book import FeedBook, start_book

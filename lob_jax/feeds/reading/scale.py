@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events, Kind
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
 from lob_jax.jit import njit
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import COLUMNS, Events
-from lob_jax.feeds.feed import MarketDay
 from lob_jax.feeds.reading.store import EventStore
 
 FORMAT = 1

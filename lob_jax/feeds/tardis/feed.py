@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds.feed import STRICT, DaySource, MarketDay, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.levels.changes import LevelChanges, LevelDay, LevelRows, What
+from lob_jax.feeds.levels.changes import LevelChanges, LevelDay
+from lob_jax.feeds.levels.loops import LevelRows, What
 from lob_jax.feeds.reading.csv_fields import MOST_UNITS
 from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.reading.faults import Faults

@@ -20,9 +20,7 @@ from lob_jax.data.records.records import (
     RecordPlan,
     make_records,
     outline,
-    record_corrections,
-    record_instrument,
-    record_start,
+    record_opening,
 )
 from lob_jax.data.records.split import SPLITS, split_day
 from lob_jax.data.windows.dataset import TokenBookDataset
@@ -117,7 +115,7 @@ def test_the_report_counts_the_contradictions_of_every_event(day, prepare, tmp_p
     wrong = np.isin(np.arange(len(day.events)), (5, 283))
     price = np.where(wrong, day.events.price + 10_000 * day.events.side.astype(np.int64), day.events.price)
     crossed = dataclasses.replace(day, events=day.events.replace(price=price))
-    counts = replay(crossed.events, start=day.start, corrections=day.corrections, levels=1).counts
+    counts = replay(crossed, levels=1).counts
     assert counts["crossed"] + counts["locked"] > 0 and counts["unknown_level"] > 0
     manifest = prepare(tmp_path / "records", [crossed])
     assert manifest["days"][0]["report"] == {
@@ -401,12 +399,7 @@ def test_a_real_day_survives_the_disk(market_data, prepare, tmp_path):
     for split, (first, last) in cuts.items():
         own: list[np.ndarray] = []
         for record in open_records(tmp_path / "records", split):
-            events = ExactTokenizer().decode(
-                record["tokens"],
-                instrument=record_instrument(record),
-                start=record_start(record),
-                corrections=record_corrections(record),
-            )
+            events = ExactTokenizer().decode(record["tokens"], record_opening(record))
             rows = [getattr(events, name).astype(np.int64) for name in ("time_ns", "kind", "side", "price", "size")]
             own.append(np.stack(rows)[:, int(record["lead_events"]) :])
         expected = [getattr(day.events, name)[first:last] for name in ("time_ns", "kind", "side", "price", "size")]

@@ -18,8 +18,7 @@ from lob_jax.data.records.records import (
     direction,
     make_records,
     outline,
-    record_corrections,
-    record_instrument,
+    record_opening,
     record_spans,
     record_start,
 )
@@ -63,12 +62,7 @@ def test_every_record_decodes_alone_to_its_events(day, records):
     assert len(records) == 5
     for record in records:
         assert record["tokens"].dtype == np.uint16 and record["tokens"][-1] == EOS
-        events = ExactTokenizer().decode(
-            record["tokens"],
-            instrument=record_instrument(record),
-            start=record_start(record),
-            corrections=record_corrections(record),
-        )
+        events = ExactTokenizer().decode(record["tokens"], record_opening(record))
         first = int(record["first_event"])
         for name in ("time_ns", "kind", "code", "side", "price", "size"):
             expected = getattr(day.events, name)[first : first + len(events)]
@@ -78,7 +72,7 @@ def test_every_record_decodes_alone_to_its_events(day, records):
 
 
 def test_a_record_carries_the_books_of_the_whole_day(day, records):
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=3)
+    states = replay(day, levels=3)
     for record in records:
         first = int(record["first_event"])
         rows = slice(first, first + len(record["clock_ns"]))
@@ -88,7 +82,7 @@ def test_a_record_carries_the_books_of_the_whole_day(day, records):
         np.testing.assert_array_equal(record["mid2"], states.mid2()[rows])
         # The book of its own start, replayed alone, is the same one.
         events = day.events[first : first + len(record["mid2"]) - 1]
-        alone = replay(events, start=record_start(record), corrections=record_corrections(record), levels=3)
+        alone = replay(record_opening(record).with_events(events), levels=3)
         np.testing.assert_array_equal(alone.price, states.price[rows])
         np.testing.assert_array_equal(alone.size, states.size[rows])
 
@@ -109,9 +103,9 @@ def test_a_record_of_a_pooled_book_starts_from_a_pooled_book(day):
     start, first = record_start(record), int(record["first_event"])
     assert start.pooled and record["start_pooled"].dtype == np.bool_
     assert len(np.unique(start.price * start.side)) == len(start) > 0
-    states = replay(pooled.events, start=pooled.start, corrections=pooled.corrections, levels=3)
+    states = replay(pooled, levels=3)
     events = pooled.events[first : first + len(record["mid2"]) - 1]
-    alone = replay(events, start=start, corrections=record_corrections(record), levels=3)
+    alone = replay(record_opening(record).with_events(events), levels=3)
     np.testing.assert_array_equal(alone.size, states.size[first : first + len(record["mid2"])])
 
 
@@ -147,12 +141,7 @@ def test_an_outline_counts_the_tokens_of_the_lead(records):
 def test_rounded_time_starts_anew_with_each_record(day):
     coarse = ExactTokenizer(time_digits=2)
     for _, record in make_records(day, [PART], coarse, **SHAPE):
-        decoded: Events = coarse.decode(
-            record["tokens"],
-            instrument=record_instrument(record),
-            start=record_start(record),
-            corrections=record_corrections(record),
-        )
+        decoded: Events = coarse.decode(record["tokens"], record_opening(record))
         exact = day.events.time_ns[int(record["first_event"]) :][: len(decoded)]
         gaps = np.diff(record["clock_ns"])
         assert np.all(np.abs(decoded.time_ns - exact) <= max(1, gaps.max()) * 0.06)

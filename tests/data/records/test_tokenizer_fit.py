@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lob_jax.data.records.builder import open_records, prepare_records
-from lob_jax.data.records.records import RecordPlan
+from lob_jax.data.records.records import RecordPlan, make_records
+from lob_jax.data.records.split import Part
 from lob_jax.data.records.tokenizer_fit import fit_tokenizer, measure_loss
 from lob_jax.data.windows.dataset import prepare_record
 from lob_jax.data.windows.known import Beside
@@ -14,7 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.compact import CompactTokenizer
 
 PLAN = RecordPlan(
@@ -71,6 +72,13 @@ def records(feed, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compact") / "records"
     prepare_records(feed, feed.days(), folder=folder, tokenizer=tokenizer, plan=PLAN, inputs={}, processes=1)
     return open_records(folder, "train")
+
+
+def test_a_record_names_its_tokenizer_before_it_is_on_disk(feed, tokenizer):
+    part = Part("train", 0, 200, 0)
+    shape = {"record_events": 100, "context": 64, "book_levels": 2}
+    made = make_records(feed.read(feed.days()[0], STRICT), [part], tokenizer, **shape)
+    assert {record["tokenizer"] for _, record in made} == {"compact"}
 
 
 def test_at_a_token_the_whole_event_is_known(records):

@@ -23,7 +23,7 @@ def records_of(day, part, *, record_events=50, levels=3):
 def test_records_are_joined_to_what_a_replay_of_the_day_shows(make_day, part):
     day = make_day(500)
     tape = read_tape(records_of(day, part), ExactTokenizer(), levels=4)
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=4)
+    states = replay(day, levels=4)
     lead = min(part.first, 9)  # of a context of 32 tokens
     rows = slice(part.first - lead, part.last + 1)
     assert len(tape) == part.events + lead + 1 and tape.symbols == ("TEST",)

@@ -10,7 +10,6 @@ import pytest
 from lob_jax.book.replay import replay
 from lob_jax.feeds.binance.feed import BinanceFeed
 from lob_jax.feeds.tardis.feed import TardisFeed
-from tests.feeds.checks import book_of
 
 FUTURES = ("usdm_btcusdt_20240808.gz",), "binance-futures_2024-08-08_incremental_book_L2_BTCUSDT.csv.gz"
 SPOT = (
@@ -37,7 +36,7 @@ def capture(paths):
 
 def compared(day, updates, quotes, *, per_us):
     """Return how many updates share their id with a best quote, and how many of those differ from the book."""
-    states = replay(day.events, **book_of(day), levels=1)
+    states = replay(day, levels=1)
     unit = 1000 if per_us else 1
     received = day.events.receive_ns // unit
     scale, lot = day.instrument.price_scale, day.instrument.lot_scale

@@ -11,7 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Kind
 from lob_jax.feeds.binance.feed import BinanceFeed
 from lob_jax.feeds.feed import Reading
-from tests.feeds.checks import assert_round_trip, assert_sound, book_of
+from tests.feeds.checks import assert_round_trip, assert_sound
 from tests.feeds.sample_binance import ASKS, BIDS, CLOCK_MS, bare, depth, line, snapshot, trade
 
 OPEN = [depth(0, 96, 104, [], []), snapshot(50, 100, BIDS, ASKS)]
@@ -207,7 +207,7 @@ def test_a_capture_without_a_snapshot_is_refused(tmp_path):
 def test_a_real_capture_is_never_crossed_and_comes_back_from_its_tokens(market_data, name):
     day = BinanceFeed().read(market_data(f"binance/{name}"))
     assert_sound(day)
-    counts = count_states(day.events, **book_of(day))
+    counts = count_states(day)
     assert counts == {"crossed": 0, "locked": 0, "unknown_level": 0, "over_removal": 0}
     assert day.report["gaps"] == 0 and len(day.events) > 100_000
     assert_round_trip(day)

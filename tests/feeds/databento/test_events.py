@@ -11,7 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Reading
-from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, final_levels
 from tests.feeds.sample_databento import (
     BAD_RECEIVE,
     LAST,
@@ -49,7 +49,7 @@ def events_of(tmp_path, rows, before=BASE):
 
 def book_after(day):
     """Return {(side, price): [sizes, front first]}."""
-    (book,) = snapshots_at(day.events, start=day.start, corrections=day.corrections, at=[len(day.events)])
+    (book,) = snapshots_at(day, [len(day.events)])
     levels = {}
     for side, price, size in zip(book.side.tolist(), book.price.tolist(), book.size.tolist(), strict=True):
         levels.setdefault((side, price // day.instrument.price_scale), []).append(size)
@@ -361,7 +361,7 @@ def test_any_stream_ends_in_the_book_that_its_orders_make(tmp_path, seed):
     data = timed(random_rows(np.random.default_rng(seed), 300))
     day = day_of(tmp_path, data)
     assert final_levels(day) == final_book(tmp_path / "x.dbn")
-    counts = replay(day.events, levels=1, **book_of(day)).counts
+    counts = replay(day, levels=1).counts
     if not day.report["snapshots"]:
         assert [counts[name] for name in ("unknown_order", "duplicate_order")] == [0, 0]
     assert [counts[name] for name in ("unknown_level", "over_removal")] == [0, 0]

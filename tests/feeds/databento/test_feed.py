@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Flag, Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import DaySource, Reading
-from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound
 from tests.feeds.sample_databento import DAY, LAST, SYSTEM, beside, metadata, record, timed, write
 
 TWO = {"XY": 7, "A/B:C D": 8}
@@ -197,7 +197,7 @@ def test_tokens_give_a_real_day_back(real_days, name):
 
 def test_the_real_book_is_crossed_only_before_the_open(real_days):
     day, _ = real_days["20231225"]
-    states = replay(day.events, levels=1, **book_of(day)).after()
+    states = replay(day, levels=1).after()
     names = ("unknown_level", "over_removal", "unknown_order", "duplicate_order")
     assert [states.counts[name] for name in names] == [0, 0, 0, 0]
     (bid, ask), size = states.price[:, :, 0].T, states.size[:, :, 0]
@@ -235,7 +235,7 @@ def test_the_real_book_is_that_of_databentos_records_at_the_ends_of_groups(real_
     ends = np.array([number for number, message in enumerate(messages) if int(message.flags) & LAST])
     ends = np.unique(np.append(ends[:: max(len(ends) // 60, 1)], ends[-1]))
     at = np.searchsorted(day.events.sequence, ends, side="right")
-    books = snapshots_at(day.events, **book_of(day), at=at)
+    books = snapshots_at(day, at)
     quantum = 10**9 // day.instrument.price_scale
     for book, expected in zip(books, naive_books(messages, set(ends.tolist())), strict=True):
         levels = collections.Counter()

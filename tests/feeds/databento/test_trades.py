@@ -7,7 +7,7 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.events.schema import ASK, BID, Flag, Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.feed import STRICT, Reading
-from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, final_levels
 from tests.feeds.sample_databento import LAST, UNDEF_PRICE, final_book, metadata, stamped
 
 ASKS = [(1, "A", "A", "13.40", 24, 68), (2, "A", "A", "13.40", 7, 69), (3, "A", "B", "13.30", 9, 70)]
@@ -33,7 +33,7 @@ def events_of(day, before=0):
 
 def queue_of(day, side):
     """Return (id, size) of one side's orders at its best price, front first."""
-    (book,) = snapshots_at(day.events, **book_of(day), at=[len(day.events)])
+    (book,) = snapshots_at(day, [len(day.events)])
     own = book.side == side
     own &= book.price == book.price[own][0]
     return list(zip(book.order_id[own].tolist(), book.size[own].tolist(), strict=True))

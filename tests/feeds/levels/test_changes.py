@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from lob_jax.book.oracle import OracleBook
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
-from lob_jax.feeds.levels.changes import LevelChanges, LevelRows, What
+from lob_jax.feeds.levels.changes import LevelChanges
+from lob_jax.feeds.levels.loops import LevelRows, What
 from lob_jax.feeds.reading.scale import Steps
 from lob_jax.feeds.reading.store import EventStore
 

@@ -15,8 +15,9 @@ from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.lobster.alone import MessageBook
 from lob_jax.feeds.lobster.feed import LobsterFeed, read_book_rows, read_messages
-from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, final_levels
 from tests.feeds.sample_lobster import MESSAGES, NAME, write
+from tests.market_day import market_day
 
 ALONE = LobsterFeed(order_book="none")
 REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
@@ -34,7 +35,7 @@ def read(folder, *messages, levels=2, **arguments):
 
 def best(day):
     """Return the best (price, size) of bid and ask after each event, None where a side is empty."""
-    states = replay(day.events, **book_of(day), levels=1).after()
+    states = replay(day, levels=1).after()
     levels = zip(states.price[:, :, 0].tolist(), states.size[:, :, 0].tolist(), strict=True)
     return [tuple((p, s) if s else None for p, s in zip(prices, sizes, strict=True)) for prices, sizes in levels]
 
@@ -218,7 +219,7 @@ def test_the_replay_is_what_is_known_and_no_more(rows, window, cuts):
         found += zip((part.event + first).tolist(), part.side, part.price, part.size, strict=True)
     event, side, price, size = np.array(found, np.int64).reshape(-1, 4).T
     corrections = Corrections(event, side.astype(np.int8), price, size)
-    states = replay(events, start=start, corrections=corrections, levels=window).after()
+    states = replay(market_day(events, start=start, corrections=corrections), levels=window).after()
     known = Known(window)
     for i, row in enumerate(rows):
         known.take(*row)
@@ -248,9 +249,9 @@ def test_a_real_day_without_its_book(market_data, tmp_path, name):
     report = day.report
     assert (report["removals_of_unknown_orders"], report["disproved_levels"]) == (unknown, disproved)
     price, _ = read_book_rows(path)
-    states = replay(day.events, **book_of(day), levels=1).after()
+    states = replay(day, levels=1).after()
     assert (states.price[:, :, 0] == price[:, :, 0]).all(axis=1).mean() > agreeing
-    counts = count_states(day.events, **book_of(day))
+    counts = count_states(day)
     assert counts["crossed"] == counts["locked"] == 0
     assert_sound(day)
     assert_round_trip(day)

@@ -287,9 +287,8 @@ def test_prices_may_be_zero_or_below(tmp_path, down):
     )
     day = LobsterFeed(tick=50).read(put(tmp_path, messages, book))
     assert (day.report["unexplained_rows"], len(day.corrections)) == (0, len(plain.corrections))
-    parts = {name: getattr(day, name) for name in ("instrument", "start", "events", "corrections")}
     (tmp_path / "again").mkdir()
-    again = LobsterFeed(tick=50).read(write_lobster(tmp_path / "again", **parts, levels=2).message)
+    again = LobsterFeed(tick=50).read(write_lobster(tmp_path / "again", day, levels=2).message)
     assert np.array_equal(again.events.price, day.events.price)
     assert np.array_equal(again.start.price, day.start.price)
 
@@ -414,7 +413,7 @@ def test_a_real_day_is_read_whole(market_data, name):
     assert (day.report["unexplained_rows"], day.report["crossed_rows"], day.report["time_reversals"]) == (0, 0, 0)
     levels = day.start.window
     price, size = read_book_rows(path)
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=levels).after()
+    states = replay(day, levels=levels).after()
     assert np.array_equal(states.price, price) and np.array_equal(states.size, size)
     assert not len(one_step_mismatches(day.events, price=price, size=size))
     assert not (day.corrections.size == 0).any()  # corrections only reveal levels

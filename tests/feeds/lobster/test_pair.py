@@ -43,7 +43,7 @@ def spoil(path, lines, **bad):
 
 def assert_follows_the_book(day, rows):
     """The replay's book is the file's in every kept row."""
-    states = replay(day.events, start=day.start, corrections=day.corrections, levels=LEVELS).after()
+    states = replay(day, levels=LEVELS).after()
     assert day.events.sequence.tolist() == [line - 1 for line in sorted(rows)]
     for state, line in enumerate(sorted(rows)):
         fields = np.array(rows[line].split(","), np.int64).reshape(LEVELS, 2, 2)

@@ -22,7 +22,7 @@ def put(folder, messages, rows, *, day="2024-07-01", levels=2):
 
 
 def states_of(day, levels=2):
-    return replay(day.events, start=day.start, corrections=day.corrections, levels=levels)
+    return replay(day, levels=levels)
 
 
 def test_case_1_a_hidden_execution_inside_the_spread_changes_no_book(tmp_path):

@@ -14,7 +14,7 @@ from lob_jax.feeds.feed import DaySource, Reading
 from lob_jax.feeds.load import detect_format
 from lob_jax.feeds.tardis.feed import TardisFeed
 from tests.feeds import sample_tardis
-from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, book_of, final_levels
+from tests.feeds.checks import assert_round_trip, assert_same_day, assert_sound, final_levels
 
 HEADER = "exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
 TRADES_HEADER = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
@@ -332,7 +332,7 @@ def naive_book(path):
 def test_a_real_day_is_never_crossed_and_ends_in_the_right_book(market_data, name):
     day = TardisFeed().read(market_data(name))
     assert_sound(day)
-    counts = count_states(day.events, **book_of(day))
+    counts = count_states(day)
     assert counts == {"crossed": 0, "locked": 0, "unknown_level": 0, "over_removal": 0}
     assert day.report["crossed_groups"] == day.report["locked_groups"] == 0
     assert final_levels(day) == naive_book(market_data(name))

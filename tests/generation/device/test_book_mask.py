@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook
-from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.generation.device import assembler, live_book
@@ -170,7 +171,7 @@ def test_what_the_plain_book_can_take_the_mask_allows(seed):
             kinds.add(int(kind))
             row = {"kind": kind, "side": side, "price": price, "size": size, "time_ns": NOW + 10}
             event = Events.from_columns(**{name: np.array([value]) for name, value in row.items()})
-            tokens = TOKENIZER.encode(event, instrument=INSTRUMENT, start=start, corrections=Corrections.none())
+            tokens = TOKENIZER.encode(MarketDay.opening(INSTRUMENT, start).with_events(event))
             taken, spelling, state = book, assembler.blank(), jnp.int32(GRAMMAR.start)
             for token in tokens.tolist():
                 told = f"{kind.name} {side} {price} {size}: {v.describe(token)}"

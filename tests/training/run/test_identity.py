@@ -10,16 +10,15 @@ import pytest
 
 from lob_jax.config import sections
 from lob_jax.configs import base
-from lob_jax.errors import InputError
-from lob_jax.stages import data as stages
-from lob_jax.stages.model import regime_bins
+from lob_jax.errors import InputError, flat
+from lob_jax.runs import records as run_records
+from lob_jax.runs.training import regime_bins
 from lob_jax.training.run.checkpoint import Meta
 from lob_jax.training.run.identity import (
     ROLES,
     Role,
     changeable,
     changes,
-    flat,
     keys_of,
     measure,
     model_identity,
@@ -158,12 +157,12 @@ def test_what_is_free_is_nowhere(key):
 
 def records_of(config, tmp_path):
     """Return all that the fingerprint of records is made of, and of what is read of them."""
-    days = stages.find_days(config) if stages.feed_name(config) == "synthetic" else {}
+    days = run_records.find_days(config) if run_records.feed_name(config) == "synthetic" else {}
     inputs = days[0].inputs(days[1]) if days else {}
-    tokenizer = config.tokens.kind if config.tokens.kind != "exact" else stages.tokenizer_of(config, tmp_path)
+    tokenizer = config.tokens.kind if config.tokens.kind != "exact" else run_records.tokenizer_of(config, tmp_path)
     hash_of = tokenizer if isinstance(tokenizer, str) else tokenizer.vocabulary.hash
-    plan = dataclasses.asdict(stages.record_plan(config))
-    return {**plan, **stages._settings(config), "inputs": inputs, "tokens": hash_of, **regime_bins(config)}
+    plan = dataclasses.asdict(run_records.record_plan(config))
+    return {**plan, **run_records.data_settings(config), "inputs": inputs, "tokens": hash_of, **regime_bins(config)}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """A prompt of exact tokens: its events, and the market that they end in."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.data.records.records import make_records
+from lob_jax.data.records.records import make_records, read_record
 from lob_jax.data.records.split import Part
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.feeds.feed import MarketDay
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.tokens.exact import ExactTokenizer
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
@@ -45,9 +47,28 @@ def records():
 @pytest.mark.parametrize(("events", "closed"), [(1, 0), (2, 2), (3, 1), (4, 1), (5, 0)])
 def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, closed):
     prompt = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
-    again = ExactTokenizer().decode(prompt.tokens_T, instrument=INSTRUMENT, start=START, corrections=Corrections.none())
+    again = ExactTokenizer().decode(prompt.tokens_T, MarketDay.opening(INSTRUMENT, START))
     assert again.kind.tolist() == [row[1] for row in ROWS[:events]]
     assert prompt.clock_ns == OPEN_NS + ROWS[events - 1][0] and prompt.closed == closed
     # The feed showed one level a side, so what it showed last is all that is known; from here on nothing is forgotten.
     assert sorted(prompt.book.price.tolist()) == [10_000, 10_100]
     assert prompt.book.window == 0
+
+
+@pytest.mark.parametrize("events", [1, 2, 3, 5])
+def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(records, events):
+    """But for its first events, a day's end is no other place than the middle of a record."""
+    day = read_record(records[0], ExactTokenizer())
+    day = day.part(0, events, start=day.start)
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288}
+    expected = make_prompt(records, events=events, **how)
+    prompt = prompt_from_day(day, events=events, book_levels=2, **how)
+    for field in dataclasses.fields(prompt):
+        if field.name not in ("beside_T", "book"):
+            np.testing.assert_array_equal(getattr(prompt, field.name), getattr(expected, field.name), field.name)
+    np.testing.assert_array_equal(prompt.beside_T["event"], expected.beside_T["event"])
+    for field in dataclasses.fields(prompt.book):
+        np.testing.assert_array_equal(getattr(prompt.book, field.name), getattr(expected.book, field.name), field.name)
+    last = prompt_from_day(day, events=1, book_levels=2, **how)
+    assert last.tokens_T.tolist() == expected.tokens_T[expected.beside_T["event"] == events - 1].tolist()
+    assert (last.closed, last.clock_ns) == (expected.closed, expected.clock_ns)

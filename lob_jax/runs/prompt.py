@@ -1,4 +1,4 @@
-"""What a model is given to continue: the first events of a record, and the book that they end in."""
+"""What a model is given to continue: the first events of a record or the last ones of a day, and their last book."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.data.records.records import record_corrections, record_instrument, record_start
-from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.records.records import Record, day_record, read_record, record_start
+from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import CLOSES
@@ -49,25 +50,66 @@ def make_prompt(
             remedy="ask for fewer events",
         )
     last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
+    return _prompt(prepared, record, slice(last - events, last), book, closed)
+
+
+def prompt_from_day(
+    day: MarketDay,
+    *,
+    events: int,
+    tokenizer: Tokenizer,
+    book_levels: int,
+    time_buckets: int,
+    beside: Beside = NOTHING,
+) -> Prompt:
+    """Return the last events of a day as a prompt, with the book that they end in.
+
+    Args:
+      day: the day.
+      events: how many; of a shorter day all.
+      tokenizer: how events become tokens.
+      book_levels: occupied levels a side that the model sees.
+      time_buckets: buckets in a day.
+      beside: what else the model reads.
+
+    Raises:
+      InputError: the day has no event, or one that has no tokens.
+    """
+    count = len(day.events)
+    if not count or events < 1:
+        raise InputError(
+            "there is nothing to continue",
+            where="the prompt",
+            expected="at least one event of the day",
+            was=f"{events} of {count}",
+            remedy="pass a day that has events, and ask for one of them or more",
+        )
+    first = max(0, count - events)
+    record = day_record(day, first, count, tokenizer, book_levels=book_levels)
+    (book,) = snapshots_at(day, np.array([count]))
+    prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
+    return _prompt(prepared, record, slice(0, count - first), book, _closed(day.events.kind, day.events.code))
+
+
+def _prompt(prepared: PreparedRecord, record: Record, events: slice, book: BookSnapshot, closed: int) -> Prompt:
+    """Return some events of a record as a prompt that ends in a book."""
     continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # labels are not
-    mine = (prepared.event >= last - events) & (prepared.event < last)
+    mine = (prepared.event >= events.start) & (prepared.event < events.stop)
     return Prompt(
         tokens_T=prepared.tokens[mine],
         known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
         # What leaves the feed's window is still in the market: a generated book forgets nothing.
         book=dataclasses.replace(book, window=0),
-        clock_ns=int(record["clock_ns"][last]),
+        clock_ns=int(record["clock_ns"][events.stop]),
         closed=closed,
     )
 
 
 def _replayed(record: dict[str, Any], tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
-    """Return the book after so many events of a record, decoded, and what is closed then."""
-    start, corrections = record_start(record), record_corrections(record)
-    book = {"start": start, "corrections": corrections}
-    decoded = tokenizer.decode(record["tokens"][:-1], instrument=record_instrument(record), **book)
-    (after,) = snapshots_at(decoded, **book, at=np.array([events]))
-    return after, _closed(decoded.kind[:events], decoded.code[:events])
+    """Return the book after so many events of a record of exact tokens, and what is closed then."""
+    day = read_record(record, tokenizer)
+    (after,) = snapshots_at(day, np.array([events]))
+    return after, _closed(day.events.kind[:events], day.events.code[:events])
 
 
 def _at_next_record(records: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:

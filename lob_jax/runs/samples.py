@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import ml_collections
 
-from lob_jax.book.snapshot import Corrections
+from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.data.windows.known import Beside
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.loop import generate
-from lob_jax.stages.data import tokenizer_of
-from lob_jax.stages.prompt import make_prompt
+from lob_jax.runs.prompt import make_prompt
+from lob_jax.runs.records import tokenizer_of
 from lob_jax.training.run.logs import truncate_metrics
 from lob_jax.training.step.layout import replicated
 
@@ -60,8 +60,7 @@ class Sampler:
         how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
         generated = generate(params, prompt, **how)
         start = prompt.start
-        book = {"start": start, "corrections": Corrections.none()}
-        events = tokenizer.decode(generated.tokens[0], instrument=instrument, **book)
+        events = tokenizer.decode(generated.tokens[0], MarketDay.opening(instrument, start))
         return {
             "events": len(events),
             "kinds": dict(collections.Counter(Kind(kind).name for kind in events.kind)),

@@ -1,0 +1,1 @@
+"""A run from Python: records, training, and what a trained model can be asked; nothing here prints."""

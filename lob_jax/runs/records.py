@@ -1,0 +1,213 @@
+"""Records of a run: which days its configuration means, how they become tokens, and the records in its folder."""
+
+import dataclasses
+import pathlib
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+
+from lob_jax.config import validation
+from lob_jax.data.records.builder import VOCABULARY, OnDay, prepare_on_beam, prepare_records
+from lob_jax.data.records.records import RecordPlan
+from lob_jax.data.records.split import context_of
+from lob_jax.data.records.tokenizer_fit import fit_tokenizer as fit_to_days
+from lob_jax.data.records.tokenizer_fit import measure_loss
+from lob_jax.errors import InputError
+from lob_jax.feeds.feed import DaySource, Feed, Reading
+from lob_jax.feeds.load import format_named, make_feed
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.runs.workdir import write_json
+from lob_jax.settings import expanded
+from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_class
+from lob_jax.tokens.tokenizer import FittedTokenizer, Loss, Tokenizer
+from lob_jax.tokens.vocabulary import Vocabulary
+
+OnBytes = Callable[[int, int], None]  # (bytes read so far, bytes in all)
+
+
+def prepare(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path | str,
+    *,
+    on_day: OnDay | None = None,
+    on_bytes: OnBytes | None = None,
+) -> dict[str, Any]:
+    """Read the days that a configuration names and write their records, or find them there; return their manifest.
+
+    A program that asks for several processes (`config.data.processes`, one a core by default) must keep what it runs
+    under `if __name__ == "__main__"`; a notebook need not.
+
+    Args:
+      config: names the data and how it becomes tokens, see `get_config`.
+      workdir: folder of the run; the records lie in its folder records/.
+      on_day: called with the name of a day and the counts of each of its parts when it is done.
+      on_bytes: called with the bytes of a day read so far and in all, where this process reads.
+
+    Raises:
+      InputError: a configuration that cannot be, files that are not what their format says, or records of other data.
+    """
+    validation.validate(config)
+    workdir = pathlib.Path(workdir)
+    feed, days = find_days(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    if has_tokenizer_to_fit(config, workdir):
+        tokenizer, _ = fit_tokenizer(config, workdir, feed, days, on_bytes=on_bytes)
+    else:
+        tokenizer = tokenizer_of(config, workdir)
+    return write_records(config, workdir, feed, days, tokenizer=tokenizer, on_day=on_day, on_bytes=on_bytes)
+
+
+def _kind_of(config: ml_collections.ConfigDict) -> type[Tokenizer]:
+    return tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+
+
+def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Tokenizer:
+    """Return the tokenizer that a configuration names; a fitted one is the one that wrote the records.
+
+    Raises:
+      InputError: it is to be fitted, and the records are not prepared yet.
+    """
+    if _kind_of(config).fitted:
+        return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
+    return _kind_of(config).from_settings(time_digits=config.tokens.time_digits)
+
+
+def has_tokenizer_to_fit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
+    """Return whether records are to be written with a tokenizer that must be fitted first."""
+    return _kind_of(config).fitted and not (workdir / "records" / VOCABULARY).exists()
+
+
+def fit_tokenizer(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    on_bytes: OnBytes | None = None,
+) -> tuple[FittedTokenizer, Loss]:
+    """Fit the tokenizer that a configuration names to the training days; return it, and its loss on validation events.
+
+    The loss is written to distortion.json in the run's folder.
+    """
+    reading = dataclasses.replace(reading_of(config, workdir), on_bytes=on_bytes)
+    how = {"plan": record_plan(config), "reading": reading, "store": workdir}
+    tokenizer = fit_to_days(_kind_of(config), feed, days, **how)
+    lost = measure_loss(tokenizer, feed, days, **how)
+    write_json(workdir / "distortion.json", dataclasses.asdict(lost))
+    return tokenizer, lost
+
+
+def write_records(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    feed: Feed,
+    days: Sequence[DaySource],
+    *,
+    tokenizer: Tokenizer,
+    on_day: OnDay | None = None,
+    on_bytes: OnBytes | None = None,
+) -> dict[str, Any]:
+    """Write the records of some days, or find them there; return their manifest. ingest_report.json is written too.
+
+    Raises:
+      InputError: as `builder.prepare_records`.
+    """
+    common = {
+        "folder": workdir / "records",
+        "tokenizer": tokenizer,
+        "plan": record_plan(config),
+        "inputs": {**data_settings(config), **feed.inputs(days)},
+        "reading": reading_of(config, workdir),
+    }
+    if config.data.runner:
+        options = shlex.split(config.data.runner_options)
+        manifest = prepare_on_beam(feed, days, runner=config.data.runner, options=options, **common)
+    else:
+        common["reading"] = dataclasses.replace(common["reading"], on_bytes=on_bytes)
+        manifest = prepare_records(feed, days, processes=config.data.processes, on_day=on_day, **common)
+    write_json(workdir / "ingest_report.json", [day["report"] for day in manifest["days"]])
+    return manifest
+
+
+def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
+    """Return how days become records."""
+    data = config.data
+    return RecordPlan(
+        record_events=data.record_events,
+        context=context_of(config.model.max_seq_length, fewest_event_tokens=_kind_of(config).fewest_event_tokens),
+        book_levels=data.book_levels,
+        train_fraction=data.train_fraction,
+        validation_fraction=data.validation_fraction,
+        embargo_events=data.embargo_events,
+    )
+
+
+def feed_name(config: ml_collections.ConfigDict) -> str:
+    """Return the feed that a configuration means: without a path the simulator, else the one of its files' format.
+
+    Raises:
+      InputError: nothing lies at the path, or nothing that a feed reads.
+    """
+    data = config.data
+    if not data.path:
+        return "synthetic" if data.feed == "auto" else data.feed
+    path = _path(config)
+    if not path.exists():
+        raise InputError(
+            "there is nothing at the path of the data",
+            where="config.data.path",
+            expected="a file, or a folder of files",
+            was=path,
+            remedy="name files that exist"
+            if data.path == str(path.absolute())
+            else f"check it: it is {path.absolute()}",
+        )
+    return format_named(path, data.feed)
+
+
+def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
+    return expanded(config.data.path, where="config.data.path")
+
+
+def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:
+    """Return the feed that a configuration means, and the days that lie at its path, oldest first.
+
+    Raises:
+      InputError: nothing there that the feed reads, or not all of the wanted symbols.
+    """
+    data, name = config.data, feed_name(config)
+    symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
+    if name == "synthetic":
+        named = {"symbols": symbols} if symbols else {}
+        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
+        return feed, feed.days()
+    path = _path(config)
+    own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
+    own["order_book"] = None if data.order_book == "required" else data.order_book  # the default of its one feed
+    feed = make_feed(name, symbols=symbols, **own)
+    days = feed.days(path)
+    missing = sorted(set(symbols) - {day.symbol for day in days})
+    if missing:
+        raise InputError(
+            "a symbol that is not there",
+            where=f"config.data.symbols, {path}",
+            expected=sorted({day.symbol for day in days})[:20],
+            was=missing,
+            remedy="name symbols of these files, or none for all of them",
+        )
+    return feed, [day for day in days if not symbols or day.symbol in symbols]
+
+
+def reading_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Reading:
+    """Return how a configuration wants files to be read."""
+    quarantine = workdir / "quarantine" if config.data.on_error == "quarantine" else None
+    return Reading(on_error=config.data.on_error, quarantine=quarantine)
+
+
+def data_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Return what of the configuration decides what is read from files; the feed is the one that is read with."""
+    deciding = ("symbols", "tick", "lot", "on_error", "columns", "time_zone", "order_book")
+    return {"feed": feed_name(config)} | {key: config.data[key] for key in deciding}

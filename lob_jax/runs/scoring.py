@@ -1,0 +1,119 @@
+"""How likely a run's model finds events: its evaluation on a split, and the log-likelihood of each event of a day."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from lob_jax.book.day import MarketDay
+from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.records.records import day_record, outline
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.pipeline import batches
+from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import evaluate as run_evaluation
+from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
+from lob_jax.evaluation.likelihood.scores import check_scored_once, model_apply, score_windows
+from lob_jax.runs.load import Run
+from lob_jax.runs.training import windows_of
+from lob_jax.tokens.vocabulary import event_index
+
+
+def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
+    """Evaluate a run on one of its splits, beside baselines fitted on its training split.
+
+    Returns:
+      Plain values fit for JSON, see `lob_jax.evaluation.evaluate.evaluate`; of a model of hidden tokens, see
+      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`.
+
+    Raises:
+      InputError: there is no such split, or nothing in it to score.
+    """
+    section, folder = run.config.evaluate, run.workdir / "records"
+    if not run.model.causal:
+        windows = windows_of(run.config, run.workdir, split, run.beside)
+        return evaluate_hidden(
+            run.model,
+            run.params,
+            batches(windows, batch_size=section.batch_size, seed=0, epochs=1, shuffle=False),
+            share=run.config.train.mask_share,
+            token_counts=np.array(load_manifest(folder)["token_counts"]["train"], np.int64),
+        )
+    return run_evaluation(
+        run.model,
+        run.params,
+        folder,
+        split=split,
+        batch_size=section.batch_size,
+        direction_events=section.direction_events,
+        ngram_orders=section.ngram_orders,
+        beside=run.beside,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EventScores:
+    """How likely a model finds the events of a day, each given all that came before it.
+
+    Attributes:
+      log_likelihood: float64 [E], nats, of each event: the sum over its tokens.
+      tokens: uint16 [T], what was scored.
+      token_log_likelihood: float64 [T], nats.
+      token_event: int64 [T], the event that a token belongs to.
+    """
+
+    log_likelihood: np.ndarray
+    tokens: np.ndarray
+    token_log_likelihood: np.ndarray
+    token_event: np.ndarray
+
+
+def score(run: Run, day: MarketDay) -> EventScores:
+    """Return the log-likelihood of each event of a day under a run's model.
+
+    Each token is scored once, with at least half a context in front of it, but for the first ones of the day. Time
+    that the run's tokenizer rounds is scored as it is rounded.
+
+    Args:
+      run: a trained run.
+      day: at least one event; its part from any event on is `day.part(...)`.
+
+    Raises:
+      InputError: the model gives no such likelihood, or an event has no tokens.
+    """
+    _check_scores(run, day)
+    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=run.config.data.book_levels)
+    dataset = TokenBookDataset(
+        [record],
+        context=run.model.max_seq_length,
+        time_buckets=run.model.time_buckets,
+        evaluation=True,
+        beside=run.beside,
+    )
+    windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
+    scores = score_windows(model_apply(run.model), run.params, windows)
+    check_scored_once(scores, [outline(record)])
+    tokens = record["tokens"][:-1]
+    event = event_index(tokens).astype(np.int64)
+    total = np.bincount(event, weights=-scores.nll, minlength=len(day.events))
+    return EventScores(total, tokens, -scores.nll, event)
+
+
+def _check_scores(run: Run, day: MarketDay) -> None:
+    if not run.model.causal or run.model.attention.cross_asset:
+        hidden = "a model of hidden tokens" if not run.model.causal else "a model that attends to another instrument"
+        raise InputError(
+            "this model does not score the events of one day",
+            where="score",
+            expected="a causal model of one instrument at a time",
+            was=hidden,
+            remedy="use evaluate(run), which tests every model on the run's own records",
+        )
+    if not len(day.events):
+        raise InputError(
+            "there is nothing to score",
+            where="score",
+            expected="at least one event",
+            was="a day without events",
+            remedy="pass a day that has some",
+        )

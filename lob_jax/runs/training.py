@@ -1,0 +1,190 @@
+"""Training of a run: what its model reads beside tokens, its windows, and the training in its folder."""
+
+import dataclasses
+import functools
+import pathlib
+
+import jax
+import ml_collections
+import numpy as np
+from rich.console import Console
+
+from lob_jax.config import sections
+from lob_jax.data.labels.moves import fit_outlooks
+from lob_jax.data.labels.regimes import fit_regimes
+from lob_jax.data.records.builder import OnDay, open_records
+from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import MAKERS, Beside
+from lob_jax.data.windows.pairs import PairedDataset
+from lob_jax.data.windows.pipeline import batches, first_position
+from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import open_windows
+from lob_jax.models.inputs import fields_held
+from lob_jax.runs.records import prepare, tokenizer_of
+from lob_jax.runs.samples import Sampler
+from lob_jax.runs.workdir import CONFIG, write_config
+from lob_jax.training.run.budget import plan_on
+from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
+from lob_jax.training.run.loop import train as run_training
+from lob_jax.training.step.layout import make_mesh
+
+
+def train(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path | str,
+    *,
+    on_validation: OnValidation | None = None,
+    on_day: OnDay | None = None,
+) -> TrainingSummary:
+    """Prepare records if need be, and train a model on them, or resume its training; return how it ended.
+
+    The same call resumes a run that was interrupted, from its last checkpoint. `load_run` opens what it has trained.
+
+    Args:
+      config: the run, see `get_config`.
+      workdir: its folder: records/, checkpoints/, metrics.jsonl, tensorboard/, config.json.
+      on_validation: called with (step, validation loss in nats a token, parameters) after each validation; the
+        parameters are gone once it returns.
+      on_day: see `prepare`.
+
+    Raises:
+      InputError: as `prepare`; or the run does not fit in memory, or the folder holds another one.
+      TrainingError: see `lob_jax.training.run.loop.train`.
+    """
+    workdir = pathlib.Path(workdir)
+    refuse_what_cannot_fit(config)
+    prepare(config, workdir, on_day=on_day)
+    data = open_training_data(config, workdir)
+    return fit(config, workdir, data, console=Console(quiet=True), on_validation=on_validation)
+
+
+def fit(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data: TrainingData,
+    *,
+    console: Console,
+    on_validation: OnValidation | None = None,
+) -> TrainingSummary:
+    """Train a run on its data, or resume it, and keep its configuration in its folder; see `train`."""
+    settings, first = sections.plain(config), jax.process_index() == 0
+    if first and not (workdir / CONFIG).exists():
+        write_config(workdir, settings)
+    sampler = Sampler(config, workdir, beside_of(config, workdir)) if config.train.sample_events else None
+    told = [call for call in (sampler and sampler.sample, on_validation) if call]
+
+    def on_each(step: int, loss: float, params: object) -> None:
+        for call in told:
+            call(step, loss, params)
+
+    summary = run_training(
+        sections.model_config(config),
+        sections.train_config(config),
+        data,
+        seed=config.seed,
+        folder=workdir,
+        settings=settings,
+        on_validation=on_each if told else None,
+        console=console,
+    )
+    if first:
+        write_config(workdir, settings)  # a run that was refused has not replaced the one before
+    return summary
+
+
+def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
+    """Check, before any data is read, that a run fits on the devices and in their memory.
+
+    Raises:
+      InputError: it does not.
+    """
+    model, train_config = sections.model_config(config), sections.train_config(config)
+    mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
+    plan_on(mesh, model, train_config)
+
+
+def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainingData:
+    """Open the prepared records of a run for training; of several processes each reads windows of its own.
+
+    Raises:
+      InputError: there are no records or too few, or the batch does not divide over the processes.
+    """
+    processes, batch_size = jax.process_count(), config.train.batch_size
+    if batch_size % processes:
+        raise InputError(
+            "the batch does not divide over the processes",
+            where="config.train.batch_size",
+            expected=f"a multiple of {processes}",
+            was=batch_size,
+            remedy="change it, or use another number of processes",
+        )
+    beside = beside_of(config, workdir)
+    windows, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
+    vocabulary = tokenizer_of(config, workdir).vocabulary
+    cut = {"batch_size": batch_size // processes, "host_count": processes}
+    reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
+    return TrainingData(
+        batches=functools.partial(batches, windows, host_index=jax.process_index(), **cut, **reading),
+        start=first_position(windows, **cut),
+        windows=len(windows),
+        validation=_validation_batches(config, windows_of(config, workdir, "validation", beside)),
+        vocabulary_hash=vocabulary.hash,
+        token_counts=np.array(manifest["token_counts"]["train"], np.int64),
+        fingerprint={
+            "tokenizer": dataclasses.asdict(vocabulary),
+            **regime_bins(config),
+            **manifest["fingerprint"],
+        },
+    )
+
+
+def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
+    """Return what a configuration's model reads beside tokens, by thresholds of the training split and its manifest.
+
+    Raises:
+      InputError: there are no records, or more instruments than the model tells apart.
+    """
+    model, train = sections.model_config(config), open_records(workdir / "records", "train")
+    bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
+    names = tuple(name for name in fields_held(model) if name in MAKERS)  # what else windows hold comes unasked
+    symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
+    if 0 < model.n_instruments < len(symbols):
+        raise InputError(
+            "there are more instruments than the model tells apart",
+            where="config.model.n_instruments",
+            expected=f"0, or at least {len(symbols)}: {', '.join(symbols[:20])}",
+            was=model.n_instruments,
+            remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
+        )
+    return Beside(
+        names=names,
+        regimes=fit_regimes(train, **bins) if "regime" in names else None,
+        prefix=model.regime == "prefix",
+        symbols=symbols,
+        outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
+    )
+
+
+def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
+    """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
+    by_regime = "regime" in fields_held(sections.model_config(config))
+    return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
+
+
+def windows_of(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside
+) -> TokenBookDataset | PairedDataset:
+    """Open the windows of a split: training windows, or those that score every token once."""
+    source = open_records(workdir / "records", split)
+    return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
+
+
+def _validation_batches(
+    config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
+) -> list[dict[str, np.ndarray]]:
+    """Return the same windows for every validation, spread evenly over the split."""
+    count = min(config.train.validation_windows, len(windows))
+    chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
+    parts = [{**windows[int(index)], "example": np.int32(index)} for index in chosen]
+    return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []

@@ -1,0 +1,69 @@
+"""Paths from Python: behind a run's test split, or behind a day of the user's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import lob_jax
+from lob_jax.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def paths(run, day):
+    sampling = lob_jax.SamplingConfig(paths=3, events=20, seed=1)
+    return lob_jax.generate(run, day, prompt_events=20, sampling=sampling)
+
+
+def test_without_a_day_test_events_are_continued_as_the_configuration_says(run):
+    told: list[int] = []
+    paths = lob_jax.generate(run, on_progress=told.append)
+    assert len(paths) == 3 and {len(day.events) for day in paths} == {12} and told[-1] == 12
+    assert len(np.unique(paths.prompt.beside_T["event"])) == 20
+    assert len({tuple(tokens.tolist()) for tokens in paths.drawn.tokens}) == 3
+
+
+def test_a_days_end_is_continued_and_every_event_can_happen(day, paths):
+    for path, found, clock, levels in zip(
+        paths, lob_jax.check_paths(paths), paths.drawn.clock_ns, paths.drawn.levels, strict=True
+    ):
+        assert (found.events, found.faults) == (20, {}) and found.levels == levels
+        assert path.instrument == day.instrument and path.start.time_ns == day.events.time_ns[-1]
+        assert path.events.time_ns[-1] == clock
+    states, after = lob_jax.reconstruct_book_states(day, 3), lob_jax.reconstruct_book_states(paths[0], 3)
+    np.testing.assert_array_equal(after.size[0], states.size[-1])
+    assert len(np.unique(paths.prompt.beside_T["event"])) == 20
+
+
+def test_what_paths_expect_is_told_of_them_alone(day, paths):
+    outlook = lob_jax.forecast(paths)
+    assert outlook.moment_H.tolist() == list(range(21)) and outlook.paths_H.tolist() == [3] * 21
+    mids = [lob_jax.reconstruct_book_states(path, 1).mid2() / 2 / day.instrument.price_scale for path in paths]
+    np.testing.assert_allclose(outlook.paths_PH["mid"], mids)
+    assert len(lob_jax.fan_figure(outlook, title="SYN").axes) >= 4
+
+
+def test_a_day_without_events_is_not_continued(run, day):
+    with pytest.raises(InputError, match="nothing to continue"):
+        lob_jax.generate(run, day.part(0, 0, start=day.start))
+    with pytest.raises(InputError, match="nothing to continue"):
+        lob_jax.generate(run, day, prompt_events=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"), [({"causal": False}, "both sides"), ({"kind": "performer"}, "performer attention has no mask")]
+)
+def test_a_model_that_cannot_generate_is_refused(run, changes, why):
+    kind = {"attention": dataclasses.replace(run.model.attention, kind=changes["kind"])} if "kind" in changes else {}
+    model = dataclasses.replace(run.model, **(kind or changes))
+    with pytest.raises(InputError, match="cannot generate") as caught:
+        lob_jax.generate(dataclasses.replace(run, model=model))
+    assert why in caught.value.was
+
+
+def test_a_day_of_an_instrument_that_the_model_does_not_know_is_refused(run, day):
+    known = dataclasses.replace(run.beside, symbols=("OTHER",))
+    other = dataclasses.replace(run, workdir=run.workdir)
+    other.__dict__["beside"] = known
+    with pytest.raises(InputError, match="instrument has no number"):
+        lob_jax.generate(other, day)

@@ -1,0 +1,55 @@
+"""Records and training from Python: the same as the command line makes, and nothing is printed."""
+
+import json
+
+import pytest
+
+import lob_jax
+from lob_jax.config.sections import plain
+from lob_jax.data.records.manifest import load_manifest
+
+
+def test_training_tells_each_validation_and_leaves_a_run(trained):
+    steps, losses = zip(*trained.told, strict=True)
+    assert steps == (2, 4) and trained.summary.steps == 4 and trained.summary.interrupted is None
+    assert trained.summary.best_validation_loss == min(losses) and trained.summary.best_step in steps
+    left = {path.name for path in trained.workdir.iterdir()}
+    assert {"records", "checkpoints", "metrics.jsonl", "config.json", "ingest_report.json"} <= left
+    assert json.loads((trained.workdir / "config.json").read_text()) == plain(trained.config)
+
+
+def test_training_that_is_over_is_not_begun_again_and_nothing_is_printed(trained, capfd):
+    told = []
+    again = lob_jax.train(trained.config, trained.workdir, on_validation=lambda *one: told.append(one))
+    assert again == trained.summary and told == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_samples_are_drawn_beside_the_callers_own_validation(trained, tmp_path, capfd):
+    config, told = trained.config.copy_and_resolve_references(), []
+    config.train.steps, config.train.sample_events = 2, 3
+    lob_jax.train(config, tmp_path, on_validation=lambda step, *_: told.append(step))
+    (line,) = (tmp_path / "samples.jsonl").read_text().splitlines()
+    assert json.loads(line)["events"] == 3 and told == [2]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_records_are_written_once_and_their_days_told(trained, tmp_path, capfd):
+    told, read = [], []
+    manifest = lob_jax.prepare(
+        trained.config, tmp_path, on_day=lambda name, part: told.append((name, part["split"])), on_bytes=read.append
+    )
+    assert told == [("SYN 2024-01-02", split) for split in ("train", "validation", "test")]
+    assert manifest == load_manifest(trained.workdir / "records") == load_manifest(tmp_path / "records")
+    assert lob_jax.prepare(trained.config, tmp_path, on_day=lambda *one: told.append(one)) == manifest
+    assert len(told) == 3 and capfd.readouterr() == ("", "")
+
+
+def test_a_configuration_that_cannot_be_is_refused_before_anything_is_made(trained, tmp_path):
+    config = trained.config.copy_and_resolve_references()
+    config.model.n_heads = 3
+    for call in (lob_jax.prepare, lob_jax.train):
+        with pytest.raises(lob_jax.InputError):
+            call(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
