@@ -26,7 +26,7 @@ PAGE = (ROOT / "docs" / "extending.md").read_text()
 GENERATED = {"README.md", "docs/modules.md"}  # by `python docs/build.py`
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`(\S+\.py)`\n\n```python\n(.*?)```", re.MULTILINE | re.DOTALL)
-EXAMPLES = {title: dict(FILE.findall(text)) for title, text in SECTION.findall(PAGE)}
+EXAMPLES = {title: dict(files) for title, text in SECTION.findall(PAGE) if (files := FILE.findall(text))}
 NAMES = ("confidence", "event_heads", "sliding", "toy")
 SUITES = (
     *("tests/test_registry.py", "tests/test_docs.py", "tests/feeds/test_conformance.py"),
