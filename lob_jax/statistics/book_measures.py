@@ -1,4 +1,4 @@
-"""What can be measured of a day's book, run by run: compiled, over price levels without their queues."""
+"""Measurements of a day's book, in chunks of events: compiled, over price levels without queues."""
 
 from typing import Any, NamedTuple
 
@@ -24,12 +24,12 @@ from lob_jax.statistics.histograms import Histogram, law, new_histogram, note
 
 STATES = ("crossed", "locked", "one_sided", "empty")
 _CROSSED, _LOCKED, _ONE_SIDED, _EMPTY = range(len(STATES))
-_SOUND = -1  # in place of one of `STATES`
+_SOUND = -1  # none of `STATES`
 _RUN_EVENTS = 1 << 16
 
 
 class _Laws(NamedTuple):
-    """Laws of the book, in price quanta and lots; a move is that of best bid + best ask."""
+    """Distributions over the book's states, in price quanta and lots; a move is a change of best bid + best ask."""
 
     spread: Histogram
     spread_by_time: Histogram
@@ -41,13 +41,13 @@ class _Laws(NamedTuple):
 
 
 class _Tally(NamedTuple):
-    """Numbers of the book that change from event to event.
+    """Counts and extremes that are updated from event to event.
 
     Attributes:
-      states: int64 [4], states after an event by name, see `STATES`.
-      lasted_ns: int64 [4], how long they lasted.
+      states: int64 [4], how many events left the book in each of `STATES`.
+      lasted_ns: int64 [4], how long the book was in each of them.
       mid2: int64 [4], best bid + best ask: first, lowest, highest, last.
-      has_mid: bool [1], whether there ever were both.
+      has_mid: bool [1], whether both have existed at any time.
       clock: int64 [1], the latest time so far.
     """
 
@@ -59,9 +59,13 @@ class _Tally(NamedTuple):
 
 
 def book(day: MarketDay, levels: int) -> dict[str, Any]:
-    """Return laws of spread and depth, the way of the mid, and how many states are of a kind that asks for care.
+    """Return the distributions of spread and depth, the path of the mid, and the counts of irregular states.
 
-    The state before each event counts once, or for as long as it lasted; depth for as long as it lasted.
+    Each state is weighted once per event ("spread_ticks") or by its duration; depth is weighted by duration.
+
+    Args:
+      day: the day to measure.
+      levels: occupied levels per side over which depth is summed.
     """
     instrument, kept, laws, tally = day.instrument, load_levels(day.start), _new_laws(), _new_tally(day)
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
@@ -111,9 +115,10 @@ def _measure(
     corrections: CorrectionColumns,
     wanted: int,
 ) -> None:
-    """Advance the levels over events and their corrections, noting the state before each event and what it becomes."""
+    """Advance the levels over events and their corrections, recording the state before and after each event."""
     cursor = 0
     for i in range(len(time_ns)):
+        # Times may run backwards: such an event lasts 0 ns and does not set the clock back.
         lasted = max(time_ns[i] - tally.clock[0], 0)
         tally.clock[0] += lasted
         was_two_sided, before = is_two_sided(levels), _mid2(levels)
@@ -131,7 +136,7 @@ def _measure(
 
 @in_place
 def _state(levels: Levels) -> int:
-    """Return which of `STATES` the book is in, _SOUND for none."""
+    """Return the index in `STATES` of the book's state, _SOUND if it is none of them."""
     if not is_two_sided(levels):
         return _EMPTY if is_bare(levels, 0) and is_bare(levels, 1) else _ONE_SIDED
     spread = best(levels, 1) - best(levels, 0)
@@ -156,7 +161,7 @@ def _note_mid(tally: _Tally, levels: Levels) -> None:
 
 @in_place
 def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted: int) -> None:
-    """Note a state that lasted some ns."""
+    """Record a state that lasted `lasted` ns."""
     state = _state(levels)
     if state != _SOUND:
         tally.lasted_ns[state] += lasted
@@ -171,7 +176,7 @@ def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted:
 
 @in_place
 def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
-    """Note the size of the best level of a side, and that of its best levels together."""
+    """Record the size of a side's best level, and the total size of its `wanted` best levels."""
     found, total = 0, 0
     row = levels.side[s, END] - 1
     if row >= levels.side[s, FIRST]:

@@ -1,4 +1,4 @@
-"""The messages of one instrument's day: a compiled walk along its events, with the book that they change."""
+"""Write the ITCH messages of one instrument's day: a compiled loop over its events that replays the book."""
 
 from typing import NamedTuple
 
@@ -21,20 +21,20 @@ for _code, _letter in ((Code.HALT, "H"), (Code.RESUME_QUOTE, "Q"), (Code.RESUME_
 _A, _D, _E, _X, _P, _Q, _H, _S, _M = (ord(letter) for letter in "ADEXPQHSM")
 _BUY, _SELL, _BLANK, _OPENING = ord("B"), ord("S"), ord(" "), ord("O")
 _A_SIZE, _D_SIZE, _E_SIZE, _X_SIZE, _P_SIZE, _Q_SIZE, _H_SIZE, _S_SIZE = (SIZES[letter] for letter in "ADEXPQHS")
-MATCHES, FRESH, LENGTH = range(3)  # places of `Out.at`
+MATCHES, FRESH, LENGTH = range(3)  # indices of `Out.at`
 
 
 class Out(NamedTuple):
-    """Where messages go, and what they need.
+    """The output buffer and the state needed to write messages.
 
     Attributes:
       data: uint8 [N], with room for all messages.
-      at: int64 [3]: the last match number, the next reference that no order has had, bytes written.
-      references: int64 [O], by the slot of an order in the book: its reference in the file.
-      live: the references in use in the whole file.
-      stock: uint8 [8].
-      locate: the stock's code.
-      factor: file price quanta in one of the instrument's.
+      at: int64 [3]: the last match number, the next unused reference, bytes written.
+      references: int64 [O], the reference in the file of the order in each slot of the book.
+      live: the references in use in the file, across all days.
+      stock: uint8 [8], the symbol padded with blanks.
+      locate: the stock's locate code.
+      factor: price quanta of the file per price quantum of the instrument.
     """
 
     data: np.ndarray
@@ -50,7 +50,16 @@ class Out(NamedTuple):
 def write_day(
     book: Book, events: EventColumns, times: np.ndarray, corrections: CorrectionColumns, begin: int, out: Out
 ) -> None:
-    """Write the orders of the book, then each event and its corrections, changing the book on the way."""
+    """Write the orders of the starting book, then each event and its corrections.
+
+    Args:
+      book: the starting book; changed in place.
+      events: E events.
+      times: int64 [E], ns after midnight.
+      corrections: those of the events.
+      begin: time of the starting book, ns after midnight.
+      out: where messages are written; changed in place.
+    """
     for s in range(2):
         for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
             slot = book.levels[s, row, FRONT]
@@ -66,6 +75,7 @@ def write_day(
         if kind == _ADD:
             _add(book, s, price, size, order_id, times[i], out)
         elif kind < _HIDDEN:
+            # Write first: the messages name orders that the removal takes out of the book.
             _take(book, s, kind, price, size, order_id, times[i], out)
             apply(book, kind, side, price, size, order_id)
         elif kind == _CONTROL:
@@ -79,7 +89,7 @@ def write_day(
 
 @inner
 def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write a new order, and the end of those that a full window forgets for it, be it this one."""
+    """Write a new order, and the deletion of the orders that a full window drops for it, or of the order itself."""
     sign, worst = 1 - 2 * s, book.side[s, FIRST]
     full = book.window > 0 and book.side[s, END] - worst >= book.window and level_of(book, s, price) < 0
     reference = _enter(s, price, size, order_id, time, out)
@@ -89,13 +99,13 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, ou
     if full:
         _leave_level(book, s, worst, NOBODY, time, out)
         correct(book, sign, book.levels[s, worst, PRICE], 0)
-    out.references[book.free[0]] = reference
+    out.references[book.free[0]] = reference  # the slot that `apply` is about to give to the order
     apply(book, _ADD, sign, price, size, order_id)
 
 
 @inner
 def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write a removal, order by order, as the book will settle it."""
+    """Write a removal, order by order, as the book will distribute it."""
     row = level_of(book, s, price)
     if row < 0 or size <= 0:
         return
@@ -115,7 +125,7 @@ def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, t
 
 @inner
 def _charge_from(book: Book, slot: int, onward: int, but: int, size: int, kind: int, time: int, out: Out) -> None:
-    """Write a removal from the orders from `slot` on, all but one of them."""
+    """Write a removal of `size` from the orders from `slot` onwards, skipping the order `but`."""
     while size > 0 and slot != NOBODY:
         if slot != but:
             size -= _charge(book, slot, size, kind, time, out)
@@ -124,7 +134,7 @@ def _charge_from(book: Book, slot: int, onward: int, but: int, size: int, kind: 
 
 @inner
 def _charge(book: Book, slot: int, size: int, kind: int, time: int, out: Out) -> int:
-    """Write the removal of up to `size` from one order; return how much it is."""
+    """Write the removal of up to `size` from one order; return the lots removed."""
     held, reference = book.orders[slot, SIZE], out.references[slot]
     taken = min(size, held)
     if kind == _EXECUTE:
@@ -145,7 +155,7 @@ def _charge(book: Book, slot: int, size: int, kind: int, time: int, out: Out) ->
 
 @inner
 def _amend(book: Book, corrections: CorrectionColumns, c: int, time: int, out: Out) -> None:
-    """Write what brings a level to its corrected size, and correct the book."""
+    """Write the messages that bring a level to its corrected size, and correct the book."""
     s = 0 if corrections.side[c] > 0 else 1
     price, size = corrections.price[c], corrections.size[c]
     row = level_of(book, s, price)
@@ -160,7 +170,7 @@ def _amend(book: Book, corrections: CorrectionColumns, c: int, time: int, out: O
 
 @inner
 def _control(book: Book, code: int, time: int, out: Out) -> None:
-    """Write a halt, the session's hours, or the end of all orders."""
+    """Write a change of the trading state, the session's start or end, or the deletion of all orders."""
     if code == _CLEAR:
         for s in range(2):
             for row in range(book.side[s, FIRST], book.side[s, END]):
@@ -179,7 +189,7 @@ def _control(book: Book, code: int, time: int, out: Out) -> None:
 
 @inner
 def _trade(kind: int, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write the trade of a hidden order, or that of an auction."""
+    """Write the trade of a hidden order, or an auction trade."""
     if kind == _HIDDEN:
         p = _begin(out, _P, _P_SIZE, time)
         _put(out, p + 11, 8, order_id)
@@ -199,7 +209,7 @@ def _trade(kind: int, s: int, price: int, size: int, order_id: int, time: int, o
 
 @inner
 def _enter(s: int, price: int, size: int, order_id: int, time: int, out: Out) -> int:
-    """Write a new order; return its reference, its own if that is free."""
+    """Write a new order; return its reference, which is its id unless that is 0 or in use."""
     reference = order_id
     if reference == 0 or find(out.live, reference) >= 0:
         reference = out.at[FRESH]
@@ -216,14 +226,14 @@ def _enter(s: int, price: int, size: int, order_id: int, time: int, out: Out) ->
 
 @inner
 def _leave(reference: int, time: int, out: Out) -> None:
-    """Write the end of an order."""
+    """Write the deletion of an order."""
     _put(out, _begin(out, _D, _D_SIZE, time) + 11, 8, reference)
     remove(out.live, find(out.live, reference))
 
 
 @inner
 def _leave_level(book: Book, s: int, row: int, first: int, time: int, out: Out) -> None:
-    """Write the end of all orders of a level, a certain one first unless it is nobody."""
+    """Write the deletion of all orders of a level, starting with `first` unless it is NOBODY."""
     if first != NOBODY:
         _leave(out.references[first], time, out)
     slot = book.levels[s, row, FRONT]
@@ -235,7 +245,7 @@ def _leave_level(book: Book, s: int, row: int, first: int, time: int, out: Out) 
 
 @inner
 def _begin(out: Out, letter: int, size: int, time: int) -> int:
-    """Begin a message; return where it lies."""
+    """Write the length and the common fields of a message; return the position of its first byte."""
     p = out.at[LENGTH] + 2
     out.at[LENGTH] = p + size
     _put(out, p - 2, 2, size)
@@ -248,7 +258,7 @@ def _begin(out: Out, letter: int, size: int, time: int) -> int:
 
 @inner
 def _put(out: Out, p: int, width: int, value: int) -> None:
-    """Write a number, the highest byte first."""
+    """Write a big-endian integer."""
     for k in range(width):
         out.data[p + k] = (value >> (8 * (width - 1 - k))) & 255
 

@@ -142,7 +142,7 @@ def test_all_of_it_is_plain_json_and_fits_a_terminal(day):
     assert "…" not in text
     for part in (
         "ABC, TEST, 2024-01-02", "a bad row 1", "tick 0.05, lot 0.1", "00:00:09.000000", "HALT", "1 crossed (4 s)",
-        "75.0% of trades", "2.5 ms", "10.050 to 10.150", "1 removals of what is not there",
+        "75.0% of trades", "2.5 ms", "10.050 to 10.150", "1 removals of lots not in the book",
     ):  # fmt: skip
         assert part in text, part
 

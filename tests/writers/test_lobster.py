@@ -176,11 +176,11 @@ def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot carry"),
+        ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot represent"),
         ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=100_000)}, "price scale"),
         ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=300)}, "price scale"),
-        ({"levels": 0}, "names cannot carry"),
-        ({"levels": 10_000}, "names cannot carry"),
+        ({"levels": 0}, "names cannot represent"),
+        ({"levels": 10_000}, "names cannot represent"),
     ],
 )
 def test_a_day_that_no_name_can_carry_is_refused(tmp_path, arguments, what):
@@ -263,7 +263,7 @@ def test_a_day_that_runs_past_midnight_is_refused_with_what_to_choose(tmp_path):
     assert "after midnight" in caught.value.what and caught.value.where == "event 2, time_ns"
     for choice in ("cut", "continue", "--config.convert.past_midnight"):
         assert choice in caught.value.remedy
-    with pytest.raises(InputError, match="no such way to treat events after midnight"):
+    with pytest.raises(InputError, match="an unknown value of past_midnight"):
         export(tmp_path, events_of(*LATE), past_midnight="ignore")
     assert not list(tmp_path.iterdir())
 
@@ -304,7 +304,7 @@ def test_the_name_says_how_far_a_day_goes_on(tmp_path):
         LobsterFeed().read(exact.message)
     far = export(tmp_path / "9", events_of(ROWS[0], (9 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
     assert len(LobsterFeed().read(far.message).events) == 2
-    with pytest.raises(InputError, match="names cannot carry"):
+    with pytest.raises(InputError, match="names cannot represent"):
         export(tmp_path, events_of(ROWS[0], (10 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
 
 
