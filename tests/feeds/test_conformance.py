@@ -232,7 +232,7 @@ def damaged_within_the_first_row(file):
     ("change", "told"),
     [
         (damaged_within_the_first_row, "cannot be read or decompressed"),
-        (not_compressed, "a .gz file that is not compressed so"),
+        (not_compressed, "a .gz file that is not compressed"),
         (emptied, "an empty file"),
         (two_in_a_zip, "a zip must hold"),
         (damaged_at_once, "cannot be read or decompressed"),

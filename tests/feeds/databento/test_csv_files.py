@@ -134,7 +134,7 @@ def test_bars_are_refused_by_name(tmp_path):
 
 
 BAD = {
-    "a word that the format does not have": (b",A,B,", b",Q,B,", "column 6 (action)"),
+    "an unknown word": (b",A,B,", b",Q,B,", "column 6 (action)"),
     "a field that is not a time": (b"2024-01-02T", b"2024-13-02T", "column 1 (ts_recv)"),
     "a number out of range": (b",160,", b",161,", "column 3 (rtype)"),
     "a number with too many decimal places": (b"99.980000000", b"99.9800000001", "column 8 (price)"),

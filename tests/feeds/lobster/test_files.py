@@ -167,7 +167,7 @@ def test_damaged_archives_are_refused(tmp_path):
         path.parent.mkdir()
         path.write_bytes(content)
         put(path.parent, BOOK + ".csv.gz")
-        what = "a .gz file that is not compressed so" if name == "garbled" else "cannot be read or decompressed"
+        what = "a .gz file that is not compressed" if name == "garbled" else "cannot be read or decompressed"
         assert what in error(text, find_pair(path).message).what
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 no zip")

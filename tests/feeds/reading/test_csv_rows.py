@@ -244,7 +244,7 @@ def test_a_number_that_does_not_fit_a_guessed_scale_asks_for_another(tmp_path):
     [
         (b"9e9", "file", "out of range", "lot='1'"),
         (b"0.0001", "file", "too many decimal places", "lot='0.0001'"),
-        (b"9e99", "file", "out of range", "no number of units"),
+        (b"9e99", "file", "out of range", "does not fit within 2^60 units"),
         (b"0.0001", "step", "an amount between lots", "another lot"),
         (b"9e9", "step", "out of range", "another lot"),
         (b"9e9", "format", "out of range", "fetch the file again"),
@@ -275,7 +275,7 @@ def test_bad_lines_are_left_out_counted_and_kept(tmp_path, block_bytes):
         tmp_path, data, block_bytes=block_bytes, on_error="quarantine", quarantine=tmp_path / "bad"
     )
     assert (rows, line, reader.rows_read) == (ROWS, [2, 3, 5], 6)
-    what = ["a field that is not a whole number", "a wrong number of columns", "a word that the format does not have"]
+    what = ["a field that is not a whole number", "a wrong number of columns", "an unknown word"]
     assert faults.dropped == dict.fromkeys(what, 1)
     assert reader.refused == dict(zip((1, 4, 6), what, strict=True))
     kept = faults.path.read_text().splitlines()
@@ -286,7 +286,7 @@ def test_what_the_first_row_says_is_that_of_the_first_whole_row(tmp_path):
     columns = [Column("x", "same"), Column("y", "int")]
     rows, _, reader, faults = read(tmp_path, b"A\nB,1\nA,2\nB,3\n", columns, on_error="skip", block_bytes=2)
     assert (rows, reader.first) == ([(0, 1), (0, 3)], ("B", "1"))
-    assert faults.dropped == {"a wrong number of columns": 1, "another x than the first row's": 1}
+    assert faults.dropped == {"a wrong number of columns": 1, "a different x from the first row": 1}
 
 
 def test_damage_keeps_what_came_before_and_is_counted(tmp_path):

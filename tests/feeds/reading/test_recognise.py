@@ -169,5 +169,5 @@ def test_an_order_book_of_lobster_by_itself_asks_for_its_messages(tmp_path):
     with pytest.raises(InputError, match=r"message file"):
         load_incremental_data(book)
     renamed = book.rename(tmp_path / "book.csv")
-    with pytest.raises(InputError, match="order book, without its name"):
+    with pytest.raises(InputError, match="order book, under another file name"):
         load_incremental_data(renamed)

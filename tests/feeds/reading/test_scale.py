@@ -41,7 +41,7 @@ def test_a_step_is_read_exactly(text, step):
 
 @pytest.mark.parametrize("text", ["0", "-0.1", "nan", "inf", "", "a cent", "1e-19"])
 def test_a_step_that_is_no_positive_decimal_number_is_refused(text):
-    with pytest.raises(InputError, match="no positive decimal number"):
+    with pytest.raises(InputError, match="not a positive decimal number"):
         parse_step(text, where="tick")
 
 
@@ -169,7 +169,7 @@ def test_a_named_step_decides_its_places():
 
     steps = read_at_fitting_places(read, tick="0.05", lot=None, count=None)
     assert (steps.price, steps.price_decimals, steps.size, steps.size_decimals, steps.guessed) == (5, 2, 0, 8, True)
-    with pytest.raises(InputError, match="no positive decimal number"):
+    with pytest.raises(InputError, match="not a positive decimal number"):
         read_at_fitting_places(read, tick="a cent", lot=None, count=None)
 
 

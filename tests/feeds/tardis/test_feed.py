@@ -197,7 +197,7 @@ def test_a_dialect_of_the_files_gives_the_same_day(tmp_path, quote):
 def test_a_file_of_two_symbols_is_refused(tmp_path):
     path = write(tmp_path, *SNAPSHOT)
     path.write_text(path.read_text() + "bitmex,ETHUSD,1704196800000009,1704196800000009,false,bid,99,1\n")
-    with pytest.raises(InputError, match=r"another symbol than the first row's[\s\S]*XBTUSD[\s\S]*ETHUSD"):
+    with pytest.raises(InputError, match=r"a different symbol from the first row[\s\S]*XBTUSD[\s\S]*ETHUSD"):
         TardisFeed().read(path)
 
 
