@@ -78,7 +78,7 @@ def test_a_real_day_comes_back(market_data, tmp_path):
 
 def test_nothing_is_overwritten_and_nothing_half_written_stays(day, tmp_path):
     write_parquet(tmp_path / "day", day)
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         write_parquet(tmp_path / "day", day)
     with pytest.raises(TypeError):
         write_parquet(tmp_path / "other", dataclasses.replace(day, report={"a": object()}))

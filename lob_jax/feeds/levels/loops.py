@@ -1,4 +1,4 @@
-"""The compiled loop of `changes`: messages of absolute level sizes, and trades, to events."""
+"""The compiled loop of `changes`: convert messages of absolute level sizes, and trades, to events."""
 
 from typing import NamedTuple
 
@@ -21,10 +21,10 @@ from lob_jax.jit import in_place, njit
 
 LEVEL, TRADE, SNAPSHOT, GAP = range(4)  # what a row is
 
-# Places of the state that is carried from block to block.
+# Indices of the state that is carried from block to block.
 PHASE, AFTER_SNAPSHOT, SNAPSHOT_SIDES, CLOCK, PENDING, STARTED, EMITTED = range(7)
-SUPERSEDED_ROW = -1  # in place of what a level holds
-WAITING, LIVE, LOST = range(3)  # phases: no snapshot yet; in step; behind a gap
+SUPERSEDED_ROW = -1  # instead of the size of a level
+WAITING, LIVE, LOST = range(3)  # phases: no snapshot yet; in sync; after a gap
 
 COUNTS = (
     "rows before the first snapshot",
@@ -61,16 +61,16 @@ _LAST, _BAD_TIME, _KNOWN = int(Flag.LAST_IN_GROUP), int(Flag.BAD_TIME), int(Flag
 
 
 class LevelRows(NamedTuple):
-    """Rows of an L2 feed, int64 [R] each, in the order of their arrival.
+    """Rows of an L2 feed, int64 [R] each, in order of arrival.
 
     Attributes:
       what: LEVEL, TRADE, SNAPSHOT or GAP.
-      group: number of the row's message, never descending; it becomes the events' sequence.
+      group: number of the row's message, non-decreasing; becomes the events' sequence.
       time_ns: exchange time.
       receive_ns: capture time.
-      side: +1 bid, -1 ask: of the level; of a trade the resting side, 0 if unknown; of a GAP 0.
+      side: +1 bid, -1 ask; for a trade the resting side, 0 if unknown; 0 for a GAP.
       price: in any unit.
-      size: of a level its absolute size, 0 if it is gone.
+      size: for a level its absolute size, 0 if it was removed; for a trade the traded size.
     """
 
     what: np.ndarray
@@ -83,7 +83,7 @@ class LevelRows(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """Events and corrections as they are written, and how many of both: int64 [M] each, `at` int64 [2]."""
+    """Output buffers for events and corrections, int64 [M] each; `at` int64 [2] holds the number of both."""
 
     time_ns: np.ndarray
     receive_ns: np.ndarray
@@ -99,17 +99,18 @@ class Emitted(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What the loop works in.
+    """The working memory of the loop.
 
     Attributes:
-      state: int64 [7].
+      state: int64 [7], see the indices above.
       counts: int64 [len(COUNTS)].
       pending: int64 [P, 6], trades since the last message of levels: time, receive time, side, price, size, group.
-      places: int64 [2^k, 2], open-addressing table from a level of the message at hand to its last row; and the
-        number of the message that an entry belongs to.
-      stamp: int64 [1], that number.
-      held: int64 [R], what the level of each row of the message at hand holds; SUPERSEDED_ROW where a later row of
-        the message is of the same level.
+      places: int64 [2^k, 2], open-addressing hash table from a level of the current message to its last row there, and
+        the stamp of the message to which an entry belongs.
+      stamp: int64 [1], the stamp of the current message; entries with other stamps count as free, so that the table
+        need not be cleared between messages.
+      held: int64 [R], the current size of the level of each row of the message; SUPERSEDED_ROW if a later row of the
+        message is for the same level.
     """
 
     state: np.ndarray
@@ -122,7 +123,18 @@ class Workspace(NamedTuple):
 
 @njit
 def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: Emitted) -> int:
-    """Turn rows first.. into events; return where it stopped: the end, or the first message behind the start."""
+    """Convert rows to events, from row `first` on.
+
+    Args:
+      levels: the book; changed in place.
+      work: working memory; changed in place.
+      rows: R rows of complete messages.
+      first: where to begin.
+      out: where events and corrections are written.
+
+    Returns:
+      The row at which it stopped: R, or the first message after the starting book, which the caller must record.
+    """
     state = work.state
     i = first
     while i < len(rows.what):
@@ -149,7 +161,7 @@ def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: E
 
 @in_place
 def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Keep trades until the next message of levels."""
+    """Buffer trades until the next message of levels."""
     if work.state[PHASE] == WAITING:
         work.counts[EARLY_TRADES] += stop - i
         return
@@ -162,7 +174,7 @@ def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
 
 @in_place
 def _sides(rows: LevelRows, i: int, stop: int) -> int:
-    """Return which sides a message shows: 1 bid, 2 ask, 3 both."""
+    """Return the sides that a message contains: 1 bid, 2 ask, 3 both."""
     shown = 0
     for j in range(i, stop):
         shown |= 1 if rows.side[j] > 0 else 2
@@ -171,7 +183,7 @@ def _sides(rows: LevelRows, i: int, stop: int) -> int:
 
 @in_place
 def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
-    """Return whether a snapshot is the starting book, or its other side in a message of its own."""
+    """Return whether a snapshot is the starting book, or the other side of it in a separate message."""
     if work.state[PHASE] == WAITING:
         return True
     apart = work.state[SNAPSHOT_SIDES] & _sides(rows, i, stop) == 0
@@ -180,7 +192,7 @@ def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
 
 @in_place
 def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Put a snapshot into the book without an event."""
+    """Enter a snapshot into the book without an event."""
     state = work.state
     if state[PHASE] == WAITING:
         state[SNAPSHOT_SIDES] = 0
@@ -195,7 +207,7 @@ def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, st
 
 @in_place
 def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
-    """Announce a gap; what follows counts again from the next snapshot on."""
+    """Write a FEED_GAP event; later rows are ignored until the next snapshot."""
     if work.state[PHASE] == WAITING:
         return
     _flush(levels, work, out)
@@ -205,7 +217,7 @@ def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted
 
 @in_place
 def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
-    """Replace the book: by CLEAR and corrections, or, where snapshots follow each other, by the differences."""
+    """Replace the book: by a CLEAR and corrections, or by the differences if snapshots follow each other."""
     state, sides = work.state, _sides(rows, i, stop)
     work.counts[SNAPSHOTS] += 1
     follows = state[PHASE] == LIVE and state[AFTER_SNAPSHOT] == 1
@@ -231,9 +243,9 @@ def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, sto
 
 @in_place
 def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
-    """Turn one message into events: trades, then removals, then additions.
+    """Convert one message to events: trades, then removals, then additions.
 
-    In this order no state inside the message is crossed unless the book before or after it is.
+    In this order, no state within the message is crossed unless the book before or after the message is crossed.
     """
     state, counts = work.state, work.counts
     if state[PHASE] != LIVE:
@@ -244,6 +256,7 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
     for j in range(i, stop):
         counts[UNKNOWN_ZEROS] += rows.size[j] == 0 and work.held[j] == 0
     whole = rows.what[i] == SNAPSHOT and state[SNAPSHOT_SIDES] & _sides(rows, i, stop) != 0
+    # Trades first: they reduce the sizes that the message's levels are compared with.
     for k in range(state[PENDING]):
         _trade(levels, work, rows, work.pending[k], whole, out)
     state[PENDING] = 0
@@ -267,7 +280,7 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
 
 @in_place
 def _settle(levels: Levels, work: Workspace, rows: LevelRows, j: int, adding: bool, out: Emitted) -> None:
-    """Bring a level to its size, by a removal, or in the second round by an addition."""
+    """Change a level to its new size, by a removal, or by an addition if `adding`."""
     side, price, size = rows.side[j], rows.price[j], rows.size[j]
     held = work.held[j]
     if size == held or (size > held) != adding:
@@ -279,7 +292,7 @@ def _settle(levels: Levels, work: Workspace, rows: LevelRows, j: int, adding: bo
 
 @in_place
 def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
-    """Remove the levels that a whole snapshot does not show."""
+    """Remove the levels that a complete snapshot does not contain."""
     for s in range(2):
         side = BID if s == 0 else ASK
         for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
@@ -292,9 +305,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
 
 @in_place
 def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, whole: bool, out: Emitted) -> None:
-    """Write a trade: what its level held is executed if the message changes that level; the rest was hidden.
+    """Write a trade: an EXECUTE of up to the level's size if the message changes that level, the rest as hidden.
 
-    A message that shows the whole book changes a level by leaving it out, too.
+    A message with the complete book (`whole`) also changes the levels that it does not contain.
     """
     side, price, size = trade[2], trade[3], trade[4]
     flags = _KNOWN if side != 0 else 0
@@ -315,7 +328,7 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
 
 @in_place
 def _likely_side(levels: Levels, price: int) -> int:
-    """Return the resting side of a trade of unknown side: the one that holds its price, else the nearer one."""
+    """Return the likely resting side of a trade of unknown side: the one with a level at its price, else the nearer."""
     for s, side in enumerate((BID, ASK)):
         if size_at(levels, s, price) > 0:
             return side
@@ -327,7 +340,7 @@ def _likely_side(levels: Levels, price: int) -> int:
 
 @in_place
 def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
-    """Write the trades at hand, which no level explains."""
+    """Write the pending trades, which no level explains, as hidden."""
     for k in range(work.state[PENDING]):
         trade = work.pending[k]
         flags = _LAST | (_KNOWN if trade[2] != 0 else 0)
@@ -339,7 +352,7 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
 
 @njit
 def flush(levels: Levels, work: Workspace, out: Emitted) -> None:
-    """Write the trades that no message follows."""
+    """Write the pending trades, which no message follows."""
     _flush(levels, work, out)
 
 
@@ -380,7 +393,7 @@ def _home(side: int, price: int, mask: int) -> int:
 
 @in_place
 def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Enter the rows of a message into the table, with what their levels hold; of one level the last row stays."""
+    """Enter the rows of a message into the hash table and note their levels' sizes; a level's last row wins."""
     work.stamp[0] += 1
     mask = len(work.places) - 1
     for j in range(i, stop):
@@ -397,7 +410,7 @@ def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: i
 
 @in_place
 def _row_of(work: Workspace, rows: LevelRows, side: int, price: int) -> int:
-    """Return the last row of a level in the message at hand, -1 if it has none."""
+    """Return the last row for a level in the current message, -1 if there is none."""
     mask = len(work.places) - 1
     place = _home(side, price, mask)
     while work.places[place, 1] == work.stamp[0]:

@@ -145,7 +145,7 @@ def torn(first):
     ids=["late snapshot", "gap"],
 )
 def test_a_day_of_which_most_is_lost_is_refused_though_a_snapshot_comes(tmp_path, lines):
-    with pytest.raises(InputError, match="more depth lost than of use"):
+    with pytest.raises(InputError, match="more depth lost than used"):
         read(tmp_path, *lines)
     day = read(tmp_path, *lines, on_error="skip")
     assert sum(day.report["rows_dropped"].values()) == 20
@@ -170,14 +170,14 @@ def test_of_several_symbols_one_is_read_and_the_others_are_counted(tmp_path):
     ("text", "told"),
     [
         ("hello\n", "time of arrival"),
-        ("1704196800000003000 {]\n", "no JSON"),
-        ("1704196800000003000 [1]\n", "no JSON object"),
+        ("1704196800000003000 {]\n", "not JSON"),
+        ("1704196800000003000 [1]\n", "not a JSON object"),
         (depth(100, 107, 105, [], []), "run backwards"),
-        (depth(100, 105, 106, [("99.50", "-1")], []), "levels 0 or more"),
+        (depth(100, 105, 106, [("99.50", "-1")], []), "level quantities of 0 or more"),
         (depth(100, 105, 106, [("nan", "1")], []), "decimal numbers"),
         (depth(100, 105, 106, [("99.50", "1")], [], s=""), "an empty 's'"),
-        (depth(100, 105, 106, [("99.50",)], []), "no pair of texts"),
-        (depth(100, 105, 106, [(99.5, 1)], []), "no pair of texts"),
+        (depth(100, 105, 106, [("99.50",)], []), "not a pair"),
+        (depth(100, 105, 106, [(99.5, 1)], []), "not a pair"),
         (line(100, {"e": 24, "s": "BTCUSDT"}), "unknown kind"),
         (line(100, {"id": 1, "s": "BTCUSDT"}), "unknown kind"),
         (trade(60, "100.00", "1", maker_is_buyer=True, X="SETTLEMENT"), "unknown type"),
