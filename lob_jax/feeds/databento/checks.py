@@ -1,4 +1,4 @@
-"""What may be wrong with an MBO record of DBN, whatever the book, and against it."""
+"""The faults of DBN's MBO records, both in isolation and relative to the book."""
 
 import numpy as np
 
@@ -7,10 +7,10 @@ from lob_jax.jit import inner
 
 LAST, TOP_OF_BOOK, SNAPSHOT, BY_PRICE, BAD_RECEIVE, BAD_BOOK = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04  # record flags
 UNDEF_PRICE, UNDEF_SIZE = 2**63 - 1, 2**32 - 1
-MOST_PRICE = 2**60  # so that differences and doubles stay within an int64
+MOST_PRICE = 2**60  # differences and twice a price still fit into an int64
 A, C, M, R, T, F, N, B = (ord(letter) for letter in "ACMRTFNB")
 
-# What is wrong, in which field, and what is expected there.
+# Each fault: description, field, expected value.
 FAULTS = (
     ("", "", ""),
     ("an unknown action", "action", "one of A, C, M, R, T, F, N"),
@@ -19,13 +19,13 @@ FAULTS = (
     ("a record without a time", "ts_event", "ns since 1970"),
     ("an order without a side", "side", "A or B"),
     ("a record without a price", "price", "a price"),
-    ("a price that no order can have", "price", f"up to {MOST_PRICE} either way"),
+    ("a price out of range", "price", f"{-MOST_PRICE} to {MOST_PRICE}"),
     ("a record without a size", "size", f"1 to {UNDEF_SIZE - 1}"),
-    ("an order id that is in the book already", "order_id", "a new order id"),
+    ("an order id that is already in the book", "order_id", "a new order id"),
     ("a cancel of an order that is not in the book", "order_id", "an order in the book"),
-    ("another side than that of the order in the book", "side", "the order's side"),
-    ("another price than that of the order in the book", "price", "the order's price"),
-    ("a cancel of more than the order holds", "size", "at most the order's size"),
+    ("a side other than that of the order in the book", "side", "the order's side"),
+    ("a price other than that of the order in the book", "price", "the order's price"),
+    ("a cancel of more than the order's size", "size", "at most the order's size"),
     ("a snapshot that does more than add orders", "action", "R, A or N"),
 )
 (
@@ -49,7 +49,7 @@ FAULTS = (
 
 @inner
 def fault_of(row: np.ndarray) -> int:
-    """Return what is wrong with a record, whatever the book."""
+    """Return the fault of a record in isolation, SOUND if it has none."""
     action, side = row.action, row.side
     about_order = action in (A, C, M)
     if not (about_order or action in (R, T, F, N)):
@@ -75,5 +75,5 @@ def fault_of(row: np.ndarray) -> int:
 
 @inner
 def side_of(row: np.ndarray) -> int:
-    """Return a record's side, 0 for none."""
+    """Return a record's side, 0 if it has none."""
     return BID if row.side == B else ASK if row.side == A else 0

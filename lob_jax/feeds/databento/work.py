@@ -1,4 +1,4 @@
-"""What lives from MBO record to record of one instrument, and how an event is written down: compiled."""
+"""The state carried between MBO records of one instrument, and the writing of events: compiled."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,11 @@ from lob_jax.feeds.databento import checks as checks
 from lob_jax.feeds.reading.order_table import OrderTable
 from lob_jax.jit import inner
 
-# Of `Work.state`: events at hand, and of these in the open group; the clock; the open trade, and whether its record
-# was told to be the last of its group; fills of the open group, and orders of which they took something that no
-# cancel or change has taken yet; whether the group was told to end, and when, while its executions go on; whether
-# fills came without a trade since the trade before, and at which price.
+# Indices of `Work.state`: the number of events in `out`, and of those in the open group; the time of the last event;
+# the open trade, and whether its record was flagged as the last of its group; the number of fills in the open group,
+# and of filled orders whose cancel or modification is outstanding; whether the group's end was announced while its
+# executions continue, and at which time; whether fills without a trade have come since the previous trade, and at which
+# price.
 (
     EVENTS,
     IN_GROUP,
@@ -73,16 +74,16 @@ _MAYBE_BAD, _KNOWN = int(Flag.MAYBE_BAD_BOOK), int(Flag.AGGRESSOR_KNOWN)
 
 
 class Work(NamedTuple):
-    """What lives from record to record.
+    """The state carried between records, and the output.
 
     Attributes:
-      table: the orders as the feed has them; EXTRA is what fills took from them that no cancel or change has taken.
-      state: int64 [STATE].
+      table: the orders as in the feed; EXTRA is the filled size that no cancel or modification has removed yet.
+      state: int64 [STATE], see the indices above.
       counts: int64 [len(COUNTS)].
-      filled: int64 [X], ids of orders filled in this group.
+      filled: int64 [X], ids of the orders filled in the open group.
       out: int64 [len(COLUMNS), Y], events.
-      last: the record before those at hand, as an array of one; `number` of it beside.
-      last_number: int64 [1].
+      last: `RECORD` [1], the last good record of the previous call.
+      last_number: int64 [1], its number in the file.
     """
 
     table: OrderTable
@@ -96,14 +97,25 @@ class Work(NamedTuple):
 
 @inner
 def aggressor_known(work: Work, row: np.ndarray) -> bool:
-    """Return whether the open trade has a side, or, where there is none, the record of a fill."""
+    """Return whether the open trade, or without one the record of a fill, has a side."""
     state = work.state
     return state[TRADE_SIDE] != 0 or (state[TRADE_OPEN] == 0 and row.side != checks.N)
 
 
 @inner
 def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
-    """Write down one event; one of no size is none."""
+    """Write one event; an event of size 0 is skipped.
+
+    Args:
+      work: state and output; changed in place.
+      row: the record that causes the event.
+      number: its number in the file.
+      kind: a `Kind`; CONTROL is a CLEAR.
+      side: +1 bid, -1 ask, 0 for CONTROL.
+      price: in units of 1e-9.
+      size: lots.
+      order_id: the bits of the feed's uint64 id.
+    """
     if size == 0 and kind != CONTROL:
         return
     n, out, flags = work.state[EVENTS], work.out, 0
@@ -124,5 +136,5 @@ def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: i
 
 @inner
 def mark_last(work: Work) -> None:
-    """Mark the event written last as the last of its group."""
+    """Flag the last event written as the last of its group."""
     work.out[_FLAGS, work.state[EVENTS] - 1] |= _LAST_IN_GROUP

@@ -182,7 +182,7 @@ def test_whole_lines_in_front_of_a_cut_are_read(tmp_path):
 def test_prices_of_which_nobody_knows_the_unit_are_refused(tmp_path):
     line = b"1704153600000000005,1704153600000000000,160,1,7,A,B,14,5,0,3,128,0,0\n"
     header = as_csv(metadata(), map_symbols=False)
-    with pytest.raises(InputError, match="may be units of currency"):
+    with pytest.raises(InputError, match="may be in units of the currency"):
         read(tmp_path, header + line)
     assert read(tmp_path, header + line.replace(b",14,", b",14.0,")).instrument.price_scale == 1
     assert read(tmp_path, header + line.replace(b",14,", b",14500000000,")).instrument.price_scale == 10

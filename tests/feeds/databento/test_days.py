@@ -103,7 +103,7 @@ def test_an_id_with_two_symbols_on_one_day_is_refused(tmp_path, symbols):
 
 def test_an_id_that_no_symbol_is_named_for_on_its_day_is_refused(tmp_path):
     path = write(tmp_path, metadata({"XY": [7, 9], "ZZ": [8, 7]}, days=2) + session(0, 7) + session(3, 7))
-    with pytest.raises(InputError, match="a day that no symbol is named for"):
+    with pytest.raises(InputError, match="a day without a symbol"):
         FEED.days(path)
 
 
@@ -145,7 +145,7 @@ def test_a_book_that_does_not_begin_anew_is_refused_behind_24_hours(tmp_path, da
         FEED.read(day)
     assert 'split_duration="day"' in error.value.remedy and "record 5, ts_recv" in error.value.where
     kept = FEED.read(day, Reading(on_error="skip"))
-    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the beginning of its day": 2}
+    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the start of its day": 2}
     assert len(kept.events) == 5 and day.trading_day == DAY.isoformat()
 
 

@@ -92,9 +92,9 @@ def test_times_of_sending_make_records_longer(tmp_path):
         (record("A", "B", "1", 2, 3)[:30], "a truncated record", 1, 2),
         (b"\x0e", "a truncated record", 1, 2),
         (b"\x00" * 56, "a record shorter than its header", 1, 2),
-        (record("A", "B", "1", 2, 3, rtype=161) + record("A", "B", "1", 2, 4), "a kind that no MBO file has", 2, 3),
-        (record("A", "B", "1", 2, 3, rtype=1) + record("A", "B", "1", 2, 4), "a kind that no MBO file has", 2, 3),
-        (record("A", "B", "1", 2, 3, instrument=8) + record("A", "B", "1", 2, 4), "metadata do not name", 2, 3),
+        (record("A", "B", "1", 2, 3, rtype=161) + record("A", "B", "1", 2, 4), "does not belong into an MBO file", 2, 3),
+        (record("A", "B", "1", 2, 3, rtype=1) + record("A", "B", "1", 2, 4), "does not belong into an MBO file", 2, 3),
+        (record("A", "B", "1", 2, 3, instrument=8) + record("A", "B", "1", 2, 4), "metadata do not list", 2, 3),
         (record("A", "B", "1", 2, 3, length=15) + bytes(4), "an MBO record of another length", 1, 2),
     ],
 )
