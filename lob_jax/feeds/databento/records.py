@@ -51,7 +51,7 @@ _IS_BESIDE = np.isin(np.arange(256), list(BESIDE))
 _WHAT = {
     _TOO_SHORT: ("a record shorter than its header", f"a length of {_LEAST_WORDS} words or more"),
     _WRONG_LENGTH: ("an MBO record of another length", "the length that the metadata announce"),
-    _FOREIGN: ("a record of a type that does not belong into an MBO file", f"rtype {MBO}, or one of {BESIDE}"),
+    _FOREIGN: ("a record of a type that does not belong in an MBO file", f"rtype {MBO}, or one of {BESIDE}"),
 }
 
 

@@ -1,8 +1,8 @@
-"""NASDAQ TotalView-ITCH 5.0 messages become events: one compiled loop over a block of bytes.
+"""Convert NASDAQ TotalView-ITCH 5.0 messages to events, in one compiled loop over a block of bytes.
 
-A message is preceded by its length, 2 bytes; all numbers are big-endian. Layouts: Nasdaq TotalView-ITCH 5.0
-specification, section 1. Every message begins with its type (1 byte), the stock's locate code (2), a tracking number
-(2) and ns since midnight (6).
+Each message is preceded by its length (2 bytes); all numbers are big-endian. For the layouts, see the Nasdaq
+TotalView-ITCH 5.0 specification, section 1. Every message begins with its type (1 byte), the stock's locate code (2),
+a tracking number (2) and ns since midnight (6).
 """
 
 from typing import NamedTuple
@@ -20,24 +20,24 @@ SIZES = {
 }
 SIZE_OF = np.array([SIZES.get(chr(byte), 0) for byte in range(256)], np.int64)
 STOCKS = 1 << 16  # locate codes
-UNNAMED, UNWANTED = -2, -1  # in place of an instrument: no directory entry; not asked for
-ALL = -1  # in the column `instrument`: an event of every instrument
+UNNAMED, UNWANTED = -2, -1  # instead of an instrument: no directory entry; not requested
+ALL = -1  # in the column `instrument`: the event concerns every instrument
 
-# What ends a run of the loop: no whole message is left; then what a caller must see to; then the faults.
+# Reasons to leave the loop: no complete message is left; then what the caller must handle; then the faults.
 DRAINED, DIRECTORY, END_MARK, TABLE_FULL, ROWS_FULL, FIRST_FAULT = range(6)
 FAULTS = {
     "a message of an unknown type": "one of " + " ".join(SIZES),
     "a message whose length is not that of its type": "the length of its type",
     "a time beyond the day": f"less than {NS_PER_DAY} ns after midnight",
-    "a stock locate code that no directory message has named": "a code named before",
-    "a stock that is not the one of its locate code": "the stock named in the directory",
-    "a letter that its field does not have": "one of the letters of the specification",
-    "an order, a removal or a trade of no shares": "1 share or more",
+    "a stock locate code without a directory message": "a code from an earlier directory message",
+    "a stock that does not match its locate code": "the stock named in the directory",
+    "an unknown letter in a field": "one of the letters of the specification",
+    "an order, a removal or a trade of 0 shares": "1 share or more",
     "an order or a trade without a price": "a price above 0",
     "a price between ticks": "a multiple of the tick",
     "an order reference that is already in use": "a new reference",
     "an order reference that is not in the book": "the reference of a live order of the same stock",
-    "a removal of more shares than the order has left": "at most what is left",
+    "a removal of more shares than the order has left": "at most the remaining shares",
 }
 (
     BAD_TYPE,
@@ -55,7 +55,7 @@ FAULTS = {
 ) = range(FIRST_FAULT, FIRST_FAULT + len(FAULTS))
 FINE = DRAINED
 
-# Places of `Reader.at`.
+# Indices of `Reader.at`.
 POSITION, MESSAGE, NUMBER, ROWS, WAS = range(5)
 # Columns of `Reader.tally`.
 MADE, NON_PRINTABLE, OTHER_PRICE, EMPTY_CROSS = range(4)
@@ -68,10 +68,10 @@ _BUY, _SELL, _YES, _NO, _NASDAQ = ord("B"), ord("S"), ord("Y"), ord("N"), ord("Q
 _STATE = np.zeros(256, np.int64)  # trading states and actions
 for _letter, _code in (("H", Code.HALT), ("P", Code.HALT), ("Q", Code.RESUME_QUOTE), ("T", Code.RESUME_TRADE)):
     _STATE[ord(_letter)] = _code
-_SESSION = np.full(256, -1, np.int64)  # system events; 0: no event of ours
+_SESSION = np.full(256, -1, np.int64)  # system events; 0 for those without an event here
 for _letter, _code in (("O", 0), ("S", 0), ("Q", Code.SESSION_OPEN), ("M", Code.SESSION_CLOSE), ("E", 0), ("C", 0)):
     _SESSION[ord(_letter)] = _code
-_ROLE = np.zeros(256, np.int64)  # what a type needs: nothing, a stock's locate code; or its own treatment
+_ROLE = np.zeros(256, np.int64)  # how each message type is processed; 0 for those without an event
 _META, _SYSTEM, _ENTRY, _NEW, _LESS, _GONE, _SWAP, _TRADE, _AUCTION, _STATUS = range(10)
 for _letters, _role in (
     *(("S", _SYSTEM), ("R", _ENTRY), ("AF", _NEW), ("ECX", _LESS), ("D", _GONE), ("U", _SWAP)),
@@ -83,7 +83,7 @@ _E, _C, _X, _H = ord("E"), ord("C"), ord("X"), ord("H")
 
 
 class Rows(NamedTuple):
-    """Room for R events, columns as in `Events`, and `instrument` int32 [R], `ALL` for an event of every one."""
+    """Buffers for R events, with columns as in `Events` and `instrument` int32 [R], `ALL` if it concerns all."""
 
     time_ns: np.ndarray
     sequence: np.ndarray
@@ -98,16 +98,17 @@ class Rows(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """What a reading knows between two blocks, beside the live orders.
+    """The state of a reading between two blocks, apart from the live orders.
 
     Attributes:
-      at: int64 [5]: position of the next message, position of the last one, its number (from 1), events in `rows`,
-        and, after a fault, what was found.
+      at: int64 [5]: position of the next message, position of the last one, its number (from 1), number of events in
+        `rows`, and, after a fault, the value found.
       instrument: int32 [STOCKS], by locate code: index of a wanted instrument, UNWANTED or UNNAMED.
       name: int64 [STOCKS], by locate code: the 8 bytes of the symbol.
-      tally: int64 [STOCKS, 4], by instrument: messages that became events, and those worth counting.
-      idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row is of no stock.
-      rows: where events go.
+      tally: int64 [STOCKS, 4], by instrument: the counts MADE (messages that became events), NON_PRINTABLE and so on.
+      idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row is for messages
+        of no stock.
+      rows: where events are written.
     """
 
     at: np.ndarray
@@ -119,7 +120,13 @@ class Reader(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Settings of a reading: UTC ns of midnight, price quanta a tick, whether the side of a hidden trade is told."""
+    """Settings of a reading.
+
+    Attributes:
+      midnight_ns: UTC ns of local midnight.
+      tick: price quanta per tick.
+      hidden_known: 1 if the messages give the true side of hidden trades, else 0.
+    """
 
     midnight_ns: int
     tick: int
@@ -127,7 +134,7 @@ class Rules(NamedTuple):
 
 
 def new_reader(rows: int) -> Reader:
-    """Return the reader of a file that has not begun, with room for `rows` events."""
+    """Return the initial state for reading a file, with room for `rows` events."""
     return Reader(
         at=np.zeros(5, np.int64),
         instrument=np.full(STOCKS, UNNAMED, np.int32),
@@ -139,16 +146,25 @@ def new_reader(rows: int) -> Reader:
 
 
 def new_rows(count: int) -> Rows:
-    """Return room for `count` events, with undefined content."""
+    """Return uninitialised buffers for `count` events."""
     kinds = {"kind": np.uint8, "code": np.uint8, "side": np.int8, "flags": np.uint16, "instrument": np.int32}
     return Rows(*(np.empty(count, kinds.get(name, np.int64)) for name in Rows._fields))
 
 
 @njit
 def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the messages that lie whole in data[:filled], uint8, from `at[POSITION]`; return what ended it.
+    """Read the messages that are complete in data[:filled], from `at[POSITION]` on.
 
-    After anything but a full table or full rows, the message that ended it is behind `at[POSITION]`.
+    Args:
+      data: uint8 [B].
+      filled: number of valid bytes.
+      reader: state; changed in place.
+      table: the live orders; changed in place.
+      rules: settings.
+
+    Returns:
+      DRAINED or why it stopped. Unless the table or the rows are full, `at[POSITION]` is after the message that ended
+      the loop.
     """
     at = reader.at
     position = at[POSITION]
@@ -157,6 +173,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
         begin = position + 2
         if begin + length > filled:
             break
+        # Check for room before the message is consumed, so that it is read again once there is room.
         if 2 * (table.used[0] + 1) > len(table.keys):
             return TABLE_FULL
         if at[ROWS] + 2 > len(reader.rows.kind):
@@ -174,7 +191,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
 
 @inner
 def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the message at data[p:p + length]; return FINE, DIRECTORY or a fault."""
+    """Process the message at data[p:p + length]; return FINE, DIRECTORY or a fault."""
     letter = data[p]
     reader.at[WAS] = letter
     if SIZE_OF[letter] == 0:
@@ -257,7 +274,7 @@ def _new_order(
 
 @inner
 def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
-    """E, C and X: shares of an order trade, or are withdrawn."""
+    """E, C and X: shares of an order trade or are withdrawn."""
     order_id, size, letter = _i64(data, p + 11), _u32(data, p + 19), data[p]
     row = _row_of(table, order_id, stock)
     reader.at[WAS] = order_id
@@ -294,7 +311,7 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
 
 @inner
 def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
-    """D: the rest of an order is withdrawn."""
+    """D: all that remains of an order is withdrawn."""
     order_id = _i64(data, p + 11)
     row = _row_of(table, order_id, stock)
     if row == ABSENT:
@@ -322,6 +339,7 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
         reader.at[WAS] = new
         return IN_USE
     side = table.values[row, SIDE]
+    # Write the DELETE before removing the order: `remove` shifts other orders into its row.
     _emit(reader, time, _DELETE, 0, side, table.values[row, PRICE], table.values[row, SIZE], old, 0, stock)
     remove(table, row)
     _rest(table, insert(table, new), side, price, size, stock)
@@ -332,7 +350,7 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
 
 @inner
 def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader) -> int:
-    """H and h: trading stops or goes on; h of another market is none of ours."""
+    """H and h: trading halts or resumes; an h for another market is ignored."""
     if _i64(data, p + 11) != reader.name[locate]:
         reader.at[WAS] = locate
         return OTHER_STOCK
@@ -351,7 +369,7 @@ def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader
 
 @inner
 def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, rules: Rules) -> int:
-    """P and Q: a hidden order trades, or an auction does."""
+    """P and Q: a hidden order trades, or an auction takes place."""
     hidden = _ROLE[data[p]] == _TRADE
     if _i64(data, p + (24 if hidden else 19)) != reader.name[locate]:
         reader.at[WAS] = locate
@@ -380,7 +398,7 @@ def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader:
 
 @inner
 def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
-    """Return what is wrong with the size and the price of an order or a trade, or FINE."""
+    """Return the fault of the size or price of an order or a trade, or FINE."""
     reader.at[WAS] = size
     if size <= 0:
         return NO_SHARES
@@ -392,7 +410,7 @@ def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
 
 @inner
 def _row_of(table: OrderTable, order_id: int, stock: int) -> int:
-    """Return the row of a live order of a stock, else ABSENT."""
+    """Return the row of a live order of a stock, ABSENT if there is none."""
     row = find(table, order_id)
     return row if row != ABSENT and table.values[row, EXTRA] == stock else ABSENT
 
@@ -416,7 +434,7 @@ def _emit(
     flags: int,
     stock: int,
 ) -> None:
-    """Write one event behind the others."""
+    """Append one event."""
     rows, i = reader.rows, reader.at[ROWS]
     rows.time_ns[i], rows.sequence[i], rows.kind[i], rows.code[i] = time, reader.at[NUMBER], kind, code
     rows.side[i], rows.price[i], rows.size[i], rows.order_id[i] = side, price, size, order_id

@@ -243,7 +243,7 @@ BAD = {
     "a cancel of an order that is not": ("C", "A", "101", 1, 9),
     "a side other than": ("M", "B", "101", 1, 1),
     "a price other than": ("C", "A", "102", 1, 1),
-    "more than the order.s size": ("C", "A", "101", 11, 1),
+    "more than the order's size": ("C", "A", "101", 11, 1),
     "does more than add": ("C", "A", "101", 1, 1, SNAP),
 }
 
