@@ -234,7 +234,7 @@ def damaged_within_the_first_row(file):
         (damaged_within_the_first_row, "cannot be read or decompressed"),
         (not_compressed, "a .gz file that is not compressed"),
         (emptied, "an empty file"),
-        (two_in_a_zip, "a zip must hold"),
+        (two_in_a_zip, "a zip must contain"),
         (damaged_at_once, "cannot be read or decompressed"),
     ],
 )

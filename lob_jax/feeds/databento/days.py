@@ -197,7 +197,7 @@ def _holds_csv(file: pathlib.Path) -> bool:
 
 def _twice(day: DaySource, other: DaySource) -> InputError:
     return InputError(
-        "the same symbol and day in two files",
+        "the same symbol and day occurs twice",
         where=day.path,
         expected="one file per symbol and day",
         was=f"{day.symbol} on {day.trading_day}, also in {other.path}",

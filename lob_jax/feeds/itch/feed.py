@@ -75,7 +75,7 @@ class ItchFeed:
         for day, after in itertools.pairwise(found):
             if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
                 raise InputError(
-                    "the same symbol and day in two files",
+                    "the same symbol and day occurs twice",
                     where=f"{day.path} and {after.path}",
                     expected="one file per trading day",
                     was=f"{day.symbol} {day.trading_day}",

@@ -1,4 +1,4 @@
-"""A book built from LOBSTER's messages alone: what they prove of it, and what they cannot tell."""
+"""Build a book from LOBSTER's messages alone: the part that they prove, without what they cannot show."""
 
 from typing import Any
 
@@ -18,15 +18,16 @@ _UNKNOWN, _DISPROVED = range(len(_TALLY))
 
 
 class MessageBook:
-    """Follows the messages of a day whose order-book file is not at hand; knows at any time only what was told by then.
+    """Follows the messages of a day without its order-book file, using no information from later messages.
 
-    It begins empty: the orders that rest when the session begins are not known. A message of one is an event like any
-    other, but takes nothing from the orders that are known, which a correction after it sees to; so no event is lost,
-    and none shows in the book before its time. A file of N levels does not tell what happens behind them, so the book
-    forgets what is behind its own N best. An order may leave unseen and be kept too long: trading goes on only in a
-    book that is not crossed and at its best price, so a message at a price disproves the levels of the other side
-    that it would have met and, if it is an execution, those of its own side that come first. These go by corrections.
-    Nothing is disproved between a halt and the resumption of trading.
+    The book begins empty, since the orders that rest at the start of the session are unknown. A message about such an
+    order becomes an event like any other, but must not reduce the known orders; a correction after it undoes that. No
+    event is lost this way, and no order appears in the book before its time. A file of N levels does not show what
+    happens behind them, so the book keeps only its own N best levels. As a consequence, an order may leave unseen and
+    be kept too long. Trades happen only in a book that is not crossed and only at its best price, so a message at a
+    price disproves the levels of the opposite side that it would have traded with and, if it is an execution, the
+    better levels of its own side. They are removed by corrections. Nothing is disproved between a halt and the
+    resumption of trading.
     """
 
     def __init__(self, start: BookSnapshot):
@@ -36,20 +37,20 @@ class MessageBook:
         self._tally = np.zeros(len(_TALLY), np.int64)
 
     def corrections(self, events: Events, book: np.ndarray, line: np.ndarray) -> Corrections:
-        """Return what keeps a replay of the next events to what is known; there are no rows of a `book`."""
+        """Return the corrections that restrict a replay of the next events to known orders; `book` has no rows."""
         columns = event_columns(events)
         self._book = with_room(self._book, int(np.count_nonzero(events.kind == Kind.ADD)))
         found = _known(self._book, columns, self._halted, self._tally)
         return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
 
     def report(self) -> dict[str, Any]:
-        """Return what the messages could not tell: removals of more than is known of an order; levels kept too long."""
+        """Return the number of removals of more than the known size of an order, and of levels kept too long."""
         return {"order_book": "none", **dict(zip(_TALLY, self._tally.tolist(), strict=True))}
 
 
 @njit
 def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarray) -> np.ndarray:
-    """Let the book take what is known; return rows (event, side, price, size) of corrections."""
+    """Apply the events to the known orders; return rows (event, side, price, size) of corrections."""
     found = np.empty((1024, 4), np.int64)
     count = 0
     for i in range(len(events.kind)):
@@ -85,7 +86,7 @@ def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarr
 
 @inner
 def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int) -> tuple[int, int, int]:
-    """Take from an order what is known of it; return the level's size before and after, and what was taken."""
+    """Remove the known part of an order; return the level's size before and after, and the lots removed."""
     row, slot = level_of(book, s, price), named_slot(book, s, price, order_id)
     if row < 0:
         return 0, 0, 0
@@ -97,7 +98,7 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 
 @inner
 def _disprove(book: Book, s: int, least: int, price: int, i: int, found: np.ndarray, count: int) -> int:
-    """Remove levels of a side that are better than a price, or equal if `least` is 1; return the corrections so far."""
+    """Remove levels of a side better than a price, or equal if `least` is 1; return the corrections so far."""
     side = 1 - 2 * s
     while best_size(book, s) > 0:
         best = best_price(book, s)

@@ -139,7 +139,7 @@ def _member(source: Source, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     if source.member is None and len(members) != 1:
         names = [info.filename for info in members]
         raise InputError(
-            "a zip must hold exactly one file",
+            "a zip must contain exactly one file",
             where=source,
             expected="one file",
             was=f"{len(names)}: {names[:5]}",

@@ -149,7 +149,7 @@ def test_bad_rows_are_named_or_left_out_as_ever(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError, match="an empty file"):
         ALONE.read(path)
-    with pytest.raises(InputError, match="no such way to treat the order-book file"):
+    with pytest.raises(InputError, match="an unknown value of order_book"):
         LobsterFeed(order_book="maybe")
 
 

@@ -298,7 +298,7 @@ def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
     path = put(tmp_path, changed(MESSAGES, 1, "34200.5,1,9,30,1000150,1"))
     assert "such as 50" in error(path).remedy
     assert LobsterFeed(tick=50).read(path).events.price[0] == 1000150
-    with pytest.raises(InputError, match="a tick that is no number"):
+    with pytest.raises(InputError, match="a tick that is not a positive number"):
         LobsterFeed(tick=0)
 
 

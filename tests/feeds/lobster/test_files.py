@@ -108,13 +108,13 @@ def test_a_missing_book_is_named(tmp_path):
     other_levels = STEM.format("orderbook").replace("_2", "_3") + ".csv"
     plain = put(tmp_path, MESSAGE + ".csv.gz", other_levels)
     fault = error(find_pair, plain)
-    assert "order-book half" in fault.what
+    assert "order-book file" in fault.what
     assert fault.expected == tmp_path / (BOOK + ".csv.gz")
     assert "--config.data.order_book=none" in fault.remedy
     fault = error(find_pair, zipped(tmp_path / "half.zip", MESSAGE + ".csv"))
     assert fault.expected == tmp_path / (BOOK + ".csv")
     fault = error(find_pair, zipped(tmp_path / "levels.zip", MESSAGE + ".csv", other_levels))
-    assert "order-book half" in fault.what
+    assert "order-book file" in fault.what
 
 
 def test_messages_alone_need_no_book_and_leave_one_unread(tmp_path):
@@ -128,8 +128,8 @@ def test_messages_alone_need_no_book_and_leave_one_unread(tmp_path):
     put(tmp_path, BOOK.replace("07-01", "07-02") + ".csv")
     packed.unlink()
     fault = error(lambda: list_days(tmp_path, order_book="none"))
-    assert "message half" in fault.what and "07-02" in str(fault.where)
-    assert "no such way" in error(lambda: find_pair(path, order_book="maybe")).what
+    assert "message file" in fault.what and "07-02" in str(fault.where)
+    assert "unknown value" in error(lambda: find_pair(path, order_book="maybe")).what
 
 
 def test_a_missing_message_file_is_named(tmp_path):
@@ -207,7 +207,7 @@ def test_a_day_that_lies_there_twice_is_refused(tmp_path, second):
 
 def test_a_second_copy_of_a_book_is_refused(tmp_path):
     put(tmp_path, MESSAGE + ".csv", BOOK + ".csv", BOOK + ".csv.gz")
-    assert "order book lies there twice" in error(list_days, tmp_path).what
+    assert "two copies of an order-book file" in error(list_days, tmp_path).what
 
 
 def test_sessions_that_follow_each_other_are_two_days(tmp_path):

@@ -102,7 +102,7 @@ def test_a_swapped_pair_is_named_as_swapped(tmp_path, read):
     error = caught.value
     assert error.what == "the message and the order-book file are swapped"
     assert str(error.where) == str(path) and NAME.format("orderbook") in error.expected
-    assert "exchange the names" in error.remedy
+    assert "swap the names" in error.remedy
 
 
 def test_a_swapped_pair_is_no_row_to_skip(tmp_path):
