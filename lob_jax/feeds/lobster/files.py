@@ -20,7 +20,7 @@ _NAME = re.compile(
     r"_(?P<half>message|orderbook)_(?P<levels>[1-9]\d{0,3})",
     re.ASCII,
 )
-_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip")  # one file of a pair; a zip of any name may contain both
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip")  # one file of a pair; a zip may hold both
 _DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
 
 

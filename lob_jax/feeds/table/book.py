@@ -1,4 +1,4 @@
-"""The order events of a table against the orders that they speak of: a compiled walk, with what may be wrong."""
+"""Check the order events of a table against the live orders: a compiled loop, and the faults that it can find."""
 
 from typing import NamedTuple
 
@@ -19,20 +19,20 @@ from lob_jax.feeds.reading.order_table import (
 )
 from lob_jax.jit import inner, njit
 
-ALL_LEFT = -1  # in place of the size of a DELETE that names none
-LAST_SEQUENCE, WHOLE_CANCELS = range(2)  # places of `state`
+ALL_LEFT = -1  # instead of the size of a DELETE without a size
+LAST_SEQUENCE, WHOLE_CANCELS = range(2)  # indices of `state`
 
-# What may be wrong with an event, the column that it is said of, and what it should be.
+# The faults of an event: description, column, expected value.
 FAULTS = {
     "a sequence that runs backwards": ("sequence", "no less than in the rows before"),
     "a price between ticks": ("price", "a multiple of the tick"),
-    "an order that is there already": ("order_id", "a new order_id"),
-    "a removal from an order that is not in the book": ("order_id", "the order_id of an ADD before it"),
+    "an order that is already in the book": ("order_id", "a new order_id"),
+    "a removal from an order that is not in the book": ("order_id", "the order_id of an earlier ADD"),
     "a removal from a level that is not in the book": ("price", "the price and side of a level with orders"),
     "a removal at another price or side than the order's": ("price", "the price and side of its ADD"),
-    "a removal of more than is left": ("size", "at most what is left"),
-    "a DELETE that leaves a part": ("size", "all that is left, or nothing"),
-    "a level of more than can be counted": ("size", "less"),
+    "a removal of more than the remaining size": ("size", "at most the remaining size"),
+    "a DELETE of less than the remaining size": ("size", "the remaining size, or an empty field"),
+    "a level whose size is out of range": ("size", "a smaller size"),
 }
 (
     BACKWARDS,
@@ -47,13 +47,13 @@ FAULTS = {
 ) = range(1, len(FAULTS) + 1)
 FINE = 0
 REMEDIES = {
-    NO_ORDER: "begin the table with the orders that rest, as ADDs; on_error=skip leaves such rows out and counts them",
-    NO_LEVEL: "begin the table with the levels that rest, as ADDs; on_error=skip leaves such rows out and counts them",
-    IN_USE: "give each order an id of its own; a changed order is a CANCEL, or a DELETE and an ADD",
-    NOT_ALL: "a part is a CANCEL; leave the size of a DELETE empty to remove all",
-    OFF_TICK: "mend the row, or name another tick",
+    NO_ORDER: "begin the table with ADDs of the resting orders; on_error=skip leaves such rows out and counts them",
+    NO_LEVEL: "begin the table with ADDs of the resting levels; on_error=skip leaves such rows out and counts them",
+    IN_USE: "give each order a unique id; a modified order is a CANCEL, or a DELETE and an ADD",
+    NOT_ALL: "use CANCEL to remove a part; leave the size of a DELETE empty to remove everything",
+    OFF_TICK: "correct the row, or set another tick",
 }
-REMEDY = "mend the row; on_error=skip leaves such rows out and counts them"
+REMEDY = "correct the row; on_error=skip leaves such rows out and counts them"
 _ADD, _CANCEL, _DELETE, _EXECUTE, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.CONTROL)
 )
@@ -62,7 +62,7 @@ _MOST = 2**62
 
 
 class Rows(NamedTuple):
-    """Events, int64 [R] each; `kind` and `size` are changed where a DELETE names no size or a CANCEL takes all."""
+    """Events, int64 [R] each; the size of a DELETE without one, and the kind of a CANCEL of everything, are changed."""
 
     sequence: np.ndarray
     kind: np.ndarray
@@ -74,14 +74,14 @@ class Rows(NamedTuple):
 
 
 class LiveOrders:
-    """The orders in the book, or the levels where orders have no ids.
+    """The orders in the book, or its levels if orders have no ids.
 
     Attributes:
       named: whether orders have ids.
     """
 
     def __init__(self, *, named: bool, tick: int):
-        """Begin with an empty book; `tick` is in the units of the prices, 0 for none."""
+        """Begin with an empty book; `tick` is in the units of the prices, 0 if unknown."""
         self.named = named
         self._tick = tick
         self._table = new_table(1 << 10)
@@ -89,11 +89,11 @@ class LiveOrders:
 
     @property
     def whole_cancels(self) -> int:
-        """CANCELs that took all that was left, and so are DELETEs."""
+        """The number of CANCELs of all that remained, which became DELETEs."""
         return int(self._state[WHOLE_CANCELS])
 
     def follow(self, rows: Rows) -> np.ndarray:
-        """Take the next events; return uint8 [R], what is wrong with each: those that are wrong change nothing."""
+        """Process the next events; return the fault of each, uint8 [R]. Events at fault change nothing."""
         self._table = room_for(self._table, int(np.count_nonzero(rows.kind == _ADD)))
         faults = np.zeros(len(rows.kind), np.uint8)
         _follow(rows, self._table, self._state, self.named, self._tick, faults)
@@ -125,7 +125,7 @@ def _key(rows: Rows, i: int, named: bool) -> int:
 
 @inner
 def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
-    """Let an order join the book, or a level grow."""
+    """Add an order to the book, or increase a level."""
     if tick > 1 and rows.price[i] % tick != 0:
         return OFF_TICK
     key, held = _key(rows, i, named), np.int64(0)
@@ -144,7 +144,7 @@ def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
 
 @inner
 def _remove(rows: Rows, i: int, table: OrderTable, state: np.ndarray, named: bool, tick: int) -> int:
-    """Take from an order or a level."""
+    """Reduce an order or a level."""
     if tick > 1 and rows.price[i] % tick != 0:
         return OFF_TICK
     row = find(table, _key(rows, i, named))
