@@ -1,4 +1,4 @@
-"""Numbers of a small day worked out by hand, and of other days by plain Python."""
+"""Statistics of a small day computed by hand, and of other days by plain Python."""
 
 import io
 import json
@@ -81,7 +81,7 @@ def test_trades_and_aggressors(day):
 
 def test_the_book_of_a_small_day(day):
     book = inspect_day(day, levels=3)["book"]
-    # Bids 1000 from 1 s to 9 s, then none till 10 s; 1020 till 14 s, crossing 1010, which is there from 3 s on.
+    # Bids: 1000 from 1 s to 9 s, none until 10 s, 1020 until 14 s, which crosses the ask of 1010, present from 3 s on.
     assert book["states"] == {"crossed": 1, "locked": 0, "one_sided": 4, "empty": 0}
     assert book["states_s"] == {"crossed": 4, "locked": 0, "one_sided": 2 + 1 + 1, "empty": 1}
     assert (book["unknown_level"], book["over_removal"], book["mid_moves"]) == (1, 0, 0)
@@ -94,7 +94,7 @@ def test_the_book_of_a_small_day(day):
 
 
 def naive_book(day, levels):
-    """Return laws of the book from the states of a replay with queues."""
+    """Return distributions over the book's states from a replay with queues."""
     states = replay(day.events, **book_of(day), levels=levels)
     times = np.maximum.accumulate(np.append(min(day.start.time_ns, day.events.time_ns[0]), day.events.time_ns))
     laws = {name: new_histogram() for name in ("spread", "by_time", "bid", "ask", "bids", "asks", "move")}

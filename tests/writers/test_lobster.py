@@ -59,7 +59,7 @@ CODES = (0, 0, 0, Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE, 0, 0)
 
 
 def export(folder: pathlib.Path, events: Events, **arguments) -> LobsterExport:
-    """Write with the usual surroundings."""
+    """Write with the default arguments."""
     usual = {"instrument": INSTRUMENT, "start": START, "corrections": Corrections.none(), "levels": 2}
     return write_lobster(folder, events=events, **{**usual, **arguments})
 
@@ -98,7 +98,7 @@ def test_a_removal_without_an_id_gets_the_one_that_the_book_settles(tmp_path):
     start = book((BID, 1000000, 50, 7), (BID, 1000000, 20, 40), (ASK, 1000200, 70, 0))
     events = events_of(
         (1, Kind.ADD, BID, 1000000, 20, 0),  # 41, behind 40: the first above every id in use
-        (2, Kind.ADD, BID, 1000000, 9, 12),  # keeps its own
+        (2, Kind.ADD, BID, 1000000, 9, 12),  # keeps its id
         (3, Kind.DELETE, BID, 1000000, 20, 0),  # the newest of exactly 20: 41
         (4, Kind.CANCEL, BID, 1000000, 10, 0),  # the newest of more than 10: 40
         (5, Kind.EXECUTE, BID, 1000000, 5, 0),  # the front: 7
@@ -127,7 +127,7 @@ def test_corrections_show_in_the_book_and_its_ids(tmp_path):
     assert bids == [["1000100", "80"], ["1000100", "35"], ["1000100", "30"]]
     assert orderbook.read_text().count("1000200,9,") == 2
     ids = [line.split(",")[2] for line in message.read_text().splitlines()]
-    assert ids == ["1", "0", "0"]  # what left is what the corrections brought
+    assert ids == ["1", "0", "0"]  # the removed orders came from the corrections
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ SIZES = st.sampled_from([1, 3, 50, 100, 10**9])
 
 @st.composite
 def small_days(draw) -> Events:
-    """Draw a short day of every kind of event, many of them on levels that are not there."""
+    """Draw a short day with every kind of event, many of them on levels that do not exist."""
     rows, codes, clock = [], [], 0
     for _ in range(draw(st.integers(1, 25))):
         clock += draw(GAPS)

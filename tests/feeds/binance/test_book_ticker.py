@@ -1,4 +1,4 @@
-"""The rebuilt L2 books beside the exchange's own best quotes: real captures, joined by update id."""
+"""Compare the rebuilt L2 books with the exchange's own best quotes: real captures, joined by update id."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def capture(paths):
 
 
 def compared(day, updates, quotes, *, per_us):
-    """Return how many updates share their id with a best quote, and how many of those differ from the book."""
+    """Return the number of updates that share their id with a best quote, and of those that differ from the book."""
     states = replay(day.events, **book_of(day), levels=1)
     unit = 1000 if per_us else 1
     received = day.events.receive_ns // unit

@@ -1,4 +1,4 @@
-"""Databento's CSV: the same day as from DBN, in every encoding; what is another schema, or no such file."""
+"""Databento's CSV: the same day as from DBN, in every encoding; other schemas, and files that are not valid."""
 
 import gzip
 import itertools
@@ -76,7 +76,7 @@ def test_it_is_found_and_read_compressed(tmp_path, dbn, suffix):
 
 
 def rewritten(change):
-    """Return the sample with each line's fields changed."""
+    """Return the sample with changed fields in each line."""
     lines = as_csv(metadata() + timed(ROWS)).decode().splitlines()
     return "".join(",".join(change(line.split(","))) + "\n" for line in lines).encode()
 
@@ -120,7 +120,7 @@ def test_other_schemas_are_refused_by_name(tmp_path, market_data, schema):
     with pytest.raises(InputError, match=schema[:3]):
         load_incremental_data(other)
     write(tmp_path)
-    assert len(FEED.days(tmp_path)) == 1  # passed over beside MBO
+    assert len(FEED.days(tmp_path)) == 1  # ignored next to an MBO file
 
 
 def test_bars_are_refused_by_name(tmp_path):

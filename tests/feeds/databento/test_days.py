@@ -37,7 +37,7 @@ def write(tmp_path, content, name="x.dbn"):
 
 
 def content_of(day):
-    """Return what a day holds, but for where its records lie in the file."""
+    """Return the content of a day, without the positions of its records in the file."""
     events = day.events.replace(sequence=np.arange(len(day.events)))
     return type(day)(day.instrument, day.start, events, day.corrections, {})
 
@@ -108,7 +108,7 @@ def test_an_id_that_no_symbol_is_named_for_on_its_day_is_refused(tmp_path):
 
 
 def test_snapshots_at_midnight_begin_days(tmp_path, market_data):
-    """Two days of CME as one request: each is what it is alone."""
+    """Two CME days in one request: each is the same as on its own."""
     paths = [market_data(f"databento/esh4-glbx-mdp3-{name}.mbo.dbn.zst") for name in ("20231224", "20231225")]
     contents = [zstd.decompress(path.read_bytes()) for path in paths]
     head = metadata({"ESH4": 17077}, day=datetime.date(2023, 12, 24), days=2)

@@ -1,4 +1,4 @@
-"""Records of DBN files: the fast reader against Databento's own decoder, and what is no record."""
+"""Records of DBN files: the fast reader against Databento's own decoder, and invalid records."""
 
 import databento_dbn
 import numpy as np
@@ -28,7 +28,7 @@ def all_of(records):
 
 
 def decoded(data):
-    """Return the MBO records by Databento's decoder, field by field."""
+    """Return the MBO records, field by field, from Databento's decoder."""
     decoder = databento_dbn.DBNDecoder()
     decoder.write(data)
     messages = [message for message in decoder.decode() if isinstance(message, databento_dbn.MBOMsg)]
@@ -110,7 +110,7 @@ def test_what_is_no_record_is_refused_or_counted(tmp_path, bad, what, kept, read
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 56, 1000])
 def test_what_lies_before_damage_is_read_and_damage_is_one_fault(tmp_path, monkeypatch, cut):
-    """A source yields what it could decompress, then raises: the record that it cuts off is no fault of its own."""
+    """A source yields what it can decompress, then raises: the truncated record is not a second fault."""
     content = metadata() + b"".join(record("A", "B", "1", 2, k) for k in range(100))
 
     def blocks(source, reading):

@@ -18,7 +18,7 @@ MESSAGE, BOOK = STEM.format("message"), STEM.format("orderbook")
 
 
 def put(folder: pathlib.Path, *names: str) -> pathlib.Path:
-    """Write files that hold their own name; return the first."""
+    """Write files that contain their own name; return the first."""
     for name in names:
         content = name.encode()
         pack = {".gz": gzip.compress, ".zst": zstd.compress}.get(pathlib.Path(name).suffix, bytes)
@@ -38,7 +38,7 @@ def text(source: Source) -> str:
 
 
 def error(action, *arguments) -> InputError:
-    """Return the InputError of a call, with every part of it there."""
+    """Return the InputError of a call, after checking that it is complete."""
     with pytest.raises(InputError) as caught:
         action(*arguments)
     for part in ("what", "where", "expected", "was", "remedy"):

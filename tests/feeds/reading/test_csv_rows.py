@@ -1,4 +1,4 @@
-"""Strict CSV: every field by its column's grammar, the first bad line by name, whatever the blocks."""
+"""Strict CSV: every field by its column's grammar, and the first bad line by number, for any block size."""
 
 import decimal
 import gzip
@@ -302,7 +302,7 @@ def test_damage_keeps_what_came_before_and_is_counted(tmp_path):
 
 
 class OddSizes:
-    """Rules that refuse odd numbers."""
+    """Rules under which odd numbers are faults."""
 
     def judge(self, values, text):
         odd = np.flatnonzero(values[0] % 2)

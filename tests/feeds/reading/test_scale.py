@@ -1,4 +1,4 @@
-"""Steps and units: what a user may name, and the coarsest integers that hold every number."""
+"""Steps and units: valid settings, and the coarsest units that represent every number."""
 
 import math
 
@@ -126,7 +126,7 @@ def test_only_the_numbers_of_decimal_columns_are_counted_and_what_is_none_ends_i
     [
         (["1.5", "2.25"], 2),
         (["1e12", "3.5"], 1),
-        (["1e12", "0.12345678", "0.5"], 1),  # none holds all three, and 1 is the least that holds two
+        (["1e12", "0.12345678", "0.5"], 1),  # no number of places fits all three, and 1 is the smallest that fits two
         (["1e17", "99.25", "99.75"], 2),
         (["1e12", "1e12", "0.00000001"], 0),
         (["1e300"], 0),

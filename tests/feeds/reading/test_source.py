@@ -50,7 +50,7 @@ def test_a_file_that_stops_short_is_damaged_and_not_short(tmp_path, name):
 
 
 def before_damage(path, block_bytes=1 << 20):
-    """Return the bytes that come before the error, and the error."""
+    """Return the bytes before the error, and the error."""
     blocks = []
     with pytest.raises(InputError) as caught:
         blocks.extend(Source(path).blocks(Reading(block_bytes=block_bytes)))  # keeps what came before the error
@@ -59,7 +59,7 @@ def before_damage(path, block_bytes=1 << 20):
 
 
 def byte_by_byte(data, new):
-    """Return what a decompressor makes of data until it fails, one byte after the other; streams may follow."""
+    """Return what a decompressor recovers from concatenated streams, fed byte by byte, until it fails."""
     out, decompressor = bytearray(), new()
     for byte in data:
         decompressor = new() if decompressor.eof else decompressor

@@ -1,4 +1,4 @@
-"""Tables of order events: names, types, floats, time, bad rows, books, and where a table may lie."""
+"""Tables of order events: names, types, floats, times, bad rows, books, and the supported sources."""
 
 import dataclasses
 import datetime
