@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 
-FEW_LEVELS = 11  # a side with at most so many levels loses none, so that ten are always visible
+FEW_LEVELS = 11  # a side with at most this many levels loses none, so that ten are always visible
 ACTIONS = ("add", "delete", "replace", "market")  # a participant's actions, in the order of every action table
 
 

@@ -17,7 +17,7 @@ _ADD, _DELETE, _EXECUTE, _HIDDEN, _CROSS, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS, Kind.CONTROL)
 )
 _CLEAR_CODE, _KNOWN = int(Code.CLEAR), int(Flag.AGGRESSOR_KNOWN)
-SOUND = -1  # instead of an event index: every event names a live order
+SOUND = -1  # instead of an event index: all events fit the live orders
 
 
 class Rows(NamedTuple):
@@ -86,7 +86,7 @@ def level_rows(
 
 @njit
 def order_rows(rows: Rows, orders: OrderTable, events: EventColumns, flags: np.ndarray) -> int:
-    """Write events as changes of individual orders; return the first event without a live order, SOUND if none.
+    """Write events as changes of individual orders; return the first that does not fit the live orders, else SOUND.
 
     An execution becomes a trade, a fill, and then the remainder of the order.
 

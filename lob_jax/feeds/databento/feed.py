@@ -27,8 +27,9 @@ _DECIMALS = 9  # of Databento's prices
 class DatabentoFeed:
     """Reads MBO from DBN files and Databento's CSV files: plain, .zst, .gz, or as the only file in a .zip.
 
-    Prices are exact: the price quantum is the largest power of ten that represents all prices of the day, the tick
-    their greatest common divisor. In CSV without symbols, the instrument id serves as symbol.
+    Prices are exact: the price quantum is the largest power of ten of which all prices of the day are multiples, and
+    the tick is the greatest common divisor of the prices of visible orders. In CSV without symbols, the instrument id
+    serves as symbol.
 
     Attributes:
       symbols: the symbols to list and read; empty for all.

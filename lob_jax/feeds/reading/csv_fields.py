@@ -119,10 +119,10 @@ def parse_lines(
 
 @njit
 def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
-    """Count the numbers of DECIMAL columns by the numbers of decimal places with which they can be represented.
+    """Count how many numbers of each DECIMAL column can be represented with how many decimal places.
 
-    Numbers that no number of places can represent are skipped, as is the rest of a line after a field that is not a
-    number.
+    Numbers that cannot be represented with any number of places are skipped, as is the rest of a line after a field
+    that is not a number.
 
     Args:
       data: uint8 [B], lines that all end in a line feed.
