@@ -1,1 +1,1 @@
-"""Order books: compiled replay, its pure-Python oracle, features, a matching engine."""
+"""Order books: compiled replay, its pure-Python reference, snapshots and features."""

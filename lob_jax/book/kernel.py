@@ -1,13 +1,13 @@
 """The compiled book: price levels with their queues of orders, updated in place.
 
-A `Book` is a tuple of arrays, so that other compiled loops can hold one and call `apply`, `correct`
-and `reference` on it. A side's levels lie in a sorted array with the best one at the end, where most
-events are; there is room at either end, so that a level which comes or goes moves the fewer of its better and worse
-ones, and a snapshot may list its levels in either order.
+A `Book` is a tuple of arrays, so other compiled loops can hold one and call `apply`, `correct` and `reference`
+on it. The levels of a side are kept in a sorted array with the best one last, because most events happen near the
+best price. The array has room at both ends: adding or removing a level shifts either its better or its worse
+neighbours, whichever are fewer, and a snapshot may list its levels in either order.
 
-An event takes its size from the level that it names, never from another; an order id only settles
-which order of that level pays first. So prices, sizes and references never depend on ids, and a book
-rebuilt without them stays in step.
+An event always removes its size from the level that it names; an order id only decides which order of that level is
+reduced first. Prices, sizes and references therefore never depend on ids, and a book that is rebuilt without ids
+stays identical in all three.
 """
 
 import numpy as np
@@ -52,9 +52,9 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 
 
 def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
-    """Return the book of a snapshot with room for `order_capacity` more orders (ADDs and corrections)."""
+    """Build the book of a snapshot, with room for `order_capacity` more orders (ADDs and corrections)."""
     orders = len(snapshot) + order_capacity
-    # A full window moves: with room for four, once every so many new levels.
+    # A window that reaches an end of its array is moved to the middle; room for four windows makes that rare.
     book = new_book(orders, 4 * snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
     book.side[:, LAST_BEST], book.side[:, SEEN] = snapshot.last_best, snapshot.seen
     _append_all(
@@ -68,7 +68,7 @@ def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
 
 
 def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
-    """Copy the live orders out of a book, in O(live orders)."""
+    """Return a snapshot of a book's live orders, in O(live orders)."""
     rows = live_orders(book)
     return BookSnapshot(
         time_ns=int(time_ns),
@@ -85,31 +85,47 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
 
 @in_place
 def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
-    """Change the book by one event; kinds that change no book do nothing, CONTROL included (see `clear`).
+    """Apply one event to the book; kinds without effect on it, including CONTROL (see `clear`), are ignored.
 
-    An ADD joins the back of its level; in a pooled book it enlarges the one order there. CANCEL, DELETE and
-    EXECUTE take `size` from the level at `price`. The order that pays first is the one named by `order_id`, if
-    it rests on that level; else by rule: the front of the queue for EXECUTE, the newest order of exactly `size`
-    for DELETE, the newest order of more than `size` for CANCEL. What that order cannot pay is taken from the
-    front for EXECUTE, from the back otherwise. A level that has no more than `size` goes; one that is not there
-    is left so. A size of 0 changes nothing.
+    An ADD joins the back of its level's queue; in a pooled book it enlarges the level's single order. CANCEL, DELETE
+    and EXECUTE remove `size` from the level at `price`, starting with the order named by `order_id` if it rests on
+    that level, and otherwise with the order that a rule selects: the front of the queue for EXECUTE, the newest order
+    of exactly `size` for DELETE, the newest order larger than `size` for CANCEL, and the back of the queue if there
+    is no such order. If that order is smaller than `size`, the remainder is taken from the front for EXECUTE and from
+    the back otherwise. A level of at most `size` is removed completely; a removal from a level that does not exist
+    is counted and changes nothing, as does a size of 0.
+
+    Args:
+      book: changed in place.
+      kind: a `Kind`.
+      side: +1 bid, -1 ask.
+      price: price quanta.
+      size: lots.
+      order_id: the bits of the feed's uint64 id, 0 for none.
 
     Raises:
-      IndexError: the book was made with too little room.
+      IndexError: the book has no room for another order or level.
     """
-    # One set of types for everything below, whatever the caller's columns are: it compiles once.
+    # Cast here so that the code below compiles once, for one set of types, whatever dtypes the caller's columns have.
     _apply(book, np.int64(kind), np.int64(side), np.int64(price), np.int64(size), np.int64(order_id))
 
 
 @in_place
 def correct(book: Book, side: int, price: int, size: int) -> None:
-    """Set a level's size: it grows as by an anonymous ADD, shrinks from the back; 0 removes it."""
+    """Set a level's size: it grows by an anonymous ADD and shrinks from the back; 0 removes it.
+
+    Args:
+      book: changed in place.
+      side: +1 bid, -1 ask.
+      price: price quanta.
+      size: the new total size of the level, lots.
+    """
     _correct(book, np.int64(side), np.int64(price), np.int64(size))
 
 
 @in_place
 def clear(book: Book) -> None:
-    """Empty both sides; the last best prices stay known."""
+    """Empty both sides; the last best prices are kept."""
     for s in range(2):
         while not is_empty(book, s):
             _drop_level(book, s, book.side[s, END] - 1)
@@ -135,9 +151,9 @@ def best_size(book: Book, side_index: int) -> int:
 
 @in_place
 def reference(book: Book, side: int) -> int:
-    """Return the price that prices of a side (+1 bid, -1 ask) count from.
+    """Return the reference price of a side (+1 bid, -1 ask), from which its prices are counted.
 
-    The side's best, else its last best, else the best of the other side, else 0.
+    It is the best price of the side, else its last best price, else the best of the other side, else 0.
     """
     s = 0 if side > 0 else 1
     return book.side[s, LAST_BEST] if book.side[s, SEEN] else best_price(book, 1 - s)
@@ -145,7 +161,7 @@ def reference(book: Book, side: int) -> int:
 
 @in_place
 def count_state(book: Book) -> None:
-    """Count the present state if its best prices cross or are equal."""
+    """Increment the crossed or the locked counter if the best prices cross or are equal."""
     if not is_empty(book, 0) and not is_empty(book, 1):
         spread = best_price(book, 1) - best_price(book, 0)
         if spread < 0:
@@ -156,7 +172,7 @@ def count_state(book: Book) -> None:
 
 @in_place
 def level_of(book: Book, side_index: int, price: int) -> int:
-    """Return the row of `book.levels[side_index]` that holds a price, -1 if none does."""
+    """Return the row of a price in `book.levels[side_index]`, -1 if there is no such level."""
     row = rank(book, side_index, price)
     if row < book.side[side_index, END] and book.levels[side_index, row, PRICE] == price:
         return row
@@ -165,7 +181,15 @@ def level_of(book: Book, side_index: int, price: int) -> int:
 
 @in_place
 def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> int:
-    """Return the slot of the order that pays first for a removal that names none."""
+    """Return the slot of the order that is reduced first by a removal that names no order.
+
+    Args:
+      book: holds the level.
+      side_index: 0 bid, 1 ask.
+      row: the level's row in `book.levels[side_index]`.
+      kind: CANCEL, DELETE or EXECUTE.
+      size: lots to be removed.
+    """
     if kind == _EXECUTE:
         return book.levels[side_index, row, FRONT]
     back = book.levels[side_index, row, BACK]
@@ -180,7 +204,7 @@ def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> in
 
 @in_place
 def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
-    """Change the book by one event, all arguments int64."""
+    """Apply one event, all arguments int64."""
     if size <= 0:
         return
     s = 0 if side > 0 else 1
@@ -210,7 +234,7 @@ def _correct(book: Book, side: int, price: int, size: int) -> None:
 
 @in_place
 def _append_all(book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarray, order_id: np.ndarray) -> None:
-    """Add orders in turn, those of a level from front to back."""
+    """Add orders in sequence, those of a level from front to back."""
     for i in range(len(side)):
         _apply(book, _ADD, side[i], price[i], size[i], order_id[i])
 
@@ -224,10 +248,10 @@ def _note_best(book: Book, s: int) -> None:
 
 @in_place
 def rank(book: Book, s: int, price: int) -> int:
-    """Return the row behind the levels of a side that are worse than a price.
+    """Return the row just after the levels of a side that are worse than a price.
 
-    Strides double from the best level down, then the last stride is halved: a price near the touch is
-    found in a step or two, one far from it in logarithmic time.
+    Galloping search from the best level: the stride doubles until it passes the price, then the last stride is
+    bisected. A price near the touch is found in one or two steps, a distant one in logarithmic time.
     """
     sign = 1 - 2 * s
     key = sign * price
@@ -250,7 +274,7 @@ def rank(book: Book, s: int, price: int) -> int:
 
 @in_place
 def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
-    """Put an order at the back of its level; outside a full window it is forgotten at once."""
+    """Add an order at the back of its level; discard it if it lies outside a full window."""
     row = rank(book, s, price)
     if row == book.side[s, END] or book.levels[s, row, PRICE] != price:
         row = _open_level(book, s, row, price)
@@ -264,7 +288,7 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
 
 @in_place
 def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int) -> None:
-    """Take `size` from a level, from the order that the id or the rule says first."""
+    """Remove `size` from a level, first from the order that the id or else the rule selects."""
     row = level_of(book, s, price)
     if row < 0:
         book.counters[UNKNOWN_LEVEL] += 1
@@ -285,7 +309,7 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 
 @in_place
 def _open_level(book: Book, s: int, row: int, price: int) -> int:
-    """Make an empty level above the worse ones below `row`; return its row, -1 if the window has no room for it."""
+    """Insert an empty level at `row`, above the worse ones; return its final row, -1 if a full window excludes it."""
     if book.window > 0 and book.side[s, END] - book.side[s, FIRST] >= book.window:
         if row == book.side[s, FIRST]:
             return -1
@@ -308,7 +332,7 @@ def _open_level(book: Book, s: int, row: int, price: int) -> int:
 
 @in_place
 def _drop_level(book: Book, s: int, row: int) -> None:
-    """Forget a level and its orders."""
+    """Remove a level and its orders."""
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         behind = book.orders[slot, BEHIND]
@@ -324,7 +348,10 @@ def _drop_level(book: Book, s: int, row: int) -> None:
 
 @in_place
 def _centre(book: Book, s: int, worse: bool) -> int:
-    """Move a side's levels to the middle of their room, with a row free where it is asked for; return how far."""
+    """Move the levels of a side to the middle of their array and return by how many rows.
+
+    If only one row is free, `worse` says whether it must be at the worse end.
+    """
     free = len(book.levels[s]) - (book.side[s, END] - book.side[s, FIRST])
     if free == 0:
         raise IndexError("the book has no room for another level: make it with a larger level_capacity")
@@ -337,9 +364,10 @@ def _centre(book: Book, s: int, worse: bool) -> int:
 
 @in_place
 def _move(book: Book, s: int, first: int, end: int, by: int) -> None:
-    """Move the levels of rows first..end-1."""
+    """Move the levels in rows first..end-1 by `by` rows."""
     levels = book.levels[s]
     book.counters[MOVED] += end - first
+    # The ranges overlap: copy from the far end so that no row is overwritten before it has been read.
     if by > 0:
         for k in range(end - 1, first - 1, -1):
             for column in range(4):

@@ -1,11 +1,11 @@
-"""The compiled book without its queues: price levels and their sizes, updated in place, for best quotes alone.
+"""The compiled book without queues: price levels and their sizes only, updated in place.
 
-Prices, sizes and references never depend on which order of a level pays, so this book agrees with that of
-`lob_jax.book.kernel` on all of them, at a fraction of its cost.
+Prices, sizes and references never depend on which order of a level is reduced, so this book agrees with that of
+`lob_jax.book.kernel` on all of them, at a fraction of the cost.
 
-A level that empties behind the best one keeps its place, with size 0: in deep books the same prices come and go, and
-moving thousands of levels up and down would take most of the time. Where levels must move, it is the fewer of the
-better and the worse ones.
+A level behind the best one that empties keeps its row, with size 0: in deep books the same prices appear again and
+again, and shifting thousands of levels each time would dominate the run time. Where levels must be shifted, either the
+better or the worse ones move, whichever are fewer.
 """
 
 import enum
@@ -64,8 +64,8 @@ class Levels(NamedTuple):
 
 
 def load_levels(snapshot: BookSnapshot) -> Levels:
-    """Return the levels of a snapshot; `with_level_room` makes room for more."""
-    capacity = 4 * snapshot.window or len(snapshot)  # a full window moves, see `kernel.load`
+    """Build the levels of a snapshot; `with_level_room` makes room for more."""
+    capacity = 4 * snapshot.window or len(snapshot)  # a window moves within its array, see `kernel.load`
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
         size=np.zeros((2, capacity), np.int64),
@@ -80,7 +80,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
 
 
 def with_level_room(levels: Levels, more: int) -> Levels:
-    """Return levels of which `more` a side can be added: these, or a larger copy."""
+    """Return levels with room for `more` levels per side: the given ones, or a larger copy."""
     capacity = levels.price.shape[1]
     wanted = int((levels.side[:, END] - levels.side[:, FIRST]).max()) + more
     if levels.window or wanted <= capacity:
@@ -98,7 +98,14 @@ def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
 
 @in_place
 def change(levels: Levels, kind: int, side: int, price: int, size: int) -> None:
-    """Change the levels by one event, as `kernel.apply` does; kinds that change no book do nothing.
+    """Apply one event to the levels, as `kernel.apply` does; kinds without effect on the book are ignored.
+
+    Args:
+      levels: changed in place.
+      kind: a `Kind`.
+      side: +1 bid, -1 ask.
+      price: price quanta.
+      size: lots.
 
     Raises:
       IndexError: there is no room for another level.
@@ -108,13 +115,20 @@ def change(levels: Levels, kind: int, side: int, price: int, size: int) -> None:
 
 @in_place
 def set_level(levels: Levels, side: int, price: int, size: int) -> None:
-    """Set a level's size; 0 removes it."""
+    """Set a level's size; 0 removes it.
+
+    Args:
+      levels: changed in place.
+      side: +1 bid, -1 ask.
+      price: price quanta.
+      size: the new total size, lots.
+    """
     _set_level(levels, np.int64(side), np.int64(price), np.int64(size))
 
 
 @in_place
 def clear_levels(levels: Levels) -> None:
-    """Empty both sides; the last best prices stay known."""
+    """Empty both sides; the last best prices are kept."""
     for s in range(2):
         levels.side[s, END], levels.side[s, VACANT] = levels.side[s, FIRST], 0
 
@@ -139,20 +153,20 @@ def best(levels: Levels, s: int) -> int:
 
 @in_place
 def reference_of(levels: Levels, s: int) -> int:
-    """Return what prices of a side (0 bid, 1 ask) count from, see `kernel.reference`."""
+    """Return the reference price of a side (0 bid, 1 ask), see `kernel.reference`."""
     return levels.side[s, LAST_BEST] if levels.side[s, SEEN] else best(levels, 1 - s)
 
 
 @in_place
 def size_at(levels: Levels, s: int, price: int) -> int:
-    """Return the size of a side's level at a price, 0 if there is none."""
+    """Return the size at a price of a side (0 bid, 1 ask), 0 if there is no such level."""
     row = _rank(levels, s, price)
     return levels.size[s, row] if row < levels.side[s, END] and levels.price[s, row] == price else 0
 
 
 @in_place
 def step_levels(levels: Levels, events: EventColumns, i: int) -> None:
-    """Change the levels by event i, CLEAR included, without its corrections."""
+    """Apply event i, including CLEAR, without its corrections."""
     if events.kind[i] != _CONTROL:
         change(levels, events.kind[i], events.side[i], events.price[i], events.size[i])
     elif events.code[i] == _CLEAR:
@@ -161,7 +175,14 @@ def step_levels(levels: Levels, events: EventColumns, i: int) -> None:
 
 @in_place
 def amend_levels(levels: Levels, corrections: CorrectionColumns, cursor: int, i: int) -> int:
-    """Apply the corrections of event i, the first of them at `cursor`; return the cursor behind them."""
+    """Apply the corrections of event i, the first of which is at `cursor`; return the cursor after them.
+
+    Args:
+      levels: changed in place.
+      corrections: of all events, ordered by event.
+      cursor: index of the first correction not yet applied.
+      i: the event.
+    """
     while cursor < len(corrections.event) and corrections.event[cursor] == i:
         set_level(levels, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
         cursor += 1
@@ -172,8 +193,12 @@ def amend_levels(levels: Levels, corrections: CorrectionColumns, cursor: int, i:
 def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns, references: np.ndarray) -> None:
     """Advance the levels over E events and their corrections, counting crossed and locked states.
 
-    Writes what the prices of a bid and an ask count from before each event, and after the last one, into
-    `references` int64 [E+1, 2], unless it has no rows.
+    Args:
+      levels: changed in place.
+      events: the events to apply.
+      corrections: those of these events.
+      references: int64 [E+1, 2], filled with the reference prices (bid, ask) before each event and after the last
+        one; left alone if it has no rows.
     """
     cursor, count = 0, len(events.kind)
     for i in range(count):
@@ -191,7 +216,7 @@ def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns,
 
 @in_place
 def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None:
-    """Change the levels by one event, all arguments int64."""
+    """Apply one event, all arguments int64."""
     if size <= 0 or kind < _ADD or kind > _EXECUTE:
         return
     s = 0 if side > 0 else 1
@@ -233,7 +258,7 @@ def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
 
 @in_place
 def _add_all(levels: Levels, side: np.ndarray, price: np.ndarray, size: np.ndarray) -> None:
-    """Add orders in turn."""
+    """Add orders in sequence."""
     for i in range(len(side)):
         _change(levels, _ADD, side[i], price[i], size[i])
 
@@ -247,7 +272,7 @@ def _note_best(levels: Levels, s: int) -> None:
 
 @in_place
 def _rank(levels: Levels, s: int, price: int) -> int:
-    """Return the place behind the levels that are worse than a price: strides double from the best one, then halve."""
+    """Return the row just after the levels that are worse than a price, by galloping search as in `kernel.rank`."""
     prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
     sign = 1 - 2 * s
     key = sign * price
@@ -268,7 +293,7 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 
 @in_place
 def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
-    """Make a level above the worse ones below `row`, unless it lies outside a full window; a vacant place will do."""
+    """Insert a level at `row`, above the worse ones, reusing a vacant row; skip it if it is outside a full window."""
     prices, sizes, side = levels.price[s], levels.size[s], levels.side[s]
     for place in (row, row - 1):
         if side[FIRST] <= place < side[END] and sizes[place] == 0:
@@ -296,7 +321,7 @@ def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
 
 @in_place
 def _close(levels: Levels, s: int, row: int) -> None:
-    """Forget a level: the best one leaves with the vacant places behind it, another one leaves its place vacant."""
+    """Remove a level: the best one together with the vacant rows behind it; any other one leaves a vacant row."""
     sizes, side = levels.size[s], levels.side[s]
     if row == side[END] - 1:
         side[END] -= 1
@@ -318,7 +343,10 @@ def _close(levels: Levels, s: int, row: int) -> None:
 
 @in_place
 def _centre(levels: Levels, s: int, worse: bool) -> int:
-    """Move a side's levels to the middle of their room, with a place free where it is asked for; return how far."""
+    """Move the levels of a side to the middle of their array and return by how many rows.
+
+    If only one row is free, `worse` says whether it must be at the worse end.
+    """
     first, end = levels.side[s, FIRST], levels.side[s, END]
     free = len(levels.price[s]) - (end - first)
     if free == 0:
@@ -332,7 +360,7 @@ def _centre(levels: Levels, s: int, worse: bool) -> int:
 
 @in_place
 def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
-    """Move the levels of places first..end-1."""
+    """Move the levels in rows first..end-1 by `by` rows."""
     levels.counters[MOVED] += end - first
     _move_all(levels.price[s], first, end, by)
     _move_all(levels.size[s], first, end, by)
@@ -340,7 +368,8 @@ def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
 
 @in_place
 def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
-    """Move values; slices, since the loops over them run twice as fast."""
+    """Move values first..end-1 by `by`."""
+    # Loops over slices run twice as fast as loops over offsets. The slices overlap, hence the two directions.
     was, now = values[first:end], values[first + by : end + by]
     if by > 0:
         for k in range(len(was) - 1, -1, -1):
@@ -352,7 +381,7 @@ def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
 
 @in_place
 def _compact(levels: Levels, s: int) -> None:
-    """Close all vacant places."""
+    """Remove all vacant rows."""
     prices, sizes, kept = levels.price[s], levels.size[s], levels.side[s, FIRST]
     for k in range(levels.side[s, FIRST], levels.side[s, END]):
         if sizes[k] > 0:

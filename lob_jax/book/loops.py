@@ -1,4 +1,4 @@
-"""Compiled loops over events: run a book along, compare it with a feed's own, judge the settling rule."""
+"""Compiled loops over events: replay a book, compare it with the feed's own book, evaluate the removal rule."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
 
 
 class EventColumns(NamedTuple):
-    """The columns of events that a book needs, as compiled loops take them: contiguous and writable."""
+    """The event columns that a book needs, as compiled loops expect them: contiguous and writable."""
 
     kind: np.ndarray
     code: np.ndarray
@@ -26,7 +26,7 @@ class EventColumns(NamedTuple):
 
 
 class CorrectionColumns(NamedTuple):
-    """Corrections as compiled loops take them."""
+    """Corrections as compiled loops expect them."""
 
     event: np.ndarray
     side: np.ndarray
@@ -35,15 +35,15 @@ class CorrectionColumns(NamedTuple):
 
 
 def event_columns(events: Events) -> EventColumns:
-    """Return the columns of events that compiled loops take; copies only what does not fit already."""
+    """Return the event columns for compiled loops; a column is copied only if its layout does not fit."""
     return EventColumns(*(as_column(getattr(events, name), None) for name in EventColumns._fields))
 
 
 def correction_columns(corrections: Corrections, n_events: int) -> CorrectionColumns:
-    """Return corrections as compiled loops take them.
+    """Return corrections as compiled loops expect them.
 
     Raises:
-      InputError: they are out of order, or of events that are not there.
+      InputError: the corrections are not ordered by event, or refer to events that do not exist.
     """
     event = as_column(corrections.event, np.int64)
     if len(event) and (event[0] < 0 or event[-1] >= n_events or np.any(np.diff(event) < 0)):
@@ -52,14 +52,14 @@ def correction_columns(corrections: Corrections, n_events: int) -> CorrectionCol
             where="Corrections.event",
             expected=f"non-decreasing event indices within 0..{n_events - 1}",
             was=f"indices within {event.min()}..{event.max()}",
-            remedy="sort them by event, and cut them with Corrections.between where events are cut",
+            remedy="sort corrections by event, and slice them with Corrections.between when slicing events",
         )
     rest = zip((corrections.side, corrections.price, corrections.size), (np.int8, np.int64, np.int64), strict=True)
     return CorrectionColumns(event, *(as_column(values, dtype) for values, dtype in rest))
 
 
 def as_column(values: np.ndarray, dtype: np.dtype | type | None) -> np.ndarray:
-    """Return a contiguous, writable array: one array type, so that a loop compiles once."""
+    """Return a contiguous, writable array: Numba compiles once per array type, so all columns share one."""
     return np.require(values, dtype, ["C", "W"])
 
 
@@ -74,13 +74,13 @@ def cut(
 
 
 def most_added(events: EventColumns, corrections: CorrectionColumns) -> int:
-    """Return how many orders, and levels, these events and corrections can add at most."""
+    """Return an upper bound on the orders, and on the levels, that these events and corrections can add."""
     return int(np.count_nonzero(events.kind == Kind.ADD)) + len(corrections.event)
 
 
 @in_place
 def step(book: Book, events: EventColumns, i: int) -> None:
-    """Change the book by event i, CLEAR included, without its corrections."""
+    """Apply event i, including CLEAR, without its corrections."""
     kind = events.kind[i]
     if kind != _CONTROL:
         apply(book, kind, events.side[i], events.price[i], events.size[i], events.order_id[i])
@@ -90,7 +90,14 @@ def step(book: Book, events: EventColumns, i: int) -> None:
 
 @in_place
 def amend(book: Book, corrections: CorrectionColumns, cursor: int, i: int) -> int:
-    """Apply the corrections of event i, the first of them at `cursor`; return the cursor behind them."""
+    """Apply the corrections of event i, the first of which is at `cursor`; return the cursor after them.
+
+    Args:
+      book: changed in place.
+      corrections: of all events, ordered by event.
+      cursor: index of the first correction not yet applied.
+      i: the event.
+    """
     while cursor < len(corrections.event) and corrections.event[cursor] == i:
         correct(book, corrections.side[cursor], corrections.price[cursor], corrections.size[cursor])
         cursor += 1
@@ -108,10 +115,17 @@ def run(
     size: np.ndarray,
     references: np.ndarray,
 ) -> None:
-    """Advance the book over events first..stop-1, writing every state into the outputs that have room.
+    """Advance the book over events first..stop-1 and write every state, the one before `first` included.
 
-    Rows of `price` and `size` [E+1, 2, P] and of `references` [E+1, 2] are indexed by event; an output of
-    no rows is not written. The state before `first` is written too.
+    Args:
+      book: changed in place.
+      events: E events.
+      corrections: those of these events.
+      first: the first event to apply.
+      stop: the one after the last event to apply.
+      price: int64 [E+1, 2, P], indexed by event; not written if it has no rows.
+      size: int64 [E+1, 2, P], like `price`.
+      references: int64 [E+1, 2], reference prices (bid, ask); not written if it has no rows.
     """
     cursor = np.searchsorted(corrections.event, first)
     for i in range(first, stop + 1):
@@ -139,7 +153,17 @@ def write_levels(book: Book, price: np.ndarray, size: np.ndarray) -> None:
 
 @njit
 def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return rows (event, side, price, size) of corrections that make the book equal the feed's [E, 2, N]."""
+    """Return the corrections that make the replayed book agree with the feed's own book.
+
+    Args:
+      book: the book before the first event; changed in place.
+      events: E events.
+      price: int64 [E, 2, N], the N levels that the feed shows after each event.
+      size: int64 [E, 2, N], lots, 0 for an empty level.
+
+    Returns:
+      int64 [C, 4], rows (event, side, price, size).
+    """
     n_levels = price.shape[2]
     found = np.empty((1024, 4), np.int64)
     count = 0
@@ -148,11 +172,12 @@ def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np
         at_most = count + 2 * n_levels
         for s in range(2):
             at_most += book.side[s, END] - book.side[s, FIRST]
-        if at_most > len(found):
+        if at_most > len(found):  # grow here: the compiled callees below cannot replace `found`
             larger = np.empty((2 * at_most, 4), np.int64)
             larger[:count] = found[:count]
             found = larger
         for s in range(2):
+            # Retract first: in a windowed book a level that the feed denies would keep out one that it shows.
             count = _retract(book, s, i, price[i, s], size[i, s], found, count)
             count = _assert_shown(book, s, i, price[i, s], size[i, s], found, count)
     return found[:count].copy()
@@ -160,9 +185,9 @@ def contradictions(book: Book, events: EventColumns, price: np.ndarray, size: np
 
 @in_place
 def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, found: np.ndarray, count: int) -> int:
-    """Remove the levels of a side that the feed's N levels deny; return the number of corrections so far.
+    """Remove the levels of a side that the feed's N levels rule out; return the number of corrections so far.
 
-    A feed that shows N levels says nothing about levels worse than its last.
+    A feed that shows N levels says nothing about levels worse than its last one.
     """
     sign = 1 - 2 * s
     full = size[-1] > 0
@@ -176,7 +201,7 @@ def _retract(book: Book, s: int, i: int, price: np.ndarray, size: np.ndarray, fo
             k += 1
         if k == len(price):
             count = _correct_and_note(book, s, i, held, 0, found, count)
-        row = rank(book, s, held) - 1  # levels move when one goes
+        row = rank(book, s, held) - 1  # search again: removing a level may have moved the others
     return count
 
 
@@ -194,10 +219,10 @@ def _assert_shown(
 
 @in_place
 def _correct_and_note(book: Book, s: int, i: int, price: int, size: int, found: np.ndarray, count: int) -> int:
-    """Apply one correction and write it down; return the number of corrections so far.
+    """Apply one correction and record it; return the number of corrections so far.
 
-    The level becomes one order. That forgets its queue, on which no price or size depends, and keeps
-    the orders of a feed that contradicts its events at every turn from piling up.
+    The level is replaced by a single order. That loses its queue, on which no price or size depends, and keeps
+    orders from accumulating when a feed contradicts its events again and again.
     """
     side = 1 - 2 * s
     correct(book, side, price, 0)
@@ -208,7 +233,19 @@ def _correct_and_note(book: Book, s: int, i: int, price: int, size: int, found: 
 
 @njit
 def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return for each row whether event i, applied to row i-1, misses row i on the levels but the last."""
+    """Check for each event whether applying it to the feed's book before it fails to give the book after it.
+
+    The last level is not compared: after a removal, the level that moves into it was not shown before.
+
+    Args:
+      book: scratch space; changed in place.
+      events: E events.
+      price: int64 [E, 2, N], the feed's levels after each event.
+      size: int64 [E, 2, N], lots, 0 for an empty level.
+
+    Returns:
+      bool [E], True where the books differ; False for the first event.
+    """
     n_levels = price.shape[2]
     wrong = np.zeros(len(events.kind), np.bool_)
     got_price = np.empty((2, n_levels), np.int64)
@@ -229,7 +266,11 @@ def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarr
 
 @njit
 def settle(book: Book, events: EventColumns, corrections: CorrectionColumns) -> np.ndarray:
-    """Return by kind [8, 2] the removals whose named order is known, and those that the rule settles alike."""
+    """Count how often the removal rule selects the same order as the event's id.
+
+    Returns:
+      int64 [8, 2] by kind: removals whose named order is in the book, and those for which the rule agrees.
+    """
     tally = np.zeros((8, 2), np.int64)
     cursor = 0
     for i in range(len(events.kind)):

@@ -1,4 +1,4 @@
-"""The book in plain Python: what the compiled one must do, short enough to check by reading."""
+"""A reference book in plain Python: specifies the compiled one, and is short enough to verify by reading."""
 
 from collections import Counter
 
@@ -7,14 +7,14 @@ from lob_jax.events.schema import ASK, BID, Kind
 
 
 class OracleBook:
-    """Price levels as dictionaries of queues, updated as `lob_jax.book.kernel` says, and slowly.
+    """Price levels as dictionaries of queues, with the same update rules as `lob_jax.book.kernel`, but slow.
 
     Attributes:
       sides: by side (+1, -1) and price, the orders [order_id, size] of a level, front of the queue first.
       last_best: by side, the last best price, None if there never was one.
-      counts: how often the events contradicted the book, by the names of `COUNTERS`.
-      window: levels kept a side, 0 for all.
-      pooled: whether a level is one order.
+      counts: how often the events contradicted the book, keyed by the names in `COUNTERS`.
+      window: levels kept per side, 0 for all.
+      pooled: whether each level is a single order.
     """
 
     def __init__(self, start: BookSnapshot):
@@ -50,7 +50,15 @@ class OracleBook:
         self.sides = {BID: {}, ASK: {}}
 
     def apply(self, kind: int, side: int, price: int, size: int, order_id: int) -> None:
-        """Change the book by one event."""
+        """Apply one event.
+
+        Args:
+          kind: a `Kind`.
+          side: +1 bid, -1 ask.
+          price: price quanta.
+          size: lots.
+          order_id: 0 for none.
+        """
         if size > 0 and kind == Kind.ADD:
             self._add(side, price, size, order_id)
         elif size > 0 and kind in (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE):
@@ -58,7 +66,7 @@ class OracleBook:
         self._note_best(side)
 
     def correct(self, side: int, price: int, size: int) -> None:
-        """Set a level's size: it grows by an anonymous order at the back, shrinks from the back."""
+        """Set a level's size: it grows by an anonymous order at the back and shrinks from the back."""
         held = dict(self.levels(side)).get(price, 0)
         if size > held:
             self._add(side, price, size - held, 0)
@@ -69,7 +77,7 @@ class OracleBook:
         self._note_best(side)
 
     def count_state(self) -> None:
-        """Count the present state if its best prices cross or are equal."""
+        """Increment the crossed or the locked count if the best prices cross or are equal."""
         bids, asks = self._best_first(BID), self._best_first(ASK)
         if bids and asks:
             self.counts["crossed"] += bids[0] > asks[0]

@@ -1,7 +1,7 @@
-"""How a compiled book lies in memory: its arrays, the pool of orders, the table of their names.
+"""Memory layout of a compiled book: its arrays, the pool of orders, and the hash table of order ids.
 
-The orders of a level are a linked list, front to back, of slots in one pool; an open-addressing table
-leads from an order's id to its slot.
+The orders of a level form a linked list, front to back, of slots in a shared pool; an open-addressing hash table
+maps an order's id to its slot.
 """
 
 import enum
@@ -88,7 +88,14 @@ class Book(NamedTuple):
 
 
 def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: bool) -> Book:
-    """Return an empty book with room for `order_capacity` orders and `level_capacity` levels a side."""
+    """Return an empty book with room for `order_capacity` orders and `level_capacity` levels per side.
+
+    Args:
+      order_capacity: slots in the pool of orders.
+      level_capacity: rows per side.
+      window: levels kept per side, 0 for all.
+      pooled: whether a level is a single order.
+    """
     slots = max(order_capacity, 1)
     orders = np.zeros((slots, len(OrderColumn)), np.int64)
     orders[:, BEHIND] = np.arange(1, slots + 1)
@@ -107,7 +114,7 @@ def new_book(order_capacity: int, level_capacity: int, *, window: int, pooled: b
 
 
 def with_room(book: Book, orders: int) -> Book:
-    """Return a book that can take `orders` more orders: this one, or a larger copy."""
+    """Return a book with room for `orders` more orders: the given one, or a larger copy."""
     lacking = orders - int(book.free[1])
     levels = book.levels.shape[1]
     wanted = levels if book.window else max(levels, int((book.side[:, END] - book.side[:, FIRST]).max()) + orders)
@@ -120,7 +127,7 @@ def with_room(book: Book, orders: int) -> Book:
     )
     larger.levels[:, :levels] = book.levels
     larger.orders[:slots] = book.orders
-    if more:  # the new slots come first in the chain of free ones
+    if more:  # link the new slots in front of the old free ones
         larger.orders[-1, BEHIND] = book.free[0]
         larger.free[:] = slots, book.free[1] + more
     else:
@@ -133,7 +140,14 @@ def with_room(book: Book, orders: int) -> Book:
 
 @in_place
 def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
-    """Put an order at the back of a level's queue.
+    """Add an order at the back of a level's queue.
+
+    Args:
+      book: changed in place.
+      s: side index, 0 bid, 1 ask.
+      row: the level's row.
+      size: lots.
+      order_id: the uint64's bits, 0 for none.
 
     Raises:
       IndexError: the pool is full.
@@ -158,7 +172,15 @@ def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
 
 @in_place
 def trim(book: Book, s: int, row: int, size: int, from_front: bool) -> None:
-    """Take less than all of a level, order by order from one end of its queue."""
+    """Remove part of a level, order by order from one end of its queue.
+
+    Args:
+      book: changed in place.
+      s: side index, 0 bid, 1 ask.
+      row: the level's row.
+      size: lots, less than the level holds.
+      from_front: start at the front of the queue; otherwise at the back.
+    """
     end = FRONT if from_front else BACK
     while size > 0:
         size -= charge(book, s, row, book.levels[s, row, end], size)
@@ -166,7 +188,15 @@ def trim(book: Book, s: int, row: int, size: int, from_front: bool) -> None:
 
 @in_place
 def charge(book: Book, s: int, row: int, slot: int, size: int) -> int:
-    """Take up to `size` from one order, which leaves if nothing remains; return what was taken."""
+    """Remove up to `size` from one order, and the order itself if nothing remains; return the lots removed.
+
+    Args:
+      book: changed in place.
+      s: side index, 0 bid, 1 ask.
+      row: the row of the order's level.
+      slot: the order's slot.
+      size: lots.
+    """
     order = book.orders[slot]
     taken = min(size, order[SIZE])
     order[SIZE] -= taken
@@ -187,7 +217,7 @@ def charge(book: Book, s: int, row: int, slot: int, size: int) -> int:
 
 @in_place
 def free_slot(book: Book, slot: int) -> None:
-    """Give a slot back to the pool and strike its name."""
+    """Return a slot to the pool and remove its id from the hash table."""
     order = book.orders[slot]
     if order[ID] != 0:
         strike_name(book, order[ID])
@@ -200,7 +230,7 @@ def free_slot(book: Book, slot: int) -> None:
 def live_orders(book: Book) -> np.ndarray:
     """Return the rows of `orders` that are in the book: bids, then asks, best level first, front first."""
     count = 0
-    for copying in range(2):
+    for copying in range(2):  # the first pass counts the orders, the second one copies them
         if copying:
             rows = np.empty((count, book.orders.shape[1]), np.int64)
             count = 0
@@ -217,7 +247,14 @@ def live_orders(book: Book) -> np.ndarray:
 
 @in_place
 def named_slot(book: Book, side_index: int, price: int, order_id: int) -> int:
-    """Return the slot of the order with an id if it rests at this price of this side, else NOBODY."""
+    """Return the slot of the order with an id if it rests on this side at this price, else NOBODY.
+
+    Args:
+      book: the book.
+      side_index: 0 bid, 1 ask.
+      price: price quanta.
+      order_id: the uint64's bits, 0 for none.
+    """
     place = place_of(book, order_id)
     if order_id == 0 or book.names[place, 0] == 0:
         return NOBODY
@@ -228,14 +265,15 @@ def named_slot(book: Book, side_index: int, price: int, order_id: int) -> int:
 
 @in_place
 def home_of(names: np.ndarray, order_id: int) -> int:
-    """Return where an id's search begins: Fibonacci hashing, by the high bits of a product."""
+    """Return the hash of an id, the row at which its search begins (Fibonacci hashing)."""
+    # Use the high bits of the product: its low bits depend only on the low bits of the id.
     mixed = np.uint64(order_id) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64(mixed >> np.uint64(32)) & (len(names) - 1)
 
 
 @in_place
 def place_of(book: Book, order_id: int) -> int:
-    """Return the place of an id in the table, or the free place where it would go."""
+    """Return the row of an id in the hash table, or the free row into which it would go."""
     last = len(book.names) - 1
     place = home_of(book.names, order_id)
     while book.names[place, 0] != order_id and book.names[place, 0] != 0:
@@ -245,7 +283,7 @@ def place_of(book: Book, order_id: int) -> int:
 
 @in_place
 def enter_name(book: Book, order_id: int, slot: int) -> None:
-    """Lead an id to a slot; an order that had the id becomes anonymous."""
+    """Map an id to a slot; an order that had the id before becomes anonymous."""
     place = place_of(book, order_id)
     if book.names[place, 0] != 0:
         book.counters[DUPLICATE_ORDER] += 1
@@ -255,7 +293,7 @@ def enter_name(book: Book, order_id: int, slot: int) -> None:
 
 @in_place
 def _enter_all(book: Book, names: np.ndarray) -> None:
-    """Enter the names of a smaller table."""
+    """Insert the ids of a smaller hash table."""
     for place in range(len(names)):
         if names[place, 0] != 0:
             enter_name(book, names[place, 0], names[place, 1])
@@ -263,7 +301,7 @@ def _enter_all(book: Book, names: np.ndarray) -> None:
 
 @in_place
 def strike_name(book: Book, order_id: int) -> None:
-    """Take an id out of the table, moving up those whose search passes its place (no tombstones)."""
+    """Remove an id from the hash table, shifting back the ids whose search passes its row (no tombstones)."""
     names = book.names
     last = len(names) - 1
     hole = place_of(book, order_id)

@@ -1,4 +1,4 @@
-"""Plain data about a book at a moment: `BookSnapshot` and the `Corrections` a feed makes to a replay."""
+"""`BookSnapshot`, the state of a book at one point in time, and the `Corrections` of a feed to a replay."""
 
 import dataclasses
 
@@ -16,21 +16,21 @@ CORRECTION_COLUMNS: dict[str, np.dtype] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BookSnapshot:
-    """The orders of a book at a moment, and what a decoder needs beside them.
+    """The orders of a book at one point in time, and the other state that a decoder needs.
 
-    Orders come level by level, bids from the best down, then asks from the best up; within a level
-    from the front of the queue to its back. A level whose orders are unknown is one anonymous order.
+    Orders are listed level by level, bids from the best down, then asks from the best up; within a level from the
+    front of the queue to the back. A level whose orders are unknown is a single anonymous order.
 
     Attributes:
-      time_ns: the clock, ns since the UNIX epoch, UTC: the time of the event before.
+      time_ns: the time of the previous event, ns since the UNIX epoch, UTC.
       side: int8 [O], +1 bid, -1 ask.
       price: int64 [O], price quanta.
       size: int64 [O], lots, > 0.
       order_id: uint64 [O], 0 for an anonymous order.
-      last_best: int64 [2], the last best bid and ask; the reference of an empty side that had one.
-      seen: bool [2], whether there was such a bid, such an ask; of a side with orders there is.
-      window: occupied levels a side that the feed shows, 0 for all of them.
-      pooled: whether a level is one order, which ADDs enlarge: the book of a feed that shows levels, not orders.
+      last_best: int64 [2], the last best bid and ask; the reference of an empty side that has had orders.
+      seen: bool [2], whether there has been such a bid and such an ask; True for a side with orders.
+      window: occupied levels per side that the feed shows, 0 for all.
+      pooled: whether a level is a single order, which ADDs enlarge; True for feeds that show levels, not orders.
     """
 
     time_ns: int
@@ -60,10 +60,10 @@ class BookSnapshot:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corrections:
-    """Level sizes that a feed's own book asserts against the replay, in the order they apply.
+    """Level sizes of a feed's own book that override the replay, in the order in which they apply.
 
     Attributes:
-      event: int64 [C], non-decreasing; a correction takes effect after the event of this index.
+      event: int64 [C], non-decreasing; a correction takes effect after the event with this index.
       side: int8 [C], +1 bid, -1 ask.
       price: int64 [C], price quanta.
       size: int64 [C], the level's absolute size in lots; 0 removes the level.
@@ -83,6 +83,6 @@ class Corrections:
         return len(self.event)
 
     def between(self, first: int, last: int) -> "Corrections":
-        """Return those of events first..last-1, renumbered so that event `first` is 0."""
+        """Return the corrections of events first..last-1, renumbered so that event `first` is 0."""
         low, high = np.searchsorted(self.event, (first, last))
         return Corrections(self.event[low:high] - first, self.side[low:high], self.price[low:high], self.size[low:high])

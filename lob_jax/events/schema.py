@@ -1,4 +1,4 @@
-"""`Events`: what happened in a market, one row an event, as equal-length integer columns."""
+"""`Events`: what happened in a market, one row per event, as equal-length integer columns."""
 
 import dataclasses
 import enum
@@ -16,11 +16,11 @@ class Kind(enum.IntEnum):
     """What an event does, numbered as LOBSTER numbers its message types."""
 
     ADD = 1
-    CANCEL = 2  # a part of an order is withdrawn
-    DELETE = 3  # the whole rest of an order is withdrawn
+    CANCEL = 2  # part of an order is withdrawn
+    DELETE = 3  # all that remains of an order is withdrawn
     EXECUTE = 4  # a visible order trades
-    EXECUTE_HIDDEN = 5  # a hidden order trades: no book changes
-    CROSS = 6  # an auction trade: no book changes
+    EXECUTE_HIDDEN = 5  # a hidden order trades; the book does not change
+    CROSS = 6  # an auction trade; the book does not change
     CONTROL = 7  # the session or the feed changes state; see Code
 
 
@@ -38,7 +38,7 @@ class Code(enum.IntEnum):
 
 
 class Flag(enum.IntFlag):
-    """What a feed says about an event beside its content."""
+    """What a feed states about an event in addition to its content."""
 
     LAST_IN_GROUP = 1
     FROM_SNAPSHOT = 2
@@ -71,13 +71,13 @@ class Events:
     Attributes:
       time_ns: exchange time, ns since the UNIX epoch, UTC.
       receive_ns: capture time on the same clock, 0 if unknown.
-      sequence: source order, the tie-breaker; nothing is ever sorted by time alone.
+      sequence: position in the source, which breaks ties; events are never sorted by time alone.
       kind: a `Kind`.
-      code: a `Code`; non-zero for CONTROL alone.
+      code: a `Code`; non-zero only for CONTROL.
       side: +1 bid, -1 ask, always the side of the resting order; 0 for CONTROL.
-      price: units of the instrument's price quantum; 0 for CONTROL.
+      price: in price quanta of the instrument; 0 for CONTROL.
       size: lots that this event adds or removes; 0 for CONTROL.
-      order_id: the feed's order reference, 0 if it has none.
+      order_id: the feed's order reference, 0 if the feed has none.
       flags: `Flag` bits.
     """
 
@@ -94,10 +94,10 @@ class Events:
 
     @classmethod
     def from_columns(cls, **columns: np.ndarray) -> "Events":
-        """Build events from the columns at hand; absent ones are 0, `sequence` counts from 0.
+        """Build events from the given columns; missing ones are filled with 0, `sequence` counts from 0.
 
         Raises:
-          InputError: an unknown column, columns of unequal length, or a value that its dtype cannot hold.
+          InputError: a column is unknown, columns differ in length, or a value does not fit the column's dtype.
         """
         unknown = sorted(set(columns) - set(COLUMNS))
         if unknown:
@@ -106,7 +106,7 @@ class Events:
                 where="Events.from_columns",
                 expected=list(COLUMNS),
                 was=unknown,
-                remedy="name the columns as the schema does",
+                remedy="use the column names of the schema",
             )
         lengths = {name: len(values) for name, values in columns.items()}
         if len(set(lengths.values())) > 1:
@@ -115,7 +115,7 @@ class Events:
                 where="Events.from_columns",
                 expected="equal lengths",
                 was=lengths,
-                remedy="pass one value an event in every column",
+                remedy="pass one value per event in every column",
             )
         rows = next(iter(lengths.values()), 0)
         given = {"sequence": np.arange(rows), **columns}
@@ -123,7 +123,7 @@ class Events:
 
     @classmethod
     def concatenate(cls, parts: Sequence["Events"]) -> "Events":
-        """Join events end to end; nothing is reordered."""
+        """Concatenate events in the given order, without sorting."""
         return cls(
             **{
                 name: np.concatenate([np.zeros(0, dtype), *(getattr(part, name) for part in parts)])
@@ -139,12 +139,12 @@ class Events:
         return Events(**{name: getattr(self, name)[rows] for name in COLUMNS})
 
     def replace(self, **columns: np.ndarray) -> "Events":
-        """Return events with some columns exchanged."""
+        """Return a copy with the given columns replaced."""
         return Events.from_columns(**{**{name: getattr(self, name) for name in COLUMNS}, **columns})
 
 
 def _as_column(name: str, values: np.ndarray | None, rows: int) -> np.ndarray:
-    """Cast to the column's dtype, refusing values that would change."""
+    """Cast values to the column's dtype; raise InputError if the cast would change a value."""
     dtype = COLUMNS[name]
     if values is None:
         return np.zeros(rows, dtype)

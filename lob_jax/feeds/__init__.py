@@ -1,1 +1,1 @@
-"""Readers of market-data files, a folder a format, and a feed of simulated days."""
+"""Readers of market-data files, one folder per format, and a feed of simulated days."""

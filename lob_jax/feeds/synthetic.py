@@ -1,4 +1,4 @@
-"""The embedded feed: simulated trading days, so that everything runs without a download or a licence."""
+"""The built-in feed: simulated trading days, so that everything runs without a download or a licence."""
 
 import dataclasses
 import datetime
@@ -25,16 +25,23 @@ from lob_jax.simulation.order_flow import compile_flow, open_book, run_session
 
 SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"
-EVENTS = 150_000  # a day, about, where nobody says otherwise
-LEVELS = 1024  # that a side of the simulated book can hold; the flow keeps far fewer orders
+EVENTS = 150_000  # expected per day by default
+LEVELS = 1024  # capacity of a side of the simulated book; the flow keeps far fewer
 
 
 def simulate_day(
     parameters: FlowParameters, *, seed: int | Sequence[int], events: int, trading_day: str, symbol: str = SYMBOL
 ) -> MarketDay:
-    """Simulate one session: `events` is the number to expect; the same arguments give the same day, bit for bit.
+    """Simulate one session; the same arguments give the same day, bit for bit.
 
-    The number varies by a few per cent from seed to seed. The start is a book of real orders with ids.
+    The starting book consists of simulated orders with ids.
+
+    Args:
+      parameters: of the order flow.
+      seed: one integer or several.
+      events: expected number of events; the actual number varies by a few per cent from seed to seed.
+      trading_day: ISO date.
+      symbol: the instrument's name.
 
     Raises:
       InputError: fewer than one event.
@@ -75,7 +82,7 @@ def business_days(first: str, count: int) -> list[str]:
 
 
 class SyntheticFeed:
-    """Simulated days of one instrument or several, each of its own accord; a day's seed is the feed's and its place."""
+    """Simulated days of one or more independent instruments; a day's seed combines the feed's seed and its position."""
 
     def __init__(
         self,
@@ -87,7 +94,16 @@ class SyntheticFeed:
         first_day: str = FIRST_DAY,
         symbols: Sequence[str] = (SYMBOL,),
     ):
-        """Set up `days` business days from `first_day` on, of about `events` events each, of each symbol."""
+        """Define the days, without simulating them yet.
+
+        Args:
+          days: number of business days per symbol.
+          events: expected events per day.
+          seed: 0 or more.
+          parameters: of the order flow; None for the defaults.
+          first_day: ISO date of the first business day.
+          symbols: instrument names.
+        """
         if days < 1 or seed < 0:
             raise InputError(
                 "the synthetic feed has no days",
@@ -101,18 +117,18 @@ class SyntheticFeed:
         self._index = {day: index for index, day in enumerate(business_days(first_day, days))}
 
     def days(self, path: pathlib.Path | None = None) -> list[DaySource]:
-        """List the days, oldest first; they lie at no path."""
+        """List the days, oldest first; the path is ignored."""
         del path
         return [DaySource(None, symbol, day) for day in self._index for symbol in self.symbols]
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return what decides the content of some days, as plain JSON values."""
+        """Return everything that determines the content of the given days, as plain JSON values."""
         parameters = dataclasses.asdict(self.parameters)
         wanted = [day.trading_day for day in days]
         return {"seed": self.seed, "days": wanted, "events": self.events, "parameters": parameters}
 
     def read(self, day: DaySource | str, reading: Reading = STRICT) -> MarketDay:
-        """Simulate one day, one that `days` lists, or an ISO date of the first symbol.
+        """Simulate a day that `days` lists, or the day of the first symbol with the given ISO date.
 
         Raises:
           InputError: the feed has no such day.
@@ -127,7 +143,7 @@ class SyntheticFeed:
                 was=f"{symbol} {day}",
                 remedy="pick one of the days that days() lists",
             )
-        # The first symbol's days are those of a feed of it alone.
+        # The first symbol adds nothing to the seed: its days equal those of a feed with this symbol only.
         seed = (self.seed, self._index[day], *([number] if (number := self.symbols.index(symbol)) else []))
         made = simulate_day(self.parameters, seed=seed, events=self.events, trading_day=day, symbol=symbol)
         store = EventStore(reading.store)
@@ -137,7 +153,7 @@ class SyntheticFeed:
 
 
 def _engine_for(parameters: FlowParameters, events: int) -> Engine:
-    """Return an engine with room for half as many events again as expected, and a margin; the opening book fits too."""
+    """Return an engine with room for 1.5 times the expected events, a margin, and the opening book."""
     room = events + events // 2 + 20_000
     return new_engine(orders=room + 20_000, levels=LEVELS, events=room)
 

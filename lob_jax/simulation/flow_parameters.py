@@ -1,4 +1,4 @@
-"""`FlowParameters`: the numbers of the simulated order flow, fitted to one day of a NASDAQ stock of wide spread."""
+"""`FlowParameters`: the parameters of the simulated order flow, fitted to one day of a wide-spread NASDAQ stock."""
 
 import dataclasses
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from lob_jax.errors import InputError
 
-FEW_LEVELS = 11  # a side with no more levels than this gives none away, so that ten always show
-ACTIONS = ("add", "delete", "replace", "market")  # what a participant may do, in the order of every table of actions
+FEW_LEVELS = 11  # a side with at most this many levels loses none, so that ten are always visible
+ACTIONS = ("add", "delete", "replace", "market")  # a participant's actions, in the order of every action table
 
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """A distribution by its quantiles: straight lines between (probability, value) points; equal neighbours are atoms.
+    """A distribution given by quantiles, linear between (probability, value) points; equal values form an atom.
 
     Attributes:
-      probability: rises from 0 to 1.
-      value: the quantiles, not falling.
+      probability: strictly increasing from 0 to 1.
+      value: the quantiles, non-decreasing.
     """
 
     probability: tuple[float, ...]
@@ -28,11 +28,11 @@ class Law:
         paired = len(self.probability) == len(self.value)
         if not (rising and ends and paired and list(self.value) == sorted(self.value)):
             raise InputError(
-                "a law is not a table of quantiles",
+                "a Law is not a table of quantiles",
                 where="Law",
-                expected="probabilities rising from 0 to 1, as many values that do not fall",
+                expected="probabilities increasing from 0 to 1 and as many non-decreasing values",
                 was=(self.probability, self.value),
-                remedy="sort the table, and start it at 0 and end it at 1",
+                remedy="sort the points, and let the probabilities start at 0 and end at 1",
             )
 
     def table(self) -> np.ndarray:
@@ -144,48 +144,50 @@ AGE_RANK = Law(
 
 @dataclasses.dataclass(frozen=True)
 class FlowParameters:
-    """How orders arrive, where they are placed, and what becomes of them.
+    """How orders arrive, where they are placed, and when they leave.
 
-    An action is an order added, deleted or replaced, or a marketable order; the tables of actions follow `ACTIONS`.
-    Gaps fall into four bands at `gap_edges_ns`, spreads into eight at `spread_edges`.
+    An action is an order added, deleted or replaced, or a marketable order; action tables are in the order of
+    `ACTIONS`. The time since the previous action, the gap, falls into one of four bands separated by `gap_edges_ns`;
+    the spread falls into one of eight bands separated by `spread_edges`.
 
     Attributes:
-      open_s, close_s: the session, seconds after midnight of the venue's clock.
+      open_s, close_s: the session, seconds after midnight on the venue's clock.
       open_price: the first mid price, ticks.
-      tick: price quanta in a tick.
-      day_shape: activity of equal intervals of the session, relative to each other.
-      events_per_action: events that an action brings about on average.
-      excite_scales_ns, excite_offspring: time scale of each exciting kernel, and actions that an action excites by it.
-      gap_edges_ns: what parts the bands of gaps.
-      next_action: [4 bands][4 actions before][4 actions], how likely an action is after another.
-      same_side: [4 bands][4 actions], how likely an action is on the side of the one before.
-      market_same_side: the same for a marketable order after another, by band.
-      repeat_size: [4 bands][after add, after delete], how likely an added order repeats the size before.
-      spread_edges: what parts the bands of spreads, ticks.
+      tick: price quanta per tick.
+      day_shape: relative activity in equal intervals of the session.
+      events_per_action: events per action on average.
+      excite_scales_ns, excite_offspring: time scale of each kernel, and actions that an action triggers through it.
+      gap_edges_ns: boundaries between gap bands.
+      next_action: [4 bands][4 previous actions][4 actions], unnormalised probability of an action after another.
+      same_side: [4 bands][4 actions], probability that an action is on the side of the previous one.
+      market_same_side: the same for a marketable order that follows another one, by band.
+      repeat_size: [4 bands][after add, after delete], probability that an added order repeats the previous size.
+      spread_edges: boundaries between spread bands, ticks.
       spread_factor: [8 bands][4 actions], multiplies next_action.
-      improve, join: by spread band, how likely an added order betters or joins the best of its side.
-      improve_scale, deeper_scale: by spread band, multiply the laws of the same name.
-      improvement, deeper: ticks by which an added order betters the best, or stays behind it.
+      improve, join: by spread band, probability that an added order improves or joins the best of its side.
+      improve_scale, deeper_scale: by spread band, factors on the distributions `improvement` and `deeper`.
+      improvement, deeper: ticks by which an added order improves on the best, or lies behind it.
       shift: ticks by which a replaced order moves towards the other side.
       add_size, market_size, hidden_size: lots.
-      age_rank: how many younger orders its side has than the one that is deleted.
-      worst_share: share of deletes that hit the order of the worst price.
-      far_ticks: an order so far behind its best, in ticks, is patient:
-      far_patience: how likely it stays, and another order is deleted instead.
-      cancel_share: share of deletes that withdraw a part only.
-      level_target: occupied levels a side; the further off, the more often adds and deletes change places.
-      level_pull: how strongly.
-      sweep_share: share of marketable orders larger than the best level that may go beyond it.
-      take_share: share of the others that take that level alone; the rest hold back, and an order is added instead.
-      sweep_collar: ticks behind the best that a marketable order may reach.
+      age_rank: number of orders on its side that are younger than the deleted one.
+      worst_share: share of deletes that hit the order at the worst price.
+      far_ticks: distance behind the best, in ticks, from which an order is patient.
+      far_patience: probability that a patient order stays and another one is deleted instead.
+      cancel_share: share of deletes that withdraw only part of the order.
+      level_target: target number of occupied levels per side; the further away it is, the more often an add becomes a
+        delete or a delete an add.
+      level_pull: strength of that correction.
+      sweep_share: share of marketable orders larger than the best level that may trade beyond it.
+      take_share: share of the others that trade with that level only; the rest is withheld and an order added instead.
+      sweep_collar: ticks behind the best up to which a marketable order may trade.
       limit_share: share of marketable orders that go no further than the best and rest there.
-      hidden_only, hidden_too: shares of marketable orders that meet hidden orders alone, or first.
-      hidden_again: how likely another hidden order follows.
+      hidden_only, hidden_too: shares of marketable orders that trade with hidden orders only, or with them first.
+      hidden_again: probability that another hidden order follows.
       hidden_inside: ticks between the best and a hidden order's price.
       half_tick: share of hidden orders priced half a tick off.
-      halts_a_day: expected halts.
-      halt_s, quote_only_s: how long quoting, then trading, stays shut.
-      halt_deletes: share of deletes that still happen while quoting is shut.
+      halts_a_day: expected halts per day.
+      halt_s, quote_only_s: how long quoting is halted, and how long trading remains halted after that.
+      halt_deletes: share of deletes that still happen while quoting is halted.
     """
 
     open_s: int = 34_200
@@ -281,7 +283,7 @@ class FlowParameters:
                 where="FlowParameters.excite_offspring, open_s, close_s, level_target",
                 expected=f"a sum of excite_offspring < 1; 0 <= open_s < close_s <= 86400; > {FEW_LEVELS} levels",
                 was=(self.excite_offspring, self.open_s, self.close_s, self.level_target),
-                remedy="lower the excitation, mend the session's hours, or ask for more levels",
+                remedy="lower excite_offspring, correct open_s and close_s, or raise level_target",
             )
         gaps, spreads, actions = len(self.gap_edges_ns) + 1, len(self.spread_edges) + 1, len(ACTIONS)
         shapes = {"next_action": (gaps, actions, actions), "same_side": (gaps, actions), "repeat_size": (gaps, 2)}
@@ -294,5 +296,5 @@ class FlowParameters:
                     where=f"FlowParameters.{name}",
                     expected=shape,
                     was=np.shape(getattr(self, name)),
-                    remedy="give one row a band (one more than there are edges) and one column an action",
+                    remedy="give one row per band (one more than there are edges) and one column per action",
                 )

@@ -1,8 +1,8 @@
-"""A price-time-priority matching engine, compiled: orders queue, marketable orders sweep, every step is an event.
+"""A compiled matching engine with price-time priority that records every change as an event.
 
-Functions take the `Engine` first and work inside other compiled code. A marketable order trades with the resting
-orders in priority order, one EXECUTE a resting order, all on one time stamp; the rest of a limit order queues as an
-ADD. The book is never crossed nor locked. Order ids count from 1 in order of arrival.
+All functions take the `Engine` first and can be called from other compiled code. A marketable order trades with the
+resting orders in priority order, one EXECUTE per resting order, all with the same timestamp; what remains of a limit
+order queues as an ADD. The book is never crossed or locked. Order ids count from 1 in order of arrival.
 """
 
 import enum
@@ -14,7 +14,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Events, Kind
 from lob_jax.jit import in_place, inner, njit
 
-REFUSED = -1  # the order id that `submit` and `place` return when an array is full; nothing has changed then
+REFUSED = -1  # returned by `submit` and `place` instead of an order id when they have changed nothing
 NOBODY = -1  # the end of a linked list of orders
 
 _ADD, _CANCEL, _DELETE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE)
@@ -80,8 +80,8 @@ E_TIME, E_KIND, E_CODE, E_SIDE, E_PRICE, E_SIZE, E_ID = (int(column) for column 
 class Engine(NamedTuple):
     """Orders, levels and the events so far; side index 0 is bid, 1 is ask.
 
-    The order of id n is in row n - 1 and keeps that row for good. Levels are sorted with the best last. Few arrays,
-    with named columns, since the compiler's time grows with the number of arrays.
+    The order with id n is in row n - 1, permanently. Levels are sorted with the best last. There are few arrays, with
+    named columns, because Numba's compile time grows with the number of arrays.
 
     Attributes:
       order: int64 [O, 7], by `OrderColumn`.
@@ -112,15 +112,15 @@ def new_engine(*, orders: int, levels: int, events: int) -> Engine:
 
 
 def events_so_far(engine: Engine) -> Events:
-    """Return the engine's events as columns of their own."""
+    """Return a copy of the events recorded so far."""
     rows = engine.event[: engine.used[EVENTS]]
     return Events.from_columns(**{column.name.lower(): rows[:, column].copy() for column in EventColumn})
 
 
 def resting_orders(engine: Engine, time_ns: int) -> BookSnapshot:
-    """Return the book of this moment, best levels first, each queue from its front.
+    """Return a snapshot of the current book, best levels first, each queue from its front.
 
-    The references of an empty side are the best prices of now, 0 where a side is empty.
+    `last_best` holds the current best prices, 0 for an empty side.
     """
     rows = _priority_order(engine)
     orders = engine.order[rows]
@@ -165,7 +165,7 @@ def best_size(engine: Engine, side: int) -> int:
 
 @in_place
 def order_by_age(engine: Engine, side: int, rank: int) -> int:
-    """Return the id of a side's order with `rank` younger ones than it, 0 if there are not that many."""
+    """Return the id of the order of a side that has `rank` younger ones, 0 if there are too few orders."""
     row = engine.side[side, NEWEST]
     while row != NOBODY and rank > 0:
         row = engine.order[row, OLDER]
@@ -175,15 +175,22 @@ def order_by_age(engine: Engine, side: int, rank: int) -> int:
 
 @in_place
 def worst_order(engine: Engine, side: int) -> int:
-    """Return the id of the order that a side would trade last, 0 if it is empty."""
+    """Return the id of the order of a side that would trade last, 0 if the side is empty."""
     return engine.level[side, 0, BACK] + 1 if engine.side[side, LEVELS] else 0
 
 
 @in_place
 def place(engine: Engine, side: int, price: int, size: int) -> int:
-    """Queue an order without an event, as the opening book needs; return its id, or REFUSED.
+    """Queue an order without recording an event, to build the opening book; return its id.
 
-    It must not be marketable.
+    Args:
+      engine: changed in place.
+      side: 0 bid, 1 ask.
+      price: price quanta.
+      size: lots.
+
+    Returns:
+      The order's id, or REFUSED if an array is full, the size is not positive, or the order is marketable.
     """
     if not _has_room(engine, side, 0) or size <= 0 or _marketable(engine, side, price):
         return REFUSED
@@ -192,10 +199,21 @@ def place(engine: Engine, side: int, price: int, size: int) -> int:
 
 @in_place
 def submit(engine: Engine, time_ns: int, side: int, price: int, size: int, rests: bool = True) -> int:
-    """Trade an order as far as its limit allows; queue the rest, or drop it if it does not rest.
+    """Trade an order as far as its limit allows; queue what remains, or discard it unless `rests`.
 
-    Returns the id of the order that rests, 0 if none does, REFUSED if an array is full or the size is not positive.
+    Args:
+      engine: changed in place.
+      time_ns: time of the events.
+      side: of the order, 0 buy, 1 sell.
+      price: the limit, price quanta.
+      size: lots.
+      rests: whether the remainder stays in the book.
+
+    Returns:
+      The id of the resting order, 0 if none rests, REFUSED if an array is full or the size is not positive.
     """
+    # Check for room before the first trade, so that a refused order has changed nothing: at worst it executes all
+    # live orders of the other side and then rests.
     if size <= 0 or not _has_room(engine, side, engine.side[1 - side, LIVE] + 1):
         return REFUSED
     left = size
@@ -210,9 +228,10 @@ def submit(engine: Engine, time_ns: int, side: int, price: int, size: int, rests
 
 @in_place
 def cancel(engine: Engine, time_ns: int, order_id: int, size: int) -> int:
-    """Withdraw a part of an order, which keeps its place; return the lots withdrawn.
+    """Withdraw part of an order, which keeps its position in the queue; return the lots withdrawn.
 
-    An order that is not there, a size that is not less than what is left, and a full event array change nothing: 0.
+    Returns 0 and changes nothing if the order is not in the book, if `size` is not positive and below the order's
+    remaining size, or if the event array is full.
     """
     row = order_id - 1
     if not _is_live(engine, row) or not 0 < size < engine.order[row, O_SIZE] or not _has_event_room(engine, 1):
@@ -224,7 +243,7 @@ def cancel(engine: Engine, time_ns: int, order_id: int, size: int) -> int:
 
 @in_place
 def delete(engine: Engine, time_ns: int, order_id: int) -> int:
-    """Withdraw the whole rest of an order; return its lots, 0 if it is not there or the event array is full."""
+    """Withdraw all that remains of an order; return its lots, 0 if it is not live or the event array is full."""
     row = order_id - 1
     if not _is_live(engine, row) or not _has_event_room(engine, 1):
         return 0
@@ -236,7 +255,18 @@ def delete(engine: Engine, time_ns: int, order_id: int) -> int:
 
 @in_place
 def report_hidden(engine: Engine, time_ns: int, side: int, price: int, size: int) -> bool:
-    """Record that a hidden order of a side index traded; the visible book stays as it is. False if there is no room."""
+    """Record the trade of a hidden order, which leaves the visible book unchanged.
+
+    Args:
+      engine: changed in place.
+      time_ns: time of the event.
+      side: of the hidden order, 0 bid, 1 ask.
+      price: price quanta.
+      size: lots.
+
+    Returns:
+      False if the event array is full or the size is not positive.
+    """
     if size <= 0 or not _has_event_room(engine, 1):
         return False
     _record(engine, time_ns, _HIDDEN, side, price, size, 0)
@@ -245,7 +275,7 @@ def report_hidden(engine: Engine, time_ns: int, side: int, price: int, size: int
 
 @in_place
 def report_control(engine: Engine, time_ns: int, code: int) -> bool:
-    """Record a change of the session's state. False if there is no room."""
+    """Record a change of the session's state; return False if the event array is full."""
     if not _has_event_room(engine, 1):
         return False
     _record(engine, time_ns, _CONTROL, 0, 0, 0, 0)
@@ -257,7 +287,7 @@ def report_control(engine: Engine, time_ns: int, code: int) -> bool:
 
 @inner
 def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
-    """Trade at most the wanted lots with the order at the front of a side; return the lots traded."""
+    """Trade up to `wanted` lots with the order of highest priority on a side; return the lots traded."""
     row = engine.level[side, engine.side[side, LEVELS] - 1, FRONT]
     traded = min(wanted, engine.order[row, O_SIZE])
     _record(engine, time_ns, _EXECUTE, side, engine.order[row, O_PRICE], traded, row + 1)
@@ -267,7 +297,7 @@ def _trade_front(engine: Engine, time_ns: int, side: int, wanted: int) -> int:
 
 @inner
 def _marketable(engine: Engine, side: int, price: int) -> bool:
-    """Tell whether a limit on one side reaches the best of the other."""
+    """Return whether a limit price on one side reaches the best price of the other."""
     if engine.side[1 - side, LEVELS] == 0:
         return False
     best = best_price(engine, 1 - side)
@@ -286,7 +316,7 @@ def _has_event_room(engine: Engine, wanted: int) -> bool:
 
 @inner
 def _has_room(engine: Engine, side: int, events: int) -> bool:
-    """Tell whether one more order, one more level of its side and so many events fit."""
+    """Return whether there is room for one more order, one more level of its side and `events` events."""
     return (
         engine.used[ORDERS] < len(engine.order)
         and engine.side[side, LEVELS] < engine.level.shape[1]
@@ -308,7 +338,8 @@ def _record(engine: Engine, time_ns: int, kind: int, side: int, price: int, size
 
 @inner
 def _find_level(engine: Engine, side: int, price: int) -> int:
-    """Return the index at which a price stands, or would stand, among a side's levels; the search is from the best."""
+    """Return the index of a price among a side's levels, or the one at which it would be inserted."""
+    # A linear search from the best level: most orders lie within a few levels of it.
     sign = 1 - 2 * side
     level = engine.side[side, LEVELS]
     while level > 0 and sign * engine.level[side, level - 1, L_PRICE] >= sign * price:
@@ -318,7 +349,7 @@ def _find_level(engine: Engine, side: int, price: int) -> int:
 
 @inner
 def _queue(engine: Engine, side: int, price: int, size: int) -> int:
-    """Put a new order at the back of its level, making the level where there is none; return its row."""
+    """Add a new order at the back of its level, creating the level if necessary; return its row."""
     level = _find_level(engine, side, price)
     if level == engine.side[side, LEVELS] or engine.level[side, level, L_PRICE] != price:
         _insert_level(engine, side, level, price)
@@ -343,7 +374,7 @@ def _queue(engine: Engine, side: int, price: int, size: int) -> int:
 
 @inner
 def _shrink(engine: Engine, row: int, size: int) -> None:
-    """Take lots off a live order; take it out of the book when none are left."""
+    """Reduce a live order; remove it from the book when nothing remains."""
     side = engine.order[row, O_SIDE]
     level = _find_level(engine, side, engine.order[row, O_PRICE])
     engine.order[row, O_SIZE] -= size
@@ -358,7 +389,7 @@ def _shrink(engine: Engine, row: int, size: int) -> None:
 
 @inner
 def _unlink(engine: Engine, row: int, side: int, level: int) -> None:
-    """Join the neighbours of an order that goes, in its queue and by age."""
+    """Link the neighbours of a removed order to each other, in its queue and in the list by age."""
     ahead, behind = engine.order[row, AHEAD], engine.order[row, BEHIND]
     older, newer = engine.order[row, OLDER], engine.order[row, NEWER]
     if ahead == NOBODY:

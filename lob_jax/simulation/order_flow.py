@@ -1,8 +1,8 @@
 """Simulated participants: a compiled loop that draws actions and sends them to the matching engine.
 
-When an action happens is a self-exciting process; which one, on which side and where depends on the gap, on the
-action before and on the spread. Wide spreads invite better prices, narrow ones marketable orders, and a side with
-many orders loses some: so the book neither dries up nor drifts off.
+The times of the actions are a self-exciting process; the kind, side and price of an action depend on the gap, on the
+previous action and on the spread. Wide spreads attract better prices, narrow ones marketable orders, and a side with
+too many levels loses orders: the book neither empties nor grows without bound.
 """
 
 import enum
@@ -36,7 +36,7 @@ from lob_jax.simulation.matching import (
 )
 
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
-SPARE_EVENTS = 2000  # rows kept free, far more than one action needs
+SPARE_EVENTS = 2000  # rows kept free: far more than one action needs, so that no action is refused halfway
 
 
 class ActionKind(enum.IntEnum):
@@ -97,14 +97,14 @@ IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN
 
 
 class Flow(NamedTuple):
-    """The parameters that the compiled loop reads; few arrays, since the compiler's time grows with their number.
+    """The parameters that the compiled loop reads, in few arrays because Numba's compile time grows with their number.
 
     Attributes:
-      gap_edges, spread_edges: what parts the bands.
-      next_action: float64 [4 bands, 4 actions before, 4 actions].
+      gap_edges, spread_edges: boundaries between the bands.
+      next_action: float64 [4 bands, 4 previous actions, 4 actions].
       by_gap: float64 [4 bands, 7]: same_side of the four actions, market_same_side, repeat_size after add and delete.
       by_spread: float64 [8 bands, 8]: spread_factor of the four actions, improve, join, improve_scale, deeper_scale.
-      laws: float64 [8, 2, N], the points of the laws named in LAWS, the last one repeated.
+      laws: float64 [8, 2, N], the points of the distributions named in LAWS, padded by repeating the last point.
 
     The others are as in `FlowParameters`.
     """
@@ -134,7 +134,7 @@ class Flow(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What happened last: action, side index, lots; the next action may copy it."""
+    """The previous action, its side index and its lots, on which the next action depends."""
 
     action: int
     side: int
@@ -159,7 +159,7 @@ def compile_flow(parameters: FlowParameters) -> Flow:
 
 @inner
 def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
-    """Draw from one of the laws: straight lines between the points of its quantile function."""
+    """Draw from a distribution in `flow.laws` by inverting its piecewise linear quantile function."""
     drawn, right = rng.random(), 1
     while flow.laws[law, 0, right] < drawn:
         right += 1
@@ -170,13 +170,13 @@ def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
 
 @inner
 def draw_whole(flow: Flow, law: int, rng: np.random.Generator, scale: float = 1.0) -> int:
-    """Draw from a law times a scale, rounded, at least 1."""
+    """Draw from a distribution, multiply by `scale`, and round to an integer of at least 1."""
     return max(1, int(np.floor(draw(flow, law, rng) * scale + 0.5)))
 
 
 @inner
 def band_of(value: float, edges: np.ndarray) -> int:
-    """Return how many edges lie at or below a value."""
+    """Return the band of a value: the number of edges at or below it."""
     band = 0
     while band < len(edges) and value >= edges[band]:
         band += 1
@@ -185,13 +185,20 @@ def band_of(value: float, edges: np.ndarray) -> int:
 
 @inner
 def spread_ticks(engine: Engine, flow: Flow) -> int:
-    """Return best ask less best bid in ticks; both sides hold orders."""
+    """Return the best ask minus the best bid in ticks; neither side may be empty."""
     return (best_price(engine, 1) - best_price(engine, 0)) // flow.tick
 
 
 @njit
 def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) -> None:
-    """Fill an empty book around a price (quanta, on a tick) with as many orders a side as the flow aims at."""
+    """Fill an empty book around a price with the target number of levels per side.
+
+    Args:
+      engine: an engine without orders; changed in place.
+      flow: the parameters.
+      price: price quanta, a multiple of the tick.
+      rng: source of the draws.
+    """
     half = int(flow.spread_edges[len(flow.spread_edges) // 2] // 2) * flow.tick
     for side in range(2):
         best = price - half if side == 0 else price + half
@@ -205,10 +212,16 @@ def open_book(engine: Engine, flow: Flow, price: int, rng: np.random.Generator) 
 def run_session(
     engine: Engine, flow: Flow, arrivals: Arrivals, open_ns: int, halts: np.ndarray, rng: np.random.Generator
 ) -> int:
-    """Send actions to the engine until the session ends or the engine is full; return the ns that passed.
+    """Send actions to the engine until the session ends or the engine is full; return the elapsed ns.
 
-    `halts` is int64 [H, 3]: when each halt begins, quoting resumes, trading resumes, in ns since the session opened;
-    halts follow one another without overlap. Both sides of the book must hold orders.
+    Args:
+      engine: holds orders on both sides; changed in place.
+      flow: the parameters.
+      arrivals: the process of action times; changed in place.
+      open_ns: start of the session.
+      halts: int64 [H, 3], when each halt begins, quoting resumes and trading resumes, ns since the open; sorted and
+        without overlap.
+      rng: source of the draws.
     """
     elapsed, halt, phase = 0, 0, TRADING
     last = Action(ADD, 0, 100)
@@ -238,12 +251,21 @@ def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bo
 
 @inner
 def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Generator) -> Action:
-    """Draw the next action and its side; its size is yet 0."""
+    """Draw the next action and its side; its size is not drawn yet and 0.
+
+    Args:
+      engine: the current book.
+      flow: the parameters.
+      last: the previous action.
+      gap: ns since the previous action.
+      rng: source of the draws.
+    """
     band = band_of(gap, flow.gap_edges)
     spread = band_of(spread_ticks(engine, flow), flow.spread_edges)
     total = 0.0
     for action in range(4):
         total += flow.next_action[band, last.action, action] * flow.by_spread[spread, SPREAD_FACTOR + action]
+    # Subtract weights until the draw is used up; `action < MARKET` guards against rounding in the subtraction.
     drawn, action = rng.random() * total, -1
     while drawn >= 0.0 and action < MARKET:
         action += 1
@@ -266,7 +288,17 @@ def choose(engine: Engine, flow: Flow, last: Action, gap: int, rng: np.random.Ge
 def act(
     engine: Engine, flow: Flow, last: Action, chosen: Action, band: int, time_ns: int, rng: np.random.Generator
 ) -> Action:
-    """Carry out an action; return it with its size."""
+    """Execute an action; return it with its size.
+
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      last: the previous action.
+      chosen: the action and its side.
+      band: the gap band.
+      time_ns: time of the events.
+      rng: source of the draws.
+    """
     if chosen.action == ADD:
         size = add_order(engine, flow, last, chosen.side, band, time_ns, rng)
     elif chosen.action == DELETE:
@@ -283,7 +315,14 @@ def act(
 
 @inner
 def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
-    """Return the price, or the nearest one that neither trades nor falls below one tick."""
+    """Return the price, or the nearest one that is not marketable and at least one tick.
+
+    Args:
+      engine: the current book.
+      flow: the parameters.
+      side: 0 bid, 1 ask.
+      price: price quanta.
+    """
     if side == 0:
         return max(flow.tick, min(price, best_price(engine, 1) - flow.tick))
     return max(price, best_price(engine, 0) + flow.tick)
@@ -293,13 +332,23 @@ def clip_price(engine: Engine, flow: Flow, side: int, price: int) -> int:
 def add_order(
     engine: Engine, flow: Flow, last: Action, side: int, band: int, time_ns: int, rng: np.random.Generator
 ) -> int:
-    """Place an order better than, at, or behind the best of its side; return its size."""
+    """Place an order better than, at, or behind the best of its side; return its size.
+
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      last: the previous action.
+      side: 0 bid, 1 ask.
+      band: the gap band.
+      time_ns: time of the event.
+      rng: source of the draws.
+    """
     ticks = spread_ticks(engine, flow)
     spread = band_of(ticks, flow.spread_edges)
     drawn = rng.random()
     towards = 0
     if drawn < flow.by_spread[spread, IMPROVE]:
-        wide = max(1.0, ticks / flow.spread_edges[-1])  # the wider the gap, the farther in the next price
+        wide = max(1.0, ticks / flow.spread_edges[-1])  # the last band is open-ended: scale with the spread beyond it
         towards = draw_whole(flow, IMPROVEMENT, rng, flow.by_spread[spread, IMPROVE_SCALE] * wide)
     elif drawn >= flow.by_spread[spread, IMPROVE] + flow.by_spread[spread, JOIN]:
         towards = -draw_whole(flow, DEEPER, rng, flow.by_spread[spread, DEEPER_SCALE])
@@ -312,7 +361,14 @@ def add_order(
 
 @inner
 def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) -> int:
-    """Return the id of the order that its owner withdraws: mostly a young one, or the one of the worst price."""
+    """Return the id of the order to withdraw: mostly a young one, sometimes the one at the worst price.
+
+    Args:
+      engine: the current book.
+      flow: the parameters.
+      side: 0 bid, 1 ask.
+      rng: source of the draws.
+    """
     if rng.random() < flow.worst_share:
         return worst_order(engine, side)
     far = flow.far_ticks * flow.tick
@@ -330,7 +386,15 @@ def pick_order(engine: Engine, flow: Flow, side: int, rng: np.random.Generator) 
 
 @inner
 def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
-    """Withdraw an order, rarely a part of it only; return the lots withdrawn."""
+    """Withdraw an order, in rare cases only part of it; return the lots withdrawn.
+
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      side: 0 bid, 1 ask.
+      time_ns: time of the event.
+      rng: source of the draws.
+    """
     order = pick_order(engine, flow, side, rng)
     left = engine.order[order - 1, O_SIZE]
     if left > 1 and rng.random() < flow.cancel_share:
@@ -340,7 +404,15 @@ def delete_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.ra
 
 @inner
 def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
-    """Move an order to another price on one time stamp, a delete and an add; return its size."""
+    """Move an order to another price by a delete and an add with the same timestamp; return its size.
+
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      side: 0 bid, 1 ask.
+      time_ns: time of both events.
+      rng: source of the draws.
+    """
     order = pick_order(engine, flow, side, rng)
     old = engine.order[order - 1, O_PRICE]
     size = delete(engine, time_ns, order)
@@ -352,9 +424,18 @@ def replace_order(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.r
 
 @inner
 def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> int:
-    """Let a marketable order meet hidden orders, then the resting orders of a side.
+    """Execute a marketable order against hidden orders, then against the resting orders of a side.
 
-    Returns its visible size; -1, with nothing done, if it holds back because the best level is smaller than it.
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      side: of the resting orders, 0 bid, 1 ask.
+      time_ns: time of the events.
+      rng: source of the draws.
+
+    Returns:
+      The visible size, 0 if only hidden orders traded; -1 if the order is larger than the best level and withheld,
+      which changes nothing.
     """
     size = draw_whole(flow, MARKET_SIZE, rng)
     best = best_size(engine, side)
@@ -378,7 +459,15 @@ def trade(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Ge
 
 @inner
 def trade_hidden(engine: Engine, flow: Flow, side: int, time_ns: int, rng: np.random.Generator) -> None:
-    """Trade one or more hidden orders at a price inside the spread, now and then between two ticks."""
+    """Trade one or more hidden orders at a price inside the spread, sometimes half a tick off the grid.
+
+    Args:
+      engine: changed in place.
+      flow: the parameters.
+      side: of the hidden orders, 0 bid, 1 ask.
+      time_ns: time of the events.
+      rng: source of the draws.
+    """
     ticks = min(draw_whole(flow, HIDDEN_INSIDE, rng), spread_ticks(engine, flow) - 1)
     inside = ticks * flow.tick
     if rng.random() < flow.half_tick:

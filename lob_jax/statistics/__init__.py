@@ -1,1 +1,1 @@
-"""What can be measured of the events and books of a day."""
+"""Measurements of a day's events and books."""

@@ -1,4 +1,4 @@
-"""What can be measured of a day's book, run by run: compiled, over price levels without their queues."""
+"""Measurements of a day's book, in chunks of events: compiled, over price levels without queues."""
 
 import enum
 from typing import Any, NamedTuple
@@ -40,7 +40,7 @@ STATES = tuple(state.name.lower() for state in _State if state >= 0)
 
 
 class _Laws(NamedTuple):
-    """Laws of the book, in price quanta and lots; a move is that of best bid + best ask."""
+    """Distributions over the book's states, in price quanta and lots; a move is a change of best bid + best ask."""
 
     spread: Histogram
     spread_by_time: Histogram
@@ -52,13 +52,13 @@ class _Laws(NamedTuple):
 
 
 class _Tally(NamedTuple):
-    """Numbers of the book that change from event to event.
+    """Counts and extremes that are updated from event to event.
 
     Attributes:
-      states: int64 [4], states after an event by name, see `STATES`.
-      lasted_ns: int64 [4], how long they lasted.
+      states: int64 [4], how many events left the book in each of `STATES`.
+      lasted_ns: int64 [4], how long the book was in each of them.
       mid2: int64 [4], best bid + best ask: first, lowest, highest, last.
-      has_mid: bool [1], whether there ever were both.
+      has_mid: bool [1], whether both have existed at any time.
       clock: int64 [1], the latest time so far.
     """
 
@@ -70,9 +70,13 @@ class _Tally(NamedTuple):
 
 
 def book(day: MarketDay, levels: int) -> dict[str, Any]:
-    """Return laws of spread and depth, the way of the mid, and how many states are of a kind that asks for care.
+    """Return the distributions of spread and depth, the path of the mid, and the counts of irregular states.
 
-    The state before each event counts once, or for as long as it lasted; depth for as long as it lasted.
+    Each state is weighted once per event ("spread_ticks") or by its duration; depth is weighted by duration.
+
+    Args:
+      day: the day to measure.
+      levels: occupied levels per side over which depth is summed.
     """
     instrument, kept, laws, tally = day.instrument, load_levels(day.start), _new_laws(), _new_tally(day)
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
@@ -122,9 +126,10 @@ def _measure(
     corrections: CorrectionColumns,
     wanted: int,
 ) -> None:
-    """Advance the levels over events and their corrections, noting the state before each event and what it becomes."""
+    """Advance the levels over events and their corrections, recording the state before and after each event."""
     cursor = 0
     for i in range(len(time_ns)):
+        # Times may run backwards: such an event lasts 0 ns and does not set the clock back.
         lasted = max(time_ns[i] - tally.clock[0], 0)
         tally.clock[0] += lasted
         was_two_sided, before = is_two_sided(levels), _mid2(levels)
@@ -167,7 +172,7 @@ def _note_mid(tally: _Tally, levels: Levels) -> None:
 
 @in_place
 def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted: int) -> None:
-    """Note a state that lasted some ns."""
+    """Record a state that lasted `lasted` ns."""
     state = _state(levels)
     if state != _State.SOUND:
         tally.lasted_ns[state] += lasted
@@ -182,7 +187,7 @@ def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted:
 
 @in_place
 def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, lasted: int, wanted: int) -> None:
-    """Note the size of the best level of a side, and that of its best levels together."""
+    """Record the size of a side's best level, and the total size of its `wanted` best levels."""
     found, total = 0, 0
     row = levels.side[s, END] - 1
     if row >= levels.side[s, FIRST]:

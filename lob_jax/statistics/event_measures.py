@@ -1,4 +1,4 @@
-"""What can be measured of events without their book, run by run: they may be larger than the memory."""
+"""Measurements of events without their book, in chunks: the columns may be larger than memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from lob_jax.jit import njit
 from lob_jax.statistics.histograms import law, new_histogram, note_all
 
 WINDOWS_NS = {"1 s": NS_PER_SECOND, "100 ms": NS_PER_SECOND // 10, "1 ms": NS_PER_SECOND // 1000}
-SHOWN = 10  # of the longest silences, the largest trades, the CONTROL events
+SHOWN = 10  # entries in the lists of longest silences, largest trades and first CONTROL events
 _RUN_EVENTS = 1 << 16
 _TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
 
@@ -22,7 +22,7 @@ def _runs(events: Events) -> Iterator[Events]:
 
 
 def kinds(events: Events, instrument: Instrument) -> dict[str, dict[str, float]]:
-    """Return how many events of each kind there are, how many of them on the ask side, and their quantity."""
+    """Return for each kind the number of events, how many of them are on the ask side, and their quantity."""
     counts, asks, lots = (np.zeros(len(Kind) + 1, np.int64) for _ in range(3))
     for run in _runs(events):
         counts += np.bincount(run.kind, minlength=len(counts))
@@ -40,7 +40,7 @@ def kinds(events: Events, instrument: Instrument) -> dict[str, dict[str, float]]
 
 
 def control(events: Events) -> dict[str, Any]:
-    """Return how many CONTROL events there are by name, and the first ones as (time, name)."""
+    """Return the number of CONTROL events by name, and the first ones as (time, name)."""
     counts = np.zeros(len(Code), np.int64)
     first: list[tuple[int, str]] = []
     for run in _runs(events):
@@ -51,7 +51,7 @@ def control(events: Events) -> dict[str, Any]:
 
 
 def rates(events: Events) -> dict[str, float]:
-    """Return events a second on average, and the most events within any window of each length."""
+    """Return the average events per second, and the most events within any window of each length."""
     if len(events) < 2:
         return {"mean_a_second": 0.0, **dict.fromkeys(WINDOWS_NS, len(events))}
     seconds = (int(events.time_ns[-1]) - int(events.time_ns[0])) / NS_PER_SECOND
@@ -61,7 +61,7 @@ def rates(events: Events) -> dict[str, float]:
 
 @njit
 def _busiest(time_ns: np.ndarray, window_ns: int) -> int:
-    """Return the most events in any window [t, t + window), times being read as if they never ran backwards."""
+    """Return the most events in any window [t, t + window), with times replaced by their running maximum."""
     most, first = 0, 0
     latest = first_latest = time_ns[0]
     for i in range(len(time_ns)):
@@ -74,11 +74,12 @@ def _busiest(time_ns: np.ndarray, window_ns: int) -> int:
 
 
 def gaps(events: Events) -> dict[str, Any]:
-    """Return the law of the time between events, and the longest silences as (when they began, how long)."""
+    """Return the distribution of the time between events, and the longest silences as (begin, length)."""
     longest: list[tuple[int, ...]] = []
     histogram = new_histogram()
     zeros = backwards = 0
     for first in range(0, len(events) - 1, _RUN_EVENTS):
+        # One more row than a chunk, for the gap between this chunk and the next one.
         time_ns = np.asarray(events.time_ns[first : first + _RUN_EVENTS + 1])
         gap = np.diff(time_ns)
         zeros += int(np.count_nonzero(gap == 0))
@@ -94,14 +95,15 @@ def gaps(events: Events) -> dict[str, Any]:
 
 
 def _most(so_far: list[tuple[int, ...]], values: np.ndarray, *beside: np.ndarray) -> list[tuple[int, ...]]:
-    """Return the largest values, each with what stands beside it, of those so far and new ones; the earliest first."""
+    """Merge new values, each with its entries in the `beside` columns, into the largest so far; ties keep the order."""
+    # Both sorts are stable, so that among equal values the earliest wins whatever the chunk size.
     top = np.argsort(-values, kind="stable")[:SHOWN]
     new = zip(*(column[top].tolist() for column in (values, *beside)), strict=True)
     return sorted([*so_far, *new], key=lambda entry: -entry[0])[:SHOWN]
 
 
 def latency(events: Events) -> dict[str, float]:
-    """Return the law of capture time minus exchange time, ns, of the events that have both."""
+    """Return the distribution of capture time minus exchange time, ns, over the events that have both."""
     histogram = new_histogram()
     for run in _runs(events):
         known = run.receive_ns > 0
@@ -110,7 +112,7 @@ def latency(events: Events) -> dict[str, float]:
 
 
 def sizes(events: Events, instrument: Instrument) -> dict[str, float]:
-    """Return the law of the quantities of all events but CONTROL."""
+    """Return the distribution of the quantities of all events except CONTROL."""
     histogram = new_histogram()
     for run in _runs(events):
         note_all(histogram, np.asarray(run.size[run.kind != Kind.CONTROL]))
@@ -118,7 +120,7 @@ def sizes(events: Events, instrument: Instrument) -> dict[str, float]:
 
 
 def trades(events: Events, instrument: Instrument) -> dict[str, Any]:
-    """Return what was traded: quantities by aggressor, prices, the largest trades as (time, price, size, kind)."""
+    """Return statistics of trades: quantities by aggressor, prices, the largest as (time, price, size, kind)."""
     histogram = new_histogram()
     largest: list[tuple[int, ...]] = []
     lots = dict.fromkeys(("volume", "bought", "sold", "unknown_aggressor", "hidden"), 0)
@@ -151,6 +153,6 @@ def trades(events: Events, instrument: Instrument) -> dict[str, Any]:
 
 
 def _parts(run: Events) -> tuple[np.ndarray, ...]:
-    """Return which of some trades count: all, bought, sold, of unknown aggressor, hidden; bool [E] each."""
+    """Return masks of trades, bool [E] each: all, bought, sold, of unknown aggressor, hidden."""
     known, bought = (run.flags & Flag.AGGRESSOR_KNOWN) > 0, run.side == ASK
     return np.full(len(run), True), known & bought, known & ~bought, ~known, run.kind == Kind.EXECUTE_HIDDEN

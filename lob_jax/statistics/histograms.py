@@ -1,4 +1,4 @@
-"""Quantiles of any number of integers in fixed room: weights counted by the first four digits of the number."""
+"""Quantiles of arbitrarily many integers in constant memory: weights are binned by a number's first four digits."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ import numpy as np
 from lob_jax.jit import in_place, njit
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
-_EXACT = 10_000  # integers below it have a place of their own
-_BAND = 9_000  # places for each further digit: first four digits 1000..9999
+_EXACT = 10_000  # each integer below it has its own bin
+_BAND = 9_000  # bins for each further digit: first four digits 1000..9999
 _HALF = _EXACT + 15 * _BAND  # an int64 has 19 digits
 
 
 class Histogram(NamedTuple):
-    """Weights of integers; those of five digits and more count as their first four digits followed by zeros.
+    """Weights of integers; those of five or more digits count as their first four digits followed by zeros.
 
     Attributes:
-      weight: int64 [2, _HALF], of the numbers from 0 on and of those below 0.
-      extremes: int64 [2], the smallest and the largest number, exactly; undefined while nothing has weight.
+      weight: int64 [2, _HALF], of the numbers from 0 upwards and of those below 0.
+      extremes: int64 [2], the exact smallest and largest number; undefined while nothing has weight.
       moment: float64 [1], sum of weight x number.
     """
 
@@ -27,14 +27,14 @@ class Histogram(NamedTuple):
 
 
 def new_histogram() -> Histogram:
-    """Return a histogram of nothing."""
+    """Return an empty histogram."""
     limits = np.iinfo(np.int64)
     return Histogram(np.zeros((2, _HALF), np.int64), np.array([limits.max, limits.min]), np.zeros(1))
 
 
 @in_place
 def note(histogram: Histogram, value: int, weight: int) -> None:
-    """Count a number with a weight of 0 or more, both int64."""
+    """Add a number with a weight, both int64; a weight of 0 or less is ignored."""
     if weight <= 0:
         return
     place, band = abs(value), 0
@@ -51,16 +51,16 @@ def note(histogram: Histogram, value: int, weight: int) -> None:
 
 @njit
 def note_all(histogram: Histogram, values: np.ndarray) -> None:
-    """Count each number of an int64 array once."""
+    """Add each number of an int64 array with weight 1."""
     for value in values:
         note(histogram, value, 1)
 
 
 def law(histogram: Histogram, unit: float = 1.0) -> dict[str, float]:
-    """Return mean, quantiles and extremes in units of `unit`, empty if nothing has weight.
+    """Return mean, quantiles and extremes in units of `unit`; an empty dictionary if nothing has weight.
 
-    A quantile q is the smallest number that, with all smaller ones, has a share q of the weight. It is exact up to
-    four digits, else cut to four.
+    The quantile q is the smallest number such that it and all smaller ones have at least a share q of the weight. It
+    is exact up to four digits, and truncated to four otherwise.
     """
     below, above = histogram.weight[1], histogram.weight[0]
     places = np.concatenate([-1 - np.flatnonzero(below)[::-1], np.flatnonzero(above)])
@@ -79,7 +79,7 @@ def law(histogram: Histogram, unit: float = 1.0) -> dict[str, float]:
 
 
 def _number_at(place: int) -> int:
-    """Return the smallest magnitude that is counted at a place."""
+    """Return the smallest magnitude that falls into a bin."""
     if place < _EXACT:
         return place
     band, digits = divmod(place - _EXACT, _BAND)

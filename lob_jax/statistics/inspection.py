@@ -1,4 +1,4 @@
-"""What is in a day, before anything is built on it: numbers, and tables that show them."""
+"""Inspect a day before building anything on it: statistics, and tables that show them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from lob_jax.events.schema import Kind
 from lob_jax.statistics import event_measures
 from lob_jax.statistics.book_measures import STATES, book
 
-_COLUMNS = {"mean": "mean", "q0.01": "1%", "q0.5": "50%", "q0.99": "99%", "max": "max"}  # that 80 characters hold
-_ROWS = 5  # of a table of moments
+_COLUMNS = {"mean": "mean", "q0.01": "1%", "q0.5": "50%", "q0.99": "99%", "max": "max"}  # what fits into 80 characters
+_ROWS = 5  # of a table of single events
 
 
 def inspect_day(day: MarketDay, *, levels: int) -> dict[str, Any]:
-    """Return what a day holds, as plain JSON values; times in ns, prices in currency, sizes in units of quantity.
+    """Return statistics of a day as plain JSON values; times in ns, prices in currency, sizes in units of quantity.
 
-    Works through the events run by run: they may be larger than the memory.
+    Reads the events in chunks: they may be larger than memory.
 
     Args:
-      day: as a feed has read it.
-      levels: occupied levels a side that depth is measured over.
+      day: a day that a feed has read.
+      levels: occupied levels per side over which depth is measured.
     """
     instrument, events, start = day.instrument, day.events, day.start
     ends = (int(events.time_ns[0]), int(events.time_ns[-1])) if len(events) else (start.time_ns, start.time_ns)
@@ -52,7 +52,7 @@ def tables(inspection: dict[str, Any]) -> list[Table]:
 
 
 def clock(time_ns: int, instrument: Instrument) -> str:
-    """Return a time on the venue's clock, to the microsecond, with the days to the trading day where it is another."""
+    """Format a time on the venue's clock, to the microsecond, with the offset in days if it is not the trading day."""
     days, ns = divmod(time_ns - instrument.midnight_ns(), 86_400 * NS_PER_SECOND)
     seconds, rest = divmod(ns, NS_PER_SECOND)
     text = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest // 1000:06d}"
@@ -60,7 +60,7 @@ def clock(time_ns: int, instrument: Instrument) -> str:
 
 
 def duration(ns: float) -> str:
-    """Return a time span in the unit that suits it."""
+    """Format a time span in the largest unit, up to seconds, in which it is at least 1."""
     for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
         if abs(ns) >= size:
             return f"{ns / size:,.3g} {unit}" if abs(ns) < 1000 * size else f"{ns / size:,.0f} {unit}"
@@ -72,13 +72,13 @@ def _number(value: float) -> str:
 
 
 def _price(value: float | None, instrument: Instrument) -> str:
-    """Return a price with one decimal place more than the instrument's tick."""
+    """Format a price with one more decimal place than the instrument's tick."""
     places = next(places for places in range(20) if instrument.tick * 10**places % instrument.price_scale == 0)
     return "-" if value is None else f"{value:,.{places + 1}f}"
 
 
 def _grid(title: str, columns: Sequence[str], *, left: Sequence[str]) -> Table:
-    """Return an empty table; numbers, which are most of it, stand on the right of their columns."""
+    """Return an empty table; columns are right-aligned for numbers, except those named in `left`."""
     table = Table(title=title)
     for name in columns:
         table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
@@ -96,7 +96,7 @@ def _overview(inspection: dict[str, Any], instrument: Instrument) -> Table:
 
 
 def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str, str]:
-    """Say what was read, when, and how fast it came."""
+    """Describe what was read, its time span and its rates."""
     span, report, rates = (inspection[key] for key in ("span", "report", "rates"))
     read, kept = report.get("rows_read", 0), report.get("rows_kept", 0)
     dropped = "; ".join(f"{reason} {rows:,}" for reason, rows in report.get("rows_dropped", {}).items())
@@ -108,7 +108,7 @@ def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[st
         "dropped": dropped or "none",
         "steps": f"tick {instrument.tick / instrument.price_scale:.10g}, lot {1 / instrument.lot_scale:.10g}",
         "time": f"{first} to {last} {instrument.time_zone} ({duration(span['last_ns'] - span['first_ns'])})",
-        "events": f"{span['events']:,}, {inspection['corrections']:,} corrections beside them",
+        "events": f"{span['events']:,}, {inspection['corrections']:,} corrections",
         "rate": f"{_number(rates['mean_a_second'])} events/s; at most {peaks}",
         **captured,
         **_liberties(report),
@@ -116,7 +116,7 @@ def _reading_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[st
 
 
 def _liberties(report: Mapping[str, Any]) -> dict[str, str]:
-    """Say what was not read to the letter, and what the files could not tell."""
+    """Describe values that were adjusted while reading, and information that the files do not contain."""
     rows = {}
     if report.get("rounded_times"):
         rows["rounded"] = f"{report['rounded_times']:,} times that a double printed, to the nanosecond"
@@ -131,11 +131,11 @@ def _liberties(report: Mapping[str, Any]) -> dict[str, str]:
 def _latency_text(latency_ns: Mapping[str, float]) -> str:
     low, median, high = (duration(latency_ns[key]) for key in ("min", "q0.5", "q0.99"))
     early = "; below 0: the capture clock is slow" if latency_ns["min"] < 0 else ""
-    return f"median {median} after the exchange, least {low}, 99%: {high}{early}"
+    return f"median {median} after the exchange, min {low}, 99% {high}{early}"
 
 
 def _market_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str, str]:
-    """Say where the price went and who traded."""
+    """Describe the path of the price, and the trades."""
     trades, mid, report = inspection["trades"], inspection["book"]["mid"], inspection["report"]
     first, low, high, last = (_price(mid[key], instrument) for key in ("first", "low", "high", "last"))
     vwap, cheapest, dearest = (_price(trades[key], instrument) for key in ("vwap", "low", "high"))
@@ -153,7 +153,7 @@ def _market_rows(inspection: dict[str, Any], instrument: Instrument) -> dict[str
 
 
 def _doubt_rows(inspection: dict[str, Any]) -> dict[str, str]:
-    """Say what calls for care."""
+    """Describe irregularities of the book and the events."""
     book = inspection["book"]
     states = [
         f"{book['states'][name]:,} {name.replace('_', '-')}"
@@ -162,14 +162,14 @@ def _doubt_rows(inspection: dict[str, Any]) -> dict[str, str]:
     ]
     return {
         "states": ", ".join(states),
-        "doubtful": f"{book['unknown_level'] + book['over_removal']:,} removals of what is not there, "
-        f"{inspection['gaps']['backwards']:,} times backwards, "
-        f"{inspection['control']['counts'].get('FEED_GAP', 0):,} gaps of the feed",
+        "doubtful": f"{book['unknown_level'] + book['over_removal']:,} removals of lots not in the book, "
+        f"{inspection['gaps']['backwards']:,} backward times, "
+        f"{inspection['control']['counts'].get('FEED_GAP', 0):,} feed gaps",
     }
 
 
 def _kinds_table(inspection: dict[str, Any]) -> Table:
-    shown = _grid("events by kind", ("kind", "events", "share", "of asks", "quantity"), left=("kind",))
+    shown = _grid("events by kind", ("kind", "events", "share", "on ask side", "quantity"), left=("kind",))
     for name, kind in inspection["kinds"].items():
         asks = f"{kind['asks'] / kind['events']:.1%}" if kind["events"] and name != Kind.CONTROL.name else "-"
         quantity = "-" if name == Kind.CONTROL.name else _number(kind["quantity"])
@@ -179,7 +179,7 @@ def _kinds_table(inspection: dict[str, Any]) -> Table:
 
 def _laws_table(inspection: dict[str, Any]) -> Table:
     book, gaps = inspection["book"], inspection["gaps"]
-    shown = _grid("laws", ("", *_COLUMNS.values()), left=("",))
+    shown = _grid("distributions", ("", *_COLUMNS.values()), left=("",))
     laws = {
         "spread, ticks, by event": book["spread_ticks"],
         "spread, ticks, by time": book["spread_ticks_by_time"],
@@ -188,15 +188,15 @@ def _laws_table(inspection: dict[str, Any]) -> Table:
         "best ask, quantity, by time": book["ask_best_size"],
         f"{book['levels']} bid levels, quantity, by time": book["bid_depth"],
         f"{book['levels']} ask levels, quantity, by time": book["ask_depth"],
-        "quantity of events": inspection["sizes"],
-        "quantity of trades": inspection["trades"]["sizes"],
+        "quantity per event": inspection["sizes"],
+        "quantity per trade": inspection["trades"]["sizes"],
     }
     for name, law in laws.items():
         shown.add_row(name, *(_number(law[key]) for key in _COLUMNS if law))
     for name, law in {"time between events": gaps["quantiles_ns"], "capture latency": inspection["latency_ns"]}.items():
         if law:
             shown.add_row(name, *(duration(law[key]) for key in _COLUMNS))
-    shown.caption = f"{gaps['zero_share']:.1%} of events share the time of the one before"
+    shown.caption = f"{gaps['zero_share']:.1%} of events have the same time as the previous one"
     return shown
 
 

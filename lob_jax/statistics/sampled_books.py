@@ -1,4 +1,4 @@
-"""Books at evenly spaced moments of a day, as pictures need them: best quotes, and quantity by price band."""
+"""Books at evenly spaced times of a day, for figures: best quotes, and quantity by price band."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from lob_jax.book.loops import correction_columns, event_columns
 from lob_jax.book.replay import NO_REFERENCES, advance_levels
 from lob_jax.events.instrument import NS_PER_SECOND
 
-COLUMNS = 1200  # moments of a day, at most as many as a picture has pixels
+COLUMNS = 1200  # sampled times of a day: more than the pixels of a figure would not show
 _RUN_EVENTS = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Evenly spaced moments from a day's first event to its last one, or to a second after the first.
+    """Evenly spaced times from a day's first event to its last one, or to one second after the first if that is later.
 
     Attributes:
       seconds: float64 [K], since midnight on the venue's clock.
-      events: int64 [K], events up to each moment; ascending.
+      events: int64 [K], number of events up to each time; non-decreasing.
     """
 
     seconds: np.ndarray
@@ -30,11 +30,11 @@ class Moments:
 
 @dataclasses.dataclass(frozen=True)
 class Quotes:
-    """The best quotes at K moments, and how far the book reaches behind them.
+    """The best quotes at K times, and how far the book extends behind them.
 
     Attributes:
       price: float64 [K, 2], best bid and ask in currency, NaN for an empty side.
-      reach: float64 [K, 2], from the mid to the furthest of some levels, currency; NaN if a side is empty.
+      reach: float64 [K, 2], distance from the mid to the last of the sampled levels, currency; NaN if a side is empty.
     """
 
     price: np.ndarray
@@ -46,9 +46,9 @@ class Bands:
     """Price bands of equal width.
 
     Attributes:
-      low, high: where the lowest begins and the highest ends, currency.
-      count: how many.
-      around_mid: whether prices count from the mid.
+      low, high: lower end of the first band and upper end of the last one, currency.
+      count: number of bands.
+      around_mid: whether prices are measured from the mid.
     """
 
     low: float
@@ -58,9 +58,9 @@ class Bands:
 
 
 def moments_of(day: MarketDay, count: int = COLUMNS) -> Moments:
-    """Return evenly spaced moments of a day, which has an event at least; times that run backwards count as the latest.
+    """Return evenly spaced times of a day with at least one event; backward times are replaced by the running maximum.
 
-    The time column is read in runs: it may be larger than the memory.
+    The time column is read in chunks: it may be larger than memory.
     """
     first = last = int(day.events.time_ns[0])
     for begin in range(0, len(day.events), _RUN_EVENTS):
@@ -75,7 +75,7 @@ def moments_of(day: MarketDay, count: int = COLUMNS) -> Moments:
 
 
 def books_at(day: MarketDay, events: np.ndarray) -> Iterator[Levels]:
-    """Yield the book after the first `events[k]` events of a day; the same levels each time, changed in place."""
+    """Yield the book after the first `events[k]` events of a day; all yields share one object, changed in place."""
     levels, done = load_levels(day.start), 0
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     for stop in events.tolist():
@@ -85,7 +85,7 @@ def books_at(day: MarketDay, events: np.ndarray) -> Iterator[Levels]:
 
 
 def sample_quotes(day: MarketDay, moments: Moments, *, levels: int) -> Quotes:
-    """Return the best quotes at each moment, and the reach of the best `levels` a side."""
+    """Return the best quotes at each time, and the reach of the best `levels` per side."""
     price, reach = np.full((len(moments.events), 2), np.nan), np.full((len(moments.events), 2), np.nan)
     for k, book in enumerate(books_at(day, moments.events)):
         for s in range(2):
@@ -97,7 +97,7 @@ def sample_quotes(day: MarketDay, moments: Moments, *, levels: int) -> Quotes:
 
 
 def sample_depth(day: MarketDay, moments: Moments, bands: list[Bands]) -> list[np.ndarray]:
-    """Return the quantity that rests in each band at each moment, float64 [bands, K] for each of several divisions."""
+    """Return the resting quantity in each band at each time, float64 [bands, K] for each element of `bands`."""
     cells = [np.zeros((division.count, len(moments.events))) for division in bands]
     scale, lot_scale = day.instrument.price_scale, day.instrument.lot_scale
     for k, book in enumerate(books_at(day, moments.events)):

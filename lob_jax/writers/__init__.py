@@ -1,1 +1,1 @@
-"""Any day in another format: LOBSTER, ITCH, hftbacktest, Parquet."""
+"""Write any day in another format: LOBSTER, ITCH, hftbacktest, Parquet."""

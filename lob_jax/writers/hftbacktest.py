@@ -1,7 +1,8 @@
-"""Any day as the `.npz` of hftbacktest, so that strategies can be tested on it.
+"""Write any day as an `.npz` file for hftbacktest, to test strategies on it.
 
-Rows follow its event layout (hftbacktest 2): eight fields of 64 bits, `ev` holding a kind and the flags of where the
-row is seen (exchange, local) and of its side. The book is written as absolute level sizes, or order by order.
+Rows follow the event layout of hftbacktest 2: eight fields of 64 bits, of which `ev` combines a kind with flags for
+the side and for where the row is visible (exchange, local). The book is written as absolute level sizes, or order by
+order.
 """
 
 import dataclasses
@@ -51,14 +52,14 @@ _COPIED_BYTES = 1 << 22
 
 @dataclasses.dataclass(frozen=True)
 class HftBacktestExport:
-    """What was written.
+    """Result of an export.
 
     Attributes:
       path: the file.
-      rows: rows in it.
-      exchange_times_moved: events whose exchange time ran backwards, written with the latest time so far.
-      local_times_moved: the same of local times.
-      local_shift_ns: what was added to every local time, because some lay before their exchange time.
+      rows: number of rows in it.
+      exchange_times_moved: events whose exchange time ran backwards and was replaced by the latest time so far.
+      local_times_moved: the same for local times.
+      local_shift_ns: added to every local time, because some were earlier than their exchange time.
     """
 
     path: pathlib.Path
@@ -71,27 +72,36 @@ class HftBacktestExport:
 def write_hftbacktest(
     path: pathlib.Path, day: MarketDay, *, latency_ns: int = 0, orders: bool = False
 ) -> HftBacktestExport:
-    """Write a day as levels and trades, or order by order, run by run: events may be larger than the memory.
+    """Write a day as levels and trades, or order by order, in chunks: the events may be larger than memory.
 
-    Levels: the starting book is a CLEAR and SNAPSHOT rows; an event is the level that it leaves, behind a TRADE of the
-    aggressor's side where it is one (of neither side where the aggressor is unknown); a correction is a level; a CLEAR
-    takes both sides. Levels that leave a feed's window are written as gone, as they are from our book.
+    As levels: the starting book becomes a CLEAR and SNAPSHOT rows. An event becomes the new size of its level. A trade
+    also becomes a TRADE before the level, with the aggressor's side, or neither side if the aggressor is unknown. A
+    correction becomes a level, and a CLEAR covers both sides. Levels that drop out of a feed's window are written as
+    removed, since they are removed from the replayed book too.
 
-    Orders: the starting book and every ADD are added orders; an execution is a TRADE and a FILL; what is left of an
-    order after it, or after a CANCEL, is a modified order, or a cancelled one if nothing is.
+    As orders: the starting book and every ADD become added orders. An execution becomes a TRADE and a FILL. What
+    remains of an order after an execution or a CANCEL becomes a modified order, or a cancelled one if nothing remains.
 
-    Rows keep the order of the events. Local times are capture times if all events have one, else `latency_ns` behind
-    the exchange's. A time that runs backwards is written as the latest one so far; if an event then is seen before it
-    happens, all local times are shifted by as much.
+    Rows keep the order of the events. Local times are the capture times if all events have one, otherwise the exchange
+    times plus `latency_ns`. A backward time is replaced by the latest one so far; if an event would then be visible
+    before it happens, all local times are shifted by the largest such difference.
+
+    Args:
+      path: the file to write; its name ends in .npz.
+      day: the day to write.
+      latency_ns: delay of local times if there are no capture times.
+      orders: write order by order instead of levels.
 
     Raises:
-      InputError: a path that does not end in .npz, a negative latency, or a day whose book is not known order by order.
+      InputError: the path does not end in .npz, the latency is negative, or orders are asked for and the day's book is
+        not known order by order.
     """
     path = pathlib.Path(path)
     _check(path, latency_ns)
     if orders:
         _check_orders(day)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The shift must be known before the first row is written: go through the times once, then start over.
     clock = _Clock(day, latency_ns)
     clock.shift = max([0, *(int((exchange - local).max()) for exchange, local in map(clock.times, clock.runs()))])
     clock.restart()
@@ -109,24 +119,24 @@ def write_hftbacktest(
 def _check(path: pathlib.Path, latency_ns: int) -> None:
     if path.suffix != ".npz":
         raise InputError(
-            "a file name that hftbacktest does not take",
+            "a file name that hftbacktest does not accept",
             where=path,
             expected="a name that ends in .npz",
             was=path.name,
-            remedy="rename it",
+            remedy="let the file name end in .npz",
         )
     if latency_ns < 0:
         raise InputError(
-            "events that would be seen before they happen",
+            "a negative latency, which would show events before they happen",
             where="write_hftbacktest, latency_ns",
             expected="0 or more",
             was=latency_ns,
-            remedy="pass the time from the exchange to the strategy",
+            remedy="pass the delay from the exchange to the strategy in ns",
         )
 
 
 def _check_orders(day: MarketDay) -> None:
-    """Refuse a day whose starting book or corrections are levels."""
+    """Raise InputError for a day whose starting book or corrections are levels."""
     start = day.start
     levels = {
         "orders pooled by level": start.pooled,
@@ -143,19 +153,19 @@ def _refuse_orders(where: str, *, was: str) -> None:
     raise InputError(
         "a day whose book is not known order by order",
         where=where,
-        expected="ids of all orders, and no event but of a live order",
+        expected="ids for all orders, and events that refer to live orders only",
         was=was,
-        remedy="write its levels: orders=False",
+        remedy="write levels instead: orders=False",
     )
 
 
 class _Clock:
-    """The times of a day's events as they are written, run by run.
+    """The times to be written for a day's events, chunk by chunk.
 
     Attributes:
       start_ns, local_start_ns: the times of the starting book.
-      exchange_moved, local_moved: times so far that ran backwards.
-      shift: what is added to every local time.
+      exchange_moved, local_moved: number of backward times so far.
+      shift: added to every local time.
     """
 
     def __init__(self, day: MarketDay, latency_ns: int):
@@ -168,17 +178,17 @@ class _Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Go back to the first run."""
+        """Return to the first chunk."""
         self._exchange_ns, self._local_ns = self.start_ns, self.local_start_ns
         self.exchange_moved = self.local_moved = 0
 
     def runs(self) -> Iterator[slice]:
-        """Yield slices of events in turn."""
+        """Yield slices of events in sequence."""
         for first in range(0, len(self._events), _RUN_EVENTS):
             yield slice(first, min(first + _RUN_EVENTS, len(self._events)))
 
     def times(self, run: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return exchange and local times of the events of the next run, neither ever running backwards."""
+        """Return non-decreasing exchange and local times of the events in the next chunk."""
         exchange = np.asarray(self._events.time_ns[run])
         local = np.asarray(self._events.receive_ns[run]) if self._captured else exchange + self._latency_ns
         even_exchange = np.maximum(np.maximum.accumulate(exchange), self._exchange_ns)
@@ -190,7 +200,7 @@ class _Clock:
 
 
 def _timed_rows(day: MarketDay, clock: _Clock, orders: bool) -> Iterator[tuple[Rows, np.ndarray, np.ndarray]]:
-    """Yield the rows of the starting book, then those of each run of events, with their times."""
+    """Yield the rows of the starting book, then those of each chunk of events, with their times."""
     runs = _order_runs(day, clock) if orders else _level_runs(day, clock)
     for run, rows in runs:
         exchange, local = (
@@ -200,7 +210,7 @@ def _timed_rows(day: MarketDay, clock: _Clock, orders: bool) -> Iterator[tuple[R
 
 
 def _level_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, Rows]]:
-    """Yield the starting book's levels, best first, then each run and its rows; events count from the run's first."""
+    """Yield the starting book's levels, best first, then each chunk and its rows, with events numbered per chunk."""
     levels = load_levels(day.start)
     sides = [occupied(levels, s) for s in range(2)]
     price, size = (np.concatenate([[0], *(side[part] for side in sides)]) for part in range(2))
@@ -218,10 +228,10 @@ def _level_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, R
 
 
 def _order_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, Rows]]:
-    """Yield the starting book as added orders, in the order of their queues, then each run and its rows.
+    """Yield the starting book as added orders, in the order of their queues, then each chunk and its rows.
 
     Raises:
-      InputError: an event of an order that is not live, or does not hold as much.
+      InputError: an event refers to an order that is not live or is smaller than the event.
     """
     start, table = day.start, new_table(len(day.start))
     added = _added(start)
@@ -244,7 +254,7 @@ def _order_runs(day: MarketDay, clock: _Clock) -> Iterator[tuple[slice | None, R
 
 
 def _added(start: BookSnapshot) -> Events:
-    """Return a starting book as the ADDs that would make it."""
+    """Return a starting book as the ADDs that would build it."""
     return Events.from_columns(
         kind=np.full(len(start), Kind.ADD), side=start.side, price=start.price, size=start.size, order_id=start.order_id
     )
@@ -255,7 +265,7 @@ def _used(rows: Rows) -> Rows:
 
 
 def _as_table(rows: Rows, exchange: np.ndarray, local: np.ndarray, instrument: Instrument) -> np.ndarray:
-    """Return rows in hftbacktest's layout, prices in currency and sizes in units of quantity."""
+    """Convert rows to hftbacktest's layout, prices in currency and sizes in units of quantity."""
     table = np.zeros(len(rows.what), ROW)
     table["ev"] = rows.what | EXCHANGE | LOCAL | np.select([rows.side == BID, rows.side == ASK], [BUY, SELL], 0)
     table["exch_ts"], table["local_ts"] = exchange, local
@@ -265,8 +275,9 @@ def _as_table(rows: Rows, exchange: np.ndarray, local: np.ndarray, instrument: I
 
 
 def _pack(table: pathlib.Path, count: int, target: pathlib.Path) -> None:
-    """Write a file of rows as the array `data` of an .npz, block by block."""
+    """Copy a file of rows into an .npz as the array `data`, block by block."""
     header = {"descr": np.lib.format.dtype_to_descr(ROW), "fortran_order": False, "shape": (count,)}
+    # force_zip64: zipfile does not know the size of a streamed member in advance, and it may exceed 4 GiB.
     with (
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("data.npy", "w", force_zip64=True) as member,

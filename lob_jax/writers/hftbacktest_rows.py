@@ -1,4 +1,4 @@
-"""What the events of a day become in hftbacktest's layout: rows of levels and trades, or rows of single orders."""
+"""Convert the events of a day to hftbacktest's rows: levels and trades, or individual orders."""
 
 import enum
 from typing import NamedTuple
@@ -32,18 +32,18 @@ _ADD, _DELETE, _EXECUTE, _HIDDEN, _CROSS, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS, Kind.CONTROL)
 )
 _CLEAR_CODE, _KNOWN = int(Code.CLEAR), int(Flag.AGGRESSOR_KNOWN)
-SOUND = -1  # in place of the event that names no live order
+SOUND = -1  # instead of an event index: all events fit the live orders
 
 
 class Rows(NamedTuple):
-    """Rows in the making.
+    """Rows being built.
 
     Attributes:
       event: int64 [M], the event that a row is of.
       what: int64 [M], see `What`.
       side: int64 [M], +1 buy or bid, -1 sell or ask, 0 for neither.
       price, size: int64 [M], price quanta and lots.
-      order_id: int64 [M], the bits of an order's id, 0 where a row is of no order.
+      order_id: int64 [M], the bits of an order's id, 0 in a row without an order.
       count: int64 [1], rows in use.
     """
 
@@ -57,7 +57,7 @@ class Rows(NamedTuple):
 
 
 def new_rows(room: int) -> Rows:
-    """Return no rows, and room for some."""
+    """Return an empty `Rows` with room for `room` rows."""
     return Rows(*(np.zeros(room, np.int64) for _ in range(6)), np.zeros(1, np.int64))
 
 
@@ -65,9 +65,16 @@ def new_rows(room: int) -> Rows:
 def level_rows(
     rows: Rows, levels: Levels, events: EventColumns, flags: np.ndarray, corrections: CorrectionColumns
 ) -> None:
-    """Write events and their corrections as the levels that they leave, trades in front of their level.
+    """Write events and their corrections as the resulting levels, each trade before its level.
 
-    What a feed's window forgets is written as gone, for it is gone from our book too.
+    Levels that drop out of a feed's window are written as removed, since they are removed from `levels` too.
+
+    Args:
+      rows: appended to.
+      levels: the book before the first event; changed in place.
+      events: the events of one chunk.
+      flags: the `Flag` bits of each event.
+      corrections: those of these events.
     """
     cursor = 0
     for i in range(len(events.kind)):
@@ -94,9 +101,15 @@ def level_rows(
 
 @njit
 def order_rows(rows: Rows, orders: OrderTable, events: EventColumns, flags: np.ndarray) -> int:
-    """Write events as what becomes of single orders; return the first that names no live order, SOUND if all do.
+    """Write events as changes of individual orders; return the first that does not fit the live orders, else SOUND.
 
-    An execution is a trade and a fill, and then what is left of the order.
+    An execution becomes a trade, a fill, and then the remainder of the order.
+
+    Args:
+      rows: appended to.
+      orders: the live orders before the first event; changed in place.
+      events: the events of one chunk.
+      flags: the `Flag` bits of each event.
     """
     for i in range(len(events.kind)):
         kind, side = np.int64(events.kind[i]), np.int64(events.side[i])
@@ -133,7 +146,7 @@ def order_rows(rows: Rows, orders: OrderTable, events: EventColumns, flags: np.n
 
 @in_place
 def _fits(orders: OrderTable, place: int, kind: int, side: int, price: int, size: int) -> bool:
-    """Return whether an event takes away what an order has."""
+    """Return whether an order has the side, price and size that an event removes."""
     values = orders.values[place]
     same = values[SIDE] == side and values[PRICE] == price
     return same and (values[SIZE] == size if kind == _DELETE else values[SIZE] >= size)
@@ -141,7 +154,7 @@ def _fits(orders: OrderTable, place: int, kind: int, side: int, price: int, size
 
 @in_place
 def _aggressor(kind: int, side: int, flags: int) -> int:
-    """Return the side of the aggressor: against a visible order it is known, else only if the feed says so."""
+    """Return the aggressor's side, 0 if unknown: known for a visible order, otherwise only if the feed states it."""
     return -side if kind == _EXECUTE or flags & _KNOWN else 0
 
 
@@ -155,7 +168,7 @@ def _put(rows: Rows, event: int, what: int, side: int, price: int, size: int, or
 
 @in_place
 def _put_forgotten(rows: Rows, levels: Levels, i: int, side: int, price: int) -> None:
-    """Write the worst level of a full window as gone if a level at a price would push it out."""
+    """Write the worst level of a full window as removed if a new level at `price` would push it out."""
     s = 0 if side > 0 else 1
     first = levels.side[s, FIRST]
     if levels.window > 0 and levels.side[s, END] - first == levels.window and size_at(levels, s, price) == 0:

@@ -1,7 +1,7 @@
-"""Write days of orders as a NASDAQ TotalView-ITCH 5.0 file, so that any tool of that format reads them.
+"""Write days of orders as a NASDAQ TotalView-ITCH 5.0 file, which any tool for that format can read.
 
-ITCH names the order that every removal takes from. A removal that names none, or more than its order has, is settled
-as the book settles it, order by order; so one event may take several messages.
+In ITCH, every removal names the order that it reduces. A removal that names no order, or more than its order holds, is
+distributed over orders as the book distributes it, so one event may become several messages.
 """
 
 import os
@@ -34,18 +34,20 @@ _LONGEST = 2 + max(SIZES.values())
 def write_itch(path: pathlib.Path, days: MarketDay | Sequence[MarketDay]) -> pathlib.Path:
     """Write one day, or several instruments' days of the same date, as one file; return its path.
 
-    The starting book and what corrections add are orders of their own. Orders keep their references where they have
-    one that no live order of the file uses. A FEED_GAP has no message and is left out, as is a removal from a level
-    that is not there. Sizes are written in lots. Messages of several days are merged by time, else as the days are.
+    The starting book and the sizes that corrections add become new orders. An order keeps its reference unless it has
+    none or another live order in the file uses it. A FEED_GAP, which has no message in ITCH, and a removal from a level
+    that does not exist are left out. Sizes are written in lots. The messages of several days are merged by time, those
+    with equal times in the order of `days`.
 
     Raises:
-      InputError: what ITCH cannot hold: a pooled book, a price scale that 10,000 is no multiple of, a symbol of more
-        than 8 letters, a price, size or time out of range; the same symbol twice, or different dates.
+      InputError: ITCH cannot represent the days: a pooled book, a price scale that does not divide 10,000, a symbol of
+        more than 8 letters, or a price, size or time out of range; the same symbol twice; or different dates.
     """
     days = [days] if isinstance(days, MarketDay) else list(days)
     _check_together(days)
     at = np.array([0, _first_fresh(days), 0], np.int64)
     live = new_table(sum(_most_orders(day) for day in days))
+    # One table of live references and one counter for all days: references are unique within the file.
     streams = [_stream(day, locate, at, live) for locate, day in enumerate(days, 1)]
     begins = [_clock(day) for day in days]
     end = max(_clock(day, last=True) for day in days)
@@ -57,7 +59,7 @@ def write_itch(path: pathlib.Path, days: MarketDay | Sequence[MarketDay]) -> pat
 
 
 def _replace(path: pathlib.Path, parts: list[bytes | np.ndarray]) -> None:
-    """Write a file beside its place, then move it there."""
+    """Write a temporary file next to the target, then rename it, so that the target is never incomplete."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with unfinished.open("wb") as file:
@@ -73,7 +75,7 @@ def _system(letter: bytes, time: int) -> bytes:
 
 
 def _directory(day: MarketDay, locate: int, time: int) -> bytes:
-    """Return an R message: a stock of round lots of 100, on no list in particular."""
+    """Return an R message (stock directory): round lots of 100, neutral values in the other fields."""
     begin = b"R" + locate.to_bytes(2, "big") + bytes(2) + time.to_bytes(6, "big") + _symbol(day)
     return b"\x00\x27" + begin + b"QN" + (100).to_bytes(4, "big") + b"NCZ PNN1N" + bytes(4) + b"N"
 
@@ -87,13 +89,13 @@ def _most_orders(day: MarketDay) -> int:
 
 
 def _first_fresh(days: Sequence[MarketDay]) -> int:
-    """Return a reference above all those below 2^62, so that one near the top of uint64 leaves room."""
+    """Return a reference above all ids below 2^62; larger ids are ignored, since new ones above them could overflow."""
     ids = [column for day in days for column in (day.start.order_id, day.events.order_id)]
     return 1 + max((int(column[column < 2**62].max(initial=0)) for column in ids), default=0)
 
 
 def _clock(day: MarketDay, *, last: bool = False) -> int:
-    """Return ns after midnight of the start, not after the first event, or of the last event."""
+    """Return ns after midnight of the start, at most the first event's time; with `last`, of the last event."""
     times = [int(day.start.time_ns)]
     if len(day.events):
         times = [int(day.events.time_ns.max())] if last else [*times, int(day.events.time_ns.min())]
@@ -101,7 +103,7 @@ def _clock(day: MarketDay, *, last: bool = False) -> int:
 
 
 def _stream(day: MarketDay, locate: int, at: np.ndarray, live: OrderTable) -> np.ndarray:
-    """Return the messages of one day, but those before and after all events."""
+    """Return the messages of one day, without the system and directory messages around them."""
     _check_writable(day)
     book = book_for(day)
     # Every order begins once and ends once; besides, each event and correction takes a part of one order at most.
@@ -123,7 +125,7 @@ def _stream(day: MarketDay, locate: int, at: np.ndarray, live: OrderTable) -> np
 
 
 def _merged(streams: list[np.ndarray]) -> np.ndarray:
-    """Return the messages of some streams by time; of one stream none overtakes another."""
+    """Merge streams of messages by time; messages of the same stream keep their order."""
     begins, times = zip(*(_message_times(stream) for stream in streams), strict=True)
     offsets = np.cumsum([0, *(len(stream) for stream in streams)])
     begin = np.concatenate([one + offset for one, offset in zip(begins, offsets, strict=False)])
@@ -133,7 +135,7 @@ def _merged(streams: list[np.ndarray]) -> np.ndarray:
 
 @njit
 def _message_times(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return where each message begins, and the latest time of it and those before."""
+    """Return the position of each message, and the running maximum of the message times."""
     begin, time = np.empty(len(data) // 14 + 1, np.int64), np.empty(len(data) // 14 + 1, np.int64)
     count, p, latest = 0, 0, 0
     while p < len(data):
@@ -149,7 +151,7 @@ def _message_times(data: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @njit
 def _copied(data: np.ndarray, begin: np.ndarray) -> np.ndarray:
-    """Return the messages that begin at some places, one behind the other."""
+    """Return the messages that begin at the given positions, one after the other."""
     out, at = np.empty(len(data), np.uint8), 0
     for p in begin:
         length = 2 + ((np.int64(data[p]) << 8) | np.int64(data[p + 1]))
@@ -159,7 +161,7 @@ def _copied(data: np.ndarray, begin: np.ndarray) -> np.ndarray:
 
 
 def _check_together(days: Sequence[MarketDay]) -> None:
-    """Refuse days that one file cannot hold."""
+    """Raise InputError for days that one file cannot hold."""
     seen = [(day.instrument.symbol, day.instrument.trading_day) for day in days]
     symbols = {symbol for symbol, _ in seen}
     legal = all(SYMBOL.fullmatch(symbol.encode().ljust(8)) for symbol in symbols)
@@ -169,12 +171,12 @@ def _check_together(days: Sequence[MarketDay]) -> None:
             where="write_itch",
             expected="one or more symbols of at most 8 printable letters, each once, all of one date",
             was=seen[:8],
-            remedy="rename the instruments, or write more files",
+            remedy="rename the instruments, or write several files",
         )
 
 
 def _check_writable(day: MarketDay) -> None:
-    """Refuse what no message can hold, naming the first."""
+    """Raise InputError for the first value that no message can hold."""
     scale, events, start, corrections = day.instrument.price_scale, day.events, day.start, day.corrections
     if start.pooled or scale < 1 or PRICE_SCALE % scale:
         raise InputError(
@@ -204,5 +206,5 @@ def _check_writable(day: MarketDay) -> None:
                 where=f"{day.instrument.symbol}, row {row}",
                 expected=f"times of the day, prices of 1..{most_price} quanta, sizes of 1..{_MOST}, sides of 1 or -1",
                 was=int(values[row]),
-                remedy="leave it out, or write another format",
+                remedy="leave the row out, or write another format",
             )

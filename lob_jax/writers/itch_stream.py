@@ -1,4 +1,4 @@
-"""The messages of one instrument's day: a compiled walk along its events, with the book that they change."""
+"""Write the ITCH messages of one instrument's day: a compiled loop over its events that replays the book."""
 
 import enum
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class At(enum.IntEnum):
 
 
 class Out(NamedTuple):
-    """Where messages go, and what they need.
+    """The output buffer and the state needed to write messages.
 
     Attributes:
       data: uint8 [N], with room for all messages.
@@ -58,7 +58,16 @@ class Out(NamedTuple):
 def write_day(
     book: Book, events: EventColumns, times: np.ndarray, corrections: CorrectionColumns, begin: int, out: Out
 ) -> None:
-    """Write the orders of the book, then each event and its corrections, changing the book on the way."""
+    """Write the orders of the starting book, then each event and its corrections.
+
+    Args:
+      book: the starting book; changed in place.
+      events: E events.
+      times: int64 [E], ns after midnight.
+      corrections: those of the events.
+      begin: time of the starting book, ns after midnight.
+      out: where messages are written; changed in place.
+    """
     for s in range(2):
         for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
             slot = book.levels[s, row, FRONT]
@@ -74,6 +83,7 @@ def write_day(
         if kind == _ADD:
             _add(book, s, price, size, order_id, times[i], out)
         elif kind < _HIDDEN:
+            # Write first: the messages name orders that the removal takes out of the book.
             _take(book, s, kind, price, size, order_id, times[i], out)
             apply(book, kind, side, price, size, order_id)
         elif kind == _CONTROL:
@@ -87,7 +97,7 @@ def write_day(
 
 @inner
 def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write a new order, and the end of those that a full window forgets for it, be it this one."""
+    """Write a new order, and the deletion of the orders that a full window drops for it, or of the order itself."""
     sign, worst = 1 - 2 * s, book.side[s, FIRST]
     full = book.window > 0 and book.side[s, END] - worst >= book.window and level_of(book, s, price) < 0
     reference = _enter(s, price, size, order_id, time, out)
@@ -97,13 +107,13 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, ou
     if full:
         _leave_level(book, s, worst, NOBODY, time, out)
         correct(book, sign, book.levels[s, worst, PRICE], 0)
-    out.references[book.free[0]] = reference
+    out.references[book.free[0]] = reference  # the slot that `apply` is about to give to the order
     apply(book, _ADD, sign, price, size, order_id)
 
 
 @inner
 def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write a removal, order by order, as the book will settle it."""
+    """Write a removal, order by order, as the book will distribute it."""
     row = level_of(book, s, price)
     if row < 0 or size <= 0:
         return
@@ -123,7 +133,7 @@ def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, t
 
 @inner
 def _charge_from(book: Book, slot: int, onward: int, but: int, size: int, kind: int, time: int, out: Out) -> None:
-    """Write a removal from the orders from `slot` on, all but one of them."""
+    """Write a removal of `size` from the orders from `slot` onwards, skipping the order `but`."""
     while size > 0 and slot != NOBODY:
         if slot != but:
             size -= _charge(book, slot, size, kind, time, out)
@@ -132,7 +142,7 @@ def _charge_from(book: Book, slot: int, onward: int, but: int, size: int, kind: 
 
 @inner
 def _charge(book: Book, slot: int, size: int, kind: int, time: int, out: Out) -> int:
-    """Write the removal of up to `size` from one order; return how much it is."""
+    """Write the removal of up to `size` from one order; return the lots removed."""
     held, reference = book.orders[slot, SIZE], out.references[slot]
     taken = min(size, held)
     if kind == _EXECUTE:
@@ -153,7 +163,7 @@ def _charge(book: Book, slot: int, size: int, kind: int, time: int, out: Out) ->
 
 @inner
 def _amend(book: Book, corrections: CorrectionColumns, c: int, time: int, out: Out) -> None:
-    """Write what brings a level to its corrected size, and correct the book."""
+    """Write the messages that bring a level to its corrected size, and correct the book."""
     s = 0 if corrections.side[c] > 0 else 1
     price, size = corrections.price[c], corrections.size[c]
     row = level_of(book, s, price)
@@ -168,7 +178,7 @@ def _amend(book: Book, corrections: CorrectionColumns, c: int, time: int, out: O
 
 @inner
 def _control(book: Book, code: int, time: int, out: Out) -> None:
-    """Write a halt, the session's hours, or the end of all orders."""
+    """Write a change of the trading state, the session's start or end, or the deletion of all orders."""
     if code == _CLEAR:
         for s in range(2):
             for row in range(book.side[s, FIRST], book.side[s, END]):
@@ -187,7 +197,7 @@ def _control(book: Book, code: int, time: int, out: Out) -> None:
 
 @inner
 def _trade(kind: int, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
-    """Write the trade of a hidden order, or that of an auction."""
+    """Write the trade of a hidden order, or an auction trade."""
     if kind == _HIDDEN:
         p = _begin(out, _P, _P_SIZE, time)
         _put(out, p + 11, 8, order_id)
@@ -207,7 +217,7 @@ def _trade(kind: int, s: int, price: int, size: int, order_id: int, time: int, o
 
 @inner
 def _enter(s: int, price: int, size: int, order_id: int, time: int, out: Out) -> int:
-    """Write a new order; return its reference, its own if that is free."""
+    """Write a new order; return its reference, which is its id unless that is 0 or in use."""
     reference = order_id
     if reference == 0 or find(out.live, reference) >= 0:
         reference = out.at[At.FRESH]
@@ -224,14 +234,14 @@ def _enter(s: int, price: int, size: int, order_id: int, time: int, out: Out) ->
 
 @inner
 def _leave(reference: int, time: int, out: Out) -> None:
-    """Write the end of an order."""
+    """Write the deletion of an order."""
     _put(out, _begin(out, _D, _D_SIZE, time) + 11, 8, reference)
     remove(out.live, find(out.live, reference))
 
 
 @inner
 def _leave_level(book: Book, s: int, row: int, first: int, time: int, out: Out) -> None:
-    """Write the end of all orders of a level, a certain one first unless it is nobody."""
+    """Write the deletion of all orders of a level, starting with `first` unless it is NOBODY."""
     if first != NOBODY:
         _leave(out.references[first], time, out)
     slot = book.levels[s, row, FRONT]
@@ -256,7 +266,7 @@ def _begin(out: Out, letter: int, size: int, time: int) -> int:
 
 @inner
 def _put(out: Out, p: int, width: int, value: int) -> None:
-    """Write a number, the highest byte first."""
+    """Write a big-endian integer."""
     for k in range(width):
         out.data[p + k] = (value >> (8 * (width - 1 - k))) & 255
 

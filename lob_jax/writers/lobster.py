@@ -1,4 +1,4 @@
-"""Write events and their book as a LOBSTER pair, so that any tool of the field reads them."""
+"""Write events and their book as a pair of LOBSTER files, which most tools in the field can read."""
 
 import collections
 import contextlib
@@ -33,12 +33,12 @@ from lob_jax.feeds.lobster.rows import CODE_OF_HALT, EMPTY_PRICE, MAX_SIZE
 from lob_jax.jit import njit
 
 PRICE_SCALE = 10_000  # LOBSTER's price quanta in one unit of currency
-CLOSE_MS = 57_600_000  # 16:00, where a session ends unless its events go on
+CLOSE_MS = 57_600_000  # 16:00, the end of a session unless events follow it
 _BACKWARDS, _AFTER_MIDNIGHT = "time that runs backwards", "an event after midnight, of another day"
 _REMEDIES = {
-    _BACKWARDS: "leave the event out, or write another format (or pass monotone_time)",
-    _AFTER_MIDNIGHT: "pass past_midnight='cut' to leave out what comes after midnight, or 'continue' to count on past "
-    "86,400 seconds (--config.convert.past_midnight=cut)",
+    _BACKWARDS: "pass monotone_time, leave the event out, or write another format",
+    _AFTER_MIDNIGHT: "pass past_midnight='cut' to leave out what comes after midnight, or 'continue' to write times of "
+    "86,400 seconds and more (--config.convert.past_midnight=cut)",
 }
 _NS_PER_MS = 10**6
 _ROWS_AT_ONCE = 1 << 16
@@ -47,14 +47,14 @@ _ADD, _CANCEL, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.EXECUTE)
 
 @dataclasses.dataclass(frozen=True)
 class LobsterExport:
-    """A pair of files that was written.
+    """Result of an export.
 
     Attributes:
       message: the message file.
       orderbook: the order-book file.
-      rows: rows of each.
-      left_out: events without a row, by the name of their code.
-      moved_times: rows that have a later time than their event.
+      rows: rows in each file.
+      left_out: number of events without a row, by the name of their code.
+      moved_times: rows with a later time than their event.
       cut: events left out because they come after the midnight that ends the trading day.
       past_midnight: rows after that midnight, with times of 86,400 seconds and more.
     """
@@ -95,8 +95,9 @@ def write_lobster(
         and the name's EndMs says so.
 
     Raises:
-      InputError: an event that LOBSTER cannot hold: another day's, one whose time runs backwards, a price or size out
-        of range; a price scale that does not divide 10,000; no events; or a symbol that a file name cannot carry.
+      InputError: LOBSTER cannot represent an event: it is on another day, its time runs backwards, or its price or size
+        is out of range; the price scale does not divide 10,000; there are no events; or the symbol cannot be part of a
+        file name.
     """
     instrument, factor = day.instrument, _factor(day.instrument)
     time = _times(day.events, instrument, monotone_time=monotone_time)
@@ -127,8 +128,8 @@ def write_lobster(
 def order_ids(day: MarketDay) -> np.ndarray:
     """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule settles.
 
-    New ids count on from the largest in use below 2^62, so that one near the top of uint64 leaves them room.
-    Events that touch no visible order keep what they have.
+    New ids continue from the largest id below 2^62; larger ids are ignored, since new ones above them could overflow.
+    Events that do not affect a visible order keep their id.
     """
     parts = [ids for _, ids, _, _ in _replayed(day, 1)]
     return np.concatenate([np.zeros(0, np.uint64), *parts])
@@ -160,8 +161,9 @@ def _follow(
     price: np.ndarray,
     size: np.ndarray,
 ) -> np.ndarray:
-    """Replay events, noting the order that each one adds or takes from, and the levels after it."""
+    """Replay events; return the id of the order that each one adds or reduces, and write the levels after it."""
     ids = events.order_id.copy()
+    # The replay uses the assigned ids, so that later removals find the orders that were added here.
     named = EventColumns(events.kind, events.code, events.side, events.price, events.size, ids)
     cursor = 0
     for i in range(len(ids)):
@@ -181,48 +183,48 @@ def _follow(
 
 
 def _times(events: Events, instrument: Instrument, *, monotone_time: bool) -> np.ndarray:
-    """Return ns since midnight; where time is to be monotone, no less than those of the rows before."""
+    """Return ns since midnight, or their running maximum if time must be monotone."""
     time = events.time_ns - instrument.midnight_ns()
     return np.maximum.accumulate(time) if monotone_time else time
 
 
 def _events_of_day(time: np.ndarray, past_midnight: str) -> int:
-    """Return how many events are to be written."""
+    """Return the number of events to write."""
     if past_midnight not in PAST_MIDNIGHT:
         raise InputError(
-            "no such way to treat events after midnight",
+            "an unknown value of past_midnight",
             where="past_midnight",
             expected=" | ".join(PAST_MIDNIGHT),
             was=past_midnight,
-            remedy="refuse names the first of them, cut leaves them out, continue counts on past 86,400 seconds",
+            remedy="refuse reports the first of them, cut leaves them out, continue writes 86,400 seconds and more",
         )
     late = time >= NS_PER_DAY
     return int(np.argmax(late)) if past_midnight == "cut" and late.any() else len(time)
 
 
 def _factor(instrument: Instrument) -> int:
-    """Return what an instrument's prices are to be multiplied by."""
+    """Return the factor that converts the instrument's price quanta to LOBSTER's."""
     if instrument.price_scale < 1 or PRICE_SCALE % instrument.price_scale:
         raise InputError(
             "a price scale that LOBSTER files do not have",
             where=f"instrument {instrument.symbol}",
             expected=f"a divisor of {PRICE_SCALE}: prices are ten-thousandths of the currency",
             was=instrument.price_scale,
-            remedy="write another format, which holds finer prices",
+            remedy="write another format, one that holds finer prices",
         )
     return PRICE_SCALE // instrument.price_scale
 
 
 def _name(instrument: Instrument, time: np.ndarray, *, clock: int, levels: int) -> LobsterName:
-    """Return the day's name, refusing a symbol or a number of levels that it cannot carry."""
+    """Return the day's file name; raise InputError if it cannot hold the symbol, the levels or the session."""
     begin = clock if 0 <= clock <= time[0] else int(time[0])
     start_ms = begin // _NS_PER_MS
-    last_ms = -(int(-time[-1]) // _NS_PER_MS) + int(time[-1] == NS_PER_DAY)  # the midnight itself is past the day
+    last_ms = -(int(-time[-1]) // _NS_PER_MS) + int(time[-1] == NS_PER_DAY)  # midnight itself is past the day's end
     end_ms = max(CLOSE_MS, last_ms, start_ms + 1)
     name = LobsterName(instrument.symbol, instrument.trading_day, start_ms, end_ms, levels)
     if parse_name(name.stem("message") + ".csv") != (name, "message"):
         raise InputError(
-            "a day that LOBSTER's file names cannot carry",
+            "a day that LOBSTER's file names cannot represent",
             where="the instrument's symbol, the number of levels, and the session",
             expected=PATTERN.format(half="message") + " with a ticker of letters, digits, '.', '-' and '_', StartMs "
             f"below {MS_PER_DAY} and EndMs up to {MOST_MS}",
@@ -233,13 +235,13 @@ def _name(instrument: Instrument, time: np.ndarray, *, clock: int, levels: int) 
 
 
 def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor: int, *, no_end: bool) -> None:
-    """Refuse events that no LOBSTER row can hold, naming the first by its index; `time` counts from midnight.
+    """Raise InputError for the first event that no LOBSTER row can hold; `index` numbers the events in the day.
 
-    Events after the day's end are such, unless it has `no_end`.
+    `time` is ns since midnight. Events after the day's end are refused unless `no_end`.
     """
     if not len(events):
         raise InputError(
-            "no events to write", where="write_lobster", expected="at least one", was=0, remedy="pass some events"
+            "no events to write", where="write_lobster", expected="at least one", was=0, remedy="pass a day with events"
         )
     control = events.kind == Kind.CONTROL
     order = ~control & (events.kind != Kind.CROSS)
@@ -259,7 +261,7 @@ def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor:
             raise InputError(
                 f"{what}, which LOBSTER cannot hold",
                 where=f"event {index[row]}, {column}",
-                expected="halts, resumptions and orders of one trading day, in order of time",
+                expected="halts, resumptions and orders of one trading day, ordered by time",
                 was=f"{getattr(events, column)[row]} in an event of kind {events.kind[row]}",
                 remedy=_REMEDIES.get(what, "leave the event out, or write another format"),
             )
@@ -285,7 +287,7 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
 
 
 def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
-    """Return the 4 N columns of an order-book file for levels [R, 2, N]."""
+    """Return the 4N columns of an order-book file for levels [R, 2, N]."""
     if (abs(price) > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
         raise InputError(
             "a level out of range, which LOBSTER cannot hold",
@@ -304,7 +306,7 @@ def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFram
 
 @contextlib.contextmanager
 def _replacing(paths: list[pathlib.Path]) -> Iterator[list[BinaryIO]]:
-    """Open a file beside each place; when all are written, move them there; leave nothing behind if one fails."""
+    """Open a temporary file next to each path; rename all of them once all are written, delete them on failure."""
     unfinished = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
     try:
         with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Any day as Parquet: events, starting book and corrections as tables; `feeds.table.converted` reads them back."""
+"""Write any day as Parquet tables of events, starting book and corrections, which `feeds.table.converted` reads."""
 
 import json
 import pathlib
@@ -15,30 +15,31 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import COLUMNS
 from lob_jax.feeds.table.converted import FORMAT, META, schema_of
 
-ROW_GROUP = 1 << 18  # rows; the memory that writing takes
+ROW_GROUP = 1 << 18  # rows; bounds the memory needed for writing
 
 
 def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
     """Write events.parquet, start.parquet and corrections.parquet into a new folder; return the folder.
 
-    The instrument, the report and the rest of the starting book are JSON in the metadata of each, under the key
-    "lob_jax". Works through the events row group by row group: they may be larger than the memory.
+    The instrument, the report and the remaining fields of the starting book are stored as JSON in the metadata of each
+    file, under the key "lob_jax". Events are written row group by row group: they may be larger than memory.
 
     Raises:
-      InputError: the folder is there already.
+      InputError: the folder already exists.
     """
     folder = pathlib.Path(folder)
     if folder.exists():
         raise InputError(
-            "the folder for a day is there already",
+            "the folder for a day already exists",
             where=folder,
             expected="a new folder",
             was=sorted(path.name for path in folder.iterdir())[:5] if folder.is_dir() else "a file",
-            remedy="name another one, or remove it",
+            remedy="choose another folder, or remove this one",
         )
     meta = _meta_of(day)
     tables = (("events", COLUMNS, day.events), ("start", ORDER_COLUMNS, day.start))
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Write next to the target and rename at the end, so that an interrupted run never leaves an incomplete day.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
         partial = pathlib.Path(made) / folder.name
         partial.mkdir()
@@ -49,7 +50,7 @@ def write_parquet(folder: pathlib.Path, day: MarketDay) -> pathlib.Path:
 
 
 def _meta_of(day: MarketDay) -> bytes:
-    """Return what the tables do not hold, as JSON."""
+    """Return the parts of a day that the tables do not hold, as JSON."""
     start = day.start
     book = {"time_ns": start.time_ns, "window": start.window, "pooled": start.pooled}
     book |= {"last_best": start.last_best.tolist(), "seen": start.seen.tolist()}

@@ -10,7 +10,7 @@ from lob_jax.events.schema import ASK, BID, Kind
 
 
 def book_of(*orders, window=0, room=50):
-    """Make a book of (side, price, size, order_id) orders."""
+    """Build a book from (side, price, size, order_id) orders."""
     book = kernel.load(BookSnapshot.empty(window=window), room)
     for side, price, size, order_id in orders:
         kernel.apply(book, Kind.ADD, side, price, size, np.uint64(order_id))
@@ -52,7 +52,7 @@ def test_a_named_order_pays_wherever_it_stands(kind):
     ("kind", "size", "left"),
     [
         (Kind.EXECUTE, 4, [(99, 1, 1), (99, 4, 2), (99, 5, 3), (99, 2, 4)]),  # the front
-        (Kind.EXECUTE, 7, [(99, 2, 2), (99, 5, 3), (99, 2, 4)]),  # and the next in line
+        (Kind.EXECUTE, 7, [(99, 2, 2), (99, 5, 3), (99, 2, 4)]),  # and the next in the queue
         (Kind.DELETE, 5, [(99, 5, 1), (99, 4, 2), (99, 2, 4)]),  # the newest of exactly 5
         (Kind.DELETE, 3, [(99, 5, 1), (99, 4, 2), (99, 4, 3)]),  # none of 3: from the back
         (Kind.CANCEL, 2, [(99, 5, 1), (99, 4, 2), (99, 3, 3), (99, 2, 4)]),  # the newest of more than 2
@@ -77,7 +77,7 @@ def test_what_a_named_order_cannot_pay_is_taken_by_rule():
 def test_an_unknown_name_is_counted_and_settled_by_rule():
     book = book_of((BID, 99, 3, 1), (BID, 98, 3, 2))
     kernel.apply(book, Kind.EXECUTE, BID, 99, 1, 77)
-    kernel.apply(book, Kind.EXECUTE, BID, 99, 1, 2)  # known, but it rests elsewhere
+    kernel.apply(book, Kind.EXECUTE, BID, 99, 1, 2)  # known, but it rests at another level
     assert queue(book) == [(99, 1, 1), (98, 3, 2)]
     assert count(book, "unknown_order") == 2
 
@@ -92,7 +92,7 @@ def test_removing_more_than_a_level_holds_removes_it_and_is_counted():
     book = book_of((BID, 99, 3, 1), (BID, 98, 2, 2))
     kernel.apply(book, Kind.DELETE, BID, 99, 4, 1)
     assert queue(book) == [(98, 2, 2)]
-    kernel.apply(book, Kind.DELETE, BID, 98, 2, 2)  # exactly all of it: nothing to count
+    kernel.apply(book, Kind.DELETE, BID, 98, 2, 2)  # exactly the complete level: not an over-removal
     assert queue(book) == []
     assert count(book, "over_removal") == 1
 
@@ -118,7 +118,7 @@ def test_clear_empties_both_sides_and_remembers_their_bests():
     kernel.clear(book)
     assert len(kernel.to_snapshot(book, 0)) == 0
     assert (kernel.reference(book, BID), kernel.reference(book, ASK)) == (99, 101)
-    kernel.apply(book, Kind.ADD, BID, 97, 3, 2)  # its name is free again
+    kernel.apply(book, Kind.ADD, BID, 97, 3, 2)  # its id is free again
     assert queue(book) == [(97, 3, 2)] and count(book, "duplicate_order") == 0
 
 
@@ -151,7 +151,7 @@ def test_a_window_forgets_what_leaves_it():
     kernel.apply(book, Kind.DELETE, BID, 99, 3, 3)
     assert queue(book) == [(98, 3, 1)]
     kernel.apply(book, Kind.ADD, BID, 96, 3, 4)
-    kernel.apply(book, Kind.ADD, BID, 95, 3, 5)  # outside from the start
+    kernel.apply(book, Kind.ADD, BID, 95, 3, 5)  # outside the window from the start
     assert queue(book) == [(98, 3, 1), (96, 3, 4)]
 
 
@@ -222,7 +222,7 @@ def test_levels_far_from_the_touch_are_found(prices):
 @given(st.lists(st.integers(1, 40), max_size=80))
 @settings(max_examples=100, deadline=None)
 def test_the_table_of_names_agrees_with_a_dictionary(ids):
-    """Names go in and out of a table so small that most searches meet others on their way."""
+    """Ids enter and leave a hash table so small that most searches collide."""
     book, names = kernel.new_book(8, 1, window=0, pooled=False), {}
     assert len(book.names) == 16
     for order_id in ids:

@@ -95,7 +95,7 @@ def test_a_level_is_found_among_thousands():
 
 
 def test_places_are_vacated_taken_again_and_closed_up():
-    """Many levels come and go at the same and at new prices; a dictionary keeps the truth."""
+    """Many levels appear and disappear at old and new prices; a dictionary holds the expected state."""
     rng, book, held = np.random.default_rng(2), book_of(room=3000), {BID: {}, ASK: {}}
     for _ in range(20_000):
         side, price, size = int(rng.choice([BID, ASK])), int(rng.integers(1, 1500)), int(rng.integers(-2, 3))
@@ -120,7 +120,7 @@ N_LOG_N = len(LADDER) * np.log2(len(LADDER))
 
 
 def ladder(order, window=0):
-    """Return a book of as many asks, in this order; bids are the same, upside down."""
+    """Return a book with the given asks in this order, and mirrored bids."""
     price = np.concatenate([ORDERS[order], -ORDERS[order]])
     side = np.repeat(np.array([ASK, BID], np.int8), len(LADDER))
     ids = np.arange(1, len(price) + 1, dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""The compiled book against the plain one, on streams that contradict the book at every turn."""
+"""The compiled book against the plain one, on streams that frequently contradict the book."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
 SIDES = st.sampled_from((BID, ASK))
-PRICES = st.integers(-3, 3)  # zero and what is below it are prices as any
+PRICES = st.integers(-3, 3)  # zero and negative prices are valid
 IDS = st.sampled_from((0, 0, 1, 2, 3, 4, 5, 2**63 + 5))
 EVENTS = st.tuples(st.just("event"), st.sampled_from((1, 1, 1, 2, 3, 4, 5, 6)), SIDES, PRICES, st.integers(0, 6), IDS)
 CORRECTIONS = st.tuples(st.just("correction"), SIDES, PRICES, st.integers(0, 9))
@@ -23,7 +23,7 @@ WINDOWS = st.sampled_from((0, 1, 2, 3))
 def advance(book, oracle, stream):
     for what, *values in stream:
         if what == "event":
-            kernel.apply(book, *values[:-1], np.uint64(values[-1]))  # as the column of events has it
+            kernel.apply(book, *values[:-1], np.uint64(values[-1]))  # the dtype of the event column
             oracle.apply(*values)
         elif what == "correction":
             kernel.correct(book, *values)
@@ -37,7 +37,7 @@ def advance(book, oracle, stream):
 
 
 def check(book, oracle):
-    """Assert that two books agree order by order, and on all that is derived from them."""
+    """Assert that two books agree order by order, and in everything derived from them."""
     snapshot = kernel.to_snapshot(book, 0)
     rows = zip(*(getattr(snapshot, name).tolist() for name in ("side", "price", "size", "order_id")), strict=True)
     assert list(rows) == [(side, *order) for side in (BID, ASK) for order in oracle.orders(side)]
@@ -101,7 +101,7 @@ def test_the_oracle_on_a_stream_worked_out_by_hand():
         )
     )
     oracle.apply(Kind.ADD, BID, 100, 2, 8)
-    oracle.apply(Kind.EXECUTE, BID, 100, 6, 0)  # all of 7, one lot of 8
+    oracle.apply(Kind.EXECUTE, BID, 100, 6, 0)  # all of order 7, one lot of order 8
     assert oracle.orders(BID) == [(100, 1, 8), (99, 4, 0)]
     oracle.apply(Kind.ADD, BID, 101, 9, 9)  # 99 leaves the window
     assert oracle.levels(BID) == [(101, 9), (100, 1)]

@@ -45,7 +45,7 @@ def corrections_of(*rows):
 
 
 def same(first, second):
-    """Say whether two snapshots or corrections hold the same."""
+    """Return whether two snapshots or corrections are equal."""
     fields = [field.name for field in dataclasses.fields(first)]
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in fields)
 
@@ -149,7 +149,7 @@ WINDOWS = st.sampled_from((0, 1, 2, 3))
 
 @st.composite
 def days(draw):
-    """Draw events, corrections among them, and an empty starting book, windowed or not, pooled or not."""
+    """Draw events, corrections, and an empty starting book, windowed or not, pooled or not."""
     rows = draw(st.lists(ROWS, min_size=1, max_size=40))
     indices = sorted(draw(st.lists(st.integers(0, len(rows) - 1), max_size=8)))
     corrections = [
@@ -184,7 +184,7 @@ def short_stride(monkeypatch):
 @given(day=days(), levels=st.integers(1, 4))
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, levels):
-    """The book starts without room, looks for some every seven events, and moves to more as it needs it."""
+    """The book starts without room, checks for room every seven events, and grows as needed."""
     events, corrections, start = day
     states = replay(market_day(events, start=start, corrections=corrections), levels=levels)
     at = np.arange(len(events) + 1)
@@ -221,7 +221,7 @@ def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
 @given(days(), days(), st.integers(1, 3), st.booleans())
 @settings(max_examples=100, deadline=None)
 def test_with_its_corrections_a_replay_shows_what_the_feed_shows(day, other, levels, forget):
-    """The feed's book comes from other events altogether: every row contradicts the replay."""
+    """The feed's book comes from completely different events: every row contradicts the replay."""
     (events, _, _), (seen, jolts, _) = day, other
     shown = replay(market_day(seen, corrections=jolts), levels=levels).after()
     rows = np.arange(len(events)) % len(seen)
@@ -282,7 +282,7 @@ def test_a_book_that_remembers_is_corrected_where_its_memory_is_stale():
     price = np.array([[[99], [0]], [[100], [0]], [[98], [0]], [[98], [0]]])
     size = np.array([[[4], [0]], [[5], [0]], [[3], [0]], [[4], [0]]])
     found = find_corrections(events, start=start, price=price, size=size)
-    assert same(found, corrections_of((2, BID, 99, 0), (2, BID, 98, 3)))  # 99 had gone out of view
+    assert same(found, corrections_of((2, BID, 99, 0), (2, BID, 98, 3)))  # 99 was no longer visible
 
 
 def test_a_feed_that_contradicts_every_event_needs_no_more_room():
@@ -323,9 +323,9 @@ def test_the_settled_share_counts_the_orders_that_the_rule_finds():
     queue = [(Kind.ADD, BID, 100, 5, i) for i in (1, 2, 3, 4)]
     events = events_of(
         *queue,
-        (Kind.DELETE, BID, 100, 5, 2),  # the rule takes the newest, 4
+        (Kind.DELETE, BID, 100, 5, 2),  # the rule selects the newest, 4
         (Kind.DELETE, BID, 100, 5, 4),  # right
-        (Kind.DELETE, BID, 100, 5, 9),  # unknown: not asked
+        (Kind.DELETE, BID, 100, 5, 9),  # unknown id: not counted
         (Kind.EXECUTE, BID, 100, 1, 1),  # right
     )
     got = settled_share(market_day(events))
@@ -339,7 +339,7 @@ def read_lobster(market_data, stem, levels):
     rows = pl.read_csv(market_data(name.format("orderbook")), has_header=False).to_numpy().astype(np.int64)
     fields = zip(("kind", "order_id", "size", "price", "side"), range(1, 6), strict=True)
     events = Events.from_columns(
-        time_ns=np.arange(len(messages)),  # a book does not ask the time
+        time_ns=np.arange(len(messages)),  # a book ignores times
         **{field: messages[:, column].to_numpy() for field, column in fields},
     )
     book = rows.reshape(len(rows), levels, 2, 2)[:, :, ::-1]  # asks come first in the file
@@ -348,7 +348,7 @@ def read_lobster(market_data, stem, levels):
 
 
 def start_of(events, price, size):
-    """Return row 0 with message 0 undone: the window then shows what it showed before."""
+    """Return row 0 with message 0 undone, which is the window before it."""
     side = np.repeat((BID, ASK), price.shape[2]).astype(np.int8)
     price, size = price[0].ravel(), size[0].copy().ravel()
     here = (side == events.side[0]) & (price == events.price[0])
@@ -377,7 +377,7 @@ def test_a_real_day_replays_to_its_own_book_with_or_without_ids(lobster):
     stem, events, price, size, start = lobster
     found = find_corrections(events, start=start, price=price, size=size)
     assert len(found) == {"GOOG": 44_451, "AAPL": 30_071}[stem]
-    assert np.all(found.size > 0)  # levels come into view; none is retracted
+    assert np.all(found.size > 0)  # levels become visible; none is retracted
     nameless = events.replace(order_id=np.zeros(len(events), np.uint64))
     assert same(find_corrections(nameless, start=start, price=price, size=size), found)
     for day in (events, nameless):

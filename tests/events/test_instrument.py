@@ -1,4 +1,4 @@
-"""Clocks: seconds after the venue's midnight to UTC."""
+"""Clocks: conversion of seconds after the venue's midnight to UTC."""
 
 import datetime
 
@@ -13,7 +13,7 @@ from lob_jax.events.instrument import NS_PER_SECOND, Instrument
         ("2012-06-21", "America/New_York", 4),
         ("2012-12-21", "America/New_York", 5),
         ("2024-08-08", "UTC", 0),
-        # On the days of change the session has the new offset, and seconds count from its midnight.
+        # On the day of a clock change, the session has the new offset, and seconds count from the midnight with it.
         ("2012-03-11", "America/New_York", 4),
         ("2012-11-04", "America/New_York", 5),
     ],

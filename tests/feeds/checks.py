@@ -1,4 +1,4 @@
-"""What must hold of a day that any feed has read, and the book that it ends in."""
+"""Checks for a day read by any feed, and for the book at its end."""
 
 import dataclasses
 import importlib
@@ -27,7 +27,7 @@ def sample_of(name):
 
 
 def assert_same_day(first, second):
-    """Two readings of the same data: all but what their reports say about the files."""
+    """Assert that two readings of the same data agree, apart from what their reports say about the files."""
     assert first.instrument == second.instrument
     for name in COLUMNS:
         np.testing.assert_array_equal(getattr(first.events, name), getattr(second.events, name), err_msg=name)
@@ -38,7 +38,7 @@ def assert_same_day(first, second):
 
 
 def assert_sound(day):
-    """What the schema promises of every event, and the report of every reading."""
+    """Assert what the schema guarantees for every event, and the report for every reading."""
     events, report = day.events, day.report
     control = events.kind == Kind.CONTROL
     assert np.isin(events.kind, list(Kind)).all()
@@ -66,7 +66,7 @@ def final_levels(day):
 
 
 def assert_round_trip(day, *, may_refuse=False):
-    """Tokens give the events back; an event that cannot be written is refused by name."""
+    """Assert that tokens decode to the same events, and that an event that cannot be encoded is refused by name."""
     tokenizer = ExactTokenizer()
     try:
         tokens = tokenizer.encode(day)

@@ -47,7 +47,7 @@ ASKS = [("100.02", "10.000"), *((f"{100.02 + k / 100:.2f}", f"{k}.500") for k in
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """Write a capture: an update that the snapshot overlaps, the snapshot, updates, trades, best quotes."""
+    """Write a capture: an update that overlaps the snapshot, the snapshot, updates, trades, best quotes."""
     ticker = {"u": 106, "s": "BTCUSDT", "b": "100.01", "B": "2.000", "a": "100.02", "A": "10.000"}
     lines = [
         depth(0, 90, 95, [("99.97", "1.000")], []),
@@ -77,13 +77,13 @@ def _level(level):
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last line of a spot capture, by the rules of the exchange, slowly."""
+    """Return the levels after the last line of a spot capture, by a naive implementation of the exchange's rules."""
     held, book, final = [], None, None
     for raw in path.read_bytes().splitlines():
         message = json.loads(_LINE.fullmatch(raw)[2])["data"]
         if "lastUpdateId" in message:
             if book is not None:
-                return None  # a second snapshot: in step or behind a gap, told apart below only once
+                return None  # a second snapshot, which this naive reading does not handle
             last = message["lastUpdateId"]
             newer = [update for update in held if update["u"] > last]
             if newer and newer[0]["U"] > last + 1:

@@ -1,4 +1,4 @@
-"""A small Databento MBO day, and a naive reading of one; and how DBN is written."""
+"""A small Databento MBO day, a naive reading of one, and a writer of DBN."""
 
 import datetime
 import pathlib
@@ -23,9 +23,9 @@ STATUS, SYSTEM = 18, 23
 
 
 def metadata(symbols=None, *, schema="mbo", day=DAY, days=1, stype_in="raw_symbol", ts_out=False):
-    """Return the metadata of a file whose symbols have these instrument ids, {"XY": 7} if none are given.
+    """Return the metadata of a file with a mapping of symbols to instrument ids, {"XY": 7} by default.
 
-    Ids are one a symbol, or a list of one for each of the `days`; without an end of the data if those are None.
+    A symbol has one id, or a list with one id for each of the `days`; if `days` is None, the data have no end.
     """
     mappings = []
     for name, numbers in (symbols or {"XY": 7}).items():
@@ -52,7 +52,7 @@ def metadata(symbols=None, *, schema="mbo", day=DAY, days=1, stype_in="raw_symbo
 
 
 def record(action, side="N", price=UNDEF_PRICE, size=0, order_id=0, **other):
-    """Return an MBO record; a price is given in units of the currency, or in 1e-9 as an int."""
+    """Return an MBO record; the price is in units of the currency, or an int in units of 1e-9."""
     fields = {"flags": LAST, "time": 0, "received": None, "instrument": 7, "publisher": 1, "length": 14, "rtype": 160}
     fields |= other
     time = MIDNIGHT + fields["time"]
@@ -65,12 +65,12 @@ def record(action, side="N", price=UNDEF_PRICE, size=0, order_id=0, **other):
 
 
 def beside(kind):
-    """Return a record of another kind, of 16 bytes of header and 8 of content."""
+    """Return a record of another type, with 16 bytes of header and 8 of content."""
     return struct.pack("<BBHIq8s", 6, kind, 1, 7, MIDNIGHT, b"content")
 
 
 def timed(rows):
-    """Return records of (action, side, price, size, id, flags), a microsecond apart from group to group."""
+    """Return records of (action, side, price, size, id, flags); consecutive groups are a microsecond apart."""
     time, data = 1_000, b""
     for row in rows:
         if isinstance(row, int):
@@ -83,7 +83,7 @@ def timed(rows):
 
 
 def stamped(rows):
-    """Return records of (time, action, side, price, size, id, flags): times as they are given, flags LAST if none."""
+    """Return records of (time, action, side, price, size, id, flags); flags default to LAST."""
     return b"".join(
         record(action, side, price, size, order_id, time=time, flags=flags[0] if flags else LAST)
         for time, action, side, price, size, order_id, *flags in rows
@@ -114,7 +114,7 @@ ROWS = [
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """Write one file: a snapshot, changes of all kinds, a trade, a second snapshot, further changes."""
+    """Write one file: a snapshot, changes of all types, a trade, a second snapshot, further changes."""
     path = folder / "xy-20240102.mbo.dbn"
     path.write_bytes(metadata() + timed(ROWS))
     return path
@@ -135,12 +135,12 @@ def records_of(data: bytes):
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last record, by the rules of the format, slowly."""
+    """Return the levels after the last record, by a naive implementation of the format's rules."""
     return book_behind(records_of(path.read_bytes()))
 
 
 def book_behind(records):
-    """Return the levels after the last of some records, None if they break a rule."""
+    """Return the levels after the last of the records, None if they break a rule."""
     orders, opening, publishers = {}, True, set()
     for _, _, publisher, _, _, order_id, price, size, flags, _, action, side, _, _, _ in records:
         publishers.add(publisher)

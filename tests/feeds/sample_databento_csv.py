@@ -23,14 +23,14 @@ def as_csv(dbn: bytes, **encoding: bool) -> bytes:
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """Write one file: what the DBN sample holds, as it is delivered by default."""
+    """Write one file with the content of the DBN sample, as delivered by default."""
     path = folder / "xy-20240102.mbo.csv"
     path.write_bytes(as_csv(metadata() + timed(ROWS)))
     return path
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last line, by the rules of the format, slowly."""
+    """Return the levels after the last line, by a naive implementation of the format's rules."""
     return book_behind(_records_of(path.read_text()))
 
 

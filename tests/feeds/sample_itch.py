@@ -16,7 +16,7 @@ DAY_NS = 86_400 * 10**9
 
 
 def message(letter, time, *fields, locate=LOCATE):
-    """Return a message behind its length; fields are bytes, or (number, width)."""
+    """Return a message preceded by its length; fields are bytes, or (number, width)."""
     body = letter.encode() + struct.pack(">HH", locate, 0) + time.to_bytes(6, "big")
     body += b"".join(field if isinstance(field, bytes) else field[0].to_bytes(field[1], "big") for field in fields)
     return struct.pack(">H", len(body)) + body
@@ -32,7 +32,7 @@ def directory(time=1, *, stock=STOCK, locate=LOCATE):
 
 
 def write(folder):
-    """Write a day of every type that changes a book, and some that do not; return its path."""
+    """Write a day with every message type that changes a book, and some that do not; return its path."""
     t = 34_200 * 10**9
     parts = [message("S", 0, b"O", locate=0), directory(), message("S", 2, b"S", locate=0)]
     parts += [message("H", 3, STOCK, b"T", b" ", b"    "), message("S", t, b"Q", locate=0)]
@@ -65,7 +65,7 @@ def write(folder):
 
 
 def messages(data):
-    """Return the messages of a file, None if its lengths or types are not those of the format."""
+    """Return the messages of a file, None if a length or type violates the format."""
     found, at = [], 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 2], "big")
@@ -80,7 +80,7 @@ def messages(data):
 
 
 def final_book(path):
-    """Return {(side, price): shares} after the last message, None for what is no file of one stock."""
+    """Return {(side, price): shares} after the last message, None if the file is not that of a single stock."""
     names, orders = {}, {}
     found = messages(path.read_bytes())
     for body in found or ():
@@ -109,7 +109,7 @@ def final_book(path):
 
 
 def _apply(orders, letter, body, name, locate):
-    """Change the orders by one message; return whether it is what the format says."""
+    """Apply one message to the orders; return whether it obeys the format."""
     number = lambda begin, end: int.from_bytes(body[begin:end], "big")  # noqa: E731
     if name is None:
         return False

@@ -44,7 +44,7 @@ START = {BID: {1000000: 30, 999800: 60, 999700: 50}, ASK: {1000200: 10, 1000400:
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """Write a day of every type of message, and its book."""
+    """Write a day with every type of message, and its book."""
     book = {side: dict(levels) for side, levels in START.items()}
     rows = []
     for _, kind, _, size, price, side in MESSAGES:
@@ -64,7 +64,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
 
 
 def seconds(text: str) -> Decimal | None:
-    """Return a time to the nanosecond; None if it has a fraction of one that no double explains."""
+    """Return a time in ns, None if it has a fraction of a nanosecond that no double explains."""
     time = Decimal(text)
     places = max(-time.normalize().as_tuple().exponent, 0)
     if places <= 9:
@@ -82,7 +82,7 @@ def _rows(path: pathlib.Path) -> list[list[str]]:
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels of the last row of the order book; None unless both files are sound, row for row."""
+    """Return the levels in the last row of the order book, None unless all rows of both files are valid."""
     messages = _rows(path)
     book = _rows(path.with_name(path.name.replace("message", "orderbook")))
     if len(messages) != len(book) or not all(map(_is_message, messages)) or not all(map(_is_book_row, book)):

@@ -57,7 +57,7 @@ def _word(text: str, words: list[str]) -> int:
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last row, by the rules of the table feed, slowly; None where one is broken."""
+    """Return the levels after the last row, naively by the rules of the table feed; None if one is violated."""
     data = path.read_bytes().decode().rstrip("\r\n")
     orders, last = {}, -(2**63)
     for row in csv.DictReader(io.StringIO(data, newline=""), strict=True):

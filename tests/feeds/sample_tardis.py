@@ -52,7 +52,7 @@ def _number(text: str) -> Fraction:
 
 
 def final_book(path: pathlib.Path):
-    """Return the levels after the last row of a depth file, by the rules of the format, slowly."""
+    """Return the levels after the last row of a depth file, by a naive implementation of the format's rules."""
     levels, begun, snapshot, message = {}, False, False, None
     snapshots_in_a_row = 0
     with path.open(newline="") as file:
@@ -63,7 +63,7 @@ def final_book(path: pathlib.Path):
                 snapshots_in_a_row = snapshots_in_a_row + 1 if snapshot else 1
                 shown = {side for side, _ in levels}
                 if snapshots_in_a_row > 1 or (begun and len(shown) < 2):
-                    return None  # whether it adds to the snapshot before or replaces it is told by its sides
+                    return None  # adds to the previous snapshot or replaces it, depending on its sides
                 levels, begun = {}, True
             snapshot, message = first, key
             if begun:

@@ -1,4 +1,4 @@
-"""One suite that every feed must pass, on a small day that its sample module writes."""
+"""A conformance suite that every feed must pass, on a small day written by its sample module."""
 
 import datetime
 import gzip
@@ -117,7 +117,7 @@ def test_the_report_is_plain_and_names_its_inputs(feed, path, name):
 
 
 def test_a_buyer_initiated_trade_takes_from_the_ask(feed, path):
-    """The formats name the resting side, the aggressor, or the maker: here they must agree."""
+    """Depending on the format, the resting side, the aggressor or the maker is given: the events must agree."""
     day = feed.read(path)
     (row,) = np.flatnonzero(day.events.kind == Kind.EXECUTE)
     assert day.events.side[row] == ASK
@@ -157,7 +157,7 @@ def test_a_day_on_disk_is_the_day_in_memory(feed, path, tmp_path):
 
 
 def compress(folder, suffix):
-    """Replace every file of a folder by a compressed one."""
+    """Replace every file in a folder by a compressed one."""
     for file in list(folder.iterdir()):
         data, target = file.read_bytes(), file.with_name(file.name + suffix)
         if suffix == ".zip":
@@ -188,11 +188,11 @@ def test_damaged_compression_is_an_error_or_a_count(feed, path, suffix):
 
 
 def cut_short(path, suffix):
-    """Compress a file, cut it at 95 %; return its path, and what a slow decompressor makes of it."""
+    """Compress a file and truncate it at 95 %; return its path, and what a slow decompressor recovers."""
     data = path.read_bytes()
     if suffix == ".gz":
         packed, new = gzip.compress(data), lambda: zlib.decompressobj(31)
-    else:  # of a frame either all comes or nothing
+    else:  # a frame is decompressed completely or not at all
         step = len(data) // 40
         packed = b"".join(zstd.compress(data[at : at + step]) for at in range(0, len(data), step))
         new = zstd.ZstdDecompressor
@@ -258,7 +258,7 @@ def damaged_at_once(file):
 
 def damaged_within_the_first_row(file):
     packed = gzip.compress(file.read_bytes(), 0)
-    file.with_name(f"{file.name}.gz").write_bytes(packed[: 10 + 5 + 12])  # of a stored block 12 bytes
+    file.with_name(f"{file.name}.gz").write_bytes(packed[: 10 + 5 + 12])  # 12 bytes of a stored block
     file.unlink()
 
 
@@ -266,9 +266,9 @@ def damaged_within_the_first_row(file):
     ("change", "told"),
     [
         (damaged_within_the_first_row, "cannot be read or decompressed"),
-        (not_compressed, "a .gz file that is not compressed so"),
+        (not_compressed, "a .gz file that is not compressed"),
         (emptied, "an empty file"),
-        (two_in_a_zip, "a zip must hold"),
+        (two_in_a_zip, "a zip must contain"),
         (damaged_at_once, "cannot be read or decompressed"),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_file_that_cannot_be_read_is_named_as_what_it_is_at_every_door(feed, p
     (changed,) = (file for file in path.parent.iterdir() if path.name in file.name)
     doors = [lambda: load_incremental_data(changed), lambda: [feed.read(day) for day in feed.days(changed)]]
     doors += [lambda: feed.read(changed), lambda: [feed.read(day) for day in feed.days(path.parent)]]
-    if name == "lobster":  # its files are told by their names, those in a zip included
+    if name == "lobster":  # its files are recognised by their names, also inside a zip
         told = f"{told}|no LOBSTER message file in the folder"
     for door in doors:
         with pytest.raises(InputError, match=told):

@@ -1,4 +1,4 @@
-"""The one door: which feed reads what, and settings as a user writes them."""
+"""The entry point for all feeds: which feed reads which data, and settings as a user writes them."""
 
 import decimal
 import importlib

@@ -1,4 +1,4 @@
-"""Every file of market data at hand: read and given back if a feed reads its schema, else refused by its name."""
+"""Every available market-data file: read and reproduced if a feed supports its schema, else refused by name."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def test_a_file_is_read_and_comes_back_from_its_tokens(market_data, name):
 
 
 def test_the_first_rows_of_a_day_are_a_day(market_data, tmp_path):
-    """As it was cut, the file has lost the session from its name."""
+    """The file was shortened, and its new name lacks the session."""
     for half in ("message", "orderbook"):
         source = market_data(f"lobster/AAPL_2012-06-21_{half}_10_first998.csv")
         (tmp_path / f"AAPL_2012-06-21_34200000_57600000_{half}_10.csv").write_bytes(source.read_bytes())

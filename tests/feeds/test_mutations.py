@@ -1,7 +1,7 @@
-"""Damaged inputs: each one is a clear error or a right answer, never a crash, a hang or a silent change.
+"""Damaged inputs: each must give a clear error or the right result, never a crash, a hang or a silent change.
 
-The right answer is that of a naive reader, which the feed's sample module has. LOB_JAX_MUTATIONS sets how many
-inputs a feed gets in the long check.
+The right result is that of a naive reader in the feed's sample module. LOB_JAX_MUTATIONS sets the number of inputs per
+feed in the long check.
 """
 
 import os
@@ -15,13 +15,13 @@ from lob_jax.feeds.feed import Reading
 from tests.feeds.checks import SAMPLES, assert_round_trip, assert_sound, final_levels, sample_of
 
 MANY = int(os.environ.get("LOB_JAX_MUTATIONS", "400"))
-HANG_S = 120  # compiling counts, too
+HANG_S = 120  # includes compilation
 PIECES = [b"", b"-", b".", b",", b"\n", b"\r\n", b"\x00", b"\xff", b'"', b" ", b"NaN", b"1e9", b"9" * 25, b"0", b"true"]
 EXTREMES = [0, 1, -1, 2**31 - 1, 2**31, 2**63 - 1, -(2**63), 2**32 - 1]
 
 
 def mutated(data, rng):
-    """Return data with one to three small damages."""
+    """Return data with one to three small defects."""
     for _ in range(rng.integers(1, 4)):
         at, length = int(rng.integers(0, len(data) + 1)), int(rng.integers(1, 20))
         kind = rng.integers(0, 9)
@@ -67,7 +67,7 @@ def naive(sample, path):
 
 
 def judge(sample, path):
-    """Read a damaged day strictly and leniently; return "refused", "right" or, where nobody can say, "unjudged"."""
+    """Read a damaged day strictly and leniently; return "refused", "right", or "unjudged" if it cannot be decided."""
     lenient = sample.FEED
     try:
         for source in lenient.days(path):
@@ -89,7 +89,7 @@ def judge(sample, path):
 
 
 def run(name, tmp_path, seeds):
-    """Judge as many damaged inputs; return how often each verdict came."""
+    """Judge a number of damaged inputs; return the counts of the verdicts."""
     sample, verdicts = sample_of(name), {"refused": 0, "right": 0, "unjudged": 0}
     path = sample.write(tmp_path)
     originals = {file: file.read_bytes() for file in tmp_path.iterdir()}

@@ -1,4 +1,4 @@
-"""Simulated days: events that a market could have made, and the same ones for the same seed."""
+"""Simulated days: plausible events of a market, and the same ones for the same seed."""
 
 import dataclasses
 
@@ -56,7 +56,7 @@ def same_events(first, second):
 
 
 def broken_rules(day):
-    """Return what a book of lists finds wrong with the events, in the venue's own rules."""
+    """Return the violations of the venue's rules that a book of lists finds in the events."""
     queues, broken, known = {1: {}, -1: {}}, [], set()
     names = ("kind", "side", "price", "size", "order_id")
     opening = [getattr(day.start, name).tolist() for name in names[1:]]
@@ -234,7 +234,7 @@ def test_excitation_brings_offspring_at_its_own_time_scale():
     gaps = np.diff(arrival_times(arrivals, span, seed=2))
     close = gaps < 10**6
     assert abs((len(gaps) + 1) / 8000 - 1) < 0.08
-    # An event has no offspring with probability exp(-1/2), and its cluster's other events fill no gap to the next one.
+    # An event has no offspring with probability exp(-1/2), and the rest of its cluster fills no gap to the next one.
     assert abs(close.mean() - 0.5) < 0.03
     assert 0.7e4 < gaps[close].mean() < 3e4
 

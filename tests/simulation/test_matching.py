@@ -1,4 +1,4 @@
-"""The matching engine: hand-made scenarios, then a naive engine of lists that it must agree with on any orders."""
+"""The matching engine: hand-made scenarios, and agreement with a naive engine of lists on random orders."""
 
 import itertools
 
@@ -162,7 +162,7 @@ def test_what_finds_no_room_is_refused_whole():
 
 
 class ListEngine:
-    """The same rules with lists and no thought of speed: the book is re-sorted at every step."""
+    """A naive engine with the same rules: lists, sorted again at every step."""
 
     def __init__(self):
         self.orders, self.rows, self.count = [], [], 0

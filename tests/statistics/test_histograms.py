@@ -11,7 +11,7 @@ def law_of(values, unit=1.0):
 
 
 def exactly(values, weights=None):
-    """The same law by definition: the smallest number up to which a share q of the weight lies."""
+    """Compute the same quantiles by definition: the smallest number up to which a share q of the weight lies."""
     pairs = sorted(zip(values, weights or [1] * len(values), strict=True))
     total = sum(weight for _, weight in pairs)
     found = {"mean": sum(value * weight for value, weight in pairs) / total, "min": pairs[0][0], "max": pairs[-1][0]}

@@ -1,4 +1,4 @@
-"""Numbers of a small day worked out by hand, and of other days by plain Python."""
+"""Statistics of a small day computed by hand, and of other days by plain Python."""
 
 import io
 import json
@@ -81,7 +81,7 @@ def test_trades_and_aggressors(day):
 
 def test_the_book_of_a_small_day(day):
     book = inspect_day(day, levels=3)["book"]
-    # Bids 1000 from 1 s to 9 s, then none till 10 s; 1020 till 14 s, crossing 1010, which is there from 3 s on.
+    # Bids: 1000 from 1 s to 9 s, none until 10 s, 1020 until 14 s, which crosses the ask of 1010, present from 3 s on.
     assert book["states"] == {"crossed": 1, "locked": 0, "one_sided": 4, "empty": 0}
     assert book["states_s"] == {"crossed": 4, "locked": 0, "one_sided": 2 + 1 + 1, "empty": 1}
     assert (book["unknown_level"], book["over_removal"], book["mid_moves"]) == (1, 0, 0)
@@ -142,7 +142,7 @@ def test_all_of_it_is_plain_json_and_fits_a_terminal(day):
     assert "…" not in text
     for part in (
         "ABC, TEST, 2024-01-02", "a bad row 1", "tick 0.05, lot 0.1", "00:00:09.000000", "HALT", "1 crossed (4 s)",
-        "75.0% of trades", "2.5 ms", "10.050 to 10.150", "1 removals of what is not there",
+        "75.0% of trades", "2.5 ms", "10.050 to 10.150", "1 removals of lots not in the book",
     ):  # fmt: skip
         assert part in text, part
 

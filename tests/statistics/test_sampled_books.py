@@ -31,7 +31,7 @@ def day():
         (0, Kind.ADD, ASK, 1004, 20),
         (0, Kind.ADD, BID, 998, 5),
         (40, Kind.EXECUTE, ASK, 1004, 5),
-        (35, Kind.ADD, ASK, 1007, 1),  # late: as if at 40
+        (35, Kind.ADD, ASK, 1007, 1),  # a backward time: treated as 40
         (80, Kind.DELETE, BID, 1000, 10),
         (90, Kind.DELETE, BID, 998, 5),
         (100, Kind.ADD, ASK, 1003, 1),

@@ -1,4 +1,4 @@
-"""The rows of the `.npz`, read as hftbacktest reads them; where it is installed, its own backtester replays them."""
+"""The rows of the `.npz`, read as hftbacktest does; if it is installed, its own backtester replays them."""
 
 import collections
 import dataclasses
@@ -58,7 +58,7 @@ def depth_after(rows):
 
 
 def orders_after(rows):
-    """Build the orders as a backtester does, which fails at an unknown order and at a known new one."""
+    """Build the orders as a backtester does, failing on an unknown order and on a new one that is already known."""
     live, filled = {}, collections.Counter()
     for row, (kind, side, price, size) in zip(rows, told(rows), strict=True):
         name = int(row["order_id"])
@@ -91,7 +91,7 @@ def sampled_day(request, tmp_path):
 
 @pytest.fixture
 def pooled_day():
-    """Levels, a window of two, a cleared book with corrections, trades of all sorts, and clocks that disagree."""
+    """Levels, a window of two, a cleared book with corrections, trades of all types, and clocks that disagree."""
     start = BookSnapshot(
         time_ns=T,
         side=np.array([BID, BID, ASK], np.int8),

@@ -49,7 +49,7 @@ def states_at(day, levels):
 
 
 def assert_same_book(day, again, levels=10):
-    """After every time of the day's events, the books are equal."""
+    """Assert that the books are equal after every time of the day's events."""
     times, *expected = states_at(day, levels)
     found, *got = states_at(again, levels)
     rows = np.searchsorted(found, times, "right")
@@ -123,8 +123,8 @@ def test_a_removal_that_names_no_order_is_settled_as_the_book_does(tmp_path):
 def test_a_clear_a_window_and_corrections_are_orders_that_come_and_go(tmp_path):
     start = snapshot([(BID, 1_000_000, 10, 1), (BID, 999_900, 5, 2), (ASK, 1_000_100, 5, 3)], window=2)
     rows = [
-        (Kind.ADD, BID, 1_000_050, 3, 4),  # the level at 999,900 is forgotten
-        (Kind.ADD, BID, 999_800, 3, 5),  # forgotten at once
+        (Kind.ADD, BID, 1_000_050, 3, 4),  # drops the level at 999,900
+        (Kind.ADD, BID, 999_800, 3, 5),  # dropped immediately
         (Kind.CANCEL, BID, 1_000_000, 2, 1),
         (Kind.CONTROL, 0, 0, 0, 0, Code.CLEAR),
         (Kind.ADD, ASK, 1_000_100, 4, 3),

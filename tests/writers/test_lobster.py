@@ -100,7 +100,7 @@ def test_a_removal_without_an_id_gets_the_one_that_the_book_settles(tmp_path):
     start = book((BID, 1000000, 50, 7), (BID, 1000000, 20, 40), (ASK, 1000200, 70, 0))
     events = events_of(
         (1, Kind.ADD, BID, 1000000, 20, 0),  # 41, behind 40: the first above every id in use
-        (2, Kind.ADD, BID, 1000000, 9, 12),  # keeps its own
+        (2, Kind.ADD, BID, 1000000, 9, 12),  # keeps its id
         (3, Kind.DELETE, BID, 1000000, 20, 0),  # the newest of exactly 20: 41
         (4, Kind.CANCEL, BID, 1000000, 10, 0),  # the newest of more than 10: 40
         (5, Kind.EXECUTE, BID, 1000000, 5, 0),  # the front: 7
@@ -129,7 +129,7 @@ def test_corrections_show_in_the_book_and_its_ids(tmp_path):
     assert bids == [["1000100", "80"], ["1000100", "35"], ["1000100", "30"]]
     assert orderbook.read_text().count("1000200,9,") == 2
     ids = [line.split(",")[2] for line in message.read_text().splitlines()]
-    assert ids == ["1", "0", "0"]  # what left is what the corrections brought
+    assert ids == ["1", "0", "0"]  # the removed orders came from the corrections
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_events_without_a_row_are_refused_and_leave_earlier_files(tmp_path, rows
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot carry"),
+        ({"instrument": dataclasses.replace(INSTRUMENT, symbol="BTC/USD")}, "names cannot represent"),
         ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=100_000)}, "price scale"),
         ({"instrument": dataclasses.replace(INSTRUMENT, price_scale=300)}, "price scale"),
-        ({"levels": 0}, "names cannot carry"),
-        ({"levels": 10_000}, "names cannot carry"),
+        ({"levels": 0}, "names cannot represent"),
+        ({"levels": 10_000}, "names cannot represent"),
     ],
 )
 def test_a_day_that_no_name_can_carry_is_refused(tmp_path, arguments, what):
@@ -265,7 +265,7 @@ def test_a_day_that_runs_past_midnight_is_refused_with_what_to_choose(tmp_path):
     assert "after midnight" in caught.value.what and caught.value.where == "event 2, time_ns"
     for choice in ("cut", "continue", "--config.convert.past_midnight"):
         assert choice in caught.value.remedy
-    with pytest.raises(InputError, match="no such way to treat events after midnight"):
+    with pytest.raises(InputError, match="an unknown value of past_midnight"):
         export(tmp_path, events_of(*LATE), past_midnight="ignore")
     assert not list(tmp_path.iterdir())
 
@@ -306,7 +306,7 @@ def test_the_name_says_how_far_a_day_goes_on(tmp_path):
         LobsterFeed().read(exact.message)
     far = export(tmp_path / "9", events_of(ROWS[0], (9 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
     assert len(LobsterFeed().read(far.message).events) == 2
-    with pytest.raises(InputError, match="names cannot carry"):
+    with pytest.raises(InputError, match="names cannot represent"):
         export(tmp_path, events_of(ROWS[0], (10 * 86_400 * SECOND, *ROWS[1][1:])), past_midnight="continue")
 
 
@@ -343,7 +343,7 @@ SIZES = st.sampled_from([1, 3, 50, 100, 10**9])
 
 @st.composite
 def small_days(draw) -> Events:
-    """Draw a short day of every kind of event, many of them on levels that are not there."""
+    """Draw a short day with every kind of event, many of them on levels that do not exist."""
     rows, codes, clock = [], [], 0
     for _ in range(draw(st.integers(1, 25))):
         clock += draw(GAPS)

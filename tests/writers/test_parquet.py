@@ -78,7 +78,7 @@ def test_a_real_day_comes_back(market_data, tmp_path):
 
 def test_nothing_is_overwritten_and_nothing_half_written_stays(day, tmp_path):
     write_parquet(tmp_path / "day", day)
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists"):
         write_parquet(tmp_path / "day", day)
     with pytest.raises(TypeError):
         write_parquet(tmp_path / "other", dataclasses.replace(day, report={"a": object()}))
@@ -136,7 +136,7 @@ def test_a_changed_byte_of_a_table_is_damage(day, tmp_path):
     folder = write_parquet(tmp_path / "day", day)
     path = folder / "events.parquet"
     good = path.read_bytes()
-    end = len(good) - 8 - int.from_bytes(good[-8:-4], "little")  # of the pages; behind them is what describes them
+    end = len(good) - 8 - int.from_bytes(good[-8:-4], "little")  # end of the pages, which the footer follows
     again = 0
     for at in range(4, end, max(end // 60, 1)):
         path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])

@@ -1,4 +1,4 @@
-"""Raw Binance captures, spot and futures: depth in step with its snapshot, and trades."""
+"""Raw Binance captures, spot and futures: depth updates synchronised with their snapshot, and trades."""
 
 import collections
 import dataclasses
@@ -26,7 +26,7 @@ from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
 from lob_jax.feeds.reading.source import DAMAGED, Source
 from lob_jax.feeds.reading.store import EventStore
 
-_SUPERSEDED = "rows superseded in their message"  # levels, where this report counts messages
+_SUPERSEDED = "rows superseded in their message"  # counts levels, whereas this report counts messages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,32 +42,32 @@ class BinanceFeed:
     lot: str | None = None
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the symbols of the captures at a path, a file or a folder, by date and symbol.
+        """List the days of all symbols in the captures at a path, a file or a folder, by date and symbol.
 
         Raises:
-          InputError: there is no capture, or the same symbol and day twice.
+          InputError: there is no capture, or two captures contain the same symbol and day.
         """
         found = captures_at(pathlib.Path(path)).items()
         listed = [DaySource(file, symbol, capture.trading_day) for file, capture in found for symbol in capture.symbols]
         return sorted(listed, key=lambda day: (day.trading_day, day.symbol))
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every capture that some days are read from, by name, and the settings."""
+        """Return the sha256 of every capture from which the days are read, by name, and the settings."""
         files = {day.path for day in days}
         return {**{path.name: Source(path).sha256() for path in sorted(files)}, "tick": self.tick, "lot": self.lot}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
         """Read one symbol of a capture, from its first usable snapshot on.
 
-        A gap in the update ids is a FEED_GAP event; the book comes back with the next snapshot as a CLEAR with
-        corrections. An update that came before the snapshot it follows takes effect when the snapshot comes, with the
-        snapshot's time of arrival. Where a symbol has `trade` messages, its `aggTrade` messages are left out. Other
-        streams, replies to requests, and trades that are no executions (`X`) are counted. Decimal places are those that
-        the symbol's numbers need; a named tick or lot decides them.
+        A gap in the update ids becomes a FEED_GAP event; the next snapshot restores the book by a CLEAR with
+        corrections. An update that arrived before the snapshot that it continues takes effect with the snapshot and
+        gets its time of arrival. If a symbol has `trade` messages, its `aggTrade` messages are left out. Other streams,
+        replies to requests, and trades that are not executions (field `X`) are only counted. Prices and sizes have the
+        decimal places that the symbol's numbers need; a named tick or lot takes precedence.
 
         Raises:
-          InputError: the first line that is not what the format says; no snapshot that the depth continues; a gap that
-            none closes; or less depth that is of use than depth that is lost.
+          InputError: the first line that violates the format; no snapshot that the depth updates continue; a gap that
+            no snapshot closes; or more depth updates lost than used.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
         capture = next(iter(captures_at(path).values()))
@@ -81,14 +81,14 @@ class BinanceFeed:
 
 
 def _count_places(source: Source, symbol: str) -> np.ndarray:
-    """Return int64 [2, 2, P]: what `count_places` counts of the prices and quantities of a symbol's messages."""
+    """Return what `count_places` counts for the prices and quantities of a symbol's messages, int64 [2, 2, P]."""
     reading = Reading(on_error="skip")
     blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
     return sum(count_places(_messages(block, symbol, where=source)) for block in blocks)
 
 
 def _messages(block: bytes, symbol: str, *, where: object, first: int = 1) -> list[Message]:
-    """Return the messages of whole lines, those that are none included; another symbol's are without their levels."""
+    """Parse complete lines to messages, bad lines to FAULT; messages of other symbols come without their levels."""
     messages = []
     lines = block.split(b"\n")
     if not lines[-1]:
@@ -107,9 +107,9 @@ def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
         raise InputError(
             "a capture of several symbols",
             where=path,
-            expected="one symbol, or one of the days that days() lists",
+            expected="one symbol, or a DaySource that names it",
             was=list(capture.symbols)[:10],
-            remedy="read one of the days of this file: feed.read(feed.days(path)[0])",
+            remedy="read one of the days that days() lists: feed.read(feed.days(path)[0])",
         )
     return next(iter(capture.symbols))
 
@@ -136,17 +136,17 @@ class _Reader:
         self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
 
     def read(self) -> MarketDay:
-        """Return the day.
+        """Read the capture and return the day.
 
         Raises:
-          InputError: the first line that is not what the format says; no snapshot was of use; too much was lost.
-          PlacesMisfit: a number does not fit decimal places that are a guess.
+          InputError: the first line that violates the format; no snapshot could be used; too much was lost.
+          PlacesMisfit: a number does not fit guessed decimal places.
         """
         self._read_lines()
         return self._finish()
 
     def _read_lines(self) -> None:
-        """Read the capture into the events of the store."""
+        """Convert the capture to events in the store."""
         for block in whole_lines(self._source, self._reading, faults=self._faults):
             messages = _messages(block, self._symbol, where=self._source, first=self._lines + 1)
             self._lines += len(messages)
@@ -160,7 +160,7 @@ class _Reader:
             self._push()
 
     def _finish(self) -> MarketDay:
-        """Return the day that was read."""
+        """End the reading and return the day."""
         self._sync.finish()
         self._dropped.update({str(reason): count for reason, count in self._sync.dropped.items()})
         if not self._synced:
@@ -172,7 +172,7 @@ class _Reader:
             "binance",
             made.events,
             inputs={self._source.path.name: self._source.sha256()},
-            rows_read=self._lines + self._faults.dropped[DAMAGED],  # damage cuts off a line
+            rows_read=self._lines + self._faults.dropped[DAMAGED],  # damage truncates a line
             dropped=self._dropped + collections.Counter(made.dropped),
             faults=[self._faults],
             corrections=len(made.corrections),
@@ -187,16 +187,16 @@ class _Reader:
         return MarketDay(instrument, made.start, made.events, made.corrections, report)
 
     def _take(self, message: Message, levels: np.ndarray) -> None:
-        """Take one message, its levels int64 [3, R] being side, price and size."""
+        """Process one message; its levels are int64 [3, R]: side, price and size."""
         content = message.content
         if content is Content.SNAPSHOT and not message.symbol and len(self._capture.symbols) > 1:
-            self._refuse(message, "a snapshot that names no symbol", expected="'s' or a stream with the symbol")
+            self._refuse(message, "a snapshot without a symbol", expected="'s' or a stream with the symbol")
         elif message.symbol not in (self._symbol, ""):
             self._dropped["another symbol"] += 1
         elif content is Content.ASIDE:
             self._dropped[message.reason] += 1
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
-            self._dropped["an aggregate of trades that are told one by one"] += 1
+            self._dropped["an aggregate of trades listed individually"] += 1
         elif content in TRADES:
             self._add(What.TRADE, message, levels)
         elif content is Content.SNAPSHOT:
@@ -205,14 +205,14 @@ class _Reader:
             else:
                 self._sync.snapshot(message.final, content=(message, levels.copy()))
         elif self._sync.futures not in (None, message.previous >= 0):
-            self._refuse(message, "depth of another market", expected="'pu' in each depthUpdate or in none")
+            self._refuse(message, "depth of another market", expected="'pu' in every depthUpdate or in none")
         else:
             self._take_depth(message, levels)
         self._clock = max(self._clock, message.time_ns)
 
     def _take_depth(self, message: Message, levels: np.ndarray) -> None:
         if not self._sync.in_step:
-            levels = levels.copy()  # a view would keep all of its block as long as the update waits
+            levels = levels.copy()  # a view would keep the complete block in memory while the update waits
         update = Update(message.first, message.final, message.previous, (message.time_ns, levels))
         outcome = self._sync.update(update)
         if outcome is Outcome.APPLY:
@@ -225,12 +225,12 @@ class _Reader:
                 self._synchronise(*spare, at=message)
 
     def _synchronise(self, snapshot: Message, levels: np.ndarray, *, at: Message) -> None:
-        """Begin the book anew with a snapshot and the updates behind it, if they meet; all arrive with message `at`."""
+        """Rebuild the book from a snapshot and the updates that continue it, if any; all arrive with message `at`."""
         newer = self._sync.snapshot(snapshot.final)
         if newer is None:
             return
         self._synced = True
-        # On spot a snapshot tells no time: it lies before the update that continues it.
+        # A spot snapshot has no exchange time: use that of the first update after it.
         time_ns = snapshot.time_ns or (newer[0].content[0] if newer else self._clock or at.receive_ns)
         self._add(What.SNAPSHOT, at, levels, time_ns=time_ns)
         for update in newer:
@@ -243,7 +243,7 @@ class _Reader:
         self._groups += 1
 
     def _push(self) -> None:
-        """Hand on what the block at hand has brought."""
+        """Pass the rows of the current block on to the conversion."""
         if self._rows:
             heads, levels = zip(*self._rows, strict=True)
             per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
@@ -256,23 +256,23 @@ class _Reader:
         error = message.fault or refusal(
             what,
             where=f"{self._source}, line {message.line}",
-            expected=expected or "decimal numbers, quantities of levels 0 or more, on the tick and lot",
+            expected=expected or "decimal numbers, level quantities of 0 or more, multiples of tick and lot",
             was=message.raw[:200].decode("utf-8", "backslashreplace"),
         )
         self._faults.refuse(error, raw=message.raw)
 
     def _refuse_lost_depth(self) -> None:
-        """Refuse a day that ends behind a gap, or of which less is of use than is lost; both are counted otherwise."""
+        """Refuse a day that ends after an open gap, or of which more is lost than used; if not strict, count it."""
         early, behind = (self._sync.dropped[reason] for reason in (Drop.BEFORE_SNAPSHOT, Drop.BEHIND_GAP))
         where, what, expected = self._source, "", ""
         if not self._sync.in_step:
-            what, expected = "a gap in the depth that no later snapshot closes", "a snapshot behind it"
+            what, expected = "a gap in the depth that no later snapshot closes", "a snapshot after it"
             where = f"{self._source}, line {self._gap_line}"
         elif early + behind > self._applied:
-            what, expected = "more depth lost than of use", "a snapshot near the beginning, and behind each gap"
+            what, expected = "more depth lost than used", "a snapshot near the beginning, and after each gap"
         if what:
-            was = f"{self._applied} updates of use, {early} before the first snapshot, {behind} behind a gap"
-            remedy = "put a snapshot there, or read what is left of the day with on_error=skip"
+            was = f"{self._applied} updates used, {early} before the first snapshot, {behind} after a gap"
+            remedy = "insert a snapshot there, or read the rest of the day with on_error=skip"
             self._faults.refuse(
                 InputError(what, where=where, expected=expected, was=was, remedy=remedy), raw=was, rows=0
             )
@@ -281,9 +281,9 @@ class _Reader:
         return InputError(
             "no snapshot that the depth continues",
             where=f"{self._source}, {self._symbol}",
-            expected="a REST snapshot (lastUpdateId, bids, asks), with the updates that follow it",
+            expected="a REST snapshot (lastUpdateId, bids, asks) and the updates that follow it",
             was=f"{self._lines} lines: {dict(self._dropped)}",
-            remedy="put a snapshot into it, or the capture before it in front: cat first.gz second.gz > both.gz",
+            remedy="add a snapshot, or put the previous capture in front: cat first.gz second.gz > both.gz",
         )
 
 

@@ -1,4 +1,4 @@
-"""Binance captures: which symbols a file holds, from which day, and whether it tells trades one by one."""
+"""Binance captures: the symbols and the day of a file, and whether it lists trades individually."""
 
 import dataclasses
 import datetime
@@ -22,11 +22,11 @@ _NS_PER_DAY = 86_400 * 10**9
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """What a look through a capture shows.
+    """The content of a capture.
 
     Attributes:
       trading_day: ISO date, UTC, of the first line's arrival.
-      symbols: of all updates of depth, with whether a `trade` message of it is there; sorted.
+      symbols: the symbols of all depth updates, sorted, each with whether it has a `trade` message.
     """
 
     trading_day: str
@@ -34,7 +34,7 @@ class Capture:
 
 
 def scan(path: pathlib.Path) -> Capture | None:
-    """Look through a file for symbols; return None if it is no capture.
+    """Search a file for symbols; return None if it is not a capture.
 
     Raises:
       InputError: the file cannot be read.
@@ -56,10 +56,10 @@ def scan(path: pathlib.Path) -> Capture | None:
 
 
 def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
-    """Return the captures at a path, a file or a folder, in the order of their days.
+    """Return the captures at a path, a file or a folder, ordered by day.
 
     Raises:
-      InputError: there is none, or two hold the same symbol and day.
+      InputError: there is none, or two contain the same symbol and day.
     """
     files = [path]
     if path.is_dir():
@@ -73,7 +73,7 @@ def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
             where=path,
             expected="lines such as 1723161255030314667 {...}, updates of depth (depthUpdate) among them",
             was=[file.name for file in files[:5]] or "no file",
-            remedy="name a capture, or a folder with captures",
+            remedy="pass a capture, or a folder of captures",
         )
     seen: dict[tuple[str, str], pathlib.Path] = {}
     for file, capture in found.items():
@@ -81,20 +81,20 @@ def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
             other = seen.setdefault((symbol, capture.trading_day), file)
             if other is not file:
                 raise InputError(
-                    "the same symbol and day lie in the folder twice",
+                    "the folder contains the same symbol and day twice",
                     where=file,
-                    expected="one capture a symbol and day; spot and futures in folders of their own",
+                    expected="one capture per symbol and day; spot and futures in separate folders",
                     was=f"{symbol} {capture.trading_day} in {other.name} and {file.name}",
-                    remedy="move one of them into another folder, or name one file",
+                    remedy="move one of them to another folder, or pass a single file",
                 )
     return dict(sorted(found.items(), key=lambda item: item[1].trading_day))
 
 
 def whole_lines(source: Source, reading: Reading, *, faults: Faults | None) -> Iterator[bytes]:
-    """Yield blocks that end with a line; damage of the file goes to `faults`, or ends the lines where that is None.
+    """Yield blocks of complete lines; damage is passed to `faults`, or ends the lines silently if that is None.
 
     Raises:
-      InputError: damage that `faults` does not take, or a line that is too long to be a message.
+      InputError: the file is damaged and `faults` is strict, or a line is too long to be a message.
     """
     rest: list[bytes] = []
     held = 0

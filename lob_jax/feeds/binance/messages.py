@@ -1,6 +1,6 @@
-"""Lines of a Binance capture to messages: `<time of arrival> <JSON>`, of any stream, wrapped or bare.
+"""Parse the lines of a Binance capture, `<time of arrival> <JSON>`, to messages of any stream, wrapped or bare.
 
-Prices and quantities stay text, see `numbers`.
+Prices and quantities remain text, see `numbers`.
 """
 
 import enum
@@ -17,7 +17,7 @@ _SHOWN = 120
 
 
 class Content(enum.Enum):
-    """What a message is."""
+    """The type of a message."""
 
     DEPTH = enum.auto()
     SNAPSHOT = enum.auto()
@@ -28,9 +28,9 @@ class Content(enum.Enum):
 
 
 TRADES = (Content.TRADE, Content.AGGREGATE)
-EXECUTION = "MARKET"  # of a trade's `X` on futures
+EXECUTION = "MARKET"  # value of a futures trade's `X`
 NOTHING_TRADED = "NA"
-NO_EXECUTIONS = {  # other values of it, and what they say
+NO_EXECUTIONS = {  # other values of `X`, and what they mean
     NOTHING_TRADED: "a trade of nothing (NA)",
     "INSURANCE_FUND": "a trade of the insurance fund, which takes nothing from the book",
     "ADL": "a deleveraging, which takes nothing from the book",
@@ -42,18 +42,18 @@ class Message(NamedTuple):
     """One message.
 
     Attributes:
-      content: what it is.
-      symbol: whose it is; empty for a snapshot that does not say.
+      content: its type.
+      symbol: the instrument; empty for a snapshot that does not name it.
       line: its line in the capture, from 1.
       raw: that line.
       receive_ns: time of arrival.
-      time_ns: exchange time, 0 if it has none: of the transaction where the venue says that, else of sending.
+      time_ns: exchange time: of the transaction if the message has it, otherwise of sending; 0 if it has neither.
       first: first update id of a depth update.
-      final: its last update id, or that of a snapshot.
-      previous: the last update id before it, -1 if it does not say.
-      levels: those of bids, those of asks: [price, quantity] texts; of a trade the side that rests.
-      reason: why it says nothing of the book, if so.
-      fault: why the line holds no message, if so.
+      final: last update id of a depth update or snapshot.
+      previous: last update id of the previous update, -1 if the message does not contain it.
+      levels: bids and asks as [price, quantity] texts; for a trade, one level on the resting side.
+      reason: why the message does not concern the book; empty if it does.
+      fault: why the line is not a valid message; None if it is.
     """
 
     content: Content
@@ -71,17 +71,17 @@ class Message(NamedTuple):
 
 
 class _Wrong(Exception):
-    """A message is not what the format says; becomes an `InputError` that names the line."""
+    """A message violates the format; converted to an `InputError` that names the line."""
 
     def __init__(self, what: str, expected: str, was: object):
         self.what, self.expected, self.was = what, expected, was
 
 
 def parse_line(raw: bytes, line: int, *, where: object) -> Message:
-    """Return the message that a line holds; its prices and quantities are still text.
+    """Parse a line to a message; its prices and quantities remain text.
 
     Raises:
-      InputError: the line is not what the format says.
+      InputError: the line violates the format.
     """
     try:
         time, _, text = raw.partition(b" ")
@@ -95,12 +95,12 @@ def parse_line(raw: bytes, line: int, *, where: object) -> Message:
 def refusal(what: str, *, where: object, expected: object, was: object) -> InputError:
     """Return the error for a message that cannot be used."""
     return InputError(
-        what, where=where, expected=expected, was=was, remedy="mend the line, or leave it out with on_error='skip'"
+        what, where=where, expected=expected, was=was, remedy="correct the line, or leave it out with on_error='skip'"
     )
 
 
 def to_ns(number: int) -> int:
-    """Return a UNIX time in ns, told by its digits to be in ms (13), us (16) or ns (19); -1 if it is none of them."""
+    """Convert a UNIX time in ms (13 digits), us (16) or ns (19) to ns; return -1 for another number of digits."""
     unit = _NS_BY_DIGITS.get(len(str(number)), 0) if 0 < number < 10**19 else 0
     return number * unit if unit and number * unit < _LAST_NS else -1
 
@@ -116,19 +116,19 @@ def _decoded(text: bytes) -> Any:
     try:
         body = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
-        raise _Wrong("a line that is no JSON", "one JSON object behind the time", f"{error}: {text[:_SHOWN]}") from None
+        raise _Wrong("a line that is not JSON", "one JSON object after the time", f"{error}: {text[:_SHOWN]}") from None
     if type(body) is not dict and not _is_array(body):
-        raise _Wrong("a line that is no JSON object", "{...}", text[:_SHOWN])
+        raise _Wrong("a line that is not a JSON object", "{...}", text[:_SHOWN])
     return body
 
 
 def _is_array(body: Any) -> bool:
-    """Return whether this is what the streams of all symbols send: an array of events."""
+    """Return whether a message is an array of events, as sent by the streams of all symbols."""
     return type(body) is list and all(type(event) is dict and "e" in event for event in body)
 
 
 def _unwrapped(body: Any, text: bytes) -> tuple[Any, str]:
-    """Return the message within a wrapper of combined streams, with its stream, or within the reply to a request."""
+    """Return the message inside a wrapper of combined streams, or inside a reply to a request, and its stream."""
     if type(body) is list:
         return body, ""
     stream, result = body.get("stream", ""), body.get("result")
@@ -142,7 +142,7 @@ def _unwrapped(body: Any, text: bytes) -> tuple[Any, str]:
 
 
 def _message(body: Any, stream: str, **known: Any) -> Message:
-    """Return a message by what it calls itself, or by what it has."""
+    """Return the message for a body, identified by its event type, or by its keys."""
     if type(body) is list:
         return _aside("another stream", **known)
     event = body.get("e")
@@ -165,7 +165,7 @@ def _message(body: Any, stream: str, **known: Any) -> Message:
 
 
 def _aside(reason: str, *, symbol: str = "", **known: Any) -> Message:
-    """Return a message that says nothing of the book."""
+    """Return a message that does not concern the book."""
     return Message(Content.ASIDE, symbol, reason=reason, **known)
 
 
@@ -195,8 +195,8 @@ def _trade(body: dict[str, Any], content: Content, known: dict[str, Any]) -> Mes
     if kind in NO_EXECUTIONS and (kind != NOTHING_TRADED or not _text(body, "q").strip("0.")):
         return _aside(NO_EXECUTIONS[kind], symbol=_text(body, "s"), **known)
     if kind != EXECUTION:
-        expected = f"X one of {[EXECUTION, *NO_EXECUTIONS]}; of {NOTHING_TRADED} the quantity 0"
-        raise _Wrong("a trade of an unknown type", expected, f"X {kind[:_SHOWN]}, q {_text(body, 'q')[:_SHOWN]}")
+        expected = f"X one of {[EXECUTION, *NO_EXECUTIONS]}; quantity 0 if it is {NOTHING_TRADED}"
+        raise _Wrong("a trade of unknown type", expected, f"X {kind[:_SHOWN]}, q {_text(body, 'q')[:_SHOWN]}")
     buyer_is_maker = _field(body, "m", bool)
     level = [[_text(body, "p"), _text(body, "q")]]
     levels = (level, []) if buyer_is_maker else ([], level)  # the maker's order is the one that rested
@@ -223,10 +223,10 @@ def _field(body: dict[str, Any], key: str, kind: type) -> Any:
 
 
 def _text(body: dict[str, Any], key: str) -> str:
-    """Return a text, which is never empty: a symbol, a price or a quantity."""
+    """Return a non-empty text: a symbol, a price or a quantity."""
     text = _field(body, key, str)
     if not text:
-        raise _Wrong(f"an empty {key!r}", "a text", "''")
+        raise _Wrong(f"an empty {key!r}", "a non-empty text", "''")
     return text
 
 
@@ -241,14 +241,14 @@ def _time_ns(body: dict[str, Any], key: str) -> int:
     number = _field(body, key, int)
     time_ns = to_ns(number)
     if time_ns < 0:
-        raise _Wrong(f"a {key!r} that is no time", "ms or us since 1970, 13 or 16 digits", str(number)[:_SHOWN])
+        raise _Wrong(f"a {key!r} that is not a time", "ms or us since 1970, 13 or 16 digits", str(number)[:_SHOWN])
     return time_ns
 
 
 def _levels(body: dict[str, Any], key: str) -> list[list[str]]:
-    """Return the levels of a side."""
+    """Return the levels of one side."""
     levels = _field(body, key, list)
     for level in levels:
         if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
-            raise _Wrong(f"a level in {key!r} that is no pair of texts", '["price", "quantity"]', repr(level)[:_SHOWN])
+            raise _Wrong(f"a level in {key!r} that is not a pair", '["price", "quantity"]', repr(level)[:_SHOWN])
     return levels

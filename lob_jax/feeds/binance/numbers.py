@@ -1,4 +1,4 @@
-"""Prices and quantities of Binance's messages: a block's texts are parsed together, exactly, by a compiled loop."""
+"""Parse the prices and quantities of Binance messages exactly, all texts of a block at once in a compiled loop."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from lob_jax.feeds.reading import csv_fields
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
 from lob_jax.feeds.reading.scale import PlacesMisfit, Steps
 
-_NO_NUMBER = "a price or quantity that is no decimal number"
+_NO_NUMBER = "a price or quantity that is not a decimal number"
 _WHAT = {
     csv_fields.OUT_OF_RANGE: "a price or quantity out of range",
     csv_fields.TOO_FINE: "a price or quantity with too many decimal places",
 }
 _CONTENTS = np.full(2, csv_fields.DECIMAL)
-_LOW = np.array([-MOST_UNITS, 0])  # a price may be zero or negative, a quantity not
+_LOW = np.array([-MOST_UNITS, 0])  # a price may be negative, a quantity may not
 
 
 class Numbers(NamedTuple):
@@ -25,8 +25,8 @@ class Numbers(NamedTuple):
 
     Attributes:
       levels: int64 [3, R]: side, price, size.
-      begin: list of M+1: the levels of message m are those from begin[m] to begin[m + 1].
-      wrong: by message, what is wrong with a number of it.
+      begin: M+1 integers; message m has the levels begin[m] to begin[m + 1] - 1.
+      wrong: the fault of each message with a bad number, by message.
     """
 
     levels: np.ndarray
@@ -41,10 +41,10 @@ class Numbers(NamedTuple):
 def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
     """Parse the prices and quantities of messages in units of 10**-decimals.
 
-    A message of which one number is bad is wrong as a whole.
+    A message with one bad number is completely refused.
 
     Raises:
-      PlacesMisfit: a number does not fit decimal places that are a guess.
+      PlacesMisfit: a number does not fit guessed decimal places.
     """
     sides, begin, wrong = [], [0], {}
     texts = _texts(messages)
@@ -66,14 +66,14 @@ def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
 
 
 def count_places(messages: Sequence[Message]) -> np.ndarray:
-    """Return int64 [2, 2, P], what `csv_fields.count_places` counts of the prices and of the quantities of messages."""
+    """Return what `csv_fields.count_places` counts for the prices and quantities of messages, int64 [2, 2, P]."""
     counts = np.zeros((2, 2, MOST_PLACES + 1), np.int64)
     csv_fields.count_places(np.frombuffer(_joined(_texts(messages)), np.uint8), _CONTENTS, counts)
     return counts
 
 
 def _texts(messages: Sequence[Message]) -> list[str | None]:
-    """Return the levels of each message as lines "price,quantity", None where they cannot be numbers."""
+    """Return the levels of each message as lines "price,quantity", None if they cannot be numbers."""
     found: list[str | None] = []
     for message in messages:
         levels = message.levels[0] + message.levels[1]
@@ -87,15 +87,15 @@ def _joined(texts: Sequence[str | None]) -> bytes:
 
 
 def _is_plain(text: str, count: int) -> bool:
-    """Return whether the text of `count` levels has no more lines and commas than these bring."""
+    """Return whether the text of `count` levels contains no line feeds or commas besides the separators."""
     return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
 
 
 def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
-    """Return levels int64 [3, R] that parse but cannot be, and why; `traded` says which are trades."""
+    """Return the invalid levels among int64 [3, R], with the reason; `traded` marks the rows of trades."""
     _, price, size = levels
     found = {
-        "a trade of nothing": traded & (size == 0),
+        "a trade of quantity 0": traded & (size == 0),
         "a price between ticks": price % max(steps.price, 1) != 0,
         "a quantity between lots": size % max(steps.size, 1) != 0,
     }
@@ -103,7 +103,7 @@ def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple
 
 
 def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Return int64 [2, R] of R lines "price,quantity", and what is wrong with which of them."""
+    """Parse R lines "price,quantity" to int64 [2, R], and return the bad lines with their faults."""
     lines = text.count(b"\n")
     values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
     bad = np.zeros((lines, 4), np.int64)

@@ -1,10 +1,10 @@
-"""When Binance's depth updates continue a book, and when a snapshot must come first: update ids alone.
+"""Decide from update ids alone whether Binance's depth updates continue a book or need a new snapshot.
 
-Binance documents the rules for spot and for futures ("How to manage a local order book correctly"): what a snapshot
-holds already, which update may follow it, and which may follow another update. On spot every id belongs to the symbol,
-so an update begins at most one behind the book. On futures the ids have holes, and an update names its predecessor
-(`pu`). A snapshot whose id lies between two updates that follow each other misses nothing of either: it serves as well
-as one whose id lies in an update.
+Binance documents the rules for spot and for futures ("How to manage a local order book correctly"): which updates a
+snapshot already includes, which update may follow a snapshot, and which may follow another update. On spot, ids of a
+symbol are consecutive, so an update must begin at most one after the book's last id. On futures, ids have gaps, and an
+update names its predecessor (`pu`). A snapshot whose id lies between two consecutive updates misses nothing of either,
+so it is as good as one whose id lies within an update.
 """
 
 import collections
@@ -12,20 +12,20 @@ import dataclasses
 import enum
 from typing import Any
 
-MOST_HELD = 10_000  # updates; at ten a second those of a quarter of an hour
+MOST_HELD = 10_000  # updates; a quarter of an hour at ten updates per second
 
 
 class Outcome(enum.Enum):
-    """What becomes of an update."""
+    """What happens to an update."""
 
     APPLY = enum.auto()  # it continues the book
     HOLD = enum.auto()  # it waits for a snapshot
-    GAP = enum.auto()  # something before it is lost; it waits for a snapshot
-    OLD = enum.auto()  # the book holds it already
+    GAP = enum.auto()  # an earlier update is missing; it waits for a snapshot
+    OLD = enum.auto()  # the book already includes it
 
 
 class Drop(enum.StrEnum):
-    """Why a message has no effect."""
+    """The reason why a message has no effect."""
 
     BEFORE_SNAPSHOT = "depth before the first snapshot"
     BEHIND_GAP = "depth behind a gap"
@@ -41,9 +41,9 @@ class Update:
 
     Attributes:
       first: its first update id, `U`.
-      final: its last one, `u`.
-      previous: the last one of the update before it, `pu`; -1 on spot, which has none.
-      content: what the caller keeps with it.
+      final: its last update id, `u`.
+      previous: the last update id of its predecessor, `pu`; -1 on spot, where it does not exist.
+      content: arbitrary data of the caller.
     """
 
     first: int
@@ -53,13 +53,13 @@ class Update:
 
 
 class BookSync:
-    """One book: whether it is in step, up to which id, and the updates that wait for a snapshot.
+    """Synchronisation state of one book, with the updates that wait for a snapshot.
 
     Attributes:
       futures: whether updates name their predecessor, as on futures; None before the first one.
-      in_step: whether the book holds all updates up to `final`.
+      in_step: whether the book includes all updates up to `final`.
       final: the last update id in the book.
-      dropped: messages without effect so far, by reason.
+      dropped: number of messages without effect so far, by reason.
     """
 
     def __init__(self, *, most_held: int = MOST_HELD):
@@ -68,13 +68,13 @@ class BookSync:
         self.final = -1
         self.dropped: collections.Counter[Drop] = collections.Counter()
         self._most_held = most_held
-        self._at_snapshot = False  # no update has come behind the snapshot yet
+        self._at_snapshot = False  # whether the book is a snapshot to which no update has been applied yet
         self._lost = Drop.BEFORE_SNAPSHOT
         self._held: collections.deque[Update] = collections.deque()
         self._spare: Any | None = None
 
     def update(self, update: Update) -> Outcome:
-        """Take the next update; one that waits for a snapshot is kept, as far as a snapshot may still need it."""
+        """Process the next update; one that waits for a snapshot is kept as long as a snapshot may need it."""
         if self.futures is None:
             self.futures = update.previous >= 0
         if not self.in_step:
@@ -91,11 +91,12 @@ class BookSync:
         return Outcome.APPLY
 
     def snapshot(self, last_id: int, *, content: Any = None) -> list[Update] | None:
-        """Take a snapshot: the book is in step again with it and the updates returned, which come behind it.
+        """Process a snapshot, which brings the book back in sync together with the returned updates that follow it.
 
         Returns:
-          None if it is of no use: updates between it and those at hand are missing, or the book is in step. In that
-          case it is kept as `spare`, since the first update behind a gap may come after its snapshot.
+          The waiting updates after the snapshot, or None if the snapshot is not used: updates between it and the
+          waiting ones are missing, or the book is in sync. In the latter case it is kept as a spare, because the first
+          update after a gap may arrive after its snapshot.
         """
         if self.in_step:
             self.dropped[Drop.SNAPSHOT_IN_STEP] += self._spare is not None
@@ -112,17 +113,17 @@ class BookSync:
         return newer
 
     def take_spare(self) -> Any | None:
-        """Return the content of the last snapshot that came while the book was in step, once; None without one."""
+        """Return and forget the content of the last snapshot that came while the book was in sync, None without one."""
         spare, self._spare = self._spare, None
         return spare
 
     def finish(self) -> None:
-        """End the feed: what still waits is dropped."""
+        """End the feed and drop everything that still waits."""
         self._forget(len(self._held))
         self.dropped[Drop.SNAPSHOT_IN_STEP] += self.take_spare() is not None
 
     def _hold(self, update: Update) -> None:
-        """Keep an update, and those before it only if it follows them: no snapshot bridges a hole between them."""
+        """Keep an update, and the earlier ones only if it continues them: no snapshot can bridge a gap among them."""
         if self._held and self._is_old(update, self._held[-1].final, snapshot=False):
             self.dropped[self._lost] += 1
             return
@@ -138,11 +139,11 @@ class BookSync:
             self._held.popleft()
 
     def _is_old(self, update: Update, final: int, *, snapshot: bool) -> bool:
-        """Return whether the book up to `final` holds an update; futures repeat the one that a snapshot ends with."""
+        """Return whether the book up to `final` includes an update; futures repeat the last update of a snapshot."""
         return update.final < final + (not (snapshot and self.futures))
 
     def _bridges(self, update: Update, last_id: int) -> bool:
-        """Return whether an update that is not old may be the first one behind a snapshot."""
+        """Return whether an update that is not old may be the first one after a snapshot."""
         if self.futures:
             return update.first <= last_id or update.previous <= last_id
         return update.first <= last_id + 1

@@ -1,1 +1,1 @@
-"""Databento MBO: orders one by one, as DBN or CSV."""
+"""Databento MBO: individual orders, as DBN or CSV."""

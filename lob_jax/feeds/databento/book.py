@@ -1,4 +1,4 @@
-"""One instrument of an MBO file: its records go in, in turn; its starting book, events and corrections come out."""
+"""Convert the MBO records of one instrument to its starting book, events and corrections."""
 
 import itertools
 from collections.abc import Callable
@@ -19,41 +19,41 @@ from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.feeds.reading.scale import common_divisor
 from lob_jax.feeds.reading.store import EventStore
 
-_ROWS_AT_ONCE = 1 << 14  # orders and events at hand then stay in the processor's cache
-_UNDEFINED = -1  # in place of a time
+_ROWS_AT_ONCE = 1 << 14  # so few that their orders and events stay in the processor's cache
+_UNDEFINED = -1  # instead of a time
 _REMEDY = "fetch the file again, from the start of its UTC day; skip or quarantine leaves such records out"
 _A_DAY_A_FILE = (
-    'ask Databento for the data a day a file (split_duration="day"): in this one, the book of the next day does not '
-    "begin anew, with a snapshot or a clear; skip or quarantine keeps the first 24 hours"
+    'request one file per day from Databento (split_duration="day"): in this file, the book of the next day does not '
+    "start with a snapshot or a clear; skip or quarantine keeps the first 24 hours"
 )
 
 
 class InstrumentBook:
-    """Turns the records of one instrument into events in a store.
+    """Converts the records of one instrument to events in a store.
 
-    Records flagged SNAPSHOT at the beginning are the starting book; later ones replace the book: a CLEAR, with
-    corrections, one an order, that bring the snapshot's orders. Their cancels find them, since they enter the table
-    of orders.
+    Records flagged SNAPSHOT at the beginning form the starting book. Later ones replace the book: they become a CLEAR
+    with one correction per order of the snapshot. The orders also enter the order table, so that their cancels find
+    them.
 
     Attributes:
-      start: the starting book, None as long as it is not complete.
-      publisher: that of all its records, None as long as there is none.
-      rows: records seen.
-      snapshots: how many snapshots replaced the book.
-      price_divisor: of the prices of visible orders so far.
-      quantum_divisor: of those and of the prices of unseen trades.
+      start: the starting book, None until it is complete.
+      publisher: the publisher of all records, None before the first.
+      rows: number of records seen.
+      snapshots: number of snapshots that replaced the book.
+      price_divisor: common divisor of the prices of visible orders so far.
+      quantum_divisor: common divisor of those and of the prices of hidden trades and crosses.
       signed: whether the price of a visible order so far was zero or negative.
     """
 
     def __init__(self, where: Callable[[int], str], store: EventStore, faults: Faults):
-        """Begin a day; `where` names the file and the place in it of a record, by its number."""
+        """Begin a day; `where` returns the location of a record, given its number."""
         self.start: BookSnapshot | None = None
         self.rows = self.snapshots = self.price_divisor = self.quantum_divisor = 0
         self.signed = False
         self.publisher: int | None = None
         self._where, self._store, self._faults = where, store, faults
-        self._begun_ns = 0  # when the first record was captured
-        self._only_clears = True  # so far
+        self._begun_ns = 0  # capture time of the first record
+        self._only_clears = True  # whether all records so far are clears
         self._snapshot: _Snapshot | None = None
         self._held = np.empty((len(w.COLUMNS), 0), np.int64)
         self._work = w.Work(
@@ -72,10 +72,10 @@ class InstrumentBook:
         return {count.name.lower(): int(self._work.counts[count]) for count in Count}
 
     def push(self, rows: Rows) -> None:
-        """Take the next records.
+        """Process the next records.
 
         Raises:
-          InputError: the first bad one, if reading is strict.
+          InputError: the first bad record, if reading is strict.
         """
         self.rows += len(rows.records)
         rows = self._of_one_day(self._of_one_publisher(rows))
@@ -99,7 +99,7 @@ class InstrumentBook:
         if self.publisher is None and len(publishers):
             self.publisher = int(publishers[0])
         other = publishers != self.publisher
-        fault = "a second publisher of one instrument", "publisher_id", f"{self.publisher}, as in its first record"
+        fault = "a second publisher of the same instrument", "publisher_id", f"{self.publisher}, as in the first record"
         for i in np.flatnonzero(other):
             self._refuse(rows, int(i), fault)
         return _without(rows, other)
@@ -110,12 +110,12 @@ class InstrumentBook:
             self._begun_ns = int(next(iter(received[received > 0]), 0))
         late = received > (self._begun_ns or received.max(initial=0)) + NS_PER_DAY
         if late.any():
-            fault = "a record more than 24 hours after the beginning of its day", "ts_recv", "one day's records"
+            fault = "a record more than 24 hours after the start of its day", "ts_recv", "records of one day"
             self._refuse(rows, int(np.argmax(late)), (*fault, _A_DAY_A_FILE), count=int(late.sum()))
         return _without(rows, late)
 
     def _opening(self, records: np.ndarray) -> np.ndarray:
-        """Return which records belong to a snapshot: those flagged so, and CLEARs before anything else."""
+        """Return a mask of the records that belong to a snapshot: flagged ones, and clears before any other record."""
         opening = (records["flags"] & SNAPSHOT) != 0
         if self._only_clears:
             clears = (records["action"] == R) & ~opening
@@ -156,14 +156,14 @@ class InstrumentBook:
         self._keep()
 
     def _new_output(self, room: int) -> None:
-        """Make room for events, the held one first, and for what ends the open group."""
+        """Allocate output for `room` events, preceded by the held event, and for those that end the open group."""
         held = self._held.shape[1]
         out = np.empty((len(w.COLUMNS), held + room + 2 * int(self._work.state[State.FILLS]) + 1), np.int64)
         out[:, :held] = self._held
         self._work = self._work._replace(out=out)
 
     def _keep(self) -> None:
-        """Store the events at hand, but for the last one of an open group: it may turn out to be its last."""
+        """Store the events, except the last one of an open group, which may still have to be flagged as its last."""
         state, out = self._work.state, self._work.out
         events = int(state[State.EVENTS])
         whole = events - (state[State.IN_GROUP] > 0)
@@ -200,7 +200,7 @@ class InstrumentBook:
                 self._refuse(rows, done - 1, (fault.what, fault.field, fault.expected))
 
     def _end_snapshot(self, next_ns: int) -> None:
-        """Begin with the snapshot, or replace the book by it; `next_ns` is when the next record was."""
+        """Use the snapshot as the starting book, or replace the book by it; `next_ns` is the next record's time."""
         snapshot, self._snapshot = self._snapshot, None
         side, price, size, order_id = snapshot.orders().T
         self._find_divisors(price, np.full(len(price), Kind.ADD))
@@ -222,7 +222,7 @@ class InstrumentBook:
         )
 
     def _replace_book(self, snapshot: "_Snapshot", side: np.ndarray, price: np.ndarray, size: np.ndarray) -> None:
-        """Store a CLEAR, and corrections: a level grows by its orders, front first."""
+        """Store a CLEAR and one correction per order, which lets the levels grow order by order, front first."""
         state = self._work.state
         clear_ns = int(state[State.CLOCK]) if snapshot.clear_ns < 0 else snapshot.clear_ns
         flags = Flag.FROM_SNAPSHOT | Flag.LAST_IN_GROUP
@@ -242,7 +242,7 @@ class InstrumentBook:
         state[State.CLOCK] = clear_ns
 
     def _refuse(self, rows: Rows, i: int, fault: tuple[str, ...], *, count: int = 1) -> None:
-        """Refuse a record, or the first of several."""
+        """Refuse a record, which stands for `count` records."""
         what, field, expected, *remedy = fault
         record = rows.records[i]
         was = chr(record[field]) if field in ("action", "side") else int(record[field])
@@ -252,21 +252,21 @@ class InstrumentBook:
 
 
 class _Snapshot:
-    """The orders of a snapshot, as far as they are read."""
+    """The orders of a snapshot read so far."""
 
     def __init__(self, rows: Rows, i: int):
-        """Begin at record i: an R, or the first order where there is none."""
+        """Begin at record i: a clear (R), or the first order if there is no clear."""
         record = rows.records[i]
         self.parts: list[np.ndarray] = []
         self.time_ns = 0
         self.number = int(rows.number[i])
         self.flags = int(record["flags"])
         self.receive_ns = max(int(record["ts_recv"]), 0)
-        # The first order may be days old; what clears a book is not.
+        # An R is as recent as its event time, but the first order may be days old: use its time of capture.
         self.clear_ns = int(record["ts_event"] if record["action"] == R else record["ts_recv"])
 
     def see(self, records: np.ndarray) -> None:
-        """Note when the snapshot was taken: when its last record was captured."""
+        """Update the time of the snapshot, which is the capture time of its last record."""
         received = int(records["ts_recv"].max(initial=0))
         self.time_ns = max(self.time_ns, received or int(records["ts_event"].max(initial=0)))
 
@@ -278,10 +278,10 @@ class _Snapshot:
 
 
 def _without(rows: Rows, bad: np.ndarray) -> Rows:
-    """Return the other records than the bad ones."""
+    """Return the records without the bad ones."""
     return Rows(rows.records[~bad], rows.number[~bad]) if bad.any() else rows
 
 
 def _with_room(values: np.ndarray, count: int) -> np.ndarray:
-    """Return an array of at least `count`, with the same beginning."""
+    """Return an array of at least `count` elements that begins with the given values."""
     return values if count <= len(values) else np.pad(values, (0, 2 * count - len(values)))

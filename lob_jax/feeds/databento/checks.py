@@ -1,4 +1,4 @@
-"""What may be wrong with an MBO record of DBN, whatever the book, and against it."""
+"""The faults of DBN's MBO records, both in isolation and relative to the book."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from lob_jax.jit import inner
 
 LAST, TOP_OF_BOOK, SNAPSHOT, BY_PRICE, BAD_RECEIVE, BAD_BOOK = 0x80, 0x40, 0x20, 0x10, 0x08, 0x04  # record flags
 UNDEF_PRICE, UNDEF_SIZE = 2**63 - 1, 2**32 - 1
-MOST_PRICE = 2**60  # so that differences and doubles stay within an int64
+MOST_PRICE = 2**60  # differences and twice a price still fit into an int64
 A, C, M, R, T, F, N, B = (ord(letter) for letter in "ACMRTFNB")
 
 
@@ -34,7 +34,7 @@ class Fault(FaultCode):
 
 @inner
 def fault_of(row: np.ndarray) -> int:
-    """Return what is wrong with a record, whatever the book."""
+    """Return the fault of a record in isolation, SOUND if it has none."""
     action, side = row.action, row.side
     about_order = action in (A, C, M)
     if not (about_order or action in (R, T, F, N)):
@@ -60,5 +60,5 @@ def fault_of(row: np.ndarray) -> int:
 
 @inner
 def side_of(row: np.ndarray) -> int:
-    """Return a record's side, 0 for none."""
+    """Return a record's side, 0 if it has none."""
     return BID if row.side == B else ASK if row.side == A else 0

@@ -1,4 +1,4 @@
-"""MBO as Databento's CSV: the same records as in DBN, a line each, prices and times in either encoding."""
+"""Databento's MBO as CSV: the same records as in DBN, one per line, with prices and times in either encoding."""
 
 import collections
 import dataclasses
@@ -22,10 +22,10 @@ from lob_jax.feeds.reading.source import Source
 _NEEDED = ("ts_recv", "ts_event", "instrument_id", "action", "side", "price", "size", "order_id", "flags")
 _READ = (*(name for name in RECORD.names if name != "length"), "symbol")
 PEEKED_BYTES = 1 << 16
-_LEAST_RAW = 10**6  # in units of 1e-9: no market's prices are all below a thousandth
+_LEAST_RAW = 10**6  # in units of 1e-9: in no market are all prices below 0.001
 _ACTIONS, _SIDES = "ACMRTFN", "ABN"
 _CODES = {"action": np.frombuffer(_ACTIONS.encode(), np.uint8), "side": np.frombuffer(_SIDES.encode(), np.uint8)}
-# Datasets by publisher, where a publisher stands for one that shows orders: databento.com/docs/venues-and-datasets.
+# Datasets with individual orders, by publisher: databento.com/docs/venues-and-datasets.
 _DATASETS = {1: "GLBX.MDP3", 2: "XNAS.ITCH", 3: "XBOS.ITCH", 4: "XPSX.ITCH", 5: "BATS.PITCH", 6: "BATY.PITCH"}
 _DATASETS |= {7: "EDGA.PITCH", 8: "EDGX.PITCH", 9: "XNYS.PILLAR", 10: "XCIS.PILLAR", 11: "XASE.PILLAR"}
 _DATASETS |= {12: "XCHI.PILLAR", 15: "MEMX.MEMOIR", 16: "EPRL.DOM", 43: "ARCX.PILLAR", 57: "IFEU.IMPACT"}
@@ -34,32 +34,32 @@ _DATASETS |= {58: "NDEX.IMPACT"}
 
 @dataclasses.dataclass(frozen=True)
 class CsvHeader:
-    """What the beginning of a file says.
+    """Properties of a file that follow from its first lines.
 
     Attributes:
-      names: of the columns that are read, as they follow each other in the file.
-      decimal_prices: whether prices are decimal numbers; else they count 1e-9.
+      names: the columns to read, in file order.
+      decimal_prices: whether prices are decimal numbers; otherwise they are integers in units of 1e-9.
     """
 
     names: tuple[str, ...]
     decimal_prices: bool
 
     def place(self, name: str) -> int | None:
-        """Return which column has a name."""
+        """Return the index of a column, None if the file does not have it."""
         return self.names.index(name) if name in self.names else None
 
 
 def is_csv(begin: bytes) -> bool:
-    """Return whether a file that begins so is Databento's CSV, of any schema."""
+    """Return whether a file with these first bytes is Databento's CSV, of any schema."""
     names = _lines(begin)[0]
     return "ts_event" in names and ("rtype" in names or "instrument_id" in names)
 
 
 def peek_csv(source: Source) -> CsvHeader:
-    """Return what the beginning of a file says.
+    """Return the properties of a file that follow from its first lines.
 
     Raises:
-      InputError: another schema than MBO, by its name, or prices of which the first ones do not tell their unit.
+      InputError: the schema is not MBO, or the unit of the prices cannot be inferred from the first of them.
     """
     names, *rows = _lines(source.first_bytes(PEEKED_BYTES))
     places = {name: place for place, name in enumerate(names)}
@@ -72,14 +72,14 @@ def peek_csv(source: Source) -> CsvHeader:
 
 
 def _lines(begin: bytes) -> list[list[str]]:
-    """Return the fields of the whole lines; at least one line."""
+    """Return the fields of all complete lines, or of the incomplete first line if there is no other."""
     lines = begin.removeprefix(BOM).decode("utf-8", "backslashreplace").split("\n")
     lines = [line.removesuffix("\r").split(",") for line in (lines[:-1] or lines)]
     return [[field.removeprefix('"').removesuffix('"') for field in line] for line in lines]
 
 
 def _schema(places: dict[str, int], row: list[str]) -> str:
-    """Return the schema by the kind of the first record, or by the columns."""
+    """Return the schema, identified by the type of the first record, or by the columns."""
     missing = [name for name in _NEEDED if name not in places]
     kind = row[places["rtype"]] if row and "rtype" in places else ""
     kinds = {str(int(known)): str(known) for known in databento_dbn.RType.variants()} | {"0": "trades"}
@@ -89,24 +89,24 @@ def _schema(places: dict[str, int], row: list[str]) -> str:
 
 
 def _decimal_prices(source: Source, prices: list[str], times: list[str]) -> bool:
-    """Return whether prices are decimal numbers, or count 1e-9; where no price is at hand, as times are written."""
+    """Return whether prices are decimal numbers; without any price, whether times are readable text too."""
     if any("." in price for price in prices):
         return True
     whole = [int(price) for price in prices if re.fullmatch(r"-?\d{1,19}", price)]
     sizes = {abs(price) for price in whole} - {0, UNDEF_PRICE}
     if sizes and max(sizes) < _LEAST_RAW:
         raise InputError(
-            "prices that may be units of currency, or count 1e-9",
+            "prices that may be in units of the currency or of 1e-9",
             where=source,
-            expected="decimal points, or whole numbers that count 1e-9",
+            expected="decimal points, or whole numbers in units of 1e-9",
             was=prices[:5],
-            remedy="write prices with a decimal point, such as 14.0, or ask Databento for the file again",
+            remedy="write prices with a decimal point, such as 14.0, or download the file again",
         )
     return not sizes and any("-" in time for time in times)
 
 
 def _column(name: str, *, decimal_prices: bool) -> Column:
-    """Return what the fields of a column hold."""
+    """Return the content of a column."""
     unsigned = {"publisher_id": 16, "instrument_id": 32, "size": 32, "channel_id": 8, "flags": 8, "sequence": 32}
     if name in ("ts_recv", "ts_event"):
         return Column(name, "time")
@@ -126,7 +126,7 @@ def _column(name: str, *, decimal_prices: bool) -> Column:
 
 
 class _Symbols:
-    """Notes the symbol of each instrument, a day a time, while the lines are at hand; finds no fault."""
+    """Records the symbol of each instrument, once per day, while the lines are available; never reports a fault."""
 
     def __init__(self, header: CsvHeader):
         self.found: dict[tuple[int, int], str] = {}
@@ -134,7 +134,7 @@ class _Symbols:
         self._places = header.place("instrument_id"), header.place("ts_recv"), header.place("symbol")
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
-        """Note what is new."""
+        """Record new combinations of instrument and day; return no faults."""
         number, received, symbol = self._places
         numbers, days = values[number], values[received] // NS_PER_DAY
         turns = np.flatnonzero((np.diff(numbers) != 0) | (np.diff(days) != 0)) + 1
@@ -146,18 +146,18 @@ class _Symbols:
         return np.empty((0, 3), np.int64)
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
-        """Say what is wrong with a row: there is never anything."""
+        """Never called, since `judge` returns no faults."""
         raise NotImplementedError
 
 
 class CsvRecords:
-    """Iterates over the MBO records of a CSV file, once, as `Records` does over those of DBN.
+    """Iterates once over the MBO records of a CSV file, as `Records` does over those of a DBN file.
 
     Attributes:
-      one_day: None: what days a file holds, only its records tell.
+      one_day: None, because only the records themselves show the days of a file.
       faults: the bad lines of the file.
-      beside: nothing: there are no records of other kinds.
-      read_mbo: good records so far, of any instrument.
+      beside: empty, because there are no records of other types.
+      read_mbo: number of good records so far, of any instrument.
     """
 
     one_day = None
@@ -177,23 +177,23 @@ class CsvRecords:
 
     @property
     def read(self) -> int:
-        """Return how many lines were found so far, bad ones included."""
+        """Return the number of lines so far, including bad ones."""
         return self.read_mbo + self.faults.dropped.total()
 
     def listed(self) -> dict[int, str]:
-        """Return the symbols that the file names before its records: none."""
+        """Return the symbols that the file names before its records, of which there are none."""
         return {}
 
     def symbol(self, number: int, day: int) -> str:
-        """Return the symbol of an instrument on a day; its id where the file has none."""
+        """Return the symbol of an instrument on a day; its id if the file has no symbols."""
         return self._symbols.found.get((number, day)) or self._symbols.ever[number]
 
     def venue(self, publisher: int) -> str:
-        """Return the dataset of a publisher; 0 is none."""
+        """Return the dataset of a publisher, "unknown" for publisher 0."""
         return _DATASETS.get(publisher, f"publisher {publisher}" if publisher else "unknown")
 
     def place(self, number: int) -> str:
-        """Return where a record stands."""
+        """Return the location of a record."""
         return f"line {number + 2}"
 
     def __iter__(self) -> Iterator[Rows]:

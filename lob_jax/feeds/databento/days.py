@@ -1,9 +1,9 @@
-"""Which days and symbols lie at a path of Databento's files, and which day a record belongs to.
+"""List the days and symbols in Databento's files at a path, and assign records to days.
 
-A day begins with a file, and wherever the book begins anew, by a snapshot or a clear, on a later UTC date of capture:
-Databento's historical data do so each day, CME's at 00:00 UTC, Nasdaq's before its session. What follows without such a
-beginning still belongs to the day, as trading after midnight does, for 24 hours; what comes later is refused. A DBN
-file whose metadata say that it begins and ends on one date is one day, whatever clears its book.
+A day begins with a file, and wherever a snapshot or a clear on a later UTC date of capture restarts the book. In
+Databento's historical data this happens every day, for CME at 00:00 UTC and for Nasdaq before the session. Later
+records without such a restart, such as trading after midnight, still belong to the day for 24 hours and are refused
+after that. A DBN file whose metadata begin and end on the same date is a single day, even if its book is cleared.
 """
 
 import functools
@@ -27,14 +27,14 @@ _LENIENT = Reading(on_error="skip")
 
 
 class MboRecords(Protocol):
-    """The MBO records of a file, to be iterated once, whatever its encoding.
+    """The MBO records of a file of any encoding, to be iterated once.
 
     Attributes:
-      one_day: the day of all its records, counted from 1970-01-01; None where they tell it.
-      faults: what is no record.
-      beside: records of other kinds so far, by kind.
-      read: records found so far, bad ones included.
-      read_mbo: good MBO records so far, of any instrument.
+      one_day: the day of all records, counted from 1970-01-01; None if only the records themselves show it.
+      faults: the bad records.
+      beside: number of records of other types so far, by type.
+      read: number of records so far, including bad ones.
+      read_mbo: number of good MBO records so far, of any instrument.
     """
 
     one_day: int | None
@@ -44,7 +44,7 @@ class MboRecords(Protocol):
     read_mbo: int
 
     def listed(self) -> dict[int, str]:
-        """Return the symbols, by instrument id, that are there with or without records."""
+        """Return the symbols that are known before reading any record, by instrument id."""
 
     def symbol(self, number: int, day: int) -> str:
         """Return the symbol of an instrument on a day."""
@@ -53,31 +53,31 @@ class MboRecords(Protocol):
         """Return the dataset of a publisher's records."""
 
     def place(self, number: int) -> str:
-        """Return where a record stands in the file."""
+        """Return the location of a record in the file."""
 
     def __iter__(self) -> Iterator[Rows]:
         """Yield the records, block by block."""
 
 
 def open_records(source: Source, reading: Reading) -> MboRecords:
-    """Open a file of MBO, in DBN or CSV.
+    """Open an MBO file, DBN or CSV.
 
     Raises:
-      InputError: neither, or another schema.
+      InputError: the file is neither, or of another schema.
     """
     csv = is_csv(source.first_bytes(PEEKED_BYTES))
     return CsvRecords(source, reading) if csv else Records(source, reading)
 
 
 class Days:
-    """Cuts the records of a file by instrument and by day."""
+    """Splits the records of a file by instrument and day."""
 
     def __init__(self, one_day: int | None):
         self._one_day = one_day
         self._day: dict[int, int] = {}  # by instrument
 
     def cut(self, rows: Rows) -> Iterator[tuple[int, int, Rows]]:
-        """Yield instrument, day and records, each instrument's in their order."""
+        """Yield instrument, day and records; the records of each instrument keep their order."""
         for number, own in _by_instrument(rows):
             if self._one_day is not None:
                 yield number, self._one_day, own
@@ -104,7 +104,7 @@ class Days:
 
 
 def _by_instrument(rows: Rows) -> Iterator[tuple[int, Rows]]:
-    """Yield the records of each instrument, in their order."""
+    """Yield the records of each instrument in file order."""
     ids = rows.records["instrument_id"]
     if (ids == ids[0]).all():
         yield int(ids[0]), rows
@@ -117,13 +117,13 @@ def _by_instrument(rows: Rows) -> Iterator[tuple[int, Rows]]:
 
 
 def list_days(path: pathlib.Path, symbols: tuple[str, ...]) -> list[DaySource]:
-    """List the days at a path, a file or a folder, of some symbols, all if none is named, by date and symbol.
+    """List the days at a path, a file or a folder, by date and symbol, for `symbols` or, if that is empty, for all.
 
-    Files of other schemas are refused, but passed over in a folder that holds MBO files too. A DBN file of more than
-    one date is read through once, and a CSV file.
+    A file of another schema is refused, or ignored in a folder that also contains MBO files. CSV files, and DBN files
+    of more than one date, are read completely to find their days.
 
     Raises:
-      InputError: there is no MBO, or none of these symbols, or one day of a symbol lies there twice.
+      InputError: there is no MBO file, none of the symbols, or the same symbol and day twice.
     """
     days: dict[tuple[str, str], DaySource] = {}
     refused, files = None, _files(path)
@@ -149,7 +149,7 @@ def list_days(path: pathlib.Path, symbols: tuple[str, ...]) -> list[DaySource]:
             "no MBO file with such a symbol",
             where=path,
             expected=f"files named .dbn or .csv, plain or compressed, with {symbols or 'any symbol'}",
-            was=f"{len(files)} files, no records of these" if files else "none",
+            was=f"{len(files)} files without records of these" if files else "no files",
             remedy="check the path and the symbols",
         )
     return [days[key] for key in sorted(days)]
@@ -159,7 +159,7 @@ def days_in(file: pathlib.Path) -> Sequence[tuple[str, str]]:
     """Return symbol and date of the days in a file.
 
     Raises:
-      InputError: no MBO, or a file that cannot be read.
+      InputError: the file is not MBO, or cannot be read.
     """
     source = Source(file)
     if not is_csv(source.first_bytes(PEEKED_BYTES)):
@@ -172,8 +172,8 @@ def days_in(file: pathlib.Path) -> Sequence[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=1024)
 def _days_by_records(file: pathlib.Path, size: int, changed_ns: int) -> tuple[tuple[str, str], ...]:
-    """Go through a file; what is damaged in it, its reading tells. Once for each state of a file."""
-    del size, changed_ns
+    """Find the days of a file by reading it, once per state of the file; faults are left to the actual reading."""
+    del size, changed_ns  # only keys of the cache
     records = open_records(Source(file), _LENIENT)
     days = Days(None)
     found = {(number, day): None for rows in records for number, day, _ in days.cut(rows)}
@@ -197,9 +197,9 @@ def _holds_csv(file: pathlib.Path) -> bool:
 
 def _twice(day: DaySource, other: DaySource) -> InputError:
     return InputError(
-        "one day of a symbol lies there twice",
+        "the same symbol and day occurs twice",
         where=day.path,
-        expected="one file a day and symbol",
-        was=f"{day.symbol} on {day.trading_day} in {other.path} too",
-        remedy="take one of the files away",
+        expected="one file per symbol and day",
+        was=f"{day.symbol} on {day.trading_day}, also in {other.path}",
+        remedy="move one of the files elsewhere",
     )

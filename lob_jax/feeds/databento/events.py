@@ -1,8 +1,8 @@
-"""MBO records of one instrument become events: the compiled part.
+"""Convert the MBO records of one instrument to events: the compiled part.
 
-Trades and fills, and what they take from orders: see `trades`. A change to a smaller size at the same price
-is a CANCEL; any other one loses the place in the queue: DELETE, ADD. A change of an order that is not in the book adds
-it, as in Databento's own example of an order book.
+For trades, fills, and what they take from orders, see `trades`. A modification to a smaller size at the same price is
+a CANCEL; any other one loses the position in the queue and becomes a DELETE and an ADD. A modification of an order that
+is not in the book adds it, as in Databento's own order-book example.
 """
 
 import numpy as np
@@ -58,10 +58,17 @@ def break_group(work: Work) -> None:
 
 @njit
 def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, int, int, int]:
-    """Enter the orders of a snapshot into the table, up to a bad one, and into `orders` [R, 4]: side, price, size, id.
+    """Enter the orders of a snapshot into the table, up to the first bad record.
 
-    Returns: the record behind the bad one, its fault, how many orders there are since the last R, and where that R
-    is, -1 if there is none.
+    Args:
+      table: the live orders; changed in place.
+      rows: `RECORD` [R].
+      first: the record to begin with.
+      orders: int64 [R, 4], filled with side, price, size and id of each order.
+
+    Returns:
+      The index of the next record, the fault of the one before it, the number of orders since the last clear (R), and
+      the index of that clear, -1 if there is none.
     """
     count, cleared = 0, -1
     for i in range(first, len(rows)):
@@ -134,7 +141,7 @@ def _add(work: Work, row: np.ndarray, number: int) -> int:
 
 @inner
 def _cancel(work: Work, row: np.ndarray, number: int) -> int:
-    """Take a part of an order, or all of it."""
+    """Withdraw part of an order, or all of it."""
     place = find(work.table, row.order_id)
     if place == ABSENT:
         return Fault.UNKNOWN_CANCEL
@@ -159,7 +166,7 @@ def _cancel(work: Work, row: np.ndarray, number: int) -> int:
 
 @inner
 def _change(work: Work, row: np.ndarray, number: int) -> int:
-    """Give an order another price or size, or bring one in."""
+    """Change an order's price or size, or add the order if it is not in the book."""
     place = find(work.table, row.order_id)
     if place == ABSENT:
         work.counts[Count.ORDERS_ADDED_BY_CHANGE] += 1

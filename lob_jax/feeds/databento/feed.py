@@ -1,4 +1,4 @@
-"""Databento MBO days: orders one by one, in DBN files or CSV, plain or compressed."""
+"""Databento MBO days: individual orders, in DBN or CSV files, plain or compressed."""
 
 import collections
 import dataclasses
@@ -28,39 +28,40 @@ _DECIMALS = 9  # of Databento's prices
 
 @dataclasses.dataclass(frozen=True)
 class DatabentoFeed:
-    """Reads MBO in DBN files and in Databento's CSV: plain, .zst, .gz, or alone in a .zip.
+    """Reads MBO from DBN files and Databento's CSV files: plain, .zst, .gz, or as the only file in a .zip.
 
-    Prices are exact: the smallest power of ten that holds those of a day is its quantum, their common step its tick.
-    CSV without symbols names an instrument by its id.
+    Prices are exact: the price quantum is the largest power of ten of which all prices of the day are multiples, and
+    the tick is the greatest common divisor of the prices of visible orders. In CSV without symbols, the instrument id
+    serves as symbol.
 
     Attributes:
-      symbols: those that are listed and read; all of a file's if none is named.
+      symbols: the symbols to list and read; empty for all.
     """
 
     symbols: tuple[str, ...] = ()
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the days at a path, a file or a folder, by date and symbol; a file may hold several of both.
+        """List the days at a path, a file or a folder, by date and symbol; a file may contain several of both.
 
         Raises:
-          InputError: there is no MBO, none of the symbols, or one day of a symbol lies there twice.
+          InputError: there is no MBO file, none of the symbols, or the same symbol and day twice.
         """
         return list_days(pathlib.Path(path), self.symbols)
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every file that some days are read from, by name."""
+        """Return the sha256 of every file from which the days are read, by name."""
         return {path.name: Source(path).sha256() for path in {pathlib.Path(day.path): None for day in days}}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
         """Read one symbol's day.
 
-        Records flagged as a snapshot are the starting book at the beginning, and replace the book later. Trades and
-        fills change no book; the fill of a resting order is an EXECUTE, and what cancels the filled order adds
-        nothing to it. Records of the other instruments and days are walked over and counted.
+        Records flagged as a snapshot form the starting book at the beginning, and replace the book later. The fill of
+        a resting order is an EXECUTE; the cancel of the filled order then adds nothing to it. Records of other
+        instruments and days are skipped and counted.
 
         Raises:
-          InputError: the first record that is not what the format says, with its number; or a file with several
-            symbols or days and none named.
+          InputError: the first record that violates the format, with its number; or a file with several symbols or
+            days of which `day` names none.
         """
         if not isinstance(day, DaySource):
             days = self.days(day)
@@ -68,16 +69,16 @@ class DatabentoFeed:
                 raise InputError(
                     "a path with several days or symbols",
                     where=day,
-                    expected="one of one symbol",
+                    expected="one day of one symbol",
                     was=[f"{source.symbol} {source.trading_day}" for source in days[:8]],
-                    remedy="name the symbol, read what days() lists one by one, or a file at once with read_all()",
+                    remedy="set `symbols`, read the days that days() lists, or read a complete file with read_all()",
                 )
             (day,) = days
         path, symbol, date = pathlib.Path(day.path), day.symbol, day.trading_day
         found = self._read(path, lambda own, own_date: own == symbol and own_date in (date, None), reading, apart=False)
         if len(found) != 1:
             raise InputError(
-                "no such symbol and day in a file",
+                "no such symbol and day in the file",
                 where=path,
                 expected=[f"{own} {own_date}" for own, own_date in days_in(path)[:8]],
                 was=f"{symbol} {date}",
@@ -86,9 +87,9 @@ class DatabentoFeed:
         return found[0]
 
     def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
-        """Read the days of all wanted symbols of one file, in one pass, by date and symbol; errors as `read`.
+        """Read the days of all selected symbols of a file in one pass, by date and symbol; errors as `read`.
 
-        With a store, the events of each symbol and day lie in a folder of their own within it.
+        With a store, the events of each symbol and day are kept in a separate subfolder.
         """
         return self._read(
             pathlib.Path(path), lambda symbol, _: not self.symbols or symbol in self.symbols, reading, apart=True
@@ -97,7 +98,7 @@ class DatabentoFeed:
     def _read(
         self, path: pathlib.Path, chosen: Callable[[str, str | None], bool], reading: Reading, *, apart: bool
     ) -> list[MarketDay]:
-        """Read the days of which symbol and date are chosen; the date is None where a file is one day."""
+        """Read the days whose symbol and date `chosen` accepts; the date is None if the file is a single day."""
         source = Source(path)
         records = open_records(source, reading)
         parts = _Parts(source, records, chosen, reading, apart=apart)
@@ -109,7 +110,7 @@ class DatabentoFeed:
 
 
 class _Parts:
-    """The symbols and days of a file that is being read."""
+    """All symbols and days of a file that is being read."""
 
     def __init__(
         self,
@@ -122,14 +123,14 @@ class _Parts:
     ):
         self._source, self._records, self._reading, self._apart = source, records, reading, apart
         self._chosen = chosen
-        self._seen: collections.Counter[str] = collections.Counter()  # records of each symbol
+        self._seen: collections.Counter[str] = collections.Counter()  # number of records of each symbol
         self._symbols: dict[tuple[int, int], str] = {}
         self._parts: dict[tuple[int, int], _Part] = {}
         for number in records.listed():
             self._begin(number, records.one_day)
 
     def push(self, number: int, day: int, rows: Rows) -> None:
-        """Take records of one instrument and day."""
+        """Process records of one instrument and day."""
         if (number, day) not in self._symbols:
             self._begin(number, day)
         self._seen[self._symbols[number, day]] += len(rows.records)
@@ -137,7 +138,7 @@ class _Parts:
             self._parts[number, day].book.push(rows)
 
     def finish(self) -> list[MarketDay]:
-        """End the days; the file has been read."""
+        """End and return the days, after the file has been read."""
         parts = sorted(self._parts.values(), key=lambda part: (part.date, part.symbol))
         return [part.day(self._records, self._seen[part.symbol]) for part in parts]
 
@@ -172,7 +173,7 @@ class _Part:
         self.book = InstrumentBook(lambda record: f"{source}, {place(record)}", self._store, self._faults)
 
     def day(self, records: MboRecords, rows_of_symbol: int) -> MarketDay:
-        """End the day; the file has been read, with so many records of the symbol, whatever their day."""
+        """End and return the day; the file has `rows_of_symbol` records of the symbol on all days together."""
         book = self.book
         book.finish()
         scale = scale_of(

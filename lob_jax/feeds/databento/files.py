@@ -1,4 +1,4 @@
-"""DBN files: what their metadata say."""
+"""Read the metadata of DBN files."""
 
 import dataclasses
 import datetime
@@ -11,21 +11,21 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.feeds.reading.source import Source, empty_file
 
-_PREFIX = 8  # bytes: "DBN", the version, the length of the metadata behind them
+_PREFIX = 8  # bytes: "DBN", the version, and the length of the metadata that follow
 _MOST_METADATA = 1 << 28
 EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
-_REMEDY = "fetch the file again, or ask for the MBO schema with symbols mapped to instrument ids"
+_REMEDY = "fetch the file again, or request the MBO schema with symbols mapped to instrument ids"
 
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """What an instrument id stands for.
+    """The symbol of an instrument id during some days.
 
     Attributes:
       number: the instrument id.
       symbol: its symbol.
-      first: UTC day from which it does, counted from 1970-01-01.
-      stop: UTC day on which it does no longer.
+      first: first UTC day, counted from 1970-01-01.
+      stop: UTC day after the last one.
     """
 
     number: int
@@ -36,14 +36,14 @@ class Name:
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What the metadata of an MBO file say.
+    """The metadata of an MBO file.
 
     Attributes:
       dataset: such as "GLBX.MDP3".
       day: UTC day on which the data begin, counted from 1970-01-01.
-      one_day: whether they end on the same day; a file that does not say may hold several.
+      one_day: whether the data end on the same day; False if the metadata do not give the end.
       names: the symbols of instrument ids, by day.
-      send_times: whether each record ends in a time of sending, as a live capture's may.
+      send_times: whether each record ends with a time of sending, as in some live captures.
     """
 
     dataset: str
@@ -54,7 +54,7 @@ class Header:
 
     @property
     def symbols(self) -> dict[int, str]:
-        """Return the symbol of each instrument id, whatever the day."""
+        """Return the symbol of each instrument id, on any day."""
         return {name.number: name.symbol for name in self.names}
 
     def symbols_on(self, day: int) -> dict[int, str]:
@@ -63,15 +63,15 @@ class Header:
 
 
 def date_of(day: int) -> str:
-    """Return the ISO date of a day that is counted from 1970-01-01."""
+    """Return the ISO date of a day counted from 1970-01-01."""
     return datetime.date.fromordinal(EPOCH_ORDINAL + day).isoformat()
 
 
 def read_header(source: Source, blocks: Iterator[bytes]) -> tuple[Header, bytes]:
-    """Return a file's metadata, and what was read beyond them.
+    """Return a file's metadata, and the bytes that were read after them.
 
     Raises:
-      InputError: no DBN, metadata that cannot be decoded, or another schema than MBO.
+      InputError: the file is not DBN, its metadata cannot be decoded, or its schema is not MBO.
     """
     data, wanted = b"", _PREFIX
     while len(data) < wanted:
@@ -93,13 +93,13 @@ def read_header(source: Source, blocks: Iterator[bytes]) -> tuple[Header, bytes]
 
 
 def other_schema(source: Source, schema: str) -> InputError:
-    """Return the error for a file that shows no orders."""
+    """Return the error for a file without individual orders."""
     return InputError(
-        f"a file of the schema {schema}, which does not show orders",
+        f"a file of the schema {schema}, which does not contain orders",
         where=source,
         expected="the schema mbo",
         was=schema,
-        remedy="ask for the MBO schema; other schemas show levels or trades",
+        remedy="request the MBO schema; other schemas contain levels or trades",
     )
 
 
@@ -139,19 +139,19 @@ def _names(source: Source, metadata: databento_dbn.Metadata) -> tuple[Name, ...]
 
 
 def _check_names(source: Source, header: Header) -> None:
-    """Refuse a file without symbols, and one where a symbol or an id has two meanings on one day."""
+    """Refuse a file without symbols, or in which a symbol or an id is ambiguous on one day."""
     if not header.names or _ambiguous(header, "number", "symbol") or _ambiguous(header, "symbol", "number"):
         raise InputError(
-            "a DBN file that does not lead from each symbol to one instrument",
+            "a DBN file that does not map each symbol to one instrument",
             where=source,
             expected="mappings of symbols to one instrument id each",
             was=[f"{name.symbol}: {name.number}" for name in header.names[:8]],
-            remedy="ask for the data a day a file, with the output symbology instrument_id",
+            remedy="request one file per day, with the output symbology instrument_id",
         )
 
 
 def _ambiguous(header: Header, one: str, other: str) -> bool:
-    """Return whether a name stands for two on the same day; in a file of one day, whatever the days of the names."""
+    """Return whether a name maps to two others on the same day; in a file of one day, the names' days do not matter."""
     names = sorted(header.names, key=lambda name: (getattr(name, one), name.first))
     return any(
         getattr(name, one) == getattr(then, one)

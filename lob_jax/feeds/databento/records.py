@@ -1,4 +1,4 @@
-"""The MBO records of a DBN file, block by block; records of other kinds between them are walked over and counted."""
+"""Read the MBO records of a DBN file block by block; skip and count records of other types."""
 
 import collections
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from lob_jax.feeds.reading.faults import FaultCode, Faults
 from lob_jax.feeds.reading.source import Source
 from lob_jax.jit import njit
 
-# databento.com/docs/schemas-and-data-formats/mbo. The order id is a uint64, here its bits; times beyond 2**63 - 1 are
-# undefined, here negative.
+# databento.com/docs/schemas-and-data-formats/mbo. Read as int64, the order id, a uint64, keeps its bits, and undefined
+# times, which are above 2**63 - 1, become negative.
 RECORD = np.dtype(
     [
         ("length", "u1"),  # of the record, in words of 4 bytes
@@ -59,11 +59,11 @@ class _Fault(FaultCode):
 
 
 class Rows(NamedTuple):
-    """MBO records, and where each lies in the file.
+    """MBO records and their positions in the file.
 
     Attributes:
       records: `RECORD` [R].
-      number: int64 [R], counting all records of the file from 0.
+      number: int64 [R], position among all records of the file, from 0.
     """
 
     records: np.ndarray
@@ -71,13 +71,13 @@ class Rows(NamedTuple):
 
 
 class Records:
-    """Iterates over the MBO records of a file, once; what is no record goes to `faults`.
+    """Iterates once over the MBO records of a file; bad records are passed to `faults`.
 
     Attributes:
-      one_day: the day of all its records, counted from 1970-01-01; None where the metadata leave it open.
+      one_day: the day of all records, counted from 1970-01-01; None if the metadata do not determine it.
       faults: the bad records of the file.
-      beside: records of other kinds so far, by kind.
-      read_mbo: good MBO records so far, of any instrument.
+      beside: number of records of other types so far, by type.
+      read_mbo: number of good MBO records so far, of any instrument.
     """
 
     def __init__(self, source: Source, reading: Reading):
@@ -93,18 +93,18 @@ class Records:
 
     @property
     def read(self) -> int:
-        """Return how many records were found so far, bad ones included."""
+        """Return the number of records so far, including bad ones."""
         return self.read_mbo + self.beside.total() + self.faults.dropped.total()
 
     def listed(self) -> dict[int, str]:
-        """Return the symbols, by instrument id, that the one day of a file has, with or without records."""
+        """Return the symbols of a file of one day, with or without records, by instrument id."""
         return self._header.symbols if self.one_day is not None else {}
 
     def symbol(self, number: int, day: int) -> str:
         """Return the symbol of an instrument on a day.
 
         Raises:
-          InputError: the metadata have none for that day, and not one alone for others.
+          InputError: the metadata have no symbol for that day, and not exactly one for other days.
         """
         if self.one_day is not None:
             return self._header.symbols[number]
@@ -112,7 +112,7 @@ class Records:
         own = self._header.symbols_on(day).get(number) or (symbols.pop() if len(symbols) == 1 else None)
         if own is None:
             expected = f"a symbol of instrument {number} on {date_of(day)}"
-            raise self._error("a day that no symbol is named for", expected=expected, was=f"{sorted(symbols)[:8]}")
+            raise self._error("a day without a symbol", expected=expected, was=f"{sorted(symbols)[:8]}")
         return own
 
     def venue(self, publisher: int) -> str:
@@ -121,7 +121,7 @@ class Records:
         return self._header.dataset
 
     def place(self, number: int) -> str:
-        """Return where a record lies."""
+        """Return the location of a record."""
         return f"record {number}"
 
     def __iter__(self) -> Iterator[Rows]:
@@ -147,11 +147,11 @@ class Records:
             return next(self._blocks, b"")
         except InputError as error:
             self.faults.refuse(error, raw=b"")
-            self._damaged = True  # which cuts a record short, too
+            self._damaged = True  # damage also truncates a record, which is not a second fault
             return b""
 
     def _parse(self, data: np.ndarray) -> tuple[Rows, int]:
-        """Return the MBO records that are whole, and where the rest begins, -1 if the file is lost from there on."""
+        """Return the complete MBO records, and where the rest begins, -1 if the rest of the file is lost."""
         places = np.empty(len(data) // (_LEAST_WORDS * WORD) + 1, np.int64)
         numbers = np.empty(len(places), np.int64)
         beside = np.zeros(256, np.int64)
@@ -168,11 +168,11 @@ class Records:
         return rows, at
 
     def _named(self, rows: Rows) -> Rows:
-        """Refuse the records of instruments that the metadata do not name."""
+        """Refuse the records of instruments that the metadata do not list."""
         known = np.isin(rows.records["instrument_id"], self._instruments)
         for i in np.flatnonzero(~known):
             error = self._error(
-                "a record of an instrument that the metadata do not name",
+                "a record of an instrument that the metadata do not list",
                 expected=f"one of {self._instruments[:8].tolist()}",
                 was=str(rows.records["instrument_id"][i]),
                 number=int(rows.number[i]),
@@ -203,9 +203,10 @@ def _walk(
     count: int,
     beside: np.ndarray,
 ) -> tuple[int, int, int, int]:
-    """Note where the whole MBO records lie from `at` on; stop at the first record that is not whole, or bad.
+    """Record the positions of complete MBO records from `at` on; stop at the first incomplete or bad record.
 
-    Returns: MBO records noted, where it stopped, the number of the record there, and what is wrong with it.
+    Returns:
+      The number of MBO records found, the position at which it stopped, the number of the record there, and its fault.
     """
     while at + 2 <= len(data):
         length = np.int64(data[at])
@@ -229,7 +230,7 @@ def _walk(
 
 
 def _gather(data: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return a copy of the records at some places, which are ascending."""
+    """Return a copy of the records at the given positions, which are ascending."""
     size = RECORD.itemsize
     if len(places) and places[-1] - places[0] == (len(places) - 1) * size:
         return data[places[0] : places[-1] + size].copy().view(RECORD)

@@ -1,27 +1,27 @@
-"""Trades, their fills, and the groups of records that an execution takes: compiled.
+"""Trades, their fills, and the groups of records that form an execution: compiled.
 
-A trade (T) and its fills (F) change no book; the cancel (C) or change (M) of the filled order does. Here the fill of a
-resting order is an EXECUTE at once, of what the order shows, and what the C or M takes is first taken to be that: only
-the rest is an event of its own. Where no C or M follows, the order shows what it showed: it is put back, as a refreshed
-order, behind the others.
+In MBO, a trade (T) and its fills (F) do not change the book; the cancel (C) or modification (M) of the filled order
+does. Here, the fill of a resting order immediately becomes an EXECUTE of the visible part of the order, and the size
+that a later C or M removes is first offset against that: only the remainder becomes a separate event. If no C or M
+follows, the order still shows its old size: it is put back behind the others, as a refreshed order.
 
-How far an execution reaches is not told alike by all venues. CME flags the last of all its records. Nasdaq flags each
-of the T, F and C of one; other venues the T and the C. So a flag on a T or an F that waits for more, does not end its
-group: that goes on as long as records have the same time of the exchange, until nothing is owed. (Sequence numbers do
-not tell: at CME the C has another than its T and F.)
+Venues mark the end of an execution differently. CME flags only the last of all its records. Nasdaq flags each T, F and
+C of an execution; other venues flag the T and the C. Hence a flag on a T or F that waits for further records does not
+end its group: the group continues as long as records have the same exchange time, until no cancel or modification is
+outstanding. (Sequence numbers do not help: at CME, the C has another one than its T and F.)
 
-* Fills follow their trade directly. Any other record behind a trade without a fill ends it; and so does a record of
+* Fills follow their trade directly. Any other record after a trade without fills ends the trade, as does a record with
   another time.
-* As long as an instrument has shown no fill at all, the C or M of an order on the trade's other side, at its price and
-  time, of no more than it has left, takes the place of the fill; it is counted, since an order withdrawn in the
-  instant of a hidden trade looks the same.
-* A fill on the trade's own side is that of the aggressor, an order that was moved into the other side: no resting
-  order trades by it; what the C or M takes from its old level is a CANCEL or DELETE.
-* What an order trades beyond what it shows (the reserve of an iceberg), the fill of an order that is in no book, and
-  what no fill explains of a trade, are EXECUTE_HIDDEN.
-* A trade without a side is the execution of a hidden order, too: Nasdaq does not tell its side. It is a CROSS where an
-  auction shows: it has fills of its own (CME), or fills without a trade came before it at its price (Nasdaq prints the
-  executions of a cross as one trade behind them).
+* As long as an instrument has had no fill at all, a C or M replaces the fill if its order is on the opposite side of
+  the trade, at its price and time, and it removes no more than is left of the trade. This is counted, because an order
+  that is withdrawn at the time of a hidden trade looks the same.
+* A fill on the trade's own side is that of the aggressor, an order that was moved into the opposite side. No resting
+  order trades by it, and what the C or M removes from its old level is a CANCEL or DELETE.
+* EXECUTE_HIDDEN covers the part of a fill beyond the visible size (the reserve of an iceberg), the fill of an order
+  that is not in the book, and the part of a trade that no fill explains.
+* A trade without a side is also the execution of a hidden order, whose side Nasdaq does not disclose. It is a CROSS if
+  there is evidence of an auction: it has fills (CME), or fills without a trade came before it at its price (Nasdaq
+  reports the executions of a cross as one trade after them).
 """
 
 import numpy as np
@@ -37,7 +37,13 @@ from lob_jax.jit import inner
 
 @inner
 def open_trade(work: Work, row: np.ndarray, number: int) -> None:
-    """Note a trade, whose fills follow."""
+    """Record a trade; its fills follow.
+
+    Args:
+      work: state and output; changed in place.
+      row: the record.
+      number: its number in the file.
+    """
     state, size = work.state, np.int64(row.size)
     state[State.TRADE_OPEN], state[State.TRADE_SIDE], state[State.TRADE_PRICE] = 1, side_of(row), row.price
     state[State.TRADE_LEFT], state[State.TRADE_FILLED], state[State.TRADE_TIME] = size, 0, row.ts_event
@@ -62,7 +68,7 @@ def close_trade(work: Work, row: np.ndarray, number: int) -> None:
 
 @inner
 def fill(work: Work, row: np.ndarray, number: int) -> None:
-    """Execute what a filled order shows; the rest of the fill is unseen."""
+    """Execute the visible part of a filled order; the rest of the fill is hidden."""
     state, side, size = work.state, side_of(row), np.int64(row.size)
     work.counts[Count.FILLS] += 1
     work.counts[Count.LOTS_FILLED] += size
@@ -92,7 +98,7 @@ def fill(work: Work, row: np.ndarray, number: int) -> None:
 
 @inner
 def _put_unseen(work: Work, row: np.ndarray, number: int, side: int, price: int, size: int, order_id: int) -> None:
-    """Put down a trade that changes no book; one without a side is at the ask."""
+    """Write a trade that does not change the book, as an ask if its side is unknown."""
     state = work.state
     crossed = state[State.TRADE_FILLED] > 0 or (state[State.SILENT] != 0 and price == state[State.SILENT_PRICE])
     kind = w.CROSS if crossed and not aggressor_known(work, row) else w.HIDDEN
@@ -101,7 +107,7 @@ def _put_unseen(work: Work, row: np.ndarray, number: int, side: int, price: int,
 
 @inner
 def takes_from_trade(work: Work, row: np.ndarray) -> int:
-    """Return the lots of the open trade that a C or M stands for, where an instrument shows no fills; 0 for none."""
+    """Return the lots of the open trade that a C or M represents if the instrument has no fills; 0 for none."""
     state = work.state
     about_order = row.action == checks.C or row.action == checks.M
     if not (state[State.TRADE_OPEN] and state[State.TRADE_SIDE] != 0 and work.counts[Count.FILLS] == 0 and about_order):
@@ -128,7 +134,7 @@ def execute_untold(work: Work, row: np.ndarray, number: int, values: np.ndarray,
 
 @inner
 def take_owed(work: Work, values: np.ndarray, size: int) -> int:
-    """Take from an order what fills have taken already, up to `size`; return how much that was."""
+    """Offset up to `size` of a removal against earlier fills of the order; return the lots offset."""
     taken = min(values[EXTRA], size)
     if taken > 0:
         values[EXTRA] -= taken
@@ -139,7 +145,17 @@ def take_owed(work: Work, values: np.ndarray, size: int) -> int:
 
 @inner
 def bring(work: Work, row: np.ndarray, number: int, values: np.ndarray, order_id: int, price: int, size: int) -> None:
-    """Bring an order, less what fills have taken, to a price and a size, by as few events as do it."""
+    """Change an order, whose fills are already deducted, to a price and size, with as few events as possible.
+
+    Args:
+      work: state and output; changed in place.
+      row: the record that changes the order.
+      number: its number in the file.
+      values: the order's row in the table; changed in place.
+      order_id: the order's id.
+      price: the new price.
+      size: the new size.
+    """
     side, held = values[SIDE], values[SIZE] - values[EXTRA]
     if price == values[PRICE] and 0 < size < held:
         put(work, row, number, w.CANCEL, side, price, held - size, order_id)
@@ -152,7 +168,14 @@ def bring(work: Work, row: np.ndarray, number: int, values: np.ndarray, order_id
 
 @inner
 def part(work: Work, row: np.ndarray, before: np.ndarray, number: int) -> None:
-    """End, before a record, the trade and the group that it does not belong to; `before` is the record in front."""
+    """Before a record, end the trade and the group to which it does not belong.
+
+    Args:
+      work: state and output; changed in place.
+      row: the record.
+      before: the previous record.
+      number: the previous record's number in the file.
+    """
     state = work.state
     if row.action == checks.R or (state[State.GOES_ON] and row.ts_event != state[State.GOES_ON_TIME]):
         end_group(work, before, number, state[State.GOES_ON] != 0)
@@ -162,7 +185,7 @@ def part(work: Work, row: np.ndarray, before: np.ndarray, number: int) -> None:
 
 @inner
 def _belongs(work: Work, row: np.ndarray) -> bool:
-    """Return whether a record may follow the open trade."""
+    """Return whether a record may belong to the open trade."""
     state = work.state
     if row.action == checks.T or row.ts_event != state[State.TRADE_TIME]:
         return False
@@ -173,13 +196,13 @@ def _belongs(work: Work, row: np.ndarray) -> bool:
 
 @inner
 def hear_last(work: Work, action: int, row: np.ndarray, number: int) -> None:
-    """Take a record's word that it is the last of its group, unless that waits for more of an execution.
+    """End the group at a record flagged as its last, unless the group waits for further records of an execution.
 
     Args:
-      work: what lives from record to record.
-      action: the record's.
-      row: the record, or the last sound one if it is bad.
-      number: of that.
+      work: state and output; changed in place.
+      action: the record's action.
+      row: the record, or the last good one if the record is bad.
+      number: the number of `row` in the file.
     """
     state = work.state
     waits = state[State.OWED] > 0 or (state[State.TRADE_OPEN] and state[State.TRADE_LEFT] > 0)
@@ -191,7 +214,14 @@ def hear_last(work: Work, action: int, row: np.ndarray, number: int) -> None:
 
 @inner
 def end_group(work: Work, row: np.ndarray, number: int, told: bool) -> None:
-    """End a group: orders that were filled, but neither cancelled nor changed, show what they showed before."""
+    """End a group; restore the orders that were filled, but neither cancelled nor modified, to their old size.
+
+    Args:
+      work: state and output; changed in place.
+      row: the last record of the group.
+      number: its number in the file.
+      told: whether the feed has announced the end of the group, so that its last event is flagged.
+    """
     close_trade(work, row, number)
     state = work.state
     for k in range(state[State.FILLS]):

@@ -1,4 +1,4 @@
-"""What lives from MBO record to record of one instrument, and how an event is written down: compiled."""
+"""The state carried between MBO records of one instrument, and the writing of events: compiled."""
 
 import enum
 from typing import NamedTuple
@@ -73,7 +73,7 @@ _MAYBE_BAD, _KNOWN = int(Flag.MAYBE_BAD_BOOK), int(Flag.AGGRESSOR_KNOWN)
 
 
 class Work(NamedTuple):
-    """What lives from record to record.
+    """The state carried between records, and the output.
 
     Attributes:
       table: the orders as the feed has them; EXTRA is what fills took from them that no cancel or change has taken.
@@ -81,8 +81,8 @@ class Work(NamedTuple):
       counts: int64, by `Count`.
       filled: int64 [X], ids of orders filled in this group.
       out: int64 [len(COLUMNS), Y], events.
-      last: the record before those at hand, as an array of one; `number` of it beside.
-      last_number: int64 [1].
+      last: `RECORD` [1], the last good record of the previous call.
+      last_number: int64 [1], its number in the file.
     """
 
     table: OrderTable
@@ -96,14 +96,25 @@ class Work(NamedTuple):
 
 @inner
 def aggressor_known(work: Work, row: np.ndarray) -> bool:
-    """Return whether the open trade has a side, or, where there is none, the record of a fill."""
+    """Return whether the open trade, or without one the record of a fill, has a side."""
     state = work.state
     return state[State.TRADE_SIDE] != 0 or (state[State.TRADE_OPEN] == 0 and row.side != checks.N)
 
 
 @inner
 def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: int, size: int, order_id: int) -> None:
-    """Write down one event; one of no size is none."""
+    """Write one event; an event of size 0 is skipped.
+
+    Args:
+      work: state and output; changed in place.
+      row: the record that causes the event.
+      number: its number in the file.
+      kind: a `Kind`; CONTROL is a CLEAR.
+      side: +1 bid, -1 ask, 0 for CONTROL.
+      price: in units of 1e-9.
+      size: lots.
+      order_id: the bits of the feed's uint64 id.
+    """
     if size == 0 and kind != CONTROL:
         return
     n, out, flags = work.state[State.EVENTS], work.out, 0

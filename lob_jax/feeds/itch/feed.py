@@ -1,4 +1,4 @@
-"""NASDAQ TotalView-ITCH 5.0 files: every order of every stock of one day; read one stock, or all in one pass."""
+"""NASDAQ TotalView-ITCH 5.0 files, with all orders of all stocks of a day; read one stock, or all in one pass."""
 
 import dataclasses
 import datetime
@@ -24,7 +24,7 @@ from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.source import Source
 from lob_jax.feeds.reading.store import EventStore
 
-TICKS = (100, 50, 1)  # the steps of Nasdaq's visible prices: a cent, half a cent, and below a dollar 0.0001
+TICKS = (100, 50, 1)  # ticks of Nasdaq's visible prices: one cent, half a cent, and 0.0001 below one dollar
 _PRICE_SCALE, _TIME_ZONE = 10_000, "America/New_York"
 _DATE = re.compile(r"(?<!\d)(?:(?P<iso>\d{4}-\d{2}-\d{2})|S(?P<short>\d{6})|(?P<long>\d{8}))(?!\d)")
 _DATE_FORMATS = {"iso": ("%Y-%m-%d",), "short": ("%m%d%y",), "long": ("%m%d%Y", "%Y%m%d")}
@@ -36,11 +36,11 @@ class ItchFeed:
     """Reads ITCH 5.0 files, plain or compressed.
 
     Attributes:
-      symbols: the stocks to list and read; none for all that a file's directory names.
-      trading_day: ISO date; None takes it from the file name, such as 01302019.NASDAQ_ITCH50 or S081321-v50.
+      symbols: the stocks to list and read; empty for all in the file's directory.
+      trading_day: ISO date; None infers it from the file name, such as 01302019.NASDAQ_ITCH50 or S081321-v50.
       venue: where the orders rest.
-      tick: price quanta (0.0001) between visible prices, others being bad rows; None takes for each stock the
-        largest of `TICKS` that fits all its visible prices.
+      tick: price quanta (0.0001) between visible prices; other prices are bad rows. None infers for each stock the
+        largest of `TICKS` that divides all its visible prices.
     """
 
     symbols: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class ItchFeed:
     def __post_init__(self) -> None:
         if self.tick is not None and self.tick < 1:
             raise InputError(
-                "a tick that is no number of price quanta",
+                "a tick that is not a positive number of price quanta",
                 where="ItchFeed.tick",
                 expected="1 or more, or None",
                 was=self.tick,
@@ -61,12 +61,12 @@ class ItchFeed:
             _as_date(self.trading_day, ("%Y-%m-%d",), where="ItchFeed.trading_day")
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the stocks of the file, or of the files in the folder, at a path, by date and then by symbol.
+        """List the stocks in the files at a path, a file or a folder, by date and then by symbol.
 
-        Each file is gone through until all wanted symbols have been seen, to its end if none are named.
+        Each file is read until all wanted symbols have been found, or to its end if none are specified.
 
         Raises:
-          InputError: no ITCH file is there, a wanted symbol is not in it, no date is known, or a day lies there twice.
+          InputError: there is no ITCH file, a wanted symbol is not in it, the date is unknown, or a day is there twice.
         """
         found = [
             DaySource(file, symbol, self._trading_day(file))
@@ -77,28 +77,28 @@ class ItchFeed:
         for day, after in itertools.pairwise(found):
             if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
                 raise InputError(
-                    "the same day lies there twice",
+                    "the same symbol and day occurs twice",
                     where=f"{day.path} and {after.path}",
-                    expected="one file a trading day",
+                    expected="one file per trading day",
                     was=f"{day.symbol} {day.trading_day}",
                     remedy="move one of the files elsewhere",
                 )
         return found
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        """Return the sha256 of every file from which the days are read, by name, and the settings."""
         files = {day.path: Source(day.path) for day in days}
         settings = {"symbols": list(self.symbols), "trading_day": self.trading_day, "tick": self.tick}
         return {**{file.path.name: file.sha256() for file in files.values()}, **settings, "venue": self.venue}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
-        """Read one stock's day: the book starts empty, `sequence` is the number of the message in the file, from 1.
+        """Read one stock's day; the book starts empty, and `sequence` is the number of the message in the file, from 1.
 
-        A replacement (U) is a DELETE and an ADD; an execution at another price (C) takes its shares at the price of
-        the resting order. A cross has no side: it is given that of a bid. Time that runs backwards is flagged.
+        A replacement (U) becomes a DELETE and an ADD. An execution at another price (C) removes its shares at the price
+        of the resting order. A cross, which has no side in the format, gets the side bid. Backward times are flagged.
 
         Raises:
-          InputError: the first message that is not what the format says, of this stock or of no known type or length.
+          InputError: the first message that violates the format, of this stock or of unknown type or length.
         """
         if not isinstance(day, DaySource):
             day = _only(self.days(day), day)
@@ -108,10 +108,10 @@ class ItchFeed:
         return self._market_day(scan, 0, day.trading_day, _marked(events))
 
     def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
-        """Read all wanted stocks of one file in one pass, by symbol; with a store, a subfolder each.
+        """Read all wanted stocks of one file in one pass, by symbol; with a store, each in a separate subfolder.
 
         Raises:
-          InputError: as `read`, for any of them, or a wanted symbol is not in the file.
+          InputError: as `read`, for any of the stocks, or if a wanted symbol is not in the file.
         """
         path = pathlib.Path(path)
         trading_day = self._trading_day(path)
@@ -149,7 +149,7 @@ class ItchFeed:
         match = _DATE.search(path.name)
         if match is None:
             raise InputError(
-                "no trading day is known",
+                "the trading day is unknown",
                 where=path,
                 expected="a file name with a date, such as 01302019.NASDAQ_ITCH50, S081321-v50 or 2019-01-30",
                 was=path.name,
@@ -159,14 +159,14 @@ class ItchFeed:
 
 
 def _as_date(text: str, formats: tuple[str, ...], *, where: object) -> str:
-    """Return a date as ISO text; no text fits two formats, since no month is 19 or 20."""
+    """Return a date as ISO text; the formats are mutually exclusive, since no month is 19 or 20."""
     for layout in formats:
         try:
             return datetime.datetime.strptime(text, layout).date().isoformat()
         except ValueError:
             continue
     raise InputError(
-        "a trading day that is no date",
+        "a trading day that is not a date",
         where=where,
         expected=" or ".join(formats),
         was=text,
@@ -175,7 +175,7 @@ def _as_date(text: str, formats: tuple[str, ...], *, where: object) -> str:
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    """Return the file, or the files of a folder, at a path."""
+    """Return the file at a path, or the files of a folder."""
     files = [path]
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -195,9 +195,9 @@ def _only(days: list[DaySource], path: pathlib.Path) -> DaySource:
         raise InputError(
             "a path with several stocks or days",
             where=path,
-            expected="one, or a DaySource that names it",
+            expected="one stock and day, or a DaySource that names it",
             was=[f"{day.symbol} {day.trading_day}" for day in days[:8]],
-            remedy="name the stock in `symbols`, or read what `days` lists",
+            remedy="set `symbols`, or read one of the days that days() lists",
         )
     return days[0]
 
@@ -206,16 +206,16 @@ def _check_found(wanted: Sequence[str], found: Sequence[str], path: pathlib.Path
     missing = [symbol for symbol in wanted if symbol not in found]
     if missing:
         raise InputError(
-            "a stock that the file does not have",
+            "a stock that is not in the file",
             where=path,
             expected="symbols of the stock directory",
             was=missing[:8],
-            remedy="spell them as the directory does, or leave `symbols` empty and look at `days`",
+            remedy="spell them as in the directory, or leave `symbols` empty and see what days() lists",
         )
 
 
 def _collected(scan: Scan, folder: pathlib.Path | None, *, instrument_kept: bool) -> Events:
-    """Read all events of a file, into files if there is a folder for them."""
+    """Read all events of a file, into memory or, if a folder is given, into files."""
     if folder is None:
         return _as_events(scan.whole(), instrument_kept)
     store = EventStore(folder)
@@ -227,7 +227,7 @@ def _collected(scan: Scan, folder: pathlib.Path | None, *, instrument_kept: bool
 def _as_events(rows: Rows, instrument_kept: bool) -> Events:
     """Return rows as events.
 
-    The format has no time of arrival: its column may carry the instrument, until events are parted by it.
+    The format has no time of arrival, so its column can hold the instrument until the events are split by it.
     """
     columns = {name: getattr(rows, name) for name in Rows._fields if name != "instrument"}
     columns["order_id"] = rows.order_id.view(np.uint64)
@@ -236,7 +236,7 @@ def _as_events(rows: Rows, instrument_kept: bool) -> Events:
 
 
 def _rows_by_instrument(instrument: np.ndarray, instruments: int) -> list[np.ndarray]:
-    """Return for each instrument the rows of its events, those of all instruments among them, in their order."""
+    """Return for each instrument the rows of its events and of those that concern all instruments, in order."""
     order = np.argsort(instrument, kind="stable")
     bounds = np.searchsorted(instrument[order], np.arange(ALL, instruments + 1))
     common = order[: bounds[1]]
@@ -245,7 +245,7 @@ def _rows_by_instrument(instrument: np.ndarray, instruments: int) -> list[np.nda
 
 
 def _marked(events: Events) -> Events:
-    """Flag events earlier than the one before, in place."""
+    """Flag the events that are earlier than the previous one, in place."""
     for first in range(0, len(events), _ROWS_AT_ONCE):
         time = events.time_ns[first : first + _ROWS_AT_ONCE + 1]
         events.flags[first + 1 : first + len(time)][np.diff(time) < 0] |= np.uint16(Flag.BAD_TIME)
@@ -253,7 +253,7 @@ def _marked(events: Events) -> Events:
 
 
 def _tick_of(events: Events) -> int:
-    """Return the largest of Nasdaq's ticks that fits every visible price."""
+    """Return the largest of Nasdaq's ticks that divides every visible price."""
     ticks = list(TICKS)
     for first in range(0, len(events), _ROWS_AT_ONCE):
         piece = events[first : first + _ROWS_AT_ONCE]
@@ -263,7 +263,7 @@ def _tick_of(events: Events) -> int:
 
 
 def _report(scan: Scan, index: int, events: Events) -> dict[str, Any]:
-    """Say what was read for one stock; all messages of the file are rows."""
+    """Return the report for one stock; its rows are all messages of the file."""
     reader = scan.reader
     kept = int(reader.tally[index, Tally.MADE]) + scan.session_messages
     idle = reader.idle[index] + reader.idle[STOCKS]

@@ -1,8 +1,8 @@
-"""NASDAQ TotalView-ITCH 5.0 messages become events: one compiled loop over a block of bytes.
+"""Convert NASDAQ TotalView-ITCH 5.0 messages to events, in one compiled loop over a block of bytes.
 
-A message is preceded by its length, 2 bytes; all numbers are big-endian. Layouts: Nasdaq TotalView-ITCH 5.0
-specification, section 1. Every message begins with its type (1 byte), the stock's locate code (2), a tracking number
-(2) and ns since midnight (6).
+Each message is preceded by its length (2 bytes); all numbers are big-endian. For the layouts, see the Nasdaq
+TotalView-ITCH 5.0 specification, section 1. Every message begins with its type (1 byte), the stock's locate code (2),
+a tracking number (2) and ns since midnight (6).
 """
 
 import enum
@@ -22,8 +22,8 @@ SIZES = {
 }
 SIZE_OF = np.array([SIZES.get(chr(byte), 0) for byte in range(256)], np.int64)
 STOCKS = 1 << 16  # locate codes
-UNNAMED, UNWANTED = -2, -1  # in place of an instrument: no directory entry; not asked for
-ALL = -1  # in the column `instrument`: an event of every instrument
+UNNAMED, UNWANTED = -2, -1  # instead of an instrument: no directory entry; not requested
+ALL = -1  # in the column `instrument`: the event concerns every instrument
 
 
 class Outcome(FaultCode):
@@ -90,7 +90,7 @@ _BUY, _SELL, _YES, _NO, _NASDAQ = ord("B"), ord("S"), ord("Y"), ord("N"), ord("Q
 _STATE = np.zeros(256, np.int64)  # trading states and actions
 for _letter, _code in (("H", Code.HALT), ("P", Code.HALT), ("Q", Code.RESUME_QUOTE), ("T", Code.RESUME_TRADE)):
     _STATE[ord(_letter)] = _code
-_SESSION = np.full(256, -1, np.int64)  # system events; 0: no event of ours
+_SESSION = np.full(256, -1, np.int64)  # system events; 0 for those without an event here
 for _letter, _code in (("O", 0), ("S", 0), ("Q", Code.SESSION_OPEN), ("M", Code.SESSION_CLOSE), ("E", 0), ("C", 0)):
     _SESSION[ord(_letter)] = _code
 _ROLE_OF = np.zeros(256, np.int64)  # by type
@@ -111,7 +111,7 @@ _E, _C, _X, _H = ord("E"), ord("C"), ord("X"), ord("H")
 
 
 class Rows(NamedTuple):
-    """Room for R events, columns as in `Events`, and `instrument` int32 [R], `ALL` for an event of every one."""
+    """Buffers for R events, with columns as in `Events` and `instrument` int32 [R], `ALL` if it concerns all."""
 
     time_ns: np.ndarray
     sequence: np.ndarray
@@ -126,7 +126,7 @@ class Rows(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """What a reading knows between two blocks, beside the live orders.
+    """The state of a reading between two blocks, apart from the live orders.
 
     Attributes:
       at: int64, by `At`.
@@ -146,7 +146,13 @@ class Reader(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Settings of a reading: UTC ns of midnight, price quanta a tick, whether the side of a hidden trade is told."""
+    """Settings of a reading.
+
+    Attributes:
+      midnight_ns: UTC ns of local midnight.
+      tick: price quanta per tick.
+      hidden_known: 1 if the messages give the true side of hidden trades, else 0.
+    """
 
     midnight_ns: int
     tick: int
@@ -154,7 +160,7 @@ class Rules(NamedTuple):
 
 
 def new_reader(rows: int) -> Reader:
-    """Return the reader of a file that has not begun, with room for `rows` events."""
+    """Return the initial state for reading a file, with room for `rows` events."""
     return Reader(
         at=np.zeros(len(At), np.int64),
         instrument=np.full(STOCKS, UNNAMED, np.int32),
@@ -166,7 +172,7 @@ def new_reader(rows: int) -> Reader:
 
 
 def new_rows(count: int) -> Rows:
-    """Return room for `count` events, with undefined content."""
+    """Return uninitialised buffers for `count` events."""
     kinds = {"kind": np.uint8, "code": np.uint8, "side": np.int8, "flags": np.uint16, "instrument": np.int32}
     return Rows(*(np.empty(count, kinds.get(name, np.int64)) for name in Rows._fields))
 
@@ -184,6 +190,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
         begin = position + 2
         if begin + length > filled:
             break
+        # Check for room before the message is consumed, so that it is read again once there is room.
         if 2 * (table.used[0] + 1) > len(table.keys):
             return Outcome.TABLE_FULL
         if at[At.ROWS] + 2 > len(reader.rows.kind):
@@ -284,7 +291,7 @@ def _new_order(
 
 @inner
 def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
-    """E, C and X: shares of an order trade, or are withdrawn."""
+    """E, C and X: shares of an order trade or are withdrawn."""
     order_id, size, letter = _i64(data, p + 11), _u32(data, p + 19), data[p]
     row = _row_of(table, order_id, stock)
     reader.at[At.WAS] = order_id
@@ -321,7 +328,7 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
 
 @inner
 def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
-    """D: the rest of an order is withdrawn."""
+    """D: all that remains of an order is withdrawn."""
     order_id = _i64(data, p + 11)
     row = _row_of(table, order_id, stock)
     if row == ABSENT:
@@ -349,6 +356,7 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
         reader.at[At.WAS] = new
         return Outcome.IN_USE
     side = table.values[row, SIDE]
+    # Write the DELETE before removing the order: `remove` shifts other orders into its row.
     _emit(reader, time, _DELETE, 0, side, table.values[row, PRICE], table.values[row, SIZE], old, 0, stock)
     remove(table, row)
     _rest(table, insert(table, new), side, price, size, stock)
@@ -359,7 +367,7 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
 
 @inner
 def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader) -> int:
-    """H and h: trading stops or goes on; h of another market is none of ours."""
+    """H and h: trading halts or resumes; an h for another market is ignored."""
     if _i64(data, p + 11) != reader.name[locate]:
         reader.at[At.WAS] = locate
         return Outcome.OTHER_STOCK
@@ -419,7 +427,7 @@ def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
 
 @inner
 def _row_of(table: OrderTable, order_id: int, stock: int) -> int:
-    """Return the row of a live order of a stock, else ABSENT."""
+    """Return the row of a live order of a stock, ABSENT if there is none."""
     row = find(table, order_id)
     return row if row != ABSENT and table.values[row, EXTRA] == stock else ABSENT
 

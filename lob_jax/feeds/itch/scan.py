@@ -1,4 +1,4 @@
-"""One pass over an ITCH file: blocks of bytes become pieces of events; bad messages go to the faults."""
+"""One pass over an ITCH file: convert blocks of bytes to chunks of events, and collect bad messages."""
 
 import functools
 import re
@@ -29,7 +29,7 @@ from lob_jax.feeds.reading.source import Source, refuse_unreadable
 
 _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
-_BYTES_AN_EVENT = 24  # of a file, at most, but for short ones; room that is not written to takes no memory
+_BYTES_AN_EVENT = 24  # estimates the events of a file; buffers that are too large cost nothing until written to
 _MOST_AT_FIRST = 1 << 24
 SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
 
@@ -39,14 +39,14 @@ class Scan:
 
     Attributes:
       source: the file.
-      wanted: the stocks asked for, none for all.
-      symbols: those that the directory has named so far, by instrument.
-      listed: all that it has named, with their locate codes.
-      reader: what the compiled loop knows, with its counts.
+      wanted: the requested stocks; empty for all.
+      symbols: the wanted stocks that the directory has named so far, by instrument.
+      listed: all stocks that the directory has named, with their locate codes.
+      reader: state and counts of the compiled loop.
       faults: the bad messages.
-      session_messages: those that became events of every stock.
-      lost_bytes: bytes behind a place from which no message can be found.
-      damage: what ended the reading before the end of the file, if anything did.
+      session_messages: number of messages that became events of every stock.
+      lost_bytes: number of bytes in which no messages can be located.
+      damage: the damage that ended the reading before the end of the file, if any.
     """
 
     def __init__(self, source: Source, reading: Reading, *, symbols: tuple[str, ...], rules: Rules):
@@ -60,9 +60,9 @@ class Scan:
         self.damage: InputError | None = None
         self._reading, self._rules = reading, rules
         self._table = new_table(_FEW_ORDERS)
-        self._offset = 0  # in the file, of the first byte at hand
-        self._unreadable = -1  # number of the last message of no known type or length
-        self._more_rows = 0  # losses that are no message
+        self._offset = 0  # position in the file of the first byte of the block
+        self._unreadable = -1  # number of the last message of unknown type or length
+        self._more_rows = 0  # number of losses that are not messages
         self._lost = self._end_mark = False
 
     @property
@@ -76,7 +76,7 @@ class Scan:
         return self.source.sha256()
 
     def whole(self) -> Rows:
-        """Return the events of the wanted stocks, kept in memory; errors as `pieces`."""
+        """Return the events of the wanted stocks in memory; errors as `pieces`."""
         likely = self.source.path.stat().st_size // _BYTES_AN_EVENT if self.source.path.is_file() else 0
         self.reader = self.reader._replace(rows=new_rows(min(max(likely, _ROWS_AT_ONCE), _MOST_AT_FIRST)))
         for _ in self._outcomes():
@@ -86,10 +86,10 @@ class Scan:
         return self._rows()
 
     def pieces(self) -> Iterator[Rows]:
-        """Yield the events of the wanted stocks, piece by piece; a piece is gone when the next one is asked for.
+        """Yield the events of the wanted stocks in chunks, each of which is valid only until the next one.
 
         Raises:
-          InputError: reading is strict, and something is not what the format says.
+          InputError: reading is strict, and something violates the format.
         """
         for _ in self._outcomes():
             self._count_sessions()
@@ -97,7 +97,7 @@ class Scan:
             self.reader.at[At.ROWS] = 0
 
     def _outcomes(self) -> Iterator[None]:
-        """Read the file; stop behind every block, and where the room for events is full."""
+        """Read the file; yield after every block, and whenever the buffers for events are full."""
         refuse_known(self.source)
         rest = b""
         try:
@@ -116,7 +116,7 @@ class Scan:
             self._lose("a message cut off by the end of the file", len(rest), rest, "all bytes of the message")
 
     def _work(self, data: bytes) -> Iterator[None]:
-        """Read the whole messages in some bytes; stop when there is no room for more events."""
+        """Read the complete messages in a block; yield when there is no room for more events."""
         at, view = self.reader.at, np.frombuffer(data, np.uint8)
         at[At.POSITION] = 0
         outcome = Outcome.TABLE_FULL
@@ -145,7 +145,7 @@ class Scan:
                 return
             self._lost = True
             raw = data[-left:][:64]
-            self._lose("bytes behind the message of no length that marks the end", 0, raw, "the end of the file")
+            self._lose("bytes after the empty message that marks the end", 0, raw, "the end of the file")
         self.lost_bytes += left
         self.reader.at[At.POSITION] = len(data)
 
@@ -162,12 +162,12 @@ class Scan:
         locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
         name = int.from_bytes(raw, "big", signed=True)
         if SYMBOL.fullmatch(raw) is None:
-            self._refuse("a symbol that is no symbol", data, "printable letters, then blanks", raw)
+            self._refuse("an invalid symbol", data, "printable letters, then blanks", raw)
             return
         symbol, known = raw.decode().rstrip(" "), self.reader.instrument[locate] != UNNAMED
         if self.listed.get(symbol, locate) != locate or (known and self.reader.name[locate] != name):
             was = f"{symbol} with the code {locate}"
-            self._refuse("a directory that contradicts itself", data, "one locate code a stock", was)
+            self._refuse("a directory that contradicts itself", data, "one locate code per stock", was)
             return
         self.reader.idle[STOCKS, ord("R")] += 1
         if not known:
@@ -205,7 +205,7 @@ class Scan:
         self.faults.refuse(error, raw=data[begin:end])
 
     def _lose(self, what: str, count: int, raw: bytes, expected: str) -> None:
-        """Refuse bytes that are no message."""
+        """Refuse bytes that are not a message."""
         self._more_rows += 1
         self.lost_bytes += count
         where = f"{self.source}, after message {self.reader.at[At.NUMBER]}"
@@ -224,12 +224,12 @@ def _doubled(rows: Rows) -> Rows:
 
 
 def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
-    """Return the symbols that a file's directory names, those wanted or all of them, in the file's order.
+    """Return the symbols in a file's directory, the wanted ones or all, in file order.
 
-    Bad messages are passed over: a reading will name them.
+    Bad messages are skipped here and reported by the actual reading.
 
     Raises:
-      InputError: the file cannot be read, is damaged before all that are wanted are named, or has no directory.
+      InputError: the file cannot be read, is damaged before all wanted symbols are found, or has no directory.
     """
     rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
     scan = Scan(source, Reading(on_error="skip", block_bytes=1 << 22), symbols=("",), rules=rules)
@@ -241,10 +241,10 @@ def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
     if not scan.listed:
         refuse_unreadable([source.path], expected="an ITCH 5.0 file")
         raise InputError(
-            "no stock directory, as every ITCH 5.0 file has",
+            "a file without a stock directory",
             where=source,
-            expected="messages of type R before those of the stocks",
+            expected="messages of type R before those of the stocks, as in every ITCH 5.0 file",
             was=f"{scan.rows_read} messages, left out: {dict(scan.faults.dropped)}",
-            remedy="check that it is an ITCH 5.0 file, each message behind its length of 2 bytes",
+            remedy="check that it is an ITCH 5.0 file, each message preceded by its length of 2 bytes",
         )
     return [symbol for symbol in scan.listed if not wanted or symbol in wanted]

@@ -1,1 +1,1 @@
-"""What every feed of price levels shares: level sizes and trades to events."""
+"""Shared by all feeds of price levels: convert level sizes and trades to events."""

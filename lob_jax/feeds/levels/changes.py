@@ -1,9 +1,9 @@
-"""Absolute level sizes and trades become events: what every L2 feed needs.
+"""Convert absolute level sizes and trades to events, for all L2 feeds.
 
-A message says what some levels hold from now on. The trades since the message before are part of what it shows: where
-it changes the level that a trade was made at, the trade is an EXECUTE of what the level held, at most; what remains
-of the change is a CANCEL, a DELETE or an ADD. A trade that no level of its message explains is an EXECUTE_HIDDEN. A
-message comes after the trades that it contains; the other way round they would count twice.
+A message gives the new sizes of some levels, which include the effect of the trades since the previous message. If the
+message changes the level at which a trade took place, the trade becomes an EXECUTE of at most the size of that level,
+and the remaining change a CANCEL, a DELETE or an ADD. A trade that no level of its message explains becomes an
+EXECUTE_HIDDEN. A message must follow the trades that it includes; in the opposite order they would be counted twice.
 """
 
 import dataclasses
@@ -25,17 +25,17 @@ _DROPPED = [COUNTS[count] for count in (Count.EARLY_ROWS, Count.EARLY_TRADES, Co
 
 
 class LevelDay(NamedTuple):
-    """What the rows of a day have become, in an instrument's integers.
+    """A day of level rows converted to events, in an instrument's integers.
 
     Attributes:
       start: the starting book.
       events: the events.
-      corrections: levels of snapshots in mid-stream.
-      scale: what the integers stand for.
-      signed: whether a level's price was zero or negative.
-      dropped: rows left out, by reason.
-      counts: further counts by name: which trades were explained (sizes in lots), crossed and locked books after a
-        message, and so on.
+      corrections: the levels of later snapshots.
+      scale: the units of the integers.
+      signed: whether the price of a level was zero or negative.
+      dropped: number of rows left out, by reason.
+      counts: further counts by name, such as explained trades (sizes in lots), and crossed and locked books after a
+        message.
     """
 
     start: BookSnapshot
@@ -48,12 +48,12 @@ class LevelDay(NamedTuple):
 
 
 class LevelChanges:
-    """Turns the rows of an L2 feed into events in a store, block by block.
+    """Converts the rows of an L2 feed to events in a store, block by block.
 
     Attributes:
-      price_divisor: of the prices of all levels so far.
-      quantum_divisor: of those and of the prices of trades.
-      size_divisor: of all sizes so far.
+      price_divisor: common divisor of the prices of all levels so far.
+      quantum_divisor: common divisor of those and of the prices of trades.
+      size_divisor: common divisor of all sizes so far.
     """
 
     def __init__(self, store: EventStore):
@@ -73,7 +73,7 @@ class LevelChanges:
         self._signed = False
 
     def push(self, rows: LevelRows) -> None:
-        """Take the next rows: whole messages only; sizes positive, or 0 where a level is gone."""
+        """Process the next rows: complete messages only; sizes are positive, or 0 for a removed level."""
         rows = LevelRows(*(np.ascontiguousarray(column, np.int64) for column in rows))
         self._find_divisors(rows)
         self._make_room(rows)
@@ -86,7 +86,7 @@ class LevelChanges:
                 self._begin()
 
     def finish(self, steps: Steps) -> LevelDay:
-        """End the feed, trades still waiting being hidden ones, and bring its integers to the scale they need."""
+        """End the feed, treat pending trades as hidden, and convert all integers to the scale that they need."""
         if self._start is None:
             self._begin()
         out = self._new_output(0)
@@ -112,7 +112,7 @@ class LevelChanges:
         return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
 
     def _begin(self) -> None:
-        """Note the book at hand as the one that the events start from."""
+        """Record the current book as the starting book of the events."""
         levels, state = self._levels, self._work.state
         state[State.STARTED] = 1
         (bid, bid_size), (ask, ask_size) = (occupied(levels, s) for s in range(2))
@@ -138,7 +138,7 @@ class LevelChanges:
         self.size_divisor = common_divisor(rows.size, self.size_divisor)
 
     def _make_room(self, rows: LevelRows) -> None:
-        """Give the workspace room for these rows."""
+        """Enlarge the workspace for the given rows."""
         work, count = self._work, len(rows.what)
         self._levels = with_level_room(self._levels, count)
         held = int(work.state[State.PENDING])
@@ -169,5 +169,5 @@ class LevelChanges:
 
 
 def _exact_sum(sizes: np.ndarray) -> int:
-    """Return the sum of int64 sizes, which need not be an int64 itself."""
+    """Return the sum of int64 sizes as a Python integer, since it may exceed an int64."""
     return (int((sizes >> 32).sum()) << 32) + int((sizes & 0xFFFFFFFF).sum())

@@ -1,4 +1,4 @@
-"""The compiled loop of `changes`: messages of absolute level sizes, and trades, to events."""
+"""The compiled loop of `changes`: convert messages of absolute level sizes, and trades, to events."""
 
 import enum
 from typing import NamedTuple
@@ -89,16 +89,16 @@ _LAST, _BAD_TIME, _KNOWN = int(Flag.LAST_IN_GROUP), int(Flag.BAD_TIME), int(Flag
 
 
 class LevelRows(NamedTuple):
-    """Rows of an L2 feed, int64 [R] each, in the order of their arrival.
+    """Rows of an L2 feed, int64 [R] each, in order of arrival.
 
     Attributes:
       what: see `What`.
       group: number of the row's message, never descending; it becomes the events' sequence.
       time_ns: exchange time.
       receive_ns: capture time.
-      side: +1 bid, -1 ask: of the level; of a trade the resting side, 0 if unknown; of a GAP 0.
+      side: +1 bid, -1 ask; for a trade the resting side, 0 if unknown; 0 for a GAP.
       price: in any unit.
-      size: of a level its absolute size, 0 if it is gone.
+      size: for a level its absolute size, 0 if it was removed; for a trade the traded size.
     """
 
     what: np.ndarray
@@ -111,7 +111,7 @@ class LevelRows(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """Events and corrections as they are written, and how many of both: int64 [M] each, `at` int64 [2]."""
+    """Output buffers for events and corrections, int64 [M] each; `at` int64 [2] holds the number of both."""
 
     time_ns: np.ndarray
     receive_ns: np.ndarray
@@ -127,17 +127,18 @@ class Emitted(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What the loop works in.
+    """The working memory of the loop.
 
     Attributes:
       state: int64, by `State`.
       counts: int64, by `Count`.
       pending: int64 [P, 6], trades since the last message of levels: time, receive time, side, price, size, group.
-      places: int64 [2^k, 2], open-addressing table from a level of the message at hand to its last row; and the
-        number of the message that an entry belongs to.
-      stamp: int64 [1], that number.
-      held: int64 [R], what the level of each row of the message at hand holds; SUPERSEDED_ROW where a later row of
-        the message is of the same level.
+      places: int64 [2^k, 2], open-addressing hash table from a level of the current message to its last row there, and
+        the stamp of the message to which an entry belongs.
+      stamp: int64 [1], the stamp of the current message; entries with other stamps count as free, so that the table
+        need not be cleared between messages.
+      held: int64 [R], the current size of the level of each row of the message; SUPERSEDED_ROW if a later row of the
+        message is for the same level.
     """
 
     state: np.ndarray
@@ -150,7 +151,18 @@ class Workspace(NamedTuple):
 
 @njit
 def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: Emitted) -> int:
-    """Turn rows first.. into events; return where it stopped: the end, or the first message behind the start."""
+    """Convert rows to events, from row `first` on.
+
+    Args:
+      levels: the book; changed in place.
+      work: working memory; changed in place.
+      rows: R rows of complete messages.
+      first: where to begin.
+      out: where events and corrections are written.
+
+    Returns:
+      The row at which it stopped: R, or the first message after the starting book, which the caller must record.
+    """
     state = work.state
     i = first
     while i < len(rows.what):
@@ -190,7 +202,7 @@ def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
 
 @in_place
 def _sides(rows: LevelRows, i: int, stop: int) -> int:
-    """Return which sides a message shows: 1 bid, 2 ask, 3 both."""
+    """Return the sides that a message contains: 1 bid, 2 ask, 3 both."""
     shown = 0
     for j in range(i, stop):
         shown |= 1 if rows.side[j] > 0 else 2
@@ -208,7 +220,7 @@ def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
 
 @in_place
 def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Put a snapshot into the book without an event."""
+    """Enter a snapshot into the book without an event."""
     state = work.state
     if state[State.PHASE] == Phase.WAITING:
         state[State.SNAPSHOT_SIDES] = 0
@@ -233,7 +245,7 @@ def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted
 
 @in_place
 def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
-    """Replace the book: by CLEAR and corrections, or, where snapshots follow each other, by the differences."""
+    """Replace the book: by a CLEAR and corrections, or by the differences if snapshots follow each other."""
     state, sides = work.state, _sides(rows, i, stop)
     work.counts[Count.SNAPSHOTS] += 1
     follows = state[State.PHASE] == Phase.LIVE and state[State.AFTER_SNAPSHOT] == 1
@@ -259,9 +271,9 @@ def _take_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, sto
 
 @in_place
 def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int, out: Emitted) -> None:
-    """Turn one message into events: trades, then removals, then additions.
+    """Convert one message to events: trades, then removals, then additions.
 
-    In this order no state inside the message is crossed unless the book before or after it is.
+    In this order, no state within the message is crossed unless the book before or after the message is crossed.
     """
     state, counts = work.state, work.counts
     if state[State.PHASE] != Phase.LIVE:
@@ -295,7 +307,7 @@ def _take_levels(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop:
 
 @in_place
 def _settle(levels: Levels, work: Workspace, rows: LevelRows, j: int, adding: bool, out: Emitted) -> None:
-    """Bring a level to its size, by a removal, or in the second round by an addition."""
+    """Change a level to its new size, by a removal, or by an addition if `adding`."""
     side, price, size = rows.side[j], rows.price[j], rows.size[j]
     held = work.held[j]
     if size == held or (size > held) != adding:
@@ -307,7 +319,7 @@ def _settle(levels: Levels, work: Workspace, rows: LevelRows, j: int, adding: bo
 
 @in_place
 def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
-    """Remove the levels that a whole snapshot does not show."""
+    """Remove the levels that a complete snapshot does not contain."""
     for s in range(2):
         side = BID if s == 0 else ASK
         for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
@@ -320,9 +332,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
 
 @in_place
 def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, whole: bool, out: Emitted) -> None:
-    """Write a trade: what its level held is executed if the message changes that level; the rest was hidden.
+    """Write a trade: an EXECUTE of up to the level's size if the message changes that level, the rest as hidden.
 
-    A message that shows the whole book changes a level by leaving it out, too.
+    A message with the complete book (`whole`) also changes the levels that it does not contain.
     """
     side, price, size = trade[2], trade[3], trade[4]
     flags = _KNOWN if side != 0 else 0
@@ -343,7 +355,7 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
 
 @in_place
 def _likely_side(levels: Levels, price: int) -> int:
-    """Return the resting side of a trade of unknown side: the one that holds its price, else the nearer one."""
+    """Return the likely resting side of a trade of unknown side: the one with a level at its price, else the nearer."""
     for s, side in enumerate((BID, ASK)):
         if size_at(levels, s, price) > 0:
             return side
@@ -367,7 +379,7 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
 
 @njit
 def flush(levels: Levels, work: Workspace, out: Emitted) -> None:
-    """Write the trades that no message follows."""
+    """Write the pending trades, which no message follows."""
     _flush(levels, work, out)
 
 
@@ -408,7 +420,7 @@ def _home(side: int, price: int, mask: int) -> int:
 
 @in_place
 def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Enter the rows of a message into the table, with what their levels hold; of one level the last row stays."""
+    """Enter the rows of a message into the hash table and note their levels' sizes; a level's last row wins."""
     work.stamp[0] += 1
     mask = len(work.places) - 1
     for j in range(i, stop):
@@ -425,7 +437,7 @@ def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: i
 
 @in_place
 def _row_of(work: Workspace, rows: LevelRows, side: int, price: int) -> int:
-    """Return the last row of a level in the message at hand, -1 if it has none."""
+    """Return the last row for a level in the current message, -1 if there is none."""
     mask = len(work.places) - 1
     place = _home(side, price, mask)
     while work.places[place, 1] == work.stamp[0]:

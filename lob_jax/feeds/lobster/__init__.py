@@ -1,1 +1,1 @@
-"""LOBSTER: a message file and an order-book file a day."""
+"""LOBSTER: one message file and one order-book file per day."""

@@ -1,4 +1,4 @@
-"""A book built from LOBSTER's messages alone: what they prove of it, and what they cannot tell."""
+"""Build a book from LOBSTER's messages alone: the part that they prove, without what they cannot show."""
 
 import enum
 from typing import Any
@@ -24,15 +24,16 @@ class Tally(enum.IntEnum):
 
 
 class MessageBook:
-    """Follows the messages of a day whose order-book file is not at hand; knows at any time only what was told by then.
+    """Follows the messages of a day without its order-book file, using no information from later messages.
 
-    It begins empty: the orders that rest when the session begins are not known. A message of one is an event like any
-    other, but takes nothing from the orders that are known, which a correction after it sees to; so no event is lost,
-    and none shows in the book before its time. A file of N levels does not tell what happens behind them, so the book
-    forgets what is behind its own N best. An order may leave unseen and be kept too long: trading goes on only in a
-    book that is not crossed and at its best price, so a message at a price disproves the levels of the other side
-    that it would have met and, if it is an execution, those of its own side that come first. These go by corrections.
-    Nothing is disproved between a halt and the resumption of trading.
+    The book begins empty, since the orders that rest at the start of the session are unknown. A message about such an
+    order becomes an event like any other, but must not reduce the known orders; a correction after it undoes that. No
+    event is lost this way, and no order appears in the book before its time. A file of N levels does not show what
+    happens behind them, so the book keeps only its own N best levels. As a consequence, an order may leave unseen and
+    be kept too long. Trades happen only in a book that is not crossed and only at its best price, so a message at a
+    price disproves the levels of the opposite side that it would have traded with and, if it is an execution, the
+    better levels of its own side. They are removed by corrections. Nothing is disproved between a halt and the
+    resumption of trading.
     """
 
     def __init__(self, start: BookSnapshot):
@@ -42,7 +43,7 @@ class MessageBook:
         self._tally = np.zeros(len(Tally), np.int64)
 
     def corrections(self, events: Events, book: np.ndarray, line: np.ndarray) -> Corrections:
-        """Return what keeps a replay of the next events to what is known; there are no rows of a `book`."""
+        """Return the corrections that restrict a replay of the next events to known orders; `book` has no rows."""
         columns = event_columns(events)
         self._book = with_room(self._book, int(np.count_nonzero(events.kind == Kind.ADD)))
         found = _known(self._book, columns, self._halted, self._tally)
@@ -55,7 +56,7 @@ class MessageBook:
 
 @njit
 def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarray) -> np.ndarray:
-    """Let the book take what is known; return rows (event, side, price, size) of corrections."""
+    """Apply the events to the known orders; return rows (event, side, price, size) of corrections."""
     found = np.empty((1024, 4), np.int64)
     count = 0
     for i in range(len(events.kind)):
@@ -91,7 +92,7 @@ def _known(book: Book, events: EventColumns, halted: np.ndarray, tally: np.ndarr
 
 @inner
 def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int) -> tuple[int, int, int]:
-    """Take from an order what is known of it; return the level's size before and after, and what was taken."""
+    """Remove the known part of an order; return the level's size before and after, and the lots removed."""
     row, slot = level_of(book, s, price), named_slot(book, s, price, order_id)
     if row < 0:
         return 0, 0, 0
@@ -103,7 +104,7 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
 
 @inner
 def _disprove(book: Book, s: int, least: int, price: int, i: int, found: np.ndarray, count: int) -> int:
-    """Remove levels of a side that are better than a price, or equal if `least` is 1; return the corrections so far."""
+    """Remove levels of a side better than a price, or equal if `least` is 1; return the corrections so far."""
     side = 1 - 2 * s
     while best_size(book, s) > 0:
         best = best_price(book, s)

@@ -1,4 +1,4 @@
-"""LOBSTER's own book against a replay of its messages: the corrections, found chunk by chunk."""
+"""Compare LOBSTER's own book with a replay of its messages, and find the corrections, chunk by chunk."""
 
 import enum
 from typing import Any
@@ -24,11 +24,11 @@ class Tally(enum.IntEnum):
 class FeedBook:
     """Follows the messages and corrects itself by the feed's rows.
 
-    A book that keeps as many levels as the feed shows is the feed's row once it is corrected: so a row need only be
-    compared with the one before it and the event between them.
+    A corrected book that keeps as many levels as the feed shows equals the feed's row. It is therefore enough to
+    compare each row with the previous one and the event between them.
 
     Attributes:
-      unexplained_lines: the first lines whose book does not follow from the row before and the message.
+      unexplained_lines: the first lines whose book does not follow from the previous row and the message.
     """
 
     def __init__(self, start: BookSnapshot):
@@ -43,10 +43,15 @@ class FeedBook:
         self.unexplained_lines: list[int] = []
 
     def corrections(self, events: Events, book: np.ndarray, line: np.ndarray) -> Corrections:
-        """Return where the feed's rows int64 [4 N, R] contradict the replay of as many events, at least one.
+        """Return the corrections with which the best N levels of the replay equal the feed's after every event.
 
-        With them the best N levels of the replay equal the feed's after every event. Of one event, levels that the
-        feed denies are removed first, so that the window never has to choose.
+        Within an event, levels that the feed rules out are removed first, so that no correction drops a level that the
+        feed shows out of the full window.
+
+        Args:
+          events: R events, R >= 1.
+          book: int64 [4N, R], the feed's row after each event.
+          line: int64 [R], line numbers.
         """
         columns = (events.kind, events.side, events.price, events.size)
         found, unexplained = _contradictions(*columns, book, self._before, self._begun, self._tally)
@@ -62,9 +67,15 @@ class FeedBook:
 
 
 def start_book(events: Events, price: np.ndarray, size: np.ndarray, *, clock_ns: int) -> BookSnapshot:
-    """Return the book before event 0: the state after it (price, size [2, N]) with the event undone.
+    """Return the book before event 0: the state after it, with the event undone.
 
-    Each level is one anonymous order. The clock is `clock_ns`, or the first event's time if that is earlier.
+    Each level is a single anonymous order.
+
+    Args:
+      events: the events of the day.
+      price: int64 [2, N], the state after event 0, bid then ask.
+      size: int64 [2, N], lots, 0 for an empty level.
+      clock_ns: time of the book; the first event's time if that is earlier.
     """
     levels = price.shape[1]
     undone = int(events.side[0]) if _ADD <= events.kind[0] <= _EXECUTE else 0
@@ -103,11 +114,11 @@ def _contradictions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return rows (event, side, price, size) of corrections, and the events whose rows are unexplained.
 
-    A correction is explained if it reveals a level: one behind the last of the levels that fill the row before.
+    A correction is explained if it reveals a level behind the last one of a full side of the previous row.
     """
     n_levels = book.shape[0] // 4
     held = np.empty((2, n_levels), np.int64)
-    was, now = before.copy(), np.empty(4 * n_levels, np.int64)  # two rows side by side: the columns lie far apart
+    was, now = before.copy(), np.empty(4 * n_levels, np.int64)  # contiguous, unlike rows of `book`
     found = np.empty((1024, 4), np.int64)
     unexplained = np.empty(len(kind), np.int64)
     count, odd = 0, 0
@@ -141,10 +152,10 @@ def _contradictions(
 
 @inner
 def _follow(was: np.ndarray, now: np.ndarray, s: int, price: int, change: int, held: np.ndarray) -> int:
-    """Let an event change a side of the row before, of which `held` int64 [2, N] is given the levels.
+    """Apply an event to one side of the previous row, and write its levels to `held` int64 [2, N].
 
     Returns:
-      -1 if that side is now the one of the row, else the number of levels.
+      -1 if the side now equals that of the row, else its number of levels.
     """
     n_levels = held.shape[1]
     sign, place = 1 - 2 * s, 2 * (1 - s)  # the ask comes first in a row
@@ -175,10 +186,10 @@ def _follow(was: np.ndarray, now: np.ndarray, s: int, price: int, change: int, h
 
 @inner
 def _correct(now: np.ndarray, i: int, s: int, held: np.ndarray, depth: int, found: np.ndarray, count: int) -> int:
-    """Note what makes the levels held those of the row of event i; return the number of corrections so far.
+    """Record the corrections from the held levels to the row of event i; return the number of corrections so far.
 
-    First levels go that the row denies (of levels worse than its last it says nothing), then those are set that it
-    shows.
+    First the levels are removed that the row rules out (it says nothing about levels worse than its last one), then
+    those are set that it shows.
     """
     n_levels = held.shape[1]
     side, place = 1 - 2 * s, 2 * (1 - s)
@@ -206,7 +217,7 @@ def _correct(now: np.ndarray, i: int, s: int, held: np.ndarray, depth: int, foun
 
 @inner
 def _reveals(was: np.ndarray, s: int, found: np.ndarray) -> bool:
-    """Return whether corrections only show levels behind the last one of a full side of the row before."""
+    """Return whether corrections only reveal levels behind the last one of a full side of the previous row."""
     worst = was[len(was) - 4 + 2 * (1 - s)]
     revealing = was[len(was) - 4 + 2 * (1 - s) + 1] > 0
     for k in range(len(found)):

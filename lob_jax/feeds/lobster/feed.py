@@ -1,7 +1,7 @@
-"""LOBSTER days: a message file and an order-book file, row for row, read strictly and in bounded memory.
+"""LOBSTER days: a message file and an order-book file, read row by row, strictly and in bounded memory.
 
-The book row k is the state after message k: the book gives the start and, where it contradicts a replay of the
-messages, the corrections. Where a setting says so, the messages are read alone; see `alone`.
+Row k of the order-book file is the state after message k. It gives the starting book and, where it contradicts a replay
+of the messages, the corrections. Optionally, only the messages are read; see `alone`.
 """
 
 import dataclasses
@@ -56,10 +56,10 @@ class LobsterFeed:
     """Reads LOBSTER days: pairs of files, plain or compressed.
 
     Attributes:
-      tick: price quanta (1e-4 of the currency) between neighbouring order prices.
+      tick: price quanta (1e-4 of the currency) between neighbouring valid order prices.
       venue: where the orders rest.
-      time_zone: of the seconds after midnight that the files count in.
-      order_book: "required", or "none" to read message files alone: the book is then what their messages prove.
+      time_zone: time zone of the seconds after midnight in the files.
+      order_book: "required", or "none" to read only the message files; the book then contains what they prove.
     """
 
     tick: int = 100
@@ -71,7 +71,7 @@ class LobsterFeed:
         check_order_book(self.order_book, where="LobsterFeed.order_book")
         if self.tick < 1:
             raise InputError(
-                "a tick that is no number of price quanta",
+                "a tick that is not a positive number of price quanta",
                 where="LobsterFeed.tick",
                 expected="1 or more",
                 was=self.tick,
@@ -82,28 +82,29 @@ class LobsterFeed:
         """List the days at a path, a message file, a zip, or a folder of them, by date and then by symbol.
 
         Raises:
-          InputError: nothing is there, a name cannot be parsed, a half is missing, or a day lies there twice.
+          InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or a day is there
+            twice.
         """
         found = list_days(pathlib.Path(path), order_book=self.order_book)
         return [DaySource(file, name.symbol, name.trading_day) for file, name in found.items()]
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        """Return the sha256 of every file from which the days are read, by name, and the settings."""
         hashes = [_hashes(self._pair(day)) for day in days]
         return {name: digest for pair in hashes for name, digest in pair.items()} | dataclasses.asdict(self)
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
-        """Read a day, or that of a message file or zip; its order book is found by its name.
+        """Read a day, given by a `DaySource`, message file or zip; the order-book file is found by its name.
 
-        The events keep the file's order and numbering: `sequence` is the row, counted from 0. A trading
-        halt's price becomes a `Code`. The start is the first book row with its message undone; empty where there is
-        no order book. Unless reading is strict, a row that is bad in one file is left out of both, and the corrections
-        bring the book right. Beside what every feed reports: times that were rounded (`rounded_times`), rows with a
-        participant and who they are, and what the book of the reading says.
+        The events keep the file's order and numbering: `sequence` is the row, from 0. The price of a trading halt
+        becomes a `Code`. The starting book is the first row of the order book with its message undone, or empty without
+        an order book. If reading is not strict, a row that is bad in one file is left out of both, and corrections
+        repair the book. In addition to the entries of every feed, the report contains the number of rounded times
+        (`rounded_times`), the rows with a participant and the participants' names, and counts about the book.
 
         Raises:
-          InputError: the first line of either file that is not what LOBSTER's format says, a missing half, halves
-            that are swapped, or no good row at all.
+          InputError: the first line of either file that violates LOBSTER's format, a missing file of the pair, swapped
+            files, or no good row at all.
         """
         pair = self._pair(day)
         instrument = self._instrument(pair.name)
@@ -144,10 +145,10 @@ class LobsterFeed:
 
 
 class _Reader:
-    """Turns chunks of rows into events and corrections; the last ones are held until their last group is known to end.
+    """Converts chunks of rows to events and corrections, one chunk behind, until the end of its last group is known.
 
     Attributes:
-      empty_crosses: crosses without size, left out so far.
+      empty_crosses: number of crosses without size left out so far.
     """
 
     def __init__(self, pair: Pair, instrument: Instrument, rows: PairRows, store: EventStore):
@@ -158,7 +159,7 @@ class _Reader:
         self.empty_crosses = 0
 
     def push(self, chunk: Chunk) -> None:
-        """Take the next rows; a cross without size is left out, for nothing happened."""
+        """Process the next rows; a cross without size is left out, since nothing was traded."""
         empty = (chunk.messages[TYPE] == Kind.CROSS) & (chunk.messages[SIZE] == 0)
         if empty.any():
             self.empty_crosses += int(np.count_nonzero(empty))
@@ -178,7 +179,7 @@ class _Reader:
             self._hold(events, corrections)
 
     def _begin(self, events: Events, chunk: Chunk) -> None:
-        """Find the book before the first event."""
+        """Determine the book before the first event."""
         name = self._pair.name
         clock_ns = self._instrument.midnight_ns() + name.start_ms * 10**6
         if self._pair.orderbook is None:
@@ -191,7 +192,7 @@ class _Reader:
         self._book = FeedBook(self._start)
 
     def _hold(self, events: Events, corrections: Corrections) -> None:
-        """Store what was held before, and hold these."""
+        """Store the held chunk, and hold this one."""
         if self._held is not None:
             before = self._held[0]
             if before.time_ns[-1] == events.time_ns[0]:
@@ -200,7 +201,7 @@ class _Reader:
         self._held = (events, corrections)
 
     def finish(self) -> tuple[BookSnapshot, FeedBook | MessageBook]:
-        """Store what is held, and return the start and the book.
+        """Store the held chunk, and return the starting book and the book of the reading.
 
         Raises:
           InputError: there is no row.
@@ -209,7 +210,7 @@ class _Reader:
             raise InputError(
                 "no good row",
                 where=self._pair.message,
-                expected="a row that is sound in every file",
+                expected="a row that is valid in every file",
                 was=f"none in {self._rows.rows_read} rows",
                 remedy="read the file strictly to see the first fault",
             )
@@ -228,14 +229,14 @@ def read_messages(path: pathlib.Path, *, feed: LobsterFeed | None = None) -> Eve
 
 
 def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """Read only the order book of a day, named by its message file or zip.
+    """Read only the order book of a day, given by its message file or zip.
 
     Returns:
       price, size: int64 [E, 2, N], side 0 bid and 1 ask, best level first, 0 where a level is empty;
         row k is the state after message k.
 
     Raises:
-      InputError: as `LobsterFeed.read`, but for what only the messages can tell.
+      InputError: as `LobsterFeed.read`, except for faults that only the messages can show.
     """
     pair = find_pair(pathlib.Path(path))
     message_columns(pair)
@@ -254,7 +255,8 @@ def _strict(source: Source, columns: list[Column], rules: Rules) -> Iterator[Blo
 def _is_doubtful(corrections: Corrections, chunk: Chunk) -> bool:
     """Return whether the replay fails to confirm the last number of the order-book file, a bid size.
 
-    (A message file needs no such proof: its last number is a whole direction or none.)
+    (A truncated size is still a valid number. A message file needs no such check: its last number, the direction,
+    is either complete or invalid.)
     """
     last = (corrections.event == len(chunk.line) - 1) & (corrections.side == BID)
     return bool((last & (corrections.price == chunk.book[-2, -1])).any())
@@ -267,7 +269,7 @@ def _doubt(pair: Pair, chunk: Chunk) -> InputError:
         where=f"{pair.orderbook}, line {chunk.line[-1]}",
         expected="a line feed at the end",
         was=f"the file ends after {price},{size}",
-        remedy="fetch the file again; if it is whole, end it with a line feed",
+        remedy="fetch the file again; if it is complete, add a line feed at its end",
     )
 
 

@@ -1,4 +1,4 @@
-"""Where LOBSTER days lie: file names, pairs of files, folders and archives."""
+"""Find LOBSTER days: file names, pairs of files, folders and archives."""
 
 import dataclasses
 import datetime
@@ -11,29 +11,29 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.reading.source import Source, damaged
 
 MS_PER_DAY = 86_400_000
-MOST_MS = 10 * MS_PER_DAY  # that a session which goes on past midnight may end after the first one
-ORDER_BOOK = ("required", "none")  # whether the order-book file is read beside the messages
-PAST_MIDNIGHT = ("refuse", "cut", "continue")  # what a writer does with events after the day
+MOST_MS = 10 * MS_PER_DAY  # the latest end of a session that continues past midnight
+ORDER_BOOK = ("required", "none")  # whether the order-book file is read together with the messages
+PAST_MIDNIGHT = ("refuse", "cut", "continue")  # how a writer treats events after the day
 PATTERN = "TICKER_YYYY-MM-DD_StartMs_EndMs_{half}_LEVEL.csv"
 _NAME = re.compile(
     r"(?P<symbol>[A-Za-z0-9._-]+)_(?P<day>\d{4}-\d{2}-\d{2})_(?P<start>0|[1-9]\d{0,7})_(?P<end>[1-9]\d{0,8})"
     r"_(?P<half>message|orderbook)_(?P<levels>[1-9]\d{0,3})",
     re.ASCII,
 )
-_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip")  # of a half by itself; a zip of any name may hold both
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".csv.zip", ".zip")  # one file of a pair; a zip may hold both
 _DAMAGE = (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError)
 
 
 @dataclasses.dataclass(frozen=True)
 class LobsterName:
-    """What the name of a LOBSTER file says.
+    """The content of a LOBSTER file name.
 
     Attributes:
       symbol: the ticker.
       trading_day: ISO date.
       start_ms: start of the session, ms after local midnight.
-      end_ms: its end; beyond 86,400,000 where it goes on past midnight.
-      levels: occupied levels a side that the order book shows.
+      end_ms: its end; above 86,400,000 if it continues past midnight.
+      levels: occupied levels per side in the order-book file.
     """
 
     symbol: str
@@ -52,9 +52,9 @@ class Pair:
     """The files of one day.
 
     Attributes:
-      name: what their names say.
+      name: the content of their names.
       message: the message file.
-      orderbook: the order-book file, None where it is not to be read.
+      orderbook: the order-book file, None if it is not to be read.
     """
 
     name: LobsterName
@@ -63,7 +63,7 @@ class Pair:
 
 
 def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
-    """Return what a file name says and its half, or None where it is no LOBSTER name."""
+    """Parse a file name to its content and half ("message" or "orderbook"); None if it is not a LOBSTER name."""
     suffix = next((s for s in sorted(_SUFFIXES, key=len, reverse=True) if file_name.endswith(s)), None)
     match = _NAME.fullmatch(file_name.removesuffix(suffix)) if suffix else None
     if match is None:
@@ -78,7 +78,7 @@ def parse_name(file_name: str) -> tuple[LobsterName, str] | None:
 
 
 def holds_messages(path: pathlib.Path) -> bool:
-    """Return whether a zip holds a message file.
+    """Return whether a zip contains a message file.
 
     Raises:
       InputError: the archive is damaged.
@@ -87,30 +87,27 @@ def holds_messages(path: pathlib.Path) -> bool:
 
 
 def check_order_book(order_book: str, *, where: str) -> None:
-    """Refuse what is no way to treat the order-book file.
-
-    Raises:
-      InputError: it is not one of `ORDER_BOOK`.
-    """
+    """Raise InputError unless `order_book` is one of `ORDER_BOOK`."""
     if order_book not in ORDER_BOOK:
         raise InputError(
-            "no such way to treat the order-book file",
+            "an unknown value of order_book",
             where=where,
             expected=" | ".join(ORDER_BOOK),
             was=order_book,
-            remedy="required reads it beside the messages, none builds the book from the messages alone",
+            remedy="required reads the order-book file too, none builds the book from the messages alone",
         )
 
 
 def find_pair(path: pathlib.Path, *, order_book: str = "required") -> Pair:
-    """Find both files of a day from its message file, or from a zip that holds both or the messages.
+    """Find both files of a day from its message file, or from a zip that contains both or the messages.
 
     Args:
       path: the message file, or the zip.
-      order_book: "required", or "none": the messages alone are read, and no order book is looked for.
+      order_book: "required", or "none" if only the messages are read and no order-book file is needed.
 
     Raises:
-      InputError: no such file, a name that cannot be parsed, a half that is missing, or an archive that is damaged.
+      InputError: the file does not exist, its name cannot be parsed, the order-book file is missing, or an archive is
+        damaged.
     """
     if not path.is_file():
         raise _missing(path)
@@ -125,11 +122,11 @@ def find_pair(path: pathlib.Path, *, order_book: str = "required") -> Pair:
     name, half = parsed
     if half != "message":
         raise InputError(
-            "a day is named by its message file",
+            "not a message file",
             where=path,
             expected=name.stem("message") + ".csv",
             was=path.name,
-            remedy="name the message file; the order book beside it is found by its name",
+            remedy="pass the message file of the day; its order-book file is found by its name",
         )
     return _pair(name, Source(path), order_book)
 
@@ -144,10 +141,11 @@ def list_days(path: pathlib.Path, *, order_book: str = "required") -> dict[pathl
 
     Args:
       path: the file, or the folder.
-      order_book: as of `find_pair`; where it is "none", the order book of a message file may lie beside it, unread.
+      order_book: as for `find_pair`; if "none", order-book files in the folder are ignored.
 
     Raises:
-      InputError: nothing is there, a name cannot be parsed, a half is missing, or two files overlap in time.
+      InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or the sessions of two
+        files overlap.
     """
     if not path.is_dir():
         return {path: find_pair(path, order_book=order_book).name}
@@ -167,7 +165,7 @@ def list_days(path: pathlib.Path, *, order_book: str = "required") -> dict[pathl
             where=path,
             expected=PATTERN.format(half="message"),
             was=[file.name for file in files[:5]],
-            remedy="name a folder of LOBSTER files, or one message file",
+            remedy="pass a folder of LOBSTER files, or one message file",
         )
     ordered = sorted(pairs, key=lambda file: _order(pairs[file].name))
     for first, second in itertools.pairwise(ordered):
@@ -180,7 +178,7 @@ def _order(name: LobsterName) -> tuple[str, str, int, int]:
 
 
 def _holds(file: pathlib.Path, half: str) -> bool:
-    """Return whether a file is, or a zip holds, this half of a day; a garbled name is refused."""
+    """Return whether a file is, or a zip contains, this half of a day; refuse a garbled name."""
     if file.suffix == ".zip":
         return any(parsed[1] == half for _, parsed in _members(file))
     if not file.name.endswith((".csv", ".csv.gz", ".csv.zst")) or f"_{half}_" not in file.name:
@@ -192,7 +190,7 @@ def _holds(file: pathlib.Path, half: str) -> bool:
 
 
 def _members(path: pathlib.Path) -> list[tuple[str, tuple[LobsterName, str]]]:
-    """List the LOBSTER files inside a zip with what their names say."""
+    """List the LOBSTER files inside a zip with their parsed names."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
@@ -208,21 +206,21 @@ def _members(path: pathlib.Path) -> list[tuple[str, tuple[LobsterName, str]]]:
 
 
 def _message_in_zip(path: pathlib.Path) -> tuple[LobsterName, Source]:
-    """Return the one message file that a zip holds."""
+    """Return the only message file inside a zip."""
     found = [(parsed[0], Source(path, member)) for member, parsed in _members(path) if parsed[1] == "message"]
     if len(found) != 1:
         raise InputError(
-            "a zip must hold the message file of exactly one day",
+            "a zip must contain the message file of exactly one day",
             where=path,
             expected="one " + PATTERN.format(half="message"),
             was=[half.member for _, half in found] or "none",
-            remedy="name the zip with the messages, or unpack it and name the folder",
+            remedy="pass the zip with the messages, or unpack it and pass the folder",
         )
     return found[0]
 
 
 def _find_orderbook(name: LobsterName, message: Source) -> Source:
-    """Return the order book that belongs to a message file: in the same zip, or beside it."""
+    """Return the order-book file that belongs to a message file: in the same zip, or in the same folder."""
     if message.member:
         for member, parsed in _members(message.path):
             if parsed == (name, "orderbook"):
@@ -239,30 +237,30 @@ def _find_orderbook(name: LobsterName, message: Source) -> Source:
             return Source(path)
     expected = message.path.with_name(name.stem("orderbook") + (suffixes[0] if not message.member else ".csv"))
     raise InputError(
-        "the order-book half of a LOBSTER day is missing",
+        "the order-book file of a LOBSTER day is missing",
         where=message,
         expected=expected,
         was="no such file, plain or compressed",
-        remedy="put the order-book file of the same day, session and levels beside the message file; or read the "
-        "messages alone, with order_book='none' (--config.data.order_book=none)",
+        remedy="put the order-book file of the same day, session and levels next to the message file; or read only "
+        "the messages, with order_book='none' (--config.data.order_book=none)",
     )
 
 
 def _name_of_book(file: pathlib.Path) -> LobsterName:
-    """Return what the name of an order book says, or that of the first file inside its zip."""
+    """Return the parsed name of an order-book file, or of the first file inside its zip."""
     return (parse_name(file.name) or _members(file)[0][1])[0]
 
 
 def _orphan(file: pathlib.Path, pairs: dict[pathlib.Path, Pair]) -> InputError:
-    """Explain an order book that no message file used."""
+    """Return the error for an order-book file that belongs to no message file."""
     name = _name_of_book(file)
     twice = any(pair.name == name for pair in pairs.values())
     return InputError(
-        "an order book lies there twice" if twice else "the message half of a LOBSTER day is missing",
+        "two copies of an order-book file" if twice else "the message file of a LOBSTER day is missing",
         where=file,
-        expected="one order book a message file" if twice else file.with_name(name.stem("message") + ".csv"),
+        expected="one order-book file per message file" if twice else file.with_name(name.stem("message") + ".csv"),
         was="a second copy in another form" if twice else "no such file, plain or compressed",
-        remedy="remove one of them" if twice else "put the message file of the same name beside it",
+        remedy="remove one of them" if twice else "put the message file of the same name next to it",
     )
 
 
@@ -271,11 +269,11 @@ def _check_apart(first: pathlib.Path, first_name: LobsterName, second: pathlib.P
     same_day = first_name.trading_day == second_name.trading_day and first_name.symbol == second_name.symbol
     if same_day and second_name.start_ms < first_name.end_ms:
         raise InputError(
-            "the same trading day lies in the folder twice",
+            "the folder contains the same trading day twice",
             where=second,
-            expected="one message file a symbol, day and session",
+            expected="one message file per symbol, day and session",
             was=f"{first.name} and {second.name}",
-            remedy="keep one of them in the folder, or name one message file",
+            remedy="keep one of them in the folder, or pass one message file",
         )
 
 
@@ -294,17 +292,17 @@ def _unparsable(path: pathlib.Path) -> InputError:
     return InputError(
         "a file name that is not LOBSTER's",
         where=path,
-        expected=f"{pattern}, .csv.gz, .csv.zst or .zip; a true date; StartMs < EndMs, and StartMs < {MS_PER_DAY}",
+        expected=f"{pattern}, .csv.gz, .csv.zst or .zip; a valid date; StartMs < EndMs, and StartMs < {MS_PER_DAY}",
         was=path.name,
-        remedy="give the file the name that LOBSTER delivered it under",
+        remedy="restore the name under which LOBSTER delivered the file",
     )
 
 
 def _seven_zip(path: pathlib.Path) -> InputError:
     return InputError(
-        "7z archives are not read",
+        "7z archives are not supported",
         where=path,
         expected=".csv, .csv.gz, .csv.zst or .zip",
         was=path.name,
-        remedy="unpack it (7z x) and name the folder",
+        remedy="unpack it (7z x) and pass the folder",
     )

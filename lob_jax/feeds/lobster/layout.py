@@ -1,4 +1,4 @@
-"""What the first lines of a LOBSTER day's files say of them: which half each is, and how many columns messages have."""
+"""Check from the first lines of a LOBSTER day's files which half each is, and how many columns the messages have."""
 
 import collections
 
@@ -10,15 +10,15 @@ from lob_jax.feeds.lobster.rows import MESSAGE_COLUMNS
 from lob_jax.feeds.reading.csv_rows import Column
 from lob_jax.feeds.reading.source import Source
 
-_BYTES = 1 << 16  # that are looked at
+_BYTES = 1 << 16  # inspected at the beginning of a file
 _WIDTHS = (len(MESSAGE_COLUMNS), len(MESSAGE_COLUMNS) + 1)  # columns of a message file; an order book has 4, 8, 12, ...
 
 
 def message_columns(pair: Pair) -> list[Column]:
-    """Return the columns of a day's message file: seven where most of its first lines have the participant's.
+    """Return the columns of a day's message file: seven if most of its first lines have a participant, else six.
 
     Raises:
-      InputError: a half holds what belongs into the other.
+      InputError: a file has the content of the other one.
     """
     messages = _widths(pair.message)
     books = _widths(pair.orderbook) if pair.orderbook is not None else collections.Counter()
@@ -31,7 +31,7 @@ def message_columns(pair: Pair) -> list[Column]:
 
 
 def _widths(source: Source) -> collections.Counter[int]:
-    """Count the first lines by their columns; none of what cannot be read, which is told when it is read for good."""
+    """Count the first lines by their number of columns; an unreadable file is left to the actual reading."""
     try:
         begin = next(source.blocks(Reading(block_bytes=_BYTES)), b"")
     except InputError:
@@ -52,7 +52,7 @@ def _misplaced(pair: Pair, *, swapped: bool, book_first: bool) -> InputError:
             where=pair.message,
             expected=f"{six_or_seven} here, {book_columns} in {pair.orderbook}",
             was="the other way round",
-            remedy="exchange the names of the two files",
+            remedy="swap the names of the two files",
         )
     what = "a message file that holds an order book" if book_first else "an order-book file that holds messages"
     return InputError(
@@ -60,5 +60,5 @@ def _misplaced(pair: Pair, *, swapped: bool, book_first: bool) -> InputError:
         where=pair.message if book_first else pair.orderbook,
         expected=six_or_seven if book_first else book_columns,
         was=book_columns if book_first else six_or_seven,
-        remedy="put the file of this name there; this one is the other half, or a copy of it",
+        remedy="replace it by the right file of this name; this is the other file of the pair, or a copy of it",
     )

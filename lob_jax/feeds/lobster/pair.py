@@ -1,4 +1,4 @@
-"""The two files of a LOBSTER day, read in step: only rows that are good in both. Or the messages alone."""
+"""Read the two files of a LOBSTER day in parallel, keeping rows that are good in both; or the messages alone."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ class Chunk(NamedTuple):
 
     Attributes:
       messages: int64 [6, R], or [7, R] with the participant.
-      book: int64 [4 N, R], the columns of the order-book file; [0, R] where it is not read.
+      book: int64 [4N, R], the columns of the order-book file; [0, R] if it is not read.
       line: int64 [R], counted from 1.
     """
 
@@ -31,12 +31,12 @@ class Chunk(NamedTuple):
 
 
 class PairRows:
-    """The rows of a pair of files, to be iterated once, as `Chunk`s.
+    """Iterates once over the rows of a pair of files as `Chunk`s.
 
     A row that is bad in one file is left out of both, and counted once.
 
     Attributes:
-      faults: of the messages and of the order book, where there is one.
+      faults: the bad rows of the messages, and of the order book if there is one.
     """
 
     def __init__(self, pair: Pair, *, tick: int, reading: Reading):
@@ -59,17 +59,17 @@ class PairRows:
 
     @property
     def rows_read(self) -> int:
-        """The rows of the longer file."""
+        """The number of rows of the longer file."""
         return max(half.rows.rows_read for half in self._halves)
 
     @property
     def unended_line(self) -> int:
-        """The last line of the order-book file if no line feed ends it, once it is read; else 0."""
+        """The last line of the order-book file if it has been read and does not end in a line feed, else 0."""
         books = [half.rows for half in self._halves[1:]]
         return next((book.rows_read for book in books if not book.ended), 0)
 
     def report(self) -> dict[str, Any]:
-        """Return what was rounded in sound messages, and whom they name."""
+        """Return the number of rounded times in good messages, and the participants that they name."""
         return {"rounded_times": self._messages.rounded_times, **self._messages.participants.report()}
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -86,7 +86,7 @@ class PairRows:
         self._refuse_excess()
 
     def _count_once(self, until: int) -> None:
-        """Take back the count of a row that is bad in both files, and forget bad rows up to a line."""
+        """Count a row that is bad in both files only once, and forget the bad rows up to a line."""
         message, *books = (half.rows.refused for half in self._halves)
         for book in books:
             for line in [line for line in book if line <= until]:
@@ -97,7 +97,7 @@ class PairRows:
             del message[line]
 
     def _refuse_excess(self) -> None:
-        """Refuse what the longer file has more, if one is longer."""
+        """Refuse the excess rows of the longer file, if the lengths differ."""
         excess = sum(half.skip() for half in self._halves)
         messages, rows = (self._halves[k].rows.rows_read for k in (0, -1))
         if messages != rows:
@@ -106,17 +106,17 @@ class PairRows:
                 where=f"{self._pair.orderbook}, line {min(messages, rows) + 1}",
                 expected=f"{messages} rows, as in {self._pair.message}",
                 was=f"{rows} rows",
-                remedy="fetch both files again: one of them is cut short, or they are of different days",
+                remedy="fetch both files again: one of them is truncated, or they are from different days",
             )
             self.faults[1].refuse(error, raw="", rows=excess)
 
 
 class _Half:
-    """One of the two files, as far as it is read and not yet taken.
+    """One of the two files, with the rows that have been read but not taken yet.
 
     Attributes:
-      reach: the last line that is read.
-      exhausted: whether that is the last line of all.
+      reach: the last line read.
+      exhausted: whether the file has been read completely.
     """
 
     def __init__(self, source: Source, columns: list[Column], rules: Rules, reading: Reading):
@@ -128,7 +128,7 @@ class _Half:
         self.exhausted = False
 
     def fill(self) -> None:
-        """Read on if everything read so far is taken."""
+        """Read more rows if all rows read so far have been taken."""
         while self._taken == self.reach and not self.exhausted:
             block = next(self._blocks, None)
             self.exhausted = block is None
@@ -136,7 +136,7 @@ class _Half:
             self.reach = self.rows.rows_read
 
     def take(self, until: int) -> Block:
-        """Return the rows at hand up to a line."""
+        """Return and remove the rows up to a line."""
         count = int(np.searchsorted(self._held.line, until, side="right"))
         taken = Block(self._held.values[:, :count], self._held.line[:count])
         self._held = Block(self._held.values[:, count:], self._held.line[count:])
@@ -144,7 +144,7 @@ class _Half:
         return taken
 
     def skip(self) -> int:
-        """Read to the end of the file; return how many good rows there were."""
+        """Read to the end of the file; return the number of good rows that remained."""
         count = len(self._held.line) + sum(len(block.line) for block in self._blocks)
         self.exhausted = True
         return count
@@ -161,7 +161,7 @@ def _common(messages: Block, book: Block | None = None) -> Chunk:
 
 
 def _progress(sources: Sequence[Source], reading: Reading) -> list[Callable[[int, int], None] | None]:
-    """Return what each file tells its progress to, so that the two count as one."""
+    """Return a progress callback for each file that adds up the progress of both."""
     if reading.on_bytes is None:
         return [None] * len(sources)
     sizes, done = [source.path.stat().st_size for source in sources], [0] * len(sources)

@@ -1,4 +1,4 @@
-"""The rows of LOBSTER's two files: what each column means, and what is refused, by line and column."""
+"""The rows of LOBSTER's two files: the meaning of each column, and the rules that rows must satisfy."""
 
 import enum
 from collections.abc import Callable
@@ -72,10 +72,10 @@ _HALT_CODES = np.array([CODE_OF_HALT[price] for price in (-1, 0, 1)], np.uint8)
 
 
 class MessageRules:
-    """What a message must be; see `csv_rows.Rules`.
+    """The rules for a message; see `csv_rows.Rules`.
 
     Attributes:
-      participants: who the sound messages name.
+      participants: the participants that good messages name.
     """
 
     def __init__(self, tick: int, name: LobsterName):
@@ -86,12 +86,12 @@ class MessageRules:
 
     @property
     def rounded_times(self) -> int:
-        """The sound messages so far whose time was the printing of a double, rounded to the nanosecond."""
+        """The number of good messages so far whose time was a printed double and was rounded to the nanosecond."""
         return int(self._rounded[0])
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
-        """Return the rows at fault; times become ns, and a cross that names its order -1 is given order id 0."""
-        # -1 has the bits of the largest id.
+        """Return the rows at fault; convert times to ns, and the order id -1 of a cross to 0."""
+        # -1 has the bits of the largest uint64 id, so only the text can tell the two apart.
         rows = np.flatnonzero(values[ORDER_ID] == -1)
         nameless = np.array([row for row in rows.tolist() if text(row)[ORDER_ID].startswith("-")], np.int64)
         crosses = nameless[values[TYPE, nameless] == _CROSS]
@@ -121,21 +121,21 @@ class MessageRules:
 
 
 class BookRules:
-    """What a row of an order-book file must be; see `csv_rows.Rules`."""
+    """The rules for a row of an order-book file; see `csv_rows.Rules`."""
 
     def __init__(self, levels: int, tick: int):
         self._levels, self._tick = levels, tick
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
-        """Return the rows at fault; the detail is the first level at fault, bids first."""
+        """Return the rows at fault; the detail is the index of the first level at fault, bids first."""
         return _judge_book(values, self._tick)
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
-        """Say what is wrong with a row of levels."""
+        """Describe the fault of a row of levels."""
         index, level = divmod(detail, self._levels)
         column = 4 * level + (0 if index else 2)
         p, s, dummy = int(fields[column]), int(fields[column + 1]), EMPTY_PRICE if index else -EMPTY_PRICE
-        what, expected, was, remedy = "levels out of order", "each level worse than the one before", p, _REMEDY
+        what, expected, was, remedy = "levels out of order", "each level worse than the previous one", p, _REMEDY
         if s < 0:
             what, expected, was, column = "a negative size", "0 or more", s, column + 1
         elif s > MAX_SIZE:
@@ -158,7 +158,7 @@ def book_columns(levels: int) -> list[Column]:
 
 
 def to_events(messages: np.ndarray, line: np.ndarray, instrument: Instrument) -> Events:
-    """Return messages int64 [6, R] that `MessageRules` passed as events; the last one ends its group."""
+    """Convert messages int64 [6, R] that `MessageRules` has accepted to events; the last one ends its group."""
     rows = messages.shape[1]
     out = {name: np.zeros(rows, dtype) for name, dtype in COLUMNS.items()}
     out["sequence"] = line - 1
@@ -168,7 +168,7 @@ def to_events(messages: np.ndarray, line: np.ndarray, instrument: Instrument) ->
 
 
 def to_levels(book: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return price and size, int64 [R, 2, N], bid first, 0 where empty, of book rows int64 [4 N, R]."""
+    """Convert book rows int64 [4N, R] to price and size, int64 [R, 2, N], bid first, 0 for an empty level."""
     levels = book.T.reshape(book.shape[1], -1, 2, 2)[:, :, ::-1].transpose(0, 2, 1, 3)
     price, size = np.ascontiguousarray(levels[..., 0]), np.ascontiguousarray(levels[..., 1])
     price[size == 0] = 0
@@ -181,16 +181,16 @@ def _seconds(time: int) -> str:
 
 
 def _tick_remedy(tick: int, price: int) -> str:
-    return f"mend the line, or read the file with a tick that fits, such as {np.gcd(tick, price)}"
+    return f"correct the line, or read the file with a tick that divides the price, such as {np.gcd(tick, price)}"
 
 
 @njit
 def _judge_messages(
     values: np.ndarray, latest: np.ndarray, denied: np.ndarray, tick: int, last_ns: int, rounded: np.ndarray
 ) -> np.ndarray:
-    """Return (row, fault, latest time before) of the messages at fault; those `denied` have a negative order id.
+    """Return (row, fault, latest time before) of the messages at fault; those in `denied` have a negative order id.
 
-    Times in 10^-13 s become ns; sound ones that were not whole ns are added to `rounded`.
+    Converts times from 10^-13 s to ns in place, and counts in `rounded` the good ones that were not whole ns.
     """
     found = np.empty((values.shape[1], 3), np.int64)
     count, cursor = 0, 0
@@ -242,10 +242,10 @@ def _judge_messages(
 
 @njit
 def _judge_book(values: np.ndarray, tick: int) -> np.ndarray:
-    """Return (row, 0, side index * N + level) of the rows with a level that cannot be."""
+    """Return (row, 0, side index * N + level) of the rows with an invalid level."""
     levels = values.shape[0] // 4
     found = np.empty((values.shape[1], 3), np.int64)
-    was = np.zeros(4 * levels, np.int64)  # the row before, of which all is right if nothing is wrong
+    was = np.zeros(4 * levels, np.int64)  # the previous row: what repeats a good one is not checked again
     count, wrong = 0, 0
     for i in range(values.shape[1]):
         after_sound, wrong = wrong < 0, -1
@@ -285,7 +285,7 @@ def _fill_events(
     order_id: np.ndarray,
     flags: np.ndarray,
 ) -> None:
-    """Write messages into the columns of events."""
+    """Convert messages to the columns of events."""
     rows = messages.shape[1]
     for i in range(rows):
         what = messages[TYPE, i]

@@ -1,23 +1,24 @@
-"""Times of LOBSTER messages in whole nanoseconds, also those that went through a double on their way into the file."""
+"""Convert the times of LOBSTER messages to nanoseconds, including those that passed through a double."""
 
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.jit import in_place, inner
 
-PLACES = 13  # decimals that a time is read with; up to ten days an int64 holds them
+PLACES = 13  # decimal places with which times are parsed; times of up to ten days then fit into an int64
 _UNITS = 10**PLACES  # in one second
 UNITS_PER_NS = _UNITS // NS_PER_SECOND
-_DIGITS = 17  # significant ones of a double's printing, at most
-_MANTISSA = 2**52  # the least of a double's
+_DIGITS = 17  # the most significant digits with which a double is printed
+_MANTISSA = 2**52  # the smallest mantissa of a normalised double
 NO_TIME = -1
 
 
 @in_place
 def nanoseconds(time: int) -> int:
-    """Return the nanoseconds of a time >= 0 in 10^-13 s; NO_TIME where it has a fraction that no double explains.
+    """Convert a time >= 0 from 10^-13 s to ns; return NO_TIME for a fraction of a ns that no double explains.
 
-    A fraction of a nanosecond is a double's printing if the digits, trailing zeros aside, are at most 17 and those of
-    a double rounded to as many places, and if that double lies less than its own spacing from the nearest nanosecond:
-    it is one of the two neighbours of a whole nanosecond. Rounding is to the nearest, so that it keeps the order.
+    A time with a fraction of a nanosecond is accepted as a printed double if it has at most 17 significant digits,
+    apart from trailing zeros, if these are the digits of a double rounded to as many places, and if that double is less
+    than its own spacing away from the nearest nanosecond, that is, one of the two neighbours of a whole nanosecond.
+    Times are rounded to the nearest nanosecond, which preserves their order.
     """
     whole, rest = time // _UNITS, time % _UNITS
     nearest = (rest + UNITS_PER_NS // 2) // UNITS_PER_NS
@@ -28,7 +29,7 @@ def nanoseconds(time: int) -> int:
 
 @inner
 def _is_printed(whole: int, rest: int, nearest: int) -> bool:
-    """Return whether whole seconds and a rest in 10^-13 s are a double's printing, `nearest` ns being meant."""
+    """Return whether `whole` seconds and a rest in 10^-13 s are a printed double close to `nearest` ns."""
     unit, digits, power = _UNITS, PLACES, 1
     while rest % 10 == 0:
         rest, unit, digits = rest // 10, unit // 10, digits - 1
@@ -36,8 +37,8 @@ def _is_printed(whole: int, rest: int, nearest: int) -> bool:
         power, digits = 10 * power, digits + 1
     if digits > _DIGITS:
         return False
-    # Long division by powers of two, exact in integers: the double below is mantissa / 2^places, what is left of the
-    # number is left / unit / 2^places; and so for the nanosecond.
+    # Binary long division, exact in integers: the next double below is mantissa / 2^places, and the remainder of the
+    # number is left / unit / 2^places; likewise for the nanosecond.
     mantissa, left, places = whole, rest, 0
     floor_ns, left_ns = whole + nearest // NS_PER_SECOND, nearest % NS_PER_SECOND
     while mantissa < _MANTISSA:
@@ -46,6 +47,6 @@ def _is_printed(whole: int, rest: int, nearest: int) -> bool:
         floor_ns, left_ns = 2 * floor_ns + left_ns // NS_PER_SECOND, left_ns % NS_PER_SECOND
     if 2 * left > unit or (2 * left == unit and mantissa % 2 == 1):
         mantissa, left = mantissa + 1, unit - left
-    if places < 62 and 2 * left > 1 << places:  # more than half a unit of the last digit from the double
+    if places < 62 and 2 * left > 1 << places:  # further than half a unit of the last digit from the double
         return False
     return mantissa == floor_ns or (mantissa == floor_ns + 1 and left_ns > 0)

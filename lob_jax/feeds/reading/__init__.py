@@ -1,1 +1,1 @@
-"""What every feed shares: bytes to columns, bad rows, scales, stores and reports."""
+"""Shared by all feeds: parsing bytes into columns, bad rows, scales, stores and reports."""

@@ -1,4 +1,4 @@
-"""The compiled loop of `csv_rows`: bytes of whole lines to integers, field by field, each by its column's grammar."""
+"""The compiled loop of `csv_rows`: parse complete lines to integers, each field by its column's grammar."""
 
 import enum
 
@@ -41,15 +41,15 @@ FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COL
 
 _LF, _CR, _COMMA, _DOT, _MINUS, _PLUS, _ZERO, _NINE = 10, 13, 44, 46, 45, 43, 48, 57
 _LARGEST = np.iinfo(np.int64).max
-_SAFE = (_LARGEST - 9) // 10  # a mantissa that can take one digit more
+_SAFE = (_LARGEST - 9) // 10  # the largest mantissa to which one more digit can be appended
 _POWERS = np.array([10**k for k in range(19)], np.int64)
 _LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
-_MOST_DIGITS = np.uint64(18)  # that an int64 is sure to hold
+_MOST_DIGITS = np.uint64(18)  # as many as always fit into an int64
 _ONE, _TEN = np.uint64(1), np.uint64(10)
 _FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
-MOST_PLACES = 18  # decimal places of a number, at most
-MOST_UNITS = 2**60  # of a price or a size, so that the sum of two and a double stay within an int64
+MOST_PLACES = 18  # the most decimal places of a number
+MOST_UNITS = 2**60  # limit of a price or size: the sum of two and twice one of them still fit into an int64
 
 
 @njit
@@ -82,7 +82,7 @@ def parse_lines(
       bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
 
     Returns:
-      The number of lines, of good ones and of bad ones.
+      The number of lines, of good lines and of bad lines.
     """
     columns = len(contents)
     at, line, rows, faults = 0, 0, 0, 0
@@ -124,6 +124,7 @@ def parse_lines(
                     fault = UNKNOWN_WORD if content == WORD else CHANGED
             if fault != FINE:
                 break
+            # The row of a line that turns out to be bad is overwritten by the next good line.
             values[column, rows] = value
             column += 1
             if data[at] == _CR and data[at + 1] == _LF:
@@ -147,15 +148,16 @@ def parse_lines(
 
 @njit
 def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
-    """Count the numbers of DECIMAL columns by the decimal places that they can be kept at.
+    """Count how many numbers of each DECIMAL column can be represented with how many decimal places.
 
-    A number that fits no count of places is left out, and what follows a field that is no number in its line, too.
+    Numbers that cannot be represented with any number of places are skipped, as is the rest of a line after a field
+    that is not a number.
 
     Args:
       data: uint8 [B], lines that all end in a line feed.
-      contents: int64 [C], DECIMAL for the columns that are counted; of others nothing is asked.
-      counts: int64 [C, 2, MOST_PLACES + 1], to which is added how many numbers have so many places at least; and how
-        many stay within `MOST_UNITS` with so many at most.
+      contents: int64 [C], DECIMAL for the columns to count; others are ignored.
+      counts: int64 [C, 2, MOST_PLACES + 1], incremented: by [0, p], the numbers that need at least p places, and by
+        [1, p], those that stay within `MOST_UNITS` up to p places.
     """
     at = 0
     while at < len(data):
@@ -175,7 +177,7 @@ def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> 
 
 @in_place
 def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, int]:
-    """Count one number; return the place behind it, and what is wrong if it is none."""
+    """Count one number; return the position after it and its fault if it is not a number."""
     least, fault, value, end = -1, TOO_FINE, np.int64(0), at
     while fault == TOO_FINE and least < MOST_PLACES:
         least += 1
@@ -192,14 +194,14 @@ def _count_number(data: np.ndarray, at: int, counts: np.ndarray) -> tuple[int, i
     return end, FINE
 
 
-# Nearly all numbers are short: up to 18 digits, no exponent. The next two functions read those, and say NO_NUMBER at
-# the beginning of any other. Their places are unsigned: signed ones would be checked for counting from the end, at
-# half the speed.
+# Nearly all numbers are short: up to 18 digits, no exponent. The next two functions read only those, and return
+# NO_NUMBER with the unchanged position for any other. Their indices are unsigned: Numba checks signed ones for counting
+# from the end, which halves the speed.
 
 
 @in_place
 def _short_int(data: np.ndarray, at: int) -> tuple[int, int, int]:
-    """Read a whole number."""
+    """Read an integer of up to 18 digits."""
     place = np.uint64(at)
     negative = data[place] == _MINUS
     if negative:
@@ -218,7 +220,7 @@ def _short_int(data: np.ndarray, at: int) -> tuple[int, int, int]:
 
 @in_place
 def _short_decimal(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
-    """Read a decimal number of no more than `scale` places."""
+    """Read a decimal number of up to 18 digits and `scale` places."""
     place = np.uint64(at)
     negative = data[place] == _MINUS
     if negative:
@@ -250,7 +252,7 @@ def _short_decimal(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int
 
 @in_place
 def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, int, int]:
-    """Read a number up to the comma or the end of its line; return it, the place behind it, and what is wrong."""
+    """Read a number up to the comma or the end of its line; return it, the position after it, and its fault."""
     negative = data[at] == _MINUS
     at += negative
     mantissa, first = np.int64(0), at
@@ -275,7 +277,7 @@ def _number(data: np.ndarray, at: int, content: int, scale: int) -> tuple[int, i
 
 @in_place
 def _time(data: np.ndarray, at: int) -> tuple[int, int, int]:
-    """Read a time: ISO 8601, or ns since 1970 as an ID is read; nothing is the largest of these."""
+    """Read a time: ISO 8601, or ns since 1970 like an ID; -1, the bits of the largest ID, if the field is empty."""
     if _ends(data, at):
         return np.int64(-1), at, FINE
     value, end, is_iso = iso_time(data, at)
@@ -286,7 +288,7 @@ def _time(data: np.ndarray, at: int) -> tuple[int, int, int]:
 
 @in_place
 def _optional(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int]:
-    """Read a decimal number, or nothing, as the largest number."""
+    """Read a decimal number; an empty field gives the largest int64."""
     if _ends(data, at):
         return np.int64(_LARGEST), at, FINE
     value, end, fault = _short_decimal(data, at, scale)
@@ -300,7 +302,8 @@ def _ends(data: np.ndarray, at: int) -> bool:
 
 @in_place
 def _large(data: np.ndarray, at: int, mantissa: int, content: int, negative: bool) -> tuple[int, int, int]:
-    """Go on with a number of 19 digits or more: an ID may reach 2^64 - 1, an INT -2^63."""
+    """Continue with a number of 19 or more digits: an ID may reach 2^64 - 1, an INT -2^63."""
+    # Check before multiplying: uint64 arithmetic wraps around silently.
     number, overflow = np.uint64(mantissa), False
     while _ZERO <= data[at] <= _NINE:
         digit = np.uint64(data[at] - _ZERO)
@@ -320,13 +323,13 @@ def _large(data: np.ndarray, at: int, mantissa: int, content: int, negative: boo
 
 @in_place
 def _scaled(data: np.ndarray, at: int, mantissa: int, scale: int) -> tuple[int, int, int]:
-    """Read what follows a decimal's whole digits, and bring it to `scale` places."""
+    """Read what follows the integer digits of a decimal, and convert it to `scale` places."""
     places, zeros = 0, 0
     if data[at] == _DOT:
         at += 1
         first = at
         while _ZERO <= data[at] <= _NINE:
-            zeros += 1
+            zeros += 1  # defer zeros: trailing ones must not overflow the mantissa or count as decimal places
             if data[at] != _ZERO:
                 digit = np.int64(data[at] - _ZERO)
                 if zeros > 18 or mantissa > (_LARGEST - digit) // _POWERS[zeros]:
@@ -362,7 +365,7 @@ def _scaled(data: np.ndarray, at: int, mantissa: int, scale: int) -> tuple[int, 
 
 @in_place
 def _rest(data: np.ndarray, at: int, fault: int) -> int:
-    """Return the fault of a number with too many digits, or NO_NUMBER where it goes on with something else."""
+    """Return `fault` for a number with too many digits, or NO_NUMBER if other characters follow the digits."""
     while _ZERO <= data[at] <= _NINE:
         at += 1
     return fault if _ends(data, at) or data[at] | 32 == 101 else NO_NUMBER
@@ -370,7 +373,7 @@ def _rest(data: np.ndarray, at: int, fault: int) -> int:
 
 @in_place
 def _field_end(data: np.ndarray, at: int) -> int:
-    """Return the place of the comma or the end of line behind a field."""
+    """Return the position of the comma or the line end after a field."""
     place = np.uint64(at)
     while data[place] != _COMMA and data[place] != _LF:
         place += _ONE
@@ -380,7 +383,7 @@ def _field_end(data: np.ndarray, at: int) -> int:
 
 @in_place
 def name_key(data: np.ndarray, at: int) -> tuple[int, int]:
-    """Return a number that stands for the text of a field (its FNV-1a hash), and the place behind the field."""
+    """Return the FNV-1a hash of a field's text, and the position after the field."""
     end, key = _field_end(data, at), _FNV_BASIS
     for place in range(at, end):
         key = (key ^ np.uint64(data[place])) * _FNV_PRIME
@@ -391,7 +394,7 @@ def name_key(data: np.ndarray, at: int) -> tuple[int, int]:
 def _word(
     data: np.ndarray, at: int, words: np.ndarray, word_ends: np.ndarray, first: int, last: int
 ) -> tuple[int, int]:
-    """Return which of the words first..last-1 a field is, counted from `first`, -1 if none, and the place behind it."""
+    """Return the index of a field among the words first..last-1, counted from `first`, -1 if none, and its end."""
     for k in range(first, last):
         begin, place = np.uint64(word_ends[k]), np.uint64(at)
         end = np.uint64(word_ends[k + 1])

@@ -1,4 +1,4 @@
-"""The lines of a CSV file as bytes, and what may stand around their fields: a byte-order mark, quotes, a blank end."""
+"""The lines of a CSV file as bytes, without what may surround them: byte-order mark, quotes, a blank last line."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ _QUOTED = re.compile(rb'(?:(?<=[,\n])|\A)"([^",\r\n]*)"(?=,|\r?\n)')
 
 
 class Lines:
-    """The lines of a block, found only where one is asked for."""
+    """The lines of a block, located only when one is requested."""
 
     def __init__(self, data: bytes):
         self._data = data
@@ -28,18 +28,18 @@ class Lines:
 
 
 def unquoted(data: bytes) -> bytes:
-    """Return whole lines without the quotes around fields that need none; other quotes stay."""
+    """Remove the quotes around fields that do not need them from complete lines; keep all other quotes."""
     return _QUOTED.sub(rb"\1", data) if b'"' in data else data
 
 
 def content_end(data: bytes) -> int:
-    """Return where the blank line begins that some bytes end with; where they end if there is none."""
+    """Return the position of a blank last line, or the length of the data if there is none."""
     begin = data.rfind(b"\n", 0, max(len(data) - 1, 0)) + 1
     return begin if data[begin:] in _BLANK else len(data)
 
 
 def first_row(data: bytes, columns: int) -> bytes | None:
-    """Return the first line that has as many fields as there are columns; None if no line has."""
+    """Return the first line with as many fields as there are columns, None if there is no such line."""
     begin = 0
     while begin < len(data):
         end = data.index(b"\n", begin)
@@ -50,7 +50,7 @@ def first_row(data: bytes, columns: int) -> bytes | None:
 
 
 def is_text(line: bytes) -> bool:
-    """Return whether a line is UTF-8."""
+    """Return whether a line is valid UTF-8."""
     try:
         line.decode()
     except UnicodeDecodeError:

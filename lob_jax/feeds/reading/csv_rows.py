@@ -1,6 +1,6 @@
-"""Strict CSV, block by block: whole columns of integers at once, and the first bad line by name.
+"""Read strict CSV block by block: columns are parsed to integers at once, and bad lines are identified by number.
 
-Numbers never pass through a float: a decimal becomes an integer count of its last place.
+Numbers never pass through a float: a decimal becomes an integer count of its last decimal place.
 """
 
 import dataclasses
@@ -26,22 +26,27 @@ _NONE = np.empty((0, 3), np.int64)
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What the fields of one column hold.
+    """The content of one column.
 
     Attributes:
-      name: for errors, and what a header must say.
-      content: "int", a whole number; "id", an unsigned one, kept as its int64's bits; "decimal", a decimal number
-        with or without an exponent, kept as a count of its place number `scale`; "word", the index of the field
-        among `words`; "same", the field that the first row has, kept as 0; "any", not looked at, kept as 0; "name",
-        any text, kept as `csv_fields.name_key`, one number a text; "optional", a "decimal" or nothing, which is kept as
-        the largest int64; "time", ns since 1970, as an "id", or in ISO 8601, or nothing, which is kept as -1.
-      scale: decimal places of a "decimal"; a number with more of them is at fault.
-      words: what a "word" may be.
-      low: the least value of an "int" or "decimal"; an "id" takes -1, which some feeds write for none, if this is -1.
-      high: the largest one.
-      step: "tick" or "lot" where the scale is not the format's but the file's: what a user may name to decide it.
-      scale_from: where the scale comes from: "format"; "guess", a number that does not fit it being a `PlacesMisfit`;
-        "file", all numbers having been counted; "step", which the user named.
+      name: used in errors, and required in a header.
+      content: how the fields are parsed and stored:
+        "int": an integer.
+        "id": an unsigned integer, stored as the bits of an int64.
+        "decimal": a decimal number with or without an exponent, stored in units of 10**-scale.
+        "word": the index of the field among `words`.
+        "same": the field of the first row, stored as 0.
+        "any": ignored, stored as 0.
+        "name": any text, stored as its `csv_fields.name_key`.
+        "optional": like "decimal"; an empty field is stored as the largest int64.
+        "time": ns since 1970 like an "id", or ISO 8601; an empty field is stored as -1.
+      scale: decimal places of a "decimal"; a number with more places is a fault.
+      words: the valid words of a "word".
+      low: the smallest valid "int" or "decimal"; -1 lets an "id" be -1, which some feeds write for no order.
+      high: the largest valid value.
+      step: "tick" or "lot" if the scale depends on the file: the setting with which a user can decide it.
+      scale_from: where the scale comes from: "format"; "guess", in which case a number that does not fit raises
+        `PlacesMisfit`; "file", after counting all numbers; or "step", which the user named.
     """
 
     name: str
@@ -59,7 +64,7 @@ class Block(NamedTuple):
 
     Attributes:
       values: int64 [C, R].
-      line: int64 [R], the lines that they stand in, counted from 1.
+      line: int64 [R], their line numbers, from 1.
     """
 
     values: np.ndarray
@@ -67,15 +72,15 @@ class Block(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What is wrong with a row, where its fields by themselves are right.
+    """A fault of a row.
 
     Attributes:
-      column: the place of the column at fault, from 0; None if it is the line.
-      name: its name.
+      column: index of the column at fault, from 0; None if the line as such is at fault.
+      name: the column's name.
       what: the fault, without anything that differs from row to row.
       expected: what would have been right.
       was: what was found.
-      remedy: what the reader can do about it.
+      remedy: what the user can do about it.
     """
 
     column: int | None
@@ -87,30 +92,30 @@ class Fault(NamedTuple):
 
 
 class Rules(Protocol):
-    """What a format asks of whole rows."""
+    """The requirements of a format on rows whose fields are valid on their own."""
 
     def judge(self, values: np.ndarray, text: Callable[[int], tuple[str, ...]]) -> np.ndarray:
-        """Return int64 [B, 3]: the rows at fault, ascending, a number for what is wrong with each, and a detail.
+        """Return the faults, int64 [B, 3]: row (ascending), code of the fault, and a detail.
 
         Args:
           values: int64 [C, R]; may be changed.
-          text: gives the fields of a row as text.
+          text: returns the fields of a row as text.
         """
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
-        """Say what is wrong with a row, given as text."""
+        """Describe a fault that `judge` returned, given the row as text."""
 
 
 class CsvRows:
-    """The rows of one file, to be iterated once, as `Block`s; bad lines go to `faults`.
+    """Iterates once over the rows of a file as `Block`s; bad lines are passed to `faults`.
 
-    A byte-order mark, quotes around fields without a comma, and a blank line at the end are no part of the rows. With
-    a header, columns may stand in any order, and others between them are left out.
+    A byte-order mark, quotes around fields without a comma, and a blank last line are ignored. If there is a header,
+    columns may come in any order, and others are ignored.
 
     Attributes:
-      rows_read: lines read so far, the header not counted, bad ones counted.
-      refused: what is wrong with each bad line, by its number; whoever uses it forgets what is done with.
-      first: the fields of the first line with the right number of them, as text; empty before there is one.
+      rows_read: lines read so far, including bad ones, excluding the header.
+      refused: the fault of each bad line, by line number; the consumer deletes the entries it has dealt with.
+      first: the fields, as text, of the first line with the right number of fields; empty before it is found.
       ended: whether the last line read ends in a line feed.
     """
 
@@ -129,7 +134,7 @@ class CsvRows:
         self.first: tuple[str, ...] = ()
         self._source, self._columns, self._reading, self._faults = source, tuple(columns), reading, faults
         self._header, self._lines, self._rules = header, 0, rules
-        self._order: list[int] | None = None  # where the file has the columns, unless it has these alone in their order
+        self._order: list[int] | None = None  # positions in the file; None if it has exactly these columns
         self._words: dict[str, np.ndarray] = {}
 
     def __iter__(self) -> Iterator[Block]:
@@ -140,7 +145,7 @@ class CsvRows:
             raise empty_file(self._source, expected=expected)
 
     def count_places(self) -> np.ndarray:
-        """Go through the file instead of iterating; return int64 [C, 2, P], what `csv_fields.count_places` counts."""
+        """Read the file instead of iterating; return what `csv_fields.count_places` counts, int64 [C, 2, P]."""
         total = np.zeros((len(self._columns), 2, cf.MOST_PLACES + 1), np.int64)
         for data in self._data():
             contents = np.array([CONTENTS[column.content] for column in self._columns])
@@ -150,7 +155,7 @@ class CsvRows:
         return total
 
     def _data(self) -> Iterator[bytes]:
-        """Yield the lines of rows, without what may stand around them."""
+        """Yield the lines of rows, without byte-order mark, unnecessary quotes and header."""
         begun = False
         for data in self._whole_lines():
             data = data if begun else data.removeprefix(BOM)
@@ -161,7 +166,7 @@ class CsvRows:
                 yield data
 
     def _whole_lines(self) -> Iterator[bytes]:
-        """Yield blocks that end with a line; damage counts as one line, the one that it cuts off."""
+        """Yield blocks of complete lines; damage counts as one line, the one that it truncates."""
         rest = []
         try:
             for block in self._source.blocks(self._reading):
@@ -189,11 +194,11 @@ class CsvRows:
         found = fields_of(data[: begin - 1])
         if any(found.count(name) != 1 for name in self._header):
             raise InputError(
-                "a header that is not the format's",
+                "a header that does not match the format",
                 where=f"{self._source}, line 1",
                 expected=",".join(self._header),
                 was=",".join(found)[:_SHOWN] or "an empty line",
-                remedy="name a file of this format",
+                remedy="check that the file is of this format",
             )
         if found != self._header:
             named = dict(zip(self._header, self._columns, strict=True))
@@ -203,11 +208,11 @@ class CsvRows:
         return data[begin:]
 
     def _ordered(self, by_column: np.ndarray) -> np.ndarray:
-        """Return what is told of the file's columns for those that were asked for."""
+        """Select the requested columns from an array over the file's columns."""
         return by_column if self._order is None else by_column[self._order]
 
     def _fields(self, line: bytes) -> tuple[str, ...]:
-        """Return the fields of the columns that were asked for, as text."""
+        """Return the fields of the requested columns as text."""
         fields = fields_of(line)
         return fields if self._order is None else tuple(fields[k] for k in self._order)
 
@@ -236,7 +241,7 @@ class CsvRows:
         return Block(values, row_line + first_line)
 
     def _refuse(self, lines: Lines, bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:
-        """Refuse lines in their order: those that cannot be parsed, and those that break a rule."""
+        """Refuse lines in file order: those that cannot be parsed, and those that break a rule."""
         found = [(line, False, fault, column) for line, _, column, fault in bad.tolist()]
         found += [(int(row_line[row]), True, fault, detail) for row, fault, detail in wrong.tolist()]
         for line, parsed, fault, detail in sorted(found):
@@ -254,7 +259,7 @@ class CsvRows:
             self.refused[number] = what
 
     def _misfit(self, raw: bytes, column: int, fault: int) -> Fault:
-        """Say what is wrong with a line that cannot be parsed."""
+        """Describe the fault of a line that cannot be parsed."""
         fields, columns = fields_of(raw), self._columns
         if not is_text(raw):
             return Fault(None, "", "a line that is not UTF-8", "plain text", repr(raw[:_SHOWN]), _REMEDY)
@@ -269,13 +274,13 @@ class CsvRows:
         return Fault(column, name, what, expected, was, _remedy(columns[column], fault, field))
 
     def _first_of(self, column: int) -> str:
-        """Return the field of the first row in a column of the file."""
+        """Return the first row's field in a column of the file."""
         place = column if self._order is None else self._order.index(column) if column in self._order else -1
         return self.first[place] if self.first and place >= 0 else ""
 
 
 def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the columns as the compiled loop takes them."""
+    """Return the columns in the form that the compiled loop expects."""
     words, column_words = [], []
     for column, field in zip(columns, [*first, *[""] * len(columns)], strict=False):
         own = column.words if column.content == "word" else (field,) if column.content == "same" else ()
@@ -293,34 +298,34 @@ def _compiled_columns(columns: tuple[Column, ...], first: tuple[str, ...]) -> di
 
 
 def _remedy(column: Column, fault: int, field: str) -> str:
-    """Return what to do about a field; where other numbers of the file decide its scale, a step that holds this one."""
+    """Return the remedy for a field; if other numbers of the file decide its scale, name a step that fits this one."""
     if not column.step or fault not in (cf.OUT_OF_RANGE, cf.TOO_FINE):
         return _REMEDY
     if column.scale_from == "step":
-        return f"mend the row, or name another {column.step}"
+        return f"correct the row, or set another {column.step}"
     step = step_of(field)
     if step is None:
-        return "mend the row: no number of units within 2^60 holds it; or leave it out with on_error='skip'"
+        return "correct the row: the number does not fit within 2^60 units; or leave it out with on_error='skip'"
     return (
-        f"name {column.step}={step!r}, which this number fits (what lies between is then refused), or leave the rows "
-        "that do not fit the others out with on_error='skip'"
+        f"set {column.step}={step!r}, which this number fits (numbers between its multiples are then refused), or use "
+        "on_error='skip' to leave out the rows that do not fit the others"
     )
 
 
 def _expectation(column: Column, fault: int, field: str, first: str) -> tuple[str, str]:
-    """Return what is wrong with a field, and what it should be."""
+    """Return the fault of a field, and what it should be."""
     number = "a decimal number" if column.content in ("decimal", "optional") else "a whole number"
     if column.content == "time":
         return "a field that is not a time", "a time such as 2024-01-02T03:04:05.123456789Z, or ns since 1970"
     if fault == cf.UNKNOWN_WORD:
-        return "a word that the format does not have", " or ".join(column.words)
+        return "an unknown word", " or ".join(column.words)
     if fault == cf.CHANGED:
-        return f"another {column.name} than the first row's", first
+        return f"a different {column.name} from the first row", first
     if fault == cf.TOO_FINE and column.scale_from == "step":
         article = "an" if column.name[0] in "aeiou" else "a"
         return f"{article} {column.name} between {column.step}s", f"a multiple of the {column.step}"
     if fault == cf.TOO_FINE:
-        return "a number with too many decimal places", f"at most {column.scale} places"
+        return "a number with too many decimal places", f"at most {column.scale} decimal places"
     if fault == cf.OUT_OF_RANGE and column.content == "id" and field.startswith("-"):
         return f"a negative {column.name}", "0 or more"
     if fault == cf.OUT_OF_RANGE:

@@ -1,22 +1,25 @@
-"""Times in ISO 8601, as they stand in CSV files: the compiled part."""
+"""Parse ISO 8601 times in CSV files: the compiled part."""
 
 import numpy as np
 
 from lob_jax.jit import in_place
 
 _DASH, _COLON, _DOT, _PLUS, _T, _SPACE, _Z, _ZERO = 45, 58, 46, 43, 84, 32, 90, 48
-_SHORTEST = 20  # bytes: a time without a fraction, and what ends it
+_SHORTEST = 20  # bytes: a time without a fraction, and the byte after it
 _DAYS_BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
-_FIRST_YEAR, _LAST_YEAR = 1970, 2261  # ns since 1970 that an int64 holds
+_FIRST_YEAR, _LAST_YEAR = 1970, 2261  # ns since 1970 fit into an int64
 _NS_PER_SECOND = 10**9
 
 
 @in_place
 def iso_time(data: np.ndarray, at: int) -> tuple[int, int, bool]:
-    """Read a time such as 2024-01-02T03:04:05.123456789Z, in UTC; return ns since 1970, the place behind, if it is one.
+    """Read a UTC time such as 2024-01-02T03:04:05.123456789Z.
 
-    Between date and time may be a space; the fraction has up to nine digits or is left out; Z, +00:00 or nothing ends
-    it. At other bytes than those of a time the place is `at`. The line must be whole: it ends within `data`.
+    Date and time may be separated by a space; the fraction is optional and has up to nine digits; the time ends in Z,
+    in +00:00 or without a zone. The line must end within `data`.
+
+    Returns:
+      ns since 1970, the position after the time, and whether there is a time.
     """
     if at + _SHORTEST > len(data) or data[at + 4] != _DASH or data[at + 7] != _DASH:
         return np.int64(0), at, False
@@ -41,14 +44,14 @@ def iso_time(data: np.ndarray, at: int) -> tuple[int, int, bool]:
 
 @in_place
 def _two(data: np.ndarray, at: int) -> int:
-    """Return the number that two digits are, a negative one if they are none."""
+    """Return the number formed by two digits, a negative one if they are not digits."""
     tens, ones = np.int64(data[at]) - _ZERO, np.int64(data[at + 1]) - _ZERO
     return tens * 10 + ones if 0 <= tens <= 9 and 0 <= ones <= 9 else -(10**6)
 
 
 @in_place
 def _fraction(data: np.ndarray, at: int) -> tuple[int, int]:
-    """Return the nanoseconds behind a second, -1 if they are not one to nine digits, and the place behind."""
+    """Return the fraction of a second in ns, -1 if it has no digits, and the position after it."""
     if data[at] != _DOT:
         return np.int64(0), at
     value, digits = np.int64(0), 0
@@ -64,7 +67,7 @@ def _fraction(data: np.ndarray, at: int) -> tuple[int, int]:
 
 @in_place
 def _zone_end(data: np.ndarray, at: int) -> int:
-    """Return the place behind Z or +00:00, or the same place."""
+    """Return the position after Z or +00:00, or `at` if neither is there."""
     if data[at] == _Z:
         return at + 1
     if at + 6 < len(data) and data[at] == _PLUS and data[at + 3] == _COLON:

@@ -1,4 +1,4 @@
-"""What becomes of a row that is not what its format says: an error, a count, or a line in a quarantine file."""
+"""Treat rows that violate their format: raise an error, count them, or write them to a quarantine file."""
 
 import collections
 import contextlib
@@ -12,8 +12,8 @@ from typing import Any, Self
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
 
-_HELD_CHARACTERS = 1 << 16  # of a quarantine, before they are written: opening a file takes longer than writing a row
-_latest: dict[pathlib.Path, list[str]] = {}  # what the newest reading into each quarantine holds
+_HELD_CHARACTERS = 1 << 16  # buffered before writing: opening the quarantine file takes longer than writing a row
+_latest: dict[pathlib.Path, list[str]] = {}  # the buffer of the newest reading into each quarantine file
 
 
 class FaultCode(enum.IntEnum):
@@ -39,14 +39,14 @@ class FaultCode(enum.IntEnum):
 
 
 class Faults:
-    """The bad rows of one input file, treated as a `Reading` says.
+    """Treats the bad rows of one input file as a `Reading` specifies.
 
     Attributes:
-      dropped: how many rows were left out, by reason.
+      dropped: number of rows left out, by reason.
     """
 
     def __init__(self, reading: Reading, input_name: str):
-        """Begin a file; what an earlier reading put into its quarantine is removed."""
+        """Begin a file; delete the quarantine file of an earlier reading."""
         self._strict = reading.on_error == "strict"
         self.dropped: collections.Counter[str] = collections.Counter()
         self._path: pathlib.Path | None = None
@@ -58,11 +58,12 @@ class Faults:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._path.unlink(missing_ok=True)
             _latest[self._path] = self._held
+            # A finalizer rather than a close method: a reading may end in an exception or be abandoned.
             weakref.finalize(self, _end, self._path, self._held)
 
     @property
     def path(self) -> pathlib.Path | None:
-        """The quarantine file, None if there is none; all rows refused so far are in it."""
+        """The quarantine file, None if there is none; flushes all rows refused so far into it."""
         if self._held:
             self._write()
         return self._path
@@ -73,12 +74,12 @@ class Faults:
         self._room = _HELD_CHARACTERS
 
     def refuse(self, error: InputError, *, raw: str | bytes, rows: int = 1) -> None:
-        """Raise the error if reading is strict; else leave `rows` rows out, the reason being what the error says.
+        """Raise the error if reading is strict; otherwise leave rows out and count them under the error's `what`.
 
         Args:
-          error: what is wrong, and where; its `what` must not hold anything that differs from row to row.
-          raw: the row as it was found (or the first of several).
-          rows: how many rows are lost by it.
+          error: the fault and its location; its `what` must not contain anything that differs from row to row.
+          raw: the row as found in the file (or the first of several).
+          rows: number of rows lost.
         """
         if self._strict:
             raise error
@@ -95,28 +96,28 @@ class Faults:
 
 @contextlib.contextmanager
 def _writable(path: pathlib.Path) -> Iterator[None]:
-    """Turn what goes wrong in writing a quarantine into an error that names it."""
+    """Convert an OSError while writing a quarantine file to an InputError that names the file."""
     try:
         yield
     except OSError as error:
         raise InputError(
             "a quarantine that cannot be written",
             where=path,
-            expected="a folder that can be made and written to",
+            expected="a folder that can be created and written to",
             was=f"{type(error).__name__}: {error}",
-            remedy="name another folder, or take on_error='skip'",
+            remedy="choose another folder, or use on_error='skip'",
         ) from error
 
 
 def _append(path: pathlib.Path, held: list[str]) -> None:
-    """Write what is held."""
+    """Append the buffer to the file and clear it."""
     with path.open("a", encoding="utf-8") as file:
         file.writelines(held)
     held.clear()
 
 
 def _end(path: pathlib.Path, held: list[str]) -> None:
-    """Write what a reading still holds, however it ended, unless a newer one has begun the file anew."""
+    """Flush the buffer of a reading that has ended, unless a newer reading has started the file again."""
     if _latest.get(path) is held:
         del _latest[path]
         if held:

@@ -1,4 +1,4 @@
-"""Compressed streams to bytes, a few at a time; before a damage, every byte that can be decompressed."""
+"""Decompress streams in bounded memory; of a damaged one, return every byte that can be decompressed."""
 
 import bz2
 import contextlib
@@ -13,24 +13,24 @@ from backports import zstd
 from isal import igzip_lib
 
 DAMAGE = (EOFError, igzip_lib.IsalError, zlib.error, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError, OSError)
-_INPUT_BYTES = 1 << 18  # compressed bytes that are worked on at once
-_CAREFUL_BYTES = 1 << 10  # the same, where every byte before a damage is wanted
-_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a member of a zip: its mark, the lengths of its name and extra field
+_INPUT_BYTES = 1 << 18  # compressed bytes processed at once
+_CAREFUL_BYTES = 1 << 10  # the same in a second pass that recovers every byte before damage
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of its name and extra field
 
 
 class Decompressor(Protocol):
-    """What all decompressors have in common."""
+    """The common interface of all decompressors."""
 
     eof: bool
     needs_input: bool
     unused_data: bytes
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Return at most so many bytes of what the data, and those given before, hold."""
+        """Return up to `max_length` bytes decompressed from this and earlier data."""
 
 
 class _Zlib:
-    """zlib as a `Decompressor` without a limit: slower than ISA-L's, but it holds back no byte of a cut stream."""
+    """zlib as a `Decompressor` without a limit: slower than ISA-L, but it withholds no byte of a truncated stream."""
 
     needs_input = True
 
@@ -50,13 +50,13 @@ class _Zlib:
 
 
 class Packing(NamedTuple):
-    """How a stream is compressed.
+    """A compression format.
 
     Attributes:
-      fast: makes what decompresses it.
-      careful: the same, where every byte counts.
+      fast: creates the usual decompressor.
+      careful: creates the decompressor that recovers every byte before damage.
       repeats: whether several streams may follow each other.
-      padding: what may stand between them.
+      padding: bytes allowed between streams.
     """
 
     fast: Callable[[], Decompressor]
@@ -82,10 +82,16 @@ ZIP_METHODS = {zipfile.ZIP_STORED: None, zipfile.ZIP_DEFLATED: _DEFLATE, zipfile
 
 
 def inflated(file: BinaryIO, packing: Packing, most: int, *, end: int) -> Iterator[bytes]:
-    """Yield what a file holds from where it stands up to the byte `end`, decompressed, up to `most` bytes at a time.
+    """Yield the decompressed content of a file from its current position to byte `end`.
+
+    Args:
+      file: the file.
+      packing: how it is compressed.
+      most: bytes per block, at most.
+      end: position in the file at which the compressed data end.
 
     Raises:
-      One of `DAMAGE`, behind the last byte before the damage.
+      One of `DAMAGE`, after the last byte before the damage has been yielded.
     """
     begin, given = file.tell(), 0
     try:
@@ -102,9 +108,9 @@ def inflated(file: BinaryIO, packing: Packing, most: int, *, end: int) -> Iterat
 
 
 def _tail(file: BinaryIO, packing: Packing, most: int, *, begin: int, end: int, given: int) -> Iterator[bytes]:
-    """Yield what lies behind the first `given` bytes and before a damage in the bytes that were just read.
+    """Yield the bytes between the first `given` ones and the damage.
 
-    A decompressor returns nothing of a piece in which it meets damage: here the pieces are single bytes.
+    A decompressor returns nothing from a piece that contains damage, hence the last pieces are single bytes.
     """
     careful_from = max(file.tell() - _INPUT_BYTES, begin)
     file.seek(begin)
@@ -116,7 +122,7 @@ def _tail(file: BinaryIO, packing: Packing, most: int, *, begin: int, end: int, 
 
 
 def _pieces(file: BinaryIO, end: int, size: int, *, single_from: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes up to a place in pieces of a size; one by one from a place on, if one is given."""
+    """Yield the bytes up to `end` in pieces of `size`; from `single_from` on, if given, one at a time."""
     while True:
         at = file.tell()
         single = single_from is not None and at >= single_from
@@ -127,7 +133,7 @@ def _pieces(file: BinaryIO, end: int, size: int, *, single_from: int | None = No
 
 
 def _inflated(pieces: Iterator[bytes], packing: Packing, new: Callable[[], Decompressor], most: int) -> Iterator[bytes]:
-    """Yield what pieces hold; raises at the first of them that is damaged, or if they stop short."""
+    """Yield the decompressed content of pieces; raise at the first damaged piece, or if the data end too early."""
     decompressor, begun = new(), False
     for data in pieces:
         while data or not decompressor.needs_input:
@@ -144,19 +150,20 @@ def _inflated(pieces: Iterator[bytes], packing: Packing, new: Callable[[], Decom
             if decompressor.eof:
                 data, decompressor, begun = decompressor.unused_data, new(), False
     if begun:
-        raise EOFError("the data stop short")
+        raise EOFError("the data end too early")
 
 
 def member_blocks(file: BinaryIO, member: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
-    """Yield the bytes of a member of a zip, up to `most` at a time; its method must be one of `ZIP_METHODS`.
+    """Yield the content of a zip member in blocks of up to `most` bytes; its method must be in `ZIP_METHODS`.
 
     Raises:
-      One of `DAMAGE`, behind the last byte before the damage; one where the check sum is wrong.
+      One of `DAMAGE`, after the last byte before the damage has been yielded, or if the checksum is wrong.
     """
     file.seek(member.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\3\4":
-        raise zipfile.BadZipFile(f"no header of {member.filename!r} where the directory says")
+        raise zipfile.BadZipFile(f"no header of {member.filename!r} at the position in the directory")
+    # Take the lengths from the local header: its extra field may differ in length from the one in the directory.
     _, name, extra = _LOCAL_HEADER.unpack(header)
     file.seek(name + extra, 1)
     end, packing = file.tell() + member.compress_size, ZIP_METHODS[member.compress_type]
@@ -166,4 +173,4 @@ def member_blocks(file: BinaryIO, member: zipfile.ZipInfo, most: int) -> Iterato
         size, check = size + len(block), zlib.crc32(block, check)
         yield block
     if (size, check) != (member.file_size, member.CRC):
-        raise zipfile.BadZipFile(f"another length or check sum than the directory says of {member.filename!r}")
+        raise zipfile.BadZipFile(f"length or checksum of {member.filename!r} differ from the directory")

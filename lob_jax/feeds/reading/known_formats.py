@@ -1,15 +1,17 @@
-"""The formats that users bring and no feed reads: how they begin, what they are called, what to do with them."""
+"""Known formats that no feed reads: how their files begin, their names, and what to do with them."""
 
 import re
 from typing import NamedTuple
 
 _TABLE = "write its events as a table with the columns time_ns, kind, side, price, size and order_id (feed=table)"
-_CAPTURE = "take the ITCH messages out of it and write each behind its length of 2 bytes (big-endian): then feed=itch"
-_UNPACK = "unpack it, and name the file or the folder"
+_CAPTURE = (
+    "extract the ITCH messages, write the length of each (2 bytes, big-endian) in front of it; then use feed=itch"
+)
+_UNPACK = "unpack it, and pass the file or the folder"
 _AS_TABLE = f"load it in Python and {_TABLE}, as Parquet, CSV or a DataFrame"
-_AS_CSV = "save the sheet as CSV, prices as they are; then feed=table"
-_DEPTH = "ask Tardis for incremental_book_L2 (and trades): the other types show samples or single quotes, no changes"
-_MBO = "ask Databento for the schema mbo: the others show levels or trades, not orders"
+_AS_CSV = "save the sheet as CSV without formatting the prices; then use feed=table"
+_DEPTH = "download incremental_book_L2 (and trades) from Tardis: the other types hold samples or quotes, not changes"
+_MBO = "request the schema mbo from Databento: the other schemas hold levels or trades, not orders"
 _ANY = ("*",)
 
 
@@ -17,9 +19,9 @@ class Known(NamedTuple):
     """A format that no feed reads.
 
     Attributes:
-      name: what it is.
-      remedy: what can be done about it.
-      beside: feeds whose files such a file may lie beside in a folder; "*" for all.
+      name: description of the format.
+      remedy: what the user can do.
+      beside: feeds that tolerate such a file next to their own files in a folder; "*" for all.
     """
 
     name: str
@@ -83,13 +85,13 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
     (re.compile(rb"#RIC,"), Known("Refinitiv Tick History", _TABLE)),
     (
         re.compile(rb"Time\|Exchange\|Symbol\|"),
-        Known("NYSE TAQ", f"it shows quotes and trades, not orders; where you have orders, {_TABLE}"),
+        Known("NYSE TAQ", f"it holds quotes and trades, not orders; if you have orders, {_TABLE}"),
     ),
     (
         re.compile(rb"agg_trade_id,|id,price,qty,quote_?qty,time,|open_time,open,high"),
         Known(
             "Binance trades or candles as CSV",
-            "they show no book: capture depth and trades as they come (feed=binance)",
+            "they contain no order book: capture depth and trades live (feed=binance)",
             ("binance",),
         ),
     ),
@@ -97,7 +99,7 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
         re.compile(rb'(?:\[\s*)?\{[^\n]*"e" ?: ?"(depthUpdate|aggTrade|trade)"'),
         Known(
             "Binance messages without times of arrival",
-            "write the time of arrival in front of each line: <ns since 1970> <message>; then feed=binance",
+            "write the time of arrival in front of each line: <ns since 1970> <message>; then use feed=binance",
         ),
     ),
     (
@@ -108,14 +110,14 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
         re.compile(rb"\s*" + _NUMBER + rb"(?:[ \t]+" + _NUMBER + rb"){19}"),
         Known(
             "FI-2010, or another matrix of numbers",
-            "it holds normalised snapshots without the orders between them: there are no events in it to read",
+            "it holds normalised snapshots without the orders between them, so there are no events to read",
         ),
     ),
     (
         re.compile(rb"-?\d{3,10},\d{1,9},-?\d{3,10},\d{1,9}(?:,-?\d{1,10},\d{1,9},-?\d{1,10},\d{1,9})*\r?\n"),
         Known(
-            "rows such as those of a LOBSTER order book, without its name",
-            "name the message file; both halves under the names that LOBSTER delivered them under",
+            "rows like those of a LOBSTER order book, under another file name",
+            "pass the message file; keep the file names under which LOBSTER delivered both files",
             ("lobster",),
         ),
     ),
@@ -123,7 +125,7 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
         _zip_of(rb"[^\x00-\x1f]{1,80}\.npy"),
         Known(
             "an .npz of NumPy arrays, such as hftbacktest's",
-            f"lob_jax writes this format and does not read it: name what it was made from, or {_TABLE}",
+            f"lob_jax writes this format but does not read it: pass the original data, or {_TABLE}",
         ),
     ),
     (_zip_of(rb"(\[Content_Types\]\.xml|_rels/|xl/|docProps/)"), Known("an Excel workbook", _AS_CSV, _ANY)),
@@ -136,10 +138,13 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
     (_starts(b"FEA1"), Known("Feather of version 1", _AS_TABLE)),
     (_starts(b"ORC"), Known("ORC", _AS_TABLE)),
     (_starts(b"Obj\x01"), Known("Avro", _AS_TABLE)),
-    (re.compile(rb"\xff\x01[\x00-\x63]|\xfe\x20[\x00-\x63]"), Known("a kdb+ table", "save it as CSV; then feed=table")),
+    (
+        re.compile(rb"\xff\x01[\x00-\x63]|\xfe\x20[\x00-\x63]"),
+        Known("a kdb+ table", "save it as CSV; then use feed=table"),
+    ),
     (
         re.compile(rb"\x80[\x02-\x05](\x95|c|\}|\]|\()"),
-        Known("a Python pickle", f"a pickle runs code when it is opened, and is not: {_AS_TABLE}"),
+        Known("a Python pickle", f"a pickle can run code when loaded, so it is not opened: {_AS_TABLE}"),
     ),
     (
         re.compile(rb"\s*(<!doctype html|<html|<\?xml)", re.IGNORECASE),
@@ -159,11 +164,11 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
 CBOE = Known("Cboe PITCH, binary", _TABLE)
 SOUP = Known(
     "ITCH in SoupBinTCP packets",
-    "keep the packets of type S, without their type (1 byte) and with a length that is less by 1: then feed=itch",
+    "keep the packets of type S, remove their type (1 byte) and reduce their length by 1; then use feed=itch",
 )
-MOLD = Known("ITCH in MoldUDP64 packets", "cut the header of each packet (20 bytes) off: then feed=itch")
+MOLD = Known("ITCH in MoldUDP64 packets", "remove the header of each packet (20 bytes); then use feed=itch")
 BARE = Known(
     "ITCH 5.0 messages without their lengths",
-    "write each message behind its length of 2 bytes (big-endian): then feed=itch",
+    "write the length of each message in front of it (2 bytes, big-endian); then use feed=itch",
 )
 SECONDS = Known("ITCH with messages of seconds, such as 4.1", f"fetch the day as ITCH 5.0; or {_TABLE}")

@@ -1,7 +1,7 @@
-"""A compiled hash table from a feed's order references to what is known of each order.
+"""A compiled hash table from a feed's order references to the state of each order.
 
-Open addressing with linear probing; removal moves later entries up, so there are no tombstones and a table that
-orders enter and leave all day never slows down. `home_of` is the hash of the book's own table of names.
+Open addressing with linear probing. Removal shifts later entries back instead of leaving tombstones, so the table does
+not slow down when orders enter and leave all day. `home_of` is also the hash of the book's table of ids.
 """
 
 import enum
@@ -29,10 +29,10 @@ _SMALLEST = 16
 
 
 class OrderTable(NamedTuple):
-    """A table of H rows, a power of two; row numbers hold until the next `remove`.
+    """A table of H rows, H a power of two; row numbers are valid until the next `remove`.
 
     Attributes:
-      keys: int64 [H], order references: the bits of a uint64, each of which may be a key, 0 too.
+      keys: int64 [H], order references as the bits of a uint64; every value, including 0, is a valid key.
       state: uint8 [H], 1 where a row is in use.
       values: int64 [H, 4], by `Held`.
       used: int64 [1], rows in use.
@@ -45,7 +45,7 @@ class OrderTable(NamedTuple):
 
 
 def new_table(capacity: int) -> OrderTable:
-    """Return an empty table that `capacity` orders fill at most half."""
+    """Return an empty table large enough that `capacity` orders fill at most half of it."""
     rows = max(_SMALLEST, 1 << (2 * max(capacity, 1) - 1).bit_length())
     return OrderTable(
         keys=np.zeros(rows, np.int64),
@@ -56,7 +56,7 @@ def new_table(capacity: int) -> OrderTable:
 
 
 def room_for(table: OrderTable, more: int) -> OrderTable:
-    """Return the table, or a larger copy of it if `more` insertions would fill it beyond a half."""
+    """Return the table, or a larger copy if `more` insertions would fill more than half of it."""
     wanted = int(table.used[0]) + more
     if 2 * wanted <= len(table.keys):
         return table
@@ -74,7 +74,7 @@ def find(table: OrderTable, key: int) -> int:
 
 @inner
 def insert(table: OrderTable, key: int) -> int:
-    """Return the row of a key, a new one with undefined values if it is not in the table; there must be room."""
+    """Return the row of a key, inserting it with undefined values if it is absent; there must be room."""
     row = _place_of(table, key)
     if table.state[row] == _FREE:
         table.state[row] = _TAKEN
@@ -85,7 +85,7 @@ def insert(table: OrderTable, key: int) -> int:
 
 @inner
 def remove(table: OrderTable, row: int) -> None:
-    """Free a row in use, moving up the entries whose search passes it."""
+    """Free a row in use, shifting back the entries whose search passes it."""
     last = len(table.keys) - 1
     hole = row
     place = (hole + 1) & last
@@ -103,7 +103,7 @@ def remove(table: OrderTable, row: int) -> None:
 
 @in_place
 def _place_of(table: OrderTable, key: int) -> int:
-    """Return the row of a key, or the free row where it would go."""
+    """Return the row of a key, or the free row into which it would go."""
     last = len(table.keys) - 1
     row = home_of(table.keys, key)
     while table.state[row] != _FREE and table.keys[row] != key:
@@ -113,7 +113,7 @@ def _place_of(table: OrderTable, key: int) -> int:
 
 @njit
 def _copy_all(table: OrderTable, larger: OrderTable) -> None:
-    """Enter every order of one table into another."""
+    """Insert every order of one table into another."""
     for row in range(len(table.keys)):
         if table.state[row] != _FREE:
             larger.values[insert(larger, table.keys[row])] = table.values[row]

@@ -1,4 +1,4 @@
-"""Formats that users bring and no feed reads: told by their first bytes, and named with what to do."""
+"""Recognise known formats that no feed reads by their first bytes, and report them with a remedy."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from lob_jax.feeds.reading.known_formats import BARE, BY_PATTERN, CBOE, MOLD, SE
 from lob_jax.feeds.reading.source import Source
 
 SNIFFED_BYTES = 4096
-_SHOWN = 80  # bytes of a file, in an error
+_SHOWN = 80  # bytes of a file shown in an error
 _SOUP_TYPES = b"+ASUHZRJLO"  # of SoupBinTCP packets
 
 
 def recognise(begin: bytes) -> Known | None:
-    """Return which known format a file has, by its first (decompressed) bytes, None if it is none of them."""
+    """Return the known format that a file's first (decompressed) bytes indicate, None if there is none."""
     texts = (begin, plain_header(begin))
     for pattern, known in BY_PATTERN:
         if any(pattern.match(text) for text in texts):
@@ -24,10 +24,10 @@ def recognise(begin: bytes) -> Known | None:
 
 
 def refuse_known(source: Source) -> None:
-    """Refuse a file of a known format that no feed reads; a damaged one is left to its reader.
+    """Raise InputError for a file in a known format that no feed reads; leave a damaged file to its reader.
 
     Raises:
-      InputError: the format's name, and what to do.
+      InputError: names the format and what to do.
     """
     begin = beginning(source)
     known = recognise(begin)
@@ -36,7 +36,14 @@ def refuse_known(source: Source) -> None:
 
 
 def not_read(where: object, name: str, begin: bytes, remedy: str) -> InputError:
-    """Return the error for a file that no feed reads."""
+    """Return the error for a file that no feed reads.
+
+    Args:
+      where: the file.
+      name: its format.
+      begin: its first bytes.
+      remedy: what the user can do.
+    """
     return InputError(
         "a format that no feed reads",
         where=where,
@@ -47,7 +54,7 @@ def not_read(where: object, name: str, begin: bytes, remedy: str) -> InputError:
 
 
 def beginning(source: Source) -> bytes:
-    """Return the first bytes of a file's content, none of a damaged one."""
+    """Return the first bytes of a file's content, b"" if the file is damaged."""
     try:
         return source.first_bytes(SNIFFED_BYTES)
     except InputError:
@@ -55,14 +62,14 @@ def beginning(source: Source) -> bytes:
 
 
 def plain_header(begin: bytes) -> bytes:
-    """Return text without its byte-order mark, its first line without quotes and blanks around the names."""
+    """Return text without its byte-order mark, and without quotes and blanks around the names in its first line."""
     header, *rest = begin.removeprefix(BOM).split(b"\n", 1)
     names = [name.strip(b' "\r\t') for name in header.split(b",")]
     return b"\n".join([b",".join(names), *rest])
 
 
 def _packets(begin: bytes) -> list[bytes]:
-    """Return what lies behind lengths of 2 bytes, as far as it lies there whole."""
+    """Return the complete packets that are preceded by their lengths of 2 bytes."""
     found, at = [], 0
     while at + 2 <= len(begin):
         length = int.from_bytes(begin[at : at + 2], "big")
@@ -78,7 +85,7 @@ def _is_message(body: bytes) -> bool:
 
 
 def _is_soup(begin: bytes) -> bool:
-    """Return whether packets have a type of SoupBinTCP in front of whole ITCH messages."""
+    """Return whether packets consist of a SoupBinTCP type and a complete ITCH message."""
     packets = _packets(begin)
     data = [packet[1:] for packet in packets if packet[:1] in (b"S", b"U")]
     typed = all(packet[0] in _SOUP_TYPES for packet in packets)
@@ -104,14 +111,14 @@ def _is_bare(begin: bytes) -> bool:
 
 
 def _is_seconds_itch(begin: bytes) -> bool:
-    """Return whether messages of seconds ("T") lie among others that have no ITCH 5.0 length."""
+    """Return whether there are messages of seconds ("T"), and none with the length of an ITCH 5.0 message."""
     packets = _packets(begin)[:8]
     seconds = [packet for packet in packets if packet[:1] == b"T" and len(packet) == 5]
     return bool(seconds) and not any(_is_message(packet) for packet in packets)
 
 
 def _is_pitch(begin: bytes) -> bool:
-    """Return whether a sequenced unit of Cboe (length, count, unit, sequence) is followed by as many messages."""
+    """Return whether a Cboe sequenced unit header (length, count, unit, sequence) is followed by `count` messages."""
     length, count, at = int.from_bytes(begin[:2], "little"), begin[2] if len(begin) > 2 else 0, 8
     for _ in range(count):
         at += max(begin[at], 2) if at < len(begin) else length

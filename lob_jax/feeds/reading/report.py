@@ -1,4 +1,4 @@
-"""The report of a reading: what was read, kept and dropped, with the same keys for every feed."""
+"""The report of a reading: rows read, kept and dropped, with the same keys for every feed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,19 +21,19 @@ def reading_report(
     faults: list[Faults],
     **more: Any,
 ) -> dict[str, Any]:
-    """Return what was read, as plain JSON values.
+    """Return the report of a reading as plain JSON values.
 
-    Keys: feed; inputs (sha256 of each file, by name); rows_read, rows_kept, and rows_dropped by reason, which add
-    up; quarantine (files, if any); kinds and codes (events by name); time_reversals; gaps (losses that the feed
-    itself shows); and what a feed adds in `more`.
+    Keys: feed; inputs (sha256 of each file, by name); rows_read, which equals rows_kept plus all rows_dropped (by
+    reason); quarantine (files, if any); kinds and codes (number of events by name); time_reversals; gaps (losses that
+    the feed itself reports); and the entries that a feed adds in `more`.
 
     Args:
-      feed: its name.
-      events: what the rows became.
+      feed: the feed's name.
+      events: the events that the rows became.
       inputs: sha256 of each file, by name.
       rows_read: rows (lines, records or messages) found in the files.
-      dropped: rows left out because the format says so, by reason.
-      faults: bad rows, a file each.
+      dropped: rows left out as the format requires, by reason.
+      faults: the bad rows of each file.
       more: further entries, such as corrections.
     """
     rows_dropped = dict(dropped)
@@ -60,7 +60,7 @@ def reading_report(
 
 
 def _time_reversals(time_ns: np.ndarray) -> int:
-    """Count events earlier than the one before, in pieces: the column may be larger than the memory."""
+    """Count the events earlier than the previous one, in chunks: the column may be larger than memory."""
     return sum(
         int(np.count_nonzero(np.diff(time_ns[first : first + _ROWS_AT_ONCE + 1]) < 0))
         for first in range(0, len(time_ns), _ROWS_AT_ONCE)

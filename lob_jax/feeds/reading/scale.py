@@ -1,4 +1,4 @@
-"""How many decimal places a feed's prices and sizes need, and the step between its prices."""
+"""Determine the decimal places that a feed's prices and sizes need, and its tick."""
 
 import dataclasses
 import decimal
@@ -14,18 +14,18 @@ from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
 from lob_jax.jit import njit
 
-USUAL_PLACES = (9, 8)  # of prices and of sizes, which nearly every day fits
+USUAL_PLACES = (9, 8)  # decimal places of prices and of sizes; enough for nearly every day
 _ROWS_AT_ONCE = 1 << 20
-IN_64_BITS = decimal.Context(Emax=17)  # what is above raises an overflow
+IN_64_BITS = decimal.Context(Emax=17)  # larger numbers raise decimal.Overflow
 
 
 class PlacesMisfit(Exception):
-    """A number does not fit the decimal places that a reading began with, which were a guess."""
+    """Raised if a number does not fit the decimal places that a reading has guessed."""
 
 
 @njit
 def common_divisor(values: np.ndarray, divisor: int) -> int:
-    """Return the greatest common divisor of int64 [R] and `divisor`, 0 for no non-zero number at all."""
+    """Return the greatest common divisor of int64 [R] and `divisor`, 0 if all of them are 0."""
     for value in values:
         if divisor == 1:
             break
@@ -40,10 +40,10 @@ def common_divisor(values: np.ndarray, divisor: int) -> int:
 
 
 def parse_step(text: str, *, where: str) -> tuple[int, int]:
-    """Return a step such as "0.05" as (units, decimal places): (5, 2).
+    """Parse a step such as "0.05" to (units, decimal places), here (5, 2).
 
     Raises:
-      InputError: no positive decimal number of at most 18 places.
+      InputError: the text is not a positive decimal number of at most 18 places.
     """
     try:
         step = decimal.Decimal(text).normalize(IN_64_BITS)
@@ -52,20 +52,20 @@ def parse_step(text: str, *, where: str) -> tuple[int, int]:
     places = max(-int(step.as_tuple().exponent), 0) if step.is_finite() else MOST_PLACES + 1
     if not (step.is_finite() and step > 0 and places <= MOST_PLACES):
         raise InputError(
-            "a step that is no positive decimal number",
+            "a step that is not a positive decimal number",
             where=where,
             expected="a number such as 0.01",
             was=text,
-            remedy="write the smallest difference of two prices, or of two sizes, or leave it out to infer it",
+            remedy="pass the smallest difference between two prices or two sizes, or leave it out to infer it",
         )
     return int(step * 10**places), places
 
 
 def is_signed(start: BookSnapshot, events: Events, corrections: Corrections) -> bool:
-    """Return whether an order of a day has a price of zero or less, which makes its instrument a signed one."""
+    """Return whether an order of a day has a price of zero or less, in which case its instrument is signed."""
     if (start.price <= 0).any() or (corrections.price <= 0).any():
         return True
-    for first in range(0, len(events), _ROWS_AT_ONCE):  # the columns may be larger than the memory
+    for first in range(0, len(events), _ROWS_AT_ONCE):  # the columns may be larger than memory
         rows = slice(first, first + _ROWS_AT_ONCE)
         kind = events.kind[rows]
         if ((events.price[rows] <= 0) & (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)).any():
@@ -75,15 +75,15 @@ def is_signed(start: BookSnapshot, events: Events, corrections: Corrections) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The price step and the unit of size that a user names, in a parser's units; 0 where none is named.
+    """The tick and the lot that a user has named, in a parser's units; 0 if not named.
 
     Attributes:
-      price: in 10**-price_decimals.
-      size: in 10**-size_decimals.
-      price_decimals: places that prices are parsed at.
-      size_decimals: places that sizes are parsed at.
-      guessed: whether decimals that no named step decides are a guess: a number that does not fit them is no fault
-        yet, but a `PlacesMisfit`.
+      price: in units of 10**-price_decimals.
+      size: in units of 10**-size_decimals.
+      price_decimals: decimal places with which prices are parsed.
+      size_decimals: decimal places with which sizes are parsed.
+      guessed: whether decimal places not given by a named step are a guess; a number that does not fit them then
+        raises `PlacesMisfit` instead of being a fault.
     """
 
     price: int
@@ -95,7 +95,12 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How parsed integers become those of an instrument; the first three are `Instrument`'s."""
+    """How to convert parsed integers to an instrument's integers.
+
+    Attributes:
+      price_scale, tick, lot_scale: as in `Instrument`.
+      divide_price, divide_size: divisors of the parsed integers.
+    """
 
     price_scale: int
     tick: int
@@ -107,8 +112,14 @@ class Scale:
 def steps_of(tick: str | None, lot: str | None, *, price_decimals: int, size_decimals: int) -> Steps:
     """Return the named steps in a parser's units.
 
+    Args:
+      tick: the smallest price step, None if not named.
+      lot: the unit of size, None if not named.
+      price_decimals: decimal places with which prices are parsed.
+      size_decimals: decimal places with which sizes are parsed.
+
     Raises:
-      InputError: one is no positive decimal number, or finer than the parser; or a lot that is no 1, 0.1, 0.01, ...
+      InputError: a step is not a positive decimal number, or finer than the parser; or the lot does not divide 1.
     """
     price = _in_units(tick, price_decimals, where="tick")
     size = _in_units(lot, size_decimals, where="lot")
@@ -118,7 +129,7 @@ def steps_of(tick: str | None, lot: str | None, *, price_decimals: int, size_dec
             where="lot",
             expected="1, or a fraction such as 0.001",
             was=lot,
-            remedy="count sizes in a unit that divides 1",
+            remedy="use a lot of which 1 is a multiple",
         )
     return Steps(price, size, price_decimals, size_decimals)
 
@@ -130,28 +141,30 @@ def read_at_fitting_places(
     lot: str | None,
     count: Callable[[], np.ndarray],
 ) -> MarketDay:
-    """Read a day with the decimal places that its numbers need: the usual ones, or, where a number does not fit them,
-    those that most numbers fit. A named step decides its own.
+    """Read a day with the decimal places that its numbers need.
+
+    The usual places are tried first; if a number does not fit them, the day is read again with the places that fit most
+    numbers. A named step decides the places of its own quantity.
 
     Args:
-      read: reads the day from its beginning; it raises `PlacesMisfit` where steps are guessed and a number is misfit.
-      tick: the price step that the user names, if any.
-      lot: the unit of size that the user names, if any.
-      count: goes through the day's numbers; returns int64 [2, 2, P], what `csv_fields.count_places` counts of prices
-        and of sizes.
+      read: reads the day from its beginning; raises `PlacesMisfit` if steps are guessed and a number does not fit.
+      tick: the price step that the user has named, if any.
+      lot: the unit of size that the user has named, if any.
+      count: reads the day's numbers; returns what `csv_fields.count_places` counts for prices and sizes, int64
+        [2, 2, P].
 
     Raises:
-      InputError: a step that is none, or whatever `read` refuses.
+      InputError: a step is invalid, or `read` refuses the day.
     """
     try:
         return read(dataclasses.replace(_steps_at(tick, lot, USUAL_PLACES), guessed=True))
     except PlacesMisfit:
-        pass  # what it holds in memory is gone before the next reading begins
+        pass  # read again outside this block: the traceback keeps the first reading's arrays alive within it
     return read(_steps_at(tick, lot, [fitting_places(counts) for counts in count()]))
 
 
 def _steps_at(tick: str | None, lot: str | None, places: Sequence[int]) -> Steps:
-    """Return named steps, each at the places that it is written with, else at those given."""
+    """Return the steps, a named one with the decimal places as written, the others with the given places."""
     price, size = (
         number if text is None else parse_step(text, where=where)[1]
         for text, number, where in zip((tick, lot), places, ("tick", "lot"), strict=True)
@@ -160,13 +173,13 @@ def _steps_at(tick: str | None, lot: str | None, places: Sequence[int]) -> Steps
 
 
 def fitting_places(counts: np.ndarray) -> int:
-    """Return the decimal places that most numbers fit, the fewest such, from what `csv_fields.count_places` counts."""
+    """Return the smallest number of decimal places that fits most numbers, from `csv_fields.count_places`."""
     begun, ended = np.cumsum(counts, axis=1)
     return int(np.argmax(begun - np.append(0, ended[:-1])))
 
 
 def step_of(number: str) -> str | None:
-    """Return the coarsest step, 1 or a tenth of it and so on, that a decimal number is a multiple of; None for none."""
+    """Return the coarsest step among 1, 0.1, 0.01, ... that divides a decimal number; None if there is none."""
     try:
         value = decimal.Decimal(number)
     except decimal.InvalidOperation:
@@ -187,17 +200,17 @@ def _in_units(text: str | None, decimals: int, *, where: str) -> int:
             where=where,
             expected=f"at most {decimals} places",
             was=text,
-            remedy="name a coarser step",
+            remedy="set a coarser step",
         )
     return units * 10 ** (decimals - places)
 
 
 def scale_of(steps: Steps, *, price_divisor: int, quantum_divisor: int, size_divisor: int) -> Scale:
-    """Return the coarsest decimal units that hold every price and size, and the tick.
+    """Return the coarsest decimal units that represent every price and size, and the tick.
 
     Args:
-      steps: what the user named; it wins over what the numbers show.
-      price_divisor: a common divisor of the prices of visible orders, in parser's units; 0 for none.
+      steps: named by the user; they take precedence over the divisors.
+      price_divisor: a common divisor of the prices of visible orders, in the parser's units; 0 for none.
       quantum_divisor: of all prices; 0 for none.
       size_divisor: of all sizes; 0 for none.
     """
@@ -215,7 +228,7 @@ def scale_of(steps: Steps, *, price_divisor: int, quantum_divisor: int, size_div
 
 
 def _spare_places(divisor: int, decimals: int) -> int:
-    """Return how many of the last decimal places are 0 in every multiple of a divisor; all of them for 0."""
+    """Return the number of last decimal places that are 0 in every multiple of `divisor`; all of them for 0."""
     spare = 0
     while spare < decimals and divisor % 10 ** (spare + 1) == 0:
         spare += 1

@@ -1,4 +1,4 @@
-"""Bytes of an input file, block by block: plain, .gz, .zst or a member of a .zip; and the file's hash."""
+"""Read the bytes of an input file block by block (plain, .gz, .zst or a member of a .zip), and its hash."""
 
 import dataclasses
 import hashlib
@@ -15,7 +15,7 @@ from lob_jax.feeds.reading.inflate import DAMAGE, GZIP, ZIP_METHODS, ZSTD, infla
 COMPRESSIONS = (".gz", ".zst", ".zip")
 DAMAGED = "a file that cannot be read or decompressed"
 _PACKINGS = {".gz": GZIP, ".zst": ZSTD}
-_SIGNS = {  # what a compressed file begins with
+_SIGNS = {  # the first bytes of a compressed file
     ".gz": re.compile(rb"\x1f\x8b"),
     ".zst": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
     ".zip": re.compile(rb"PK(\x03\x04|\x05\x06)"),
@@ -25,7 +25,7 @@ _SIGNS = {  # what a compressed file begins with
 }
 _SIGN_BYTES, _BEGINNING_BYTES = 64, 1 << 16
 _PRINTED = re.compile(rb"[\t\n\r -~\x80-\xff]+")
-_ENCRYPTED = 1  # flag of a member of a zip
+_ENCRYPTED = 1  # flag of a zip member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Source:
 
     Attributes:
       path: the file on disk.
-      member: its name inside the file, where that is a zip with several.
+      member: the name inside the file, if that is a zip with several files.
     """
 
     path: pathlib.Path
@@ -45,12 +45,12 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The file name without the suffix of its compression."""
+        """The file name without the compression suffix."""
         name = self.member.rsplit("/", 1)[-1] if self.member else self.path.name
         return next((name.removesuffix(suffix) for suffix in COMPRESSIONS if name.endswith(suffix)), name)
 
     def sha256(self) -> str:
-        """Return the hash of the file as it lies on disk.
+        """Return the hash of the file as stored on disk.
 
         Raises:
           InputError: the file cannot be read.
@@ -62,11 +62,11 @@ class Source:
             raise damaged(self, error) from error
 
     def blocks(self, reading: Reading) -> Iterator[bytes]:
-        """Yield the decompressed bytes in blocks of about `reading.block_bytes`, none of them empty.
+        """Yield the decompressed bytes in non-empty blocks of about `reading.block_bytes`.
 
         Raises:
-          InputError: the file cannot be read, or its compression is damaged or stops short: behind the last byte
-            that can be decompressed before the damage; or the file is not what its suffix says.
+          InputError: the file cannot be read, its suffix does not match its content, or the compressed data are
+            damaged or truncated; in this case, every byte before the damage is yielded first.
         """
         try:
             with self.path.open("rb") as file:
@@ -80,7 +80,7 @@ class Source:
             raise damaged(self, error) from error
 
     def first_bytes(self, count: int) -> bytes:
-        """Return the first bytes of the content; fewer where it has no more, or none before a damage.
+        """Return the first `count` bytes of the content, fewer if the content ends or is damaged before.
 
         Raises:
           InputError: as `blocks`, if there is no byte before the damage.
@@ -111,38 +111,39 @@ class Source:
 
 
 def _check_suffix(path: pathlib.Path, beginning: bytes) -> None:
-    """Refuse a file that begins otherwise than its suffix says."""
+    """Raise InputError for a file whose first bytes do not match its suffix."""
     found = next((suffix for suffix, sign in _SIGNS.items() if sign.match(beginning)), "")
     suffix = path.suffix if path.suffix in COMPRESSIONS else ""
     if found == suffix:
         return
     if found and found not in COMPRESSIONS:
-        what, expected, remedy = "a compression that is not read", f"plain, {COMPRESSIONS}", "unpack the file"
+        what, expected, remedy = "an unsupported compression", f"plain, {COMPRESSIONS}", "unpack the file"
     elif found:
-        what, expected = "a compressed file with the name of another kind of file", f"the suffix {found}"
+        what, expected = "a compressed file with the wrong suffix", f"the suffix {found}"
         remedy = f"rename the file to end in {found}"
     else:
-        what, expected = f"a {suffix} file that is not compressed so", f"{suffix} data"
-        remedy = f"take {suffix} off its name, if that is its content; else fetch it again"
+        what, expected = f"a {suffix} file that is not compressed", f"{suffix} data"
+        remedy = f"remove {suffix} from its name if this is the right content; otherwise fetch it again"
     was = f"{found} data" if found else "plain text" if _PRINTED.fullmatch(beginning) else "other bytes"
     raise InputError(what, where=path, expected=expected, was=f"{was}: {beginning[:16]!r}", remedy=remedy)
 
 
 def _member(source: Source, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """Return the member of a zip that a source means.
+    """Return the zip member that a source refers to.
 
     Raises:
-      InputError: it names none, and there is not exactly one; or it is encrypted or compressed in an unusual way.
+      InputError: the source names none and there is not exactly one; or it is encrypted or its compression method is
+        not supported.
     """
     members = [info for info in archive.infolist() if not info.is_dir()]
     if source.member is None and len(members) != 1:
         names = [info.filename for info in members]
         raise InputError(
-            "a zip must hold exactly one file",
+            "a zip must contain exactly one file",
             where=source,
             expected="one file",
             was=f"{len(names)}: {names[:5]}",
-            remedy="unpack it and name the file",
+            remedy="unpack it and pass the file",
         )
     try:
         member = members[0] if source.member is None else archive.getinfo(source.member)
@@ -152,9 +153,9 @@ def _member(source: Source, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         raise InputError(
             "a zip whose content cannot be unpacked",
             where=source,
-            expected="a file without a password, stored, deflated or of bzip2",
+            expected="a file without a password, with method stored, deflate or bzip2",
             was="encrypted" if member.flag_bits & _ENCRYPTED else f"compression method {member.compress_type}",
-            remedy="unpack it and name the file",
+            remedy="unpack it and pass the file",
         )
     return member
 
@@ -166,20 +167,20 @@ def damaged(where: object, error: Exception) -> InputError:
         where=where,
         expected="a readable plain, gzip, zstd or zip file",
         was=f"{type(error).__name__}: {error}",
-        remedy="check its permissions, or fetch it again; on_error='skip' keeps what lies before the damage",
+        remedy="check its permissions, or fetch it again; on_error='skip' keeps what comes before the damage",
     )
 
 
 def empty_file(where: object, *, expected: object) -> InputError:
-    """Return the error for a file without any content."""
+    """Return the error for an empty file."""
     return InputError("an empty file", where=where, expected=expected, was="0 bytes", remedy="fetch the file again")
 
 
 def refuse_unreadable(files: Sequence[pathlib.Path], *, expected: object) -> None:
-    """Refuse files in which nothing was recognised, if it is they that are at fault.
+    """Raise InputError if nothing was recognised in `files` because of damaged or empty files.
 
     Raises:
-      InputError: one is damaged near its beginning, or all of them are empty.
+      InputError: a file is damaged near its beginning, or all of them are empty.
     """
     content = False
     for file in files:

@@ -1,4 +1,4 @@
-"""Where a reader puts its events, block by block: in memory, or in files that are mapped when the day is done."""
+"""Collect the events of a reader block by block, in memory or in files that are memory-mapped at the end."""
 
 import pathlib
 from collections.abc import Callable
@@ -14,14 +14,14 @@ _ROWS_AT_ONCE = 1 << 20
 class EventStore:
     """Events and corrections of one day, appended in order.
 
-    With a folder they go to one file a column; `finish` maps the files, so that what is not in use takes no memory.
-    A column of nothing but zeros, as many feeds have some, takes no room anywhere.
+    With a folder, each column is written to a file that `finish` maps, so that only the parts in use take memory. A
+    column of only zeros, which is common, takes no disk space.
     """
 
     def __init__(self, folder: pathlib.Path | None):
         self._folder = folder
         self._parts: dict[str, list[np.ndarray]] = {}
-        self._zeros: dict[str, int] = {}  # rows of a column before its first number that is not 0
+        self._zeros: dict[str, int] = {}  # leading zeros of each column
         self._begun: set[str] = set()
         self.events = 0
         self.corrections = 0
@@ -31,7 +31,7 @@ class EventStore:
                 old.unlink()
 
     def append(self, events: Events, corrections: Corrections | None = None) -> None:
-        """Add events; the corrections' `event` counts from the first of these events, -1 being the one before."""
+        """Append events; the `event` of a correction is relative to the first of them, -1 being the previous one."""
         if corrections is not None and len(corrections):
             for name, dtype in CORRECTION_COLUMNS.items():
                 values = getattr(corrections, name)
@@ -42,7 +42,7 @@ class EventStore:
         self.events += len(events)
 
     def finish(self, *, divide_price: int = 1, divide_size: int = 1) -> tuple[Events, Corrections]:
-        """Return everything appended, prices and sizes divided by numbers that divide them all."""
+        """Return everything appended, with prices and sizes divided by the given common divisors."""
         for name, by in (("price", divide_price), ("size", divide_size)):
             for column in (name, f"correction_{name}"):
                 if by != 1:
@@ -68,13 +68,14 @@ class EventStore:
             values.tofile(file)
 
     def _begin(self, name: str, dtype: np.dtype) -> None:
-        """Make room for the zeros that a column begins with."""
+        """Write the leading zeros of a column."""
         self._begun.add(name)
         zeros = self._zeros.get(name, 0)
         if self._folder is None:
             self._parts[name] = [np.zeros(zeros, dtype)] if zeros else []
         elif zeros:
             with (self._folder / f"{name}.column").open("wb") as file:
+                # Extending a file this way leaves a hole that reads as zeros and takes no disk blocks.
                 file.truncate(zeros * dtype.itemsize)
 
     def _column(self, name: str, dtype: np.dtype, rows: int) -> np.ndarray:

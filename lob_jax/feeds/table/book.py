@@ -1,4 +1,4 @@
-"""The order events of a table against the orders that they speak of: a compiled walk, with what may be wrong."""
+"""Check the order events of a table against the live orders: a compiled loop, and the faults that it can find."""
 
 import enum
 from typing import NamedTuple
@@ -63,7 +63,7 @@ _MOST = 2**62
 
 
 class Rows(NamedTuple):
-    """Events, int64 [R] each; `kind` and `size` are changed where a DELETE names no size or a CANCEL takes all."""
+    """Events, int64 [R] each; the size of a DELETE without one, and the kind of a CANCEL of everything, are changed."""
 
     sequence: np.ndarray
     kind: np.ndarray
@@ -75,14 +75,14 @@ class Rows(NamedTuple):
 
 
 class LiveOrders:
-    """The orders in the book, or the levels where orders have no ids.
+    """The orders in the book, or its levels if orders have no ids.
 
     Attributes:
       named: whether orders have ids.
     """
 
     def __init__(self, *, named: bool, tick: int):
-        """Begin with an empty book; `tick` is in the units of the prices, 0 for none."""
+        """Begin with an empty book; `tick` is in the units of the prices, 0 if unknown."""
         self.named = named
         self._tick = tick
         self._table = new_table(1 << 10)
@@ -94,7 +94,7 @@ class LiveOrders:
         return int(self._state[State.WHOLE_CANCELS])
 
     def follow(self, rows: Rows) -> np.ndarray:
-        """Take the next events; return uint8 [R], what is wrong with each: those that are wrong change nothing."""
+        """Process the next events; return the fault of each, uint8 [R]. Events at fault change nothing."""
         self._table = room_for(self._table, int(np.count_nonzero(rows.kind == _ADD)))
         faults = np.zeros(len(rows.kind), np.uint8)
         _follow(rows, self._table, self._state, self.named, self._tick, faults)
@@ -126,7 +126,7 @@ def _key(rows: Rows, i: int, named: bool) -> int:
 
 @inner
 def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
-    """Let an order join the book, or a level grow."""
+    """Add an order to the book, or increase a level."""
     if tick > 1 and rows.price[i] % tick != 0:
         return Fault.OFF_TICK
     key, held = _key(rows, i, named), np.int64(0)
@@ -145,7 +145,7 @@ def _add(rows: Rows, i: int, table: OrderTable, named: bool, tick: int) -> int:
 
 @inner
 def _remove(rows: Rows, i: int, table: OrderTable, state: np.ndarray, named: bool, tick: int) -> int:
-    """Take from an order or a level."""
+    """Reduce an order or a level."""
     if tick > 1 and rows.price[i] % tick != 0:
         return Fault.OFF_TICK
     row = find(table, _key(rows, i, named))

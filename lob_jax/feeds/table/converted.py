@@ -1,4 +1,4 @@
-"""Days that `write_parquet` has written, read back as they were: tables of events, starting book, corrections."""
+"""Read back days that `write_parquet` has written: tables of events, starting book and corrections."""
 
 import json
 import pathlib
@@ -18,13 +18,13 @@ from lob_jax.feeds.reading.store import EventStore
 
 FORMAT = 1
 TABLES = ("events", "start", "corrections")
-EVENTS = "events.parquet"  # the file that stands for a day
-DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # what a damaged file of Arrow's may raise
-META = b"lob_jax"  # the key of a table's metadata that holds what no table does
+EVENTS = "events.parquet"  # the file that represents a day
+DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # raised by Arrow for a damaged file
+META = b"lob_jax"  # the metadata key of everything that is not in the tables
 
 
 def is_ours(file: pathlib.Path) -> bool:
-    """Return whether a file is one of the tables that `write_parquet` writes, be it damaged: those beside it tell."""
+    """Return whether a file is a table of `write_parquet`, even a damaged one if one of its siblings is readable."""
     if file.suffix != ".parquet" or file.stem not in TABLES or not file.is_file():
         return False
     return any(_is_described(file.with_name(f"{name}.parquet")) for name in TABLES)
@@ -42,7 +42,7 @@ def read_instrument(file: pathlib.Path) -> Instrument:
     """Return the instrument of a day, from one of its tables.
 
     Raises:
-      InputError: the file is missing or damaged, or is not of this format.
+      InputError: the file is missing, damaged, or not of this format.
     """
     return _described(file, _meta_in(file))[0]
 
@@ -53,22 +53,22 @@ def read_parquet(
     store: pathlib.Path | None = None,
     on_bytes: Callable[[int, int], None] | None = None,
 ) -> MarketDay:
-    """Return a day that `write_parquet` has written.
+    """Read a day that `write_parquet` has written.
 
     Args:
-      folder: where its tables lie.
-      store: folder for the events, which are mapped from there, see `Reading.store`; None keeps them in memory.
-      on_bytes: called with (bytes of events.parquet read so far, bytes in all).
+      folder: the folder with its tables.
+      store: folder for the memory-mapped events, see `Reading.store`; None keeps them in memory.
+      on_bytes: called with (bytes of events.parquet read so far, total bytes).
 
     Raises:
-      InputError: a file is missing or damaged, or is not of this format.
+      InputError: a file is missing, damaged, or not of this format.
     """
     folder = pathlib.Path(folder)
     kept = EventStore(store)
     meta = _common_meta(folder)
     instrument, rest = _described(folder / EVENTS, meta)
     for columns in _groups(folder / "corrections.parquet", CORRECTION_COLUMNS):
-        kept.append(Events.from_columns(), Corrections(**columns))  # before any event: they count from the first
+        kept.append(Events.from_columns(), Corrections(**columns))  # first: counted from event 0
     for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
         kept.append(Events(**columns))
     orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
@@ -80,18 +80,18 @@ def read_parquet(
 
 
 def _described(path: pathlib.Path, meta: Mapping[str, Any]) -> tuple[Instrument, dict[str, Any]]:
-    """Return the instrument of a day, and what its starting book has beside its orders."""
+    """Return the instrument of a day, and the fields of its starting book other than the orders."""
     try:
         instrument = Instrument(**meta["instrument"])
         last = np.array(meta["start"]["last_best"], np.int64), np.array(meta["start"]["seen"], bool)
         book = meta["start"] | dict(zip(("last_best", "seen"), last, strict=True))
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"a description without {error}") from error
+        raise _damaged(path, f"metadata without {error}") from error
     return instrument, book
 
 
 def _common_meta(folder: pathlib.Path) -> dict[str, Any]:
-    """Return what is said of a day beside its tables: each of them says the same, if they belong together."""
+    """Return the metadata of a day, which all its tables share if they belong together."""
     metas = {name: _meta_in(folder / f"{name}.parquet") for name in TABLES}
     for name, meta in metas.items():
         if meta != metas["events"]:
@@ -99,14 +99,14 @@ def _common_meta(folder: pathlib.Path) -> dict[str, Any]:
                 "tables of different days, or a damaged one, in one folder",
                 where=folder,
                 expected="events, start and corrections that were written together",
-                was=f"{name}.parquet says otherwise than {EVENTS}",
+                was=f"different metadata in {name}.parquet and {EVENTS}",
                 remedy="convert the day again",
             )
     return metas["events"]
 
 
 def _meta_in(path: pathlib.Path) -> dict[str, Any]:
-    """Return what is said of a day beside its tables."""
+    """Return the metadata of a day from one of its tables."""
     try:
         with parquet.ParquetFile(path) as file:
             text = (file.schema_arrow.metadata or {}).get(META)
@@ -120,7 +120,7 @@ def _meta_in(path: pathlib.Path) -> dict[str, Any]:
         raise InputError(
             "a Parquet file of another kind",
             where=path,
-            expected=f"one that write_parquet wrote, format {FORMAT}",
+            expected=f"a file written by write_parquet, format {FORMAT}",
             was=f"format {meta.get('format') if isinstance(meta, dict) else None}",
             remedy="convert the day again",
         )
@@ -153,7 +153,7 @@ def _damaged(path: pathlib.Path, was: object) -> InputError:
     return InputError(
         "a Parquet file that cannot be read",
         where=path,
-        expected="one that write_parquet wrote",
+        expected="a file written by write_parquet",
         was=was,
-        remedy="name the folder of a converted day",
+        remedy="pass the folder of a converted day",
     )

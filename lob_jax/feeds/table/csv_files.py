@@ -1,4 +1,4 @@
-"""A table as CSV: blocks of whole lines to columns of text, and the lines that cannot be split, by name."""
+"""Read tables in CSV: parse blocks of complete lines to columns of text, and report the lines that cannot be split."""
 
 import csv
 import io
@@ -16,14 +16,14 @@ from lob_jax.feeds.reading.source import Source, empty_file
 
 _LF, _CR, _NUL, _QUOTE, _COMMA = b'\n\r\0",'
 _SHOWN = 80
-_REMEDY = "mend the line; on_error=skip leaves such lines out and counts them"
+_REMEDY = "correct the line; on_error=skip leaves such lines out and counts them"
 _EMPTY = ("an empty line", "a row")
 _BINARY = ("a line that is not UTF-8", "plain text")
-_STRAY = ("a quote within a field", "fields within quotes as a whole, on one line")
+_STRAY = ("a quote within a field", "quotes around complete fields only, on one line")
 
 
 class Refused(NamedTuple):
-    """A row that cannot be parsed, or damage that ends the table: its number, what is wrong, how it was found."""
+    """A row that cannot be parsed, or damage that ends the table: row number, error and raw content."""
 
     number: int
     error: InputError
@@ -34,9 +34,9 @@ class Rows(NamedTuple):
     """Some rows of a table.
 
     Attributes:
-      number: int64 [R], their numbers: lines of a CSV file, the header being 1; else rows, from 1.
-      batch: their columns, by our names.
-      refused: rows among or behind them that cannot be parsed.
+      number: int64 [R], line numbers in a CSV file, where the header is line 1, otherwise row numbers from 1.
+      batch: their columns, under our names.
+      refused: rows among or after them that cannot be parsed.
     """
 
     number: np.ndarray
@@ -45,13 +45,13 @@ class Rows(NamedTuple):
 
 
 class Table(Protocol):
-    """A table, wherever it lies.
+    """A table in a file or in memory.
 
     Attributes:
-      where: the table, for errors.
-      unit: what a row's number counts.
+      where: the table's name for errors.
+      unit: what row numbers count, "line" or "row".
       first: the number of the first row.
-      names: its columns.
+      names: the column names.
     """
 
     where: str
@@ -60,14 +60,14 @@ class Table(Protocol):
     names: list[str]
 
     def rows(self, columns: Mapping[str, str], reading: Reading) -> Iterator[Rows]:
-        """Yield the columns whose names are given, by ours, some rows at once."""
+        """Yield the given columns (our name to the table's name), a number of rows at a time."""
 
     def zone(self, column: str) -> str | None:
         """Return the time zone of a column's type, None if it has none."""
 
 
 class CsvTable:
-    """A CSV file with a header, read in blocks of whole lines; every column is text."""
+    """A CSV file with a header, read in blocks of complete lines; every column is text."""
 
     unit, first = "line", 2
 
@@ -79,7 +79,7 @@ class CsvTable:
         if damage:
             raise damage[0]
         if not begin:
-            raise empty_file(source, expected="names of columns, by commas, and rows")
+            raise empty_file(source, expected="column names separated by commas, and rows")
         self.names = self._parse_header(header.removeprefix(BOM).removesuffix(b"\r"))
 
     def zone(self, column: str) -> str | None:
@@ -95,9 +95,9 @@ class CsvTable:
             raise InputError(
                 "a table without a header",
                 where=f"{self.where}, line 1",
-                expected="names of columns, by commas",
+                expected="column names separated by commas",
                 was=repr(header[:_SHOWN]),
-                remedy="name a CSV file with a header, a Parquet file or an Arrow file",
+                remedy="pass a CSV file with a header, a Parquet file or an Arrow file",
             )
         return [name.strip() for name in next(csv.reader([text]))]
 
@@ -116,7 +116,7 @@ class CsvTable:
             yield Rows(np.empty(0, np.int64), no_rows(columns), [Refused(line, error, b"")])
 
     def _parse(self, data: bytes, first: int, columns: Mapping[str, str]) -> Rows:
-        """Parse whole lines, of which the first has the number `first`."""
+        """Parse complete lines, the first of which has line number `first`."""
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _LF)
         broken = _broken_lines(data, ends)
         number = np.delete(np.arange(first, first + len(ends)), list(broken))
@@ -134,7 +134,7 @@ class CsvTable:
         return Rows(np.delete(number, uneven), batch, refused)
 
     def _refuse(self, data: bytes, ends: np.ndarray, line: int, first: int, told: tuple[str, str]) -> Refused:
-        """Refuse a line, counted from 0 in the block."""
+        """Return the refusal of a line, counted from 0 in the block."""
         raw = data[ends[line - 1] + 1 if line else 0 : ends[line]].removesuffix(b"\r")
         what, expected = told
         where = f"{self.where}, line {first + line}"
@@ -143,7 +143,7 @@ class CsvTable:
 
 
 def _broken_lines(data: bytes, ends: np.ndarray) -> dict[int, tuple[str, str]]:
-    """Return the lines that would not stay one row each: what is wrong, and what would be right."""
+    """Return the lines that cannot be parsed to one row each, with fault and expected content."""
     array = np.frombuffer(data, np.uint8)
     found = {}
     quotes = np.flatnonzero(array == _QUOTE)
@@ -162,9 +162,9 @@ def _broken_lines(data: bytes, ends: np.ndarray) -> dict[int, tuple[str, str]]:
 
 
 def _stray_quotes(array: np.ndarray, quotes: np.ndarray, ends: np.ndarray) -> list[int]:
-    """Return the lines in which a quote opens or closes elsewhere than at a comma or an end, or never closes."""
+    """Return the lines in which a quote opens or closes within a field, or is never closed."""
     line = np.searchsorted(ends, quotes)
-    first = np.searchsorted(line, line)  # the place of each line's first quote
+    first = np.searchsorted(line, line)  # index of the first quote on the same line
     opens = (np.arange(len(quotes)) - first) % 2 == 0
     before = np.where(quotes > 0, array[quotes - 1], _LF)
     after = array[quotes + 1]
@@ -175,7 +175,7 @@ def _stray_quotes(array: np.ndarray, quotes: np.ndarray, ends: np.ndarray) -> li
 
 
 def _parse_lines(data: bytes, columns: int, wanted: Sequence[str]) -> tuple[pa.Table, list[int]]:
-    """Return the wanted columns, named by their places, and which lines have another number of them."""
+    """Return the wanted columns, named by their positions, and the lines with another number of columns."""
     names, uneven = [str(k) for k in range(columns)], []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
@@ -194,7 +194,7 @@ def _parse_lines(data: bytes, columns: int, wanted: Sequence[str]) -> tuple[pa.T
 
 
 def _lines(source: Source, reading: Reading, damage: list[InputError]) -> Iterator[bytes]:
-    """Yield blocks of whole lines; blank lines at the end are left out, and so is the line that damage cuts off."""
+    """Yield blocks of complete lines, without blank lines at the end and without a line truncated by damage."""
     rest = b""
     try:
         for block in source.blocks(reading):

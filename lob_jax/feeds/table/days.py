@@ -1,4 +1,4 @@
-"""Which symbols and days a table holds."""
+"""List the symbols and days in a table."""
 
 import datetime
 import zoneinfo
@@ -15,16 +15,16 @@ from lob_jax.feeds.table.reader import column_text
 from lob_jax.feeds.table.rows import Layout
 
 _PEEKING = Reading(block_bytes=1 << 16)
-_DAYS = 1 << 22  # more than any date's number
+_DAYS = 1 << 22  # larger than the ordinal of any date
 
 
 def list_days(table: Table, layout: Layout, *, zone: str) -> list[tuple[str, str]]:
-    """Return the pairs of symbol and ISO date, in the order of the table; the symbol is "" where no column has it.
+    """Return the pairs of symbol and ISO date, in table order; the symbol is "" if there is no such column.
 
-    A table without a column `trading_day` has one day a symbol, that of its first time on the clock of `zone`.
+    A table without a column `trading_day` has one day per symbol, the date of its first time on the clock of `zone`.
 
     Raises:
-      InputError: no row can be read, with what is wrong with the first.
+      InputError: no row can be read; describes the fault of the first row.
     """
     keys = ("symbol", "trading_day") if "trading_day" in layout.columns else ("symbol", layout.time)
     needed = {ours: theirs for ours, theirs in layout.columns.items() if ours in keys}
@@ -46,7 +46,7 @@ def list_days(table: Table, layout: Layout, *, zone: str) -> list[tuple[str, str
 
 
 def _seen(rows: Rows, layout: Layout, zone: str, unit: str) -> tuple[list[tuple[str, int]], InputError | None]:
-    """Return the symbols with their days among some rows, by first appearance, and what is wrong with the first row."""
+    """Return the symbols and days in some rows, by first appearance, and the fault of the first bad row."""
     count = len(rows.number)
     if not count:
         return [], None
@@ -66,7 +66,7 @@ def _seen(rows: Rows, layout: Layout, zone: str, unit: str) -> tuple[list[tuple[
 
 
 def _days(rows: Rows, layout: Layout, symbols: list[str], code: np.ndarray, zone: str) -> tv.Values:
-    """Return each row's day; of times only that of each symbol's first one, for all its rows."""
+    """Return each row's day; without a column of days, all rows of a symbol get the day of its first time."""
     if "trading_day" in layout.columns:
         return tv.days_of(column_text(rows.batch, "trading_day", layout), layout.columns["trading_day"])
     column = rows.batch.column(rows.batch.schema.get_field_index(layout.time))
@@ -97,7 +97,7 @@ def _no_row(table: Table) -> InputError:
     return InputError(
         "a table without a row",
         where=table.where,
-        expected="one row an event",
+        expected="one row per event",
         was="none",
-        remedy="check that it is the file that you mean",
+        remedy="check that this is the right file",
     )

@@ -1,6 +1,6 @@
 """Tables of order events: CSV, Parquet and Arrow files with named columns, tables in memory, and our own Parquet.
 
-`names` says what the columns hold.
+For the content of the columns, see `names`.
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ from lob_jax.feeds.table.rows import Layout
 class TableFeed:
     """Reads tables of order events: .csv, .parquet, .arrow and .feather files, plain or compressed, or in memory.
 
-    A folder that `write_parquet` has written, or a folder of those, is read back as it was.
+    A folder that `write_parquet` has written, or a folder of such folders, is read back unchanged.
 
     Attributes:
-      symbols: of a table with a column `symbol`, those that are listed and read, all if none is named; of a table
-        without one, its symbol.
-      columns: what the table calls our columns, such as {"price": "px"}, or "price=px,time_ns=ts"; others have our
-        names, see `names`.
-      time_zone: IANA name of the venue's clock: of the trading day, and of times without a zone; None takes that of
-        the column of times, UTC if it has none.
+      symbols: for a table with a column `symbol`, the symbols to list and read, empty for all; for a table without
+        one, its symbol.
+      columns: the table's names for our columns, such as {"price": "px"} or "price=px,time_ns=ts"; the other columns
+        have our names, see `names`.
+      time_zone: IANA name of the venue's clock, for the trading day and for times without a zone; None uses that of
+        the column of times, or UTC if it has none.
       venue: where the orders rest.
       tick: the smallest price step, such as "0.01"; None infers it from the visible orders.
       lot: the unit of size, such as "0.001"; None infers it from the sizes.
@@ -57,7 +57,7 @@ class TableFeed:
         if not isinstance(text, str):
             text = ",".join(f"{ours}={theirs}" for ours, theirs in text.items())
         parse_columns(text, where="TableFeed.columns")
-        object.__setattr__(self, "columns", text)  # hashable, and the same however it was given
+        object.__setattr__(self, "columns", text)  # text is hashable, and the same for both ways to pass it
         if self.time_zone is not None:
             zone_of(self.time_zone, where="TableFeed.time_zone")
         for name in ("tick", "lot"):
@@ -68,23 +68,23 @@ class TableFeed:
         """List the symbols and days of the tables at a path, a file or a folder, by date and symbol.
 
         Raises:
-          InputError: there is no table, one lacks a column, or the same symbol and day lie there twice.
+          InputError: there is no table, a table lacks a column, or the same symbol and day occurs twice.
         """
         found = [day for file in _files(pathlib.Path(path)) for day in self._days_of(file)]
         found.sort(key=lambda day: (day.trading_day, day.symbol))
         for day, after in itertools.pairwise(found):
             if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
                 raise InputError(
-                    "the same day lies there twice",
+                    "the same symbol and day occurs twice",
                     where=f"{day.path} and {after.path}",
-                    expected="one table a symbol and day",
+                    expected="one table per symbol and day",
                     was=f"{day.symbol} {day.trading_day}",
-                    remedy="move one of the files elsewhere, or name one",
+                    remedy="move one of the files elsewhere, or pass a single file",
                 )
         return found
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        """Return the sha256 of every file from which the days are read, by name, and the settings."""
         names = {
             file: f"{file.parent.name}/{file.name}" if is_ours(day.path) else file.name
             for day in days
@@ -94,13 +94,13 @@ class TableFeed:
         return {**{name: Source(file).sha256() for file, name in names.items()}, **settings}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
-        """Read one day that `days` lists, or that of a path which holds just one.
+        """Read one day that `days` lists, or the only day at a path.
 
-        The book starts empty. A CANCEL of all that is left becomes a DELETE, counted; time that runs backwards is
-        flagged. Our own Parquet is given back as it was written, with the report of its first reading.
+        The book starts empty. A CANCEL of all that remains becomes a DELETE and is counted; backward times are flagged.
+        Our own Parquet is returned as it was written, with the report of its original reading.
 
         Raises:
-          InputError: the first row that is not what `names` says, with its line or number and its column.
+          InputError: the first row that violates the rules in `names`, with its line or number and its column.
         """
         if not isinstance(day, DaySource):
             day = _only(self.days(day), day)
@@ -111,10 +111,10 @@ class TableFeed:
         return self._read(open_table(source), day, source.name, reading, inputs={day.path.name: source.sha256()})
 
     def read_table(self, table: Any, reading: Reading = STRICT) -> MarketDay:
-        """Read a DataFrame of pandas or polars, or a table of Arrow, with one day of one symbol.
+        """Read a pandas or polars DataFrame, or an Arrow table, with one day of one symbol.
 
         Raises:
-          InputError: as `read`, and a table with several.
+          InputError: as `read`, or if the table contains several symbols or days.
         """
         opened = table_in_memory(table)
         day = _only(self._days_in(opened, None, "table"), "table")
@@ -137,7 +137,7 @@ class TableFeed:
         return Layout(columns, table.where, table.first, self.time_zone)
 
     def _zone(self, table: Table, layout: Layout) -> str:
-        """Return the name of the venue's clock; an offset has none."""
+        """Return the IANA name of the venue's time zone; a mere offset counts as UTC."""
         zone = table.zone(layout.columns[layout.time]) or ""
         return self.time_zone or (zone if "/" in zone else "UTC")
 
@@ -149,7 +149,7 @@ class TableFeed:
         return self._days_in(open_table(Source(file)), file, name)
 
     def _days_in(self, table: Table, file: pathlib.Path | None, name: str) -> list[DaySource]:
-        """List what a table holds; a row that cannot be read is left to the reading, which names it."""
+        """List the days in a table; rows that cannot be read are reported by the actual reading."""
         layout = self._layout(table)
         found = list_days(table, layout, zone=self._zone(table, layout))
         if "symbol" not in layout.columns:
@@ -158,7 +158,7 @@ class TableFeed:
         return [DaySource(file, symbol, day) for symbol, day in found if not self.symbols or symbol in self.symbols]
 
     def _refuse_settings(self, path: pathlib.Path) -> None:
-        """Refuse settings that our own Parquet has its own values of."""
+        """Refuse settings whose values are stored in our own Parquet."""
         given = {name: value for name in ("columns", "time_zone", "tick", "lot") if (value := getattr(self, name))}
         if given:
             raise InputError(
@@ -166,12 +166,12 @@ class TableFeed:
                 where=path,
                 expected="none of columns, time_zone, tick and lot",
                 was=given,
-                remedy="leave it out: the files say what their integers stand for",
+                remedy="leave it out: the files contain these settings",
             )
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
-    """Return the tables at a path: files, of our own Parquet the events.
+    """Return the tables at a path, our own Parquet represented by its events file.
 
     Raises:
       InputError: there is none.
@@ -194,18 +194,18 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _parts(file: pathlib.Path) -> list[pathlib.Path]:
-    """Return the files that a day is read from."""
+    """Return the files from which a day is read."""
     return [file.with_name(f"{name}.parquet") for name in TABLES] if is_ours(file) else [file]
 
 
 def _only(days: list[DaySource], path: object) -> DaySource:
     if len(days) != 1:
         raise InputError(
-            "a table with several symbols or days" if days else "a symbol that the table does not have",
+            "a table with several symbols or days" if days else "a symbol that is not in the table",
             where=path,
-            expected="one, or a DaySource that names it",
+            expected="one symbol and day, or a DaySource that names it",
             was=[f"{day.symbol} {day.trading_day}" for day in days[:8]],
-            remedy="name the symbol in `symbols`, or read what `days` lists",
+            remedy="set `symbols`, or read one of the days that days() lists",
         )
     return days[0]
 

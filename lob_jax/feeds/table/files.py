@@ -1,4 +1,4 @@
-"""Where tables lie: CSV, Parquet and Arrow files, and tables in memory; all become batches of Arrow columns."""
+"""Open tables, CSV, Parquet and Arrow files or tables in memory, as batches of Arrow columns."""
 
 import dataclasses
 import pathlib
@@ -21,14 +21,14 @@ _ROWS_AT_ONCE = 1 << 16
 
 
 def open_table(source: Source) -> Table:
-    """Open a table by what it begins with.
+    """Open a table in the format that its first bytes indicate.
 
     Raises:
-      InputError: the file cannot be read, or is no table; a format that is known is named.
+      InputError: the file cannot be read or is not a table; a known format is named.
     """
     begin = beginning(source)
     if not begin:
-        begin = next(source.blocks(Reading(block_bytes=64)), b"")  # says what the damage is
+        begin = next(source.blocks(Reading(block_bytes=64)), b"")  # raises the error that describes the damage
     if begin[:4] == b"PAR1":
         return _ParquetTable(source)
     if begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
@@ -40,15 +40,15 @@ def open_table(source: Source) -> Table:
 
 
 def is_table(table: object) -> bool:
-    """Return whether an object is a table in memory: a DataFrame of pandas or polars, or a table of Arrow."""
+    """Return whether an object is a table in memory: a pandas or polars DataFrame, or an Arrow table."""
     return hasattr(table, "__arrow_c_stream__") or type(table).__module__.split(".")[0] == "pandas"
 
 
 def table_in_memory(table: Any) -> "ArrowTable":
-    """Return a table in memory as one that rows can be read from.
+    """Wrap a table in memory so that its rows can be read.
 
     Raises:
-      InputError: it is no table of columns, or a column of it has values of several types.
+      InputError: the object is not a table of columns, or a column has values of several types.
     """
     try:
         if hasattr(table, "__arrow_c_stream__"):
@@ -56,23 +56,23 @@ def table_in_memory(table: Any) -> "ArrowTable":
         return ArrowTable("table", pa.Table.from_pandas(table))  # pandas before 2.2
     except (TypeError, ValueError, AttributeError, pa.ArrowException) as error:
         raise InputError(
-            "a table that Arrow cannot take",
+            "a table that Arrow cannot convert",
             where=f"a {type(table).__name__} in memory",
-            expected="a DataFrame of pandas or polars, or a table of Arrow, each column of one type",
+            expected="a pandas or polars DataFrame, or an Arrow table, each column of one type",
             was=f"{type(error).__name__}: {error}",
-            remedy="give each column one type: prices as text, Decimals or floats, not some of each",
+            remedy="give each column a single type: prices as text, Decimals or floats, not a mixture",
         ) from error
 
 
 def suits(file: pathlib.Path) -> bool:
-    """Return whether a file's name is that of a table."""
+    """Return whether a file name has the suffix of a table."""
     name = next((file.name.removesuffix(end) for end in COMPRESSIONS if file.name.endswith(end)), file.name)
     return name.endswith(SUFFIXES)
 
 
 @dataclasses.dataclass
 class ArrowTable:
-    """A table that lies in memory, or is mapped there."""
+    """A table in memory, or memory-mapped."""
 
     where: str
     table: pa.Table
@@ -137,7 +137,7 @@ def _read_arrow(source: Source, *, streamed: bool) -> pa.Table:
     try:
         with _whole(source) if packed else pa.memory_map(str(source.path)) as file:
             table = (pa.ipc.open_stream(file) if streamed else pa.ipc.open_file(file)).read_all()
-            table.validate(full=True)  # else a damaged offset would be followed wherever it points
+            table.validate(full=True)  # Arrow does not check offsets on access: a damaged one could read any memory
             return table
     except DAMAGE as error:
         raise damaged(source, error) from error

@@ -1,23 +1,22 @@
-"""Which column of a table is which. This is the one place that says what a table of order events holds.
+"""Find the columns of a table. This docstring is the reference for the content of a table of order events.
 
-One row an event, in the order in which the venue made them; the book starts empty, so that orders which rest already
-come first, as ADDs. Columns are found by their names, whatever their order; others are ignored, and listed in the
-report.
+There is one row per event, in the order of the venue. The book starts empty, so orders that already rest come first, as
+ADDs. Columns are found by name, in any order; other columns are ignored and listed in the report.
 
 | column | required | content |
 |---|---|---|
 | time_ns, time_us, time_ms or time | one of them | exchange time: ns, us or ms since 1970 (UTC), or a date with a time: a datetime column, or ISO 8601 text; one without a time zone needs the setting `time_zone` |
-| kind | yes | ADD, CANCEL (a part of an order), DELETE (all of it), EXECUTE, EXECUTE_HIDDEN, CROSS or CONTROL, or the numbers 1 to 7 |
-| side | yes | of the resting order, of an execution too: bid, buy, b or 1; ask, sell, s or -1 |
-| price | yes | in units of the currency: a decimal number (text, Decimal or integer), or a float64 that is the nearest double of one with at most 15 digits |
-| size | yes | what the event adds or removes, likewise; may be empty for a DELETE: all that is left |
-| order_id | no | a whole number, of an ADD and all that happens to its order; without the column, each level is one order |
-| sequence | no | a whole number that never decreases; else the number of the row |
+| kind | yes | ADD, CANCEL (part of an order), DELETE (all of it), EXECUTE, EXECUTE_HIDDEN, CROSS or CONTROL, or the numbers 1 to 7 |
+| side | yes | of the resting order, also for executions: bid, buy, b or 1; ask, sell, s or -1 |
+| price | yes | in units of the currency: a decimal number (text, Decimal or integer), or a float64 that is the nearest double to a decimal number of at most 15 digits |
+| size | yes | quantity that the event adds or removes, in the same formats; may be empty for a DELETE of all that remains |
+| order_id | no | an integer, the same for an ADD and all later events of its order; without the column, each level is a single order |
+| sequence | no | a non-decreasing integer; default: the row number |
 | receive_ns | no | capture time, as time_ns or a datetime; 0 or empty for none |
-| code | for CONTROL | HALT, RESUME_QUOTE, RESUME_TRADE, CLEAR, SESSION_OPEN, SESSION_CLOSE, FEED_GAP, or 1 to 7; its side, price and size are empty or 0 |
-| flags | no | sum of the numbers of `Flag`; else every event ends its group, and the aggressor of an execution is known |
-| symbol | no | else the name of the file, without its suffixes |
-| trading_day | of several days | ISO date; else that of the first row, and no row may be more than a day from it |
+| code | for CONTROL | HALT, RESUME_QUOTE, RESUME_TRADE, CLEAR, SESSION_OPEN, SESSION_CLOSE, FEED_GAP, or 1 to 7; side, price and size of such a row are empty or 0 |
+| flags | no | sum of `Flag` values; default: every event ends its group, and the aggressor of an execution is known |
+| symbol | no | default: the file name without its suffixes |
+| trading_day | for several days | ISO date; default: the date of the first row, and no row may be more than a day away from it |
 """  # noqa: E501
 
 import difflib
@@ -30,25 +29,25 @@ TIMES = ("time_ns", "time_us", "time_ms", "time")
 REQUIRED = ("kind", "side", "price", "size")
 OPTIONAL = ("order_id", "sequence", "receive_ns", "code", "flags", "symbol", "trading_day")
 NAMES = (*TIMES, *REQUIRED, *OPTIONAL)
-_LEVELS = {"is_snapshot", "amount", "action", "update_type"}  # columns of what is no order event, if kind is missing
+_LEVELS = {"is_snapshot", "amount", "action", "update_type"}  # without `kind`, they indicate other data
 _SHOWN = 12
 
 
 def parse_columns(text: str, *, where: str = "config.data.columns") -> dict[str, str]:
-    """Return what a table's columns are called, such as {"price": "px"} for "price=px,time_ns=ts".
+    """Parse a list of column names such as "price=px,time_ns=ts" to {"price": "px", "time_ns": "ts"}.
 
     Raises:
-      InputError: no such list, or a name that no column of `NAMES` has.
+      InputError: the list is malformed, or a name is not in `NAMES`.
     """
     pairs = [entry.partition("=") for entry in text.split(",") if entry.strip()]
     found = {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
     if len(found) < len(pairs) or not all(found.values()):
         raise InputError(
-            "names of columns that cannot be read",
+            "column names that cannot be parsed",
             where=where,
-            expected="<our name>=<the table's name>, by commas, each once, such as price=px,time_ns=ts",
+            expected="<our name>=<the table's name>, separated by commas, each once, such as price=px,time_ns=ts",
             was=text,
-            remedy="write it so",
+            remedy="use this format",
         )
     for ours in found:
         _known(ours, where)
@@ -63,20 +62,20 @@ def _known(ours: str, where: str) -> None:
             where=where,
             expected=", ".join(NAMES),
             was=ours,
-            remedy=f"did you mean {meant[0]}?" if meant else "name one of these, and behind it what the table calls it",
+            remedy=f"did you mean {meant[0]}?" if meant else "use one of these, followed by = and the table's name",
         )
 
 
 def find_columns(names: Sequence[str], called: Mapping[str, str], *, where: object) -> dict[str, str]:
-    """Return what a table calls each of our columns that it has.
+    """Return the table's name of each of our columns that it has.
 
     Args:
       names: the table's columns.
-      called: what the user says about them.
+      called: our names mapped to the table's, as given by the user.
       where: the table, for errors.
 
     Raises:
-      InputError: a required column is missing, or one that is used lies there twice.
+      InputError: a required column is missing, or the table has two columns with the name of one that is used.
     """
     for ours, theirs in called.items():
         if theirs not in names:
@@ -90,7 +89,7 @@ def find_columns(names: Sequence[str], called: Mapping[str, str], *, where: obje
         raise _no_events(names, where)
     if missing:
         raise _missing(
-            missing[0], names, where=where, remedy="rename the column that holds it, or say what it is called"
+            missing[0], names, where=where, remedy="rename the column, or map its name with the setting columns"
         )
     twice = [theirs for theirs in found.values() if list(names).count(theirs) > 1]
     if twice:
@@ -123,7 +122,7 @@ def _no_events(names: Sequence[str], where: object) -> InputError:
         expected="a column kind: ADD, CANCEL, DELETE, EXECUTE, ...",
         was=", ".join(names[:_SHOWN]),
         remedy="write levels as Tardis does (exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount) "
-        "and read them with feed=tardis; write each action as the events that it is",
+        "and read them with feed=tardis; convert each action to events",
     )
 
 
@@ -141,5 +140,5 @@ def zone_of(name: str, *, where: str = "time_zone") -> str:
             where=where,
             expected="an IANA name such as America/New_York or UTC",
             was=name,
-            remedy="name the clock of the venue",
+            remedy="pass the time zone of the venue",
         ) from error

@@ -1,4 +1,4 @@
-"""One symbol's day of a table: its rows go through every check, in their order, and become events."""
+"""Read one symbol's day of a table: check its rows in order, and convert them to events."""
 
 import dataclasses
 import datetime
@@ -24,17 +24,17 @@ from lob_jax.feeds.table import values as tv
 from lob_jax.feeds.table.csv_files import Rows, Table
 from lob_jax.feeds.table.rows import Layout, judge
 
-BETWEEN_TICKS = 4  # further decimal places of a price, for trades that nobody saw
+BETWEEN_TICKS = 4  # additional decimal places of a price, for hidden trades between ticks
 _OTHERS = "of other symbols or days"
 _MEASURED = Reading(block_bytes=1 << 20)
 
 
 class TableDay(NamedTuple):
-    """What the rows of a day have become.
+    """A day of rows converted to events.
 
     Attributes:
       events: in the integers of `scale`.
-      scale: what they stand for.
+      scale: the units of the integers.
       start_ns: time of the first event, None if there is none.
       report: see `reading_report`.
     """
@@ -46,10 +46,18 @@ class TableDay(NamedTuple):
 
 
 class TableReader:
-    """Reads one symbol's day of a table, once."""
+    """Reads one symbol's day of a table; to be used once."""
 
     def __init__(self, table: Table, layout: Layout, day: DaySource, *, tick: str | None, lot: str | None):
-        """Find out how many decimal places prices and sizes need, where no step says so."""
+        """Determine the decimal places of prices and sizes, from named steps or else from the rows.
+
+        Args:
+          table: the table.
+          layout: its columns.
+          day: the symbol and day to read.
+          tick: the smallest price step, None to infer it.
+          lot: the unit of size, None to infer it.
+        """
         self._table, self._day = table, day
         places = {"price": _places_of(tick, BETWEEN_TICKS), "size": _places_of(lot, 0)}
         places |= _measure(table, layout, day, [name for name in places if places[name] is None])
@@ -61,15 +69,15 @@ class TableReader:
         self._rows_read = self._others = 0
 
     def read(self, reading: Reading, *, name: str, inputs: Mapping[str, str]) -> TableDay:
-        """Read it.
+        """Read the day.
 
         Args:
           reading: what to do with bad rows, and where to keep the events.
-          name: of the table, for its quarantine.
+          name: the table's name, used for its quarantine file.
           inputs: sha256 of its file, by name.
 
         Raises:
-          InputError: the first row that is at fault, if reading is strict.
+          InputError: the first row at fault, if reading is strict.
         """
         store, faults = EventStore(reading.store), Faults(reading, _quarantine_name(name, self._layout, self._day))
         for rows in self._table.rows(self._layout.columns, reading):
@@ -92,7 +100,7 @@ class TableReader:
         return TableDay(events, scale, self._first_ns, report)
 
     def _take(self, rows: Rows, faults: Faults) -> Events:
-        """Return the events of some rows; those at fault are refused in their order."""
+        """Return the events of some rows; refuse the rows at fault in their order."""
         own, others = chosen(rows, self._layout, self._day)
         judged = judge(own.batch, own.number, self._layout)
         wrong = dict(judged.wrong)
@@ -127,7 +135,7 @@ class TableReader:
         return Events(order_id=ids, **{name: values.astype(COLUMNS[name]) for name, values in columns.items()})
 
     def _refuse_other_days(self, time_ns: np.ndarray, wrong: dict[int, Fault]) -> None:
-        """Refuse times that make a table without trading days one of several."""
+        """Refuse the rows of other days in a table without a column of trading days."""
         if "trading_day" in self._layout.columns:
             return
         if self._first_ns is None:
@@ -137,7 +145,7 @@ class TableReader:
         for row in np.flatnonzero(far).tolist():
             what, remedy = (
                 "a time a day or more from the table's first",
-                "give a table of several days a column trading_day",
+                "add a column trading_day to a table of several days",
             )
             name = self._layout.columns[self._layout.time]
             was = str(np.datetime64(int(time_ns[row]), "ns"))
@@ -156,7 +164,7 @@ class TableReader:
         return Fault(None, ours, found.what, found.expected, f"{was}, of {kind}", remedy)
 
     def _refuse(self, own: Rows, wrong: Mapping[int, Fault], faults: Faults) -> None:
-        """Refuse rows in their order, with those that could not be parsed."""
+        """Refuse rows in their order, including those that could not be parsed."""
         table, found = self._table, [(bad.number, bad.error, bad.raw) for bad in own.refused]
         for row, fault in wrong.items():
             number = int(own.number[row])
@@ -168,7 +176,7 @@ class TableReader:
 
 
 def chosen(rows: Rows, layout: Layout, day: DaySource) -> tuple[Rows, int]:
-    """Return the rows of a symbol and day, with those that name none, and how many others there are."""
+    """Return the rows of a symbol and day, including those without a symbol or day, and the number of other rows."""
     batch = rows.batch
     mine = np.ones(batch.num_rows, bool)
     if "symbol" in layout.columns:
@@ -191,12 +199,12 @@ def column_text(batch: pa.RecordBatch, name: str, layout: Layout) -> pa.StringAr
 
 
 def _places_of(step: str | None, further: int) -> int | None:
-    """Return how many decimal places to count in, where a step is named."""
+    """Return the decimal places for a named step, None if it is not named."""
     return None if step is None else min(parse_step(step, where="tick or lot")[1] + further, MOST_PLACES)
 
 
 def _measure(table: Table, layout: Layout, day: DaySource, names: list[str]) -> dict[str, int]:
-    """Return how many decimal places the numbers of some columns need."""
+    """Return the number of decimal places that the numbers in some columns need."""
     places = dict.fromkeys(names, 0)
     needed = {ours: theirs for ours, theirs in layout.columns.items() if ours in (*names, "symbol", "trading_day")}
     for rows in table.rows(needed, _MEASURED) if names else ():
@@ -208,7 +216,7 @@ def _measure(table: Table, layout: Layout, day: DaySource, names: list[str]) -> 
 
 
 def _quarantine_name(name: str, layout: Layout, day: DaySource) -> str:
-    """Return the name of the quarantine of a day, another one for each day of a table with several."""
+    """Return the name of a day's quarantine file, a separate one for each day if the table has several."""
     several = {"symbol", "trading_day"} & set(layout.columns)
     raw = f"{name}.{day.symbol}.{day.trading_day}" if several else name
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in raw)

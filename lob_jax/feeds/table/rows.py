@@ -1,4 +1,4 @@
-"""Rows of a table to the integers of events, each row judged by itself."""
+"""Convert the rows of a table to the integers of events, checking each row in isolation."""
 
 import dataclasses
 from typing import NamedTuple
@@ -18,22 +18,22 @@ SIDES = {**dict.fromkeys(("BID", "BUY", "B", "1"), BID), **dict.fromkeys(("ASK",
 CODES = {code.name: int(code) for code in Code if code} | {str(int(code)): int(code) for code in Code if code}
 _NO_SIDE, _NO_CODE = {**SIDES, "": 0, "0": 0}, {**CODES, "": 0, "0": 0, "NONE": 0}
 _FLAGS = int(sum(Flag))
-MOST_PRICE, MOST_SIZE = 2**60, 2**53  # units of the last decimal place, so that sums stay within an int64
-_REMEDY = "mend the row; on_error=skip leaves such rows out and counts them"
-_RANGE = "name the tick (of a price) or the lot (of a size) if the decimal places of another row are a slip"
+MOST_PRICE, MOST_SIZE = 2**60, 2**53  # in units of the last decimal place; sums stay within an int64
+_REMEDY = "correct the row; on_error=skip leaves such rows out and counts them"
+_RANGE = "set the tick (for prices) or the lot (for sizes) if another row has too many decimal places by mistake"
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What is known of a table's columns before its rows are read.
+    """Properties of a table's columns that are known before its rows are read.
 
     Attributes:
-      columns: what the table calls each of our columns that it has.
+      columns: the table's name of each of our columns that it has.
       where: the table, for errors.
       first: the number of the first row.
-      time_zone: of times that have none; None if none is named.
-      price_places: decimal places that prices are counted in.
-      size_places: decimal places that sizes are counted in.
+      time_zone: time zone of times without one; None if not specified.
+      price_places: decimal places with which prices are stored.
+      size_places: decimal places with which sizes are stored.
     """
 
     columns: dict[str, str]
@@ -45,7 +45,7 @@ class Layout:
 
     @property
     def time(self) -> str:
-        """Our name of the column of times."""
+        """Our name for the column of times."""
         return next(name for name in self.columns if name.startswith("time"))
 
 
@@ -53,8 +53,8 @@ class Judged(NamedTuple):
     """Rows as integers.
 
     Attributes:
-      columns: int64 [R] by the names of `Events`; undefined in wrong rows.
-      wrong: what is wrong, by row.
+      columns: int64 [R] by the column names of `Events`; undefined in bad rows.
+      wrong: the faults, by row.
     """
 
     columns: dict[str, np.ndarray]
@@ -62,12 +62,12 @@ class Judged(NamedTuple):
 
 
 def judge(batch: pa.RecordBatch, number: np.ndarray, layout: Layout) -> Judged:
-    """Return the rows of a batch, whose columns have our names, as integers.
+    """Convert the rows of a batch, whose columns have our names, to integers.
 
     Args:
       batch: R rows.
       number: int64 [R], their numbers in the table.
-      layout: what is known of the table.
+      layout: the table's columns.
     """
     rows, wrong = batch.num_rows, {}
     found = _read_columns(batch, layout)
@@ -94,13 +94,13 @@ def judge(batch: pa.RecordBatch, number: np.ndarray, layout: Layout) -> Judged:
 
 
 def _may_be_empty(name: str, kind: np.ndarray) -> np.ndarray:
-    """Return in which rows a column may hold nothing."""
+    """Return a mask of the rows in which a column may be empty."""
     control = (kind == Kind.CONTROL) & (name in ("side", "price", "size"))
     return control | ((kind == Kind.DELETE) & (name == "size"))
 
 
 def _read_columns(batch: pa.RecordBatch, layout: Layout) -> dict[str, tv.Values]:
-    """Return the columns that make events, each by its own grammar, in the order in which they are told of."""
+    """Parse each column by its grammar, in the order in which faults are reported."""
     found: dict[str, tv.Values] = {}
     for name, theirs in layout.columns.items():
         column = batch.column(batch.schema.get_field_index(name))
@@ -120,7 +120,7 @@ def _read_columns(batch: pa.RecordBatch, layout: Layout) -> dict[str, tv.Values]
 
 
 def _read_key(text: pa.StringArray, name: str) -> tv.Values:
-    """Return the dates of a column; of symbols only which are missing."""
+    """Parse a column of dates; for symbols, only report missing ones."""
     if name == "trading_day":
         return tv.days_of(text, name)
     empty = np.asarray(pc.equal(text, ""))
@@ -149,7 +149,7 @@ def _zero_if_empty(found: tv.Values) -> tv.Values:
 
 
 def _optional_time(column: pa.Array, theirs: str, layout: Layout) -> tv.Values:
-    """Return capture times; 0 and nothing are none."""
+    """Parse capture times; 0 and an empty field mean that there is none."""
     found = tv.times_of(column, "receive_ns", theirs, time_zone=layout.time_zone, where=layout.where)
     none = found.empty.copy()
     if not pa.types.is_timestamp(column.type):
@@ -163,22 +163,22 @@ def _usual_flags(kind: np.ndarray) -> np.ndarray:
 
 
 def _misfits(columns: dict[str, np.ndarray], control: np.ndarray, code: np.ndarray, layout: Layout) -> dict[int, Fault]:
-    """Return what is wrong with rows whose columns are right by themselves."""
+    """Return the faults of rows whose fields are valid individually."""
     kind, side, price, size = (columns[name] for name in ("kind", "side", "price", "size"))
     unnamed = (kind <= Kind.EXECUTE) & (columns["order_id"] == 0) & ("order_id" in layout.columns)
     rules = (
         ("code", code, control & (code == 0), "a CONTROL event without a code", " or ".join(Code.__members__)),
-        ("code", code, ~control & (code != 0), "a code of an event that is no CONTROL", "nothing"),
-        ("side", side, control & (side != 0), "a CONTROL event with a side", "nothing, or 0"),
-        ("price", price, control & (price != 0), "a CONTROL event with a price", "nothing, or 0"),
-        ("size", size, control & (size != 0), "a CONTROL event with a size", "nothing, or 0"),
+        ("code", code, ~control & (code != 0), "a code in an event that is not CONTROL", "an empty field"),
+        ("side", side, control & (side != 0), "a CONTROL event with a side", "an empty field, or 0"),
+        ("price", price, control & (price != 0), "a CONTROL event with a price", "an empty field, or 0"),
+        ("size", size, control & (size != 0), "a CONTROL event with a size", "an empty field, or 0"),
         ("side", side, ~control & (side == 0), "an event without a side", "bid or ask"),
-        ("size", size, ~control & (size == 0), "an event of no size", "more than 0"),
+        ("size", size, ~control & (size == 0), "an event of size 0", "more than 0"),
         ("order_id", columns["order_id"], unnamed, "an order without an order_id", "1 or more"),
     )
     remedies = {
-        "order_id": "leave the whole column out, if orders have no ids: each level is then one order",
-        "size": "mend the row; of a DELETE of all that is left it may be empty",
+        "order_id": "leave out the column if orders have no ids: each level is then a single order",
+        "size": "correct the row; the size may be empty only for a DELETE of all that remains",
     }
     wrong: dict[int, Fault] = {}
     for name, values, bad, what, expected in rules:

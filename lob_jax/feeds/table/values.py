@@ -1,7 +1,7 @@
-"""Columns of Arrow to integers: exact, and able to say what is wrong with each row.
+"""Convert Arrow columns to integers, exactly, with a description of the fault of each bad row.
 
-Numbers go through their shortest text, which one grammar judges, that of `csv_fields`: a float is the decimal number
-that its text says, if that has at most 15 digits, as many as a double keeps of any number.
+Numbers are converted to their shortest text and parsed by the grammar of `csv_fields`. A float thus stands for the
+decimal number in its text, provided that this has at most 15 digits, the number of digits that a double always keeps.
 """
 
 import datetime
@@ -19,25 +19,25 @@ from lob_jax.feeds.reading.csv_fields import MOST_PLACES
 from lob_jax.feeds.reading.csv_rows import Fault
 
 LOWEST, HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-FIRST_NS = 315_532_800_000_000_000  # 1980: a time before it counts in other units than it says
+FIRST_NS = 315_532_800_000_000_000  # 1980: an earlier time is in other units than its column's name says
 LAST_NS = 2**62
 NS_OF = {"time_ns": 1, "receive_ns": 1, "time_us": 1_000, "time_ms": 1_000_000}
 _ZONED = r"(Z|[+-]\d\d:?\d\d)$"
 _MOST_DIGITS = 15
-_SURE_LENGTH = 16  # of a float's text: a point, and no more digits than a double keeps
+_SURE_LENGTH = 16  # a float's text of up to this length has at most 15 digits, and a point
 _SHOWN = 60
 _LF, _CR = b"\n\r"
-_UNITS = "a column of other units is called time_us or time_ms, one of dates time; the setting columns can say so"
-_RESTORE = "mend the row; on_error=skip leaves such rows out and counts them"
+_UNITS = "use time_us or time_ms for other units and time for dates; the setting columns can map the name"
+_RESTORE = "correct the row; on_error=skip leaves such rows out and counts them"
 
 
 class Values(NamedTuple):
     """A column as integers.
 
     Attributes:
-      values: int64 [R]; undefined in wrong rows.
-      wrong: what is wrong, by row.
-      empty: bool [R], where there is no value.
+      values: int64 [R]; undefined in bad rows.
+      wrong: the faults, by row.
+      empty: bool [R], rows without a value.
     """
 
     values: np.ndarray
@@ -46,10 +46,10 @@ class Values(NamedTuple):
 
 
 def text_of(column: pa.Array, name: str, *, where: object) -> pa.StringArray:
-    """Return a column as text, empty where it holds nothing.
+    """Return a column as text, null values as empty text.
 
     Raises:
-      InputError: a type whose text would not say what the column holds.
+      InputError: the column's type cannot be converted to text exactly.
     """
     if pa.types.is_dictionary(column.type):
         column = pa.DictionaryArray.from_arrays(column.indices, pc.cast(column.dictionary, pa.string()))
@@ -60,11 +60,11 @@ def text_of(column: pa.Array, name: str, *, where: object) -> pa.StringArray:
     if not any(holds(kind) for holds in (*exact, *words)):
         rounded = pa.types.is_floating(kind)
         raise InputError(
-            "a column of a type that is not read",
+            "a column of an unsupported type",
             where=f"{where}, column {name}",
             expected="text, integers, Decimals or float64" if not rounded else "float64, Decimals, integers or text",
             was=f"{kind}, which keeps no more than seven digits" if rounded else kind,
-            remedy="make the column again from the source, with another type" if rounded else "cast it to one of these",
+            remedy="read the column again from the source, as another type" if rounded else "cast it to one of these",
         )
     return pc.fill_null(pc.cast(column, pa.string()), "")
 
@@ -80,17 +80,17 @@ def numbers_of(
     inexact: bool = False,
     remedy: str = _RESTORE,
 ) -> Values:
-    """Return numbers as counts of their decimal place `scale`.
+    """Parse numbers to integers in units of 10**-scale.
 
     Args:
       text: [R].
       name: the column, for errors.
       content: INT, ID or DECIMAL of `csv_fields`.
       scale: decimal places of a DECIMAL.
-      low: the least value.
-      high: the largest one.
-      inexact: whether the text is that of floats, which more than 15 digits do not belong to.
-      remedy: what to do about a wrong row.
+      low: the smallest valid value.
+      high: the largest valid value.
+      inexact: whether the text comes from floats, which must not have more than 15 digits.
+      remedy: what to do about a bad row.
     """
     values, faults = parse(text, content, scale=scale, low=low, high=high)
     wrong = {}
@@ -106,7 +106,18 @@ def numbers_of(
 def parse(
     text: pa.StringArray, content: int, *, scale: int = 0, low: int = LOWEST, high: int = HIGHEST
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return int64 [R] numbers, and what is wrong with each: a fault of `csv_fields`, FINE if nothing."""
+    """Parse numbers.
+
+    Args:
+      text: [R].
+      content: INT, ID or DECIMAL of `csv_fields`.
+      scale: decimal places of a DECIMAL.
+      low: the smallest valid value.
+      high: the largest valid value.
+
+    Returns:
+      The numbers, int64 [R], and the fault of each, a constant of `csv_fields`, FINE if there is none.
+    """
     rows = len(text)
     data = _as_lines(text)
     if np.count_nonzero(data == _LF) != rows or np.count_nonzero(data == _CR):
@@ -128,7 +139,7 @@ def parse(
 
 
 def _as_lines(text: pa.StringArray) -> np.ndarray:
-    """Return uint8 [B], each text with a line feed behind it."""
+    """Return the texts as uint8 [B], each followed by a line feed."""
     lines = pc.binary_join_element_wise(text, "", "\n")
     if not len(lines):
         return np.zeros(0, np.uint8)
@@ -138,7 +149,7 @@ def _as_lines(text: pa.StringArray) -> np.ndarray:
 
 
 def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -> int:
-    """Return how many decimal places the numbers need, `places` at least; what is refused anyway needs none."""
+    """Return the decimal places that the numbers need, at least `places`, ignoring those that are refused anyway."""
     if inexact:
         good = np.ones(len(text), bool)
         good[list(_too_long(text, ""))] = False
@@ -151,28 +162,28 @@ def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -
 
 
 def words_of(text: pa.StringArray, name: str, words: Mapping[str, int]) -> Values:
-    """Return what each word stands for, whatever its case."""
+    """Return the value of each word, ignoring case."""
     found = _distinct(text, lambda word: words.get(word.upper()))
     wrong = {}
     for row in found.wrong:
         field = text[row].as_py()
         was = repr(field[:_SHOWN]) if field else "an empty field"
-        wrong[row] = Fault(None, name, "a word that the column does not have", " or ".join(words), was, _REMEDIES[name])
+        wrong[row] = Fault(None, name, "an unknown word", " or ".join(words), was, _REMEDIES[name])
     return found._replace(wrong=wrong)
 
 
 _REMEDIES = {
-    "kind": "rename it; what modifies an order is a CANCEL, or a DELETE and an ADD; on_error=skip leaves such rows out",
-    "side": "name the side of the resting order",
-    "code": "name what happens",
+    "kind": "rename it; a modification is a CANCEL, or a DELETE and an ADD; on_error=skip leaves such rows out",
+    "side": "give the side of the resting order",
+    "code": "use one of these codes",
 }
 
 
 def days_of(text: pa.StringArray, name: str) -> Values:
-    """Return dates as days since 1970."""
+    """Parse ISO dates to proleptic Gregorian ordinals."""
     found = _distinct(text, _ordinal)
     told = {
-        row: Fault(None, name, "a date that is none", "YYYY-MM-DD", repr(text[row].as_py()[:_SHOWN]), _RESTORE)
+        row: Fault(None, name, "an invalid date", "YYYY-MM-DD", repr(text[row].as_py()[:_SHOWN]), _RESTORE)
         for row in found.wrong
     }
     return found._replace(wrong=told)
@@ -186,7 +197,7 @@ def _ordinal(text: str) -> int | None:
 
 
 def _distinct(text: pa.StringArray, value: Callable[[str], int | None]) -> Values:
-    """Return the value of each different text; rows of those without one are wrong."""
+    """Return the value of each row's text, computed once per distinct text; rows without a value are bad."""
     coded = text.dictionary_encode()
     table = [value(word) for word in coded.dictionary.to_pylist()]
     index = coded.indices.to_numpy()
@@ -197,10 +208,17 @@ def _distinct(text: pa.StringArray, value: Callable[[str], int | None]) -> Value
 
 
 def times_of(column: pa.Array, ours: str, name: str, *, time_zone: str | None, where: object) -> Values:
-    """Return moments as ns since 1970, UTC: of datetimes, of ISO 8601 text, or of numbers in the unit that `ours` says.
+    """Convert times to ns since 1970, UTC, from datetimes, ISO 8601 text, or integers in the unit given by `ours`.
+
+    Args:
+      column: [R].
+      ours: our name of the column.
+      name: the table's name of the column, for errors.
+      time_zone: time zone of times without one; None if not specified.
+      where: the table, for errors.
 
     Raises:
-      InputError: a column whose moments are not known: no time zone, no unit, or floats.
+      InputError: the times are ambiguous: no time zone, no unit, or floats.
     """
     if pa.types.is_timestamp(column.type):
         return _ranged(_of_datetimes(column, name, time_zone, where), name, 1)
@@ -209,10 +227,10 @@ def times_of(column: pa.Array, ours: str, name: str, *, time_zone: str | None, w
         if not pa.types.is_integer(column.type) and not pa.types.is_floating(column.type):
             return _ranged(_of_texts(text, name, time_zone, where), name, 1)
         raise _unclear(
-            "times without a unit", name, where, "a name that says it: time_ns, time_us or time_ms", column.type
+            "times without a unit", name, where, "a name with the unit: time_ns, time_us or time_ms", column.type
         )
     if pa.types.is_floating(column.type):
-        raise _unclear("times as floats", name, where, "integers: a float keeps no nanoseconds", column.type)
+        raise _unclear("times as floats", name, where, "integers: a float cannot represent nanoseconds", column.type)
     return _ranged(numbers_of(text, name, remedy=_UNITS), name, NS_OF[ours])
 
 
@@ -227,7 +245,7 @@ def _of_datetimes(column: pa.Array, name: str, time_zone: str | None, where: obj
             column.cast(pa.timestamp("ns", column.type.tz)), pa.scalar(0, pa.timestamp("ns", column.type.tz))
         )
     except pa.ArrowInvalid as error:
-        raise _unclear("times that nanoseconds since 1970 cannot count", name, where, "1980 to 2116", error) from error
+        raise _unclear("times that do not fit into ns since 1970", name, where, "1980 to 2116", error) from error
     wrong = {
         row: Fault(None, name, "an empty field", "a time", "nothing", _RESTORE)
         for row in np.flatnonzero(empty).tolist()
@@ -239,7 +257,7 @@ def _of_datetimes(column: pa.Array, name: str, time_zone: str | None, where: obj
 
 
 def _of_texts(text: pa.StringArray, name: str, time_zone: str | None, where: object) -> Values:
-    """Return moments of ISO 8601 text, with or without an offset."""
+    """Parse times in ISO 8601 text, with or without an offset."""
     zoned = np.asarray(pc.match_substring_regex(text, _ZONED))
     empty = np.asarray(pc.equal(text, ""))
     values, wrong = np.zeros(len(text), np.int64), {}
@@ -249,7 +267,7 @@ def _of_texts(text: pa.StringArray, name: str, time_zone: str | None, where: obj
             field = text[row].as_py()
             was = repr(field[:_SHOWN]) if field else "an empty field"
             wrong[row] = Fault(
-                None, name, "a time that is none", "a time such as 2024-01-02T09:30:00.123456789Z", was, _RESTORE
+                None, name, "an invalid time", "a time such as 2024-01-02T09:30:00.123456789Z", was, _RESTORE
             )
         values[rows] = np.asarray(moments.cast(pa.int64()))
         if zone is None and not bad.all():
@@ -259,7 +277,7 @@ def _of_texts(text: pa.StringArray, name: str, time_zone: str | None, where: obj
 
 
 def _moments(text: pa.StringArray, kind: pa.DataType) -> tuple[pa.Array, np.ndarray]:
-    """Return what texts say, 1970 where they say nothing, and which those are."""
+    """Return the parsed times, 1970 where the text is not a time, and a mask of those rows."""
     try:
         return pc.cast(text, kind), np.zeros(len(text), bool)
     except pa.ArrowInvalid:
@@ -276,15 +294,16 @@ def _moment(text: pa.Scalar, kind: pa.DataType) -> int | None:
 
 
 def _placed(moments: pa.Array, name: str, time_zone: str | None, where: object) -> tuple[np.ndarray, np.ndarray]:
-    """Return clock readings of a time zone as UTC ns, and which of them the zone has twice or not at all."""
+    """Convert local times of a time zone to UTC ns, and return a mask of those that are ambiguous or nonexistent."""
     if time_zone is None:
         raise InputError(
             "times without a time zone",
             where=f"{where}, column {name}",
             expected="an offset such as Z or +01:00, a datetime with a zone, or the setting time_zone",
             was=str(moments[0]),
-            remedy="name the zone: time_zone=America/New_York (--config.data.time_zone), or UTC",
+            remedy="set the zone, such as time_zone=America/New_York or UTC (--config.data.time_zone)",
         )
+    # The two conversions agree exactly where the local time is unique.
     early, late = (
         np.asarray(pc.assume_timezone(moments, time_zone, ambiguous=how, nonexistent=how).cast(pa.int64()))
         for how in ("earliest", "latest")
@@ -294,14 +313,14 @@ def _placed(moments: pa.Array, name: str, time_zone: str | None, where: object) 
 
 def _no_moment(rows: np.ndarray, name: str) -> dict[int, Fault]:
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-    what, expected = "a time that the zone has twice or not at all", "a time outside the hour of a change of clocks"
+    what, expected = "a time that occurs twice or not at all in its zone", "a time outside the hour of a clock change"
     return {
-        row: Fault(None, name, what, expected, "that hour", "give such times with an offset") for row in rows.tolist()
+        row: Fault(None, name, what, expected, "that hour", "write such times with an offset") for row in rows.tolist()
     }
 
 
 def _ranged(found: Values, name: str, unit_ns: int) -> Values:
-    """Return moments in ns, refusing those outside the years that a market's time can lie in."""
+    """Convert times to ns, refusing those outside plausible years."""
     values = found.values
     outside = (values < FIRST_NS // unit_ns) | (values > LAST_NS // unit_ns)
     wrong = dict(found.wrong)
@@ -314,19 +333,19 @@ def _ranged(found: Values, name: str, unit_ns: int) -> Values:
 
 
 def _too_long(text: pa.StringArray, name: str) -> dict[int, Fault]:
-    """Refuse floats that are not the nearest double of a short decimal number: somebody has computed with them."""
+    """Refuse floats that are not the nearest double to a short decimal number, which are results of computations."""
     wrong = {}
     for row in np.flatnonzero(np.asarray(pc.binary_length(text)) > _SURE_LENGTH).tolist():
         digits = re.sub(r"e.*|\D", "", text[row].as_py()).strip("0")
         if len(digits) > _MOST_DIGITS:
-            what = "a float that is no decimal number of at most 15 digits"
-            remedy = "round the column to its tick where it was computed, or give text, Decimals or integers"
+            what = "a float that is not a decimal number of at most 15 digits"
+            remedy = "round the column to its tick where it was computed, or use text, Decimals or integers"
             wrong[row] = Fault(None, name, what, "such as 100.02", text[row].as_py(), remedy)
     return wrong
 
 
 def _misfit(fault: int, content: int, scale: int, low: int, high: int) -> tuple[str, str]:
-    """Return what is wrong with a number, and what it should be."""
+    """Return the fault of a number, and what it should be."""
     if fault == cf.EMPTY_FIELD:
         return "an empty field", "a number"
     if fault == cf.TOO_FINE:
@@ -337,5 +356,5 @@ def _misfit(fault: int, content: int, scale: int, low: int, high: int) -> tuple[
     return (
         ("a field that is not a whole number", "digits")
         if content != cf.DECIMAL
-        else ("a field that is no decimal number", "such as 100.02")
+        else ("a field that is not a decimal number", "such as 100.02")
     )

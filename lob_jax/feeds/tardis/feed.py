@@ -1,4 +1,4 @@
-"""Tardis days: `incremental_book_L2`, with the `trades` beside it, merged by time of arrival."""
+"""Tardis days: `incremental_book_L2` and the corresponding `trades`, merged by time of arrival."""
 
 import dataclasses
 import datetime
@@ -38,7 +38,7 @@ class TardisFeed:
     Attributes:
       tick: the smallest price step, such as "0.01"; None infers it from the levels of the day.
       lot: the unit of size, such as "0.001"; None infers it from the sizes of the day.
-      trades: the file of trades; None looks for it beside the depth.
+      trades: the file of trades; None searches for it in the folder of the depth file.
     """
 
     tick: str | None = None
@@ -46,29 +46,29 @@ class TardisFeed:
     trades: pathlib.Path | None = None
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the days of depth at a path, a file or a folder, by date and symbol.
+        """List the days of the depth files at a path, a file or a folder, by date and symbol.
 
         Raises:
-          InputError: there is no depth, or the same instrument and day twice.
+          InputError: there is no depth file, or the same instrument and day occurs twice.
         """
         found = depth_files(pathlib.Path(path))
         return [DaySource(file, seen.symbol, seen.trading_day) for file, seen in found.items()]
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return the sha256 of every file that some days are read from, by name, and the settings."""
+        """Return the sha256 of every file from which the days are read, by name, and the settings."""
         files = [file for day in days for file in self._files(day.path)]
         return {**{file.path.name: file.sha256() for file in files}, "tick": self.tick, "lot": self.lot}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
-        """Read a day of depth, and the trades that belong to it.
+        """Read a day of depth, and the corresponding trades.
 
-        Rows before the first snapshot are left out. A snapshot in mid-stream is a CLEAR with corrections; where
-        snapshots follow each other, their differences are events. Crossed books are counted, never mended. Prices may
-        be zero or negative, as those of combinations are. Decimal places are those that the numbers need; a named
-        tick or lot decides them.
+        Rows before the first snapshot are left out. A later snapshot becomes a CLEAR with corrections; if snapshots
+        follow each other, their differences become events. Crossed books are counted, but not corrected. Prices may be
+        zero or negative, as for combinations. Prices and sizes have the decimal places that the numbers need; a named
+        tick or lot takes precedence.
 
         Raises:
-          InputError: the first row that is not what the format says; or no snapshot, or most rows before the first.
+          InputError: the first row that violates the format; no snapshot; or most rows before the first snapshot.
         """
         path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
         depth_files(path)
@@ -86,7 +86,7 @@ class TardisFeed:
 
 
 def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Steps) -> MarketDay:
-    """Read a day, its prices and sizes at the decimal places that steps name."""
+    """Read a day, with prices and sizes at the decimal places of `steps`."""
     streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
     changes = LevelChanges(EventStore(reading.store))
     for rows in _merged(streams):
@@ -112,33 +112,33 @@ def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Step
 
 
 def _count_places(files: list[Source]) -> np.ndarray:
-    """Return int64 [2, 2, P]: what `csv_fields.count_places` counts of the prices and of the sizes of some files."""
+    """Return what `csv_fields.count_places` counts for the prices and sizes of some files, int64 [2, 2, P]."""
     steps = Steps(price=0, size=0, price_decimals=0, size_decimals=0)
     streams = [_Stream(file, Reading(on_error="skip"), steps, trades=bool(k)) for k, file in enumerate(files)]
     return sum(stream.rows.count_places()[-2:] for stream in streams)
 
 
 def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
-    """Refuse a day of which more is lost than is of use, because the rows before a snapshot change an unknown book."""
+    """Refuse a day of which more is lost than used, because rows before the first snapshot change an unknown book."""
     rows, early = depth.rows.rows_read, made.dropped["rows before the first snapshot"]
     if 2 * early > rows:
         found = "without any snapshot" if not made.counts["snapshots"] else "mostly before its first snapshot"
         raise InputError(
             f"order-book changes {found}",
             where=depth.source,
-            expected="rows with is_snapshot true, as a day begins with",
+            expected="rows with is_snapshot true at the beginning of the day",
             was=f"{early} of {rows} rows before the first snapshot",
-            remedy="fetch the file again; on_error='skip' reads what is behind a snapshot and counts the rest",
+            remedy="fetch the file again; on_error='skip' reads what follows a snapshot and counts the rest",
         )
 
 
 def _instrument(path: pathlib.Path, first: tuple[str, ...], made: LevelDay) -> Instrument:
-    """Return the instrument of a file from its first row; the day is that of the row, or of the starting book."""
+    """Return the instrument of a file from its first row; the day is that of this row, or else of the starting book."""
     if not first:
         raise InputError(
             "a file without a row that can be read",
             where=path,
-            expected="one row a level that changes",
+            expected="one row per level that changes",
             was="none",
             remedy="fetch the file again",
         )
@@ -150,7 +150,7 @@ def _instrument(path: pathlib.Path, first: tuple[str, ...], made: LevelDay) -> I
 
 
 def _refuse_other_trades(streams: "list[_Stream]") -> None:
-    """Refuse trades of another exchange or symbol than the depth's: prices alone would not tell."""
+    """Refuse trades of another exchange or symbol than the depth's, since prices alone would not reveal them."""
     depth, *others = (stream.rows.first[:2] for stream in streams)
     for stream, trades in zip(streams[1:], others, strict=True):
         if depth and trades and trades != depth:
@@ -159,12 +159,12 @@ def _refuse_other_trades(streams: "list[_Stream]") -> None:
                 where=stream.source,
                 expected=" ".join(depth),
                 was=" ".join(trades),
-                remedy="name the trades that belong to the depth: TardisFeed(trades=...)",
+                remedy="pass the trades that belong to the depth: TardisFeed(trades=...)",
             )
 
 
 def _columns(steps: Steps, *, trades: bool) -> list[Column]:
-    """Return what the columns of a file hold."""
+    """Return the columns of a file."""
     own = [Column("id", "any"), Column("side", "word", words=("buy", "sell", "unknown"))]
     if not trades:
         own = [Column("is_snapshot", "word", words=("false", "true")), Column("side", "word", words=("bid", "ask"))]
@@ -196,18 +196,18 @@ def _columns(steps: Steps, *, trades: bool) -> list[Column]:
 
 
 def _scale_from(step: int, steps: Steps) -> str:
-    """Say what decides the scale of a column, for `Column`."""
+    """Return the origin of a column's scale, see `Column.scale_from`."""
     return "step" if step else "guess" if steps.guessed else "file"
 
 
 class _Stream:
-    """The rows of one file, as far as they are read and not yet taken.
+    """The rows of one file that have been read but not taken yet.
 
     Attributes:
-      rows: all of them, to be read.
-      faults: the bad ones.
+      rows: the iterator over all rows.
+      faults: the bad rows.
       source: the file.
-      prices_not_positive: how many prices so far are zero or negative, as those of combinations may be.
+      prices_not_positive: number of zero or negative prices so far, which combinations may have.
     """
 
     def __init__(self, source: Source, reading: Reading, steps: Steps, *, trades: bool):
@@ -222,7 +222,7 @@ class _Stream:
         self._latest = self.prices_not_positive = 0
 
     def whole_until(self) -> int:
-        """Return the local time below which every row is at hand; reads on until there is one, or no more."""
+        """Return the local time before which all rows have been read, after reading on until this covers some rows."""
         while self._blocks is not None and (not len(self._held.line) or self._held.values[3, 0] == self._latest):
             block = next(self._blocks, None)
             if block is None:
@@ -232,7 +232,7 @@ class _Stream:
         return self._latest if self._blocks is not None else np.iinfo(np.int64).max
 
     def take(self, until: int) -> Block:
-        """Return the rows at hand with a local time below `until`."""
+        """Return and remove the rows with a local time before `until`."""
         count = int(np.searchsorted(self._held.values[3], until))
         taken = Block(self._held.values[:, :count], self._held.line[:count])
         self._held = Block(self._held.values[:, count:], self._held.line[count:])
@@ -243,7 +243,7 @@ class _Stream:
         self._held = Block(values, np.concatenate([self._held.line, block.line]))
 
     def _checked(self, block: Block) -> Block:
-        """Refuse rows that the columns alone cannot judge."""
+        """Refuse rows that break rules across rows or columns."""
         values, steps = block.values, self._steps
         local, price, amount = values[3], values[6], values[7]
         reached = np.maximum.accumulate(np.append(self._latest, local))
@@ -256,7 +256,7 @@ class _Stream:
         for what, (bad, expected, was) in wrong.items():
             for row in np.flatnonzero(bad & good):
                 where = f"{self.source}, line {block.line[row]}"
-                remedy = "mend the row, or name another tick or lot" if "between" in what else "fetch the file again"
+                remedy = "correct the row, or set another tick or lot" if "between" in what else "fetch the file again"
                 error = InputError(what, where=where, expected=expected, was=int(was[row]), remedy=remedy)
                 self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")
             good &= ~bad
@@ -265,7 +265,7 @@ class _Stream:
         return block if good.all() else Block(values[:, good], block.line[good])
 
     def level_rows(self, block: Block) -> list[np.ndarray]:
-        """Return rows as the columns of `LevelRows`, the group left out."""
+        """Return rows as the columns of `LevelRows`, without the group."""
         _, _, exchange, local, first, second, price, amount = block.values
         if self._trades:
             what = np.full(len(local), What.TRADE)
@@ -277,7 +277,7 @@ class _Stream:
 
 
 def _merged(streams: list[_Stream]) -> Iterator[LevelRows]:
-    """Yield the rows of depth and trades by local time, trades first where it is the same, whole messages at once."""
+    """Yield the rows of depth and trades by local time, trades first among equal times, in complete messages."""
     groups, last = 0, np.iinfo(np.int64).max
     while True:
         until = min(stream.whole_until() for stream in streams)

@@ -1,4 +1,4 @@
-"""Tardis files: which schema one has, which instrument and day it holds, and which trades belong to which depth."""
+"""Tardis files: the schema, instrument and day of a file, and the trades that belong to a depth file."""
 
 import dataclasses
 import datetime
@@ -19,12 +19,12 @@ _US_PER_DAY = 86_400 * 10**6
 
 @dataclasses.dataclass(frozen=True)
 class Peek:
-    """What the first two lines of a Tardis file say.
+    """The content of the first two lines of a Tardis file.
 
     Attributes:
       schema: the data type, such as "trades".
-      exchange: of the first row; empty if there is none.
-      symbol: of the first row.
+      exchange: that of the first row; empty if there is none.
+      symbol: that of the first row.
       trading_day: ISO date, UTC, of the first row.
     """
 
@@ -35,7 +35,7 @@ class Peek:
 
 
 def peek(path: pathlib.Path) -> Peek | None:
-    """Return what a file holds, None if it is no Tardis file.
+    """Return schema, instrument and day of a file, None if it is not a Tardis file.
 
     Raises:
       InputError: the file cannot be read.
@@ -58,10 +58,10 @@ def peek(path: pathlib.Path) -> Peek | None:
 
 
 def depth_files(path: pathlib.Path) -> dict[pathlib.Path, Peek]:
-    """Return the depth files at a path, a file or a folder, with what they hold.
+    """Return the depth files at a path, a file or a folder, with their instrument and day.
 
     Raises:
-      InputError: there is none, naming the schema that is there; or two are of the same instrument and day.
+      InputError: there is no depth file (the schemas found are named), or two have the same instrument and day.
     """
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
@@ -77,27 +77,27 @@ def depth_files(path: pathlib.Path) -> dict[pathlib.Path, Peek]:
             where=path,
             expected=f"a CSV file of the schema {DEPTH}, plain or compressed",
             was=", ".join(schemas) or [file.name for file in files[:5]],
-            remedy=f"name the {DEPTH} file of the day; trades beside it are found by its name",
+            remedy=f"pass the {DEPTH} file of the day; trades in the same folder are found by its name",
         )
     keys: dict[Peek, pathlib.Path] = {}
     for file, seen in found.items():
         if seen.symbol and seen in keys:
             raise InputError(
-                "the same instrument and day lie in the folder twice",
+                "the folder contains the same instrument and day twice",
                 where=file,
-                expected="one depth file an exchange, symbol and day",
+                expected="one depth file per exchange, symbol and day",
                 was=f"{keys[seen].name} and {file.name}",
-                remedy="keep one of them in the folder, or name one file",
+                remedy="keep one of them in the folder, or pass a single file",
             )
         keys[seen] = file
     return dict(sorted(found.items(), key=lambda item: (item[1].trading_day, item[1].symbol, item[1].exchange)))
 
 
 def find_trades(depth: pathlib.Path) -> pathlib.Path | None:
-    """Return the trades that belong to a depth file, None if there are none: by its name, else by what files hold.
+    """Return the trades that belong to a depth file, found by its name or else by content, None if there are none.
 
     Raises:
-      InputError: several files could be meant.
+      InputError: several files match.
     """
     if DEPTH in depth.name:
         stem = Source(depth).name.replace(DEPTH, TRADES)
@@ -114,6 +114,6 @@ def find_trades(depth: pathlib.Path) -> pathlib.Path | None:
             where=depth,
             expected="one of the same exchange, symbol and day",
             was=[path.name for path in matching],
-            remedy="name it: TardisFeed(trades=...), or name it as the depth is named",
+            remedy="pass one of them, TardisFeed(trades=...), or rename it to match the depth file",
         )
     return matching[0] if matching else None

@@ -1,4 +1,4 @@
-"""The rebuilt L2 books beside the exchange's own best quotes: real captures, joined by update id."""
+"""Compare the rebuilt L2 books with the exchange's own best quotes: real captures, joined by update id."""
 
 import gzip
 import json

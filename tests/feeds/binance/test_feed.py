@@ -1,4 +1,4 @@
-"""Binance captures: what a line must be, gaps, several symbols, and real captures."""
+"""Binance captures: valid and invalid lines, gaps, several symbols, and real captures."""
 
 import json
 from fractions import Fraction
@@ -32,7 +32,7 @@ def test_a_gap_is_an_event_and_the_book_comes_back_with_the_next_snapshot(tmp_pa
     codes = day.events.code[day.events.kind == Kind.CONTROL].tolist()
     assert codes == [Code.FEED_GAP, Code.CLEAR] and day.report["gaps"] == 1
     assert len(day.corrections) == 2
-    assert day.events.price[-2:].tolist() == [9930, 9920]  # what the snapshot had not, and what came behind it
+    assert day.events.price[-2:].tolist() == [9930, 9920]  # missing in the snapshot, and added after it
     assert_sound(day)
     assert_round_trip(day)
 
@@ -135,7 +135,7 @@ def test_a_gap_that_no_snapshot_closes_is_refused_with_its_line(tmp_path, count,
 
 
 def torn(first):
-    """Twenty updates of which none follows another."""
+    """Return twenty updates of which none continues another."""
     return [depth(k, first + 2 * k, first + 2 * k, [("99.30", "2")], []) for k in range(20)]
 
 
@@ -145,7 +145,7 @@ def torn(first):
     ids=["late snapshot", "gap"],
 )
 def test_a_day_of_which_most_is_lost_is_refused_though_a_snapshot_comes(tmp_path, lines):
-    with pytest.raises(InputError, match="more depth lost than of use"):
+    with pytest.raises(InputError, match="more depth lost than used"):
         read(tmp_path, *lines)
     day = read(tmp_path, *lines, on_error="skip")
     assert sum(day.report["rows_dropped"].values()) == 20
@@ -170,14 +170,14 @@ def test_of_several_symbols_one_is_read_and_the_others_are_counted(tmp_path):
     ("text", "told"),
     [
         ("hello\n", "time of arrival"),
-        ("1704196800000003000 {]\n", "no JSON"),
-        ("1704196800000003000 [1]\n", "no JSON object"),
+        ("1704196800000003000 {]\n", "not JSON"),
+        ("1704196800000003000 [1]\n", "not a JSON object"),
         (depth(100, 107, 105, [], []), "run backwards"),
-        (depth(100, 105, 106, [("99.50", "-1")], []), "levels 0 or more"),
+        (depth(100, 105, 106, [("99.50", "-1")], []), "level quantities of 0 or more"),
         (depth(100, 105, 106, [("nan", "1")], []), "decimal numbers"),
         (depth(100, 105, 106, [("99.50", "1")], [], s=""), "an empty 's'"),
-        (depth(100, 105, 106, [("99.50",)], []), "no pair of texts"),
-        (depth(100, 105, 106, [(99.5, 1)], []), "no pair of texts"),
+        (depth(100, 105, 106, [("99.50",)], []), "not a pair"),
+        (depth(100, 105, 106, [(99.5, 1)], []), "not a pair"),
         (line(100, {"e": 24, "s": "BTCUSDT"}), "unknown kind"),
         (line(100, {"id": 1, "s": "BTCUSDT"}), "unknown kind"),
         (trade(60, "100.00", "1", maker_is_buyer=True, X="SETTLEMENT"), "unknown type"),
@@ -224,7 +224,7 @@ def test_a_capture_that_goes_on_in_a_second_file_has_no_snapshot_of_its_own(mark
 
 
 def exact(day):
-    """Return what the integers of the first events stand for."""
+    """Return the prices and quantities of the first events in units of the instrument."""
     scale = day.instrument
     return [
         (Fraction(p, scale.price_scale), Fraction(q, scale.lot_scale))
@@ -235,8 +235,8 @@ def exact(day):
 @pytest.mark.parametrize(
     ("price", "quantity"),
     [
-        ("0.00000123", "1500000000000.00"),  # 1.5e12 coins, of which each is worth next to nothing
-        ("99.50", "11529215046.07"),  # just beyond 2^60 at eight places
+        ("0.00000123", "1500000000000.00"),  # 1.5e12 coins of almost no value
+        ("99.50", "11529215046.07"),  # just above 2^60 at eight decimal places
         ("2000000000.5", "0.000000001"),
         ("-3.25", "4"),
         ("0.00", "4"),

@@ -1,4 +1,4 @@
-"""The exchange's rules of keeping a book, one by one, on hand-made update ids."""
+"""The exchange's rules for maintaining a book, one by one, on hand-made update ids."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def futures(first, final, previous):
 
 
 def in_step(*, is_futures, last=100):
-    """Return a book behind a snapshot and its first update, at id 110."""
+    """Return a book after a snapshot and its first update, at id 110."""
     sync = BookSync()
     sync.update(futures(last - 5, last + 10, last - 6) if is_futures else spot(last - 5, last + 10))
     assert sync.snapshot(last) is not None and sync.in_step and sync.final == last + 10
@@ -64,7 +64,7 @@ def test_futures_an_update_that_ends_with_the_snapshot_is_the_first_one():
 @pytest.mark.parametrize(
     ("update", "outcome"),
     [
-        (futures(150, 160, 110), Outcome.APPLY),  # ids have holes on futures: only the predecessor counts
+        (futures(150, 160, 110), Outcome.APPLY),  # ids have gaps on futures: only the predecessor counts
         (futures(111, 160, 109), Outcome.GAP),
         (futures(111, 160, 112), Outcome.GAP),
     ],
@@ -79,7 +79,7 @@ def test_behind_a_gap_everything_waits_for_the_next_snapshot(is_futures):
     lost = [(200, 210), (211, 220), (221, 230)]
     updates = [futures(*ids, ids[0] - 1) if is_futures else spot(*ids) for ids in lost]
     assert [sync.update(update) for update in updates] == [Outcome.GAP, Outcome.HOLD, Outcome.HOLD]
-    assert sync.snapshot(150) is None and not sync.in_step  # older than what is at hand
+    assert sync.snapshot(150) is None and not sync.in_step  # older than the waiting updates
     assert sync.snapshot(215) == updates[1:] and sync.in_step
 
 
@@ -109,7 +109,7 @@ def test_no_more_than_so_many_updates_wait():
 
 @pytest.mark.parametrize(("previous", "outcome"), [(100, Outcome.APPLY), (95, Outcome.APPLY), (101, Outcome.GAP)])
 def test_futures_a_snapshot_between_two_updates_misses_nothing(previous, outcome):
-    """Ids have holes: with nothing between `pu` and `U`, a snapshot of any id there is the book behind `pu`."""
+    """Ids have gaps: since nothing lies between `pu` and `U`, a snapshot with any id there is the book after `pu`."""
     sync = BookSync()
     assert sync.snapshot(100) == [] and sync.in_step
     assert sync.update(futures(120, 130, previous)) is outcome
@@ -122,7 +122,7 @@ def test_updates_older_than_a_snapshot_that_came_first_are_dropped():
     sync = BookSync()
     sync.snapshot(100)
     assert sync.update(futures(80, 99, 70)) is Outcome.OLD and sync.dropped[Drop.IN_SNAPSHOT] == 1
-    assert sync.update(futures(98, 100, 99)) is Outcome.APPLY  # ends with the snapshot: the one that others follow
+    assert sync.update(futures(98, 100, 99)) is Outcome.APPLY  # ends at the snapshot's id: later ones continue it
     assert sync.update(futures(105, 110, 100)) is Outcome.APPLY
     assert sync.update(futures(98, 100, 99)) is Outcome.OLD and sync.dropped[Drop.IN_BOOK] == 1
 

@@ -1,4 +1,4 @@
-"""Databento's CSV: the same day as from DBN, in every encoding; what is another schema, or no such file."""
+"""Databento's CSV: the same day as from DBN, in every encoding; other schemas, and files that are not valid."""
 
 import gzip
 import itertools
@@ -76,7 +76,7 @@ def test_it_is_found_and_read_compressed(tmp_path, dbn, suffix):
 
 
 def rewritten(change):
-    """Return the sample with each line's fields changed."""
+    """Return the sample with changed fields in each line."""
     lines = as_csv(metadata() + timed(ROWS)).decode().splitlines()
     return "".join(",".join(change(line.split(","))) + "\n" for line in lines).encode()
 
@@ -120,7 +120,7 @@ def test_other_schemas_are_refused_by_name(tmp_path, market_data, schema):
     with pytest.raises(InputError, match=schema[:3]):
         load_incremental_data(other)
     write(tmp_path)
-    assert len(FEED.days(tmp_path)) == 1  # passed over beside MBO
+    assert len(FEED.days(tmp_path)) == 1  # ignored next to an MBO file
 
 
 def test_bars_are_refused_by_name(tmp_path):
@@ -134,7 +134,7 @@ def test_bars_are_refused_by_name(tmp_path):
 
 
 BAD = {
-    "a word that the format does not have": (b",A,B,", b",Q,B,", "column 6 (action)"),
+    "an unknown word": (b",A,B,", b",Q,B,", "column 6 (action)"),
     "a field that is not a time": (b"2024-01-02T", b"2024-13-02T", "column 1 (ts_recv)"),
     "a number out of range": (b",160,", b",161,", "column 3 (rtype)"),
     "a number with too many decimal places": (b"99.980000000", b"99.9800000001", "column 8 (price)"),
@@ -182,7 +182,7 @@ def test_whole_lines_in_front_of_a_cut_are_read(tmp_path):
 def test_prices_of_which_nobody_knows_the_unit_are_refused(tmp_path):
     line = b"1704153600000000005,1704153600000000000,160,1,7,A,B,14,5,0,3,128,0,0\n"
     header = as_csv(metadata(), map_symbols=False)
-    with pytest.raises(InputError, match="may be units of currency"):
+    with pytest.raises(InputError, match="may be in units of the currency"):
         read(tmp_path, header + line)
     assert read(tmp_path, header + line.replace(b",14,", b",14.0,")).instrument.price_scale == 1
     assert read(tmp_path, header + line.replace(b",14,", b",14500000000,")).instrument.price_scale == 10

@@ -37,7 +37,7 @@ def write(tmp_path, content, name="x.dbn"):
 
 
 def content_of(day):
-    """Return what a day holds, but for where its records lie in the file."""
+    """Return the content of a day, without the positions of its records in the file."""
     events = day.events.replace(sequence=np.arange(len(day.events)))
     return type(day)(day.instrument, day.start, events, day.corrections, {})
 
@@ -103,12 +103,12 @@ def test_an_id_with_two_symbols_on_one_day_is_refused(tmp_path, symbols):
 
 def test_an_id_that_no_symbol_is_named_for_on_its_day_is_refused(tmp_path):
     path = write(tmp_path, metadata({"XY": [7, 9], "ZZ": [8, 7]}, days=2) + session(0, 7) + session(3, 7))
-    with pytest.raises(InputError, match="a day that no symbol is named for"):
+    with pytest.raises(InputError, match="a day without a symbol"):
         FEED.days(path)
 
 
 def test_snapshots_at_midnight_begin_days(tmp_path, market_data):
-    """Two days of CME as one request: each is what it is alone."""
+    """Two CME days in one request: each is the same as on its own."""
     paths = [market_data(f"databento/esh4-glbx-mdp3-{name}.mbo.dbn.zst") for name in ("20231224", "20231225")]
     contents = [zstd.decompress(path.read_bytes()) for path in paths]
     head = metadata({"ESH4": 17077}, day=datetime.date(2023, 12, 24), days=2)
@@ -145,7 +145,7 @@ def test_a_book_that_does_not_begin_anew_is_refused_behind_24_hours(tmp_path, da
         FEED.read(day)
     assert 'split_duration="day"' in error.value.remedy and "record 5, ts_recv" in error.value.where
     kept = FEED.read(day, Reading(on_error="skip"))
-    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the beginning of its day": 2}
+    assert kept.report["rows_dropped"] == {"a record more than 24 hours after the start of its day": 2}
     assert len(kept.events) == 5 and day.trading_day == DAY.isoformat()
 
 

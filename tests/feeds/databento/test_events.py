@@ -1,4 +1,4 @@
-"""What the records of one instrument mean: a few records by hand, each case with the events that must come out."""
+"""The meaning of one instrument's records: hand-made cases, each with the events that must result."""
 
 import pathlib
 from fractions import Fraction
@@ -41,7 +41,7 @@ def day_of(tmp_path, data, reading=STRICT):
 
 
 def events_of(tmp_path, rows, before=BASE):
-    """Return the events after some first rows: kind, side, price, size, id."""
+    """Return the events after the first rows: kind, side, price, size, id."""
     events = day_of(tmp_path, timed([*before, *rows])).events[len(before) :]
     columns = (events.kind, events.side, events.price, events.size, events.order_id)
     return [(Kind(kind).name, *rest) for kind, *rest in zip(*(column.tolist() for column in columns), strict=True)]
@@ -236,14 +236,14 @@ BAD = {
     "levels, not orders": ("A", "A", "101", 1, 9, LAST | 0x10),
     "an order without a side": ("A", "N", "101", 1, 9),
     "a record without a price": ("A", "A", UNDEF_PRICE, 1, 9),
-    "a price that no order can have": ("M", "A", 2**61, 1, 1),
+    "a price out of range": ("M", "A", 2**61, 1, 1),
     "a record without a size": ("A", "A", "101", 0, 9),
     "without a size": ("T", "A", "101", UNDEF_SIZE, 9),
-    "in the book already": ("A", "A", "101", 1, 1),
+    "already in the book": ("A", "A", "101", 1, 1),
     "a cancel of an order that is not": ("C", "A", "101", 1, 9),
-    "another side": ("M", "B", "101", 1, 1),
-    "another price": ("C", "A", "102", 1, 1),
-    "more than the order holds": ("C", "A", "101", 11, 1),
+    "a side other than": ("M", "B", "101", 1, 1),
+    "a price other than": ("C", "A", "102", 1, 1),
+    "more than the order's size": ("C", "A", "101", 11, 1),
     "does more than add": ("C", "A", "101", 1, 1, SNAP),
 }
 
@@ -283,7 +283,7 @@ def test_a_second_publisher_is_refused(tmp_path):
 
 @pytest.mark.parametrize("shift", ["0", "2", "3/2", "-35", "1000"])
 def test_prices_of_any_sign_are_prices(tmp_path, shift):
-    """A spread, or oil on 2020-04-20: the same events and books, only moved; best prices of 0 among them."""
+    """A calendar spread, or oil on 2020-04-20: the same events and books at shifted prices, including 0."""
     shift = Fraction(shift)
     rows = [("R", "N", UNDEF_PRICE, 0, 0, SNAP), ("A", "B", "-2", 2, 12, SNAP), ("A", "A", "-1.5", 3, 13, SNAP)]
     rows += [("A", "B", "-2.25", 4, 11, SNAP), ("A", "A", "1", 5, 10, SNAP | LAST), ("C", "B", "-2", 2, 12)]
@@ -313,7 +313,7 @@ def test_every_order_id_is_told_apart(tmp_path):
 
 
 def random_rows(rng, count):
-    """Return records that a venue could send, in any order that the rules allow."""
+    """Return random records that a venue could send."""
     orders, rows, last_id = {}, [], 0
     while len(rows) < count:
         flags = LAST if rng.random() < 0.5 else 0
@@ -357,7 +357,7 @@ def random_rows(rng, count):
 
 @pytest.mark.parametrize("seed", range(25))
 def test_any_stream_ends_in_the_book_that_its_orders_make(tmp_path, seed):
-    """And events never take more than what is there, from orders that are there, whatever the fills say."""
+    """Events only reduce live orders, and by at most their size, whatever the fills say."""
     data = timed(random_rows(np.random.default_rng(seed), 300))
     day = day_of(tmp_path, data)
     assert final_levels(day) == final_book(tmp_path / "x.dbn")

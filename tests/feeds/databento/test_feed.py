@@ -1,4 +1,4 @@
-"""Databento days as a whole: what is listed and refused, two instruments in a file, the real CME days."""
+"""Complete Databento days: listing and refusals, two instruments in a file, the real CME days."""
 
 import collections
 import datetime
@@ -23,7 +23,7 @@ REAL_DAYS = ("20231224", "20231225")
 
 
 def two_instruments(folder, name="two.dbn", day=DAY):
-    """Write a file of two instruments with the same order ids, their groups and times interleaved."""
+    """Write a file of two instruments with the same order ids and interleaved groups and times."""
     data = b""
     for k in range(20):
         for instrument, price in ((7, "10.25"), (8, "0.001")):
@@ -162,7 +162,7 @@ def test_a_compressed_file_that_is_cut_keeps_what_lies_before(tmp_path, suffix):
 
 @pytest.fixture(scope="module")
 def real_days(market_data):
-    """Read both real days, and their records by Databento's decoder."""
+    """Read both real days, and their records with Databento's decoder."""
     days = {}
     for name in REAL_DAYS:
         path = market_data(f"databento/esh4-glbx-mdp3-{name}.mbo.dbn.zst")
@@ -249,7 +249,7 @@ def lots(events, *kinds):
 
 
 def test_what_trades_on_the_real_day_is_what_is_executed(real_days):
-    """Every fill of a resting order is executed; those of the aggressors themselves, and no other, are not."""
+    """Every fill of a resting order is executed; only the fills of aggressors are not."""
     day, messages = real_days["20231225"]
     traded, filled, own = collections.Counter(), collections.Counter(), 0
     aggressor = "N"

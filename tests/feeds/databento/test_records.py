@@ -1,4 +1,4 @@
-"""Records of DBN files: the fast reader against Databento's own decoder, and what is no record."""
+"""Records of DBN files: the fast reader against Databento's own decoder, and invalid records."""
 
 import databento_dbn
 import numpy as np
@@ -28,7 +28,7 @@ def all_of(records):
 
 
 def decoded(data):
-    """Return the MBO records by Databento's decoder, field by field."""
+    """Return the MBO records, field by field, from Databento's decoder."""
     decoder = databento_dbn.DBNDecoder()
     decoder.write(data)
     messages = [message for message in decoder.decode() if isinstance(message, databento_dbn.MBOMsg)]
@@ -92,9 +92,9 @@ def test_times_of_sending_make_records_longer(tmp_path):
         (record("A", "B", "1", 2, 3)[:30], "a truncated record", 1, 2),
         (b"\x0e", "a truncated record", 1, 2),
         (b"\x00" * 56, "a record shorter than its header", 1, 2),
-        (record("A", "B", "1", 2, 3, rtype=161) + record("A", "B", "1", 2, 4), "a kind that no MBO file has", 2, 3),
-        (record("A", "B", "1", 2, 3, rtype=1) + record("A", "B", "1", 2, 4), "a kind that no MBO file has", 2, 3),
-        (record("A", "B", "1", 2, 3, instrument=8) + record("A", "B", "1", 2, 4), "metadata do not name", 2, 3),
+        (record("A", "B", "1", 2, 3, rtype=161) + record("A", "B", "1", 2, 4), "does not belong in an MBO file", 2, 3),
+        (record("A", "B", "1", 2, 3, rtype=1) + record("A", "B", "1", 2, 4), "does not belong in an MBO file", 2, 3),
+        (record("A", "B", "1", 2, 3, instrument=8) + record("A", "B", "1", 2, 4), "metadata do not list", 2, 3),
         (record("A", "B", "1", 2, 3, length=15) + bytes(4), "an MBO record of another length", 1, 2),
     ],
 )
@@ -110,7 +110,7 @@ def test_what_is_no_record_is_refused_or_counted(tmp_path, bad, what, kept, read
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 56, 1000])
 def test_what_lies_before_damage_is_read_and_damage_is_one_fault(tmp_path, monkeypatch, cut):
-    """A source yields what it could decompress, then raises: the record that it cuts off is no fault of its own."""
+    """A source yields what it can decompress, then raises: the truncated record is not a second fault."""
     content = metadata() + b"".join(record("A", "B", "1", 2, k) for k in range(100))
 
     def blocks(source, reading):

@@ -1,4 +1,4 @@
-"""How far an execution reaches: what a trade, its fills and its cancels become, wherever F_LAST stands."""
+"""The extent of an execution: the events of a trade, its fills and its cancels, wherever F_LAST is set."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def day_of(tmp_path, rows, reading=STRICT):
 
 
 def events_of(day, before=0):
-    """Return the events behind some first ones: kind, side, price, size, id."""
+    """Return the events after the first ones: kind, side, price, size, id."""
     events = day.events[before:]
     columns = (events.kind, events.side, events.price, events.size, events.order_id)
     return [(Kind(kind).name, *rest) for kind, *rest in zip(*(column.tolist() for column in columns), strict=True)]
@@ -75,7 +75,7 @@ def test_where_the_flag_stands_changes_nothing(tmp_path, flagged, block_bytes):
 
 
 def each(*rows):
-    """Return records of one time, each flagged."""
+    """Return records with the same time, each with flags."""
     return [(10, *row) for row in rows]
 
 
@@ -176,7 +176,7 @@ def test_records_become(tmp_path, case, block_bytes):
 
 
 def untold(*rows):
-    """Return records of a venue that shows no fills."""
+    """Return records of a venue without fills."""
     return [*ASKS, *each(*rows)]
 
 
@@ -253,7 +253,7 @@ def test_what_is_ambiguous_is_counted(tmp_path):
 
 @pytest.mark.parametrize("seed", range(15))
 def test_any_stream_with_flags_anywhere_ends_in_the_book_that_its_orders_make(tmp_path, seed):
-    """Many records of one time, flagged at random: blocks of any length give the same events."""
+    """Many records with the same time and random flags: the events do not depend on the block length."""
     rng = np.random.default_rng(seed)
     rows = random_rows(rng, 250, fills=seed % 3 != 0)
     day = day_of(tmp_path, rows)
@@ -261,7 +261,7 @@ def test_any_stream_with_flags_anywhere_ends_in_the_book_that_its_orders_make(tm
 
 
 def random_rows(rng, count, *, fills):
-    """Return records that keep to the rules of a book, their times and flags drawn at random."""
+    """Return records that obey the rules of a book, with random times and flags."""
     orders, rows, time = {}, [], 0
     while len(rows) < count:
         time += int(rng.random() < 0.4)
@@ -283,7 +283,7 @@ def random_rows(rng, count, *, fills):
             rows.append((time, "F", orders[known][0], orders[known][1], size, known, flags))
         elif choice == "T":
             rows.append((time, "T", str(rng.choice(["A", "B", "N"])), price, size, 0, flags))
-        else:  # a whole execution
+        else:  # a complete execution
             own, at, held = orders[known]
             taken = min(size, held)
             rows.append((time, "T", "B" if own == "A" else "A", at, taken, 0, flags))

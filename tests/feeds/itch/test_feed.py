@@ -17,7 +17,7 @@ STOCKS = {7: b"TEST    ", 8: OTHER}
 
 
 def two_stocks(folder):
-    """Write a file of two stocks whose messages alternate, and whose session events are of both."""
+    """Write a file of two stocks with alternating messages and common session events."""
     parts = [directory(), directory(stock=OTHER, locate=8)]
     for k in range(30):
         locate = 7 + k % 2
@@ -47,7 +47,7 @@ def test_two_stocks_of_one_file_are_two_days(tmp_path):
         assert np.count_nonzero(day.events.kind == Kind.CONTROL) == 1 and len(day.events) > 20
         assert day.report["rows_kept"] == len(day.events)
         assert day.report["rows_read"] == day.report["rows_kept"] + sum(day.report["rows_dropped"].values())
-    # 30 orders, 19 removals and 1 session event: what is not of one stock is of the other
+    # 30 orders, 19 removals and 1 session event: all others belong to the other stock
     assert len(test.events) + len(other.events) == 30 + 19 + 2
     assert other.report["rows_dropped"]["of other stocks"] == len(test.events) - 1
 
@@ -68,9 +68,9 @@ def test_wanted_stocks_alone_are_listed(tmp_path):
     path = two_stocks(tmp_path)
     assert [day.symbol for day in ItchFeed(("OTHER",)).days(path)] == ["OTHER"]
     for feed in (ItchFeed(("OTHER", "NONE")),):
-        with pytest.raises(InputError, match="does not have"):
+        with pytest.raises(InputError, match="not in the file"):
             feed.days(path)
-        with pytest.raises(InputError, match="does not have"):
+        with pytest.raises(InputError, match="not in the file"):
             feed.read_all(path)
 
 
@@ -186,14 +186,14 @@ def test_a_stock_that_a_damage_hides_is_no_stock_that_is_missing(tmp_path):
     with pytest.raises(InputError, match="decompressed"):
         ItchFeed(symbols=(names[-1],)).days(path)
     path.write_bytes(gzip.compress(data))
-    with pytest.raises(InputError, match="does not have"):
+    with pytest.raises(InputError, match="not in the file"):
         ItchFeed(symbols=("B",)).days(path)
 
 
 def test_a_file_without_a_directory_is_refused(tmp_path):
     path = tmp_path / "2019-01-30.itch"
     path.write_bytes(message("S", 0, b"O", locate=0))
-    with pytest.raises(InputError, match="no stock directory"):
+    with pytest.raises(InputError, match="without a stock directory"):
         ItchFeed().days(path)
 
 

@@ -120,14 +120,14 @@ def test_a_message_of_another_size_is_refused(tmp_path, letter, change):
 FAULTY = {
     "a message of an unknown type": [message("Z", T, bytes(20))],
     "a time beyond the day": [add(86_400 * 10**9, 2, b"B", 1, 100)],
-    "a stock locate code that no directory message has named": [add(T, 2, b"B", 1, 100, locate=8)],
-    "a stock that is not the one of its locate code": [
+    "a stock locate code without a directory message": [add(T, 2, b"B", 1, 100, locate=8)],
+    "a stock that does not match its locate code": [
         add(T, 2, b"B", 1, 100, stock=b"OTHER   "),
         message("P", T, (0, 8), b"B", (5, 4), b"OTHER   ", (100, 4), (9, 8)),
         message("Q", T, (5, 8), b"OTHER   ", (100, 4), (9, 8), b"O"),
         message("H", T, b"OTHER   ", b"H", b" ", b"    "),
     ],
-    "a letter that its field does not have": [
+    "an unknown letter in a field": [
         add(T, 2, b"X", 1, 100),
         message("S", T, b"X", locate=0),
         message("P", T, (0, 8), b"b", (5, 4), STOCK, (100, 4), (9, 8)),
@@ -135,7 +135,7 @@ FAULTY = {
         message("H", T, STOCK, b"X", b" ", b"    "),
         message("h", T, STOCK, b"Q", b"P"),
     ],
-    "an order, a removal or a trade of no shares": [
+    "an order, a removal or a trade of 0 shares": [
         add(T, 2, b"B", 0, 100),
         message("X", T, (1, 8), (0, 4)),
         message("U", T, (1, 8), (2, 8), (0, 4), (100, 4)),
@@ -159,7 +159,7 @@ FAULTY = {
         message("X", T, (1, 8), (11, 4)),
         message("E", T, (1, 8), (11, 4), (9, 8)),
     ],
-    "a symbol that is no symbol": [directory(stock=bytes(8), locate=8), directory(stock=b"../A    ", locate=8)],
+    "an invalid symbol": [directory(stock=bytes(8), locate=8), directory(stock=b"../A    ", locate=8)],
     "a directory that contradicts itself": [directory(stock=b"OTHER   "), directory(locate=8)],
 }
 CASES = [(what, k) for what, parts in FAULTY.items() for k in range(len(parts))]

@@ -1,4 +1,4 @@
-"""Absolute level sizes and trades to events: hand-made messages, and random ones against dictionaries."""
+"""Conversion of absolute level sizes and trades: hand-made messages, and random ones against dictionaries."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -24,7 +24,7 @@ def rows_of(*messages):
 
 
 def changes_of(*messages, pieces=1):
-    """Run messages, in pieces of whole messages; return start, events, corrections, dropped and counts."""
+    """Convert messages, in pieces of complete messages; return start, events, corrections, dropped and counts."""
     rows, changes = rows_of(*messages), LevelChanges(EventStore(None))
     edges = np.linspace(0, len(messages), pieces + 1).astype(int)
     for low, high in zip(edges, edges[1:], strict=False):
@@ -185,7 +185,7 @@ MESSAGES = st.lists(
 
 
 def naive_books(messages):
-    """Return the book after each message, None where it is unknown or the other side of its snapshot follows."""
+    """Return the book after each message, None if it is unknown or the other side of its snapshot follows."""
     books, book, after_snapshot, shown, books_of_snapshot = [], None, False, set(), 0
     for what, rows in messages:
         sides = {side for side, _, _ in rows}

@@ -1,4 +1,4 @@
-"""Messages without their order book: no event is lost, nothing is known before its time, what is not known is told."""
+"""Messages without their order book: no event is lost, no future information is used, unknown orders are counted."""
 
 import gzip
 from fractions import Fraction
@@ -61,9 +61,9 @@ def test_an_order_from_before_the_session_is_an_event_and_takes_nothing_from_oth
     day = read(
         tmp_path,
         "34200.5,1,1,30,1000100,1",
-        "34200.6,4,900,10,1000100,1",  # in front of the one that is known
-        "34200.7,3,901,40,1000100,1",  # more than is known there
-        "34200.8,2,902,5,999900,1",  # at a level that is not known
+        "34200.6,4,900,10,1000100,1",  # ahead of the known order
+        "34200.7,3,901,40,1000100,1",  # more than the known size
+        "34200.8,2,902,5,999900,1",  # at an unknown level
         "34200.9,4,1,30,1000100,1",
     )
     assert best(day) == [((1000100, 30), None)] * 4 + [(None, None)]
@@ -84,7 +84,7 @@ def test_a_message_disproves_what_it_would_have_met(tmp_path):
         tmp_path,
         "34200,1,1,30,1000200,-1",
         "34200,1,2,30,1000300,-1",
-        "34201,1,3,10,1000200,1",  # a bid rests at the first ask: that one is gone
+        "34201,1,3,10,1000200,1",  # a bid rests at the best ask, which must be gone
         "34202,4,900,10,1000500,-1",  # a trade behind the second one
         "34203,1,4,10,999900,1",
         "34204,4,900,10,999900,1",  # a trade behind the bid at 100.02
@@ -150,12 +150,12 @@ def test_bad_rows_are_named_or_left_out_as_ever(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(InputError, match="an empty file"):
         ALONE.read(path)
-    with pytest.raises(InputError, match="no such way to treat the order-book file"):
+    with pytest.raises(InputError, match="an unknown value of order_book"):
         LobsterFeed(order_book="maybe")
 
 
 class Known:
-    """What is known of a book, order by order, slowly."""
+    """The known part of a book, order by order: a naive implementation."""
 
     def __init__(self, window):
         self.window, self.orders, self.halted = window, [], False  # orders: [side, price, size, id]
@@ -214,7 +214,7 @@ def test_the_replay_is_what_is_known_and_no_more(rows, window, cuts):
     start = BookSnapshot.empty(window=window)
     book, edges = MessageBook(start), [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
     found = []
-    for first, stop in zip(edges, edges[1:], strict=False):  # no run of messages knows of those behind it
+    for first, stop in zip(edges, edges[1:], strict=False):  # no chunk of messages depends on later ones
         part = book.corrections(events[first:stop], np.empty((0, stop - first)), np.arange(first, stop))
         found += zip((part.event + first).tolist(), part.side, part.price, part.size, strict=True)
     event, side, price, size = np.array(found, np.int64).reshape(-1, 4).T

@@ -1,4 +1,4 @@
-"""The feed's book against the replay, chunk by chunk."""
+"""Compare the feed's book with the replay, chunk by chunk."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PRICES = st.integers(1, 8)
 
 @st.composite
 def feed_days(draw):
-    """Draw events, and the rows of a book that follow them only now and then."""
+    """Draw events, and rows of a book that agree with them only sometimes."""
     levels = draw(st.integers(1, 3))
     rows = draw(st.integers(1, 30))
     events = [
@@ -37,7 +37,7 @@ def feed_days(draw):
 
 
 def file_rows(price, size):
-    """Return levels [E, 2, N] as the columns of an order-book file, int64 [4 N, E]."""
+    """Return levels [E, 2, N] as the columns of an order-book file, int64 [4N, E]."""
     dummy = np.array([-9_999_999_999, 9_999_999_999])[:, None]
     both = np.stack([np.where(size > 0, price, dummy), size], axis=-1)[:, ::-1]
     return np.ascontiguousarray(both.transpose(2, 1, 3, 0).reshape(-1, len(price)))
@@ -68,7 +68,7 @@ def test_chunks_of_any_length_give_the_corrections_of_the_whole_day(day, cuts):
 
 
 def unexplained(found, price, size):
-    """Return the rows with a correction that is not a level come into view behind those of a full side."""
+    """Return the rows with a correction other than a level revealed behind those of a full side."""
     rows = set()
     for event, side, at, now in found:
         s = 0 if side > 0 else 1
@@ -83,7 +83,7 @@ def test_more_corrections_than_there_was_room_for_are_kept():
     price = np.array([[[100], [300]], [[200], [400]]] * (rows // 2))
     start = BookSnapshot.empty(window=1)
     found = FeedBook(start).corrections(events, file_rows(price, price), np.arange(rows))
-    assert len(found) == 2 + 3 * (rows - 1)  # one side is bettered, the other one loses its best
+    assert len(found) == 2 + 3 * (rows - 1)  # one side improves, the other one loses its best
     last = [tuple(map(int, row)) for row in zip(found.side[-3:], found.price[-3:], found.size[-3:], strict=True)]
     assert last == [(1, 200, 200), (-1, 300, 0), (-1, 400, 400)]
     assert found.event[-3:].tolist() == [rows - 1] * 3

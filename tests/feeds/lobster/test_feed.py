@@ -23,7 +23,7 @@ NO_ASK, NO_BID = "9999999999,0", "-9999999999,0"
 MESSAGES = [
     "34200.5,1,9000000001,30,1000100,1",  # a better bid
     "34200.5,5,0,5,1000150,-1",  # a hidden trade between ticks
-    "34200.500000001,4,7,70,1000200,-1",  # the whole best ask trades
+    "34200.500000001,4,7,70,1000200,-1",  # the complete best ask trades
     "34201,7,0,0,-1,-1",
     "34202.25,7,0,0,0,-1",
     "34203.123456789,7,0,0,1,-1",
@@ -54,7 +54,7 @@ def changed(lines: list[str], line: int, text: str) -> list[str]:
 
 
 def error(path: pathlib.Path, **arguments) -> InputError:
-    """Return the InputError that reading ends in, with every part of it there."""
+    """Return the InputError that reading raises, after checking that it is complete."""
     with pytest.raises(InputError) as caught:
         LobsterFeed(**arguments).read(path)
     for part in ("what", "where", "expected", "was", "remedy"):
@@ -102,7 +102,7 @@ def test_the_start_is_the_first_row_with_its_message_undone(tmp_path):
     [
         ("34200.5,1,1,20,1000000,1", BOOK[0], [(1000100, 30), (1000000, 30)], 1000100),  # joined a level
         ("34200.5,4,1,5,1000100,1", BOOK[0], [(1000100, 35), (1000000, 50)], 1000100),
-        ("34200.5,3,1,5,1000200,1", BOOK[0], [(1000200, 5), (1000100, 30)], 1000200),  # the level went, another came
+        ("34200.5,3,1,5,1000200,1", BOOK[0], [(1000200, 5), (1000100, 30)], 1000200),  # one level left, one came
         ("34200.5,2,1,5,1000100,1", f"1000200,70,1000100,30,{NO_ASK},{NO_BID}", [(1000100, 35)], 1000100),
         ("34200.5,1,1,30,1000100,1", f"1000200,70,1000100,30,{NO_ASK},{NO_BID}", [], 0),
         ("34200.5,5,0,30,1000100,1", BOOK[0], [(1000100, 30), (1000000, 50)], 1000100),
@@ -181,9 +181,9 @@ def test_a_level_that_comes_into_view_is_a_correction_but_no_gap(tmp_path):
     [
         (2, "1000200,60,1000100,30,1000300,10,1000000,50", [2]),  # a size differs, and line 3 removes that level
         (2, "1000200,70,1000100,30,1000300,10,1000000,51", [2, 3]),  # a size differs, and differs back
-        (2, f"1000200,70,1000100,30,1000300,10,{NO_BID}", [2, 3]),  # a level went, and came back
-        (2, "1000200,70,1000100,30,1000250,1,1000000,50", [2, 3]),  # one came in front of the last, and went
-        (5, "1000300,10,1000100,30,1000400,5,1000000,50", [5, 6]),  # one came where nothing was hidden
+        (2, f"1000200,70,1000100,30,1000300,10,{NO_BID}", [2, 3]),  # a level disappears, and reappears
+        (2, "1000200,70,1000100,30,1000250,1,1000000,50", [2, 3]),  # one appears before the last, and disappears
+        (5, "1000300,10,1000100,30,1000400,5,1000000,50", [5, 6]),  # one appears where nothing was hidden
     ],
 )
 def test_a_book_row_that_its_message_does_not_explain_is_a_gap(tmp_path, line, row, gap_lines):
@@ -268,7 +268,7 @@ def test_the_first_bad_line_is_named_whatever_its_fault(tmp_path):
 
 @pytest.mark.parametrize("down", [1000100, 1000200, 1000250, 1000300, 2000000])
 def test_prices_may_be_zero_or_below(tmp_path, down):
-    """As those of a spread: the same day, so much lower, is the same market."""
+    """Negative prices, as of calendar spreads: the same day at lower prices is the same market."""
     rows = [line.split(",") for line in MESSAGES]
     messages = [",".join([*row[:4], str(int(row[4]) - down * (row[1] != "7")), row[5]]) for row in rows]
     levels = [line.split(",") for line in BOOK]
@@ -297,7 +297,7 @@ def test_an_off_tick_price_names_a_tick_that_fits(tmp_path):
     path = put(tmp_path, changed(MESSAGES, 1, "34200.5,1,9,30,1000150,1"))
     assert "such as 50" in error(path).remedy
     assert LobsterFeed(tick=50).read(path).events.price[0] == 1000150
-    with pytest.raises(InputError, match="a tick that is no number"):
+    with pytest.raises(InputError, match="a tick that is not a positive number"):
         LobsterFeed(tick=0)
 
 
@@ -443,4 +443,4 @@ def test_the_real_excerpt_needs_its_true_name(market_data, tmp_path):
         source = message.with_name(message.name.replace("message", half))
         (tmp_path / f"AAPL_2012-06-21_34200000_57600000_{half}_10.csv").write_bytes(source.read_bytes())
     day = LobsterFeed().read(tmp_path / "AAPL_2012-06-21_34200000_57600000_message_10.csv")
-    assert (len(day.events), day.report["unexplained_rows"]) == (999, 0)  # the last line has no line feed, but is whole
+    assert (len(day.events), day.report["unexplained_rows"]) == (999, 0)  # complete, without a line feed

@@ -18,7 +18,7 @@ MESSAGE, BOOK = STEM.format("message"), STEM.format("orderbook")
 
 
 def put(folder: pathlib.Path, *names: str) -> pathlib.Path:
-    """Write files that hold their own name; return the first."""
+    """Write files that contain their own name; return the first."""
     for name in names:
         content = name.encode()
         pack = {".gz": gzip.compress, ".zst": zstd.compress}.get(pathlib.Path(name).suffix, bytes)
@@ -38,7 +38,7 @@ def text(source: Source) -> str:
 
 
 def error(action, *arguments) -> InputError:
-    """Return the InputError of a call, with every part of it there."""
+    """Return the InputError of a call, after checking that it is complete."""
     with pytest.raises(InputError) as caught:
         action(*arguments)
     for part in ("what", "where", "expected", "was", "remedy"):
@@ -108,13 +108,13 @@ def test_a_missing_book_is_named(tmp_path):
     other_levels = STEM.format("orderbook").replace("_2", "_3") + ".csv"
     plain = put(tmp_path, MESSAGE + ".csv.gz", other_levels)
     fault = error(find_pair, plain)
-    assert "order-book half" in fault.what
+    assert "order-book file" in fault.what
     assert fault.expected == tmp_path / (BOOK + ".csv.gz")
     assert "--config.data.order_book=none" in fault.remedy
     fault = error(find_pair, zipped(tmp_path / "half.zip", MESSAGE + ".csv"))
     assert fault.expected == tmp_path / (BOOK + ".csv")
     fault = error(find_pair, zipped(tmp_path / "levels.zip", MESSAGE + ".csv", other_levels))
-    assert "order-book half" in fault.what
+    assert "order-book file" in fault.what
 
 
 def test_messages_alone_need_no_book_and_leave_one_unread(tmp_path):
@@ -128,8 +128,8 @@ def test_messages_alone_need_no_book_and_leave_one_unread(tmp_path):
     put(tmp_path, BOOK.replace("07-01", "07-02") + ".csv")
     packed.unlink()
     fault = error(lambda: list_days(tmp_path, order_book="none"))
-    assert "message half" in fault.what and "07-02" in str(fault.where)
-    assert "no such way" in error(lambda: find_pair(path, order_book="maybe")).what
+    assert "message file" in fault.what and "07-02" in str(fault.where)
+    assert "unknown value" in error(lambda: find_pair(path, order_book="maybe")).what
 
 
 def test_a_missing_message_file_is_named(tmp_path):
@@ -167,7 +167,7 @@ def test_damaged_archives_are_refused(tmp_path):
         path.parent.mkdir()
         path.write_bytes(content)
         put(path.parent, BOOK + ".csv.gz")
-        what = "a .gz file that is not compressed so" if name == "garbled" else "cannot be read or decompressed"
+        what = "a .gz file that is not compressed" if name == "garbled" else "cannot be read or decompressed"
         assert what in error(text, find_pair(path).message).what
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"PK\x03\x04 no zip")
@@ -207,7 +207,7 @@ def test_a_day_that_lies_there_twice_is_refused(tmp_path, second):
 
 def test_a_second_copy_of_a_book_is_refused(tmp_path):
     put(tmp_path, MESSAGE + ".csv", BOOK + ".csv", BOOK + ".csv.gz")
-    assert "order book lies there twice" in error(list_days, tmp_path).what
+    assert "two copies of an order-book file" in error(list_days, tmp_path).what
 
 
 def test_sessions_that_follow_each_other_are_two_days(tmp_path):

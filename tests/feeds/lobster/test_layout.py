@@ -1,4 +1,4 @@
-"""What the first lines say: a seventh column, halves that are swapped or twice the same, files of many levels."""
+"""Information in the first lines: a seventh column, swapped or duplicated halves, files with many levels."""
 
 import json
 
@@ -16,7 +16,7 @@ ALONE = LobsterFeed(order_book="none")
 
 
 def with_participants(folder, names, end="\n"):
-    """Write the sample day with a seventh column, the names in turn; return the message file."""
+    """Write the sample day with a seventh column that cycles through the names; return the message file."""
     path = write(folder)
     lines = [f"{line},{names[k % len(names)]}" for k, line in enumerate(path.read_text().splitlines())]
     path.write_bytes("".join(line + end for line in lines).encode())
@@ -86,7 +86,7 @@ def test_a_file_with_participants_is_recognised_by_its_content(tmp_path):
 
 
 def misplaced(folder, message: str, orderbook: str):
-    """Put the content of some halves under the names of the two; return the message file."""
+    """Write the content of the given halves under the names of the pair; return the message file."""
     path = write(folder)
     content = {half: (folder / NAME.format(half)).read_bytes() for half in ("message", "orderbook")}
     path.write_bytes(content[message])
@@ -102,7 +102,7 @@ def test_a_swapped_pair_is_named_as_swapped(tmp_path, read):
     error = caught.value
     assert error.what == "the message and the order-book file are swapped"
     assert str(error.where) == str(path) and NAME.format("orderbook") in error.expected
-    assert "exchange the names" in error.remedy
+    assert "swap the names" in error.remedy
 
 
 def test_a_swapped_pair_is_no_row_to_skip(tmp_path):

@@ -1,4 +1,4 @@
-"""Both files in step: a row that is bad in one is left out of both, and the book stays right."""
+"""Both files in parallel: a row that is bad in one is left out of both, and the book stays right."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ HALVES = ("message", "orderbook")
 
 @pytest.fixture
 def day(tmp_path):
-    """Return the path of a sound day, and its lines by half."""
+    """Return the path of a valid day, and the lines of both files."""
     path = write(tmp_path)
     return path, {half: lines_of(tmp_path, half) for half in HALVES}
 
@@ -203,7 +203,7 @@ def test_a_file_that_is_damaged_part_way_keeps_what_came_before(day, tmp_path):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_files_in_blocks_that_never_match_give_the_same_day(tmp_path, seed):
-    """A long day with bad rows here and there, read in one block and in many."""
+    """A long day with scattered bad rows, read in one block and in many."""
     rng = np.random.default_rng(seed)
     path = write(tmp_path)
     long = {half: lines_of(tmp_path, half) * 60 for half in HALVES}

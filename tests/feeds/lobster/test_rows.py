@@ -1,4 +1,4 @@
-"""The format's edge cases, each by its name."""
+"""Edge cases of the format, one test each."""
 
 import numpy as np
 import pytest
@@ -137,7 +137,7 @@ def test_case_7_order_ids_are_unsigned_and_wide(tmp_path, order_id):
     assert events.order_id.tolist() == [order_id] * 2 == read_messages(path).order_id.tolist()
 
 
-# Case 8, files cut short, of unequal length, with CRLF or without a half, is in test_lobster, _pair and _files.
+# Case 8 (truncated files, unequal lengths, CRLF, a missing half) is in test_feed, test_pair and test_files.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Times that a double printed: rounded to the nanosecond and counted; any other fraction of one is an error."""
+"""Times printed from a double are rounded to the nanosecond and counted; other fractions of a ns are errors."""
 
 import math
 from decimal import Decimal
@@ -58,7 +58,7 @@ def test_any_other_fraction_of_a_nanosecond_is_not(text):
 
 @st.composite
 def printed_times(draw) -> str:
-    """Draw what a program may make of a time that it holds as a double, or of one that it spoils."""
+    """Draw a time as printed by a program that holds it as a double, or one that is corrupted."""
     double = draw(st.integers(0, 86_399)) + draw(st.integers(0, 10**9 - 1)) / 1e9
     for _ in range(draw(st.integers(0, 3))):
         double = math.nextafter(double, draw(st.sampled_from([0.0, math.inf])))

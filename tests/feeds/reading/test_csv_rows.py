@@ -1,4 +1,4 @@
-"""Strict CSV: every field by its column's grammar, the first bad line by name, whatever the blocks."""
+"""Strict CSV: every field by its column's grammar, and the first bad line by number, for any block size."""
 
 import decimal
 import gzip
@@ -117,7 +117,7 @@ def test_an_int_may_be_any_int64(tmp_path, text, value):
         ("9223372036.854775808", 1, "out of range"),
         ("1e300", 1, "out of range"),
         ("99999999999999999999", 1, "out of range"),
-        *[(text, 4, "does not have") for text in ("Buy", "bu", "buyers", "", " buy", '"buy', '""buy""')],
+        *[(text, 4, "an unknown word") for text in ("Buy", "bu", "buyers", "", " buy", '"buy', '""buy""')],
         *[(text, 5, "another symbol") for text in ("XY", "XYZZ", "xyz", "")],
     ],
 )
@@ -244,7 +244,7 @@ def test_a_number_that_does_not_fit_a_guessed_scale_asks_for_another(tmp_path):
     [
         (b"9e9", "file", "out of range", "lot='1'"),
         (b"0.0001", "file", "too many decimal places", "lot='0.0001'"),
-        (b"9e99", "file", "out of range", "no number of units"),
+        (b"9e99", "file", "out of range", "does not fit within 2^60 units"),
         (b"0.0001", "step", "an amount between lots", "another lot"),
         (b"9e9", "step", "out of range", "another lot"),
         (b"9e9", "format", "out of range", "fetch the file again"),
@@ -275,7 +275,7 @@ def test_bad_lines_are_left_out_counted_and_kept(tmp_path, block_bytes):
         tmp_path, data, block_bytes=block_bytes, on_error="quarantine", quarantine=tmp_path / "bad"
     )
     assert (rows, line, reader.rows_read) == (ROWS, [2, 3, 5], 6)
-    what = ["a field that is not a whole number", "a wrong number of columns", "a word that the format does not have"]
+    what = ["a field that is not a whole number", "a wrong number of columns", "an unknown word"]
     assert faults.dropped == dict.fromkeys(what, 1)
     assert reader.refused == dict(zip((1, 4, 6), what, strict=True))
     kept = faults.path.read_text().splitlines()
@@ -286,7 +286,7 @@ def test_what_the_first_row_says_is_that_of_the_first_whole_row(tmp_path):
     columns = [Column("x", "same"), Column("y", "int")]
     rows, _, reader, faults = read(tmp_path, b"A\nB,1\nA,2\nB,3\n", columns, on_error="skip", block_bytes=2)
     assert (rows, reader.first) == ([(0, 1), (0, 3)], ("B", "1"))
-    assert faults.dropped == {"a wrong number of columns": 1, "another x than the first row's": 1}
+    assert faults.dropped == {"a wrong number of columns": 1, "a different x from the first row": 1}
 
 
 def test_damage_keeps_what_came_before_and_is_counted(tmp_path):
@@ -302,7 +302,7 @@ def test_damage_keeps_what_came_before_and_is_counted(tmp_path):
 
 
 class OddSizes:
-    """Rules that refuse odd numbers."""
+    """Rules under which odd numbers are faults."""
 
     def judge(self, values, text):
         odd = np.flatnonzero(values[0] % 2)

@@ -1,4 +1,4 @@
-"""Formats that users bring and no feed reads: each is named, with what to do; those that are read are not."""
+"""Known formats that no feed reads are reported by name with a remedy; supported formats are not reported."""
 
 import io
 import pickle
@@ -34,13 +34,13 @@ def soup(bodies):
 
 
 def mold(bodies):
-    """MoldUDP64: a header of 20 bytes, then a count of messages behind their lengths."""
+    """MoldUDP64: a header of 20 bytes, then messages preceded by their lengths."""
     packet = b"".join(struct.pack(">H", len(body)) + body for body in bodies[:5])
     return b"000000001A" + (1).to_bytes(8, "big") + (5).to_bytes(2, "big") + packet
 
 
 def itch_41():
-    """ITCH 4.1: seconds apart, messages without locate codes."""
+    """ITCH 4.1: separate messages for the seconds, and no locate codes."""
     parts = [b"T" + struct.pack(">I", 34_200), b"S" + struct.pack(">I", 5) + b"O"]
     parts += [b"R" + struct.pack(">I", 6) + b"TEST    QN" + struct.pack(">I", 100) + b"N"]
     parts += [b"A" + struct.pack(">IQ", 7, 1) + b"B" + struct.pack(">I", 100) + b"TEST    " + struct.pack(">I", 10_000)]
@@ -170,5 +170,5 @@ def test_an_order_book_of_lobster_by_itself_asks_for_its_messages(tmp_path):
     with pytest.raises(InputError, match=r"message file"):
         load_incremental_data(book)
     renamed = book.rename(tmp_path / "book.csv")
-    with pytest.raises(InputError, match="order book, without its name"):
+    with pytest.raises(InputError, match="order book, under another file name"):
         load_incremental_data(renamed)

@@ -1,4 +1,4 @@
-"""Steps and units: what a user may name, and the coarsest integers that hold every number."""
+"""Steps and units: valid settings, and the coarsest units that represent every number."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_a_step_is_read_exactly(text, step):
 
 @pytest.mark.parametrize("text", ["0", "-0.1", "nan", "inf", "", "a cent", "1e-19"])
 def test_a_step_that_is_no_positive_decimal_number_is_refused(text):
-    with pytest.raises(InputError, match="no positive decimal number"):
+    with pytest.raises(InputError, match="not a positive decimal number"):
         parse_step(text, where="tick")
 
 
@@ -126,7 +126,7 @@ def test_only_the_numbers_of_decimal_columns_are_counted_and_what_is_none_ends_i
     [
         (["1.5", "2.25"], 2),
         (["1e12", "3.5"], 1),
-        (["1e12", "0.12345678", "0.5"], 1),  # none holds all three, and 1 is the least that holds two
+        (["1e12", "0.12345678", "0.5"], 1),  # no number of places fits all three, and 1 is the smallest that fits two
         (["1e17", "99.25", "99.75"], 2),
         (["1e12", "1e12", "0.00000001"], 0),
         (["1e300"], 0),
@@ -169,7 +169,7 @@ def test_a_named_step_decides_its_places():
 
     steps = read_at_fitting_places(read, tick="0.05", lot=None, count=None)
     assert (steps.price, steps.price_decimals, steps.size, steps.size_decimals, steps.guessed) == (5, 2, 0, 8, True)
-    with pytest.raises(InputError, match="no positive decimal number"):
+    with pytest.raises(InputError, match="not a positive decimal number"):
         read_at_fitting_places(read, tick="a cent", lot=None, count=None)
 
 

@@ -68,7 +68,7 @@ def test_a_folder_used_before_starts_anew(tmp_path):
 
 
 def test_mapped_events_go_where_arrays_go(tmp_path):
-    """Compiled loops take writable columns only: a mapped one must not be copied, nor be changed on disk."""
+    """Compiled loops accept only writable columns: a mapped one must be neither copied nor changed on disk."""
     store = EventStore(tmp_path)
     store.append(some_events(0, 4))
     events, _ = store.finish()

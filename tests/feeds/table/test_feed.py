@@ -1,4 +1,4 @@
-"""Tables of order events: names, types, floats, time, bad rows, books, and where a table may lie."""
+"""Tables of order events: names, types, floats, times, bad rows, books, and the supported sources."""
 
 import dataclasses
 import datetime
@@ -93,12 +93,12 @@ def test_a_dataframe_of_pandas_is_a_table():
 
 
 def test_what_arrow_cannot_take_is_refused():
-    with pytest.raises(InputError, match="cannot take"):
+    with pytest.raises(InputError, match="cannot convert"):
         load_incremental_data(pl.Series([1, 2]))
     pandas = pytest.importorskip("pandas")
     mixed = pandas.DataFrame(BASE).astype({"price": object})
     mixed.loc[1, "price"] = 100.02
-    with pytest.raises(InputError, match="cannot take"):
+    with pytest.raises(InputError, match="cannot convert"):
         load_incremental_data(mixed)
 
 
@@ -206,7 +206,7 @@ def test_a_float_that_is_no_short_decimal_is_refused(price):
 @pytest.mark.parametrize("kind", [pa.float32(), pa.bool_(), pa.binary()])
 def test_columns_of_other_types_are_refused(kind):
     values = {pa.float32(): [100.0] * 4, pa.bool_(): [True] * 4, pa.binary(): [b"1"] * 4}[kind]
-    assert_refused(table(price=pa.array(values, kind)), "type that is not read", "column price")
+    assert_refused(table(price=pa.array(values, kind)), "an unsupported type", "column price")
 
 
 def test_floats_give_back_every_price_of_ten_decimals():
@@ -346,13 +346,13 @@ def test_controls_are_read_and_a_clear_empties_the_book():
     "changes,told",
     [
         ({"code": [None, "3", "CLEAR", None]}, "without a code"),
-        ({"code": ["HALT", "3", "CLEAR", "HALT"]}, "no CONTROL"),
-        ({"code": ["STOP", "3", "CLEAR", None]}, "a word"),
+        ({"code": ["HALT", "3", "CLEAR", "HALT"]}, "not CONTROL"),
+        ({"code": ["STOP", "3", "CLEAR", None]}, "an unknown word"),
         ({"side": ["bid", None, None, "bid"]}, "CONTROL event with a side"),
         ({"price": ["1", None, None, "1"]}, "CONTROL event with a price"),
         ({"size": ["1", None, None, "1"]}, "CONTROL event with a size"),
         ({"side": [None, None, None, None]}, "without a side"),
-        ({"size": [None, None, None, "0"]}, "no size"),
+        ({"size": [None, None, None, "0"]}, "of size 0"),
         ({"size": [None, None, None, None]}, "an empty field"),
         ({"order_id": [None, None, None, None]}, "without an order_id"),
     ],
@@ -365,11 +365,11 @@ def test_controls_and_orders_that_contradict_themselves_are_refused(changes, tol
     "changes,told",
     [
         ({"order_id": [1, 2, 3, 1]}, ("row 3, column order_id", "not in the book", "3, of EXECUTE")),
-        ({"order_id": [1, 1, 1, 1]}, ("row 2, column order_id", "there already")),
+        ({"order_id": [1, 1, 1, 1]}, ("row 2, column order_id", "already in the book")),
         ({"price": ["100", "100.02", "100.04", "100"]}, ("row 3, column price", "another price", "100.04, of EXECUTE")),
         ({"side": ["bid", "ask", "bid", "bid"]}, ("row 3", "another price or side")),
-        ({"size": [5, 7, 8, 5]}, ("row 3, column size", "more than is left", "8, of EXECUTE")),
-        ({"size": [5, 7, 3, 4]}, ("row 4, column size", "leaves a part")),
+        ({"size": [5, 7, 8, 5]}, ("row 3, column size", "more than the remaining size", "8, of EXECUTE")),
+        ({"size": [5, 7, 3, 4]}, ("row 4, column size", "less than the remaining size")),
         ({"sequence": [1, 2, 1, 3]}, ("row 3, column sequence", "backwards")),
         ({"order_id": [-1, 2, 2, 1]}, ("row 1, column order_id", "out of range")),
         ({"flags": [1, 1, 32, 1]}, ("row 3, column flags", "0..31")),
@@ -465,7 +465,7 @@ def test_the_first_bad_row_is_named_whatever_is_wrong_with_it(tmp_path):
     with pytest.raises(InputError, match=r"not in the book[\s\S]*line 3, column order_id"):
         load_incremental_data(path)
     day = load_incremental_data(path, reading=Reading("quarantine", tmp_path / "bad"))
-    reasons = ("a removal from an order that is not in the book", "a field that is no decimal number")
+    reasons = ("a removal from an order that is not in the book", "a field that is not a decimal number")
     assert day.report["rows_dropped"] == dict.fromkeys((*reasons, "a wrong number of columns"), 1)
     lines = [json.loads(line) for line in (tmp_path / "bad" / "XY.csv.jsonl").read_text().splitlines()]
     assert [entry["where"].split(", ")[1] for entry in lines] == ["line 3", "line 4", "line 5"]

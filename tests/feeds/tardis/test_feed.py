@@ -1,4 +1,4 @@
-"""Tardis files: what is refused, how trades are found and merged, and real days against a plain dictionary."""
+"""Tardis files: refusals, finding and merging of trades, and real days against a plain dictionary."""
 
 import csv
 import gzip
@@ -168,7 +168,7 @@ def test_a_day_that_would_vanish_is_refused_unless_rows_may_be_left_out(tmp_path
 
 
 def dialect(path, *, order, extra=(), quote=""):
-    """Write a file's rows anew: a mark in front, columns in another order and others among them, a blank end."""
+    """Rewrite a file with a byte-order mark, reordered and additional columns, and a blank last line."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [*extra, *order, *extra]
@@ -197,7 +197,7 @@ def test_a_dialect_of_the_files_gives_the_same_day(tmp_path, quote):
 def test_a_file_of_two_symbols_is_refused(tmp_path):
     path = write(tmp_path, *SNAPSHOT)
     path.write_text(path.read_text() + "bitmex,ETHUSD,1704196800000009,1704196800000009,false,bid,99,1\n")
-    with pytest.raises(InputError, match=r"another symbol than the first row's[\s\S]*XBTUSD[\s\S]*ETHUSD"):
+    with pytest.raises(InputError, match=r"a different symbol from the first row[\s\S]*XBTUSD[\s\S]*ETHUSD"):
         TardisFeed().read(path)
 
 
@@ -209,7 +209,7 @@ def test_trades_are_found_by_name_and_come_before_the_depth_of_the_same_time(tmp
     day = TardisFeed().read(path)
     assert day.events.kind.tolist() == [Kind.EXECUTE] and day.report["trades_file"]
     elsewhere = trades.rename(tmp_path / "bitmex_trades_of_the_day.csv")
-    assert TardisFeed().read(path).events.kind.tolist() == [Kind.EXECUTE]  # told by what it holds
+    assert TardisFeed().read(path).events.kind.tolist() == [Kind.EXECUTE]  # found by its content
     elsewhere.rename(tmp_path / "other.csv")
     alone = TardisFeed().read(path)
     assert alone.events.kind.tolist() == [Kind.CANCEL] and not alone.report["trades_file"]
@@ -247,7 +247,7 @@ def test_a_snapshot_in_mid_stream_replaces_the_whole_book(tmp_path):
     path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99.5,1"), (12, "true,ask,103,2"), (15, "false,bid,100,5"))
     day = TardisFeed().read(path)
     assert day.events.kind.tolist() == [Kind.ADD, Kind.CONTROL, Kind.ADD] and len(day.corrections) == 1
-    assert final_levels(day) == naive_book(path) == {(ASK, 103): 2, (BID, 100): 5}  # as if 100 had never been there
+    assert final_levels(day) == naive_book(path) == {(ASK, 103): 2, (BID, 100): 5}  # as if 100 had never existed
 
 
 def test_a_stream_of_snapshots_alone_is_read_by_its_differences(tmp_path):
@@ -315,7 +315,7 @@ def test_damage_in_the_middle_keeps_what_came_before_unless_reading_is_strict(tm
 
 
 def naive_book(path):
-    """Return the last levels of a file; a price is always written alike in one file."""
+    """Return the last levels of a file, in which equal prices have equal text."""
     levels, snapshot = {}, False
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
         for row in csv.DictReader(file):
