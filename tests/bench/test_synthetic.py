@@ -90,7 +90,7 @@ def test_the_bench_writes_a_day_that_it_can_compare_itself_with(tmp_path, capsys
     result = json.loads(last)
     assert {law["wasserstein"] for law in result["laws"].values()} == {0.0}
     assert result["kind_mix"]["total_variation"] == 0
-    assert lines[0].startswith("law") and len(lines) == 1 + 2 * len(result["laws"]) + 5
+    assert lines[0].startswith("distribution") and len(lines) == 1 + 2 * len(result["laws"]) + 5
 
 
 @pytest.mark.slow

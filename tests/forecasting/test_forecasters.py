@@ -134,7 +134,7 @@ def test_every_forecaster_learns_a_rule(name, token_model):
 
 
 def test_the_transformer_needs_its_shape():
-    with pytest.raises(InputError, match="the token model has no shape"):
+    with pytest.raises(InputError, match="the token model has no configuration"):
         make_forecaster(config(model="transformer"), None)
 
 
