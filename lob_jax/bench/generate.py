@@ -119,7 +119,7 @@ def prompt_of(day: MarketDay, tokenizer: AnyTokenizer, model: ModelConfig, *, to
 
 
 class Ours:
-    """Our model in this process; on a CPU each core is a device, so that the paths of a batch are sharded over cores."""
+    """Our model in this process; on a CPU each core is a device, so that a batch of paths is sharded over the cores."""
 
     def __init__(self, settings: argparse.Namespace):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())  # has no effect once JAX has started its backend

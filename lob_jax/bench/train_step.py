@@ -93,7 +93,7 @@ class StepTime(NamedTuple):
 
 @dataclasses.dataclass
 class OurStep:
-    """A compiled training step with its state and batch on the devices; calling it takes a step and returns the loss."""
+    """A compiled training step with its state and batch on the devices; a call takes one step and returns its loss."""
 
     train_step: Callable[[Any, Batch], tuple[Any, dict[str, jax.Array]]]
     state: Any
