@@ -77,8 +77,8 @@ def state_bytes(config: ModelConfig, train: TrainConfig, target: Target = CPU) -
     Bytes per parameter in float32: the parameter 4, Adam's two moments 8, the gradient sum 4, the gradient of a
     micro-step 4; 4 more with an average of the parameters. With 16-bit computation on a CPU, 16-bit copies of parameter
     and gradient add 4. An accelerator adds the gradients of a micro-step to the sum as they are computed, so there only
-    the copy of the parameter, 2 bytes, replaces the micro-step's gradient. Everything doubles in float64, and is sharded
-    over a group of fsdp times tensor devices. (Muon keeps one moment of a matrix instead of two: 4 bytes less.)
+    the copy of the parameter, 2 bytes, replaces the micro-step's gradient. Everything doubles in float64, and is
+    sharded over a group of fsdp times tensor devices. (Muon keeps one moment of a matrix, not two: 4 bytes less.)
     """
     halves = config.dtype in HALVES
     a_parameter = 16 + 4 * (train.ema_decay is not None)

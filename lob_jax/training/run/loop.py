@@ -382,7 +382,7 @@ class Loop:
             what,
             step=step,
             remedy="lower config.train.learning_rate or increase warmup_steps, and run the same command again: it"
-            f" {f'resumes from step {sound}' if sound else 'starts from scratch'}; if that does not help, check the data",
+            f" {f'resumes from step {sound}' if sound else 'starts from scratch'}; if that fails too, check the data",
         )
 
     def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
