@@ -120,7 +120,7 @@ def test_an_output_that_nothing_takes_is_let_go_and_told_once(error, monkeypatch
     console = Console(file=shown.Output("stdout"))
     for _ in range(3):
         console.print("a line")
-    assert told.getvalue() == f"nothing takes the output any more ({error}); the command goes on without it\n"
+    assert told.getvalue() == f"output can no longer be written ({error}); the command continues without it\n"
     monkeypatch.setattr(sys, "stderr", Broken(error))
     shown.Output("stderr").write("x")  # neither does this raise
 
@@ -149,7 +149,7 @@ def test_a_log_says_what_is_done_before_the_first_step_and_what_was_damaged(tmp_
         pass
     lines = console.file.getvalue().splitlines()
     assert lines == [
-        f"{tmp_path / 'metrics.jsonl'}: 3 damaged line(s) are left out",
+        f"{tmp_path / 'metrics.jsonl'}: dropped 3 damaged line(s)",
         "compiling, usually 5 s",
         "compiling took 0 s",
     ]
@@ -190,4 +190,4 @@ def test_a_command_without_a_reader_ends_without_a_trace():
     done = subprocess.run(arguments, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
     os.close(writer)
     assert done.returncode == 0
-    assert done.stderr == "nothing takes the output any more ([Errno 32] Broken pipe); the command goes on without it\n"
+    assert done.stderr == "output can no longer be written ([Errno 32] Broken pipe); the command continues without it\n"

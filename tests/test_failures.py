@@ -33,13 +33,13 @@ def ended(monkeypatch, capsys, tmp_path):
 
 
 SYSTEM = [
-    (errno.ENOSPC, "the disk is full", "make room"),
-    (errno.EROFS, "the disk is read-only", "name a --workdir elsewhere"),
+    (errno.ENOSPC, "the disk is full", "free some space"),
+    (errno.EROFS, "the disk is read-only", "choose a --workdir elsewhere"),
     (errno.EACCES, "permission is denied", "chmod"),
-    (errno.EEXIST, "something else lies where a folder should", "move it away"),
-    (errno.ENOTDIR, "a file lies where a folder should", "move the file away"),
+    (errno.EEXIST, "something else is where a folder is expected", "move it away"),
+    (errno.ENOTDIR, "a file is where a folder is expected", "move the file away"),
     (errno.EMFILE, "too many files are open", "ulimit -n"),
-    (errno.EDQUOT, "the quota is used up", "make room"),
+    (errno.EDQUOT, "the disk quota is exceeded", "free some space"),
 ]
 
 

@@ -322,28 +322,28 @@ REFUSED = {
     "a word alone": (["tpu_create", "name"], "there is no argument name"),
     "setup without name": (["tpu_setup"], "--name is missing"),
     "setup, unknown": (["tpu_setup", *TPU, "--branch=b"], "there is no argument --branch=b"),
-    "nothing to run": (["tpu_run", *TPU], "nothing is said of the run"),
-    "nothing behind the dashes": (["tpu_run", *TPU, "--"], "nothing is said of the run"),
+    "nothing to run": (["tpu_run", *TPU], "the arguments of the run are missing"),
+    "nothing behind the dashes": (["tpu_run", *TPU, "--"], "the arguments of the run are missing"),
     "no shared folder": (["tpu_run", *TPU, "--", "--config=c"], "the run has no --workdir"),
     "an argument of the run before the dashes": (["tpu_run", *TPU, "--config=c"], "there is no argument --config=c"),
-    "log of a worker that is no number": (["tpu_log", *TPU, "--worker=first"], "--worker=first is no whole number"),
+    "log of a worker that is no number": (["tpu_log", *TPU, "--worker=first"], "--worker=first is not a whole number"),
     "log, unknown": (["tpu_log", *TPU, "--tail"], "there is no argument --tail"),
     "stop without zone": (["tpu_stop", "--name=n"], "--zone is missing"),
     "delete without name": (["tpu_delete", "--yes"], "--name is missing"),
-    "gpu, nothing to run": (["gpu_run"], "nothing is said of the run"),
+    "gpu, nothing to run": (["gpu_run"], "the arguments of the run are missing"),
     "gpu, no shared folder": (["gpu_run", "--hosts=a,b", "--", "--config=c"], "the run has no --workdir"),
     "gpu, an empty host": (["gpu_run", "--hosts=a,,b", "--", *RUN], "--hosts=a,,b has an empty name"),
     "gpu, a host only it knows": (["gpu_run", "--hosts=localhost,b", "--", *RUN], "localhost is one of several hosts"),
-    "gpu, a port": (["gpu_run", "--port=http", "--", *RUN], "--port=http is no whole number"),
+    "gpu, a port": (["gpu_run", "--port=http", "--", *RUN], "--port=http is not a whole number"),
     "slurm without nodes": (["slurm", "--gpus=8", "--time=1:00:00", "--", *RUN], "--nodes is missing"),
     "slurm without gpus": (["slurm", "--nodes=1", "--time=1:00:00", "--", *RUN], "--gpus is missing"),
     "slurm without time": (["slurm", "--nodes=1", "--gpus=8", "--", *RUN], "--time is missing"),
-    "slurm, a count": (["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN], "--nodes=two is no whole number"),
+    "slurm, a count": (["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN], "--nodes=two is not a whole number"),
     "slurm, unknown": (["slurm", "--node=2"], "there is no argument --node=2"),
     "job without platform": (["slurm_job", "--", *RUN], "--platform is missing"),
     "worker without platform": (["worker", "--", *RUN], "--platform is missing"),
-    "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is none"),
-    "worker with nothing to run": (["worker", "--platform=cpu"], "nothing is said of the run"),
+    "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is unknown"),
+    "worker with nothing to run": (["worker", "--platform=cpu"], "the arguments of the run are missing"),
 }
 
 
@@ -382,7 +382,7 @@ def test_a_tpu_run_reaches_the_program_word_by_word(here):
     here.wait_for("waiting.0")
     assert main_calls(here) == [["--distributed", *RUN]] * 2
     assert "environment[tpu]" in [call[0] for call in here.calls()]
-    assert "a run with the log logs/train.log is going on" in here.run("tpu_run", *TPU, "--", *RUN).stderr
+    assert "a run with the log logs/train.log is active" in here.run("tpu_run", *TPU, "--", *RUN).stderr
     pid = int((here.root / "logs/train.log.pid").read_text())
     assert here.run("tpu_stop", *TPU).returncode == 0
     wait_until(lambda: not is_alive(pid), "the end of the run")
@@ -489,7 +489,7 @@ def test_gpu_processes_end_when_one_fails(here, fails):
     here.codes(2, "wait")
     done = here.run("gpu_run", *HOSTS)
     assert done.returncode == 3
-    assert "process 1 on b failed with exit code 3: ending the others" in done.stderr
+    assert "process 1 on b failed with exit code 3: stopping the others" in done.stderr
     if fails == "late":
         assert len(main_calls(here)) == 3
 

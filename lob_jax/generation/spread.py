@@ -20,7 +20,7 @@ def mesh_for(paths: int) -> Mesh | None:
 
 
 def _specs(tree: Any) -> Any:
-    """Return the partition specs of a tree of paths: leading axes, of paths or of paths by heads, are sharded."""
+    """Return the partition specs of a tree of paths: leading axes (paths, or paths by heads) sharded, scalars not."""
     return jax.tree.map(lambda leaf: PartitionSpec(AXIS) if jnp.ndim(leaf) else PartitionSpec(), tree)
 
 

@@ -59,5 +59,5 @@ def test_thresholds_are_quantiles_of_the_records_given(record_of):
 
 
 def test_nothing_to_fit_is_refused():
-    with pytest.raises(InputError, match="nothing to set the regimes by"):
+    with pytest.raises(InputError, match="no records to fit regimes on"):
         fit_regimes([], volatility_bins=2, spread_bins=2)

@@ -108,7 +108,7 @@ def test_an_order_that_the_end_cuts_is_accounted_for(params):
     generated = run(params, start=BOOK, inject=orders, events=2)
     first, second = generated.orders[0]
     assert first == Outcome(True, ALL, 0, 41, "the path ended")
-    assert second == Outcome(False, 0, 0, 0, "it waited for an order in front of it")
+    assert second == Outcome(False, 0, 0, 0, "it waited for an earlier order")
     _, own = own_events(generated, 0)
     assert own.tolist() == [True, True]
 
@@ -246,7 +246,7 @@ CENTURY = 36_525 * 86_400 * SECOND
     ],
 )
 def test_what_is_no_order_is_refused(order, named):
-    with pytest.raises(InputError, match="this is no order") as caught:
+    with pytest.raises(InputError, match="the order is invalid") as caught:
         order_table([Order(1, 5, after_events=0), order], instrument=INSTRUMENT, origin=9_900, events=30)
     assert f"inject[1].{named}" in str(caught.value)
 

@@ -194,8 +194,8 @@ def test_a_resumed_run_keeps_its_micro_batch_while_it_fits(model_config, train_c
 def test_a_run_that_cannot_fit_is_refused_with_the_estimate_and_remedies(lob_base, train_config):
     with pytest.raises(InputError) as caught:
         plan(lob_base, train_config(batch_size=32, micro_batch=None), available=4 * GIB, target=CPU)
-    assert caught.value.expected.startswith("5.03 GiB a device: 2.11 for parameters")
-    assert caught.value.was == "3.40 GiB to use (85% of 4.00 GiB free)"
+    assert caught.value.expected.startswith("5.03 GiB per device: 2.11 for parameters")
+    assert caught.value.was == "3.40 GiB usable (85% of 4.00 GiB free)"
     assert "configs/small.py" in caught.value.remedy
     assert "--config.model.max_seq_length=512 fits" in caught.value.remedy
     shorter = dataclasses.replace(lob_base, max_seq_length=512)
@@ -229,7 +229,7 @@ def test_the_first_sentence_of_a_run(lob_base, train_config):
     chosen = plan(lob_base, train_config(batch_size=32, accumulation=4, micro_batch=8))
     sentence = describe_plan(chosen, steps=100, micro_step_s=0.25, devices=1)
     assert sentence.startswith("100 steps of 16 micro-steps x 8 windows on 1 device(s), about ")
-    assert sentence.endswith("of 80.00 GiB each; a step should take 4 s, the run 6 min 40 s and its validations")
+    assert sentence.endswith("of 80.00 GiB each; expected time: 4 s per step, 6 min 40 s for the run plus validations")
 
 
 @pytest.mark.parametrize(

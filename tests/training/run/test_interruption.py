@@ -161,8 +161,8 @@ def undisturbed(run_in, tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "reason", "status"),
     [
-        (signal.SIGINT, "it was told to (Ctrl-C)", 130),
-        pytest.param(signal.SIGTERM, "it was told to (SIGTERM)", 75, marks=pytest.mark.slow),
+        (signal.SIGINT, "it received Ctrl-C", 130),
+        pytest.param(signal.SIGTERM, "it received SIGTERM", 75, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, undisturbed, capfd, number, reason, status):
@@ -173,7 +173,7 @@ def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, undistu
     before = signal.getsignal(number)
     summary, folder, _ = run("told", tell)
     assert (summary.interrupted, status_of(reason)) == (reason, status)
-    assert "saving, at the latest in 30 s, and ending; once more ends it at once\n" in capfd.readouterr().err
+    assert "saving within 30 s, then exiting; repeat it to exit at once\n" in capfd.readouterr().err
     assert summary.steps == 5 and steps_in(folder / "checkpoints")[-1] == 5
     assert signal.getsignal(number) is before
     assert json.loads((folder / "heartbeat.json").read_text())["doing"] == "interrupted"
@@ -200,7 +200,7 @@ def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run, undisturb
 @pytest.mark.slow
 def test_a_run_ends_with_its_time_and_goes_on(run, model_config):
     summary, folder, _ = run("late", max_hours=1e-9)
-    assert summary.interrupted == "its time was over (config.train.max_hours)"
+    assert summary.interrupted == "its time limit was reached (config.train.max_hours)"
     assert summary.steps == 1
     with pytest.raises(InputError, match="finite validation loss"):  # nothing was validated yet
         restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")
@@ -285,7 +285,7 @@ def test_a_signal_during_the_last_step_ends_the_call_which_is_over_then(run):
             os.kill(os.getpid(), signal.SIGTERM)
 
     summary, _, _ = run("told", tell)
-    assert (summary.steps, summary.interrupted) == (12, "it was told to (SIGTERM)")
+    assert (summary.steps, summary.interrupted) == (12, "it received SIGTERM")
     assert run("told")[0].interrupted is None
 
 
@@ -307,9 +307,9 @@ def test_devices_that_do_not_answer_hold_no_save_up(tmp_path, compiled_folder, s
         _, said = process.communicate(timeout=120)
     assert process.returncode == status, said
     acknowledged, ended = said.splitlines()
-    assert "once more ends it at once" in acknowledged
-    assert ended.startswith(saved_line(saved, "it was told to")[: len("saved at step 5")])
-    assert "the same command goes on from there: " in ended
+    assert "repeat it to exit at once" in acknowledged
+    assert ended.startswith(saved_line(saved, "it received")[: len("saved at step 5")])
+    assert "the same command resumes from there: " in ended
     assert steps_in(busy / "checkpoints")[-1] == saved and damage(busy / "checkpoints" / str(saved)) is None
     with start(busy, compiled_folder, 10) as process:
         process.communicate()
@@ -332,7 +332,7 @@ def test_a_second_run_in_the_folder_is_refused_and_a_killed_one_is_not_in_the_wa
     held.wait()
     with pytest.raises(InputError) as refused:
         run("run")
-    assert refused.value.what == "another process is at work in this folder"
+    assert refused.value.what == "another process is working in this folder"
     assert f"process {holder.pid} on " in refused.value.was and ", training since 20" in refused.value.was
     assert f"kill -TERM {holder.pid}" in refused.value.remedy
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
@@ -422,6 +422,6 @@ def test_a_full_disk_is_told_and_leaves_earlier_checkpoints(tmp_path, compiled_f
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert "No space left on device" in result["told"]
-    assert "start the same command again" in result["told"]
+    assert "the same command again" in result["told"]
     assert result["left"] == {"2": None, "4": None, "6": None}
     assert result["steps"] == 40

@@ -81,8 +81,8 @@ def test_skipped_steps_are_told_at_once_then_by_the_minute_and_always_counted(tm
         log.training(6, VALUES | {"skipped": 1_003}, SPEED)
     reason = "was skipped, since its loss or gradient was not finite"
     assert plain.file.getvalue().splitlines()[:3] == [
-        f"step 3 {reason}: 1 steps so far, the last 1 in a row",
-        f"step 5 {reason}: 1,003 steps so far, the last 3 in a row; the loss scale is 512 now",
+        f"step 3 {reason}: 1 skipped so far, the last 1 in a row",
+        f"step 5 {reason}: 1,003 skipped so far, the last 3 in a row; the loss scale is now 512",
         "step 6/9  skipped 1,003  loss 2.0000  tokens/s 1,234  MFU 25.0%  1.5 s left",
     ]
 

@@ -99,7 +99,7 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     compiling, first = shown.splitlines()[:2]
     assert compiling.startswith("compiling the training step")
     assert first.startswith("12 steps of 1 micro-steps x 8 windows on 1 device(s)")
-    assert "a step should take" in first
+    assert "expected time" in first
     written = lines(folder)
     assert [line["step"] for line in written] == [3, 4, 6, 8, 9, 12, 12]
     training = [line for line in written if "loss" in line]
@@ -228,7 +228,7 @@ def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped)
     """Its parameters are infinite at once, and every loss is NaN; three checkpoints are saved of that."""
     with pytest.raises(TrainingError) as caught:
         run(learning_rate=1e38, validate_every=2, max_skipped=6)
-    assert caught.value.step == 11 and "it goes on from step 4;" in caught.value.remedy
+    assert caught.value.step == 11 and "it resumes from step 4;" in caught.value.remedy
     assert steps_in(stopped / "diverged") == [10]  # those of 6 and 8 were among no best ones
     summary, folder, shown, _ = run()
     assert "going on from step 4\n" in shown
@@ -243,7 +243,7 @@ def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(loop, "validate", lambda run, params: next(losses))
         _, _, shown, _ = run(validate_every=2, patience=1)
-    assert "no run will go on from step 4, since its validation loss is nan\n" in shown
+    assert "no run will resume from step 4, since its validation loss is nan\n" in shown
     summary, folder, shown, _ = run()
     assert "the checkpoint of step 4 is passed over, since its validation loss is nan; it lies in" in shown
     assert "going on from step 2\n" in shown
@@ -255,7 +255,7 @@ def test_a_state_that_no_step_can_be_taken_from_is_set_aside_though_it_is_finite
     """It was sound when it was saved; the run that could not go on from it says from where it will."""
     bad = windows(40)
     bad["book"][:] = np.nan
-    for remedy, left in (("goes on from step 2;", [2]), ("begins anew;", [])):
+    for remedy, left in (("resumes from step 2;", [2]), ("starts from scratch;", [])):
         with pytest.raises(TrainingError, match=remedy):
             run(data=training_data(bad), max_skipped=2)
         assert steps_in(stopped / "checkpoints") == left
