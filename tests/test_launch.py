@@ -338,7 +338,10 @@ REFUSED = {
     "slurm without nodes": (["slurm", "--gpus=8", "--time=1:00:00", "--", *RUN], "--nodes is missing"),
     "slurm without gpus": (["slurm", "--nodes=1", "--time=1:00:00", "--", *RUN], "--gpus is missing"),
     "slurm without time": (["slurm", "--nodes=1", "--gpus=8", "--", *RUN], "--time is missing"),
-    "slurm, a count": (["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN], "--nodes=two is not a whole number"),
+    "slurm, a count": (
+        ["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN],
+        "--nodes=two is not a whole number",
+    ),
     "slurm, unknown": (["slurm", "--node=2"], "there is no argument --node=2"),
     "job without platform": (["slurm_job", "--", *RUN], "--platform is missing"),
     "worker without platform": (["worker", "--", *RUN], "--platform is missing"),

@@ -86,7 +86,9 @@ def test_the_figure_shows_every_measure():
     assert len(figure.axes[0].collections) == 2
 
 
-@pytest.mark.parametrize(("paths", "by", "fault"), [([], "events", "nothing to summarise"), (PATHS, "minutes", "unit of time")])
+@pytest.mark.parametrize(
+    ("paths", "by", "fault"), [([], "events", "nothing to summarise"), (PATHS, "minutes", "unit of time")]
+)
 def test_what_cannot_be_forecast_is_refused(paths, by, fault):
     with pytest.raises(InputError, match=fault):
         fan(paths, by=by, **WHOLE)
