@@ -1,4 +1,4 @@
-"""One process a folder: who holds it is told, and a file system without locks is warned of."""
+"""One process per folder: the error names the holder, and a file system without locks causes a warning."""
 
 import errno
 import fcntl
@@ -29,7 +29,7 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_holder(tmp_path):
 
 def test_what_a_holder_says_is_whole_after_one_that_said_more(tmp_path):
     path = tmp_path / "some.lock"
-    path.write_text("x" * 4000)  # a killed process left it
+    path.write_text("x" * 4000)  # left by a killed process
     with locked(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 

@@ -1,4 +1,4 @@
-"""Programs that are signalled from outside, in the states that a signal finds them in; none of them needs JAX."""
+"""Programs that receive signals in various states; none of them needs JAX."""
 
 import os
 import pathlib
@@ -30,7 +30,7 @@ def in_one_call():  # of seconds, from which no handler of Python's comes back
 
 
 class Program:
-    """A program that has begun to listen, and has come as far as `ready()`."""
+    """A program that listens for signals and has reached `ready()`."""
 
     def __init__(self, body, *, before=""):
         code = BEGIN + textwrap.dedent(body)
@@ -45,7 +45,7 @@ class Program:
         return self
 
     def end(self, *, fails=False):
-        """Return the exit status and what was said on the console: no trace, unless it fails."""
+        """Return the exit status and the console output; unless it `fails`, check that there is no traceback."""
         printed, said = self.process.communicate(timeout=60)
         assert fails or "Traceback" not in said, said
         return self.process.returncode, printed, said
@@ -158,7 +158,7 @@ def test_the_second_signal_ends_at_once_what_saves(program, number, status):
     saving = program(DEFERRED).tell(number)
     assert saving.process.stdout.readline() == "told\n"
     assert saving.process.stderr.readline().endswith(": saving; repeat it to exit at once\n")
-    while saving.process.poll() is None:  # one press counts once: the second must come a moment later
+    while saving.process.poll() is None:  # an immediate repetition counts as the same key press
         saving.tell(number)
     code, _, said = saving.end()
     assert code == status and "again: exited at once" in said

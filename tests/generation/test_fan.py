@@ -1,4 +1,4 @@
-"""The forecast of many paths, against quantiles by hand."""
+"""The quantiles of many paths, against hand-computed ones."""
 
 import numpy as np
 import pytest

@@ -39,7 +39,7 @@ def test_a_line_has_its_figures_and_its_speed_apart(tmp_path):
     with TrainingLog(tmp_path, first_step=0, total_steps=4, console=console()) as log:
         log.training(1, VALUES, SPEED)
         log.validation(2, 3.0, seconds=0.1)
-        assert [line["step"] for line in lines(tmp_path)] == [1, 2]  # at once, not when the file is closed
+        assert [line["step"] for line in lines(tmp_path)] == [1, 2]  # immediately, not when the file is closed
     assert lines(tmp_path)[0] == {"step": 1, **VALUES, "speed": SPEED}
     assert lines(tmp_path)[1]["validation_loss"] == 3.0
     assert lines(tmp_path)[1]["validation_perplexity"] == pytest.approx(math.exp(3.0))
@@ -57,7 +57,7 @@ def test_a_figure_that_is_not_finite_is_null(tmp_path):
 
 
 def test_what_is_not_finite_reaches_no_board_and_no_warning(tmp_path, caplog):
-    """tensorboardX warns of each such figure: twenty of them at every step of a run that has diverged."""
+    """tensorboardX warns about each such value: twenty of them at every step of a diverged run."""
     with TrainingLog(tmp_path, first_step=0, total_steps=4, console=console()) as log:
         log.training(1, {"loss": math.nan, "perplexity": math.inf, "gradient_norm": 7.0}, SPEED)
         log.validation(1, math.nan, seconds=0.1)
