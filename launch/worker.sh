@@ -30,7 +30,7 @@ esac
 make_environment_alone() {
   mkdir -p .venv
   exec 9> .venv/lock
-  flock 9 2> /dev/null || true  # no flock, or no locks on this file system: go on unlocked
+  flock 9 2> /dev/null || true  # no flock, or no locks on this file system: continue without a lock
   # shellcheck source=environment.sh
   source launch/environment.sh "$extras"
   exec 9>&-

@@ -41,7 +41,7 @@ from lob_jax.tokens.exact import ExactTokenizer
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MODELS = ("linear", "deeplob", "tft", "transformer")
 TIME_DIGITS = 5
-EMBARGO = 400  # events: an example reaches over 300, and the lead of 66 in front of a record comes out of the embargo
+EMBARGO = 400  # events: an example reaches over 300, and the lead of 66 before a record comes out of the embargo
 LAYOUT = ForecastLayout(history=100, horizons=(10, 20, 50, 100), levels=10, context=128, time_buckets=288)
 PLAN = RecordPlan(
     record_events=4096,

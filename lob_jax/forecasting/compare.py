@@ -54,7 +54,7 @@ def open_splits(folder: pathlib.Path, layout: ForecastLayout, *, stride: int, wi
       folder: the folder of prepared records.
       layout: what an example contains.
       stride: anchors between two training or two test examples; validation is thinned to about VALIDATION examples.
-      with_tokens: include the tokens in front of each anchor, which only the token model reads.
+      with_tokens: include the tokens before each anchor, which only the token model reads.
 
     Raises:
       InputError: there are no records, or a split has no example.

@@ -263,7 +263,7 @@ class ForecastExamples:
           layout: what an example contains.
           scaling: thresholds and normalisers fitted on the training split.
           stride: take one anchor in this many.
-          with_tokens: include the tokens in front of each anchor.
+          with_tokens: include the tokens before each anchor.
 
         Raises:
           InputError: the tape has no anchor.
