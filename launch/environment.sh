@@ -1,4 +1,4 @@
-# Sourced by the other scripts: makes .venv with the tested versions and puts it first on PATH.
+# Sourced by the other scripts: create .venv with the tested versions of all packages and put it first on PATH.
 # usage: source launch/environment.sh [extras], such as "[test]"
 
 find_python() {
@@ -11,7 +11,7 @@ find_python() {
     fi
   done
   echo "lob_jax needs Python 3.11 to 3.13 with its venv module (on Debian: apt-get install python3 python3-venv)," >&2
-  echo "none was found; set PYTHON to one that fits" >&2
+  echo "none was found; set PYTHON to a suitable one" >&2
   return 1
 }
 

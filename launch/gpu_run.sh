@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Run on the GPUs of this machine, or of several reached by ssh: process K on host K, all ended when one fails.
+# Run on the GPUs of this machine, or of several machines over ssh: process K on host K; if one fails, all are stopped.
 # usage: bash launch/gpu_run.sh [options] -- --config=... --workdir=... [more of lob_jax.main]
-#   --hosts=A,B,C    reached by ssh without a password, each with this repository; by default this machine, without ssh
-#   --port=PORT      free on the first host, where the processes meet (8476)
-#   --directory=DIR  the repository on every host (by default its path here)
+#   --hosts=A,B,C    hosts with this repository, reachable by ssh without a password; default: this machine, without ssh
+#   --port=PORT      a free port on the first host, for the coordinator (8476)
+#   --directory=DIR  path of the repository on every host (by default its path here)
 #   --dry-run        print the commands
-# One process a host has all its GPUs. Stopped after saving (exit code 75), all are started again. Ctrl-C or SIGTERM,
-# and a lost connection, let them save and end; a second Ctrl-C ends the one on this machine at once. Several hosts need
-# a --workdir that all of them see. Variables of this shell do not reach the other hosts.
+# One process per host uses all its GPUs. After a stop that saved (exit code 75), all are restarted. Ctrl-C, SIGTERM and
+# a lost connection let them save and exit; a second Ctrl-C ends the process on this machine at once. Several hosts
+# need a --workdir that all of them share. Environment variables of this shell are not passed to the other hosts.
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"
 
 hosts=localhost port=8476 directory=$(cd "$(dirname "$0")/.." && pwd)
 read_arguments "hosts port directory" "" "$@"
 require_number port "a port"
-case ,$hosts, in *,,*) fail "--hosts=$hosts has an empty name" "names with single commas between" "correct it" ;; esac
+case ,$hosts, in *,,*) fail "--hosts=$hosts has an empty name" "names separated by commas" "remove a comma" ;; esac
 IFS=, read -r -a host <<< "$hosts"
 if [ "${#host[@]}" -gt 1 ]; then
   require_shared_workdir
-  case ,$hosts, in *,localhost,*) fail "localhost is one of several hosts" "names by which each host finds the others" \
-    "name this machine as the others know it" ;; esac
+  case ,$hosts, in *,localhost,*) fail "localhost is one of several hosts" "names that every host can resolve" \
+    "use the name by which the others know this machine" ;; esac
 else
   require_run
 fi
 
-# command_of K: sets `command`, the words that start process K.
+# command_of K: set `command` to the words of the command that starts process K.
 command_of() {
   command=(bash "$directory/launch/worker.sh" --platform=gpu --attached --)
   if [ "${#host[@]}" -gt 1 ]; then
@@ -44,8 +44,8 @@ fi
 stopped="" scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# The processes read a pipe that this script holds open; when it is let go, by `release` or by this script's end,
-# standard input ends for all of them, also behind ssh, which would not pass a signal on.
+# The processes read a pipe that this script keeps open. When it is closed, by `release` or at this script's end, their
+# standard input ends, also over ssh, which does not forward signals.
 release() { exec 3>&-; }
 trap 'stopped=yes; release' TERM INT
 
@@ -59,11 +59,12 @@ start() {
   echo "$1 $code" >&5
 }
 
-# run_all: one process a host, until all have ended: the first failure, or 75 if one stopped after saving, or 0.
+# run_all: run one process per host until all have ended; return the first failure, else 75 if one of them stopped after
+# saving, else 0.
 run_all() {
   local k code left=${#host[@]} result=0
   rm -f "$scratch/hold" "$scratch/ends" && mkfifo "$scratch/hold" "$scratch/ends"
-  # shellcheck disable=SC2094  # a pipe held open by its writer, and its reading end
+  # shellcheck disable=SC2094  # a named pipe, opened for both writing and reading
   exec 3<> "$scratch/hold" 4< "$scratch/hold" 5<> "$scratch/ends"
   for k in "${!host[@]}"; do
     command_of "$k"
@@ -71,13 +72,13 @@ run_all() {
   done
   exec 4<&-
   while [ "$left" -gt 0 ]; do
-    read -r -t 1 k code <&5 || continue  # a second at most, so that signals are seen
+    read -r -t 1 k code <&5 || continue  # wait at most a second, so that signals are handled
     left=$((left - 1))
     case $result,$code in
       *,0 | *,"$EXIT_SAVED") [ "$result" -ne 0 ] || result=$code ;;
       0,* | "$EXIT_SAVED",*)
         result=$code
-        echo "process $k on ${host[$k]} failed with exit code $code: ending the others" >&2
+        echo "process $k on ${host[$k]} failed with exit code $code: stopping the others" >&2
         release
         ;;
     esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the fast test suite in .venv; arguments go to pytest, such as `bash launch/test.sh -k grammar`.
+# Run the fast test suite in .venv; arguments are passed to pytest, for example `bash launch/test.sh -k grammar`.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh" "[test]"
 exec python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder -m "not slow" "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests of Apache Beam in .venv-beam: Beam pins packages that the rest of lob_jax uses in newer versions.
+# Run the Apache Beam tests in a separate .venv-beam: Beam pins older versions of packages that lob_jax uses.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh" "[test]"
 [ -x .venv-beam/bin/python ] || python -m venv .venv-beam

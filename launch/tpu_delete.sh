@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Delete a TPU VM with all that lies on its disks; asks first.
+# Delete a TPU VM and all data on its disks, after asking for confirmation.
 # usage: bash launch/tpu_delete.sh --name=NAME --zone=ZONE [options]
-#   --queued           it was created with --queued: delete the queued resource, and the TPU VM with it
+#   --queued           if it was created with --queued: delete the queued resource together with the TPU VM
 #   --yes              do not ask
-#   --project=PROJECT  by default gcloud's own
+#   --project=PROJECT  by default gcloud's default
 #   --dry-run          print the command
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"
@@ -14,11 +14,11 @@ require name "the name of a TPU VM"
 require zone "its zone"
 
 if [ -z "$yes$dry_run" ]; then
-  printf 'Delete the TPU VM %s in %s, with all that lies on its disks? [y/N] ' "$name" "$zone"
+  printf 'Delete the TPU VM %s in %s and all data on its disks? [y/N] ' "$name" "$zone"
   read -r answer || answer=""
   case $answer in
     y | Y | yes) ;;
-    *) fail "nothing was deleted" "the answer y, or --yes" "start again, and answer y or add --yes" ;;
+    *) fail "nothing was deleted" "the answer y, or --yes" "run it again, and answer y or add --yes" ;;
   esac
 fi
 place=(--zone="$zone" ${project:+--project="$project"} --quiet)

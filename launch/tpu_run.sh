@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Start a run on all workers of a TPU VM; it goes on when this machine is switched off, and after every stop that saved.
+# Start a run on all workers of a TPU VM. It is independent of this machine, and is restarted after a stop that saved.
 # usage: bash launch/tpu_run.sh --name=NAME --zone=ZONE [options] -- --config=... --workdir=... [more of lob_jax.main]
-#   --log=FILE         its output on each worker, in ~/lob_jax (logs/train.log): see tpu_log.sh, tpu_stop.sh
-#   --project=PROJECT  by default gcloud's own
+#   --log=FILE         file for its output on each worker, in ~/lob_jax (logs/train.log): see tpu_log.sh, tpu_stop.sh
+#   --project=PROJECT  by default gcloud's default
 #   --dry-run          print the command
-# --distributed is added: the workers find one another. --workdir is a folder that all of them see.
+# --distributed is added, so that the workers discover each other. They must share the folder --workdir.
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Bring lob_jax to every worker of a TPU VM and make its environment there, with the extra [tpu], in ~/lob_jax.
+# Copy lob_jax to ~/lob_jax on every worker of a TPU VM and create its environment there, with the extra [tpu].
 # usage: bash launch/tpu_setup.sh --name=NAME --zone=ZONE [options]
-#   --ref=REF          the commit to bring (HEAD); what is not committed stays behind
+#   --ref=REF          the commit to copy (HEAD); uncommitted changes are not copied
 #   --repository=URL   clone this on the workers, instead of copying this repository
-#   --share=HOST:/DIR  mount this NFS folder (a Filestore share, say) on every worker, as /mnt/share: several workers
-#                      need one --workdir that all of them see
-#   --project=PROJECT  by default gcloud's own
+#   --share=HOST:/DIR  mount this NFS folder (a Filestore share, for example) on every worker as /mnt/share: several
+#                      workers need a shared --workdir
+#   --project=PROJECT  by default gcloud's default
 #   --dry-run          print the commands
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"
@@ -26,7 +26,7 @@ else
     ${project:+--project="$project"} --worker=all
   on_workers all "mkdir -p lob_jax && tar -xzf lob_jax.tar.gz -C lob_jax"
 fi
-# The machines' own Python is 3.10, older than lob_jax's oldest.
+# The preinstalled Python is 3.10, which lob_jax does not support.
 on_workers all "command -v python3.12 > /dev/null || { sudo add-apt-repository -y ppa:deadsnakes/ppa &&\
  sudo apt-get install -y -o DPkg::Lock::Timeout=300 python3.12 python3.12-venv; }"
 if [ -n "$share" ]; then

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Stop a run on a TPU VM: every process saves and ends. tpu_run.sh with the same arguments goes on.
+# Stop a run on a TPU VM: every process saves and exits. tpu_run.sh with the same arguments resumes the run.
 # usage: bash launch/tpu_stop.sh --name=NAME --zone=ZONE [options]
 #   --log=FILE         as in tpu_run.sh (logs/train.log)
-#   --project=PROJECT  by default gcloud's own
+#   --project=PROJECT  by default gcloud's default
 #   --dry-run          print the command
 set -euo pipefail
 source "$(dirname "$0")/dry_run.sh"

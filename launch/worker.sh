@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What one machine does in a run: makes .venv, sets the flags of XLA, runs python -m lob_jax.main. The other launchers
-# call it on each machine; by hand it starts one process of a run.
+# Run one process: create .venv, set XLA flags, run python -m lob_jax.main. The other launchers call this script on each
+# machine; called by hand, it starts one process of a run.
 # usage: bash launch/worker.sh --platform=gpu|tpu|cpu [options] -- ARGUMENTS OF lob_jax.main
-#   --setup          make .venv and end
-#   --restart        start the same command again while it ends with 75: stopped after saving
-#   --log=FILE       go on after the terminal is closed: output in FILE, the process id in FILE.pid
-#   --attached       let the program save and end when standard input ends, as when gpu_run.sh or its connection does
+#   --setup          create .venv and exit
+#   --restart        run the same command again while it exits with 75, which means that it stopped after saving
+#   --log=FILE       keep running after the terminal is closed, with output to FILE and the process id in FILE.pid
+#   --attached       let the program save and exit when standard input ends, as when gpu_run.sh or its connection ends
 #   --grace=SECONDS  how long the program may take to save after SIGTERM before it is killed (300)
 #   --dry-run        print the commands
-# SIGTERM or Ctrl-C to this script goes to the program as SIGTERM: it saves, ends with 75, and is not started again; a
-# second one ends it at once. Paths are relative to the repository.
+# SIGTERM or Ctrl-C to this script is forwarded to the program as SIGTERM: it saves, exits with 75, and is not
+# restarted; a second one makes it exit at once. Paths are relative to the repository.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/dry_run.sh
@@ -22,15 +22,15 @@ case $platform in
   gpu) extras="[cuda]" ;;
   tpu) extras="[tpu]" ;;
   cpu) extras="" ;;
-  *) fail "--platform=$platform is none that is known" "gpu, tpu or cpu" "name the one of this machine" ;;
+  *) fail "--platform=$platform is unknown" "gpu, tpu or cpu" "choose the platform of this machine" ;;
 esac
 [ -n "$setup" ] || require_run
 
-# Processes that share a file system make .venv one after the other.
+# Processes on a shared file system must not create .venv at the same time.
 make_environment_alone() {
   mkdir -p .venv
   exec 9> .venv/lock
-  flock 9 2> /dev/null || true  # where there is no flock, or a file system without it, the first run makes .venv
+  flock 9 2> /dev/null || true  # no flock, or no locks on this file system: continue without a lock
   # shellcheck source=environment.sh
   source launch/environment.sh "$extras"
   exec 9>&-
@@ -48,7 +48,7 @@ stop() {
   fi
 }
 
-# What has no terminal tells once: a second SIGTERM would keep the program from saving.
+# Without a terminal, stop only once: a second SIGTERM would prevent the program from saving.
 stop_once() {
   interrupted=yes
   [ -n "$stopped" ] || stop
@@ -66,18 +66,18 @@ watch_input() {
   exec 8<&-
 }
 
-# Printing to a connection that is lost would end the program before it has saved: tee -p goes on reading.
+# Writing to a lost connection would kill the program before it has saved; tee -p keeps reading instead.
 outlive_output() {
   exec > >(exec tee -pi /dev/null) 2>&1
 }
 
 run_program() {
   local code
-  [ -z "$stopped" ] || return "$EXIT_SAVED"  # the signal came first: nothing to save
+  [ -z "$stopped" ] || return "$EXIT_SAVED"  # a signal came before the start: nothing to save
   python -m lob_jax.main "${rest[@]}" < /dev/null &
   child=$!
-  [ -z "$stopped" ] || stop  # it came while the program was being started
-  while true; do  # a signal ends `wait`, not the program
+  [ -z "$stopped" ] || stop  # a signal came while the program was being started
+  while true; do  # a signal interrupts `wait`, although the program is still running
     interrupted="" code=0
     wait "$child" || code=$?
     [ -n "$interrupted" ] || break
@@ -90,7 +90,7 @@ run_detached() {
   local old
   old=$(cat "$log.pid" 2> /dev/null || true)
   if [ -n "$old" ] && kill -0 "$old" 2> /dev/null; then
-    fail "a run with the log $log is going on: process $old" "one run a log" "stop it, or name another --log"
+    fail "a run with the log $log is active: process $old" "one run per log" "stop it, or use another --log"
   fi
   mkdir -p "$(dirname "$log")"
   nohup bash launch/worker.sh --platform="$platform" ${restart:+--restart} --grace="$grace" -- "${rest[@]}" \
@@ -115,7 +115,7 @@ if [ -n "$log" ]; then
 fi
 source launch/xla_flags.sh
 export_xla_flags "$platform"
-if [ -z "$restart$attached" ]; then exec python -m lob_jax.main "${rest[@]}"; fi  # signals reach the program alone
+if [ -z "$restart$attached" ]; then exec python -m lob_jax.main "${rest[@]}"; fi  # so that it receives the signals
 trap stop TERM INT
 trap stop_once USR1
 trap leave EXIT

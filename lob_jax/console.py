@@ -1,4 +1,4 @@
-"""What a command shows: sentences that no line end cuts, tables that keep their numbers, and what takes its time."""
+"""Show messages, tables and progress on the console, without breaking words or truncating numbers."""
 
 import contextlib
 import io
@@ -23,18 +23,18 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-COMPILING = "compiling, usually 5 s to 2 min"  # what a bar waits for before the first step of a program
-LINE_S = 30.0  # between two lines of progress, where no terminal shows a bar
-WIDE = 100_000  # columns; more than any table has
+COMPILING = "compiling, usually 5 s to 2 min"  # shown under a bar before the first step of a program
+LINE_S = 30.0  # time between two lines of progress, where there is no terminal to show a bar
+WIDE = 100_000  # columns; wider than any table
 
-Advance = Callable[..., None]  # (done, figures="", total=None): figures beside the bar; a total known by now
+Advance = Callable[..., None]  # (done, figures="", total=None): figures under the bar; the total, once it is known
 
 
 class FiguresBar(Progress):
-    """Bars with a line of figures under each: beside them, it would be cut on a terminal of 80 columns."""
+    """Progress bars with a line of figures under each; next to the bar, 80 columns would truncate it."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """Yield what is shown."""
+        """Yield the bars, and the figures of each task."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
             if task.fields["figures"]:
@@ -42,10 +42,10 @@ class FiguresBar(Progress):
 
 
 class Output(io.TextIOBase):
-    """Standard output or standard error, whichever they are at the moment of writing.
+    """Standard output or standard error, looked up in `sys` at each write.
 
-    Where nothing takes what is written (a pipe whose reader has gone, a terminal that was closed, a log on a full
-    disk), it is let go, once told of on standard error: a run's results are its files, and it goes on without a reader.
+    If the output cannot be written (a pipe whose reader has exited, a closed terminal, a log on a full disk), it is
+    discarded after one message on standard error: the results of a run are its files, so it continues without a reader.
     """
 
     def __init__(self, name: str):
@@ -54,7 +54,7 @@ class Output(io.TextIOBase):
     @property
     def _stream(self) -> io.TextIOBase | None:
         stream = getattr(sys, self._name)
-        return getattr(stream, "rich_proxied_file", stream)  # while a bar is shown, rich stands in its place
+        return getattr(stream, "rich_proxied_file", stream)  # while a bar is shown, rich replaces the stream
 
     @property
     def encoding(self) -> str:
@@ -62,7 +62,7 @@ class Output(io.TextIOBase):
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Return whether a terminal shows what is written."""
+        """Return whether the output goes to a terminal."""
         return self._stream is not None and not self._lost and self._stream.isatty()
 
     def fileno(self) -> int:
@@ -72,37 +72,37 @@ class Output(io.TextIOBase):
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Write a text; letters that the stream's encoding does not have become question marks."""
+        """Write a text; characters that the stream's encoding lacks become question marks."""
         if self._stream is not None and not self._lost:
             known = text.encode(self.encoding, "replace").decode(self.encoding)
             self._try(lambda stream: stream.write(known))
         return len(text)
 
     def flush(self) -> None:
-        """Hand what was written to the system."""
+        """Flush the stream."""
         if self._stream is not None and not self._lost:
             self._try(lambda stream: stream.flush())
 
     def _try(self, act: Callable[[io.TextIOBase], object]) -> None:
         try:
             act(self._stream)
-        except (OSError, ValueError) as error:  # of the system; of a stream that was closed
+        except (OSError, ValueError) as error:  # from the system; from a closed stream
             self._lose(error)
 
     def _lose(self, error: OSError | ValueError) -> None:
         self._lost = True
-        with contextlib.suppress(OSError, ValueError):  # what is left in its buffer would fail again at the exit
+        with contextlib.suppress(OSError, ValueError):  # else flushing the stream's buffer at exit would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
         if self is not _stderr:
-            _stderr.write(f"nothing takes the output any more ({error}); the command goes on without it\n")
+            _stderr.write(f"output can no longer be written ({error}); the command continues without it\n")
             _stderr.flush()
 
 
 class Screen(Console):
-    """A console that prints sentences as they are: a terminal's lines end between words, all others where they end."""
+    """A console that prints single texts unchanged, except that a terminal's lines are wrapped between words."""
 
     def print(self, *objects: object, **how: object) -> None:
-        """Print as `rich.console.Console.print` does, but for a single text."""
+        """Print like `rich.console.Console.print`, except for a single text."""
         if len(objects) == 1 and isinstance(objects[0], str):
             super().print(wrapped(objects[0], self.width if self.is_terminal else None), **{"soft_wrap": True, **how})
         else:
@@ -110,7 +110,7 @@ class Screen(Console):
 
 
 def wrapped(sentence: str, width: int | None) -> str:
-    """Return a text with lines of a width; no word is cut, nor a line that begins with blanks, such as a command."""
+    """Wrap a text to a width, without breaking words; a line that begins with a space, such as a command, is kept."""
     if width is None:
         return sentence
     how = {"break_long_words": False, "break_on_hyphens": False}
@@ -125,9 +125,9 @@ errors = Screen(file=_stderr, **PLAIN)
 
 
 def show(table: Table) -> None:
-    """Print a table without cutting a number: where it must be it is wider than the terminal.
+    """Print a table without truncating numbers, even if that makes it wider than the terminal.
 
-    Where there is no terminal nothing in it is folded either.
+    Without a terminal, no cell is folded either.
     """
     if _measured(table).maximum > console.width:
         if console.is_terminal:
@@ -143,7 +143,7 @@ def _measured(shown: RenderableType) -> Measurement:
 
 
 def _keep_numbers(table: Table) -> None:
-    """Give the columns of numbers, which stand on the right, the width of their longest; headings go over lines."""
+    """Make the columns of numbers, which are right-aligned, as wide as their longest number; headings may wrap."""
     for column in table.columns:
         if column.justify == "right":
             headings = (_measured(heading).minimum for heading in (column.header, column.footer))
@@ -152,7 +152,7 @@ def _keep_numbers(table: Table) -> None:
 
 @contextlib.contextmanager
 def waiting(doing: str, *, usually: str) -> Iterator[None]:
-    """Say what is being done for as long as it lasts, how long that usually is, and how long it was."""
+    """Show an activity and its usual duration while it lasts, and afterwards the time it took."""
     begin = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with FiguresBar(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -167,14 +167,14 @@ def waiting(doing: str, *, usually: str) -> Iterator[None]:
 def bar(
     doing: str, *, total: int | None, unit: str, first: str = "", columns: tuple[ProgressColumn, ...] = ()
 ) -> Iterator[Advance]:
-    """Show how far something is for as long as it lasts; yield what moves it.
+    """Show the progress of an activity while it lasts; yield a function that advances the bar.
 
     Args:
-      doing: such as "generating".
-      total: of the units; None if it is not known yet.
-      unit: what is counted, such as "events".
-      first: what it waits for before anything moves, such as "compiling, usually 5 s".
-      columns: in place of the count.
+      doing: the activity, such as "generating".
+      total: the number of units; None if it is not known yet.
+      unit: the unit of progress, such as "events".
+      first: what happens before the first unit, such as "compiling, usually 5 s".
+      columns: columns that replace the count.
     """
     count = columns or (MofNCompleteColumn(), TextColumn(unit))
     shown = (TextColumn(doing), *count, BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -1,21 +1,21 @@
-"""The one error that bad input ends in."""
+"""The errors that users are meant to see: invalid input, and training that has to stop."""
 
 import functools
 from collections.abc import Mapping
 from typing import Any
 
 ABSENT = object()
-LONG = 160  # letters of a value
-LONGEST_LINE = 1000  # letters of a line of what was found
+LONG = 160  # maximum characters of a value
+LONGEST_LINE = 1000  # maximum characters of a line of `was`
 
 
 class InputError(ValueError):
-    """Say what is wrong with an input, where, and what would mend it.
+    """Raised for invalid input: what is wrong, where, and how to fix it.
 
     Attributes:
-      what: the fault, as a short sentence without a full stop.
-      where: the file, line, column, config key or event at fault.
-      expected: what would have been right.
+      what: the problem, as a short sentence without a full stop.
+      where: the file, line, column, config key or event with the problem.
+      expected: what would have been valid.
       was: what was found.
       remedy: what the reader can do about it.
     """
@@ -26,13 +26,13 @@ class InputError(ValueError):
         super().__init__("\n".join([what, *(f"  {name + ':':<9} {_indented(part)}" for name, part in told.items())]))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let the error come whole out of a worker process."""
+        """Support pickling, so that a worker process passes the complete error to its parent."""
         parts = {"where": self.where, "expected": self.expected, "was": self.was, "remedy": self.remedy}
         return functools.partial(InputError, **parts), (self.what,)
 
 
 class TrainingError(RuntimeError):
-    """Say what stopped a run that had begun, at which step, and what can be done."""
+    """Raised when training has to stop: why, at which step, and what to do."""
 
     def __init__(self, what: str, *, step: int, remedy: str):
         self.what, self.step, self.remedy = what, step, remedy
@@ -40,23 +40,23 @@ class TrainingError(RuntimeError):
 
 
 def _shortened(part: object) -> str:
-    """Return what was found, lines beyond all reading cut, nothing but blanks in quotes."""
+    """Return a value as text, with overlong lines truncated; text of whitespace only is quoted."""
     text = str(part)
     lines = (text if text.strip() else repr(text)).split("\n")
     return "\n".join(
-        f"{line[:LONGEST_LINE]}... ({len(line):,} letters)" if len(line) > LONGEST_LINE else line for line in lines
+        f"{line[:LONGEST_LINE]}... ({len(line):,} characters)" if len(line) > LONGEST_LINE else line for line in lines
     )
 
 
 def _indented(part: object) -> str:
-    """Return a part of a message, its further lines under its first."""
+    """Return a part of a message, with all lines aligned under the first."""
     return "\n".join(f"{' ' * 12}{line}" if place else line for place, line in enumerate(str(part).split("\n")))
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what two nested mappings do not share: a line a key, as it is in the one and in the other.
+    """Return the differences of two nested mappings: one line per differing key, once for each mapping.
 
-    Both are empty where the mappings are equal.
+    Both texts are empty if the mappings are equal.
     """
     ones, others = flat(one), flat(other)
     keys = [key for key in {**ones, **others} if ones.get(key, ABSENT) != others.get(key, ABSENT)]
@@ -68,7 +68,7 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, st
 
 
 def _line(key: str, value: object, *, beside: object) -> str:
-    """Return a key and its value; of a long list, what another one does not have."""
+    """Return a key and its value; for a long list, only the values that the other list lacks."""
     if value is ABSENT:
         return f"{key}: absent"
     text = repr(value)

@@ -1,4 +1,4 @@
-"""What a command says when it fails: errors of the system and of memory in words; of others where the trace lies."""
+"""Explain why a command failed: system and memory errors in words, unexpected errors with the file of their trace."""
 
 import datetime
 import errno
@@ -16,57 +16,58 @@ from typing import Any
 
 from lob_jax.errors import InputError
 
-FOLDER = "failures"  # of a run's folder
-OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # how XLA names it
+FOLDER = "failures"  # in a run's folder
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # the status in XLA's error messages
 SYSTEM = {
-    errno.ENOSPC: ("the disk is full", "room on the disk", "make room, and start the same command again"),
-    errno.EDQUOT: ("the quota is used up", "room on the disk", "make room, and start the same command again"),
+    errno.ENOSPC: ("the disk is full", "free disk space", "free some space, and run the same command again"),
+    errno.EDQUOT: ("the disk quota is exceeded", "free disk space", "free some space, and run the same command again"),
     errno.EFBIG: (
         "a file grew too large",
-        "room for it",
-        "raise the limit of the shell (ulimit -f), or of the file system",
+        "a file within the size limit",
+        "raise the limit of the shell (ulimit -f) or of the file system",
     ),
-    errno.EROFS: ("the disk is read-only", "a disk that can be written to", "name a --workdir elsewhere"),
+    errno.EROFS: ("the disk is read-only", "a writable disk", "choose a --workdir elsewhere"),
     errno.EACCES: (
         "permission is denied",
-        "the right to use it",
-        "change its rights (chmod, chown), or name another path",
+        "permission to use it",
+        "change its permissions (chmod, chown), or use another path",
     ),
     errno.EPERM: (
         "permission is denied",
-        "the right to use it",
-        "change its rights (chmod, chown), or name another path",
+        "permission to use it",
+        "change its permissions (chmod, chown), or use another path",
     ),
     errno.ENOENT: (
-        "a file or folder is not there",
-        "it at this path",
-        "check the path; do not move a run while it works",
+        "a file or folder does not exist",
+        "an existing file or folder",
+        "check the path; do not move the folder of a run while it is active",
     ),
-    errno.ENOTDIR: ("a file lies where a folder should", "a folder", "move the file away, or name another path"),
+    errno.ENOTDIR: ("a file is where a folder is expected", "a folder", "move the file away, or use another path"),
     errno.EEXIST: (
-        "something else lies where a folder should",
+        "something else is where a folder is expected",
         "a folder, or nothing",
-        "move it away, or name another path",
+        "move it away, or use another path",
     ),
-    errno.EISDIR: ("a folder lies where a file should", "a file", "move the folder away, or name another path"),
-    errno.ENOTEMPTY: ("a folder that should be empty is not", "an empty folder", "move away what lies in it"),
-    errno.ENAMETOOLONG: ("a name is too long", "at most 255 bytes", "name a shorter path"),
-    errno.ELOOP: ("a link leads back to itself", "a file or folder", "mend the link"),
+    errno.EISDIR: ("a folder is where a file is expected", "a file", "move the folder away, or use another path"),
+    errno.ENOTEMPTY: ("a folder that must be empty is not", "an empty folder", "move its contents away"),
+    errno.ENAMETOOLONG: ("a name is too long", "at most 255 bytes", "use a shorter path"),
+    errno.ELOOP: ("a symbolic link leads back to itself", "a file or folder", "correct the link"),
     errno.EMFILE: ("too many files are open", "a free file handle", "raise the limit of the shell: ulimit -n 4096"),
-    errno.EIO: ("the disk or device does not answer", "a disk that works", "look at the system's log (dmesg)"),
+    errno.EIO: ("the disk or device does not respond", "a working disk", "check the system log (dmesg)"),
     errno.ESTALE: (
-        "a network share has gone",
-        "the share, mounted",
-        "mount it again, and start the same command again",
+        "a network share is gone",
+        "a mounted share",
+        "mount it again, and run the same command again",
     ),
-    errno.ENOMEM: ("there is no memory left", "memory", "close other programs, or take a smaller model or batch"),
+    errno.ENOMEM: ("memory ran out", "free memory", "close other programs, or use a smaller model or batch"),
 }
 
 
 def of_system(error: BaseException, *, workdir: pathlib.Path | None = None) -> InputError | None:
-    """Return an error of the system in words; None for one that is none, or that no user can mend.
+    """Return a system error in words; None for any other error, and for one that no user can fix.
 
-    Libraries beneath hand some of them on in errors of their own, with the system's words in them.
+    Some libraries wrap a system error in an exception of another type that only quotes the system's message; therefore
+    the text of other exceptions is searched for these messages.
     """
     number = error.errno if isinstance(error, OSError) else _number_in(str(error))
     if number not in SYSTEM:
@@ -84,23 +85,23 @@ def _number_in(text: str) -> int | None:
 
 
 def of_memory(error: BaseException) -> InputError | None:
-    """Return what to do where memory ran out, of the machine or of a device; None if it did not."""
+    """Return an error with a remedy if the machine or a device ran out of memory; None for any other error."""
     if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
         return None
     return InputError(
         "memory ran out",
         where="this machine" if isinstance(error, MemoryError) else "a device",
-        expected="a run that fits",
-        was=(str(error).splitlines() or ["no figures"])[0][:200],
-        remedy="lower --config.train.micro_batch, --config.evaluate.batch_size or --config.generate.paths, take a"
+        expected="a run that fits in memory",
+        was=(str(error).splitlines() or ["no details"])[0][:200],
+        remedy="lower --config.train.micro_batch, --config.evaluate.batch_size or --config.generate.paths, use a"
         " shorter --config.model.max_seq_length or a smaller model, or close other programs",
     )
 
 
 def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Path | None) -> str:
-    """Write the trace of an error that nothing foresaw, and return what to tell of it.
+    """Write the traceback of an unexpected error to a file, and return the message to show.
 
-    It lies in the run's folder if there is one that can be written to, else in the folder for temporary files.
+    The file is in the run's folder if that exists and is writable, else in the folder for temporary files.
     """
     text = _report(error, argv)
     path = _kept(text, workdir)
@@ -108,20 +109,20 @@ def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Pa
     reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0][:300]}"
     return str(
         InputError(
-            "the program has failed, which it should not",
+            "the program failed with an unexpected error",
             where=f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown",
-            expected="a result, or an error that says what to mend",
+            expected="a result, or an error that says what to fix",
             was=reason,
-            remedy=f"report it, with the file {path}" if path else f"report it, with this:\n{text}",
+            remedy=f"report it, with the file {path}" if path else f"report it, with this text:\n{text}",
         )
     )
 
 
 def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
-    """Keep, from now on, the traces that threads and libraries would print on their own, with those of other faults.
+    """From now on, write the tracebacks that threads and libraries would print to the files of other failures instead.
 
-    What fails behind a command is told of by the command, when it waits for it. What is no fault but an end, as Ctrl-C
-    is, goes to the hooks that were there before.
+    If a background task fails, the command itself reports that when it waits for the task. Exceptions that are not
+    errors, such as KeyboardInterrupt, still go to the previous hooks.
     """
     uncaught_before, unraisable_before = sys.excepthook, sys.unraisablehook
 
@@ -147,7 +148,7 @@ def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
 
 
 def _kept(text: str, workdir: pathlib.Path | None) -> pathlib.Path | None:
-    """Write a report in the first place that takes it; return where."""
+    """Write a report to the first path that can be written; return that path."""
     return next((path for path in _places(workdir) if _written(path, text)), None)
 
 
@@ -158,7 +159,7 @@ def _report(error: BaseException, argv: Sequence[str]) -> str:
 
 
 def _places(workdir: pathlib.Path | None) -> list[pathlib.Path]:
-    """Return where a trace may be written, the best place first; names are of this moment and this process."""
+    """Return the paths where a report may be written, preferred first, named by the current time and process."""
     name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S}_{os.getpid()}.txt"
     temporary = pathlib.Path(tempfile.gettempdir()) / f"lob_jax_failure_{name}"
     return [*([workdir / FOLDER / name] if workdir is not None and workdir.is_dir() else []), temporary]

@@ -1,8 +1,8 @@
-"""Compile loops with Numba, and keep what was compiled from run to run without it going stale.
+"""Compile loops with Numba, and cache the compiled code between runs without it becoming stale.
 
-Numba's own cache notices a change in the file of a function, not in the files of functions that it calls: after an
-upgrade, a part of the old code would go on running. Here the cache lies in a folder named by the content of every
-source that compiled code can come from.
+Numba's own cache detects a change in the file of a function, but not in the files of functions that it calls: after an
+upgrade, parts of the old code would still run. Here the name of the cache folder is a hash of all source files that
+compiled code can come from.
 """
 
 import functools
@@ -17,7 +17,7 @@ COMPILED_PARTS = ("jit.py", "events", "book", "simulation", "feeds", "writers", 
 
 
 def source_hash(package: pathlib.Path) -> str:
-    """Return a hash of the names and the content of the Python files of a package's compiled parts."""
+    """Return a hash of the names and contents of the Python files in a package's compiled parts."""
     digest = hashlib.sha256()
     sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] in COMPILED_PARTS]
     for path in sorted(sources):
@@ -27,7 +27,7 @@ def source_hash(package: pathlib.Path) -> str:
 
 
 def use_cache(folder: pathlib.Path) -> bool:
-    """Let Numba keep compiled code in a folder; return whether one can write there."""
+    """Let Numba cache compiled code in a folder; return whether the folder is writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -42,7 +42,7 @@ def _cache_folder() -> pathlib.Path:
 
 
 def compiled_before() -> bool:
-    """Return whether loops of these sources have been compiled and kept, by an earlier run."""
+    """Return whether an earlier run has cached compiled code of these sources."""
     return bool(numba.config.CACHE_DIR) and any(pathlib.Path(numba.config.CACHE_DIR).rglob("*.nbi"))
 
 
@@ -50,9 +50,9 @@ _CACHED = bool(numba.config.CACHE_DIR) or use_cache(_cache_folder())
 
 njit = functools.partial(numba.njit, cache=_CACHED)
 
-# For functions that change arrays in place and make none. Numba would count references to every array of a book at each
-# call, which costs a factor of ten; `_nrt` is a private option of Numba's.
+# For functions that change arrays in place and allocate none. Otherwise Numba would count references to every array of
+# a book at each call, which is ten times slower. `_nrt` is a private option of Numba.
 in_place = functools.partial(njit, _nrt=False)
 
-# The same, for functions that only compiled code calls: entry points for Python would take most of the compile time.
+# The same, for functions called only from compiled code: wrappers for Python would take most of the compile time.
 inner = functools.partial(in_place, no_cpython_wrapper=True, no_cfunc_wrapper=True)

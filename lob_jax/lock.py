@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a name, which ends with its process however that ends."""
+"""Lock a file for one process at a time; the lock ends with the process, however that ends."""
 
 import contextlib
 import datetime
@@ -14,24 +14,24 @@ from collections.abc import Iterator
 from lob_jax.errors import InputError
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-HELD = 4096  # bytes read of what a holder says of itself
+HELD = 4096  # bytes read of the holder's description
 
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[None]:
-    """Hold the lock file `path`, and remove it in the end; one that a killed process left is taken over.
+    """Hold a lock on the file `path` and remove the file at the end; a file left by a killed process is taken over.
 
-    It says who holds it: process, host, since when, and what for. A file system without locks is warned of, and nothing
-    is held there.
+    The file describes its holder: process, host, start and activity. On a file system without locks there is a warning,
+    and nothing is locked.
 
     Raises:
-      InputError: another process holds it.
+      InputError: another process holds the lock.
     """
     makes_folder = not path.parent.exists()
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        # Whoever held it before may have removed the file that was opened here.
+        # Between open and lock, the previous holder may have removed the file: then this lock would exclude nobody.
         if not _lock(descriptor, path) or _is_at(descriptor, path):
             break
         os.close(descriptor)
@@ -43,12 +43,12 @@ def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[
         path.unlink(missing_ok=True)
         os.close(descriptor)
         if makes_folder:
-            with contextlib.suppress(OSError):  # unless something has been written there
+            with contextlib.suppress(OSError):  # the folder is not empty
                 path.parent.rmdir()
 
 
 def _lock(descriptor: int, path: pathlib.Path) -> bool:
-    """Lock an open file, and return whether its file system has locks."""
+    """Lock an open file, and return whether its file system supports locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -60,8 +60,8 @@ def _lock(descriptor: int, path: pathlib.Path) -> bool:
             os.close(descriptor)
             raise
         warnings.warn(
-            f"{path.parent} lies on a file system without locks ({error.strerror}): nothing keeps a second process from"
-            " working there at the same time, so start one alone",
+            f"{path.parent} is on a file system without locks ({error.strerror}): nothing prevents a second process"
+            " from working there at the same time, so start only one",
             stacklevel=4,
         )
         return False
@@ -69,25 +69,25 @@ def _lock(descriptor: int, path: pathlib.Path) -> bool:
 
 
 def _holder(doing: str) -> bytes:
-    """Return what a lock file says of the process that holds it."""
+    """Return the description of this process for a lock file."""
     since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     return json.dumps({"doing": doing, "pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
 
 
 def _refusal(path: pathlib.Path, told: bytes) -> InputError:
-    """Return the error for a lock that another process holds, and of which it says `told`, unless it has just begun."""
+    """Return the error for a lock held by another process, described in `told` unless that has only just started."""
     try:
         held = json.loads(told)
         by = f"process {held['pid']} on {held['host']}, {held['doing']} since {held['since']}"
         end = f"end it (kill -TERM {held['pid']} on {held['host']}), "
     except json.JSONDecodeError:
-        by, end = "a process that has just begun", ""
+        by, end = "a process that has just started", ""
     return InputError(
-        "another process is at work in this folder",
+        "another process is working in this folder",
         where=path,
         expected="one process at a time",
         was=by,
-        remedy=f"wait until it is done, {end}or name another --workdir",
+        remedy=f"wait until it is done, {end}or use another --workdir",
     )
 
 

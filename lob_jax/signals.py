@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: acknowledged at once whatever the program is doing, and the second one ends it at once.
+"""Handle Ctrl-C and SIGTERM: acknowledge the first at once, whatever the program is doing, and exit on the second.
 
-A handler of Python's runs only once the main thread is back from the call that it is in, which may be a compilation or
-a step of minutes. So the number of a signal goes through a pipe to a thread of its own, which answers on the console,
-and ends the program itself if the main thread does not.
+Python runs a signal handler only after the main thread returns from its current native call, which may be a compilation
+or a step that takes minutes. Signal numbers therefore go through a pipe to a separate thread, which acknowledges them
+on the console, and ends the program if the main thread does not.
 """
 
 import contextlib
@@ -31,10 +31,10 @@ _WAKE, _END = 0, 255  # sent through the pipe beside the numbers of signals
 
 
 class Stopped(KeyboardInterrupt):
-    """Unwinds the main thread after the first signal, where there is nothing to be saved before.
+    """Raised in the main thread after the first signal, if nothing has to be saved first.
 
     Attributes:
-      number: of the signal.
+      number: the signal number.
     """
 
     def __init__(self, number: int):
@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_status(number: int) -> int:
-    """Return the status of a program that a signal ended in good order; launchers start it again after 75 alone."""
+    """Return the exit status after an orderly exit on a signal; launchers restart a program only after status 75."""
     return 128 + number if number == signal.SIGINT else EXIT_RESUMABLE
 
 
@@ -66,54 +66,54 @@ def same_command() -> str:
 
 
 def say(sentence: str) -> None:
-    """Write a line to the standard error, past Python's buffers, which the main thread may hold."""
-    line = f"\n{sentence}\n" if os.isatty(2) else f"{sentence}\n"  # behind what a bar has left on the line
+    """Write a line to standard error without Python's buffers, whose locks the main thread may hold."""
+    line = f"\n{sentence}\n" if os.isatty(2) else f"{sentence}\n"  # a progress bar may have left a partial line
     with contextlib.suppress(OSError):
         if select.select([], [2], [], CONSOLE_S)[1]:
             os.write(2, line.encode())
 
 
 class Listener:
-    """Hears SIGINT and SIGTERM; the first unwinds the main thread, unless it is in a part that ends by itself.
+    """Receive SIGINT and SIGTERM; the first raises Stopped in the main thread, except inside `deferred`.
 
     Attributes:
-      started: when listening began, of `time.monotonic`.
+      started: when listening began, in the time of `time.monotonic`.
       told: the first signal, or None.
-      unwinding: whether the main thread was made to leave what it did.
-      whole_process: whether the process is this program's own, so that it may be ended; else a second signal unwinds
-        the main thread.
+      unwinding: whether Stopped has been raised in the main thread.
+      whole_process: whether the process runs only this program, so that it may be ended; otherwise a second signal
+        raises Stopped in the main thread.
     """
 
     def __init__(self, *, whole_process: bool):
         self.started = time.monotonic()
         self.told: int | None = None
         self.whole_process = whole_process
-        self._first = math.inf  # when it came
-        self._acknowledged = threading.Lock()  # taken by who says so, and never given back
+        self._first = math.inf  # time of the first signal
+        self._acknowledged = threading.Lock()  # acquired by whoever acknowledges the signal, and never released
         self.unwinding = False
         self._leave_by = self._late_at = math.inf
         self._grace_s = 0.0
         self._late: Callable[[], None] | None = None
-        self._meanwhile: str | None = None  # said to the first signal by a part that ends by itself
+        self._meanwhile: str | None = None  # inside `deferred`, what happens after the first signal
         self._before: dict[int, Any] = {}
         self._heard, self._bell = os.pipe()
         os.set_blocking(self._bell, False)
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen; only the main thread can."""
+        """Start to listen; Python allows this only in the main thread."""
         self._thread.start()
         self._wakeup_before = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
         self.take_signals()
 
     def take_signals(self) -> None:
-        """Make the signals come here, even after a library's own handler was put in place; one ignored stays so."""
+        """Install the signal handlers, also over those of a library; an ignored signal stays ignored."""
         for number in NAMES:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before.setdefault(number, signal.signal(number, self._on_signal))
 
     def end(self) -> None:
-        """Give the signals back to those who had them."""
+        """Restore the previous signal handlers and stop the thread."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
@@ -123,7 +123,7 @@ class Listener:
         os.close(self._bell)
 
     def forget(self) -> None:
-        """Hear no more, in a process that was forked off: its parent speaks for both."""
+        """Stop listening in a forked process: its parent handles the signals for both."""
         signal.set_wakeup_fd(-1)
         for number in self._before:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
@@ -132,13 +132,13 @@ class Listener:
     def deferred(
         self, late: Callable[[], None] | None, *, grace_s: float, meanwhile: str, due: float = math.inf
     ) -> Iterator[None]:
-        """Unwind nothing inside: what runs there asks for `told` and ends by itself.
+        """Do not raise Stopped inside this context: the code inside checks `told` and returns by itself.
 
         Args:
-          late: called in a thread of its own if it has not ended `grace_s` after the first signal, or after `due`.
-          grace_s: seconds.
-          meanwhile: what happens now, for the console.
-          due: when to end without a signal, of `time.monotonic`.
+          late: called in a separate thread if the context is still active `grace_s` after the first signal or `due`.
+          grace_s: the grace period in seconds.
+          meanwhile: what happens after a signal, for the console.
+          due: when to end without a signal, in the time of `time.monotonic`.
         """
         self._grace_s, self._meanwhile = grace_s, meanwhile
         self._late, self._late_at = late, min(due, math.inf if self.told is None else time.monotonic()) + grace_s
@@ -152,7 +152,7 @@ class Listener:
             self._ring(_WAKE)
 
     def leave(self, status: int, sentence: str) -> None:
-        """End the process at once, from any thread; worker processes, which would be left alone, end too."""
+        """Exit the process at once, from any thread, and kill its worker processes, which would be orphaned."""
         say(sentence)
         if "multiprocessing" in sys.modules:
             for child in sys.modules["multiprocessing"].active_children():
@@ -160,36 +160,36 @@ class Listener:
         if sys.stdout.isatty():
             with contextlib.suppress(OSError):
                 os.write(1, SHOW_CURSOR.encode())
-        flushing = threading.Thread(target=_flush, daemon=True)  # the main thread may hold the buffers
+        flushing = threading.Thread(target=_flush, daemon=True)  # may block: the main thread may hold a buffer's lock
         flushing.start()
         flushing.join(CONSOLE_S)
         os._exit(status)
 
     def leave_soon(self) -> None:
-        """End the process although the main thread goes on: what should have unwound it got lost."""
+        """Exit the process soon although the main thread is still running, since its Stopped was swallowed."""
         self._leave_by = time.monotonic()
         self._ring(_WAKE)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        """Act in the main thread, once it is back from whatever call it was in."""
+        """Handle a signal in the main thread, once that has returned from its native call."""
         first = self.told is None
         self.told = self.told or number
         again = not first and time.monotonic() > self._first + ONE_PRESS_S and not self.whole_process
         if again or (self._meanwhile is None and not self.unwinding):
             self.unwinding = True
             if self.whole_process and "logging" in sys.modules:
-                sys.modules["logging"].disable()  # of what libraries' threads meet while what they report to goes
+                sys.modules["logging"].disable()  # libraries' threads log errors while the main thread unwinds
             self._leave_by = time.monotonic() + ENDING_S
             self._ring(_WAKE)
-            self._acknowledge(number)  # the thread may come to it too late
+            self._acknowledge(number)  # the listening thread may be too late for that
             raise Stopped(number)
 
     def _acknowledge(self, number: int) -> None:
         if self._acknowledged.acquire(blocking=False):
-            say(f"{NAMES[number]}: {self._meanwhile or 'ending'}; once more ends it at once")
+            say(f"{NAMES[number]}: {self._meanwhile or 'exiting'}; repeat it to exit at once")
 
     def _ring(self, byte: int) -> None:
-        with contextlib.suppress(BlockingIOError):  # full of what rings as well
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: the bytes in it will wake the thread
             os.write(self._bell, bytes([byte]))
 
     def _listen(self) -> None:
@@ -210,13 +210,13 @@ class Listener:
         now = time.monotonic()
         if math.isinf(self._first):
             self._first, self.told = now, self.told or number
-            if self._meanwhile is None and not self.unwinding:  # the main thread may have come to it before
+            if self._meanwhile is None and not self.unwinding:  # unless the main thread has handled it already
                 self._leave_by = min(self._leave_by, now + STUCK_S)
             elif self._meanwhile is not None:
                 self._late_at = min(self._late_at, now + self._grace_s)
             self._acknowledge(number)
         elif now > self._first + ONE_PRESS_S and self.whole_process:
-            self.leave(128 + number, f"{NAMES[number]} again: ended at once; to go on: {same_command()}")
+            self.leave(128 + number, f"{NAMES[number]} again: exited at once; to resume: {same_command()}")
 
     def _look_at_the_time(self) -> None:
         now = time.monotonic()
@@ -228,8 +228,8 @@ class Listener:
 
 
 def ended_line(number: int) -> str:
-    """Return what is said in the end of a program that had nothing to save."""
-    return f"ended by {NAMES[number]}; the same command goes on: {same_command()}"
+    """Return the last message of a program that had nothing to save."""
+    return f"stopped by {NAMES[number]}; to resume: {same_command()}"
 
 
 def _flush() -> None:
@@ -238,13 +238,13 @@ def _flush() -> None:
             stream.flush()
 
 
-_active: list[Listener] = []  # at most one: signals are the process's
+_active: list[Listener] = []  # at most one, since signal handlers belong to the process
 
 
 def listen() -> Listener:
-    """Listen from now on until the process ends, which it may be made to; for the first line of a program.
+    """Listen until the process ends, and allow signals to end it; to be called first in a program.
 
-    Little is imported before: what a signal meets earlier is Python's own handler, and its trace.
+    Before this call little should be imported: an earlier signal is handled by Python, which prints a traceback.
     """
     listener = Listener(whole_process=True)
     _active.append(listener)
@@ -256,10 +256,10 @@ def listen() -> Listener:
 
 
 def _unless_unwinding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
-    """Return a hook that tells of an error in another thread, unless the main one is being unwound under it.
+    """Return a hook that reports errors in other threads, unless Stopped is unwinding the main thread.
 
-    Threads of libraries then fail for want of what they reported to: Orbax's and TensorStore's call back into an event
-    loop that is closed. The program ends without them.
+    Threads of libraries then fail because what they use is gone: those of Orbax and TensorStore call back into a closed
+    event loop. The program exits without them, so these errors mean nothing to the user.
     """
 
     def hook(*error: Any) -> None:
@@ -270,8 +270,8 @@ def _unless_unwinding(listener: Listener, before: Callable[..., None]) -> Callab
 
 
 def _ending_with(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
-    """Return a hook for what nothing catches: a Stopped that comes while the program is being imported ends it."""
-    tell = _unless_unwinding(listener, before)  # extension modules call this hook in threads of their own
+    """Return a hook for uncaught exceptions: a Stopped, which may be raised during imports, exits the program."""
+    tell = _unless_unwinding(listener, before)  # extension modules call this hook in other threads, too
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, Stopped):
@@ -282,7 +282,7 @@ def _ending_with(listener: Listener, before: Callable[..., None]) -> Callable[..
 
 
 def _heeding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
-    """Return a hook for what cannot be raised, as in a destructor: a Stopped ends the program nevertheless."""
+    """Return a hook for exceptions that Python swallows, as in a destructor: a Stopped still ends the program."""
     tell = _unless_unwinding(listener, before)
 
     def hook(unraisable: Any) -> None:
@@ -296,7 +296,7 @@ def _heeding(listener: Listener, before: Callable[..., None]) -> Callable[..., N
 
 @contextlib.contextmanager
 def listening() -> Iterator[Listener]:
-    """Yield the listener of this process, or one for as long as this is entered; other threads hear nothing."""
+    """Yield the listener of this process, or a temporary one; outside the main thread that receives no signals."""
     if _active:
         yield _active[0]
         return
@@ -314,7 +314,7 @@ def listening() -> Iterator[Listener]:
 
 
 def _forget() -> None:
-    """Leave the signals of a forked process to its parent."""
+    """Make a forked process leave signals to its parent."""
     if _active:
         _active.pop().forget()
 
@@ -323,9 +323,9 @@ os.register_at_fork(after_in_child=_forget)
 
 
 class EndsInOrder:
-    """Ends the program once a signal has unwound what is inside, without a trace; a context manager.
+    """A context manager that exits the program without a traceback after a signal has unwound the code inside.
 
-    It ends without Python's own shutdown, in which threads that libraries have left behind tell of errors.
+    It skips Python's shutdown, during which leftover threads of libraries would report errors.
     """
 
     def __enter__(self) -> None:
@@ -335,13 +335,16 @@ class EndsInOrder:
         told = _active[0].told if _active and _active[0].whole_process else None
         if error is None or told is None or isinstance(error, SystemExit | TrainingError):
             return
-        # Other errors, too, are what a library made of being stopped.
+        # Any other exception may be a consequence of Stopped that a library has replaced it by.
         _active[0].leave(exit_status(told), ended_line(told))
 
 
 @contextlib.contextmanager
 def spared(*numbers: int) -> Iterator[None]:
-    """Start worker processes inside that these signals do not reach: a terminal sends Ctrl-C to them as well."""
+    """Block these signals in this thread; worker processes started inside inherit that.
+
+    Otherwise a terminal's Ctrl-C, which goes to all processes, would end the workers before the run is saved.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
@@ -350,7 +353,7 @@ def spared(*numbers: int) -> Iterator[None]:
 
 
 def leave_to_parent() -> None:
-    """Let this worker process end with its parent, however that ends, and by no signal but SIGKILL before."""
+    """Make this worker process end with its parent, however that ends, and before that only on SIGKILL."""
     import multiprocessing
 
     for number in NAMES:

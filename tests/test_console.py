@@ -1,4 +1,4 @@
-"""What a command shows: whole paths, whole numbers, on a terminal of 80 columns, without one, and without a reader."""
+"""Console output keeps paths and numbers complete: on an 80-column terminal, without one, and without a reader."""
 
 import io
 import os
@@ -22,7 +22,7 @@ PATH = "/data/" + "/".join(f"folder_{number}" for number in range(20))
 
 @pytest.fixture
 def screen(monkeypatch):
-    """Return a function: make the console one of a width, on a terminal or not; return where its text goes."""
+    """Return a function that sets the console's width and whether it is a terminal, and returns its output buffer."""
 
     def make(width: int, *, terminal: bool) -> io.StringIO:
         out = io.StringIO()
@@ -120,9 +120,9 @@ def test_an_output_that_nothing_takes_is_let_go_and_told_once(error, monkeypatch
     console = Console(file=shown.Output("stdout"))
     for _ in range(3):
         console.print("a line")
-    assert told.getvalue() == f"nothing takes the output any more ({error}); the command goes on without it\n"
+    assert told.getvalue() == f"output can no longer be written ({error}); the command continues without it\n"
     monkeypatch.setattr(sys, "stderr", Broken(error))
-    shown.Output("stderr").write("x")  # neither does this raise
+    shown.Output("stderr").write("x")  # this does not raise either
 
 
 def test_letters_that_an_encoding_lacks_become_question_marks(monkeypatch):
@@ -149,7 +149,7 @@ def test_a_log_says_what_is_done_before_the_first_step_and_what_was_damaged(tmp_
         pass
     lines = console.file.getvalue().splitlines()
     assert lines == [
-        f"{tmp_path / 'metrics.jsonl'}: 3 damaged line(s) are left out",
+        f"{tmp_path / 'metrics.jsonl'}: dropped 3 damaged line(s)",
         "compiling, usually 5 s",
         "compiling took 0 s",
     ]
@@ -183,11 +183,11 @@ def test_what_paths_expect_fits_on_a_terminal_and_has_units(paths, screen):
 
 @pytest.mark.slow
 def test_a_command_without_a_reader_ends_without_a_trace():
-    """As in `... --mode=summary | head -1`, here with a pipe that nothing has ever read."""
+    """As in `... --mode=summary | head -1`; here nothing ever reads from the pipe."""
     reader, writer = os.pipe()
     os.close(reader)
     arguments = [sys.executable, "-m", "lob_jax.main", "--config=configs/tiny.py", "--mode=summary"]
     done = subprocess.run(arguments, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
     os.close(writer)
     assert done.returncode == 0
-    assert done.stderr == "nothing takes the output any more ([Errno 32] Broken pipe); the command goes on without it\n"
+    assert done.stderr == "output can no longer be written ([Errno 32] Broken pipe); the command continues without it\n"

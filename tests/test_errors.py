@@ -1,4 +1,4 @@
-"""The one error of bad input says five things."""
+"""The error for invalid input has five parts."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""However a command fails, a user sees one error in words: never a trace, which lies in a file if it is needed."""
+"""However a command fails, the user sees one readable error; a traceback, if needed, is in a file."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ TINY = ["lob_jax/main.py", "--config=configs/tiny.py"]
 
 @pytest.fixture
 def ended(monkeypatch, capsys, tmp_path):
-    """Return a function: the exit status, and what stands on standard error, of a command whose mode raises."""
+    """Return a function that runs a command whose mode raises, and returns its exit status and standard error."""
 
     def end(error: BaseException, *, workdir: pathlib.Path = tmp_path):
         def fail(_):
@@ -33,13 +33,13 @@ def ended(monkeypatch, capsys, tmp_path):
 
 
 SYSTEM = [
-    (errno.ENOSPC, "the disk is full", "make room"),
-    (errno.EROFS, "the disk is read-only", "name a --workdir elsewhere"),
+    (errno.ENOSPC, "the disk is full", "free some space"),
+    (errno.EROFS, "the disk is read-only", "choose a --workdir elsewhere"),
     (errno.EACCES, "permission is denied", "chmod"),
-    (errno.EEXIST, "something else lies where a folder should", "move it away"),
-    (errno.ENOTDIR, "a file lies where a folder should", "move the file away"),
+    (errno.EEXIST, "something else is where a folder is expected", "move it away"),
+    (errno.ENOTDIR, "a file is where a folder is expected", "move the file away"),
     (errno.EMFILE, "too many files are open", "ulimit -n"),
-    (errno.EDQUOT, "the quota is used up", "make room"),
+    (errno.EDQUOT, "the disk quota is exceeded", "free some space"),
 ]
 
 
@@ -89,7 +89,7 @@ def test_a_trace_that_the_run_cannot_hold_lies_in_the_temporary_folder(ended, tm
     (tmp_path / "temporary").rmdir()
     (tmp_path / "temporary").touch()
     _, told = ended(KeyError("x"), workdir=tmp_path / "new")
-    assert "report it, with this" in told and "KeyError" in told  # nowhere to write it: it is not lost
+    assert "report it, with this" in told and "KeyError" in told  # with nowhere to write it, it is shown instead
 
 
 def test_errors_of_input_and_of_training_keep_their_status(ended):
@@ -115,7 +115,7 @@ def test_a_success_has_no_message(monkeypatch, capsys, tmp_path):
 
 def test_traces_of_threads_and_libraries_are_kept_and_not_printed(monkeypatch, capsys, tmp_path):
     for module, name in ((sys, "excepthook"), (sys, "unraisablehook"), (threading, "excepthook")):
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back in the end
+        monkeypatch.setattr(module, name, getattr(module, name))  # restored at the end
     failures.divert_traces(TINY, tmp_path)
     thread = threading.Thread(target=lambda: 1 / 0)
     thread.start()
@@ -126,7 +126,7 @@ def test_traces_of_threads_and_libraries_are_kept_and_not_printed(monkeypatch, c
     assert "KeyError" in path.parent.joinpath(sorted(os.listdir(path.parent))[-1]).read_text()
     assert capsys.readouterr() == ("", "")
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert "KeyboardInterrupt" in capsys.readouterr().err  # what is no fault goes its way
+    assert "KeyboardInterrupt" in capsys.readouterr().err  # not an error: goes to the previous hook
 
 
 def test_help_is_printed(capsys):

@@ -1,4 +1,4 @@
-"""The cache of compiled loops follows the sources."""
+"""The cache of compiled loops depends on the sources."""
 
 import ast
 import pathlib
@@ -34,14 +34,14 @@ def test_a_cache_is_known_to_be_empty_or_not(tmp_path, monkeypatch):
 
 
 def test_every_module_with_compiled_loops_counts():
-    """Compiled code lives in the parts that the hash covers, and all of it goes through lob_jax.jit."""
+    """All compiled code is in the parts that the hash covers, and uses lob_jax.jit."""
     for path in (ROOT / "lob_jax").rglob("*.py"):
         names = {
             name
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Import | ast.ImportFrom)
             for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
-            if [alias.name for alias in node.names] != ["compiled_before"]  # which asks, and compiles nothing
+            if [alias.name for alias in node.names] != ["compiled_before"]  # only queries the cache, compiles nothing
         }
         part = path.relative_to(ROOT / "lob_jax").parts[0]
         assert "numba" not in names or path.name == "jit.py", path

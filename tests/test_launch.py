@@ -1,6 +1,6 @@
-"""The launchers say what they would do, do exactly that, and go on after a stop that saved; no cloud or cluster needed.
+"""The launchers print what they would do, do exactly that, and restart after a stop that saved; this needs no cluster.
 
-Each test works on a copy of launch/, with programs put first on PATH that write down how they were called, and an
+Each test uses a copy of launch/, with programs first on PATH that record how they were called, and an
 environment.sh that installs nothing.
 """
 
@@ -25,7 +25,7 @@ SAVED = 75
 RUN = ["--config=configs/base.py", "--workdir=/mnt/share/two words", "--config.data.path=it's $HOME; *"]
 TPU = ["--name=pod", "--zone=us-central2-b"]
 
-# One printf a call, and no end of line in it, is one write: programs that run at once do not mix theirs.
+# One printf per call without line breaks is a single write, so that concurrent programs do not interleave theirs.
 RECORD = """#!/usr/bin/env bash
 printf '%s\\0' "${0##*/}" "$@" $'\\x1e' >> "$CALLS"
 """
@@ -33,9 +33,9 @@ ENVIRONMENT = """cd "$(dirname "${BASH_SOURCE[0]}")/.."
 printf '%s\\0' "environment$1" $'\\x1e' >> "$CALLS"
 PATH="$PWD/fakes:$PATH"
 """
-# lob_jax.main: ends with the codes of the file `codes` of its process, one a call, then with 0; at `wait` it goes on
-# until SIGTERM, at `deaf` beyond that, at `count` until there is a file `enough`, noting each SIGTERM, and at `late`
-# until the two others wait, and then ends with 3.
+# A fake lob_jax.main: each call exits with the next code in the process's file `codes`, or else with 0. With `wait` it
+# runs until SIGTERM, with `deaf` it ignores SIGTERM, with `count` it records each SIGTERM until a file `enough` exists,
+# and with `late` it waits until the two others wait, and then exits with 3.
 PYTHON = """
 process=0
 for word in "$@"; do case $word in --process=*) process=${word#*=} ;; esac; done
@@ -55,7 +55,7 @@ while true; do sleep 0.02; done
 
 @dataclasses.dataclass
 class Workplace:
-    """A copy of launch/ in `root`, and what was called from it."""
+    """A copy of launch/ in `root`, and the calls made from it."""
 
     root: pathlib.Path
     started: list[int] = dataclasses.field(default_factory=list)
@@ -63,7 +63,7 @@ class Workplace:
     def __post_init__(self):
         shutil.copytree(ROOT / "launch", self.root / "launch")
         (self.root / "launch/environment.sh").write_text(ENVIRONMENT)
-        (self.root / "lob_jax").symlink_to(self.root)  # where a TPU VM has the repository, seen from its home
+        (self.root / "lob_jax").symlink_to(self.root)  # the path of the repository on a TPU VM, relative to its home
         (self.root / "fakes").mkdir()
         for name in "gcloud ssh sbatch srun scontrol git sudo nohup".split():
             self.fake(name, "")
@@ -96,7 +96,7 @@ class Workplace:
         return process
 
     def end(self):
-        """Leave nothing behind that a test which failed did not wait for."""
+        """End processes that a failed test did not wait for."""
         for group in self.started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
@@ -107,7 +107,7 @@ class Workplace:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def calls(self, *names: str) -> list[list[str]]:
-        """Return the calls in their order, as lists of words; of these programs alone where any are named."""
+        """Return the calls in order, as lists of words; only those of the given programs, if any."""
         path = self.root / "calls"
         records = path.read_text().split("\0\x1e\0")[:-1] if path.exists() else []
         words = [record.split("\0") for record in records]
@@ -139,7 +139,7 @@ def printed(lines: str) -> list[list[str]]:
     return [shlex.split(line) for line in lines.splitlines()]
 
 
-# What each launcher prints; {root} is the repository.
+# The output of each launcher; {root} is the repository.
 WORKER_RUN = shlex.join(RUN)
 GCLOUD = "gcloud compute tpus tpu-vm"
 PLACE = "pod --zone=us-central2-b"
@@ -290,7 +290,7 @@ def test_what_is_run_is_what_was_printed(here, name):
     shown = printed(here.run(script, "--dry-run", *arguments).stdout)
     assert here.run(script, *arguments).returncode == 0
     calls = here.calls(*OUTSIDE)
-    if script == "gpu_run":  # its processes start at once
+    if script == "gpu_run":  # its processes start concurrently
         calls.sort(key=lambda call: call[5])
     assert calls == [words for words in shown if words[0] in OUTSIDE]
 
@@ -322,28 +322,31 @@ REFUSED = {
     "a word alone": (["tpu_create", "name"], "there is no argument name"),
     "setup without name": (["tpu_setup"], "--name is missing"),
     "setup, unknown": (["tpu_setup", *TPU, "--branch=b"], "there is no argument --branch=b"),
-    "nothing to run": (["tpu_run", *TPU], "nothing is said of the run"),
-    "nothing behind the dashes": (["tpu_run", *TPU, "--"], "nothing is said of the run"),
+    "nothing to run": (["tpu_run", *TPU], "the arguments of the run are missing"),
+    "nothing behind the dashes": (["tpu_run", *TPU, "--"], "the arguments of the run are missing"),
     "no shared folder": (["tpu_run", *TPU, "--", "--config=c"], "the run has no --workdir"),
     "an argument of the run before the dashes": (["tpu_run", *TPU, "--config=c"], "there is no argument --config=c"),
-    "log of a worker that is no number": (["tpu_log", *TPU, "--worker=first"], "--worker=first is no whole number"),
+    "log of a worker that is no number": (["tpu_log", *TPU, "--worker=first"], "--worker=first is not a whole number"),
     "log, unknown": (["tpu_log", *TPU, "--tail"], "there is no argument --tail"),
     "stop without zone": (["tpu_stop", "--name=n"], "--zone is missing"),
     "delete without name": (["tpu_delete", "--yes"], "--name is missing"),
-    "gpu, nothing to run": (["gpu_run"], "nothing is said of the run"),
+    "gpu, nothing to run": (["gpu_run"], "the arguments of the run are missing"),
     "gpu, no shared folder": (["gpu_run", "--hosts=a,b", "--", "--config=c"], "the run has no --workdir"),
     "gpu, an empty host": (["gpu_run", "--hosts=a,,b", "--", *RUN], "--hosts=a,,b has an empty name"),
     "gpu, a host only it knows": (["gpu_run", "--hosts=localhost,b", "--", *RUN], "localhost is one of several hosts"),
-    "gpu, a port": (["gpu_run", "--port=http", "--", *RUN], "--port=http is no whole number"),
+    "gpu, a port": (["gpu_run", "--port=http", "--", *RUN], "--port=http is not a whole number"),
     "slurm without nodes": (["slurm", "--gpus=8", "--time=1:00:00", "--", *RUN], "--nodes is missing"),
     "slurm without gpus": (["slurm", "--nodes=1", "--time=1:00:00", "--", *RUN], "--gpus is missing"),
     "slurm without time": (["slurm", "--nodes=1", "--gpus=8", "--", *RUN], "--time is missing"),
-    "slurm, a count": (["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN], "--nodes=two is no whole number"),
+    "slurm, a count": (
+        ["slurm", "--nodes=two", "--gpus=8", "--time=1", "--", *RUN],
+        "--nodes=two is not a whole number",
+    ),
     "slurm, unknown": (["slurm", "--node=2"], "there is no argument --node=2"),
     "job without platform": (["slurm_job", "--", *RUN], "--platform is missing"),
     "worker without platform": (["worker", "--", *RUN], "--platform is missing"),
-    "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is none"),
-    "worker with nothing to run": (["worker", "--platform=cpu"], "nothing is said of the run"),
+    "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is unknown"),
+    "worker with nothing to run": (["worker", "--platform=cpu"], "the arguments of the run are missing"),
 }
 
 
@@ -382,11 +385,11 @@ def test_a_tpu_run_reaches_the_program_word_by_word(here):
     here.wait_for("waiting.0")
     assert main_calls(here) == [["--distributed", *RUN]] * 2
     assert "environment[tpu]" in [call[0] for call in here.calls()]
-    assert "a run with the log logs/train.log is going on" in here.run("tpu_run", *TPU, "--", *RUN).stderr
+    assert "a run with the log logs/train.log is active" in here.run("tpu_run", *TPU, "--", *RUN).stderr
     pid = int((here.root / "logs/train.log.pid").read_text())
     assert here.run("tpu_stop", *TPU).returncode == 0
     wait_until(lambda: not is_alive(pid), "the end of the run")
-    assert main_calls(here) == [["--distributed", *RUN]] * 2  # a run that was stopped is not started again
+    assert main_calls(here) == [["--distributed", *RUN]] * 2  # a stopped run is not restarted
     log = here.run("tpu_log", *TPU).stdout
     assert log == "stopped after saving (75): starting it again\nsaving\nsaving\nsaving\n"
 
@@ -428,7 +431,7 @@ def test_the_end_of_its_input_lets_an_attached_program_save(here):
 
 
 def test_a_program_is_told_once_unless_someone_insists(here):
-    """The end of the input follows Ctrl-C in gpu_run.sh; a second SIGTERM would keep the program from saving."""
+    """In gpu_run.sh, Ctrl-C is followed by the end of input; a second SIGTERM would prevent the program from saving."""
     here.codes(0, "count")
     process = here.start("worker", "--platform=cpu", "--attached", "--", *RUN, stdin=subprocess.PIPE)
     here.wait_for("waiting.0")
@@ -489,7 +492,7 @@ def test_gpu_processes_end_when_one_fails(here, fails):
     here.codes(2, "wait")
     done = here.run("gpu_run", *HOSTS)
     assert done.returncode == 3
-    assert "process 1 on b failed with exit code 3: ending the others" in done.stderr
+    assert "process 1 on b failed with exit code 3: stopping the others" in done.stderr
     if fails == "late":
         assert len(main_calls(here)) == 3
 
@@ -539,7 +542,7 @@ def test_a_slurm_job_goes_back_into_the_queue_when_it_saved(here, code, requeued
 
 
 def flags_of(platform: str, **set_before: str) -> dict[str, str]:
-    """Return the variables that hold flags after export_xla_flags, of those that are set."""
+    """Return the variables with XLA flags that are set after export_xla_flags."""
     line = f"source launch/xla_flags.sh && export_xla_flags {platform} && env"
     kept = {"PATH": os.environ["PATH"]} | set_before
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=kept, text=True, capture_output=True, check=True)
@@ -568,7 +571,7 @@ def test_an_unknown_platform_has_no_flags():
 
 
 def test_the_installed_jaxlib_knows_the_flags():
-    """An unknown flag in XLA_FLAGS ends the process when the first device is asked for."""
+    """An unknown flag in XLA_FLAGS aborts the process when the first device is requested."""
     code = "import jax; print(jax.devices()[0].platform)"
     environment = {**os.environ, **flags_of("gpu"), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True)
@@ -586,6 +589,6 @@ def test_shellcheck_has_nothing_to_say():
 
 
 def test_lines_are_of_the_house_length():
-    """All but those of environment.sh, one of which is Python."""
+    """All except those of environment.sh, which has a line of Python."""
     lines = {path.name: path.read_text().splitlines() for path in SCRIPTS if path.name != "environment.sh"}
     assert [(name, line) for name, found in lines.items() for line in found if len(line) > 120] == []

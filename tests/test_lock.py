@@ -1,4 +1,4 @@
-"""One process a folder: who holds it is told, and a file system without locks is warned of."""
+"""One process per folder: the error names the holder, and a file system without locks causes a warning."""
 
 import errno
 import fcntl
@@ -29,7 +29,7 @@ def test_a_lock_says_who_holds_it_and_goes_with_its_holder(tmp_path):
 
 def test_what_a_holder_says_is_whole_after_one_that_said_more(tmp_path):
     path = tmp_path / "some.lock"
-    path.write_text("x" * 4000)  # a killed process left it
+    path.write_text("x" * 4000)  # left by a killed process
     with locked(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
@@ -39,7 +39,7 @@ def test_a_holder_that_has_said_nothing_yet_is_no_trouble(tmp_path):
     path.touch()
     with path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="a process that has just begun"), locked(path):
+        with pytest.raises(InputError, match="a process that has just started"), locked(path):
             pass
 
 
@@ -59,5 +59,5 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number)
 
 @pytest.mark.parametrize("mode", ["find_lr", "overfit", "forecast"])
 def test_two_that_write_the_same_results_are_not_run_at_once(tmp_path, mode):
-    with locked(tmp_path / f"{mode}.lock"), pytest.raises(InputError, match="another process is at work"):
+    with locked(tmp_path / f"{mode}.lock"), pytest.raises(InputError, match="another process is working"):
         stages.run(mode, tiny.get_config(), workdir=tmp_path)

@@ -147,8 +147,8 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     told.terminate()
     printed, _ = told.communicate()
     assert told.returncode == EXIT_RESUMABLE, printed
-    assert "SIGTERM: saving, at the latest in 30 s, and ending; once more ends it at once\n" in printed
-    goes_on = "since it was told to (SIGTERM); the same command goes on from there: python -m lob_jax.main --config="
+    assert "SIGTERM: saving within 30 s, then exiting; repeat it to exit at once\n" in printed
+    goes_on = "because it received SIGTERM; the same command resumes from there: python -m lob_jax.main --config="
     assert goes_on in printed
     assert not (tmp_path / "evaluation.json").exists()
     done = call(arguments, environment)
@@ -207,8 +207,8 @@ def test_a_signal_while_the_program_is_imported_ends_it_without_a_trace(
     code, said = signalled(arguments, environment, tmp_path / "said", number, lambda process, _: listens(process))
     assert code == status, said
     acknowledged, ended = said.splitlines()
-    assert acknowledged.endswith(": ending; once more ends it at once")
-    assert ended.startswith("ended by ") and ended.endswith(shlex.join(arguments[1:]))
+    assert acknowledged.endswith(": exiting; repeat it to exit at once")
+    assert ended.startswith("stopped by ") and ended.endswith(shlex.join(arguments[1:]))
 
 
 def test_the_script_listens_before_all_that_takes_time_to_import(environment):

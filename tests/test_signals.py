@@ -1,4 +1,4 @@
-"""Programs that are signalled from outside, in the states that a signal finds them in; none of them needs JAX."""
+"""Programs that receive signals in various states; none of them needs JAX."""
 
 import os
 import pathlib
@@ -30,7 +30,7 @@ def in_one_call():  # of seconds, from which no handler of Python's comes back
 
 
 class Program:
-    """A program that has begun to listen, and has come as far as `ready()`."""
+    """A program that listens for signals and has reached `ready()`."""
 
     def __init__(self, body, *, before=""):
         code = BEGIN + textwrap.dedent(body)
@@ -45,7 +45,7 @@ class Program:
         return self
 
     def end(self, *, fails=False):
-        """Return the exit status and what was said on the console: no trace, unless it fails."""
+        """Return the exit status and the console output; unless it `fails`, check that there is no traceback."""
         printed, said = self.process.communicate(timeout=60)
         assert fails or "Traceback" not in said, said
         return self.process.returncode, printed, said
@@ -98,8 +98,8 @@ def test_the_first_signal_is_acknowledged_and_ends_the_program(program, body, nu
     code, _, said = program(body).tell(number).end()
     assert code == status
     acknowledged, ended = said.splitlines()
-    assert acknowledged == f"{name}: ending; once more ends it at once"
-    assert ended == f"ended by {name}; the same command goes on: python -m lob_jax.main --some=argument"
+    assert acknowledged == f"{name}: exiting; repeat it to exit at once"
+    assert ended == f"stopped by {name}; to resume: python -m lob_jax.main --some=argument"
 
 
 def test_what_the_main_thread_holds_is_given_back(program):
@@ -157,11 +157,11 @@ with listener.deferred(None, grace_s=1000, meanwhile="saving"):
 def test_the_second_signal_ends_at_once_what_saves(program, number, status):
     saving = program(DEFERRED).tell(number)
     assert saving.process.stdout.readline() == "told\n"
-    assert saving.process.stderr.readline().endswith(": saving; once more ends it at once\n")
-    while saving.process.poll() is None:  # one press counts once: the second must come a moment later
+    assert saving.process.stderr.readline().endswith(": saving; repeat it to exit at once\n")
+    while saving.process.poll() is None:  # an immediate repetition counts as the same key press
         saving.tell(number)
     code, _, said = saving.end()
-    assert code == status and "again: ended at once" in said
+    assert code == status and "again: exited at once" in said
 
 
 def test_one_press_that_arrives_twice_counts_once(program):

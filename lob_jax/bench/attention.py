@@ -1,8 +1,8 @@
-"""Time and memory of each kind of attention against the length of the sequence, forward, and forward and backward.
+"""Measure time and memory of each kind of attention against sequence length, forward and forward plus backward.
 
-`python -m lob_jax.bench.attention` runs one attention layer's mixture by itself, queries, keys and values given.
-Memory is what XLA allots for temporary arrays. A kind ends where its T x T products would pass `--most-gib`, or the
-call before took longer than `--most-seconds`.
+`python -m lob_jax.bench.attention` runs a single attention layer on given queries, keys and values, without its
+projections. Memory is what XLA allocates for temporary arrays. A kind is measured up to the first length at which its
+T x T products would exceed `--most-gib`, or until a call takes longer than `--most-seconds`.
 """
 
 import argparse
@@ -40,10 +40,10 @@ class Point:
 
     Attributes:
       forward_s: median seconds of a forward pass.
-      both_s: of a forward and a backward pass.
-      forward_bytes: temporary memory of the first.
-      both_bytes: of the second.
-      compile_s: both together.
+      both_s: median seconds of a forward and a backward pass.
+      forward_bytes: temporary memory of the forward pass.
+      both_bytes: temporary memory of the forward and backward pass.
+      compile_s: seconds to compile both programs.
     """
 
     forward_s: float
@@ -54,7 +54,7 @@ class Point:
 
 
 def setting(kind: str, length: int, chosen: argparse.Namespace) -> ModelConfig:
-    """Return a model of which the attention of one kind is measured."""
+    """Return the configuration of a model with one kind of attention."""
     plain = model_config(base.get_config())
     attention = dataclasses.replace(plain.attention, kind=kind, backend=chosen.backend)
     shape = {"n_heads": chosen.heads, "d_model": chosen.heads * chosen.head_size, "dtype": chosen.dtype}
@@ -62,7 +62,7 @@ def setting(kind: str, length: int, chosen: argparse.Namespace) -> ModelConfig:
 
 
 def inputs(config: ModelConfig, batch: int) -> tuple:
-    """Return random queries, keys and values, and places four tokens an event, a tenth of a second apart."""
+    """Return random queries, keys and values, and places with four tokens per event and an event every 0.1 seconds."""
     T, shape = config.max_seq_length, (batch, config.max_seq_length, config.n_heads, config.head_size)
     arrays = [jax.random.normal(jax.random.key(seed), shape, config.dtype) for seed in range(3)]
     event = np.arange(T) // 4
@@ -82,7 +82,7 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
         return module.apply(variables, query, key, value, places)
 
     def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
-        # Weighted by the queries: a plain sum has a gradient of ones, which a compiler may see through.
+        # Weighted by the queries: the gradient of a plain sum is all ones, which a compiler may exploit.
         return (forward(variables, query, key, value, places) * query).astype(jnp.float32).sum()
 
     start = time.perf_counter()
@@ -96,7 +96,7 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:
-    """Return the median time of a call, after one that warms up."""
+    """Return the median time of a call in seconds, after one warm-up call."""
     jax.block_until_ready(run())
     times = []
     for _ in range(repeats):
@@ -117,7 +117,7 @@ def quadratic_bytes(kind: str, length: int, chosen: argparse.Namespace) -> int:
 
 
 def survey(chosen: argparse.Namespace) -> dict[str, dict[int, Point]]:
-    """Measure every kind at every length that it can bear."""
+    """Measure every kind at every length within the limits on time and memory."""
     found: dict[str, dict[int, Point]] = {}
     for kind in chosen.kinds:
         found[kind] = {}
@@ -132,13 +132,21 @@ def survey(chosen: argparse.Namespace) -> dict[str, dict[int, Point]]:
 
 
 def growth(points: dict[int, Point], field: str) -> list[float]:
-    """Return how much a figure grows from each length to the next one."""
+    """Return the factor by which a figure grows from each length to the next."""
     values = [getattr(point, field) for point in points.values()]
     return [after / max(before, 1e-12) for before, after in itertools.pairwise(values)]
 
 
 def table(found: dict[str, dict[int, Point]], field: str, title: str, scale: float, form: str) -> Table:
-    """Return a rich table of one figure: a row a kind, a column a length, each with its growth."""
+    """Return a rich table of one figure: one row per kind, one column per length, each value with its growth.
+
+    Args:
+      found: points by kind and length.
+      field: name of the attribute of `Point` to show.
+      title: title of the table.
+      scale: divisor of the values.
+      form: format specification of the values.
+    """
     lengths = sorted({length for points in found.values() for length in points})
     shown = Table(title=title)
     shown.add_column("")
@@ -155,10 +163,10 @@ def table(found: dict[str, dict[int, Point]], field: str, title: str, scale: flo
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command line's choices.
+    """Return the parsed command line.
 
     Raises:
-      InputError: an unknown kind, or lengths that do not grow.
+      InputError: a kind is unknown, or the lengths do not increase.
     """
     on_cpu = jax.default_backend() == "cpu"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -168,7 +176,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--head-size", type=int, default=64)
     parser.add_argument("--dtype", default="float32" if on_cpu else "bfloat16")
-    parser.add_argument("--backend", default="auto", help="of full attention: auto, xla, cudnn or splash")
+    parser.add_argument("--backend", default="auto", help="backend of full attention: auto, xla, cudnn or splash")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--most-gib", type=float, default=4.0)
     parser.add_argument("--most-seconds", type=float, default=20.0)
@@ -177,17 +185,17 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     growing = all(one < other for one, other in itertools.pairwise(chosen.lengths))
     if unknown or not growing:
         raise InputError(
-            "there is no such kind of attention" if unknown else "the lengths do not grow",
+            "there is no such kind of attention" if unknown else "the lengths do not increase",
             where="--kinds" if unknown else "--lengths",
-            expected=list(KINDS) if unknown else "each longer than the one before",
+            expected=list(KINDS) if unknown else "each longer than the previous one",
             was=unknown or chosen.lengths,
-            remedy="correct it",
+            remedy="choose from the expected kinds" if unknown else "list the lengths in ascending order",
         )
     return chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table of time and one of memory, and last a line of JSON."""
+    """Print tables of time and memory, then one JSON object."""
     chosen, console = parsed(arguments), Console(width=110)
     found = survey(chosen)
     shape = f"{chosen.batch} x {chosen.heads} heads of {chosen.head_size}, {chosen.dtype}, {jax.default_backend()}"
@@ -204,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for kind, points in found.items()
         if not is_quadratic(kind)
     }
-    console.print(f"largest growth by a doubling, where at most {GOAL} is the goal:")
+    console.print(f"largest growth when the length doubles (goal: at most {GOAL}):")
     for kind, factors in worst.items():
         console.print(f"  {kind}: " + ", ".join(f"{field} x{factor or 0:.2f}" for field, factor in factors.items()))
     figures = {

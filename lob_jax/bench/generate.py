@@ -1,13 +1,13 @@
-"""Generated tokens and events a second by batch; on a CPU beside a GPT-2 of the same shape in transformers.
+"""Measure generated tokens and events per second by batch size; on a CPU also GPT-2 of the same shape in transformers.
 
-`python -m lob_jax.bench.generate` draws from a model that was not trained, in float32 on a CPU (6 layers x 384) and in
-bfloat16 elsewhere (LOB-Base), in exact and in compact tokens: grammar, live book, its mask and the conditioning of
-every token included, compilation not. Both sides start from a prompt of about `--prompt` tokens, keep a cache, draw
-from their whole distribution, and write `--tokens` tokens a path; each lives in a process of its own, where it may use
-every core; they take turns, `--rounds` times, and medians count, of seconds and of each turn's ratio. GPT-2 (Hugging
-Face) has the same layers, width, heads and vocabulary, and draws tokens that are nobody's events. Bandwidth is what a
-step must read, weights once and the filled part of each path's cache (`lob_jax.models.accounting`), over the time of a
-step.
+`python -m lob_jax.bench.generate` samples from an untrained model, in float32 on a CPU (6 layers x 384) and in bfloat16
+elsewhere (LOB-Base), with exact and with compact tokens. Times include the grammar, the live book, its mask and the
+conditioning of every token; they exclude compilation. All sides start from a prompt of about `--prompt` tokens, use a
+KV cache, sample from the full distribution and generate `--tokens` tokens per path. Our model and GPT-2 run in separate
+processes, each of which may use every core. The sides take turns, `--rounds` times, and the results are medians of the
+seconds and of the ratio in each round. GPT-2 (Hugging Face) has the same layers, width, heads and vocabulary; its
+tokens do not encode events. Bandwidth is the bytes that a step must read, the weights once and the filled part of each
+path's cache (`lob_jax.models.accounting`), divided by the time of a step.
 """
 
 import argparse
@@ -51,19 +51,19 @@ from lob_jax.tokens.tokenizer import Tokenizer
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 BATCHES = (1, 8, 64, 512)
 LEVELS = 5
-HEAD = 64  # a head's width
-NEVER_DONE = 2**30  # events that no path reaches
+HEAD = 64  # width of an attention head
+NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
 OURS, THEIRS = ("exact", "compact"), "transformers"
 TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
 
 class Sample(NamedTuple):
-    """What one round took.
+    """The result of one round.
 
     Attributes:
-      seconds: in all.
-      tokens: of all paths.
-      events: of all paths; 0 where tokens are nobody's events.
+      seconds: total time.
+      tokens: tokens of all paths.
+      events: events of all paths; 0 for GPT-2, whose tokens do not encode events.
     """
 
     seconds: float
@@ -73,15 +73,16 @@ class Sample(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Figures of one batch size.
+    """The results for one side and batch size.
 
     Attributes:
       side: "exact", "compact" or "transformers".
-      batch: paths at once.
-      tokens_a_second: median over rounds.
-      events_a_second: likewise.
-      ratio: median over rounds of tokens a second over those of transformers in the same round; None without it.
-      bandwidth: bytes read a second.
+      batch: paths generated at once.
+      tokens_a_second: tokens per second, median over rounds.
+      events_a_second: events per second, median over rounds.
+      ratio: tokens per second divided by those of transformers in the same round, median over rounds; None if
+        transformers is not measured.
+      bandwidth: bytes read per second.
     """
 
     side: str
@@ -93,7 +94,7 @@ class Measured:
 
 
 def bench_model(platform: str, settings: argparse.Namespace) -> ModelConfig:
-    """Return the model that a platform is measured with."""
+    """Return the model to measure on a platform."""
     model, width = model_config(base.get_config()), settings.width
     read = {"max_seq_length": settings.context, "dropout": 0.0, "book_state": True, "book_features": 4 * LEVELS}
     if platform == "cpu":
@@ -119,10 +120,10 @@ def prompt_of(day: MarketDay, tokenizer: Tokenizer, model: ModelConfig, *, token
 
 
 class Ours:
-    """Our side in this process. On a CPU each core is a device, over which many paths are spread."""
+    """Our model in this process; on a CPU each core is a device, so that a batch of paths is sharded over the cores."""
 
     def __init__(self, settings: argparse.Namespace):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())  # has no effect once JAX has started its backend
         self._settings, self.model = settings, bench_model(jax.default_backend(), settings)
         params = initial_parameters(self.model, jax.random.key(0))
         self._params = jax.tree.map(lambda leaf: leaf.astype(self.model.dtype), params)
@@ -131,13 +132,13 @@ class Ours:
         self._tokenizers = tokenizers(self._day)
 
     def about(self) -> dict[str, Any]:
-        """Return the platform, the kind and the number of devices, and the model."""
+        """Return the platform, the kind and number of devices, and the model."""
         devices = jax.local_devices()
         kind, count = devices[0].device_kind, len(devices)
         return {"platform": jax.default_backend(), "device": kind, "devices": count, "model": self.model}
 
     def once(self, kind: str, batch: int, seed: int) -> Sample:
-        """Generate from one prompt in one kind of tokens."""
+        """Generate from one prompt with one kind of tokens."""
         tokenizer, settings, instrument = self._tokenizers[kind], self._settings, self._day.instrument
         prompt = prompt_of(self._day, tokenizer, self.model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
@@ -155,7 +156,7 @@ class Ours:
 
 
 class Transformers:
-    """GPT-2 of the same shape in transformers, in this process."""
+    """GPT-2 of the same shape in Hugging Face transformers, in this process."""
 
     def __init__(self, model: ModelConfig, prompt: int, tokens: int):
         import transformers
@@ -184,7 +185,10 @@ class Transformers:
 
 
 def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
-    """Let every side generate once to get ready, and then in turns."""
+    """Let every side generate once to warm up, then in turns.
+
+    Taking turns exposes all sides to the same load from other work on the machine.
+    """
     for once in sides.values():
         once(batch, 0)
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
@@ -195,13 +199,13 @@ def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str,
 
 
 def figures(samples: dict[str, list[Sample]], batch: int, model: ModelConfig, settings: Any) -> list[Measured]:
-    """Return what the samples of one batch size say."""
+    """Return the results from the samples of one batch size."""
     theirs = [one.tokens / one.seconds for one in samples.get(THEIRS, [])]
     weights = bytes_per_generated_token(model, 0)
     found = []
     for name, taken in samples.items():
         speed = [one.tokens / one.seconds for one in taken]
-        filled = settings.prompt + taken[0].tokens / batch / 2  # of a path's cache, in the mean
+        filled = settings.prompt + taken[0].tokens / batch / 2  # filled positions of a path's cache, on average
         read = weights + batch * filled * cache_bytes_per_token(model)
         ratios = [ours / other for ours, other in zip(speed, theirs, strict=False)]
         found.append(
@@ -218,7 +222,7 @@ def figures(samples: dict[str, list[Sample]], batch: int, model: ModelConfig, se
 
 
 def table(rows: list[Measured], title: str) -> Table:
-    """Return a table of the figures."""
+    """Return a table of the results."""
     shown = Table(title=title)
     for heading in ("", "paths", "tokens/s", "events/s", "x transformers", "GB/s read"):
         shown.add_column(heading, justify="right" if heading else "left")
@@ -232,21 +236,21 @@ def table(rows: list[Measured], title: str) -> Table:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command line's options."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="lob_jax.bench.generate", description=__doc__)
-    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="paths at once")
-    parser.add_argument("--tokens", type=int, default=224, help="written by each path")
-    parser.add_argument("--prompt", type=int, default=32, help="tokens in front, about")
-    parser.add_argument("--context", type=int, default=1024, help="of the model")
-    parser.add_argument("--layers", type=int, default=6, help="of the model, on a CPU")
-    parser.add_argument("--width", type=int, default=6 * HEAD, help="of the model, on a CPU")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure")
+    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="numbers of paths generated at once")
+    parser.add_argument("--tokens", type=int, default=224, help="tokens to generate per path")
+    parser.add_argument("--prompt", type=int, default=32, help="approximate length of the prompt in tokens")
+    parser.add_argument("--context", type=int, default=1024, help="context length of the model")
+    parser.add_argument("--layers", type=int, default=6, help="layers of the model, on a CPU")
+    parser.add_argument("--width", type=int, default=6 * HEAD, help="width of the model, on a CPU")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds")
+    parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure, separated by commas")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and print a table and a line of JSON."""
+    """Measure every side, and print a table, then one JSON object."""
     settings = parsed(arguments)
     wanted, ours = settings.sides.split(","), Resident(Ours, settings)
     about = ours.call("about")
@@ -264,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for resident in residents:
             resident.close()
     shape = f"{model.n_layers} layers x {model.d_model}, {parameter_count(model) / 1e6:.1f}M parameters, {model.dtype}"
-    Console().print(table(rows, f"{shape}, {settings.tokens} tokens behind {settings.prompt}"))
+    Console().print(table(rows, f"{shape}, {settings.tokens} tokens after a prompt of {settings.prompt}"))
     packages = (*PACKAGES, *(("torch", THEIRS) if theirs else ()))
     about |= surroundings("generate", packages=packages, used="all used")
     print(json.dumps({"benchmark": "generate", "rows": [dataclasses.asdict(row) for row in rows], **about}))

@@ -1,10 +1,10 @@
-"""Raw file to tokens on one core: rows and events a second, feed by feed, and the memory that it takes.
+"""Measure ingestion from raw file to tokens on one core: rows and events per second by feed, and memory.
 
 `python -m lob_jax.bench.ingest --lobster MESSAGE --tardis DEPTH ...` repeats each given file until it has `--events`
-rows, then reads it with its events mapped from disk, and tokenizes them run by run. ITCH is a simulated day, written
-by `write_itch`. Every feed runs in a process of its own, pinned to one core: once on a short file to compile, then
-`--repeat` times; the median counts. Where hftbacktest is installed, its converter reads the Tardis files in the same
-run (it makes its own events, and no tokens).
+rows, reads it with its events memory-mapped, and tokenizes them chunk by chunk. The ITCH file is a simulated day
+written by `write_itch`. Every feed is measured in a separate process pinned to one core: once on a short file to
+compile, then `--repeat` times; the results are medians. If hftbacktest is installed, its converter reads the Tardis
+files too (it produces its own events, and no tokens).
 """
 
 import argparse
@@ -28,13 +28,13 @@ from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.format import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
-REPLAY_EVENTS = 500_000  # of a day, for the figures of replay alone
+REPLAY_EVENTS = 500_000  # events that replay alone is measured on
 REPLAYS = 4
-SHORT = 5_000  # rows of the file that everything is compiled on
+SHORT = 5_000  # rows of the short file that triggers compilation
 
 
 def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
-    """Read a file and tokenize it; return the day, its tokens, and the seconds of both parts."""
+    """Read a file and tokenize it; return the day, the number of tokens, and the seconds of reading and encoding."""
     begin = time.perf_counter()
     day = FEEDS[feed].feed().read(path, Reading(store=store))
     read = time.perf_counter()
@@ -50,7 +50,14 @@ def replay_rates(day: MarketDay) -> dict[str, float]:
 
 
 def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any]:
-    """Measure one feed in this process, which is pinned to one core."""
+    """Measure one feed in this process, after pinning it to one core.
+
+    Args:
+      feed: name of the feed.
+      short: a short file, read once to compile.
+      path: the file to measure.
+      repeat: timed runs.
+    """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         store = pathlib.Path(folder)
@@ -76,7 +83,7 @@ def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> 
 
 
 def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) -> dict[str, Any] | None:
-    """Measure hftbacktest's converter on Tardis files; None where it is not installed."""
+    """Measure hftbacktest's converter on Tardis files; return None if it is not installed."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     try:
         from hftbacktest.data.utils import tardis
@@ -93,7 +100,13 @@ def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) ->
 
 
 def run(files: dict[str, Callable[[pathlib.Path, int], pathlib.Path]], *, events: int, repeat: int) -> dict[str, Any]:
-    """Measure every case; `files` gives, by name (feed, then a remark), what writes its file of so many rows."""
+    """Measure every case.
+
+    Args:
+      files: by case name (the feed, then a remark), a function that writes the file of a given number of rows.
+      events: rows of the files to measure.
+      repeat: timed runs per case.
+    """
     results: dict[str, Any] = {}
     for name, write in files.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -109,7 +122,7 @@ def run(files: dict[str, Callable[[pathlib.Path, int], pathlib.Path]], *, events
 
 
 def cases(chosen: argparse.Namespace) -> dict[str, Callable[[pathlib.Path, int], pathlib.Path]]:
-    """Return what writes the file of each case that the command line asks for."""
+    """Return the function that writes the file of each case requested on the command line."""
     found: dict[str, Callable[[pathlib.Path, int], pathlib.Path]] = {}
     for path in chosen.lobster:
         found[f"lobster, {path.name}"] = lambda folder, n, path=path: tiling.tile_lobster(path, folder, events=n)
@@ -128,7 +141,7 @@ def cases(chosen: argparse.Namespace) -> dict[str, Callable[[pathlib.Path, int],
 
 
 def table(results: dict[str, Any]) -> list[str]:
-    """Return the figures as lines of text."""
+    """Return the results as lines of text."""
     lines = [f"{'M/s':<64}{'rows':>7}{'events':>8}{'read':>8}{'encode':>8}{'queues':>8}{'quotes':>8}{'MiB':>7}"]
     for name, case in results.items():
         if name == "hftbacktest":
@@ -152,9 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.ingest", description=__doc__)
     for feed in ("lobster", "tardis", "binance", "databento"):
         parser.add_argument(f"--{feed}", type=user_path, nargs="*", default=[], help=f"files of the {feed} feed")
-    parser.add_argument("--gz", action="store_true", help="measure LOBSTER gzipped, too")
-    parser.add_argument("--events", type=int, default=5_000_000, help="rows to repeat each file up to")
-    parser.add_argument("--repeat", type=int, default=3, help="timed runs a case")
+    parser.add_argument("--gz", action="store_true", help="also measure LOBSTER files compressed with gzip")
+    parser.add_argument("--events", type=int, default=5_000_000, help="repeat each file until it has this many rows")
+    parser.add_argument("--repeat", type=int, default=3, help="timed runs per case")
     chosen = parser.parse_args(arguments)
     results = run(cases(chosen), events=chosen.events, repeat=chosen.repeat)
     print("\n".join(table(results)))

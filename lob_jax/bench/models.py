@@ -1,11 +1,11 @@
-"""Forecasters on one LOBSTER day: linear, DeepLOB, TFT and the token transformer, in one table with their floors.
+"""Compare forecasters on one LOBSTER day: linear, DeepLOB, TFT, the token transformer and model-free baselines.
 
-`python -m lob_jax.bench.models --path=MESSAGE_FILE` trains on the morning, stops by what follows, and tests on the rest
-of the day, an embargo between each two. All models have the same examples, labels, batch size, optimiser and scores;
-each sees of an example what it is made for: DeepLOB the states of the book, the linear model states and flow, the TFT
-these and the time from the anchor, the transformer the tokens in front of it with the book's features. `--steps` scales
-how long all of them train; what that means for each is among the figures. With `--folder` prepared records are kept
-there.
+`python -m lob_jax.bench.models --path=MESSAGE_FILE` trains on the morning, uses the next part of the day for early
+stopping, and tests on the rest, with an embargo between any two parts. All models share examples, labels, batch size,
+optimiser and scores, but read different inputs: DeepLOB the book states, the linear model states and flow, the TFT
+these and the time from the anchor, the transformer the tokens before the anchor with the book features. `--steps`
+scales the training length of every model; the JSON output has each model's number of steps. `--folder` keeps the
+prepared records.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from lob_jax.tokens.exact import ExactTokenizer
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MODELS = ("linear", "deeplob", "tft", "transformer")
 TIME_DIGITS = 5
-EMBARGO = 400  # events; an example needs 300, and a record's lead of 66 lies in it
+EMBARGO = 400  # events: an example reaches over 300, and the lead of 66 before a record comes out of the embargo
 LAYOUT = ForecastLayout(history=100, horizons=(10, 20, 50, 100), levels=10, context=128, time_buckets=288)
 PLAN = RecordPlan(
     record_events=4096,
@@ -56,7 +56,7 @@ SHAPE = ForecastConfig(
     history=LAYOUT.history,
     horizons=LAYOUT.horizons,
     levels=LAYOUT.levels,
-    clock=False,  # the test lies at hours that training never saw
+    clock=False,  # the test split covers hours of the day that training never sees
     width=16,
     heads=4,
     quantiles=(0.1, 0.5, 0.9),
@@ -105,12 +105,12 @@ TOKEN_MODEL = ModelConfig(
     dtype="float32",
 )
 RATES = {"linear": 1e-4, "deeplob": 2e-3, "tft": 2e-3, "transformer": 1e-3}
-LENGTH = {"linear": 5.0, "deeplob": 1.0, "tft": 1.5, "transformer": 1.5}  # steps, in units of --steps
+LENGTH = {"linear": 5.0, "deeplob": 1.0, "tft": 1.5, "transformer": 1.5}  # training steps, as multiples of --steps
 SHOWN = {"macro_f1": "macro F1", "mcc": "MCC", "log_loss": "log loss", "ece": "ECE"}
 
 
 def fit_config(model: str, steps: int) -> FitConfig:
-    """Return how a model is trained: alike but for the rate and the number of steps."""
+    """Return the training settings of a model; only learning rate and number of steps differ between models."""
     taken = round(LENGTH[model] * steps)
     return FitConfig(
         batch_size=32,
@@ -124,7 +124,7 @@ def fit_config(model: str, steps: int) -> FitConfig:
 
 
 def prepare(path: pathlib.Path, folder: pathlib.Path) -> None:
-    """Make the records of a day, or find them."""
+    """Prepare the records of a day, unless the folder already holds them."""
     feed = LobsterFeed()
     check_forecast_embargo(PLAN.embargo_events, LAYOUT)
     days = feed.days(path)
@@ -135,7 +135,7 @@ def prepare(path: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def train_all(model: str, splits: Splits, *, steps: int, seeds: int) -> tuple[list[Trained], float]:
-    """Train one model from each seed; return what came, and seconds in all."""
+    """Train one model from each seed; return the trained models and the total seconds."""
     begin = time.perf_counter()
     module, config = make_forecaster(dataclasses.replace(SHAPE, model=model), TOKEN_MODEL), fit_config(model, steps)
     trained = []
@@ -151,7 +151,15 @@ def train_all(model: str, splits: Splits, *, steps: int, seeds: int) -> tuple[li
 
 
 def run(splits: Splits, models: Sequence[str], *, steps: int, seeds: int, block_events: int) -> dict[str, Any]:
-    """Train and test the models; return the figures as plain values."""
+    """Train and test the models; return the results as JSON-serialisable values.
+
+    Args:
+      splits: the examples.
+      models: names of the models.
+      steps: training steps, before the factor in LENGTH.
+      seeds: training runs per model.
+      block_events: events per bootstrap block.
+    """
     trained, seconds = {}, {}
     for model in models:
         trained[model], seconds[model] = train_all(model, splits, steps=steps, seeds=seeds)
@@ -181,11 +189,11 @@ def _fit(trained: Trained) -> dict[str, float]:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """Print one table: a line a model and score, a column a horizon, and what lies above what."""
+    """Print a table with one line per model and score and one column per horizon, then the differences in MCC."""
     print(f"examples {figures['examples']}; thresholds {[round(t, 3) for t in figures['threshold_bp']]} bp")
     print(
-        f"means of {figures['seeds']} seeds; 95 % of {figures['draws']} bootstrap draws of {figures['blocks']} blocks, "
-        f"{figures['block_events']} events each"
+        f"means of {figures['seeds']} seeds; 95 % intervals over {figures['draws']} bootstrap draws of "
+        f"{figures['blocks']} blocks, {figures['block_events']} events each"
     )
     heads = "".join(f"{horizon:>22d}" for horizon in figures["horizons"])
     print(f"{'':12s} {'':9s}{heads}")
@@ -203,18 +211,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table, then one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.models", description=__doc__)
     parser.add_argument("--path", type=user_path, required=True, help="a LOBSTER message file of 10 levels")
-    parser.add_argument("--folder", type=user_path, help="where prepared records are kept; a passing one if absent")
-    parser.add_argument("--models", default=",".join(MODELS), help="which, by commas")
+    parser.add_argument("--folder", type=user_path, help="folder for the prepared records; a temporary one if absent")
+    parser.add_argument("--models", default=",".join(MODELS), help="models to train, separated by commas")
     parser.add_argument(
-        "--steps", type=int, default=600, help="of DeepLOB; TFT and transformer 1.5 times, linear 5 times as many"
+        "--steps",
+        type=int,
+        default=600,
+        help="training steps of DeepLOB; TFT and transformer take 1.5 times, linear 5 times as many",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="runs a model")
-    parser.add_argument("--stride", type=int, default=5, help="events between two anchors")
-    parser.add_argument("--block-events", type=int, default=500, help="events a block of the bootstrap")
+    parser.add_argument("--seeds", type=int, default=3, help="training runs per model")
+    parser.add_argument("--stride", type=int, default=5, help="use one anchor in this many")
+    parser.add_argument("--block-events", type=int, default=500, help="events per bootstrap block")
     chosen = parser.parse_args(arguments)
     models = chosen.models.split(",")
     if unknown := sorted(set(models) - set(MODELS)):
-        parser.error(f"--models knows {', '.join(MODELS)}, not {', '.join(unknown)}")
+        parser.error(f"--models accepts {', '.join(MODELS)}, not {', '.join(unknown)}")
     if chosen.block_events < max(LAYOUT.horizons):
         parser.error(f"--block-events must be at least the longest horizon, {max(LAYOUT.horizons)}")
     if min(chosen.steps, chosen.seeds, chosen.stride) < 1:

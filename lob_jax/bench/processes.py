@@ -1,4 +1,4 @@
-"""Cases in processes of their own, and the memory that they hold there."""
+"""Run benchmark cases in separate processes, and watch their memory."""
 
 import concurrent.futures
 import multiprocessing
@@ -13,11 +13,11 @@ MIB = 2**20
 
 
 class AnonymousMemory:
-    """Watches how much memory a process holds beside mapped files, which the system can take back at any time.
+    """Watch the resident memory of a process, without mapped files, which the system can reclaim at any time.
 
     Attributes:
-      start: bytes held on entering.
-      peak: the most bytes seen so far.
+      start: bytes on entry.
+      peak: the largest number of bytes sampled so far.
     """
 
     def __init__(self, every_s: float = 0.02):
@@ -46,25 +46,26 @@ class AnonymousMemory:
 
 
 def fresh_process() -> concurrent.futures.ProcessPoolExecutor:
-    """Return what calls functions in one fresh process; where that was killed, results raise BrokenProcessPool."""
+    """Return an executor with one new process; if the process is killed, results raise BrokenProcessPool."""
+    # spawn: JAX and PyTorch start threads, whose locks a forked child would inherit in whatever state they are.
     return concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process and return what it returns."""
+    """Call a function in a new process and return its result."""
     with fresh_process() as pool:
         return pool.submit(function, *arguments).result()
 
 
 class Resident:
-    """An object that is made and lives in a fresh process, so that several cases can take turns."""
+    """An object that is created and kept in a new process, so that several cases can take turns."""
 
     def __init__(self, kind: Callable[..., Any], *arguments: Any):
         self._pool = fresh_process()
         self._pool.submit(_settle, kind, arguments).result()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the object there and return what it returns."""
+        """Call a method of the object in its process and return the result."""
         return self._pool.submit(_call_resident, method, arguments).result()
 
     def close(self) -> None:
@@ -72,7 +73,7 @@ class Resident:
         self._pool.shutdown()
 
 
-_resident: list[Any] = []  # of a process that Resident started
+_resident: list[Any] = []  # in a process started by Resident, its object
 
 
 def _settle(kind: Callable[..., Any], arguments: tuple) -> None:

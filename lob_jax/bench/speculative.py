@@ -1,11 +1,11 @@
-"""How many drafted tokens stand, and what that gains, when a model of four heads drafts for itself.
+"""Measure the acceptance rate and speed-up of self-speculative decoding with a model of four heads.
 
-`python -m lob_jax.bench.speculative` trains configs/next_tokens.py on simulated days (`--path` for a LOBSTER day of
-your own), as wide and deep as `--width` and `--layers` say, and continues its first test events, plainly and
-speculatively with `--drafts` a round, in turns; one path, `--events` events, as many times as `--rounds` says,
-each time with another seed. Medians count; compilation does not. A round of speculation is one forward pass; plain
-decoding takes one a token. With `--transformers` a GPT-2 of the same shape takes turns, in a process of its own, as in
-`lob_jax.bench.generate`: about as many tokens behind as long a prompt, from its whole distribution.
+`python -m lob_jax.bench.speculative` trains configs/next_tokens.py, with the given `--width` and `--layers`, on
+simulated days or on your LOBSTER day (`--path`). It then continues the first test events by one path of `--events`
+events, with plain decoding and with `--drafts` drafted tokens per round, in turns, `--rounds` times with different
+seeds. Results are medians and exclude compilation. A round of speculation takes one forward pass; plain decoding takes
+one per token. With `--transformers`, GPT-2 of the same shape also takes turns, in a separate process as in
+`lob_jax.bench.generate`: it samples about as many tokens from its full distribution, after a prompt of the same length.
 """
 
 import argparse
@@ -37,20 +37,20 @@ from lob_jax.models.accounting import parameter_count
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 PROMPT = 50  # events
-TOKENS_AN_EVENT = 4  # about
+TOKENS_AN_EVENT = 4  # approximately
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Figures of one number of drafts.
+    """The results for one number of drafts.
 
     Attributes:
-      drafts: tokens guessed a round; 0 is plain decoding.
-      acceptance: share of the guesses that stood.
-      tokens_a_pass: tokens a forward pass gives.
-      tokens_a_second: median over rounds.
-      speed_up: median over rounds of tokens a second over those of plain decoding in the same round.
-      over_transformers: likewise, of GPT-2's in transformers; None without it.
+      drafts: tokens drafted per round; 0 is plain decoding.
+      acceptance: acceptance rate, the share of the drafted tokens that are accepted.
+      tokens_a_pass: tokens per forward pass.
+      tokens_a_second: tokens per second, median over rounds.
+      speed_up: tokens per second divided by those of plain decoding in the same round, median over rounds.
+      over_transformers: the same ratio to GPT-2 in transformers; None if it is not measured.
     """
 
     drafts: int
@@ -78,7 +78,15 @@ def settings(chosen: argparse.Namespace) -> ml_collections.ConfigDict:
 
 
 def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: int) -> tuple[float, Speculation]:
-    """Generate once; return the tokens a second, and how the drafts did."""
+    """Generate once; return the tokens per second, and the counts of drafted and accepted tokens.
+
+    Args:
+      made: the model and its prompt.
+      drafts: tokens drafted per round; 0 for plain decoding.
+      events: events to generate.
+      temperature: see `SamplingConfig`.
+      seed: seed of the sampler.
+    """
     params, prompt, model, tokenizer, instrument = made
     sampling = SamplingConfig(paths=1, events=events, seed=seed, temperature=temperature)
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
@@ -100,15 +108,15 @@ def measure(
     rounds: int,
     theirs: Callable[[int], Sample] | None = None,
 ) -> list[Measured]:
-    """Let plain decoding, 0 in front of the choices, and speculative generate once to get ready, and then in turns.
+    """Let every number of drafts generate once to warm up, then in turns.
 
     Args:
-      made: the model, its prompt and what they are made of.
-      choices: numbers of drafts.
-      events: generated each time.
+      made: the model and its prompt.
+      choices: numbers of drafts; 0, plain decoding, must be one of them.
+      events: events to generate each time.
       temperature: see `SamplingConfig`.
-      rounds: that count.
-      theirs: lets transformers generate from a seed.
+      rounds: timed rounds.
+      theirs: generates with transformers from a seed.
     """
     other: list[float] = []
     speeds: dict[int, list[float]] = {drafts: [] for drafts in choices}
@@ -141,9 +149,9 @@ def measure(
 
 
 def table(rows: list[Measured], title: str) -> Table:
-    """Return a table of the figures."""
+    """Return a table of the results."""
     shown = Table(title=title)
-    for heading in ("drafts", "accepted", "tokens a pass", "tokens/s", "x plain", "x transformers"):
+    for heading in ("drafts", "accepted", "tokens/pass", "tokens/s", "x plain", "x transformers"):
         shown.add_column(heading, justify="right")
     for row in rows:
         accepted = f"{row.acceptance:.1%}" if row.drafts else ""
@@ -154,23 +162,23 @@ def table(rows: list[Measured], title: str) -> Table:
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command line's options."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="lob_jax.bench.speculative", description=__doc__)
-    parser.add_argument("--path", type=user_path, help="of a LOBSTER day; simulated days if absent")
-    parser.add_argument("--width", type=int, default=64, help="of the model")
-    parser.add_argument("--layers", type=int, default=3, help="of the model")
-    parser.add_argument("--steps", type=int, default=200, help="of training, 16 windows of 256 tokens each")
+    parser.add_argument("--path", type=user_path, help="message file of a LOBSTER day; simulated days if absent")
+    parser.add_argument("--width", type=int, default=64, help="width of the model")
+    parser.add_argument("--layers", type=int, default=3, help="layers of the model")
+    parser.add_argument("--steps", type=int, default=200, help="training steps of 16 windows of 256 tokens")
     parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--events", type=int, default=200, help="generated each time")
-    parser.add_argument("--drafts", default="1,2,3", help="tokens guessed a round")
-    parser.add_argument("--temperatures", default="1.0,0.0")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--transformers", action="store_true", help="measure GPT-2 beside it; needs the extra [bench]")
+    parser.add_argument("--events", type=int, default=200, help="events to generate each time")
+    parser.add_argument("--drafts", default="1,2,3", help="numbers of tokens drafted per round, separated by commas")
+    parser.add_argument("--temperatures", default="1.0,0.0", help="sampling temperatures, separated by commas")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds")
+    parser.add_argument("--transformers", action="store_true", help="also measure GPT-2; needs the extra [bench]")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, measure, and print a table a temperature and a line of JSON."""
+    """Train and measure, and print a table per temperature, then one JSON object."""
     chosen, runs, packages = parsed(arguments), {}, PACKAGES
     with tempfile.TemporaryDirectory() as folder:
         made = trained(settings(chosen), pathlib.Path(folder), prompt_events=PROMPT)
@@ -179,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how = {"events": chosen.events, "rounds": chosen.rounds}
     with contextlib.ExitStack() as open_sides:
         if chosen.transformers:
-            prompt = min(len(made.prompt.tokens_T), made.model.max_seq_length // 2)  # as much as speculation reads
+            prompt = min(len(made.prompt.tokens_T), made.model.max_seq_length // 2)  # as many as our model reads
             resident = Resident(Transformers, made.model, prompt, chosen.events * TOKENS_AN_EVENT)
             open_sides.callback(resident.close)
             how["theirs"], packages = functools.partial(resident.call, "once", 1), (*PACKAGES, "torch", "transformers")

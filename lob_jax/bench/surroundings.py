@@ -1,4 +1,4 @@
-"""What a figure belongs to: command, commit, machine and versions."""
+"""Describe the conditions of a measurement: command, commit, machine and versions."""
 
 import importlib.metadata
 import os
@@ -14,12 +14,12 @@ PACKAGES = ("numpy", "numba", "llvmlite", "polars")
 
 
 def surroundings(benchmark: str, *, packages: Sequence[str] = PACKAGES, used: str = "one used") -> dict[str, Any]:
-    """Return the command, commit, machine and versions that the figures of `lob_jax.bench.<benchmark>` belong to.
+    """Return command, commit, machine and versions, to be printed with the results of `lob_jax.bench.<benchmark>`.
 
     Args:
-      benchmark: its module.
-      packages: whose versions matter to it; all of them are installed.
-      used: which of the machine's cores worked.
+      benchmark: name of the benchmark's module.
+      packages: installed packages whose versions affect the results.
+      used: how many of the machine's cores were used, in words.
     """
     git = ["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     try:
@@ -38,5 +38,5 @@ def surroundings(benchmark: str, *, packages: Sequence[str] = PACKAGES, used: st
 
 
 def user_path(text: str) -> pathlib.Path:
-    """Return the path that a benchmark is given; ~ is the home folder, as a shell does not always have it."""
+    """Return the path of a command-line option, with ~ expanded; a shell does not expand it inside `--path=~/...`."""
     return pathlib.Path(text).expanduser()

@@ -1,8 +1,9 @@
-"""How close a simulated day comes to a real one: laws side by side, and the distance of each.
+"""Compare a simulated day with a real one: their distributions side by side, and the distance of each.
 
-`python -m lob_jax.bench.synthetic --reference MESSAGE_FILE` compares with a LOBSTER day (its order book is found
-beside it); without a reference the simulated day stands alone. Both days are seen through the same window: only
-events within the best `--levels` levels a side count. `--write FOLDER` keeps the simulated day as a LOBSTER pair.
+`python -m lob_jax.bench.synthetic --reference MESSAGE_FILE` compares with a LOBSTER day, whose order-book file is found
+next to the message file; without a reference only the simulated day is described. Both days are seen through the same
+window: only events within the best `--levels` levels per side count. `--write FOLDER` saves the simulated day as a
+LOBSTER pair.
 """
 
 import argparse
@@ -27,9 +28,9 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def seen(day: MarketDay, states: BookStates) -> np.ndarray:
-    """Tell, bool [E], which events touch the best levels of the state before them.
+    """Return which events lie within the visible levels of the state before them, bool [E].
 
-    Trades and control events are always seen, and so is all that happens on a side with fewer levels.
+    Trades and control events always do, and so does every event on a side with fewer levels than the window.
     """
     kind, sign = day.events.kind, day.events.side.astype(np.int64)
     rows, side = np.arange(len(kind)), (sign < 0).astype(np.int64)
@@ -39,10 +40,10 @@ def seen(day: MarketDay, states: BookStates) -> np.ndarray:
 
 
 def laws(day: MarketDay, *, levels: int) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
-    """Return samples of each law by name, the shares of the kinds, and some single figures.
+    """Return samples of each distribution by name, the shares of the event kinds, and some scalar statistics.
 
-    Spread and depth are in ticks, before the event; sizes in lots; gaps in log10 ns, those of 0 ns as 0. A depth is
-    how far behind the same-side best an add or a withdrawal happens, negative where an add betters it.
+    Spread and depth are in ticks, before the event; sizes in lots; gaps in log10 ns, with 0 for a gap of 0 ns. The
+    depth of an add or a withdrawal is its distance behind the same-side best, negative for an add that improves on it.
     """
     states = replay(day, levels)
     visible = seen(day, states)
@@ -75,9 +76,10 @@ def laws(day: MarketDay, *, levels: int) -> tuple[dict[str, np.ndarray], dict[st
 
 
 def wasserstein(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return the Wasserstein-1 distance of two samples: in their unit, and over the pooled sd (ddof 1).
+    """Return the Wasserstein-1 distance of two samples: in their unit, and divided by the pooled sd (ddof 1).
 
-    Shifting both by the pooled mean changes nothing, so the second is that of the standardised samples.
+    The second value is the distance of the standardised samples, since shifting both by the pooled mean changes
+    nothing.
     """
     pooled = np.sort(np.concatenate([first, second]).astype(np.float64))
     below_first = np.searchsorted(np.sort(first), pooled[:-1], side="right") / len(first)
@@ -88,7 +90,7 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 def total_variation(first: dict[str, float], second: dict[str, float]) -> float:
-    """Return half the absolute differences of two distributions over the same names."""
+    """Return the total variation distance of two distributions over the same names."""
     return 0.5 * sum(abs(first[name] - second[name]) for name in first)
 
 
@@ -96,7 +98,7 @@ def compare(
     simulated: tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]],
     reference: tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]] | None,
 ) -> dict[str, Any]:
-    """Return means, quantiles and, where there is a reference, distances, as plain JSON values."""
+    """Return means, quantiles and, given a reference, distances, as JSON-serialisable values."""
     samples, mix, figures = simulated
     result = {"kind_mix": {"simulated": mix}, "figures": {"simulated": figures}, "laws": {}}
     for name, sample in samples.items():
@@ -125,7 +127,7 @@ def _summary(sample: np.ndarray) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> list[str]:
     """Return the comparison as lines of text."""
     head = "".join(f"{heading:>10}" for heading in ("mean", *(f"q{q:g}" for q in QUANTILES)))
-    lines = [f"{'law':<20}{'day':<11}{head}   W1 (unit, normalised)"]
+    lines = [f"{'distribution':<20}{'day':<11}{head}   W1 (unit, normalised)"]
     for name, law in result["laws"].items():
         for day in ("simulated", "reference"):
             if day in law:
@@ -149,16 +151,16 @@ def _law_line(name: str, day: str, law: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Simulate a day, compare it, print a table and one JSON object."""
+    """Simulate a day, compare it, and print a table, then one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=user_path, help="message file of a LOBSTER day")
-    parser.add_argument("--events", type=int, default=150_000, help="events to expect")
+    parser.add_argument("--events", type=int, default=150_000, help="expected number of simulated events")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--levels", type=int, default=10, help="levels a side that both days are seen through")
+    parser.add_argument("--levels", type=int, default=10, help="visible levels per side, of both days")
     parser.add_argument("--write", type=user_path, help="folder for the simulated day as LOBSTER files")
     options = parser.parse_args(arguments)
     feed = SyntheticFeed(1, options.events, options.seed)
-    simulate_day(FlowParameters(), seed=0, events=100, trading_day=FIRST_DAY)  # compiles
+    simulate_day(FlowParameters(), seed=0, events=100, trading_day=FIRST_DAY)  # compile before the clock starts
     began = time.perf_counter()
     day = feed.read(feed.days()[0])
     seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Long raw files for benchmarks: a real day of each format, repeated with its clock moved on."""
+"""Write long raw files for benchmarks by repeating a real day of each format with its clock moved forward."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ from lob_jax.writers.itch import write_itch
 
 _BINANCE_CLOCKS = ("E", "T")
 _BINANCE_COUNTERS = ("U", "u", "pu", "t", "a", "lastUpdateId")
-_SNAPSHOT = 0x20  # a flag of an MBO record
+_SNAPSHOT = 0x20  # the snapshot flag of an MBO record
 
 
 def _text(path: pathlib.Path) -> bytes:
@@ -28,7 +28,7 @@ def _text(path: pathlib.Path) -> bytes:
 
 
 def tile_lobster(path: pathlib.Path, folder: pathlib.Path, *, events: int) -> pathlib.Path:
-    """Write a LOBSTER pair of at least `events` rows; the times are pressed together to fit the one day."""
+    """Write a LOBSTER pair of at least `events` rows; times are compressed so that all repetitions fit in one day."""
     pair = find_pair(path)
     message, book = (_text(half.path) for half in (pair.message, pair.orderbook))
     schema = {name: pl.String for name in ("time", "type", "order id", "size", "price", "direction")}
@@ -60,7 +60,7 @@ def gzipped(message: pathlib.Path) -> pathlib.Path:
 
 
 def tile_tardis(path: pathlib.Path, folder: pathlib.Path, *, events: int) -> pathlib.Path:
-    """Write Tardis depth and trades of about `events` depth rows; every repetition begins with its snapshot."""
+    """Write Tardis depth and trades files of about `events` depth rows; every repetition begins with its snapshot."""
     trades = path.with_name(path.name.replace("incremental_book_L2", "trades"))
     frames = {file: pl.read_csv(_text(file), infer_schema=False) for file in (path, trades)}
     clock = [pl.col(name).cast(pl.Int64) for name in ("timestamp", "local_timestamp")]
@@ -85,7 +85,7 @@ def write_itch_day(folder: pathlib.Path, *, events: int) -> pathlib.Path:
 
 
 def tile_binance(path: pathlib.Path, folder: pathlib.Path, *, rows: int) -> pathlib.Path:
-    """Write a Binance capture of at least `rows` level changes; clocks and counters go on through the repetitions."""
+    """Write a Binance capture of at least `rows` level changes; clocks and counters continue across repetitions."""
     capture = [line.split(b" ", 1) for line in _text(path).splitlines()]
     parsed = [(int(receive), json.loads(content)) for receive, content in capture]
     counters = [message.get("data", message) for _, message in parsed]
@@ -109,17 +109,16 @@ def tile_binance(path: pathlib.Path, folder: pathlib.Path, *, rows: int) -> path
 
 
 def _moved(message: dict, tile: int, span_ms: int, stride: int) -> dict:
-    """Return a message with its clocks and update numbers moved on."""
+    """Return a message with its clocks and update numbers moved forward."""
     moved = {name: message[name] + tile * span_ms for name in _BINANCE_CLOCKS if isinstance(message.get(name), int)}
     moved |= {name: message[name] + tile * stride for name in _BINANCE_COUNTERS if isinstance(message.get(name), int)}
     return {**message, **moved}
 
 
 def tile_databento(path: pathlib.Path, folder: pathlib.Path, *, records: int) -> pathlib.Path:
-    """Write MBO records of a DBN file again and again behind its header, uncompressed, their clocks as much faster.
+    """Repeat the MBO records of a DBN file after its header, uncompressed, with times compressed to fit in one day.
 
-    So they still are one day. Each repetition begins by clearing the book, so that the snapshot in front of the day is
-    taken again.
+    Each repetition begins by clearing the book, so that the snapshot at the beginning of the day applies again.
     """
     data = zstd.decompress(path.read_bytes())
     begin = 8 + struct.unpack_from("<I", data, 4)[0]

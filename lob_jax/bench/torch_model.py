@@ -1,8 +1,8 @@
-"""The same model and the same training step in PyTorch, to be timed beside ours; it imports PyTorch and no JAX.
+"""The same model and training step in PyTorch, for comparison with ours; this module imports PyTorch but not JAX.
 
-Modules carry the names of ours, so that our parameters can be loaded. Shapes, places of dropout and dtypes are those of
-`lob_jax.models`, with one exception: under bfloat16 PyTorch's logits are rounded to it before the loss reads them as
-float32.
+Modules have the same names as ours, so that our parameters can be loaded. Shapes, dtypes and the positions of dropout
+are those of `lob_jax.models`, with one exception: in bfloat16, PyTorch rounds the logits to bfloat16 before the loss
+converts them to float32.
 """
 
 import operator
@@ -21,9 +21,9 @@ from lob_jax.training.config import TrainConfig
 DAYS = 7
 NORM_EPSILON = 1e-5
 INIT_STD = 0.02
-NOT_DECAYED = ("norm", "norm1", "norm2")  # modules whose weights are not decayed; no bias is
+NOT_DECAYED = ("norm", "norm1", "norm2")  # modules whose weights are not decayed; biases are not decayed either
 
-# What the sizes of configs/ are, and the only kind of model that has a twin.
+# The only kind of model implemented here: the one that the sizes in configs/ describe.
 KIND = {
     "norm": "pre",
     "activation": "gelu",
@@ -44,12 +44,12 @@ MicroBatch = dict[str, Tensor]
 
 
 def _kind(config: ModelConfig) -> dict[str, object]:
-    """Return what of a model its twin must agree with, by the names of KIND."""
+    """Return a model's values of the settings in KIND."""
     return {name: operator.attrgetter(name)(config) for name in KIND}
 
 
 class LayerNorm(nn.Module):
-    """Normalise the last axis in float32, then return it as `dtype`."""
+    """Normalise the last axis in float32, then convert to `dtype`."""
 
     def __init__(self, width: int, dtype: torch.dtype):
         super().__init__()
@@ -61,7 +61,7 @@ class LayerNorm(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock and book in float32; normalise; drop out."""
+    """Sum the embeddings of token, position, clock and book in float32; normalise; apply dropout."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -80,7 +80,7 @@ class Embeddings(nn.Module):
         if self.day_of_week is not None:
             x_BTD = x_BTD + self.day_of_week(batch["day_of_week"][:, :-1])
         if self.book is not None:
-            with torch.autocast("cpu", enabled=False):
+            with torch.autocast("cpu", enabled=False):  # autocast would run the projection in bfloat16
                 x_BTD = x_BTD + self.book(batch["book"][:, :-1])
         return self.dropout(self.norm(x_BTD))
 
@@ -113,7 +113,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a feed-forward network, each normalising what it reads and added to the stream."""
+    """Attention and a feed-forward network, each with pre-normalisation and a residual connection."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -128,7 +128,7 @@ class TransformerBlock(nn.Module):
 
 
 class PredictionHead(nn.Module):
-    """Turn the last block's output into logits: dense, norm, the token table, a bias."""
+    """Map the last block's output to logits: dense layer, norm, the tied token embedding, a bias."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -141,10 +141,10 @@ class PredictionHead(nn.Module):
 
 
 class TorchTransformer(nn.Module):
-    """LOBTransformer in PyTorch, with the loss behind it.
+    """LOBTransformer in PyTorch, including the loss.
 
     Raises:
-      InputError: the model is of a kind that the sizes of configs/ do not have.
+      InputError: the model has a setting that is not implemented here, see KIND.
     """
 
     def __init__(self, config: ModelConfig):
@@ -152,11 +152,11 @@ class TorchTransformer(nn.Module):
         lacking = {name: found for name, found in _kind(config).items() if found != KIND[name]}
         if lacking:
             raise InputError(
-                "PyTorch's twin of the model does not have this kind of it",
+                "the PyTorch model of the benchmark does not implement this kind of model",
                 where="config.model",
                 expected=", ".join(f"{name}={KIND[name]!r}" for name in lacking),
                 was=", ".join(f"{name}={found!r}" for name, found in lacking.items()),
-                remedy="pass --no-torch",
+                remedy="pass --no-torch to measure our step alone",
             )
         self.config = config
         self.embeddings = Embeddings(config)
@@ -167,7 +167,7 @@ class TorchTransformer(nn.Module):
                 nn.init.normal_(parameter, std=INIT_STD)
 
     def logits(self, batch: MicroBatch) -> Tensor:
-        """Return logits_BTV, in the dtype of the model, of the tokens behind the first T of each window of T+1."""
+        """Return logits_BTV, in the dtype of the model, which predict tokens 2..T+1 of each window of T+1 tokens."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             x_BTD = self.embeddings(batch)
             for block in self.blocks:
@@ -183,9 +183,9 @@ class TorchTransformer(nn.Module):
 
 
 def as_state(params: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return parameters or gradients of ours, a nested dict of arrays, by the names and in the shapes of `like`.
+    """Convert our parameters or gradients, a nested dict of arrays, to the names and shapes of `like`.
 
-    A kernel [inputs..., outputs...] becomes a weight [outputs, inputs].
+    A Flax kernel [inputs..., outputs...] becomes a PyTorch weight [outputs, inputs].
     """
 
     def leaves(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
@@ -206,7 +206,7 @@ def as_state(params: Mapping[str, Any], like: Mapping[str, Tensor]) -> dict[str,
 
 
 def load(model: TorchTransformer, params: Mapping[str, Any]) -> None:
-    """Load our parameters into the twin; every one of either has to have its counterpart."""
+    """Load our parameters into the PyTorch model; the two sets of parameters must match one to one."""
     model.load_state_dict(as_state(params, model.state_dict()))
 
 
@@ -222,7 +222,7 @@ def as_micro_steps(windows: Mapping[str, np.ndarray], micro_steps: int) -> list[
 
 
 def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW, fused, with the settings of ours; norms and biases are not decayed."""
+    """Return fused AdamW with the settings of our optimiser; norms and biases are not decayed."""
     decayed, rest = [], []
     for name, parameter in model.named_parameters():
         module, last = name.split(".")[-2:]
@@ -234,12 +234,12 @@ def make_optimizer(model: nn.Module, train: TrainConfig) -> torch.optim.AdamW:
 def make_step(
     model: TorchTransformer, train: TrainConfig, *, rates: Sequence[float], compiled: bool
 ) -> Callable[[Sequence[MicroBatch]], float]:
-    """Return a training step: micro-batches to the loss, nats a scored token.
+    """Return a training step: a function from micro-batches to the loss in nats per scored token.
 
     Args:
-      model: changed in place.
-      train: the settings of the optimiser.
-      rates: the learning rate of each step that will be taken.
+      model: the model, updated in place by each step.
+      train: optimiser settings.
+      rates: the learning rate of every step to be taken.
       compiled: run model and loss, forward and backward, through torch.compile.
     """
     optimizer, schedule = make_optimizer(model, train), iter(rates)
@@ -250,6 +250,7 @@ def make_step(
         scored = sum(batch["scored"][:, 1:].sum() for batch in micro_batches)
         total = torch.zeros(())
         for batch in micro_batches:
+            # Divided by the scored tokens of all micro-batches: each token weighs the same, wherever it falls.
             loss = summed_loss(batch) / scored
             loss.backward()
             total += loss.detach()

@@ -1,13 +1,13 @@
-"""A training step: tokens a second, MFU, compile time and memory; on a CPU beside the same model in PyTorch.
+"""Measure a training step: tokens per second, MFU, compile time and memory; on a CPU also the same model in PyTorch.
 
-`python -m lob_jax.bench.train_step --size=small` takes the model and train sections of configs/small.py and trains on
-random tokens, on all devices. Every case has a process of its own and all cores: `--warm-up` steps, one case after the
-other, then `--steps` timed ones in turns, each waited for. Medians count, of seconds and of the turns' ratios; `cpu s`
-adds up what a step took on all cores, so that a case that other work kept waiting can be told: speeds of a machine that
-is not idle say little, since PyTorch's threads wait for one another more than XLA's do. MFU is
-6 N + 12 L D T flops a token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest
-matmul measured in the run, the same for every case. Where PyTorch is installed and the device is a CPU, the twin in
-`torch_model` is first held against our model on the same parameters and batch, then timed, eager and by torch.compile.
+`python -m lob_jax.bench.train_step --size=small` uses the model and train sections of configs/small.py and trains on
+random tokens on all devices. Every case runs in a separate process and may use all cores: first `--warm-up` steps, one
+case after another, then `--steps` timed steps in turns, synchronously. Results are medians of the seconds and of the
+ratios of a turn. `cpu s` sums CPU time over all cores, which reveals cases delayed by other work: on a busy machine the
+speeds mean little, since PyTorch's threads wait for each other more than XLA's do. MFU is 6 N + 12 L D T flops per
+token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest matmul measured in the
+run, the same for every case. On a CPU with PyTorch installed, the PyTorch model in `torch_model` is first compared with
+ours on the same parameters and batch, then timed in eager mode and with torch.compile.
 """
 
 import argparse
@@ -49,20 +49,21 @@ LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
 SIZES = ("tiny", "small", "base", "large")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 OURS, EAGER, COMPILED = "jax", "torch eager", "torch compiled"
-LOSS_TOLERANCE = 1e-4  # relative, of two float32 losses of equal models
+LOSS_TOLERANCE = 1e-4  # relative difference of the float32 losses of equal models
 LOGIT_TOLERANCE = 1e-4  # largest difference of their logits, in standard deviations
-LIVELY = 0.05  # standard deviation of what is added to every parameter before losses are compared: none stays zero
+LIVELY = 0.05  # standard deviation of the noise added to every parameter before losses are compared: none stays zero
 PROFILED = 3  # steps in a trace
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What all cases have in common.
+    """The settings shared by all cases.
 
     Attributes:
-      model: max_seq_length is the context of the run.
-      train: batch_size, if known, is the windows of a micro-step over all devices, all of them in memory at once.
-      warm_up: steps before the timed ones, the first of them included.
+      model: configuration of the model; max_seq_length is the context.
+      train: training settings; batch_size, once known, is the windows of a micro-step over all devices, all of them in
+        memory at once.
+      warm_up: steps before the timed ones, including the first step.
       steps: timed steps.
       profile: folder for a trace of our step.
     """
@@ -79,12 +80,12 @@ class Setting:
         return self.train.windows_per_step * self.model.max_seq_length
 
     def windows(self) -> Batch:
-        """Return the windows [W, ...] of a step, random and all scored."""
+        """Return the random windows [W, ...] of a step, all of whose tokens are scored."""
         return random_windows(self.model, self.train.windows_per_step)
 
 
 class StepTime(NamedTuple):
-    """What one step took: seconds, and seconds of all cores of the process together; and its loss."""
+    """Wall-clock seconds of one step, CPU seconds of the process summed over all cores, and the loss."""
 
     step_s: float
     cpu_s: float
@@ -93,7 +94,7 @@ class StepTime(NamedTuple):
 
 @dataclasses.dataclass
 class OurStep:
-    """A compiled training step with its state and batch on the devices; a call takes one step and returns the loss."""
+    """A compiled training step with its state and batch on the devices; a call takes one step and returns its loss."""
 
     train_step: Callable[[Any, Batch], tuple[Any, dict[str, jax.Array]]]
     state: Any
@@ -101,13 +102,13 @@ class OurStep:
     compile_s: float
 
     def __call__(self) -> float:
-        """Take one step and wait for it."""
+        """Take one step and wait until it is done."""
         self.state, metrics = jax.block_until_ready(self.train_step(self.state, self.batch))
         return float(metrics["loss"])
 
 
 def our_step(setting: Setting) -> OurStep:
-    """Make and compile the step that a run takes: the one place here that knows how a run is made."""
+    """Build and compile the step of a training run; only this function depends on how a run is set up."""
     devices, windows = jax.devices(), setting.windows()
     run = prepare_run(
         setting.model,
@@ -126,12 +127,12 @@ def our_step(setting: Setting) -> OurStep:
 
 
 def mesh_of(setting: Setting) -> jax.sharding.Mesh:
-    """Return the mesh of all devices that a setting asks for."""
+    """Return the mesh of all devices with a setting's axes."""
     return make_mesh(jax.devices(), fsdp=setting.train.fsdp, tensor=setting.train.tensor)
 
 
 def random_windows(model: ModelConfig, count: int) -> Batch:
-    """Return windows [count, ...] of random tokens at random times, with book states of about the usual size."""
+    """Return windows [count, ...] of random tokens at random times, with book features of a realistic magnitude."""
     random = np.random.default_rng(0)
     windows = {name: leaf[0] for name, leaf in blank_batch(model, count).items()}
     for name, leaf in windows.items():
@@ -143,7 +144,7 @@ def random_windows(model: ModelConfig, count: int) -> Batch:
 
 
 def survey(setting: Setting, batch: int | None) -> dict[str, Any]:
-    """Return what the devices are, what MFU is against, and the batch: that of a run if none is given."""
+    """Return the devices, the peak that MFU refers to, the learning rates, and the batch, a run's if none is given."""
     devices, mesh, total = jax.devices(), mesh_of(setting), setting.warm_up + setting.steps
     peak, source = peak_flops(devices, setting.model.dtype)
     schedule = make_schedule(setting.train, total)
@@ -159,21 +160,21 @@ def survey(setting: Setting, batch: int | None) -> dict[str, Any]:
 
 
 def lively_parameters(model: ModelConfig) -> dict:
-    """Return first parameters with noise on each of them, so that a loss depends on every one."""
+    """Return initial parameters with noise added to each of them, so that the loss depends on every one."""
     random = np.random.default_rng(1)
     first = jax.jit(functools.partial(initial_parameters, model))(jax.random.key(0))
     return jax.tree.map(lambda leaf: leaf + random.normal(0, LIVELY, leaf.shape).astype(np.float32), first)
 
 
 def agreement(setting: Setting) -> dict[str, float]:
-    """Hold PyTorch's model against ours in float32 and without dropout: same parameters, same windows.
+    """Compare PyTorch's model with ours in float32 and without dropout, on the same parameters and windows.
 
     Returns:
-      The loss of each, `relative`, how far they are apart, and `logits`, the largest difference of any logit over the
-      standard deviation of all: a mean loss alone would not show a small difference.
+      The loss of each; `relative`, their relative difference; and `logits`, the largest difference of any logit divided
+      by the standard deviation of all logits, since a mean loss alone may hide a small difference.
 
     Raises:
-      InputError: the losses or the logits are further apart than rounding explains: the models are not the same.
+      InputError: losses or logits differ by more than rounding explains, so the models are not the same.
     """
     import torch
 
@@ -196,11 +197,11 @@ def agreement(setting: Setting) -> dict[str, float]:
     }
     if not (apart["relative"] <= LOSS_TOLERANCE and apart["logits"] <= LOGIT_TOLERANCE):
         raise InputError(
-            "the two models are not the same, so that their speeds say nothing",
+            "the two models are not the same, so comparing their speeds is meaningless",
             where="lob_jax/bench/torch_model.py",
             expected={"relative": LOSS_TOLERANCE, "logits": LOGIT_TOLERANCE},
             was=apart,
-            remedy="mend the twin, or pass --no-torch",
+            remedy="correct the PyTorch model, or pass --no-torch",
         )
     return {"jax": float(loss), "torch": its_loss, **apart}
 
@@ -213,7 +214,7 @@ def _logits_and_loss(model: ModelConfig, params: dict, windows: Batch) -> tuple[
 
 
 class OurCase:
-    """Our step in this process; its memory is watched from before it is made."""
+    """Our step in this process; its memory is watched from before its construction."""
 
     def __init__(self, setting: Setting):
         self._setting = setting
@@ -225,7 +226,7 @@ class OurCase:
         return timed(self._step)
 
     def finish(self) -> dict[str, Any]:
-        """Return what is known when all steps are taken."""
+        """Return the results available after all steps."""
         self._memory.__exit__()
         if self._setting.profile is not None:
             with jax.profiler.trace(str(self._setting.profile)):
@@ -244,7 +245,7 @@ class OurCase:
 
 
 class TorchCase:
-    """PyTorch's step in this process; its memory is watched from before it is made."""
+    """PyTorch's step in this process; its memory is watched from before its construction."""
 
     def __init__(self, setting: Setting, rates: Sequence[float], is_compiled: bool):
         import torch
@@ -254,7 +255,7 @@ class TorchCase:
         torch.set_num_threads(_cores())
         torch.manual_seed(0)
         self._cache = tempfile.TemporaryDirectory()
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name  # so that compilation is timed, not a cache
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._cache.name  # an empty cache, so that compilation is timed
         self._memory = AnonymousMemory().__enter__()
         step = make_step(TorchTransformer(setting.model), setting.train, rates=rates, compiled=is_compiled)
         batches = as_micro_steps(setting.windows(), setting.train.accumulation)
@@ -265,7 +266,7 @@ class TorchCase:
         return timed(self._step)
 
     def finish(self) -> dict[str, Any]:
-        """Return what is known when all steps are taken; compile_s is None, since the first step compiles."""
+        """Return the results available after all steps; compile_s is None, since the first step compiles."""
         self._memory.__exit__()
         self._cache.cleanup()
         return {"compile_s": None, **_host_memory(self._memory)}
@@ -283,7 +284,7 @@ def _host_memory(memory: AnonymousMemory) -> dict[str, float]:
 
 
 def measure(setting: Setting, cases: dict[str, tuple]) -> dict[str, dict[str, Any]]:
-    """Return the figures of each case; `cases` gives, by name, its class and arguments.
+    """Return the results of each case; `cases` maps its name to its class and arguments.
 
     After their warm-ups the cases take turns, step by step, so that other work on the machine slows all of them alike.
     """
@@ -320,7 +321,7 @@ def _cores() -> int:
 
 
 def torch_cases(platform: str) -> list[str]:
-    """Return which of PyTorch's cases this machine can run: none beside an accelerator, none without PyTorch."""
+    """Return the PyTorch cases that this machine can run: none with an accelerator, none without PyTorch."""
     if platform != "cpu" or importlib.util.find_spec("torch") is None:
         return []
     compilers = [os.environ.get("CXX", "g++"), "clang++"]  # torch.compile needs one
@@ -328,11 +329,11 @@ def torch_cases(platform: str) -> list[str]:
 
 
 def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, Any]:
-    """Measure every case; return the figures as plain values."""
+    """Measure every case; return the results as JSON-serialisable values."""
     found, load = alone(survey, setting, batch), os.getloadavg()[0]
     rates, platform = found.pop("rates"), found.pop("platform")
     setting = dataclasses.replace(setting, train=dataclasses.replace(setting.train, batch_size=found["batch"]))
-    comparable = with_torch and setting.train.optimizer == "adamw"  # the twin's
+    comparable = with_torch and setting.train.optimizer == "adamw"  # the only optimiser of the PyTorch step
     others = torch_cases(platform) if comparable else []
     agreed = alone(agreement, setting) if others else None
     torches = {name: (TorchCase, setting, rates, name == COMPILED) for name in others}
@@ -363,13 +364,13 @@ def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, A
 
 
 def _ratio(ours: dict[str, Any], its: dict[str, Any]) -> float:
-    """Return our speed over another case's: the median over the turns."""
+    """Return our speed divided by another case's, median over the turns."""
     turns = zip(ours["steps_s"], its["steps_s"], strict=True)
     return statistics.median(its_s / ours_s for ours_s, its_s in turns)
 
 
 def table(figures: dict[str, Any]) -> list[str]:
-    """Return the figures as lines of text."""
+    """Return the results as lines of text."""
     heads = ("tokens/s", "MFU", "step s", "fastest", "cpu s", "compile s", "peak MiB", "at start", "jax/it")
     lines = [*_headline(figures), f"{'case':<16}" + "".join(f"{head:>10}" for head in heads)]
     for name, case in figures["cases"].items():
@@ -384,7 +385,7 @@ def table(figures: dict[str, Any]) -> list[str]:
 
 
 def _headline(figures: dict[str, Any]) -> list[str]:
-    cut = f"{figures['accumulation']} x {figures['batch']} windows of {figures['context']} tokens a step"
+    cut = f"{figures['accumulation']} x {figures['batch']} windows of {figures['context']} tokens per step"
     lines = [
         f"{figures['size']}: {figures['parameters'] / 1e6:.1f}M parameters, {figures['dtype']}, {cut}, "
         f"{figures['devices']} x {figures['device']}",
@@ -401,25 +402,25 @@ def _headline(figures: dict[str, Any]) -> list[str]:
 
 def _memory_lines(case: dict[str, Any]) -> list[str]:
     parts = ", ".join(f"{name.replace('_', ' ')} {size:.0f}" for name, size in case["step_memory_mib"].items())
-    lines = [f"memory of our compiled step, a device, MiB: {parts}"]
+    lines = [f"memory of our compiled step, per device, MiB: {parts}"]
     if case["device_peak_mib"] is not None:
         lines.append(f"peak of the fullest device, MiB: {case['device_peak_mib']:.0f}")
     return lines
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command line's options."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.train_step", description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="small", help="whose sections of configs/ to take")
-    parser.add_argument("--context", type=int, help="tokens a window; the config's if absent")
-    parser.add_argument("--batch", type=int, help="windows a micro-step, all devices; what a run would take if absent")
-    parser.add_argument("--accumulation", type=int, default=1, help="micro-steps an optimiser step")
-    parser.add_argument("--dtype", choices=DTYPES[:-1], help="of the computation; the config's if absent")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps a case")
-    parser.add_argument("--warm-up", type=int, default=2, help="steps before them, a case")
-    parser.add_argument("--parallel", choices=("jit", "pmap"), default="jit", help="how a step runs over the devices")
-    parser.add_argument("--fsdp", type=int, default=1, help="devices that share a copy of the parameters")
-    parser.add_argument("--tensor", type=int, default=1, help="devices that share the work on the same windows")
+    parser.add_argument("--size", choices=SIZES, default="small", help="configuration in configs/ to measure")
+    parser.add_argument("--context", type=int, help="tokens per window; the config's if absent")
+    parser.add_argument("--batch", type=int, help="windows per micro-step over all devices; a run's choice if absent")
+    parser.add_argument("--accumulation", type=int, default=1, help="micro-steps per optimiser step")
+    parser.add_argument("--dtype", choices=DTYPES[:-1], help="dtype of the computation; the config's if absent")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps per case")
+    parser.add_argument("--warm-up", type=int, default=2, help="untimed steps per case, before the timed ones")
+    parser.add_argument("--parallel", choices=("jit", "pmap"), default="jit", help="how a step runs on the devices")
+    parser.add_argument("--fsdp", type=int, default=1, help="devices over which the parameters are sharded")
+    parser.add_argument("--tensor", type=int, default=1, help="devices that work on the same windows (tensor-parallel)")
     parser.add_argument("--loss-block", type=int, help="positions whose logits exist at once; all if absent")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--no-torch", action="store_true", help="measure our step alone")

@@ -1,4 +1,4 @@
-"""A model trained for a benchmark of what it generates, and what it is to continue."""
+"""Train a model for a generation benchmark, and load the prompt that it continues."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -21,12 +21,14 @@ from lob_jax.training.run.loop import train as run_training
 
 
 class Trained(NamedTuple):
-    """What `lob_jax.generation` asks for.
+    """The inputs that `lob_jax.generation` needs.
 
     Attributes:
-      params: of the best checkpoint.
+      params: parameters of the best checkpoint.
       prompt: the first test events.
-      model, tokenizer, instrument: as their names say.
+      model: configuration of the model.
+      tokenizer: the tokenizer of the records.
+      instrument: the instrument of the test split.
     """
 
     params: Any
@@ -37,7 +39,13 @@ class Trained(NamedTuple):
 
 
 def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_events: int) -> Trained:
-    """Prepare the records of a configuration and train on them, in a folder that is empty or was begun so before."""
+    """Prepare the records of a configuration and train on them.
+
+    Args:
+      config: the configuration.
+      workdir: an empty folder, or that of an earlier call with the same configuration, which is resumed.
+      prompt_events: events of the prompt.
+    """
     prepare(config, workdir)
     data = open_training_data(config, workdir)
     how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": Console(quiet=True)}

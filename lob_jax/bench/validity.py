@@ -1,8 +1,8 @@
-"""Generate many events, from an untrained and a trained model, in both kinds of tokens, and check every one.
+"""Generate many events from an untrained and a trained model, with both tokenizers, and check the validity of each.
 
-`python -m lob_jax.bench.validity --events=1000000` prints a table and ends with a line of JSON. Each path is decoded on
-the host and replayed in plain Python, which knows nothing of the masks (`lob_jax.evaluation.paths.validity`); at its
-end the book of the device must be the replayed one.
+`python -m lob_jax.bench.validity --events=1000000` prints a table, then one JSON object. Each path is decoded on the
+host and replayed in plain Python, independently of the masks (`lob_jax.evaluation.paths.validity`); at its end the
+device's book must equal the replayed one.
 """
 
 import argparse
@@ -29,28 +29,28 @@ from lob_jax.generation.loop import generate
 from lob_jax.models.transformer import initial_parameters
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
-EVENTS = 1_000_000  # of all four runs together
-PATHS = 128  # at most, at once
-STEPS = 150  # of training
+EVENTS = 1_000_000  # events of all four runs together
+PATHS = 128  # maximum number of paths generated at once
+STEPS = 150  # training steps
 PROMPT = 50  # events
 CONFIGS = {"exact": "lob_jax.configs.tiny", "compact": "lob_jax.configs.compact"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What became of one run.
+    """The results of one run.
 
     Attributes:
       tokens: "exact" or "compact".
       model: "untrained" or "trained".
-      paths: how many.
-      events: of all paths.
-      faults: events that cannot have happened, by what is wrong with them.
-      books: paths whose book on the device is the replayed one at their end.
-      clocks: paths whose clock is the replayed one.
-      grammar_mass: mean probability a token that the grammar took from the model.
-      book_mass: of the rest, the mean share that the book took.
-      seconds: to generate, compilation included, and to check.
+      paths: number of paths.
+      events: events of all paths.
+      faults: number of impossible events, by what is wrong with them.
+      books: number of paths whose final book on the device equals the replayed one.
+      clocks: number of paths whose final clock equals the replayed one.
+      grammar_mass: probability that the grammar masks, averaged over tokens.
+      book_mass: share of the remaining probability that the book masks, averaged over tokens.
+      seconds: time to generate, including compilation, and to check.
     """
 
     tokens: str
@@ -66,7 +66,7 @@ class Checked:
 
 
 def settings(kind: str, steps: int) -> ml_collections.ConfigDict:
-    """Return the configuration of a small model on simulated days."""
+    """Return the configuration of a small model trained on simulated days."""
     config = importlib.import_module(CONFIGS[kind]).get_config(*(["tiny"] if kind == "compact" else []))
     config.data.synthetic_days, config.data.synthetic_events = 1, 12_000
     config.train.steps, config.train.validate_every, config.train.log_every = steps, max(1, steps // 2), steps
@@ -75,7 +75,15 @@ def settings(kind: str, steps: int) -> ml_collections.ConfigDict:
 
 
 def run(kind: str, workdir: pathlib.Path, *, events: int, steps: int, seed: int) -> Iterator[Checked]:
-    """Train a model of one kind of tokens; yield what becomes of events of the untrained and of the trained one."""
+    """Train a model with one kind of tokens; yield the results of the untrained and of the trained model.
+
+    Args:
+      kind: "exact" or "compact".
+      workdir: an empty folder for records and checkpoints.
+      events: events to generate from each model.
+      steps: training steps.
+      seed: seed of initialisation and sampling.
+    """
     made = trained(settings(kind, steps), workdir, prompt_events=PROMPT)
     paths = min(PATHS, events)
     sampling = SamplingConfig(paths=paths, events=-(-events // paths), seed=seed)
@@ -85,7 +93,7 @@ def run(kind: str, workdir: pathlib.Path, *, events: int, steps: int, seed: int)
 
 
 def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) -> Checked:
-    """Generate from one model, and check every event."""
+    """Generate from one model and check every event; `named` is the kind of tokens and the name of the model."""
     began = time.perf_counter()
     params, prompt, model, tokenizer, instrument = made
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
@@ -113,7 +121,7 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
 def table(rows: list[Checked]) -> Table:
     """Return a table of the runs."""
     shown = Table(title="generated events, decoded and replayed in plain Python")
-    for heading in ("tokens", "model", "paths", "events", "invalid", "books equal", "grammar took", "book took", "s"):
+    for heading in ("tokens", "model", "paths", "events", "invalid", "books equal", "grammar mask", "book mask", "s"):
         left = heading in ("tokens", "model")
         shown.add_column(heading, justify="left" if left else "right", no_wrap=left)
     for row in rows:
@@ -124,10 +132,13 @@ def table(rows: list[Checked]) -> Table:
 
 
 def main(arguments: list[str]) -> int:
-    """Run all four, print the table, and return how many of them hold an invalid event or another book."""
+    """Print a table of all four runs, then one JSON object; return the number of runs that fail the check.
+
+    A run fails if it generates an invalid event, or if a book or a clock differs from the replayed one.
+    """
     parser = argparse.ArgumentParser(prog="lob_jax.bench.validity", description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS, help="of all four runs together")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of training")
+    parser.add_argument("--events", type=int, default=EVENTS, help="events to generate in all four runs together")
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     rows = []

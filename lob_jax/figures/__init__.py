@@ -1,1 +1,1 @@
-"""Pictures."""
+"""Draw figures of market days, forecasts and learning-rate range tests."""

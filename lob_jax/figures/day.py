@@ -1,4 +1,4 @@
-"""Two pictures of a day: where the depth lay, and what was traded at which price."""
+"""Draw two figures of a day: the depth of the book over time, and the trades with the best quotes."""
 
 import pathlib
 import tempfile
@@ -15,13 +15,13 @@ from lob_jax.events.schema import ASK, Code, Flag, Kind
 from lob_jax.statistics.inspection import duration
 from lob_jax.statistics.sampled_books import Bands, Moments, Quotes, moments_of, sample_depth, sample_quotes
 
-BUYER, SELLER, UNKNOWN = "#0072b2", "#d55e00", "#7f7f7f"  # colours that the colour-blind tell apart
+BUYER, SELLER, UNKNOWN = "#0072b2", "#d55e00", "#7f7f7f"  # distinguishable with colour blindness
 AGGRESSORS = (("buyer aggressed", BUYER), ("seller aggressed", SELLER), ("aggressor unknown", UNKNOWN))
-BARS = 120  # of traded quantity
-MOST_DOTS = 3000  # of single trades; more than these are drawn together, by time
-DOTS = 300  # moments that trades are then gathered at
-PRICE_BANDS, MID_BANDS = 300, 80  # at most
-WIDE = 0.05  # of the price: quotes further apart are stubs, which nobody means to trade
+BARS = 120  # bars of traded quantity
+MOST_DOTS = 3000  # trades drawn one by one; if there are more, they are aggregated over time
+DOTS = 300  # time intervals for this aggregation
+PRICE_BANDS, MID_BANDS = 300, 80  # maximum number of bands
+WIDE = 0.05  # as a share of the price: a wider spread is one of stub quotes, which are not meant to trade
 _TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)
 _RUN_EVENTS = 1 << 16
 _HALTED, _BARE, _CROSSED = "#b0b0b0", "#1a1a1a", "#cc79a7"
@@ -30,9 +30,9 @@ _PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 
 
 def depth_figure(day: MarketDay, *, levels: int) -> Figure:
-    """Return heat maps of resting quantity: by price with all that is known, and around the mid as far as `levels` go.
+    """Return heat maps of resting quantity: by price, with all known levels, and around the mid, within `levels`.
 
-    The day must have an event at least.
+    The day must have at least one event.
     """
     instrument, moments = day.instrument, moments_of(day)
     levels = min(levels, day.start.window or levels)
@@ -51,7 +51,7 @@ def depth_figure(day: MarketDay, *, levels: int) -> Figure:
         axes.set_ylim(division.low, division.high)
         axes.yaxis.set_major_formatter(_PLAIN)
     panels[0].set_ylabel("price")
-    panels[1].set_ylabel(f"price from the mid, {levels} levels a side")
+    panels[1].set_ylabel(f"price from the mid, {levels} levels per side")
     panels[0].legend(loc="upper right", facecolor="#333333", labelcolor="white")
     _set_clock(panels, moments, instrument)
     figure.suptitle(f"Depth: {_name(instrument)}")
@@ -59,9 +59,10 @@ def depth_figure(day: MarketDay, *, levels: int) -> Figure:
 
 
 def usual(quotes: Quotes, *, step: float) -> np.ndarray:
-    """Return at which moments the best quotes tell a price, bool [K]: both are there, and no stub quotes.
+    """Return at which sample times the best quotes indicate a price, bool [K]: both exist, and neither is a stub.
 
-    They are within a twentieth of the price or ten ticks; or, if they never are, at most twice as far apart as ever.
+    Their distance is at most WIDE of the price or ten ticks. If it never is, times with at most twice the smallest
+    distance qualify.
     """
     bid, ask = quotes.price.T
     apart = abs(ask - bid)
@@ -70,9 +71,9 @@ def usual(quotes: Quotes, *, step: float) -> np.ndarray:
 
 
 def price_bands(quotes: Quotes, *, step: float) -> Bands:
-    """Return bands of whole ticks over the prices worth showing: where the best quotes usually were, and a margin."""
+    """Return bands of whole ticks over the price range to show: the usual range of the best quotes, plus a margin."""
     best = quotes.price[usual(quotes, step=step)]
-    if not len(best):  # one side at most
+    if not len(best):  # the book never has both sides
         best = quotes.price[np.isfinite(quotes.price)].reshape(-1, 1)
     if not len(best):
         return Bands(0.0, 1.0, 1)
@@ -82,7 +83,7 @@ def price_bands(quotes: Quotes, *, step: float) -> Bands:
 
 
 def mid_bands(quotes: Quotes, *, step: float) -> Bands:
-    """Return bands of whole ticks around the mid, as far as the levels usually reach, and half as far again."""
+    """Return bands of whole ticks around the mid, out to 1.5 times the usual distance of the last level."""
     rows = usual(quotes, step=step)
     reach, mid = quotes.reach[rows], quotes.price[rows].mean(axis=1)
     far = min(1.5 * float(np.median(reach)), max(WIDE * abs(float(np.median(mid))), 10 * step)) if len(reach) else 0.0
@@ -91,14 +92,14 @@ def mid_bands(quotes: Quotes, *, step: float) -> Bands:
 
 
 def _bands(low: float, high: float, step: float, most: int) -> Bands:
-    """Return about `most` bands or fewer that cover a range, each of whole ticks with one in its middle."""
+    """Return at most about `most` bands that cover a range, each a whole number of ticks wide and centred on a tick."""
     ticks = -(-(high - low) // (step * most))
     first, last = np.floor(low / (step * ticks)), np.ceil(high / (step * ticks))
     return Bands((first - 0.5) * step * ticks, (last + 0.5) * step * ticks, int(last - first) + 1)
 
 
 def _draw_depth(axes: Axes, moments: Moments, cells: np.ndarray, bands: Bands) -> None:
-    """Draw quantities as colours, by their logarithm."""
+    """Draw quantities as colours on a logarithmic scale."""
     filled = cells[cells > 0]
     least, most = np.quantile(filled, (0.02, 0.995)) if len(filled) else (1.0, 10.0)
     image = axes.imshow(
@@ -112,15 +113,15 @@ def _draw_depth(axes: Axes, moments: Moments, cells: np.ndarray, bands: Bands) -
     )
     axes.set_facecolor(_BARE)
     width = (bands.high - bands.low) / bands.count
-    bar = axes.figure.colorbar(image, ax=axes, label=f"quantity in a band of {width:.4g}", pad=0.01)
+    bar = axes.figure.colorbar(image, ax=axes, label=f"quantity per band of {width:.4g}", pad=0.01)
     bar.ax.yaxis.set_major_formatter(_PLAIN)
     bar.ax.yaxis.set_minor_formatter(_PLAIN if most < 10 * least else NullFormatter())
 
 
 def trades_figure(day: MarketDay) -> Figure:
-    """Return best quotes with trades as dots, traded quantity by aggressor, and the spread.
+    """Return a figure of the best quotes with trades as dots, the traded quantity by aggressor, and the spread.
 
-    The day must have an event at least.
+    The day must have at least one event.
     """
     instrument, moments = day.instrument, moments_of(day)
     quotes = sample_quotes(day, moments, levels=1)
@@ -130,7 +131,7 @@ def trades_figure(day: MarketDay) -> Figure:
     top, middle, bottom = panels
     _draw_quotes(top, moments, quotes)
     span = float(moments.seconds[-1] - moments.seconds[0])
-    gathered = f", gathered every {duration(span / DOTS * NS_PER_SECOND)}" if len(price) > MOST_DOTS else ""
+    gathered = f", aggregated every {duration(span / DOTS * NS_PER_SECOND)}" if len(price) > MOST_DOTS else ""
     _draw_dots(top, *(_gather(seconds, price, size, who, moments) if gathered else (seconds, price, size, who)))
     told = usual(quotes, step=instrument.tick / instrument.price_scale)
     _set_price_range(top, quotes.price[told], price)
@@ -165,7 +166,7 @@ def _trades(day: MarketDay) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndar
 def _gather(
     seconds: np.ndarray, price: np.ndarray, size: np.ndarray, who: np.ndarray, moments: Moments
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Join the trades of a short time and the same aggressor: their average price, by quantity, and their sum."""
+    """Aggregate the trades with the same aggressor in each interval: quantity-weighted price and total quantity."""
     edges = np.linspace(moments.seconds[0], moments.seconds[-1], DOTS + 1)
     place = np.clip(np.searchsorted(edges, seconds, side="right") - 1, 0, DOTS - 1) * len(AGGRESSORS) + who
     total = np.bincount(place, size, DOTS * len(AGGRESSORS))
@@ -187,7 +188,7 @@ def _draw_quotes(axes: Axes, moments: Moments, quotes: Quotes) -> None:
 
 
 def _draw_dots(axes: Axes, seconds: np.ndarray, price: np.ndarray, size: np.ndarray, who: np.ndarray) -> None:
-    """Draw trades, their areas in proportion to their quantities up to the largest hundredth."""
+    """Draw trades as dots, with areas proportional to quantity up to its 99th percentile."""
     largest = np.quantile(size, 0.99) if len(size) else 1.0
     for k, (name, colour) in enumerate(AGGRESSORS):
         mine = who == k
@@ -200,7 +201,7 @@ def _draw_dots(axes: Axes, seconds: np.ndarray, price: np.ndarray, size: np.ndar
 
 
 def _set_price_range(axes: Axes, best: np.ndarray, price: np.ndarray) -> None:
-    """Show some quotes and all trades but for the outermost."""
+    """Limit the price axis to the central 99.4 % of quotes and of trades, plus a margin."""
     ranges = [np.quantile(part, (0.003, 0.997)) for part in (best, price) if part.size]
     if not ranges:
         return
@@ -210,7 +211,7 @@ def _set_price_range(axes: Axes, best: np.ndarray, price: np.ndarray) -> None:
 
 
 def _draw_bars(axes: Axes, moments: Moments, seconds: np.ndarray, size: np.ndarray, who: np.ndarray) -> None:
-    """Draw traded quantities by time, the aggressors on top of each other."""
+    """Draw the traded quantity over time as bars stacked by aggressor."""
     edges = np.linspace(moments.seconds[0], moments.seconds[-1], BARS + 1)
     below = np.zeros(BARS)
     for k, (name, colour) in enumerate(AGGRESSORS):
@@ -221,7 +222,7 @@ def _draw_bars(axes: Axes, moments: Moments, seconds: np.ndarray, size: np.ndarr
 
 
 def _draw_spread(axes: Axes, moments: Moments, ticks: np.ndarray, told: np.ndarray) -> None:
-    """Draw the spread at each moment; the widest hundredth, and a crossed book beyond as much, are cut off."""
+    """Draw the spread over time; the axis cuts off the widest hundredth, and negative spreads beyond the same limit."""
     axes.plot(moments.seconds, ticks, color="#444444", lw=0.8, drawstyle="steps-post")
     if told.any():
         high = max(1.3 * float(np.quantile(ticks[told], 0.99)), 2.0)
@@ -230,7 +231,7 @@ def _draw_spread(axes: Axes, moments: Moments, ticks: np.ndarray, told: np.ndarr
 
 
 def _shade_halts(axes: Axes, day: MarketDay) -> None:
-    """Shade the time from each halt to the resumption of trading, or to the end."""
+    """Shade the time from each halt to the resumption of trading, or to the end of the day."""
     begun = None
     for second, code in _control(day):
         if code == Code.HALT and begun is None:
@@ -253,7 +254,7 @@ def _control(day: MarketDay) -> list[tuple[float, int]]:
 
 
 def _set_clock(panels: np.ndarray, moments: Moments, instrument: Instrument) -> None:
-    """Write the times of the x axis as the venue's clock would show them."""
+    """Label the x axis with the local time of the venue."""
     low, high = float(moments.seconds[0]), float(moments.seconds[-1])
     step = next((step for step in _CLOCK_STEPS if high - low <= 12 * step), None)
     digits = 3 if step is not None and step < 1 else 0
@@ -275,7 +276,7 @@ def _name(instrument: Instrument) -> str:
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         partial = pathlib.Path(folder) / path.name
         figure.savefig(partial, format="png")

@@ -1,4 +1,4 @@
-"""The picture of what many paths expect: quantiles of each measure, event by event or in time."""
+"""Draw a fan chart of generated paths: quantiles of each measure against events or time."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +8,7 @@ from lob_jax.generation.fan import LEAST_PATHS, MEASURES, Fan
 
 
 def fan_figure(forecast: Fan, *, title: str) -> Figure:
-    """Draw each measure as bands between pairs of quantiles around the middle one; of too few paths, each path."""
+    """Draw each measure as bands between pairs of quantiles around the median, or, for too few paths, every path."""
     figure = Figure(figsize=(12, 8), dpi=100, layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
     few = forecast.paths_H.max() < LEAST_PATHS

@@ -1,1 +1,1 @@
-"""Forecasts of the mid price: examples, models, their fit and their scores."""
+"""Forecast the mid price: examples, models, training and scores."""

@@ -1,4 +1,4 @@
-"""Train forecasters on the examples of a training split, test them beside floors, and show it as a table."""
+"""Train forecasters, compare them with model-free baselines on the test split, and format the scores as a table."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -26,15 +26,15 @@ from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, require
 from lob_jax.tokens.vocabulary import Vocabulary
 
-VALIDATION = 2048  # examples of a validation, at most about so many, evenly spaced
+VALIDATION = 2048  # target number of validation examples, taken at an even stride
 FLOORS = {"majority": majority, "lean": lean_table}
 NAMES = ("down", "flat", "up")
-DRAWS = 1000  # of the bootstrap
+DRAWS = 1000  # bootstrap draws
 TITLES = {"macro_f1": "macro F1", "mcc": "MCC", "log_loss": "log loss", "ece": "ECE", "accuracy": "accuracy"}
 
 
 class Splits(NamedTuple):
-    """The examples of the three splits, cut alike; all that is fitted is of the first."""
+    """The examples of the three splits, with one layout; everything fitted is fitted on the training split."""
 
     train: ForecastExamples
     validation: ForecastExamples
@@ -42,14 +42,20 @@ class Splits(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A forecaster trained from one seed, and what it says of the test split."""
+    """A forecaster trained from one seed, and its predictions on the test split."""
 
     fit: Fit
     predictions: Predictions
 
 
 def open_splits(folder: pathlib.Path, layout: ForecastLayout, *, stride: int, with_tokens: bool) -> Splits:
-    """Replay prepared records, fit thresholds and normalisers on their training split, and cut examples.
+    """Replay prepared records, fit thresholds and normalisers on the training split, and build the examples.
+
+    Args:
+      folder: the folder of prepared records.
+      layout: what an example contains.
+      stride: anchors between two training or two test examples; validation is thinned to about VALIDATION examples.
+      with_tokens: include the tokens before each anchor, which only the token model reads.
 
     Raises:
       InputError: there are no records, or a split has no example.
@@ -76,7 +82,15 @@ def train_and_predict(
     seed: int,
     on_validation: Callable[[int, float], None] | None = None,
 ) -> Trained:
-    """Train a forecaster from one seed, and let it forecast the test split."""
+    """Train a forecaster from one seed, and predict the test split.
+
+    Args:
+      module: the forecaster.
+      splits: the examples.
+      config: training settings.
+      seed: seed of parameters, example order and dropout.
+      on_validation: called with the steps taken and the validation loss.
+    """
     found = fit(module, splits.train, splits.validation, config=config, seed=seed, on_validation=on_validation)
     return Trained(found, predict(module, found.params, splits.test, batch_size=config.batch_size))
 
@@ -88,18 +102,18 @@ def compare(
     block_events: int,
     references: Sequence[str] = ("lean",),
 ) -> dict[str, Any]:
-    """Score forecasts of the test split, and the floors beside them.
+    """Score forecasts of the test split together with the baselines in FLOORS.
 
     Args:
       splits: the examples.
-      probabilities: by model, float64 [N, K, 3] of each seed.
-      block_events: events a block of the bootstrap.
-      references: models or floors that the others' MCC is held against.
+      probabilities: for each model, one float64 [N, K, 3] array per seed.
+      block_events: events per bootstrap block.
+      references: models or baselines that the MCC of the other models is compared with.
 
     Returns:
-      Plain values fit for JSON: those of `describe`; blocks, block_events and draws of the bootstrap; scores by model
-      and horizon, see `seed_scores`; mcc_above by reference, model and horizon: how far its MCC lies above, with the
-      interval of the difference on the same draws.
+      JSON-serialisable values: those of `describe`; blocks, block_events and draws of the bootstrap; scores by model
+      and horizon, see `seed_scores`; mcc_above by reference, model and horizon: the model's MCC minus the reference's,
+      with the interval of the difference over the same draws.
     """
     test, block = splits.test, splits.test.blocks(block_events)
     times = draw_blocks(int(block.max()) + 1, draws=DRAWS, seed=0)
@@ -132,7 +146,7 @@ def compare(
 
 
 def describe(splits: Splits) -> dict[str, Any]:
-    """Return what was forecast: examples, horizons, thresholds in basis points, and shares of the classes."""
+    """Return horizons, numbers of examples, thresholds in basis points, move scales and class shares."""
     return {
         "horizons": list(splits.test.layout.horizons),
         "examples": {name: len(one) for name, one in splits._asdict().items()},
@@ -152,9 +166,9 @@ def _plain(of_scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def quantile_report(splits: Splits, trained: Sequence[Trained], levels: tuple[float, ...]) -> dict[str, Any] | None:
-    """Return pinball loss in ticks and coverage by horizon, means over seeds; None for a model without quantiles.
+    """Return pinball loss in ticks and coverage by horizon, averaged over seeds; None for a model without quantiles.
 
-    Beside it the same of the training split's own quantiles, which know nothing of the anchor.
+    The baseline is the pinball loss of the training split's unconditional quantiles, which ignore the anchor.
     """
     if trained[0].predictions.quantiles is None:
         return None
@@ -170,7 +184,7 @@ def quantile_report(splits: Splits, trained: Sequence[Trained], levels: tuple[fl
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Return a rich table: a row a model and score, a column a horizon; the interval below each MCC."""
+    """Return a rich table: one row per model and score, one column per horizon, the interval below each MCC."""
     examples = result["examples"]
     shown = Table(
         title=f"direction of the mid: {examples['train']:,} training examples, {examples['test']:,} test examples",

@@ -1,6 +1,6 @@
-"""The shape of a forecaster: one frozen dataclass for the whole family, checked when it is made; and what one returns.
+"""The configuration shared by all forecasters, a frozen dataclass validated on construction, and their output type.
 
-A forecaster is a Flax module; called with a batch, a dict of arrays named as in `lob_jax.forecasting.examples`, it
+A forecaster is a Flax module. It takes a batch, a dict of arrays named as in `lob_jax.forecasting.examples`, and
 returns a `Forecast`. Parameters and computation are float32.
 """
 
@@ -13,16 +13,17 @@ from lob_jax.errors import InputError
 
 FORECASTERS = ("tft", "deeplob", "linear", "transformer")
 CLASSES = 3  # down, flat, up
-KINDS = 8  # of events, counted from 1
+KINDS = 8  # size of a lookup table of event kinds, which are numbered from 1
 _SIZES = ("history", "levels", "width", "heads", "filters", "inception", "units", "instruments")
 
 
 class Forecast(NamedTuple):
-    """What a forecaster says of a batch.
+    """The output of a forecaster for a batch.
 
     Attributes:
       direction_BK3: logits of down, flat and up at each horizon.
-      quantiles_BKQ: of the mid's move, in units of its scale on the training split; None from those that give none.
+      quantiles_BKQ: quantiles of the mid's move, in units of its standard deviation on the training split; None from
+        forecasters that predict none.
     """
 
     direction_BK3: jax.Array
@@ -41,25 +42,25 @@ TOKEN_INPUTS = {  # what the token model reads beside tokens, by its name there,
 
 @dataclasses.dataclass(frozen=True)
 class ForecastConfig:
-    """Describe a forecaster completely; there are no defaults.
+    """The complete configuration of a forecaster; there are no defaults.
 
     Raises:
-      InputError: a value is out of range, or two values do not fit together.
+      InputError: a value is out of range, or two values are incompatible.
 
     Attributes:
       model: "tft", "deeplob", "linear" or "transformer".
-      history: H, past events that are seen.
+      history: H, number of past events in the input.
       horizons: K ascending numbers of events ahead.
-      levels: P, levels a side of a book state.
+      levels: P, levels per side of a book state.
       clock: whether the TFT sees the time of day and the day of the week.
-      width: D, of the TFT.
-      heads: N, of the TFT's attention; divides width.
-      quantiles: Q ascending levels that the TFT predicts.
-      filters: of DeepLOB's convolutions.
+      width: D, model width of the TFT.
+      heads: N, attention heads of the TFT; divides width.
+      quantiles: Q ascending quantile levels that the TFT predicts.
+      filters: filters of DeepLOB's convolutions.
       inception: filters of each branch of DeepLOB's inception module.
-      units: of DeepLOB's LSTM.
-      dropout: of the TFT and of DeepLOB.
-      instruments: of the training split; the TFT has an embedding for each and one for others.
+      units: units of DeepLOB's LSTM.
+      dropout: dropout rate of the TFT and of DeepLOB.
+      instruments: instruments in the training split; the TFT has one embedding for each and one for all others.
     """
 
     model: str
@@ -93,7 +94,10 @@ class ForecastConfig:
 
 
 def _check_ascending(name: str, values: tuple[float, ...], *, low: float, high: float | None) -> None:
-    """Refuse values that do not ascend; `high` None asks for whole numbers from `low` on, else for low < v < high."""
+    """Refuse values that do not ascend or are out of range.
+
+    If `high` is None they must be integers of at least `low`, otherwise numbers with low < value < high.
+    """
     ascending = len(values) > 0 and list(values) == sorted(set(values))
     inside = all(value >= low and value == int(value) if high is None else low < value < high for value in values)
     if not (ascending and inside):

@@ -1,8 +1,8 @@
 """DeepLOB (Zhang, Zohren and Roberts, 2019): convolutions over levels and time, an inception module, an LSTM.
 
-As in the paper but for one thing: it is trained for all horizons at once, with a softmax for each, where the paper
-trains a network a horizon. With 16 filters, 32 in each inception branch, 64 units and 10 levels it has the paper's
-60,691 parameters at one horizon.
+It differs from the paper in one respect: one network is trained for all horizons, with a softmax for each, where the
+paper trains one network per horizon. With 16 filters, 32 per inception branch, 64 units, 10 levels and one horizon it
+has the paper's 60,691 parameters.
 """
 
 import flax.linen as nn
@@ -11,27 +11,28 @@ import jax.numpy as jnp
 
 from lob_jax.forecasting.config import CLASSES, Forecast, ForecastConfig
 
-SLOPE = 0.01  # of leaky ReLU below 0
-TIME_TAPS = 4  # states that a convolution over time reads
+SLOPE = 0.01  # negative slope of the leaky ReLU
+TIME_TAPS = 4  # kernel size of a convolution over time, in states
 
 
 def _conv(x_BHWC: jax.Array, filters: int, kernel: tuple[int, int], name: str, *, stride: int = 1) -> jax.Array:
-    """Convolve over (time, level) and bend; time is padded to stay as long, levels are not padded."""
+    """Convolve over (time, level) and apply a leaky ReLU; time is padded to keep its length, levels are not padded."""
     before = (kernel[0] - 1) // 2
     padding = ((before, kernel[0] - 1 - before), (0, 0))
-    init = nn.initializers.he_normal()  # eleven layers deep, others halve the signal's variance at each
+    # Flax's default (LeCun) initialiser would halve the variance at each of eleven leaky ReLU layers.
+    init = nn.initializers.he_normal()
     conv = nn.Conv(filters, kernel, strides=(1, stride), padding=padding, kernel_init=init, name=name)
     return nn.leaky_relu(conv(x_BHWC), SLOPE)
 
 
 class DeepLOB(nn.Module):
-    """Book states in, logits of every horizon out; flow, clock and instrument are not looked at."""
+    """Map book states to the logits of every horizon; flow, clock and instrument are ignored."""
 
     config: ForecastConfig
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> Forecast:
-        """Return logits [B, K, 3], and no quantiles; without `deterministic` a "dropout" key is needed."""
+        """Return logits [B, K, 3] and no quantiles; `deterministic=False` requires a "dropout" key."""
         config = self.config
         x_BHWC = self._levels(batch["book"][..., None])
         x_BHC = self._inception(x_BHWC)[:, :, 0]
@@ -42,7 +43,7 @@ class DeepLOB(nn.Module):
         return Forecast(logits.reshape(-1, K, CLASSES), None)
 
     def _levels(self, x_BHWC: jax.Array) -> jax.Array:
-        """Fold price with size, then ask with bid, then all levels, each behind by two convolutions over time."""
+        """Merge price with size, then ask with bid, then all levels; two convolutions over time follow each merge."""
         config = self.config
         for block, (taps, stride) in enumerate([(2, 2), (2, 2), (config.levels, 1)]):
             x_BHWC = _conv(x_BHWC, config.filters, (1, taps), f"fold_{block}", stride=stride)
@@ -51,7 +52,7 @@ class DeepLOB(nn.Module):
         return x_BHWC
 
     def _inception(self, x_BHWC: jax.Array) -> jax.Array:
-        """Look at spans of 3 and 5 states and at the greatest of 3, side by side."""
+        """Concatenate convolutions over 3 and 5 states and a max-pooling branch over 3."""
         filters = self.config.inception
         branches = [
             _conv(_conv(x_BHWC, filters, (1, 1), f"inception_{span}_in"), filters, (span, 1), f"inception_{span}")

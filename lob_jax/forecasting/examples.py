@@ -1,12 +1,13 @@
-"""Examples for forecasts: what is known at an anchor event, and where the mid price goes behind it.
+"""Build forecasting examples: what is known at an anchor event, and where the mid price goes afterwards.
 
-An anchor is an event of the split; the forecast is made just before it, at the state that it will meet. Inputs are
-of the `history` events in front of the anchor and the states that they left; labels are of the mids behind it.
+An anchor is an event of the split. The forecast is made just before the anchor, from the book state that the anchor
+will change. Inputs come from the `history` events before the anchor and the states after each of them; labels come
+from the mids after the anchor.
 
-The label at horizon k compares the mean m- of the last k mids, the present one included, with the mean m+ of the next
+The label at horizon k compares the mean m- of the last k mids, the current one included, with the mean m+ of the next
 k: l = (m+ - m-) / |m-|, the smoothed definition of FI-2010 (Ntakaris et al., 2018) in the form of Zhang, Zohren and
-Roberts (2019). The other one in use, (m+ - m_t) / m_t, is not taken. Since m- is known at the anchor, a mid that has
-just moved already leans towards its label: a forecast has to be held against one that knows only that, see
+Roberts (2019). The other common definition, (m+ - m_t) / m_t, is not used. Since m- is known at the anchor, a mid that
+has just moved already leans towards its label: compare every forecast with the baseline that knows only this lean, see
 `lob_jax.forecasting.floors`.
 """
 
@@ -21,8 +22,8 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 
 DOWN, FLAT, UP = range(3)
-FLAT_SHARE = 1 / 3  # of the training examples, see `fit_scaling`
-SAMPLE = 4096  # training examples that normalisers are fitted on, evenly spaced
+FLAT_SHARE = 1 / 3  # share of the training examples labelled FLAT, see `fit_scaling`
+SAMPLE = 4096  # evenly spaced training examples that the normalisers are fitted on
 CLOCK = ("sine of the time of day", "cosine of it", "log seconds from the anchor", "events from the anchor / history")
 
 Batch = dict[str, np.ndarray]
@@ -30,14 +31,15 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class ForecastLayout:
-    """What an example holds.
+    """The dimensions of an example.
 
     Attributes:
-      history: H, events in front of the anchor.
-      horizons: K ascending numbers of events behind it.
-      levels: P, levels a side.
-      context: T, tokens in front of the anchor; an anchor with fewer is none, whatever model is trained.
-      time_buckets: buckets of a day, of the tokens' clock.
+      history: H, events before the anchor.
+      horizons: K ascending numbers of events after it.
+      levels: P, levels per side.
+      context: T, tokens before the anchor. An event with fewer is never an anchor, even for models that read no
+        tokens, so that all models are compared on the same examples.
+      time_buckets: number of time-of-day buckets in the tokens' clock.
     """
 
     history: int
@@ -48,20 +50,20 @@ class ForecastLayout:
 
     @property
     def reach(self) -> int:
-        """Return the longest horizon, which is also the longest span that mids are averaged over."""
+        """Return the longest horizon, which is also the longest averaging span of the mids."""
         return max(self.horizons)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scaling:
-    """What was fitted on the training split, and on nothing else.
+    """Thresholds and normalisers, fitted on the training split only.
 
     Attributes:
-      threshold: float64 [K]; a smoothed change beyond +- it is UP or DOWN.
+      threshold: float64 [K]; a smoothed change above it is UP, one below its negative is DOWN.
       move_scale: float64 [K], standard deviation of the mid's move, ticks.
       book_mean, book_std: float64 [4P].
       flow_mean, flow_std: float64 [5].
-      symbols: training instruments; number 1 is the first of them, 0 stands for others.
+      symbols: training instruments, numbered from 1; 0 means any other instrument.
     """
 
     threshold: np.ndarray
@@ -73,25 +75,25 @@ class Scaling:
     symbols: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
-        """Return the fitted numbers as plain values, fit for JSON."""
+        """Return the fitted values in JSON-serialisable form."""
         return {name: list(np.asarray(values).tolist()) for name, values in vars(self).items()}
 
 
 def required_embargo(layout: ForecastLayout) -> int:
-    """Return the fewest events between two splits of one day: history, horizon and the span of the average."""
+    """Return the minimum number of events between two splits of one day: history, horizon and averaging span."""
     return layout.history + 2 * layout.reach
 
 
 def check_forecast_embargo(embargo_events: int, layout: ForecastLayout) -> None:
-    """Refuse an embargo that an example could reach across.
+    """Check that no example can reach across the embargo.
 
     Raises:
-      InputError: it is shorter than `required_embargo(layout)`.
+      InputError: the embargo is shorter than `required_embargo(layout)`.
     """
     least = required_embargo(layout)
     if embargo_events < least:
         raise InputError(
-            "the embargo between splits is shorter than a forecast's example",
+            "the embargo between splits is shorter than a forecasting example",
             where="config.data.embargo_events",
             expected=f"at least {least} events: history {layout.history}, horizon and smoothing {layout.reach} each",
             was=embargo_events,
@@ -100,9 +102,9 @@ def check_forecast_embargo(embargo_events: int, layout: ForecastLayout) -> None:
 
 
 def anchors(tape: Tape, layout: ForecastLayout) -> np.ndarray:
-    """Return the rows of all anchors, int64 [N]: own events with a whole example around them.
+    """Return the rows of all anchors, int64 [N]: the split's own events with a complete example around them.
 
-    An example has its history, its tokens and all labels within one run, and mids in all of its states.
+    In a complete example history, tokens and labels lie within one segment (`Tape.run`), and every state has a mid.
     """
     rows = np.arange(len(tape))
     first = np.searchsorted(tape.run, np.arange(len(tape.symbols)))[tape.run]
@@ -116,32 +118,36 @@ def anchors(tape: Tape, layout: ForecastLayout) -> np.ndarray:
 
 
 def token_end(tape: Tape) -> np.ndarray:
-    """Return the number of tokens in front of each row's event, int64 [R]."""
+    """Return the number of tokens on the tape before each row's event, int64 [R]."""
     return np.searchsorted(tape.token_event, np.arange(len(tape)))
 
 
 def smoothed_change(mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return l = (m+ - m-) / |m-| of the anchors at `rows`, float64 [N, K], see the head of this file."""
-    total = np.concatenate([[0], np.cumsum(mid2)])  # total[i]: of the rows in front of i
+    """Return l = (m+ - m-) / |m-| of the anchors at `rows`, float64 [N, K], see the module docstring."""
+    # total[i] sums the rows before i. In int64 the differences are exact, which those of a float sum would not be.
+    total = np.concatenate([[0], np.cumsum(mid2)])
     past = [total[rows + 1] - total[rows + 1 - k] for k in horizons]
     coming = [total[rows + 1 + k] - total[rows + 1] for k in horizons]
     return np.stack([(new - old) / _scale(old, k) for new, old, k in zip(coming, past, horizons, strict=True)], axis=1)
 
 
 def past_lean(mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return (m_t - m-) / |m-|, float64 [N, K]: what `smoothed_change` would be if the mid stayed where it is."""
+    """Return (m_t - m-) / |m-|, float64 [N, K]: the value of `smoothed_change` if the mid did not move again."""
     total = np.concatenate([[0], np.cumsum(mid2)])
     past = [total[rows + 1] - total[rows + 1 - k] for k in horizons]
     return np.stack([(k * mid2[rows] - old) / _scale(old, k) for old, k in zip(past, horizons, strict=True)], axis=1)
 
 
 def _scale(old: np.ndarray, k: int) -> np.ndarray:
-    """Return what a change of the sum of k mid2 is relative to: their sum, or that of k quanta where it is less."""
+    """Return the denominator of a relative change of k summed `mid2`: |sum|, but no less than k mids of one quantum.
+
+    Mids of signed prices may be at or near zero, where the ratio would blow up.
+    """
     return np.maximum(np.abs(old), 2 * k)
 
 
 def mid_moves(tape: Tape, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return how far the mid is from the anchor's after each horizon, ticks, float64 [N, K]."""
+    """Return the move of the mid from the anchor to each horizon, ticks, float64 [N, K]."""
     ahead = tape.mid2[rows[:, None] + np.array(horizons)] - tape.mid2[rows, None]
     return ahead / (2 * tape.tick[tape.run[rows], None])
 
@@ -155,7 +161,7 @@ def fit_scaling(tape: Tape, layout: ForecastLayout) -> Scaling:
     """Fit class thresholds and normalisers on the tape of the training split.
 
     The threshold of a horizon is the FLAT_SHARE quantile of |l| over all anchors: a third of the training examples is
-    FLAT, and the rest divides as the market went. Where more than a third did not change at all, it is 0.
+    FLAT, and the rest is UP or DOWN as the market moved. It is 0 where more than a third did not change at all.
 
     Raises:
       InputError: the tape has no anchor.
@@ -178,24 +184,26 @@ def fit_scaling(tape: Tape, layout: ForecastLayout) -> Scaling:
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Return standard deviations of columns, 1 where nothing varies."""
-    std = values.std(0, dtype=np.float64)
+    """Return the standard deviation of each column, and 1 for a constant column."""
+    std = values.std(0, dtype=np.float64)  # float32 sums over a few hundred thousand values lose digits
     return np.where(std > 0, std, 1.0)
 
 
 def _past(rows: np.ndarray, layout: ForecastLayout) -> np.ndarray:
-    """Return the rows of the H events in front of each anchor, [N, H], oldest first."""
+    """Return the rows of the H events before each anchor, [N, H], oldest first."""
     return rows[:, None] + np.arange(-layout.history, 0)
 
 
 def book_window(tape: Tape, rows: np.ndarray, layout: ForecastLayout) -> np.ndarray:
-    """Return the states that the H events in front of each anchor left, float32 [N, H, 4P], the newest last.
+    """Return the book state after each of the H events before each anchor, float32 [N, H, 4P], newest last.
 
-    Level by level: ask price, ask size, bid price, bid size, as DeepLOB's first convolutions read them. Prices are
-    ticks from the mid at the anchor, so that the way the mid came is seen; sizes log(1 + lots).
+    The order within each level is ask price, ask size, bid price, bid size, as DeepLOB's first convolutions expect.
+    Prices are in ticks relative to the mid at the anchor, so that the path of the mid is visible; sizes are
+    log(1 + lots).
     """
     states = _past(rows, layout) + 1
     ticks = 2.0 * tape.tick[tape.run[rows], None, None, None]
+    # Subtract as integers first: a price in quanta may exceed the 24 bits of a float32.
     price = (2 * tape.price[states] - tape.mid2[rows, None, None, None]) / ticks  # [N, H, 2, P]
     size = np.log1p(tape.size[states])
     parts = [price[:, :, 1], size[:, :, 1], price[:, :, 0], size[:, :, 0]]
@@ -203,11 +211,11 @@ def book_window(tape: Tape, rows: np.ndarray, layout: ForecastLayout) -> np.ndar
 
 
 def clock_window(tape: Tape, rows: np.ndarray, layout: ForecastLayout) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is known of the clock at past steps [N, H, 4] and at the horizons [N, K, 4]; named by `CLOCK`.
+    """Return the clock inputs of past steps [N, H, 4] and of the horizons [N, K, 4]; `CLOCK` names the columns.
 
-    Of the future only the clock is known, and in event time not even that: when the k-th next event comes is not
-    known before it. So a horizon's time is the anchor's plus k times the mean gap of the history, a number of the past
-    alone. Nothing else (no schedule of auctions or news) is in the records.
+    Only the clock could be known ahead, and in event time not even that: the time of the k-th next event is unknown
+    in advance. A horizon's time is therefore estimated from the past alone, as the anchor's time plus k times the mean
+    gap of the history. The records hold nothing else about the future, such as a schedule of auctions or news.
     """
     now = tape.clock_ns[rows, None]
     past_ns = tape.clock_ns[_past(rows, layout) + 1]
@@ -228,17 +236,17 @@ def _clock(of_day_ns: np.ndarray, from_anchor_ns: np.ndarray, steps: np.ndarray,
 
 
 class ForecastExamples:
-    """The examples of one split, by number; labels of all of them, inputs batch by batch.
+    """The numbered examples of one split; labels are computed for all of them at once, inputs batch by batch.
 
     A batch is a dict of NumPy arrays:
       book float32 [B, H, 4P], see `book_window`; flow float32 [B, H, 5], see `tape.event_flow`; both normalised;
       kind int32 [B, H], kinds of the events;
       past_clock float32 [B, H, 4] and future_clock float32 [B, K, 4], see `clock_window`;
       instrument int32 [B], by its number in the scaling, and day_of_week int32 [B];
-      tokens, time_of_day int32 [B, T] and token_book float32 [B, T, F]: the T tokens in front of the anchor, with what
-        is known when each is the newest, as in `dataset.TokenBookDataset`; token_event int32 [B, T], the event that
-        a token belongs to, -1 the last one; token_clock int32 [B, T, 2], seconds since midnight and nanoseconds of the
-        time known; all these only with `with_tokens`;
+      tokens, time_of_day int32 [B, T] and token_book float32 [B, T, F]: the T tokens before the anchor, each with what
+        is known when it is the newest, as in `dataset.TokenBookDataset`; token_event int32 [B, T], the event that
+        a token belongs to, -1 for the event just before the anchor; token_clock int32 [B, T, 2], the last known time as
+        seconds since midnight and nanoseconds; all of these only with `with_tokens`;
       direction int32 [B, K] and move float32 [B, K] in units of the scaling's `move_scale`: the labels.
 
     Attributes:
@@ -250,8 +258,15 @@ class ForecastExamples:
     def __init__(self, tape: Tape, layout: ForecastLayout, scaling: Scaling, *, stride: int, with_tokens: bool):
         """Take every `stride`-th anchor of the tape.
 
+        Args:
+          tape: the replayed split.
+          layout: what an example contains.
+          scaling: thresholds and normalisers fitted on the training split.
+          stride: take one anchor in this many.
+          with_tokens: include the tokens before each anchor.
+
         Raises:
-          InputError: there is none.
+          InputError: the tape has no anchor.
         """
         self.tape, self.layout, self.scaling, self.with_tokens = tape, layout, scaling, with_tokens
         self.rows = anchors(tape, layout)[::stride]
@@ -267,12 +282,12 @@ class ForecastExamples:
         return len(self.rows)
 
     def blocks(self, events: int) -> np.ndarray:
-        """Return which block of so many successive events each example lies in, int64 [N], without gaps."""
+        """Return the block of `events` consecutive events that contains each example, int64 [N], without gaps."""
         place = np.stack([self.tape.run[self.rows], self.rows // events])
         return np.unique(place, axis=1, return_inverse=True)[1].reshape(-1)
 
     def batch(self, numbers: np.ndarray) -> Batch:
-        """Return the examples of these numbers."""
+        """Return the examples with these numbers."""
         rows, tape, scaling = self.rows[numbers], self.tape, self.scaling
         run, past = tape.run[rows], _past(rows, self.layout)
         past_clock, future_clock = clock_window(tape, rows, self.layout)
@@ -310,9 +325,9 @@ def _normalised(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 def _nothing(layout: ForecastLayout) -> InputError:
     need = max(layout.history, layout.reach - 1) + layout.reach
     return InputError(
-        "there is nothing to forecast",
+        "there is nothing to forecast: the split has no anchor",
         where="a split of the prepared records",
         expected=f"{need + 1} events in a row with {layout.context} tokens of context, and orders on both sides",
-        was="no such run of events",
+        was="no such stretch of events",
         remedy="prepare more events, or shorten config.forecast.history, its horizons or config.model.max_seq_length",
     )

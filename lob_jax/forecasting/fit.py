@@ -1,6 +1,6 @@
-"""Train a forecaster: AdamW on cross-entropy and pinball loss, stopped by its validation loss; all in memory.
+"""Train a forecaster in memory: AdamW on cross-entropy and pinball loss, with early stopping on the validation loss.
 
-A run depends on its seed, its configuration and its examples alone: on one machine it comes out the same each time.
+A run depends only on its seed, its configuration and its examples, and is reproducible on one machine.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ from lob_jax.forecasting.config import Forecast
 
 Batch = dict[str, Any]
 
-WARMUP_SHARE = 0.05  # of all steps
+WARMUP_SHARE = 0.05  # share of all steps
 LABELS = ("direction", "move")
 
 
 class Examples(Protocol):
-    """Examples by number, see `lob_jax.forecasting.examples.ForecastExamples`."""
+    """Numbered examples, see `lob_jax.forecasting.examples.ForecastExamples`."""
 
     def __len__(self) -> int: ...
 
@@ -34,17 +34,17 @@ class Examples(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """How to train a forecaster. It has no defaults.
+    """Training settings of a forecaster; there are no defaults.
 
     Raises:
       InputError: a value is out of range.
 
     Attributes:
-      batch_size: examples a step.
-      steps: most steps.
-      learning_rate: at its peak; it rises over the first twentieth of the steps, then falls to 0 as half a cosine.
-      weight_decay: decoupled; on matrices alone.
-      clip: largest global gradient norm.
+      batch_size: examples per step.
+      steps: maximum number of steps.
+      learning_rate: peak value; a linear warm-up over the first twentieth of the steps, then a half cosine to 0.
+      weight_decay: decoupled, applied to matrices only.
+      clip: maximum global gradient norm.
       validate_every: steps between two validations.
       patience: validations without improvement before stopping.
     """
@@ -71,7 +71,7 @@ class FitConfig:
                 where=f"config.forecast.{name}",
                 expected=expected,
                 was=getattr(self, name),
-                remedy=f"set it with --config.forecast.{name}=...",
+                remedy=f"set an allowed value with --config.forecast.{name}=...",
             )
 
 
@@ -79,10 +79,10 @@ class Fit(NamedTuple):
     """A trained forecaster.
 
     Attributes:
-      params: of the step with the lowest validation loss, on the host.
+      params: parameters of the step with the lowest validation loss, on the host.
       step: that step, counted from 1.
-      validation_loss: mean cross-entropy there, nats.
-      steps: steps taken in all.
+      validation_loss: mean cross-entropy at that step, nats.
+      steps: total steps taken.
       losses: (step, validation loss) of every validation.
     """
 
@@ -94,11 +94,11 @@ class Fit(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a forecaster says of N examples.
+    """The predictions of a forecaster for N examples.
 
     Attributes:
       probability: float64 [N, K, 3], of down, flat and up.
-      quantiles: float64 [N, K, Q], of the mid's move in units of its scale; None if it gives none.
+      quantiles: float64 [N, K, Q], of the mid's move in units of its scale; None if the forecaster predicts none.
     """
 
     probability: np.ndarray
@@ -119,7 +119,7 @@ def pinball(quantiles_BKQ: jax.Array, move_BK: jax.Array, levels: tuple[float, .
 
 
 def forecast_loss(forecast: Forecast, batch: Batch, levels: tuple[float, ...]) -> jax.Array:
-    """Return what training lowers: `direction_loss`, and `pinball` beside it where there are quantiles."""
+    """Return the training loss: `direction_loss`, plus `pinball` if the forecast has quantiles."""
     loss = direction_loss(forecast, batch)
     if forecast.quantiles_BKQ is None:
         return loss
@@ -135,14 +135,14 @@ def fit(
     seed: int,
     on_validation: Callable[[int, float], None] | None = None,
 ) -> Fit:
-    """Train a forecaster from fresh parameters and return it at its best validation.
+    """Train a forecaster from scratch and return it as it was at its lowest validation loss.
 
     Args:
-      module: the forecaster; its `config` has the levels of its quantiles.
-      train: examples to learn from; each pass over them has an order of its own.
-      validation: examples to stop by, all of them at every validation.
-      config: how.
-      seed: of parameters, order and dropout.
+      module: the forecaster; `module.config` has its quantile levels.
+      train: training examples, reshuffled for each epoch.
+      validation: examples for early stopping, all of them used at every validation.
+      config: training settings.
+      seed: seed of parameters, example order and dropout.
       on_validation: called with the steps taken and the validation loss.
 
     Raises:
@@ -161,6 +161,7 @@ def fit(
         if on_validation is not None:
             on_validation(step, loss)
         if best is None or loss < best.validation_loss:
+            # Copy to the host now: the next step donates these buffers.
             best = Fit(jax.device_get(state[0]), step, loss, step, losses)
         elif sum(at > best.step for at, _ in losses) >= config.patience:
             break
@@ -168,9 +169,11 @@ def fit(
 
 
 def make_optimizer(config: FitConfig) -> optax.GradientTransformation:
-    """Return AdamW behind the global clip, with a warm-up and a cosine to zero; matrices alone decay."""
+    """Return AdamW after global-norm clipping, with warm-up and cosine decay to zero; only matrices are decayed."""
     warmup = max(1, round(WARMUP_SHARE * config.steps))
+    # Optax refuses a schedule that ends with its warm-up, hence warmup + 1.
     rate = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup, max(config.steps, warmup + 1))
+    # Optax counts steps from 0, where the warm-up starts at a rate of 0: without + 1 the first step would be lost.
     adamw = optax.adamw(
         lambda count: rate(count + 1), weight_decay=config.weight_decay, mask=functools.partial(jax.tree.map, _decays)
     )
@@ -185,7 +188,7 @@ def _decays(leaf: jax.Array) -> bool:
 def _step(
     module: nn.Module, config: FitConfig, state: tuple[Any, Any], batch: Batch, key: jax.Array
 ) -> tuple[Any, Any]:
-    """Return the parameters and the optimiser's state after one step; compiled once for all seeds."""
+    """Return the parameters and the optimiser state after one step; all seeds share one compilation."""
     params, moments = state
 
     def loss(params: Any) -> jax.Array:
@@ -197,17 +200,17 @@ def _step(
 
 
 def _inputs(batch: Batch) -> Batch:
-    """Return a batch without its labels, which no forecaster is shown."""
+    """Return a batch without its labels, so that no forecaster can read them."""
     return {name: array for name, array in batch.items() if name not in LABELS}
 
 
 def _order(count: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the numbers of each batch without end; what a pass leaves over is dropped."""
+    """Yield the example numbers of each batch endlessly; the incomplete batch at the end of an epoch is dropped."""
     if count < batch_size:
         raise InputError(
-            "there are too few examples for a batch",
+            "there are too few examples to fill a batch",
             where="the training split of a forecaster",
-            expected=f"at least {batch_size}",
+            expected=f"at least {batch_size} examples",
             was=count,
             remedy="lower config.forecast.batch_size or config.forecast.stride, or prepare more events",
         )
@@ -231,16 +234,23 @@ def _validation_loss(module: nn.Module, params: Any, examples: Examples, *, batc
         raise TrainingError(
             "the forecaster's validation loss is not finite",
             step=step,
-            remedy="lower config.forecast.learning_rate, or start again with another config.seed",
+            remedy="lower config.forecast.learning_rate, or try another config.seed",
         )
     return loss
 
 
 def predict(module: nn.Module, params: Any, examples: Examples, *, batch_size: int) -> Predictions:
-    """Return what a forecaster says of all examples, in their order."""
+    """Return the forecaster's predictions for all examples, in order.
+
+    Args:
+      module: the forecaster.
+      params: its parameters.
+      examples: the examples.
+      batch_size: examples per call of the forecaster.
+    """
     probability, quantiles = [], []
     for part in _parts(len(examples), batch_size):
-        filled = np.resize(part, batch_size)  # one shape compiles once
+        filled = np.resize(part, batch_size)  # fill the last batch by repetition, so that one shape is compiled
         forecast = _forecast(module, params, _inputs(examples.batch(filled)))
         probability.append(np.asarray(forecast.direction_BK3, np.float64)[: len(part)])
         if forecast.quantiles_BKQ is not None:

@@ -1,25 +1,25 @@
-"""Forecasts without a model: the training split's class frequencies, and those given how the mid has just moved."""
+"""Model-free baselines: class frequencies of the training split, overall and given how the mid has just moved."""
 
 import numpy as np
 
 from lob_jax.forecasting.examples import ForecastExamples, past_lean
 
 CLASSES = 3
-BUCKETS = 15  # of the lean, by training quantiles
-PRIOR_WEIGHT = 3.0  # examples that the overall frequencies count for in each bucket
+BUCKETS = 15  # buckets of the lean, separated at training quantiles
+PRIOR_WEIGHT = 3.0  # weight of the overall frequencies in each bucket, in examples
 
 
 def majority(train: ForecastExamples, examples: ForecastExamples) -> np.ndarray:
-    """Return the training frequencies of each class for every example, float64 [N, K, 3]: the majority always wins."""
+    """Return the training class frequencies for every example, float64 [N, K, 3], which always predict the majority."""
     frequency = np.stack([_frequency(label) for label in train.direction.T])
     return np.broadcast_to(frequency, (len(examples), *frequency.shape))
 
 
 def lean_table(train: ForecastExamples, examples: ForecastExamples) -> np.ndarray:
-    """Return class frequencies by the lean (m_t - m-) / m-, float64 [N, K, 3].
+    """Return the training class frequencies given the lean (m_t - m-) / |m-|, float64 [N, K, 3].
 
-    The smoothed label compares with a mean of the past, so a mid that has moved and stays has a label already. This is
-    what a forecast knows that sees one number, by buckets fitted on the training split.
+    The smoothed label compares the future with an average of the past, so a mid that has moved and then stays already
+    implies a label. This baseline sees only that one number, bucketed by quantiles of the training split.
     """
     horizons, columns = train.layout.horizons, []
     fitted = past_lean(train.tape.mid2, train.rows, horizons)

@@ -1,4 +1,4 @@
-"""Every forecaster by its name, the token model among them."""
+"""Construct any forecaster by name, including the one based on the token model."""
 
 import dataclasses
 
@@ -19,12 +19,12 @@ _BY_NAME = {"tft": TemporalFusionTransformer, "deeplob": DeepLOB, "linear": Line
 
 
 class TransformerForecaster(nn.Module):
-    """LOBTransformer over the tokens in front of the anchor: what its outlook head says at the newest of them.
+    """Run a LOBTransformer over the tokens before the anchor, and read its outlook head at the newest token.
 
     Attributes:
-      config: of the forecaster.
-      model: of the transformer; its heads give way to an outlook at the forecaster's horizons, and its table of
-        instruments, if it has one, to one of the training split's and one more for others.
+      config: the forecaster's configuration.
+      model: the transformer's configuration. Its heads are replaced by an outlook head at the forecaster's horizons;
+        its instrument embedding, if any, is resized to the training split's instruments plus one for all others.
     """
 
     config: ForecastConfig
@@ -55,17 +55,17 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
     """Return the forecaster that a configuration names.
 
     Args:
-      config: of the forecaster.
-      token_model: of the transformer; the others have no use for it.
+      config: the forecaster's configuration.
+      token_model: the transformer's configuration; other forecasters ignore it.
 
     Raises:
-      InputError: the transformer without its configuration, or one that reads what examples do not hold.
+      InputError: the transformer has no configuration, or needs inputs that forecasting examples do not hold.
     """
     if config.model != "transformer":
         return _BY_NAME[config.model](config)
     if token_model is None:
         raise InputError(
-            "the token model has no shape",
+            "the token model has no configuration",
             where="make_forecaster(token_model=...)",
             expected="a ModelConfig",
             was=None,

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression: the least that a forecaster has to beat."""
+"""Multinomial logistic regression, the minimal trained baseline for a forecaster."""
 
 import flax.linen as nn
 import jax
@@ -8,17 +8,17 @@ from lob_jax.forecasting.config import CLASSES, KINDS, Forecast, ForecastConfig
 
 
 class LinearForecaster(nn.Module):
-    """One affine map from all states and flow of the history to the logits of every horizon, zero at first.
+    """One affine map from all states and flow of the history to the logits of every horizon, initialised to zero.
 
-    It starts at equal probabilities; the loss is convex, so what it finds depends on the seed only through the order of
-    the batches and the step at which it was stopped.
+    It starts from equal probabilities. The loss is convex, so the result depends on the seed only through the order of
+    the batches and the step at which training stops.
     """
 
     config: ForecastConfig
 
     @nn.compact
     def __call__(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> Forecast:
-        """Return logits [B, K, 3], and no quantiles; nothing drops out."""
+        """Return logits [B, K, 3] and no quantiles; there is no dropout."""
         kind_BHE = jax.nn.one_hot(batch["kind"], KINDS)
         x_BHF = jnp.concatenate([batch["book"], batch["flow"], kind_BHE], axis=-1)
         K = len(self.config.horizons)

@@ -1,9 +1,9 @@
-"""Scores of direction forecasts, with intervals from a bootstrap by block and averages over seeds.
+"""Score direction forecasts, with averages over seeds and intervals from a block bootstrap.
 
-Neighbouring examples share most of their past and of their future, so that single examples are no independent draws.
-Whole blocks of successive events are resampled instead, at least as long as the longest horizon (Künsch, 1989; here
-without overlap). All scores are made of sums over examples, the multiclass MCC of the confusion matrix: a draw of
-blocks is a draw of their sums.
+Neighbouring examples share most of their past and future, so single examples are not independent draws. The bootstrap
+therefore resamples blocks of consecutive events at least as long as the longest horizon (Künsch, 1989; here without
+overlap). Every score is a function of sums over examples (the multiclass MCC, of the confusion matrix), so a bootstrap
+draw only has to add up the sums of the drawn blocks.
 """
 
 import dataclasses
@@ -15,20 +15,20 @@ import numpy as np
 from lob_jax.errors import InputError
 
 CLASSES = 3
-BINS = 15  # of the predicted class's probability, of equal width over (0, 1], as Guo et al. (2017) take them
-LEAST_PROBABILITY = 1e-9  # that the log loss reads, so that one impossible example does not decide it
-COVERAGE = 0.95  # of an interval
+BINS = 15  # equal-width bins of the predicted class's probability over (0, 1], as in Guo et al. (2017)
+LEAST_PROBABILITY = 1e-9  # floor in the log loss, so that one example given probability 0 does not decide it
+COVERAGE = 0.95  # coverage of an interval
 SCORES = ("macro_f1", "mcc", "log_loss", "ece", "accuracy")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sums:
-    """What scores are made of, added up by block; leading axes are any.
+    """The sums over examples that every score is a function of, with any leading axes.
 
     Attributes:
-      confusion: float64 [..., 3, 3], rows what came, columns what was predicted.
-      log_loss: float64 [...], sum of -log p(what came), nats.
-      bins: float64 [..., BINS, 2]: sums of the predicted class's probability, and of how often it came.
+      confusion: float64 [..., 3, 3], rows are true classes, columns predicted classes.
+      log_loss: float64 [...], sum of -log p(true class), nats.
+      bins: float64 [..., BINS, 2], per bin: the summed probability of the predicted class, and how often it was right.
     """
 
     confusion: np.ndarray
@@ -36,7 +36,7 @@ class Sums:
     bins: np.ndarray
 
     def drawn(self, times: np.ndarray) -> "Sums":
-        """Return the sums [D, ...] of D draws, where `times` [D, blocks] says how often a block was drawn."""
+        """Return the sums [D, ...] of D bootstrap draws; `times` [D, blocks] is how often each block was drawn."""
         parts = (getattr(self, field.name) for field in dataclasses.fields(self))
         return Sums(*(np.tensordot(times, part, axes=1) for part in parts))
 
@@ -45,12 +45,12 @@ def block_sums(probability: np.ndarray, label: np.ndarray, block: np.ndarray) ->
     """Return the sums of each block, with a leading axis of blocks.
 
     Args:
-      probability: float [N, 3]; the predicted class is the likeliest, the first of equals.
-      label: int [N].
-      block: int [N], 0..blocks-1.
+      probability: float [N, 3]; the predicted class is the most likely one, the first among ties.
+      label: int [N], true classes.
+      block: int [N], block of each example, 0..blocks-1.
 
     Raises:
-      InputError: nothing to score.
+      InputError: there is no example.
     """
     if not len(label):
         raise InputError(
@@ -62,6 +62,7 @@ def block_sums(probability: np.ndarray, label: np.ndarray, block: np.ndarray) ->
         )
     blocks, decided = int(block.max()) + 1, probability.argmax(1)
     confidence = probability[np.arange(len(label)), decided]
+    # ceil - 1, not floor: the bins are open below and closed above, and a probability of exactly 1 is in the last one.
     bin_of = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
     of_label = np.maximum(probability[np.arange(len(label)), label], LEAST_PROBABILITY)
 
@@ -76,17 +77,20 @@ def block_sums(probability: np.ndarray, label: np.ndarray, block: np.ndarray) ->
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Return the mean over the three classes of F1 = 2 TP / (2 TP + FP + FN); 0 for one neither come nor predicted."""
+    """Return F1 = 2 TP / (2 TP + FP + FN) averaged over the three classes.
+
+    F1 is 0 for a class that neither occurs nor is predicted.
+    """
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     either = confusion.sum(-1) + confusion.sum(-2)
     return np.divide(2 * right, either, out=np.zeros_like(right, np.float64), where=either > 0).mean(-1)
 
 
 def mcc(confusion: np.ndarray) -> np.ndarray:
-    """Return the multiclass correlation of what came and what was predicted (Gorodkin, 2004).
+    """Return the multiclass Matthews correlation of true and predicted classes (Gorodkin, 2004).
 
-    (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)), with s examples, c of them right, class k
-    predicted p_k times and come t_k times; 0 where either is always the same class.
+    (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)) for s examples, c of them predicted correctly;
+    class k is predicted p_k times and occurs t_k times. 0 if all predictions or all labels are the same class.
     """
     came, said, total = confusion.sum(-1), confusion.sum(-2), confusion.sum((-2, -1))
     right = np.trace(confusion, axis1=-2, axis2=-1)
@@ -96,10 +100,10 @@ def mcc(confusion: np.ndarray) -> np.ndarray:
 
 
 def scores(sums: Sums) -> dict[str, np.ndarray]:
-    """Return every score by its name, of the leading axes of the sums.
+    """Return every score by name, each with the leading axes of the sums.
 
-    `ece` is the expected calibration error of the predicted class: over BINS bins of equal width of its probability,
-    the absolute difference of mean probability and frequency, weighted by the bin's share of the examples.
+    `ece` is the expected calibration error of the predicted class: over BINS equal-width bins of its probability, the
+    absolute difference between mean probability and accuracy, weighted by the bin's share of the examples.
     """
     total = sums.confusion.sum((-2, -1))
     return {
@@ -112,21 +116,24 @@ def scores(sums: Sums) -> dict[str, np.ndarray]:
 
 
 def draw_blocks(blocks: int, *, draws: int, seed: int) -> np.ndarray:
-    """Return how often each block is drawn, float64 [draws, blocks]: as many as there are, with replacement."""
+    """Return how often each block is drawn, float64 [draws, blocks].
+
+    Each draw takes `blocks` blocks with replacement.
+    """
     random = np.random.default_rng(seed)
     return random.multinomial(blocks, np.full(blocks, 1 / blocks), size=draws).astype(np.float64)
 
 
 def seed_scores(of_seeds: list[Sums], times: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Return each score as the mean over seeds, with its spread and its interval.
+    """Return the mean of each score over seeds, with its standard deviation and its bootstrap interval.
 
     Args:
-      of_seeds: block sums of the same examples, one a seed.
-      times: `draw_blocks`; every seed is scored on the same draws.
+      of_seeds: block sums of the same examples, one per seed.
+      times: the result of `draw_blocks`; every seed is scored on the same draws.
 
     Returns:
-      By score: mean; std over seeds, 0 for one; low and high, the percentiles that COVERAGE of the draws' means lies
-      between; draws, float64 [D], those means, to be compared with another model's on the same draws.
+      For each score: mean; std over seeds (0 for a single seed); draws, float64 [D], the mean over seeds in each draw,
+      for comparison with another model on the same draws; low and high, between which COVERAGE of those draws lies.
     """
     whole = np.ones((1, times.shape[1]))
     points = [scores(one.drawn(whole)) for one in of_seeds]
@@ -146,7 +153,11 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, float]:
-    """Return how far one score lies above another, with its interval; both of the same draws of blocks."""
+    """Return one score minus another, with its interval; both must come from the same draws of blocks.
+
+    Differences are taken draw by draw: what both models find hard cancels, so the interval is narrower than one
+    computed from two separate intervals.
+    """
     low, high = interval(one["draws"] - other["draws"])
     return {"mean": float(one["mean"] - other["mean"]), "low": low, "high": high}
 

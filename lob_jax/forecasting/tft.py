@@ -1,9 +1,9 @@
 """The Temporal Fusion Transformer (Lim, Arik, Loeff and Pfister, 2021): quantiles of the mid's move, and its direction.
 
 Inputs are of the paper's three kinds: static (instrument, day of the week), observed in the past (levels of the book,
-flow) and known ahead (the clock). The decoder's steps are the K horizons. Equations are those of the paper's section 4,
-with two things of our own: a level of the book, four numbers, is one variable; and direction logits come from the
-layer that the quantiles come from, so that the model competes on the task of the others.
+flow) and known in advance (the clock). The decoder's steps are the K horizons. Equations are those of section 4 of the
+paper, with two changes: a book level, four numbers, is one variable; and direction logits are predicted from the same
+layer as the quantiles, so that the model can be compared with the others on their task.
 """
 
 import functools
@@ -19,15 +19,15 @@ from lob_jax.forecasting.config import CLASSES, KINDS, Forecast, ForecastConfig
 NORM_EPSILON = 1e-5
 DAYS = 7
 LEVEL_NUMBERS = 4  # ask price, ask size, bid price, bid size
-OF_DAY = 2  # leading columns of the clock that tell the time of day
+OF_DAY = 2  # leading columns of the clock, which encode the time of day
 
 
 class Weights(NamedTuple):
-    """What the model looked at; all sum to one over the last axis.
+    """Attention and variable-selection weights; all sum to one over the last axis.
 
     Attributes:
-      attention_BKS: of each horizon to the H past steps and the horizons up to itself, mean of the heads.
-      static_BV: of the static variables: instrument, then day of the week if the clock is seen.
+      attention_BKS: from each horizon to the H past steps and the horizons up to itself, averaged over heads.
+      static_BV: of the static variables: instrument, then day of the week if the model sees the clock.
       past_BHV: of the observed variables (levels, best first; each column of the flow; kind), then the clock's columns.
       future_BKV: of the clock's columns at the horizons.
     """
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
 
 
 class GatedLinear(nn.Module):
-    """Drop out, then a gated linear unit: sigmoid(W4 x + b4) * (W5 x + b5), equation 5."""
+    """Apply dropout, then a gated linear unit: sigmoid(W4 x + b4) * (W5 x + b5), equation 5."""
 
     width: int
     dropout: float
@@ -51,7 +51,7 @@ class GatedLinear(nn.Module):
 
 
 class GatedSkip(nn.Module):
-    """Add a gated branch to what skipped it, and normalise: equation 2 around any branch."""
+    """Add a gated branch to its skip connection, and normalise: equation 2 for an arbitrary branch."""
 
     width: int
     dropout: float
@@ -65,7 +65,7 @@ class GatedSkip(nn.Module):
 class GatedResidual(nn.Module):
     """The gated residual network, equations 2 to 4: norm(a + gate(W1 elu(W2 a + W3 c))).
 
-    Where the output is not as wide as the input, a linear map takes the input's place in the sum.
+    If the widths of input and output differ, the skip connection is a linear map of the input.
     """
 
     hidden: int
@@ -83,7 +83,7 @@ class GatedResidual(nn.Module):
 
 
 class VariableSelection(nn.Module):
-    """Weigh the variables of a step, equations 6 to 8: each through a network of its own, then a weighted sum."""
+    """Select among the variables of a step, equations 6 to 8: a separate network for each, then a weighted sum."""
 
     width: int
     dropout: float
@@ -92,12 +92,12 @@ class VariableSelection(nn.Module):
     def __call__(
         self, x_VD: jax.Array, context: jax.Array | None, *, deterministic: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """Return (what was selected [..., D], weights [..., V]) of variables [..., V, D]."""
+        """Return (weighted sum [..., D], weights [..., V]) of variables [..., V, D]."""
         V = x_VD.shape[-2]
         flat = x_VD.reshape(*x_VD.shape[:-2], -1)
         chooser = GatedResidual(self.width, V, self.dropout, name="weights")
         weights_V = nn.softmax(chooser(flat, context, deterministic=deterministic))
-        # nn.vmap gives each variable parameters of its own.
+        # variable_axes and split_rngs give each variable separate parameters and dropout.
         each = nn.vmap(
             functools.partial(_residual, deterministic=deterministic),
             in_axes=-2,
@@ -117,7 +117,7 @@ def _residual(module: GatedResidual, x: jax.Array, *, deterministic: bool) -> ja
 class InterpretableAttention(nn.Module):
     """Multi-head attention whose heads share their values, equations 13 to 16.
 
-    Heads differ in where they look alone, so that the mean of their weights says where the model looks.
+    Heads differ only in their attention weights, so the mean of these weights over heads can be interpreted.
     """
 
     heads: int
@@ -125,20 +125,24 @@ class InterpretableAttention(nn.Module):
 
     @nn.compact
     def __call__(self, queries_BKD: jax.Array, keys_BSD: jax.Array, mask_KS: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return (what was read [B, K, D], weights [B, K, S]); mask_KS is True where a query may look."""
+        """Return (output [B, K, D], weights [B, K, S]); mask_KS is True where a query may attend.
+
+        Every query must be allowed at least one key: a softmax over -inf alone is NaN.
+        """
         size = self.width // self.heads
         query_BKNH = nn.DenseGeneral((self.heads, size), name="query")(queries_BKD)
         key_BSNH = nn.DenseGeneral((self.heads, size), name="key")(keys_BSD)
         value_BSH = nn.Dense(size, name="value")(keys_BSD)
         score_BNKS = jnp.einsum("BKNH,BSNH->BNKS", query_BKNH, key_BSNH) / math.sqrt(size)
         weights_BNKS = nn.softmax(jnp.where(mask_KS, score_BNKS, -jnp.inf))
-        weights_BKS = weights_BNKS.mean(1)  # heads share their values: mean of what they read = read by their mean
+        # The heads share their values, so averaging the weights first gives the average of the heads' outputs.
+        weights_BKS = weights_BNKS.mean(1)
         read_BKH = jnp.einsum("BKS,BSH->BKH", weights_BKS, value_BSH)
         return nn.Dense(self.width, use_bias=False, name="output")(read_BKH), weights_BKS
 
 
 class TemporalFusionTransformer(nn.Module):
-    """Book, flow, clock and instrument in, logits and quantiles of every horizon out."""
+    """Map book, flow, clock and instrument to the logits and quantiles of every horizon."""
 
     config: ForecastConfig
 
@@ -162,21 +166,21 @@ class TemporalFusionTransformer(nn.Module):
         self.clock = _Columns(D)
 
     def __call__(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> Forecast:
-        """Return logits [B, K, 3] and quantiles [B, K, Q]; without `deterministic` a "dropout" key is needed.
+        """Return logits [B, K, 3] and quantiles [B, K, Q]; `deterministic=False` requires a "dropout" key.
 
-        Nothing keeps the quantiles from crossing, as in the paper.
+        As in the paper, the quantiles are not constrained and may cross.
         """
         return self.explain(batch, deterministic=deterministic)[0]
 
     def explain(self, batch: dict[str, jax.Array], *, deterministic: bool = True) -> tuple[Forecast, Weights]:
-        """Return the forecast, and what the model looked at."""
+        """Return the forecast, and the attention and selection weights behind it."""
         how = {"deterministic": deterministic}
         static_BD, static_BV = self.select_static(self._static(batch), None, **how)
         to_select, to_hidden, to_cell, to_enrich = (context(static_BD, None, **how) for context in self.contexts)
         past_BHD, past_BHV = self.select_past(self._past(batch), to_select[:, None], **how)
         future_BKD, future_BKV = self.select_future(self._clock(batch["future_clock"]), to_select[:, None], **how)
 
-        # A carry of this cell is (cell, hidden).
+        # Flax's LSTM carry is (cell, hidden), the reverse of the order in the paper and in PyTorch.
         carry, encoded_BHD = self.encoder(past_BHD, initial_carry=(to_cell, to_hidden))
         decoded_BKD = self.decoder(future_BKD, initial_carry=carry)
         selected_BSD = jnp.concatenate([past_BHD, future_BKD], axis=1)
@@ -209,7 +213,7 @@ class TemporalFusionTransformer(nn.Module):
 
 
 class _Columns(nn.Module):
-    """Each number times a vector of its own, plus another: a column is a variable."""
+    """Embed each column of numbers as a variable: the number times a learned vector, plus a learned bias vector."""
 
     width: int
 

@@ -1,4 +1,4 @@
-"""What many paths together expect: quantiles of mid price, spread, volume and volatility, event by event or in time."""
+"""Summarise many generated paths: quantiles of mid price, spread, volume and volatility, by events or by time."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-STEPS = 50  # of a horizon, at most
-LEAST_PATHS = 20  # of a quantile of 5 %: with fewer, none of them lies below it
+STEPS = 50  # maximum number of points in time after the first
+LEAST_PATHS = 20  # for a quantile of 5 %: with fewer paths, none lies below it
 TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)
 MEASURES = {
     "mid": "mid price",
@@ -25,18 +25,20 @@ MEASURES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fan:
-    """Quantiles over paths at H moments; NaN where no path tells. Those of fewer than LEAST_PATHS are never shown.
+    """Quantiles over paths at H points in time; NaN where no path has a value.
+
+    Quantiles of fewer than LEAST_PATHS paths are never shown.
 
     Attributes:
-      by: "events" or "seconds", what moments are counted in.
-      moment_H: float64 [H], since the prompt, 0 first.
-      quantile_Q: float64 [Q], ascending.
-      paths_H: int64 [H], paths that reach the moment and have both quotes there; others are left out of its quantiles.
-      mid_HQ: in currency; likewise spread_HQ.
-      spread_HQ: best ask less best bid.
+      by: "events" or "seconds", the unit of time.
+      moment_H: float64 [H], points in time since the prompt, ascending from 0.
+      quantile_Q: float64 [Q], quantile levels, ascending.
+      paths_H: int64 [H], number of paths that reach the time and have both quotes then; only these are counted.
+      mid_HQ: mid price, in currency.
+      spread_HQ: best ask minus best bid, in currency.
       volume_HQ: lots executed since the prompt.
       volatility_HQ: root of the sum of squared changes of the mid since the prompt, in currency.
-      paths_PH: by measure, float64 [P, H], each path on its own; NaN where it does not tell.
+      paths_PH: by measure, float64 [P, H], the values of each path; NaN where it has none.
     """
 
     by: str
@@ -50,11 +52,11 @@ class Fan:
     paths_PH: dict[str, np.ndarray]
 
     def shown(self, measure: str) -> np.ndarray:
-        """Return the quantiles of a measure, float64 [H, Q], NaN where fewer than LEAST_PATHS paths tell."""
+        """Return the quantiles of a measure, float64 [H, Q], NaN where fewer than LEAST_PATHS paths have a value."""
         return np.where(self.paths_H[:, None] >= LEAST_PATHS, getattr(self, f"{measure}_HQ"), np.nan)
 
     def to_json(self) -> dict[str, object]:
-        """Return plain values, None for NaN; of too few paths for quantiles each path's own values, beside them."""
+        """Return JSON-serialisable values, None for NaN; with too few paths for quantiles, also those of each path."""
         lists = {name: getattr(self, name).tolist() for name in ("moment_H", "quantile_Q", "paths_H")}
         measured = {name: _plain(self.shown(name)) for name in MEASURES}
         plain = {"by": self.by, **{name.split("_")[0]: values for name, values in lists.items()}, **measured}
@@ -74,7 +76,7 @@ def fan(
     until: float | None = None,
     quantiles: Sequence[float] = QUANTILES,
 ) -> Fan:
-    """Return what paths from one start expect.
+    """Return the quantiles of paths that start from the same book.
 
     Args:
       paths: each a day of generated events, all from the same book and clock.
@@ -83,15 +85,15 @@ def fan(
       quantiles: of 0..1, ascending.
 
     Raises:
-      InputError: no path, or no such way to count.
+      InputError: there is no path, or the unit of time is unknown.
     """
     if not paths or by not in ("events", "seconds"):
         raise InputError(
-            "there is no forecast of this",
+            "there is nothing to summarise" if not paths else "the unit of time is unknown",
             where="fan",
-            expected="paths, counted by events or seconds",
+            expected="at least one path, and events or seconds as the unit",
             was=f"{len(paths)} paths by {by!r}",
-            remedy="generate paths first",
+            remedy="generate paths first" if not paths else "choose events or seconds",
         )
     clocks = [_moments(path, by) for path in paths]
     last = min(float(clock[-1]) for clock in clocks) if until is None else float(until)
@@ -126,7 +128,7 @@ def _measured(path: MarketDay, clock: np.ndarray, moment_H: np.ndarray) -> dict[
     mid = (bid + ask) / 2
     known = mid[quoted]
     moves = np.zeros(len(mid))
-    moves[np.flatnonzero(quoted)[1:]] = np.diff(known)  # over a moment without quotes the move counts where they return
+    moves[np.flatnonzero(quoted)[1:]] = np.diff(known)  # a move across states without quotes counts when both are back
     traded = np.append(0, np.where(np.isin(events.kind, TRADES), events.size, 0))
     row_H = np.searchsorted(clock, moment_H, side="right") - 1
     reached_H = moment_H <= clock[-1]

@@ -1,4 +1,4 @@
-"""The next n events that a model holds most likely, one after the other."""
+"""Generate the events that a model considers most likely, greedily."""
 
 from typing import Any
 
@@ -14,20 +14,21 @@ from lob_jax.tokens.tokenizer import Tokenizer
 def most_likely_events(
     params: Any, prompt: Prompt, *, events: int, model: ModelConfig, tokenizer: Tokenizer, instrument: Instrument
 ) -> Events:
-    """Return the next events, each token the most likely one that grammar and book allow: greedy, no search.
+    """Return the next events, choosing in each step the most likely token that grammar and book allow.
 
-    The likeliest event is not the typical one: a list of them is calmer than any market. `fan` tells what to expect.
+    This is greedy decoding without search. The most likely event is not a typical one, and a sequence of them is calmer
+    than any market; use `fan` for a forecast.
 
     Args:
       params: the model's parameters.
-      prompt: real events and the market they end in.
-      events: how many.
-      model: the model's shape.
-      tokenizer: what its tokens stand for.
-      instrument: whose tick and clock to use.
+      prompt: real events and the state of the market after them.
+      events: number of events.
+      model: the model's configuration.
+      tokenizer: the tokenizer of the model's tokens.
+      instrument: the instrument, for its tick and clock.
 
     Raises:
-      InputError: as `loop.generate`.
+      InputError: as in `loop.generate`.
     """
     sampling = SamplingConfig(paths=1, events=events, seed=0, temperature=0.0)
     how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}

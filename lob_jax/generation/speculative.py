@@ -1,11 +1,11 @@
-"""Self-speculative decoding of one path: heads for later tokens draft, one forward pass of the model judges the drafts.
+"""Self-speculative decoding of one path: heads for later tokens draft, one forward pass of the model verifies.
 
-A model of N = `heads.next_tokens` guesses the N - 1 tokens behind the next one while it predicts that. The next
-forward pass reads the token that is certain and the guesses behind it, and a guess d stands with probability
-min(1, p(d) / q(d)), p the model's distribution there and q the draft's; the first that falls is replaced by a draw from
-(p - q)+. That makes every token a draw from p (Leviathan et al., 2023; Chen et al., 2023). Both are masked by grammar
-and live book, tempered and truncated alike, so what is generated is valid all the same. At temperature 0 a guess stands
-where it is the most likely token.
+A model with N = `heads.next_tokens` drafts the N - 1 tokens after the next one while it predicts the next one. The
+following forward pass reads the token that is certain and the drafts after it. A draft d is accepted with probability
+min(1, p(d) / q(d)), where p is the model's distribution at its position and q the one it was drafted from; the first
+rejected draft is replaced by a sample from the normalised (p - q)+. Every token is then a sample from p (Leviathan et
+al., 2023; Chen et al., 2023). Grammar mask, live-book mask, temperature and truncation apply to both distributions, so
+all generated events are valid. At temperature 0 a draft is accepted if it is the most likely token.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ from lob_jax.tokens.vocabulary import PAD
 
 @dataclasses.dataclass(frozen=True)
 class Speculation:
-    """How well drafts did.
+    """Counts of drafted and accepted tokens.
 
     Attributes:
-      rounds: forward passes behind the prompt.
-      drafted: tokens that were guessed.
-      accepted: how many of them stood.
+      rounds: forward passes after the prompt.
+      drafted: drafted tokens.
+      accepted: accepted drafts.
     """
 
     rounds: int
@@ -46,27 +46,27 @@ class Speculation:
 
     @property
     def acceptance(self) -> float:
-        """Return the share of the guesses that stood."""
+        """Return the acceptance rate, the share of the drafts that were accepted."""
         return self.accepted / max(1, self.drafted)
 
     @property
     def tokens_a_round(self) -> float:
-        """Return how many tokens a forward pass gives; plain decoding gives one."""
+        """Return the tokens per forward pass; plain decoding has one."""
         return 1 + self.accepted / max(1, self.rounds)
 
 
 class Drafting(NamedTuple):
-    """The carry of the compiled loop; B = 1.
+    """The carry of the compiled loop, with B = 1.
 
     Attributes:
-      paths: behind the pending token.
-      pending_B: int32, the token that is certain and not yet read.
-      stream_BD: the model's stream at the last token that it has read.
-      window: inputs by slot of the cache.
+      paths: the state of the path after the pending token.
+      pending_B: int32, the token that is certain but not yet read by the model.
+      stream_BD: the model's residual stream at the last token that it has read.
+      window: the inputs in each slot of the cache.
       cache: keys and values.
       key: PRNG key.
       rounds: forward passes so far.
-      accepted: guesses that stood so far.
+      accepted: accepted drafts so far.
     """
 
     paths: PathState
@@ -80,31 +80,33 @@ class Drafting(NamedTuple):
 
 
 def judged(p_BV: jax.Array, q_BV: jax.Array, draft_B: jax.Array, at_B3: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return whether drafts stand, bool [B], and the draw that replaces each of those that fall, int32 [B].
+    """Return whether each draft is accepted, bool [B], and the sample that replaces it if not, int32 [B].
 
     Args:
-      p_BV: the distribution wanted.
-      q_BV: the one that drafts were drawn from.
+      p_BV: the target distribution.
+      q_BV: the distribution that the drafts were sampled from.
       draft_B: the drafts.
-      at_B3: numbers of 0..1, one for the verdict and two for the draw.
+      at_B3: uniform numbers in 0..1, one for the acceptance and two for the replacement.
     """
     p_B, q_B = (jnp.take_along_axis(share_BV, draft_B[:, None], 1)[:, 0] for share_BV in (p_BV, q_BV))
     rest_BV = jnp.maximum(p_BV - q_BV, 0)
+    # Where p equals q nothing remains. Such a draft is accepted, but the unused sample must not be NaN.
     rest_BV = jnp.where(rest_BV.sum(-1, keepdims=True) > 0, rest_BV, p_BV)
+    # u q < p instead of u < p / q: no division by zero, and a draft with p = 0 is never accepted.
     return at_B3[:, 0] * q_B < p_B, inverted_by_class(rest_BV, at_B3[:, 1:])
 
 
 def verdict(
     wanted_NV: jax.Array, draft_NV: jax.Array, draft_N: jax.Array, done_N: jax.Array, at_N3: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return how many guesses of a round stand, those in front of the first that falls, and the token behind them.
+    """Return how many drafts of a round are accepted, those before the first rejected one, and the token after them.
 
     Args:
-      wanted_NV: the model's distribution behind the pending token and behind each of the N - 1 guesses.
-      draft_NV: the distribution that each guess was drawn from; its last row is of no guess.
-      draft_N: the guesses; the last is none.
-      done_N: whether the path has all its events before each of them; what is guessed there is no matter.
-      at_N3: numbers of 0..1, see `judged`.
+      wanted_NV: the model's distribution after the pending token and after each of the N - 1 drafts.
+      draft_NV: the distribution that each draft was sampled from; the last row is unused.
+      draft_N: the drafts; the last entry is unused.
+      done_N: whether the path is complete before each draft, in which case the draft is irrelevant and accepted.
+      at_N3: uniform numbers in 0..1, see `judged`.
     """
     stands_K, other_K = judged(wanted_NV[:-1], draft_NV[:-1], draft_N[:-1], at_N3[:-1])
     stood = jnp.cumprod(stands_K | done_N[:-1]).sum()
@@ -113,7 +115,7 @@ def verdict(
 
 
 def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable, shape: LoopShape) -> PathState:
-    """Move paths over tokens; those that are done stay."""
+    """Advance paths by a token each, except those that are done."""
     move = functools.partial(loop.WORDS[shape.tokenizer].move, tables=tables, orders=orders, shape=shape)
     moved = jax.vmap(lambda path, token: move(path, token)[0])(paths, token_B)
     moved = moved._replace(written=paths.written + 1)
@@ -128,7 +130,7 @@ def _distribution(logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], shap
 def _noted(
     paths: PathState, logits_MV: jax.Array, masks: tuple[jax.Array, jax.Array], counts_M: jax.Array
 ) -> PathState:
-    """Add what the masks took at M tokens to the path's sums, of those tokens that count."""
+    """Add the probability masked at M tokens to the path's sums; `counts_M` selects the tokens to count."""
     grammar_M, book_M = masked_masses(logits_MV, *masks)
     return paths._replace(
         chosen=paths.chosen + counts_M.sum(),
@@ -138,7 +140,7 @@ def _noted(
 
 
 def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
-    """Return the model's stream at the last token of a context [B, D], and a cache of so many slots."""
+    """Return the model's residual stream at the last token of a context [B, D], and a cache with `slots` slots."""
     cache = empty_cache(shape.model, len(context.tokens_BT), slots)
     x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *context, cache=cache, method="stream")
     return x_BTD[:, -1], cache
@@ -148,7 +150,17 @@ def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[j
 def begin(
     params: Any, paths: PathState, context: Window, tables: Any, key: jax.Array, *, shape: LoopShape, slots: int
 ) -> Drafting:
-    """Read a context and draw the token behind it."""
+    """Read a context and sample the token after it.
+
+    Args:
+      params: the model's parameters.
+      paths: the state of the path after the context.
+      context: the tokens to read, with their other inputs.
+      tables: the tokenizer's lookup tables.
+      key: PRNG key.
+      shape: static settings of the loop.
+      slots: slots of the cache.
+    """
     stream_BD, cache = _read(params, context, shape, slots)
     logits_BV = LOBTransformer(shape.model).apply({"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
     masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
@@ -161,7 +173,7 @@ def begin(
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, slots: int) -> Drafting:
-    """Read a context anew, in front of the token that is pending."""
+    """Refill the cache from a context that ends before the pending token."""
     stream_BD, cache = _read(params, context, shape, slots)
     return state._replace(stream_BD=stream_BD, window=with_slots(context, slots), cache=cache)
 
@@ -170,7 +182,7 @@ def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, s
 def extend(
     variables: dict[str, Any], state: Drafting, tables: Any, stop: jax.Array, *, shape: LoopShape, drafts: int
 ) -> Drafting:
-    """Draft and judge until the path is done or the cache has taken `stop` tokens, at most `drafts` more."""
+    """Draft and verify until the path is done or the cache holds at least `stop` tokens, at most `drafts` more."""
     return jax.lax.while_loop(
         lambda carry: ~carry.paths.done.all() & (carry.cache.length < stop),
         lambda carry: _round(variables, carry, tables, shape, drafts + 1),
@@ -179,7 +191,7 @@ def extend(
 
 
 def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopShape, N: int) -> Drafting:
-    """Guess N - 1 tokens, read them behind the pending one, and keep those that stand."""
+    """Draft N - 1 tokens, read them after the pending one, and keep those that are accepted."""
     model, length = LOBTransformer(shape.model), carry.cache.length
     at_N5 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 5))
     guess_KV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
@@ -192,7 +204,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
         known = (paths, loop.inputs_of(paths, token_B, carry.window, shape), masks, draft_BV, next_B)
         return (_moved(paths, next_B, tables, no_orders(), shape), next_B), known
 
-    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N5[:, :2])  # behind the last guess nothing is left to be guessed
+    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N5[:, :2])  # after the last draft there is nothing left to draft
     _, known = jax.lax.scan(guess, (carry.paths, carry.pending_B), given)
     states, inputs, *rest = known
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
@@ -214,6 +226,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
         pending_B=pending_B,
         stream_BD=jax.lax.dynamic_index_in_dim(x_BTD, stood, 1, keepdims=False),
         window=jax.tree.map(put, carry.window, new),
+        # Keys and values of rejected drafts remain beyond this length, where the next round overwrites them.
         cache=cache.replace(length=length + 1 + stood),
         rounds=carry.rounds + 1,
         accepted=carry.accepted + stood,
@@ -230,15 +243,23 @@ def generate_speculatively(
     sampling: SamplingConfig,
     drafts: int | None = None,
 ) -> tuple[Generated, Speculation]:
-    """Continue a prompt by whole events, once, several tokens a forward pass; and say how well the drafts did.
+    """Continue a prompt with complete events on one path, several tokens per forward pass; also return the counts.
 
-    Arguments are those of `loop.generate`; the law of what is generated is the same, the random numbers are others.
-    When the context is full, the path goes on from its newest half, whatever the positions. `drafts` is how many
-    tokens are guessed a round, by default as many as the model has heads for.
+    The distribution of the generated events is the same as with `loop.generate`; the random numbers differ. When the
+    context is full, the path continues from its newest half, whatever kind of positions the model uses.
+
+    Args:
+      params: the model's parameters.
+      prompt: real events and the state of the market after them.
+      model: the model's configuration.
+      tokenizer: the tokenizer of the model's tokens.
+      instrument: the instrument, for its tick and clock.
+      sampling: sampling settings, with a single path.
+      drafts: tokens drafted per round; by default as many as the model has heads for.
 
     Raises:
-      InputError: as `loop.generate`; the model has no heads for so many later tokens, or more than one path, an order
-        of the user's or antithetic numbers are asked for.
+      InputError: as in `loop.generate`; or the model has too few heads for `drafts`, or `sampling` asks for more than
+        one path, for orders of the user, or for antithetic numbers.
     """
     drafts = model.heads.next_tokens - 1 if drafts is None else drafts
     _check(model, sampling, drafts)
@@ -252,6 +273,7 @@ def generate_speculatively(
     state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
     parts, variables = [], model_variables(params, model, rows=drafts + 1)
     while True:
+        # A round writes drafts + 1 slots; past the end, dynamic_update_slice would clamp and overwrite earlier slots.
         state = extend(variables, state, tables, jnp.int32(longest - drafts), shape=shape, drafts=drafts)
         end = int(state.cache.length)
         parts.append(np.asarray(state.window.tokens_BT)[:, kept:end])

@@ -1,4 +1,4 @@
-"""Paths spread over the devices of a machine: each device draws tokens for its own, and none waits for another."""
+"""Shard paths over the devices of a machine: each device generates its own paths, without communication."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,26 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-FEWEST = 16  # paths a device: each reads all the weights, so for fewer one device is as fast
+FEWEST = 16  # paths per device; since each device reads all weights, with fewer paths a single device is as fast
 AXIS = "paths"
 
 
 def mesh_for(paths: int) -> Mesh | None:
-    """Return as many of this process's devices as share so many paths evenly, each at least FEWEST; None for one."""
+    """Return a mesh of the most local devices that share the paths evenly, at least FEWEST each; None if only one."""
     devices = jax.local_devices()
     shared = [count for count in range(2, len(devices) + 1) if paths % count == 0 and paths // count >= FEWEST]
     return Mesh(np.array(devices[: max(shared)]), (AXIS,)) if shared else None
 
 
 def _specs(tree: Any) -> Any:
-    """Return how a tree of paths is split: by its leading axes, all of paths or of paths by heads; scalars not."""
+    """Return the partition specs of a tree of paths: leading axes (paths, or paths by heads) sharded, scalars not."""
     return jax.tree.map(lambda leaf: PartitionSpec(AXIS) if jnp.ndim(leaf) else PartitionSpec(), tree)
 
 
 def placed(paths: int, everywhere: Any, by_path: Any) -> tuple[Any, Any]:
-    """Put trees onto the devices: one whole on each of them, one split by paths; both where they are, for one device.
+    """Place two trees on the devices: `everywhere` replicated, `by_path` sharded over paths.
 
-    Arrays of the host are moved once here, and not at each call of what is compiled.
+    Host arrays are transferred here once, rather than at every call of a compiled function.
     """
     mesh = mesh_for(paths)
     if mesh is None:
@@ -37,13 +37,13 @@ def placed(paths: int, everywhere: Any, by_path: Any) -> tuple[Any, Any]:
 
 
 def by_device(paths: int, function: Callable[..., Any], state: Any, *everywhere: Any) -> Any:
-    """Return function(state, *everywhere), each device with the paths of its own.
+    """Return function(state, *everywhere), with each device computing its own paths.
 
     Args:
-      paths: how many there are in all.
-      function: returns a state of the same structure; scalars in it must be the same on all devices.
-      state: of paths, placed by `placed`; traced.
-      everywhere: what each device has a copy of.
+      paths: total number of paths.
+      function: returns a state of the same structure; its scalars must be equal on all devices.
+      state: the state of the paths, placed by `placed`; traced.
+      everywhere: arguments that are replicated on all devices.
     """
     mesh = mesh_for(paths)
     if mesh is None:

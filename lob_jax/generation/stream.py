@@ -1,4 +1,4 @@
-"""Generated events as they come."""
+"""Stream events while they are generated."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,9 +26,9 @@ def stream(
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Iterator[list[Events]]:
-    """Yield events as they are generated: at each look of the host, those of every path that are complete by then.
+    """Yield events as they are generated: whenever tokens reach the host, each path's newly completed events.
 
-    Arguments and errors are those of `generate`, and so are the events, all in all.
+    Arguments, errors and, taken together, the events are those of `loop.generate`.
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     behind = WORDS[tokenizer.vocabulary.tokenizer].behind
@@ -39,14 +39,14 @@ def stream(
 
 
 class _Reader:
-    """Decodes one path as its tokens come."""
+    """Decode the tokens of one path incrementally."""
 
     def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
         self._tokenizer, self._opening, self._behind = tokenizer, MarketDay.opening(instrument, start), behind
         self._held = np.empty(0, np.int32)
 
     def take(self, tokens: np.ndarray) -> Events:
-        """Return the events that these tokens complete."""
+        """Return the events completed by these tokens."""
         held = np.concatenate([self._held, tokens])
         heads = np.flatnonzero(field_of(held) == FIELD_HEAD)
         whole = len(held) if not self._behind else heads[-1] if len(heads) else 0

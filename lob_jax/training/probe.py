@@ -1,4 +1,4 @@
-"""Two questions before a long run: which learning rate, and can the model learn a single batch by heart."""
+"""Check a model before a long run: a learning-rate range test, and whether it can memorise a single batch."""
 
 import dataclasses
 import functools
@@ -16,23 +16,23 @@ from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.state import init_state
 
-SAFETY = 10.0  # how far below the rate of the lowest loss is safe
-LEAST_FALL = 0.01  # of the first loss: one that falls by less has not fallen
-LEAST_STEPS = 20  # that tell anything of how a loss goes
-WINDOW = 0.1  # of the steps, that what the loss does at their beginning or end is judged by
+SAFETY = 10.0  # the suggested rate is the rate of the lowest loss divided by this
+LEAST_FALL = 0.01  # share of the first loss by which a loss must fall to count as falling
+LEAST_STEPS = 20  # minimum number of steps from which a trend can be judged
+WINDOW = 0.1  # share of the steps that is averaged to judge the loss at the beginning or end
 
 OnStep = Callable[[int, float], None]  # (step, loss)
 
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """A learning-rate range test, step by step.
+    """The steps of a learning-rate range test.
 
     Attributes:
-      rates: learning rates.
-      losses: of each step's batch, before its update, nats a token.
-      smoothed: a running average of them.
-      ended: why there was no further step.
+      rates: learning rate of each step.
+      losses: loss of each step's batch before its update, nats per token.
+      smoothed: running average of the losses.
+      ended: why the test ended.
     """
 
     rates: tuple[float, ...]
@@ -43,11 +43,11 @@ class RangeTest:
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """What a range test tells.
+    """The learning rates derived from a range test.
 
     Attributes:
-      steepest: where the smoothed loss falls fastest, by the logarithm of the rate.
-      lowest: where it is lowest.
+      steepest: the rate at which the smoothed loss falls fastest, as a function of the logarithm of the rate.
+      lowest: the rate at which it is lowest.
       suggested: a decade below `lowest`.
     """
 
@@ -58,11 +58,11 @@ class Rates:
 
 @dataclasses.dataclass(frozen=True)
 class Overfitting:
-    """How a model learned one batch.
+    """The result of training on a single batch.
 
     Attributes:
-      losses: after 0, 1, 2, ... updates, nats a token; the last may be NaN, and then there was no further step.
-      reached: the updates after which the target was reached; None if it was not.
+      losses: loss after 0, 1, 2, ... updates, nats per token; a NaN, which ends the test, can only be the last.
+      reached: number of updates after which the target was reached; None if it was not.
     """
 
     losses: tuple[float, ...]
@@ -70,7 +70,7 @@ class Overfitting:
 
 
 def rate_of_step(lowest: float, highest: float, steps: int) -> Callable[[Any], Any]:
-    """Return the learning rate by updates made: it rises from lowest to highest, each step by the same factor."""
+    """Return a schedule that rises from lowest to highest by the same factor in each step."""
 
     def rate(count: Any) -> Any:
         return lowest * (highest / lowest) ** (count / (steps - 1))
@@ -79,15 +79,15 @@ def rate_of_step(lowest: float, highest: float, steps: int) -> Callable[[Any], A
 
 
 def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, token_counts: np.ndarray | None) -> Run:
-    """Return a run with another learning rate; its optimiser and clip stay as they are.
+    """Return a run with another learning-rate schedule but the same optimiser and gradient clipping.
 
-    The optimiser is given the rate 1 throughout, and what it returns is scaled. Since the rate is the last thing that
-    `make_optimizer` multiplies by, weight decay included, this is the same as giving it the other rate.
+    The optimiser runs with a constant rate of 1, and its updates are scaled. Since the rate is the last factor that
+    `make_optimizer` applies, also to weight decay, this equals running the optimiser with the other schedule.
 
     Args:
-      run: as `prepare_run` gives it.
-      rate: by updates made.
-      seed: of the first parameters and of dropout.
+      run: the result of `prepare_run`.
+      rate: the learning rate as a function of the number of updates.
+      seed: seed of the initial parameters and of dropout.
       token_counts: see `init_state`.
     """
     even = dataclasses.replace(run.config, learning_rate=1.0, warmup_steps=0, final_lr_fraction=1.0, ema_decay=None)
@@ -99,9 +99,9 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, token_counts:
 
 
 def losses_of(run: Run, steps: Iterable[Sequence[Batch]]) -> Iterator[float]:
-    """Take the run's steps from its first state on, and yield the loss before each update.
+    """Take the steps of a run from its initial state, and yield the loss before each update.
 
-    It is NaN where an update was skipped because the loss or its gradient was not finite.
+    The loss is NaN if the update was skipped because the loss or its gradient was not finite.
     """
     run, state = compiled(run), initial_state(run)
     for batches in itertools.islice(steps, run.total_steps):
@@ -111,7 +111,7 @@ def losses_of(run: Run, steps: Iterable[Sequence[Batch]]) -> Iterator[float]:
 
 
 def grouped(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
-    """Yield the batches of each step: `count` of them in turn."""
+    """Yield the batches of each step, `count` consecutive ones at a time."""
     batches = iter(batches)
     while group := list(itertools.islice(batches, count)):
         yield group
@@ -126,15 +126,15 @@ def range_test(
     stop_factor: float,
     on_step: OnStep | None = None,
 ) -> RangeTest:
-    """Raise the learning rate step by step and watch the loss, after Smith (2017), arXiv:1506.01186, section 3.3.
+    """Increase the learning rate step by step and record the loss, after Smith (2017), arXiv:1506.01186, section 3.3.
 
     Args:
-      run: see `with_rising_rate`.
+      run: the result of `with_rising_rate`.
       steps: the batches of each step.
-      rate: of the run.
-      smoothing: share of the past in the running average, see `smooth`.
-      stop_factor: the test ends where the smoothed loss exceeds this multiple of its lowest.
-      on_step: called after each step.
+      rate: the schedule of the run.
+      smoothing: weight of the past in the running average, see `smooth`.
+      stop_factor: the test ends when the smoothed loss exceeds this multiple of its minimum.
+      on_step: called after each step with the number of steps and the loss.
     """
     losses, smoothed, ended = [], (), "the highest rate was reached"
     for loss in losses_of(run, steps):
@@ -155,7 +155,7 @@ def range_test(
 def smooth(values: Sequence[float], share: float) -> tuple[float, ...]:
     """Return the running averages m_k / (1 - share^k) with m_k = share m_{k-1} + (1 - share) value_k and m_0 = 0.
 
-    The divisor is the weight of what has been seen, as in Adam's moments (Kingma and Ba, 2015).
+    The divisor corrects the bias towards m_0, as in Adam's moments (Kingma and Ba, 2015).
     """
     mean, smoothed = 0.0, []
     for k, value in enumerate(values, start=1):
@@ -165,16 +165,16 @@ def smooth(values: Sequence[float], share: float) -> tuple[float, ...]:
 
 
 def slopes(test: RangeTest) -> np.ndarray:
-    """Return the change of the smoothed loss for a tenfold rate, at each step: central differences."""
+    """Return the slope of the smoothed loss at each step, per decade of the learning rate, by central differences."""
     return np.gradient(np.array(test.smoothed), np.log10(test.rates))
 
 
 def find_rates(test: RangeTest) -> Rates | None:
-    """Return what a range test tells; None where its loss never fell.
+    """Return the learning rates derived from a range test; None if its loss never fell.
 
-    Steepest descent is Smith's reading; a tenth of the rate of the lowest loss is that of Howard and Gugger (2020),
-    arXiv:2002.04688. The second is the one suggested: the lowest point is found by many steps and the steepest by
-    a few, so that noise moves it less.
+    Smith chooses the rate of steepest descent; Howard and Gugger (2020), arXiv:2002.04688, a tenth of the rate of the
+    lowest loss. The second is suggested: many steps determine the lowest point and only a few the steepest, so the
+    lowest is less sensitive to noise.
     """
     if len(test.losses) < 3:
         return None
@@ -182,18 +182,18 @@ def find_rates(test: RangeTest) -> Rates | None:
     first, lowest = np.mean(test.losses[:few]), int(np.argmin(test.smoothed))
     if lowest < few or test.smoothed[lowest] > (1 - LEAST_FALL) * first:
         return None
-    steepest = few + int(np.argmin(slopes(test)[few : lowest + 1]))  # the average is of too few losses before
+    steepest = few + int(np.argmin(slopes(test)[few : lowest + 1]))  # averages before are of too few losses
     return Rates(test.rates[steepest], test.rates[lowest], test.rates[lowest] / SAFETY)
 
 
 def overfit_batch(run: Run, batches: Sequence[Batch], *, target: float, on_step: OnStep | None = None) -> Overfitting:
-    """Take the same step again and again, until its loss is below the target or the run's steps are over.
+    """Repeat the same training step until its loss is below the target or the run has no more steps.
 
     Args:
-      run: as `prepare_run` gives it.
-      batches: of one step.
-      target: nats a token.
-      on_step: called after each step.
+      run: the result of `prepare_run`.
+      batches: the batches of the step.
+      target: nats per token.
+      on_step: called after each step with the number of steps and the loss.
     """
     losses: list[float] = []
     for loss in losses_of(run, itertools.repeat(batches)):
@@ -206,9 +206,9 @@ def overfit_batch(run: Run, batches: Sequence[Batch], *, target: float, on_step:
 
 
 def frequency_loss(batches: Sequence[Batch]) -> float:
-    """Return what the scored tokens of some batches cost by their own frequencies there, nats a token.
+    """Return the entropy of the scored tokens' empirical frequencies in some batches, nats per token.
 
-    A model below this has used what lies before a token.
+    A model with a lower loss has used the context of a token.
     """
     scored = [batch["tokens"][..., 1:][np.asarray(batch["scored"][..., 1:]) > 0] for batch in batches]
     _, counts = np.unique(np.concatenate(scored), return_counts=True)
@@ -217,9 +217,9 @@ def frequency_loss(batches: Sequence[Batch]) -> float:
 
 
 def outcome(result: Overfitting) -> str:
-    """Return how a batch was learned: "passed", "not finite", "too few steps" or "not learned".
+    """Return the outcome of `overfit_batch`: "passed", "not finite", "too few steps" or "not learned".
 
-    Steps are too few if there are hardly any, or if the loss has fallen and was falling still at their end.
+    There were too few steps if there were fewer than LEAST_STEPS, or if the loss was still falling at the end.
     """
     losses = np.array(result.losses)
     if result.reached is not None:
@@ -233,31 +233,31 @@ def outcome(result: Overfitting) -> str:
 
 
 def causes(result: Overfitting, *, target: float, by_frequency: float) -> list[str]:
-    """Return where to look if a batch was not learned, what its losses point at first."""
+    """Return possible causes why a batch was not learned, those that its losses suggest first."""
     losses = np.array(result.losses)
     if not np.isfinite(losses[-1]):
         return [
             f"the loss was not finite after {len(losses) - 1} updates: lower config.train.learning_rate or train.clip",
-            "if it was so from the start, look for values in the batch that are not finite: features of the book",
+            "if that was so from the start, check the batch for non-finite values: the book features",
         ]
     few = max(1, round(WINDOW * len(losses)))
     first, last = losses[0], losses[-few:].mean()
     found = []
     if losses.min() > (1 - LEAST_FALL) * first:
         found.append(
-            "the loss never fell: config.train.learning_rate is far too low or too high (--mode=find_lr), or no "
+            "the loss never fell: config.train.learning_rate is far too low or far too high (--mode=find_lr), or no "
             "gradient reaches the parameters"
         )
     elif last > losses.min() + 0.1 * (first - losses.min()):
-        found.append("the loss fell and rose again: lower config.train.learning_rate, or lengthen warmup_steps")
+        found.append("the loss fell and rose again: lower config.train.learning_rate, or increase warmup_steps")
     if last > by_frequency:
         found.append(
-            f"the loss is no better than the batch's own token frequencies ({by_frequency:.3f}): the model does not "
-            "use what lies before a token; look at the attention mask, the shift of the targets and the positions"
+            f"the loss is no better than that of the batch's token frequencies ({by_frequency:.3f}): the model does "
+            "not use the context; check the attention mask, the shift of the targets and the positions"
         )
     return [
         *found,
-        "the model is too small to learn the batch by heart: a larger config.model.d_model, or a smaller batch_size",
-        "something keeps it from doing so: config.overfit.dropout or config.train.weight_decay above 0",
-        f"the target of {target:g} is below what the batch allows: equal contexts with different tokens behind them",
+        "the model is too small to memorise the batch: increase config.model.d_model, or reduce batch_size",
+        "regularisation prevents it: config.overfit.dropout or config.train.weight_decay is above 0",
+        f"the target of {target:g} cannot be reached: the batch has equal contexts followed by different tokens",
     ]

@@ -1,4 +1,4 @@
-"""The benchmark of attention says what it measured."""
+"""The attention benchmark reports what it measured."""
 
 import json
 

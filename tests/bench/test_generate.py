@@ -1,4 +1,4 @@
-"""The benchmarks of generation: consistent figures, each side in a process of its own."""
+"""The generation benchmarks: consistent results, with each side in a separate process."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def last_line(*command: str) -> dict:
-    """Run a benchmark and return its JSON."""
+    """Run a benchmark and return its JSON object."""
     command = [sys.executable, "-m", *command]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def test_tokens_and_events_of_both_kinds():
 
 
 def test_ratios_are_within_a_round_and_the_first_does_not_count(monkeypatch):
-    speeds = {0: (1.0, 10.0, 20.0, 40.0), 2: (900.0, 30.0, 40.0, 120.0)}  # tokens a second by seed
+    speeds = {0: (1.0, 10.0, 20.0, 40.0), 2: (900.0, 30.0, 40.0, 120.0)}  # tokens per second, by seed
 
     def once(made, *, drafts, events, temperature, seed):
         return speeds[drafts][seed], Speculation(rounds=10, drafted=10 * drafts, accepted=5 * drafts - seed)

@@ -1,4 +1,4 @@
-"""The ingestion benchmark on short files: every case measured, files repeated as they should be."""
+"""The ingestion benchmark on short files: every case is measured, and files are repeated correctly."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The benchmark of forecasters: one table, one JSON object, the same examples and draws for all."""
+"""The benchmark of forecasters: one table and one JSON object, with the same examples and draws for all models."""
 
 import json
 
@@ -12,7 +12,7 @@ from lob_jax.writers.lobster import write_lobster
 
 @pytest.fixture
 def day(tmp_path):
-    """A simulated day as a LOBSTER pair."""
+    """Return a simulated day as a LOBSTER pair."""
     one = SyntheticFeed(1, 6_000, 0).read("2024-01-02")
     return write_lobster(tmp_path, one, levels=10).message
 

@@ -1,4 +1,4 @@
-"""The fidelity bench: distances against numbers worked out by hand, the window on the book, and the calibration."""
+"""The fidelity benchmark: distances against hand-computed values, the window on the book, and the calibration."""
 
 import dataclasses
 import json
@@ -24,11 +24,11 @@ def hand_made_day():
     rows = [
         # time, kind, side, price, size
         (0, Kind.ADD, 1, 1100, 5),  # one tick better
-        (0, Kind.ADD, 1, 700, 7),  # out of sight behind two levels
+        (0, Kind.ADD, 1, 700, 7),  # outside the window of two levels
         (1000, Kind.EXECUTE, 1, 1100, 5),
         (2000, Kind.EXECUTE_HIDDEN, -1, 1150, 2),
         (12_000, Kind.DELETE, -1, 1300, 4),  # one tick behind the best
-        (22_000, Kind.DELETE, 1, 700, 7),  # out of sight
+        (22_000, Kind.DELETE, 1, 700, 7),  # outside the window
     ]
     time_ns, kind, side, price, size = (np.array(column) for column in zip(*rows, strict=True))
     start = BookSnapshot(
@@ -90,7 +90,7 @@ def test_the_bench_writes_a_day_that_it_can_compare_itself_with(tmp_path, capsys
     result = json.loads(last)
     assert {law["wasserstein"] for law in result["laws"].values()} == {0.0}
     assert result["kind_mix"]["total_variation"] == 0
-    assert lines[0].startswith("law") and len(lines) == 1 + 2 * len(result["laws"]) + 5
+    assert lines[0].startswith("distribution") and len(lines) == 1 + 2 * len(result["laws"]) + 5
 
 
 @pytest.mark.slow

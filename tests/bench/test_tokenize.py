@@ -1,4 +1,4 @@
-"""The tokenizer's benchmark ends in one JSON object with a figure for every stage."""
+"""The tokenizer benchmark ends with one JSON object that has a value for every stage."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The benchmark of a training step: consistent figures without PyTorch, and with it a twin that is the same model."""
+"""The benchmark of a training step: consistent results, and a PyTorch model that equals ours."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ TINY = {
 
 @pytest.fixture
 def setting():
-    """Return a setting small enough to compile fast, on the train section of a config, with dropout."""
+    """Return a setting that is small enough to compile fast, based on the train section of a config, with dropout."""
     chosen = train_step.parsed(["--size=tiny", "--warm-up=1", "--steps=3", f"--accumulation={ACCUMULATION}"])
     made = train_step.setting_of(chosen)
     train = dataclasses.replace(made.train, batch_size=WINDOWS, warmup_steps=1, weight_decay=0.1, clip=0.1)
@@ -49,7 +49,7 @@ def without_dropout(setting):
 
 
 class Here:
-    """A `Resident` that stays in this process, where everything is compiled already."""
+    """A replacement of `Resident` that stays in this process, where everything is compiled already."""
 
     def __init__(self, kind, *arguments):
         self._held = kind(*arguments)
@@ -74,7 +74,7 @@ def printed(capsys) -> tuple[list[str], dict]:
 
 
 def assert_consistent(figures, setting):
-    """Assert that the figures of every case follow from the seconds of its steps."""
+    """Assert that the results of every case follow from the seconds of its steps."""
     context = setting.model.max_seq_length
     assert figures["tokens_per_step"] == figures["batch"] * figures["accumulation"] * context
     assert figures["parameters"] == parameter_count(setting.model)
@@ -99,7 +99,7 @@ def test_our_step_alone(in_this_process, setting, tmp_path, capsys):
     case = figures["cases"]["jax"]
     assert case["compile_s"] > 0 and case["device_peak_mib"] is None
     parameters_mib = 4 * figures["parameters"] / processes.MIB
-    assert case["step_memory_mib"]["argument"] > 3 * parameters_mib  # with both moments
+    assert case["step_memory_mib"]["argument"] > 3 * parameters_mib  # including both moments
     assert {"command", "commit", "machine", "versions", "load_before_after"} <= set(figures)
     assert "torch" not in figures["versions"] and figures["versions"]["jax"] == jax.__version__
     assert [line.split()[0] for line in lines] == ["small:", "MFU", "case", "jax", "memory"]
@@ -155,7 +155,7 @@ def test_pytorch_is_left_out_where_it_says_nothing(monkeypatch):
 
 
 class Counter:
-    """Lives in a process of its own."""
+    """Counts calls, in a separate process."""
 
     def __init__(self, start: int):
         self.value = start
@@ -186,7 +186,7 @@ def test_peak_memory_is_seen():
 
 @pytest.fixture
 def twin(without_dropout):
-    """Return PyTorch's model with our lively parameters in it, these parameters, and PyTorch's module of it."""
+    """Return PyTorch's model with our noisy parameters, these parameters, and its Python module."""
     pytest.importorskip("torch")
     from lob_jax.bench import torch_model
 

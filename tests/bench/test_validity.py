@@ -1,4 +1,4 @@
-"""Twenty thousand events, from untrained and trained models, in both kinds of tokens: none is invalid."""
+"""Twenty thousand events from untrained and trained models, with both tokenizers: none is invalid."""
 
 import json
 import os
@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_no_event_is_invalid():
-    """In a process of its own, with one device."""
+    """Runs in a separate process with one device."""
     command = [sys.executable, "-m", "lob_jax.bench.validity", "--events=20000", "--steps=20"]
     environment = {**os.environ, "XLA_FLAGS": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)

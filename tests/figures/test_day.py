@@ -1,4 +1,4 @@
-"""What the figures draw, checked on the artists, and on the pixels of the file."""
+"""The content of the figures, checked on their artists and on the pixels of the saved file."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def quotes_of(day, levels=5):
 
 
 def colour_at(figure, axes, x, y, tmp_path):
-    """Return the colour of the saved file where some data lies."""
+    """Return the colour of the saved file at given data coordinates."""
     figures.save(figure, tmp_path / "figure.png")
     pixels = imread(tmp_path / "figure.png")
     assert pixels.shape[:2] == (900, 1600)

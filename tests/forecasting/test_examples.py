@@ -1,4 +1,4 @@
-"""Examples of forecasts: labels by hand, nothing looks ahead, nothing but the training split is fitted on."""
+"""Forecasting examples: hand-computed labels, no look-ahead, and fitting on the training split only."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def tape_of(day, *, first=0, lead=0):
 
 @pytest.fixture(scope="module")
 def days(make_day):
-    """Two days that differ from event FORK on, alike before it."""
+    """Two days that are equal before event FORK and differ from it on."""
     return [make_day(EVENTS, fork=FORK, fork_seed=seed) for seed in (1, 2)]
 
 
@@ -54,7 +54,7 @@ def whole(examples: f.ForecastExamples) -> dict:
 
 
 def leaks(one: dict, other: dict, *, upto: int, names) -> set[str]:
-    """Name the arrays that differ at anchors up to and including row `upto`."""
+    """Return the names of the arrays that differ at anchors up to and including row `upto`."""
     assert one["row"][0] <= upto < min(one["row"][-1], other["row"][-1])
     rows = [batch["row"] <= upto for batch in (one, other)]
     np.testing.assert_array_equal(one["row"][rows[0]], other["row"][rows[1]])
@@ -62,7 +62,7 @@ def leaks(one: dict, other: dict, *, upto: int, names) -> set[str]:
 
 
 def test_inputs_do_not_depend_on_the_anchor_event_or_a_later_one(sets):
-    """The last anchor checked is the event that differs itself."""
+    """The last anchor checked is the first event that differs."""
     batches = [whole(examples) for examples in sets]
     names = set(batches[0]) - {"row", *LABELS}
     assert len(names) == 12
@@ -72,7 +72,7 @@ def test_inputs_do_not_depend_on_the_anchor_event_or_a_later_one(sets):
 
 @pytest.mark.parametrize("k", range(len(LAYOUT.horizons)))
 def test_labels_do_not_depend_on_events_behind_the_horizon(sets, k):
-    """The label of anchor i reads events i..i+k-1: the first that differs is the first behind the horizon."""
+    """The label of anchor i depends on events i..i+k-1; the first event that differs is just after the horizon."""
     batches = [whole(examples) for examples in sets]
     cut = [{"row": b["row"], **{name: b[name][:, k] for name in LABELS}} for b in batches]
     last = FORK - LAYOUT.horizons[k]
@@ -91,7 +91,7 @@ def test_a_label_reads_k_mids_up_to_the_anchors_and_k_behind_it(k):
 
 @pytest.mark.parametrize("name", ["book", "flow", "tokens"])
 def test_a_planted_leak_is_caught(tapes, sets, name):
-    """A row too far ahead in any input is seen by the check above."""
+    """The check above detects an input that reads one row too far ahead."""
 
     def ahead(tape):
         moved = {"book": ("price", "size"), "flow": ("flow",), "tokens": ("tokens",)}[name]
@@ -134,7 +134,7 @@ def test_moves_are_in_ticks(tapes):
 
 def test_an_anchor_has_a_whole_example_around_it(tapes):
     tape, rows = tapes[0], f.anchors(tapes[0], LAYOUT)
-    assert rows[-1] + 10 == len(tape) - 1  # the last row is the state behind the last event
+    assert rows[-1] + 10 == len(tape) - 1  # the last row is the state after the last event
     longer = f.anchors(tape, dataclasses.replace(LAYOUT, context=400))
     assert np.searchsorted(tape.token_event, longer[0]) >= 400 > np.searchsorted(tape.token_event, longer[0] - 1)
     assert set(longer) <= set(rows)
@@ -163,7 +163,7 @@ def test_anchors_do_not_reach_into_another_run(days, of_symbol):
         tape, LAYOUT, dataclasses.replace(scaling, symbols=("OTHER",)), stride=1, with_tokens=False
     )
     batch = examples.batch(np.arange(len(examples)))
-    np.testing.assert_array_equal(batch["instrument"], tape.run[examples.rows])  # TEST is unknown: 0
+    np.testing.assert_array_equal(batch["instrument"], tape.run[examples.rows])  # instrument TEST is unknown, hence 0
     assert len(np.unique(examples.blocks(1000))) == 2
 
 
@@ -177,7 +177,7 @@ def test_the_book_is_laid_out_level_by_level_about_the_anchors_mid(tapes):
             ask, bid = ((2 * tape.price[state, side, level] - tape.mid2[row]) / 200 for side in (1, 0))
             sizes = np.log1p(tape.size[state, ::-1, level])
             np.testing.assert_allclose(book[step, 4 * level : 4 * level + 4], [ask, sizes[0], bid, sizes[1]], rtol=1e-6)
-    assert book[-1, 0] == -book[-1, 2] > 0  # the newest state lies about its own mid
+    assert book[-1, 0] == -book[-1, 2] > 0  # the newest state is centred on its own mid
 
 
 def test_the_clock_ahead_is_the_pace_of_the_past(tapes):
@@ -205,7 +205,7 @@ def test_tokens_end_at_the_anchor(tapes, sets):
 
 
 def test_scaling_is_of_the_training_split_alone(tapes, sets):
-    """A third of the training examples is flat; other examples are held to the same thresholds."""
+    """A third of the training examples is flat; the other splits use the same thresholds."""
     scaling = sets[0].scaling
     change = np.abs(f.smoothed_change(tapes[0].mid2, sets[0].rows, LAYOUT.horizons))
     assert ((change < scaling.threshold).mean(0) <= 1 / 3).all() and (

@@ -1,4 +1,4 @@
-"""The loop of forecasters: the same twice, stopped by validation, its losses by hand."""
+"""Training of forecasters: reproducible, stopped early by validation, with hand-computed losses."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ FIT = f.FitConfig(batch_size=8, steps=60, learning_rate=0.05, weight_decay=0.0, 
 
 
 class Small(nn.Module):
-    """Logits from four numbers that drop out, and quantiles if it is told to."""
+    """Map four numbers, with dropout, to logits, and optionally to quantiles."""
 
     config: ForecastConfig
     quantiles: bool = False
@@ -46,7 +46,7 @@ class Small(nn.Module):
 
 
 class Made:
-    """Examples whose labels follow from their numbers, or not."""
+    """Examples whose labels follow from their inputs, or with `noise` are independent of them."""
 
     def __init__(self, count, *, seed=0, noise=False):
         random = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def run(train=None, validation=None, *, seed=0, module=None, **changes):
 
 
 def test_pinball_by_hand():
-    """Errors 1 and -1 at level .2 cost .2 and .8; at .5 half of either."""
+    """At level .2, errors of 1 and -1 cost .2 and .8; at level .5 each costs half."""
     quantiles = jnp.array([[[0.0, 0.0]], [[2.0, 2.0]]])
     move = jnp.array([[1.0], [1.0]])
     np.testing.assert_allclose(f.pinball(quantiles, move, (0.2, 0.5)), (0.2 + 0.5 + 0.8 + 0.5) / 4)
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not():
 
 @pytest.mark.slow
 def test_parameters_are_those_of_the_best_validation():
-    """Labels that cannot be learned: the loss on others rises, and training stops after `patience` more of them."""
+    """With unlearnable labels, the validation loss rises, and training stops after `patience` more validations."""
     validation = Made(30, seed=2, noise=True)
     found = run(Made(16, noise=True), validation, learning_rate=0.3, steps=2000, patience=3)
     at, losses = zip(*found.losses, strict=True)
@@ -116,7 +116,7 @@ def test_parameters_are_those_of_the_best_validation():
 def test_every_pass_takes_each_example_once_in_an_order_of_its_own():
     train = Made(24)
     run(train, steps=6, validate_every=6)
-    passes = np.concatenate(train.asked[1:]).reshape(2, 24)  # the first batch asked for makes parameters
+    passes = np.concatenate(train.asked[1:]).reshape(2, 24)  # the first batch initialises the parameters
     assert all(sorted(one) == list(range(24)) for one in passes.tolist())
     assert passes[0].tolist() != passes[1].tolist() != list(range(24))
 

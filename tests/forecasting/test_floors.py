@@ -1,4 +1,4 @@
-"""Floors: what knows nothing of the anchor, and what knows how the mid has just moved."""
+"""Model-free baselines: one that ignores the anchor, and one that knows how the mid has just moved."""
 
 import types
 
@@ -9,7 +9,7 @@ from lob_jax.forecasting.floors import lean_table, majority
 
 
 def walk(count, seed, *, horizons=(4,)):
-    """A mid that walks at random in steps of two, and its examples."""
+    """Return examples of a mid that is a random walk with steps of two."""
     mid2 = 20_000 + 2 * np.random.default_rng(seed).integers(-1, 2, count).cumsum()
     rows = np.arange(10, count - 10)
     threshold = np.full(len(horizons), 5e-5)
@@ -39,7 +39,7 @@ def test_the_majority_is_of_training_and_alike_for_all():
 
 
 def test_a_random_walk_has_a_direction_that_its_lean_tells():
-    """Nothing can be known of the steps ahead, yet the smoothed label is told well above a third."""
+    """The steps ahead are unpredictable, yet the smoothed label is predicted well above chance (a third)."""
     train, test = Sized(walk(20_000, 0, horizons=(4, 8))), Sized(walk(5_000, 1, horizons=(4, 8)))
     got = lean_table(train, test)
     np.testing.assert_allclose(got.sum(-1), 1)

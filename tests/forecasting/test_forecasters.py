@@ -1,4 +1,4 @@
-"""Forecasters: shapes, parameters by hand, causality, and that each learns a rule."""
+"""Forecasters: shapes, hand-counted parameters, causality, and whether each learns a simple rule."""
 
 import dataclasses
 import functools
@@ -111,7 +111,7 @@ def test_dropout_acts_in_training_alone(name, token_model):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORECASTERS)
 def test_every_forecaster_learns_a_rule(name, token_model):
-    """The label is written in the input of each: the sign of the newest ask price, and an even or odd last token."""
+    """The input of each determines the label: the sign of the newest ask price, and the parity of the last token."""
     module = make_forecaster(config(model=name, dropout=0.0), dataclasses.replace(token_model, dropout=0.0))
     batch = make_batch(48, seed=1)
     rule = batch["tokens"][:, -1] % 2 if name == "transformer" else (batch["book"][:, -1, 0] > 0) * 1
@@ -134,7 +134,7 @@ def test_every_forecaster_learns_a_rule(name, token_model):
 
 
 def test_the_transformer_needs_its_shape():
-    with pytest.raises(InputError, match="the token model has no shape"):
+    with pytest.raises(InputError, match="the token model has no configuration"):
         make_forecaster(config(model="transformer"), None)
 
 
@@ -146,7 +146,7 @@ def test_a_transformer_that_reads_more_than_examples_hold_is_refused(tiny, chang
 
 @pytest.mark.slow
 def test_the_transformer_tells_the_training_instruments_and_others_apart(token_model):
-    """Whatever number of instruments its own configuration has."""
+    """This holds whatever the number of instruments in the transformer's configuration."""
     module = make_forecaster(config(model="transformer"), dataclasses.replace(token_model, n_instruments=1))
     one = make_batch(1)
     batch = {name: np.repeat(array, 4, axis=0) for name, array in one.items()} | {"instrument": np.arange(4)}
@@ -171,7 +171,7 @@ def test_a_linear_forecaster_is_one_affine_map():
 
 @pytest.mark.slow
 def test_deeplob_has_the_papers_parameters():
-    """At one horizon, layer by layer; some sixty thousand, as the paper says."""
+    """With one horizon, counted layer by layer; about sixty thousand, as the paper reports."""
     fold = [2 * 1 * 16 + 16, 2 * 16 * 16 + 16, 10 * 16 * 16 + 16]
     over_time = 6 * (4 * 16 * 16 + 16)
     inception = 3 * (16 * 32 + 32) + (3 * 32 * 32 + 32) + (5 * 32 * 32 + 32)
@@ -183,7 +183,7 @@ def test_deeplob_has_the_papers_parameters():
 
 @pytest.mark.slow
 def test_deeplobs_first_layer_folds_a_price_with_its_size_and_the_second_a_level():
-    """What a filter of the first fold sees at one place is one price and its size; of the second, one level."""
+    """A filter of the first merge sees one price and its size; a filter of the second, one level."""
     module, batch = DeepLOB(config(levels=3)), make_batch(levels=3)
     variables = {"params": parameters(module, batch)}
 
@@ -262,7 +262,7 @@ def test_without_the_clock_the_tft_is_blind_to_the_time_of_day():
 
 @pytest.mark.slow
 def test_heads_share_their_values():
-    """The output is the mean weights times one value projection, by plain NumPy."""
+    """The output equals the mean weights times a single value projection, computed with NumPy."""
     module, random = tft.InterpretableAttention(2, 8), np.random.default_rng(0)
     keys = random.normal(size=(1, 5, 8)).astype(np.float32)
     mask = np.tri(2, 5, 3, dtype=bool)

@@ -1,4 +1,4 @@
-"""Scores of direction forecasts against numbers worked out by hand; the bootstrap and the means over seeds."""
+"""Scores of direction forecasts against hand-computed values; the bootstrap and the averages over seeds."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from lob_jax.errors import InputError
 from lob_jax.forecasting import scores as f
 
-CONFUSION = np.array([[4.0, 1, 0], [2, 3, 1], [0, 0, 5]])  # rows what came, columns what was said
+CONFUSION = np.array([[4.0, 1, 0], [2, 3, 1], [0, 0, 5]])  # rows are true classes, columns predicted classes
 
 
 def one_block(probability, label):
@@ -18,12 +18,12 @@ def one_block(probability, label):
 def test_macro_f1_by_hand():
     """Class 0: 2*4/(5+6); class 1: 2*3/(6+4); class 2: 2*5/(5+6)."""
     assert f.macro_f1(CONFUSION) == pytest.approx((8 / 11 + 6 / 10 + 10 / 11) / 3)
-    never = np.array([[3.0, 0, 0], [1, 0, 0], [0, 0, 0]])  # class 2 neither came nor was said
+    never = np.array([[3.0, 0, 0], [1, 0, 0], [0, 0, 0]])  # class 2 neither occurs nor is predicted
     assert f.macro_f1(never) == pytest.approx((6 / 7 + 0 + 0) / 3)
 
 
 def test_mcc_by_hand():
-    """c = 12 of s = 16; said 6, 4, 6; came 5, 6, 5."""
+    """c = 12 of s = 16; predicted 6, 4, 6 times; occurring 5, 6, 5 times."""
     above = 12 * 16 - (6 * 5 + 4 * 6 + 6 * 5)
     assert f.mcc(CONFUSION) == pytest.approx(above / math.sqrt((256 - 88) * (256 - 86)))
 
@@ -41,7 +41,7 @@ def test_mcc_is_one_for_the_truth_and_zero_for_a_constant():
 
 
 def test_ece_and_log_loss_by_hand():
-    """Bins of a fifteenth: .7 lies in the eleventh with .68, .4 in the sixth, on whose upper edge it is."""
+    """Bins of width 1/15: .7 and .68 are in the eleventh; .4 is on the upper edge of the sixth, and in it."""
     probability = [[0.7, 0.2, 0.1], [0.16, 0.68, 0.16], [0.3, 0.3, 0.4], [0.35, 0.4, 0.25]]
     label = [0, 2, 2, 0]
     got = f.scores(one_block(probability, label))
@@ -53,7 +53,7 @@ def test_ece_and_log_loss_by_hand():
 
 
 def test_edges_of_the_bins():
-    """A probability of exactly k / 15 belongs below; 1 to the last bin."""
+    """A probability of exactly k / 15 belongs to the lower bin, and 1 to the last bin."""
     sums = one_block([[1.0, 0, 0], [0.6, 0.4, 0.0], [0.61, 0.39, 0.0]], [0, 0, 0])
     assert np.flatnonzero(sums.bins[0, :, 1]).tolist() == [8, 9, 14]
 
@@ -88,7 +88,7 @@ def test_draws_are_of_whole_blocks_with_replacement():
 
 
 def test_blocks_widen_the_interval_of_examples_that_hang_together():
-    """Runs of 25 equal examples: by block the interval is about five times as wide as by example."""
+    """With stretches of 25 equal examples, the interval by blocks is about five times as wide as by examples."""
     random = np.random.default_rng(0)
     label = np.repeat(random.integers(0, 2, 40), 25)
     probability = np.tile([0.6, 0.4, 0.0], (1000, 1))
@@ -116,14 +116,14 @@ def test_scores_are_averaged_over_seeds_on_the_same_draws():
 
 
 def test_a_difference_is_of_the_same_draws():
-    """Two scores that move together differ by exactly as much in every draw."""
+    """If two scores move together, their difference is the same in every draw."""
     draws = np.array([0.1, 0.3, 0.2])
     got = f.difference({"mean": 0.25, "draws": draws + 0.05}, {"mean": 0.2, "draws": draws})
     assert got == pytest.approx({"mean": 0.05, "low": 0.05, "high": 0.05})
 
 
 def test_pinball_in_ticks_by_hand():
-    """Level .1: 1 below its quantile costs .9, 2 above costs .2; level .5 costs half of either."""
+    """Level .1: a move 1 below the quantile costs .9, one 2 above it costs .2; level .5 costs half of each."""
     quantiles = np.array([[[1.0, 0.0]], [[-2.0, 0.0]]])
     move = np.array([[0.0], [0.0]])
     np.testing.assert_allclose(f.pinball_ticks(quantiles, move, (0.1, 0.5)), [(0.9 + 0 + 0.2 + 0) / 4])

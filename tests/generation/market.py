@@ -1,4 +1,4 @@
-"""A small market and small models to generate from: what the tests of this folder share."""
+"""A small market and small models for generation, shared by the tests in this folder."""
 
 import dataclasses
 
@@ -77,7 +77,7 @@ KINDS = {
 
 
 def lively(model):
-    """Return parameters that favour what is near the touch, small sizes and short gaps: much happens to few levels."""
+    """Return parameters that favour prices near the touch, small sizes and short gaps, so few levels change often."""
     params = initial_parameters(model, jax.random.key(0))
     bias = np.zeros(10_000, np.float32)
     bias[[1000, 1001, 1500, 1501, 2000, 2500, 3000, 3500, 4000, 4500]] = 9
@@ -90,7 +90,7 @@ def lively(model):
 
 
 def prompt(model=MODEL, start=START) -> Prompt:
-    tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)  # of compact ones any will do
+    tokens = np.array([1000, 8005, 9100, 1500, 8005, 9100], np.int32)  # with compact tokens, any parameters will do
     features, zeros = np.zeros((6, 4 * LEVELS), np.float32), np.zeros(6, np.int32)
     known = {"time_of_day": zeros + 114, "day_of_week": zeros + 1, "book": features, "event": np.repeat([0, 1], 3)}
     if model.needs_clock:
@@ -111,7 +111,7 @@ def decoded(tokens, tokenizer=TOKENIZER, start=START):
 
 
 def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
-    """Every path is so many whole events that a plain book can take, and ends in the device's book and clock."""
+    """Assert that every path has `events` valid events, and that their replay ends with the device's book and clock."""
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
         tokenizer.grammar.check(tokens)
         found = decoded(tokens, tokenizer)

@@ -1,4 +1,4 @@
-"""The forecast of many paths, against quantiles by hand."""
+"""The quantiles of many paths, against hand-computed ones."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,9 @@ def test_the_figure_shows_every_measure():
     assert len(figure.axes[0].collections) == 2
 
 
-@pytest.mark.parametrize(("paths", "by"), [([], "events"), (PATHS, "minutes")])
-def test_what_cannot_be_forecast_is_refused(paths, by):
-    with pytest.raises(InputError, match="no forecast of this"):
+@pytest.mark.parametrize(
+    ("paths", "by", "fault"), [([], "events", "nothing to summarise"), (PATHS, "minutes", "unit of time")]
+)
+def test_what_cannot_be_forecast_is_refused(paths, by, fault):
+    with pytest.raises(InputError, match=fault):
         fan(paths, by=by, **WHOLE)

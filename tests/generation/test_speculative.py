@@ -1,4 +1,4 @@
-"""Speculative decoding: the law of every token is the model's own, and greedily it is plain decoding."""
+"""Speculative decoding: every token has the model's distribution, and greedy decoding equals plain decoding."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ judge = jax.jit(judged)
 
 
 def many_judged(p, q, tokens, draft, at):
-    """Judge drafts of which p and q are the laws over some tokens of two classes, 1,000 at a time."""
+    """Judge drafts with distributions p and q over some tokens of two classes, 1,000 at a time."""
     law = [jnp.broadcast_to(jnp.zeros(2_000).at[tokens].set(x), (1_000, 2_000)) for x in (p, q)]
     parts = [judge(*law, tokens[draft[i : i + 1_000]], at[i : i + 1_000]) for i in range(0, DRAWS, 1_000)]
     return (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -62,7 +62,7 @@ def test_what_stands_or_replaces_has_the_law_that_was_wanted(q):
     assert np.mean(stands) == pytest.approx(np.minimum(p, q).sum(), abs=0.005)
 
 
-A, B, C, D = 3, 1_200, 1_700, 40  # tokens that a model which is sure of itself wants, one behind the other
+A, B, C, D = 3, 1_200, 1_700, 40  # the tokens that a fully confident model predicts, in sequence
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ A, B, C, D = 3, 1_200, 1_700, 40  # tokens that a model which is sure of itself 
     [
         ((A, B), 3, 2, C),
         ((A, D), 3, 1, B),
-        ((D, B), 3, 0, A),  # B is right behind A alone: a guess behind one that falls is worth nothing
+        ((D, B), 3, 0, A),  # B is right only after A: a draft after a rejected one is worthless
         ((B, C), 3, 0, A),
-        ((A, D), 1, 2, C),  # where the path has all its events no guess falls
+        ((A, D), 1, 2, C),  # once the path has all its events, no draft is rejected
         ((D, D), 1, 0, A),
     ],
 )
 def test_a_round_keeps_the_guesses_in_front_of_the_first_that_falls(guesses, done, stood, behind):
-    """Each guess is judged by the distribution behind the token in front of it."""
+    """Each draft is judged by the distribution after the previous token."""
     wanted_NV = jax.nn.one_hot(jnp.array([A, B, C]), 2_000)
     draft_N = jnp.array([*guesses, 0])
     draft_NV, done_N = jax.nn.one_hot(draft_N, 2_000), jnp.arange(3) >= done
@@ -88,7 +88,7 @@ def test_a_round_keeps_the_guesses_in_front_of_the_first_that_falls(guesses, don
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
 def test_greedily_it_is_plain_decoding(params, tokenizer):
-    """Within one context: behind it, the two prefill at different tokens."""
+    """Within one context; beyond it, the two methods prefill at different tokens."""
     plain = run(params, model=HEADS, tokenizer=tokenizer, paths=1, events=8, temperature=0.0)
     fast, about = speculate(params, tokenizer=tokenizer, events=8, temperature=0.0)
     np.testing.assert_array_equal(fast.tokens[0], plain.tokens[0])
@@ -102,7 +102,7 @@ def test_speculative_paths_can_have_happened(params):
     generated, about = speculate(params, tokenizer=COMPACT, events=120, drafts=1)
     assert_valid(generated, events=120, tokenizer=COMPACT)
     assert about.rounds > 10 and 0 <= about.accepted <= about.drafted == about.rounds
-    assert 119 <= about.rounds + about.accepted <= 120  # a draft behind the last event stands
+    assert 119 <= about.rounds + about.accepted <= 120  # a draft after the last event is accepted
     assert 0 < generated.grammar_mass[0] < 1 and 0 < generated.book_mass[0] < 1
 
 
@@ -119,7 +119,7 @@ def test_the_law_of_paths_is_that_of_plain_decoding(params):
     counts = counts[:, counts.sum(0) >= 10]
     expected = counts.sum(0) / 2
     chi_square = ((counts - expected) ** 2 / expected).sum()
-    assert counts.shape[1] >= 4 and chi_square < 27.9  # .9995 quantile at seven degrees; events of a path hang together
+    assert counts.shape[1] >= 4 and chi_square < 27.9  # .9995 quantile, 7 degrees of freedom, dependent events
 
 
 def test_more_drafts_than_heads_are_refused():

@@ -1,4 +1,4 @@
-"""Paths over several devices are the paths of one."""
+"""Paths sharded over several devices equal those of a single device."""
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ def test_as_many_devices_as_share_the_paths_evenly(paths, devices):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "tokenizer"), [("learned", TOKENIZER), ("rotary", COMPACT)], ids=["exact", "compact"])
 def test_paths_over_devices_are_those_of_one_device(kind, tokenizer):
-    """31 paths lie on one device, 32 on two; the context is outgrown, and paths end at different tokens."""
+    """31 paths use one device, 32 use two; they outgrow the context, and end at different tokens."""
     model = KINDS[kind]
     params, how = lively(model), {"model": model, "tokenizer": tokenizer, "events": 60}
     together, apart = run(params, paths=31, **how), run(params, paths=32, **how)

@@ -63,7 +63,7 @@ def test_a_forecaster_is_trained_and_tested_from_a_configuration(model, folder, 
 def test_a_short_embargo_is_refused_before_anything_is_read(tmp_path):
     config = settings("linear")
     config.data.embargo_events = 69
-    with pytest.raises(InputError, match=r"(?s)shorter than a forecast's example.*at least 70 events"):
+    with pytest.raises(InputError, match=r"(?s)shorter than a forecasting example.*at least 70 events"):
         run("forecast", config, workdir=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

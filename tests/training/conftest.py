@@ -1,6 +1,6 @@
-"""A model and a training configuration small enough to compile fast, and windows to train them on.
+"""A model and a training configuration that compile fast, and windows to train on.
 
-The subprocess of the kill test reads this file too, so what it needs are plain functions.
+The subprocess of the kill test reads this file too, so everything that it needs is a plain function.
 """
 
 import dataclasses
@@ -73,9 +73,9 @@ TRAIN = dataclasses.replace(
 
 
 def make_windows(count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Return windows of the tiny model, as a batch with a leading axis, scored unequally.
+    """Return windows of the tiny model, as a batch with a leading axis, with unequal numbers of scored tokens.
 
-    Each token is the one before plus one: a rule that a model learns in a few dozen steps.
+    Each token is the previous one plus one, which a model learns in a few dozen steps.
     """
     random, length = np.random.default_rng(seed), MODEL.max_seq_length + 1
     scored = np.arange(length) < random.integers(2, length + 1, (count, 1))
@@ -90,7 +90,7 @@ def make_windows(count: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 class SlowSource:
-    """Windows by index, each read after a pause, so that a kill lands in the middle of a run."""
+    """Windows by index, each read after a pause, so that a kill hits the middle of a run."""
 
     evaluation = False
 
@@ -119,7 +119,7 @@ def make_data(
 ):
     """Return 40 shuffled training windows (or those given) in batches of 8, and 11 validation windows.
 
-    Of several processes each has every so many-th window of the shuffled ones, in batches of its share of 8.
+    Each of P processes has every P-th of the shuffled windows, in batches of 8 / P.
     """
     batch = make_windows(40) if batch is None else batch
     source = SlowSource(batch, pause_s) if source is None else source
@@ -134,8 +134,8 @@ def make_data(
 
 
 def use_compilation_cache(folder: pathlib.Path) -> None:
-    """Keep whatever is compiled, so that a program met again is not compiled again."""
-    compilation_cache.reset_cache()  # JAX asks once whether there is a cache, at its first compilation
+    """Cache everything that is compiled, so that no program is compiled twice."""
+    compilation_cache.reset_cache()  # JAX checks only once whether there is a cache, at its first compilation
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -143,13 +143,13 @@ def use_compilation_cache(folder: pathlib.Path) -> None:
 
 @pytest.fixture(scope="session")
 def model_config():
-    """Return a function: the tiny model's configuration, with changes."""
+    """Return a function that returns the tiny model's configuration, with changes."""
     return lambda **changes: dataclasses.replace(MODEL, **changes)
 
 
 @pytest.fixture(scope="session")
 def train_config():
-    """Return a function: a short run's configuration, with changes."""
+    """Return a function that returns a short run's configuration, with changes."""
     return lambda **changes: dataclasses.replace(TRAIN, **changes)
 
 
@@ -161,7 +161,7 @@ def windows():
 
 @pytest.fixture(scope="session")
 def slow_source():
-    """Return `SlowSource`, which knows what was read of it."""
+    """Return `SlowSource`, which records what was read from it."""
     return SlowSource
 
 

@@ -18,7 +18,7 @@ from lob_jax.training.step.state import init_state
 
 @pytest.fixture
 def make_run(model_config, train_config, training_data):
-    """Return a function: a run of some steps on one device."""
+    """Return a function that makes a run of some steps on one device."""
 
     def make(steps=12, validation=None, **changes):
         return prepare_run(
@@ -47,7 +47,7 @@ def test_the_rate_rises_by_the_same_factor_each_step():
 
 @pytest.mark.slow
 def test_a_rising_rate_is_what_the_optimiser_would_do_with_it(make_run, windows):
-    """Against AdamW that is given the rate itself: clip and weight decay are those of the configuration."""
+    """Compared with AdamW with that rate: clipping and weight decay are those of the configuration."""
     plain = make_run(steps=4, weight_decay=3.0, clip=0.05, warmup_steps=2, learning_rate=0.7)
     run, rate = rising(plain, 1e-3, 1e-1)
     batch = place_step(run, [windows(8)])
@@ -79,7 +79,7 @@ def test_a_range_test_takes_real_steps_until_its_end(make_run, training_data):
     assert test.rates == pytest.approx(np.geomspace(1e-5, 1e-3, 12))
     assert seen == list(enumerate(test.losses, start=1))
     assert test.smoothed == probe.smooth(test.losses, 0.5)
-    assert len(set(test.losses)) == 12  # other windows each time
+    assert len(set(test.losses)) == 12  # different windows each time
     assert test.losses[0] == pytest.approx(np.log(40), rel=0.2)
 
 
@@ -132,10 +132,10 @@ def test_rates_are_read_off_a_curve():
     rates = probe.find_rates(curve([6.0, 6.0, 5.8, 5.0, 4.2, 4.0, 4.1, 5.0, 3.99 + 4]))
     assert rates.steepest == pytest.approx(10**-3.5)
     assert rates.lowest == pytest.approx(10**-2.5)
-    # A steep fall behind the lowest point, where training is already lost, does not count.
+    # A steep fall after the lowest point, where training has diverged already, does not count.
     rates = probe.find_rates(curve([6.0, 5.9, 5.4, 5.0, 9.0, 5.1]))
     assert (rates.lowest, rates.steepest) == pytest.approx((10**-2.6, 10**-3.4))
-    # Nor does what the average does before it has seen enough.
+    # Nor does a fall of the average before it covers enough losses.
     rates = probe.find_rates(curve([7.5, 6.0, 6.0, *[6.0] * 12, 5.9, 5.4, 5.0, 5.1, 5.2]))
     assert (rates.lowest, rates.steepest) == pytest.approx((10 ** (-5 + 4 * 17 / 19), 10 ** (-5 + 4 * 16 / 19)))
 
@@ -179,8 +179,8 @@ def test_a_batch_that_is_not_finite_ends_at_once(make_run, windows):
         ([math.nan], "not finite after 0 updates", 1.0),
         ([5.0, 5.1, 4.99], "the loss never fell", 6.0),
         ([5.0, 3.0, 2.0, 4.0], "fell and rose again", 6.0),
-        ([5.0, 2.0, 2.0, 2.0], "no better than the batch's own token frequencies (1.500)", 1.5),
-        ([5.0, 2.0, 2.0, 2.0], "too small to learn", 6.0),
+        ([5.0, 2.0, 2.0, 2.0], "no better than that of the batch's token frequencies (1.500)", 1.5),
+        ([5.0, 2.0, 2.0, 2.0], "too small to memorise", 6.0),
     ],
 )
 def test_losses_point_at_their_cause(losses, told, by_frequency):

@@ -1,1 +1,1 @@
-"""What is known of a moment beside its tokens: the regime before it, and what the mid price does next."""
+"""Label each event with the market regime before it and with the next moves of the mid price."""

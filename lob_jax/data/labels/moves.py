@@ -1,4 +1,4 @@
-"""What the mid price does next: its direction and its realised volatility, at several horizons."""
+"""Compute labels from the future of the mid price: its direction and realised volatility at several horizons."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from lob_jax.data.records.records import Record, mids, record_instrument, sample
 from lob_jax.errors import InputError
 
 NO_LABEL, DOWN, FLAT, UP = -1, 0, 1, 2
-FLOOR = 0.1  # ticks, added to volatility in squares: the logarithm of no move at all
+FLOOR = 0.1  # ticks, added to volatility in squares, so that the logarithm is finite if the mid does not move
 
 
 @dataclasses.dataclass(frozen=True)
 class Outlooks:
-    """Labels at several horizons, by thresholds that the training split alone has set.
+    """Labels at several horizons, with thresholds fitted on the training split only.
 
     Attributes:
-      horizons: in events, k.
-      flat: of each, the relative move up to which the mid counts as flat.
+      horizons: K horizons, in events.
+      flat: for each horizon, the relative move up to which the mid counts as flat.
     """
 
     horizons: tuple[int, ...]
     flat: tuple[float, ...]
 
     def of(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
-        """Return direction int32 [E+1, K] and log volatility float32 [E+1, K] seen from before each event.
+        """Return direction int32 [E+1, K] and log volatility float32 [E+1, K] after each time just before an event.
 
-        Direction is DOWN, FLAT or UP, or NO_LABEL where the record's own mids do not tell: within k events of its
-        start or end, or near a book with an empty side. Log volatility is 0 there.
+        Direction is DOWN, FLAT or UP. It is NO_LABEL, and log volatility is 0, where the mids of the record do not
+        determine them: within k events of its start or end, or near a book with an empty side.
         """
         tick, mid = record_instrument(record).tick, mids(record)
         parts = [_labels(mid, k, flat, tick) for k, flat in zip(self.horizons, self.flat, strict=True)]
@@ -39,34 +39,35 @@ class Outlooks:
 
 
 def smoothed_move(mid: np.ndarray, k: int) -> np.ndarray:
-    """Return (m+ - m-) / |m-| before each event, float64 [E+1]; NaN where it is not known.
+    """Return (m+ - m-) / |m-| before each event, float64 [E+1]; NaN where it is unknown.
 
-    m- is the mean of the last k mids, that of the book before the event included, m+ the mean of the next k
-    (FI-2010: Ntakaris et al., 2018; both sides smoothed as in Zhang et al., 2019). A mean nearer to zero than a quantum
-    counts as a quantum.
+    m- is the mean of the last k mids, including that of the book before the event, m+ the mean of the next k
+    (FI-2010: Ntakaris et al., 2018; both sides smoothed as in Zhang et al., 2019). The denominator is at least one
+    price quantum.
 
     Args:
-      mid: the mid before each event and behind the last, in price quanta, NaN where a side is empty.
-      k: events.
+      mid: the mid before each event and after the last, in price quanta, NaN where a side is empty.
+      k: horizon in events.
     """
     move, count = np.full(len(mid), np.nan), len(mid) - 2 * k + 1
     if count < 1:
         return move
-    sums = np.lib.stride_tricks.sliding_window_view(mid, k).sum(-1)  # of mids i .. i+k-1
+    # Sums of mids i .. i+k-1. Not differences of a cumulative sum, which a single NaN would spoil from there on.
+    sums = np.lib.stride_tricks.sliding_window_view(mid, k).sum(-1)
     past, future = sums[:count], sums[k : k + count]
     move[k - 1 : k - 1 + count] = (future - past) / np.maximum(np.abs(past), k)
     return move
 
 
 def log_volatility(mid: np.ndarray, k: int, tick: int) -> np.ndarray:
-    """Return the log of the realised volatility of the next k events, float64 [E+1]; NaN where it is not known.
+    """Return the log of the realised volatility of the next k events, float64 [E+1]; NaN where it is unknown.
 
     It is log(sqrt(sum of the squared moves of the mid, in ticks, + FLOOR^2)).
 
     Args:
       mid: see `smoothed_move`.
-      k: events.
-      tick: price quanta a tick.
+      k: horizon in events.
+      tick: price quanta per tick.
     """
     found = np.full(len(mid), np.nan)
     squares = np.square(np.diff(mid / tick))
@@ -84,13 +85,13 @@ def _labels(mid: np.ndarray, k: int, flat: float, tick: int) -> tuple[np.ndarray
 
 
 def fit_outlooks(train: Sequence[Record], horizons: Sequence[int]) -> Outlooks:
-    """Set each horizon's threshold so that about a third of the training split's moves is flat.
+    """Fit the threshold of each horizon so that about a third of the moves in the training split is flat.
 
-    Where more than a third does not move at all the threshold is 0, and those are the flat ones.
+    If more than a third of the moves is zero, the threshold is 0, and exactly those are flat.
 
     Args:
-      train: records of the training split; of many, `sampled_records`.
-      horizons: in events.
+      train: records of the training split; if there are many, `sampled_records` of them are used.
+      horizons: horizons in events.
 
     Raises:
       InputError: no record is long enough for a horizon.
@@ -107,7 +108,7 @@ def fit_outlooks(train: Sequence[Record], horizons: Sequence[int]) -> Outlooks:
             raise InputError(
                 "no record is long enough for a horizon",
                 where="config.model.heads.outlook_events",
-                expected="records of more than twice as many events, with orders on both sides",
+                expected="records of more than twice as many events as the horizon, with orders on both sides",
                 was=k,
                 remedy="shorten the horizon, or prepare records of more events (config.data.record_events)",
             )

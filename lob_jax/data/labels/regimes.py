@@ -1,4 +1,4 @@
-"""The market's regime before each event: how volatile it has been, and how wide the spread is."""
+"""Classify the market regime before each event by recent volatility and by the spread."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ import numpy as np
 from lob_jax.data.records.records import Record, mids, record_instrument, sampled_records, two_sided
 from lob_jax.errors import InputError
 
-LOOK_BACK = 50  # moves of the mid that volatility is taken over
+LOOK_BACK = 50  # window of the volatility, in moves of the mid
 
 
 @dataclasses.dataclass(frozen=True)
 class Regimes:
-    """Regimes by thresholds that the training split alone has set.
+    """Regimes, with thresholds fitted on the training split only.
 
     Attributes:
-      volatility_edges: ascending, ticks an event; one fewer than there are bins of volatility.
-      spread_edges: ascending, ticks.
+      volatility_edges: ascending, ticks per event; one fewer than there are volatility bins.
+      spread_edges: ascending, ticks; one fewer than there are spread bins.
     """
 
     volatility_edges: tuple[float, ...]
@@ -25,13 +25,13 @@ class Regimes:
 
     @property
     def count(self) -> int:
-        """Return how many regimes there are."""
+        """Return the number of regimes."""
         return (len(self.volatility_edges) + 1) * (len(self.spread_edges) + 1)
 
     def of(self, record: Record) -> np.ndarray:
-        """Return the regime before each event and behind the last, int32 [E+1]: volatility's bin, then spread's.
+        """Return the regime before each event and after the last, int32 [E+1].
 
-        Regime = bin of volatility x bins of spread + bin of spread; a value on an edge lies above it.
+        Regime = volatility bin x number of spread bins + spread bin; a value on an edge belongs to the upper bin.
         """
         volatility, spread = measures(record)
         by_volatility = np.searchsorted(self.volatility_edges, volatility, side="right")
@@ -40,33 +40,34 @@ class Regimes:
 
 
 def measures(record: Record) -> tuple[np.ndarray, np.ndarray]:
-    """Return volatility and spread before each event of a record and behind the last, float64 [E+1] both.
+    """Return volatility and spread before each event of a record and after the last, both float64 [E+1].
 
-    Volatility is the root mean square of the last LOOK_BACK moves of the mid, in ticks an event; at a record's start,
-    of the moves since. A move from or to a book with an empty side counts as none. The spread is the last known one,
-    in ticks; 0 before any is known.
+    Volatility is the root mean square of the last LOOK_BACK moves of the mid, in ticks per event; near the start of a
+    record, of the moves since then. A move from or to a book with an empty side counts as zero. The spread is the last
+    known one, in ticks; 0 before one is known.
     """
     mid, known = mids(record) / record_instrument(record).tick, two_sided(record)
     moves = np.where(known[1:] & known[:-1], np.diff(mid), 0.0)
     squares = np.concatenate([[0.0], np.cumsum(np.square(moves))])
     row = np.arange(len(mid))
     first = np.maximum(row - LOOK_BACK, 0)
+    # Rounding can make a difference of cumulative sums slightly negative.
     volatility = np.sqrt(np.maximum(squares[row] - squares[first], 0) / np.maximum(row - first, 1))
-    spread = np.expm1(record["features"][:, -2].astype(np.float64))  # the last but one of `book_features`
+    spread = np.expm1(record["features"][:, -2].astype(np.float64))  # the second to last of `book_features`
     latest = np.maximum.accumulate(np.where(known, row, -1))
     return volatility, np.where(latest >= 0, spread[np.maximum(latest, 0)], 0.0)
 
 
 def fit_regimes(train: Sequence[Record], *, volatility_bins: int, spread_bins: int) -> Regimes:
-    """Set the thresholds at quantiles of the training split, so that bins hold about as many events each.
+    """Fit thresholds at quantiles of the training split, so that all bins hold about the same number of events.
 
-    Spreads are whole ticks, and volatility is often exactly 0: bins are as even as such values let them be, and where
-    two quantiles agree a bin between them stays empty.
+    Spreads are whole ticks, and volatility is often exactly 0, so the bins cannot be perfectly even; if two quantiles
+    coincide, the bin between them is empty.
 
     Args:
-      train: records of the training split; of many, `sampled_records`.
-      volatility_bins: how many.
-      spread_bins: how many.
+      train: records of the training split; if there are many, `sampled_records` of them are used.
+      volatility_bins: number of volatility bins.
+      spread_bins: number of spread bins.
 
     Raises:
       InputError: there are no records.
@@ -74,7 +75,7 @@ def fit_regimes(train: Sequence[Record], *, volatility_bins: int, spread_bins: i
     parts = [measures(record) for record in sampled_records(train)]
     if not parts:
         raise InputError(
-            "there is nothing to set the regimes by",
+            "there are no records to fit regimes on",
             where="the training split",
             expected="at least one record",
             was=0,

@@ -1,4 +1,4 @@
-"""Records on Apache Beam: the same days, read and tokenized by the workers of any Beam runner."""
+"""Prepare records on Apache Beam: the workers of any Beam runner read and tokenize the same days."""
 
 import functools
 import json
@@ -16,13 +16,13 @@ from lob_jax.data.records.split import split_names
 from lob_jax.errors import InputError
 from lob_jax.tokens.tokenizer import Tokenizer
 
-_DAY_BITS = 32  # of a key: where in its day a record lies
+_DAY_BITS = 32  # low bits of a key, for the position of a record in its day
 
 KeyedRecord = tuple[str, int, dict[str, Any]]
 
 
 def download_config(runner: str, options: Sequence[str]) -> tfds.download.DownloadConfig:
-    """Return how TFDS shall run a builder on Beam.
+    """Return the TFDS configuration for building on a Beam runner with these pipeline options.
 
     Raises:
       InputError: Beam is not installed.
@@ -35,7 +35,7 @@ def download_config(runner: str, options: Sequence[str]) -> tfds.download.Downlo
             where="prepare_on_beam",
             expected="the package apache-beam",
             was=error,
-            remedy='pip install "lob_jax[beam]", or prepare without Beam',
+            remedy='run pip install "lob_jax[beam]", or prepare without Beam',
         ) from error
     return tfds.download.DownloadConfig(beam_runner=runner, beam_options=PipelineOptions(list(options)))
 
@@ -43,7 +43,15 @@ def download_config(runner: str, options: Sequence[str]) -> tfds.download.Downlo
 def all_records(
     pipeline: Any, jobs: Sequence[Job], folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan
 ) -> Any:
-    """Return the Beam collection of (split, key, record) of all days; workers leave the days' accounts in a folder."""
+    """Return the Beam collection of (split, key, record) of all days.
+
+    Args:
+      pipeline: the Beam pipeline.
+      jobs: the days to read.
+      folder: where workers write the accounts of the days; all of them must share it.
+      tokenizer: encodes the events.
+      plan: how days are divided into records.
+    """
     import apache_beam
 
     make = functools.partial(keyed_records, order=split_order(jobs), folder=folder, tokenizer=tokenizer, plan=plan)
@@ -56,7 +64,7 @@ def all_records(
 
 
 def of_split(records: Any, split: str) -> Any:
-    """Return the Beam collection of the (key, record) of one split."""
+    """Return the Beam collection of the (key, record) pairs of one split."""
     import apache_beam
 
     return (
@@ -67,7 +75,7 @@ def of_split(records: Any, split: str) -> Any:
 
 
 def split_order(jobs: Sequence[Job]) -> dict[tuple[str, int], int]:
-    """Return which of its split's days each day is, from 0, by split and index."""
+    """Return the number of each day among the days of a split, from 0, by split and index of the day."""
     order: dict[tuple[str, int], int] = {}
     days_so_far: dict[str, int] = {}
     for place in sorted((place for job in jobs for place in job.places), key=lambda place: place.index):
@@ -82,8 +90,15 @@ def keyed_records(
 ) -> Iterator[KeyedRecord]:
     """Yield the split, key and record of all records of a job, and write the accounts of its days.
 
-    Keys ascend as days and records do. They lie evenly between those of the day's first record and of the next
-    day's, as TFDS makes shards by ranges of keys.
+    Keys ascend with days and records. Those of a day are spaced evenly up to the first key of the next day, since TFDS
+    divides the range of keys into shards.
+
+    Args:
+      job: the days to read.
+      order: the result of `split_order`.
+      folder: where to write the accounts.
+      tokenizer: encodes the events.
+      plan: how days are divided into records.
     """
     with tempfile.TemporaryDirectory() as store:
         for place, day in job.read(pathlib.Path(store)):
@@ -101,5 +116,5 @@ def keyed_records(
 
 
 def read_accounts(folder: pathlib.Path, places: Sequence[Place]) -> list[Account]:
-    """Return the accounts that workers have left."""
+    """Return the accounts written by the workers."""
     return [json.loads(account_path(folder, place).read_bytes()) for place in places]

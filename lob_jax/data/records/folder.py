@@ -1,4 +1,4 @@
-"""A folder of prepared records: found as it is, or built beside its place, by one process, and moved there whole."""
+"""Find a folder of prepared records, or build it: by one process, in a temporary folder that is renamed at the end."""
 
 import json
 import os
@@ -12,31 +12,31 @@ from lob_jax.data.records.shards import write_whole
 from lob_jax.errors import InputError, flat
 from lob_jax.lock import locked
 
-DAYS = "days"  # shards and accounts of single days, while records are built
+DAYS = "days"  # subfolder with the shards and accounts of single days, during the build
 FINGERPRINT = "fingerprint.json"
 
 Build = Callable[[pathlib.Path], dict[str, Any]]
 
 
 def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build) -> dict[str, Any]:
-    """Return the manifest of the records in a folder, which are built if there are none.
+    """Return the manifest of the records in a folder, building them if there are none.
 
-    They are built in `<folder>.partial`, and what a run that was stopped has left there is used if it has the same
-    fingerprint, else removed. Records of another fingerprint are refused, never overwritten.
+    Records are built in `<folder>.partial`. What an interrupted build has left there is reused if it has the same
+    fingerprint, and removed otherwise. Records with another fingerprint are refused, never overwritten.
 
     Args:
-      folder: where the records shall lie.
+      folder: the folder of the records.
       wanted: their fingerprint.
-      build: makes everything but the manifest in the partial folder, and returns the manifest. It leaves the days
-        that are done in the folder `DAYS`; if there is none when it fails, nothing stays.
+      build: writes everything except the manifest to the partial folder, and returns the manifest. It keeps completed
+        days in the subfolder `DAYS`; if it fails before a day is complete, the partial folder is removed.
 
     Raises:
-      InputError: the folder holds other records or other things, or another process is at work on it.
+      InputError: the folder holds other records or other files, or another process is building it.
     """
     if (folder / MANIFEST).exists():
         return _checked(folder, wanted)
     with locked(folder.with_name(f"{folder.name}.lock")):
-        if (folder / MANIFEST).exists():  # the process that held the lock was just done
+        if (folder / MANIFEST).exists():  # another process may have finished before the lock was acquired
             return _checked(folder, wanted)
         _check_free(folder)
         partial = folder.with_name(f"{folder.name}.partial")
@@ -51,7 +51,7 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
             write_whole(partial / MANIFEST, json.dumps(manifest).encode())
         shutil.rmtree(partial / DAYS, ignore_errors=True)
         (partial / FINGERPRINT).unlink(missing_ok=True)
-        os.replace(partial, folder)
+        os.replace(partial, folder)  # last, and atomic: a folder with this name is always complete
     return load_manifest(folder)
 
 
@@ -69,16 +69,16 @@ def _checked(folder: pathlib.Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _check_free(folder: pathlib.Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(
-            "the folder for records holds something else",
+            "the folder for records contains other files",
             where=folder,
-            expected=f"no such folder, or one with a {MANIFEST}",
+            expected=f"no such folder, or a folder with a {MANIFEST}",
             was=sorted(path.name for path in folder.iterdir())[:5],
-            remedy="name another --workdir, or move these files away",
+            remedy="use another --workdir, or move these files away",
         )
 
 
 def _begin(partial: pathlib.Path, wanted: Mapping[str, Any]) -> None:
-    """Keep what a run for the same records has left, and nothing else."""
+    """Keep what an interrupted build of the same records has left; remove anything else."""
     mark = partial / FINGERPRINT
     if not mark.exists() or not _is(json.loads(mark.read_bytes()), wanted):
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Days as jobs for worker processes: what is read together, by whom, and what is done already."""
+"""Group days into jobs for worker processes, run the jobs, and find those that are complete already."""
 
 import concurrent.futures
 import dataclasses
@@ -28,12 +28,12 @@ OnAccount = Callable[[Account], None]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Days that one process reads together: those of a file that is read in one pass, else a single day.
+    """Days that one process reads together: all days of a file that is read in one pass, or else a single day.
 
     Attributes:
-      feed: their feed; can be sent to another process.
-      reading: how they are read; its `store` is not used.
-      places: which days they are.
+      feed: the feed of the days; must be picklable.
+      reading: the reading options; `store` is ignored.
+      places: the days.
     """
 
     feed: Feed
@@ -41,10 +41,10 @@ class Job:
     places: tuple[Place, ...]
 
     def read(self, store: pathlib.Path) -> Iterator[tuple[Place, MarketDay]]:
-        """Yield the days, their events mapped from files in the folder `store`.
+        """Yield the days, with events memory-mapped from files in the folder `store`.
 
         Raises:
-          InputError: a file is not what its format says, or does not hold the day that was listed.
+          InputError: a file is not valid in its format, or does not contain a listed day.
         """
         reading = dataclasses.replace(self.reading, store=store)
         if len(self.places) == 1:
@@ -56,35 +56,35 @@ class Job:
             wanted = (place.source.symbol, place.source.trading_day)
             if wanted not in found:
                 raise InputError(
-                    "a file does not hold the day that was listed",
+                    "a file does not contain a listed day",
                     where=place.source.path,
                     expected=" ".join(wanted),
                     was=[" ".join(day) for day in found],
-                    remedy="check what the file's name says against its content",
+                    remedy="check that the name of the file matches its content",
                 )
             yield place, found[wanted]
 
 
 def lay_out(days: Sequence[DaySource]) -> list[Place]:
-    """Return the places of days, which come oldest first.
+    """Return the places of days, which must be sorted from the oldest.
 
     Raises:
-      InputError: there is none; they are out of order, or an instrument's day comes twice.
+      InputError: there are no days, they are out of order, or a day of an instrument occurs twice.
     """
     if not days:
         raise InputError(
-            "there is no day to make records of",
+            "there are no days to prepare",
             where="config.data",
             expected="at least one day",
             was=0,
-            remedy="name a file, or a folder with files, of the feed",
+            remedy="name a file of the feed, or a folder with such files",
         )
     numbers, count = number_days([(day.trading_day, day.symbol) for day in days])
     return [Place(index, day, number, count) for index, (day, number) in enumerate(zip(days, numbers, strict=True))]
 
 
 def make_jobs(feed: Feed, places: Sequence[Place], reading: Reading) -> list[Job]:
-    """Group days into jobs: the instruments of one file are read in one pass where the feed can do that."""
+    """Group days into jobs; all instruments of a file are read in one pass if the feed supports that."""
     if not hasattr(feed, "read_all"):
         return [Job(feed, reading, (place,)) for place in places]
     files: dict[pathlib.Path | None, list[Place]] = {}
@@ -94,7 +94,7 @@ def make_jobs(feed: Feed, places: Sequence[Place], reading: Reading) -> list[Job
 
 
 def finished(folder: pathlib.Path, places: Sequence[Place]) -> dict[int, Account]:
-    """Return the accounts of the days that are done, by index, and remove whatever else lies in the folder."""
+    """Return the accounts of completed days by index, and remove all other files from the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     accounts = {}
     for place in places:
@@ -119,19 +119,19 @@ def write_days(
     processes: int | None,
     on_account: OnAccount,
 ) -> None:
-    """Write the shards and accounts of all jobs' days into a folder.
+    """Write the shards and accounts of all days to a folder.
 
     Args:
-      jobs: what is to be done.
-      folder: where the files shall lie.
-      tokenizer: how events become tokens.
-      plan: how days become records.
-      processes: that work at once, None for one a core. With one of them, or one job, this process does the work;
-        else a program must keep what it runs under `if __name__ == "__main__"`, as workers import it.
-      on_account: called in this process with each day's account, as days are done; what it raises ends the work.
+      jobs: the jobs.
+      folder: where to write the files.
+      tokenizer: encodes the events.
+      plan: how days are divided into records.
+      processes: number of worker processes; None for one per core. With one process or one job, this process does the
+        work. Otherwise a program needs the guard `if __name__ == "__main__"`, since workers import its main module.
+      on_account: called in this process with the account of each completed day; an exception from it ends the work.
 
     Raises:
-      InputError: a day cannot be read, cut or tokenized. The days that are done stay.
+      InputError: a day cannot be read, divided or tokenized. Completed days are kept.
     """
     workers = min(processes or len(os.sched_getaffinity(0)), len(jobs))
     if workers > 1:
@@ -143,7 +143,7 @@ def write_days(
 
 
 def _write_job(job: Job, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> Iterator[Account]:
-    """Write the days of a job and yield their accounts; the events lie in a folder of their own meanwhile."""
+    """Write the days of a job and yield their accounts; the events are stored in a temporary folder meanwhile."""
     store = folder / f"{job.places[0].index:05}.{os.getpid()}.events"
     try:
         for place, day in job.read(store):
@@ -153,7 +153,7 @@ def _write_job(job: Job, folder: pathlib.Path, tokenizer: Tokenizer, plan: Recor
 
 
 def _write_whole_job(job: Job, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> list[Account]:
-    """Do a job in a worker process."""
+    """Do a job in a worker process; a generator could not be sent back."""
     return list(_write_job(job, folder, tokenizer, plan))
 
 
@@ -165,7 +165,7 @@ def _write_at_once(
     plan: RecordPlan,
     on_account: OnAccount,
 ) -> None:
-    context = multiprocessing.get_context("spawn")  # a copy of this process would have JAX's threads half alive
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks held by JAX's threads, but not the threads
     watched, alive = context.Pipe(duplex=False)
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _begin_worker, (watched,))
     try:
@@ -176,11 +176,11 @@ def _write_at_once(
             on_account(account)
     except BrokenProcessPool as error:
         raise InputError(
-            "a worker process ended before its day was done",
+            "a worker process ended before its day was complete",
             where="config.data.processes",
-            expected=f"{workers} processes that work to the end",
+            expected=f"{workers} processes that finish their work",
             was=error,
-            remedy="run the same command again with fewer processes if the memory ran out; what is done is kept",
+            remedy="run the same command again, with fewer processes if memory ran out; completed days are kept",
         ) from error
     except BaseException:
         alive.close()
@@ -192,11 +192,11 @@ def _write_at_once(
 
 
 def _begin_worker(watched: Connection) -> None:
-    """Let a worker end with its parent, however that ends, and leave Ctrl-C to the parent."""
+    """Make a worker process end with its parent, however that ends, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def end_with_parent() -> None:
-        watched.poll(None)  # nothing is ever sent: this returns when the other end is closed
+        watched.poll(None)  # nothing is ever sent, so this returns when the parent closes its end or dies
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()

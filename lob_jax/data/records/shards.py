@@ -1,6 +1,6 @@
-"""One day's records on disk: ArrayRecord files of bounded size, and beside them an account of the day.
+"""Write one day's records as ArrayRecord files of bounded size, and a JSON account of the day next to them.
 
-A file gets its name when it is whole, and the account is written last: where it lies, the day is done.
+A file is renamed to its final name once it is complete. The account is written last: if it exists, the day is complete.
 """
 
 import dataclasses
@@ -34,13 +34,13 @@ Account = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """One instrument's day among all days that are prepared.
+    """The position of one instrument's day among all days to prepare.
 
     Attributes:
-      index: its number, from 0.
-      source: where it lies.
+      index: number of the day among all days of all instruments, from 0.
+      source: where its data is.
       trading_day: number of its trading day, from 0, oldest first.
-      trading_days: how many trading days there are.
+      trading_days: number of trading days.
     """
 
     index: int
@@ -49,10 +49,10 @@ class Place:
     trading_days: int
 
     def parts(self, n_events: int, plan: RecordPlan) -> list[Part]:
-        """Return the parts of the day.
+        """Return the parts of the day, which belong to different splits.
 
         Raises:
-          InputError: it has too few events for them.
+          InputError: the day has too few events for its parts.
         """
         return day_parts(
             n_events,
@@ -65,7 +65,7 @@ class Place:
 
 
 def record_features() -> tfds.features.FeaturesDict:
-    """Return how TFDS stores a record: arrays as their bytes, numbers and text as such."""
+    """Return the TFDS features of a record: arrays are stored as bytes, numbers and text as they are."""
 
     def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
@@ -96,7 +96,7 @@ def day_records(
 
 
 class Tally:
-    """Counts of a day's records while they are made."""
+    """Accumulate counts of a day's records."""
 
     def __init__(self, parts: Sequence[Part]):
         self._parts = parts
@@ -104,17 +104,17 @@ class Tally:
         self._tokens = {part.name: np.zeros(VOCAB_SIZE, np.int64) for part in parts}
 
     def add(self, part: Part, record: dict[str, Any]) -> None:
-        """Count one record: its own tokens, without those of its lead and its EOS."""
+        """Count one record, with its own tokens, excluding those of its lead and its EOS."""
         about = outline(record)
         self._outlines[part.name].append(list(dataclasses.astuple(about)))
         self._tokens[part.name] += np.bincount(record["tokens"][about.lead_tokens : -1], minlength=VOCAB_SIZE)
 
     def account(self, day: MarketDay) -> Account:
-        """Return the account of a day whose records are made, as plain JSON values.
+        """Return the account of a day after all its records have been counted, as JSON values.
 
         Keys: symbol, trading_day, instrument; parts (split, events, records and tokens of each); report, that of the
-        reader with the contradictions of the whole day's replay, the events between parts included; outlines and
-        token_counts by split.
+        reader plus the contradictions found in replaying the complete day, including events between the parts;
+        outlines and token_counts by split.
         """
         counts = count_states(day)
         renamed = {"crossed": "crossed_states", "locked": "locked_states"}
@@ -139,10 +139,17 @@ class Tally:
 
 
 def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> Account:
-    """Write the shards of one day and then its account, which also lists them: file, records, bytes, sha256.
+    """Write the shards of one day, then its account, which also lists the shards: file, records, bytes, sha256.
+
+    Args:
+      place: the position of the day.
+      day: its events.
+      folder: where to write the files.
+      tokenizer: encodes the events.
+      plan: how days are divided into records.
 
     Raises:
-      InputError: the day cannot be cut or tokenized; it has no account then, and its shards count for nothing.
+      InputError: the day cannot be divided or tokenized; it then has no account, and its shards are ignored.
     """
     parts = place.parts(len(day.events), plan)
     tally, features = Tally(parts), record_features()
@@ -152,7 +159,8 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
         for part, record in records:
             tally.add(part, record)
             example = serializer.get_tf_example(features.encode_example(record))
-            yield example.SerializeToString(deterministic=True)  # else its fields come in an order of the process
+            # A protobuf map otherwise has an order that differs between processes, and so would the file's sha256.
+            yield example.SerializeToString(deterministic=True)
 
     shards: dict[str, list[dict[str, Any]]] = {}
     for part, records in itertools.groupby(day_records(day, parts, tokenizer, plan), key=lambda pair: pair[0]):
@@ -163,12 +171,12 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
 
 
 def account_path(folder: pathlib.Path, place: Place) -> pathlib.Path:
-    """Return where the account of a day lies."""
+    """Return the path of the account of a day."""
     return folder / f"{place.index:05}.json"
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file atomically, and durably: flush its content to the disk before it gets its name."""
     partial = _partial(path)
     with partial.open("wb") as file:
         file.write(content)
@@ -178,18 +186,18 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
 
 
 def sha256_of(path: pathlib.Path) -> str:
-    """Return the hash of a file's bytes."""
+    """Return the SHA-256 hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    """Return a name for a file that is being written; that of a process that is about to die is another one."""
+    """Return the path of a file while it is being written; every process, even a dying one, has a different path."""
     return path.with_name(f"{path.name}.{os.getpid()}.partial")
 
 
 def _write_shards(contents: Iterator[bytes], stem: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """Write records into files of bounded size, and yield what is known of each."""
+    """Write records to files of bounded size, and yield the description of each file."""
     for number in itertools.count():
         first = next(contents, None)
         if first is None:
@@ -198,9 +206,9 @@ def _write_shards(contents: Iterator[bytes], stem: pathlib.Path) -> Iterator[dic
 
 
 def _write_shard(contents: Iterable[bytes], path: pathlib.Path) -> dict[str, Any]:
-    """Write records until the file is full or none is left."""
+    """Write records to a file until it is full or no record is left; return the description of the file."""
     partial, records, size = _partial(path), 0, 0
-    writer = ArrayRecordWriter(str(partial), "group_size:1")  # so that a record is read without its neighbours
+    writer = ArrayRecordWriter(str(partial), "group_size:1")  # one record per chunk, for fast random access
     try:
         for content in contents:
             writer.write(content)

@@ -1,10 +1,12 @@
-"""Which tokens can still become an event that the live book can take: the second mask, beside the grammar.
+"""Compute the book mask: the tokens that can still lead to an event that the live book accepts.
 
-An ADD has a price that crosses nothing, at a level with room; a CANCEL takes less than a live order has, a DELETE
-exactly what one has, an EXECUTE at the best at most what the order at the front has; a hidden execution lies within the
-quotes; prices are above zero, unless the instrument's have a sign; what is closed stays closed until it is opened.
-Digit by digit a number's mask is the union of what leads to an allowed number and, where the number may end here, of
-what the next field allows: every path that obeys the mask ends in such an event, and each such event has a path.
+The book mask comes in addition to the grammar's. An ADD must not cross, and its level must have room; the size of a
+CANCEL is less than that of a live order, that of a DELETE equals it, and that of an EXECUTE, at the best price, is at
+most that of the order at the front; a hidden execution is within the quotes; prices are positive unless the instrument
+has signed prices; halted trading resumes only by the control event for it. Within a number, the mask of the next digits
+is the union of all continuations that lead to an allowed number and, if the number may end here, of the tokens that the
+next field allows. The mask is exact: every sequence that obeys it ends in an acceptable event, and every such event can
+be reached.
 """
 
 import jax
@@ -22,13 +24,13 @@ TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
 
 
 def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int) -> jax.Array:
-    """Return which tokens the book allows next, bool [V]; where the grammar forbids one, what it says is no matter.
+    """Return which tokens the book allows next, bool [V]; the values of tokens that the grammar forbids are arbitrary.
 
     Args:
-      book: one path's book, the event being spelt not yet taken.
-      spelling: what is spelt of that event.
-      field: which field the grammar is in (`Grammar.state_field`): inside a number that may end here, its digits.
-      tick: price quanta in a tick.
+      book: one path's book, before the event that is being generated.
+      spelling: the part of that event generated so far.
+      field: the grammar's current field (`Grammar.state_field`); inside a number that may end here, its digits.
+      tick: price quanta per tick.
     """
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
@@ -48,7 +50,7 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
 
 
 class SideLevels:
-    """What one side's levels allow, by place [P], and the range of prices of a new order."""
+    """The events that one side's levels [P] allow, and the price range of a new order."""
 
     def __init__(self, book: LiveBook, side: int, *, tick: int):
         sign = (-1, 1)[side]
@@ -62,20 +64,20 @@ class SideLevels:
         self.cancellable_P = self.occupied_P & (self.queue_PQ.max(1) > 1)
         self.new_levels = ~self.occupied_P[-1]
         lowest = jnp.where(opposite == FAR, -MOST_DISTANCE, 1 - opposite - start)
-        # What a bid's key may be at most, where there is a lowest price, an ask's may be at least.
+        # A lowest price is a lower bound of an ask's key, and an upper bound of a bid's key, whose sign is reversed.
         if side == 0:
             self.low, high = jnp.maximum(lowest, -MOST_DISTANCE), -book.lowest - start
         else:
             self.low, high = jnp.maximum(lowest, book.lowest - start), MOST_DISTANCE
         self.low, self.high = jnp.maximum(self.low, -MOST_DISTANCE), jnp.minimum(high, MOST_DISTANCE)
-        # Of a crossed book there are levels that an order may not join.
+        # In a crossed book, orders may not join some of the levels.
         joinable_P = self.occupied_P & (self.distance_P >= self.low) & (self.distance_P <= self.high)
         self.barred_P, self.room_P = joinable_P & self.full_P, joinable_P & ~self.full_P
-        # A hidden execution counts in quanta from its own side's best, which is its reference.
+        # The price of a hidden execution is relative to the best of its own side, in quanta.
         quoted = self.occupied_P[0] & (opposite != FAR)
         spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
         self.quoted, self.hidden_low = quoted, -spread * tick
-        # A cross may have any price; or any above zero, which lies so many quanta below the reference.
+        # A cross may have any price, or any positive one; zero is `above_zero` quanta below the reference.
         above_zero = jnp.clip(sign * start - book.zero, 0, MOST_DISTANCE // tick) * tick
         far = jnp.where(book.lowest == NO_FLOOR, MOST_DISTANCE, above_zero - 1)
         ends = (-MOST_DISTANCE, far) if side == 0 else (-far, MOST_DISTANCE)
@@ -83,7 +85,7 @@ class SideLevels:
 
 
 def _specials(book: LiveBook) -> jax.Array:
-    """Return the mask of class 0, bool [1000]: what may open or close follows from what is closed."""
+    """Return the mask of class 0, bool [1000]: which halts and resumptions are allowed depends on what is closed."""
     allowed_C = jnp.ones(v.CLASS_SIZE, bool)
     allowed_C = allowed_C.at[v.CONTROL_BASE + Code.HALT].set(book.closed < CLOSED)
     allowed_C = allowed_C.at[v.CONTROL_BASE + Code.RESUME_QUOTE].set(book.closed == CLOSED)
@@ -91,7 +93,7 @@ def _specials(book: LiveBook) -> jax.Array:
 
 
 def _heads(book: LiveBook, levels: list[SideLevels], kind: int) -> jax.Array:
-    """Return the mask of a kind's heads, bool [1000]."""
+    """Return the mask of the head tokens of a kind, bool [1000]."""
     unused = jnp.zeros(v.ASK_OFFSET - v.PRICE_CODES, bool)
     open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
     sides = [jnp.concatenate([_price_codes(side, kind), unused]) for side in levels]
@@ -118,21 +120,21 @@ def _price_codes(side: SideLevels, kind: int) -> jax.Array:
 
 
 def _codes_meeting(low: jax.Array, high: jax.Array | int) -> jax.Array:
-    """Return how many distances of low..high each price code leads to, int32 [490]."""
+    """Return how many distances in low..high each price code can lead to, int32 [490]."""
     deeper = spelled.meeting(spelled.PRICE_LOW, spelled.PRICE_HIGH, jnp.maximum(low, 0), high)
     better = spelled.meeting(spelled.PRICE_LOW, spelled.PRICE_HIGH, jnp.maximum(-high, 1), -low)
     return jnp.where(spelled.PRICE_SIGN > 0, deeper, better)
 
 
 def _pick(spelling: Spelling, levels: list[SideLevels], name: str) -> jax.Array:
-    """Return what the side of the event being spelt has under a name."""
+    """Return an attribute of `SideLevels` for the side of the event being generated."""
     return jnp.where(spelling.side == 0, getattr(levels[0], name), getattr(levels[1], name))
 
 
 def _price_groups(
     book: LiveBook, levels: list[SideLevels], spelling: Spelling, value: jax.Array, rest: jax.Array
 ) -> jax.Array:
-    """Return the groups that lead a price on to an allowed one, bool [1000]."""
+    """Return the digit groups that can continue a price to an allowed one, bool [1000]."""
     kind, sign = spelling.kind, spelling.deeper
     distance_P = _pick(spelling, levels, "distance_P")
     far_P, same_sign_P = jnp.abs(distance_P), (distance_P >= 0) == (sign > 0)
@@ -158,7 +160,7 @@ def _price_groups(
 
 
 def _magnitudes(low: jax.Array, high: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the range of distances of one sign without it; zero is a distance deeper."""
+    """Return the absolute values of the distances with one sign in low..high; zero counts as deeper."""
     return jnp.where(sign > 0, jnp.maximum(low, 0), jnp.maximum(-high, 1)), jnp.where(sign > 0, high, -low)
 
 
@@ -187,7 +189,7 @@ def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling,
 
 
 def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Return the queue [Q] at an event's price, and the range of sizes that its kind allows there."""
+    """Return the queue [Q] at an event's price, and the range of sizes allowed for its kind there."""
     sign = jnp.where(spelling.side == 0, -1, 1)
     key = sign * reference(book, spelling.side) + distance
     _, queue_Q = queue_at(book, spelling.side, key)
@@ -196,7 +198,7 @@ def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[jax
 
 
 def _size_codes(queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array) -> jax.Array:
-    """Return the size codes that lead to an allowed size, bool [1000]."""
+    """Return the size codes that can lead to an allowed size, bool [1000]."""
     listed_V = spelled.codes_of(spelled.number_code(queue_Q), queue_Q > 0, v.CLASS_SIZE)
     within_V = spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0
     return jnp.where(kind == Kind.DELETE, listed_V, within_V)
@@ -205,7 +207,7 @@ def _size_codes(queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: ja
 def _size_groups(
     queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array, value: jax.Array, rest: jax.Array
 ) -> jax.Array:
-    """Return the groups that lead a size on to an allowed one, bool [1000]."""
+    """Return the digit groups that can continue a size to an allowed one, bool [1000]."""
     group_Q, goes_on_Q = spelled.next_group(queue_Q, value, rest)
     listed_G = spelled.codes_of(group_Q, goes_on_Q & (queue_Q > 0), spelled.GROUPS)
     return jnp.where(kind == Kind.DELETE, listed_G, spelled.groups_of_range(*sizes, value, rest))

@@ -1,8 +1,8 @@
-"""The book of one path on the device: occupied levels in order, each with its queue of orders.
+"""The book of one path on the device: the occupied levels in order, each with its queue of orders.
 
-Prices are int32 ticks from an origin that the host keeps (the middle of the starting book), so that a level far away
-still fits. Sizes are int32 lots. What a level's queue or a side's places cannot hold, the mask does not let a path add
-(see `book_mask`), so nothing is ever lost.
+Prices are int32 ticks relative to an origin that the host keeps, a best price of the starting book, so that distant
+levels fit into an int32. Sizes are int32 lots. The mask (see `book_mask`) forbids orders for which a level's queue or a
+side's array of levels has no room, so nothing is ever lost.
 """
 
 import functools
@@ -18,30 +18,30 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
-FAR = np.int32(2**31 - 1)  # the key of an unoccupied place
-NO_FLOOR = -MOST_DISTANCE  # as low as a price can lie from the origin
-_SIGN = np.array([-1, 1], np.int32)  # bid keys are turned prices
+FAR = np.int32(2**31 - 1)  # the key of an unoccupied slot
+NO_FLOOR = -MOST_DISTANCE  # the lowest price relative to the origin that can be represented
+_SIGN = np.array([-1, 1], np.int32)  # bid keys are negated prices
 
 
 class LiveBook(NamedTuple):
-    """Levels of one path; vmap gives the paths.
+    """The book of one path; vmap over this class adds an axis of paths.
 
-    A side's levels lie in key order; each has a row of its own in `queue_2PQ`, which `row_2P` names, so that a level
-    that comes or goes moves indices, not orders.
+    The levels of a side are sorted by key. The orders of each level are in a row of `queue_2PQ` with the index in
+    `row_2P`, so that inserting or removing a level moves indices, not orders.
 
     Attributes:
-      key_2P: int32 [2, P], ascending: ticks from the origin, sign turned for bids, so that the best comes first on
-        either side; FAR where a place is unoccupied.
-      row_2P: int32 [2, P], a permutation of the rows; those of unoccupied places are free.
-      queue_2PQ: int32 [2, P, Q], by row: lots of a level's orders, front of the queue first, then 0.
+      key_2P: int32 [2, P], ascending: ticks from the origin, negated for bids, so that the best level is first on both
+        sides; FAR in unoccupied slots.
+      row_2P: int32 [2, P], a permutation of the rows; the rows of unoccupied slots are free.
+      queue_2PQ: int32 [2, P, Q], by row: lots of a level's orders from the front of the queue, then 0.
       total_2P: int32 [2, P], by row: lots at the level, 0 in a free row.
       last_2: int32 [2], the last best price of either side, in ticks from the origin.
       seen_2: bool [2], whether a side ever had a best price.
-      lowest: int32, the lowest price an order may have, in ticks from the origin; NO_FLOOR for none.
+      lowest: int32, the lowest allowed price of an order, in ticks from the origin; NO_FLOOR if there is none.
       zero: int32, price 0, in ticks from the origin.
-      pooled: bool, whether a level is one order, which ADDs enlarge.
-      closed: int32, what is closed: 0 nothing, 1 trading alone, 2 quoting too.
-      refused: int32, events that the book could not take; what obeys the mask adds none.
+      pooled: bool, whether each level is a single order, which ADDs enlarge.
+      closed: int32, what is closed: 0 nothing, 1 trading, 2 trading and quoting.
+      refused: int32, number of events that the book could not accept; 0 for events that obey the mask.
     """
 
     key_2P: jax.Array
@@ -63,15 +63,15 @@ def from_snapshot(
     """Return the live book of a snapshot and the origin of its prices, in price quanta.
 
     Args:
-      snapshot: the book to start from; how many levels its feed shows is of no importance here.
-      tick: price quanta in a tick.
-      places: levels a side that there is room for, P.
-      orders: orders a level that there is room for, Q.
+      snapshot: the book to start from; the number of levels that its feed shows does not matter.
+      tick: price quanta per tick.
+      places: P, capacity in levels per side.
+      orders: Q, capacity in orders per level.
       closed: see `LiveBook`.
       signed: whether prices may be zero or negative, see `Instrument`.
 
     Raises:
-      InputError: the book has more levels or orders, or more lots at a level.
+      InputError: the book has more levels or orders than fit, or too many lots at a level.
     """
     best = [snapshot.price[snapshot.side == side] for side in (1, -1)]
     known = [int(prices[0]) for prices in best if len(prices)] or snapshot.last_best[snapshot.seen].tolist()
@@ -96,6 +96,7 @@ def from_snapshot(
         total_2P=jnp.asarray(queue_2PQ.sum(2, dtype=np.int32)),
         last_2=jnp.asarray(np.where(present, _SIGN * key_2P[:, 0], last), jnp.int32),
         seen_2=jnp.asarray(present | snapshot.seen),
+        # A floor may not equal NO_FLOOR, which would mean that there is none.
         lowest=jnp.int32(NO_FLOOR if signed else max(1 - origin // tick, NO_FLOOR + 1)),
         zero=jnp.int32(-origin // tick),
         pooled=jnp.bool_(snapshot.pooled),
@@ -117,7 +118,7 @@ def _check_room(count: int, room: int, what: str, name: str) -> None:
 
 
 def to_levels(book: LiveBook, origin: int, *, tick: int) -> list[list[tuple[int, list[int]]]]:
-    """Return (price in quanta, lots of its orders from the front) of each level, best first, bids then asks."""
+    """Return (price in quanta, lots of the orders from the front) of each level, best first, bids then asks."""
     keys, rows, queues = (np.asarray(array) for array in (book.key_2P, book.row_2P, book.queue_2PQ))
     return [
         [
@@ -130,13 +131,13 @@ def to_levels(book: LiveBook, origin: int, *, tick: int) -> list[list[tuple[int,
 
 
 def reference(book: LiveBook, side: jax.Array) -> jax.Array:
-    """Return the price, in ticks, that a side's relative prices count from (`lob_jax.book.kernel.reference`)."""
+    """Return the reference of a side's relative prices, in ticks from the origin (`lob_jax.book.kernel.reference`)."""
     own, other = book.last_2[side], book.last_2[1 - side]
     return jnp.where(book.seen_2[side], own, jnp.where(book.key_2P[1 - side, 0] != FAR, other, book.zero))
 
 
 def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the place of a key among a side's levels, and the queue [Q] there; zeros where there is no level."""
+    """Return the index of a key among a side's levels, and the queue [Q] there; zeros if there is no such level."""
     at = jnp.sum(book.key_2P[side] < key)
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
     there = (book.key_2P[side, place] == key) & (key != FAR)
@@ -144,16 +145,16 @@ def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array
 
 
 def has_room(book: LiveBook, side: jax.Array, key: jax.Array, size: jax.Array) -> jax.Array:
-    """Return whether an order of this size can rest at a key: a place for its level, one in its queue, and its lots."""
+    """Return whether an order of this size can rest at a key: there is room for its level, for itself and its lots."""
     _, queue_Q = queue_at(book, side, key)
     _, fits = _changed(queue_Q, jnp.int32(Kind.ADD), size, book.pooled)
     return fits & ((queue_Q[0] > 0) | (book.key_2P[side, -1] == FAR))
 
 
 def _changed(queue_Q: jax.Array, kind: jax.Array, size: jax.Array, pooled: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return a queue after an event, and whether it can take it; the rules are those of `lob_jax.book.kernel`.
+    """Return a queue after an event, and whether the event is possible; the rules are those of `lob_jax.book.kernel`.
 
-    Of several orders a CANCEL takes from the newest of more than its size, a DELETE the newest of exactly that.
+    A CANCEL reduces the newest order that is larger than its size; a DELETE removes the newest of exactly its size.
     """
     place_Q = jnp.arange(queue_Q.shape[0])
     count = jnp.sum(queue_Q > 0)
@@ -165,13 +166,14 @@ def _changed(queue_Q: jax.Array, kind: jax.Array, size: jax.Array, pooled: jax.A
     gone = ~is_add & (left_Q[jnp.maximum(which, 0)] == 0)
     behind_Q = jnp.append(left_Q[1:], 0)
     closed_up_Q = jnp.where(gone & (place_Q >= which), behind_Q, left_Q)
+    # MOST_LOTS - size, not the sum plus size, which could overflow an int32.
     room = (which < queue_Q.shape[0]) & (queue_Q.sum() <= MOST_LOTS - size)
     fine = jnp.where(is_add, room, (which >= 0) & (queue_Q[jnp.maximum(which, 0)] >= size)) & (size > 0)
     return closed_up_Q, fine
 
 
 def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array, *, insert: jax.Array) -> jax.Array:
-    """Return values with one put in at `at`, those up to `end` moving on; or with the one at `at` moved to `end`."""
+    """Insert a value at `at`, shifting those up to `end` back; or remove that at `at`, and put the value at `end`."""
     place = jnp.arange(values_P.shape[0])
     pushed = jnp.where((place > at) & (place <= end), jnp.roll(values_P, 1), jnp.where(place == at, value, values_P))
     pulled = jnp.where((place >= at) & (place < end), jnp.roll(values_P, -1), jnp.where(place == end, value, values_P))
@@ -181,12 +183,12 @@ def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array,
 def apply(
     book: LiveBook, *, kind: jax.Array, code: jax.Array, side: jax.Array, deeper: jax.Array, size: jax.Array
 ) -> LiveBook:
-    """Take one event; one that the book cannot take leaves it as it is and is counted.
+    """Apply one event; an impossible one leaves the book unchanged and is counted in `refused`.
 
     Args:
       book: one path's book.
       kind: a `Kind`; hidden executions and crosses change no level.
-      code: a `Code`; CLEAR empties the book, halts and resumptions open and close it.
+      code: a `Code`; CLEAR empties the book, halts and resumptions close and open it.
       side: 0 bid, 1 ask.
       deeper: ticks deeper than the reference.
       size: lots.
@@ -206,7 +208,7 @@ def apply(
     now = queue_Q[0] > 0
     appears, leaves = change & ~was & now, change & was & ~now
 
-    # A level that appears takes the first free row; one that leaves gives its own back behind the last that is taken.
+    # A new level takes the first free row; a removed level returns its row, which becomes the first free one.
     last = jnp.maximum(levels - 1, 0)
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
     row = jnp.where(appears, book.row_2P[side, jnp.minimum(levels, book.row_2P.shape[1] - 1)], book.row_2P[side, place])
@@ -229,7 +231,7 @@ def apply(
 
 
 def _controlled(book: LiveBook, control: jax.Array, code: jax.Array) -> LiveBook:
-    """Clear, close or open the book where the event says so."""
+    """Clear, close or open the book on a CONTROL event."""
     cleared = control & (code == Code.CLEAR)
     closed = jnp.where(control & (code == Code.HALT), 2, book.closed)
     closed = jnp.where(control & (code == Code.RESUME_QUOTE), 1, closed)
@@ -244,7 +246,7 @@ def _controlled(book: LiveBook, control: jax.Array, code: jax.Array) -> LiveBook
 
 @functools.partial(jax.jit, static_argnames="levels")
 def features(book: LiveBook, *, levels: int) -> jax.Array:
-    """Return the book features of `levels` levels a side, as training computed them: float32 [4 * levels]."""
+    """Return the book features of `levels` levels per side, float32 [4 * levels], equal to those used in training."""
     short = max(levels - book.key_2P.shape[1], 0)
     key_2P = jnp.pad(book.key_2P[:, :levels], ((0, 0), (0, short)), constant_values=FAR)
     total_2P = jnp.take_along_axis(book.total_2P, book.row_2P[:, :levels], axis=1)

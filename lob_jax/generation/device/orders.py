@@ -1,10 +1,10 @@
-"""A user's own orders in generated flow: what is due, how it meets the live book, and how it is spelt.
+"""Inject a user's orders into generated flow: when they are due, how they match, and their tokens.
 
-An order waits until the path stands between two events at its time. It is then matched: as long as its limit reaches
-the best price of the other side, it executes the order at the front there, one EXECUTE event each; what is left rests
-as an ADD at its limit, or is dropped: if the order has none, or if the live book has no room for it. These events come
-at the time of the event before them, and the model reads them like any others. While a halt lasts orders wait. Each
-order of each path is accounted for, see `Outcome`.
+An order waits for the first boundary between two events at or after its time. It is then matched: while its limit
+reaches the best price of the other side, it executes the order at the front there, with one EXECUTE event each. The
+remainder rests as an ADD at its limit; it is dropped if the order has no limit, or if the live book has no room. These
+events have the time of the event before them, and the model reads them like any others. Orders wait during a halt. Each
+order is accounted for in each path, see `Outcome`.
 """
 
 import dataclasses
@@ -25,23 +25,23 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 NEVER = np.int32(2**31 - 1)
-LAST_SECOND = int(NEVER) - 1  # after midnight, that the device's clock can say
+LAST_SECOND = int(NEVER) - 1  # the last second after midnight that the device's clock can represent
 
 _NOTHING_LEFT = "nothing was left to execute"
 _NO_ROOM = "the live book had no room for it"
-_NOT_SENT = ("it waited for an order in front of it", "trading was halted", "the path ended before its time")
+_NOT_SENT = ("it waited for an earlier order", "trading was halted", "the path ended before its time")
 
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """An order to put into every path.
+    """An order to inject into every path; exactly one of `after_events` and `at_ns` must be given.
 
     Attributes:
       side: +1 to buy, -1 to sell.
       size: lots.
       price: limit in price quanta; None for a market order.
-      after_events: it comes once the path has so many events; or
-      at_ns: it comes at the first event boundary at or after this time, UNIX ns. One of the two is given.
+      after_events: the order is due once the path has this many events.
+      at_ns: the order is due at the first event boundary at or after this time, UNIX ns.
     """
 
     side: int
@@ -53,14 +53,14 @@ class Order:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of an order in one path; of an order that was sent, the lots add up to its size.
+    """The outcome of an order in one path; if the order was sent, the lots add up to its size.
 
     Attributes:
-      sent: whether the path came to its moment.
-      filled: lots executed as it came.
-      rested: lots that were then added to the book at its limit, whatever became of them later.
-      dropped: lots that did neither.
-      why: why lots were dropped, or the order was not sent; empty if neither is so.
+      sent: whether the order was sent before the path ended.
+      filled: lots executed on arrival.
+      rested: lots then added to the book at the limit, whatever happened to them later.
+      dropped: lots neither filled nor rested.
+      why: why lots were dropped or the order was not sent; otherwise empty.
     """
 
     sent: bool
@@ -71,15 +71,15 @@ class Outcome:
 
 
 class OrderTable(NamedTuple):
-    """All orders on the device, in the order in which they come; entry I stands for none.
+    """All orders on the device, in the sequence in which they are sent; the last entry, I, means "no order".
 
     Attributes:
-      side_I: int32, the side that it rests on: 0 bid, 1 ask.
+      side_I: int32, the side on which the order rests: 0 bid, 1 ask.
       size_I: int32 lots.
       limit_I: int32, ticks from the origin.
       rests_I: bool, False for market orders.
-      after_I: int32 events, NEVER if it comes by time.
-      clock_I: seconds and nanoseconds since midnight, NEVER if it comes by events.
+      after_I: int32 events, NEVER for an order that is due by time.
+      clock_I: seconds and nanoseconds since midnight, NEVER for an order that is due by events.
     """
 
     side_I: jax.Array
@@ -91,14 +91,14 @@ class OrderTable(NamedTuple):
 
 
 class Own(NamedTuple):
-    """What a path knows of the orders.
+    """The state of the injected orders in one path.
 
     Attributes:
-      order: int32, the order under way or the next one; I if there is none.
-      left: int32, lots of it that are left; 0 before it is due.
-      writing: bool, whether the event being spelt is one of its events, whose fields are the next four.
+      order: int32, the current or next order; I if there is none.
+      left: int32, remaining lots of the current order; 0 before it is due.
+      writing: bool, whether the event being generated belongs to the order; it then has the next four fields.
       kind, side, distance, size: as in `Spelling`.
-      filled_I: int32, lots of each order, see `Outcome`; likewise rested_I and dropped_I. Entry I is of none.
+      filled_I: int32, lots of each order, see `Outcome`; likewise rested_I and dropped_I. Entry I means "no order".
     """
 
     order: jax.Array
@@ -114,29 +114,29 @@ class Own(NamedTuple):
 
 
 def nothing_own(orders: int = 0) -> Own:
-    """Return the state of a path before any of so many orders."""
+    """Return the state of a path before the first of `orders` orders."""
     zero, none_I = jnp.int32(0), jnp.zeros(orders + 1, jnp.int32)
     return Own(zero, zero, jnp.bool_(False), zero, zero, zero, zero, none_I, none_I, none_I)
 
 
 def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int, events: int) -> OrderTable:
-    """Return the orders for the device.
+    """Return the orders as arrays for the device.
 
     Args:
-      orders: in the order in which they come; one behind waits for those in front.
-      instrument: whose tick and day they are in.
-      origin: of the live book's prices, in quanta.
-      events: that a path has.
+      orders: the orders in the sequence in which they are sent; each waits for the previous ones.
+      instrument: the instrument, for its tick and day.
+      origin: origin of the live book's prices, in quanta.
+      events: number of events in a path.
 
     Raises:
-      InputError: an order is none, or one that no path could come to, or that the device cannot say.
+      InputError: an order is invalid, is due only after the end of every path, or cannot be represented on the device.
     """
     for number, order in enumerate(orders):
         for holds, name, expected, was in _rules(order, instrument, origin=origin, events=events):
             if not holds:
                 raise _no_order(f"inject[{number}].{name}", expected, was)
     by_time = [order.at_ns is not None for order in orders]
-    # What is due before the day is due at once.
+    # An order due before the day is due at once.
     since = [max((order.at_ns or 0) - instrument.midnight_ns(), 0) for order in orders]
     limits = [
         order.side * MOST_DISTANCE if order.price is None else (order.price - origin) // instrument.tick
@@ -160,7 +160,7 @@ def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int,
 
 
 def no_orders() -> OrderTable:
-    """Return the table of a user who has none."""
+    """Return a table without orders."""
     zero, never = jnp.zeros(1, jnp.int32), jnp.full(1, NEVER, jnp.int32)
     return OrderTable(zero, zero, zero, jnp.zeros(1, bool), never, Clock(never, never))
 
@@ -172,7 +172,7 @@ def _with_none(column: Sequence[int] | np.ndarray, none: int) -> jax.Array:
 def _rules(
     order: Order, instrument: Instrument, *, origin: int, events: int
 ) -> Iterator[tuple[bool, str, object, object]]:
-    """Yield what must hold of an order: (holds, field, expected, was)."""
+    """Yield the conditions for a valid order: (holds, field, expected, was)."""
     tick, price, after, at_ns = instrument.tick, order.price, order.after_events, order.at_ns
     yield order.side in (BID, ASK), "side", "+1 or -1", order.side
     yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
@@ -190,24 +190,24 @@ def _rules(
 
 def _no_order(where: str, expected: object, was: object) -> InputError:
     return InputError(
-        "this is no order",
+        "the order is invalid",
         where=where,
         expected=expected,
         was=was,
-        remedy="give a side, a size in lots, a limit in price quanta or none, and a moment that a path comes to",
+        remedy="give a side, a size in lots, a limit in price quanta or None, and a time within the path",
     )
 
 
 def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, last: jax.Array, clock: Clock) -> Own:
-    """Decide, where an event begins, whether it is one of an order's, and which.
+    """Decide at the start of an event whether it belongs to an order, and determine its fields.
 
     Args:
-      own: of one path.
+      own: the state of the orders in one path.
       orders: all orders.
-      book: after the event before.
-      events: how many events the path has.
-      last: how many it shall have; behind them nothing is written or accounted for.
-      clock: the time of the event before.
+      book: the book after the previous event.
+      events: number of events that the path has.
+      last: number of events that the path is to have; after them, nothing is written or accounted for.
+      clock: the time of the previous event.
     """
     waits = own.left == 0
     due = orders.clock_I.seconds[own.order]
@@ -245,11 +245,11 @@ def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, la
 
 
 def outcomes(orders: Sequence[Order], own: Own, *, closed: int) -> list[Outcome]:
-    """Return what became of each order in one path, at its end.
+    """Return the outcome of each order at the end of one path.
 
     Args:
-      orders: all of them.
-      own: of the path, arrays of the host.
+      orders: all orders.
+      own: the state of the orders in the path, as host arrays.
       closed: what is closed at its end, see `LiveBook`.
     """
     following = int(own.order)
@@ -269,13 +269,13 @@ def outcomes(orders: Sequence[Order], own: Own, *, closed: int) -> list[Outcome]
 
 
 def spell(own: Own, spelling: Spelling, field: jax.Array, *, begins: jax.Array) -> jax.Array:
-    """Return the next token of the event that is written for an order.
+    """Return the next token of an event that belongs to an order.
 
     Args:
       own: the event.
-      spelling: what is spelt of it.
-      field: which field the grammar is in (`Grammar.state_field`).
-      begins: whether its head comes now.
+      spelling: the part of the event written so far.
+      field: the grammar's current field (`Grammar.state_field`).
+      begins: whether the next token is the head of the event.
     """
     value, rest = as_int32(spelling.number), spelling.number.rest
     head = own.kind * v.CLASS_SIZE + own.side * v.ASK_OFFSET + spelled.price_code(own.distance)

@@ -1,4 +1,4 @@
-"""What a run needs before it starts: memory, the micro-batch that fits it, and the time it should take."""
+"""Estimate the memory of a run, choose the micro-batch that fits, and describe the plan and its expected time."""
 
 import dataclasses
 import pathlib
@@ -18,8 +18,8 @@ from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.layout import window_groups
 
 GIB = 2**30
-USABLE = 0.85  # of the available memory; the rest is for the runtime, the data pipeline and fragments
-CPU_TOKENS = 2048  # a micro-batch on a CPU: more of them keep its cores no busier, and activations miss the cache
+USABLE = 0.85  # share of the available memory; the rest is for the runtime, the data pipeline and fragmentation
+CPU_TOKENS = 2048  # per micro-batch on a CPU: more would keep its cores no busier, and activations would miss the cache
 CGROUP_LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -28,14 +28,14 @@ CGROUP_LIMITS = (
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How an optimiser step is cut, and the memory it needs on each device.
+    """How an optimiser step is split into micro-steps, and the memory it needs on each device.
 
     Attributes:
-      micro_batch: windows in memory at once, a device.
-      micro_steps: micro-steps an optimiser step.
-      state_bytes: parameters, gradients and moments.
-      window_bytes: the activations of one window.
-      available_bytes: what the device has free before anything is put on it.
+      micro_batch: windows in memory at once, per device.
+      micro_steps: micro-steps per optimiser step.
+      state_bytes: bytes of parameters, gradients and moments.
+      window_bytes: bytes of the activations of one window.
+      available_bytes: free bytes on the device before anything is placed on it.
     """
 
     micro_batch: int
@@ -46,16 +46,16 @@ class Plan:
 
     @property
     def needed_bytes(self) -> int:
-        """Return the bytes a device holds at the height of a step."""
+        """Return the peak bytes on a device during a step."""
         return self.state_bytes + self.micro_batch * self.window_bytes
 
 
 class Target(NamedTuple):
-    """What a step is compiled for, as far as its memory is concerned.
+    """The properties of a compilation target that affect the memory of a step.
 
     Attributes:
-      on_cpu: whether XLA computes there in float32 whatever the model's dtype, and fuses less.
-      attention: the backend of full attention: "xla" holds the scores of all pairs of tokens, others do not.
+      on_cpu: whether the target is a CPU, where XLA computes in float32 whatever the model's dtype, and fuses less.
+      attention: the backend of full attention; "xla" materialises the scores of all pairs of tokens, others do not.
     """
 
     on_cpu: bool = True
@@ -66,19 +66,19 @@ CPU = Target()
 
 
 def target_here(config: ModelConfig) -> Target:
-    """Return what a step of this process is compiled for."""
+    """Return the target for which this process compiles a step."""
     here = surroundings(config, length=config.max_seq_length)
     return Target(here.platform == "cpu", chosen_backend(config, length=config.max_seq_length, here=here))
 
 
 def state_bytes(config: ModelConfig, train: TrainConfig, target: Target = CPU) -> int:
-    """Return the bytes on a device that do not grow with the micro-batch.
+    """Return the bytes on a device that do not depend on the micro-batch.
 
-    Per parameter, in float32: itself 4, Adam's two moments 8, the sum of the gradients 4, a micro-step's gradients 4;
-    with an average of the parameters, 4; computing in 16 bits, the copies of parameters and gradients in them, 4, while
-    an accelerator adds a micro-step's gradients to the sum as they come, and has just the copy of the parameters, 2. In
-    float64 all of it is twice as much. A group of fsdp times tensor devices shares it. (Muon keeps one moment of a
-    matrix, not two: 4 less.)
+    Bytes per parameter in float32: the parameter 4, Adam's two moments 8, the gradient sum 4, the gradient of a
+    micro-step 4; 4 more with an average of the parameters. With 16-bit computation on a CPU, 16-bit copies of parameter
+    and gradient add 4. An accelerator adds the gradients of a micro-step to the sum as they are computed, so there only
+    the copy of the parameter, 2 bytes, replaces the micro-step's gradient. Everything doubles in float64, and is
+    sharded over a group of fsdp times tensor devices. (Muon keeps one moment of a matrix, not two: 4 bytes less.)
     """
     halves = config.dtype in HALVES
     a_parameter = 16 + 4 * (train.ema_decay is not None)
@@ -90,14 +90,15 @@ def state_bytes(config: ModelConfig, train: TrainConfig, target: Target = CPU) -
 def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Target = CPU) -> int:
     """Return the bytes of activations that one window keeps for the backward pass.
 
-    b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), S the keys of a query (`keys_a_query`). On a CPU, where
-    XLA computes bfloat16 in float32, b = 4, c = 18 (of 16 bits 14), f = 4.5, e = 10; on an accelerator b is the size of
-    the dtype, c = 10, f = 5, e = 6. An attention kernel that holds no scores has S = 0. The counts were fitted to what
-    XLA allots on CPUs and for an H200, and tests hold them to it within a quarter.
+    b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), with S the keys per query (`keys_a_query`). On a CPU,
+    where XLA computes bfloat16 in float32, b = 4, c = 18 (14 for 16-bit dtypes), f = 4.5, e = 10; on an accelerator b
+    is the size of the dtype, c = 10, f = 5, e = 6. S = 0 for an attention kernel that does not materialise scores. The
+    coefficients were fitted to what XLA allocates on CPUs and for an H200; tests check them to within a quarter.
 
-    SwiGLU keeps F more, cross-asset attention 6 D + 3 N T. A further token ahead has logits of its own. With remat, a
-    layer keeps its input ("full"), or also what its weights were multiplied to ("dots"), and one layer at a time has
-    all of the above, on a CPU two; by then an accelerator has given up the logits. Devices of a tensor group need less.
+    SwiGLU adds F, cross-asset attention 6 D + 3 N T. Each additional token ahead has separate logits. With remat, a
+    layer keeps only its input ("full"), or also the results of its matrix products ("dots"), and only the layer being
+    recomputed, two of them on a CPU, keeps all of the above; by then an accelerator has freed the logits. Devices of a
+    tensor group need less.
     """
     T, D, F, N = config.max_seq_length, config.d_model, config.d_ff, config.n_heads
     widened = 2 * F if config.activation == "swiglu" else F
@@ -119,7 +120,7 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
 
 
 def available_bytes(devices: Sequence[jax.Device]) -> int:
-    """Return the bytes free on each device; CPU devices share the host's, within the limit of its container."""
+    """Return the free bytes on each device; CPU devices share those of the host, within its container's limit."""
     statistics = devices[0].memory_stats()
     if devices[0].platform != "cpu" and statistics is not None:
         return statistics["bytes_limit"] - statistics["bytes_in_use"]
@@ -131,7 +132,7 @@ def _container_bytes() -> list[int]:
     for limit, used in CGROUP_LIMITS:
         if pathlib.Path(limit).is_file() and pathlib.Path(used).is_file():
             text = pathlib.Path(limit).read_text().strip()
-            if text.isdigit():  # "max" is no limit
+            if text.isdigit():  # "max" means no limit
                 free.append(max(0, int(text) - int(pathlib.Path(used).read_text())))
     return free
 
@@ -139,21 +140,21 @@ def _container_bytes() -> list[int]:
 def plan_memory(
     model: ModelConfig, train: TrainConfig, *, devices: int, available: int, target: Target, before: int | None = None
 ) -> Plan:
-    """Choose the micro-batch: the one asked for, else the one of the run so far, else the largest that fits.
+    """Choose the micro-batch: the configured one, else the one before resuming, else the largest that fits.
 
-    It divides the windows of a device, so that every micro-step is whole; how it is chosen changes no numbers beyond
-    rounding.
+    The micro-batch divides the windows of a device, so that all micro-steps have the same size. The choice affects
+    results only by rounding.
 
     Args:
       model: the model.
-      train: batch_size, accumulation and micro_batch of it are read.
-      devices: groups of them over which the windows of a batch are split.
-      available: bytes free on each.
-      target: what the step is compiled for; on a CPU the micro-batch is capped at CPU_TOKENS tokens.
-      before: the micro-batch of the run so far, kept if it fits, so that a resumed run is equal bit for bit.
+      train: training settings, of which batch_size, accumulation and micro_batch are used.
+      devices: number of device groups over which the windows of a batch are sharded.
+      available: free bytes on each device.
+      target: the compilation target; on a CPU the micro-batch is limited to CPU_TOKENS tokens.
+      before: the micro-batch before resuming, kept if it fits, so that the resumed run is bit-identical.
 
     Raises:
-      InputError: the batch does not divide, or not even one window fits.
+      InputError: the batch is not divisible, or not even one window fits.
     """
     share = _windows_a_device(train, devices)
     state, window = state_bytes(model, train, target), window_bytes(model, train.loss_block, target)
@@ -174,14 +175,14 @@ def plan_memory(
 
 
 def plan_on(mesh: jax.sharding.Mesh, model: ModelConfig, train: TrainConfig, *, before: int | None = None) -> Plan:
-    """Plan with what the devices of a mesh have free now, the scarcest of any process; see `plan_memory`.
+    """Plan for the memory that is free on a mesh now, the smallest over all processes; see `plan_memory`.
 
     Raises:
-      InputError: as there, or the batch does not divide over the processes.
+      InputError: as in `plan_memory`.
     """
     here = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
     available = np.array(available_bytes(here), np.float64)
-    if jax.process_count() > 1:  # a float: JAX would make 32 bits of an integer
+    if jax.process_count() > 1:  # as a float, since JAX would truncate an int64 to 32 bits
         available = multihost_utils.process_allgather(available.astype(np.float32)).min()
     return plan_memory(
         model,
@@ -196,9 +197,9 @@ def plan_on(mesh: jax.sharding.Mesh, model: ModelConfig, train: TrainConfig, *, 
 def _windows_a_device(train: TrainConfig, devices: int) -> int:
     if train.batch_size % devices:
         raise InputError(
-            "the batch does not divide over the devices",
+            "the batch size is not divisible by the number of device groups",
             where="config.train.batch_size",
-            expected=f"a multiple of {devices}, the groups of devices that have windows of their own",
+            expected=f"a multiple of {devices}, the number of device groups with separate windows",
             was=train.batch_size,
             remedy="change batch_size, or use fewer devices",
         )
@@ -207,9 +208,9 @@ def _windows_a_device(train: TrainConfig, devices: int) -> int:
         raise InputError(
             "the micro-batch does not divide the batch",
             where="config.train.micro_batch",
-            expected=f"a divisor of {share}, the windows of a device, or None",
+            expected=f"a divisor of {share}, the windows per device, or None",
             was=train.micro_batch,
-            remedy="change micro_batch, or leave it out to have one chosen",
+            remedy="change micro_batch, or leave it out to have it chosen automatically",
         )
     return share
 
@@ -232,28 +233,28 @@ def _does_not_fit(
     return InputError(
         "the run does not fit in memory",
         where="config.model and config.train.micro_batch",
-        expected=f"{(state + windows * window) / GIB:.2f} GiB a device: {state / GIB:.2f} for parameters, gradients and"
-        f" moments, {windows} x {window / GIB:.2f} for the activations of a window",
-        was=f"{USABLE * available / GIB:.2f} GiB to use ({USABLE:.0%} of {available / GIB:.2f} GiB free)",
+        expected=f"{(state + windows * window) / GIB:.2f} GiB per device: {state / GIB:.2f} for parameters, gradients"
+        f" and moments, {windows} x {window / GIB:.2f} for the activations of a window",
+        was=f"{USABLE * available / GIB:.2f} GiB usable ({USABLE:.0%} of {available / GIB:.2f} GiB free)",
         remedy="; or ".join(remedies),
     )
 
 
 def describe_plan(plan: Plan, *, steps: int, micro_step_s: float, devices: int) -> str:
-    """Return the sentence that a run begins with: how it is cut, its memory and its time.
+    """Return the first line that a run shows: its micro-steps, memory and expected time.
 
-    The time of a step is that of its micro-steps, measured; the optimiser's own share is small beside them.
+    The time of a step is estimated from a measured micro-step; the optimiser's share is small in comparison.
     """
     step_s = plan.micro_steps * micro_step_s
     return (
         f"{steps} steps of {plan.micro_steps} micro-steps x {plan.micro_batch} windows on {devices} device(s), about "
         f"{plan.needed_bytes / GIB:.2f} of {plan.available_bytes / GIB:.2f} GiB each; "
-        f"a step should take {readable_time(step_s)}, the run {readable_time(steps * step_s)} and its validations"
+        f"expected time: {readable_time(step_s)} per step, {readable_time(steps * step_s)} for the run plus validations"
     )
 
 
 def readable_time(seconds: float) -> str:
-    """Return a duration as one reads it: 0.42 s, 3 min 05 s, 2 h 10 min, 12.5 days."""
+    """Return a human-readable duration: 0.42 s, 3 min 05 s, 2 h 10 min, 12.5 days."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

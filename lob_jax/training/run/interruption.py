@@ -1,4 +1,4 @@
-"""What ends a run from outside, and what of it is saved then: Ctrl-C, SIGTERM, and the end of its time."""
+"""Save a run and end it early: on Ctrl-C, on SIGTERM, and when its time limit is reached."""
 
 import contextlib
 import dataclasses
@@ -14,26 +14,26 @@ from jax.experimental import multihost_utils
 from lob_jax.errors import TrainingError
 from lob_jax.signals import EXIT_RESUMABLE, Listener, exit_status, same_command
 
-GRACE_S = 30.0  # that a save may wait for the step under way; past it, what is kept in memory is saved
-LOOK_S = 0.5  # between two looks for something that can be saved
-CTRL_C, TOLD = "it was told to (Ctrl-C)", "it was told to (SIGTERM)"
-LATE = "its time was over (config.train.max_hours)"
-REASONS = (None, LATE, TOLD, CTRL_C)  # of several processes' the last one counts
-FAILED = 1  # the exit status of a save that failed
+GRACE_S = 30.0  # how long a save may wait for the current step; after that, the state kept in memory is saved
+LOOK_S = 0.5  # polling interval of the thread that waits for a state to save
+CTRL_C, TOLD = "it received Ctrl-C", "it received SIGTERM"
+LATE = "its time limit was reached (config.train.max_hours)"
+REASONS = (None, LATE, TOLD, CTRL_C)  # ascending precedence, where processes have different reasons
+FAILED = 1  # the exit status after a failed save
 
 
 def status_of(reason: str) -> int:
-    """Return the exit status of a run that was saved and ended for a reason."""
+    """Return the exit status of a run that was saved and ended for the given reason."""
     return exit_status(signal.SIGINT) if reason == CTRL_C else EXIT_RESUMABLE
 
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A moment of the run that can be gone on from, whatever the devices are doing.
+    """A state of the run that can be saved, and resumed from, whatever the devices are doing.
 
     Attributes:
-      step: whose state it is.
-      save: returns once its checkpoint is written.
+      step: the step after which this was the state.
+      save: writes its checkpoint and returns once that is complete.
     """
 
     step: int
@@ -41,28 +41,28 @@ class Kept:
 
 
 class Interruption:
-    """Notes the first signal while it is entered, and watches the clock; a context manager.
+    """Record the first signal and watch the time limit, as a context manager.
 
-    The loop asks for a `reason` between two steps, so that what is saved is whole. Where a step takes longer than
-    GRACE_S, the moment before it is kept in memory, is saved from there when the grace is over, and the process ends
-    around the step. A save of several processes is their common work, so nothing is kept there: some may have been told
-    and others not, they ask one another, and all end at the same step.
+    The loop asks for a `reason` between two steps, so that what it saves is consistent. If a step takes long compared
+    with GRACE_S, the state before it is kept in memory; when the grace period is over, a thread saves that state and
+    ends the process in the middle of the step. Several processes have to save together, so they keep no state: a signal
+    may reach only some of them, so they exchange reasons, and all of them end at the same step.
     """
 
     def __init__(self, listener: Listener, *, max_hours: float | None):
         self._listener = listener
         self._deadline = float("inf") if max_hours is None else listener.started + 3600 * max_hours
         self._kept: Kept | None = None
-        self._using = threading.RLock()  # for as long as a checkpoint may be written
+        self._using = threading.RLock()  # held while a checkpoint may be written
         self._over = False
         self._exits = contextlib.ExitStack()
 
     def __enter__(self) -> "Interruption":
         alone = jax.process_count() == 1
-        wait = f"at the latest in {GRACE_S:.0f} s" if alone else "once all processes have agreed on a step"
+        wait = f"within {GRACE_S:.0f} s" if alone else "once all processes have agreed on a step"
         self._listener.take_signals()
         late = self._save_kept if alone and self._listener.whole_process else None
-        meanwhile = f"saving, {wait}, and ending"
+        meanwhile = f"saving {wait}, then exiting"
         self._exits.enter_context(
             self._listener.deferred(late, grace_s=GRACE_S, meanwhile=meanwhile, due=self._deadline)
         )
@@ -75,15 +75,16 @@ class Interruption:
 
     @property
     def told(self) -> str | None:
-        """Return which signal has come to this process, as a reason; None if there was none."""
+        """Return the first signal that this process received, as a reason; None if there was none."""
         if self._listener.told is None:
             return None
         return CTRL_C if self._listener.told == signal.SIGINT else TOLD
 
     def reason(self, *, may_ask_others: bool) -> str | None:
-        """Return why the run is to end now, None if it is not; all processes get the same answer.
+        """Return why the run has to end now, or None; all processes get the same answer.
 
-        Asking others waits for them, so several processes do so only where `may_ask_others`, at the same steps each.
+        Exchanging reasons synchronises the processes, so they do it only with `may_ask_others`, which must be true at
+        the same steps in every process.
         """
         number = REASONS.index(self._own_reason())
         if jax.process_count() > 1:
@@ -97,18 +98,21 @@ class Interruption:
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:
-        """Save inside, in place of what is kept; waits for ever if that is being saved, as the process ends then."""
+        """Save inside this context; the kept state is dropped.
+
+        If the kept state is being saved already, entering blocks forever, since the process exits after that save.
+        """
         with self._using:
             self._kept = None
             yield
 
     def keep(self, kept: Kept | None) -> None:
-        """Say what can be saved from now on while the devices are busy; None if nothing can."""
+        """Set the state that can be saved from now on while the devices are busy; None if there is none."""
         with self._using:
             self._kept = kept
 
     def _save_kept(self) -> None:
-        """Save what is kept as soon as there is something, and end the process, unless the run has ended by itself."""
+        """Save the kept state as soon as there is one and exit the process, unless the run ends by itself first."""
         while True:
             with self._using:
                 if self._over:
@@ -127,7 +131,7 @@ class Interruption:
 
 
 def saved_line(step: int, reason: str) -> str:
-    """Return what is said of a run that ended before its last step."""
+    """Return the message for a run that ended before its last step."""
     if step == 0:
-        return f"ended before its first step was over, since {reason}; the same command begins anew"
-    return f"saved at step {step:,}, since {reason}; the same command goes on from there"
+        return f"stopped before completing its first step because {reason}; the same command starts from scratch"
+    return f"saved at step {step:,} because {reason}; the same command resumes from there"

@@ -1,4 +1,4 @@
-"""What a run writes and shows while it trains: metrics.jsonl, tensorboard, a heartbeat, a bar or plain lines."""
+"""Write and show the progress of training: metrics.jsonl, TensorBoard, a heartbeat, a progress bar or plain lines."""
 
 import contextlib
 import datetime
@@ -18,8 +18,8 @@ from lob_jax.console import FiguresBar, wrapped
 from lob_jax.errors import TrainingError
 from lob_jax.training.run.budget import readable_time
 
-HEARTBEAT_S = 5.0  # between two beats, if steps do not take longer
-SKIPPED_S = 60.0  # between two sentences on skipped steps
+HEARTBEAT_S = 5.0  # minimum time between two heartbeats
+SKIPPED_S = 60.0  # minimum time between two messages about skipped steps
 COLUMNS = (
     rich.progress.TextColumn("step"),
     rich.progress.MofNCompleteColumn(),
@@ -30,9 +30,9 @@ COLUMNS = (
 
 
 def read_metrics(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any] | None]]:
-    """Return the lines of a file such as metrics.jsonl, each with its figures; None for what is no line of it.
+    """Return the lines of a file such as metrics.jsonl, each with its figures, or None for an invalid line.
 
-    A kill may have cut the last one short; any other that is none is damaged.
+    A killed process may leave the last line incomplete; any other invalid line is damaged.
     """
     return [(line, _figures(line)) for line in path.read_bytes().split(b"\n") if line] if path.exists() else []
 
@@ -40,17 +40,19 @@ def read_metrics(path: pathlib.Path) -> list[tuple[bytes, dict[str, Any] | None]
 def _figures(line: bytes) -> dict[str, Any] | None:
     try:
         figures = json.loads(line)
-    except ValueError:  # of JSON, or of its encoding
+    except ValueError:  # invalid JSON, or invalid UTF-8
         return None
     whole = isinstance(figures, dict) and type(figures.get("step")) is int
     return figures if whole else None
 
 
 def truncate_metrics(path: pathlib.Path, last_step: int) -> int:
-    """Drop the lines of later steps, and a line that was cut short, so that a resumed run writes them anew.
+    """Drop the lines after `last_step` and incomplete lines, so that a resumed run can write them again.
 
-    The file is replaced in one move: a kill leaves the old one or the new one. Damaged lines are dropped, too; return
-    how many there were.
+    The file is replaced atomically: a kill leaves either the old file or the new one.
+
+    Returns:
+      The number of damaged lines, which are dropped too.
     """
     lines = read_metrics(path)
     if not lines:
@@ -63,7 +65,7 @@ def truncate_metrics(path: pathlib.Path, last_step: int) -> int:
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    """Return the values with null for what JSON cannot hold."""
+    """Return the values, with None for those that JSON cannot represent."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -74,22 +76,22 @@ def say(console: rich.console.Console, sentence: str) -> None:
 
 @contextlib.contextmanager
 def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
-    """Turn what a full or broken disk raises into one clear error."""
+    """Convert the OSError of a full or failing disk into a TrainingError with a remedy."""
     try:
         yield
     except OSError as error:
         raise TrainingError(
-            f"figures could not be written in {folder}: {error}",
+            f"metrics could not be written to {folder}: {error}",
             step=step,
-            remedy="make room or mend the disk and start the same command again: it goes on from the last checkpoint",
+            remedy="free or repair the disk, then run the same command again: it resumes from the last checkpoint",
         ) from error
 
 
 class TrainingLog:
-    """Where the figures of a run go; a context manager.
+    """Record the figures of a run, as a context manager.
 
-    A line of metrics.jsonl has the step and its figures; what depends on the machine's speed is nested under "speed",
-    so that the rest of two runs can be compared bit for bit.
+    A line of metrics.jsonl has the step and its figures. Those that depend on the speed of the machine are nested under
+    "speed", so that the other figures of two runs can be compared bit for bit.
     """
 
     def __init__(
@@ -109,12 +111,12 @@ class TrainingLog:
     def __enter__(self) -> "TrainingLog":
         self._bar.start()
         if self._damaged:
-            self.say(f"{self._path}: {self._damaged} damaged line(s) are left out")
+            self.say(f"{self._path}: dropped {self._damaged} damaged line(s)")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._bar.stop()
-        # If an error is on its way, it says more than that the last figures could not be written either.
+        # An exception in flight is more informative than a failure to write the last figures.
         with contextlib.suppress(OSError) if kind is not None else _told_clearly(self._path.parent, self._step):
             self._board.close()
 
@@ -124,7 +126,7 @@ class TrainingLog:
 
     @contextlib.contextmanager
     def during(self, doing: str, *, usually: str) -> Iterator[None]:
-        """Show what is being done before the first step, and how long it usually takes; then how long it was."""
+        """Show an activity before the first step and its usual duration, and afterwards the time it took."""
         begin = time.monotonic()
         self.beat(self._step, doing)
         self._bar.update(self._task, figures=f"{doing}, usually {usually}")
@@ -135,15 +137,15 @@ class TrainingLog:
         self.say(f"{doing} took {time.monotonic() - begin:.0f} s")
 
     def advance(self, step: int) -> None:
-        """Move the bar, and show that the run is alive."""
+        """Advance the bar, and write a heartbeat if one is due."""
         self._bar.update(self._task, completed=step)
         if time.monotonic() >= self._next_beat:
             self.beat(step, "training")
 
     def beat(self, step: int, doing: str) -> None:
-        """Write heartbeat.json: step, what the run is doing, when, and its process; whole or not at all.
+        """Write heartbeat.json atomically: step, current activity, time and process id.
 
-        While it trains, a file older than some HEARTBEAT_S and the time of a step means a run that hangs.
+        During training, a file older than a few HEARTBEAT_S plus the time of a step means that the run hangs.
         """
         self._step = step
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
@@ -155,12 +157,12 @@ class TrainingLog:
         self._next_beat = time.monotonic() + HEARTBEAT_S
 
     def flush(self) -> None:
-        """Bring what TensorBoard has not been given yet to its file, before a process that ends without more ado."""
+        """Write the buffered TensorBoard events, before the process exits without Python's shutdown."""
         with _told_clearly(self._path.parent, self._step):
             self._board.flush()
 
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
-        """Record the figures of a step; `speed` has step_s, tokens_per_s and mfu."""
+        """Record the metrics of a step; `speed` has step_s, tokens_per_s and mfu."""
         self._write(step, values, speed)
         if values.get("skipped"):
             self._figures["skipped"] = f"{values['skipped']:,}"
@@ -172,20 +174,20 @@ class TrainingLog:
         self._show(step, left_s=(self._total - step) * speed["step_s"])
 
     def skipped(self, step: int, values: dict[str, float | int]) -> None:
-        """Say that a step was skipped, though no more often than every SKIPPED_S; the bar counts all of them."""
+        """Report a skipped step, at most once every SKIPPED_S seconds; the bar counts all of them."""
         self._figures["skipped"] = f"{values['skipped']:,}"
         self._bar.update(self._task, figures=self._shown_figures())
         if time.monotonic() < self._next_skipped:
             return
         self._next_skipped = time.monotonic() + SKIPPED_S
-        scale = f"; the loss scale is {values['loss_scale']:g} now" if "loss_scale" in values else ""
+        scale = f"; the loss scale is now {values['loss_scale']:g}" if "loss_scale" in values else ""
         self.say(
-            f"step {step} was skipped, since its loss or gradient was not finite: {values['skipped']:,} steps so far,"
+            f"step {step} was skipped, since its loss or gradient was not finite: {values['skipped']:,} skipped so far,"
             f" the last {values['skipped_in_row']:,} in a row{scale}"
         )
 
     def validation(self, step: int, loss: float, seconds: float) -> None:
-        """Record a validation: its loss, in nats a scored token, and the time it took."""
+        """Record a validation: its loss, in nats per scored token, and the time it took."""
         values = {"validation_loss": loss, "validation_perplexity": math.exp(loss) if loss < 700 else math.inf}
         self._write(step, values, {"validation_s": seconds})
         self._figures["val loss"] = f"{loss:.4f}"
@@ -193,11 +195,11 @@ class TrainingLog:
 
     def _write(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         line = {"step": step, **_finite(values), "speed": _finite(speed)}
-        # Closed each time: no checkpoint may outlive its lines.
+        # Opened and closed each time, so that a line reaches the file before the checkpoint of its step does.
         with _told_clearly(self._path.parent, step), self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line, allow_nan=False) + "\n")
         for name, value in {**values, **{f"speed/{key}": value for key, value in speed.items()}}.items():
-            if math.isfinite(value):  # tensorboardX would warn of each other one, figure by figure and step by step
+            if math.isfinite(value):  # tensorboardX logs a warning for every NaN or infinity
                 self._board.add_scalar(name, value, step)
 
     def _shown_figures(self) -> str:

@@ -1,4 +1,4 @@
-"""The training loop: resume or start, step, validate, save, stop."""
+"""Run the training loop: resume or start, step, validate, save, stop."""
 
 import contextlib
 import dataclasses
@@ -37,9 +37,10 @@ from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.step import Metrics
 
 LOCK = "train.lock"
-SLOW = 1 / 3  # of the grace: a step that takes longer has the state before it kept in memory
+SLOW = 1 / 3  # share of GRACE_S: during a step that takes longer, the state before it is kept in memory
 
-OnValidation = Callable[[int, float, Any], None]  # (step, loss, params judged); they are gone once the call returns
+# (step, loss, evaluated params); the next step donates the params, so they are invalid after the call returns.
+OnValidation = Callable[[int, float, Any], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +48,11 @@ class TrainingSummary:
     """How a run ended.
 
     Attributes:
-      steps: taken.
-      best_step: of the best validation loss; None if there is none.
-      best_validation_loss: nats a scored token.
-      stopped_early: whether patience ended it.
-      interrupted: why it ended before that, to be gone on with by the same call; None if it is over.
+      steps: steps taken.
+      best_step: step of the best validation loss; None if there is none.
+      best_validation_loss: nats per scored token.
+      stopped_early: whether early stopping ended the run.
+      interrupted: why the run was interrupted, to be resumed by the same call; None if it is complete.
     """
 
     steps: int
@@ -63,17 +64,18 @@ class TrainingSummary:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a run learns from and is measured on.
+    """The training and validation data of a run.
 
     Attributes:
-      batches: returns, from a position on, endless batches whose windows add up to those of a step: of batch_size
-        windows each, or of batch_size * accumulation. Of P processes each has its own, of a P-th.
-      start: the position of a run that begins.
-      windows: training windows in one pass, of all processes.
+      batches: returns an endless dataset that starts at a position. Its batches have batch_size windows, or
+        batch_size * accumulation, so that they add up to those of a step. With P processes, each process has separate
+        batches with 1/P of the windows.
+      start: the position at which a new run starts.
+      windows: training windows per epoch, over all processes.
       validation: the batches of every validation, of any size, the same in every process.
-      vocabulary_hash: of the vocabulary of the tokens.
+      vocabulary_hash: hash of the vocabulary of the tokens.
       token_counts: how often each token occurs in training, see `init_state`.
-      fingerprint: what else decides the tokens, plain JSON: the tokenizer, the days, hashes of their files.
+      fingerprint: everything else that determines the tokens, as JSON values: the tokenizer, the days, file hashes.
     """
 
     batches: Callable[[Position], grain.IterDataset]
@@ -97,30 +99,30 @@ def train(
     on_validation: OnValidation | None = None,
     console: rich.console.Console | None = None,
 ) -> TrainingSummary:
-    """Train a model, going on from the folder's newest intact checkpoint that has not diverged, if there is one.
+    """Train a model, resuming from the folder's newest intact checkpoint that has not diverged, if there is one.
 
-    After a kill, the same call goes on, and on the same devices its numbers equal, bit for bit, those of a run never
-    killed. What a call may change, and how that is noted, is said by `identity.ROLES`. On Ctrl-C and SIGTERM, and after
-    config.max_hours (of the command, where `lob_jax.signals` listens to one), the run saves and ends, see
-    `Interruption`; the same call goes on. One process at a time trains in a folder.
+    After a kill, the same call resumes; on the same devices its results are bit-identical to those of an uninterrupted
+    run. `identity.ROLES` defines which settings a resuming call may change, and how changes are recorded. On Ctrl-C and
+    SIGTERM, and after config.max_hours (counted from the start of the command, if `lob_jax.signals` listens there), the
+    run saves and ends, see `Interruption`; the same call resumes it. Only one process at a time trains in a folder.
 
     Args:
-      model: the model.
-      config: how to train.
+      model: the model configuration.
+      config: training settings.
       data: training batches and validation windows.
-      seed: of the first parameters and of dropout.
-      folder: gets checkpoints/, metrics.jsonl, tensorboard/, heartbeat.json and, if asked for, profile/; one folder for
-        all processes, of which those but the first keep their metrics in processes/<number>/.
-      settings: the whole configuration, JSON values, kept in every checkpoint for those who read it later.
-      devices: to train on, of all processes; all if None.
-      on_validation: called after each validation, once its checkpoint is on its way.
-      console: where progress is shown; standard output if None.
+      seed: seed of the initial parameters and of dropout.
+      folder: receives checkpoints/, metrics.jsonl, tensorboard/, heartbeat.json and, if requested, profile/. All
+        processes share it; all but the first write their metrics to processes/<number>/.
+      settings: the complete configuration as JSON values, stored in every checkpoint for later readers.
+      devices: the devices to train on, over all processes; all devices if None.
+      on_validation: called after each validation, once the save of its checkpoint has started.
+      console: where to show progress; standard output if None.
 
     Raises:
-      InputError: the run does not fit in memory, or the checkpoints are of another run, or all of them damaged; or
+      InputError: the run does not fit in memory, the checkpoints belong to another run, all of them are damaged, or
         another process trains in this folder.
-      Stopped: a signal came before the first step.
-      TrainingError: too many steps in a row gave no finite gradient, the data ended, or a checkpoint could not be
+      Stopped: a signal was received before the first step.
+      TrainingError: too many consecutive steps had non-finite gradients, the data ended, or a checkpoint could not be
         written.
     """
     devices = list(jax.devices() if devices is None else devices)
@@ -155,7 +157,7 @@ def train(
         with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
             for remark in (*remarks, *passed_over, *(resumption(latest, about) if latest is not None else ())):
                 log.say(remark)
-            with spared(*NAMES):  # the data's worker processes
+            with spared(*NAMES):  # keeps signals from the data loader's worker processes, which start here
                 iterator = iter(data.batches(Position(**about.position)))
             state = initial_state(run) if latest is None else checkpoints.restore(latest.step, run.state_arrays)
             with log.during("compiling the training step", usually="5 s to 3 min"):
@@ -176,7 +178,9 @@ def train(
 
 @contextlib.contextmanager
 def _alone_in(folder: pathlib.Path) -> Iterator[list[str]]:
-    """Keep other runs out of a folder, set damaged checkpoints aside and yield what was done, in one process for all.
+    """Lock a folder against other runs, set damaged checkpoints aside, and yield remarks on that.
+
+    The first process does this on behalf of all; the others wait for it.
 
     Raises:
       InputError: another process trains there, or every checkpoint is damaged.
@@ -192,7 +196,7 @@ def _alone_in(folder: pathlib.Path) -> Iterator[list[str]]:
 def _open_log(
     folder: pathlib.Path, *, first_step: int, total_steps: int, console: rich.console.Console | None
 ) -> TrainingLog:
-    """Open the log of this process; those but the first show nothing."""
+    """Open the log of this process; all processes but the first are quiet."""
     if jax.process_index() > 0:
         folder, console = folder / "processes" / str(jax.process_index()), rich.console.Console(quiet=True)
     return TrainingLog(folder, first_step=first_step, total_steps=total_steps, console=console)
@@ -214,7 +218,7 @@ def _describe(
     settings: dict[str, Any],
     devices: Sequence[jax.Device],
 ) -> Meta:
-    """Return what a run says of itself before its first step."""
+    """Return the metadata of a run before its first step."""
     told = {"windows": data.windows, "vocabulary_hash": data.vocabulary_hash, "fingerprint": data.fingerprint}
     return Meta(
         step=0,
@@ -236,7 +240,7 @@ def _describe(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loop:
-    """The steps of a run and what they need; `take_steps` is all of it."""
+    """The loop over the steps of a run, with everything it needs; `take_steps` is its core."""
 
     run: Run
     iterator: grain.DatasetIterator
@@ -248,29 +252,35 @@ class Loop:
     on_validation: OnValidation | None
 
     def run_to_the_end(self, state: TrainState, about: Meta, *, owing: bool) -> tuple[Meta, str | None]:
-        """Take the steps, and wait for the last checkpoint; see `take_steps`."""
+        """Take the steps and wait for the last checkpoint; see `take_steps`.
+
+        Args:
+          state: the state to start from.
+          about: its metadata.
+          owing: whether the run was saved before a due validation was complete, which is then done first.
+        """
         with self.interruption:
             try:
-                if owing:  # a validation that was not over when the run was saved
+                if owing:
                     about = self._concluded(state, about, about.step, due=True)
                 about, interrupted = self.take_steps(state, about)
             finally:
                 self.trace.close()
             self.checkpoints.wait()
-            # A signal during the last step ends the run too, before what comes after it.
+            # A signal during the last step also counts: the caller must not start what follows training.
             interrupted = interrupted or self.interruption.told
             self.log.beat(about.step, "interrupted" if interrupted else "ended")
         return about, interrupted
 
     def take_steps(self, state: TrainState, about: Meta) -> tuple[Meta, str | None]:
-        """Step from about.step on; return what the last checkpoint says of itself, and what interrupted the run."""
+        """Take steps from about.step on; return the metadata of the last checkpoint and what interrupted the run."""
         run, config = self.run, self.run.config
         self.clock.restart()
         if _is_over(about, config, run.total_steps):
             return about, None
-        late = None  # the metrics of a step are read once the next one is under way, so that the devices never wait
+        late = None  # the metrics of a step are read after the next one is dispatched, so that the devices never wait
         for step in range(about.step + 1, run.total_steps + 1):
-            if self._is_slow:  # but not here: what is saved during this step is the state before it
+            if self._is_slow:  # read them now: the state before this step may be saved during it, with all its lines
                 late = late and self._record(*late)
                 interrupted = self.interruption.reason(may_ask_others=False)
                 if interrupted is not None:
@@ -278,10 +288,10 @@ class Loop:
                     return about if saved else self._concluded(state, about, step - 1, due=False), interrupted
                 self._keep(state, about, step - 1, copied=True)
             else:
-                self.interruption.keep(None)  # the step gives up the state before it
+                self.interruption.keep(None)  # the step donates the state before it, which can then no longer be saved
             batch = place_step(run, _read_step(self.iterator, config.windows_per_step, step=step))
             self.trace.before(step)
-            with jax.transfer_guard("disallow"):  # an array left on the host would be copied at every step, unnoticed
+            with jax.transfer_guard("disallow"):  # else an array left on the host would silently be copied every step
                 state, metrics = run.train_step(state, batch)
             late = late and self._record(*late)
             late = step, metrics
@@ -291,7 +301,7 @@ class Loop:
             if not due and (interrupted is None or self._is_slow):
                 continue
 
-            late = self._record(*late)  # before the save: a checkpoint has all lines up to its step
+            late = self._record(*late)  # before the save, so that metrics.jsonl has all lines up to the checkpoint
             about = self._concluded(state, about, step, due=due)
             if _is_over(about, config, run.total_steps):
                 break
@@ -303,19 +313,20 @@ class Loop:
 
     @property
     def _is_slow(self) -> bool:
-        """Return whether a signal cannot wait for a step's end, and the state before each is kept in memory."""
+        """Return whether steps take too long for a signal to wait, so that the state before each is kept in memory."""
         return jax.process_count() == 1 and self.clock.step_s > SLOW * GRACE_S
 
     def _keep(self, state: TrainState, about: Meta, step: int, *, copied: bool = False) -> None:
-        """Keep what a checkpoint of this moment takes, should the devices be busy for long; `copied` to the host."""
+        """Keep this state for a save while the devices are busy; with `copied`, as a copy on the host."""
         if about.step == step:
             self.interruption.keep(Kept(step, self.checkpoints.wait))
             return
+        # np.array, not np.asarray: on a CPU that may be a view of the device buffer, which the next step donates.
         state = jax.tree.map(np.array, state) if copied else state
         self.interruption.keep(Kept(step, functools.partial(self._save_kept, state, _unvalidated(about, step))))
 
     def _save_kept(self, state: TrainState, about: Meta) -> None:
-        """Save a moment that was kept, in whichever thread, and without the devices, which are busy."""
+        """Save a kept state, from any thread and without using the devices, which are busy."""
         self.log.beat(about.step, "saving")
         self.checkpoints.save(jax.tree.map(np.asarray, state), meta=about)
         self.checkpoints.wait()
@@ -323,7 +334,7 @@ class Loop:
         self.log.beat(about.step, "interrupted")
 
     def _concluded(self, state: TrainState, about: Meta, step: int, *, due: bool) -> Meta:
-        """Validate if that is due, and save; return what the checkpoint says of itself."""
+        """Validate if that is due, and save; return the metadata of the checkpoint."""
         self._keep(state, about, step)
         about = self._validated(state, about, step) if due else _unvalidated(about, step)
         self.log.beat(step, "saving")
@@ -331,13 +342,13 @@ class Loop:
             about = self.checkpoints.save(state, meta=about)
         self._keep(state, about, step)
         if about.unsound is not None:
-            self.log.say(f"no run will go on from step {step}, since {about.unsound}")
+            self.log.say(f"no run will resume from step {step}, since {about.unsound}")
         if due and self.on_validation is not None:
             self.on_validation(step, about.validation_loss, state.judged)
         return about
 
     def _record(self, step: int, metrics: Metrics) -> None:
-        """Wait for a step, write its figures if they are due, and see that it was not one skipped too many."""
+        """Wait for a step, write its metrics if they are due, and raise if too many steps were skipped in a row."""
         values = {name: value.item() for name, value in jax.device_get(metrics).items()}
         self.clock.count()
         self.log.advance(step)
@@ -349,18 +360,21 @@ class Loop:
             raise self._diverged(step, values["skipped_in_row"])
 
     def _diverged(self, step: int, skipped: int) -> TrainingError:
-        """Set aside what was saved since the last step that was taken, which is all the same state; say what to do."""
-        what = f"the last {skipped} step(s) gave no finite loss and gradient, and were skipped"
-        sound = self.checkpoints.refuse_from(step - skipped, "no step from it gave a finite loss and gradient")
+        """Set aside the checkpoints of the current state, which no step can improve, and return the error to raise.
+
+        Skipped steps leave the state unchanged, so every checkpoint since the last successful step has the same state.
+        """
+        what = f"the last {skipped} step(s) had a non-finite loss or gradient and were skipped"
+        sound = self.checkpoints.refuse_from(step - skipped, "no step from it had a finite loss and gradient")
         return TrainingError(
             what,
             step=step,
-            remedy="lower config.train.learning_rate or lengthen warmup_steps, and start the same command again: it"
-            f" {f'goes on from step {sound}' if sound else 'begins anew'}; if that is no better, look at the data",
+            remedy="lower config.train.learning_rate or increase warmup_steps, and run the same command again: it"
+            f" {f'resumes from step {sound}' if sound else 'starts from scratch'}; if that fails too, check the data",
         )
 
     def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
-        """Validate, and return what a checkpoint of this moment is to say of itself."""
+        """Validate, and return the metadata for a checkpoint of this state."""
         start = time.perf_counter()
         self.log.beat(step, "validating")
         loss = validate(self.run, state.judged)
@@ -369,7 +383,7 @@ class Loop:
         return at_step(
             about,
             step,
-            validation_loss=loss if math.isfinite(loss) else math.inf,  # a NaN has no place in an order
+            validation_loss=loss if math.isfinite(loss) else math.inf,  # a NaN would break the ranking of checkpoints
             early_stopping=dataclasses.asdict(stopping),
             unsound=loss_fault(loss, vocab_size=self.run.model.config.vocab_size),
         )
@@ -380,28 +394,28 @@ def _is_due(step: int, config: TrainConfig, total_steps: int) -> bool:
 
 
 def _owes_validation(about: Meta, config: TrainConfig, total_steps: int) -> bool:
-    """Return whether a run was ended while it validated, so that this comes first when it goes on."""
+    """Return whether a run was saved before a due validation was complete, which is then done first on resuming."""
     step = about.step
     return step > 0 and _is_due(step, config, total_steps) and about.early_stopping["step"] != step
 
 
 def _unvalidated(about: Meta, step: int) -> Meta:
-    """Return what a checkpoint says of itself that is saved between two validations."""
+    """Return the metadata of a checkpoint saved between two validations."""
     return at_step(about, step, validation_loss=math.inf, unsound=None)
 
 
 def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> list[Batch]:
-    """Return the next batches, `windows` windows in all, or the part of them that is this process's."""
+    """Return the next batches of a step with `windows` windows, or with this process's share of them."""
     windows //= jax.process_count()
     batches, read = [], 0
     while read < windows:
-        with spared(*NAMES):  # the data's worker processes
+        with spared(*NAMES):  # Grain may start its worker processes only at the first batch
             batch = next(iterator, None)
         if batch is None or read + len(batch["tokens"]) > windows:
             raise TrainingError(
                 "the training data ended" if batch is None else f"batches do not add up to {windows} windows",
                 step=step,
-                remedy="repeat the data without end (epochs=None), in batches of batch_size windows",
+                remedy="repeat the data endlessly (epochs=None), in batches of batch_size windows",
             )
         batches.append(batch)
         read += len(batch["tokens"])
@@ -409,14 +423,14 @@ def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> l
 
 
 def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> StepClock:
-    """Say how long a step and the run should take; return a clock that knows what the devices could do."""
+    """Report the expected time of a step and of the run; return a clock with the peak rate of the devices."""
     devices = list(run.mesh.devices.flat)
     peak, source = peak_flops(devices, run.model.config.dtype)
     micro_step_s = micro_step_seconds(
         run.model, state.params, windows=run.micro_windows, mesh=run.mesh, objective=run.config.objective_of_loss
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
-    log.say(f"MFU is against {source}: {peak / 1e12:.3g} Tflop/s")
+    log.say(f"MFU is relative to {source}: {peak / 1e12:.3g} Tflop/s")
     remark = fallback(run.model.config, here=surroundings(run.model.config, length=run.model.config.max_seq_length))
     if remark is not None:
         log.say(remark)

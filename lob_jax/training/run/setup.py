@@ -1,4 +1,4 @@
-"""What a run is made of before its first step: data, compiled steps, devices, and a clock for its speed."""
+"""Set up a run before its first step: mesh, plan, compiled steps, validation batches, and a clock for its speed."""
 
 import dataclasses
 import functools
@@ -36,18 +36,18 @@ from lob_jax.training.step.step import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """What stays the same from the first step of a run to its last.
+    """Everything that stays the same from the first step of a run to its last.
 
     Attributes:
-      model: the model; `model.config` is its shape.
-      config: how to train.
-      plan: how a step is cut.
-      total_steps: optimiser steps, unless patience ends the run before.
+      model: the model; `model.config` is its configuration.
+      config: training settings.
+      plan: how a step is split into micro-steps.
+      total_steps: optimiser steps, unless early stopping ends the run.
       mesh: the devices.
-      initial: makes the state before the first step.
-      train_step: compiled; gives up the state it is given.
-      eval_step: compiled.
-      validation: what every validation reads, on the host, in micro-steps; of several processes, the part of this one.
+      initial: returns the state before the first step.
+      train_step: the jitted training step, which donates its state.
+      eval_step: the jitted evaluation step.
+      validation: the validation windows, on the host, in micro-steps; only this process's share of them.
     """
 
     model: LOBTransformer
@@ -72,12 +72,12 @@ class Run:
 
     @property
     def state_sharding(self) -> TrainState:
-        """Return how the state lies on the devices."""
+        """Return how the state is sharded over the devices."""
         return state_sharding(self.state_shapes, self.mesh)
 
     @property
     def state_arrays(self) -> TrainState:
-        """Return the shapes, dtypes and shardings of the state: what a checkpoint is restored to."""
+        """Return the shapes, dtypes and shardings of the state, into which a checkpoint is restored."""
 
         def array(shape: jax.ShapeDtypeStruct, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
@@ -96,17 +96,17 @@ def prepare_run(
     devices: Sequence[jax.Device],
     before: int | None,
 ) -> Run:
-    """Return a run ready to be compiled; nothing is put on a device yet.
+    """Return a run that is ready to be compiled; nothing is placed on a device yet.
 
     Args:
-      model: the model.
-      config: how to train.
-      total_steps: the length of the schedule.
+      model: the model configuration.
+      config: training settings.
+      total_steps: length of the learning-rate schedule.
       validation: the batches of every validation, of any size, the same in every process.
       token_counts: see `init_state`.
-      seed: of the first parameters and of dropout.
-      devices: to train on, those of all processes.
-      before: the micro-batch of the run so far, if it goes on.
+      seed: seed of the initial parameters and of dropout.
+      devices: the devices to train on, of all processes.
+      before: the micro-batch before resuming; None for a new run.
 
     Raises:
       InputError: the run does not fit in memory or on the devices, or there is nothing to validate on.
@@ -148,7 +148,16 @@ def compile_train_step(
     *,
     mesh: jax.sharding.Mesh,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile a training step in the way that a configuration asks for; see `train_step`."""
+    """Return the jitted or pmapped training step of a configuration, see `train_step`.
+
+    Args:
+      model: the model.
+      config: training settings.
+      optimizer: the optimiser, including its learning rate.
+      schedule: the learning rate, reported in the metrics.
+      initial: returns the initial state, whose shapes are needed.
+      mesh: the devices.
+    """
     step = functools.partial(
         train_step,
         model=model,
@@ -166,36 +175,36 @@ def _check_processes(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:
     processes = jax.process_count()
     if config.parallel == "pmap" and processes > 1:
         raise InputError(
-            "pmap runs in one process",
+            "pmap supports a single process only",
             where="config.train.parallel",
-            expected=f"jit, on {processes} processes",
+            expected=f"jit, for {processes} processes",
             was="pmap",
-            remedy="leave --config.train.parallel out",
+            remedy="omit --config.train.parallel",
         )
     share = mesh.size // processes
     if share % config.tensor:
         raise InputError(
             "a tensor group spans processes",
             where="config.train.tensor",
-            expected=f"a divisor of {share}, the devices of a process",
+            expected=f"a divisor of {share}, the devices per process",
             was=config.tensor,
-            remedy="lower it: these devices talk within every layer, so they belong on one machine",
+            remedy="lower it: the devices of a group communicate in every layer, so they must be on one machine",
         )
 
 
 def _own_windows(batch: Batch) -> Batch:
-    """Return the windows of a whole batch that belong to this process: those of a process follow one another."""
+    """Return this process's windows of a complete batch, a contiguous block."""
     share = len(batch["tokens"]) // jax.process_count()
     first = jax.process_index() * share
     return {name: leaf[first : first + share] for name, leaf in batch.items()}
 
 
 def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
-    """Return the run with its training step compiled, so that no step's time holds compilation.
+    """Return the run with its training step compiled ahead of time, so that no step's time includes compilation.
 
     Args:
       run: see `prepare_run`.
-      options: of the XLA compiler by name, in place of what XLA_FLAGS says of them.
+      options: XLA compiler options by name, which override those in XLA_FLAGS.
     """
     micro_step = blank_batch(run.model.config, run.micro_windows)
     groups = (window_groups(run.mesh),) if run.config.parallel == "pmap" else ()
@@ -210,14 +219,15 @@ def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
 
 def initial_state(run: Run) -> TrainState:
     """Return the state before the first step, on the run's devices."""
+    # Jitted with output shardings, so that each device creates only its shard and the full state exists nowhere.
     return jax.jit(run.initial, out_shardings=run.state_sharding)()
 
 
 def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str, ...]) -> list[Batch]:
-    """Return validation batches cut into micro-steps of `windows`, the last filled with unscored windows.
+    """Split validation batches into micro-steps of `windows` windows, padding the last with unscored windows.
 
     Raises:
-      InputError: no token in them is scored.
+      InputError: the batches have no scored token.
     """
     scored = sum(float(np.sum(batch["scored"][..., 1:])) for batch in batches)
     if scored == 0:
@@ -226,16 +236,16 @@ def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str,
             where="the validation split",
             expected="at least one scored token",
             was=f"{len(batches)} batches without any",
-            remedy="give more events, or a larger config.data.validation_fraction",
+            remedy="provide more events, or a larger config.data.validation_fraction",
         )
     cut = split(pad(join(batches, fields), windows), windows)
     return [{name: leaf[k] for name, leaf in cut.items()} for k in range(len(cut["tokens"]))]
 
 
 def place_step(run: Run, batches: Sequence[Batch]) -> Batch:
-    """Put the windows of a step on the devices: leaves [A, M, ...] split over M; for pmap, [A, devices, m, ...].
+    """Place the windows of a step on the devices: leaves [A, M, ...] sharded over M; for pmap, [A, devices, m, ...].
 
-    Of several processes each gives its own windows, every P-th of the step.
+    Each of P processes passes its own windows, every P-th of the step.
     """
     process, processes = jax.process_index(), jax.process_count()
     fields = fields_read(run.model.config)
@@ -244,7 +254,7 @@ def place_step(run: Run, batches: Sequence[Batch]) -> Batch:
 
 
 def _placed(run: Run, batch: Batch, *, axis: int) -> Batch:
-    """Put windows on the devices; pmap wants an axis of devices in front of theirs."""
+    """Place windows on the devices; pmap needs an axis of devices before the axis of windows."""
     sharding, windows = split_over_windows(run.mesh, leading_axes=axis), run.micro_windows
     if run.config.parallel == "pmap":
         windows = run.mesh.size
@@ -253,50 +263,53 @@ def _placed(run: Run, batch: Batch, *, axis: int) -> Batch:
 
 
 def validate(run: Run, params: Any) -> float:
-    """Return the loss of the validation windows, nats a scored token, each token weighing the same."""
-    sums = np.zeros(2)
+    """Return the loss of the validation windows in nats per scored token, with equal weight for each token."""
+    sums = np.zeros(2)  # float64: summing the batches' float32 sums in float32 would lose digits
     for batch in run.validation:
         sums += jax.device_get(run.eval_step(params, _placed(run, batch, axis=0)))
     return float(sums[0] / sums[1])
 
 
 class StepClock:
-    """Times steps by when their metrics arrive; what happens before a `restart` is left out.
+    """Measure the time of steps from the arrival of their metrics, excluding what happens before a `restart`.
 
     Attributes:
-      step_s: what the last step took; before any, what one should take.
+      step_s: seconds of the last step; before the first one, the expected seconds.
     """
 
     def __init__(self, run: Run, peak_flops: float, *, expected_s: float):
         context = run.model.config.max_seq_length
         self._tokens = run.config.windows_per_step * context
-        rows = 2 if run.model.config.attention.cross_asset else 1  # a window comes with its peer's
+        rows = 2 if run.model.config.attention.cross_asset else 1  # a window is processed together with its peer's
         self._flops = rows * self._tokens * flops_per_token(run.model.config, context)
         self._peak = peak_flops
         self.step_s = expected_s
         self.restart()
 
     def raise_peak(self, peak_flops: float) -> None:
-        """Hold MFU against a later measurement, if it shows more than those before."""
+        """Raise the peak that MFU is relative to, if a later measurement is higher.
+
+        A matmul timed while the machine is busy gives too low a peak.
+        """
         self._peak = max(self._peak, peak_flops)
 
     def restart(self) -> None:
-        """Start anew, so that validation and saving are not part of a step."""
+        """Restart the measurement, so that validation and saving do not count as part of a step."""
         self._start, self._steps = time.perf_counter(), 0
         self._latest = self._start
 
     def leave_out(self, seconds: float) -> None:
-        """Leave out what was no part of a step."""
+        """Exclude seconds that were not part of a step."""
         self._start += seconds
 
     def count(self) -> None:
-        """Count a step that is done."""
+        """Count a completed step."""
         self._steps += 1
         now = time.perf_counter()
         self.step_s, self._latest = now - self._latest, now
 
     def read(self) -> dict[str, float]:
-        """Return the mean speed of the steps since the last reading, and start anew."""
+        """Return the mean speed of the steps since the last reading, and restart."""
         step_s = (time.perf_counter() - self._start) / self._steps
         self.restart()
         return {"step_s": step_s, "tokens_per_s": self._tokens / step_s, "mfu": self._flops / self._peak / step_s}

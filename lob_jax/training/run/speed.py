@@ -1,4 +1,4 @@
-"""How fast the devices are: published peaks, a measured matmul rate, and the time of one micro-step."""
+"""Determine the speed of devices: published peaks, a measured matmul rate, the time of a micro-step, and traces."""
 
 import functools
 import pathlib
@@ -19,8 +19,8 @@ from lob_jax.training.step.objective import Objective
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.step import summed_gradients
 
-# Dense bfloat16 multiply-adds a second, times two, of one device as JAX counts devices: makers' data sheets. Kinds are
-# matched by their longest prefix here. float32 runs are held to the same peak: the device could do as much.
+# Dense bfloat16 flops per second (two per multiply-add) of one JAX device, from the vendors' data sheets. A device kind
+# is matched by its longest prefix here. float32 runs use the same peak, since the device could reach it.
 PEAK_FLOPS = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
@@ -43,11 +43,11 @@ PEAK_FLOPS = {
 }
 MATMUL_SIZE = 1024
 MATMULS = 10
-LONG_S = 2.0  # a micro-step that takes longer is timed once
+LONG_S = 2.0  # a call that takes longer is timed once
 
 
 def median_seconds(function: Callable[[], jax.Array], *, repeats: int = 5) -> float:
-    """Return the median time of a call that is already compiled; one call is enough where it takes long."""
+    """Return the median seconds of an already compiled call; no call follows one that takes more than LONG_S."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -59,9 +59,9 @@ def median_seconds(function: Callable[[], jax.Array], *, repeats: int = 5) -> fl
 
 
 def matmul_rate(device: jax.Device, dtype: str) -> float:
-    """Return the flops a second that a square matmul of 1,024 reaches on a device: the fastest of ten, after a warm-up.
+    """Return the flops per second of a 1,024 x 1,024 matmul on a device: the fastest of ten, after a warm-up.
 
-    A machine that does other work at that moment shows less than it can; the fastest is the nearest to it.
+    Other work on the machine can only slow a matmul down, so the fastest one is closest to the true rate.
     """
     factor = jax.device_put(np.ones((MATMUL_SIZE, MATMUL_SIZE), jnp.dtype(dtype)), device)
     multiply = jax.jit(jnp.matmul)
@@ -71,10 +71,10 @@ def matmul_rate(device: jax.Device, dtype: str) -> float:
 
 
 def peak_flops(devices: Sequence[jax.Device], dtype: str) -> tuple[float, str]:
-    """Return what MFU is measured against, flops a second over all devices, and where the figure comes from.
+    """Return the peak that MFU is relative to, in flops per second over all devices, and its source.
 
-    A known accelerator has its published bfloat16 peak. Any other device has the rate of a matmul measured on it;
-    CPU devices share their cores, so that rate is the rate of them all.
+    A known accelerator has its published bfloat16 peak. For other devices the rate of a matmul is measured; CPU devices
+    share their cores, so there the rate of one device is that of all together.
     """
     kind = devices[0].device_kind
     known = [name for name in PEAK_FLOPS if kind.startswith(name)]
@@ -94,14 +94,14 @@ def blank_batch(config: ModelConfig, windows: int) -> Batch:
 def micro_step_seconds(
     model: LOBTransformer, params: Any, *, windows: int, mesh: jax.sharding.Mesh, objective: Objective
 ) -> float:
-    """Return the time that the gradients of one micro-step take, measured after compiling them.
+    """Return the measured seconds of computing the gradients of one micro-step, excluding compilation.
 
     Args:
       model: the model.
       params: its parameters, on the mesh.
-      windows: of the micro-step, over all devices.
+      windows: windows of the micro-step, over all devices.
       mesh: the devices.
-      objective: what the loss is made of.
+      objective: the loss.
     """
     sharding, whole = split_over_windows(mesh, leading_axes=1), replicated(mesh)
     gradients = jax.jit(
@@ -112,24 +112,25 @@ def micro_step_seconds(
     batch = place(blank_batch(model.config, windows // jax.process_count()), sharding, windows=windows, axis=1)
     key = jax.jit(lambda: jax.random.key(0), out_shardings=whole)()
     jax.block_until_ready(gradients(params, batch, key))
-    repeats = 5 if jax.process_count() == 1 else 1  # processes that disagreed on when to end would wait for ever
+    # Each process decides by its own clock when to stop repeating; a collective that one of them skips would hang.
+    repeats = 5 if jax.process_count() == 1 else 1
     return median_seconds(lambda: gradients(params, batch, key), repeats=repeats)
 
 
 class Trace:
-    """A profiler trace of a few steps, for TensorBoard or Perfetto; of none if there is no first step."""
+    """A profiler trace of a few steps, for TensorBoard or Perfetto; there is none if `first` is None."""
 
     def __init__(self, folder: pathlib.Path, *, first: int | None, steps: int):
         self._folder, self._first, self._steps, self._last = folder, first, steps, None
 
     def before(self, step: int) -> None:
-        """Begin the trace, if this step is its first; a run that is gone on with beyond it has none."""
+        """Start the trace if this is its first step; a run resumed after that step has no trace."""
         if step == self._first:
             jax.profiler.start_trace(str(self._folder))
             self._last = step + self._steps - 1
 
     def after(self, step: int, metrics: Any) -> float:
-        """End the trace, once its last step is done; return the seconds that it took to write."""
+        """Stop the trace after its last step; return the seconds spent on writing it."""
         if step != self._last:
             return 0.0
         jax.block_until_ready(metrics)
@@ -138,7 +139,7 @@ class Trace:
         return time.perf_counter() - start
 
     def close(self) -> None:
-        """End the trace, if there is one: the end of a run may cut it short."""
+        """Stop the trace if one is active, since a run may end before its last step."""
         if self._last is not None:
             jax.profiler.stop_trace()
             self._last = None

@@ -1,4 +1,4 @@
-"""Parameters as a safetensors file: names, shapes, numbers and plain text, nothing that could run."""
+"""Save and load parameters as a safetensors file: names, shapes, numbers and plain text, no executable content."""
 
 import json
 import os
@@ -17,12 +17,12 @@ ABOUT = "lob_jax"  # key of the file's metadata
 
 
 def save_weights(path: pathlib.Path, params: Any, *, about: dict[str, Any]) -> None:
-    """Write parameters, named by their paths such as "blocks_0/ffn/widen/kernel", whole or not at all.
+    """Write parameters atomically, named by their paths such as "blocks_0/ffn/widen/kernel".
 
     Args:
       path: the file.
       params: nested dict of arrays.
-      about: plain JSON values that say what the parameters are of.
+      about: JSON values that describe the parameters.
     """
     partial = path.with_name(f"{path.name}.partial")
     save_file(flat(params), partial, metadata={ABOUT: json.dumps(about, sort_keys=True), VERSION: version()})
@@ -30,16 +30,16 @@ def save_weights(path: pathlib.Path, params: Any, *, about: dict[str, Any]) -> N
 
 
 def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parameters of a file as a nested dict of arrays, and what they are of.
+    """Return the parameters in a file as a nested dict of arrays, and their description.
 
     Raises:
-      InputError: the file is missing, damaged or not of `save_weights`.
+      InputError: the file is missing, damaged or not written by `save_weights`.
     """
     params: dict[str, Any] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as stored:
             about = json.loads(stored.metadata()[ABOUT])
-            for name in stored.keys():  # noqa: SIM118 - it is no dict
+            for name in stored.keys():  # noqa: SIM118 - not a dict
                 *folders, last = name.split("/")
                 place = params
                 for folder in folders:
@@ -49,7 +49,7 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(
             "the weights cannot be read",
             where=path,
-            expected="a safetensors file of lob_jax",
+            expected="a safetensors file written by lob_jax",
             was=f"{type(error).__name__}: {error}",
             remedy="write it again with --mode=export",
         ) from error
@@ -57,6 +57,6 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def flat(params: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a nested dict by their paths, on the host."""
+    """Return the arrays of a nested dict by path, on the host and contiguous, as safetensors requires."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return {"/".join(entry.key for entry in path): np.ascontiguousarray(jax.device_get(leaf)) for path, leaf in leaves}

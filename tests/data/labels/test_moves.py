@@ -1,4 +1,4 @@
-"""Labels against sums written out, and thresholds that leave a third of the training moves flat."""
+"""Labels against explicit sums, and thresholds that make a third of the training moves flat."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_a_move_compares_the_next_mids_with_the_last():
 
 def test_a_move_of_a_mid_around_zero_has_a_size_and_its_way():
     found = smoothed_move(np.array([-4.0, -2, 0, 1, 0, -3]), 1)
-    np.testing.assert_allclose(found, [0.5, 1, 1, -1, -3, np.nan])  # relative to a quantum at least
+    np.testing.assert_allclose(found, [0.5, 1, 1, -1, -3, np.nan])  # relative to at least one quantum
 
 
 def test_an_unknown_mid_leaves_all_that_it_touches_unknown():

@@ -1,4 +1,4 @@
-"""Regimes against measures worked out by hand, and thresholds that only the training split sets."""
+"""Regimes against hand-computed measures, and thresholds fitted on the training split only."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from lob_jax.errors import InputError
 
 @pytest.fixture
 def record_of(hand_record):
-    """Return a function: a record with these mids in ticks, and spreads in ticks; a mid that is NaN is unknown."""
+    """Return a function that makes a record with given mids and spreads, in ticks; a NaN mid is unknown."""
 
     def of(mids, spreads=None):
         record = hand_record([[1000, 8001, 9010]] * (len(mids) - 1))
@@ -29,7 +29,7 @@ def test_volatility_is_the_root_mean_square_of_the_last_moves(record_of):
     mids = 100 + np.concatenate([[0, 7], np.full(2 * LOOK_BACK, 7)])
     volatility, _ = measures(record_of(mids))
     assert volatility[LOOK_BACK] == pytest.approx(7 / LOOK_BACK**0.5)
-    assert volatility[LOOK_BACK + 1] == 0  # the one move is forgotten
+    assert volatility[LOOK_BACK + 1] == 0  # the only move is outside the window
 
 
 def test_an_empty_side_moves_nothing_and_keeps_the_last_spread(record_of):
@@ -42,7 +42,7 @@ def test_a_regime_is_a_bin_of_volatility_and_one_of_spread(record_of):
     regimes = Regimes(volatility_edges=(0.5, 1.0), spread_edges=(2.0,))
     assert regimes.count == 6
     found = regimes.of(record_of([100, 101, 101, 99, 99], [1, 1, 3, 1, 5]))
-    # Volatilities 0, 1, .71, 1.29, 1.12; a value on an edge lies above it.
+    # Volatilities 0, 1, .71, 1.29, 1.12; a value on an edge belongs to the upper bin.
     np.testing.assert_array_equal(found, [0, 4, 3, 4, 5])
 
 
@@ -59,5 +59,5 @@ def test_thresholds_are_quantiles_of_the_records_given(record_of):
 
 
 def test_nothing_to_fit_is_refused():
-    with pytest.raises(InputError, match="nothing to set the regimes by"):
+    with pytest.raises(InputError, match="no records to fit regimes on"):
         fit_regimes([], volatility_bins=2, spread_bins=2)

@@ -1,4 +1,4 @@
-"""The records of Apache Beam are those of `prepare_records`; needs the extra [beam], an environment of its own."""
+"""Records prepared on Apache Beam equal those of `prepare_records`; needs a separate environment with [beam]."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_without_beam_the_error_says_what_to_install(tmp_path, monkeypatch):
         made(prepare_on_beam, tmp_path / "records", SyntheticFeed(1, 600, 0))
 
 
-@pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning")  # TFDS, by a newer protobuf
+@pytest.mark.filterwarnings(r"ignore:label\(\) is deprecated:DeprecationWarning")  # TFDS, with a newer protobuf
 @pytest.mark.parametrize("days", [1, 4])
 def test_the_direct_runner_writes_the_same_records(tmp_path, days):
     pytest.importorskip("apache_beam")

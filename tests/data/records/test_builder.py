@@ -203,7 +203,7 @@ def test_a_build_that_fails_leaves_nothing_but_days_that_are_done(tmp_path, prep
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="contains other files"):
         prepare(tmp_path / "records", [day])
     assert (tmp_path / "records" / "mine.txt").read_text() == "keep"
 
@@ -342,7 +342,7 @@ def test_the_days_of_an_instrument_must_agree_in_their_scales(tmp_path, prepare,
 def test_a_file_must_hold_the_day_that_it_was_listed_for(tmp_path, prepare, held_feed, make_day):
     feed = held_feed(make_day(400))
     wrong = types.SimpleNamespace(read=lambda source, reading: make_day(400, trading_day="2012-06-22"))
-    with pytest.raises(InputError, match="does not hold the day") as caught:
+    with pytest.raises(InputError, match="does not contain a listed day") as caught:
         prepare(tmp_path / "records", feed.held, feed=wrong)
     assert caught.value.expected == "TEST 2012-06-21" and caught.value.was == ["TEST 2012-06-22"]
 

@@ -1,4 +1,4 @@
-"""Days prepared by several processes: the same bytes as by one, whatever happens to them on the way."""
+"""Days prepared by several processes have the same bytes as by one, whatever happens to the processes."""
 
 import multiprocessing
 import os
@@ -75,7 +75,7 @@ def test_an_error_of_a_worker_comes_whole_and_good_days_stay(tmp_path):
         prepared(tmp_path / "records", feed, feed.days(message.parent), processes=2)
     assert not (tmp_path / "records").exists()
     done = {path.name for path in (tmp_path / "records.partial" / "days").glob("*.json")}
-    assert done and done <= {"00000.json", "00001.json"}  # a worker was free for the bad day once one of them was done
+    assert done and done <= {"00000.json", "00001.json"}  # a worker became free for the bad day after one of them
 
 
 def test_a_file_of_several_instruments_is_one_job(tmp_path):
@@ -89,7 +89,7 @@ def test_a_file_of_several_instruments_is_one_job(tmp_path):
 
 def test_only_one_process_prepares_a_folder(tmp_path):
     feed = SyntheticFeed(1, 600, 0)
-    with locked(tmp_path / "records.lock"), pytest.raises(InputError, match="another process is at work"):
+    with locked(tmp_path / "records.lock"), pytest.raises(InputError, match="another process is working"):
         prepared(tmp_path / "records", feed, feed.days())
     prepared(tmp_path / "records", feed, feed.days())
     assert not (tmp_path / "records.lock").exists()
@@ -103,7 +103,7 @@ def program(folder, processes, events):
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path, processes):
-    """kill -9 as soon as the first, then the third day is done; workers end with their parent."""
+    """kill -9 after the first, then after the third completed day; workers end with their parent."""
     events = 30_000
     assert program(tmp_path / "undisturbed", processes, events).wait() == 0
     folder, accounts = tmp_path / "records", tmp_path / "records.partial" / "days"

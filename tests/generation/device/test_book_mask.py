@@ -1,4 +1,4 @@
-"""The live book's mask is exact: what it allows, the plain book can take, and what that can take, it allows."""
+"""The book mask is exact: it allows an event if and only if the plain book accepts it."""
 
 import functools
 
@@ -57,7 +57,7 @@ def snapshot(oracle):
 
 
 def drawn_book(random, *, pooled=False, sides=(True, True), signed=False):
-    """Return a plain book of a few levels with queues, sizes from 1 to millions."""
+    """Return a plain book with a few levels and queues, with sizes from 1 to millions."""
     oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled))
     middle = int(random.choice([0, 3, -5_000] if signed else [40, 5_000, 123_456]))
     ladder = [1, 2, 3, 4, 7, 12, 38, max(middle - 1, 5)]
@@ -77,7 +77,7 @@ def load(oracle, *, signed=False):
 
 
 def can_take(oracle, kind, side, price, size, *, signed=False):
-    """Tell whether the plain book can take an event, by looking at its orders."""
+    """Return whether the plain book accepts an event, judged by its orders."""
     priced = signed or price > 0
     own, other = oracle.levels(side), oracle.levels(-side)
     queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
@@ -101,7 +101,7 @@ def orders_of(book, origin):
 
 
 def choose(random, mask_V):
-    """Draw an allowed token: a class first, so that rare ones are met."""
+    """Sample an allowed token, its class first, so that rare classes occur."""
     ids = np.flatnonzero(mask_V & DRAWABLE)
     assert ids.size, "no token is allowed"
     return int(random.choice(ids[ids // 1000 == random.choice(np.unique(ids // 1000))]))
@@ -118,7 +118,7 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
         for _ in range(120):
             token = choose(random, np.asarray(allowed(book, spelling, state)))
             if v.CONTROL_BASE < token < 100 and random.random() < 0.8:
-                continue  # controls are few, so that books live
+                continue  # few control events, so that books are not cleared all the time
             fresh = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
             side = (1, -1)[int(spelling.side)]
             start = oracle.reference(side)
@@ -144,7 +144,7 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
 
 
 def possible_events(random, oracle, count, *, signed):
-    """Draw events that the plain book can take, of every kind, at and around its levels."""
+    """Sample events of every kind that the plain book accepts, at and around its levels."""
     sizes = [1, 2, 9, 10, 99, 100, 101, 105, 999, 1_000, 1_005, 120_000, 123_456, 2_000_000, 2_000_001]
     while count:
         kind, side = Kind(int(random.integers(1, 7))), int(random.choice([1, -1]))
@@ -212,4 +212,4 @@ def test_a_full_side_takes_orders_at_its_levels_alone():
     book, _ = load(oracle)
     mask_V = np.asarray(allowed(book, assembler.blank(), jnp.int32(GRAMMAR.start)))
     np.testing.assert_array_equal(np.flatnonzero(mask_V[1000:1500]), np.arange(PLACES))
-    assert mask_V[1500:2000].sum() > 100  # asks have all their places
+    assert mask_V[1500:2000].sum() > 100  # all ask levels are occupied

@@ -1,4 +1,4 @@
-"""The device's book against the plain one of the host, order by order."""
+"""The device's book against the host's plain book, order by order."""
 
 import jax
 import jax.numpy as jnp
@@ -62,15 +62,15 @@ BIDS, ASKS = {100: [4, 6, 3, 6], 99: [7]}, {102: [5]}
         ((Kind.ADD, 0, -1, 5), {101: [5], 100: [4, 6, 3, 6], 99: [7]}),
         ((Kind.ADD, 0, -2, 5), None),  # it would lock the book
         ((Kind.ADD, 0, 99, 5), {100: [4, 6, 3, 6], 99: [7], 1: [5]}),
-        ((Kind.ADD, 0, 100, 5), None),  # a price of nothing
+        ((Kind.ADD, 0, 100, 5), None),  # a price of zero
         ((Kind.ADD, 0, 1, 0), None),
         ((Kind.ADD, 0, 1, 2**31 - 9), {100: [4, 6, 3, 6], 99: [7, 2**31 - 9]}),
-        ((Kind.ADD, 0, 1, 2**31 - 8), None),  # int32 would not hold the level
-        ((Kind.CANCEL, 0, 0, 2), {100: [4, 6, 3, 4], 99: [7]}),  # the newest of more than that
+        ((Kind.ADD, 0, 1, 2**31 - 8), None),  # the level's total would overflow an int32
+        ((Kind.CANCEL, 0, 0, 2), {100: [4, 6, 3, 4], 99: [7]}),  # from the newest order larger than that
         ((Kind.CANCEL, 0, 0, 5), {100: [4, 6, 3, 1], 99: [7]}),
         ((Kind.CANCEL, 0, 0, 6), None),
         ((Kind.CANCEL, 0, 1, 7), None),
-        ((Kind.DELETE, 0, 0, 6), {100: [4, 6, 3], 99: [7]}),  # the newest of exactly that
+        ((Kind.DELETE, 0, 0, 6), {100: [4, 6, 3], 99: [7]}),  # the newest order of exactly that size
         ((Kind.DELETE, 0, 0, 3), {100: [4, 6, 6], 99: [7]}),
         ((Kind.DELETE, 0, 0, 5), None),
         ((Kind.DELETE, 0, 1, 7), {100: [4, 6, 3, 6]}),
@@ -78,7 +78,7 @@ BIDS, ASKS = {100: [4, 6, 3, 6], 99: [7]}, {102: [5]}
         ((Kind.EXECUTE, 0, 0, 3), {100: [1, 6, 3, 6], 99: [7]}),
         ((Kind.EXECUTE, 0, 0, 4), {100: [6, 3, 6], 99: [7]}),
         ((Kind.EXECUTE, 0, 0, 5), None),  # more than the order at the front
-        ((Kind.EXECUTE, 0, 1, 7), None),  # not at the best
+        ((Kind.EXECUTE, 0, 1, 7), None),  # not at the best price
         ((Kind.CONTROL, 0, 0, 0, Code.CLEAR), {}),
     ],
 )

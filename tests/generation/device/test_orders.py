@@ -1,4 +1,4 @@
-"""A user's own orders in generated flow: matched as an exchange would, and seen by the model like any events."""
+"""A user's orders in generated flow: matched as on an exchange, and read by the model like other events."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ from tests.generation.market import (
 )
 
 SECOND = 1_000_000_000
-SMALL = np.array([1_000, 234_567], np.int64)  # lots of two asks in front of a large one
+SMALL = np.array([1_000, 234_567], np.int64)  # lots of two asks before a large one
 BOOK = dataclasses.replace(
     START,
     side=np.array([1, 1, -1, -1, -1], np.int8),
@@ -103,12 +103,12 @@ def test_what_a_market_order_does_not_find_is_dropped(params):
 
 @pytest.mark.slow
 def test_an_order_that_the_end_cuts_is_accounted_for(params):
-    """Of three executions that it takes, two are within the path; the order behind it does not come at all."""
+    """Two of the order's three executions are within the path; the next order is not sent."""
     orders = (Order(1, ALL + 41, after_events=0), Order(1, 5, after_events=1))
     generated = run(params, start=BOOK, inject=orders, events=2)
     first, second = generated.orders[0]
     assert first == Outcome(True, ALL, 0, 41, "the path ended")
-    assert second == Outcome(False, 0, 0, 0, "it waited for an order in front of it")
+    assert second == Outcome(False, 0, 0, 0, "it waited for an earlier order")
     _, own = own_events(generated, 0)
     assert own.tolist() == [True, True]
 
@@ -123,7 +123,7 @@ def test_an_order_due_behind_the_end_says_so(params):
 
 @pytest.mark.slow
 def test_an_order_without_room_is_dropped_and_the_run_goes_on(params):
-    """A level holds at most 2**31 - 2 lots, so that this order does not fit behind those that are there."""
+    """A level holds at most 2**31 - 2 lots, so this order does not fit after the existing ones."""
     generated = run(params, start=BOOK, inject=(Order(1, MOST_LOTS - 10**6 + 1, 9_900, after_events=0),), events=4)
     dropped = Outcome(True, 0, 0, MOST_LOTS - 10**6 + 1, "the live book had no room for it")
     assert generated.orders == [[dropped]] * SAMPLING.paths
@@ -200,7 +200,7 @@ def test_orders_come_at_their_time_and_the_flow_stays_valid(params):
 
 @pytest.mark.slow
 def test_random_numbers_are_common_to_runs_with_and_without_an_order(params):
-    """Up to the order both runs are one; behind it, an order too small to matter leaves most draws as they were."""
+    """Both runs are equal up to the order; after it, an order too small to matter leaves most samples unchanged."""
     plain = run(params, events=40)
     other = run(params, events=40, inject=(Order(1, 1, 9_800, after_events=20),))
     agree = []
@@ -211,7 +211,7 @@ def test_random_numbers_are_common_to_runs_with_and_without_an_order(params):
         np.testing.assert_array_equal(tokens[: heads[20]], plain.tokens[path][: heads[20]])
         with_order, without = decoded(tokens), decoded(plain.tokens[path])
         agree += (with_order.kind[21:] == without.kind[20:39]).tolist()
-    assert np.mean(agree) > 0.8  # independent draws of six kinds of these shares agree far less often
+    assert np.mean(agree) > 0.8  # independent samples of six kinds with these shares agree far less often
 
 
 @pytest.mark.slow
@@ -246,7 +246,7 @@ CENTURY = 36_525 * 86_400 * SECOND
     ],
 )
 def test_what_is_no_order_is_refused(order, named):
-    with pytest.raises(InputError, match="this is no order") as caught:
+    with pytest.raises(InputError, match="the order is invalid") as caught:
         order_table([Order(1, 5, after_events=0), order], instrument=INSTRUMENT, origin=9_900, events=30)
     assert f"inject[1].{named}" in str(caught.value)
 

@@ -48,7 +48,7 @@ WITHIN = 1.25
 
 
 def step_to_compile(model, train, *, windows, place):
-    """Return a training step of so many windows a micro-step, and its arguments' shapes on `place`."""
+    """Return a training step with the given windows per micro-step, and the shapes of its arguments on `place`."""
     optimizer = make_optimizer(train, 12)
     whole = {"model": LOBTransformer(model), "optimizer": optimizer, "schedule": make_schedule(train, 12)}
     shapes = jax.eval_shape(lambda: init_state(model, optimizer, seed=0)), blank_batch(model, windows)
@@ -99,7 +99,7 @@ device_description_str: "NVIDIA H200"
 
 @pytest.fixture
 def h200(monkeypatch):
-    """Return where to compile for an H200 that is not there; JAX's questions about its cuDNN are answered for it."""
+    """Return a sharding on an H200 that is only described; stubs answer JAX's queries about its cuDNN."""
     pytest.importorskip("jax_plugins.xla_cuda12", reason="needs jax-cuda12-plugin, which compiles for a described GPU")
     from jax._src.cudnn import fused_attention_stablehlo as cudnn
 
@@ -135,9 +135,9 @@ def test_for_an_h200_the_estimate_is_what_xla_allots(lob_base, train_config, h20
 
 
 def test_an_attention_kernel_holds_no_scores(lob_base):
-    """LOB-Base at 1,024 tokens: .66 GB a window where XLA's scores would take as much again and more."""
+    """LOB-Base at 1,024 tokens needs .66 GB per window; XLA's scores would more than double that."""
     by_kernel, by_xla = (window_bytes(lob_base, target=Target(False, name)) for name in ("cudnn", "xla"))
-    assert by_xla - by_kernel == 12 * 6 * 12 * 1024**2  # layers x bytes a score x heads x pairs of tokens
+    assert by_xla - by_kernel == 12 * 6 * 12 * 1024**2  # layers x bytes per score x heads x pairs of tokens
     assert by_kernel == pytest.approx(0.66e9, rel=0.05)
     longer = dataclasses.replace(lob_base, max_seq_length=2048)
     assert window_bytes(longer, target=Target(False, "cudnn")) == 2 * by_kernel
@@ -178,24 +178,24 @@ def test_the_largest_divisor_that_fits_is_chosen(lob_base, train_config):
     assert (chosen.micro_batch, chosen.micro_steps) == (8, 16)
     assert chosen.needed_bytes == state + 8 * window
     assert plan(lob_base, config, available=int(1000 * room)).micro_batch == 32
-    # Two devices hold half of the batch each.
+    # Each of two devices holds half of the batch.
     assert plan(lob_base, config, available=int(1000 * room), devices=2).micro_batch == 16
-    # A CPU gains nothing from more than a couple of thousand tokens.
+    # A CPU does not benefit from more than a couple of thousand tokens.
     assert plan(lob_base, config, available=int(1000 * room), target=CPU).micro_batch == 2
 
 
 def test_a_resumed_run_keeps_its_micro_batch_while_it_fits(model_config, train_config):
     config = train_config(batch_size=32, micro_batch=None)
     assert plan(model_config(), config, before=4).micro_batch == 4
-    assert plan(model_config(), config, before=5).micro_batch == 32  # of another number of devices
+    assert plan(model_config(), config, before=5).micro_batch == 32  # from a different number of devices
     assert plan(model_config(), dataclasses.replace(config, micro_batch=8), before=4).micro_batch == 8
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_estimate_and_remedies(lob_base, train_config):
     with pytest.raises(InputError) as caught:
         plan(lob_base, train_config(batch_size=32, micro_batch=None), available=4 * GIB, target=CPU)
-    assert caught.value.expected.startswith("5.03 GiB a device: 2.11 for parameters")
-    assert caught.value.was == "3.40 GiB to use (85% of 4.00 GiB free)"
+    assert caught.value.expected.startswith("5.03 GiB per device: 2.11 for parameters")
+    assert caught.value.was == "3.40 GiB usable (85% of 4.00 GiB free)"
     assert "configs/small.py" in caught.value.remedy
     assert "--config.model.max_seq_length=512 fits" in caught.value.remedy
     shorter = dataclasses.replace(lob_base, max_seq_length=512)
@@ -229,7 +229,7 @@ def test_the_first_sentence_of_a_run(lob_base, train_config):
     chosen = plan(lob_base, train_config(batch_size=32, accumulation=4, micro_batch=8))
     sentence = describe_plan(chosen, steps=100, micro_step_s=0.25, devices=1)
     assert sentence.startswith("100 steps of 16 micro-steps x 8 windows on 1 device(s), about ")
-    assert sentence.endswith("of 80.00 GiB each; a step should take 4 s, the run 6 min 40 s and its validations")
+    assert sentence.endswith("of 80.00 GiB each; expected time: 4 s per step, 6 min 40 s for the run plus validations")
 
 
 @pytest.mark.parametrize(

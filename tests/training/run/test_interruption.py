@@ -1,4 +1,4 @@
-"""Runs that are ended from outside, go on, and end as if nothing had been."""
+"""Runs that are interrupted and resumed end with the same results as undisturbed runs."""
 
 import json
 import multiprocessing
@@ -51,7 +51,7 @@ with EndsInOrder():
 sys.exit(0 if interrupted is None else status_of(interrupted))
 """
 )
-# Between PREPARE and the rest: from one step or validation on the devices no longer answer, and the grace is short.
+# Between PREPARE and the rest: from some step or validation on, the devices hang; the grace period is short.
 STUCK = """
 import time
 from lob_jax.training.run import interruption
@@ -106,7 +106,7 @@ print(json.dumps({"told": told, "left": left, "steps": summary.steps}))
 
 
 def lines(folder):
-    """Return the lines of metrics.jsonl, without what depends on the machine's speed."""
+    """Return the lines of metrics.jsonl, without the figures that depend on the machine's speed."""
     parsed = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "speed"} for line in parsed]
 
@@ -124,7 +124,7 @@ def start(folder, cache, steps, code=KILLED):
 
 @pytest.fixture(scope="module")
 def run_in(model_config, train_config, training_data):
-    """Return a function that trains in a folder; it gives the summary, the folder and the last parameters seen."""
+    """Return a function that trains in a folder and returns the summary, the folder and the last parameters seen."""
 
     def go(folder, on_validation=None, devices=1, **changes):
         seen = {}
@@ -143,7 +143,7 @@ def run_in(model_config, train_config, training_data):
 
 @pytest.fixture
 def run(run_in, tmp_path):
-    """Return the same for folders of this test, by name."""
+    """Return the same function for the folders of this test, by name."""
 
     def go(folder, *arguments, **changes):
         return run_in(tmp_path / folder, *arguments, **changes)
@@ -154,15 +154,15 @@ def run(run_in, tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(run_in, tmp_path_factory):
-    """Return the summary, the folder and the last parameters of a run that nothing ended."""
+    """Return the summary, the folder and the last parameters of an uninterrupted run."""
     return run_in(tmp_path_factory.mktemp("undisturbed") / "run")
 
 
 @pytest.mark.parametrize(
     ("number", "reason", "status"),
     [
-        (signal.SIGINT, "it was told to (Ctrl-C)", 130),
-        pytest.param(signal.SIGTERM, "it was told to (SIGTERM)", 75, marks=pytest.mark.slow),
+        (signal.SIGINT, "it received Ctrl-C", 130),
+        pytest.param(signal.SIGTERM, "it received SIGTERM", 75, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, undisturbed, capfd, number, reason, status):
@@ -173,7 +173,7 @@ def test_a_signal_saves_between_two_steps_and_the_same_call_goes_on(run, undistu
     before = signal.getsignal(number)
     summary, folder, _ = run("told", tell)
     assert (summary.interrupted, status_of(reason)) == (reason, status)
-    assert "saving, at the latest in 30 s, and ending; once more ends it at once\n" in capfd.readouterr().err
+    assert "saving within 30 s, then exiting; repeat it to exit at once\n" in capfd.readouterr().err
     assert summary.steps == 5 and steps_in(folder / "checkpoints")[-1] == 5
     assert signal.getsignal(number) is before
     assert json.loads((folder / "heartbeat.json").read_text())["doing"] == "interrupted"
@@ -200,20 +200,20 @@ def test_a_run_of_eight_devices_goes_on_on_four_in_another_layout(run, undisturb
 @pytest.mark.slow
 def test_a_run_ends_with_its_time_and_goes_on(run, model_config):
     summary, folder, _ = run("late", max_hours=1e-9)
-    assert summary.interrupted == "its time was over (config.train.max_hours)"
+    assert summary.interrupted == "its time limit was reached (config.train.max_hours)"
     assert summary.steps == 1
-    with pytest.raises(InputError, match="finite validation loss"):  # nothing was validated yet
+    with pytest.raises(InputError, match="finite validation loss"):  # no validation has been done yet
         restore_best(folder / "checkpoints", model=model_config(), vocabulary_hash="abc")
     assert run("late")[0].steps == 12
 
 
 class KilledError(BaseException):
-    """What a kill is to these tests."""
+    """Simulates a kill."""
 
 
 @pytest.fixture
 def kept(monkeypatch):
-    """What the run has kept to be saved, should its devices be busy for too long."""
+    """Return the state that the run keeps, to be saved if its devices are busy for too long."""
     seen, keep = [], Interruption.keep
 
     def note(self, kept):
@@ -225,7 +225,7 @@ def kept(monkeypatch):
 
 
 def test_a_save_need_not_wait_for_a_step(run, undisturbed, kept, monkeypatch):
-    """Of a slow step the state before it is kept, and goes on bit for bit, though the step has given it up."""
+    """The state before a slow step is kept and can be resumed bit for bit, although the step has donated it."""
     with monkeypatch.context() as patched:
         patched.setattr(loop, "SLOW", 0.0)
         patched.setattr(StepClock, "count", count_and_save(kept, StepClock.count, step=6))
@@ -236,7 +236,7 @@ def test_a_save_need_not_wait_for_a_step(run, undisturbed, kept, monkeypatch):
 
 
 def goes_on_as(undisturbed, run, name, *, step):
-    """Go on with a run that was saved at a step, and hold it to one that nothing ended."""
+    """Resume a run saved at a step, and compare it with an uninterrupted run."""
     summary, whole, expected = undisturbed
     assert steps_in(run.folder(name) / "checkpoints")[-1] == step
     again, folder, params = run(name)
@@ -246,7 +246,7 @@ def goes_on_as(undisturbed, run, name, *, step):
 
 
 def count_and_save(kept, count, *, step):
-    """Return what counts steps as `count` does, but saves what is kept and is killed in one of them."""
+    """Return a replacement of `count` that saves the kept state in step number `step`, and then is killed."""
     counted = []
 
     def note(clock):
@@ -285,7 +285,7 @@ def test_a_signal_during_the_last_step_ends_the_call_which_is_over_then(run):
             os.kill(os.getpid(), signal.SIGTERM)
 
     summary, _, _ = run("told", tell)
-    assert (summary.steps, summary.interrupted) == (12, "it was told to (SIGTERM)")
+    assert (summary.steps, summary.interrupted) == (12, "it received SIGTERM")
     assert run("told")[0].interrupted is None
 
 
@@ -307,9 +307,9 @@ def test_devices_that_do_not_answer_hold_no_save_up(tmp_path, compiled_folder, s
         _, said = process.communicate(timeout=120)
     assert process.returncode == status, said
     acknowledged, ended = said.splitlines()
-    assert "once more ends it at once" in acknowledged
-    assert ended.startswith(saved_line(saved, "it was told to")[: len("saved at step 5")])
-    assert "the same command goes on from there: " in ended
+    assert "repeat it to exit at once" in acknowledged
+    assert ended.startswith(saved_line(saved, "it received")[: len("saved at step 5")])
+    assert "the same command resumes from there: " in ended
     assert steps_in(busy / "checkpoints")[-1] == saved and damage(busy / "checkpoints" / str(saved)) is None
     with start(busy, compiled_folder, 10) as process:
         process.communicate()
@@ -332,7 +332,7 @@ def test_a_second_run_in_the_folder_is_refused_and_a_killed_one_is_not_in_the_wa
     held.wait()
     with pytest.raises(InputError) as refused:
         run("run")
-    assert refused.value.what == "another process is at work in this folder"
+    assert refused.value.what == "another process is working in this folder"
     assert f"process {holder.pid} on " in refused.value.was and ", training since 20" in refused.value.was
     assert f"kill -TERM {holder.pid}" in refused.value.remedy
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
@@ -364,7 +364,7 @@ ENDS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: EXIT_RESUMABLE, signal.
 
 
 def kill_somewhere(process, folder, moments):
-    """Kill or tell a process some steps after those that it found, at any moment of one; return what it said first."""
+    """Kill or signal a process at a random time in one of its first new steps; return its first output."""
     metrics = folder / "metrics.jsonl"
     said = process.stdout.readline()
     found = len(lines(folder)) if metrics.exists() else 0
@@ -375,16 +375,16 @@ def kill_somewhere(process, folder, moments):
     number = moments.choice(list(ENDS))
     process.send_signal(number)
     _, errors = process.communicate()
-    assert process.returncode in (ENDS[number], 0), errors  # it may have come to its end before
+    assert process.returncode in (ENDS[number], 0), errors  # it may have ended before that
     assert "Traceback" not in errors
     return said
 
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, compiled_folder, model_config):
-    """LOB_JAX_KILLS times SIGKILL, SIGTERM or SIGINT, at moments of chance, saves included."""
+    """LOB_JAX_KILLS times SIGKILL, SIGTERM or SIGINT, at random times, including during saves."""
     undisturbed, folder, moments = tmp_path / "undisturbed", tmp_path / "killed", random.Random(0)
-    steps, newest, resumed_from = 20 + 10 * KILLS, 0, []  # more than so many kills leave behind
+    steps, newest, resumed_from = 20 + 10 * KILLS, 0, []  # more than this number of kills can consume
     with start(undisturbed, compiled_folder, steps) as whole:
         whole.communicate()
     for _ in range(KILLS):
@@ -400,7 +400,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, comp
         last.communicate()
     assert last.returncode == 0
     print(f"{KILLS} kills; gone on from steps {resumed_from} of {steps}")
-    assert len(set(resumed_from)) > KILLS // 4  # they were spread over the run
+    assert len(set(resumed_from)) > KILLS // 4  # they were distributed over the run
     assert lines(folder) == lines(undisturbed)
     best = [
         restore_best(run / "checkpoints", model=model_config(), vocabulary_hash="abc") for run in (folder, undisturbed)
@@ -411,7 +411,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, comp
 
 @pytest.mark.slow
 def test_a_full_disk_is_told_and_leaves_earlier_checkpoints(tmp_path, compiled_folder):
-    """On a file system of 4 MB, mounted for this test alone."""
+    """On a file system of 4 MB that is mounted for this test only."""
     own = ["unshare", "--user", "--map-root-user", "--mount"]
     if shutil.which("unshare") is None or subprocess.run([*own, "true"], capture_output=True).returncode:
         pytest.skip("needs unshare, to mount a small file system")
@@ -422,6 +422,6 @@ def test_a_full_disk_is_told_and_leaves_earlier_checkpoints(tmp_path, compiled_f
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert "No space left on device" in result["told"]
-    assert "start the same command again" in result["told"]
+    assert "the same command again" in result["told"]
     assert result["left"] == {"2": None, "4": None, "6": None}
     assert result["steps"] == 40

@@ -39,7 +39,7 @@ def test_a_line_has_its_figures_and_its_speed_apart(tmp_path):
     with TrainingLog(tmp_path, first_step=0, total_steps=4, console=console()) as log:
         log.training(1, VALUES, SPEED)
         log.validation(2, 3.0, seconds=0.1)
-        assert [line["step"] for line in lines(tmp_path)] == [1, 2]  # at once, not when the file is closed
+        assert [line["step"] for line in lines(tmp_path)] == [1, 2]  # immediately, not when the file is closed
     assert lines(tmp_path)[0] == {"step": 1, **VALUES, "speed": SPEED}
     assert lines(tmp_path)[1]["validation_loss"] == 3.0
     assert lines(tmp_path)[1]["validation_perplexity"] == pytest.approx(math.exp(3.0))
@@ -57,7 +57,7 @@ def test_a_figure_that_is_not_finite_is_null(tmp_path):
 
 
 def test_what_is_not_finite_reaches_no_board_and_no_warning(tmp_path, caplog):
-    """tensorboardX warns of each such figure: twenty of them at every step of a run that has diverged."""
+    """tensorboardX warns about each such value: twenty of them at every step of a diverged run."""
     with TrainingLog(tmp_path, first_step=0, total_steps=4, console=console()) as log:
         log.training(1, {"loss": math.nan, "perplexity": math.inf, "gradient_norm": 7.0}, SPEED)
         log.validation(1, math.nan, seconds=0.1)
@@ -81,8 +81,8 @@ def test_skipped_steps_are_told_at_once_then_by_the_minute_and_always_counted(tm
         log.training(6, VALUES | {"skipped": 1_003}, SPEED)
     reason = "was skipped, since its loss or gradient was not finite"
     assert plain.file.getvalue().splitlines()[:3] == [
-        f"step 3 {reason}: 1 steps so far, the last 1 in a row",
-        f"step 5 {reason}: 1,003 steps so far, the last 3 in a row; the loss scale is 512 now",
+        f"step 3 {reason}: 1 skipped so far, the last 1 in a row",
+        f"step 5 {reason}: 1,003 skipped so far, the last 3 in a row; the loss scale is now 512",
         "step 6/9  skipped 1,003  loss 2.0000  tokens/s 1,234  MFU 25.0%  1.5 s left",
     ]
 

@@ -20,7 +20,7 @@ from lob_jax.training.run import loop
 from lob_jax.training.run.checkpoint import read_metas, restore_best, steps_in
 from lob_jax.training.run.loop import TrainingSummary, train
 
-# The run that is killed: the same as the test's own, from the same conftest.py, with windows that take time to read.
+# The run that is killed: the same as in the test, from the same conftest.py, with windows that are slow to read.
 SCRIPT = """
 import pathlib, runpy, sys
 conftest, folder, cache = sys.argv[1:]
@@ -37,14 +37,14 @@ NORMS = ("parameter_norm", "update_norm")
 
 
 def lines(folder):
-    """Return the lines of metrics.jsonl, without what depends on the machine's speed."""
+    """Return the lines of metrics.jsonl, without the figures that depend on the machine's speed."""
     parsed = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "speed"} for line in parsed]
 
 
 @pytest.fixture
 def run(model_config, train_config, training_data, tmp_path):
-    """Return a function that trains; it gives the summary, the folder, what was shown and the params seen."""
+    """Return a function that trains and returns the summary, the folder, the console output and the params seen."""
 
     def start(folder="run", data=None, seed=0, model=None, devices=1, **changes):
         shown, seen = io.StringIO(), {}
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_fol
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert lines(folder)[-1]["step"] < 12  # killed in the middle, after the checkpoint of step 4
+    assert lines(folder)[-1]["step"] < 12  # killed midway, after the checkpoint of step 4
 
     resumed, _, shown_then, seen_then = run("killed")
     assert "going on from step 4\n" in shown_then
@@ -99,7 +99,7 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     compiling, first = shown.splitlines()[:2]
     assert compiling.startswith("compiling the training step")
     assert first.startswith("12 steps of 1 micro-steps x 8 windows on 1 device(s)")
-    assert "a step should take" in first
+    assert "expected time" in first
     written = lines(folder)
     assert [line["step"] for line in written] == [3, 4, 6, 8, 9, 12, 12]
     training = [line for line in written if "loss" in line]
@@ -141,7 +141,7 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
 
 @pytest.fixture(scope="module")
 def stopped_once(tmp_path_factory, model_config, train_config, training_data):
-    """The folder of a run that patience stopped at step 4 of 12, with checkpoints of steps 2 and 4."""
+    """Return the folder of a run stopped early at step 4 of 12, with checkpoints of steps 2 and 4."""
     folder, how = tmp_path_factory.mktemp("stopped"), {"seed": 0, "settings": {}, "devices": jax.devices()[:1]}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "validate", lambda run, params: 3.0)
@@ -153,7 +153,7 @@ def stopped_once(tmp_path_factory, model_config, train_config, training_data):
 
 @pytest.fixture
 def stopped(stopped_once, tmp_path):
-    """A copy of that folder, in the place of this test's run."""
+    """Return a copy of that folder, as the folder of this test's run."""
     return pathlib.Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
@@ -197,13 +197,13 @@ def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_confi
 
 
 def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_data, slow_source, windows):
-    """Two batches of 8 become one of 16: of 40 windows, 16 do not fill a pass, and 8 do."""
+    """Two batches of 8 become one of 16; an epoch of 40 windows is divisible by 8, but not by 16."""
     source, how = slow_source(windows(40), 0.0), {"steps": 4, "validate_every": 4}
     data = training_data(source=source)
     for _ in itertools.islice(data.batches(data.start), 8):
         pass
     expected, source.read = source.read, []
-    run(data=data, accumulation=2, max_hours=1e-9, **how)  # ends after a step
+    run(data=data, accumulation=2, max_hours=1e-9, **how)  # the time limit ends it after one step
     summary, folder, shown, _ = run(data=training_data(source=source, batch_size=16), batch_size=16, **how)
     assert source.read == expected and len(expected) == 64
     changed = "train.batch_size 8 is now 16, train.accumulation 2 is now 1"
@@ -223,7 +223,7 @@ def test_another_rate_is_said_and_kept_with_its_step(run, stopped):
 
 
 def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped, training_data, windows, monkeypatch):
-    """The checkpoints of before have a loss of 3.0, and no patience left."""
+    """The earlier checkpoints have a loss of 3.0, and no patience is left."""
     other = dataclasses.replace(training_data(), validation=[windows(8, seed=7)])
     monkeypatch.setattr(loop, "validate", lambda run, params: 3.5)
     summary, folder, shown, _ = run(data=other, patience=1, keep_best=1)
@@ -234,11 +234,11 @@ def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped,
 
 
 def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped):
-    """Its parameters are infinite at once, and every loss is NaN; three checkpoints are saved of that."""
+    """The parameters become infinite immediately, and every loss is NaN; three such checkpoints are saved."""
     with pytest.raises(TrainingError) as caught:
         run(learning_rate=1e38, validate_every=2, max_skipped=6)
-    assert caught.value.step == 11 and "it goes on from step 4;" in caught.value.remedy
-    assert steps_in(stopped / "diverged") == [10]  # those of 6 and 8 were among no best ones
+    assert caught.value.step == 11 and "it resumes from step 4;" in caught.value.remedy
+    assert steps_in(stopped / "diverged") == [10]  # those of steps 6 and 8 were not among the best
     summary, folder, shown, _ = run()
     assert "going on from step 4\n" in shown
     assert summary.steps == 12 and steps_in(folder / "checkpoints")[-1] == 12
@@ -252,7 +252,7 @@ def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(loop, "validate", lambda run, params: next(losses))
         _, _, shown, _ = run(validate_every=2, patience=1)
-    assert "no run will go on from step 4, since its validation loss is nan\n" in shown
+    assert "no run will resume from step 4, since its validation loss is nan\n" in shown
     summary, folder, shown, _ = run()
     assert "the checkpoint of step 4 is passed over, since its validation loss is nan; it lies in" in shown
     assert "going on from step 2\n" in shown
@@ -261,10 +261,10 @@ def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
 
 
 def test_a_state_that_no_step_can_be_taken_from_is_set_aside_though_it_is_finite(run, stopped, training_data, windows):
-    """It was sound when it was saved; the run that could not go on from it says from where it will."""
+    """It was sound when it was saved; the run that cannot continue from it reports where the next one resumes."""
     bad = windows(40)
     bad["book"][:] = np.nan
-    for remedy, left in (("goes on from step 2;", [2]), ("begins anew;", [])):
+    for remedy, left in (("resumes from step 2;", [2]), ("starts from scratch;", [])):
         with pytest.raises(TrainingError, match=remedy):
             run(data=training_data(bad), max_skipped=2)
         assert steps_in(stopped / "checkpoints") == left
@@ -286,7 +286,7 @@ def test_a_skipped_step_is_shown(run, training_data, windows):
     summary, _, shown, _ = run(data=training_data(partly_bad))
     told = [line for line in shown.splitlines() if "was skipped, since its loss or gradient was not finite: 1 " in line]
     assert summary.steps == 12 and len(told) == 1
-    assert "skipped 2" in shown  # once a pass over the windows
+    assert "skipped 2" in shown  # once per epoch
 
 
 def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):

@@ -1,4 +1,4 @@
-"""Two processes on one machine train what one process trains."""
+"""Two processes on one machine train the same model as a single process."""
 
 import json
 import os
@@ -34,7 +34,7 @@ print(json.dumps({"read": read, "steps": summary.steps, "loss": summary.best_val
 
 
 def train_in(processes, folder, cache, layout, steps=(5, 12)):
-    """Train in some processes with 4 devices in all, to each number of steps in turn; return what each printed last."""
+    """Train in some processes with 4 devices in total, up to each number of steps; return the last output of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -67,7 +67,7 @@ def losses(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", [{}, {"fsdp": 4}], ids=["data", "fsdp"])
 def test_two_processes_train_what_one_does(tmp_path, compiled_folder, layout):
-    """A run of an epoch and its continuation: equal losses, each window read once, by one of them."""
+    """A run of one epoch, then resumed: equal losses, and each window is read once, by one process."""
     (alone,) = train_in(1, tmp_path / "one", compiled_folder, layout)
     first, second = train_in(2, tmp_path / "two", compiled_folder, layout)
     assert sorted(first["read"][0] + second["read"][0]) == sorted(alone["read"][0]) == list(range(40))
@@ -82,7 +82,7 @@ def test_two_processes_train_what_one_does(tmp_path, compiled_folder, layout):
 @pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_with_the_very_next_windows(tmp_path, compiled_folder, before, after):
-    """Which is no epoch's end: three steps of five, then the rest."""
+    """Resumed within an epoch: after three of five steps."""
     (alone,) = train_in(1, tmp_path / "one", compiled_folder, {}, [3, 12])
     train_in(before, tmp_path / "other", compiled_folder, {}, [3])
     rest = train_in(after, tmp_path / "other", compiled_folder, {}, [12])

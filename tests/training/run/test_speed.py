@@ -31,7 +31,7 @@ def test_known_devices_have_their_own_peak(kind, peak):
 
 def test_a_device_not_known_is_measured(monkeypatch):
     monkeypatch.setattr(speed, "matmul_rate", lambda device, dtype: 1e9)
-    assert peak_flops(jax.devices(), "float32") == (1e9, "a measured float32 matmul")  # 8 that share the cores
+    assert peak_flops(jax.devices(), "float32") == (1e9, "a measured float32 matmul")  # 8 devices that share the cores
     assert peak_flops([device("NVIDIA Z9000")] * 4, "float32")[0] == 4e9
 
 

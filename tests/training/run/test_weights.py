@@ -25,7 +25,7 @@ def test_parameters_come_back_bit_for_bit(params, tmp_path):
 
 
 def test_the_file_is_a_header_in_json_and_plain_numbers(params, tmp_path):
-    """As the format is published: the header's length, the header, the arrays."""
+    """As specified by the format: the header's length, the header, the arrays."""
     save_weights(tmp_path / "weights.safetensors", params, about={})
     content = (tmp_path / "weights.safetensors").read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
