@@ -367,7 +367,7 @@ class Trap:
     def exec_module(self, module):
         pass
 sys.meta_path.insert(0, Trap())
-sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})
 from conftest import HeldFeed, make_day
 from lob_jax.data.records.builder import open_records, prepare_records
 from lob_jax.data.windows.dataset import TokenBookDataset
