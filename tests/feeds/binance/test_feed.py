@@ -126,7 +126,7 @@ KEPT = [depth(100, 105, 106, [("99.50", "1")], []), depth(200, 107, 107, [("99.4
 @pytest.mark.parametrize("stale", [[], [snapshot(5000, 150, BIDS, ASKS)]])
 def test_a_gap_that_no_snapshot_closes_is_refused_with_its_line(tmp_path, count, stale):
     lines = [*OPEN, *KEPT, *lost(count), *stale]
-    with pytest.raises(InputError, match=rf"no later snapshot[\s\S]*line 5[\s\S]*{count} behind[\s\S]*on_error=skip"):
+    with pytest.raises(InputError, match=rf"no later snapshot[\s\S]*line 5[\s\S]*{count} after[\s\S]*on_error=skip"):
         read(tmp_path, *lines)
     day = read(tmp_path, *lines, on_error="skip")
     assert day.report["rows_dropped"]["depth behind a gap"] == count and day.report["gaps"] == 1

@@ -118,7 +118,7 @@ def test_an_int_may_be_any_int64(tmp_path, text, value):
         ("1e300", 1, "out of range"),
         ("99999999999999999999", 1, "out of range"),
         *[(text, 4, "an unknown word") for text in ("Buy", "bu", "buyers", "", " buy", '"buy', '""buy""')],
-        *[(text, 5, "another symbol") for text in ("XY", "XYZZ", "xyz", "")],
+        *[(text, 5, "a different symbol") for text in ("XY", "XYZZ", "xyz", "")],
     ],
 )
 def test_a_bad_field_is_named_by_line_and_column(tmp_path, field, column, what):
