@@ -1,5 +1,5 @@
-"""Write what documentation is made of code, `python docs/build.py`: pages of `docs/` from docstrings, tables of the
-README from the registries, each between two marks such as `<!-- feeds -->` and `<!-- /feeds -->`.
+"""Write the generated parts of the documentation, `python docs/build.py`: pages from docstrings, and tables from the
+registries, each between two marks such as `<!-- feeds -->` and `<!-- /feeds -->`.
 
 tests/test_docs.py says so when one of them is out of date.
 """
@@ -171,7 +171,10 @@ def _item(line: str) -> str:
 PAGES = {
     "modules.md": modules,
     "api.md": api,
-    "../README.md": functools.partial(with_tables, "README.md"),
+    "data.md": functools.partial(with_tables, "docs/data.md"),
+    "training.md": functools.partial(with_tables, "docs/training.md"),
+    "models.md": functools.partial(with_tables, "docs/models.md"),
+    "evaluation.md": functools.partial(with_tables, "docs/evaluation.md"),
 }
 
 

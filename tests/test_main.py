@@ -306,7 +306,8 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     assert len(corrections) > 0
     day = dataclasses.replace(day, start=window, corrections=corrections)
     message = write_lobster(tmp_path, day, levels=10).message
-    told = re.findall(r"^python (-m lob_jax\.main .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    pages = "".join((ROOT / page).read_text() for page in ("README.md", "docs/data.md", "docs/models.md"))
+    told = list(dict.fromkeys(re.findall(r"^python (-m lob_jax\.main .*)$", pages, re.MULTILINE)))
     assert len(told) == 8
     for line in told:
         heads = ["--config.model.n_heads=4"] if "multi_scale" in line else []  # of four horizons

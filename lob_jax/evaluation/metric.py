@@ -36,7 +36,7 @@ class Row:
       key: of the figure in `Metric.figures`, or in one of its dicts; and so in evaluation.json.
       label: in the table of an evaluation; one that begins with blanks is a part of the one above it.
       form: how a number is written, as `format` takes it.
-      meaning: what the figure is, in a sentence, for the README's table.
+      meaning: what the figure is, in a sentence, for the table in docs/evaluation.md.
     """
 
     key: str

@@ -21,7 +21,7 @@ class Format:
 
     Attributes:
       feed: makes the feed; its parameters are the settings that a user may name, such as `tick`.
-      reads: which files, in a few words, for the README's table.
+      reads: which files, in a few words, for the table in docs/data.md.
       gives: which events come of them, likewise.
       begins: what the decompressed content of such a file begins with; no other format's files may.
       named: of a format whose files are known by their names: whether a path is one of them.

@@ -34,7 +34,7 @@ class AttentionKind:
 
     Attributes:
       module: makes its Flax module from the `ModelConfig`.
-      sees: which tokens a query attends to, in a few words, for the README's table.
+      sees: which tokens a query attends to, in a few words, for the table in docs/models.md.
       settings: the keys of `model.attention` that it reads; they are checked, and identify a run.
       pattern: of a kind that only narrows which keys a query sees, the mask that tells: (config, queries, keys) ->
         bool [B or 1, N or 1, T, S], causality apart; None for all keys. Such a kind attends over a cache and over side

@@ -39,7 +39,7 @@ class TokenObjective:
     """Which tokens a model reads, and which it is to predict at each of them.
 
     Attributes:
-      predicts: what, in a few words, for the README's table.
+      predicts: what, in a few words, for the table in docs/training.md.
       task: (batch, key, model, objective) -> (tokens_BT, what is known beside them, targets_BT, weights_BT float32), of
         windows [B, T+1]. At a weight of 0 nothing is predicted. The key is dropout's, None where there is no dropout:
         a task that draws must then draw the same at every call, so that validations compare.
