@@ -55,7 +55,7 @@ class _Fault(FaultCode):
     WHOLE = 0
     TOO_SHORT = 1, "a record shorter than its header", "", f"a length of {_LEAST_WORDS} words or more"
     WRONG_LENGTH = 2, "an MBO record of another length", "", "the length that the metadata announce"
-    FOREIGN = 3, "a record of a kind that no MBO file has", "", f"rtype {MBO}, or one of {BESIDE}"
+    FOREIGN = 3, "a record of a type that does not belong in an MBO file", "", f"rtype {MBO}, or one of {BESIDE}"
 
 
 class Rows(NamedTuple):

@@ -37,15 +37,15 @@ class Outcome(FaultCode):
     BAD_TYPE = 5, "a message of an unknown type", "", "one of " + " ".join(SIZES)
     BAD_LENGTH = 6, "a message whose length is not that of its type", "", "the length of its type"
     BAD_CLOCK = 7, "a time beyond the day", "", f"less than {NS_PER_DAY} ns after midnight"
-    NO_STOCK = 8, "a stock locate code that no directory message has named", "", "a code named before"
-    OTHER_STOCK = 9, "a stock that is not the one of its locate code", "", "the stock named in the directory"
-    BAD_LETTER = 10, "a letter that its field does not have", "", "one of the letters of the specification"
-    NO_SHARES = 11, "an order, a removal or a trade of no shares", "", "1 share or more"
+    NO_STOCK = 8, "a stock locate code without a directory message", "", "a code from an earlier directory message"
+    OTHER_STOCK = 9, "a stock that does not match its locate code", "", "the stock named in the directory"
+    BAD_LETTER = 10, "an unknown letter in a field", "", "one of the letters of the specification"
+    NO_SHARES = 11, "an order, a removal or a trade of 0 shares", "", "1 share or more"
     NO_PRICE = 12, "an order or a trade without a price", "", "a price above 0"
     OFF_TICK = 13, "a price between ticks", "", "a multiple of the tick"
     IN_USE = 14, "an order reference that is already in use", "", "a new reference"
     NO_ORDER = 15, "an order reference that is not in the book", "", "the reference of a live order of the same stock"
-    TOO_MANY = 16, "a removal of more shares than the order has left", "", "at most what is left"
+    TOO_MANY = 16, "a removal of more shares than the order has left", "", "at most the remaining shares"
 
 
 class At(enum.IntEnum):
