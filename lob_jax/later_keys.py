@@ -1,11 +1,11 @@
 """Keys that came after version 0.1.0: what was stored without one is read as if it held the key's neutral value."""
 
 import dataclasses
-import importlib.metadata
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import lob_jax
 from lob_jax.errors import InputError
 
 FIRST = "0.1.0"  # what was stored by a version that did not write its number is of this one
@@ -53,7 +53,7 @@ class Source:
 
 def version() -> str:
     """Return the version of lob_jax, which what it stores is marked with."""
-    return importlib.metadata.version("lob_jax")
+    return lob_jax.__version__
 
 
 def lacked(stored: Iterable[str], wanted: Iterable[str], *, inside: str = "") -> dict[str, LaterKey]:

@@ -1,7 +1,7 @@
 """`Tokenizer`: what the pipeline asks of a way to write events as tokens; `Ability`: what one may not be able to do."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -69,6 +69,9 @@ class Tokenizer(Protocol):
         Raises:
           InputError: an event has no tokens; names it, what was expected, and what would mend it.
         """
+
+    def encode_runs(self, day: MarketDay, *, run_events: int = ...) -> Iterator[np.ndarray]:
+        """Yield the same tokens, `run_events` events at a time, so that the states of one part are in memory."""
 
     def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
         """Return the same tokens from the states of a replay of the day that has been made already."""
