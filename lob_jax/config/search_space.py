@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from lob_jax.errors import InputError
 from lob_jax.settings import LARGEST
@@ -67,7 +67,7 @@ class Suggests(Protocol):
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         """Return a whole number from low to high."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Any:
         """Return one of the choices."""
 
 
@@ -130,13 +130,10 @@ def _check_key(key: str, types: Mapping[str, type], *, before: set[str]) -> None
 
 def _parse_value(text: str, wanted: type, *, key: str) -> Value:
     """Return a value of the key's type: numbers as Python writes them, True or False, names without quotes."""
-    try:
-        value = text if wanted is str else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = None
+    value = text if wanted is str else _literal(text)
     if wanted is float and type(value) is int:
         value = float(value)
-    beyond = wanted in (int, float) and type(value) is wanted and not abs(value) <= LARGEST
+    beyond = isinstance(value, int | float) and not abs(value) <= LARGEST
     if type(value) is not wanted or value == "" or beyond:
         raise _fault(
             "a value of the search space is of the wrong type",
@@ -146,6 +143,13 @@ def _parse_value(text: str, wanted: type, *, key: str) -> Value:
             remedy="correct the value, or the key",
         )
     return value
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
 
 
 def _dimension(key: str, kind: str, values: list[Value], *, whole: bool) -> Range | Choice:
@@ -162,11 +166,12 @@ def _dimension(key: str, kind: str, values: list[Value], *, whole: bool) -> Rang
     was = f"{kind}({','.join(map(str, values))})"
     if kind not in KINDS:
         raise _fault("no such kind of range", key=key, expected=f"one of {KINDS}", was=was, remedy="choose one")
-    if any(isinstance(value, str | bool) for value in values):
+    numbers = [value for value in values if not isinstance(value, str | bool)]
+    if len(numbers) < len(values):
         raise _fault(
             "a range needs numbers", key=key, expected="choice(a,b,...) for what is no number", was=was, remedy="use it"
         )
-    if len(values) != 2 or not values[0] < values[1] or (kind == "log" and values[0] <= 0):
+    if len(numbers) != 2 or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
         raise _fault(
             "the range is empty",
             key=key,
@@ -174,7 +179,7 @@ def _dimension(key: str, kind: str, values: list[Value], *, whole: bool) -> Rang
             was=was,
             remedy="give (low,high)",
         )
-    return Range(key, values[0], values[1], log=kind == "log", whole=whole)
+    return Range(key, numbers[0], numbers[1], log=kind == "log", whole=whole)
 
 
 def describe_space(space: Space) -> str:

@@ -19,12 +19,14 @@ from lob_jax.training.config import TrainConfig
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
     """Return the model's section, with the numbers of book features and of regimes that the data gives."""
-    parts = {"attention": AttentionConfig(**config.model.attention), "heads": HeadsConfig(**config.model.heads)}
-    given = {
+    values: dict[str, Any] = {
+        **config.model,
+        "attention": AttentionConfig(**config.model.attention),
+        "heads": HeadsConfig(**config.model.heads),
         "book_features": 4 * config.data.book_levels,
         "n_regimes": config.data.volatility_regimes * config.data.spread_regimes,
     }
-    return ModelConfig(**{**config.model, **parts, **given})
+    return ModelConfig(**values)
 
 
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
@@ -54,7 +56,7 @@ def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
     )
 
 
-def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
+def _fields(section: ml_collections.ConfigDict, of: type[ForecastConfig | FitConfig]) -> dict[str, Any]:
     """Return the values of a section that a dataclass has fields for."""
     return {field.name: section[field.name] for field in dataclasses.fields(of) if field.name in section}
 

@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset
+from lob_jax.data.records.records import RecordSource
+from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
@@ -73,13 +74,10 @@ def evaluate(
     tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
-    fitted = {
-        "train": token_streams(open_records(folder, "train")),
-        "validation": token_streams(open_records(folder, "validation")),
-    }
-    zero = fit_zero_order(**fitted, grammar=tokenizer.grammar)
-    ngram = fit_ngram(**fitted, grammar=tokenizer.grammar, orders=ngram_orders)
-    result = {
+    train, validation = (token_streams(open_records(folder, name)) for name in ("train", "validation"))
+    zero = fit_zero_order(train=train, validation=validation, grammar=tokenizer.grammar)
+    ngram = fit_ngram(train=train, validation=validation, grammar=tokenizer.grammar, orders=ngram_orders)
+    result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
         "likelihood": {

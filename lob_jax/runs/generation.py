@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
@@ -34,7 +35,13 @@ class Paths(Sequence[MarketDay]):
     def __len__(self) -> int:
         return len(self.days)
 
-    def __getitem__(self, index: int) -> MarketDay:
+    @overload
+    def __getitem__(self, index: int) -> MarketDay: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MarketDay, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> MarketDay | tuple[MarketDay, ...]:
         return self.days[index]
 
 
@@ -63,15 +70,22 @@ def generate(
     _check_generates(run)
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
-    reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
+    reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
     if day is None:
         records = open_records(run.workdir / "records", "test")
         prompt, instrument = make_prompt(records, events=events, **reads), record_instrument(records[0])
     else:
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
-    how = {"model": run.model, "tokenizer": run.tokenizer, "instrument": instrument, "sampling": sampling}
-    drawn = run_generation(run.params, prompt, on_progress=on_progress, **how)
+    drawn = run_generation(
+        run.params,
+        prompt,
+        model=run.model,
+        tokenizer=run.tokenizer,
+        instrument=instrument,
+        sampling=sampling,
+        on_progress=on_progress,
+    )
     opening = MarketDay.opening(instrument, prompt.start)
     days = tuple(opening.with_events(run.tokenizer.decode(tokens, opening)) for tokens in drawn.tokens)
     return Paths(days, prompt, drawn)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import ml_collections
@@ -81,14 +81,18 @@ def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """
     tokenizer = tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
     model = sections.model_config(config)
-    wanted = {"model": model, "vocabulary_hash": tokenizer.vocabulary.hash, "data": regime_bins(config)}
     with _orbax_silent():
-        params, checkpoint = restore_best(workdir / "checkpoints", **wanted)
+        params, checkpoint = restore_best(
+            workdir / "checkpoints",
+            model=model,
+            vocabulary_hash=tokenizer.vocabulary.hash,
+            data=regime_bins(config),
+        )
     return Run(workdir, config, model, params, tokenizer, checkpoint)
 
 
 @contextlib.contextmanager
-def _orbax_silent() -> Iterator[None]:
+def _orbax_silent() -> Generator[None]:
     """Keep Orbax from warning, through absl, that what is opened for reading is not written to."""
     level = logging.get_verbosity()
     logging.set_verbosity(min(level, logging.ERROR))

@@ -1,15 +1,13 @@
 """What a model is given to continue: the first events of a record or the last ones of a day, and their last book."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.data.records.records import Record, day_record, read_record, record_start
+from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
@@ -22,7 +20,7 @@ from lob_jax.tokens.vocabulary import event_index
 
 
 def make_prompt(
-    records: Sequence[dict[str, Any]],
+    records: RecordSource,
     *,
     events: int,
     tokenizer: Tokenizer,
@@ -105,14 +103,14 @@ def _prompt(prepared: PreparedRecord, record: Record, events: slice, book: BookS
     )
 
 
-def _replayed(record: dict[str, Any], tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
+def _replayed(record: Record, tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
     """Return the book after so many events of a record of exact tokens, and what is closed then."""
     day = read_record(record, tokenizer)
     (after,) = snapshots_at(day, np.array([events]))
     return after, _closed(day.events.kind[:events], day.events.code[:events])
 
 
-def _at_next_record(records: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
+def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
     """Return how many events lie in front of the second record, the book there, and what is closed then."""
     if len(records) < 2 or records[1]["instrument"] != records[0]["instrument"]:
         raise InputError(

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ml_collections
 
@@ -17,7 +17,7 @@ from lob_jax.data.records.tokenizer_fit import measure_loss
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.feeds.load import format_named, make_feed
-from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.feeds.synthetic import SYMBOL, SyntheticFeed
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
 from lob_jax.tokens.load import tokenizer_for
@@ -93,8 +93,9 @@ def fit_tokenizer(
     The loss is written to distortion.json in the run's folder.
     """
     reading = dataclasses.replace(reading_of(config, workdir), on_bytes=on_bytes)
-    how = {"plan": record_plan(config), "reading": reading, "store": workdir}
-    tokenizer = fit_to_days(_kind_of(config), feed, days, **how)
+    how: dict[str, Any] = {"plan": record_plan(config), "reading": reading, "store": workdir}
+    kind = cast(type[FittedTokenizer], _kind_of(config))  # known by name alone, so a type checker cannot tell
+    tokenizer = fit_to_days(kind, feed, days, **how)
     lost = measure_loss(tokenizer, feed, days, **how)
     write_json(workdir / "distortion.json", dataclasses.asdict(lost))
     return tokenizer, lost
@@ -115,7 +116,7 @@ def write_records(
     Raises:
       InputError: as `builder.prepare_records`.
     """
-    common = {
+    common: dict[str, Any] = {
         "folder": workdir / "records",
         "tokenizer": tokenizer,
         "plan": record_plan(config),
@@ -181,8 +182,7 @@ def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]
     data, name = config.data, feed_name(config)
     symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
     if name == "synthetic":
-        named = {"symbols": symbols} if symbols else {}
-        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
+        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, symbols=symbols or (SYMBOL,))
         return feed, feed.days()
     path = _path(config)
     own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}

@@ -57,8 +57,7 @@ class Sampler:
         )
         instrument = record_instrument(record)
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
-        how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
-        generated = generate(params, prompt, **how)
+        generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
         start = prompt.start
         events = tokenizer.decode(generated.tokens[0], MarketDay.opening(instrument, start))
         return {

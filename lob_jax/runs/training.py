@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import ml_collections
@@ -71,12 +72,15 @@ def fit(
     settings, first = sections.plain(config), jax.process_index() == 0
     if first and not (workdir / CONFIG).exists():
         write_config(workdir, settings)
-    sampler = Sampler(config, workdir, beside_of(config, workdir)) if config.train.sample_events else None
-    told = [call for call in (sampler and sampler.sample, on_validation) if call]
+    listeners: list[OnValidation] = []
+    if config.train.sample_events:
+        listeners.append(Sampler(config, workdir, beside_of(config, workdir)).sample)
+    if on_validation is not None:
+        listeners.append(on_validation)
 
-    def on_each(step: int, loss: float, params: object) -> None:
-        for call in told:
-            call(step, loss, params)
+    def on_each(step: int, loss: float, params: Any) -> None:
+        for listener in listeners:
+            listener(step, loss, params)
 
     summary = run_training(
         sections.model_config(config),
@@ -85,7 +89,7 @@ def fit(
         seed=config.seed,
         folder=workdir,
         settings=settings,
-        on_validation=on_each if told else None,
+        on_validation=on_each if listeners else None,
         console=console,
     )
     if first:

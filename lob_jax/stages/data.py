@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import ml_collections
@@ -68,7 +68,7 @@ def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def _progress() -> Generator[Callable[[int, int], None]]:
     """Show a bar of bytes read, for as long as files are read; yield what moves it."""
     with bar("reading", total=None, unit="bytes", columns=(DownloadColumn(),)) as advance:
         yield lambda done, size: advance(done, total=size)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from lob_jax.errors import InputError
 
@@ -42,7 +42,7 @@ def check_name(name: str | None, folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def partial_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def partial_folder(folder: pathlib.Path) -> Generator[pathlib.Path]:
     """Yield a new folder inside `folder` for a result; unless it has been given a name by then, it goes in the end."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".partial-{os.getpid()}"

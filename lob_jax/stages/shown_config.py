@@ -85,7 +85,8 @@ def config_source(base: str, values: Mapping[str, Any], defaults: Mapping[str, A
 def _docstrings(tree: ast.Module) -> list[tuple[ast.expr, str]]:
     """Return the docstrings of the file and of its function, each with the one to put in its place."""
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef))
-    return [(tree.body[0].value, HEADING.format(lob_jax.__version__)), (function.body[0].value, FUNCTION)]
+    found = ((tree.body[0], HEADING.format(lob_jax.__version__)), (function.body[0], FUNCTION))
+    return [(node.value, text) for node, text in found if isinstance(node, ast.Expr)]
 
 
 def _docstring(text: str) -> str:
@@ -99,13 +100,11 @@ def _assigned(tree: ast.Module) -> dict[str, ast.expr]:
     """
     prefixes, found = {"config": ""}, {}
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
-            continue
-        key = prefixes[node.targets[0].value.id] + node.targets[0].attr
-        if len(node.targets) == 2:
-            prefixes[node.targets[1].id] = f"{key}."
-        else:
-            found[key] = node.value
+        match node:
+            case ast.Assign([ast.Attribute(ast.Name(owner), name), ast.Name(section)]):
+                prefixes[section] = f"{prefixes[owner]}{name}."
+            case ast.Assign([ast.Attribute(ast.Name(owner), name)], value):
+                found[prefixes[owner] + name] = value
     return found
 
 
@@ -117,7 +116,8 @@ def _line_starts(source: str) -> list[int]:
 
 
 def _edit(node: ast.expr, starts: list[int], text: str, mark: str = "") -> _Edit:
-    start, end = starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
+    start = starts[node.lineno - 1] + node.col_offset
+    end = starts[node.end_lineno - 1] + node.end_col_offset  # ty: ignore[unsupported-operator]  # ast.parse sets both
     return _Edit(start, end, text, mark)
 
 

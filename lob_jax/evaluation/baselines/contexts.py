@@ -16,7 +16,7 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.baselines.counts import mix
 from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.grammar import Automaton
 
 NOTHING = v.VOCAB_SIZE  # the context item where the stream has not begun
 
@@ -95,7 +95,7 @@ class CodeSets:
     start: int
 
     @classmethod
-    def of(cls, grammar: Grammar) -> "CodeSets":
+    def of(cls, grammar: Automaton) -> "CodeSets":
         """Take a grammar's allowed codes apart."""
         is_digits = np.arange(grammar.allowed.shape[1]) // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE
         digits, others = grammar.allowed & is_digits, grammar.allowed & ~is_digits

@@ -75,7 +75,8 @@ class Level:
             return None
         y = n1 / (n1 + 2 * n2)
         values = 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3
-        return tuple(float(np.clip(value, 0.01, most)) for value, most in zip(values, (1, 2, 3), strict=True))
+        once, twice, more = (float(np.clip(value, 0.01, most)) for value, most in zip(values, (1, 2, 3), strict=True))
+        return once, twice, more
 
 
 def mix(hashes: np.ndarray, values: np.ndarray) -> np.ndarray:

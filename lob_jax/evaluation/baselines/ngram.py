@@ -24,7 +24,7 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.baselines import contexts as c
 from lob_jax.evaluation.baselines.contexts import CodeSets, Rows, Stream, all_rows, places_of, rows_at
 from lob_jax.evaluation.baselines.counts import DISCOUNTS, SHARES, Level, Smoothing, find
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.grammar import Automaton
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +118,7 @@ def fit_ngram(
     train: Sequence[tuple[np.ndarray, np.ndarray]],
     validation: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
-    grammar: Grammar,
+    grammar: Automaton,
     orders: Sequence[int],
     discounts: Sequence[float] = DISCOUNTS,
 ) -> NgramModel:
@@ -152,7 +152,7 @@ def fit_zero_order(
     train: Sequence[tuple[np.ndarray, np.ndarray]],
     validation: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
-    grammar: Grammar,
+    grammar: Automaton,
 ) -> NgramModel:
     """Fit the frequencies of codes by field, backed off to the codes that the grammar allows."""
     return fit_ngram(train, validation, grammar=grammar, orders=())

@@ -16,12 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.replay import replay
-from lob_jax.data.records.records import (
-    Record,
-    direction,
-    read_record,
-)
-from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset, Window
+from lob_jax.data.records.records import Record, RecordSource, direction, read_record
+from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.events.schema import Kind
 from lob_jax.models.config import ModelConfig
@@ -29,7 +25,7 @@ from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.tokenizer import Tokenizer
 
 DOWN, FLAT, UP = range(3)
@@ -87,7 +83,7 @@ def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
     )
 
 
-def make_branches(best_size: np.ndarray, grammar: Grammar, *, slots: int) -> Branches:
+def make_branches(best_size: np.ndarray, grammar: Automaton, *, slots: int) -> Branches:
     """Return the branches of events with best sizes [R, 2]; `slots` is K, see `slots_needed`."""
     shape = (len(best_size), 2 * len(REMOVALS))
     branches = Branches(
@@ -125,7 +121,7 @@ def predict_moves(
     *,
     source: RecordSource,
     moves: list[Moves],
-    grammar: Grammar,
+    grammar: Automaton,
     events: int,
     beside: Beside = NOTHING,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

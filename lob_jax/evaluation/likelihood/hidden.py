@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
+from lob_jax.evaluation.likelihood.scores import model_apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read
 from lob_jax.models.layers import example_keys
-from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import CLASS_SIZE
 from lob_jax.training.step.objectives.masked import EVALUATION_SEED, hide_tokens
 from lob_jax.training.step.shift import Batch, shift
@@ -67,7 +67,7 @@ def _score(
     keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
     hide = {"share": share, "vocab_size": config.vocab_size}
     shown_BT, hidden_BT = hide_tokens(tokens_BT, batch["scored"][:, :-1], keys_B, **hide)
-    logits_BTV = LOBTransformer(config).apply({"params": params}, shown_BT, conditioning)
+    logits_BTV = model_apply(config)(params, shown_BT, conditioning)
 
     def sums(log_p_BTV: jax.Array) -> jax.Array:
         nll_BT = -jnp.take_along_axis(log_p_BTV, tokens_BT[..., None], axis=-1)[..., 0]

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,12 @@ class TokenScores:
 def model_apply(config: ModelConfig) -> Apply:
     """Return the function from parameters and inputs to logits; the same object for the same configuration."""
     model = LOBTransformer(config)
-    return lambda params, tokens_BT, conditioning: model.apply({"params": params}, tokens_BT, conditioning)
+
+    def apply(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
+        logits_BTV = model.apply({"params": params}, tokens_BT, conditioning)
+        return cast(jax.Array, logits_BTV)  # Flax types it as if `mutable` were given, which adds the variables
+
+    return apply
 
 
 def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenScores:
