@@ -12,13 +12,12 @@ from absl import logging
 
 from lob_jax.command_line import told_command
 from lob_jax.config import sections, validation
-from lob_jax.config_sources import load_config, run_config
+from lob_jax.config_sources import RUN_FILE, load_config, run_config
 from lob_jax.data.records.builder import VOCABULARY
 from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.training import beside_of, regime_bins
-from lob_jax.runs.workdir import CONFIG
 from lob_jax.settings import check_like, defaults, kinds_of, unknown_key
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -70,7 +69,7 @@ def load_run(workdir: pathlib.Path | str) -> Run:
     """
     workdir = pathlib.Path(workdir).expanduser()
     require_trained(workdir)
-    return open_run(_with(run_config(workdir / CONFIG, defaults()).config, {}), workdir)
+    return open_run(_with(run_config(workdir / RUN_FILE, defaults()).config, {}), workdir)
 
 
 def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:

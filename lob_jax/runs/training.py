@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from lob_jax.config import sections
+from lob_jax.config_sources import RUN_FILE
 from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
@@ -24,7 +25,7 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.models.inputs import fields_held
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
-from lob_jax.runs.workdir import CONFIG, write_config
+from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
@@ -70,7 +71,7 @@ def fit(
 ) -> TrainingSummary:
     """Train a run on its data, or resume it, and keep its configuration in its folder; see `train`."""
     settings, first = sections.plain(config), jax.process_index() == 0
-    if first and not (workdir / CONFIG).exists():
+    if first and not (workdir / RUN_FILE).exists():
         write_config(workdir, settings)
     listeners: list[OnValidation] = []
     if config.train.sample_events:
