@@ -1,4 +1,4 @@
-"""The stages that look before a long run: the learning rate, and whether a single batch can be learned by heart."""
+"""The stages before a long run: find a learning rate, and check that the model can memorise a single batch."""
 
 import dataclasses
 import math

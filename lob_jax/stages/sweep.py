@@ -152,7 +152,7 @@ def _address(workdir: pathlib.Path) -> str:
 
 
 def _pruner(study: "optuna.study.Study", section: ml_collections.ConfigDict) -> "optuna.pruners.BasePruner":
-    """Return the pruner, which decides after each validation whether a trial continues; it counts validations from 1."""
+    """Return the pruner, which decides after each validation whether a trial continues; it counts from 1."""
     optuna = _import_optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if section.pruner == "none" or not complete or len(complete) < section.startup_trials:
@@ -212,8 +212,8 @@ def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
 def _next_trial(study: "optuna.study.Study", space: Space, workdir: pathlib.Path, *, seed: int) -> "optuna.trial.Trial":
     """Return the trial that was interrupted, or a new one.
 
-    The parameters of a new trial depend only on the seed and the earlier trials. They are drawn in a study in memory and
-    stored in one transaction, so that an interruption can neither store some of them nor change them.
+    The parameters of a new trial depend only on the seed and the earlier trials. They are drawn in a study in memory
+    and stored in one transaction, so that an interruption can neither store some of them nor change them.
     """
     optuna = _import_optuna()
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
