@@ -20,7 +20,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
         near = meant(size, SIZES)
         raise InputError(
             "there is no such size",
-            where="--config, behind the colon",
+            where="--config, after the colon",
             expected=f"one of {', '.join(SIZES)}, as in configs/sized.py:small",
             was=repr(size),
             remedy=f"did you mean :{near}?" if near else "name one of these",

@@ -106,7 +106,8 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
     assert done.returncode == 0, done.stderr
     assert "no quantiles: a 5 % quantile needs 20 paths" in done.stdout
     assert re.search(r"┃ +5% ┃", done.stdout) is None and re.search(r"┃ +lowest ┃ +mean ┃ +highest ┃", done.stdout)
-    assert "there already is a result with this name" in refused(small(*again, "--config.generate.name=few"), environment)
+    taken = refused(small(*again, "--config.generate.name=few"), environment)
+    assert "there already is a result with this name" in taken
     assert sorted(path.name for path in (folder / "generated").iterdir()) == ["001", "few"]
     assert {path: path.read_bytes() for path in result.rglob("*") if path.is_file()} == before
 
@@ -225,7 +226,7 @@ run()
     assert done.stdout == f"[]\nlob_jax {lob_jax.__version__}\n", done.stderr
 
 
-PRINTED = '"""The whole configuration'
+PRINTED = '"""The complete configuration'
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from lob_jax.configs import FOLDER, bundled
 from lob_jax.console import console, show
 from lob_jax.settings import defaults, kinds_of, value_of
 
-HEADING = """The whole configuration, as `--mode=show_config` of lob_jax {} printed it: a file for --config.
+HEADING = """The complete configuration, as `--mode=show_config` of lob_jax {} printed it: a file for --config.
 
 Where a value differs from configs/base.py, the end of the line gives the value there.
 """
