@@ -141,7 +141,7 @@ def _parse_value(text: str, wanted: type, *, key: str) -> Value:
     value = text if wanted is str else _literal(text)
     if wanted is float and type(value) is int:
         value = float(value)
-    beyond = isinstance(value, int | float) and not abs(value) <= LARGEST
+    beyond = isinstance(value, int | float) and not abs(value) <= LARGEST  # 1e999 is read as infinity
     if type(value) is not wanted or value == "" or beyond:
         raise _fault(
             "a value of the search space is of the wrong type",

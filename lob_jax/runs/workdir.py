@@ -45,7 +45,7 @@ LEAVINGS = {
 
 def write_json(path: pathlib.Path, content: Any) -> None:
     """Write a JSON file atomically."""
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.partial")  # in the same folder: os.replace is atomic within a file system
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from lob_jax.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename to a name that exists; systems differ
 
 
 def check_name(name: str | None, folder: pathlib.Path) -> None:

@@ -74,7 +74,8 @@ def config_source(base: str, values: Mapping[str, Any], defaults: Mapping[str, A
         if values[key] != defaults[key]:
             mark = f"[base.py: {_written(defaults[key])}]"
             edits.append(_edit(node, starts, _written(values[key]), mark))
-    source = base.encode()
+    source = base.encode()  # ast counts columns in UTF-8 bytes
+    # From the end to the beginning, so that the offsets of the remaining edits stay valid.
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
         line_end = source.index(b"\n", edit.end)
         rest = _marked(source[edit.end : line_end].decode(), edit.mark)

@@ -64,6 +64,7 @@ def _score(
 ) -> tuple[jax.Array, jax.Array]:
     """Return sums over the masked tokens [2, 3], for model and frequencies: nll, correct tokens, correct classes."""
     tokens_BT, conditioning, _, _ = shift(batch)
+    # A key per window, whatever its batch: runs with other batch sizes mask the same tokens.
     keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
     hide = {"share": share, "vocab_size": config.vocab_size}
     shown_BT, hidden_BT = hide_tokens(tokens_BT, batch["scored"][:, :-1], keys_B, **hide)

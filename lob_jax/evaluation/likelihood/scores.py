@@ -80,7 +80,7 @@ def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenS
             )
         )
     record, position, nll, predicted = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((position, record))
+    order = np.lexsort((position, record))  # windows overlap and may come in any order
     scores = TokenScores(record[order], position[order], nll[order], predicted[order])
     twice = np.flatnonzero((np.diff(scores.record) == 0) & (np.diff(scores.position) == 0))
     if twice.size:
