@@ -186,9 +186,8 @@ def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]
         return feed, feed.days()
     path = _path(config)
     own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
-    own["order_book"] = (
-        None if data.order_book == "required" else data.order_book
-    )  # make_feed refuses a setting that a feed lacks, and only LOBSTER has this one
+    # The default is passed as None: make_feed refuses a setting that a feed lacks, and only LOBSTER has this one.
+    own["order_book"] = None if data.order_book == "required" else data.order_book
     feed = make_feed(name, symbols=symbols, **own)
     days = feed.days(path)
     missing = sorted(set(symbols) - {day.symbol for day in days})
