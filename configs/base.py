@@ -1,6 +1,6 @@
-"""LOB-Base, 12 x 768 x 12: the home of every default.
+"""LOB-Base, 12 layers x 768 wide x 12 heads: the defaults of all keys.
 
-Every key that lob_jax reads is here, with its unit; other configs are these values plus a few lines.
+Every key that lob_jax reads is here, with its unit; the other configurations change a few of these values.
 """
 
 import ml_collections
@@ -13,181 +13,179 @@ def get_config() -> ml_collections.ConfigDict:
     config.seed = 0  # of initial weights, dropout and the order of the data
 
     config.data = data = ml_collections.ConfigDict()
-    # auto, synthetic, or a folder of lob_jax/feeds, such as lobster; auto is the format of the files, or the
-    data.feed = "auto"  # simulator where no path is named
-    data.path = ""  # a file, or a folder of files; ~ is the home folder; empty for the simulator
-    data.symbols = ""  # of files that hold several, such as "AAPL,GOOG"; empty for all; names of simulated ones
+    # auto | synthetic | the name of a feed, such as lobster (a folder of lob_jax/feeds)
+    data.feed = "auto"  # auto recognises the format of the files at data.path; without a path it simulates
+    data.path = ""  # a file, or a folder of files; ~ is the home directory; empty to simulate
+    data.symbols = ""  # symbols to read, such as "AAPL,GOOG"; empty for all; when simulating: their names
     data.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from the day
     data.lot = config_dict.placeholder(str)  # unit of size, such as "0.001"; None infers it from the day
-    data.columns = ""  # of a table: what it calls our columns, such as "time_ns=ts,price=px"; empty for our names
-    data.time_zone = config_dict.placeholder(str)  # of a table: the venue's clock, such as "America/New_York"
-    data.order_book = "required"  # required | none: LOBSTER's order-book file; none builds the book from the messages
-    data.on_error = "strict"  # strict | skip | quarantine: what becomes of rows that are not what the format says
-    data.processes = config_dict.placeholder(int)  # processes that prepare days; None for one a core
-    data.runner = config_dict.placeholder(str)  # prepare on Apache Beam: DirectRunner, DataflowRunner, ...
-    data.runner_options = ""  # of the Beam pipeline, such as "--project=p --region=r --temp_location=gs://b/t"
-    data.synthetic_days = 5  # trading days to simulate, one random seed each
-    data.synthetic_events = 150_000  # events a simulated day, about
-    data.train_fraction = 0.7  # of a single day's events; three days or more are split by day
-    data.validation_fraction = 0.1  # of a single day's events
-    data.embargo_events = 520  # events between two splits of one day, in neither of them
-    data.record_events = 1024  # events a record; a record decodes alone
-    data.volatility_regimes = 3  # quantiles of the training split's realised volatility ...
-    data.spread_regimes = 2  # ... by quantiles of its spread: together the regimes that a model may be conditioned on
-    data.book_levels = 5  # occupied levels a side that the book features see
-    data.workers = 0  # processes that read records; 0 reads in this one
+    data.columns = ""  # tables: your names for the columns, such as "time_ns=ts,price=px"; empty if the file uses ours
+    data.time_zone = config_dict.placeholder(str)  # tables: time zone of the venue, such as "America/New_York"
+    data.order_book = "required"  # LOBSTER: required | none; none rebuilds the book from the messages alone
+    data.on_error = "strict"  # bad rows: strict stops at the first | skip counts them | quarantine also copies them
+    data.processes = config_dict.placeholder(int)  # processes that prepare days in parallel; None for one per core
+    data.runner = config_dict.placeholder(str)  # Apache Beam: DirectRunner, DataflowRunner, ...; None for no Beam
+    data.runner_options = ""  # options of the Beam pipeline, such as "--project=p --region=r --temp_location=gs://b/t"
+    data.synthetic_days = 5  # trading days to simulate, each with its own random seed
+    data.synthetic_events = 150_000  # expected events per simulated day
+    data.train_fraction = 0.7  # share of a single day's events; three days or more are split by day instead
+    data.validation_fraction = 0.1  # share of a single day's events; the rest is the test split
+    data.embargo_events = 520  # events left out between two splits of the same day
+    data.record_events = 1024  # events per record; each record can be decoded alone
+    data.volatility_regimes = 3  # bins of realised volatility, at quantiles of the training split
+    data.spread_regimes = 2  # bins of the spread; a regime is a pair of bins, see model.regime
+    data.book_levels = 5  # occupied levels per side in the book features
+    data.workers = 0  # processes that read records during training; 0 reads in the training process
 
     config.tokens = tokens = ml_collections.ConfigDict()
-    tokens.kind = "exact"  # about five tokens an event that say all of it; or compact, one token, by bins fitted to it
-    tokens.time_digits = config_dict.placeholder(int)  # 2, 5 or 8 significant digits of a gap; None keeps every ns
+    tokens.kind = "exact"  # exact: about five tokens per event, lossless | compact: one token per event, binned
+    tokens.time_digits = config_dict.placeholder(int)  # digits kept of the time between events: 2, 5, 8; None for all
 
     config.model = model = ml_collections.ConfigDict()
-    model.d_model = 768
-    model.n_layers = 12
-    model.n_heads = 12
-    model.d_ff = 3072
-    model.vocab_size = 10_000
-    model.max_seq_length = 1024  # tokens
-    model.dropout = 0.1
-    model.tie_embeddings = True
-    model.norm = "pre"  # pre | post
-    model.activation = "gelu"  # gelu | swiglu
+    model.d_model = 768  # width of the residual stream
+    model.n_layers = 12  # transformer blocks
+    model.n_heads = 12  # attention heads per block
+    model.d_ff = 3072  # hidden width of the feed-forward layers
+    model.vocab_size = 10_000  # fixed by the tokenizer
+    model.max_seq_length = 1024  # context length in tokens
+    model.dropout = 0.1  # dropout rate during training
+    model.tie_embeddings = True  # share the token embedding with the output projection
+    model.norm = "pre"  # where the layer norms are: pre | post
+    model.activation = "gelu"  # of the feed-forward layers: gelu | swiglu
     model.positions = "learned"  # learned | sinusoidal | rotary | rotary_time: half by position, half by elapsed time
-    model.time_of_day = True  # embed the time-of-day bucket
-    model.time_buckets = 288  # buckets in a day: 288 are five minutes each
+    model.time_of_day = True  # embed the time of day, in buckets
+    model.time_buckets = 288  # buckets per day; 288 are five minutes each
     model.day_of_week = True  # embed the day of the week
-    model.book_state = False  # condition on features of the book
-    model.regime = "none"  # condition on the market's regime: none | added (to each token) | prefix (of the window)
-    model.n_instruments = 0  # instruments that the model tells apart; 0 for none
-    model.causal = True  # a token sees no later one; False is for train.objective = masked
-    model.scan_layers = False  # one compiled block for all layers: compiles faster, changes no numbers
-    model.remat = "none"  # none | dots | full: what is computed anew for the backward pass, to save memory
-    model.dtype = "bfloat16"  # of the computation: bfloat16 | float16 | float32; parameters stay float32
+    model.book_state = False  # condition each token on features of the order book
+    model.regime = "none"  # condition on the market regime: none | added (to each token) | prefix (of the window)
+    model.n_instruments = 0  # number of instruments that the model can tell apart; 0 for no instrument embedding
+    model.causal = True  # no token attends to a later one; False only for train.objective = masked
+    model.scan_layers = False  # compile one block for all layers: compiles faster, same numbers up to rounding
+    model.remat = "none"  # recomputed in the backward pass: none | dots (all but matrix products) | full (whole layers)
+    model.dtype = "bfloat16"  # computation in bfloat16 | float16 | float32; parameters stay float32
 
     model.attention = attention = ml_collections.ConfigDict()
-    attention.kind = "full"  # how tokens see one another: a module of lob_jax/models/attention/kinds
-    attention.backend = "auto"  # auto | xla | cudnn | splash: what computes full attention
-    attention.qk_norm = False  # normalise each head's queries and keys
-    attention.horizons = ("16 events", "128 events", "10 s", "all")  # of multi_scale; each for as many heads
-    attention.block = 64  # tokens a block, of block_sparse, performer and linformer
-    attention.local_blocks = 4  # of block_sparse: neighbouring blocks seen, a token's own included
-    attention.global_blocks = 2  # of block_sparse: first blocks of the window, seen by all
-    attention.random_features = 128  # of performer, a head
-    attention.summaries = 64  # of linformer: what the past is projected to
-    attention.cross_asset = False  # attend to another instrument's tokens, those earlier in time
+    attention.kind = "full"  # a module of lob_jax/models/attention/kinds
+    attention.backend = "auto"  # implementation of full attention: auto | xla | cudnn | splash
+    attention.qk_norm = False  # normalise queries and keys in each head
+    attention.horizons = ("16 events", "128 events", "10 s", "all")  # multi_scale: each for an equal share of the heads
+    attention.block = 64  # block_sparse, performer and linformer: tokens per block
+    attention.local_blocks = 4  # block_sparse: neighbouring blocks that a token attends to, including its own
+    attention.global_blocks = 2  # block_sparse: blocks at the start of the window that every token attends to
+    attention.random_features = 128  # performer: random features per head
+    attention.summaries = 64  # linformer: number of summaries that the past is projected to
+    attention.cross_asset = False  # also attend to a second instrument's tokens that are earlier in time
 
     model.heads = heads = ml_collections.ConfigDict()
-    heads.next_tokens = 1  # tokens ahead that are predicted, each by a head of its own
-    heads.outlook_events = ()  # horizons at which the mid-price's direction and volatility are predicted, in events
-    heads.contrastive_size = 0  # width of the projection that contrastive training compares; 0 for none
+    heads.next_tokens = 1  # tokens ahead to predict, with one head for each
+    heads.outlook_events = ()  # horizons in events at which to predict mid-price direction and volatility
+    heads.contrastive_size = 0  # width of the projection for contrastive training; 0 for none
 
     config.train = train = ml_collections.ConfigDict()
-    train.batch_size = 32  # windows a micro-step, over all devices
-    train.accumulation = 4  # micro-steps an optimiser step
-    train.micro_batch = config_dict.placeholder(int)  # windows in memory at once, a device; None fits the memory
-    train.parallel = "jit"  # jit | pmap: over a mesh of devices, or a whole copy of everything on each of them
-    train.fsdp = 1  # devices that share one copy of the parameters, each with windows of its own
-    train.tensor = 1  # devices that share one copy and the work on the same windows
-    train.loss_block = config_dict.placeholder(int)  # positions whose logits exist at once; None for all
+    train.batch_size = 32  # windows per micro-step, over all devices
+    train.accumulation = 4  # micro-steps per optimiser step
+    train.micro_batch = config_dict.placeholder(int)  # windows in memory at once per device; None chooses what fits
+    train.parallel = "jit"  # jit: over a mesh of devices | pmap: a full copy of everything on each device
+    train.fsdp = 1  # devices that share one copy of the parameters; each has its own windows
+    train.tensor = 1  # devices that share one copy of the parameters and the work on the same windows
+    train.loss_block = config_dict.placeholder(int)  # positions whose logits are in memory at once; None for all
     train.objective = "next_token"  # what is predicted: a module of lob_jax/training/step/objectives
-    train.mask_share = 0.15  # of the tokens, hidden where the objective is masked
-    train.ahead_weight = 0.3  # of each further token ahead, beside 1 for the next; where the model has such heads
-    train.outlook_weight = 0.3  # of direction and volatility, each, where the model has such heads
-    train.contrastive_weight = 0.1  # of telling regimes apart, where the model has such a head
-    train.contrastive_temperature = 0.1  # of the similarities that it compares
+    train.mask_share = 0.15  # masked objective: share of the tokens that are masked
+    train.ahead_weight = 0.3  # loss weight of each further token ahead; the next token has 1; see heads.next_tokens
+    train.outlook_weight = 0.3  # loss weight of direction and of volatility; see heads.outlook_events
+    train.contrastive_weight = 0.1  # weight of the contrastive loss; see heads.contrastive_size
+    train.contrastive_temperature = 0.1  # temperature of the similarities in the contrastive loss
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
-    train.max_hours = config_dict.placeholder(float)  # of the command; then save and end; None for no limit
+    train.max_hours = config_dict.placeholder(float)  # save and exit after so many hours; None for no limit
     train.optimizer = "adamw"  # adamw | muon
-    train.learning_rate = 6e-4
-    train.schedule = "cosine"  # cosine | wsd: fall all the way, or stay at the peak and fall at the end
-    train.decay_fraction = 0.2  # of the updates, over which wsd falls
-    train.warmup_steps = 200
-    train.final_lr_fraction = 0.1  # of learning_rate, where the schedule ends
-    train.weight_decay = 0.01  # none on norms and biases
+    train.learning_rate = 6e-4  # peak learning rate, after warm-up
+    train.schedule = "cosine"  # cosine: decay throughout | wsd: constant, then decay at the end
+    train.decay_fraction = 0.2  # wsd: share of the updates over which the learning rate decays
+    train.warmup_steps = 200  # optimiser steps of linear warm-up
+    train.final_lr_fraction = 0.1  # final learning rate as a share of learning_rate
+    train.weight_decay = 0.01  # not applied to norms and biases
     train.beta1 = 0.9
     train.beta2 = 0.95
-    train.clip = 1.0  # global gradient norm
-    train.ema_decay = config_dict.placeholder(float)  # of averaged parameters to validate and keep; None for none
-    train.max_skipped = 10  # steps in a row without a finite gradient; the last of them ends the run
-    train.log_every = 10  # optimiser steps
-    train.validate_every = 200  # optimiser steps; a checkpoint is saved at each validation
-    train.validation_windows = 256  # windows a validation, the same ones every time
-    train.keep_best = 3  # checkpoints, by validation loss, beside the latest
-    train.patience = 10  # validations without improvement before stopping
-    train.sample_events = 0  # events generated at each validation, to be looked at; 0 for none
-    train.profile_step = config_dict.placeholder(int)  # a profiler trace begins before this step; None for none
-    train.profile_steps = 3  # steps of that trace
+    train.clip = 1.0  # maximum global gradient norm
+    train.ema_decay = config_dict.placeholder(float)  # decay of averaged parameters, validated and kept; None for none
+    train.max_skipped = 10  # consecutive steps with non-finite gradients before the run ends with an error
+    train.log_every = 10  # optimiser steps between log lines
+    train.validate_every = 200  # optimiser steps between validations; each saves a checkpoint
+    train.validation_windows = 256  # windows per validation, the same every time
+    train.keep_best = 3  # checkpoints to keep by validation loss, in addition to the latest
+    train.patience = 10  # validations without improvement before training stops early
+    train.sample_events = 0  # events to generate at each validation, into samples.jsonl; 0 for none
+    train.profile_step = config_dict.placeholder(int)  # first optimiser step of a profiler trace; None for no trace
+    train.profile_steps = 3  # optimiser steps in the trace
 
     config.find_lr = find_lr = ml_collections.ConfigDict()
     find_lr.lowest = 1e-6  # learning rate of the first step
     find_lr.highest = 0.1  # learning rate of the last step
-    find_lr.steps = 200  # optimiser steps from one to the other
-    find_lr.smoothing = 0.9  # share of the past in the running average of the loss
-    find_lr.stop_factor = 1.1  # stop where the smoothed loss is this multiple of its lowest
+    find_lr.steps = 200  # optimiser steps from the lowest rate to the highest
+    find_lr.smoothing = 0.9  # decay of the running average of the loss, in [0, 1)
+    find_lr.stop_factor = 1.1  # stop once the smoothed loss exceeds its minimum by this factor
 
     config.overfit = overfit = ml_collections.ConfigDict()
-    overfit.steps = 400  # optimiser steps on the same batch, at most
-    overfit.target = 0.5  # nats a token that the loss must fall below
-    overfit.dropout = 0.0  # in place of model.dropout
+    overfit.steps = 400  # maximum number of optimiser steps on the same batch
+    overfit.target = 0.5  # loss in nats per token below which the test is passed
+    overfit.dropout = 0.0  # replaces model.dropout
 
     config.sweep = sweep = ml_collections.ConfigDict()
-    sweep.trials = 20  # in all; those before a restart count
-    sweep.startup_trials = 5  # trials drawn at random, and trials finished before any is pruned
-    sweep.pruner = "median"  # median | hyperband | none: which trials are stopped early
+    sweep.trials = 20  # total number of trials, including those before a restart
+    sweep.startup_trials = 5  # trials drawn at random; also the trials that must finish before any is pruned
+    sweep.pruner = "median"  # which trials to stop early: median | hyperband | none
     sweep.warmup_validations = 2  # validations of a trial before it may be pruned
-    # <key>=uniform(low,high), log(low,high) or choice(a,b,...), by spaces; keys of model and train
+    # entries <key>=uniform(low,high), <key>=log(low,high) or <key>=choice(a,b,...), for keys of model and train
     sweep.space = "train.learning_rate=log(1e-4,1e-2) train.weight_decay=log(1e-3,0.3) model.dropout=uniform(0,0.3)"
 
     config.forecast = forecast = ml_collections.ConfigDict()
     forecast.model = "transformer"  # tft | deeplob | linear | transformer: what --mode=forecast trains
-    forecast.history = (
-        100  # events in front of an anchor that are seen; the transformer sees model.max_seq_length tokens
-    )
-    forecast.horizons = (10, 20, 50, 100)  # events ahead
-    forecast.levels = 10  # levels a side of the book states that are seen
-    forecast.stride = 5  # every so many-th event is an anchor: neighbours share nearly all that they see
-    forecast.seeds = 1  # runs, from config.seed on, whose scores are averaged
-    forecast.clock = True  # the TFT sees the time of day and the day of the week
-    forecast.width = 32  # of the TFT
-    forecast.heads = 4  # of the TFT's attention
-    forecast.quantiles = (0.1, 0.5, 0.9)  # of the mid's move in ticks, that the TFT predicts
-    forecast.filters = 16  # of DeepLOB's convolutions
-    forecast.inception = 32  # filters of each branch of DeepLOB's inception module
-    forecast.units = 64  # of DeepLOB's LSTM
-    forecast.dropout = 0.1  # of the TFT and of DeepLOB; the transformer's is model.dropout
-    forecast.batch_size = 64  # examples a step
-    forecast.steps = 5000  # most optimiser steps
-    forecast.learning_rate = 1e-3  # at its peak; it warms up over a twentieth of the steps and falls to 0 as a cosine
-    forecast.weight_decay = 0.01  # on matrices alone
-    forecast.clip = 1.0  # global gradient norm
-    forecast.validate_every = 200  # optimiser steps
-    forecast.patience = 5  # validations without improvement before stopping
-    forecast.block_events = 500  # events a block of the bootstrap, at least the longest horizon
+    forecast.history = 100  # events before a forecast that the model sees; the transformer sees its context
+    forecast.horizons = (10, 20, 50, 100)  # forecast horizons in events
+    forecast.levels = 10  # levels per side of the book states that the model sees
+    forecast.stride = 5  # events between forecasts; neighbouring ones share nearly all of their history
+    forecast.seeds = 1  # training runs, with seeds from config.seed on, whose scores are averaged
+    forecast.clock = True  # TFT: also sees the time of day and the day of the week
+    forecast.width = 32  # TFT: width of the layers
+    forecast.heads = 4  # TFT: attention heads
+    forecast.quantiles = (0.1, 0.5, 0.9)  # TFT: predicted quantiles of the mid-price move in ticks
+    forecast.filters = 16  # DeepLOB: filters of the convolutions
+    forecast.inception = 32  # DeepLOB: filters of each branch of the inception module
+    forecast.units = 64  # DeepLOB: units of the LSTM
+    forecast.dropout = 0.1  # TFT and DeepLOB; the transformer uses model.dropout
+    forecast.batch_size = 64  # examples per step
+    forecast.steps = 5000  # maximum number of optimiser steps
+    forecast.learning_rate = 1e-3  # peak, after a warm-up over the first 5 % of the steps; cosine decay to 0
+    forecast.weight_decay = 0.01  # applied to matrices only
+    forecast.clip = 1.0  # maximum global gradient norm
+    forecast.validate_every = 200  # optimiser steps between validations
+    forecast.patience = 5  # validations without improvement before training stops early
+    forecast.block_events = 500  # events per block of the bootstrap, at least the longest horizon
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
-    evaluate.batch_size = 8  # windows
-    evaluate.direction_events = 2000  # events whose price direction is predicted
-    evaluate.ngram_orders = (1, 2, 3, 4, 5)  # context lengths that validation chooses from
+    evaluate.batch_size = 8  # windows per forward pass
+    evaluate.direction_events = 2000  # events for which the direction of the mid price is predicted; 0 for none
+    evaluate.ngram_orders = (1, 2, 3, 4, 5)  # context lengths of the n-gram model, chosen from on validation data
 
     config.inspect = inspect = ml_collections.ConfigDict()
-    inspect.levels = 20  # occupied levels a side that tables and figures see
+    inspect.levels = 20  # occupied levels per side in tables and figures
 
     config.convert = convert = ml_collections.ConfigDict()
     convert.format = "parquet"  # lobster | hftbacktest | parquet
-    convert.levels = 10  # occupied levels a side of a LOBSTER order book
-    convert.past_midnight = "refuse"  # refuse | cut | continue (at 86,400 s): what comes after a LOBSTER pair's day
+    convert.levels = 10  # occupied levels per side of a LOBSTER order book
+    convert.past_midnight = "refuse"  # LOBSTER, events after midnight: refuse | cut | continue (at 86,400 s)
 
     config.generate = generate = ml_collections.ConfigDict()
-    generate.paths = 4  # continuations of the same prompt
-    generate.events = 500  # a path
-    generate.prompt_events = 100  # real test events in front of each path
-    generate.temperature = 1.0
-    generate.top_k = 0  # most likely tokens of a class to choose from; 0 for all
-    generate.top_p = 1.0  # most likely tokens that together reach this share of their class; 1 for all
-    generate.min_p = 0.0  # tokens of a class at least this share as likely as its most likely one; 0 for all
-    generate.format = "lobster"  # of the files of a path: lobster, hftbacktest or parquet
+    generate.paths = 4  # number of continuations of the prompt
+    generate.events = 500  # events per path
+    generate.prompt_events = 100  # real test events before each path
+    generate.temperature = 1.0  # 1 samples from the model's own distribution
+    generate.top_k = 0  # sample from the most likely tokens of the class, this many; 0 for all
+    generate.top_p = 1.0  # sample from the most likely tokens of the class whose probabilities sum to this; 1 for all
+    generate.min_p = 0.0  # sample from tokens with at least this share of the most likely one's probability; 0 for all
+    generate.format = "lobster"  # format of the files: lobster | hftbacktest | parquet
     generate.seed = 0
-    generate.name = ""  # of the result's folder in generated/, which must be new; empty for the next number
+    generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number
 
     return config

@@ -1,6 +1,6 @@
 """Block-sparse attention: neighbouring blocks, the first one, and blocks at distances of powers of two.
 
-Its cost grows as T log T, so it is made for longer contexts: block_sparse.py:small with
+Its cost grows as T log T, so it suits longer contexts: block_sparse.py:small with
 --config.model.max_seq_length=8192 --config.data.embargo_events=4104.
 """
 

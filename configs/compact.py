@@ -1,6 +1,6 @@
-"""One token an event: a context of as many events as positions, and generation of an event a step.
+"""One token per event: the context holds as many events as positions, and each generated token is an event.
 
-Prices, sizes and gaps are known by bins alone, fitted to the training days; `--mode=prepare` says what that loses.
+Prices, sizes and gaps are binned, with bins fitted to the training days; `--mode=prepare` reports what that loses.
 """
 
 import ml_collections

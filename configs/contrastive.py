@@ -1,6 +1,6 @@
-"""Beside the next token: windows that end in the same regime are brought together, others apart.
+"""Next tokens, and a contrastive loss: windows that end in the same regime are pulled together, others pushed apart.
 
-The regime is no input here, or there would be nothing to learn.
+The regime is not an input here, since there would be nothing to learn.
 """
 
 import ml_collections
@@ -9,7 +9,7 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model that tells regimes apart."""
+    """Return the configuration of a model with a contrastive loss over regimes."""
     config = sized.get_config(size)
     config.model.heads.contrastive_size = 64
     config.model.regime = "none"

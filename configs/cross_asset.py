@@ -1,8 +1,8 @@
-"""Two instruments in one model, each attending to the other's tokens that are earlier in time.
+"""Two instruments in one model; each attends to the other's tokens that are earlier in time.
 
-A window of one comes with the newest tokens of the other, so a step costs twice that of one instrument and a little
-more. By default two simulated instruments, which know nothing of each other; for real ones name feed, path and
-symbols: --config.data.feed=databento --config.data.path=days --config.data.symbols=ESH4,NQH4
+Each window of one instrument comes with the newest tokens of the other, so a step costs slightly more than twice that
+of one instrument. By default the two instruments are simulated independently of each other; for real ones, pass feed,
+path and symbols: --config.data.feed=databento --config.data.path=days --config.data.symbols=ESH4,NQH4
 """
 
 import ml_collections

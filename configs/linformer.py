@@ -1,7 +1,7 @@
-"""Linformer made causal: the past in 64 summaries beside the tokens of a query's own block, in time that grows as T.
+"""Causal Linformer: each token attends to its own block and to 64 summaries of the past; the cost grows as T.
 
-It has no cache: it is trained and tested on whole windows. Its projections have a column a position, so a context
-cannot be lengthened after training.
+It has no key-value cache, so it cannot generate: it is trained and tested on complete windows. Its projections have one
+column per position, so the context cannot be lengthened after training.
 """
 
 import ml_collections

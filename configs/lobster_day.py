@@ -1,6 +1,6 @@
 """One LOBSTER day on two CPU cores: pass --config.data.path=<the message file>.
 
-On GOOG's sample day of 10 levels this takes about half an hour; BUILD_NOTES.md has what it reached.
+On GOOG's sample day of 10 levels this takes about half an hour; BUILD_NOTES.md has the results.
 """
 
 import ml_collections
@@ -21,7 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.max_seq_length = 256
     config.model.positions = "rotary"
     config.model.book_state = True
-    config.model.time_of_day = False  # the test lies at hours that a single day's training never saw
+    config.model.time_of_day = False  # within a single day, the test split is at hours that training never saw
     config.model.day_of_week = False
     config.model.dtype = "float32"
     config.train.batch_size = 16

@@ -1,6 +1,6 @@
-"""Hidden tokens from those around them (BERT): no token is predicted from the past alone, so it cannot generate.
+"""Masked tokens, predicted from both sides as in BERT, so this model cannot generate.
 
-The book is left out, since the one after an event tells what the event was.
+It does not see the book, since the book after an event reveals the event.
 """
 
 import ml_collections
@@ -9,7 +9,7 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model of hidden tokens."""
+    """Return the configuration of a model of masked tokens."""
     config = sized.get_config(size)
     config.train.objective = "masked"
     config.model.causal = False

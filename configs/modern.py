@@ -1,6 +1,6 @@
-"""What newer language models do: rotary positions (half of each head by elapsed time), SwiGLU, normalised queries.
+"""As newer language models: rotary positions (half of each head by elapsed time), SwiGLU, normalised queries and keys.
 
-SwiGLU's third matrix is paid for by a narrower hidden layer, two thirds of the usual, in whole multiples of 32.
+SwiGLU has a third matrix, so its hidden layer is two thirds as wide, rounded down to a multiple of 32.
 """
 
 import ml_collections
@@ -9,7 +9,7 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model with elapsed-time rotations, SwiGLU and normalised queries."""
+    """Return the configuration of a model with rotary_time positions, SwiGLU and qk_norm."""
     config = sized.get_config(size)
     config.model.positions = "rotary_time"
     config.model.activation = "swiglu"

@@ -1,6 +1,6 @@
-"""Heads with horizons of their own: a quarter sees 16 events, a quarter 128, a quarter ten seconds, a quarter all.
+"""Heads with different horizons: a quarter sees 16 events, a quarter 128, a quarter ten seconds, a quarter everything.
 
-Costs what full attention does: the products are dense. A size is named behind the file: multi_scale.py:tiny.
+It costs as much as full attention, since the products are dense. A size follows after a colon: multi_scale.py:tiny.
 """
 
 import ml_collections

@@ -1,4 +1,4 @@
-"""Beside the next token: the mid price's direction and its realised volatility, 10 to 100 events ahead."""
+"""Next tokens, and the direction and realised volatility of the mid price 10 to 100 events ahead."""
 
 import ml_collections
 
@@ -6,7 +6,7 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model of events, price moves and volatility."""
+    """Return the configuration of a model of events, price direction and volatility."""
     config = sized.get_config(size)
     config.model.heads.outlook_events = (10, 20, 50, 100)
     config.model.book_state = True

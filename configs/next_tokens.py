@@ -1,4 +1,4 @@
-"""Four tokens ahead, each by a head of its own: more to learn from every position, and drafts for generation."""
+"""Four tokens ahead, one head for each: more to learn from every position, and drafts for speculative decoding."""
 
 import ml_collections
 

@@ -1,6 +1,6 @@
-"""Conditioned on the market's regime: terciles of volatility by halves of spread, known before each token.
+"""Conditioned on the market regime before each token: terciles of volatility by halves of the spread.
 
---config.model.regime=prefix gives it once, in front of the window, as what is known before it.
+With --config.model.regime=prefix, the regime before the window is given once, as a token before its first one.
 """
 
 import ml_collections
@@ -9,7 +9,7 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model that is told the market's regime."""
+    """Return the configuration of a model conditioned on the market regime."""
     config = sized.get_config(size)
     config.model.regime = "added"
     return config

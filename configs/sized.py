@@ -1,4 +1,4 @@
-"""One of the sizes by its name: --config=configs/sized.py:small. The configs of the variants take a size likewise."""
+"""A size by its name: --config=configs/sized.py:small. The variants take a size in the same way."""
 
 import importlib
 
@@ -11,7 +11,7 @@ SIZES = ("tiny", "small", "base", "large")
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a size.
+    """Return the configuration of a size, one of SIZES.
 
     Raises:
       InputError: there is no such size.
@@ -20,7 +20,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
         near = meant(size, SIZES)
         raise InputError(
             "there is no such size",
-            where="--config, behind the colon",
+            where="--config, after the colon",
             expected=f"one of {', '.join(SIZES)}, as in configs/sized.py:small",
             was=repr(size),
             remedy=f"did you mean :{near}?" if near else "name one of these",

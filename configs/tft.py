@@ -1,6 +1,6 @@
 """The Temporal Fusion Transformer, for --mode=forecast: 120 thousand parameters, minutes on a CPU.
 
-On one day of training data, add --config.forecast.clock=False: the test lies at hours that it never saw.
+On one day of training data, add --config.forecast.clock=False: the test split is at hours that training never saw.
 """
 
 import ml_collections
@@ -12,5 +12,5 @@ def get_config() -> ml_collections.ConfigDict:
     """Return the configuration of the forecaster."""
     config = base.get_config()
     config.forecast.model = "tft"
-    config.model.max_seq_length = 256  # tokens in front of every anchor, so that a transformer has the same examples
+    config.model.max_seq_length = 256  # the same forecasts as a transformer with this context, so that they compare
     return config

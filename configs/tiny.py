@@ -1,7 +1,7 @@
-"""About a million parameters, for a laptop CPU: the simulator to generated events in some five minutes.
+"""About a million parameters, for a laptop CPU: from the simulator to generated events in about five minutes.
 
-Expect some 29 bits an event, a little below zero-order frequencies: it shows the road. To see a model pass the n-gram,
-train configs/lobster_day.py for half an hour.
+It demonstrates the pipeline: expect about 29 bits per event, slightly fewer than zero-order frequencies need. To see a
+model beat the n-gram baseline, train configs/lobster_day.py for half an hour.
 """
 
 import ml_collections

@@ -5,6 +5,12 @@ has a `__path__` is a package to Python, so the same import finds them in either
 """
 
 import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # a type checker does not follow `__path__`
+
+    def __getattr__(name: str) -> Any: ...
+
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 _PLACES = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # of an installation, of a checkout

@@ -12,7 +12,7 @@ from lob_jax.config_sources import RUN_FILE, Source, load_config, run_config
 from lob_jax.configs import bundled, modern
 from lob_jax.errors import InputError
 from lob_jax.later_keys import LaterKey
-from lob_jax.runs.workdir import CONFIG, write_config
+from lob_jax.runs.workdir import write_config
 from lob_jax.settings import defaults
 
 OWN = """from lob_jax.configs import tiny
@@ -136,8 +136,8 @@ def test_what_training_writes_comes_back(elsewhere):
     config = modern.get_config("tiny")
     config.data.tick, config.train.max_hours, config.model.heads.outlook_events = "0.01", 1.5, (10, 20)
     write_config(elsewhere, sections.plain(config))
-    assert json.loads((elsewhere / CONFIG).read_text())["version"] == later_keys.version()
-    found = run_config(elsewhere / CONFIG, defaults())
+    assert json.loads((elsewhere / RUN_FILE).read_text())["version"] == later_keys.version()
+    found = run_config(elsewhere / RUN_FILE, defaults())
     assert found.config == config and found.notes == ()
     assert found.config.model.heads.outlook_events == (10, 20) and found.config.train.steps == 450
 

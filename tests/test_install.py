@@ -64,7 +64,7 @@ def test_the_command_runs_in_an_empty_folder(installed, tmp_path):
         return done(sys.executable, script, *arguments, cwd=tmp_path, PYTHONPATH=str(installed)).stdout
 
     assert told("--version") == f"lob_jax {lob_jax.__version__}\n"
-    assert f"--config=NAME takes one of them, from {installed / 'lob_jax' / 'configs'};" in told("--mode=configs")
+    assert f"--config=NAME uses one of them, from {installed / 'lob_jax' / 'configs'};" in told("--mode=configs")
     for named in ("tiny", "configs/tiny.py", "multi_scale:tiny"):
         assert "3 layers x 64 wide x 4 heads" in told(f"--config={named}", "--mode=summary")
     assert list(tmp_path.iterdir()) == []

@@ -72,7 +72,7 @@ def test_training_leaves_what_the_readme_says(run):
     assert {"records", "config.json", "ingest_report.json", "checkpoints", "metrics.jsonl", "tensorboard"} <= names
     result = json.loads((folder / "evaluation.json").read_text())
     assert set(result["likelihood"]) == {"model", "zero_order", "ngram"}
-    assert "bits an event" in printed and "best validation loss" in printed
+    assert "bits per event" in printed and "best validation loss" in printed
     assert "feed: synthetic, since no --config.data.path is given" in printed
     assert "compiling the training step, usually" in printed and "fitting the baselines, usually" in printed
     assert f"written to {folder / 'evaluation.json'}\n" in printed and "\n\n" not in printed
@@ -104,9 +104,10 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
     again = ("--mode=generate", "--config.generate.paths=2", f"--workdir={folder}")
     done = call(small(*again, "--config.generate.name=few"), environment)
     assert done.returncode == 0, done.stderr
-    assert "no quantiles: a 5 % quantile takes 20 paths" in done.stdout
+    assert "no quantiles: a 5 % quantile needs 20 paths" in done.stdout
     assert re.search(r"┃ +5% ┃", done.stdout) is None and re.search(r"┃ +lowest ┃ +mean ┃ +highest ┃", done.stdout)
-    assert "there is a result of this name" in refused(small(*again, "--config.generate.name=few"), environment)
+    taken = refused(small(*again, "--config.generate.name=few"), environment)
+    assert "there already is a result with this name" in taken
     assert sorted(path.name for path in (folder / "generated").iterdir()) == ["001", "few"]
     assert {path: path.read_bytes() for path in result.rglob("*") if path.is_file()} == before
 
@@ -225,7 +226,7 @@ run()
     assert done.stdout == f"[]\nlob_jax {lob_jax.__version__}\n", done.stderr
 
 
-PRINTED = '"""The whole configuration'
+PRINTED = '"""The complete configuration'
 
 
 @pytest.mark.parametrize(

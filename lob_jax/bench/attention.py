@@ -12,7 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
     variables = jax.jit(module.init)(jax.random.key(0), *data)
 
     def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
-        return module.apply(variables, query, key, value, places)
+        return cast(jax.Array, module.apply(variables, query, key, value, places))  # Flax types it as with `mutable`
 
     def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
         # Weighted by the queries: the gradient of a plain sum is all ones, which a compiler may exploit.
@@ -90,9 +90,14 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
         jax.jit(function).lower(variables, *data).compile() for function in (forward, jax.grad(total, (0, 1, 2, 3)))
     ]
     compile_s = time.perf_counter() - start
-    seconds = [median_seconds(lambda run=run: run(variables, *data), chosen.repeats) for run in programs]
-    memory = [run.memory_analysis().temp_size_in_bytes for run in programs]
-    return Point(*seconds, *memory, compile_s=compile_s)
+    forward_s, both_s = (median_seconds(lambda run=run: run(variables, *data), chosen.repeats) for run in programs)
+    forward_bytes, both_bytes = (temporary_bytes(run) for run in programs)
+    return Point(forward_s, both_s, forward_bytes, both_bytes, compile_s=compile_s)
+
+
+def temporary_bytes(program: jax.stages.Compiled) -> int:
+    """Return the temporary memory of a compiled program."""
+    return cast(Any, program.memory_analysis()).temp_size_in_bytes  # None only for a backend without such figures
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:

@@ -18,7 +18,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -184,7 +184,7 @@ class Transformers:
         return Sample(time.perf_counter() - began, self._tokens * batch, 0)
 
 
-def measure(sides: dict[str, Callable], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
+def measure(sides: Mapping[str, Callable[..., Sample]], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
     """Let every side generate once to warm up, then in turns.
 
     Taking turns exposes all sides to the same load from other work on the machine.

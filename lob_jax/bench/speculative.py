@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -89,7 +90,7 @@ def once(made: Trained, *, drafts: int, events: int, temperature: float, seed: i
     """
     params, prompt, model, tokenizer, instrument = made
     sampling = SamplingConfig(paths=1, events=events, seed=seed, temperature=temperature)
-    how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
+    how: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
     began = time.perf_counter()
     if drafts:
         generated, about = generate_speculatively(params, prompt, drafts=drafts, **how)

@@ -100,12 +100,13 @@ def compare(
 ) -> dict[str, Any]:
     """Return means, quantiles and, given a reference, distances, as JSON-serialisable values."""
     samples, mix, figures = simulated
-    result = {"kind_mix": {"simulated": mix}, "figures": {"simulated": figures}, "laws": {}}
+    kind_mix: dict[str, Any] = {"simulated": mix}
+    result: dict[str, Any] = {"kind_mix": kind_mix, "figures": {"simulated": figures}, "laws": {}}
     for name, sample in samples.items():
         result["laws"][name] = {"simulated": _summary(sample)}
     if reference is None:
         return result
-    result["kind_mix"] |= {"reference": reference[1], "total_variation": total_variation(mix, reference[1])}
+    kind_mix |= {"reference": reference[1], "total_variation": total_variation(mix, reference[1])}
     result["figures"]["reference"] = reference[2]
     for name, sample in samples.items():
         distance, normalised = wasserstein(sample, reference[0][name])

@@ -30,7 +30,7 @@ def _text(path: pathlib.Path) -> bytes:
 def tile_lobster(path: pathlib.Path, folder: pathlib.Path, *, events: int) -> pathlib.Path:
     """Write a LOBSTER pair of at least `events` rows; times are compressed so that all repetitions fit in one day."""
     pair = find_pair(path)
-    message, book = (_text(half.path) for half in (pair.message, pair.orderbook))
+    message, book = (_text(half.path) for half in (pair.message, pair.orderbook) if half is not None)
     schema = {name: pl.String for name in ("time", "type", "order id", "size", "price", "direction")}
     frame = pl.read_csv(message, has_header=False, schema=schema)
     tiles = -(-events // frame.height)

@@ -32,10 +32,11 @@ from lob_jax.bench.processes import MIB, AnonymousMemory, Resident, alone
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.config.sections import model_config, train_config
 from lob_jax.errors import InputError
+from lob_jax.evaluation.likelihood.scores import model_apply
 from lob_jax.models.accounting import flops_per_token, parameter_count
 from lob_jax.models.config import DTYPES, ModelConfig
 from lob_jax.models.inputs import BY_NAME, Role
-from lob_jax.models.transformer import LOBTransformer, initial_parameters
+from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -96,7 +97,7 @@ class StepTime(NamedTuple):
 class OurStep:
     """A compiled training step with its state and batch on the devices; a call takes one step and returns its loss."""
 
-    train_step: Callable[[Any, Batch], tuple[Any, dict[str, jax.Array]]]
+    train_step: Any  # jax.stages.Compiled: (state, batch) -> (state, metrics)
     state: Any
     batch: Batch
     compile_s: float
@@ -155,7 +156,7 @@ def survey(setting: Setting, batch: int | None) -> dict[str, Any]:
         "batch": batch or plan_on(mesh, setting.model, setting.train).micro_batch * window_groups(mesh),
         "peak_flops": peak,
         "peak_flops_from": source,
-        "rates": [float(schedule(step)) for step in range(total)],
+        "rates": [float(np.asarray(schedule(step))) for step in range(total)],
     }
 
 
@@ -208,7 +209,7 @@ def agreement(setting: Setting) -> dict[str, float]:
 
 def _logits_and_loss(model: ModelConfig, params: dict, windows: Batch) -> tuple[jax.Array, jax.Array]:
     tokens_BT, conditioning, targets_BT, weights_BT = shift(windows)
-    logits_BTV = LOBTransformer(model).apply({"params": params}, tokens_BT, conditioning)
+    logits_BTV = model_apply(model)(params, tokens_BT, conditioning)
     nll, weight = cross_entropy(logits_BTV, targets_BT, weights_BT)
     return logits_BTV, nll / weight
 

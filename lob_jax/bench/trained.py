@@ -48,9 +48,15 @@ def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_
     """
     prepare(config, workdir)
     data = open_training_data(config, workdir)
-    how = {"seed": config.seed, "folder": workdir, "settings": plain(config), "console": Console(quiet=True)}
-    run_training(model_config(config), train_config(config), data, **how)
+    run_training(
+        model_config(config),
+        train_config(config),
+        data,
+        seed=config.seed,
+        folder=workdir,
+        settings=plain(config),
+        console=Console(quiet=True),
+    )
     run, records = open_run(config, workdir), open_records(workdir / "records", "test")
-    reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets}
-    prompt = make_prompt(records, events=prompt_events, **reads)
+    prompt = make_prompt(records, events=prompt_events, tokenizer=run.tokenizer, time_buckets=run.model.time_buckets)
     return Trained(run.params, prompt, run.model, run.tokenizer, record_instrument(records[0]))

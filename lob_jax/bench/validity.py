@@ -96,8 +96,8 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
     """Generate from one model and check every event; `named` is the kind of tokens and the name of the model."""
     began = time.perf_counter()
     params, prompt, model, tokenizer, instrument = made
-    how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
-    generated, start = generate(params, prompt, sampling=sampling, **how), prompt.start
+    generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+    start = prompt.start
     opening = MarketDay.opening(instrument, start)
     found, books, clocks = [], 0, 0
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):

@@ -1,1 +1,1 @@
-"""What a run is configured with: its keys checked together, and its sections as plain dataclasses."""
+"""The configuration of a run: checks of its keys, and its sections as plain dataclasses."""

@@ -1,6 +1,6 @@
-"""A search space as one line of text: which keys of the configuration a sweep varies, and over what.
+"""Search spaces as one line of text: which keys of the configuration a sweep varies, and over which values.
 
-Such a line is `train.learning_rate=log(1e-4,1e-2) model.dropout=uniform(0,0.3) train.batch_size=choice(8,16)`.
+An example is `train.learning_rate=log(1e-4,1e-2) model.dropout=uniform(0,0.3) train.batch_size=choice(8,16)`.
 """
 
 import ast
@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from lob_jax.errors import InputError
 from lob_jax.settings import LARGEST
@@ -18,18 +18,18 @@ Value = bool | int | float | str
 KINDS = ("uniform", "log", "choice")
 WHERE = "config.sweep.space"
 EXAMPLE = "train.learning_rate=log(1e-4,1e-2) train.batch_size=choice(8,16)"
-# Why a key cannot be searched, by the longest of these that it begins with.
+# Why a key cannot be searched: the longest matching prefix decides, and an empty reason means that it can.
 NOT_SEARCHED = {
-    "": "only what a model is and how it is trained can be searched: keys of model and train",
-    "data.": "records are prepared once, for all trials",
-    "tokens.": "records are prepared once, for all trials",
-    "model.max_seq_length": "records are prepared once, for all trials",
+    "": "only keys of model and train can be searched",
+    "data.": "all trials share the same records",
+    "tokens.": "all trials share the same records",
+    "model.max_seq_length": "all trials share the same records",
     "model.vocab_size": "the tokenizer decides it",
-    "seed": "a lucky seed is no better setting",
+    "seed": "a lucky seed is not a better setting",
     "train.validation_windows": "losses of different windows cannot be compared",
-    "train.validate_every": "trials are compared validation by validation",
-    "train.log_every": "it changes no loss",
-    "train.keep_best": "it changes no loss",
+    "train.validate_every": "the pruner compares trials validation by validation",
+    "train.log_every": "it does not change the loss",
+    "train.keep_best": "it does not change the loss",
     "model.": "",
     "train.": "",
 }
@@ -38,7 +38,15 @@ _ENTRY = re.compile(r"\s*([\w.]+)\s*=\s*(\w+)\s*\(([^()]*)\)(?=\s|$)")
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included: even in themselves, or in their logarithms; whole ones or any."""
+    """Numbers from low to high, both included.
+
+    Attributes:
+      key: the key that is varied.
+      low: the smallest value.
+      high: the largest value.
+      log: uniform in the logarithm, rather than in the value.
+      whole: integers only.
+    """
 
     key: str
     low: float
@@ -49,7 +57,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some values, in no order."""
+    """A choice between values that have no order."""
 
     key: str
     values: tuple[Value, ...]
@@ -59,7 +67,7 @@ Space = tuple[Range | Choice, ...]
 
 
 class Suggests(Protocol):
-    """What a trial of Optuna can be asked for."""
+    """The methods of an Optuna trial that `suggest` calls."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
         """Return a number from low to high."""
@@ -67,20 +75,20 @@ class Suggests(Protocol):
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         """Return a whole number from low to high."""
 
-    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Value:
+    def suggest_categorical(self, name: str, choices: Sequence[Value]) -> Any:
         """Return one of the choices."""
 
 
 def parse_space(text: str, *, types: Mapping[str, type]) -> Space:
-    """Return the space that a line describes.
+    """Parse a search space.
 
     Args:
-      text: entries `<key>=uniform(low,high)`, `<key>=log(low,high)` or `<key>=choice(a,b,...)`, by spaces.
-      types: of every key of the configuration, such as {"train.learning_rate": float}.
+      text: entries `<key>=uniform(low,high)`, `<key>=log(low,high)` or `<key>=choice(a,b,...)`, separated by spaces.
+      types: type of every key of the configuration, such as {"train.learning_rate": float}.
 
     Raises:
-      InputError: the first entry that cannot be read, is of no key or of one that cannot be searched, has values of
-        another type, an empty range, or a key that came before.
+      InputError: the first entry that cannot be parsed, or whose key is unknown, cannot be searched or is repeated, or
+        whose values have the wrong type or form an empty range.
     """
     space, at = [], 0
     while text[at:].strip():
@@ -88,9 +96,9 @@ def parse_space(text: str, *, types: Mapping[str, type]) -> Space:
         if entry is None:
             raise _fault(
                 "an entry of the search space cannot be read",
-                expected=f"<key>=<{'|'.join(KINDS)}>(<values>), by spaces, such as {EXAMPLE}",
+                expected=f"<key>=<{'|'.join(KINDS)}>(<values>), separated by spaces, such as {EXAMPLE}",
                 was=text[at:].strip(),
-                remedy="write it so, in quotes on a command line",
+                remedy="correct the entry; on a command line, put the search space in quotes",
             )
         key, kind, inside = entry.groups()
         _check_key(key, types, before={dimension.key for dimension in space})
@@ -98,7 +106,7 @@ def parse_space(text: str, *, types: Mapping[str, type]) -> Space:
         space.append(_dimension(key, kind, values, whole=types[key] is int))
         at = entry.end()
     if not space:
-        raise _fault("the search space is empty", expected=EXAMPLE, was=repr(text), remedy="name a key at least")
+        raise _fault("the search space is empty", expected=EXAMPLE, was=repr(text), remedy="name at least one key")
     return tuple(space)
 
 
@@ -119,24 +127,21 @@ def _check_key(key: str, types: Mapping[str, type], *, before: set[str]) -> None
     reason = NOT_SEARCHED[max((start for start in NOT_SEARCHED if key.startswith(start)), key=len)]
     if reason:
         raise _fault(
-            "a key that a sweep cannot search",
-            expected="a key of model or train that changes the loss of the same records",
+            "a sweep cannot search this key",
+            expected="a key of model or train that affects the loss on the same records",
             was=f"{key}: {reason}",
-            remedy=f"set --config.{key} for the whole sweep; sweep another value in another --workdir",
+            remedy=f"set --config.{key} for the whole sweep; use a separate --workdir for each value",
         )
     if key in before:
-        raise _fault("a key comes twice", expected="one entry a key", was=key, remedy="leave one of them out")
+        raise _fault("a key is repeated", expected="one entry per key", was=key, remedy="remove one of them")
 
 
 def _parse_value(text: str, wanted: type, *, key: str) -> Value:
-    """Return a value of the key's type: numbers as Python writes them, True or False, names without quotes."""
-    try:
-        value = text if wanted is str else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = None
+    """Parse a value of the key's type: numbers as in Python, True or False, names without quotes."""
+    value = text if wanted is str else _literal(text)
     if wanted is float and type(value) is int:
         value = float(value)
-    beyond = wanted in (int, float) and type(value) is wanted and not abs(value) <= LARGEST
+    beyond = isinstance(value, int | float) and not abs(value) <= LARGEST  # 1e999 is read as infinity
     if type(value) is not wanted or value == "" or beyond:
         raise _fault(
             "a value of the search space is of the wrong type",
@@ -148,33 +153,41 @@ def _parse_value(text: str, wanted: type, *, key: str) -> Value:
     return value
 
 
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+
+
 def _dimension(key: str, kind: str, values: list[Value], *, whole: bool) -> Range | Choice:
     if kind == "choice":
         if len(values) < 2 or len(set(values)) < len(values):
             raise _fault(
-                "there is nothing to choose from",
+                "a choice needs at least two different values",
                 key=key,
-                expected="two different values or more",
+                expected="two or more values, each once",
                 was=f"choice({','.join(map(str, values))})",
-                remedy=f"add values, or leave the entry out and set --config.{key}",
+                remedy=f"add values, or remove the entry and set --config.{key}",
             )
         return Choice(key, tuple(values))
     was = f"{kind}({','.join(map(str, values))})"
     if kind not in KINDS:
-        raise _fault("no such kind of range", key=key, expected=f"one of {KINDS}", was=was, remedy="choose one")
-    if any(isinstance(value, str | bool) for value in values):
+        raise _fault("unknown kind of range", key=key, expected=f"one of {KINDS}", was=was, remedy="use one of these")
+    numbers = [value for value in values if not isinstance(value, str | bool)]
+    if len(numbers) < len(values):
         raise _fault(
-            "a range needs numbers", key=key, expected="choice(a,b,...) for what is no number", was=was, remedy="use it"
+            "a range needs numbers", key=key, expected="choice(a,b,...) for other values", was=was, remedy="use choice"
         )
-    if len(values) != 2 or not values[0] < values[1] or (kind == "log" and values[0] <= 0):
+    if len(numbers) != 2 or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
         raise _fault(
             "the range is empty",
             key=key,
-            expected="a lower and a higher end" + (", both above 0" if kind == "log" else ""),
+            expected="two numbers, the lower one first" + (", both above 0" if kind == "log" else ""),
             was=was,
-            remedy="give (low,high)",
+            remedy=f"write {kind}(low,high)",
         )
-    return Range(key, values[0], values[1], log=kind == "log", whole=whole)
+    return Range(key, numbers[0], numbers[1], log=kind == "log", whole=whole)
 
 
 def describe_space(space: Space) -> str:
@@ -188,7 +201,7 @@ def describe_space(space: Space) -> str:
 
 
 def suggest(space: Space, trial: Suggests) -> dict[str, Value]:
-    """Return a value of every key, as a trial suggests them."""
+    """Return the values that a trial suggests, by key."""
     values = {}
     for part in space:
         if isinstance(part, Choice):

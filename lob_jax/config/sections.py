@@ -1,4 +1,4 @@
-"""The sections of a configuration as the plain dataclasses that the rest of lob_jax takes."""
+"""Convert the sections of a configuration to the dataclasses that the rest of lob_jax takes."""
 
 import dataclasses
 import json
@@ -18,13 +18,15 @@ from lob_jax.training.config import TrainConfig
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
-    """Return the model's section, with the numbers of book features and of regimes that the data gives."""
-    parts = {"attention": AttentionConfig(**config.model.attention), "heads": HeadsConfig(**config.model.heads)}
-    given = {
+    """Return the model section, with the numbers of book features and regimes that follow from the data section."""
+    values: dict[str, Any] = {
+        **config.model,
+        "attention": AttentionConfig(**config.model.attention),
+        "heads": HeadsConfig(**config.model.heads),
         "book_features": 4 * config.data.book_levels,
         "n_regimes": config.data.volatility_regimes * config.data.spread_regimes,
     }
-    return ModelConfig(**{**config.model, **parts, **given})
+    return ModelConfig(**values)
 
 
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
@@ -33,17 +35,17 @@ def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
 
 
 def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:
-    """Return the shape of the forecaster, for the number of instruments that the data has."""
+    """Return the shape of the forecaster for data of so many instruments."""
     return ForecastConfig(**_fields(config.forecast, ForecastConfig), instruments=instruments)
 
 
 def fit_config(config: ml_collections.ConfigDict) -> FitConfig:
-    """Return how a forecaster is trained."""
+    """Return the settings with which a forecaster is trained."""
     return FitConfig(**_fields(config.forecast, FitConfig))
 
 
 def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
-    """Return what an example of a forecaster holds; that of the token model takes its context from the model."""
+    """Return the layout of a forecaster's examples; their context length is that of the token model."""
     forecast, model = config.forecast, config.model
     return ForecastLayout(
         history=forecast.history,
@@ -54,21 +56,21 @@ def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
     )
 
 
-def _fields(section: ml_collections.ConfigDict, of: type) -> dict[str, Any]:
-    """Return the values of a section that a dataclass has fields for."""
+def _fields(section: ml_collections.ConfigDict, of: type[ForecastConfig | FitConfig]) -> dict[str, Any]:
+    """Return the values of a section for which a dataclass has fields."""
     return {field.name: section[field.name] for field in dataclasses.fields(of) if field.name in section}
 
 
 def search_space(config: ml_collections.ConfigDict) -> Space:
-    """Return what a sweep searches."""
+    """Return the search space of a sweep."""
     return parse_space(config.sweep.space, types=key_types(config))
 
 
 def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
-    """Return what the sampler needs of the generation section.
+    """Return the sampler's settings from the generation section.
 
     Raises:
-      InputError: a value is out of range, named by its key.
+      InputError: a value is out of range; the error names its key.
     """
     section, named = config.generate, "config.generate."
     return SamplingConfig(
@@ -82,5 +84,5 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
 
 
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Return the configuration as nested plain values, fit for JSON."""
+    """Return the configuration as nested plain values, as in JSON."""
     return json.loads(config.to_json())

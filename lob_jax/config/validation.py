@@ -1,4 +1,4 @@
-"""Check a configuration as a whole, once, before anything runs."""
+"""Validate a complete configuration, once, before anything runs."""
 
 import shlex
 
@@ -26,8 +26,8 @@ from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS = ("lobster", "hftbacktest", "parquet")
 PRUNERS = ("median", "hyperband", "none")
-OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that the simulator does not have
-MOST = 10**9  # of what is counted
+OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that do not apply to the simulator
+MOST = 10**9  # the default upper limit of a count
 MOST_OF = {
     "synthetic_days": 10_000,
     "volatility_regimes": 100,
@@ -36,13 +36,13 @@ MOST_OF = {
     "workers": 1000,
 }
 MOST_SEED = 2**32 - 1
-MOST_ORDER = 20  # of an n-gram: each is a table of its own
+MOST_ORDER = 20  # of an n-gram model: each order takes a separate table of counts
 
 
 def _require(holds: bool, key: str, *, expected: object, was: object, remedy: str) -> None:
     if not holds:
         raise InputError(
-            "the configuration does not hold together",
+            "the configuration is invalid",
             where=f"config.{key}",
             expected=expected,
             was=was,
@@ -66,13 +66,13 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
         "data.order_book",
         expected=f"one of {ORDER_BOOK}",
         was=data.order_book,
-        remedy="required reads LOBSTER's order-book file, none builds the book from the messages alone",
+        remedy="required reads LOBSTER's order-book file; none builds the book from the messages alone",
     )
     _require(
         data.order_book == "required" or (bool(data.path) and data.feed in ("lobster", AUTO)),
         "data.order_book",
-        expected="required, unless files of the lobster feed are read",
-        was=f"{data.order_book}, of the {data.feed} feed",
+        expected="required, unless the data are LOBSTER files",
+        was=f"{data.order_book}, with the {data.feed} feed",
         remedy="leave it out, or pass --config.data.path= and --config.data.feed=lobster",
     )
     _require(
@@ -86,16 +86,16 @@ def _check_data(config: ml_collections.ConfigDict) -> None:
     _require(
         bool(data.path) or not given,
         f"data.{given[0] if given else 'path'}",
-        expected="nothing, of the simulator: it is a setting of files",
+        expected="no value when simulating, since it is a setting for files",
         was=data[given[0]] if given else "",
-        remedy="leave it out, or name the files: --config.data.path=",
+        remedy="leave it out, or pass the files: --config.data.path=",
     )
     _require(
         data.on_error in ON_ERROR,
         "data.on_error",
         expected=f"one of {ON_ERROR}",
         was=data.on_error,
-        remedy="strict names the first bad row, skip counts them, quarantine keeps them in a file",
+        remedy="strict stops at the first bad row; skip counts bad rows; quarantine also copies them to a file",
     )
 
 
@@ -104,7 +104,7 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
     _require(
         data.processes is None or data.processes > 0,
         "data.processes",
-        expected="a positive number, or None for one a core",
+        expected="a positive number, or None for one per core",
         was=data.processes,
         remedy="leave it out",
     )
@@ -122,14 +122,14 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
         "data.train_fraction + data.validation_fraction",
         expected="less than 1, so that a test part remains",
         was=used,
-        remedy="lower one of them",
+        remedy="lower one of the two",
     )
     tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
     needed = required_embargo(context_of(context, fewest_event_tokens=tokenizer.fewest_event_tokens))
     _require(
         data.embargo_events >= needed,
         "data.embargo_events",
-        expected=f"at least {needed}: a context of {context} tokens may span so many events",
+        expected=f"at least {needed}: a context of {context} tokens may span that many events",
         was=data.embargo_events,
         remedy=f"pass --config.data.embargo_events={needed}",
     )
@@ -149,14 +149,14 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
         shlex.split(data.runner_options)
     except ValueError as error:
         _require(
-            False, "data.runner_options", expected="options as a shell has them", was=error, remedy="close its quotes"
+            False, "data.runner_options", expected="options as on a command line", was=error, remedy="close the quotes"
         )
 
 
 def _require_count(
     config: ml_collections.ConfigDict, section: str, key: str, *, least: int = 1, most: int | None = None
 ) -> None:
-    """Check a whole number that something is counted by, or that gets memory."""
+    """Check that a count is in its range: too large a one would exhaust the memory, or never end."""
     value, highest = config[section][key], MOST if most is None else most
     expected = f"a whole number from {least:,} to {highest:,}"
     remedy = f"pass --config.{section}.{key}={min(max(value, least), highest)}, say"
@@ -169,7 +169,7 @@ def _check_seed(config: ml_collections.ConfigDict) -> None:
         "seed",
         expected=f"a whole number from 0 to {MOST_SEED}",
         was=config.seed,
-        remedy="any number of 32 bits will do",
+        remedy="any 32-bit number will do",
     )
 
 
@@ -179,9 +179,9 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
     _require(
         digits in choices,
         "tokens.time_digits",
-        expected=" | ".join(str(choice) for choice in choices) + f", of {config.tokens.kind} tokens",
+        expected=" | ".join(str(choice) for choice in choices) + f" for {config.tokens.kind} tokens",
         was=digits,
-        remedy="leave it out: None keeps what these tokens can keep of a gap",
+        remedy="leave it out: None keeps as many digits of a gap as these tokens can",
     )
     _require(
         train.steps is None or train.steps > 0,
@@ -193,7 +193,7 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
     _require(
         train.micro_batch is None or (train.micro_batch > 0 and train.batch_size % train.micro_batch == 0),
         "train.micro_batch",
-        expected=f"a divisor of batch_size {train.batch_size}, or None to fit the memory",
+        expected=f"a divisor of batch_size {train.batch_size}, or None to choose what fits in memory",
         was=train.micro_batch,
         remedy="pass a divisor, or leave it out",
     )
@@ -202,7 +202,7 @@ def _check_run(config: ml_collections.ConfigDict) -> None:
         "model.dtype",
         expected="bfloat16, float16 or float32",
         was="float64",
-        remedy="float64 is there for tests that compare layouts, with jax_enable_x64",
+        remedy="use one of these; float64 is only for tests that compare layouts, with jax_enable_x64",
     )
 
 
@@ -220,7 +220,7 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         "convert.past_midnight",
         expected=f"one of {PAST_MIDNIGHT}",
         was=config.convert.past_midnight,
-        remedy="refuse names the first such event, cut leaves them out, continue counts on past 86,400 seconds",
+        remedy="refuse stops at the first such event; cut leaves them out; continue counts beyond 86,400 seconds",
     )
     counts = [("generate", "prompt_events"), ("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels")]
     counts += [("convert", "levels")]
@@ -233,7 +233,7 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
     _require(
         len(orders) > 0 and all(1 <= order <= MOST_ORDER for order in orders),
         "evaluate.ngram_orders",
-        expected=f"whole numbers from 1 to {MOST_ORDER}, one at least",
+        expected=f"at least one whole number from 1 to {MOST_ORDER}",
         was=orders,
         remedy="1,2,3,4,5 are usual",
     )
@@ -246,7 +246,7 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         "model.causal",
         expected=f"{causal}, since train.objective is {config.train.objective}",
         was=model.causal,
-        remedy="hidden tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
+        remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
     whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
@@ -254,26 +254,26 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         "train.sample_events",
         expected="0: this model cannot generate",
         was=config.train.sample_events,
-        remedy="leave it out; the causal kinds of attention with a cache, of one instrument, generate",
+        remedy="leave it out; to generate, use causal attention with a cache, of one instrument",
     )
     _require(
         not (model.attention.cross_asset and model.regime == "prefix"),
         "model.regime",
-        expected="none or added, where assets attend to one another",
+        expected="none or added, with attention across assets",
         was=model.regime,
         remedy="pass --config.model.regime=added",
     )
     _require(
         causal or model.heads.next_tokens == 1,
         "model.heads.next_tokens",
-        expected=f"1, where the objective is {config.train.objective}",
+        expected=f"1, since the objective is {config.train.objective}",
         was=model.heads.next_tokens,
         remedy="leave it out",
     )
     _require(
         not model.heads.contrastive_size or model.regime == "none",
         "model.regime",
-        expected="none, where contrastive training is to find the regime",
+        expected="none, since contrastive training predicts the regime, which must not be an input",
         was=model.regime,
         remedy="leave out model.regime or model.heads.contrastive_size",
     )
@@ -286,19 +286,25 @@ def _check_searches(config: ml_collections.ConfigDict) -> None:
         "find_lr.highest",
         expected=f"more than find_lr.lowest, {find_lr.lowest}",
         was=find_lr.highest,
-        remedy="1e-6 to 0.1 holds most of what is useful",
+        remedy="the range from 1e-6 to 0.1 covers most useful rates",
     )
     _require(find_lr.steps >= 10, "find_lr.steps", expected="10 or more", was=find_lr.steps, remedy="200 are usual")
     smoothing, factor = find_lr.smoothing, find_lr.stop_factor
     _require(0 <= smoothing < 1, "find_lr.smoothing", expected="in [0, 1)", was=smoothing, remedy="0.9 is usual")
     _require(factor > 1, "find_lr.stop_factor", expected="more than 1", was=factor, remedy="1.1 is usual")
-    _require(0 <= dropout < 1, "overfit.dropout", expected="in [0, 1)", was=dropout, remedy="0 is the test's point")
+    _require(
+        0 <= dropout < 1,
+        "overfit.dropout",
+        expected="in [0, 1)",
+        was=dropout,
+        remedy="the test is meant for a dropout of 0",
+    )
     _require(
         pruner in PRUNERS,
         "sweep.pruner",
         expected=f"one of {PRUNERS}",
         was=pruner,
-        remedy="median stops a trial that is worse than half of those before it; none stops none",
+        remedy="median stops a trial that is worse than half of those before it; none never stops one",
     )
     for key in ("startup_trials", "warmup_validations"):
         value = config.sweep[key]
@@ -324,10 +330,10 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
-    """Check every key, its type, its range, and every value that another one depends on.
+    """Check that every key is present, with a value of its type and in its range, and that the values fit together.
 
     Raises:
-      InputError: the first key at fault, what it should be and what it is.
+      InputError: names the first invalid key, what was expected and what it is.
     """
     check_like(config, defaults())
     _check_seed(config)

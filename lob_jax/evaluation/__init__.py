@@ -1,1 +1,1 @@
-"""Likelihood, accuracy, direction, and the baselines they are held against."""
+"""Evaluation of models and generated paths: likelihood, accuracy, price direction, validity, and baselines."""

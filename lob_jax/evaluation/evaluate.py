@@ -1,4 +1,4 @@
-"""Evaluate a model on prepared records, beside baselines fitted on their training split, and show it as a table."""
+"""Evaluate a model and baselines on prepared records, and show the results as a table."""
 
 import itertools
 import pathlib
@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
-from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset
+from lob_jax.data.records.records import RecordSource
+from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
@@ -25,7 +26,7 @@ from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
 
-NEEDED = {  # what tokens must be able to do for a metric to mean anything
+NEEDED = {  # the ability of a tokenizer without which a metric is meaningless
     "bits_per_event_without_gap_digits": Ability.PARTS,
     "bits_by_part": Ability.PARTS,
     "exact_bits_per_event": Ability.EVENTS,
@@ -54,17 +55,17 @@ def evaluate(
 
     Args:
       config, params: the model.
-      folder: prepared records; the baselines are fitted on their training split and chosen on validation.
-      split: what to evaluate.
-      batch_size: windows in memory at once.
-      direction_events: events whose price direction is predicted, the first of the split; 0 for none.
-      ngram_orders: context lengths that validation chooses from.
-      beside: what the model reads beside tokens, clock buckets and book.
+      folder: prepared records; the baselines are fitted on the training split and chosen on the validation split.
+      split: the split to evaluate.
+      batch_size: windows per forward pass.
+      direction_events: number of events, the first of the split, whose price direction is predicted; 0 for none.
+      ngram_orders: candidate context lengths of the n-gram model.
+      beside: what the model reads in addition to tokens, clock buckets and book.
 
     Returns:
-      Plain values fit for JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
-      `LOBMetrics.compute`), ngram (what validation chose), direction (scores by "model" and "state_table"), or
-      direction_left_out, the reason why this model cannot be asked for it.
+      Plain values as in JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
+      `LOBMetrics.compute`), ngram (what was chosen on validation data), and direction (scores by "model" and
+      "state_table") or direction_left_out, the reason why this model does not predict it.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -73,13 +74,10 @@ def evaluate(
     tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
-    fitted = {
-        "train": token_streams(open_records(folder, "train")),
-        "validation": token_streams(open_records(folder, "validation")),
-    }
-    zero = fit_zero_order(**fitted, grammar=tokenizer.grammar)
-    ngram = fit_ngram(**fitted, grammar=tokenizer.grammar, orders=ngram_orders)
-    result = {
+    train, validation = (token_streams(open_records(folder, name)) for name in ("train", "validation"))
+    zero = fit_zero_order(train=train, validation=validation, grammar=tokenizer.grammar)
+    ngram = fit_ngram(train=train, validation=validation, grammar=tokenizer.grammar, orders=ngram_orders)
+    result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
         "likelihood": {
@@ -101,14 +99,14 @@ def evaluate(
 
 
 def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return the metrics that mean something of a tokenizer's tokens."""
+    """Return the metrics that are meaningful for a tokenizer."""
     return {name: value for name, value in metrics.items() if NEEDED.get(name) not in tokenizer.lacks}
 
 
 def why_no_branches(config: ModelConfig) -> str | None:
-    """Return why a model cannot answer from side branches, which price direction is predicted by; None if it can."""
+    """Return why a model cannot be evaluated on side branches, which price direction needs; None if it can."""
     if config.attention.cross_asset:
-        return "attention across assets reads whole windows alone"
+        return "attention across assets reads complete windows only"
     if not is_mask(config.attention.kind):
         return f"{config.attention.kind} attention has no mask"
     return None
@@ -117,7 +115,7 @@ def why_no_branches(config: ModelConfig) -> str | None:
 def score_split(
     config: ModelConfig, params: Any, source: PreparedRecords, *, batch_size: int, beside: Beside = NOTHING
 ) -> TokenScores:
-    """Score every token behind the leads of a split once, each with at least half a context in front of it."""
+    """Score every token of a split once, except the leads, with at least half a context before each."""
     dataset = open_windows(config, source, evaluation=True, beside=beside)
     windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
     scores = score_windows(model_apply(config), params, windows)
@@ -128,7 +126,7 @@ def score_split(
 def open_windows(
     config: ModelConfig, source: RecordSource, *, evaluation: bool, beside: Beside
 ) -> TokenBookDataset | PairedDataset:
-    """Return the windows of a split that a model reads: of one instrument each, or with a peer."""
+    """Return the windows of a split for a model: of one instrument, or paired for cross-asset attention."""
     kind = PairedDataset if config.attention.cross_asset else TokenBookDataset
     return kind(
         source,
@@ -140,7 +138,7 @@ def open_windows(
 
 
 def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return each record's tokens without EOS, and which of them lie behind its lead."""
+    """Return for each record its tokens without EOS, and a mask of those after its lead."""
     tokens = [source[index]["tokens"][:-1] for index in range(len(source))]
     leads = [about.lead_tokens for about in source.outlines]
     return [(one, np.arange(len(one)) >= lead) for one, lead in zip(tokens, leads, strict=True)]
@@ -156,7 +154,7 @@ def evaluate_direction(
     events: int,
     beside: Beside = NOTHING,
 ) -> dict[str, Any]:
-    """Score price direction on the first events of a split, for the model and for a table of states."""
+    """Score price direction on the first events of a split, for the model and for the state-table baseline."""
     source, train = open_records(folder, split), open_records(folder, "train")
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
     table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
@@ -190,7 +188,7 @@ def _baseline_metrics(source: PreparedRecords, model: NgramModel, *, time_digits
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Return a rich table of an evaluation: a column a model, direction below the likelihood."""
+    """Return a rich table of an evaluation: one column per model, with direction below the likelihood."""
     likelihood = result["likelihood"]
     first = next(iter(likelihood.values()))
     shown = Table(title=f"{result['split']}: {first['events']:,} events, {first['tokens']:,} tokens")
@@ -209,7 +207,7 @@ def table(result: dict[str, Any]) -> Table:
 
 
 def _figure(metrics: dict[str, Any], key: str) -> float | None:
-    """Return a figure by its key, also one of a dict of figures; None where it is left out."""
+    """Return a figure by its key, also from nested dicts; None if it is missing."""
     nested = (figures for figures in metrics.values() if isinstance(figures, dict))
     return next((figures[key] for figures in (metrics, *nested) if key in figures), None)
 

@@ -1,4 +1,4 @@
-"""The metrics of next-token predictions: `Metric` says what one is, and each module of `metrics/` defines one."""
+"""The metrics of next-token predictions: the interface `Metric`, which each module of `metrics/` implements."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from lob_jax.registry import Registry
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """Tokens that were predicted, and how; every array is [n], a value a token, in the order of the tokens.
+    """Scored tokens; every array is [n], one value per token, in the order of the tokens.
 
     Attributes:
-      predicted: int64, the likeliest token at each place.
+      predicted: int64, the likeliest token at each position.
       target: int64, the token that came.
-      nll: float64, nats, minus the log probability that the target had.
-      field: int64, the target's field, as `vocabulary.field_of` gives it.
-      time_digits: significant digits that the tokens keep of a gap, None if they keep every ns.
+      nll: float64, nats, minus the log probability of the target.
+      field: int64, the field of the target, see `vocabulary.field_of`.
+      time_digits: significant digits that the tokens keep of a gap; None if they keep every ns.
     """
 
     predicted: np.ndarray
@@ -30,13 +30,13 @@ class Scored:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A figure of a metric, as tables show it.
+    """A row of the evaluation table: one figure of a metric.
 
     Attributes:
-      key: of the figure in `Metric.figures`, or in one of its dicts; and so in evaluation.json.
-      label: in the table of an evaluation; one that begins with blanks is a part of the one above it.
-      form: how a number is written, as `format` takes it.
-      meaning: what the figure is, in a sentence, for the table in docs/evaluation.md.
+      key: key of the figure in `Metric.figures`, or in one of its dicts; also its key in evaluation.json.
+      label: label in the table; if it begins with spaces, the figure is a part of the one above it.
+      form: format specification of the number, see `format`.
+      meaning: description of the figure, for the table in docs/evaluation.md.
     """
 
     key: str
@@ -47,13 +47,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A metric, or a few that share what they count.
+    """A metric, or a group of metrics that share their counts.
 
     Attributes:
-      count: what some scored tokens add, numbers [k]: of tokens in two parts, the sum of what either part adds.
-      figures: (the sum of all counts, scored events, scored tokens) -> figures by key, plain values fit for JSON; a
+      count: scored tokens -> counts [k]. Counts are additive: those of all tokens are the sum over any split of them.
+      figures: (the sum of all counts, scored events, scored tokens) -> figures by key, plain values as in JSON; a
         figure may be a dict of figures.
-      rows: the figures that tables show.
+      rows: the rows of the evaluation table.
     """
 
     count: Callable[[Scored], np.ndarray]
@@ -72,5 +72,5 @@ METRICS = Registry(
 
 
 def rows() -> list[Row]:
-    """Return the rows of all metrics, in the order of tables."""
+    """Return the rows of all metrics, in the order of the table."""
     return [row for _, metric in METRICS.items() for row in metric.rows]

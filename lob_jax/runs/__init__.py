@@ -1,1 +1,1 @@
-"""A run from Python: records, training, and what a trained model can be asked; nothing here prints."""
+"""Runs from Python: prepare records, train, evaluate, generate and score; nothing here prints."""

@@ -1,7 +1,8 @@
-"""What a run generates: paths of new events behind a prompt, each as a day, and whether they can have happened."""
+"""Generate paths of new events after a prompt, each as a day, and check that every event is valid."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
@@ -18,13 +19,13 @@ from lob_jax.runs.prompt import make_prompt, prompt_from_day
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Paths(Sequence[MarketDay]):
-    """Generated paths: a sequence of days, each the events of one path from the book in which the prompt ends.
+    """Generated paths: a sequence of days, each with the events of one path and the book at the end of the prompt.
 
     Attributes:
-      days: of each path.
-      prompt: the events that they continue, and the market that those end in.
-      drawn: tokens, books and clocks as the device drew them, what the masks took from the model, and what became of
-        the user's own orders.
+      days: one day per path.
+      prompt: the events that the paths continue, and the state of the market after them.
+      drawn: what the device returned: tokens, books and clocks, the probability that the masks removed, and the
+        outcome of the user's own orders.
     """
 
     days: tuple[MarketDay, ...]
@@ -34,7 +35,13 @@ class Paths(Sequence[MarketDay]):
     def __len__(self) -> int:
         return len(self.days)
 
-    def __getitem__(self, index: int) -> MarketDay:
+    @overload
+    def __getitem__(self, index: int) -> MarketDay: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MarketDay, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> MarketDay | tuple[MarketDay, ...]:
         return self.days[index]
 
 
@@ -48,14 +55,14 @@ def generate(
 ) -> Paths:
     """Continue real events: the last ones of a day, or the first ones of the run's test split.
 
-    Every event can happen on the live book of its path; see `lob_jax.generation.loop.generate`.
+    Every generated event is valid on the live book of its path; see `lob_jax.generation.loop.generate`.
 
     Args:
       run: a trained run.
-      day: whose end is continued; None for the test split, as `--mode=generate` does.
-      prompt_events: real events in front of each path; config.generate.prompt_events if None.
-      sampling: how many paths and events, and how they are drawn; as config.generate says if None.
-      on_progress: called with the fewest events that any path has, now and then.
+      day: the day to continue after its last event; None for the test split, as `--mode=generate` does.
+      prompt_events: real events before each path; config.generate.prompt_events if None.
+      sampling: how many paths and events, and how they are drawn; by default as in config.generate.
+      on_progress: called from time to time with the number of events that every path has reached.
 
     Raises:
       InputError: the day or the split has too few events, or the model cannot generate.
@@ -63,15 +70,22 @@ def generate(
     _check_generates(run)
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
-    reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
+    reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
     if day is None:
         records = open_records(run.workdir / "records", "test")
         prompt, instrument = make_prompt(records, events=events, **reads), record_instrument(records[0])
     else:
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
-    how = {"model": run.model, "tokenizer": run.tokenizer, "instrument": instrument, "sampling": sampling}
-    drawn = run_generation(run.params, prompt, on_progress=on_progress, **how)
+    drawn = run_generation(
+        run.params,
+        prompt,
+        model=run.model,
+        tokenizer=run.tokenizer,
+        instrument=instrument,
+        sampling=sampling,
+        on_progress=on_progress,
+    )
     opening = MarketDay.opening(instrument, prompt.start)
     days = tuple(opening.with_events(run.tokenizer.decode(tokens, opening)) for tokens in drawn.tokens)
     return Paths(days, prompt, drawn)
@@ -83,14 +97,14 @@ def _check_generates(run: Run) -> None:
         raise InputError(
             "this model cannot generate",
             where="generate",
-            expected="a causal kind of attention with a cache, of one instrument",
+            expected="a causal model of one instrument, with a key-value cache",
             was=reason,
-            remedy="generate from a run of another kind of attention; evaluate(run) tests this one",
+            remedy="generate from a run with another kind of attention; evaluate(run) tests this one",
         )
 
 
 def check_paths(paths: Paths) -> list[Validity]:
-    """Return, for each path, which of its events cannot have happened, by a replay in plain Python."""
+    """Replay each path in plain Python, and return which of its events are invalid."""
     rules = {"closed": paths.prompt.closed}
     return [
         check_events(day.events, start=day.start, tick=day.instrument.tick, signed=day.instrument.signed, **rules)

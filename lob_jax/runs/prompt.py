@@ -1,15 +1,13 @@
-"""What a model is given to continue: the first events of a record or the last ones of a day, and their last book."""
+"""Prompts: the first events of a record or the last ones of a day, with the book after them."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.data.records.records import Record, day_record, read_record, record_start
+from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
@@ -22,20 +20,27 @@ from lob_jax.tokens.vocabulary import event_index
 
 
 def make_prompt(
-    records: Sequence[dict[str, Any]],
+    records: RecordSource,
     *,
     events: int,
     tokenizer: Tokenizer,
     time_buckets: int,
     beside: Beside = NOTHING,
 ) -> Prompt:
-    """Return events of a split's first record as a prompt, with the book that they end in.
+    """Return events of a split's first record as a prompt, with the book after them.
 
-    Where tokens give the events back, these are the first ones, and the book is replayed. Else the prompt ends where
-    the second record starts, whose book is known.
+    If the tokens are lossless, the prompt is the first events, and the book is replayed from them. Otherwise the prompt
+    ends where the second record starts, since the book there is stored with that record.
+
+    Args:
+      records: the records of the split.
+      events: length of the prompt.
+      tokenizer: the tokenizer of the records.
+      time_buckets: time-of-day buckets per day.
+      beside: what else the model reads.
 
     Raises:
-      InputError: the record has fewer events, or there is no second one.
+      InputError: the record has fewer events, or a second record is needed and missing.
     """
     record = records[0]
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
@@ -43,7 +48,7 @@ def make_prompt(
     available = len(record["clock_ns"]) - 1 if ending is None else ending[0]
     if events > available:
         raise InputError(
-            "the prompt is longer than a record",
+            "the prompt is longer than the first record",
             where="config.generate.prompt_events",
             expected=f"at most {available}",
             was=events,
@@ -62,18 +67,18 @@ def prompt_from_day(
     time_buckets: int,
     beside: Beside = NOTHING,
 ) -> Prompt:
-    """Return the last events of a day as a prompt, with the book that they end in.
+    """Return the last events of a day as a prompt, with the book after them.
 
     Args:
       day: the day.
-      events: how many; of a shorter day all.
-      tokenizer: how events become tokens.
-      book_levels: occupied levels a side that the model sees.
-      time_buckets: buckets in a day.
+      events: how many; all events of a shorter day.
+      tokenizer: the tokenizer of the model.
+      book_levels: occupied levels per side that the model sees.
+      time_buckets: time-of-day buckets per day.
       beside: what else the model reads.
 
     Raises:
-      InputError: the day has no event, or one that has no tokens.
+      InputError: the day has no events, or one that the tokenizer cannot encode.
     """
     count = len(day.events)
     if not count or events < 1:
@@ -82,7 +87,7 @@ def prompt_from_day(
             where="the prompt",
             expected="at least one event of the day",
             was=f"{events} of {count}",
-            remedy="pass a day that has events, and ask for one of them or more",
+            remedy="pass a day with events, and ask for at least one of them",
         )
     first = max(0, count - events)
     record = day_record(day, first, count, tokenizer, book_levels=book_levels)
@@ -92,33 +97,33 @@ def prompt_from_day(
 
 
 def _prompt(prepared: PreparedRecord, record: Record, events: slice, book: BookSnapshot, closed: int) -> Prompt:
-    """Return some events of a record as a prompt that ends in a book."""
-    continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # labels are not
+    """Return a slice of a record's events as a prompt, with the book after them."""
+    continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # no labels
     mine = (prepared.event >= events.start) & (prepared.event < events.stop)
     return Prompt(
         tokens_T=prepared.tokens[mine],
         known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
-        # What leaves the feed's window is still in the market: a generated book forgets nothing.
+        # A level that leaves the feed's window is still in the market, so the generated book must not forget it.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][events.stop]),
         closed=closed,
     )
 
 
-def _replayed(record: dict[str, Any], tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
-    """Return the book after so many events of a record of exact tokens, and what is closed then."""
+def _replayed(record: Record, tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
+    """Replay a record of exact tokens; return the book after so many events, and what is closed then."""
     day = read_record(record, tokenizer)
     (after,) = snapshots_at(day, np.array([events]))
     return after, _closed(day.events.kind[:events], day.events.code[:events])
 
 
-def _at_next_record(records: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
-    """Return how many events lie in front of the second record, the book there, and what is closed then."""
+def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
+    """Return the number of events before the second record, the book there, and what is closed then."""
     if len(records) < 2 or records[1]["instrument"] != records[0]["instrument"]:
         raise InputError(
             "there is no book to generate from",
             where="the records of the split",
-            expected=f"two records of one day, of {tokenizer.name} tokens",
+            expected=f"two records of one day, since the tokens are {tokenizer.name}",
             was=f"{len(records)} record(s)",
             remedy="prepare shorter records: --config.data.record_events=",
         )
@@ -129,6 +134,6 @@ def _at_next_record(records: Sequence[dict[str, Any]], tokenizer: Tokenizer) -> 
 
 
 def _closed(kind: np.ndarray, code: np.ndarray) -> int:
-    """Return what the halts among events leave closed, see `LiveBook`; before the first the market is open."""
+    """Return what is closed after the halts among these events, see `LiveBook`; the market is open before the first."""
     codes = [number for number in code[kind == Kind.CONTROL].tolist() if number in CLOSES]
     return CLOSES[codes[-1]] if codes else 0

@@ -1,10 +1,10 @@
-"""Records of a run: which days its configuration means, how they become tokens, and the records in its folder."""
+"""Records of a run: find the days that a configuration names, tokenize them, and write the records to its folder."""
 
 import dataclasses
 import pathlib
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ml_collections
 
@@ -17,7 +17,7 @@ from lob_jax.data.records.tokenizer_fit import measure_loss
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.feeds.load import format_named, make_feed
-from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.feeds.synthetic import SYMBOL, SyntheticFeed
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
 from lob_jax.tokens.load import tokenizer_for
@@ -35,19 +35,19 @@ def prepare(
     on_day: OnDay | None = None,
     on_bytes: OnBytes | None = None,
 ) -> dict[str, Any]:
-    """Read the days that a configuration names and write their records, or find them there; return their manifest.
+    """Read the days that a configuration names and write their records, unless they exist; return their manifest.
 
-    A program that asks for several processes (`config.data.processes`, one a core by default) must keep what it runs
-    under `if __name__ == "__main__"`; a notebook need not.
+    With several processes (`config.data.processes`, one per core by default), a script must call this under
+    `if __name__ == "__main__"`, since each process imports the script; a notebook need not.
 
     Args:
-      config: names the data and how it becomes tokens, see `get_config`.
-      workdir: folder of the run; the records lie in its folder records/.
-      on_day: called with the name of a day and the counts of each of its parts when it is done.
-      on_bytes: called with the bytes of a day read so far and in all, where this process reads.
+      config: names the data and the tokenizer, see `get_config`.
+      workdir: folder of the run; the records are in its folder records/.
+      on_day: called when a day is done, with its name and the counts of each of its parts.
+      on_bytes: called with the bytes of a day read so far and its total, if this process reads the files.
 
     Raises:
-      InputError: a configuration that cannot be, files that are not what their format says, or records of other data.
+      InputError: the configuration is invalid, a file violates its format, or the folder has records of other data.
     """
     validation.validate(config)
     workdir = pathlib.Path(workdir)
@@ -65,10 +65,10 @@ def _kind_of(config: ml_collections.ConfigDict) -> type[Tokenizer]:
 
 
 def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Tokenizer:
-    """Return the tokenizer that a configuration names; a fitted one is the one that wrote the records.
+    """Return the tokenizer that a configuration names; a fitted one is loaded from the records.
 
     Raises:
-      InputError: it is to be fitted, and the records are not prepared yet.
+      InputError: it must be fitted, and the records are not prepared yet.
     """
     if _kind_of(config).fitted:
         return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
@@ -76,7 +76,7 @@ def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> To
 
 
 def has_tokenizer_to_fit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
-    """Return whether records are to be written with a tokenizer that must be fitted first."""
+    """Return whether the tokenizer must be fitted before records can be written."""
     return _kind_of(config).fitted and not (workdir / "records" / VOCABULARY).exists()
 
 
@@ -88,13 +88,14 @@ def fit_tokenizer(
     *,
     on_bytes: OnBytes | None = None,
 ) -> tuple[FittedTokenizer, Loss]:
-    """Fit the tokenizer that a configuration names to the training days; return it, and its loss on validation events.
+    """Fit the tokenizer that a configuration names to the training days; return it and its loss on validation events.
 
-    The loss is written to distortion.json in the run's folder.
+    The loss is also written to distortion.json in the run's folder.
     """
     reading = dataclasses.replace(reading_of(config, workdir), on_bytes=on_bytes)
-    how = {"plan": record_plan(config), "reading": reading, "store": workdir}
-    tokenizer = fit_to_days(_kind_of(config), feed, days, **how)
+    how: dict[str, Any] = {"plan": record_plan(config), "reading": reading, "store": workdir}
+    kind = cast(type[FittedTokenizer], _kind_of(config))  # known by name alone, so a type checker cannot tell
+    tokenizer = fit_to_days(kind, feed, days, **how)
     lost = measure_loss(tokenizer, feed, days, **how)
     write_json(workdir / "distortion.json", dataclasses.asdict(lost))
     return tokenizer, lost
@@ -110,12 +111,12 @@ def write_records(
     on_day: OnDay | None = None,
     on_bytes: OnBytes | None = None,
 ) -> dict[str, Any]:
-    """Write the records of some days, or find them there; return their manifest. ingest_report.json is written too.
+    """Write the records of some days, unless they exist, and ingest_report.json; return the manifest of the records.
 
     Raises:
       InputError: as `builder.prepare_records`.
     """
-    common = {
+    common: dict[str, Any] = {
         "folder": workdir / "records",
         "tokenizer": tokenizer,
         "plan": record_plan(config),
@@ -133,7 +134,7 @@ def write_records(
 
 
 def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
-    """Return how days become records."""
+    """Return the settings by which days become records."""
     data = config.data
     return RecordPlan(
         record_events=data.record_events,
@@ -146,10 +147,10 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
 
 
 def feed_name(config: ml_collections.ConfigDict) -> str:
-    """Return the feed that a configuration means: without a path the simulator, else the one of its files' format.
+    """Return the name of the feed: the simulator without a path, else the feed of the files' format.
 
     Raises:
-      InputError: nothing lies at the path, or nothing that a feed reads.
+      InputError: the path does not exist, or has no file of a known format.
     """
     data = config.data
     if not data.path:
@@ -173,41 +174,41 @@ def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
 
 
 def find_days(config: ml_collections.ConfigDict) -> tuple[Feed, list[DaySource]]:
-    """Return the feed that a configuration means, and the days that lie at its path, oldest first.
+    """Return the feed of a configuration and the days at its path, oldest first.
 
     Raises:
-      InputError: nothing there that the feed reads, or not all of the wanted symbols.
+      InputError: the feed finds no days there, or not all of the requested symbols.
     """
     data, name = config.data, feed_name(config)
     symbols = tuple(symbol.strip() for symbol in data.symbols.split(",") if symbol.strip())
     if name == "synthetic":
-        named = {"symbols": symbols} if symbols else {}
-        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, **named)
+        feed = SyntheticFeed(data.synthetic_days, data.synthetic_events, config.seed, symbols=symbols or (SYMBOL,))
         return feed, feed.days()
     path = _path(config)
     own = {"tick": data.tick, "lot": data.lot, "columns": data.columns, "time_zone": data.time_zone}
-    own["order_book"] = None if data.order_book == "required" else data.order_book  # the default of its one feed
+    # The default is passed as None: make_feed refuses a setting that a feed lacks, and only LOBSTER has this one.
+    own["order_book"] = None if data.order_book == "required" else data.order_book
     feed = make_feed(name, symbols=symbols, **own)
     days = feed.days(path)
     missing = sorted(set(symbols) - {day.symbol for day in days})
     if missing:
         raise InputError(
-            "a symbol that is not there",
+            "the data do not have this symbol",
             where=f"config.data.symbols, {path}",
             expected=sorted({day.symbol for day in days})[:20],
             was=missing,
-            remedy="name symbols of these files, or none for all of them",
+            remedy="name symbols of these files, or leave symbols empty to read all of them",
         )
     return feed, [day for day in days if not symbols or day.symbol in symbols]
 
 
 def reading_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Reading:
-    """Return how a configuration wants files to be read."""
+    """Return the settings by which files are read."""
     quarantine = workdir / "quarantine" if config.data.on_error == "quarantine" else None
     return Reading(on_error=config.data.on_error, quarantine=quarantine)
 
 
 def data_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Return what of the configuration decides what is read from files; the feed is the one that is read with."""
+    """Return the settings that determine what is read from files, with the name of the feed that is used."""
     deciding = ("symbols", "tick", "lot", "on_error", "columns", "time_zone", "order_book")
     return {"feed": feed_name(config)} | {key: config.data[key] for key in deciding}

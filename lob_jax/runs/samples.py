@@ -1,4 +1,4 @@
-"""Events generated while a model is trained, to be looked at: one line of samples.jsonl a validation."""
+"""Generate events while a model trains, for inspection: one line of samples.jsonl per validation."""
 
 import collections
 import dataclasses
@@ -21,25 +21,25 @@ from lob_jax.runs.records import tokenizer_of
 from lob_jax.training.run.logs import truncate_metrics
 from lob_jax.training.step.layout import replicated
 
-SHOWN = 10  # events that a line spells out
+SHOWN = 10  # events per line that are written out
 
 
 class Sampler:
-    """Continues the first validation events with the parameters of the moment; the training loop calls `sample`."""
+    """Continues the first validation events with the current parameters; the training loop calls `sample`."""
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside):
         self._config, self._path, self._beside = config, workdir / "samples.jsonl", beside
         self._folder = workdir / "records"
 
     def sample(self, step: int, loss: float, params: Any) -> None:
-        """Generate config.train.sample_events events and write what they are like; one of several processes does."""
-        if jax.process_count() > 1:  # parts of the parameters may lie in other processes
+        """Generate config.train.sample_events events and append a line about them; only the first process writes."""
+        if jax.process_count() > 1:  # gather shards from the other processes, which is a collective: all must take part
             mesh = jax.tree.leaves(params)[0].sharding.mesh
             params = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(params)
         if jax.process_index() > 0:
             return
         line = {"step": step, "validation_loss": loss, **self._generated(jax.device_get(params))}
-        truncate_metrics(self._path, step - 1)  # of a run that goes on from an earlier step
+        truncate_metrics(self._path, step - 1)  # a run resumed from an earlier step writes these lines again
         with self._path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(line) + "\n")
 
@@ -57,8 +57,7 @@ class Sampler:
         )
         instrument = record_instrument(record)
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
-        how = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
-        generated = generate(params, prompt, **how)
+        generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
         start = prompt.start
         events = tokenizer.decode(generated.tokens[0], MarketDay.opening(instrument, start))
         return {

@@ -1,4 +1,4 @@
-"""How likely a run's model finds events: its evaluation on a split, and the log-likelihood of each event of a day."""
+"""Evaluate a run's model on a split, and compute the log-likelihood of each event of a day."""
 
 import dataclasses
 from typing import Any
@@ -20,14 +20,14 @@ from lob_jax.tokens.vocabulary import event_index
 
 
 def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
-    """Evaluate a run on one of its splits, beside baselines fitted on its training split.
+    """Evaluate a run on one of its splits, next to baselines fitted on its training split.
 
     Returns:
-      Plain values fit for JSON, see `lob_jax.evaluation.evaluate.evaluate`; of a model of hidden tokens, see
+      Plain values as in JSON, see `lob_jax.evaluation.evaluate.evaluate`; for a model of masked tokens, see
       `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`.
 
     Raises:
-      InputError: there is no such split, or nothing in it to score.
+      InputError: there is no such split, or it has nothing to score.
     """
     section, folder = run.config.evaluate, run.workdir / "records"
     if not run.model.causal:
@@ -53,13 +53,13 @@ def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventScores:
-    """How likely a model finds the events of a day, each given all that came before it.
+    """Log-likelihoods of the events of a day under a model, each given the events before it.
 
     Attributes:
-      log_likelihood: float64 [E], nats, of each event: the sum over its tokens.
-      tokens: uint16 [T], what was scored.
+      log_likelihood: float64 [E], nats: the sum over the tokens of each event.
+      tokens: uint16 [T], the scored tokens.
       token_log_likelihood: float64 [T], nats.
-      token_event: int64 [T], the event that a token belongs to.
+      token_event: int64 [T], index of the event that each token belongs to.
     """
 
     log_likelihood: np.ndarray
@@ -71,15 +71,15 @@ class EventScores:
 def score(run: Run, day: MarketDay) -> EventScores:
     """Return the log-likelihood of each event of a day under a run's model.
 
-    Each token is scored once, with at least half a context in front of it, but for the first ones of the day. Time
-    that the run's tokenizer rounds is scored as it is rounded.
+    Each token is scored once, with at least half a context before it, except for the first tokens of the day. If the
+    run's tokenizer rounds times, the rounded times are scored.
 
     Args:
       run: a trained run.
-      day: at least one event; its part from any event on is `day.part(...)`.
+      day: a day with at least one event; `day.part(...)` selects a part of it.
 
     Raises:
-      InputError: the model gives no such likelihood, or an event has no tokens.
+      InputError: the model has no such likelihood, or the tokenizer cannot encode an event.
     """
     _check_scores(run, day)
     record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=run.config.data.book_levels)
@@ -101,7 +101,7 @@ def score(run: Run, day: MarketDay) -> EventScores:
 
 def _check_scores(run: Run, day: MarketDay) -> None:
     if not run.model.causal or run.model.attention.cross_asset:
-        hidden = "a model of hidden tokens" if not run.model.causal else "a model that attends to another instrument"
+        hidden = "a model of masked tokens" if not run.model.causal else "a model that attends to another instrument"
         raise InputError(
             "this model does not score the events of one day",
             where="score",
@@ -115,5 +115,5 @@ def _check_scores(run: Run, day: MarketDay) -> None:
             where="score",
             expected="at least one event",
             was="a day without events",
-            remedy="pass a day that has some",
+            remedy="pass a day with events",
         )

@@ -1,8 +1,9 @@
-"""Training of a run: what its model reads beside tokens, its windows, and the training in its folder."""
+"""Train a run in its folder: open its windows, and what its model reads in addition to tokens."""
 
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import ml_collections
@@ -10,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from lob_jax.config import sections
+from lob_jax.config_sources import RUN_FILE
 from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
@@ -23,7 +25,7 @@ from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.models.inputs import fields_held
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
-from lob_jax.runs.workdir import CONFIG, write_config
+from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
@@ -37,19 +39,19 @@ def train(
     on_validation: OnValidation | None = None,
     on_day: OnDay | None = None,
 ) -> TrainingSummary:
-    """Prepare records if need be, and train a model on them, or resume its training; return how it ended.
+    """Prepare records if necessary, then train a model on them or resume its training; return a summary.
 
-    The same call resumes a run that was interrupted, from its last checkpoint. `load_run` opens what it has trained.
+    After an interruption the same call resumes the run from its last checkpoint. `load_run` loads the trained run.
 
     Args:
-      config: the run, see `get_config`.
+      config: the configuration of the run, see `get_config`.
       workdir: its folder: records/, checkpoints/, metrics.jsonl, tensorboard/, config.json.
-      on_validation: called with (step, validation loss in nats a token, parameters) after each validation; the
-        parameters are gone once it returns.
+      on_validation: called with (step, validation loss in nats per token, parameters) after each validation; the next
+        step donates the parameters, so they must not be used after it returns.
       on_day: see `prepare`.
 
     Raises:
-      InputError: as `prepare`; or the run does not fit in memory, or the folder holds another one.
+      InputError: as for `prepare`; or the run does not fit in memory, or the folder holds another run.
       TrainingError: see `lob_jax.training.run.loop.train`.
     """
     workdir = pathlib.Path(workdir)
@@ -67,16 +69,19 @@ def fit(
     console: Console,
     on_validation: OnValidation | None = None,
 ) -> TrainingSummary:
-    """Train a run on its data, or resume it, and keep its configuration in its folder; see `train`."""
+    """Train a run on its data, or resume it, and write its configuration to its folder; see `train`."""
     settings, first = sections.plain(config), jax.process_index() == 0
-    if first and not (workdir / CONFIG).exists():
+    if first and not (workdir / RUN_FILE).exists():
         write_config(workdir, settings)
-    sampler = Sampler(config, workdir, beside_of(config, workdir)) if config.train.sample_events else None
-    told = [call for call in (sampler and sampler.sample, on_validation) if call]
+    listeners: list[OnValidation] = []
+    if config.train.sample_events:
+        listeners.append(Sampler(config, workdir, beside_of(config, workdir)).sample)
+    if on_validation is not None:
+        listeners.append(on_validation)
 
-    def on_each(step: int, loss: float, params: object) -> None:
-        for call in told:
-            call(step, loss, params)
+    def on_each(step: int, loss: float, params: Any) -> None:
+        for listener in listeners:
+            listener(step, loss, params)
 
     summary = run_training(
         sections.model_config(config),
@@ -85,19 +90,19 @@ def fit(
         seed=config.seed,
         folder=workdir,
         settings=settings,
-        on_validation=on_each if told else None,
+        on_validation=on_each if listeners else None,
         console=console,
     )
     if first:
-        write_config(workdir, settings)  # a run that was refused has not replaced the one before
+        write_config(workdir, settings)  # only now, so that a refused run does not replace the configuration
     return summary
 
 
 def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
-    """Check, before any data is read, that a run fits on the devices and in their memory.
+    """Check that a run fits on the devices and in their memory, before any data are read.
 
     Raises:
-      InputError: it does not.
+      InputError: it does not fit.
     """
     model, train_config = sections.model_config(config), sections.train_config(config)
     mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
@@ -105,15 +110,15 @@ def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
 
 
 def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainingData:
-    """Open the prepared records of a run for training; of several processes each reads windows of its own.
+    """Open the prepared records of a run for training; each of several processes reads different windows.
 
     Raises:
-      InputError: there are no records or too few, or the batch does not divide over the processes.
+      InputError: there are no records or too few, or the batch size is not a multiple of the number of processes.
     """
     processes, batch_size = jax.process_count(), config.train.batch_size
     if batch_size % processes:
         raise InputError(
-            "the batch does not divide over the processes",
+            "the batch cannot be divided evenly among the processes",
             where="config.train.batch_size",
             expected=f"a multiple of {processes}",
             was=batch_size,
@@ -140,18 +145,18 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
 
 
 def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
-    """Return what a configuration's model reads beside tokens, by thresholds of the training split and its manifest.
+    """Return what a configuration's model reads in addition to tokens, with thresholds of the training split.
 
     Raises:
-      InputError: there are no records, or more instruments than the model tells apart.
+      InputError: there are no records, or more instruments than the model can tell apart.
     """
     model, train = sections.model_config(config), open_records(workdir / "records", "train")
     bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    names = tuple(name for name in fields_held(model) if name in MAKERS)  # what else windows hold comes unasked
+    names = tuple(name for name in fields_held(model) if name in MAKERS)  # the other fields of a window need no maker
     symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
     if 0 < model.n_instruments < len(symbols):
         raise InputError(
-            "there are more instruments than the model tells apart",
+            "there are more instruments than the model can tell apart",
             where="config.model.n_instruments",
             expected=f"0, or at least {len(symbols)}: {', '.join(symbols[:20])}",
             was=model.n_instruments,
@@ -167,7 +172,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
 
 
 def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
-    """Return what decides the regimes that a model is told of or learns to tell apart, by key of the data section."""
+    """Return the settings that define the regimes, by key of the data section; empty if the model uses no regimes."""
     by_regime = "regime" in fields_held(sections.model_config(config))
     return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
@@ -175,7 +180,7 @@ def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
 def windows_of(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside
 ) -> TokenBookDataset | PairedDataset:
-    """Open the windows of a split: training windows, or those that score every token once."""
+    """Open the windows of a split: training windows, or for the other splits windows that score every token once."""
     source = open_records(workdir / "records", split)
     return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
@@ -183,7 +188,7 @@ def windows_of(
 def _validation_batches(
     config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
 ) -> list[dict[str, np.ndarray]]:
-    """Return the same windows for every validation, spread evenly over the split."""
+    """Return the windows of every validation as one batch, evenly spaced over the split."""
     count = min(config.train.validation_windows, len(windows))
     chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
     parts = [{**windows[int(index)], "example": np.int32(index)} for index in chosen]

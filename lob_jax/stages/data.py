@@ -1,11 +1,11 @@
-"""The stages that turn files into records: look at them, write them in another format, tokenize them."""
+"""The stages that read files: inspect, convert and prepare."""
 
 import contextlib
 import dataclasses
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import ml_collections
@@ -37,29 +37,29 @@ from lob_jax.writers.parquet import write_parquet
 
 
 def tell_feed(config: ml_collections.ConfigDict) -> None:
-    """Say which feed is read, where the configuration leaves it open, and what the first reading of all waits for."""
+    """Report which feed is read, if the configuration leaves it open, and that the first run has to compile."""
     if not compiled_before():
-        console.print("the first run of this version compiles its loops: that usually takes a minute or two, once")
+        console.print("the first run of this version compiles its loops, once: that usually takes a minute or two")
     if config.data.feed == "auto":
-        why = f"as the files at {config.data.path} are" if config.data.path else "since no --config.data.path is given"
+        why = f"the format of {config.data.path}" if config.data.path else "since no --config.data.path is given"
         console.print(f"feed: {feed_name(config)}, {why}")
 
 
 def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Refuse records that were not made from the data that a configuration names.
+    """Raise an error if the records were not made from the data that a configuration names.
 
-    A configuration that names none (feed auto, no path) takes the records of the run, whatever they are from, and says
-    what that is.
+    If it names none (feed auto, no path), the records of the run are used, whatever their data, and the console reports
+    their feed.
 
     Raises:
-      InputError: there are no records, or they are of other data.
+      InputError: there are no records, or they were made from other data.
     """
     manifest = load_manifest(workdir / "records")
     saved = manifest["fingerprint"]
     made_with = saved["inputs"].get("feed")
     vocabulary = tokenizer_of(config, workdir).vocabulary.hash
     if config.data.feed == "auto" and not config.data.path and made_with != "synthetic":
-        console.print(f"records: of the {made_with} feed, those of the run, since no --config.data.path is given")
+        console.print(f"records: those of the run, from the {made_with} feed, since no --config.data.path is given")
         check_manifest(manifest, {**saved, "vocabulary": vocabulary})
         return
     feed, days = find_days(config)
@@ -68,14 +68,14 @@ def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar of bytes read, for as long as files are read; yield what moves it."""
+def _progress() -> Generator[Callable[[int, int], None]]:
+    """Show a progress bar of bytes while files are read; yield the function that advances it."""
     with bar("reading", total=None, unit="bytes", columns=(DownloadColumn(),)) as advance:
         yield lambda done, size: advance(done, total=size)
 
 
 def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Read the feed, replay the book and write records, or find them there."""
+    """Read the feed, replay the book and write records, unless they exist."""
     tell_feed(config)
     feed, days = find_days(config)
     folder = workdir / "records"
@@ -103,14 +103,14 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     splits = manifest["splits"].values()
     events, tokens = (sum(split[name] for split in splits) for name in ("events", "tokens"))
     state = "found" if found else "written"
-    console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} an event), {state} in {folder}")
+    console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} per event), {state} in {folder}")
     _tell_losses(manifest["days"])
 
 
 def _tokenizer_to_prepare(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, feed: Feed, days: Sequence[DaySource]
 ) -> Tokenizer:
-    """Return the tokenizer that records are written with; say what is lost by one that is fitted."""
+    """Return the tokenizer of the records; if it has to be fitted, report what it loses."""
     if not has_tokenizer_to_fit(config, workdir):
         return tokenizer_of(config, workdir)
     with _progress() as on_bytes:
@@ -120,7 +120,7 @@ def _tokenizer_to_prepare(
 
 
 def _tell_losses(days: list[dict[str, Any]]) -> None:
-    """Say what was left out of the days, if anything was."""
+    """Report the rows that were left out of the days."""
     for day in days:
         dropped = day["report"]["rows_dropped"]
         if dropped:
@@ -129,7 +129,7 @@ def _tell_losses(days: list[dict[str, Any]]) -> None:
 
 
 def _each_day(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Iterator[MarketDay]:
-    """Read the days one after the other; the events of each lie on disk until the next one is asked for."""
+    """Read the days one after the other; the events of each are on disk until the next one is requested."""
     tell_feed(config)
     feed, days = find_days(config)
     reading = reading_of(config, workdir)
@@ -141,7 +141,7 @@ def _each_day(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Itera
 
 
 def inspect(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Show what is in each day: tables, a heat map of its depth, and a figure of its trades."""
+    """Show each day: tables, a heat map of its depth, and a figure of its trades."""
     levels, figures, found = config.inspect.levels, workdir / "figures", []
     figures.mkdir(parents=True, exist_ok=True)
     for day in _each_day(config, workdir):
@@ -152,13 +152,13 @@ def inspect(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         for name, figure in drawn.items():
             path = figures / f"{_file_name(day)}_{name}.png"
             save(figure, path)
-            console.print(f"drawn: {path}")
+            console.print(f"figure: {path}")
     write_json(workdir / "inspection.json", found)
     console.print(f"all numbers: {workdir / 'inspection.json'}")
 
 
 def _file_name(day: MarketDay) -> str:
-    """Return a name for the files of a day, of characters that any system takes."""
+    """Return a name for the files of a day, in characters that every file system accepts."""
     name = f"{day.instrument.venue}_{day.instrument.symbol}_{day.instrument.trading_day}"
     return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
 
@@ -173,19 +173,19 @@ def convert(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _convert_day(config: ml_collections.ConfigDict, day: MarketDay, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
-    """Write one day; return where it lies, and what had to be changed on the way."""
+    """Write one day; return its path, and a remark about what had to be changed."""
     if config.convert.format == "parquet":
         target = folder / _file_name(day)
         shutil.rmtree(target, ignore_errors=True)
         return write_parquet(target, day), ""
     if config.convert.format == "hftbacktest":
         export = write_hftbacktest(folder / f"{_file_name(day)}.npz", day)
-        moved = f"; {export.exchange_times_moved:,} times that ran backwards were moved"
+        moved = f"; {export.exchange_times_moved:,} times that ran backwards were adjusted"
         return export.path, moved if export.exchange_times_moved else ""
     how = {"levels": config.convert.levels, "past_midnight": config.convert.past_midnight}
     pair = write_lobster(folder, day, **how, monotone_time=True)
     counts = {f"{code} without a row": count for code, count in pair.left_out.items()}
-    counts["times that ran backwards were moved"] = pair.moved_times
+    counts["times that ran backwards were adjusted"] = pair.moved_times
     counts["events after midnight were cut"] = pair.cut
     counts["events after midnight have times of 86,400 s and more"] = pair.past_midnight
     return pair.message, "".join(f"; {count:,} {what}" for what, count in counts.items() if count)

@@ -1,4 +1,4 @@
-"""The stage that trains and tests a forecaster of the mid price."""
+"""The stage `forecast`: train a forecaster of the mid price, and test it."""
 
 import dataclasses
 import pathlib
@@ -17,7 +17,7 @@ from lob_jax.training.run.weights import save_weights
 
 
 def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Prepare if need be, train the forecaster that the configuration names, and test it beside floors."""
+    """Prepare if necessary, train the forecaster that the configuration names, and test it next to simple baselines."""
     section, layout = config.forecast, sections.forecast_layout(config)
     check_forecast_embargo(config.data.embargo_events, layout)
     prepare(config, workdir)

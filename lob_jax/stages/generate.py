@@ -1,4 +1,4 @@
-"""The stage that continues test events: files of each path, and what the paths together expect."""
+"""The stage `generate`: continue test events, write each path to files, and forecast from all paths."""
 
 import pathlib
 
@@ -26,15 +26,15 @@ from lob_jax.writers.hftbacktest import write_hftbacktest
 from lob_jax.writers.lobster import write_lobster
 from lob_jax.writers.parquet import write_parquet
 
-FOLDER = "generated"  # of a run's folder
-SHOWN = 20  # paths of the table
+FOLDER = "generated"  # in the run's folder
+SHOWN = 20  # paths in the table
 UNITS = {"mid": "price", "spread": "price", "volume": "lots", "volatility": "price"}
 
 
 def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Continue the first test events, check every event, and write each path and the forecast of all.
+    """Continue the first test events, check every event, and write each path and a forecast from all paths.
 
-    Each call writes a folder of its own under generated/, and touches no other.
+    Each call writes a new folder under generated/ and changes no other.
     """
     name = config.generate.name or None
     check_name(name, workdir / FOLDER)
@@ -43,7 +43,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     mesh = spread.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
-    with bar("generating", total=wanted, unit="events a path", first=COMPILING) as advance:
+    with bar("generating", total=wanted, unit="events per path", first=COMPILING) as advance:
         paths = run_generation(run, sampling=sampling, on_progress=advance)
     checked, instrument = check_paths(paths), paths[0].instrument
     title = f"{instrument.symbol} {instrument.trading_day}"
@@ -60,13 +60,13 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         written = take_name(partial, name)
     show(_expected(forecast))
     if forecast.paths_H[-1] < LEAST_PATHS:
-        console.print(f"no quantiles: a 5 % quantile takes {LEAST_PATHS} paths (--config.generate.paths={LEAST_PATHS})")
-    console.print(f"written to {written}; in {workdir} there is now:")
+        console.print(f"no quantiles: a 5 % quantile needs {LEAST_PATHS} paths (--config.generate.paths={LEAST_PATHS})")
+    console.print(f"written to {written}; {workdir} now contains:")
     show(overview(workdir))
 
 
 def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
-    """Return what each of the first paths is like."""
+    """Return a table of the first paths."""
     shown = Table(title=title)
     for heading in ("path", "tokens", "events", "invalid events", "time, s", "trades"):
         shown.add_column(heading, justify="right")
@@ -84,19 +84,19 @@ def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
 
 
 def _tell(generated: Generated, checked: list[Validity]) -> None:
-    """Say whether every event can have happened, and what the masks took from the model."""
+    """Report how many events are invalid, and how much probability the masks removed."""
     faults = merged(checked)
     events = sum(found.events for found in checked)
     same = sum(found.levels == levels for found, levels in zip(checked, generated.levels, strict=True))
     listed = ", ".join(f"{count:,} {fault}" for fault, count in faults.items())
     console.print(f"replayed in plain Python: {sum(faults.values()):,} of {events:,} events invalid {listed}".rstrip())
-    console.print(f"the book of the device is the replayed one at the end of {same} of {len(checked)} paths")
-    masses = f"{generated.grammar_mass.mean():.2%}, and the book {generated.book_mass.mean():.2%} of what that left"
-    console.print(f"the grammar took {masses}, of the model's probability, a token")
+    console.print(f"the device's book equals the replayed book at the end of {same} of {len(checked)} paths")
+    masses = f"{generated.grammar_mass.mean():.2%}, the book mask {generated.book_mass.mean():.2%} of the remainder"
+    console.print(f"probability removed per token: the grammar mask {masses}")
 
 
 def _write_path(folder: pathlib.Path, day: MarketDay, config: ml_collections.ConfigDict) -> None:
-    """Write the events of a path in the format of the configuration; a file holds one day."""
+    """Write the events of a path in the configured format; events after its day are left out."""
     inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
     if not inside.all():
         console.print(f"{folder.name}: {np.count_nonzero(~inside):,} events after midnight are not written")
@@ -111,7 +111,7 @@ def _write_path(folder: pathlib.Path, day: MarketDay, config: ml_collections.Con
 
 
 def _expected(forecast: Fan) -> Table:
-    """Return the quantiles at the last moment; of too few paths for them, the mean and the range."""
+    """Return a table of the quantiles after the last event; of the mean and the range if there are too few paths."""
     paths = int(forecast.paths_H[-1])
     shown = Table(title=f"after {forecast.moment_H[-1]:,.0f} events, over {paths} paths")
     shown.add_column("", no_wrap=True)
@@ -129,13 +129,13 @@ def _expected(forecast: Fan) -> Table:
 
 
 def _range(values_P: np.ndarray) -> tuple[float, ...]:
-    """Return the lowest, the mean and the highest of the known values; NaN of none."""
+    """Return minimum, mean and maximum of the finite values; NaN if there are none."""
     known = values_P[np.isfinite(values_P)]
     return (known.min(), known.mean(), known.max()) if len(known) else (np.nan,) * 3
 
 
 def _figure(value: float) -> str:
-    """Return a number of at most nine letters, so that a row of them fits on a terminal."""
+    """Format a number in at most nine characters, so that a row of them fits on a terminal."""
     if not np.isfinite(value):
         return "-"
     if abs(value) >= 1e6:

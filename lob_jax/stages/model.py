@@ -1,4 +1,4 @@
-"""The stages that need a model: its training, its evaluation, its weights."""
+"""The stages of a model: train, evaluate and export."""
 
 import dataclasses
 import pathlib
@@ -26,14 +26,14 @@ from lob_jax.training.run.loop import TrainingSummary
 from lob_jax.training.run.resumption import taken_as_neutral
 from lob_jax.training.run.weights import save_weights
 
-EVALUATION = "10 s to 10 min, as long as the test split and the model ask for"
+EVALUATION = "10 s to 10 min, depending on the test split and the model"
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
-    """Prepare if need be, train or go on training, and test the best checkpoint; return the exit status.
+    """Prepare if necessary, train or resume training, and test the best checkpoint; return the exit status.
 
-    It is that of `status_of` if the run was interrupted and saved. Of several processes the first prepares, and the
-    others wait for it; none of them tests.
+    The status is that of `status_of` if the run was interrupted and saved. With several processes, the first one
+    prepares while the others wait, and none of them tests.
     """
     refuse_what_cannot_fit(config)
     first = jax.process_index() == 0
@@ -44,13 +44,13 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     data = open_training_data(config, workdir)
     shown = console if first else Console(quiet=True)
     parameters = parameter_count(sections.model_config(config))
-    shown.print(f"{data.windows:,} training windows, {parameters:,} parameters; losses are nats a token")
+    shown.print(f"{data.windows:,} training windows, {parameters:,} parameters; losses are in nats per token")
     summary = fit(config, workdir, data, console=shown)
     shown.print(_ending(summary))
     if summary.interrupted is not None:
         return status_of(summary.interrupted)
-    if jax.process_count() > 1:  # they would wait for one another over work that one of them does
-        shown.print("test it in one process: the same command with --mode=evaluate")
+    if jax.process_count() > 1:  # testing is the work of one process, and the others would wait for it in a collective
+        shown.print("to test it, run the same command with --mode=evaluate in one process")
         return None
     evaluate(config, workdir)
     return None
@@ -62,12 +62,12 @@ def _ending(summary: TrainingSummary) -> str:
     how = "stopped early" if summary.stopped_early else "done"
     if summary.best_validation_loss is None:
         return f"{how} after {summary.steps:,} steps; no validation loss was finite"
-    best = f"{summary.best_validation_loss:.4f} nats a token at step {summary.best_step:,}"
+    best = f"{summary.best_validation_loss:.4f} nats per token at step {summary.best_step:,}"
     return f"{how} after {summary.steps:,} steps; best validation loss {best}"
 
 
 def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
-    """Return a run with its best checkpoint, and say which that is; refuse records of other data than the config's."""
+    """Return a run with its best checkpoint, and report which it is; refuse records of other data than configured."""
     require_trained(workdir)
     check_records(config, workdir)
     run = open_run(config, workdir)
@@ -79,10 +79,10 @@ def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Test the best checkpoint beside the baselines, and write evaluation.json."""
+    """Test the best checkpoint next to the baselines, and write evaluation.json."""
     run = trained_run(config, workdir)
     hidden = not run.model.causal
-    doing = "testing the model on hidden tokens" if hidden else "testing the model and fitting the baselines"
+    doing = "testing the model on masked tokens" if hidden else "testing the model and fitting the baselines"
     with waiting(doing, usually=EVALUATION):
         result = run_evaluation(run)
     write_json(workdir / "evaluation.json", result)

@@ -1,4 +1,4 @@
-"""The stages that look before a long run: the learning rate, and whether a single batch can be learned by heart."""
+"""The stages before a long run: find a learning rate, and check that the model can memorise a single batch."""
 
 import dataclasses
 import math
@@ -32,7 +32,7 @@ NOT_PASSED = 1  # the exit status
 def _prepared(
     config: ml_collections.ConfigDict, workdir: pathlib.Path, *, train: TrainConfig, steps: int
 ) -> tuple[Run, TrainingData]:
-    """Prepare records if need be; return a run of some steps on them, not yet begun, and what it reads."""
+    """Prepare records if necessary; return a run of so many steps on them, not yet started, and its data."""
     refuse_what_cannot_fit(config)
     prepare(config, workdir)
     model, data = sections.model_config(config), open_training_data(config, workdir)
@@ -46,17 +46,17 @@ def _prepared(
         devices=jax.devices(),
         before=None,
     )
-    console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows a step, {steps} steps")
+    console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows per step, {steps} steps")
     return run, data
 
 
 def _telling(advance: Advance) -> Callable[[int, float], None]:
-    """Return what moves a bar at each step."""
-    return lambda step, loss: advance(step, f"loss {loss:.4f} nats a token")
+    """Return the function that advances a progress bar at each step."""
+    return lambda step, loss: advance(step, f"loss {loss:.4f} nats per token")
 
 
 def _rows(count: int) -> list[int]:
-    """Return the steps that a table shows: the first, the last, and some between."""
+    """Return the steps that a table shows: the first, the last, and some in between."""
     return sorted(set(np.linspace(0, count - 1, min(count, ROWS)).round().astype(int).tolist()))
 
 
@@ -81,14 +81,14 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
         console.print(line)
     console.print(f"all steps: {workdir / 'find_lr.json'}")
     if len(test.losses) > 1:
-        console.print(f"drawn: {workdir / 'figures' / 'find_lr.png'}")
+        console.print(f"figure: {workdir / 'figures' / 'find_lr.png'}")
     return None if rates else NOT_PASSED
 
 
 def _write_range(
     config: ml_collections.ConfigDict, test: probe.RangeTest, rates: probe.Rates | None, workdir: pathlib.Path
 ) -> None:
-    """Write the numbers and the picture of a range test."""
+    """Write the numbers and the figure of a range test."""
     found = None if rates is None else dataclasses.asdict(rates)
     write_json(workdir / "find_lr.json", {"rates_found": found, **dataclasses.asdict(test)})
     if len(test.losses) < 2:
@@ -102,7 +102,7 @@ def _write_range(
 
 def _range_table(test: probe.RangeTest) -> Table:
     table = Table(title="learning rate by step", caption=f"ended after {len(test.losses)} steps: {test.ended}")
-    for heading in ("step", "learning rate", "loss, nats a token", "smoothed, nats a token"):
+    for heading in ("step", "learning rate", "loss, nats per token", "smoothed, nats per token"):
         table.add_column(heading, justify="right")
     for k in _rows(len(test.losses)) if test.losses else []:
         table.add_row(str(k), f"{test.rates[k]:.3g}", f"{test.losses[k]:.4f}", f"{test.smoothed[k]:.4f}")
@@ -110,28 +110,30 @@ def _range_table(test: probe.RangeTest) -> Table:
 
 
 def _advice(test: probe.RangeTest, rates: probe.Rates | None, config: ml_collections.ConfigDict) -> list[str]:
-    """Return what to set, and why."""
+    """Return the lines that say what to set, and why."""
     if rates is None:
         return [
             "no rate can be suggested: the loss never fell",
-            "lower config.find_lr.lowest if it was not finite or rose at once, raise find_lr.highest or find_lr.steps "
-            "if it stayed as it was; if neither helps, try --mode=overfit",
+            "if the loss was not finite or rose at once, lower config.find_lr.lowest; if it hardly changed, raise "
+            "find_lr.highest or find_lr.steps; if neither helps, try --mode=overfit",
         ]
     lines = [
         f"lowest loss at {rates.lowest:.2g}, steepest descent at {rates.steepest:.2g} (Smith 2017), "
-        f"configured now {config.train.learning_rate:.2g}",
-        "suggested, a tenth of the rate of the lowest loss (Howard and Gugger 2020): "
+        f"currently configured {config.train.learning_rate:.2g}",
+        "suggested, a tenth of the rate at the lowest loss (Howard and Gugger 2020): "
         f"--config.train.learning_rate={rates.suggested:.2g}",
-        "a higher one may learn faster or not at all; to search: --mode=sweep "
+        "a higher rate may learn faster or not at all; to search: --mode=sweep "
         f'--config.sweep.space="train.learning_rate=log({rates.suggested:.1e},{rates.lowest:.1e})"',
     ]
     if rates.lowest == test.rates[-1]:
-        lines.append("the loss was lowest at the last rate: raise config.find_lr.highest to see where it turns")
+        lines.append(
+            "the loss was lowest at the last rate: raise config.find_lr.highest to find where it starts to rise"
+        )
     return lines
 
 
 def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
-    """Train on the first batch alone, and say whether it was learned by heart; return the exit status."""
+    """Train on the first batch alone, and report whether the model memorised it; return the exit status."""
     section, mine = config.overfit, config.copy_and_resolve_references()
     mine.model.dropout = section.dropout
     train = dataclasses.replace(
@@ -141,7 +143,7 @@ def overfit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     )
     run, data = _prepared(mine, workdir, train=train, steps=section.steps)
     batch = [next(iter(data.batches(data.start)))]
-    with bar("learning one batch", total=section.steps, unit="steps", first=COMPILING) as advance:
+    with bar("memorising one batch", total=section.steps, unit="steps", first=COMPILING) as advance:
         result = probe.overfit_batch(run, batch, target=section.target, on_step=_telling(advance))
     by_frequency = probe.frequency_loss(batch)
     outcome = probe.outcome(result)
@@ -172,7 +174,7 @@ def _overfit_contents(
 
 def _overfit_table(result: probe.Overfitting) -> Table:
     table = Table(title="loss on one batch")
-    for heading in ("updates", "loss, nats a token"):
+    for heading in ("updates", "loss, nats per token"):
         table.add_column(heading, justify="right")
     for k in _rows(len(result.losses)):
         table.add_row(str(k), f"{result.losses[k]:.4f}")
@@ -184,17 +186,17 @@ def _verdict(
 ) -> list[str]:
     compared = f"the batch's own token frequencies cost {by_frequency:.3f}"
     if result.reached is not None:
-        return [f"PASSED: below {section.target:g} nats a token after {result.reached} updates; {compared}"]
+        return [f"PASSED: below {section.target:g} nats per token after {result.reached} updates; {compared}"]
     finite = [loss for loss in result.losses if math.isfinite(loss)]
     lowest = f"the lowest of {len(result.losses)} losses was {min(finite):.3f}" if finite else "no loss was finite"
     if probe.outcome(result) == "too few steps":
         return [
-            f"TOO FEW STEPS to tell: {lowest}, and it was falling still or has hardly begun; the target is "
-            f"{section.target:g} nats a token; {compared}",
+            f"TOO FEW STEPS to tell: {lowest}, and the loss was still falling or had hardly begun to; the target is "
+            f"{section.target:g} nats per token; {compared}",
             f"try again with --config.overfit.steps={max(200, 4 * section.steps)}, or a higher learning rate",
         ]
     return [
-        f"NOT PASSED: {lowest}, the target is {section.target:g} nats a token; {compared}",
-        "look at:",
+        f"NOT PASSED: {lowest}, the target is {section.target:g} nats per token; {compared}",
+        "check:",
         *(f"  * {cause}" for cause in why),
     ]

@@ -1,4 +1,4 @@
-"""A folder a result, under a name that no other result has: none is ever replaced, and each appears whole."""
+"""One folder per result, with a unique name: no result is ever replaced, and each appears complete."""
 
 import contextlib
 import errno
@@ -7,46 +7,46 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from lob_jax.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename to a name that exists; systems differ
 
 
 def check_name(name: str | None, folder: pathlib.Path) -> None:
-    """Refuse a name that no result can have, or that another one in the folder has; None is the next number.
+    """Raise an error if a name is not allowed, or already taken in the folder; None stands for the next number.
 
     Raises:
-      InputError: it is one of these.
+      InputError: the name is not allowed, or taken.
     """
     if name is None:
         return
     if NAME.fullmatch(name) is None or name.endswith("."):
         raise InputError(
-            "a name that a result cannot have",
+            "a result cannot have this name",
             where="config.generate.name",
-            expected="letters, digits, dots, dashes and underscores, a letter or digit first, at most 100",
+            expected="at most 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit",
             was=repr(name),
             remedy="choose another name, or leave it out for the next number",
         )
     if (folder / name).exists():
         raise InputError(
-            "there is a result of this name",
+            "there already is a result with this name",
             where="config.generate.name",
-            expected=f"a name that is not in {folder} yet",
+            expected=f"a name that does not exist in {folder}",
             was=name,
             remedy="choose another name, or leave it out for the next number; an earlier result is never replaced",
         )
 
 
 @contextlib.contextmanager
-def partial_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield a new folder inside `folder` for a result; unless it has been given a name by then, it goes in the end."""
+def partial_folder(folder: pathlib.Path) -> Generator[pathlib.Path]:
+    """Yield a new folder inside `folder` for a result; it is removed at the end unless it has been given a name."""
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".partial-{os.getpid()}"
-    shutil.rmtree(partial, ignore_errors=True)  # of a process of the same number that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process with the same id
     partial.mkdir()
     try:
         yield partial
@@ -55,7 +55,7 @@ def partial_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def take_name(partial: pathlib.Path, name: str | None) -> pathlib.Path:
-    """Move a folder in one move to a name beside it, or to the next number: 001, 002, ...; return where it lies.
+    """Rename a folder atomically to a name, or to the next number: 001, 002, ...; return the new path.
 
     Raises:
       InputError: another result has taken the name.
@@ -66,7 +66,7 @@ def take_name(partial: pathlib.Path, name: str | None) -> pathlib.Path:
         check_name(name, folder)
         try:
             return partial.rename(folder / (name or f"{number:03d}"))
-        except OSError as error:  # a number that another call has taken at this moment is passed over
+        except OSError as error:  # another call has just taken this number: try the next one
             if name is not None or error.errno not in TAKEN:
                 raise
     raise AssertionError("there is always a next number")

@@ -1,4 +1,4 @@
-"""Which function each mode runs."""
+"""Run the stage of a mode."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ import ml_collections
 
 from lob_jax.lock import locked
 
-# A stage is imported when it is asked for: those that look at files need no JAX, which takes seconds.
+# A stage is imported only when it runs: importing JAX takes seconds, and stages that only read files do not need it.
 STAGES = {
     "inspect": "lob_jax.stages.data",
     "convert": "lob_jax.stages.data",
@@ -26,8 +26,8 @@ STAGES = {
     "show_config": "lob_jax.stages.shown_config",
 }
 
-# What writes its results in the end, over those of the time before: two at once would mix. Training, sweeps and the
-# preparation of records have locks of their own.
+# Stages that overwrite their earlier results: two at once would mix theirs. Training, sweeps and the preparation of
+# records take separate locks themselves.
 ALONE = {
     "find_lr": "testing learning rates",
     "overfit": "overfitting one batch",
@@ -39,7 +39,7 @@ def run(mode: str, config: ml_collections.ConfigDict, *, workdir: pathlib.Path) 
     """Run one mode in a run's folder; return the exit status, None for success.
 
     Raises:
-      InputError: see the stage, or another process runs the same one there.
+      InputError: see the stage; or another process is running it in the same folder.
     """
     stage = getattr(importlib.import_module(STAGES[mode]), mode)
     with locked(workdir / f"{mode}.lock", doing=ALONE[mode]) if mode in ALONE else contextlib.nullcontext():

@@ -1,4 +1,4 @@
-"""What a configuration's model is, before anything is made of it: parameters, operations, bytes, shape by shape."""
+"""The stage `summary`: parameters, operations and memory of a configuration's model, without training it."""
 
 import itertools
 import pathlib
@@ -28,7 +28,7 @@ MIB = 2**20
 
 
 def summary(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Print the model's parameters shape by shape, and what a token costs; nothing is written."""
+    """Print the model's parameters by shape, and the costs per token; write nothing."""
     del workdir
     model, train = sections.model_config(config), sections.train_config(config)
     show(shapes_table(model))
@@ -36,7 +36,7 @@ def summary(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def shapes_table(model: ModelConfig) -> Table:
-    """Return the parameters of a model by part; those of all layers in one row, which shows one layer's shape."""
+    """Return a table of a model's parameters by part; all layers share a row, which shows the shape in one layer."""
     total = parameter_count(model)
     shown = Table(title=_title(model), box=box.SIMPLE_HEAD, show_footer=True)
     shown.add_column("parameter", "total")
@@ -53,26 +53,26 @@ def shapes_table(model: ModelConfig) -> Table:
 
 
 def costs_table(model: ModelConfig, train: TrainConfig) -> Table:
-    """Return what a model costs in operations and memory, as far as its shapes tell."""
+    """Return a table of a model's operations and memory, estimated from its shapes."""
     context = model.max_seq_length
     training = flops_per_token(model, context)
     shown = Table(title=f"at {context:,} tokens, computing in {model.dtype}", show_header=False, box=box.SIMPLE)
     shown.add_column(justify="left")
     shown.add_column(justify="right")
     shown.add_row("parameters outside lookup tables", f"{non_embedding_count(model):,}")
-    shown.add_row("training, flops a token", f"{training:.3e}")
-    shown.add_row("forward pass, flops a token", f"{training / 3:.3e}")
-    shown.add_row("a step", f"{training * train.windows_per_step * context:.3e} flops")
+    shown.add_row("training, flops per token", f"{training:.3e}")
+    shown.add_row("forward pass, flops per token", f"{training / 3:.3e}")
+    shown.add_row("training step", f"{training * train.windows_per_step * context:.3e} flops")
     if is_mask(model.attention.kind) and not model.attention.cross_asset:
-        shown.add_row("cache, a token", f"{cache_bytes_per_token(model) / 1024:.1f} KiB")
-        shown.add_row("cache, a full context", f"{context * cache_bytes_per_token(model) / MIB:.1f} MiB")
+        shown.add_row("cache per token", f"{cache_bytes_per_token(model) / 1024:.1f} KiB")
+        shown.add_row("cache of a full context", f"{context * cache_bytes_per_token(model) / MIB:.1f} MiB")
         read = bytes_per_generated_token(model, context)
-        shown.add_row("generating, bytes read a token", f"{read / MIB:.1f} MiB")
+        shown.add_row("generating, bytes read per token", f"{read / MIB:.1f} MiB")
     target = target_here(model)
-    shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train, target) / GIB:.3f} GiB a device")
+    shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train, target) / GIB:.3f} GiB per device")
     activations = window_bytes(model, train.loss_block, target)
-    shown.add_row("activations of a window, about", f"{activations / MIB:.1f} MiB")
-    shown.add_row("activations a token, about", f"{activations / context / 1024:.1f} KiB")
+    shown.add_row("activations per window, about", f"{activations / MIB:.1f} MiB")
+    shown.add_row("activations per token, about", f"{activations / context / 1024:.1f} KiB")
     return shown
 
 

@@ -1,7 +1,7 @@
-"""Search for hyper-parameters: whole training runs as trials of Optuna, stopped early where they fall behind.
+"""The stage `sweep`: search for hyper-parameters with Optuna; each trial is a training run, and bad ones stop early.
 
-Everything that a sweep knows lies in its folder, so that a sweep killed at any moment goes on with the same command as
-if nothing had been: each trial begins from what is stored alone, as the first one after a restart does.
+The complete state of a sweep is in its folder. Each trial starts from that state alone, whether or not the command was
+restarted, so a sweep that is killed at any time resumes with the same command and gives the same trials.
 """
 
 import dataclasses
@@ -38,11 +38,11 @@ from lob_jax.training.run.loop import train as run_training
 if TYPE_CHECKING:
     import optuna
 
-NAME = "sweep"  # of the study; the pruner's brackets depend on it
-OBJECTIVE = "lowest validation loss, nats a token"
-SHOWN = 10  # trials of the table
-NO_TRIAL = 1  # the exit status if no trial came to an end
-# What changes no loss may change from one start to the next.
+NAME = "sweep"  # of the study; Hyperband hashes it to assign trials to brackets
+OBJECTIVE = "lowest validation loss, nats per token"
+SHOWN = 10  # trials in the table
+NO_TRIAL = 1  # the exit status if no trial was completed
+# These keys do not affect the loss, so they may differ when a sweep is resumed.
 FREE = (
     *("data.processes", "data.workers", "data.runner", "data.runner_options", "train.log_every", "train.keep_best"),
     *("train.max_hours", "train.sample_events", "train.profile_step", "train.profile_steps"),
@@ -50,25 +50,25 @@ FREE = (
 
 
 class _PrunedError(Exception):
-    """End a trial that falls behind the others."""
+    """End a trial that has fallen behind the others."""
 
 
 class _InterruptedError(BaseException):
-    """End the sweep, to be gone on with: a trial was saved for a reason, see `lob_jax.training.run.interruption`."""
+    """End the sweep, which can be resumed: a trial was interrupted and saved, see `training.run.interruption`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialRecord:
-    """A trial as sweep.json has it.
+    """A trial, as in sweep.json.
 
     Attributes:
-      number: from 0.
+      number: index of the trial, from 0.
       state: complete, pruned, failed or running.
-      parameters: by key.
-      loss: the lowest validation loss, nats a token; None before any.
-      step: where that was.
-      folder: in the sweep's folder.
-      reason: why it failed.
+      parameters: the values of the searched keys.
+      loss: the lowest validation loss, nats per token; None before the first validation.
+      step: the step of that loss.
+      folder: folder of its run, relative to the sweep's folder.
+      reason: why it failed; None if it did not.
     """
 
     number: int
@@ -81,7 +81,7 @@ class TrialRecord:
 
 
 def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
-    """Run trials until there are as many as asked for; return the exit status."""
+    """Run trials until there are `sweep.trials` of them; return the exit status."""
     _import_optuna()
     refuse_what_cannot_fit(config)
     prepare(config, workdir)
@@ -92,8 +92,7 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         except (_InterruptedError, Stopped) as stop:
             write_json(workdir / "sweep.json", _contents(open_study(config, workdir)))
             console.print(
-                "stopped; the same command goes on with the trial that was running, from its checkpoint:"
-                f" {same_command()}"
+                f"stopped; the same command resumes the trial that was running, from its checkpoint: {same_command()}"
             )
             return exit_status(stop.number) if isinstance(stop, Stopped) else status_of(str(stop))
         records = records_of(open_study(config, workdir))
@@ -104,7 +103,7 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
 
 
 def _import_optuna() -> ModuleType:
-    """Return Optuna, with its messages limited to warnings.
+    """Import Optuna, with its messages limited to warnings.
 
     Raises:
       InputError: it is not installed.
@@ -115,7 +114,7 @@ def _import_optuna() -> ModuleType:
         raise InputError(
             "a sweep needs Optuna, which is not installed",
             where="--mode=sweep",
-            expected="the extra [sweep]",
+            expected="an installation with the extra [sweep]",
             was=error,
             remedy='pip install -e ".[sweep]"',
         ) from error
@@ -124,10 +123,10 @@ def _import_optuna() -> ModuleType:
 
 
 def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "optuna.study.Study":
-    """Return the study in a sweep's folder, made if there is none.
+    """Return the study in a sweep's folder, creating it if there is none.
 
     Raises:
-      InputError: its trials cannot be compared with those that the configuration asks for.
+      InputError: its trials cannot be compared with those of the configuration.
     """
     optuna = _import_optuna()
     study = optuna.create_study(
@@ -137,7 +136,7 @@ def open_study(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> "opt
         load_if_exists=True,
     )
     wanted = terms(config)
-    if "terms" not in study.user_attrs:  # new, or killed before it had any trial
+    if "terms" not in study.user_attrs:  # new, or killed before the first trial
         study.set_user_attr("terms", wanted)
         study.set_user_attr(VERSION, version())
     source = Source(
@@ -153,7 +152,7 @@ def _address(workdir: pathlib.Path) -> str:
 
 
 def _pruner(study: "optuna.study.Study", section: ml_collections.ConfigDict) -> "optuna.pruners.BasePruner":
-    """Return what decides, after each validation, whether a trial goes on; its steps are validations, from 1."""
+    """Return the pruner, which decides after each validation whether a trial continues; it counts from 1."""
     optuna = _import_optuna()
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if section.pruner == "none" or not complete or len(complete) < section.startup_trials:
@@ -166,7 +165,7 @@ def _pruner(study: "optuna.study.Study", section: ml_collections.ConfigDict) -> 
 
 
 def terms(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Return what the trials of one sweep share, as flat JSON values."""
+    """Return the settings that all trials of a sweep share, as flat JSON values."""
     space = sections.search_space(config)
     free = {*FREE, *(dimension.key for dimension in space)}
     shared = {"objective": OBJECTIVE, "sweep.space": describe_space(space), "seed": config.seed}
@@ -184,16 +183,16 @@ def _refuse_other_terms(saved: dict[str, Any], wanted: dict[str, Any], source: S
     of_sweep, now = differing(saved, wanted)
     if of_sweep:
         raise InputError(
-            "the sweep in this folder is another one",
+            "this folder has a sweep with other settings",
             where=source.where,
             expected=of_sweep,
             was=now,
-            remedy="go on with the settings it was started with, or name another --workdir",
+            remedy="use the settings it was started with, or another --workdir",
         )
 
 
 def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Go on with a trial that was running, then begin new ones, until there are as many as asked for."""
+    """Resume the trial that was running, if any, then start new ones until there are `sweep.trials`."""
     space = sections.search_space(config)
     while True:
         study = open_study(config, workdir)
@@ -206,15 +205,15 @@ def _run_trials(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Non
         listed = "  ".join(f"{key} {_readable(value)}" for key, value in parameters.items())
         console.print(f"trial {trial.number} of 0..{config.sweep.trials - 1}: {listed}")
         _run_trial(config, parameters, trial, study, workdir)
-        jax.clear_caches()  # each trial compiles programs of its own
+        jax.clear_caches()  # each trial compiles new programs; without this their memory would add up
         gc.collect()
 
 
 def _next_trial(study: "optuna.study.Study", space: Space, workdir: pathlib.Path, *, seed: int) -> "optuna.trial.Trial":
-    """Return the trial that a kill cut short, or a new one.
+    """Return the trial that was interrupted, or a new one.
 
-    The parameters of a new trial are drawn in a study in memory and stored at one stroke, and depend on the seed and
-    the trials before alone: no kill can part them or change them.
+    The parameters of a new trial depend only on the seed and the earlier trials. They are drawn in a study in memory
+    and stored in one transaction, so that an interruption can neither store some of them nor change them.
     """
     optuna = _import_optuna()
     running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
@@ -228,7 +227,7 @@ def _next_trial(study: "optuna.study.Study", space: Space, workdir: pathlib.Path
 
 
 def _draw(study: "optuna.study.Study", space: Space, *, seed: int) -> dict[str, Value]:
-    """Return parameters for the trial behind those of a study, by the tree-structured Parzen estimator."""
+    """Draw the parameters of a study's next trial with the tree-structured Parzen estimator."""
     optuna = _import_optuna()
     before = study.get_trials(deepcopy=False)
     startup = study.user_attrs["terms"]["sweep.startup_trials"]
@@ -246,7 +245,7 @@ def _run_trial(
     study: "optuna.study.Study",
     workdir: pathlib.Path,
 ) -> None:
-    """Train with the parameters, and tell the study how it ended; what is wrong with them alone ends no sweep."""
+    """Train with the parameters and record the result in the study; a trial that fails does not end the sweep."""
     states = _import_optuna().trial.TrialState
     state, reason = states.COMPLETE, None
     try:
@@ -265,12 +264,12 @@ def _run_trial(
     if reason is not None:
         trial.set_user_attr("reason", reason)
     study.tell(trial, loss if state == states.COMPLETE else None, state=state)
-    shown = f"{loss:.4f} nats a token at step {step:,}" if loss is not None else "no loss"
+    shown = f"{loss:.4f} nats per token at step {step:,}" if loss is not None else "no loss"
     console.print(f"trial {trial.number} {_name(state)}: {reason or shown}")
 
 
 def _reason(error: Exception) -> str:
-    """Return in one line why a trial failed; an error of the devices that is not their memory's ends the sweep."""
+    """Return in one line why a trial failed; re-raise device errors other than lack of memory, which end the sweep."""
     if isinstance(error, InputError):
         return f"{error.what} ({error.where}: expected {error.expected}, was {error.was})"
     if isinstance(error, TrainingError):
@@ -286,18 +285,20 @@ def _train(
     trial: "optuna.trial.Trial",
     workdir: pathlib.Path,
 ) -> None:
-    """Train in a trial's folder, which is that of a run like any other, going on from a checkpoint there.
+    """Train in a trial's folder, resuming from a checkpoint there; the folder is that of an ordinary run.
 
     Raises:
-      _PrunedError: the pruner ended it.
+      _PrunedError: the pruner ended the trial.
       InputError, TrainingError: see `lob_jax.training.run.loop.train`.
-      _InterruptedError: a signal, or the end of the command's time, ended the training before its last step.
+      _InterruptedError: a signal or `train.max_hours` ended the training before its last step.
     """
     mine = config.copy_and_resolve_references()
     mine.update_from_flattened_dict(parameters)
     validation.validate(mine)
     folder, every = workdir / folder_of(trial.number), mine.train.validate_every
-    for step, loss in recorded_losses(folder).items():  # a kill may have come between a checkpoint and its report
+    for step, loss in recorded_losses(
+        folder
+    ).items():  # the trial may have been killed between a checkpoint and its report
         _report(trial, step, loss, every=every)
     _make_folder(folder, records=workdir / "records")
     settings, data = sections.plain(mine), open_training_data(mine, folder)
@@ -317,7 +318,7 @@ def _train(
 
 
 def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) -> None:
-    """Tell the study of a validation, once, and heed its pruner."""
+    """Report a validation to the study, once, and raise an error if the pruner ends the trial."""
     validation = -(-step // every)
     if validation not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
         trial.report(loss, validation)
@@ -326,19 +327,19 @@ def _report(trial: "optuna.trial.Trial", step: int, loss: float, *, every: int) 
 
 
 def _make_folder(folder: pathlib.Path, *, records: pathlib.Path) -> None:
-    """Make a trial's folder, in which the sweep's records appear as its own."""
+    """Create a trial's folder, with a symbolic link to the records of the sweep."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "records").is_symlink():
         (folder / "records").symlink_to(os.path.relpath(records, folder), target_is_directory=True)
 
 
 def folder_of(number: int) -> str:
-    """Return where a trial's run lies in the sweep's folder."""
+    """Return the folder of a trial's run, relative to the sweep's folder."""
     return f"trials/{number}"
 
 
 def recorded_losses(folder: pathlib.Path) -> dict[int, float]:
-    """Return the validation losses that a run has written down, by step; infinity for what was not finite."""
+    """Return the validation losses in a run's metrics, by step; infinity for losses that were not finite."""
     losses = {}
     for _, figures in read_metrics(folder / "metrics.jsonl"):
         if figures is not None and "validation_loss" in figures:
@@ -368,13 +369,13 @@ def records_of(study: "optuna.study.Study") -> list[TrialRecord]:
 
 
 def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the trial of the lowest loss among those that ran to their end; None if none did."""
+    """Return the completed trial with the lowest loss; None if no trial was completed."""
     complete = [record for record in records if record.state == "complete"]
     return min(complete, key=lambda record: (record.loss, record.number), default=None)
 
 
 def _contents(study: "optuna.study.Study") -> dict[str, Any]:
-    """Return what sweep.json holds."""
+    """Return the contents of sweep.json."""
     records = records_of(study)
     best = best_of(records)
     return {
@@ -390,10 +391,10 @@ def _readable(value: Value) -> str:
 
 
 def results_table(records: Sequence[TrialRecord]) -> Table:
-    """Return a table of the trials with the lowest losses, and of how many ended in which way."""
+    """Return a table of the trials with the lowest losses, with the number of trials by state."""
     keys = list(records[0].parameters) if records else []
     table = Table(title=f"the best of {len(records)} trials, {OBJECTIVE}")
-    for heading in ("trial", "loss, nats a token", "step", *keys):
+    for heading in ("trial", "loss, nats per token", "step", *keys):
         table.add_column(heading, justify="right")
     table.add_column("state")
     measured = [record for record in records if record.loss is not None]
@@ -406,15 +407,15 @@ def results_table(records: Sequence[TrialRecord]) -> Table:
 
 
 def _ending(records: Sequence[TrialRecord], workdir: pathlib.Path, arguments: Sequence[str]) -> list[str]:
-    """Return the last lines of a sweep: where everything is, and what to do with the best trial."""
-    best, lines = best_of(records), [f"every trial: {workdir / 'sweep.json'}; their runs: {workdir / 'trials'}"]
+    """Return the last lines of a sweep: where its results are, and the commands for the best trial."""
+    best, lines = best_of(records), [f"all trials: {workdir / 'sweep.json'}; their runs: {workdir / 'trials'}"]
     if best is None:
-        failed = next((record.reason for record in records if record.reason), "all of them were pruned")
-        return [*lines, f"no trial came to its end: {failed}"]
+        failed = next((record.reason for record in records if record.reason), "all were pruned")
+        return [*lines, f"no trial was completed: {failed}"]
     return [
         *lines,
-        f"test what trial {best.number} has left:",
+        f"to test the model of trial {best.number}:",
         f"  {command(arguments, best.parameters, mode='evaluate', workdir=workdir / best.folder)}",
-        "train anew with its parameters:",
+        "to train again with its parameters:",
         f"  {command(arguments, best.parameters, mode='train', workdir=workdir / 'best')}",
     ]

@@ -71,8 +71,8 @@ def test_only_lobster_files_are_read_without_an_order_book(tmp_path):
     ("data", "told"),
     [
         ({"order_book": "maybe"}, "required"),
-        ({"order_book": "none", "feed": "tardis"}, "lobster feed"),
-        ({"order_book": "none", "path": "", "feed": "synthetic"}, "lobster feed"),
+        ({"order_book": "none", "feed": "tardis"}, "LOBSTER files"),
+        ({"order_book": "none", "path": "", "feed": "synthetic"}, "LOBSTER files"),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(data, told):

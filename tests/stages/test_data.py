@@ -51,7 +51,7 @@ def test_a_path_is_read_by_its_format_and_said_to_be(day, capsys):
     feed, days = data.find_days(config)
     assert type(feed).__name__ == "LobsterFeed" and [one.trading_day for one in days] == ["2024-01-02"]
     data.tell_feed(config)
-    assert capsys.readouterr().out == f"feed: lobster, as the files at {day} are\n"
+    assert capsys.readouterr().out == f"feed: lobster, the format of {day}\n"
 
 
 def test_the_simulator_with_a_path_is_refused():
@@ -94,7 +94,7 @@ def test_the_records_of_a_run_are_those_of_its_configuration_or_refused(runs, da
     data.check_records(settings(path=str(day)), runs["lobster"])
     assert capsys.readouterr().out == ""
     data.check_records(settings(), runs["lobster"])
-    assert "records: of the lobster feed, those of the run" in capsys.readouterr().out
+    assert "records: those of the run, from the lobster feed" in capsys.readouterr().out
     other = tmp_path / day.name
     other.write_text(day.read_text().replace(",100,", ",200,", 1))
     for book in day.parent.glob("*orderbook*"):

@@ -56,7 +56,7 @@ def test_a_learning_rate_is_suggested(workdir, capsys):
     shown, found = told(capsys), json.loads((workdir / "find_lr.json").read_text())
     rates = found["rates_found"]
     assert f"--config.train.learning_rate={rates['suggested']:.2g}" in shown
-    assert "16 windows a step" in shown
+    assert "16 windows per step" in shown
     assert 1e-4 < rates["suggested"] < rates["lowest"] <= 3.0
     assert len(found["rates"]) == len(found["losses"]) == len(found["smoothed"]) <= 60
     assert (workdir / "figures" / "find_lr.png").read_bytes().startswith(b"\x89PNG")
@@ -75,17 +75,17 @@ def test_no_rate_is_suggested_where_the_loss_never_falls(workdir, capsys):
 def test_a_batch_is_learned_or_not(workdir, capsys):
     assert probe.overfit(settings(overfit__steps=60, overfit__target=6.0), workdir) is None
     shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
-    assert f"PASSED: below 6 nats a token after {found['steps_to_target']} updates" in shown
+    assert f"PASSED: below 6 nats per token after {found['steps_to_target']} updates" in shown
     assert found["losses"][-1] < 6.0 <= min(found["losses"][:-1]) and found["dropout"] == 0.0
     assert probe.overfit(settings(overfit__steps=5, overfit__target=0.1, train__accumulation=2), workdir) == 1
     shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
-    assert "TOO FEW STEPS" in shown and "--config.overfit.steps=200," in shown and "8 windows a step" in shown
+    assert "TOO FEW STEPS" in shown and "--config.overfit.steps=200," in shown and "8 windows per step" in shown
     assert not found["passed"] and found["steps_to_target"] is None and len(found["losses"]) == 5
     assert found["outcome"] == "too few steps" and not found["causes_to_look_at"]
     slow = settings(overfit__steps=25, overfit__target=0.1, train__learning_rate=1e-9)
     assert probe.overfit(slow, workdir) == 1
     shown, found = told(capsys), json.loads((workdir / "overfit.json").read_text())
-    assert "NOT PASSED" in shown and "look at:" in shown
+    assert "NOT PASSED" in shown and "check:" in shown
     assert found["outcome"] == "not learned" and "never fell" in found["causes_to_look_at"][0]
 
 

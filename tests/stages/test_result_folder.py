@@ -27,9 +27,9 @@ def test_results_are_numbered_and_named_beside_one_another(tmp_path):
 
 def test_a_name_that_is_taken_is_refused_and_what_it_names_is_left_alone(tmp_path):
     write(tmp_path, "mine", "first")
-    with pytest.raises(InputError, match="there is a result of this name"):
+    with pytest.raises(InputError, match="there already is a result with this name"):
         check_name("mine", tmp_path)
-    with pytest.raises(InputError, match="there is a result of this name"):
+    with pytest.raises(InputError, match="there already is a result with this name"):
         write(tmp_path, "mine", "second")
     assert (tmp_path / "mine" / "path_0" / "events").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -37,7 +37,7 @@ def test_a_name_that_is_taken_is_refused_and_what_it_names_is_left_alone(tmp_pat
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp/x", ".hidden", "a\0b", "a b", "x" * 200, "-x", "ü", "a."])
 def test_a_name_that_no_result_can_have_is_refused(name, tmp_path):
-    with pytest.raises(InputError, match="a name that a result cannot have"):
+    with pytest.raises(InputError, match="a result cannot have this name"):
         check_name(name, tmp_path)
 
 

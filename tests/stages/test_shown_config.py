@@ -67,7 +67,9 @@ def test_a_value_is_in_the_place_of_base_s_which_is_marked(tmp_path, capsys):
     assert "    train.beta2 = 0.95" in lines and "    generate.seed = 0" in lines
     (tick,) = (line for line in lines if "data.tick" in line)
     assert tick.startswith('    data.tick = "0.01"  # smallest price step') and tick.endswith("[base.py: None]")
-    assert lines[0].startswith(f'"""The whole configuration, as `--mode=show_config` of lob_jax {lob_jax.__version__} ')
+    assert lines[0].startswith(
+        f'"""The complete configuration, as `--mode=show_config` of lob_jax {lob_jax.__version__} '
+    )
 
 
 def test_a_locked_configuration_is_shown_as_it_is(tmp_path, capsys):

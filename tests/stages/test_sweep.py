@@ -222,7 +222,7 @@ def test_a_signal_ends_it_so_that_it_can_go_on(training, tmp_path, capsys, numbe
     assert sweep.sweep(config, tmp_path / "sweep") == status
     assert signal.getsignal(number) == before
     assert states(tmp_path / "sweep") == ["complete", "running"]
-    assert "goes on with the trial that was running" in capsys.readouterr().out
+    assert "resumes the trial that was running" in capsys.readouterr().out
     assert sweep.sweep(config, tmp_path / "sweep") is None
     assert states(tmp_path / "sweep") == ["complete"] * 3
     assert training.ran == 36  # no step twice
@@ -248,7 +248,7 @@ def test_a_training_that_a_signal_ended_is_no_finished_trial(training, tmp_path,
 )
 def test_a_sweep_goes_on_under_its_own_terms_only(training, tmp_path, change, told):
     sweep.sweep(settings(sweep__trials=1), tmp_path / "sweep")
-    with pytest.raises(InputError, match="another one") as caught:
+    with pytest.raises(InputError, match="other settings") as caught:
         sweep.sweep(settings(sweep__trials=2, **change), tmp_path / "sweep")
     assert told in str(caught.value)
     assert sweep.sweep(settings(sweep__trials=2, train__log_every=1), tmp_path / "sweep") in (None, 1)
@@ -270,7 +270,7 @@ def test_a_sweep_from_before_a_key_goes_on_where_the_key_has_its_neutral_value(t
     with pytest.raises(InputError, match=f"train.clip = {clip}"):
         sweep.open_study(settings(train__clip=clip + 1), folder)
     study.set_user_attr("terms", {**terms, "train.newer": 1})
-    with pytest.raises(InputError, match="another one"):
+    with pytest.raises(InputError, match="other settings"):
         sweep.open_study(settings(), folder)
     study.set_user_attr("version", "9.1")
     with pytest.raises(InputError, match="newer version of lob_jax, 9.1"):
@@ -280,7 +280,7 @@ def test_a_sweep_from_before_a_key_goes_on_where_the_key_has_its_neutral_value(t
 def test_a_sweep_without_a_trial_at_its_end_says_why(training, tmp_path, capsys):
     config = settings(sweep__trials=2, sweep__space="train.learning_rate=uniform(0.07,0.09)")
     assert sweep.sweep(config, tmp_path / "sweep") == 1
-    assert "no trial came to its end: no finite gradient" in capsys.readouterr().out
+    assert "no trial was completed: no finite gradient" in capsys.readouterr().out
 
 
 def test_a_device_out_of_memory_fails_a_trial_and_nothing_else_does():

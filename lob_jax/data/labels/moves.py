@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lob_jax.data.records.records import Record, mids, record_instrument, sampled_records
+from lob_jax.data.records.records import Record, RecordSource, mids, record_instrument, sampled_records
 from lob_jax.errors import InputError
 
 NO_LABEL, DOWN, FLAT, UP = -1, 0, 1, 2
@@ -84,7 +84,7 @@ def _labels(mid: np.ndarray, k: int, flat: float, tick: int) -> tuple[np.ndarray
     return np.where(known, direction, NO_LABEL), np.where(known, volatility, 0.0)
 
 
-def fit_outlooks(train: Sequence[Record], horizons: Sequence[int]) -> Outlooks:
+def fit_outlooks(train: RecordSource, horizons: Sequence[int]) -> Outlooks:
     """Fit the threshold of each horizon so that about a third of the moves in the training split is flat.
 
     If more than a third of the moves is zero, the threshold is 0, and exactly those are flat.

@@ -1,11 +1,10 @@
 """Classify the market regime before each event by recent volatility and by the spread."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
-from lob_jax.data.records.records import Record, mids, record_instrument, sampled_records, two_sided
+from lob_jax.data.records.records import Record, RecordSource, mids, record_instrument, sampled_records, two_sided
 from lob_jax.errors import InputError
 
 LOOK_BACK = 50  # window of the volatility, in moves of the mid
@@ -58,7 +57,7 @@ def measures(record: Record) -> tuple[np.ndarray, np.ndarray]:
     return volatility, np.where(latest >= 0, spread[np.maximum(latest, 0)], 0.0)
 
 
-def fit_regimes(train: Sequence[Record], *, volatility_bins: int, spread_bins: int) -> Regimes:
+def fit_regimes(train: RecordSource, *, volatility_bins: int, spread_bins: int) -> Regimes:
     """Fit thresholds at quantiles of the training split, so that all bins hold about the same number of events.
 
     Spreads are whole ticks, and volatility is often exactly 0, so the bins cannot be perfectly even; if two quantiles

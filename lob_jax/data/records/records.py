@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,15 @@ from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import EOS, event_index
 
 Record = Mapping[str, Any]
+
+
+class RecordSource(Protocol):
+    """Records by index; with an attribute `outlines`, windows are laid out without reading any record."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Record: ...
+
 
 MOST_SAMPLED = 1000  # records that thresholds are fitted on
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
@@ -199,7 +208,7 @@ def record_tokenizer(record: Record) -> type[Tokenizer]:
     return tokenizer_class(record["tokenizer"], where="a record")
 
 
-def sampled_records(source: Sequence[Record]) -> Iterator[Record]:
+def sampled_records(source: RecordSource) -> Iterator[Record]:
     """Yield the records of a source, or of more than MOST_SAMPLED as many, evenly spread: enough to fit a threshold."""
     count = min(len(source), MOST_SAMPLED)
     for index in np.linspace(0, len(source) - 1, count).round().astype(int):

@@ -3,11 +3,11 @@
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from lob_jax.data.records.records import Outline, Record, outline
+from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, Beside, Known, along, known_along
 from lob_jax.errors import InputError
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
@@ -16,14 +16,6 @@ Window = dict[str, np.ndarray]
 
 CACHE_BYTES = 256 * 2**20
 MOST_TIME_BUCKETS = 86_400  # a second each; many more would overflow the nanoseconds of a day times the buckets
-
-
-class RecordSource(Protocol):
-    """Records by index; `outlines` may stand beside them, so that none has to be read to lay out windows."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Record: ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.data.records.records import record_instrument
-from lob_jax.data.windows.dataset import PreparedRecord, RecordSource, Span, TokenBookDataset, Window
+from lob_jax.data.records.records import RecordSource, record_instrument
+from lob_jax.data.windows.dataset import PreparedRecord, Span, TokenBookDataset, Window
 from lob_jax.data.windows.known import Beside
 
 NEVER = np.iinfo(np.int64).max

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from lob_jax.book.replay import BookStates, replay
-from lob_jax.data.records.records import Record, read_record, record_instrument
-from lob_jax.data.windows.dataset import RecordSource
+from lob_jax.data.records.records import Record, RecordSource, read_record, record_instrument
 from lob_jax.errors import InputError
 from lob_jax.events.schema import BID, Events, Kind
 from lob_jax.tokens.tokenizer import Tokenizer

@@ -1,1 +1,1 @@
-"""Count-based models of exact tokens, which need no training on a device."""
+"""Count-based baseline models of exact tokens, fitted on the host."""

@@ -1,8 +1,8 @@
-"""What a count-based model sees of a token stream: decisions, and the contexts that it may count them in.
+"""Split a token stream into decisions, and compute the contexts in which a count-based model counts them.
 
-A token is up to two decisions. Where a number may go on or end, the first is whether another digit group
-follows; the second is which code it is, among those that the grammar allows there. Both are settled from
-tokens in front of the place alone.
+A token is one or two decisions. Where a number may either continue or end, the first decision is whether another digit
+group follows. The other one is which code comes, among those that the grammar allows. The contexts of both depend only
+on earlier tokens.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.baselines.counts import mix
 from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.grammar import Automaton
 
-NOTHING = v.VOCAB_SIZE  # the context item where the stream has not begun
+NOTHING = v.VOCAB_SIZE  # the context item before the beginning of the stream
 
 
 class Decision(enum.IntEnum):
-    """What is decided: which code, by the field that the code fills, or whether the number in front ends."""
+    """The kinds of decision: which code comes, by its field, or whether the preceding number ends (`*_END`)."""
 
     HEAD = 0
     HEAD_DIGITS = 1
@@ -37,7 +37,7 @@ class Decision(enum.IntEnum):
 
 DECISIONS = tuple(decision.name.lower() for decision in Decision)
 HEAD, HEAD_DIGITS, SIZE, SIZE_DIGITS, GAP, GAP_DIGITS, HEAD_END, SIZE_END, GAP_END = (int(one) for one in Decision)
-DIGITS_OF = np.array([HEAD_DIGITS, SIZE_DIGITS, GAP_DIGITS])  # by the kind of the lead in front
+DIGITS_OF = np.array([HEAD_DIGITS, SIZE_DIGITS, GAP_DIGITS])  # by the kind of the preceding lead
 END_OF = np.array([HEAD_END, SIZE_END, GAP_END])
 
 _PLAIN = (("token", 1), ("token", 2), ("token", 3), ("token", 4), ("token", 5))
@@ -47,8 +47,8 @@ _NUMBER = {
     "number by action": (("action", 1), ("lead", 0), ("group", 1), ("group", 2), ("head", 1)),
     "number by magnitude": (("magnitude", 0), ("group", 1), ("lead", 0), ("group", 2), ("action", 1)),
 }
-# Contexts to choose from, by decision: the items of each in the order in which longer contexts take them in.
-# ("head", j) is the head j events back; in the middle of an event its own head is the first.
+# Candidate contexts by decision: the items of each, in the order in which longer contexts add them.
+# ("head", j) is the head j events back; inside an event, j = 1 is its own head.
 SCHEMES: dict[int, dict[str, tuple[tuple[str, int], ...]]] = {
     HEAD: {
         "tokens": _PLAIN,
@@ -73,14 +73,14 @@ SCHEMES: dict[int, dict[str, tuple[tuple[str, int], ...]]] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CodeSets:
-    """The allowed codes of each grammar state, parted into digit groups and the codes of the next field.
+    """The allowed codes of each grammar state, divided into digit groups and codes of the next field.
 
     Attributes:
-      digits, others: int64 [S], the number of a distinct set of codes; equal sets share their number.
-      n_digits, n_others: int64 [S], codes in the set, 0 where the state allows none of that part.
+      digits, others: int64 [S], an id of the set of codes; equal sets have the same id.
+      n_digits, n_others: int64 [S], number of codes in the set; 0 if the state allows none of that part.
       first_digits, first_others: int64 [S], the lowest code of the set.
-      other_decision: int64 [S], HEAD, SIZE or GAP: the decision that the next field's code is.
-      transition: int16 [S, V], the grammar's.
+      other_decision: int64 [S], HEAD, SIZE or GAP: the decision on the code of the next field.
+      transition: int16 [S, V], the transitions of the grammar.
       start: the state at an event boundary.
     """
 
@@ -95,8 +95,8 @@ class CodeSets:
     start: int
 
     @classmethod
-    def of(cls, grammar: Grammar) -> "CodeSets":
-        """Take a grammar's allowed codes apart."""
+    def of(cls, grammar: Automaton) -> "CodeSets":
+        """Divide the allowed codes of a grammar."""
         is_digits = np.arange(grammar.allowed.shape[1]) // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE
         digits, others = grammar.allowed & is_digits, grammar.allowed & ~is_digits
         has = {name: others[:, base : base + v.CLASS_SIZE].any(1) for name, base in (("size", v.SIZE), ("gap", v.TIME))}
@@ -113,25 +113,25 @@ class CodeSets:
         )
 
     def states(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the state in front of each token, int64 [T].
+        """Return the state before each token, int64 [T].
 
         Raises:
-          InputError: a token that the grammar forbids where it stands.
+          InputError: a token is not allowed at its position.
         """
         states, end = _run(self.transition, self.start, np.asarray(tokens, np.int64))
         if end < len(tokens):
             raise InputError(
-                "a token stream breaks the grammar",
+                "a token stream violates the grammar",
                 where=f"token {end}",
                 expected="a token that may follow there",
                 was=int(tokens[end]),
-                remedy="score streams that the same vocabulary and time_digits made",
+                remedy="score streams of the same vocabulary and time_digits",
             )
         return states
 
 
 def _set_number(mask: np.ndarray) -> np.ndarray:
-    """Number the distinct rows of a bool [S, V]."""
+    """Return for each row of a bool [S, V] an id that equal rows share."""
     packed = np.packbits(mask, axis=1)
     rows = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
     return np.unique(rows, return_inverse=True)[1].reshape(-1)
@@ -139,7 +139,7 @@ def _set_number(mask: np.ndarray) -> np.ndarray:
 
 @njit
 def _run(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the state in front of each token, and how many tokens the automaton took."""
+    """Return the state before each token, and how many tokens the automaton accepted."""
     states = np.empty(len(tokens), np.int64)
     state = start
     for i in range(len(tokens)):
@@ -151,9 +151,9 @@ def _run(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.nda
 
 
 class Stream:
-    """One record's tokens, with the items that a context may hold at each position.
+    """One record's tokens, with the items that a context can have at each position.
 
-    Every item of position i is settled by tokens in front of i; a test holds it.
+    Every item at position i depends only on tokens before i; a test checks this.
     """
 
     def __init__(self, tokens: np.ndarray, sets: CodeSets):
@@ -164,8 +164,8 @@ class Stream:
         is_head, is_size, is_gap = ((kind >= 1) & (kind <= 6)) | control, kind == v.SIZE // 1000, kind == v.TIME // 1000
         lead_kind = np.where(is_head, 0, np.where(is_size, 1, np.where(is_gap, 2, -1)))
         self.heads_before = _before(np.cumsum(is_head), 0)
-        places = np.maximum.accumulate(np.where(lead_kind >= 0, np.arange(len(self.tokens)), -1))
-        self.lead_before = _before(places, -1)
+        leads = np.maximum.accumulate(np.where(lead_kind >= 0, np.arange(len(self.tokens)), -1))
+        self.lead_before = _before(leads, -1)  # position of the newest lead before each token, -1 if there is none
         self.lead_kind = np.where(self.lead_before >= 0, lead_kind[self.lead_before], 0)
         self._events = {
             "head": _by_event(self.tokens, is_head, is_head),
@@ -175,16 +175,16 @@ class Stream:
 
     @functools.cached_property
     def size_at_price(self) -> np.ndarray:
-        """Return for each event the size lead of the last earlier event with the same side and price code."""
-        heads, (sizes, places) = self._events["head"][0], self._events["size"]
-        order = np.argsort(heads % v.CLASS_SIZE, kind="stable")
+        """For each event, the size lead of the last earlier event with the same side and price code."""
+        heads, (sizes, positions) = self._events["head"][0], self._events["size"]
+        order = np.argsort(heads % v.CLASS_SIZE, kind="stable")  # stable: neighbours with one code are in order of time
         same = heads[order][1:] % v.CLASS_SIZE == heads[order][:-1] % v.CLASS_SIZE
         values = np.full(len(heads), NOTHING)
-        values[order[1:]] = np.where(same & (places[order][:-1] >= 0), sizes[order][:-1], NOTHING)
+        values[order[1:]] = np.where(same & (positions[order][:-1] >= 0), sizes[order][:-1], NOTHING)
         return values
 
     def item(self, name: str, back: int, at: np.ndarray) -> np.ndarray:
-        """Return one context item at positions `at`, int64, NOTHING where there is none."""
+        """Return one context item at the positions `at`, int64; NOTHING where there is none."""
         if name == "token":
             return _take(self.tokens, at - back)
         if name == "group":
@@ -196,48 +196,49 @@ class Stream:
         event = self.heads_before[at] - back
         if name == "size at price":
             return _take(self.size_at_price, event)
-        values, places = self._events[{"action": "head", "pace": "gap"}.get(name, name)]
-        found = np.where(_take(places, event) < at, _take(values, event), NOTHING)
+        values, positions = self._events[{"action": "head", "pace": "gap"}.get(name, name)]
+        # The event at hand may have its size or gap only after `at`: that would be the future.
+        found = np.where(_take(positions, event) < at, _take(values, event), NOTHING)
         if name == "action":
             return np.where(found == NOTHING, NOTHING, found // (v.CLASS_SIZE // 2))
         return _magnitude(found) if name == "pace" else found
 
 
 def _before(values: np.ndarray, first: int) -> np.ndarray:
-    """Shift right by one, so that entry i is settled by tokens in front of i."""
+    """Shift right by one, so that entry i depends only on tokens before i."""
     return np.concatenate([[first], values[:-1]]).astype(np.int64)[: len(values)]
 
 
 def _by_event(tokens: np.ndarray, is_head: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each event's chosen token and its place, NOTHING and -1 where an event has none."""
-    event, place = np.cumsum(is_head) - 1, np.flatnonzero(chosen)
-    place = place[event[place] >= 0]
-    values, places = np.full(is_head.sum(), NOTHING), np.full(is_head.sum(), -1)
-    values[event[place]], places[event[place]] = tokens[place], place
-    return values, places
+    """Return each event's chosen token and its position; NOTHING and -1 for events without one."""
+    event, position = np.cumsum(is_head) - 1, np.flatnonzero(chosen)
+    position = position[event[position] >= 0]  # tokens before the first head have no event
+    values, positions = np.full(is_head.sum(), NOTHING), np.full(is_head.sum(), -1)
+    values[event[position]], positions[event[position]] = tokens[position], position
+    return values, positions
 
 
 def _take(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Index, with NOTHING where the index lies in front of the first value."""
+    """Index into values; NOTHING where the index is negative."""
     if not len(values):
         return np.full(len(index), NOTHING)
     return np.where(index >= 0, values[np.maximum(index, 0)], NOTHING)
 
 
 def _magnitude(lead: np.ndarray) -> np.ndarray:
-    """Return a number's count of digits beyond the first from its lead, with the two spans below 100 apart."""
+    """Return the number of decimal digits of a number, from its lead; 0 for the number 0."""
     code = lead % v.CLASS_SIZE
     return np.where(lead == NOTHING, NOTHING, np.where(code < 10, np.minimum(code, 1), 2 + (code - 10) // 90))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rows:
-    """Places where one decision is made: what came, and the hashes of its contexts.
+class Samples:
+    """Positions where one kind of decision is made: its outcomes, and the hashes of its contexts.
 
     Attributes:
-      context: items, 0 for the shortest context, to uint64 hashes [K + 1, N], by scheme.
-      symbol: int64 [N], the code that came; for an end, 1 if the number went on.
-      base: float64 [N], the probability of the symbol if all allowed codes were as likely.
+      context: uint64 [K + 1, N] by scheme: hashes of the contexts of 0 to K items.
+      symbol: int64 [N], the code that came; for an `*_END` decision, 1 if the number continued.
+      base: float64 [N], the probability of the symbol if all allowed codes were equally likely.
     """
 
     context: dict[str, np.ndarray]
@@ -245,8 +246,8 @@ class Rows:
     base: np.ndarray
 
 
-def places_of(stream: Stream, sets: CodeSets, decision: int) -> np.ndarray:
-    """Return the positions whose token was settled by a decision."""
+def positions_of(stream: Stream, sets: CodeSets, decision: int) -> np.ndarray:
+    """Return the positions at which a decision is made."""
     state, is_digits = stream.state, stream.tokens // v.CLASS_SIZE == v.CONTINUATION // v.CLASS_SIZE
     if decision in END_OF:
         made = (sets.n_digits[state] > 0) & (sets.n_others[state] > 0) & (END_OF[stream.lead_kind] == decision)
@@ -257,7 +258,7 @@ def places_of(stream: Stream, sets: CodeSets, decision: int) -> np.ndarray:
     return np.flatnonzero(made)
 
 
-def rows_at(
+def samples_at(
     stream: Stream,
     sets: CodeSets,
     decision: int,
@@ -265,8 +266,17 @@ def rows_at(
     at: np.ndarray,
     only: str | None = None,
     as_if: np.ndarray | int | None = None,
-) -> Rows:
-    """Return a decision's rows at positions, of one scheme or all, as if other symbols had come where given."""
+) -> Samples:
+    """Return the samples of a decision.
+
+    Args:
+      stream: one record.
+      sets: allowed codes of its grammar.
+      decision: the kind of decision.
+      at: positions at which it is made.
+      only: the scheme to compute contexts of; None for all schemes.
+      as_if: symbols to use instead of those that came.
+    """
     state, tokens = stream.state[at], stream.tokens[at]
     n_digits, n_others = sets.n_digits[state], sets.n_others[state]
     if decision in END_OF:
@@ -286,19 +296,19 @@ def rows_at(
             for name, back in items:
                 hashes.append(mix(hashes[-1], stream.item(name, back, at)))
             context[scheme] = np.stack(hashes)
-    return Rows(context=context, symbol=symbol, base=base)
+    return Samples(context=context, symbol=symbol, base=base)
 
 
-def all_rows(streams: Sequence[tuple[Stream, np.ndarray]], sets: CodeSets, decision: int) -> Rows:
-    """Return the counted rows of one decision in all records."""
+def all_samples(streams: Sequence[tuple[Stream, np.ndarray]], sets: CodeSets, decision: int) -> Samples:
+    """Return the samples of one decision in all records, at positions to be counted."""
     parts = []
     for stream, counted in streams:
-        at = places_of(stream, sets, decision)
-        parts.append(rows_at(stream, sets, decision, at=at[counted[at]]))
+        at = positions_of(stream, sets, decision)
+        parts.append(samples_at(stream, sets, decision, at=at[counted[at]]))
     if not parts:
         none = {name: np.zeros((len(items) + 1, 0), np.uint64) for name, items in SCHEMES[decision].items()}
-        return Rows(context=none, symbol=np.zeros(0, np.int64), base=np.zeros(0))
-    return Rows(
+        return Samples(context=none, symbol=np.zeros(0, np.int64), base=np.zeros(0))
+    return Samples(
         context={name: np.concatenate([part.context[name] for part in parts], 1) for name in SCHEMES[decision]},
         symbol=np.concatenate([part.symbol for part in parts]),
         base=np.concatenate([part.base for part in parts]),

@@ -1,1 +1,1 @@
-"""Which way the next event moves the mid price: what a model predicts, and how good that is."""
+"""Price direction: predict which way the next event moves the mid price, and score the predictions."""

@@ -1,10 +1,11 @@
 """Price direction: which way the next event moves the mid price, predicted before the event.
 
-A token model answers from its distribution of the next head. An order added better than the best moves the mid its
-way for certain; a removal at the best moves it if it takes the whole level, so its head counts with the probability
-that its size is the level's. That probability needs the model's view after each such head: the six heads (cancel,
-delete, execute; bid, ask), each with the level's size spelled out, hang on the prefix as side branches, which see the
-tokens before the event and themselves, and nothing else.
+The prediction follows from the model's distribution of the next head. An order added at a better price than the best
+always moves the mid in its direction. A removal at the best moves the mid if it takes the complete level, so its head
+counts with the probability that its size equals the level's. That probability depends on the head, so the model is
+also evaluated on six continuations (cancel, delete, execute; bid, ask), each a head followed by the size of the level.
+They are appended to the window as side branches, each of which attends only to the tokens before the event and to
+itself.
 """
 
 import dataclasses
@@ -16,12 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.replay import replay
-from lob_jax.data.records.records import (
-    Record,
-    direction,
-    read_record,
-)
-from lob_jax.data.windows.dataset import RecordSource, TokenBookDataset, Window
+from lob_jax.data.records.records import Record, RecordSource, direction, read_record
+from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.events.schema import Kind
 from lob_jax.models.config import ModelConfig
@@ -29,24 +26,24 @@ from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.grammar import Grammar
+from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.tokenizer import Tokenizer
 
 DOWN, FLAT, UP = range(3)
 REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
-EVENTS_A_FORWARD = 32  # events whose branches hang on one window
+EVENTS_A_FORWARD = 32  # events whose branches share one forward pass
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Moves:
-    """What each event of a record does to the mid, and what was known before it.
+    """The move of the mid that each event of a record causes, and the state before it.
 
     Attributes:
       label: int64 [E], DOWN, FLAT or UP.
-      known: bool [E], both sides had orders before and after; other events have no direction.
-      own: bool [E], behind the record's lead.
-      best_size: int64 [E, 2], lots at the best bid and ask before the event, 0 for an empty side.
-      action: int64 [E], kind and side of the event before (head // 500), 0 for a CONTROL or none.
+      known: bool [E], both sides had orders before and after the event; other events have no direction.
+      own: bool [E], after the record's lead.
+      best_size: int64 [E, 2], lots at the best bid and ask before the event; 0 for an empty side.
+      action: int64 [E], kind and side of the preceding event (head // 500); 0 for a CONTROL event or none.
     """
 
     label: np.ndarray
@@ -58,12 +55,12 @@ class Moves:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Branches:
-    """The side branches of R events: six chains each, head and size tokens, K slots a chain.
+    """The side branches of R events: six chains of a head and size tokens for each event, with K slots per chain.
 
     Attributes:
-      tokens: int32 [R, 6, K], PAD behind a chain's end; removals of the bid first, then of the ask.
-      length: int32 [R, 6], tokens of the chain.
-      goes_on: bool [R, 6], whether the grammar would let the chain's number go on.
+      tokens: int32 [R, 6, K], PAD after the end of a chain; removals of the bid first, then of the ask.
+      length: int32 [R, 6], number of tokens of the chain.
+      goes_on: bool [R, 6], whether the grammar allows the number at the end of the chain to continue.
       exists: bool [R, 6], whether there is a level to remove.
     """
 
@@ -74,7 +71,7 @@ class Branches:
 
 
 def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
-    """Replay a record from its own tokens, and return its moves."""
+    """Decode and replay a record, and return its moves."""
     day, tokens = read_record(record, tokenizer), record["tokens"][:-1]
     states = replay(day, levels=1)
     action = tokens[v.field_of(tokens) == v.FIELD_HEAD].astype(np.int64) // v.ASK_OFFSET
@@ -87,8 +84,8 @@ def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
     )
 
 
-def make_branches(best_size: np.ndarray, grammar: Grammar, *, slots: int) -> Branches:
-    """Return the branches of events with best sizes [R, 2]; `slots` is K, see `slots_needed`."""
+def make_branches(best_size: np.ndarray, grammar: Automaton, *, slots: int) -> Branches:
+    """Return the side branches of events with the given best sizes, [R, 2]; `slots` is K, see `slots_needed`."""
     shape = (len(best_size), 2 * len(REMOVALS))
     branches = Branches(
         tokens=np.full((*shape, slots), v.PAD, np.int32),
@@ -115,7 +112,7 @@ def spell(size: int) -> tuple[int, ...]:
 
 
 def slots_needed(best_size: np.ndarray) -> int:
-    """Return K: a head and the longest size."""
+    """Return K, the number of slots for a head and the longest size."""
     return 1 + max((len(spell(size)) for size in np.unique(best_size).tolist()), default=1)
 
 
@@ -125,28 +122,28 @@ def predict_moves(
     *,
     source: RecordSource,
     moves: list[Moves],
-    grammar: Grammar,
+    grammar: Automaton,
     events: int,
     beside: Beside = NOTHING,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict the direction of the first events behind the records' leads.
+    """Predict the direction of the first events after the leads of their records.
 
     Args:
       config, params: the model.
       source: the records.
-      moves: of each record.
-      grammar: of their tokens.
-      events: how many to predict, at most.
-      beside: what the model reads beside tokens, clock buckets and book.
+      moves: the moves of each record.
+      grammar: the automaton of their tokens.
+      events: maximum number of events to predict.
+      beside: what the model reads in addition to tokens, clock buckets and book.
 
     Returns:
       (probability float64 [N, 3] of DOWN, FLAT, UP; record int64 [N]; event int64 [N], index in the record). Only
       events with a known direction are predicted.
     """
-    slots = max(slots_needed(one.best_size) for one in moves)
+    slots = max(slots_needed(one.best_size) for one in moves)  # the same for all, so that one program is compiled
     dataset = TokenBookDataset(
         source,
-        context=config.max_seq_length - slots,
+        context=config.max_seq_length - slots,  # a branch has the positions after its event's: they must exist
         time_buckets=config.time_buckets,
         evaluation=True,
         beside=beside,
@@ -172,31 +169,31 @@ def predict_moves(
 def branch_probabilities(
     config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
 ) -> np.ndarray:
-    """Return the probabilities [R, 3] of DOWN, FLAT, UP for events whose heads stand at `head_at` in a window.
+    """Return the probabilities [R, 3] of DOWN, FLAT, UP for events whose heads are at `head_at` in a window.
 
     Args:
       config, params: the model.
       window: one evaluation window of T+1 tokens.
-      head_at: int [R], each at least 1; the model sees the tokens in front of it.
-      branches: of the same events.
+      head_at: int [R], positions of the heads, each at least 1; the model sees the tokens before them.
+      branches: the side branches of the same events.
     """
     better, removal = move_parts(config, params, window, head_at=head_at, branches=branches)
     half = len(REMOVALS)
     up = better[:, 0] + removal[:, half:].sum(1)
     down = better[:, 1] + removal[:, :half].sum(1)
-    return np.stack([down, np.maximum(1 - up - down, 0), up], axis=1)
+    return np.stack([down, np.maximum(1 - up - down, 0), up], axis=1)  # rounding may leave less than 0
 
 
 def move_parts(
     config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities of what moves the mid; arguments as for `branch_probabilities`.
+    """Return the probabilities of the events that move the mid; arguments as for `branch_probabilities`.
 
     Returns:
-      (of an order better than the best, float64 [R, 2], bid and ask; of each chain, that its head comes and takes the
-      whole level, float64 [R, 6]).
+      (float64 [R, 2], that an order comes at a better price than the best, bid and ask; float64 [R, 6], that the head
+      of each chain comes and takes the complete level).
     """
-    missing = EVENTS_A_FORWARD - len(head_at)
+    missing = EVENTS_A_FORWARD - len(head_at)  # pad, since each number of events would be compiled again
 
     def padded(array: np.ndarray, value: int) -> np.ndarray:
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
@@ -228,7 +225,7 @@ def _move_parts(
     *,
     config: ModelConfig,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return `move_parts`, [R, 2] and [R, 6]: one forward of the window with all branches behind it."""
+    """Return the results of `move_parts`, [R, 2] and [R, 6]: one forward pass of a window followed by all branches."""
     R, C, K = chains.shape
     T = window["tokens"].shape[0] - 1
     event = jnp.arange(R * C * K) // (C * K)
@@ -236,7 +233,7 @@ def _move_parts(
     def with_branches(array: jax.Array) -> jax.Array:
         return jnp.concatenate([array[:T], array[head_at][event]])[None]
 
-    # What is known at the head itself is what was known before the event: its book and clock do not depend on it.
+    # A branch gets the clock and book at the event's head, which are those before the event, so nothing leaks.
     logits_BTV = LOBTransformer(config).apply(
         {"params": params},
         jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
@@ -253,7 +250,7 @@ def _move_parts(
 
 
 def _chain_probability(after_RCKV: jax.Array, chains: jax.Array, length: jax.Array, goes_on: jax.Array) -> jax.Array:
-    """Return P(the size's tokens, and then that the size ends | head), [R, C]."""
+    """Return P(the tokens of the size, then the end of the number | head), [R, C]."""
     K = chains.shape[-1]
     token_RCK = jnp.take_along_axis(after_RCKV[:, :, :-1], chains[:, :, 1:, None], axis=-1)[..., 0]
     inside_RCK = jnp.arange(1, K) < length[..., None]
@@ -265,8 +262,8 @@ def _chain_probability(after_RCKV: jax.Array, chains: jax.Array, length: jax.Arr
 def branch_mask(T: int, head_at: jax.Array, chains: int, slots: int) -> jax.Array:
     """Return bool [S, S], S = T + R * chains * slots, True where a token may attend to another.
 
-    The first T tokens are causal; a branch token sees the window in front of its event's head, and its own chain up
-    to itself.
+    The first T tokens are causal. A token of a branch attends to the window before its event's head, and to its own
+    chain up to itself.
     """
     count = len(head_at) * chains * slots
     chain, step = jnp.arange(count) // slots, jnp.arange(count) % slots
@@ -277,7 +274,7 @@ def branch_mask(T: int, head_at: jax.Array, chains: int, slots: int) -> jax.Arra
 
 
 def better_adds(side_index: int) -> np.ndarray:
-    """Return which tokens, bool [V], add an order better than the best of a side (0 bid, 1 ask)."""
+    """Return which tokens add an order at a better price than the best of a side (0 bid, 1 ask), bool [V]."""
     low = np.arange(v.VOCAB_SIZE) - v.CLASS_SIZE * Kind.ADD - v.ASK_OFFSET * side_index
     near = (low >= v.BETTER_CODE) & (low < v.DEEPER_ESCAPE)
     return near | ((low >= v.BETTER_ESCAPE) & (low < v.PRICE_CODES))

@@ -1,4 +1,4 @@
-"""How good predicted directions are, and a baseline that looks a state up in a table of training frequencies."""
+"""Score predicted directions, and a baseline: training frequencies in a lookup table by state of the book."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.direction.moves import FLAT, Moves
 
 NAMES = ("down", "flat", "up")
-LEAST_PROBABILITY = 1e-9  # that the log loss reads, so that one impossible event does not decide it
+LEAST_PROBABILITY = 1e-9  # lower limit in the log loss, so that one event of probability 0 does not decide it
 SIZE_BUCKETS = 16  # powers of two lots; the last bucket is open
-ACTIONS = 14  # kinds and sides of an event's head, head // 500
-PRIOR_WEIGHT = 3.0  # events that the overall frequencies count for in each state of the table
+ACTIONS = 14  # values of head // 500: kind and side of an event
+PRIOR_WEIGHT = 3.0  # weight of the overall frequencies in each state of the table, in events
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StateTable:
-    """Directions by what a state of the book is like.
+    """Frequencies of the directions by state of the book.
 
     Attributes:
-      probability: float64 [states, 3].
-      prior: float64 [3], frequencies over all of the training events.
+      probability: float64 [states, 3], smoothed frequencies in each state.
+      prior: float64 [3], frequencies over all training events.
     """
 
     probability: np.ndarray
@@ -31,16 +31,16 @@ class StateTable:
 def direction_scores(probability: np.ndarray, label: np.ndarray, *, prior: np.ndarray) -> dict[str, object]:
     """Score predicted directions.
 
-    Balanced accuracy is the mean recall of the classes that occur, F1 the mean over the same classes; `corrected`
-    decides for the class whose probability exceeds its prior by the greatest factor.
+    Balanced accuracy is the mean recall over the classes that occur, macro F1 the mean over the same classes.
+    `corrected` has the scores of choosing the class with the highest ratio of probability to prior.
 
     Args:
-      probability: float [N, 3], of DOWN, FLAT and UP.
-      label: int [N].
+      probability: float [N, 3], probabilities of DOWN, FLAT and UP.
+      label: int [N], the true directions.
       prior: float [3], training frequencies.
 
     Raises:
-      InputError: nothing to score.
+      InputError: there is nothing to score.
     """
     label = np.asarray(label)
     if not len(label):
@@ -66,8 +66,8 @@ def direction_scores(probability: np.ndarray, label: np.ndarray, *, prior: np.nd
 
 
 def decision_scores(decided: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """Return accuracy, balanced accuracy and macro F1 of decided classes."""
-    confusion = np.bincount(3 * label + decided, minlength=9).reshape(3, 3)  # rows: what came
+    """Return accuracy, balanced accuracy and macro F1 of predicted classes."""
+    confusion = np.bincount(3 * label + decided, minlength=9).reshape(3, 3)  # rows: the true class
     right, came, said = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     occurs = came > 0
     return {
@@ -78,7 +78,7 @@ def decision_scores(decided: np.ndarray, label: np.ndarray) -> dict[str, float]:
 
 
 def fit_state_table(moves: Sequence[Moves]) -> StateTable:
-    """Count the directions of training events by the state before them; no events give equal priors."""
+    """Count the directions of training events by the state before them; without events the priors are equal."""
     chosen = [one.own & one.known for one in moves]
     states = (states_of(one)[rows] for one, rows in zip(moves, chosen, strict=True))
     labels = (one.label[rows] for one, rows in zip(moves, chosen, strict=True))
@@ -92,14 +92,14 @@ def fit_state_table(moves: Sequence[Moves]) -> StateTable:
 
 
 def states_of(moves: Moves) -> np.ndarray:
-    """Return each event's row in the table, int64 [E]: both best sizes by powers of two, and the last action."""
+    """Return each event's state, an index into the table, int64 [E]: best sizes in powers of two, and last action."""
     bits = np.frexp(moves.best_size.astype(np.float64))[1]  # 0 for nothing, else 1 + floor(log2(size))
     bucket = np.minimum(bits, SIZE_BUCKETS - 1).astype(np.int64)
     return (bucket[:, 0] * SIZE_BUCKETS + bucket[:, 1]) * ACTIONS + moves.action
 
 
 def table_probability(table: StateTable, moves: Sequence[Moves], record: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Return the table's probabilities, float64 [N, 3], for events given by record and index in it."""
+    """Return the probabilities in the table, float64 [N, 3], for events given by record and index."""
     probability = np.tile(table.prior, (len(record), 1))
     for number in np.unique(record):
         rows = record == number
@@ -108,7 +108,7 @@ def table_probability(table: StateTable, moves: Sequence[Moves], record: np.ndar
 
 
 def labels_of(moves: Sequence[Moves], record: np.ndarray, event: np.ndarray) -> np.ndarray:
-    """Return what came, int64 [N], for events given by record and index in it."""
+    """Return the true directions, int64 [N], of events given by record and index."""
     label = np.full(len(record), FLAT)
     for number in np.unique(record):
         rows = record == number

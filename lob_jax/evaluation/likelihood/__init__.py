@@ -1,1 +1,1 @@
-"""What a model gives each token, and the metrics of it."""
+"""Likelihood: the log probability that a model gives each token, and the metrics computed from it."""

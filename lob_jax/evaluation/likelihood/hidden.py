@@ -1,4 +1,4 @@
-"""How well a model of hidden tokens finds them, beside their frequencies."""
+"""Evaluate a model of masked tokens, next to their frequencies."""
 
 import functools
 from collections.abc import Iterable
@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
+from lob_jax.evaluation.likelihood.scores import model_apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read
 from lob_jax.models.layers import example_keys
-from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import CLASS_SIZE
 from lob_jax.training.step.objectives.masked import EVALUATION_SEED, hide_tokens
 from lob_jax.training.step.shift import Batch, shift
 
 ROWS = (
-    ("loss, nats a token", "loss", ".4f"),
+    ("loss, nats per token", "loss", ".4f"),
     ("perplexity", "perplexity", ".2f"),
     ("token accuracy", "token_accuracy", ".2%"),
     ("event accuracy", "event_accuracy", ".2%"),
@@ -28,17 +28,17 @@ ROWS = (
 def evaluate_hidden(
     config: ModelConfig, params: Any, batches: Iterable[Batch], *, share: float, token_counts: np.ndarray
 ) -> dict[str, Any]:
-    """Hide a share of the tokens of evaluation windows, the same at every call, and score what is found in their place.
+    """Mask a share of the tokens of evaluation windows, the same ones in every call, and score their predictions.
 
     Args:
       config, params: the model.
       batches: evaluation windows; padding has example -1 and scores nothing.
-      share: of the tokens that count.
-      token_counts: int [V], of the training split: the frequencies to be compared with.
+      share: share of the scored tokens to mask.
+      token_counts: int [V], counts in the training split, whose frequencies are the baseline.
 
     Returns:
-      Plain values fit for JSON: hidden (tokens), share, and by "model" and "zero_order" the loss in nats a hidden
-      token, its perplexity, and the share of tokens, and of their classes (`token // 1000`), whose likeliest is right.
+      Plain values as in JSON: hidden (number of masked tokens), share, and for "model" and "zero_order" the loss in
+      nats per masked token, its perplexity, and the accuracy of the likeliest token and of its class (`token // 1000`).
     """
     shares = (token_counts + 1) / (token_counts + 1).sum()
     frequencies = jnp.log(jnp.asarray(shares, jnp.float32))
@@ -62,12 +62,13 @@ def _figures(means: np.ndarray) -> dict[str, float]:
 def _score(
     params: Any, batch: Batch, frequencies_V: jax.Array, *, config: ModelConfig, share: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Return sums over the hidden tokens [2, 3], of the model and of frequencies: nll, tokens and classes found."""
+    """Return sums over the masked tokens [2, 3], for model and frequencies: nll, correct tokens, correct classes."""
     tokens_BT, conditioning, _, _ = shift(batch)
+    # A key per window, whatever its batch: runs with other batch sizes mask the same tokens.
     keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
     hide = {"share": share, "vocab_size": config.vocab_size}
     shown_BT, hidden_BT = hide_tokens(tokens_BT, batch["scored"][:, :-1], keys_B, **hide)
-    logits_BTV = LOBTransformer(config).apply({"params": params}, shown_BT, conditioning)
+    logits_BTV = model_apply(config)(params, shown_BT, conditioning)
 
     def sums(log_p_BTV: jax.Array) -> jax.Array:
         nll_BT = -jnp.take_along_axis(log_p_BTV, tokens_BT[..., None], axis=-1)[..., 0]
@@ -82,7 +83,7 @@ def _score(
 
 def hidden_table(result: dict[str, Any]) -> Table:
     """Return a rich table of `evaluate_hidden`."""
-    shown = Table(title=f"{result['hidden']:,} hidden tokens, {result['share']:.0%} of those that count")
+    shown = Table(title=f"{result['hidden']:,} masked tokens, {result['share']:.0%} of the scored tokens")
     for heading in ("", "model", "zero-order"):
         shown.add_column(heading, justify="right" if heading else "left")
     for label, key, form in ROWS:

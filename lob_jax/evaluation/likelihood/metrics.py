@@ -12,10 +12,10 @@ from lob_jax.tokens import vocabulary as v
 class LOBMetrics:
     """Accumulate the metrics of `METRICS`; `compute` may be called at any time.
 
-    An event is counted at its head, so the scored tokens have to be whole events.
+    An event is counted at its head, so the scored tokens must form complete events.
 
     Args:
-      time_digits: significant digits that the tokens keep of a gap, None if they keep every ns.
+      time_digits: significant digits that the tokens keep of a gap; None if they keep every ns.
     """
 
     def __init__(self, *, time_digits: int | None = None):
@@ -24,7 +24,7 @@ class LOBMetrics:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that was accumulated."""
+        """Reset all counts to zero."""
         self.events = self.tokens = 0
         self._sums: dict[str, Any] = dict.fromkeys(self._metrics, 0)
 
@@ -40,11 +40,11 @@ class LOBMetrics:
         """Add predictions; all arrays have one shape.
 
         Args:
-          predictions: the likeliest token at each place.
+          predictions: the likeliest token at each position.
           targets: the token that came.
-          nll: nats, minus the log probability that the target had.
-          field: the target's field, as `vocabulary.field_of` gives it for the whole sequence.
-          scored: bool, which places count; None counts all.
+          nll: nats, minus the log probability of the target.
+          field: the field of the target, from `vocabulary.field_of` of the complete sequence.
+          scored: bool, the positions to count; None counts all.
         """
         shapes = {np.shape(values) for values in (predictions, targets, nll, field)}
         if len(shapes) > 1:
@@ -53,7 +53,7 @@ class LOBMetrics:
                 where="LOBMetrics.update",
                 expected="one shape",
                 was=sorted(shapes),
-                remedy="pass one value a token in every array",
+                remedy="pass one value per token in every array",
             )
         keep = np.ones(np.shape(targets), bool) if scored is None else np.asarray(scored, bool)
         predictions, targets, field = (np.asarray(x)[keep].astype(np.int64) for x in (predictions, targets, field))
@@ -64,10 +64,10 @@ class LOBMetrics:
             self._sums[name] = self._sums[name] + metric.count(kept)
 
     def compute(self) -> dict[str, Any]:
-        """Return the figures of all metrics, plain values fit for JSON, behind the scored events and tokens.
+        """Return the numbers of scored events and tokens and the figures of all metrics, as plain JSON values.
 
-        `loss` is in nats a token, `bits_per_event` and all under `bits_by_part` in bits an event;
-        `exact_bits_per_event` adds what telling the ns inside the cell of a rounded gap would cost.
+        `loss` is in nats per token, `bits_per_event` and all of `bits_by_part` are in bits per event;
+        `exact_bits_per_event` adds the bits that would encode the exact ns within each rounded gap.
 
         Raises:
           InputError: no event was scored.
@@ -78,7 +78,7 @@ class LOBMetrics:
                 where="LOBMetrics.compute",
                 expected="at least one scored event",
                 was=f"{self.tokens} scored tokens, none of them a head",
-                remedy="evaluate on a split that holds events beyond its context",
+                remedy="evaluate on a split with events after the lead of its records",
             )
         figures: dict[str, Any] = {"events": self.events, "tokens": self.tokens}
         for name, metric in self._metrics.items():

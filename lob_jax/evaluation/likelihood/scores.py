@@ -1,9 +1,9 @@
-"""What a model gives each test token: its log probability, and the token that was likeliest in its place."""
+"""Score tokens with a model: the log probability of each, and the likeliest token at its position."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,12 @@ Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_B
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenScores:
-    """Scored tokens in the order of their records and of the tokens in them.
+    """Scored tokens, ordered by record and by position in the record.
 
     Attributes:
-      record: int64 [N], which record.
-      position: int64 [N], the token's place in its record's tokens.
-      nll: float64 [N], nats, minus the log probability that the token had.
+      record: int64 [N], index of the record.
+      position: int64 [N], index of the token in its record.
+      nll: float64 [N], nats, minus the log probability of the token.
       predicted: int64 [N], the likeliest token.
     """
 
@@ -41,18 +41,26 @@ class TokenScores:
 
 @functools.lru_cache
 def model_apply(config: ModelConfig) -> Apply:
-    """Return the function from parameters and inputs to logits; the same object for the same configuration."""
+    """Return the function from parameters and inputs to logits.
+
+    It is the same object for the same configuration: jit compiles once per function object.
+    """
     model = LOBTransformer(config)
-    return lambda params, tokens_BT, conditioning: model.apply({"params": params}, tokens_BT, conditioning)
+
+    def apply(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
+        logits_BTV = model.apply({"params": params}, tokens_BT, conditioning)
+        return cast(jax.Array, logits_BTV)  # Flax types it as if `mutable` were given, which adds the variables
+
+    return apply
 
 
 def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenScores:
     """Score the tokens of evaluation windows.
 
     Args:
-      apply: see `Apply`; compiled once for each object and each shape of batch.
-      params: its parameters.
-      batches: windows with a leading batch axis, as `data.pipeline.batches` makes them.
+      apply: see `Apply`; compiled once per function object and shape of batch.
+      params: the parameters of the model.
+      batches: windows with a leading batch axis, see `data.windows.pipeline.batches`.
 
     Raises:
       InputError: a token was scored twice.
@@ -72,7 +80,7 @@ def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenS
             )
         )
     record, position, nll, predicted = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((position, record))
+    order = np.lexsort((position, record))  # windows overlap and may come in any order
     scores = TokenScores(record[order], position[order], nll[order], predicted[order])
     twice = np.flatnonzero((np.diff(scores.record) == 0) & (np.diff(scores.position) == 0))
     if twice.size:
@@ -81,10 +89,10 @@ def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenS
 
 
 def check_scored_once(scores: TokenScores, outlines: Sequence[Outline]) -> None:
-    """Refuse scores that are not those of every token behind each record's lead, exactly once.
+    """Check that every token after each record's lead was scored exactly once, and no other token.
 
     Raises:
-      InputError: names the first token that is missing, or does not belong there.
+      InputError: names the first token that is missing, or should not have been scored.
     """
     spans = [np.arange(about.lead_tokens, about.tokens) for about in outlines]
     expected = np.stack(
@@ -107,16 +115,16 @@ def check_scored_once(scores: TokenScores, outlines: Sequence[Outline]) -> None:
 def _score(batch: Batch, params: Any, *, apply: Apply) -> tuple[jax.Array, jax.Array]:
     """Return nll_BT in nats, float32, and the likeliest tokens [B, T]."""
     tokens_BT, conditioning, targets_BT, _ = shift(batch)
-    logits_BTV = apply(params, tokens_BT, conditioning).astype(jnp.float32)
+    logits_BTV = apply(params, tokens_BT, conditioning).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
     target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
     return jax.nn.logsumexp(logits_BTV, axis=-1) - target_logit_BT, jnp.argmax(logits_BTV, axis=-1)
 
 
 def _miscounted(record: int, position: int, *, was: str) -> InputError:
     return InputError(
-        "the windows do not score each token behind the lead once",
+        "the windows do not score each token after the lead exactly once",
         where=f"record {record}, token {position}",
-        expected="scored once if it lies behind the record's lead, else not at all",
+        expected="scored exactly once if it is after the record's lead, otherwise not at all",
         was=was,
         remedy="evaluate on windows that TokenBookDataset(evaluation=True) cut from the same records",
     )

@@ -1,1 +1,1 @@
-"""The metrics of next-token predictions: a module each, or one for a few that share what they count."""
+"""The metrics of next-token predictions: one module per metric, or per group that shares its counts."""

@@ -1,4 +1,4 @@
-"""Accuracies: how often the likeliest token, or its class, is right."""
+"""Accuracies: how often the likeliest token, or its class, is correct."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ N_CLASSES = v.VOCAB_SIZE // v.CLASS_SIZE
 
 
 def _count(scored: Scored) -> np.ndarray:
-    """Return how many tokens, classes, and classes of heads are right, and the heads of each class, int64 [3 + C]."""
+    """Return the numbers of correct tokens, classes and head classes, and of heads by class, int64 [3 + C]."""
     same_class = scored.predicted // v.CLASS_SIZE == scored.target // v.CLASS_SIZE
     head = scored.field == v.FIELD_HEAD
     right = [(scored.predicted == scored.target).sum(), same_class.sum(), same_class[head].sum()]
@@ -33,19 +33,19 @@ METRIC = Metric(
     count=_count,
     figures=_figures,
     rows=(
-        Row("token_accuracy", "token accuracy", ".2%", "share of tokens that were predicted to be likeliest"),
+        Row("token_accuracy", "token accuracy", ".2%", "share of tokens that the model considered the most likely"),
         Row(
             "event_accuracy",
             "event accuracy",
             ".2%",
-            "the same for classes (`token // 1000`); the grammar gives much away",
+            "the same for classes (`token // 1000`); high for any model, since the grammar often leaves one class",
         ),
-        Row("head_accuracy", "  of heads alone", ".2%", "share of events whose kind is predicted"),
+        Row("head_accuracy", "  of heads alone", ".2%", "share of events whose kind was the most likely one"),
         Row(
             "head_majority",
             "  majority of heads",
             ".2%",
-            "share of the most frequent kind: what guessing it scores",
+            "share of the most frequent kind: the accuracy of always guessing it",
         ),
     ),
 )

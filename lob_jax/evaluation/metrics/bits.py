@@ -1,4 +1,4 @@
-"""Bits an event: what a model needs to say which event comes, in all and field by field."""
+"""Bits per event: the code length of an event under a model, in total and by field."""
 
 import math
 from typing import Any
@@ -20,8 +20,8 @@ PARTS: dict[str, tuple[int, ...]] = {
 def rounding_bits(tokens: np.ndarray, *, time_digits: int | None) -> np.ndarray:
     """Return log2 of the cell width that each token's gap was rounded to; 0 for every other token.
 
-    A gap whose lead says that e more digits follow is coded with min(e, time_digits - 2) of them: each
-    code then stands for 10^(e - (time_digits - 2)) gaps, and naming one of them costs that many log10s.
+    A gap with e digits after its lead is coded with min(e, time_digits - 2) of them, so each code stands for
+    10^(e - (time_digits - 2)) gaps, and the exact gap costs (e - (time_digits - 2)) * log2(10) more bits.
     """
     if time_digits is None:
         return np.zeros(np.shape(tokens))
@@ -31,7 +31,7 @@ def rounding_bits(tokens: np.ndarray, *, time_digits: int | None) -> np.ndarray:
 
 
 def _count(scored: Scored) -> np.ndarray:
-    """Return the nats of each field, and behind them the bits that rounding has spared, float64 [N_FIELDS + 1]."""
+    """Return the nats of each field, then the bits saved by rounding, float64 [N_FIELDS + 1]."""
     return np.append(nll_by_field(scored), rounding_bits(scored.target, time_digits=scored.time_digits).sum())
 
 
@@ -52,22 +52,27 @@ METRIC = Metric(
     count=_count,
     figures=_figures,
     rows=(
-        Row("bits_per_event", "bits an event", ".3f", "bits that the model needs to encode an event, on average"),
+        Row("bits_per_event", "bits per event", ".3f", "bits that the model needs to encode an event, on average"),
         Row(
             "bits_per_event_without_gap_digits",
             "  without gap digits",
             ".3f",
             "the same, without the digits of gaps",
         ),
-        Row("head", "  head", ".3f", "the part for its kind, side and price"),
-        Row("size", "  size", ".3f", "the part for its size"),
-        Row("gap", "  leading gap", ".3f", "the part for the gap in time: its first two digits, and how many follow"),
-        Row("gap_digits", "  gap digits", ".3f", "the part for the digits that follow, which are nearly noise"),
+        Row("head", "  head", ".3f", "of these, bits for kind, side and price"),
+        Row("size", "  size", ".3f", "bits for the size"),
+        Row(
+            "gap",
+            "  leading gap",
+            ".3f",
+            "bits for the leading two digits of the time since the previous event, and for the number of digits",
+        ),
+        Row("gap_digits", "  gap digits", ".3f", "bits for the digits that follow, which are nearly noise"),
         Row(
             "exact_bits_per_event",
-            "exact bits an event",
+            "exact bits per event",
             ".3f",
-            "plus log2 of the rounding cell's width, so that runs with different `tokens.time_digits` compare",
+            "plus log2 of the rounding interval's width, so that runs with different `tokens.time_digits` compare",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The loss of next-token predictions, and the perplexity that it amounts to."""
+"""The loss of next-token predictions, and its perplexity."""
 
 import math
 from typing import Any
@@ -12,20 +12,25 @@ N_FIELDS = v.FIELD_GAP_DIGITS + 1
 
 
 def nll_by_field(scored: Scored) -> np.ndarray:
-    """Return the nats that the tokens of each field cost, float64 [N_FIELDS]."""
+    """Return the total loss of each field in nats, float64 [N_FIELDS]."""
     return np.bincount(scored.field, weights=scored.nll, minlength=N_FIELDS)
 
 
 def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:
     loss = float(sums.sum()) / tokens
-    return {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else math.inf}
+    return {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else math.inf}  # exp overflows above 709
 
 
 METRIC = Metric(
     count=nll_by_field,
     figures=_figures,
     rows=(
-        Row("perplexity", "perplexity", ".2f", "exp(loss): as many equally likely tokens are as hard to predict"),
-        Row("loss", "loss, nats a token", ".4f", "minus the log probability of the token that came, on average"),
+        Row(
+            "perplexity",
+            "perplexity",
+            ".2f",
+            "exp(loss): the number of equally likely tokens that would be as hard to predict",
+        ),
+        Row("loss", "loss, nats per token", ".4f", "minus the log probability of the token that came, on average"),
     ),
 )

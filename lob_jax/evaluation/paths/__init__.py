@@ -1,1 +1,1 @@
-"""Whether generated paths can have happened."""
+"""Check that generated paths are valid."""

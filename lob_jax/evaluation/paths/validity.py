@@ -1,4 +1,4 @@
-"""Whether events can have happened: each is held against a plain book that knows nothing of how it was made."""
+"""Check that events are valid, by replaying them in a plain Python book that is independent of the generator."""
 
 import dataclasses
 from collections import Counter
@@ -9,18 +9,18 @@ from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 
 Levels = list[list[tuple[int, list[int]]]]
 TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
-CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}  # what each leaves closed, see `check_events`
+CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}  # what is closed after each, see `check_events`
 
 
 @dataclasses.dataclass(frozen=True)
 class Validity:
-    """What a replay of events found.
+    """The result of a replay.
 
     Attributes:
-      events: how many there are.
-      faults: how many cannot have happened, by what is wrong with them; those change no book.
-      levels: the book at the end: (price in quanta, lots of its orders from the front) of each level, best first, bids
-        then asks.
+      events: number of events.
+      faults: number of invalid events by reason; invalid events do not change the book.
+      levels: the book at the end: for each level (price in quanta, lots of its orders from the front), best first, bids
+        before asks.
     """
 
     events: int
@@ -29,13 +29,13 @@ class Validity:
 
 
 def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int = 0, signed: bool = False) -> Validity:
-    """Replay events in plain Python, one after the other, and say which cannot have happened.
+    """Replay events in plain Python, one after the other, and count the invalid ones.
 
     Args:
       events: in the order in which they happen.
-      start: the book before them; its clock is that of the event before.
-      tick: price quanta between prices of visible orders.
-      closed: what is closed at the start: 0 nothing, 1 trading alone, 2 quoting too.
+      start: the book before them; its time is that of the preceding event.
+      tick: price quanta per tick; visible orders are at multiples of it.
+      closed: what is closed at the start: 0 nothing, 1 trading, 2 trading and quoting.
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
@@ -60,7 +60,7 @@ def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int 
 def _fault(
     book: OracleBook, kind: int, side: int, price: int, size: int, *, tick: int, closed: int, signed: bool
 ) -> str | None:
-    """Return why an event cannot have happened, None if it can."""
+    """Return why an event is invalid; None if it is valid."""
     if size <= 0 or (price <= 0 and not signed):
         return "no size or no price"
     if closed >= (1 if kind in TRADES else 2):
@@ -102,5 +102,5 @@ def _levels(book: OracleBook) -> Levels:
 
 
 def merged(parts: list[Validity]) -> dict[str, int]:
-    """Return the faults of several replays together."""
+    """Return the total number of faults of several replays, by reason."""
     return dict(sum((Counter(part.faults) for part in parts), Counter()))
