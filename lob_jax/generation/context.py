@@ -1,12 +1,15 @@
 """The context that a path is drawn from: a prompt, a cache that grows with it, and what happens when that is full."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Window
+from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import TRANSPOSED
@@ -26,13 +29,16 @@ def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, 
 def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
     cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
-    return LOBTransformer(shape.model).apply({"params": params}, *window, cache=cache, method="last_logits")
+    return apply(LOBTransformer(shape.model), {"params": params}, *window, cache=cache, method="last_logits")
 
 
 def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
     """Return the end of the prompt, at most `longest` tokens, once a path."""
-    whole = Window(prompt.tokens_T, prompt.known_T)
-    return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
+
+    def repeated(leaf: np.ndarray) -> jax.Array:
+        return jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0)
+
+    return Window(repeated(prompt.tokens_T), {name: repeated(leaf) for name, leaf in prompt.known_T.items()})
 
 
 def with_slots(tree: Any, slots: int) -> Any:
@@ -75,9 +81,9 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> 
 def _grown(state: LoopState, slots: int) -> LoopState:
     """Move a full cache into one of more slots."""
     cache = state.cache
-    wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "places")}
+    wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "positions")}
     window, own_BT = with_slots((state.window, state.own_BT), slots)
-    return state._replace(cache=cache.replace(**wider), window=window, own_BT=own_BT)
+    return state._replace(cache=dataclasses.replace(cache, **wider), window=window, own_BT=own_BT)
 
 
 def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:

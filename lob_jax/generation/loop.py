@@ -1,5 +1,6 @@
 """Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation import spread
+from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import assembler, compact_paths, exact_paths, live_book
 from lob_jax.generation.device.assembler import Clock
@@ -28,6 +29,7 @@ from lob_jax.generation.device.state import (
     SamplingConfig,
     Window,
 )
+from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
@@ -129,7 +131,7 @@ def extend(
       shape: what to compile for.
     """
     one_device = functools.partial(_extend, shape=shape)
-    return spread.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
+    return sharding.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
 
 
 def _extend(
@@ -150,14 +152,14 @@ def _extend(
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
-        logits_B1V, cache = model.apply(variables, *new, cache=carry.cache)
+        logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
         return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
     end = jax.lax.while_loop(unfinished, one_token, state)
     length = end.cache.length
     left_out_S = (jnp.arange(slots) - length) % slots < stop - length
     window = end.window._replace(tokens_BT=jnp.where(left_out_S, PAD, end.window.tokens_BT))
-    return end._replace(window=window, cache=end.cache.replace(length=jnp.asarray(stop, jnp.int32)))
+    return end._replace(window=window, cache=dataclasses.replace(end.cache, length=jnp.asarray(stop, jnp.int32)))
 
 
 def start_paths(
@@ -239,7 +241,7 @@ def run(
     """Yield what the loop draws, at most PIECE tokens at a time, until every path is done."""
     B = len(paths.done)
     start = prompt_window(prompt, B, longest_prompt(shape.model))
-    (params, tables, orders), (paths, start) = spread.placed(B, (params, tables, orders), (paths, start))
+    (params, tables, orders), (paths, start) = sharding.placed(B, (params, tables, orders), (paths, start))
     variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape)
     while True:
         state = with_room(params, state, shape)
@@ -355,7 +357,7 @@ def collect(
     pieces: list[Piece], words: Words, instrument: Instrument, origin: int, *, orders: Sequence[Order] = ()
 ) -> Generated:
     """Cut each path behind its last event, and account for the user's orders."""
-    paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
+    paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=jax.random.key_data(pieces[-1].paths.key)))
     check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
     tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))

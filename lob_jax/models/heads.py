@@ -1,6 +1,7 @@
 """What a model predicts from its stream: the next token, those behind it, the mid price, a place among regimes."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -40,7 +41,7 @@ class PredictionHead(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         self.dense = Linear(config.d_model, **dtypes, kernel_init=weight_init())
         self.norm = LayerNorm(config.dtype, initial_scale=HEAD_SCALE)
         if not config.tie_embeddings:
@@ -69,7 +70,7 @@ class AheadHead(nn.Module):
         """Return what the output projection reads, [B, T, K, D]: entry k for the token k + 2 places ahead."""
         config = self.config
         shape = (config.heads.next_tokens - 1, config.d_model)
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         ahead_BTKD = Linear(shape, **dtypes, kernel_init=weight_init(), name="each")(x_BTD)
         return LayerNorm(config.dtype, initial_scale=HEAD_SCALE, name="norm")(ahead_BTKD)
 
@@ -82,7 +83,7 @@ class OutlookHead(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> Outlook:
         config, full = self.config, self.config.param_dtype
-        dtypes = {"dtype": config.dtype, "param_dtype": full}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
         hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
         shape = (len(config.heads.outlook_events), DIRECTIONS + 1)
         # Logits and logarithms are few: full precision costs nothing.
@@ -101,7 +102,7 @@ class ContrastiveHead(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Return vectors of length one, float32, [B, T, contrastive_size]."""
         config, full = self.config, self.config.param_dtype
-        dtypes = {"dtype": config.dtype, "param_dtype": full}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
         hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
         init = nn.initializers.normal(1 / math.sqrt(config.d_model))
         size = config.heads.contrastive_size

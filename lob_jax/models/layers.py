@@ -5,6 +5,7 @@ config.dtype, except that norms and logits are float32.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -83,17 +84,17 @@ class Linear(nn.DenseGeneral):
     Where that collection is mutable, it is filled (`transformer.transposed`).
     """
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array) -> jax.Array:
         axes = 1 if isinstance(self.axis, int) else len(self.axis)
         if not self.has_variable(TRANSPOSED, "kernel"):
-            y = super().__call__(x)
+            y = super().__call__(inputs)
             if self.is_mutable_collection(TRANSPOSED) and not self.is_initializing():
                 kernel = self.get_variable("params", "kernel").astype(y.dtype)
                 self.put_variable(TRANSPOSED, "kernel", kernel.reshape(math.prod(kernel.shape[:axes]), -1).T)
             return y
         weight_FD, bias = self.get_variable(TRANSPOSED, "kernel"), self.get_variable("params", "bias")
-        y_MF = weights_first(x.reshape(-1, weight_FD.shape[1]).astype(weight_FD.dtype), weight_FD)
-        return y_MF.astype(weight_FD.dtype).reshape(*x.shape[:-axes], *bias.shape) + bias.astype(weight_FD.dtype)
+        y_MF = weights_first(inputs.reshape(-1, weight_FD.shape[1]).astype(weight_FD.dtype), weight_FD)
+        return y_MF.astype(weight_FD.dtype).reshape(*inputs.shape[:-axes], *bias.shape) + bias.astype(weight_FD.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -125,7 +126,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array) -> jax.Array:
         config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         hidden_BTF = Linear(config.d_ff, **dtypes, kernel_init=weight_init(), name="widen")(x_BTD)
         if config.activation == "swiglu":
             gate_BTF = Linear(config.d_ff, **dtypes, kernel_init=weight_init(), name="gate")(x_BTD)

@@ -1,5 +1,6 @@
 """The model: tokens and what is known beside them in, logits of the next token out."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from lob_jax.errors import InputError
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.cross_asset import CrossAssetAttention
-from lob_jax.models.attention.places import Places, visible_slots
+from lob_jax.models.attention.positions import Positions, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
@@ -19,7 +20,7 @@ from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHea
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys, project
 
-SITES_PER_BLOCK = 3  # places in a block that drop out; attention to another asset is one more
+SITES_PER_BLOCK = 3  # dropout masks in a block; attention to another asset has one more
 
 
 def _same(x_BTD: jax.Array) -> jax.Array:
@@ -31,14 +32,14 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
     if length > config.max_seq_length:
         raise _too_long(length, config)
     shape = (batch * config.n_heads, length, config.head_size)
-    nowhere = Places(
+    nowhere = Positions(
         position_BT=jnp.zeros((batch, length), jnp.int32),
         event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,
         clock_BT2=jnp.zeros((batch, length, 2), jnp.int32) if config.needs_clock else None,
     )
     # No array twice: a caller may donate the cache, and a buffer can be donated once.
     keys, values = (tuple(jnp.zeros(shape, config.dtype) for _ in range(config.n_layers)) for _ in range(2))
-    return KVCache(keys, values, places=nowhere, length=jnp.int32(0))
+    return KVCache(keys, values, positions=nowhere, length=jnp.int32(0))
 
 
 class TransformerBlock(nn.Module):
@@ -55,7 +56,7 @@ class TransformerBlock(nn.Module):
         self,
         carry: tuple[jax.Array, KVCache | None],
         layer: int | jax.Array,
-        places: Places,
+        positions: Positions,
         mask_BTS: jax.Array | None,
         peer_seen_BT: jax.Array | None,
         keys_B: jax.Array | None,
@@ -69,12 +70,13 @@ class TransformerBlock(nn.Module):
         # Flax names the scope of every module; these also hold a sublayer's norm, dropout and addition in profiles.
         with jax.named_scope("attention"):
             attention = SelfAttention(config, name="attention")
-            added_BTD, cache = attention(before[0](x_BTD), places, mask_BTS, cache, layer=layer)
+            added_BTD, cache = attention(before[0](x_BTD), positions, mask_BTS, cache, layer=layer)
             x_BTD = after[0](x_BTD + dropout(added_BTD, keys_B, site=site, rate=config.dropout))
         if config.attention.cross_asset:
+            assert peer_seen_BT is not None  # see `stream`
             with jax.named_scope("cross_asset"):
                 added_BTD = CrossAssetAttention(config, name="cross")(
-                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), places, peer_seen_BT
+                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), positions, peer_seen_BT
                 )
                 x_BTD += dropout(added_BTD, keys_B, site=site + 3, rate=config.dropout)
         with jax.named_scope("ffn"):
@@ -174,10 +176,10 @@ class LOBTransformer(nn.Module):
 
     def last_logits(
         self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: KVCache
-    ) -> tuple[jax.Array, KVCache]:
+    ) -> tuple[jax.Array, KVCache | None]:
         """Return logits [B, V] of the token behind the last one, and the cache filled further."""
-        x_BTD, cache = self.stream(tokens_BT, conditioning, cache=cache)
-        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], cache
+        x_BTD, extended = self.stream(tokens_BT, conditioning, cache=cache)
+        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], extended
 
     def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
         """Return what each token lets expect of the mid price, see `Outlook`; arguments of `stream`."""
@@ -226,28 +228,29 @@ class LOBTransformer(nn.Module):
             _check_maskable(config)
             mask_BTS = visible_slots(T, slots, filled, mask_BTS=mask_BTS)
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
-        places = Places(
+        positions = Positions(
             position_BT=positions_BT,
             event_BT=given(conditioning, "event") if config.needs_events else None,
             clock_BT2=given(conditioning, "clock") if config.needs_clock else None,
         )
         if cache is not None:
-            cache = cache.place(places)
+            cache = cache.with_positions(positions)
 
         x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
         peer_seen_BT = given(conditioning, "peer_seen") if config.attention.cross_asset else None
-        x_BTD, cache = self._run_blocks((x_BTD, cache), places, mask_BTS, peer_seen_BT, keys_B)
+        x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        return x_BTD, None if cache is None else cache.replace(length=cache.length + T)
+        return x_BTD, None if cache is None else dataclasses.replace(cache, length=cache.length + T)
 
     def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, KVCache | None]:
+        blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
         if self.config.scan_layers:
             x_BTD, cache = carry
             stacked = None if cache is None else cache.stacked()
-            (x_BTD, cache), _ = self.blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
+            (x_BTD, cache), _ = blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
             return x_BTD, None if cache is None else cache.unstacked()
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(blocks):
             carry, _ = block(carry, layer, *known)
         return carry
 

@@ -3,7 +3,7 @@
 What a token stands for is what `lob_jax.tokens.compact.resolve` says, here on the device.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,8 +63,9 @@ def compact_tables(tokenizer: Tokenizer) -> CompactTables:
 
 
 def _bin(edges: tuple, values: tuple) -> Bin:
-    edges = np.asarray(edges, np.int64)
-    return Bin(*(jnp.asarray(part, jnp.int32) for part in (edges[:, :-1], edges[:, 1:] - 1, np.asarray(values))))
+    edge_KJ = np.asarray(edges, np.int64)
+    parts = (edge_KJ[:, :-1], edge_KJ[:, 1:] - 1, np.asarray(values))
+    return Bin(*(jnp.asarray(part, jnp.int32) for part in parts))
 
 
 def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
@@ -143,7 +144,7 @@ def move(
     both = [_resolved(kind, SideLevels(path.book, s, tick=shape.tick), price, size) for s in (0, 1)]
     distance, lots = (jnp.where(side == 0, bid, ask) for bid, ask in zip(*both, strict=True))
     code = jnp.where(control, (drawn - v.CONTROL_BASE) % v.CONTROL_GAP, 0)
-    event = {"kind": kind, "code": code, "side": jnp.where(control, 0, side), "size": lots}
+    event: dict[str, Any] = {"kind": kind, "code": code, "side": jnp.where(control, 0, side), "size": lots}
     spelling = path.spelling._replace(**event, price=distance, events=path.spelling.events + 1)
     ns = path.clock.ns + tables.gap.ns[kind - 1, gap]
     seconds = path.clock.seconds + tables.gap.seconds[kind - 1, gap] + ns // NS_PER_SECOND
@@ -180,7 +181,8 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
         by_kind[of] = (jnp.clip(price.stands, low, high), size.stands)
     zero = jnp.int32(0)
     of_kind = [kind == of for of in by_kind]
-    return tuple(jnp.select(of_kind, [jnp.int32(found[k]) for found in by_kind.values()], zero) for k in (0, 1))
+    distances, lots = ([jnp.int32(found[k]) for found in by_kind.values()] for k in (0, 1))
+    return jnp.select(of_kind, distances, zero), jnp.select(of_kind, lots, zero)
 
 
 def _upto(size: Bin, most: jax.Array) -> jax.Array:

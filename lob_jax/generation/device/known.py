@@ -19,7 +19,7 @@ from lob_jax.models.inputs import BY_NAME, Advance
 
 SECONDS_PER_DAY = 86_400
 
-SOURCES: dict[Advance, Callable[[PathState], Any]] = {
+SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.CLOCK: lambda paths: paths.clock,
     Advance.BOOK: lambda paths: paths.book,
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,

@@ -8,6 +8,7 @@ spelt so far is (value, rest): the number if it ended here, and how many digits 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lob_jax.tokens import vocabulary as v
 
@@ -41,7 +42,8 @@ def _price_intervals() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for code in range(first, end):
             digits = code - first + fewest
             low[code], high[code], sign[code] = 10 ** (digits - 1), 10**digits - 1, side
-    return (*(np.minimum(x, _LARGEST).astype(np.int32) for x in (low, high)), sign.astype(np.int32))
+    low, high = np.minimum(low, _LARGEST), np.minimum(high, _LARGEST)
+    return low.astype(np.int32), high.astype(np.int32), sign.astype(np.int32)
 
 
 PRICE_LOW, PRICE_HIGH, PRICE_SIGN = _price_intervals()
@@ -80,7 +82,7 @@ def counts_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
     return jnp.zeros(size, jnp.int32).at[jnp.where(member_K, list_K, size)].add(1, mode="drop")
 
 
-def meeting(low: jax.Array, high: jax.Array, least: jax.Array, greatest: jax.Array) -> jax.Array:
+def meeting(low: ArrayLike, high: ArrayLike, least: ArrayLike, greatest: ArrayLike) -> jax.Array:
     """Return how many numbers lie both in low..high and in least..greatest."""
     return jnp.maximum(jnp.minimum(high, greatest) - jnp.maximum(low, least) + 1, 0)
 

@@ -119,8 +119,7 @@ def attend_causally(
     T = query_BTNH.shape[1]
     backend = chosen_backend(config, length=T, here=surroundings(config, length=T))
     if backend == "cudnn":
-        how = {"is_causal": True, "implementation": "cudnn"}
-        return jax.nn.dot_product_attention(query_BTNH, key_BTNH, value_BTNH, **how)
+        return jax.nn.dot_product_attention(query_BTNH, key_BTNH, value_BTNH, is_causal=True, implementation="cudnn")
     if backend == "splash":
         return splash(query_BTNH, key_BTNH, value_BTNH)
     return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=causal_mask(T))
@@ -147,7 +146,7 @@ def _splash_kernel(heads: int, length: int, *, interpret: bool) -> Callable[...,
     mask = kernels.MultiHeadMask([kernels.CausalMask((length, length)) for _ in range(heads)])
     tile = next(size for size in (SPLASH_BLOCK, SPLASH_BLOCK // 2, SPLASH_TILE) if length % size == 0)
     names = ("block_q", "block_kv", "block_kv_compute", "block_q_dkv", "block_kv_dkv", "block_kv_dkv_compute")
-    sizes = kernels.BlockSizes(**dict.fromkeys((*names, "block_q_dq", "block_kv_dq"), tile))
+    sizes: dict[str, Any] = dict.fromkeys((*names, "block_q_dq", "block_kv_dq"), tile)
     # Its tables are made now, as constants, also where this is called while another function is traced.
     with jax.ensure_compile_time_eval():
-        return kernels.make_splash_mha_single_device(mask, block_sizes=sizes, interpret=interpret)
+        return kernels.make_splash_mha_single_device(mask, block_sizes=kernels.BlockSizes(**sizes), interpret=interpret)

@@ -1,11 +1,13 @@
 """The cache of keys and values that lets tokens be read one after another, and forgets the oldest when it is full."""
 
+import dataclasses
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import heads_first
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 
 
 @flax.struct.dataclass
@@ -21,25 +23,25 @@ class KVCache:
       keys: of each layer, [R, S, H], rotary positions already applied, in the model's dtype; inside a scan over layers
         one array [L, R, S, H], see `stacked`.
       values: likewise.
-      places: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
+      positions: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
       length: int32 scalar, tokens seen. Tokens written at once lie side by side: only one at a time may go on behind
         the last slot, at the first.
     """
 
     keys: tuple[jax.Array, ...] | jax.Array
     values: tuple[jax.Array, ...] | jax.Array
-    places: Places
+    positions: Positions
     length: jax.Array
 
     @property
     def batch(self) -> int:
         """Return how many rows there are."""
-        return self.places.position_BT.shape[0]
+        return self.positions.position_BT.shape[0]
 
     @property
     def slots(self) -> int:
         """Return how many slots there are."""
-        return self.places.position_BT.shape[1]
+        return self.positions.position_BT.shape[1]
 
     @property
     def next_slot(self) -> jax.Array:
@@ -60,20 +62,20 @@ class KVCache:
                 return (*slots[:layer], jax.lax.dynamic_update_slice(slots[layer], new_RTH, at), *slots[layer + 1 :])
             return jax.lax.dynamic_update_slice(slots, new_RTH[None], (layer, 0, self.next_slot, 0))
 
-        return self.replace(keys=put(self.keys, key_BTNH), values=put(self.values, value_BTNH))
+        return dataclasses.replace(self, keys=put(self.keys, key_BTNH), values=put(self.values, value_BTNH))
 
-    def place(self, new: Places) -> "KVCache":
-        """Return the cache with the places of new tokens behind the last ones; length is left as it is."""
+    def with_positions(self, new: Positions) -> "KVCache":
+        """Return the cache with the positions of new tokens behind the last ones; length is left as it is."""
 
         def put(slots: jax.Array, tokens: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(slots, tokens.astype(slots.dtype), self.next_slot, 1)
 
-        return self.replace(places=jax.tree.map(put, self.places, new))
+        return dataclasses.replace(self, positions=jax.tree.map(put, self.positions, new))
 
     def stacked(self) -> "KVCache":
         """Return the cache with one array for all layers, of which a scan can name one by number."""
-        return self.replace(keys=jnp.stack(self.keys), values=jnp.stack(self.values))
+        return dataclasses.replace(self, keys=jnp.stack(self.keys), values=jnp.stack(self.values))
 
     def unstacked(self) -> "KVCache":
         """Return the cache with arrays of each layer again."""
-        return self.replace(keys=tuple(self.keys), values=tuple(self.values))
+        return dataclasses.replace(self, keys=tuple(self.keys), values=tuple(self.values))

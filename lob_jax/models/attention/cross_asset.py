@@ -1,12 +1,14 @@
 """Attention of one asset's tokens to another's, those earlier in time."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
 from lob_jax.models.attention.dense import MASKED
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.embeddings import time_phase, turn
 from lob_jax.models.layers import residual_init, weight_init
@@ -24,12 +26,12 @@ class CrossAssetAttention(nn.Module):
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, places: Places, peer_seen_BT: jax.Array) -> jax.Array:
+    def __call__(self, x_BTD: jax.Array, positions: Positions, peer_seen_BT: jax.Array) -> jax.Array:
         """Return what the peer adds to the stream, [B, T, D].
 
         Args:
           x_BTD: the stream, B even.
-          places: of its tokens; the clock is read.
+          positions: of its tokens; the clock is read.
           peer_seen_BT: int, how many tokens of the peer's row a token sees: its first ones.
 
         Raises:
@@ -44,11 +46,16 @@ class CrossAssetAttention(nn.Module):
                 was=x_BTD.shape[0],
                 remedy="give the windows of two instruments in turn",
             )
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype, "kernel_init": weight_init()}
+        dtypes: dict[str, Any] = {
+            "dtype": config.dtype,
+            "param_dtype": config.param_dtype,
+            "kernel_init": weight_init(),
+        }
         N, H = config.n_heads, config.head_size
         query_BTNH = nn.DenseGeneral((N, H), **dtypes, name="query")(x_BTD)
         kv_BS2NH = nn.DenseGeneral((2, N, H), **dtypes, name="key_value")(x_BTD)
-        angle_BTK = time_phase(places.clock_BT2, H // 2)
+        assert positions.clock_BT2 is not None  # ModelConfig.needs_clock
+        angle_BTK = time_phase(positions.clock_BT2, H // 2)
         query_BTNH, key_BSNH = turn(query_BTNH, angle_BTK), turn(kv_BS2NH[:, :, 0], angle_BTK)
         mixed_BTNH = attend_seen(query_BTNH, _of_peer(key_BSNH), _of_peer(kv_BS2NH[:, :, 1]), seen_BT=peer_seen_BT)
         dtypes["kernel_init"] = residual_init(config)

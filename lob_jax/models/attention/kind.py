@@ -2,8 +2,8 @@
 
 A kind's module is a Flax module that mixes values within a sequence, causally:
 
-  __call__(query_BTNH, key_BTNH, value_BTNH, places) -> mixed_BTNH
-  weights(query_BTNH, key_BTNH, value_BTNH, places) -> weight_BNTS, float32: what each token's mixture is made of, for
+  __call__(query_BTNH, key_BTNH, value_BTNH, positions) -> mixed_BTNH
+  weights(query_BTNH, key_BTNH, value_BTNH, positions) -> weight_BNTS, float32: the weights of each token's mixture, for
       figures; every kind is linear in the values, so mixed = weights x values up to rounding.
 
 Importing this module imports neither JAX nor any kind, so that a configuration's names are checked quickly.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import flax.linen as nn
     import jax
 
-    from lob_jax.models.attention.places import Places
+    from lob_jax.models.attention.positions import Positions
     from lob_jax.models.config import ModelConfig
 
-    Pattern = Callable[[ModelConfig, Places, Places], jax.Array | None]
+    Pattern = Callable[[ModelConfig, Positions, Positions], jax.Array | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def is_mask(kind: str) -> bool:
     return KINDS[kind].pattern is not None
 
 
-def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | None:
+def pattern(config: ModelConfig, queries: Positions, keys: Positions) -> jax.Array | None:
     """Return which keys a kind lets each query see, bool [B or 1, N or 1, T, S], causality apart; None for all.
 
     Raises:

@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -123,19 +123,21 @@ def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
-    told = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
+    restored: Any = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+    told = restored.meta
     versions = {US: FIRST, **told.get("versions", {})}
     where = f"step {step} in {manager.directory}"
     source = Source("the checkpoint", of="a run", where=where, written_by=versions[US])
     told = _fields_of(Meta, told, source, inside="checkpoint.")
-    parts = {
+    parts: dict[str, Any] = {
         name: _fields_of(of, told[name], source, inside=f"checkpoint.{name}.")
         for name, of in (("position", Position), ("early_stopping", EarlyStopping))
     }
-    return Meta(**{**told, **parts, "versions": versions})
+    values: dict[str, Any] = {**told, **parts, "versions": versions}
+    return Meta(**values)
 
 
-def _fields_of(of: type, told: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
+def _fields_of(of: type[Any], told: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
     """Return a value for every field of a dataclass, out of what was stored of it."""
     return whole(told, [field.name for field in dataclasses.fields(of)], source, inside=inside)
 
@@ -196,7 +198,7 @@ def _move(checkpoint: pathlib.Path, *, into: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
+def _told_clearly(folder: pathlib.Path, step: int) -> Generator[None]:
     """Turn what a failed save raises into one clear error."""
     try:
         yield
@@ -287,7 +289,7 @@ class Checkpoints:
         where, values = f"step {latest.step} in {self.folder}", latest.changeable | latest.rounding
         refuse_mismatch(latest.identity, identity, where=where, values=values, written_by=latest.versions[US])
         newest = newest_sound(metas)
-        reasons = {step: meta.unsound for step, meta in metas.items() if step > newest}
+        reasons = {step: meta.unsound for step, meta in metas.items() if step > newest and meta.unsound is not None}
         remarks = self.set_aside(reasons)
         if newest == 0:
             remarks.append("no checkpoint is left to go on from: the run begins anew")
@@ -344,7 +346,8 @@ class Checkpoints:
 
         `arrays` are the shapes, dtypes and shardings of the state: any mesh will do, whichever it was saved from.
         """
-        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays))).state
+        restored: Any = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays)))
+        return restored.state
 
 
 def _meet(where: str) -> None:

@@ -37,7 +37,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     late = max(1, min(round(config.decay_fraction * total_steps), after_warmup))
     falling = after_warmup if config.schedule == "cosine" else late
 
-    def schedule(count: jax.Array) -> jax.Array:
+    def schedule(count: Any) -> jax.Array:
         warmup = peak * (count + 1) / max(1, config.warmup_steps)
         progress = jnp.clip((count + 1 - (total_steps - falling)) / falling, 0.0, 1.0)
         share = 0.5 * (1 + jnp.cos(jnp.pi * progress)) if config.schedule == "cosine" else 1 - progress

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models.apply import apply
 from lob_jax.models.heads import Outlook
 from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
@@ -46,7 +47,7 @@ def summed_loss(
     """
     batch = in_rows(batch)
     task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
-    how = {"deterministic": True}
+    how: dict[str, Any] = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
     heads = model.config.heads
@@ -61,22 +62,22 @@ def _losses_of_heads(
     """Return what `summed_loss` does, of a model with further heads."""
     tokens_BT, conditioning, targets_BT, weights_BT = task
     heads, variables = model.config.heads, {"params": params}
-    x_BTD, _ = model.apply(variables, tokens_BT, conditioning, **how, method="stream")
-    features_BTD = model.apply(variables, x_BTD, method="next_features")
-    projection = model.apply(variables, method="projection")
+    x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, method="stream")
+    features_BTD = apply(model, variables, x_BTD, method="next_features")
+    projection = apply(model, variables, method="projection")
     token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
     parts, total = {"token": token}, token
     if heads.next_tokens > 1:
-        ahead_BTKD = model.apply(variables, x_BTD, method="ahead_features")
+        ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
         parts["ahead"] = ahead_loss(ahead_BTKD, projection, targets_BT, weights_BT, objective)
         total += objective.ahead_weight * parts["ahead"]
     if heads.outlook_events:
-        outlook = model.apply(variables, x_BTD, method="outlook_of")
+        outlook = apply(model, variables, x_BTD, method="outlook_of")
         labels = (batch["direction"][:, :-1], batch["log_volatility"][:, :-1])
         parts["direction"], parts["volatility"] = outlook_losses(outlook, *labels, weights_BT)
         total += objective.outlook_weight * (parts["direction"] + parts["volatility"])
     if heads.contrastive_size:
-        vector_BTP = model.apply(variables, x_BTD, method="contrast")
+        vector_BTP = apply(model, variables, x_BTD, method="contrast")
         windows = at_last_scored(vector_BTP, batch["regime"][:, :-1], weights_BT)
         parts["contrastive"] = contrastive_loss(*windows, temperature=objective.contrastive_temperature)
         total += objective.contrastive_weight * parts["contrastive"]
@@ -89,10 +90,10 @@ def _token_loss(
     """Return (nll_sum, weight_sum) of a model whose only head is that of the token."""
     *inputs, targets_BT, weights_BT = task
     if objective.loss_block is None:
-        logits_BTV = model.apply({"params": params}, *inputs, **how)
+        logits_BTV = apply(model, {"params": params}, *inputs, **how)
         return cross_entropy(logits_BTV, targets_BT, weights_BT)
-    features_BTD, _ = model.apply({"params": params}, *inputs, **how, method="features")
-    projection = model.apply({"params": params}, method="projection")
+    features_BTD, _ = apply(model, {"params": params}, *inputs, **how, method="features")
+    projection = apply(model, {"params": params}, method="projection")
     return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
 
 

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,9 @@ def train_step(
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     update_count = state.step - state.skipped
-    average = None if state.average is None else _averaged(state.average, params, update_count, decay=ema_decay)
+    average = None
+    if state.average is not None and ema_decay is not None:
+        average = _averaged(state.average, params, update_count, decay=ema_decay)
     before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
     params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     state = TrainState(
@@ -114,15 +116,15 @@ def train_step(
         skipped=state.skipped + ~finite,
         skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
     )
-    metrics = {
+    metrics: Metrics = {
         "loss": loss,
         "perplexity": jnp.exp(parts.get("token", loss)),
-        "learning_rate": schedule(update_count),
+        "learning_rate": cast(jax.Array, schedule(update_count)),  # optax declares any ArrayLike
         "gradient_norm": norm,
         "scored": weight,
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
-        **({} if scale is None else {"loss_scale": state.loss_scale.scale}),
+        **({} if state.loss_scale is None else {"loss_scale": state.loss_scale.scale}),
         **{f"loss/{part}": value for part, value in parts.items()},
         **_norms("parameter_norm", params),
         **_norms("update_norm", updates),
@@ -141,7 +143,7 @@ def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> A
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
 
 
-def _norms(name: str, tree: dict[str, Any]) -> Metrics:
+def _norms(name: str, tree: Any) -> Metrics:
     """Return the L2 norm of each group of layers: embeddings, each block, the last norm, the head."""
     return {f"{name}/{group}": optax.tree.norm(part) for group, part in tree.items()}
 
@@ -194,8 +196,8 @@ def pmap_train_step(
     [A, devices, m, ...].
     """
     each = functools.partial(step, devices_axis="devices")
-    how = {"in_axes": (None, 1), "out_axes": None, "donate_argnums": 0, "devices": list(mesh.devices.flat)}
-    return jax.pmap(each, axis_name="devices", **how)
+    devices = list(mesh.devices.flat)
+    return jax.pmap(each, "devices", in_axes=(None, 1), out_axes=None, donate_argnums=0, devices=devices)
 
 
 def pmap_eval_step(
@@ -203,5 +205,4 @@ def pmap_eval_step(
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
     """Compile an `eval_step` in the same way; batches are leaves [devices, m, ...]."""
     each = functools.partial(step, devices_axis="devices")
-    how = {"in_axes": (None, 0), "out_axes": None, "devices": list(mesh.devices.flat)}
-    return jax.pmap(each, axis_name="devices", **how)
+    return jax.pmap(each, "devices", in_axes=(None, 0), out_axes=None, devices=list(mesh.devices.flat))

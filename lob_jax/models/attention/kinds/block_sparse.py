@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import MASKED, attend, attention_weights, causal_mask
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import AttentionConfig, ModelConfig, full_precision
 
 
@@ -25,7 +25,7 @@ def distances(config: AttentionConfig, blocks: int) -> list[int]:
     return [back for back in sorted({*range(config.local_blocks), *strided}) if back < blocks]
 
 
-def block_pattern(config: AttentionConfig, queries: Places, keys: Places) -> jax.Array:
+def block_pattern(config: AttentionConfig, queries: Positions, keys: Positions) -> jax.Array:
     """Return which keys each query sees, bool [B, 1, T, S], by their positions, causality apart."""
     query_BT1, key_B1S = queries.position_BT[:, :, None] // config.block, keys.position_BT[:, None, :] // config.block
     back_BTS = query_BT1 - key_B1S
@@ -39,9 +39,11 @@ class BlockSparseAttention(nn.Module):
 
     config: ModelConfig
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return mixed_BTNH, see `attention.kind`; blocks are counted from the sequence's start."""
-        del places
+        del positions
         config = self.config.attention
         B, T, N, H = query_BTNH.shape
         block, full = min(config.block, T), full_precision(query_BTNH.dtype.name)
@@ -70,7 +72,9 @@ class BlockSparseAttention(nn.Module):
         mixed_BGCNH = jnp.moveaxis(mixed_BNGCH / total_BNGC1, 1, 3)
         return mixed_BGCNH.reshape(B, -1, N, H)[:, :T].astype(value_BTNH.dtype)
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return weight_BNTS, see `attention.kind`: the dense product under the same pattern."""
         return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(query_BTNH.shape[1]))
 
@@ -79,7 +83,7 @@ class BlockSparseAttention(nn.Module):
         return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(query_BTNH.shape[1]))
 
     def _mask(self, T: int) -> jax.Array:
-        from_start = Places(position_BT=jnp.arange(T)[None])
+        from_start = Positions(position_BT=jnp.arange(T)[None])
         return causal_mask(T) & block_pattern(self.config.attention, from_start, from_start)
 
 

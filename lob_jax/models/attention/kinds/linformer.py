@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 
 
@@ -34,9 +34,11 @@ class LinformerAttention(nn.Module):
         self.key_summary = self.param("key_summary", init, shape, self.config.param_dtype)
         self.value_summary = self.param("value_summary", init, shape, self.config.param_dtype)
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return mixed_BTNH, see `attention.kind`; columns of the matrices are counted from the sequence's start."""
-        del places
+        del positions
         B, T, N, H = query_BTNH.shape
         block, full = min(self.config.attention.block, T), full_precision(query_BTNH.dtype.name)
         query_GBCNH, key_GBCNH, value_GBCNH = (
@@ -61,12 +63,14 @@ class LinformerAttention(nn.Module):
         _, mixed_GBCNH = jax.lax.scan(jax.checkpoint(take), nothing, pieces)
         return jnp.moveaxis(mixed_GBCNH, 0, 1).reshape(B, -1, N, H)[:, :T]
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return weight_BNTS, see `attention.kind`: a summary's weight times its row of F.
 
         Learned rows may be negative, so weights of the past need be neither positive nor sum to one.
         """
-        del value_BTNH, places
+        del value_BTNH, positions
         B, T, N, _ = query_BTNH.shape
         block, K = min(self.config.attention.block, T), self.config.attention.summaries
         query_BGCNH, key_BGCNH = self._blocks(query_BTNH, block), self._blocks(key_BTNH, block)

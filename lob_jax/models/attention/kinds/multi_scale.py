@@ -6,13 +6,13 @@ import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import attend, attention_weights, causal_mask
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
 
 NS = 1_000_000_000  # of a second
 
 
-def within_horizons(config: ModelConfig, queries: Places, keys: Places) -> jax.Array:
+def within_horizons(config: ModelConfig, queries: Positions, keys: Positions) -> jax.Array:
     """Return which keys lie within each head's horizon, bool [B, N, T, S], causality apart.
 
     Of K horizons each has N / K heads, in order. A horizon of e events shows tokens of a query's own event and of the e
@@ -29,12 +29,14 @@ def within_horizons(config: ModelConfig, queries: Places, keys: Places) -> jax.A
     return jnp.repeat(jnp.stack(jnp.broadcast_arrays(*seen_BTS), axis=1), heads, axis=1)
 
 
-def _within(span: tuple[int | None, float | None], queries: Places, keys: Places) -> jax.Array:
+def _within(span: tuple[int | None, float | None], queries: Positions, keys: Positions) -> jax.Array:
     """Return which keys lie within one horizon, bool [B, T, S]."""
     events, seconds = span
     if events is not None:
+        assert queries.event_BT is not None and keys.event_BT is not None  # ModelConfig.needs_events
         return queries.event_BT[:, :, None] - keys.event_BT[:, None, :] <= events
     if seconds is not None:
+        assert queries.clock_BT2 is not None and keys.clock_BT2 is not None  # ModelConfig.needs_clock
         # In whole numbers: float32 has not the digits of a time of day, nor of a second and a nanosecond.
         ago_BTS2 = queries.clock_BT2[:, :, None] - keys.clock_BT2[:, None, :]
         whole_BTS, rest_BTS = ago_BTS2[..., 0] - (ago_BTS2[..., 1] < 0), ago_BTS2[..., 1] % NS
@@ -48,16 +50,20 @@ class MultiScaleAttention(nn.Module):
 
     config: ModelConfig
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return mixed_BTNH, see `attention.kind`."""
-        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(places))
+        return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=self._mask(positions))
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return weight_BNTS, see `attention.kind`."""
-        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(places))
+        return attention_weights(query_BTNH, key_BTNH, mask_BNTS=self._mask(positions))
 
-    def _mask(self, places: Places) -> jax.Array:
-        return causal_mask(places.position_BT.shape[1]) & within_horizons(self.config, places, places)
+    def _mask(self, positions: Positions) -> jax.Array:
+        return causal_mask(positions.position_BT.shape[1]) & within_horizons(self.config, positions, positions)
 
 
 KIND = AttentionKind(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 
 SEED = 0  # of the features, which are constants of the architecture
@@ -51,9 +51,11 @@ class PerformerAttention(nn.Module):
 
     config: ModelConfig
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return mixed_BTNH, see `attention.kind`."""
-        del places
+        del positions
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         B, T, N, H = value_BTNH.shape
         block = min(self.config.attention.block, T)
@@ -83,7 +85,9 @@ class PerformerAttention(nn.Module):
         mixed_BTNH = mixed_BTNI[..., :-1] / (mixed_BTNI[..., -1:] + self._least(query_BTNM))
         return mixed_BTNH.astype(value_BTNH.dtype)
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return weight_BNTS, see `attention.kind`: products of features, normalised; the whole T x T, for figures."""
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         product_BNTS = jnp.tril(jnp.einsum("BTNM,BSNM->BNTS", query_BTNM, key_BTNM))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 
 @flax.struct.dataclass
-class Places:
+class Positions:
     """Where tokens stand: by this attention decides how they see each other. None for what the model does not need.
 
     Attributes:
