@@ -1,4 +1,4 @@
-"""Where tokens stand, and which of them a query may see."""
+"""Positions of tokens in sequence, events and time, and the cache slots that a query may see."""
 
 import flax.struct
 import jax
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 @flax.struct.dataclass
 class Positions:
-    """Where tokens stand: by this attention decides how they see each other. None for what the model does not need.
+    """Positions of tokens, from which attention derives masks and rotations; None if the model does not read them.
 
     Attributes:
-      position_BT: int32, place in the sequence.
-      event_BT: int32, number of the event that a token belongs to; it never falls.
-      clock_BT2: int32, the time known at a token: seconds and nanoseconds (0..999,999,999); it need not be monotone.
+      position_BT: int32, position in the sequence.
+      event_BT: int32, number of the event that a token belongs to, non-decreasing.
+      clock_BT2: int32, the time known at a token: seconds and nanoseconds (0..999,999,999); not always monotone.
     """
 
     position_BT: jax.Array
@@ -21,11 +21,11 @@ class Positions:
 
 
 def visible_slots(queries: int, slots: int, filled: int | jax.Array, *, mask_BTS: jax.Array | None = None) -> jax.Array:
-    """Return which slots each query may see, bool [B or 1, T, S]: its own, and those before that the mask allows.
+    """Return which slots each query may see, bool [B or 1, T, S]: its own, and earlier ones that the mask allows.
 
-    Query t is token filled + t, and stored in the slot of that number modulo S; a slot holds the newest token that is
-    stored there. The mask can only narrow what is causal. Its own slot a query always sees: a softmax over nothing
-    would spread over everything, the future included.
+    Query t is token filled + t, and is stored in the slot of that number modulo S; a slot holds the newest token stored
+    there. The mask can only narrow the causal mask. A query always sees its own slot: with every slot masked, softmax
+    would give equal weights to all of them, the future included.
     """
     own_1T1 = (filled + jnp.arange(queries))[None, :, None]
     newest = filled + queries - 1

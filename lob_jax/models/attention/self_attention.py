@@ -1,4 +1,4 @@
-"""Self-attention of a block: projections, rotation, and the mixture that its kind makes."""
+"""Self-attention of a block: projections, rotary positions, and attention of the configured kind."""
 
 from typing import Any
 
@@ -38,11 +38,11 @@ class SelfAttention(nn.Module):
         *,
         layer: int | jax.Array,
     ) -> tuple[jax.Array, KVCache | None]:
-        """Return what attention adds to the stream, [B, T, D], and the cache with this layer's slots written.
+        """Return what attention adds to the stream, [B, T, D], and the cache with this layer's new keys and values.
 
-        Without mask and cache the kind mixes as it does best; with either, which must be causal, it is a dense product
-        under the mask and the kind's own pattern. Where the collection "attention" is asked for, weights_BNTS are left
-        in it.
+        Without a mask or cache, the kind's own module computes the mixture; with either, it is a dense product under
+        the given mask, which must be causal, and the kind's pattern. If the collection "attention" is mutable,
+        weights_BNTS are stored in it.
         """
         query_BTNH, key_BTNH, value_BTNH = self._project(x_BTD, positions)
         if cache is not None:
@@ -64,7 +64,7 @@ class SelfAttention(nn.Module):
         return self.output(mixed_BTNH), cache
 
     def _project(self, x_BTD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return queries, keys and values, each [B, T, N, H], normalised and turned as the model does."""
+        """Return queries, keys and values, each [B, T, N, H], normalised and rotated as configured."""
         qkv_BT3NH = self.qkv(x_BTD)
         query_BTNH, key_BTNH, value_BTNH = (qkv_BT3NH[:, :, part] for part in range(3))
         if self.config.attention.qk_norm:

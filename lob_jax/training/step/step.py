@@ -1,4 +1,4 @@
-"""One pure training step and one evaluation step, and both compiled: by jit over a mesh, or by pmap."""
+"""The training step and the evaluation step, as pure functions and compiled: by jit over a mesh, or by pmap."""
 
 import functools
 import math
@@ -30,11 +30,11 @@ def summed_gradients(
     objective: Objective = NEXT_TOKEN,
     scale: jax.Array | None = None,
 ) -> tuple[Any, jax.Array, jax.Array, Parts]:
-    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], one in memory at a time.
+    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], with one in memory at a time.
 
-    The last three are those of `summed_loss`. The gradients are those of loss_sum, times `scale` if it is given; the
-    caller divides once, by the weight of the whole step, so that a micro-step of few scored tokens counts for no more
-    than they do.
+    The last three are those of `summed_loss`. The gradients are those of loss_sum, multiplied by `scale` if it is
+    given. The caller divides once, by the weight of the entire step: means of micro-steps would give tokens in a
+    micro-step with few scored tokens too much weight.
     """
 
     def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
@@ -65,25 +65,25 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """Take one optimiser step.
 
-    A step whose loss or gradient is not finite leaves parameters and moments as they were, and is counted.
+    A step with a non-finite loss or gradient leaves parameters and moments unchanged, and is counted as skipped.
 
     Args:
-      state: the state before; compiled callers donate it.
+      state: the state before the step; compiled callers donate it.
       batch: leaves [A, M, ...]: A micro-steps of M windows.
-      model: what maps parameters and windows to logits.
-      optimizer: of the parameters, its clip included.
-      schedule: the optimizer's learning rate by updates made, for the metrics alone.
-      objective: what the loss is made of.
-      ema_decay: of the average of the parameters, if the state has one. It starts lower: after u updates the smaller
-        of it and (1 + u) / (10 + u), so that the first parameters are soon forgotten.
-      devices_axis: name of the axis of a pmap, each device of which has windows of its own; None under jit, where
-        the batch is the whole one.
+      model: the model.
+      optimizer: the optimiser, including gradient clipping.
+      schedule: the optimiser's learning rate as a function of the number of updates; only for the metrics.
+      objective: the parts of the loss and their weights.
+      ema_decay: decay of the average of the parameters, if the state has one. After u updates, the smaller of it and
+        (1 + u) / (10 + u) is used, so that the initial parameters are soon forgotten.
+      devices_axis: axis name of a pmap, in which each device has separate windows; None under jit, where the batch is
+        the global one.
 
     Returns:
-      The state after, and scalars: loss (nats a scored token), perplexity (of the token itself), learning_rate,
-      gradient_norm (before the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and
-      by group of layers parameter_norm/<group> and update_norm/<group>. Where the loss has several parts, loss/<part>
-      of each.
+      The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
+      loss), learning_rate, gradient_norm (before clipping), scored (tokens), skipped and skipped_in_row (steps),
+      loss_scale in float16, parameter_norm/<group> and update_norm/<group> per group of layers, and loss/<part> if the
+      loss has several parts.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
@@ -133,7 +133,7 @@ def train_step(
 
 
 def _power_below_share(batch: Batch) -> float:
-    """Return a power of two near a token's share of a micro-step, so that a loss scale acts on means, not on sums."""
+    """Return a power of two near 1 / tokens of a micro-step, which makes a loss scale act on means instead of sums."""
     shape = batch["tokens"].shape
     return 2.0 ** -round(math.log2(shape[1] * (shape[-1] - 1)))
 
@@ -144,7 +144,7 @@ def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> A
 
 
 def _norms(name: str, tree: Any) -> Metrics:
-    """Return the L2 norm of each group of layers: embeddings, each block, the last norm, the head."""
+    """Return the L2 norm of each group of layers: embeddings, each block, the final norm, the head."""
     return {f"{name}/{group}": optax.tree.norm(part) for group, part in tree.items()}
 
 
@@ -156,9 +156,9 @@ def eval_step(
     objective: Objective = NEXT_TOKEN,
     devices_axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout: of the next or the hidden token alone.
+    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout, of only the next or the hidden token.
 
-    What further heads predict does not decide which checkpoint is best.
+    The losses of further heads do not influence which checkpoint is best.
     """
     total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective)
     sums = (parts.get("token", total), weight)
@@ -168,12 +168,12 @@ def eval_step(
 def jit_train_step(
     step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile a `train_step` over the mesh; the state that goes in is given up, its memory reused.
+    """Compile a `train_step` over the mesh; the input state is donated, and its memory reused.
 
     Args:
-      step: `train_step` with all but state and batch given.
+      step: `train_step` with all arguments but state and batch bound.
       state: a state, or its shapes.
-      mesh: the devices; batches are leaves [A, M, ...] of windows from all of them.
+      mesh: the devices; batches are leaves [A, M, ...] with the windows of all devices.
     """
     states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
     return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
@@ -182,7 +182,7 @@ def jit_train_step(
 def jit_eval_step(
     step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """Compile an `eval_step` over the mesh; parameters are not donated: training goes on with them."""
+    """Compile an `eval_step` over the mesh; parameters are not donated, since training continues with them."""
     windows = split_over_windows(mesh, leading_axes=0)
     return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
 
@@ -190,9 +190,9 @@ def jit_eval_step(
 def pmap_train_step(
     step: Callable[..., tuple[TrainState, Metrics]], *, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile a `train_step` for each device of a mesh, which all keep the whole state and sum their gradients.
+    """Compile a data-parallel `train_step`: each device of a mesh has a copy of the state, and gradients are summed.
 
-    The state is that of `jit_train_step`, so that a run may change from one to the other; batches are leaves
+    The state has the same layout as for `jit_train_step`, so that a run can switch between the two; batches are leaves
     [A, devices, m, ...].
     """
     each = functools.partial(step, devices_axis="devices")
@@ -203,6 +203,6 @@ def pmap_train_step(
 def pmap_eval_step(
     step: Callable[..., tuple[jax.Array, jax.Array]], *, mesh: Mesh
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """Compile an `eval_step` in the same way; batches are leaves [devices, m, ...]."""
+    """Compile a data-parallel `eval_step`; batches are leaves [devices, m, ...]."""
     each = functools.partial(step, devices_axis="devices")
     return jax.pmap(each, "devices", in_axes=(None, 0), out_axes=None, devices=list(mesh.devices.flat))

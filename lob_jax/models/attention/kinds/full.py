@@ -1,4 +1,4 @@
-"""Full attention: each token sees all before it; in a model that is not causal, all."""
+"""Full attention: each token sees all earlier tokens or, in a model that is not causal, all tokens."""
 
 import flax.linen as nn
 import jax
@@ -11,14 +11,14 @@ from lob_jax.models.config import ModelConfig
 
 
 class FullAttention(nn.Module):
-    """Each token sees all before it; in a model that is not causal, all."""
+    """Attend to all earlier tokens or, in a model that is not causal, to all tokens."""
 
     config: ModelConfig
 
     def __call__(
         self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
     ) -> jax.Array:
-        """Return mixed_BTNH, see `attention.kind`; by the backend that the configuration asks for."""
+        """Return mixed_BTNH, see `attention.kind`; causal attention uses the configured backend."""
         del positions
         if self.config.causal:
             return attend_causally(query_BTNH, key_BTNH, value_BTNH, config=self.config)
@@ -34,7 +34,7 @@ class FullAttention(nn.Module):
 
 
 def _all(config: ModelConfig, queries: Positions, keys: Positions) -> None:
-    """Return the pattern of a kind that shows every key: none."""
+    """Return None, the pattern that shows every key."""
 
 
 KIND = AttentionKind(

@@ -1,4 +1,4 @@
-"""Multi-scale attention: each head has a horizon of its own, in events, in seconds, or none."""
+"""Multi-scale attention: each head has a horizon in events or in seconds, or none."""
 
 import flax.linen as nn
 import jax
@@ -9,20 +9,20 @@ from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
 
-NS = 1_000_000_000  # of a second
+NS = 1_000_000_000  # per second
 
 
 def within_horizons(config: ModelConfig, queries: Positions, keys: Positions) -> jax.Array:
-    """Return which keys lie within each head's horizon, bool [B, N, T, S], causality apart.
+    """Return which keys lie within each head's horizon, bool [B, N, T, S]; causality not included.
 
-    Of K horizons each has N / K heads, in order. A horizon of e events shows tokens of a query's own event and of the e
-    before it; one of s seconds shows tokens at which the time known was at most s seconds before the query's, and
-    those at which it was later (feeds may run backwards). A query's own token is always within.
+    Each of K horizons applies to N / K heads, in order. A horizon of e events shows the tokens of a query's own event
+    and of the e events before it; a horizon of s seconds shows tokens whose time is at most s seconds before the
+    query's, or later (clocks of feeds may run backwards). A query's own token is always within.
 
     Args:
-      config: attention.horizons of it are read.
-      queries: of T tokens.
-      keys: of S tokens.
+      config: the model; attention.horizons is read.
+      queries: positions of T tokens.
+      keys: positions of S tokens.
     """
     seen_BTS = [_within(span, queries, keys) for span in config.attention.spans()]
     heads = config.n_heads // len(seen_BTS)
@@ -37,7 +37,7 @@ def _within(span: tuple[int | None, float | None], queries: Positions, keys: Pos
         return queries.event_BT[:, :, None] - keys.event_BT[:, None, :] <= events
     if seconds is not None:
         assert queries.clock_BT2 is not None and keys.clock_BT2 is not None  # ModelConfig.needs_clock
-        # In whole numbers: float32 has not the digits of a time of day, nor of a second and a nanosecond.
+        # In integers: float32 cannot resolve nanoseconds within a second, let alone within a day.
         ago_BTS2 = queries.clock_BT2[:, :, None] - keys.clock_BT2[:, None, :]
         whole_BTS, rest_BTS = ago_BTS2[..., 0] - (ago_BTS2[..., 1] < 0), ago_BTS2[..., 1] % NS
         most, most_ns = divmod(round(seconds * NS), NS)
@@ -46,7 +46,7 @@ def _within(span: tuple[int | None, float | None], queries: Positions, keys: Pos
 
 
 class MultiScaleAttention(nn.Module):
-    """Each head sees, of the tokens before its own, those within its horizon; see `within_horizons`."""
+    """Attend, in each head, to the earlier tokens within its horizon; see `within_horizons`."""
 
     config: ModelConfig
 
