@@ -1,6 +1,6 @@
-"""A path in the words of the compact tokenizer: what its next token may be, and what it stands for on the live book.
+"""Advance paths by tokens of the compact tokenizer: masks of the next token, and its event on the live book.
 
-What a token stands for is what `lob_jax.tokens.compact.resolve` says, here on the device.
+A token is resolved to an event as in `lob_jax.tokens.compact.resolve`, here on the device.
 """
 
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from lob_jax.tokens.tokenizer import Tokenizer
 
 
 class Bin(NamedTuple):
-    """Bins of one variable: least and greatest number, and what stands for it; int32 of one shape."""
+    """Bins of one variable: least and greatest number, and the number that represents the bin; int32, same shape."""
 
     low: jax.Array
     high: jax.Array
@@ -32,13 +32,13 @@ class Bin(NamedTuple):
 
 
 class CompactTables(NamedTuple):
-    """The bins on the device.
+    """The tokenizer's bins on the device.
 
     Attributes:
       price: [6, PRICE_BINS].
       size: [6, SIZE_BINS].
-      gap: seconds and nanoseconds that stand for a gap, [7, GAP_BINS].
-      drawable_V: bool, tokens that a market can give, see `ExactTables`.
+      gap: seconds and nanoseconds that represent a bin of gaps, [7, GAP_BINS].
+      drawable_V: bool, tokens that may be sampled, see `ExactTables`.
     """
 
     price: Bin
@@ -69,7 +69,7 @@ def _bin(edges: tuple, values: tuple) -> Bin:
 
 
 def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
-    """Return what the grammar and what the book allows next, bool [V] each."""
+    """Return the tokens that the grammar and the book allow next, bool [V] each."""
     book = path.book
     levels = [SideLevels(book, side, tick=shape.tick) for side in (0, 1)]
     by_kind = []
@@ -83,7 +83,7 @@ def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax
 
 
 def _controls(book: LiveBook) -> jax.Array:
-    """Return which CONTROL codes the book allows, bool [1000]: what may open or close follows from what is closed."""
+    """Return which CONTROL tokens the book allows, bool [1000]: halts and resumptions depend on what is closed."""
     states = (book.closed < CLOSED, book.closed == CLOSED, book.closed > OPEN)
     allowed_C = jnp.ones(v.CLASS_SIZE, bool)
     for code, allowed in zip(HALTS, states, strict=True):
@@ -93,7 +93,7 @@ def _controls(book: LiveBook) -> jax.Array:
 
 
 def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
-    """Return which bins of price and size stand for something, bool [PRICE_BINS, SIZE_BINS]."""
+    """Return which bins of price and size have an event on the book, bool [PRICE_BINS, SIZE_BINS]."""
     within_JP = (side.distance_P >= price.low[:, None]) & (side.distance_P <= price.high[:, None]) & side.occupied_P
     if kind == Kind.ADD:
         _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
@@ -121,7 +121,7 @@ def _quanta_range(kind: int, side: SideLevels) -> tuple[jax.Array, jax.Array]:
 
 
 def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return where an ADD of a bin comes, whether there is room for it, and the most lots that it may have."""
+    """Return the distance of an ADD in a price bin, whether there is room for it, and its maximum size in lots."""
     low, high = jnp.maximum(price.low, side.low), jnp.minimum(price.high, side.high)
     distance = jnp.clip(price.stands, low, high)
     here_P = side.occupied_P & (side.distance_P == distance)
@@ -132,8 +132,8 @@ def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]
 def move(
     path: PathState, drawn: jax.Array, tables: CompactTables, orders: OrderTable, shape: LoopShape
 ) -> tuple[PathState, jax.Array]:
-    """Move a path over a token: clock and book take the whole event; return the token, too."""
-    del orders  # a user's own order has a price and a size, which compact tokens cannot say
+    """Advance a path by a token, which is a complete event for clock and book; return the path and the token."""
+    del orders  # compact tokens cannot represent the exact price and size of a user's order
     control, low = drawn < v.CLASS_SIZE, drawn % v.CLASS_SIZE
     kind = jnp.where(control, int(Kind.CONTROL), drawn // v.CLASS_SIZE).astype(jnp.int32)
     side, gap = low // (PRICE_BINS * SIZE_BINS * GAP_BINS), low % GAP_BINS
@@ -158,7 +158,7 @@ def move(
 
 
 def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple[jax.Array, jax.Array]:
-    """Return the distance and the lots of an event of one side, see `lob_jax.tokens.compact.resolve`."""
+    """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
     within_P = side.occupied_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
     off_P = jnp.abs(side.distance_P - price.stands)
     largest_P = side.queue_PQ.max(1)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import full_precision
 
-MASKED = -1e30  # score of a masked key: far below any real one, yet finite: -inf - -inf is NaN
+MASKED = -1e30  # score of a masked key: below any real score, but finite, since -inf minus -inf is NaN
 
 
 def attention_weights(query_BTNH: jax.Array, key_BTNH: jax.Array, *, mask_BNTS: jax.Array | None) -> jax.Array:
-    """Return softmax(q k / sqrt(H)) [B, N, T, S], float32, over the keys that the mask shows, or all keys if it is None.
+    """Return softmax(q k / sqrt(H)) [B, N, T, S], float32, over the keys that the mask shows (None: all).
 
     Args:
       query_BTNH: queries.

@@ -33,7 +33,7 @@ RULES = (
 
 
 def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """Return the mesh of all `devices`, in which devices of a `tensor` group are adjacent, then those of an `fsdp` group.
+    """Return the mesh of all `devices`, with those of a `tensor` group adjacent, then those of an `fsdp` group.
 
     Raises:
       InputError: the groups do not divide the devices.

@@ -136,13 +136,13 @@ def ahead_loss(
 def outlook_losses(
     outlook: Outlook, direction_BTK: jax.Array, log_volatility_BTK: jax.Array, weights_BT: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the sums of direction's cross-entropy and of half the squared error of log volatility, means over K.
+    """Return the summed cross-entropy of directions and half the squared error of log volatility, averaged over K.
 
     Args:
-      outlook: what is predicted.
-      direction_BTK: int32, 0 down, 1 flat, 2 up; below 0 where there is no label.
-      log_volatility_BTK: float32, read where there is one.
-      weights_BT: those of the tokens.
+      outlook: the predictions.
+      direction_BTK: int32, 0 down, 1 flat, 2 up; negative where there is no label.
+      log_volatility_BTK: float32, read only where there is a label.
+      weights_BT: the tokens' weights.
     """
     K = direction_BTK.shape[-1]
     weight_BTK = weights_BT[..., None] * (direction_BTK >= 0) / K

@@ -18,12 +18,12 @@ from lob_jax.models.config import ModelConfig, full_precision
 
 SEED = 0  # of the features, which are constants of the architecture
 LARGEST_EXPONENT = 60.0  # of a key's feature, so that sums over any context stay within float32
-LEAST_WEIGHT = 1e-6  # of a typical key, added to the denominator: if all weights underflow, the output is 0, not NaN
+LEAST_WEIGHT = 1e-6  # of a typical key, added to denominators: if all weights underflow, the output is 0, not NaN
 
 
 @functools.lru_cache
 def orthogonal_features(heads: int, features: int, head_size: int) -> np.ndarray:
-    """Return the directions w of each head, float32 [N, M, H]: orthogonal in groups of H, with the lengths of normal vectors.
+    """Return the directions w of each head, float32 [N, M, H]: orthogonal in groups of H, normal lengths.
 
     Orthogonal directions give estimates of lower variance than independent ones (section 2.4 of that paper).
     """

@@ -12,7 +12,7 @@ from lob_jax.training.step.shift import Batch, Task, shift
 MASKED_SHARE, RANDOM_SHARE = (
     0.8,
     0.1,
-)  # of the hidden tokens: replaced by MASK, by a random token; the rest are unchanged
+)  # of the hidden tokens: replaced by MASK, by a random token; others stay
 EVALUATION_SEED = 0  # used without a dropout key, so that every validation hides the same tokens
 HIDING = 1  # folded into the key, so that hiding and dropout are independent
 
