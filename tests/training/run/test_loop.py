@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_fol
 
     resumed, _, shown_then, seen_then = run("killed")
     assert "resuming from step 4\n" in shown_then
-    assert "going on" not in shown
+    assert "resuming" not in shown
     assert (undisturbed / "metrics.jsonl").stat().st_size > 0
     assert lines(folder) == lines(undisturbed)
     assert resumed == summary
