@@ -202,6 +202,7 @@ def start_paths(
 @functools.partial(jax.jit, static_argnames="paths")
 def _repeated(one: PathState, root: jax.Array, *, paths: int) -> PathState:
     """Repeat the state of one path for all paths, each with a different key."""
+    # fold_in instead of split, so that the key of a path does not depend on the number of paths.
     keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(paths))
     return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], paths, 0), one)._replace(key=keys_B)
 

@@ -225,7 +225,12 @@ def _check_sizes(config: ModelConfig) -> None:
     for name in positive:
         _check_size(name, getattr(config, name))
     if config.n_instruments < 0:
-        raise _fault("n_instruments", expected="0 or more", was=config.n_instruments, remedy="0 tells none apart")
+        raise _fault(
+            "n_instruments",
+            expected="0 or more",
+            was=config.n_instruments,
+            remedy="0 is none",
+        )
     if not 0 <= config.dropout < 1:
         raise _fault("dropout", expected="0 <= dropout < 1", was=config.dropout, remedy="0.1 is usual; 0 is none")
 
@@ -241,7 +246,7 @@ def _check_fit(config: ModelConfig) -> None:
             "n_heads",
             expected=f"a divisor of d_model = {config.d_model}",
             was=config.n_heads,
-            remedy="change n_heads or d_model so that heads have a whole size",
+            remedy="change n_heads or d_model so that the head size is an integer",
         )
     pairs = {"rotary": 2, "rotary_time": 4}.get(config.positions, 2 if config.attention.cross_asset else 1)
     if config.head_size % pairs:

@@ -247,6 +247,7 @@ class LOBTransformer(nn.Module):
         blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
         if self.config.scan_layers:
             x_BTD, cache = carry
+            # A scan can only carry and index arrays, so the layers' caches are stacked for it.
             stacked = None if cache is None else cache.stacked()
             (x_BTD, cache), _ = blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
             return x_BTD, None if cache is None else cache.unstacked()
@@ -306,9 +307,9 @@ class LOBTransformer(nn.Module):
 def example_inputs(config: ModelConfig) -> tuple[jax.Array, Conditioning]:
     """Return the smallest inputs of the model, one token per sequence, for initialising its parameters."""
     rows = 2 if config.attention.cross_asset else 1
-    whole = zeros(config, ("tokens", *names_of(Role.BESIDE)), windows=(rows,), tokens=1)
-    tokens_BT = jnp.asarray(whole.pop("tokens"))
-    return tokens_BT, jax.tree.map(jnp.asarray, whole)
+    inputs = zeros(config, ("tokens", *names_of(Role.BESIDE)), windows=(rows,), tokens=1)
+    tokens_BT = jnp.asarray(inputs.pop("tokens"))
+    return tokens_BT, jax.tree.map(jnp.asarray, inputs)
 
 
 def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
@@ -327,7 +328,7 @@ def transposed(params: dict, config: ModelConfig) -> dict:
 def _check_maskable(config: ModelConfig) -> None:
     if not config.causal:
         raise InputError(
-            "a model that sees later tokens reads whole sequences alone",
+            "a model that is not causal reads only complete sequences",
             where="LOBTransformer(cache=..., mask_BTS=...)",
             expected="model.causal = True",
             was=False,
@@ -335,7 +336,7 @@ def _check_maskable(config: ModelConfig) -> None:
         )
     if config.attention.cross_asset:
         raise InputError(
-            "a model of several assets reads whole windows alone",
+            "a model with cross-asset attention reads only complete windows",
             where="LOBTransformer(cache=..., mask_BTS=...)",
             expected="model.attention.cross_asset = False",
             was=True,

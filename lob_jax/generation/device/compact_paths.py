@@ -28,7 +28,7 @@ class Bin(NamedTuple):
 
     low: jax.Array
     high: jax.Array
-    stands: jax.Array
+    value: jax.Array
 
 
 class CompactTables(NamedTuple):
@@ -123,7 +123,7 @@ def _quanta_range(kind: int, side: SideLevels) -> tuple[jax.Array, jax.Array]:
 def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the distance of an ADD in a price bin, whether there is room for it, and its maximum size in lots."""
     low, high = jnp.maximum(price.low, side.low), jnp.minimum(price.high, side.high)
-    distance = jnp.clip(price.stands, low, high)
+    distance = jnp.clip(price.value, low, high)
     here_P = side.occupied_P & (side.distance_P == distance)
     room = jnp.where(here_P.any(), ~(here_P & side.full_P).any(), side.new_levels)
     return distance, room & (low <= high), MOST_LOTS - jnp.where(here_P, side.total_P, 0).sum()
@@ -160,7 +160,7 @@ def move(
 def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple[jax.Array, jax.Array]:
     """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
     within_P = side.occupied_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
-    off_P = jnp.abs(side.distance_P - price.stands)
+    off_P = jnp.abs(side.distance_P - price.value)
     largest_P = side.queue_PQ.max(1)
     fits_PQ = (side.queue_PQ >= size.low) & (side.queue_PQ <= size.high)
     chosen = {}
@@ -178,7 +178,7 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
     for of in (Kind.EXECUTE_HIDDEN, Kind.CROSS):
         least, greatest = _quanta_range(of, side)
         low, high = jnp.maximum(price.low, least), jnp.minimum(price.high, greatest)
-        by_kind[of] = (jnp.clip(price.stands, low, high), size.stands)
+        by_kind[of] = (jnp.clip(price.value, low, high), size.value)
     zero = jnp.int32(0)
     of_kind = [kind == of for of in by_kind]
     distances, lots = ([jnp.int32(found[k]) for found in by_kind.values()] for k in (0, 1))
@@ -186,4 +186,4 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
 
 
 def _upto(size: Bin, most: jax.Array) -> jax.Array:
-    return jnp.minimum(jnp.clip(size.stands, size.low, size.high), most)
+    return jnp.minimum(jnp.clip(size.value, size.low, size.high), most)

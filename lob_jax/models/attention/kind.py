@@ -80,6 +80,6 @@ def pattern(config: ModelConfig, queries: Positions, keys: Positions) -> jax.Arr
             where="model.attention.kind",
             expected=" | ".join(kind for kind in KINDS if is_mask(kind)),
             was=config.attention.kind,
-            remedy="read whole sequences with it, or train a model of another kind",
+            remedy="use it only for complete sequences, or train a model with another kind",
         )
     return mask(config, queries, keys)

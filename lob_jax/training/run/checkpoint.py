@@ -124,22 +124,22 @@ def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
     restored: Any = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-    told = restored.meta
-    versions = {US: FIRST, **told.get("versions", {})}
+    stored = restored.meta
+    versions = {US: FIRST, **stored.get("versions", {})}
     where = f"step {step} in {manager.directory}"
     source = Source("the checkpoint", of="a run", where=where, written_by=versions[US])
-    told = _fields_of(Meta, told, source, inside="checkpoint.")
+    fields = _fields_of(Meta, stored, source, inside="checkpoint.")
     parts: dict[str, Any] = {
-        name: _fields_of(of, told[name], source, inside=f"checkpoint.{name}.")
+        name: _fields_of(of, fields[name], source, inside=f"checkpoint.{name}.")
         for name, of in (("position", Position), ("early_stopping", EarlyStopping))
     }
-    values: dict[str, Any] = {**told, **parts, "versions": versions}
+    values: dict[str, Any] = {**fields, **parts, "versions": versions}
     return Meta(**values)
 
 
-def _fields_of(of: type[Any], told: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
+def _fields_of(of: type[Any], stored: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
     """Return a value for every field of a dataclass, from those stored and the neutral values of newer fields."""
-    return whole(told, [field.name for field in dataclasses.fields(of)], source, inside=inside)
+    return whole(stored, [field.name for field in dataclasses.fields(of)], source, inside=inside)
 
 
 def _on(sharding: jax.sharding.Sharding, tree: Any) -> Any:
@@ -332,7 +332,7 @@ class Checkpoints:
         Raises:
           TrainingError: this save could not start, or the previous one failed.
         """
-        self.wait()
+        self.wait()  # first, since `_seal` of the previous save reads `_saving`
         self._saving = meta.step
         meta = dataclasses.replace(meta, unsound=meta.unsound or state_fault(state))
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dataclasses.asdict(meta)))
@@ -340,6 +340,7 @@ class Checkpoints:
         with _told_clearly(self.folder, meta.step):
             if meta.step in self._manager.all_steps():
                 self._manager.delete(meta.step)
+            # force: Orbax would otherwise decide itself which steps to save.
             self._manager.save(meta.step, args=items, force=True)
         return meta
 

@@ -30,7 +30,7 @@ def seal(folder: pathlib.Path, *, unsettled: Sequence[str]) -> None:
     }
     partial = folder / f"{DIGESTS}.partial"
     partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(partial, folder / DIGESTS)
+    os.replace(partial, folder / DIGESTS)  # atomic: a kill leaves complete digests or none
 
 
 def damage(folder: pathlib.Path) -> str | None:

@@ -56,8 +56,8 @@ def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0,
       process: index of this process.
       processes: number of processes.
     """
-    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
-    return {**whole, "example": process + processes * np.arange(len(whole["tokens"]), dtype=np.int32)}
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
+    return {**joined, "example": process + processes * np.arange(len(joined["tokens"]), dtype=np.int32)}
 
 
 def pad(batch: Batch, multiple: int) -> Batch:

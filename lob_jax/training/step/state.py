@@ -76,7 +76,7 @@ def init_state(
         # Copies, since the state is donated and a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, params) if averaged else None,
         loss_scale=first_scale(config.dtype),
-        key_data=jax.random.key_data(key),
+        key_data=jax.random.key_data(key),  # plain numbers, which any checkpoint format can store
         skipped=zero,
         skipped_in_row=zero,
     )

@@ -88,9 +88,11 @@ def train_step(
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
     sums = summed_gradients(state.params, batch, key, model=model, objective=objective, scale=scale)
+    # Summed over devices before the division, since devices may have different numbers of scored tokens.
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
     gradients, total, weight, parts = sums
+    # A step without scored tokens has a loss of 0, not NaN.
     divisor = jnp.where(weight > 0, weight, 1.0).astype(total.dtype)
     parts = {part: value / divisor for part, value in parts.items()}
     loss, divisor = total / divisor, divisor if scale is None else divisor * scale
@@ -100,7 +102,7 @@ def train_step(
 
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    update_count = state.step - state.skipped
+    update_count = state.step - state.skipped  # the optimiser's own count, which skipped steps leave unchanged
     average = None
     if state.average is not None and ema_decay is not None:
         average = _averaged(state.average, params, update_count, decay=ema_decay)
@@ -134,6 +136,7 @@ def train_step(
 
 def _power_below_share(batch: Batch) -> float:
     """Return a power of two near 1 / tokens of a micro-step, which makes a loss scale act on means instead of sums."""
+    # A power of two only changes exponents, so that scaling adds no rounding error.
     shape = batch["tokens"].shape
     return 2.0 ** -round(math.log2(shape[1] * (shape[-1] - 1)))
 

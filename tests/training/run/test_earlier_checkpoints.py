@@ -1,4 +1,4 @@
-"""Checkpoints outlive keys that came after them: one that version 0.1.0 wrote is restored and gone on with."""
+"""Checkpoints outlive keys that came after them: one that version 0.1.0 wrote is restored and resumed."""
 
 import dataclasses
 import io
