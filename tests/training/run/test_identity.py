@@ -218,7 +218,7 @@ def test_a_refusal_has_a_line_for_what_differs_and_options_that_mend_it():
     assert error.remedy == (
         "resume as that run was started, with --config.model.n_layers=12 --config.seed=0 --config.train.optimizer=adamw"
         " --config.train.batch_size=32 --config.train.accumulation=4 --config.model.dtype=bfloat16 and without"
-        " --config.train.ema_decay; or begin another run in another --workdir"
+        " --config.train.ema_decay; or start another run in another --workdir"
     )
 
 
