@@ -154,7 +154,7 @@ def test_a_run_told_to_end_says_that_it_can_be_gone_on_with_and_every_option_lea
     assert not (tmp_path / "evaluation.json").exists()
     done = call(arguments, environment)
     assert done.returncode == 0, done.stderr
-    assert "going on from step" in done.stdout and "averaged parameters" in done.stdout
+    assert "resuming from step" in done.stdout and "averaged parameters" in done.stdout
     samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
     assert [sample["step"] for sample in samples] == [4, 8, 12]
     assert all(sample["events"] == 5 and sample["book_mass"] < 1 for sample in samples)

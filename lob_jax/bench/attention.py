@@ -25,7 +25,7 @@ from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
@@ -62,14 +62,14 @@ def setting(kind: str, length: int, chosen: argparse.Namespace) -> ModelConfig:
 
 
 def inputs(config: ModelConfig, batch: int) -> tuple:
-    """Return random queries, keys and values, and places with four tokens per event and an event every 0.1 seconds."""
+    """Return random queries, keys and values, and positions: four tokens per event, an event every 0.1 s."""
     T, shape = config.max_seq_length, (batch, config.max_seq_length, config.n_heads, config.head_size)
     arrays = [jax.random.normal(jax.random.key(seed), shape, config.dtype) for seed in range(3)]
     event = np.arange(T) // 4
     clock = np.stack(np.divmod(event * 100_000_000, 10**9), axis=-1)
     whole = {"position_BT": np.arange(T), "event_BT": event, "clock_BT2": clock}
-    places = Places(**{name: jnp.asarray(np.stack([x] * batch), jnp.int32) for name, x in whole.items()})
-    return *arrays, places
+    positions = Positions(**{name: jnp.asarray(np.stack([x] * batch), jnp.int32) for name, x in whole.items()})
+    return *arrays, positions
 
 
 def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
@@ -78,12 +78,13 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
     module, data = KINDS[kind].module(config), inputs(config, chosen.batch)
     variables = jax.jit(module.init)(jax.random.key(0), *data)
 
-    def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
-        return cast(jax.Array, module.apply(variables, query, key, value, places))  # Flax types it as with `mutable`
+    def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, positions: Positions) -> jax.Array:
+        # Flax types the result as that of a call with `mutable`.
+        return cast(jax.Array, module.apply(variables, query, key, value, positions))
 
-    def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, places: Places) -> jax.Array:
+    def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, positions: Positions) -> jax.Array:
         # Weighted by the queries: the gradient of a plain sum is all ones, which a compiler may exploit.
-        return (forward(variables, query, key, value, places) * query).astype(jnp.float32).sum()
+        return (forward(variables, query, key, value, positions) * query).astype(jnp.float32).sum()
 
     start = time.perf_counter()
     programs = [

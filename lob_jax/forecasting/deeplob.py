@@ -5,6 +5,8 @@ paper trains one network per horizon. With 16 filters, 32 per inception branch, 
 has the paper's 60,691 parameters.
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,8 @@ class DeepLOB(nn.Module):
         x_BHWC = self._levels(batch["book"][..., None])
         x_BHC = self._inception(x_BHWC)[:, :, 0]
         x_BHC = nn.Dropout(config.dropout, deterministic=deterministic)(x_BHC)
-        outputs_BHU = nn.RNN(nn.OptimizedLSTMCell(config.units), name="lstm")(x_BHC)
+        # Flax declares the pair with the carry too, which only return_carry=True gives.
+        outputs_BHU = cast(jax.Array, nn.RNN(nn.OptimizedLSTMCell(config.units), name="lstm")(x_BHC))
         K = len(config.horizons)
         logits = nn.Dense(K * CLASSES, name="softmax")(outputs_BHU[:, -1])
         return Forecast(logits.reshape(-1, K, CLASSES), None)

@@ -17,6 +17,7 @@ import optax
 
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.forecasting.config import Forecast
+from lob_jax.models.apply import apply
 
 Batch = dict[str, Any]
 
@@ -165,6 +166,7 @@ def fit(
             best = Fit(jax.device_get(state[0]), step, loss, step, losses)
         elif sum(at > best.step for at, _ in losses) >= config.patience:
             break
+    assert best is not None  # the last step validates, and its loss is finite
     return best._replace(steps=step)
 
 
@@ -192,7 +194,7 @@ def _step(
     params, moments = state
 
     def loss(params: Any) -> jax.Array:
-        forecast = module.apply({"params": params}, _inputs(batch), deterministic=False, rngs={"dropout": key})
+        forecast = apply(module, {"params": params}, _inputs(batch), deterministic=False, rngs={"dropout": key})
         return forecast_loss(forecast, batch, module.config.quantiles)
 
     updates, moments = make_optimizer(config).update(jax.grad(loss)(params), moments, params)
@@ -262,7 +264,7 @@ def predict(module: nn.Module, params: Any, examples: Examples, *, batch_size: i
 
 @functools.partial(jax.jit, static_argnums=0)
 def _forecast(module: nn.Module, params: Any, inputs: Batch) -> Forecast:
-    return module.apply({"params": params}, inputs)
+    return apply(module, {"params": params}, inputs)
 
 
 def _parts(count: int, batch_size: int) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ layer as the quantiles, so that the model can be compared with the others on the
 
 import functools
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -182,7 +182,7 @@ class TemporalFusionTransformer(nn.Module):
 
         # Flax's LSTM carry is (cell, hidden), the reverse of PyTorch's order.
         carry, encoded_BHD = self.encoder(past_BHD, initial_carry=(to_cell, to_hidden))
-        decoded_BKD = self.decoder(future_BKD, initial_carry=carry)
+        decoded_BKD = cast(jax.Array, self.decoder(future_BKD, initial_carry=carry))  # without return_carry, no pair
         selected_BSD = jnp.concatenate([past_BHD, future_BKD], axis=1)
         steps_BSD = self.skip_lstm(selected_BSD, jnp.concatenate([encoded_BHD, decoded_BKD], axis=1), **how)
 

@@ -1,1 +1,1 @@
-"""Cached sampling of new events under the grammar, on the device."""
+"""Generate events on the device, with a cache and under the grammar."""

@@ -1,42 +1,50 @@
-"""The context that a path is drawn from: a prompt, a cache that grows with it, and what happens when that is full."""
+"""The context of generated paths: prefill a prompt, grow the cache, and make room when it is full."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Window
+from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import TRANSPOSED
 from lob_jax.models.transformer import LOBTransformer, empty_cache, transposed
 from lob_jax.tokens.vocabulary import REGIME_BASE
 
-FEWEST_SLOTS = 128  # of a cache, which grows twofold up to the context
+FEWEST_SLOTS = 128  # initial slots of a cache, which doubles up to the context length
 
 
 def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, Any]:
-    """Return what `LOBTransformer.apply` takes to read so many tokens at once: on a CPU, weights as it is fast with."""
-    few = jax.default_backend() == "cpu" and model.dtype == "float32" and rows > 1  # of one row XLA packs nothing
+    """Return the variables to read `rows` tokens per step with; on CPUs, with transposed weights if faster."""
+    few = (
+        jax.default_backend() == "cpu" and model.dtype == "float32" and rows > 1
+    )  # for a single row, XLA does not repack
     return {"params": params, TRANSPOSED: transposed(params, model)} if few else {"params": params}
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
-    """Run the context through the model: logits after its last token [B, V], and a cache of so many slots."""
+    """Read the context; return the logits after its last token [B, V], and a cache with `slots` slots."""
     cache = empty_cache(shape.model, window.tokens_BT.shape[0], slots)
-    return LOBTransformer(shape.model).apply({"params": params}, *window, cache=cache, method="last_logits")
+    return apply(LOBTransformer(shape.model), {"params": params}, *window, cache=cache, method="last_logits")
 
 
 def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
-    """Return the end of the prompt, at most `longest` tokens, once a path."""
-    whole = Window(prompt.tokens_T, prompt.known_T)
-    return jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0), whole)
+    """Return the end of the prompt, at most `longest` tokens, repeated for each path."""
+
+    def repeated(leaf: np.ndarray) -> jax.Array:
+        return jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0)
+
+    return Window(repeated(prompt.tokens_T), {name: repeated(leaf) for name, leaf in prompt.known_T.items()})
 
 
 def with_slots(tree: Any, slots: int) -> Any:
-    """Make room for so many tokens along the second axis."""
+    """Pad the second axis of each leaf with zeros to `slots`."""
 
     def longer(leaf: jax.Array) -> jax.Array:
         return jnp.pad(leaf, [(0, slots - leaf.shape[1]) if axis == 1 else (0, 0) for axis in range(leaf.ndim)])
@@ -45,7 +53,7 @@ def with_slots(tree: Any, slots: int) -> Any:
 
 
 def named(window: Window, model: ModelConfig) -> Window:
-    """Put the token of the regime in the place of a context's oldest one, if the model has learned to find it there."""
+    """Replace the oldest token of a context by the regime's prefix token, if the model was trained with one."""
     if model.regime != "prefix":
         return window
     prefix_B1 = REGIME_BASE + window.known["regime"][:, :1]
@@ -53,17 +61,17 @@ def named(window: Window, model: ModelConfig) -> Window:
 
 
 def slides(model: ModelConfig) -> bool:
-    """Tell whether a path may outgrow the context token by token: if only differences of positions count."""
+    """Return whether the context can slide by single tokens: if only differences of positions matter."""
     return model.positions in ("rotary", "rotary_time") and model.regime != "prefix"
 
 
 def longest_prompt(model: ModelConfig) -> int:
-    """Return how many tokens a path may begin with: what does not slide is left room to grow."""
+    """Return the maximum number of prompt tokens; a model that cannot slide reads half a context, to leave room."""
     return model.max_seq_length if slides(model) else model.max_seq_length // 2
 
 
 def opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> LoopState:
-    """Fill a cache with a context, and leave room for some tokens."""
+    """Prefill a cache with a context, with free slots for further tokens."""
     batch, kept = context.tokens_BT.shape
     slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, 1 << kept.bit_length()))
     context = named(context, shape.model)
@@ -73,15 +81,15 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> 
 
 
 def _grown(state: LoopState, slots: int) -> LoopState:
-    """Move a full cache into one of more slots."""
+    """Copy a full cache into one with more slots."""
     cache = state.cache
-    wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "places")}
+    wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "positions")}
     window, own_BT = with_slots((state.window, state.own_BT), slots)
-    return state._replace(cache=cache.replace(**wider), window=window, own_BT=own_BT)
+    return state._replace(cache=dataclasses.replace(cache, **wider), window=window, own_BT=own_BT)
 
 
 def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
-    """Return the state with room for a token: in more slots, in a ring, or with the older half of the context gone."""
+    """Return the state with room for a token: add slots, wrap around, or drop the older half of the context."""
     model, slots, length = shape.model, state.own_BT.shape[1], int(state.cache.length)
     if length < slots:
         return state

@@ -31,6 +31,6 @@ def most_likely_events(
       InputError: as in `loop.generate`.
     """
     sampling = SamplingConfig(paths=1, events=events, seed=0, temperature=0.0)
-    how = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
+    how: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
     (tokens,) = generate(params, prompt, sampling=sampling, **how).tokens
     return tokenizer.decode(tokens, MarketDay.opening(instrument, prompt.start))

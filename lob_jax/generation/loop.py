@@ -1,5 +1,6 @@
-"""Prefill a prompt, then draw tokens in one compiled loop with a cache, a live book and a clock a path."""
+"""Prefill a prompt, then sample tokens in a compiled loop with a cache and, per path, a live book and a clock."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation import spread
+from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import assembler, compact_paths, exact_paths, live_book
 from lob_jax.generation.device.assembler import Clock
@@ -28,23 +29,24 @@ from lob_jax.generation.device.state import (
     SamplingConfig,
     Window,
 )
+from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
-FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # levels a side, and orders a level, that a live book has room for
-PIECE = 256  # tokens between two looks of the host
+FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # minimum capacity of a live book: levels per side, orders per level
+PIECE = 256  # tokens between two transfers to the host
 
 
 class Words(NamedTuple):
-    """How a tokenizer's tokens read on the device.
+    """The functions that interpret a tokenizer's tokens on the device.
 
     Attributes:
-      tables: what of the tokenizer lies on the device.
-      masks: (path, tables, shape) -> what the grammar and what the book allows next, bool [V] each.
-      move: (path, token drawn, tables, orders, shape) -> the path behind the token, and the token that was written.
-      behind: tokens behind an event's own that show it to be complete.
+      tables: copies the tokenizer's lookup tables to the device.
+      masks: (path, tables, shape) -> the tokens that the grammar and the book allow next, bool [V] each.
+      move: (path, sampled token, tables, orders, shape) -> the path after the token, and the token that was written.
+      behind: tokens after an event that are needed to show that it is complete.
     """
 
     tables: Callable[[Any], Any]
@@ -60,7 +62,7 @@ WORDS = {
 
 
 def numbers_of(paths: PathState) -> jax.Array:
-    """Return each path's random numbers of its next draw, float32 [B, DRAWS]."""
+    """Return the random numbers of each path for its next token, float32 [B, DRAWS]."""
 
     def one(key: jax.Array, fresh: jax.Array, within: jax.Array) -> jax.Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(key, fresh), within), (DRAWS,))
@@ -70,14 +72,14 @@ def numbers_of(paths: PathState) -> jax.Array:
 
 
 def masks_of(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
-    """Return what the grammar and what the book allows each path next, bool [B, V] each."""
+    """Return the tokens that the grammar and the book allow each path next, bool [B, V] each."""
     return jax.vmap(lambda path: WORDS[shape.tokenizer].masks(path, tables, shape))(paths)
 
 
 def draw(
     paths: PathState, logits_BV: jax.Array, tables: Any, orders: OrderTable, *, shape: LoopShape
 ) -> tuple[PathState, jax.Array]:
-    """Move each path over its next token; return these, int32 [B]; finished paths stay and give PAD."""
+    """Sample each path's next token and advance the path; return both, tokens int32 [B]. Finished paths get PAD."""
     words = WORDS[shape.tokenizer]
     grammar_BV, book_BV = masks_of(paths, tables, shape)
     how = {"temperature": shape.temperature, "truncation": shape.truncation}
@@ -103,12 +105,12 @@ def draw(
 
 
 def where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
-    """Return one leaf for the paths chosen, the other leaf for the rest."""
+    """Return the leaf `one` for the chosen paths, and `other` for the rest."""
     return jnp.where(chosen_B.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopShape) -> Window:
-    """Return the model's inputs at the newest token of each path, length 1: those that the window so far holds."""
+    """Return the model's inputs at the newest token of each path, length 1: the same inputs as in the window."""
     return Window(token_B[:, None], known_at(paths, window.known, shape))
 
 
@@ -116,26 +118,26 @@ def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopS
 def extend(
     variables: dict[str, Any], state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
-    """Draw tokens until the cache has taken `stop` tokens since it was empty; each device does so for its own paths.
+    """Sample tokens until the cache has seen `stop` tokens in all; each device does so for its own paths.
 
-    A device all of whose paths have their events is done before: the tokens that it does not draw are PAD.
+    A device stops early if all of its paths are done; the tokens that it does not sample are PAD.
 
     Args:
-      variables: the model's, see `context.model_variables`.
-      state: a cache with the logits after its last token; a cache that is full forgets its oldest token for each.
-      tables: of the tokenizer's words.
-      orders: the user's own.
-      stop: int32.
-      shape: what to compile for.
+      variables: the model's variables, see `context.model_variables`.
+      state: the state of the loop, with the logits after the last token; a full cache overwrites its oldest tokens.
+      tables: the tokenizer's lookup tables.
+      orders: the user's injected orders.
+      stop: int32, length of the cache at which to stop.
+      shape: static settings of the loop.
     """
     one_device = functools.partial(_extend, shape=shape)
-    return spread.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
+    return sharding.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
 
 
 def _extend(
     state: LoopState, variables: dict[str, Any], tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
-    """Draw the tokens of one device, see `extend`."""
+    """Sample the tokens of one device, see `extend`."""
     model, slots = LOBTransformer(shape.model), state.own_BT.shape[1]
 
     def unfinished(carry: LoopState) -> jax.Array:
@@ -150,23 +152,24 @@ def _extend(
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
-        logits_B1V, cache = model.apply(variables, *new, cache=carry.cache)
+        logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
         return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
 
     end = jax.lax.while_loop(unfinished, one_token, state)
     length = end.cache.length
+    # Devices stop at different lengths, but scalars must be equal on all of them, see `sharding.by_device`.
     left_out_S = (jnp.arange(slots) - length) % slots < stop - length
     window = end.window._replace(tokens_BT=jnp.where(left_out_S, PAD, end.window.tokens_BT))
-    return end._replace(window=window, cache=end.cache.replace(length=jnp.asarray(stop, jnp.int32)))
+    return end._replace(window=window, cache=dataclasses.replace(end.cache, length=jnp.asarray(stop, jnp.int32)))
 
 
 def start_paths(
     prompt: Prompt, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> tuple[PathState, int]:
-    """Return every path's state at the end of the prompt, and the origin of their books' prices.
+    """Return the state of all paths at the end of the prompt, and the origin of their books' prices.
 
     Raises:
-      InputError: the tokenizer's tokens are not generated.
+      InputError: the tokenizer does not support generation.
     """
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     room = book_room(prompt.book)
@@ -198,13 +201,14 @@ def start_paths(
 
 @functools.partial(jax.jit, static_argnames="paths")
 def _repeated(one: PathState, root: jax.Array, *, paths: int) -> PathState:
-    """Return so many paths that begin alike, each with a key of its own."""
+    """Repeat the state of one path for all paths, each with a different key."""
+    # fold_in instead of split, so that the key of a path does not depend on the number of paths.
     keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(paths))
     return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], paths, 0), one)._replace(key=keys_B)
 
 
 def book_room(start: BookSnapshot) -> dict[str, int]:
-    """Return how many levels a side, and orders a level, a live book of this start gets: twice what is there."""
+    """Return the capacity of a live book, levels per side and orders per level: twice that of the starting book."""
     _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
     levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
     longest = int(orders.max(initial=0))
@@ -215,17 +219,17 @@ def book_room(start: BookSnapshot) -> dict[str, int]:
 
 
 def _power(number: int) -> int:
-    """Return the least power of two that is no less; shapes that vary less are compiled less often."""
+    """Return the smallest power of two >= number; with fewer distinct shapes, the loop is compiled less often."""
     return 1 << max(0, math.ceil(math.log2(max(1, number))))
 
 
 class Piece(NamedTuple):
-    """Tokens that the loop has drawn since the host looked last.
+    """The tokens sampled since the previous transfer to the host.
 
     Attributes:
-      tokens_BT: int32; PAD behind the end of a path.
-      own_BT: bool, of the user's orders.
-      paths: where the paths stand behind them; given away when the next piece is asked for.
+      tokens_BT: int32; PAD after the end of a path.
+      own_BT: bool, whether a token belongs to one of the user's orders.
+      paths: the state of the paths after these tokens; its buffers are donated when the next piece is requested.
     """
 
     tokens_BT: np.ndarray
@@ -236,10 +240,10 @@ class Piece(NamedTuple):
 def run(
     params: Any, paths: PathState, prompt: Prompt, tables: Any, orders: OrderTable, *, shape: LoopShape
 ) -> Iterator[Piece]:
-    """Yield what the loop draws, at most PIECE tokens at a time, until every path is done."""
+    """Yield the sampled tokens, at most PIECE at a time, until every path is done."""
     B = len(paths.done)
     start = prompt_window(prompt, B, longest_prompt(shape.model))
-    (params, tables, orders), (paths, start) = spread.placed(B, (params, tables, orders), (paths, start))
+    (params, tables, orders), (paths, start) = sharding.placed(B, (params, tables, orders), (paths, start))
     variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape)
     while True:
         state = with_room(params, state, shape)
@@ -253,11 +257,11 @@ def run(
 
 
 class Flow(NamedTuple):
-    """A run of the loop, to be read piece by piece.
+    """Generated tokens as an iterator of pieces.
 
     Attributes:
-      pieces: yields what is drawn.
-      origin: of the live books' prices, in price quanta.
+      pieces: yields the sampled tokens.
+      origin: origin of the live books' prices, in price quanta.
     """
 
     pieces: Iterator[Piece]
@@ -273,7 +277,7 @@ def flow(
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> Flow:
-    """Begin to continue a prompt; arguments and errors are those of `generate`."""
+    """Start generating after a prompt; arguments and errors are those of `generate`."""
     check_prompt(prompt)
     if sampling.inject:
         require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
@@ -294,22 +298,22 @@ def generate(
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
 ) -> Generated:
-    """Continue a prompt by whole events, `sampling.paths` times.
+    """Continue a prompt by complete events, `sampling.paths` times.
 
-    A path that outgrows the context slides over it where the model turns by rotary positions; else it goes on from its
-    newest half, prefilled again. EOS, the other framing specials and clocks that run backwards are never drawn.
+    If a path outgrows the context, the context slides in models with rotary positions; in others, its newer half is
+    prefilled again. EOS, the other framing tokens and clocks that run backwards are never sampled.
 
     Args:
       params: the model's parameters.
-      prompt: real events and the market they end in.
-      model: the model's shape.
-      tokenizer: what the model's tokens stand for.
-      instrument: whose tick and clock to use.
-      sampling: how to draw.
-      on_progress: called with the fewest events that any path has, whenever the host looks.
+      prompt: real events and the state of the market after them.
+      model: the model's configuration.
+      tokenizer: the tokenizer of the model's tokens.
+      instrument: the instrument, for its tick and clock.
+      sampling: sampling settings.
+      on_progress: called after each piece with the smallest number of events in any path.
 
     Raises:
-      InputError: the prompt is empty, or an order is none, see `order_table`.
+      InputError: the prompt is empty, or an order is invalid, see `order_table`.
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     pieces = []
@@ -322,7 +326,11 @@ def generate(
 
 
 def check_prompt(prompt: Prompt) -> None:
-    """Refuse a prompt without tokens: there would be nothing to predict from."""
+    """Check that the prompt has tokens to predict from.
+
+    Raises:
+      InputError: it has none.
+    """
     if len(prompt.tokens_T) == 0:
         raise InputError(
             "the prompt is empty",
@@ -340,7 +348,7 @@ def loop_shape(
     instrument: Instrument,
     sampling: SamplingConfig,
 ) -> LoopShape:
-    """Return what the loop is compiled for."""
+    """Return the static settings of the loop, for which it is compiled."""
     return LoopShape(
         model=model,
         tokenizer=tokenizer.vocabulary.tokenizer,
@@ -354,8 +362,8 @@ def loop_shape(
 def collect(
     pieces: list[Piece], words: Words, instrument: Instrument, origin: int, *, orders: Sequence[Order] = ()
 ) -> Generated:
-    """Cut each path behind its last event, and account for the user's orders."""
-    paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=None))
+    """Join the pieces, cut each path after its last event, and account for the user's orders."""
+    paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=jax.random.key_data(pieces[-1].paths.key)))
     check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
     tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
@@ -378,12 +386,16 @@ def collect(
 
 
 def check_refused(refused: int) -> None:
-    """Refuse a run in which the live book could not take an event: masks and orders are made so that it always can."""
+    """Check that the live book accepted all events, as the masks guarantee.
+
+    Raises:
+      InputError: it refused one.
+    """
     if refused:
         raise InputError(
-            "the live book could not take an event",
+            "the live book could not accept an event",
             where="generation",
-            expected="events that the masks allow, which it takes",
+            expected="events that the masks allow, all of which it accepts",
             was=f"{refused} refused",
-            remedy="this is a fault of lob_jax: please report it with the command and its seed",
+            remedy="this is a bug in lob_jax: please report it with the command and its seed",
         )

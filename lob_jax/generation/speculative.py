@@ -23,6 +23,7 @@ from lob_jax.generation.context import model_variables, named, prompt_window, wi
 from lob_jax.generation.device.orders import OrderTable, no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
 from lob_jax.generation.device.state import Generated, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, empty_cache
@@ -142,7 +143,7 @@ def _noted(
 def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Return the model's residual stream at the last token of a context [B, D], and a cache with `slots` slots."""
     cache = empty_cache(shape.model, len(context.tokens_BT), slots)
-    x_BTD, cache = LOBTransformer(shape.model).apply({"params": params}, *context, cache=cache, method="stream")
+    x_BTD, cache = apply(LOBTransformer(shape.model), {"params": params}, *context, cache=cache, method="stream")
     return x_BTD[:, -1], cache
 
 
@@ -162,7 +163,7 @@ def begin(
       slots: slots of the cache.
     """
     stream_BD, cache = _read(params, context, shape, slots)
-    logits_BV = LOBTransformer(shape.model).apply({"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
+    logits_BV = apply(LOBTransformer(shape.model), {"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
     masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
     token_B = inverted_by_class(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1, 2)))
     noted = _noted(paths, logits_BV, masks, ~paths.done)
@@ -194,7 +195,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     """Draft N - 1 tokens, read them after the pending one, and keep those that are accepted."""
     model, length = LOBTransformer(shape.model), carry.cache.length
     at_N5 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 5))
-    guess_KV = model.apply(variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
+    guess_KV = apply(model, variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
 
     def guess(behind: tuple[PathState, jax.Array], given: tuple[jax.Array, jax.Array]) -> tuple[tuple, tuple]:
         (paths, token_B), (logits_V, at_2) = behind, given
@@ -210,8 +211,8 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
 
     new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
-    x_BTD, cache = model.apply(variables, *new, cache=carry.cache, method="stream")
-    logits_NV = model.apply(variables, x_BTD, method="logits_of")[0]
+    x_BTD, cache = apply(model, variables, *new, cache=carry.cache, method="stream")
+    logits_NV = apply(model, variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
     stood, behind = verdict(wanted_NV, draft_NV, draft_N, done_N, at_N5[:, 2:])
     kept = jax.tree.map(lambda leaf: leaf[stood], states)
@@ -227,7 +228,7 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
         stream_BD=jax.lax.dynamic_index_in_dim(x_BTD, stood, 1, keepdims=False),
         window=jax.tree.map(put, carry.window, new),
         # Keys and values of rejected drafts remain beyond this length, where the next round overwrites them.
-        cache=cache.replace(length=length + 1 + stood),
+        cache=dataclasses.replace(cache, length=length + 1 + stood),
         rounds=carry.rounds + 1,
         accepted=carry.accepted + stood,
     )

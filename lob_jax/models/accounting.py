@@ -1,4 +1,4 @@
-"""Parameters, operations and bytes of a model, counted from its shapes without making it."""
+"""Count the parameters, operations and bytes of a model from its shapes, without creating it."""
 
 import dataclasses
 import math
@@ -17,13 +17,13 @@ LAYER = re.compile(r"blocks_\d+")
 
 @dataclasses.dataclass(frozen=True)
 class ParameterRow:
-    """One parameter of a model, those of all its layers together.
+    """A parameter of a model; layers with the same parameter share a row.
 
     Attributes:
-      name: its path, "blocks" for every layer.
-      shape: of one layer's.
-      axes: what they stand for, None for one that is never split.
-      layers: how many of them there are.
+      name: its path, with "blocks" for every layer.
+      shape: its shape in one layer.
+      axes: names of its axes, see `models.axes`; None for an axis that is never sharded.
+      layers: number of layers that have it.
     """
 
     name: str
@@ -33,25 +33,25 @@ class ParameterRow:
 
     @property
     def parameters(self) -> int:
-        """Return how many numbers they are together."""
+        """Return the number of scalars in all layers together."""
         return self.layers * math.prod(self.shape)
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """Return the exact number of parameters; a tied token table counts once."""
+    """Return the exact number of parameters; a tied token embedding counts once."""
     return sum(row.parameters for row in parameter_rows(config))
 
 
 def non_embedding_count(config: ModelConfig) -> int:
-    """Return the parameters outside the tables that are only looked up: tokens, positions, clock, regime, instrument.
+    """Return the number of parameters outside the embedding tables: tokens, positions, clock, regime, instrument.
 
-    The output projection of an untied head is counted; a tied one is the token table and is not.
+    The output projection is counted if it is untied; a tied one is the token embedding and is not.
     """
     return sum(row.parameters for row in parameter_rows(config) if not row.name.endswith("/table"))
 
 
 def parameter_rows(config: ModelConfig) -> list[ParameterRow]:
-    """Return the parameters by name, in the order of the model's modules; layers that are alike in one row."""
+    """Return the parameters in the order of the model's modules, with one row for all layers."""
     shapes = jax.eval_shape(lambda key: initial_parameters(config, key), jax.random.key(0))
     rows: dict[str, ParameterRow] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
@@ -67,9 +67,9 @@ def parameter_rows(config: ModelConfig) -> list[ParameterRow]:
 
 
 def keys_a_query(config: ModelConfig, context: int) -> float:
-    """Return how many keys each query is multiplied with, in attention of a whole context, as `flops_per_token` counts.
+    """Return the number of keys that each query is multiplied with in a full context, as `flops_per_token` counts them.
 
-    It is all T where the products are dense, and masked; see each kind's own `keys_a_query`.
+    It is T for kinds whose products are dense and masked; other kinds define their own `keys_a_query`.
     """
     count = KINDS[config.attention.kind].keys_a_query
     return float(context) if count is None else count(config, context)
@@ -79,13 +79,13 @@ def flops_per_token(config: ModelConfig, context: int) -> int:
     """Return the floating-point operations of one training step, forward and backward, per token.
 
     6 N + 12 L D S (Kaplan et al., 2020; Chowdhery et al., 2022, appendix B), where
-      N = parameters that a token is multiplied by: those outside the lookup tables, the output projection included,
-          tied or not, and once more for each further token ahead. Each costs a multiplication and an addition forward,
-          and twice that backward.
-      12 L D S = attention's two products, scores and mixture, over S keys, see `keys_a_query`; with cross-asset
-          attention, over T more. Of full attention S is the whole context T. A causal kernel need do only half of
-          this; the full count is the custom, so utilisations compare with published ones.
-    A forward pass alone is a third of it.
+      N = parameters that a token is multiplied by: those outside the embedding tables, and the output projection,
+          tied or not, once for each predicted token. Each costs a multiplication and an addition in the forward pass,
+          and twice that in the backward pass.
+      12 L D S = the two products of attention, scores and weighted sum, over S keys, see `keys_a_query`; cross-asset
+          attention adds T keys. For full attention, S is the context T. A causal kernel needs only half of these
+          operations; the full count is the convention, so that utilisations compare with published ones.
+    A forward pass alone costs a third of it.
     """
     projections = config.heads.next_tokens - (0 if config.tie_embeddings else 1)
     multiplied = non_embedding_count(config) + projections * config.vocab_size * config.d_model
@@ -94,15 +94,15 @@ def flops_per_token(config: ModelConfig, context: int) -> int:
 
 
 def cache_bytes_per_token(config: ModelConfig) -> int:
-    """Return the bytes that a cached token adds: a key and a value, 2 L D, in the model's dtype."""
+    """Return the bytes that each cached token takes: a key and a value, 2 L D numbers in the model's dtype."""
     return 2 * config.n_layers * config.d_model * jnp.dtype(config.dtype).itemsize
 
 
 def bytes_per_generated_token(config: ModelConfig, context: int) -> int:
-    """Return the bytes that generating one token with a full cache reads: weights once, and the cache.
+    """Return the bytes read to generate one token with a full cache: the weights, and the cache.
 
-    Weights are those that a token is multiplied by, in the model's dtype: a batch of paths shares one reading of them,
-    while each path reads a cache of its own.
+    Weights are those that a token is multiplied by, in the model's dtype. All paths of a batch share one read of the
+    weights, while each path reads its own cache.
     """
     projection = config.vocab_size * config.d_model if config.tie_embeddings else 0
     weights = (non_embedding_count(config) + projection) * jnp.dtype(config.dtype).itemsize

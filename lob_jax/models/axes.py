@@ -1,10 +1,10 @@
-"""What the axes of each parameter stand for, so that a layout over devices can be told by these names."""
+"""Name the axes of each parameter; rules for sharding over devices refer to these names."""
 
 from typing import Any
 
 import jax
 
-# By the end of a parameter's path; None is an axis that is never split. "embed" is the residual stream.
+# By the last two keys of a parameter's path. None is an axis that is never sharded; "embed" is the residual stream.
 PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("token", "table"): ("vocab", "embed"),
     ("position", "table"): (None, "embed"),
@@ -54,14 +54,14 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("head", "bias"): ("vocab",),
 }
 
-STACKED = "blocks"  # layers that are scanned over
+STACKED = "blocks"  # path key of the stacked layers of a scan
 
 
 def axes_of(path: tuple[Any, ...]) -> tuple[str | None, ...] | None:
-    """Return the names of the axes of the parameter at the end of a tree path, None if no parameter lies there.
+    """Return the names of the axes of the parameter at a tree path; None if the path is not that of a parameter.
 
-    A tree that holds copies of the parameters, such as an optimiser's moments, may have anything in front of them.
-    Parameters of stacked layers have an axis more, that of the layers, in front.
+    Only the end of the path counts, so that copies of the parameters in other trees, such as an optimiser's moments,
+    have the same names. Parameters of stacked layers have an additional first axis, that of the layers.
     """
     keys = [entry.key for entry in path if isinstance(entry, jax.tree_util.DictKey)]
     names = PARAMETER_AXES.get(tuple(keys[-2:]))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The shape of a model: one frozen dataclass, checked when it is made."""
+"""The configuration of a model: frozen dataclasses that are validated when they are created."""
 
 import dataclasses
 import json
@@ -18,8 +18,8 @@ CHOICES = {
     "dtype": DTYPES,
 }
 BACKENDS = ("auto", "xla", "cudnn", "splash")
-LEAST = {"block": 1, "local_blocks": 1, "global_blocks": 0, "random_features": 1, "summaries": 1}  # of attention
-SETTINGS = ("horizons", *LEAST)  # of attention, each read by some kinds alone
+LEAST = {"block": 1, "local_blocks": 1, "global_blocks": 0, "random_features": 1, "summaries": 1}
+SETTINGS = ("horizons", *LEAST)  # fields of AttentionConfig that only some kinds read
 HORIZON = re.compile(r"all|(?P<events>[1-9]\d*) events?|(?P<seconds>\d+(\.\d+)?) s")
 
 
@@ -29,16 +29,17 @@ class AttentionConfig:
 
     Attributes:
       kind: a module of `models/attention/kinds/`, such as "full".
-      backend: what computes full attention: "xla", "cudnn" (NVIDIA), "splash" (TPU), or "auto", the fastest that the
-        platform and the shapes allow.
-      qk_norm: normalise each head's queries and keys (Henry et al., 2020).
-      horizons: of multi_scale, how far back heads see: "16 events", "1.5 s" or "all"; each for as many heads.
-      block: tokens a block, of block_sparse, linformer and performer.
-      local_blocks: of block_sparse, neighbouring blocks seen, a token's own included.
-      global_blocks: of block_sparse, first blocks of the sequence, seen by all.
-      random_features: of performer, a head.
-      summaries: of linformer, what the past is projected to.
-      cross_asset: attend to the tokens of another instrument, those earlier in time.
+      backend: implementation of full attention: "xla", "cudnn" (NVIDIA), "splash" (TPU), or "auto", the fastest that
+        supports the platform and the shapes.
+      qk_norm: whether to normalise each head's queries and keys (Henry et al., 2020).
+      horizons: for multi_scale, how far back heads see: "16 events", "1.5 s" or "all"; each for an equal number of
+        heads.
+      block: tokens per block, for block_sparse, linformer and performer.
+      local_blocks: for block_sparse, neighbouring blocks that a block sees, itself included.
+      global_blocks: for block_sparse, first blocks of the sequence, which all blocks see.
+      random_features: for performer, features per head.
+      summaries: for linformer, rows that the past is projected to.
+      cross_asset: whether to attend also to earlier tokens of another instrument.
     """
 
     kind: str
@@ -71,12 +72,12 @@ class AttentionConfig:
         """Return the names of the fields that the kind reads.
 
         Raises:
-          InputError: there is no such kind.
+          InputError: the kind does not exist.
         """
         return KINDS[self.kind].settings
 
     def spans(self) -> list[tuple[int | None, float | None]]:
-        """Return each horizon as (events, seconds), of which at most one is not None."""
+        """Return each horizon as (events, seconds), at most one of which is not None; for "all", both are."""
         matches = [HORIZON.fullmatch(horizon) for horizon in self.horizons]
         return [
             (int(match["events"]) if match["events"] else None, float(match["seconds"]) if match["seconds"] else None)
@@ -87,11 +88,11 @@ class AttentionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class HeadsConfig:
-    """Describe what a model predicts beside the next token; there are no defaults.
+    """Describe what a model predicts in addition to the next token; there are no defaults.
 
     Attributes:
-      next_tokens: how many tokens ahead are predicted, each by a head of its own; 1 is the next one alone.
-      outlook_events: horizons, in events, at which the mid-price's direction and its realised volatility are predicted.
+      next_tokens: number of tokens ahead that are predicted, each by a separate head; 1 for only the next token.
+      outlook_events: horizons, in events, at which direction and realised volatility of the mid price are predicted.
       contrastive_size: width of the projection that contrastive training compares; 0 for none.
     """
 
@@ -112,7 +113,7 @@ class ModelConfig:
     """Describe a LOBTransformer completely; there are no defaults.
 
     Raises:
-      InputError: a value is out of range, or two values do not fit together.
+      InputError: a value is out of range, or two values are incompatible.
 
     Attributes:
       d_model: width of the residual stream, D.
@@ -120,28 +121,28 @@ class ModelConfig:
       n_heads: attention heads, N; divides d_model into heads of size H = D / N.
       d_ff: hidden width of the feed-forward network, F.
       vocab_size: token ids, V.
-      max_seq_length: longest sequence, in tokens.
-      dropout: share of activations dropped in training, 0 <= dropout < 1.
-      tie_embeddings: the output projection is the token table.
-      norm: "pre" (normalise what a sublayer reads) or "post" (normalise what it leaves).
-      activation: of the feed-forward network: "gelu" or "swiglu" (Shazeer, 2020), which has a third matrix.
-      positions: "learned", "sinusoidal", "rotary", or "rotary_time": half of each head turns by position, the other
-        half by elapsed time.
-      time_of_day: embed the time-of-day bucket.
-      time_buckets: buckets in a day.
-      day_of_week: embed the day of the week.
-      book_state: condition on features of the book.
-      book_features: features of one book state; 0 where book_state is False is as good as any.
-      regime: condition on the market's regime: "none", "added" to each token, or as a "prefix" of the window.
-      n_regimes: how many regimes there are.
-      n_instruments: instruments that the model tells apart; 0 for a model that does not.
+      max_seq_length: maximum sequence length, in tokens.
+      dropout: fraction of activations dropped in training, 0 <= dropout < 1.
+      tie_embeddings: whether the output projection is the token embedding.
+      norm: "pre" (normalise the input of a sublayer) or "post" (normalise the sum of its input and output).
+      activation: activation of the feed-forward network: "gelu" or "swiglu" (Shazeer, 2020), which has a third matrix.
+      positions: "learned", "sinusoidal", "rotary", or "rotary_time", which rotates half of each head by position and
+        the other half by elapsed time.
+      time_of_day: whether to embed the time-of-day bucket.
+      time_buckets: buckets per day.
+      day_of_week: whether to embed the day of the week.
+      book_state: whether to condition on features of the book.
+      book_features: features of one book state; ignored if book_state is False.
+      regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
+      n_regimes: number of regimes.
+      n_instruments: number of instruments to embed; 0 for no embedding of the instrument.
       attention: how tokens attend to one another.
-      heads: what is predicted beside the next token.
-      causal: a token sees no later one; False is for masked-token training alone.
-      scan_layers: hold the blocks' parameters stacked and run one compiled block over them; changes no numbers.
-      remat: what the backward pass computes anew rather than keeps: "none", all but matrix products ("dots"), or whole
+      heads: what is predicted in addition to the next token.
+      causal: whether tokens see only earlier ones and themselves; False is only for masked-token training.
+      scan_layers: whether to stack the blocks' parameters and scan one compiled block over them; changes no numbers.
+      remat: what the backward pass recomputes instead of keeping: "none", all but matrix products ("dots"), or complete
         blocks ("full"); changes no numbers.
-      dtype: of the computation: "bfloat16", "float16", "float32" or, where jax_enable_x64 is set, "float64".
+      dtype: dtype of the computation: "bfloat16", "float16", "float32" or, with jax_enable_x64, "float64".
     """
 
     d_model: int
@@ -183,7 +184,7 @@ class ModelConfig:
 
     @property
     def needs_clock(self) -> bool:
-        """Return whether the model reads the time that is known at each token, to the nanosecond."""
+        """Return whether the model reads the time at each token in nanoseconds."""
         seconds = "horizons" in self.attention.settings and any(s is not None for _, s in self.attention.spans())
         return self.positions == "rotary_time" or self.attention.cross_asset or seconds
 
@@ -193,7 +194,7 @@ class ModelConfig:
         return "horizons" in self.attention.settings and any(e is not None for e, _ in self.attention.spans())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, equal to what JSON gives back of them."""
+        """Return the fields as plain JSON values, equal to those that are read back from JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @property
@@ -203,7 +204,7 @@ class ModelConfig:
 
 
 def full_precision(dtype: str) -> str:
-    """Return the dtype that sums are taken in, in a model that computes in `dtype`."""
+    """Return the dtype of sums in a model that computes in `dtype`."""
     return "float64" if dtype == "float64" else "float32"
 
 
@@ -224,7 +225,12 @@ def _check_sizes(config: ModelConfig) -> None:
     for name in positive:
         _check_size(name, getattr(config, name))
     if config.n_instruments < 0:
-        raise _fault("n_instruments", expected="0 or more", was=config.n_instruments, remedy="0 tells none apart")
+        raise _fault(
+            "n_instruments",
+            expected="0 or more",
+            was=config.n_instruments,
+            remedy="0 is none",
+        )
     if not 0 <= config.dropout < 1:
         raise _fault("dropout", expected="0 <= dropout < 1", was=config.dropout, remedy="0.1 is usual; 0 is none")
 
@@ -240,7 +246,7 @@ def _check_fit(config: ModelConfig) -> None:
             "n_heads",
             expected=f"a divisor of d_model = {config.d_model}",
             was=config.n_heads,
-            remedy="change n_heads or d_model so that heads have a whole size",
+            remedy="change n_heads or d_model so that the head size is an integer",
         )
     pairs = {"rotary": 2, "rotary_time": 4}.get(config.positions, 2 if config.attention.cross_asset else 1)
     if config.head_size % pairs:

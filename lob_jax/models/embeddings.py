@@ -1,4 +1,4 @@
-"""What the model knows of a token before it attends: its id, its position, the clock, the book and the market."""
+"""Embed the inputs at each token: its id, its position, the clock, the book, the regime and the instrument."""
 
 import math
 
@@ -12,9 +12,9 @@ from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
-FASTEST_TURNS = 10_000  # a second: bursts within a tenth of a millisecond are told apart
-SLOWEST_TURN = 3_600  # seconds
-EMBEDDING_SITE = 0  # of dropout
+FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a millisecond
+SLOWEST_TURN = 3_600  # seconds per turn
+EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 
 
 def sinusoidal(positions_BT: jax.Array, width: int) -> jax.Array:
@@ -28,10 +28,11 @@ def sinusoidal(positions_BT: jax.Array, width: int) -> jax.Array:
 
 
 def rotate(x_BTNH: jax.Array, positions_BT: jax.Array) -> jax.Array:
-    """Turn each pair (i, i + H/2) of a head by the angle position / 10000^(2i / H), in float32 (Su et al., 2021).
+    """Rotate each pair (i, i + H/2) of a head by the angle position / 10000^(2i / H), in float32 (Su et al., 2021).
 
-    The product of a turned query and a turned key then depends on the difference of their positions alone. Angles are
-    counted in 2^-32 of a turn, in integers that run over as turns do: a position of millions is turned as exactly as 1.
+    The product of a rotated query and a rotated key then depends only on the difference of their positions. Angles are
+    uint32 multiples of 2^-32 turns, which wrap around as turns do, so that a position in the millions is rotated as
+    exactly as position 1; float32 angles would lose their fractional digits there.
     """
     H = x_BTNH.shape[-1]
     per_position = np.exp(np.arange(0, H, 2) * (-math.log(WAVELENGTH) / H)) / (2 * math.pi)
@@ -40,11 +41,11 @@ def rotate(x_BTNH: jax.Array, positions_BT: jax.Array) -> jax.Array:
 
 
 def time_cycles(pairs: int) -> tuple[list[int], list[int]]:
-    """Return how fast `pairs` pairs turn with time: (turns a second, seconds a turn), one of the two 1 in each pair.
+    """Return how fast each of `pairs` pairs rotates with time: (turns per second, seconds per turn), one of which is 1.
 
-    Rates are spread evenly in their logarithm from FASTEST_TURNS a second to one turn in SLOWEST_TURN seconds, and
-    rounded to whole turns a second or whole seconds a turn. A phase then needs only the nanoseconds within a second, or
-    the seconds within a turn, and is exact at any time of day.
+    Rates are equally spaced in their logarithm, from FASTEST_TURNS per second to one turn in SLOWEST_TURN seconds, and
+    rounded to integer turns per second or integer seconds per turn. A phase then depends only on the nanoseconds within
+    a second, or the seconds within a turn, and is exact at any time of day.
     """
     rates = np.geomspace(FASTEST_TURNS, 1 / SLOWEST_TURN, pairs) if pairs > 1 else np.array([1.0])
     turns = [max(1, round(float(rate))) if rate >= 1 else 1 for rate in rates]
@@ -53,9 +54,9 @@ def time_cycles(pairs: int) -> tuple[list[int], list[int]]:
 
 
 def time_phase(clock_BT2: jax.Array, pairs: int) -> jax.Array:
-    """Return the angle [B, T, pairs], float32, that each pair has turned by at a time (seconds, nanoseconds)."""
+    """Return the rotation angle of each pair at a time (seconds, nanoseconds), float32 [B, T, pairs]."""
     turns, seconds = (jnp.array(numbers, jnp.int32) for numbers in time_cycles(pairs))
-    # A number of turns times nanoseconds overflows int32; in two pieces, 10^9 = 10^4 * 10^5, it does not.
+    # Turns times nanoseconds would overflow int32; split into units of 10^5 ns and the rest, it does not.
     tenths_BT1, rest_BT1 = clock_BT2[..., 1:] // 100_000, clock_BT2[..., 1:] % 100_000
     within_BTK = jnp.mod(turns * tenths_BT1, 10_000) / 10_000 + (turns * rest_BT1) / 1_000_000_000
     cycles_BTK = (jnp.mod(clock_BT2[..., :1], seconds) + within_BTK) / seconds
@@ -63,7 +64,7 @@ def time_phase(clock_BT2: jax.Array, pairs: int) -> jax.Array:
 
 
 def turn(x_BTNH: jax.Array, angle_BTK: jax.Array) -> jax.Array:
-    """Turn each pair (i, i + H/2) of a head by its angle, in float32; K = H / 2."""
+    """Rotate each pair (i, i + H/2) of a head by its angle, in float32; K = H / 2."""
     angle_BT1K = angle_BTK[:, :, None]
     sin, cos = jnp.sin(angle_BT1K), jnp.cos(angle_BT1K)
     first, second = jnp.split(x_BTNH.astype(full_precision(x_BTNH.dtype.name)), 2, axis=-1)
@@ -72,9 +73,9 @@ def turn(x_BTNH: jax.Array, angle_BTK: jax.Array) -> jax.Array:
 
 
 def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Array) -> jax.Array:
-    """Turn the first half of each head by position, as `rotate`, and the second by time, see `time_cycles`.
+    """Rotate the first half of each head by position, as `rotate` does, and the second by time, see `time_cycles`.
 
-    Time alone would not tell apart tokens of one event, nor events of one nanosecond.
+    Time alone cannot distinguish the tokens of one event, nor events within one nanosecond.
     """
     by_position, by_time = jnp.split(x_BTNH, 2, axis=-1)
     angle_BTK = time_phase(clock_BT2, by_time.shape[-1] // 2)
@@ -82,7 +83,7 @@ def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Ar
 
 
 class Table(nn.Module):
-    """A table of learned rows; an index outside it reads the nearest row, never NaN."""
+    """A learned lookup table; an index out of range reads the nearest row instead of NaN."""
 
     rows: int
     width: int
@@ -96,11 +97,11 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock, book, regime and instrument; normalise; drop out.
+    """Sum the embeddings of token, position, clock, book, regime and instrument; then apply norm and dropout.
 
-    The sum is float32, and every summand starts at about the same small size, so that none drowns the token:
-    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of F book features, which
-    are logarithms of order one to ten, starts F-fold smaller in variance.
+    The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
+    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features,
+    logarithms of order one to ten, starts with an F times smaller variance.
     """
 
     config: ModelConfig
@@ -127,7 +128,7 @@ class Embeddings(nn.Module):
     def __call__(
         self, tokens_BT: jax.Array, positions_BT: jax.Array, conditioning: Conditioning, keys_B: jax.Array | None
     ) -> jax.Array:
-        """Return x_BTD in config.dtype; keys_B are dropout keys, None outside training."""
+        """Return the stream x_BTD in config.dtype; keys_B are dropout keys, None outside training."""
         config = self.config
         x_BTD = self.token(tokens_BT)
         if config.positions == "learned":

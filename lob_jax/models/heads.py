@@ -1,6 +1,7 @@
-"""What a model predicts from its stream: the next token, those behind it, the mid price, a place among regimes."""
+"""Prediction heads: the next token, the tokens after it, the mid price, and a projection for contrastive training."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -10,18 +11,18 @@ import jax.numpy as jnp
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
 
-HEAD_SCALE = 0.5  # first scale of the head's norm, see PredictionHead
+HEAD_SCALE = 0.5  # initial scale of the head's norm, see PredictionHead
 DIRECTIONS = 3  # down, flat, up
-SMALLEST_NORM = 1e-6  # below which a vector is not brought to length one
+SMALLEST_NORM = 1e-6  # shorter vectors are not scaled up to unit length
 
 
 @flax.struct.dataclass
 class Outlook:
-    """What is expected of the mid price at K horizons.
+    """Predictions of the mid price at K horizons.
 
     Attributes:
       direction_BTK3: float32 logits of down, flat and up.
-      log_volatility_BTK: float32, log of the realised volatility in ticks, see `data.labels`.
+      log_volatility_BTK: float32, logarithm of the realised volatility in ticks, see `data.labels`.
     """
 
     direction_BTK3: jax.Array
@@ -29,18 +30,18 @@ class Outlook:
 
 
 class PredictionHead(nn.Module):
-    """Turn the last block's output into logits: dense, norm, and the output projection with a bias, see `project`.
+    """Turn the last block's output into logits: dense layer, norm, output projection with a bias, see `project`.
 
     The norm's scale starts at HEAD_SCALE. Normalised features of width D meet weights of standard deviation INIT_STD,
-    so logits start with standard deviation s = HEAD_SCALE * INIT_STD * sqrt(D), and the loss about s^2 / 2 above
-    ln V: .05 at D = 1024, where a scale of 1 would give .2.
+    so logits start with standard deviation s = HEAD_SCALE * INIT_STD * sqrt(D), and the loss starts about s^2 / 2
+    above ln V: 0.05 for D = 1024, where a scale of 1 would give 0.2.
     """
 
     config: ModelConfig
 
     def setup(self) -> None:
         config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         self.dense = Linear(config.d_model, **dtypes, kernel_init=weight_init())
         self.norm = LayerNorm(config.dtype, initial_scale=HEAD_SCALE)
         if not config.tie_embeddings:
@@ -48,44 +49,45 @@ class PredictionHead(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return what the output projection reads, [B, T, D]."""
+        """Return the input of the output projection, [B, T, D]."""
         return self.norm(self.dense(x_BTD))
 
     def projection(self, tied_VD: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Return (weight_VD, bias_V); tied_VD is the token table, or None if the head has a projection of its own."""
+        """Return (weight_VD, bias_V); tied_VD is the token embedding, or None if the projection is untied."""
         return self.output if tied_VD is None else tied_VD, self.bias
 
 
 class AheadHead(nn.Module):
-    """Heads of their own for the tokens behind the next, which share its output projection (Gloeckle et al., 2024).
+    """Heads for the tokens after the next one, which share its output projection (Gloeckle et al., 2024).
 
-    Each is dense and norm, like `PredictionHead`; the dense layers are one kernel [D, K, D], K = next_tokens - 1.
+    Each head is a dense layer and a norm, as in `PredictionHead`. The dense layers are one kernel [D, K, D] with
+    K = next_tokens - 1; the norm is shared.
     """
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return what the output projection reads, [B, T, K, D]: entry k for the token k + 2 places ahead."""
+        """Return the input of the output projection, [B, T, K, D]; entry k predicts the token k + 2 positions ahead."""
         config = self.config
         shape = (config.heads.next_tokens - 1, config.d_model)
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         ahead_BTKD = Linear(shape, **dtypes, kernel_init=weight_init(), name="each")(x_BTD)
         return LayerNorm(config.dtype, initial_scale=HEAD_SCALE, name="norm")(ahead_BTKD)
 
 
 class OutlookHead(nn.Module):
-    """Direction and volatility of the mid price at each horizon, from one hidden layer that they share."""
+    """Predict direction and volatility of the mid price at each horizon, from one shared hidden layer."""
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> Outlook:
         config, full = self.config, self.config.param_dtype
-        dtypes = {"dtype": config.dtype, "param_dtype": full}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
         hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
         shape = (len(config.heads.outlook_events), DIRECTIONS + 1)
-        # Logits and logarithms are few: full precision costs nothing.
+        # The outputs are few, so full precision costs nothing.
         init = nn.initializers.normal(1 / math.sqrt(config.d_model))
         outputs = nn.DenseGeneral(shape, dtype=full, param_dtype=full, kernel_init=init, name="horizons")
         output_BTK4 = outputs(hidden_BTD)
@@ -93,18 +95,19 @@ class OutlookHead(nn.Module):
 
 
 class ContrastiveHead(nn.Module):
-    """A projection to unit vectors, for training that brings windows of one regime together (Khosla et al., 2020)."""
+    """Project to unit vectors, for training that pulls windows of the same regime together (Khosla et al., 2020)."""
 
     config: ModelConfig
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        """Return vectors of length one, float32, [B, T, contrastive_size]."""
+        """Return unit vectors, float32 [B, T, contrastive_size]."""
         config, full = self.config, self.config.param_dtype
-        dtypes = {"dtype": config.dtype, "param_dtype": full}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
         hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
         init = nn.initializers.normal(1 / math.sqrt(config.d_model))
         size = config.heads.contrastive_size
         vector_BTP = nn.Dense(size, dtype=full, param_dtype=full, kernel_init=init, name="vector")(hidden_BTD)
+        # Added inside the root, since the gradient of sqrt is infinite at 0.
         length_BT1 = jnp.sqrt(jnp.square(vector_BTP).sum(-1, keepdims=True) + SMALLEST_NORM**2)
         return vector_BTP / length_BT1

@@ -1,8 +1,8 @@
-"""What a window of tokens carries: one table of its arrays. A further input of the model is one more row here.
+"""List the arrays of a window of tokens. To give the model another input, add an entry to ARRAYS.
 
-A row says what an array looks like, which models need it and how generation continues it. Its values come from
-`lob_jax.data.windows.known`, behind a prompt from `lob_jax.generation.device.known`; whatever else lists the arrays of
-a window or a batch reads the list off this table.
+An entry declares the shape of an array, which models read it, and how generation continues it. Its values are computed
+by `lob_jax.data.windows.known`, and after a prompt by `lob_jax.generation.device.known`; all other code that enumerates
+the arrays of a window or a batch uses this list.
 """
 
 import dataclasses
@@ -18,20 +18,20 @@ from lob_jax.models.config import ModelConfig
 
 DAYS = 7
 
-Conditioning = dict[str, jax.Array]  # arrays [B, T, ...] of role BESIDE, by name; those that the model reads suffice
+Conditioning = dict[str, jax.Array]  # arrays [B, T, ...] of role BESIDE, by name; at least those that the model reads
 
 
 class Role(enum.Enum):
-    """What an array is to a model and its training."""
+    """The role of an array in a model and its training."""
 
     STREAM = "the tokens, and which of them count as targets"
-    BESIDE = "an input beside the tokens: entry t is known when token t is the newest one"
+    BESIDE = "an input in addition to the tokens: entry t is known when token t is the newest one"
     LABEL = "what a head learns to predict"
     ACCOUNT = "which window this is"
 
 
 class Advance(enum.Enum):
-    """What generation takes an input from, behind the prompt."""
+    """The source of an input's values after the prompt, in generation."""
 
     CONSTANT = "the prompt's last token: it stays what it was there"
     CLOCK = "the clock of the path"
@@ -63,11 +63,11 @@ class WindowArray:
       name: its key in a window, a batch and a `Conditioning`.
       dtype: its NumPy dtype.
       letters: its axes: B windows, T tokens, then those of SIZES.
-      role: what it is to a model and its training.
-      read: whether a step of such a model reads it.
-      held: whether windows hold it for such a model; None says that they do where it is read.
-      advance: what generation takes it from; None for what it cannot continue.
-      ids: how many ids there are, of an array of ids.
+      role: its role in a model and its training.
+      read: whether a training step of a given model reads it.
+      held: whether the windows for a given model contain it; None if that is the same as `read`.
+      advance: the source of its values in generation; None for an array that generation cannot continue.
+      ids: number of ids, for an array of ids.
     """
 
     name: str
@@ -80,7 +80,7 @@ class WindowArray:
     ids: Callable[[ModelConfig], int] | None = None
 
     def held_by(self, model: ModelConfig) -> bool:
-        """Return whether windows hold the array for such a model."""
+        """Return whether the windows for a model contain the array."""
         return (self.held or self.read)(model)
 
 
@@ -93,7 +93,7 @@ SIZES: dict[str, Callable[[ModelConfig], int]] = {
 ARRAYS = (
     WindowArray("tokens", "int32", "BT", STREAM, read=_always, ids=lambda model: model.vocab_size),
     WindowArray("scored", "bool", "BT", STREAM, read=_always),
-    # The number that dropout tells windows apart by; the pipeline counts it.
+    # The number that dropout derives a window's key from; the pipeline counts it.
     WindowArray("example", "int32", "B", ACCOUNT, read=_always),
     WindowArray(
         "time_of_day",
@@ -130,7 +130,7 @@ ARRAYS = (
         "BT",
         BESIDE,
         read=lambda model: model.regime == "added" or _contrasts(model),
-        held=lambda model: model.regime != "none" or _contrasts(model),  # a prefix is a token made of it
+        held=lambda model: model.regime != "none" or _contrasts(model),  # a prefix token is derived from it
         advance=Advance.CONSTANT,
         ids=lambda model: model.n_regimes,
     ),
@@ -143,7 +143,7 @@ ARRAYS = (
         advance=Advance.CONSTANT,
         ids=lambda model: model.n_instruments,
     ),
-    # The number of the event that a token belongs to; a model reads its differences alone.
+    # The number of the event that a token belongs to; only differences of it matter to a model.
     WindowArray(
         "event",
         "int32",
@@ -155,13 +155,13 @@ ARRAYS = (
     ),
     # Seconds since the venue's midnight, and nanoseconds within the second.
     WindowArray("clock", "int32", "BT2", BESIDE, read=lambda model: model.needs_clock, advance=Advance.CLOCK),
-    # How many tokens of the peer's window belong to events strictly before the time known; rows 2b and 2b + 1 of a
-    # batch are each other's peers.
+    # How many tokens of the peer's window belong to events strictly before the time known at a token; rows 2b and
+    # 2b + 1 of a batch are peers.
     WindowArray("peer_seen", "int32", "BT", BESIDE, read=lambda model: model.attention.cross_asset),
-    # 0 down, 1 flat, 2 up; below 0 where there is no label.
+    # 0 down, 1 flat, 2 up; negative where there is no label.
     WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
     WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),
-    # Where a window starts: its record, and the position in the tokens of that.
+    # Where a window starts: its record, and the position in that record's tokens.
     WindowArray("record", "int32", "B", ACCOUNT, read=_never, held=_always),
     WindowArray("position", "int32", "B", ACCOUNT, read=_never, held=_always),
 )
@@ -169,30 +169,30 @@ BY_NAME = {array.name: array for array in ARRAYS}
 
 
 def names_of(*roles: Role) -> tuple[str, ...]:
-    """Return the names of all arrays of these roles."""
+    """Return the names of all arrays with one of these roles."""
     return tuple(array.name for array in ARRAYS if array.role in roles)
 
 
 def fields_read(model: ModelConfig, *roles: Role) -> tuple[str, ...]:
-    """Return the names of the arrays, of these roles or of any, that a step of such a model reads; others can stay."""
+    """Return the names of the arrays that a step of a model reads, with one of these roles (default: any)."""
     return tuple(array.name for array in ARRAYS if array.read(model) and array.role in (roles or Role))
 
 
 def fields_held(model: ModelConfig, *roles: Role) -> tuple[str, ...]:
-    """Return the names of the arrays, of these roles or of any, that windows hold for such a model."""
+    """Return the names of the arrays in the windows for a model, with one of these roles (default: any)."""
     return tuple(array.name for array in ARRAYS if array.held_by(model) and array.role in (roles or Role))
 
 
 def zeros(
     model: ModelConfig, names: tuple[str, ...], *, windows: tuple[int, ...], tokens: int
 ) -> dict[str, np.ndarray]:
-    """Return arrays of zeros in the shapes of a batch.
+    """Return arrays of zeros with the shapes of a batch.
 
     Args:
-      model: decides the sizes of SIZES.
-      names: of the arrays.
-      windows: the axes in place of B.
-      tokens: T.
+      model: the model, which determines SIZES.
+      names: names of the arrays.
+      windows: the axes that replace B.
+      tokens: T, tokens per window.
     """
 
     def shape(array: WindowArray) -> tuple[int, ...]:
@@ -204,10 +204,10 @@ def zeros(
 
 
 def given(conditioning: Conditioning, name: str) -> jax.Array:
-    """Return an input that the model needs.
+    """Return an input that the model reads.
 
     Raises:
-      InputError: it is not there.
+      InputError: the input is missing.
     """
     if name not in conditioning:
         array = BY_NAME[name]

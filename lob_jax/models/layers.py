@@ -1,10 +1,11 @@
-"""What every part of the model is made of: norm, dropout by example, the feed-forward network, the output projection.
+"""The layers that the parts of the model share: norm, per-example dropout, feed-forward network, output projection.
 
-Parameters are float32 (float64 in a model in float64, as are the sums below that say float32). A module computes in
-config.dtype, except that norms and logits are float32.
+Parameters, norms and logits are float32; everything else is computed in config.dtype. In a float64 model, what is said
+to be float32 here is float64.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,19 +13,19 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig, full_precision
 
-INIT_STD = 0.02  # of every weight that is not said to differ (Radford et al., 2019)
+INIT_STD = 0.02  # the default for weights (Radford et al., 2019)
 NORM_EPSILON = 1e-5
 TRANSPOSED = "transposed"  # collection of weights [F, D], see `Linear`
 DROPOUT_LEVELS = 2**16  # a dropout rate is rounded to a multiple of 1 / DROPOUT_LEVELS
 
 
 def weight_init() -> nn.initializers.Initializer:
-    """Return the initialiser of an ordinary weight: normal with standard deviation INIT_STD."""
+    """Return the default initialiser of weights: normal with standard deviation INIT_STD."""
     return nn.initializers.normal(INIT_STD)
 
 
 def residual_init(config: ModelConfig) -> nn.initializers.Initializer:
-    """Return the initialiser of a projection that ends in the residual stream.
+    """Return the initialiser of a projection whose output is added to the residual stream.
 
     2L such projections add up; dividing each one's standard deviation by sqrt(2L) keeps the stream's variance
     independent of the depth (Radford et al., 2019).
@@ -33,24 +34,24 @@ def residual_init(config: ModelConfig) -> nn.initializers.Initializer:
 
 
 def example_keys(key: jax.Array, example_B: jax.Array) -> jax.Array:
-    """Return one dropout key an example, keys [B], from the step's key and the examples' numbers.
+    """Return one dropout key per example, keys [B], from the step's key and the examples' numbers.
 
-    An example's key depends on nothing else in the batch, so masks stay the same however a batch is split. The key's
-    implementation must be one that can be mapped over, as the default (threefry) can and "rbg" cannot.
+    An example's key depends on nothing else in the batch, so its mask is the same for any split of the batch. This
+    requires a key implementation that vmaps consistently: the default (threefry) does, "rbg" does not.
     """
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, example_B)
 
 
 def dropout(x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array, rate: float) -> jax.Array:
-    """Zero a share `rate` of x and scale up the rest, so that the mean stays; x itself if there are no keys.
+    """Zero a fraction `rate` of x and scale the rest up to keep the mean; return x unchanged if there are no keys.
 
     Args:
-      x_BTD: [B, T, any width].
-      keys_B: one key an example; None outside training.
-      site: number that tells apart the places which share the keys.
-      rate: share to drop, rounded to 1 / 65536.
+      x_BTD: activations of any width D.
+      keys_B: one key per example; None outside training.
+      site: number of the layer, so that layers that share the keys have different masks.
+      rate: fraction to drop, rounded to a multiple of 1 / 65536.
 
-    One 32-bit draw serves two activations, which halves the cost of the random numbers.
+    Each 32-bit random number serves two activations, which halves the cost of generating them.
     """
     threshold = min(round(rate * DROPOUT_LEVELS), DROPOUT_LEVELS - 1)
     if keys_B is None or threshold == 0:
@@ -68,36 +69,37 @@ def dropout(x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array
 
 
 def weights_first(x_MD: jax.Array, weight_FD: jax.Array) -> jax.Array:
-    """Return x W' [M, F] as (W x')', with the weights as the left factor.
+    """Return x W' [M, F], computed as (W x')' with the weights as the left operand.
 
-    On CPUs XLA packs the right factor anew for each product: those of few rows, M of 2 to 64, take a sixth to a half
-    less time when it is the activations that it packs. The barrier keeps XLA from turning the product round again.
+    On CPUs, XLA repacks the right operand for every product. If that is the activations instead of the weights,
+    products with few rows (M of 2 to 64) take a sixth to a half less time. The optimization barrier keeps XLA from
+    swapping the operands back.
     """
     product_FM = jnp.einsum("FD,MD->FM", weight_FD, x_MD, preferred_element_type=full_precision(x_MD.dtype.name))
     return jax.lax.optimization_barrier(product_FM).T
 
 
 class Linear(nn.DenseGeneral):
-    """`nn.DenseGeneral`, which takes its kernel from the collection TRANSPOSED, [F, D], where there is one.
+    """`nn.DenseGeneral` that prefers a transposed kernel [F, D] from the collection TRANSPOSED, if there is one.
 
-    Where that collection is mutable, it is filled (`transformer.transposed`).
+    If that collection is mutable, a call fills it instead, see `transformer.transposed`.
     """
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array) -> jax.Array:
         axes = 1 if isinstance(self.axis, int) else len(self.axis)
         if not self.has_variable(TRANSPOSED, "kernel"):
-            y = super().__call__(x)
+            y = super().__call__(inputs)
             if self.is_mutable_collection(TRANSPOSED) and not self.is_initializing():
                 kernel = self.get_variable("params", "kernel").astype(y.dtype)
                 self.put_variable(TRANSPOSED, "kernel", kernel.reshape(math.prod(kernel.shape[:axes]), -1).T)
             return y
         weight_FD, bias = self.get_variable(TRANSPOSED, "kernel"), self.get_variable("params", "bias")
-        y_MF = weights_first(x.reshape(-1, weight_FD.shape[1]).astype(weight_FD.dtype), weight_FD)
-        return y_MF.astype(weight_FD.dtype).reshape(*x.shape[:-axes], *bias.shape) + bias.astype(weight_FD.dtype)
+        y_MF = weights_first(inputs.reshape(-1, weight_FD.shape[1]).astype(weight_FD.dtype), weight_FD)
+        return y_MF.astype(weight_FD.dtype).reshape(*inputs.shape[:-axes], *bias.shape) + bias.astype(weight_FD.dtype)
 
 
 class LayerNorm(nn.Module):
-    """Normalise the last axis in float32 (Ba et al., 2016), then return it as `dtype`."""
+    """Normalise the last axis in float32 and return it in `dtype` (Ba et al., 2016)."""
 
     dtype: str
     initial_scale: float = 1.0
@@ -108,16 +110,16 @@ class LayerNorm(nn.Module):
         scale_D = self.param("scale", nn.initializers.constant(self.initial_scale), (D,), full)
         bias_D = self.param("bias", nn.initializers.zeros, (D,), full)
         x_BTD = x_BTD.astype(full)
-        # Two passes: the mean of squares less the squared mean cancels when the mean is large.
+        # Two passes: the mean of squares minus the squared mean suffers from cancellation if the mean is large.
         x_BTD = x_BTD - x_BTD.mean(-1, keepdims=True)
         variance_BT1 = jnp.square(x_BTD).mean(-1, keepdims=True)
         return (x_BTD * jax.lax.rsqrt(variance_BT1 + NORM_EPSILON) * scale_D + bias_D).astype(self.dtype)
 
 
 class FeedForward(nn.Module):
-    """Widen to d_ff, GELU (exact), dropout, narrow back to d_model.
+    """Project to d_ff, apply exact GELU and dropout, and project back to d_model.
 
-    With "swiglu" a second widened copy, through SiLU, gates the first in GELU's place (Shazeer, 2020).
+    With "swiglu", a second projection through SiLU gates the first instead of GELU (Shazeer, 2020).
     """
 
     config: ModelConfig
@@ -125,7 +127,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array) -> jax.Array:
         config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         hidden_BTF = Linear(config.d_ff, **dtypes, kernel_init=weight_init(), name="widen")(x_BTD)
         if config.activation == "swiglu":
             gate_BTF = Linear(config.d_ff, **dtypes, kernel_init=weight_init(), name="gate")(x_BTD)
@@ -137,9 +139,9 @@ class FeedForward(nn.Module):
 
 
 def project(x_BTD: jax.Array, weight_VD: jax.Array, bias_V: jax.Array, *, first: bool = False) -> jax.Array:
-    """Return logits_BTV = x W' + b, float32; `first` for the weights as the left factor, see `weights_first`.
+    """Return logits_BTV = x W' + b, float32; `first` puts the weights on the left, see `weights_first`.
 
-    Sums are float32 even where the factors are bfloat16: rounded logits would blur likely tokens into ties.
+    Sums are accumulated in float32 even for bfloat16 operands: logits rounded to bfloat16 would make likely tokens tie.
     """
     full = bias_V.dtype
     if first:

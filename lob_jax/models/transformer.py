@@ -1,5 +1,6 @@
-"""The model: tokens and what is known beside them in, logits of the next token out."""
+"""The model: maps tokens and their other inputs to logits of the next token."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from lob_jax.errors import InputError
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.cross_asset import CrossAssetAttention
-from lob_jax.models.attention.places import Places, visible_slots
+from lob_jax.models.attention.positions import Positions, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
@@ -19,7 +20,7 @@ from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHea
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys, project
 
-SITES_PER_BLOCK = 3  # places in a block that drop out; attention to another asset is one more
+SITES_PER_BLOCK = 3  # dropout masks in a block; attention to another asset has one more
 
 
 def _same(x_BTD: jax.Array) -> jax.Array:
@@ -27,24 +28,24 @@ def _same(x_BTD: jax.Array) -> jax.Array:
 
 
 def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
-    """Return a cache with room for `length` tokens of `batch` sequences, none of them filled."""
+    """Return an empty cache with `length` slots for each of `batch` sequences."""
     if length > config.max_seq_length:
         raise _too_long(length, config)
     shape = (batch * config.n_heads, length, config.head_size)
-    nowhere = Places(
+    nowhere = Positions(
         position_BT=jnp.zeros((batch, length), jnp.int32),
         event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,
         clock_BT2=jnp.zeros((batch, length, 2), jnp.int32) if config.needs_clock else None,
     )
-    # No array twice: a caller may donate the cache, and a buffer can be donated once.
+    # Separate arrays, though equal: a caller may donate the cache, and a buffer can be donated only once.
     keys, values = (tuple(jnp.zeros(shape, config.dtype) for _ in range(config.n_layers)) for _ in range(2))
-    return KVCache(keys, values, places=nowhere, length=jnp.int32(0))
+    return KVCache(keys, values, positions=nowhere, length=jnp.int32(0))
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a feed-forward network, each added to the stream; norms before (pre) or after (post).
+    """Add attention and a feed-forward network to the stream, with norms before (pre) or after (post) each.
 
-    Where assets attend to one another, that is a sublayer between the two, normalised before and after alike.
+    Cross-asset attention is a sublayer between the two, with a norm before it in either case.
     """
 
     config: ModelConfig
@@ -55,26 +56,27 @@ class TransformerBlock(nn.Module):
         self,
         carry: tuple[jax.Array, KVCache | None],
         layer: int | jax.Array,
-        places: Places,
+        positions: Positions,
         mask_BTS: jax.Array | None,
         peer_seen_BT: jax.Array | None,
         keys_B: jax.Array | None,
     ) -> tuple[tuple[jax.Array, KVCache | None], None]:
-        """Return (the stream behind this block, the cache with the block's slots written), and nothing: for a scan."""
+        """Return ((stream after this block, cache with the block's new keys and values), None), as a scan requires."""
         config, (x_BTD, cache) = self.config, carry
         site = EMBEDDING_SITE + 1 + (SITES_PER_BLOCK + config.attention.cross_asset) * layer
         norms = [LayerNorm(config.dtype, name="norm1"), LayerNorm(config.dtype, name="norm2")]
         before, after = (norms, [_same, _same]) if config.norm == "pre" else ([_same, _same], norms)
 
-        # Flax names the scope of every module; these also hold a sublayer's norm, dropout and addition in profiles.
+        # Flax names the scopes of modules; these also attribute a sublayer's norm, dropout and addition in profiles.
         with jax.named_scope("attention"):
             attention = SelfAttention(config, name="attention")
-            added_BTD, cache = attention(before[0](x_BTD), places, mask_BTS, cache, layer=layer)
+            added_BTD, cache = attention(before[0](x_BTD), positions, mask_BTS, cache, layer=layer)
             x_BTD = after[0](x_BTD + dropout(added_BTD, keys_B, site=site, rate=config.dropout))
         if config.attention.cross_asset:
+            assert peer_seen_BT is not None  # see `stream`
             with jax.named_scope("cross_asset"):
                 added_BTD = CrossAssetAttention(config, name="cross")(
-                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), places, peer_seen_BT
+                    LayerNorm(config.dtype, name="norm_cross")(x_BTD), positions, peer_seen_BT
                 )
                 x_BTD += dropout(added_BTD, keys_B, site=site + 3, rate=config.dropout)
         with jax.named_scope("ffn"):
@@ -84,7 +86,7 @@ class TransformerBlock(nn.Module):
 
 
 def _rematerialised(config: ModelConfig) -> type[nn.Module]:
-    """Return the block, with what `config.remat` says computed anew in the backward pass."""
+    """Return the block, with rematerialisation as `config.remat` says."""
     if config.remat == "none":
         return TransformerBlock
     policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims if config.remat == "dots" else None
@@ -92,14 +94,14 @@ def _rematerialised(config: ModelConfig) -> type[nn.Module]:
 
 
 def stack_layers(params: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """Return a loop's parameters as those of a scan over layers: blocks_0, blocks_1, ... stacked as `blocks`."""
+    """Convert the parameters of a loop over layers to those of a scan: stack blocks_0, blocks_1, ... as `blocks`."""
     names = [f"blocks_{layer}" for layer in range(config.n_layers)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(params[name] for name in names))
     return {**{name: part for name, part in params.items() if name not in names}, "blocks": stacked}
 
 
 def unstack_layers(params: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """Return a scan's parameters as those of a loop over layers, see `stack_layers`."""
+    """Convert the parameters of a scan over layers to those of a loop, see `stack_layers`."""
     parts = {
         f"blocks_{layer}": jax.tree.map(lambda leaf, at=layer: leaf[at], params["blocks"])
         for layer in range(config.n_layers)
@@ -108,11 +110,11 @@ def unstack_layers(params: dict[str, Any], config: ModelConfig) -> dict[str, Any
 
 
 class LOBTransformer(nn.Module):
-    """A transformer over the tokens of a limit order book; it sees no later token unless it is told to.
+    """A transformer over the tokens of a limit order book, causal unless configured otherwise.
 
     Attributes:
-      config: its shape.
-      pin: applied to the stream [B, T, D] between blocks; over several devices it says how they share it.
+      config: the model's configuration.
+      pin: function applied to the stream [B, T, D] between blocks, to constrain its sharding over several devices.
     """
 
     config: ModelConfig
@@ -145,9 +147,9 @@ class LOBTransformer(nn.Module):
     def __call__(
         self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
     ) -> jax.Array | tuple[jax.Array, KVCache]:
-        """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the cache filled further).
+        """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the extended cache).
 
-        Of a model that is not causal, logits_BTV are those of the token itself. Arguments and errors are those of
+        In a model that is not causal, logits_BTV are those of the token itself. Arguments and errors are those of
         `stream`.
         """
         features_BTD, cache = self.features(tokens_BT, conditioning, **how)
@@ -157,7 +159,7 @@ class LOBTransformer(nn.Module):
         return logits_BTV if cache is None else (logits_BTV, cache)
 
     def _touch_heads(self, x_BTD: jax.Array) -> None:
-        """Make the parameters of the heads that are read apart."""
+        """Create the parameters of the heads that `__call__` does not use."""
         if self.config.heads.next_tokens > 1:
             self.ahead(x_BTD)
         if self.config.heads.outlook_events:
@@ -168,19 +170,19 @@ class LOBTransformer(nn.Module):
     def features(
         self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
     ) -> tuple[jax.Array, KVCache | None]:
-        """Return what the output projection reads, [B, T, D], and the cache filled further; arguments of `stream`."""
+        """Return the input of the output projection, [B, T, D], and the extended cache; arguments as in `stream`."""
         x_BTD, cache = self.stream(tokens_BT, conditioning, **how)
         return self.pin(self.head(x_BTD)), cache
 
     def last_logits(
         self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: KVCache
-    ) -> tuple[jax.Array, KVCache]:
-        """Return logits [B, V] of the token behind the last one, and the cache filled further."""
-        x_BTD, cache = self.stream(tokens_BT, conditioning, cache=cache)
-        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], cache
+    ) -> tuple[jax.Array, KVCache | None]:
+        """Return logits [B, V] of the token after the last one, and the extended cache."""
+        x_BTD, extended = self.stream(tokens_BT, conditioning, cache=cache)
+        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], extended
 
     def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
-        """Return what each token lets expect of the mid price, see `Outlook`; arguments of `stream`."""
+        """Return the predictions of the mid price at each token, see `Outlook`; arguments as in `stream`."""
         return self.outlook_head(self.stream(tokens_BT, conditioning, **how)[0])
 
     def stream(
@@ -194,24 +196,24 @@ class LOBTransformer(nn.Module):
         example_B: jax.Array | None = None,
         deterministic: bool = True,
     ) -> tuple[jax.Array, KVCache | None]:
-        """Return what the heads read, [B, T, D], and the cache filled further.
+        """Return the residual stream that the heads read, [B, T, D], and the extended cache.
 
         Args:
-          tokens_BT: int token ids; an id outside the vocabulary reads its nearest end.
-          conditioning: what is known beside each token.
-          positions_BT: int positions, below max_seq_length; by default they count on from the cache's length, or from
-            0. With positions given, a sequence and its side branches may together be longer than max_seq_length.
+          tokens_BT: int token ids; an id outside the vocabulary is clipped to it.
+          conditioning: the other inputs at each token.
+          positions_BT: int positions, below max_seq_length; by default they continue from the cache's length, or start
+            at 0. If they are given, a sequence and its side branches may together exceed max_seq_length.
           mask_BTS: bool, True = may attend, S = T or the slots of the cache. It can only narrow the causal mask, and a
-            token always sees itself. Side branches are stored behind their prefix, with positions that count on from
+            token always sees itself. Side branches are stored after their prefix, with positions that continue from
             it, and are masked from one another.
-          cache: keys and values of earlier tokens; the new ones go behind them. Behind its last slot a cache goes on
-            at its first, one token at a time: the oldest is forgotten, which only relative positions can bear.
-          example_B: int numbers that tell examples apart for dropout; needed only where there is any.
-          deterministic: no dropout; otherwise apply() needs rngs={"dropout": key}.
+          cache: keys and values of earlier tokens, which the new ones are appended to. After its last slot, a cache
+            wraps around, one token at a time, and overwrites the oldest token; only relative positions allow that.
+          example_B: int numbers of the examples, from which dropout keys are derived; needed only with dropout.
+          deterministic: whether to disable dropout; otherwise apply() needs rngs={"dropout": key}.
 
         Raises:
-          InputError: the sequence is too long, an input is missing, shapes do not fit, or this kind of attention has no
-            cache or mask.
+          InputError: the sequence is too long, an input is missing, shapes do not match, or this kind of attention
+            supports neither a cache nor a mask.
         """
         config = self.config
         batch, T = tokens_BT.shape
@@ -222,37 +224,39 @@ class LOBTransformer(nn.Module):
         filled = 0 if cache is None else cache.length
         if positions_BT is None:
             positions_BT = jnp.broadcast_to(filled + jnp.arange(T), (batch, T))
-        if mask_BTS is not None or cache is not None:  # otherwise a kind of attention knows its own mask
+        if mask_BTS is not None or cache is not None:  # otherwise the kind of attention applies its own mask
             _check_maskable(config)
             mask_BTS = visible_slots(T, slots, filled, mask_BTS=mask_BTS)
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
-        places = Places(
+        positions = Positions(
             position_BT=positions_BT,
             event_BT=given(conditioning, "event") if config.needs_events else None,
             clock_BT2=given(conditioning, "clock") if config.needs_clock else None,
         )
         if cache is not None:
-            cache = cache.place(places)
+            cache = cache.with_positions(positions)
 
         x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
         peer_seen_BT = given(conditioning, "peer_seen") if config.attention.cross_asset else None
-        x_BTD, cache = self._run_blocks((x_BTD, cache), places, mask_BTS, peer_seen_BT, keys_B)
+        x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        return x_BTD, None if cache is None else cache.replace(length=cache.length + T)
+        return x_BTD, None if cache is None else dataclasses.replace(cache, length=cache.length + T)
 
     def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, KVCache | None]:
+        blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
         if self.config.scan_layers:
             x_BTD, cache = carry
+            # A scan can only carry and index arrays, so the layers' caches are stacked for it.
             stacked = None if cache is None else cache.stacked()
-            (x_BTD, cache), _ = self.blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
+            (x_BTD, cache), _ = blocks((x_BTD, stacked), jnp.arange(self.config.n_layers), *known)
             return x_BTD, None if cache is None else cache.unstacked()
-        for layer, block in enumerate(self.blocks):
+        for layer, block in enumerate(blocks):
             carry, _ = block(carry, layer, *known)
         return carry
 
     def ahead_features(self, x_BTD: jax.Array) -> jax.Array:
-        """Return what the output projection reads for the tokens behind the next, [B, T, K, D]; x from `stream`."""
+        """Return the input of the output projection for the tokens after the next, [B, T, K, D]; x from `stream`."""
         return self.ahead(x_BTD)
 
     def logits_of(self, x_BTD: jax.Array) -> jax.Array:
@@ -260,17 +264,17 @@ class LOBTransformer(nn.Module):
         return self._project(self.head(x_BTD))
 
     def ahead_logits(self, x_BTD: jax.Array, *, tokens: int | None = None) -> jax.Array:
-        """Return logits [B, T, K, V] of the tokens behind the next, all or the first so many; x from `stream`."""
+        """Return logits [B, T, K, V] of the tokens after the next, all or only `tokens` of them; x from `stream`."""
         ahead_BTKD = self.ahead(x_BTD)[:, :, :tokens]
         flat_BTV = self._project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]))
         return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
 
     def next_features(self, x_BTD: jax.Array) -> jax.Array:
-        """Return what the output projection reads for the next token, [B, T, D]; x from `stream`."""
+        """Return the input of the output projection for the next token, [B, T, D]; x from `stream`."""
         return self.pin(self.head(x_BTD))
 
     def outlook_of(self, x_BTD: jax.Array) -> Outlook:
-        """Return the outlook at each token; x from `stream`."""
+        """Return the predictions of the mid price at each token; x from `stream`."""
         return self.outlook_head(x_BTD)
 
     def contrast(self, x_BTD: jax.Array) -> jax.Array:
@@ -282,7 +286,7 @@ class LOBTransformer(nn.Module):
         return self.head.projection(self._tied_VD())
 
     def _project(self, x_BTD: jax.Array) -> jax.Array:
-        """Return logits_BTV of what the head has made."""
+        """Return logits_BTV from the head's output."""
         return project(x_BTD, *self.projection(), first=TRANSPOSED in self.variables)
 
     def _tied_VD(self) -> jax.Array | None:
@@ -291,7 +295,7 @@ class LOBTransformer(nn.Module):
     def _dropout_keys(self, example_B: jax.Array | None) -> jax.Array:
         if example_B is None:
             raise InputError(
-                "dropout needs to tell examples apart",
+                "dropout needs the numbers of the examples",
                 where="LOBTransformer(example_B=...)",
                 expected="an int array [B]",
                 was=None,
@@ -301,22 +305,22 @@ class LOBTransformer(nn.Module):
 
 
 def example_inputs(config: ModelConfig) -> tuple[jax.Array, Conditioning]:
-    """Return the smallest inputs the model takes, one token a sequence: enough to make its parameters."""
+    """Return the smallest inputs of the model, one token per sequence, for initialising its parameters."""
     rows = 2 if config.attention.cross_asset else 1
-    whole = zeros(config, ("tokens", *names_of(Role.BESIDE)), windows=(rows,), tokens=1)
-    tokens_BT = jnp.asarray(whole.pop("tokens"))
-    return tokens_BT, jax.tree.map(jnp.asarray, whole)
+    inputs = zeros(config, ("tokens", *names_of(Role.BESIDE)), windows=(rows,), tokens=1)
+    tokens_BT = jnp.asarray(inputs.pop("tokens"))
+    return tokens_BT, jax.tree.map(jnp.asarray, inputs)
 
 
 def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
-    """Return the model's first parameters, as the nested dict that apply({"params": ...}) takes."""
+    """Return the model's initial parameters, as the nested dict that apply({"params": ...}) takes."""
     tokens_BT, conditioning = example_inputs(config)
     return LOBTransformer(config).init({"params": key}, tokens_BT, conditioning)["params"]
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def transposed(params: dict, config: ModelConfig) -> dict:
-    """Return the collection TRANSPOSED of a model: with it in apply() products of few rows are faster on CPUs."""
+    """Return the collection TRANSPOSED of a model; passed to apply(), it makes products of few rows faster on CPUs."""
     _, made = LOBTransformer(config).apply({"params": params}, *example_inputs(config), mutable=[TRANSPOSED])
     return made[TRANSPOSED]
 
@@ -324,7 +328,7 @@ def transposed(params: dict, config: ModelConfig) -> dict:
 def _check_maskable(config: ModelConfig) -> None:
     if not config.causal:
         raise InputError(
-            "a model that sees later tokens reads whole sequences alone",
+            "a model that is not causal reads only complete sequences",
             where="LOBTransformer(cache=..., mask_BTS=...)",
             expected="model.causal = True",
             was=False,
@@ -332,7 +336,7 @@ def _check_maskable(config: ModelConfig) -> None:
         )
     if config.attention.cross_asset:
         raise InputError(
-            "a model of several assets reads whole windows alone",
+            "a model with cross-asset attention reads only complete windows",
             where="LOBTransformer(cache=..., mask_BTS=...)",
             expected="model.attention.cross_asset = False",
             was=True,
@@ -355,7 +359,7 @@ def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None
             where="LOBTransformer(mask_BTS=...)",
             expected=(batch, queries, slots),
             was=mask_BTS.shape,
-            remedy="give one row a query and one column a token, or a slot of the cache",
+            remedy="give one row per query and one column per token, or per slot of the cache",
         )
 
 

@@ -14,7 +14,7 @@ from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
-from lob_jax.generation import spread
+from lob_jax.generation import sharding
 from lob_jax.generation.device.state import Generated
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
 from lob_jax.runs.generation import Paths, check_paths
@@ -40,7 +40,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     check_name(name, workdir / FOLDER)
     run, wanted = trained_run(config, workdir), config.generate.events
     sampling = sections.sampling_config(config)
-    mesh = spread.mesh_for(sampling.paths)
+    mesh = sharding.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
     with bar("generating", total=wanted, unit="events per path", first=COMPILING) as advance:

@@ -1,4 +1,4 @@
-"""How to train: `TrainConfig`, the keys of the configuration's train section as plain data."""
+"""Training settings: `TrainConfig`, the train section of a configuration as plain data."""
 
 import dataclasses
 
@@ -22,42 +22,42 @@ class TrainConfig:
     """The train section of a configuration. It has no defaults: those live in configs/base.py alone.
 
     Attributes:
-      batch_size: windows a micro-step, over all devices.
-      accumulation: micro-steps an optimiser step.
-      micro_batch: windows in memory at once, a device; None for as many as fit.
-      parallel: how one step runs on many devices: "jit" over a mesh of data, fsdp and tensor axes, or "pmap".
-      fsdp: devices that share a copy of the parameters, each with windows of its own.
+      batch_size: windows per micro-step, over all devices.
+      accumulation: micro-steps per optimiser step.
+      micro_batch: windows in memory at once, per device; None for as many as fit.
+      parallel: how a step uses several devices: "jit" over a mesh of data, fsdp and tensor axes, or "pmap".
+      fsdp: devices that share a copy of the parameters, each with different windows.
       tensor: devices that share a copy of the parameters and the work on the same windows.
-      loss_block: positions of a window whose logits are in memory at once; None for all of them.
+      loss_block: positions per window whose logits are in memory at once; None for all of them.
       objective: a module of `training/step/objectives/`, such as "next_token".
-      mask_share: of the tokens, hidden where the objective is "masked".
-      ahead_weight: of the loss of each further token ahead, where the model has heads for them.
-      outlook_weight: of the losses of direction and of volatility, each, where the model has heads for them.
-      contrastive_weight: of the contrastive loss over regimes, where the model has its head.
-      contrastive_temperature: that similarities are divided by.
+      mask_share: fraction of tokens hidden by the objective "masked".
+      ahead_weight: weight of the loss of each further token ahead, if the model has heads for them.
+      outlook_weight: weight of the loss of direction and of that of volatility, if the model has heads for them.
+      contrastive_weight: weight of the contrastive loss over regimes, if the model has a head for it.
+      contrastive_temperature: divisor of the similarities.
       epochs: passes over the training windows.
-      steps: optimiser steps; None derives them from epochs.
-      max_hours: after which the run saves and ends, to be gone on with; None for no limit.
+      steps: optimiser steps; None to derive them from epochs.
+      max_hours: time after which the run is saved and ends, and can be resumed; None for no limit.
       optimizer: "adamw" or "muon".
-      learning_rate: at its peak.
+      learning_rate: peak learning rate.
       schedule: "cosine" or "wsd" (warm-up, stable, decay).
-      decay_fraction: share of all updates over which wsd decays.
+      decay_fraction: fraction of all updates over which wsd decays.
       warmup_steps: optimiser steps of linear warm-up.
-      final_lr_fraction: of learning_rate, where the schedule ends.
-      weight_decay: decoupled; none on norms and biases.
+      final_lr_fraction: final learning rate, as a fraction of the peak.
+      weight_decay: decoupled weight decay; norms and biases have none.
       beta1: decay of Adam's first moment.
-      beta2: decay of Adam's second moment.
-      clip: largest global gradient norm.
-      ema_decay: of the averaged parameters that validation and checkpoints are judged by; None for none.
-      max_skipped: steps in a row without a finite gradient, each skipped, that end the run.
+      beta2: decay of Adam's second moment, and of Muon's momentum.
+      clip: maximum global gradient norm.
+      ema_decay: decay of the averaged parameters that are validated; None for no average.
+      max_skipped: number of steps skipped in a row, for non-finite gradients, that ends the run.
       log_every: optimiser steps between two lines of metrics.
       validate_every: optimiser steps between two validations; a checkpoint is saved at each.
-      validation_windows: windows a validation.
-      keep_best: checkpoints kept by validation loss, beside the latest.
+      validation_windows: windows per validation.
+      keep_best: checkpoints kept for their validation loss, in addition to the latest.
       patience: validations without improvement before stopping.
-      sample_events: events generated at each validation, to be looked at; 0 for none.
-      profile_step: step before which a profiler trace begins; None for none.
-      profile_steps: steps that it holds.
+      sample_events: events generated for inspection at each validation; 0 for none.
+      profile_step: step before which a profiler trace starts; None for no trace.
+      profile_steps: steps in the trace.
     """
 
     batch_size: int
@@ -117,8 +117,8 @@ class TrainConfig:
         self._require("decay_fraction", 0 < self.decay_fraction <= 1, "a number in (0, 1]")
         self._require("max_hours", self.max_hours is None or self.max_hours > 0, "a number above 0, or None")
         self._require("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or None")
-        whole = self.parallel == "jit" or self.fsdp * self.tensor == 1
-        self._require("parallel", whole, "jit, where fsdp or tensor is above 1: pmap keeps a whole copy on each device")
+        supported = self.parallel == "jit" or self.fsdp * self.tensor == 1
+        self._require("parallel", supported, "jit if fsdp or tensor is above 1: pmap keeps complete copies")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -132,7 +132,7 @@ class TrainConfig:
 
     @property
     def objective_of_loss(self) -> Objective:
-        """Return what the loss is made of."""
+        """Return the parts of the loss and their weights."""
         return Objective(
             kind=self.objective,
             loss_block=self.loss_block,
@@ -145,12 +145,12 @@ class TrainConfig:
 
     @property
     def windows_per_step(self) -> int:
-        """Return the windows that one optimiser step reads."""
+        """Return the number of windows per optimiser step."""
         return self.batch_size * self.accumulation
 
 
 def count_steps(config: TrainConfig, windows: int) -> int:
-    """Return the optimiser steps of a whole run over `windows` training windows.
+    """Return the number of optimiser steps of a complete run over `windows` training windows.
 
     Raises:
       InputError: there is no window to train on.

@@ -352,7 +352,7 @@ def test_a_sweep_killed_in_the_middle_ends_with_the_same_trials(tmp_path, compil
     process = start(killed, environment)
     shown = process.communicate(timeout=300)[0]
     assert process.returncode == 0, shown
-    assert "going on from step 4" in shown
+    assert "resuming from step 4" in shown
     assert contents(killed) == contents(undisturbed)
     losses = {number: sweep.recorded_losses(killed / "trials" / str(number)) for number in range(4)}
     assert losses == {number: sweep.recorded_losses(undisturbed / "trials" / str(number)) for number in range(4)}

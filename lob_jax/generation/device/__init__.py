@@ -1,1 +1,1 @@
-"""What runs on the device for each path: the live book, the masks, the draw."""
+"""The part of generation that runs on the device for each path: live book, masks, sampling."""

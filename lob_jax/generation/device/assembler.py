@@ -1,7 +1,7 @@
-"""Read tokens on the device as they come: what event is being spelt, and what the clock says.
+"""Decode tokens incrementally on the device: the current event and the clock.
 
-Numbers have up to twelve digits and the device counts in int32, so a number is held as two halves of
-six digits each, and the clock as seconds and nanoseconds.
+Numbers have up to twelve digits and the device computes in int32, so a number is stored as two halves of six digits
+each, and the clock as seconds and nanoseconds.
 """
 
 from typing import NamedTuple
@@ -14,14 +14,14 @@ from lob_jax.events.schema import Kind
 from lob_jax.tokens import vocabulary as vocab
 
 HALF = 1_000_000
-TOO_LARGE = np.int32(2**31 - 1)  # what a number becomes that int32 cannot hold
+TOO_LARGE = np.int32(2**31 - 1)  # replaces numbers that int32 cannot hold
 NS = 1_000_000_000
 NS_PER_SKIP_S = 1000  # one TIME_SKIP is 10^12 ns
 _CONTROL = int(Kind.CONTROL)
 
 
 class Number(NamedTuple):
-    """A number being spelt: value = high * 10^6 + low; `rest` more digits belong to it."""
+    """A number of which some digits may still follow: high * 10^6 + low so far, and `rest` digits to come."""
 
     high: jax.Array
     low: jax.Array
@@ -29,20 +29,20 @@ class Number(NamedTuple):
 
 
 class Spelling(NamedTuple):
-    """The event being spelt by one path (scalars, int32; vmap gives the paths).
+    """The part decoded so far of the current event of one path; int32 scalars, or arrays under vmap.
 
     Attributes:
-      kind: of the event.
-      code: of a CONTROL event.
+      kind: kind of the event.
+      code: code of a CONTROL event.
       side: 0 bid, 1 ask.
-      deeper: +1 or -1, the sign of the price number.
-      price: ticks deeper than the reference (quanta for kinds 5 and 6), once the size has begun.
-      size: lots, once the time has begun.
-      number: the number being spelt.
-      in_time: whether the tokens of time have begun.
-      skips: TIME_SKIP tokens so far.
+      deeper: +1 or -1, the sign of the price.
+      price: ticks deeper than the reference (quanta for kinds 5 and 6); valid from the first token of the size.
+      size: lots; valid from the first token of the time.
+      number: the number being decoded.
+      in_time: whether the tokens of the time have begun.
+      skips: number of TIME_SKIP tokens so far.
       back: +1, or -1 after TIME_BACK.
-      events: events begun.
+      events: number of events begun.
     """
 
     kind: jax.Array
@@ -59,14 +59,14 @@ class Spelling(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """Time since local midnight: whole seconds and the nanoseconds beside them, int32 both."""
+    """Time since local midnight as seconds and nanoseconds within the second, both int32."""
 
     seconds: jax.Array
     ns: jax.Array
 
 
 def blank() -> Spelling:
-    """Return the spelling at an event boundary, with nothing pending."""
+    """Return the spelling at an event boundary, before the first token."""
     zero = jnp.int32(0)
     return Spelling(
         kind=zero,
@@ -84,7 +84,7 @@ def blank() -> Spelling:
 
 
 def _scaled(digits: jax.Array, power: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return digits * 10^power as halves; digits <= 999, -3 < power <= 9, negative powers divide."""
+    """Return digits * 10^power as halves, for digits <= 999 and -3 < power <= 9, rounded down."""
     small = 10 ** jnp.clip(power, 0, 5)
     big = 10 ** jnp.clip(power - 6, 0, 5)
     shrunk = digits // 10 ** jnp.clip(-power, 0, 3) * small
@@ -92,7 +92,7 @@ def _scaled(digits: jax.Array, power: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _lead(code: jax.Array) -> Number:
-    """Start a number from its code: 0..9 stand for themselves, then two digits and an exponent."""
+    """Start a number from its code: 0..9 are the numbers themselves; larger codes are two digits and an exponent."""
     exponent = jnp.where(code < 10, 0, (code - 10) // 90)
     digits = jnp.where(code < 10, code, 10 + (code - 10) % 90)
     high, low = _scaled(digits, exponent)
@@ -100,13 +100,13 @@ def _lead(code: jax.Array) -> Number:
 
 
 def _continued(number: Number, group: jax.Array) -> Number:
-    """Add a group of three digits."""
+    """Append a group of three digits."""
     high, low = _scaled(group, number.rest - 3)
     return Number(number.high + high, number.low + low, jnp.maximum(number.rest - 3, 0))
 
 
 def _price_lead(code: jax.Array) -> tuple[jax.Array, Number]:
-    """Return the sign (+1 deeper) and the number that a head's price code starts."""
+    """Return the sign (+1 is deeper) and the start of the number for a head's price code."""
     better = (code >= vocab.BETTER_CODE) & (code < vocab.DEEPER_ESCAPE) | (code >= vocab.BETTER_ESCAPE)
     plain = _lead(jnp.where(code < vocab.BETTER_CODE, code, code - vocab.BETTER_CODE + 1))
     digits = jnp.where(
@@ -126,13 +126,13 @@ def as_int32(number: Number) -> jax.Array:
 
 
 def is_head(token: jax.Array) -> jax.Array:
-    """Tell whether a token begins an event."""
+    """Return whether a token begins an event."""
     control = (token >= vocab.FIRST_CONTROL) & (token <= vocab.LAST_CONTROL)
     return (token >= vocab.CLASS_SIZE) & (token < vocab.CONTINUATION) | control
 
 
 def is_time(token: jax.Array) -> jax.Array:
-    """Tell whether a token may be the first of an event's time."""
+    """Return whether a token may be the first of an event's time."""
     return (token >= vocab.TIME) | (token == vocab.TIME_SKIP) | (token == vocab.TIME_BACK)
 
 
@@ -153,7 +153,7 @@ def _head(token: jax.Array, events: jax.Array) -> Spelling:
 
 
 def gap(spelling: Spelling) -> Clock:
-    """Return the time that the event's tokens of time add so far, both parts with its sign."""
+    """Return the time gap that the event's tokens encode so far; both parts have the sign of the gap."""
     number = spelling.number
     seconds = number.high // 1000 + NS_PER_SKIP_S * spelling.skips
     ns = number.high % 1000 * HALF + number.low
@@ -161,7 +161,7 @@ def gap(spelling: Spelling) -> Clock:
 
 
 def advance(clock: Clock, spelling: Spelling) -> Clock:
-    """Move the clock by the event just spelt, if any."""
+    """Advance the clock by the gap of a complete event, if there is one."""
     step = gap(spelling)
     ns = clock.ns + jnp.where(spelling.in_time > 0, step.ns, 0)
     seconds = clock.seconds + jnp.where(spelling.in_time > 0, step.seconds, 0)
@@ -169,11 +169,11 @@ def advance(clock: Clock, spelling: Spelling) -> Clock:
 
 
 def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
-    """Take one token of a well-formed stream.
+    """Decode one token of a well-formed stream.
 
     Returns:
-      The spelling with the token, and whether the event is now complete but for its time: true at the
-      first token of time alone, which is when the book takes the event.
+      The spelling after the token, and whether the token is the first of the event's time: the event is then complete
+      except for its time, and is applied to the book.
     """
     low = token % vocab.CLASS_SIZE
     digits = (token >= vocab.CONTINUATION) & (token < vocab.SIZE)

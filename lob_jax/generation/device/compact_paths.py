@@ -1,9 +1,9 @@
-"""A path in the words of the compact tokenizer: what its next token may be, and what it stands for on the live book.
+"""Advance paths by tokens of the compact tokenizer: masks of the next token, and its event on the live book.
 
-What a token stands for is what `lob_jax.tokens.compact.resolve` says, here on the device.
+A token is resolved to an event as in `lob_jax.tokens.compact.resolve`, here on the device.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,21 +24,21 @@ from lob_jax.tokens.tokenizer import Tokenizer
 
 
 class Bin(NamedTuple):
-    """Bins of one variable: least and greatest number, and what stands for it; int32 of one shape."""
+    """Bins of one variable: least and greatest number, and the number that represents the bin; int32, same shape."""
 
     low: jax.Array
     high: jax.Array
-    stands: jax.Array
+    value: jax.Array
 
 
 class CompactTables(NamedTuple):
-    """The bins on the device.
+    """The tokenizer's bins on the device.
 
     Attributes:
       price: [6, PRICE_BINS].
       size: [6, SIZE_BINS].
-      gap: seconds and nanoseconds that stand for a gap, [7, GAP_BINS].
-      drawable_V: bool, tokens that a market can give, see `ExactTables`.
+      gap: seconds and nanoseconds that represent a bin of gaps, [7, GAP_BINS].
+      drawable_V: bool, tokens that may be sampled, see `ExactTables`.
     """
 
     price: Bin
@@ -63,12 +63,13 @@ def compact_tables(tokenizer: Tokenizer) -> CompactTables:
 
 
 def _bin(edges: tuple, values: tuple) -> Bin:
-    edges = np.asarray(edges, np.int64)
-    return Bin(*(jnp.asarray(part, jnp.int32) for part in (edges[:, :-1], edges[:, 1:] - 1, np.asarray(values))))
+    edge_KJ = np.asarray(edges, np.int64)
+    parts = (edge_KJ[:, :-1], edge_KJ[:, 1:] - 1, np.asarray(values))
+    return Bin(*(jnp.asarray(part, jnp.int32) for part in parts))
 
 
 def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
-    """Return what the grammar and what the book allows next, bool [V] each."""
+    """Return the tokens that the grammar and the book allow next, bool [V] each."""
     book = path.book
     levels = [SideLevels(book, side, tick=shape.tick) for side in (0, 1)]
     by_kind = []
@@ -82,7 +83,7 @@ def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax
 
 
 def _controls(book: LiveBook) -> jax.Array:
-    """Return which CONTROL codes the book allows, bool [1000]: what may open or close follows from what is closed."""
+    """Return which CONTROL tokens the book allows, bool [1000]: halts and resumptions depend on what is closed."""
     states = (book.closed < CLOSED, book.closed == CLOSED, book.closed > OPEN)
     allowed_C = jnp.ones(v.CLASS_SIZE, bool)
     for code, allowed in zip(HALTS, states, strict=True):
@@ -92,7 +93,7 @@ def _controls(book: LiveBook) -> jax.Array:
 
 
 def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
-    """Return which bins of price and size stand for something, bool [PRICE_BINS, SIZE_BINS]."""
+    """Return which bins of price and size have an event on the book, bool [PRICE_BINS, SIZE_BINS]."""
     within_JP = (side.distance_P >= price.low[:, None]) & (side.distance_P <= price.high[:, None]) & side.occupied_P
     if kind == Kind.ADD:
         _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
@@ -120,9 +121,9 @@ def _quanta_range(kind: int, side: SideLevels) -> tuple[jax.Array, jax.Array]:
 
 
 def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return where an ADD of a bin comes, whether there is room for it, and the most lots that it may have."""
+    """Return the distance of an ADD in a price bin, whether there is room for it, and its maximum size in lots."""
     low, high = jnp.maximum(price.low, side.low), jnp.minimum(price.high, side.high)
-    distance = jnp.clip(price.stands, low, high)
+    distance = jnp.clip(price.value, low, high)
     here_P = side.occupied_P & (side.distance_P == distance)
     room = jnp.where(here_P.any(), ~(here_P & side.full_P).any(), side.new_levels)
     return distance, room & (low <= high), MOST_LOTS - jnp.where(here_P, side.total_P, 0).sum()
@@ -131,8 +132,8 @@ def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]
 def move(
     path: PathState, drawn: jax.Array, tables: CompactTables, orders: OrderTable, shape: LoopShape
 ) -> tuple[PathState, jax.Array]:
-    """Move a path over a token: clock and book take the whole event; return the token, too."""
-    del orders  # a user's own order has a price and a size, which compact tokens cannot say
+    """Advance a path by a token, which is a complete event for clock and book; return the path and the token."""
+    del orders  # compact tokens cannot represent the exact price and size of a user's order
     control, low = drawn < v.CLASS_SIZE, drawn % v.CLASS_SIZE
     kind = jnp.where(control, int(Kind.CONTROL), drawn // v.CLASS_SIZE).astype(jnp.int32)
     side, gap = low // (PRICE_BINS * SIZE_BINS * GAP_BINS), low % GAP_BINS
@@ -143,7 +144,7 @@ def move(
     both = [_resolved(kind, SideLevels(path.book, s, tick=shape.tick), price, size) for s in (0, 1)]
     distance, lots = (jnp.where(side == 0, bid, ask) for bid, ask in zip(*both, strict=True))
     code = jnp.where(control, (drawn - v.CONTROL_BASE) % v.CONTROL_GAP, 0)
-    event = {"kind": kind, "code": code, "side": jnp.where(control, 0, side), "size": lots}
+    event: dict[str, Any] = {"kind": kind, "code": code, "side": jnp.where(control, 0, side), "size": lots}
     spelling = path.spelling._replace(**event, price=distance, events=path.spelling.events + 1)
     ns = path.clock.ns + tables.gap.ns[kind - 1, gap]
     seconds = path.clock.seconds + tables.gap.seconds[kind - 1, gap] + ns // NS_PER_SECOND
@@ -157,9 +158,9 @@ def move(
 
 
 def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple[jax.Array, jax.Array]:
-    """Return the distance and the lots of an event of one side, see `lob_jax.tokens.compact.resolve`."""
+    """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
     within_P = side.occupied_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
-    off_P = jnp.abs(side.distance_P - price.stands)
+    off_P = jnp.abs(side.distance_P - price.value)
     largest_P = side.queue_PQ.max(1)
     fits_PQ = (side.queue_PQ >= size.low) & (side.queue_PQ <= size.high)
     chosen = {}
@@ -177,11 +178,12 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
     for of in (Kind.EXECUTE_HIDDEN, Kind.CROSS):
         least, greatest = _quanta_range(of, side)
         low, high = jnp.maximum(price.low, least), jnp.minimum(price.high, greatest)
-        by_kind[of] = (jnp.clip(price.stands, low, high), size.stands)
+        by_kind[of] = (jnp.clip(price.value, low, high), size.value)
     zero = jnp.int32(0)
     of_kind = [kind == of for of in by_kind]
-    return tuple(jnp.select(of_kind, [jnp.int32(found[k]) for found in by_kind.values()], zero) for k in (0, 1))
+    distances, lots = ([jnp.int32(found[k]) for found in by_kind.values()] for k in (0, 1))
+    return jnp.select(of_kind, distances, zero), jnp.select(of_kind, lots, zero)
 
 
 def _upto(size: Bin, most: jax.Array) -> jax.Array:
-    return jnp.minimum(jnp.clip(size.stands, size.low, size.high), most)
+    return jnp.minimum(jnp.clip(size.value, size.low, size.high), most)

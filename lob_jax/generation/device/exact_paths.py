@@ -1,4 +1,4 @@
-"""A path in the words of the exact tokenizer: what its next token may be, and where a token leads it."""
+"""Advance paths by tokens of the exact tokenizer: masks of the next token, and the state after it."""
 
 import functools
 from typing import NamedTuple
@@ -19,13 +19,13 @@ HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 
 
 class ExactTables(NamedTuple):
-    """The grammar on the device.
+    """The grammar's lookup tables on the device.
 
     Attributes:
       transition_SV: int16, the state after a token, -1 where it is forbidden.
       field_S: int32, the field that a state fills (`Grammar.state_field`).
-      drawable_V: bool, tokens that a market can give: no framing, no clock running back, and of the CONTROL codes those
-        of halts alone, since the others tell of a feed or a session.
+      drawable_V: bool, tokens that may be sampled: no framing tokens, no clocks running backwards, and only those
+        CONTROL codes that are halts, since the others describe the feed or the session.
     """
 
     transition_SV: jax.Array
@@ -43,7 +43,7 @@ def exact_tables(tokenizer: Tokenizer) -> ExactTables:
 
 
 def masks(path: PathState, tables: ExactTables, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
-    """Return what the grammar and what the book allows next, bool [V] each."""
+    """Return the tokens that the grammar and the book allow next, bool [V] each."""
     grammar_V = (tables.transition_SV[path.grammar] >= 0) & tables.drawable_V
     return grammar_V, book_mask(path.book, path.spelling, tables.field_S[path.grammar], tick=shape.tick)
 
@@ -51,12 +51,12 @@ def masks(path: PathState, tables: ExactTables, shape: LoopShape) -> tuple[jax.A
 def move(
     path: PathState, drawn: jax.Array, tables: ExactTables, orders: OrderTable, shape: LoopShape
 ) -> tuple[PathState, jax.Array]:
-    """Move a path over a token: the one drawn, or one of an order's; return it, too.
+    """Advance a path by a token, the sampled one or one of an injected order; return the path and the token.
 
-    The clock advances where an event begins; the book takes the event at its first token of time. A path is done when
-    the head behind its last event is drawn, which shows that event to be complete.
+    The clock advances when the next event begins; an event is applied to the book at the first token of its time. A
+    path is done when the head after its last event is sampled, which shows that the event is complete.
     """
-    begins = assembler.is_head(drawn)  # only where what is spelt so far may be a whole event
+    begins = assembler.is_head(drawn)  # the grammar allows a head only after a complete event
     clock = assembler.advance(path.clock, path.spelling)
     clock = jax.tree.map(functools.partial(jnp.where, begins), clock, path.clock)
     begun = begin(path.own, orders, path.book, events=path.spelling.events, last=path.last, clock=clock)

@@ -1,6 +1,6 @@
-"""What a model is told beside a token that was just drawn, from the path itself: one maker an input.
+"""Compute the model's other inputs at a token that was just sampled, from the state of the path.
 
-The inputs, and what each is taken from, are listed in `lob_jax.models.inputs`.
+The inputs and their sources are declared in `lob_jax.models.inputs`.
 """
 
 import functools
@@ -19,7 +19,7 @@ from lob_jax.models.inputs import BY_NAME, Advance
 
 SECONDS_PER_DAY = 86_400
 
-SOURCES: dict[Advance, Callable[[PathState], Any]] = {
+SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.CLOCK: lambda paths: paths.clock,
     Advance.BOOK: lambda paths: paths.book,
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
@@ -27,13 +27,13 @@ SOURCES: dict[Advance, Callable[[PathState], Any]] = {
 
 
 def constants(known_T: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Return the inputs that stay what they are at a prompt's last token, by name."""
+    """Return the inputs that keep their values at the prompt's last token, by name."""
     constant = [name for name in known_T if BY_NAME[name].advance is Advance.CONSTANT]
     return {name: jnp.asarray(known_T[name][-1], BY_NAME[name].dtype) for name in constant}
 
 
 def known_at(paths: PathState, names: Iterable[str], shape: LoopShape) -> dict[str, jax.Array]:
-    """Return inputs of these names at the newest token of each path, [B, 1, ...]."""
+    """Return the named inputs at the newest token of each path, [B, 1, ...]."""
 
     def value(name: str) -> jax.Array:
         advance = BY_NAME[name].advance

@@ -165,7 +165,7 @@ def no_orders() -> OrderTable:
     return OrderTable(zero, zero, zero, jnp.zeros(1, bool), never, Clock(never, never))
 
 
-def _with_none(column: Sequence[int] | np.ndarray, none: int) -> jax.Array:
+def _with_none(column: Sequence[int | np.integer], none: int | np.integer) -> jax.Array:
     return jnp.asarray(np.append(np.asarray(column, np.int64), none), jnp.int32)
 
 
@@ -183,7 +183,7 @@ def _rules(
     yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)
     if after is not None:
         yield 0 <= after < events, "after_events", f"0 to {events - 1}: a path has {events} events", after
-    else:
+    elif at_ns is not None:
         last = instrument.midnight_ns() + LAST_SECOND * NS_PER_SECOND
         yield at_ns <= last, "at_ns", f"UNIX ns, at most {last}, {LAST_SECOND:,} seconds after the day began", at_ns
 

@@ -1,9 +1,10 @@
-"""Choose the next token of each path: masks, temperature, a class, then what is left of it by top-k, top-p and min-p.
+"""Sample the next token of each path: masks, temperature, class, then top-k, top-p and min-p within the class.
 
-The class of the token (`token // 1000`) is drawn first, from all that the masks allow; truncation acts inside the class
-that was drawn. So it never changes how often each kind of event comes, as it would if a rare kind fell out of the
-nucleus, and only a thousand candidates are ever sorted. Every draw inverts a distribution function at a number of
-0..1, so that two runs with the same numbers, or with one minus them, are coupled as closely as their distributions are.
+The class of the token (`token // 1000`) is sampled first, from all tokens that the masks allow; truncation applies only
+within the sampled class. Truncation therefore does not change the frequencies of kinds of events, as it would if a rare
+kind fell outside the nucleus, and only a thousand candidates are sorted. Every sample inverts a distribution function
+at a number in 0..1, so that runs with the same numbers, or with one minus them, are coupled as closely as their
+distributions allow.
 """
 
 import dataclasses
@@ -17,20 +18,20 @@ import jax.numpy as jnp
 from lob_jax.errors import InputError
 from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
 
-DRAWS = 3  # numbers that a token needs
-# At 1e-38 quotients of float32 logits overflow, and a sum over infinities draws what is masked. These ends are far
-# inside: nobody can tell 1e-6 from 0, or 1e6 from a uniform distribution.
+DRAWS = 3  # random numbers per token
+# At 1e-38, float32 logits divided by the temperature overflow, and sums over infinities would sample masked tokens.
+# These limits are far inside: 1e-6 is indistinguishable from 0, and 1e6 from a uniform distribution.
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-6, 1e6
 _DIGITS = CONTINUATION // CLASS_SIZE
 
 
 class Choice(NamedTuple):
-    """What was drawn, and what the masks took away.
+    """Sampled tokens, and the probability that the masks removed.
 
     Attributes:
       token_B: int32 [B].
-      grammar_mass_B: float32 [B], the probability that the model gave to what the grammar forbids.
-      book_mass_B: float32 [B], of the rest, the share that it gave to what the book forbids.
+      grammar_mass_B: float32 [B], the model's probability of tokens that the grammar forbids.
+      book_mass_B: float32 [B], the share of the remaining probability on tokens that the book forbids.
     """
 
     token_B: jax.Array
@@ -39,11 +40,15 @@ class Choice(NamedTuple):
 
 
 def require(name: str, value: Any, holds: Callable[[float], bool], *, expected: str, remedy: str) -> None:
-    """Refuse a setting that is no real number, or not one that holds."""
+    """Check that a setting is a real number that satisfies `holds`.
+
+    Raises:
+      InputError: it does not.
+    """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (is_number and holds(value)):
         raise InputError(
-            "there is no such sampling",
+            "the sampling setting is invalid",
             where=name,
             expected=expected if is_number else f"a number: {expected}",
             was=repr(value),
@@ -52,7 +57,11 @@ def require(name: str, value: Any, holds: Callable[[float], bool], *, expected: 
 
 
 def require_whole(name: str, value: Any, *, least: int, most: int, remedy: str) -> None:
-    """Refuse a setting that is no whole number from `least` to `most`."""
+    """Check that a setting is an integer from `least` to `most`.
+
+    Raises:
+      InputError: it is not.
+    """
     whole = isinstance(value, numbers.Integral)
     expected = f"a whole number from {least} to {most:,}"
     require(name, value, lambda number: whole and least <= number <= most, expected=expected, remedy=remedy)
@@ -60,16 +69,16 @@ def require_whole(name: str, value: Any, *, least: int, most: int, remedy: str) 
 
 @dataclasses.dataclass(frozen=True)
 class Truncation:
-    """What of a class may be drawn; plain Python numbers, so that what is off costs nothing.
+    """Which tokens of a class may be sampled; Python numbers, not arrays, so that disabled rules are not compiled.
 
     Attributes:
-      top_k: the so many most likely tokens; 0 for all.
-      top_p: the most likely tokens that together reach this share of their class; 1 for all.
-      min_p: tokens at least this share as likely as the most likely one; 0 for all.
-      named: what stands in front of these names in errors, such as "config.generate.".
+      top_k: number of most likely tokens to keep; 0 keeps all.
+      top_p: keep the most likely tokens that together reach this share of their class; 1 keeps all.
+      min_p: keep tokens at least this times as likely as the most likely one; 0 keeps all.
+      named: prefix of these names in errors, such as "config.generate.".
 
     Raises:
-      InputError: a number outside its range: with top_p = 0, say, no token would be left.
+      InputError: a number is out of range; with top_p = 0, for example, no token would remain.
     """
 
     top_k: int = 0
@@ -88,14 +97,14 @@ EVERYTHING = Truncation()
 
 
 def check_temperature(temperature: float, *, named: str = "") -> None:
-    """Refuse a temperature that float32 logits cannot be divided by.
+    """Check that float32 logits can be divided by a temperature.
 
     Args:
-      temperature: that is asked for.
-      named: what stands in front of its name in errors.
+      temperature: the temperature.
+      named: prefix of its name in errors.
 
     Raises:
-      InputError: not 0, and not a number from LEAST_TEMPERATURE to GREATEST_TEMPERATURE.
+      InputError: it is neither 0 nor a number from LEAST_TEMPERATURE to GREATEST_TEMPERATURE.
     """
     require(
         f"{named}temperature",
@@ -107,9 +116,9 @@ def check_temperature(temperature: float, *, named: str = "") -> None:
 
 
 def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
-    """Set the logits of what may not be drawn to -inf; each rule sees what the one before has left.
+    """Set the logits of excluded tokens to -inf; each rule applies to the tokens that the previous rules kept.
 
-    Ties with the last token that stays stay with it. At least one token stays.
+    Tokens tied with the least likely kept token are kept too. At least one token is kept.
 
     Args:
       logits_BK: float32, -inf where masked.
@@ -121,7 +130,8 @@ def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
     if truncation.top_p < 1:
         sorted_BK = -jnp.sort(-logits_BK, axis=-1)
         share_BK = jax.nn.softmax(sorted_BK, axis=-1)
-        needed_BK = jnp.cumsum(share_BK, axis=-1) - share_BK < truncation.top_p  # those before do not reach it
+        # A token is needed if the more likely ones together do not reach top_p.
+        needed_BK = jnp.cumsum(share_BK, axis=-1) - share_BK < truncation.top_p
         least_B1 = jnp.min(jnp.where(needed_BK, sorted_BK, jnp.inf), axis=-1, keepdims=True)
         logits_BK = jnp.where(logits_BK >= least_B1, logits_BK, -jnp.inf)
     if truncation.min_p > 0:
@@ -131,17 +141,18 @@ def truncated(logits_BK: jax.Array, truncation: Truncation) -> jax.Array:
 
 
 def inverted(weight_BK: jax.Array, at_B: jax.Array) -> jax.Array:
-    """Return the index [B] at which the distribution function of weights passes `at_B` (0..1); its weight is > 0."""
+    """Return the index [B] where the distribution function of weights exceeds `at_B` (0..1); its weight is > 0."""
     upto_BK = jnp.cumsum(weight_BK, axis=-1)
     passed_BK = (upto_BK > at_B[:, None] * upto_BK[:, -1:]) & (weight_BK > 0)
+    # Rounding can keep the sum from exceeding a number close to 1: the last possible index is taken then.
     last_B = weight_BK.shape[-1] - 1 - jnp.argmax((weight_BK > 0)[:, ::-1], axis=-1)
     return jnp.where(passed_BK.any(-1), jnp.argmax(passed_BK, axis=-1), last_B)
 
 
 def inverted_by_class(weight_MV: jax.Array, at_M2: jax.Array) -> jax.Array:
-    """Return tokens [M] drawn by weights: the class at the first number of 0..1, the token inside it at the second.
+    """Return tokens [M] sampled by weight: the class by the first number in 0..1, the token within it by the second.
 
-    A running sum over a class is a tenth of one over the vocabulary, of which XLA makes many passes.
+    A cumulative sum over a class is a tenth as long as one over the vocabulary, which XLA computes in many passes.
     """
     weight_MCK = weight_MV.reshape(len(weight_MV), -1, CLASS_SIZE)
     class_M = inverted(weight_MCK.sum(-1), at_M2[:, 0])
@@ -150,7 +161,7 @@ def inverted_by_class(weight_MV: jax.Array, at_M2: jax.Array) -> jax.Array:
 
 
 class _Weights(NamedTuple):
-    """Sums of exp(logit - greatest logit) by class: of all tokens, of what the grammar allows, of what both allow."""
+    """Sums of exp(logit - maximum) per class: of all tokens, those the grammar allows, and those both masks allow."""
 
     all_BC: jax.Array
     spelt_BC: jax.Array
@@ -158,7 +169,7 @@ class _Weights(NamedTuple):
 
 
 def _class_weights(logits_BV: jax.Array, grammar_BV: jax.Array, book_BV: jax.Array) -> _Weights:
-    """Return the weights in one pass over the logits."""
+    """Return the weights, computed in one pass over the logits."""
     weight_BCK = jnp.exp(logits_BV - logits_BV.max(-1, keepdims=True)).reshape(len(logits_BV), -1, CLASS_SIZE)
     spelt_BCK, left_BCK = (mask.reshape(weight_BCK.shape) for mask in (grammar_BV, grammar_BV & book_BV))
     parts = (weight_BCK, jnp.where(spelt_BCK, weight_BCK, 0), jnp.where(left_BCK, weight_BCK, 0))
@@ -166,7 +177,7 @@ def _class_weights(logits_BV: jax.Array, grammar_BV: jax.Array, book_BV: jax.Arr
 
 
 def masked_masses(logits_BV: jax.Array, grammar_BV: jax.Array, book_BV: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the probability that the grammar forbids [B], and of the rest the share that the book forbids [B]."""
+    """Return the probability that the grammar forbids [B], and the share of the rest that the book forbids [B]."""
     return _masses(_class_weights(logits_BV, grammar_BV, book_BV))
 
 
@@ -176,15 +187,15 @@ def _masses(weights: _Weights) -> tuple[jax.Array, jax.Array]:
 
 
 def class_weights(masked_BCK: jax.Array) -> jax.Array:
-    """Return how likely each class is up to a factor, [B, C], from masked logits divided by the temperature."""
+    """Return the unnormalised probability of each class, [B, C], from masked logits divided by the temperature."""
     greatest_B11 = masked_BCK.max((1, 2), keepdims=True)
     return jnp.exp(masked_BCK - greatest_B11).sum(-1)
 
 
 def draw_class(weight_BC: jax.Array, at_B2: jax.Array) -> jax.Array:
-    """Draw a class: first whether the number in front goes on, then which of the others it is.
+    """Sample a class: first whether the current number continues, then which of the other classes follows.
 
-    Whether an event is complete then hangs on the first of the two numbers alone.
+    Whether an event is complete thus depends only on the first of the two random numbers.
     """
     at_digits_C = jnp.arange(weight_BC.shape[1]) == _DIGITS
     digits_B, total_B = jnp.where(at_digits_C, weight_BC, 0).sum(-1), weight_BC.sum(-1)
@@ -202,16 +213,16 @@ def choose(
     temperature: float,
     truncation: Truncation,
 ) -> Choice:
-    """Draw one token a path.
+    """Sample one token per path.
 
     Args:
-      at_B3: float32, the numbers of 0..1 at which distribution functions are inverted: for whether a number goes on,
-        for the class, and for the token inside it, in the order of ids.
+      at_B3: float32, numbers in 0..1 at which distribution functions are inverted: for whether a number continues, for
+        the class, and for the token within the class, in the order of ids.
       logits_BV: float32, unmasked.
-      grammar_BV: bool, what the grammar allows.
-      book_BV: bool, what the book allows; together with it at least one token in each row.
-      temperature: divides the logits; 0 takes the most likely allowed token of all.
-      truncation: what of the class drawn may be drawn.
+      grammar_BV: bool, tokens that the grammar allows.
+      book_BV: bool, tokens that the book allows; in each row, both masks must allow at least one token.
+      temperature: divisor of the logits; 0 chooses the most likely allowed token.
+      truncation: which tokens of the sampled class may be chosen.
     """
     allowed_BV = grammar_BV & book_BV
     weights = _class_weights(logits_BV, grammar_BV, book_BV)
@@ -229,7 +240,7 @@ def choose(
 def probabilities(
     logits_BV: jax.Array, allowed_BV: jax.Array, *, temperature: float, truncation: Truncation
 ) -> jax.Array:
-    """Return the distribution that `choose` draws from, float32 [B, V]."""
+    """Return the distribution that `choose` samples from, float32 [B, V]."""
     masked_BV = jnp.where(allowed_BV, logits_BV, -jnp.inf)
     if temperature == 0:
         return jax.nn.one_hot(jnp.argmax(masked_BV, -1), masked_BV.shape[-1])
@@ -237,6 +248,7 @@ def probabilities(
     weight_BC, inside_BCK = class_weights(scaled_BCK), truncated(scaled_BCK, truncation)
     greatest_BC1 = inside_BCK.max(-1, keepdims=True)
     weight_BCK = jnp.exp(inside_BCK - jnp.where(greatest_BC1 > -jnp.inf, greatest_BC1, 0))
-    inside_BCK = weight_BCK / jnp.maximum(weight_BCK.sum(-1, keepdims=True), 1)  # the greatest weight is 1
+    # The greatest weight of a class is 1, so that a sum below 1 is one of nothing but zeros.
+    inside_BCK = weight_BCK / jnp.maximum(weight_BCK.sum(-1, keepdims=True), 1)
     share_BC1 = (weight_BC / weight_BC.sum(-1, keepdims=True))[..., None]
     return (share_BC1 * inside_BCK).reshape(masked_BV.shape)

@@ -1,13 +1,15 @@
-"""Numbers and their spelling on the device: which next token leads to a number that is allowed.
+"""Numbers and their tokens on the device: the next tokens that can lead to an allowed number.
 
-A number is allowed by a range or by a list. Each has one spelling, so a list allows exactly the next token of each of
-its numbers that begins with what is spelt, and a range every token whose numbers it meets. Numbers are int32; what is
-spelt so far is (value, rest): the number if it ended here, and how many digits it may still have.
+Allowed numbers are given as a range or a list. Each number has a unique spelling. A list allows the next token of each
+of its numbers that starts with the tokens so far; a range allows every token with a continuation inside the range.
+Numbers are int32. The tokens so far are represented as (value, rest): the number if it ended here, and how many digits
+may still follow.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from lob_jax.tokens import vocabulary as v
 
@@ -41,7 +43,8 @@ def _price_intervals() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for code in range(first, end):
             digits = code - first + fewest
             low[code], high[code], sign[code] = 10 ** (digits - 1), 10**digits - 1, side
-    return (*(np.minimum(x, _LARGEST).astype(np.int32) for x in (low, high)), sign.astype(np.int32))
+    low, high = np.minimum(low, _LARGEST), np.minimum(high, _LARGEST)
+    return low.astype(np.int32), high.astype(np.int32), sign.astype(np.int32)
 
 
 PRICE_LOW, PRICE_HIGH, PRICE_SIGN = _price_intervals()
@@ -71,22 +74,22 @@ def price_code(distance: jax.Array) -> jax.Array:
 
 
 def codes_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
-    """Return which codes 0..size-1 occur in a list, bool [size], of those of its entries that are members."""
+    """Return which codes 0..size-1 occur in a list, bool [size]; only its entries with member_K count."""
     return jnp.zeros(size, bool).at[jnp.where(member_K, list_K, size)].set(True, mode="drop")
 
 
 def counts_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
-    """Return how often each code occurs, int32 [size]; see `codes_of`."""
+    """Return how often each code occurs in a list, int32 [size]; see `codes_of`."""
     return jnp.zeros(size, jnp.int32).at[jnp.where(member_K, list_K, size)].add(1, mode="drop")
 
 
-def meeting(low: jax.Array, high: jax.Array, least: jax.Array, greatest: jax.Array) -> jax.Array:
-    """Return how many numbers lie both in low..high and in least..greatest."""
+def meeting(low: ArrayLike, high: ArrayLike, least: ArrayLike, greatest: ArrayLike) -> jax.Array:
+    """Return how many numbers are both in low..high and in least..greatest."""
     return jnp.maximum(jnp.minimum(high, greatest) - jnp.maximum(low, least) + 1, 0)
 
 
 def next_group(number: jax.Array, value: jax.Array, rest: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the group 0..999 that spells a number on, and whether the number begins with what is spelt and goes on."""
+    """Return the next group 0..999 of a number, and whether the number starts with the tokens so far and continues."""
     more = number - value
     below = (rest > 9) | (more < jnp.asarray(_POWER)[jnp.clip(rest, 0, 9)])
     unit, step = _unit_and_step(rest)
@@ -96,14 +99,14 @@ def next_group(number: jax.Array, value: jax.Array, rest: jax.Array) -> tuple[ja
 def groups_of_range(
     low: jax.Array, high: jax.Array, value: jax.Array, rest: jax.Array, *, barred_G: jax.Array | None = None
 ) -> jax.Array:
-    """Return which groups spell on to a number of low..high, bool [1000].
+    """Return which groups can continue to a number in low..high, bool [1000].
 
     Args:
       low: least number allowed.
       high: greatest number allowed, below 2^30 if any are barred.
-      value: of what is spelt.
+      value: the number so far.
       rest: digits that may follow.
-      barred_G: int32 [1000], how many numbers of the range that each group leads to are not allowed all the same.
+      barred_G: int32 [1000], how many numbers within the range that each group leads to are excluded.
     """
     unit, step = _unit_and_step(rest)
     least, most = jnp.maximum(low - value, 1), high - value  # a number that ends here has no further group
@@ -121,6 +124,6 @@ def groups_of_range(
 
 
 def _unit_and_step(rest: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return what the last digit of a group is worth, and how far apart the groups of less than three digits lie."""
+    """Return the value of a group's last digit, and the distance of consecutive groups of fewer than three digits."""
     power = jnp.asarray(_POWER)
     return power[jnp.clip(rest - 3, 0, 9)], power[jnp.clip(3 - rest, 0, 3)]

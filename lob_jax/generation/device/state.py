@@ -1,4 +1,4 @@
-"""What generation takes, carries and gives: plain dataclasses and named tuples."""
+"""The inputs, state and outputs of generation, as plain dataclasses and named tuples."""
 
 import dataclasses
 from typing import NamedTuple
@@ -15,26 +15,26 @@ from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
 
-MOST_EVENTS = 2**30  # of a path, and paths: the device counts in int32
+MOST_EVENTS = 2**30  # maximum of events per path, and of paths: the device counts in int32
 
 
 @dataclasses.dataclass(frozen=True)
 class SamplingConfig:
-    """How tokens are drawn.
+    """Sampling settings.
 
     Attributes:
-      paths: continuations of the same prompt, B.
-      events: events a path, those of `inject` included.
-      temperature: divides the logits; 0 takes the most likely allowed token.
-      truncation: what of a token's class may be drawn.
-      seed: path i of a seed draws with the same random numbers in any batch, event by event: they are common to runs
-        with and without `inject`.
-      antithetic: draw with one minus each random number.
-      inject: a user's own orders, put into every path.
-      named: what stands in front of these names in errors, such as "config.generate.".
+      paths: number of continuations of the prompt, B.
+      events: events per path, including those of `inject`.
+      seed: random seed; path i has the same random numbers in any batch. They are numbered by event, so that runs with
+        and without `inject` share them.
+      temperature: divisor of the logits; 0 chooses the most likely allowed token.
+      truncation: which tokens of a class may be sampled.
+      antithetic: whether to replace each random number by one minus it.
+      inject: a user's orders to inject into every path.
+      named: prefix of these names in errors, such as "config.generate.".
 
     Raises:
-      InputError: a number outside its range.
+      InputError: a number is out of range.
     """
 
     paths: int
@@ -55,14 +55,14 @@ class SamplingConfig:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prompt:
-    """Real events in front of a path, ending at an event boundary, and the market they end in.
+    """Real events that paths continue, ending at an event boundary, and the state of the market after them.
 
     Attributes:
       tokens_T: int32 [T], at least one.
-      known_T: inputs beside each token, [T, ...], by name, as in a training window; "event" and "book" among them.
+      known_T: the other inputs at each token by name, [T, ...], as in a training window; includes "event" and "book".
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
-      closed: what a halt among the events has closed, see `LiveBook`.
+      closed: what the last halt among the events has closed, see `LiveBook`.
     """
 
     tokens_T: np.ndarray
@@ -73,22 +73,22 @@ class Prompt:
 
     @property
     def start(self) -> BookSnapshot:
-        """Return the book and the clock that paths are decoded from."""
+        """Return the book at the prompt's last time, which decoding of the paths starts from."""
         return dataclasses.replace(self.book, time_ns=self.clock_ns)
 
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-    """What a run of the loop gives.
+    """The generated paths.
 
     Attributes:
-      tokens: for each path, int32 [T], whole events, the prompt not included.
-      own: for each path, bool [T], the tokens of the user's own orders.
-      grammar_mass: float32 [B], mean probability a drawn token that the grammar took from the model.
-      book_mass: float32 [B], of the rest, the mean share that the book took.
+      tokens: for each path, int32 [T], the tokens of complete events, without the prompt.
+      own: for each path, bool [T], whether a token belongs to one of the user's orders.
+      grammar_mass: float32 [B], probability that the grammar masked, on average per sampled token.
+      book_mass: float32 [B], share of the remaining probability that the book masked, on average per sampled token.
       clock_ns: each path's clock after its last event, UNIX ns.
       levels: each path's book after its last event, see `live_book.to_levels`.
-      orders: for each path, what became of each of the user's own orders.
+      orders: for each path, the outcome of each of the user's orders.
     """
 
     tokens: list[np.ndarray]
@@ -101,26 +101,26 @@ class Generated:
 
 
 class PathState(NamedTuple):
-    """What one path knows beside the cache; every leaf gets a leading B.
+    """The state of one path, apart from the cache; in the loop, every leaf has a leading axis B.
 
     Attributes:
-      grammar: state of the automaton.
-      spelling: the event being spelt.
-      clock: the time of the event before.
-      book: levels.
-      own: the user's orders.
+      grammar: state of the grammar's automaton.
+      spelling: the part generated so far of the current event.
+      clock: the time of the previous event.
+      book: the live book.
+      own: the state of the user's orders.
       key: PRNG key of the path.
-      fresh: events that the model has begun, and tokens of the last of them that it has drawn: they number its draws.
-      within: see `fresh`.
-      written: tokens in all.
-      chosen: tokens that the model drew.
-      grammar_mass: sum over these of the probability that the grammar took away; likewise the book.
-      book_mass: see `grammar_mass`.
-      constant: inputs that stay as the prompt ended in them, by name.
-      last: events that the path shall have.
-      behind: events of the prompt.
-      antithetic: whether draws are made with one minus each random number.
-      done: whether all the path's events are spelt.
+      fresh: number of events that the model has begun; with `within`, it is folded into the key of each sample.
+      within: number of tokens that the model has sampled in the latest of these events.
+      written: number of tokens, including those of the user's orders.
+      chosen: number of tokens that the model sampled.
+      grammar_mass: sum over the sampled tokens of the probability that the grammar masked.
+      book_mass: sum over the sampled tokens of the share of the rest that the book masked.
+      constant: inputs that keep their values at the end of the prompt, by name.
+      last: number of events to generate.
+      behind: number of events in the prompt.
+      antithetic: whether each random number is replaced by one minus it.
+      done: whether all events of the path are complete.
     """
 
     grammar: jax.Array
@@ -143,11 +143,11 @@ class PathState(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The inputs of the tokens in the cache, slot by slot: what a model is applied to.
+    """The model's inputs for the tokens in the cache, by slot.
 
     Attributes:
-      tokens_BT: int32.
-      known: what is known beside them, by name.
+      tokens_BT: int32 token ids.
+      known: the other inputs, by name.
     """
 
     tokens_BT: jax.Array
@@ -162,11 +162,11 @@ class LoopState(NamedTuple):
     """The carry of the compiled loop.
 
     Attributes:
-      paths: what each path knows.
-      window: inputs by slot of the cache.
-      own_BT: bool, slots whose token belongs to an order of the user's.
+      paths: the state of each path.
+      window: the model's inputs by slot of the cache.
+      own_BT: bool, whether the token in a slot belongs to one of the user's orders.
       cache: keys and values.
-      logits_BV: of the next token.
+      logits_BV: logits of the next token.
     """
 
     paths: PathState
@@ -178,15 +178,15 @@ class LoopState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class LoopShape:
-    """What the compiled loop is specialised to.
+    """The static settings that the loop is compiled for.
 
     Attributes:
-      model: the model's shape.
-      tokenizer: its name.
-      tick: price quanta in a tick.
+      model: the model's configuration.
+      tokenizer: the tokenizer's name.
+      tick: price quanta per tick.
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
-      book_levels: levels a side in the book features.
+      book_levels: levels per side in the book features.
     """
 
     model: ModelConfig

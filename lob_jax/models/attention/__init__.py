@@ -1,1 +1,1 @@
-"""How tokens attend to one another: one module a kind, one interface, and what computes them on each platform."""
+"""Attention: kinds behind one interface, backends for each platform, and the cache."""

@@ -1,6 +1,7 @@
-"""What computes full causal attention within a sequence: XLA anywhere, cuDNN on NVIDIA, a Pallas kernel on TPU.
+"""Backends of full causal attention within a sequence: XLA anywhere, cuDNN on NVIDIA GPUs, a Pallas kernel on TPUs.
 
-The last two never hold the T x T scores: their memory grows as T. All are held to the same numbers by tests.
+The latter two never materialise the T x T scores, so their memory grows linearly in T. Tests compare all with the same
+numbers.
 """
 
 import functools
@@ -15,18 +16,18 @@ from lob_jax.models.attention.dense import attend, causal_mask
 from lob_jax.models.config import ModelConfig
 
 HALVES = ("bfloat16", "float16")
-CUDNN_HEAD = 128  # largest head size on every generation that has the kernel
-SPLASH_TILE = 128  # a TPU's lanes: what lengths must be a multiple of
-SPLASH_BLOCK = 512  # queries and keys at a time, of sequences that long
+CUDNN_HEAD = 128  # largest head size supported on every GPU generation that has the kernel
+SPLASH_TILE = 128  # lanes of a TPU, which must divide the length
+SPLASH_BLOCK = 512  # queries and keys per block, in sequences that it divides
 
 
 class Surroundings(NamedTuple):
-    """Where attention is to be computed.
+    """The devices that attention is computed on.
 
     Attributes:
-      platform: of the devices, as `jax.default_backend()` names it.
-      devices: how many there are; a Pallas kernel is not split over a mesh by the compiler.
-      obstacle: what JAX says against cuDNN's kernel on these devices; None if it takes it.
+      platform: platform of the devices, as returned by `jax.default_backend()`.
+      devices: number of devices; the compiler does not partition a Pallas kernel over a mesh.
+      obstacle: JAX's reason for rejecting cuDNN's kernel on these devices; None if it accepts it.
     """
 
     platform: str
@@ -35,7 +36,7 @@ class Surroundings(NamedTuple):
 
 
 def surroundings(config: ModelConfig, *, length: int) -> Surroundings:
-    """Return what this process computes on, as far as attention over so many tokens is concerned."""
+    """Return the surroundings of this process for attention over `length` tokens."""
     platform = jax.default_backend()
     obstacle = _cudnn_obstacle(config.n_heads, config.head_size, length, config.dtype) if platform == "gpu" else None
     return Surroundings(platform, jax.device_count(), obstacle)
@@ -43,10 +44,9 @@ def surroundings(config: ModelConfig, *, length: int) -> Surroundings:
 
 @functools.lru_cache
 def _cudnn_obstacle(heads: int, head_size: int, length: int, dtype: str) -> str | None:
-    """Ask JAX for cuDNN's attention and return what it says against it; nothing is computed.
+    """Request cuDNN attention from JAX by abstract evaluation and return its objection, or None.
 
-    A GPU of another maker, a missing or an old cuDNN, a shape that its kernel does not take: which of these hold is
-    known to JAX alone, and changes with its version.
+    Only JAX knows which GPUs, cuDNN versions and shapes its kernel supports, and that changes with its version.
     """
     array = jax.ShapeDtypeStruct((1, length, heads, head_size), dtype)
     kernel = functools.partial(jax.nn.dot_product_attention, is_causal=True, implementation="cudnn")
@@ -58,7 +58,7 @@ def _cudnn_obstacle(heads: int, head_size: int, length: int, dtype: str) -> str 
 
 
 def cannot(backend: str, config: ModelConfig, *, length: int, here: Surroundings) -> str | None:
-    """Return what keeps a backend ("xla", "cudnn" or "splash") from computing attention here, None if nothing does."""
+    """Return the first requirement of a backend ("xla", "cudnn" or "splash") that is not met here; None if all are."""
     half = config.dtype in HALVES
     needs = {
         "xla": [],
@@ -79,10 +79,10 @@ def cannot(backend: str, config: ModelConfig, *, length: int, here: Surroundings
 
 
 def chosen_backend(config: ModelConfig, *, length: int, here: Surroundings) -> str:
-    """Return the backend that a configuration asks for; "auto" is the first of cuDNN, Pallas and XLA that can.
+    """Return the backend for a configuration; "auto" is the first of cuDNN, Pallas and XLA that can run here.
 
     Raises:
-      InputError: a backend is asked for by name that cannot run here.
+      InputError: the configuration names a backend that cannot run here.
     """
     asked = config.attention.backend
     if asked == "auto":
@@ -102,7 +102,7 @@ def chosen_backend(config: ModelConfig, *, length: int, here: Surroundings) -> s
 
 
 def fallback(config: ModelConfig, *, here: Surroundings) -> str | None:
-    """Return what to say where "auto" leaves an accelerator's own kernel for XLA, None where it does not."""
+    """Return a remark if "auto" falls back from an accelerator's kernel to XLA; otherwise None."""
     kernel, length = {"gpu": "cudnn", "tpu": "splash"}.get(here.platform), config.max_seq_length
     if config.attention.kind != "full" or config.attention.backend != "auto" or kernel is None:
         return None
@@ -119,19 +119,20 @@ def attend_causally(
     T = query_BTNH.shape[1]
     backend = chosen_backend(config, length=T, here=surroundings(config, length=T))
     if backend == "cudnn":
-        how = {"is_causal": True, "implementation": "cudnn"}
-        return jax.nn.dot_product_attention(query_BTNH, key_BTNH, value_BTNH, **how)
+        return jax.nn.dot_product_attention(query_BTNH, key_BTNH, value_BTNH, is_causal=True, implementation="cudnn")
     if backend == "splash":
         return splash(query_BTNH, key_BTNH, value_BTNH)
     return attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=causal_mask(T))
 
 
 def splash(query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *, interpret: bool = False) -> jax.Array:
-    """Return causal attention by JAX's Pallas kernel for TPUs, T a multiple of SPLASH_TILE; it takes scaled queries.
+    """Return causal attention computed by JAX's Pallas kernel for TPUs; T must be a multiple of SPLASH_TILE.
 
     Args:
-      query_BTNH, key_BTNH, value_BTNH: of one sequence.
-      interpret: run the kernel step by step, on any platform: for tests.
+      query_BTNH: queries; they are scaled here, since the kernel does not scale scores.
+      key_BTNH: keys.
+      value_BTNH: values.
+      interpret: whether to interpret the kernel, on any platform, for tests.
     """
     _, T, N, H = query_BTNH.shape
     kernel = _splash_kernel(N, T, interpret=interpret)
@@ -142,12 +143,12 @@ def splash(query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *,
 
 @functools.lru_cache
 def _splash_kernel(heads: int, length: int, *, interpret: bool) -> Callable[..., Any]:
-    from jax.experimental.pallas.ops.tpu import splash_attention as kernels  # slow to import, and for TPUs alone
+    from jax.experimental.pallas.ops.tpu import splash_attention as kernels  # slow to import, and only for TPUs
 
     mask = kernels.MultiHeadMask([kernels.CausalMask((length, length)) for _ in range(heads)])
     tile = next(size for size in (SPLASH_BLOCK, SPLASH_BLOCK // 2, SPLASH_TILE) if length % size == 0)
     names = ("block_q", "block_kv", "block_kv_compute", "block_q_dkv", "block_kv_dkv", "block_kv_dkv_compute")
-    sizes = kernels.BlockSizes(**dict.fromkeys((*names, "block_q_dq", "block_kv_dq"), tile))
-    # Its tables are made now, as constants, also where this is called while another function is traced.
+    sizes: dict[str, Any] = dict.fromkeys((*names, "block_q_dq", "block_kv_dq"), tile)
+    # The cached kernel must hold constants, not tracers, even if it is first requested while a function is traced.
     with jax.ensure_compile_time_eval():
-        return kernels.make_splash_mha_single_device(mask, block_sizes=sizes, interpret=interpret)
+        return kernels.make_splash_mha_single_device(mask, block_sizes=kernels.BlockSizes(**sizes), interpret=interpret)

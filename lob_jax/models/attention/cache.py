@@ -1,45 +1,48 @@
-"""The cache of keys and values that lets tokens be read one after another, and forgets the oldest when it is full."""
+"""The cache of keys and values for reading tokens one after another; once full, it overwrites the oldest."""
+
+import dataclasses
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import heads_first
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 
 
 @flax.struct.dataclass
 class KVCache:
-    """Keys and values of the last S tokens seen, in S slots: token i lies in slot i modulo S.
+    """Keys and values of the last S tokens, in S slots: token i is in slot i modulo S.
 
-    Every row of a batch advances in lockstep. A cache is a value: a call returns a new one. Each layer has arrays of
-    its own, which a jitted loop updates in place and a product reads as they lie, the heads of all sequences in one
-    axis R = B * N: with one array for all layers, each step copied every layer out of it, half of a decoding step of 64
-    paths on a CPU; with axes B and N apart, XLA copied the keys of a single path three times.
+    All rows of a batch advance in lockstep. A cache is immutable: a call returns a new one. Each layer has separate
+    arrays, with the heads of all sequences in one axis R = B * N, so that a jitted loop updates them in place and
+    products read them without a transposition. With one array for all layers, each step copied every layer out of it,
+    which was half of a decoding step of 64 paths on a CPU; with separate axes B and N, XLA copied the keys of a single
+    path three times.
 
     Attributes:
-      keys: of each layer, [R, S, H], rotary positions already applied, in the model's dtype; inside a scan over layers
-        one array [L, R, S, H], see `stacked`.
-      values: likewise.
-      places: of the tokens in the slots, [B, S]; of unfilled slots they mean nothing.
-      length: int32 scalar, tokens seen. Tokens written at once lie side by side: only one at a time may go on behind
-        the last slot, at the first.
+      keys: keys of each layer, [R, S, H], with rotary positions applied, in the model's dtype; inside a scan over
+        layers one array [L, R, S, H], see `stacked`.
+      values: values of each layer, in the same layout.
+      positions: positions of the tokens in the slots, [B, S]; arbitrary in unfilled slots.
+      length: int32 scalar, number of tokens seen. Tokens written in one call take adjacent slots, so only single tokens
+        may wrap around from the last slot to the first.
     """
 
     keys: tuple[jax.Array, ...] | jax.Array
     values: tuple[jax.Array, ...] | jax.Array
-    places: Places
+    positions: Positions
     length: jax.Array
 
     @property
     def batch(self) -> int:
-        """Return how many rows there are."""
-        return self.places.position_BT.shape[0]
+        """Return the number of rows, B."""
+        return self.positions.position_BT.shape[0]
 
     @property
     def slots(self) -> int:
-        """Return how many slots there are."""
-        return self.places.position_BT.shape[1]
+        """Return the number of slots, S."""
+        return self.positions.position_BT.shape[1]
 
     @property
     def next_slot(self) -> jax.Array:
@@ -47,11 +50,11 @@ class KVCache:
         return self.length % self.slots
 
     def of_layer(self, layer: int | jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return a layer's keys and values."""
+        """Return the keys and values of a layer."""
         return self.keys[layer], self.values[layer]
 
     def write(self, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int | jax.Array) -> "KVCache":
-        """Return the cache with a layer's new keys and values behind the last ones; length is left as it is."""
+        """Return the cache with a layer's new keys and values appended; `length` is unchanged."""
 
         def put(slots: tuple[jax.Array, ...] | jax.Array, new_BTNH: jax.Array) -> tuple[jax.Array, ...] | jax.Array:
             new_RTH = heads_first(new_BTNH)
@@ -60,20 +63,20 @@ class KVCache:
                 return (*slots[:layer], jax.lax.dynamic_update_slice(slots[layer], new_RTH, at), *slots[layer + 1 :])
             return jax.lax.dynamic_update_slice(slots, new_RTH[None], (layer, 0, self.next_slot, 0))
 
-        return self.replace(keys=put(self.keys, key_BTNH), values=put(self.values, value_BTNH))
+        return dataclasses.replace(self, keys=put(self.keys, key_BTNH), values=put(self.values, value_BTNH))
 
-    def place(self, new: Places) -> "KVCache":
-        """Return the cache with the places of new tokens behind the last ones; length is left as it is."""
+    def with_positions(self, new: Positions) -> "KVCache":
+        """Return the cache with the positions of new tokens appended; `length` is unchanged."""
 
         def put(slots: jax.Array, tokens: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(slots, tokens.astype(slots.dtype), self.next_slot, 1)
 
-        return self.replace(places=jax.tree.map(put, self.places, new))
+        return dataclasses.replace(self, positions=jax.tree.map(put, self.positions, new))
 
     def stacked(self) -> "KVCache":
-        """Return the cache with one array for all layers, of which a scan can name one by number."""
-        return self.replace(keys=jnp.stack(self.keys), values=jnp.stack(self.values))
+        """Return the cache with one array for all layers, which a scan can index by a traced layer number."""
+        return dataclasses.replace(self, keys=jnp.stack(self.keys), values=jnp.stack(self.values))
 
     def unstacked(self) -> "KVCache":
-        """Return the cache with arrays of each layer again."""
-        return self.replace(keys=tuple(self.keys), values=tuple(self.values))
+        """Return the cache with separate arrays for the layers again."""
+        return dataclasses.replace(self, keys=tuple(self.keys), values=tuple(self.values))

@@ -1,4 +1,6 @@
-"""Attention of one asset's tokens to another's, those earlier in time."""
+"""Attention of one asset's tokens to the earlier tokens of another asset."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -6,34 +8,34 @@ import jax.numpy as jnp
 
 from lob_jax.errors import InputError
 from lob_jax.models.attention.dense import MASKED
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.embeddings import time_phase, turn
 from lob_jax.models.layers import residual_init, weight_init
 
 
 class CrossAssetAttention(nn.Module):
-    """Each token attends to its peer's tokens whose events lie strictly before the time known at it.
+    """Let each token attend to the peer's tokens whose events are strictly before the time known at the token.
 
-    Rows 2b and 2b + 1 of a batch are each other's peers. Equal times see nothing of each other, so neither asset ever
-    reads what the other did in the same nanosecond. Queries and keys turn by time alone (see `time_cycles`): positions
-    of two assets do not compare. A place of score 0 and value 0 stands beside the peer's tokens, for a token that sees
-    none of them or wants none.
+    Rows 2b and 2b + 1 of a batch are peers. Events at equal times do not see each other, so that neither asset reads
+    what the other did in the same nanosecond. Queries and keys are rotated by time only (see `time_cycles`), since
+    positions in two different sequences are not comparable. An additional key with score 0 and value 0 takes the weight
+    of a token that sees no peer token or attends to none.
     """
 
     config: ModelConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, places: Places, peer_seen_BT: jax.Array) -> jax.Array:
-        """Return what the peer adds to the stream, [B, T, D].
+    def __call__(self, x_BTD: jax.Array, positions: Positions, peer_seen_BT: jax.Array) -> jax.Array:
+        """Return what attention to the peer adds to the stream, [B, T, D].
 
         Args:
           x_BTD: the stream, B even.
-          places: of its tokens; the clock is read.
-          peer_seen_BT: int, how many tokens of the peer's row a token sees: its first ones.
+          positions: positions of its tokens; only the clock is read.
+          peer_seen_BT: int, how many tokens of the peer's row each token sees, counted from the row's start.
 
         Raises:
-          InputError: the batch is not even.
+          InputError: the batch size is odd.
         """
         config = self.config
         if x_BTD.shape[0] % 2:
@@ -44,11 +46,16 @@ class CrossAssetAttention(nn.Module):
                 was=x_BTD.shape[0],
                 remedy="give the windows of two instruments in turn",
             )
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype, "kernel_init": weight_init()}
+        dtypes: dict[str, Any] = {
+            "dtype": config.dtype,
+            "param_dtype": config.param_dtype,
+            "kernel_init": weight_init(),
+        }
         N, H = config.n_heads, config.head_size
         query_BTNH = nn.DenseGeneral((N, H), **dtypes, name="query")(x_BTD)
         kv_BS2NH = nn.DenseGeneral((2, N, H), **dtypes, name="key_value")(x_BTD)
-        angle_BTK = time_phase(places.clock_BT2, H // 2)
+        assert positions.clock_BT2 is not None  # ModelConfig.needs_clock
+        angle_BTK = time_phase(positions.clock_BT2, H // 2)
         query_BTNH, key_BSNH = turn(query_BTNH, angle_BTK), turn(kv_BS2NH[:, :, 0], angle_BTK)
         mixed_BTNH = attend_seen(query_BTNH, _of_peer(key_BSNH), _of_peer(kv_BS2NH[:, :, 1]), seen_BT=peer_seen_BT)
         dtypes["kernel_init"] = residual_init(config)
@@ -56,7 +63,7 @@ class CrossAssetAttention(nn.Module):
 
 
 def attend_seen(query_BTNH: jax.Array, key_BSNH: jax.Array, value_BSNH: jax.Array, *, seen_BT: jax.Array) -> jax.Array:
-    """Return the mixture [B, T, N, H] of the first seen_BT values and of zero, whose score is 0."""
+    """Return attention [B, T, N, H] over the first seen_BT values, and a zero value with score 0."""
     scale, full = query_BTNH.shape[-1] ** -0.5, full_precision(query_BTNH.dtype.name)
     score_BNTS = scale * jnp.einsum("BTNH,BSNH->BNTS", query_BTNH, key_BSNH, preferred_element_type=full)
     visible_BTS = jnp.arange(key_BSNH.shape[1]) < seen_BT[..., None]
@@ -67,6 +74,6 @@ def attend_seen(query_BTNH: jax.Array, key_BSNH: jax.Array, value_BSNH: jax.Arra
 
 
 def _of_peer(x_BTNH: jax.Array) -> jax.Array:
-    """Return each row's peer's row."""
+    """Swap rows 2b and 2b + 1."""
     pairs = x_BTNH.reshape(-1, 2, *x_BTNH.shape[1:])
     return pairs[:, ::-1].reshape(x_BTNH.shape)

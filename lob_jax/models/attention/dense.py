@@ -1,7 +1,7 @@
-"""Attention as a dense product of queries and keys, under a mask.
+"""Dense attention under a mask.
 
-Scores are summed and softmaxed in float32 whatever the dtype of the model. A row's softmax gives what is masked a
-weight of exactly zero, so nothing leaks from the future, not even a rounding error.
+Scores and softmax are float32 whatever the dtype of the model. Masked keys get a weight of exactly zero, so that
+nothing leaks from the future, not even a rounding error.
 """
 
 import jax
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import full_precision
 
-MASKED = -1e30  # score of what may not be attended: far below any real one, yet finite
+MASKED = -1e30  # score of a masked key: below any real score, but finite, since -inf minus -inf is NaN
 
 
 def attention_weights(query_BTNH: jax.Array, key_BTNH: jax.Array, *, mask_BNTS: jax.Array | None) -> jax.Array:
-    """Return softmax(q k / sqrt(H)) [B, N, T, S], float32, over the keys that the mask shows; over all without one.
+    """Return softmax(q k / sqrt(H)) [B, N, T, S], float32, over the keys that the mask shows (None: all).
 
     Args:
       query_BTNH: queries.
@@ -30,13 +30,13 @@ def attention_weights(query_BTNH: jax.Array, key_BTNH: jax.Array, *, mask_BNTS: 
 def attend(
     query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *, mask_BNTS: jax.Array | None
 ) -> jax.Array:
-    """Return the values mixed by `attention_weights`, [B, T, N, H]."""
+    """Return the sum of the values weighted by `attention_weights`, [B, T, N, H]."""
     weight_BNTS = attention_weights(query_BTNH, key_BTNH, mask_BNTS=mask_BNTS).astype(value_BTNH.dtype)
     return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value_BTNH)
 
 
 def heads_first(x_BTNH: jax.Array) -> jax.Array:
-    """Return [R, T, H], R = B * N: the sequences of all heads, those of one row of the batch side by side."""
+    """Return [R, T, H] with R = B * N: the sequences of all heads, grouped by row of the batch."""
     B, T, N, H = x_BTNH.shape
     return jnp.swapaxes(x_BTNH, 1, 2).reshape(B * N, T, H)
 
@@ -46,8 +46,8 @@ def attend_cached(
 ) -> jax.Array:
     """Return softmax(q k / sqrt(H)) v [B, T, N, H] over the slots of a cache that the mask shows.
 
-    With heads in front of slots both products read the cache as it lies: on a CPU a decoding step took a third of the
-    time that it took with slots in front, where each step transposed the whole cache.
+    With the axis of heads before that of slots, both products read the cache in its own layout. On a CPU, a decoding
+    step took a third of the time that it took with slots first, where each step transposed the entire cache.
     """
     B, T, N, H = query_BTNH.shape
     full = full_precision(query_BTNH.dtype.name)
@@ -59,5 +59,5 @@ def attend_cached(
 
 
 def causal_mask(T: int) -> jax.Array:
-    """Return the mask bool [1, 1, T, T] that shows each token itself and those before it."""
+    """Return the causal mask, bool [1, 1, T, T]: each token sees itself and those before it."""
     return jnp.tril(jnp.ones((1, 1, T, T), bool))

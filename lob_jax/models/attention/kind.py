@@ -1,12 +1,12 @@
-"""The kinds of attention: `AttentionKind` says what one is, and each module of `kinds/` defines one.
+"""The registry of kinds of attention: each module of `kinds/` defines one as an `AttentionKind`.
 
-A kind's module is a Flax module that mixes values within a sequence, causally:
+A kind's Flax module mixes the values of a sequence, causally:
 
-  __call__(query_BTNH, key_BTNH, value_BTNH, places) -> mixed_BTNH
-  weights(query_BTNH, key_BTNH, value_BTNH, places) -> weight_BNTS, float32: what each token's mixture is made of, for
+  __call__(query_BTNH, key_BTNH, value_BTNH, positions) -> mixed_BTNH
+  weights(query_BTNH, key_BTNH, value_BTNH, positions) -> weight_BNTS, float32: the weights of each token's mixture, for
       figures; every kind is linear in the values, so mixed = weights x values up to rounding.
 
-Importing this module imports neither JAX nor any kind, so that a configuration's names are checked quickly.
+This module imports neither JAX nor any kind, so that names in a configuration are checked quickly.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     import flax.linen as nn
     import jax
 
-    from lob_jax.models.attention.places import Places
+    from lob_jax.models.attention.positions import Positions
     from lob_jax.models.config import ModelConfig
 
-    Pattern = Callable[[ModelConfig, Places, Places], jax.Array | None]
+    Pattern = Callable[[ModelConfig, Positions, Positions], jax.Array | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionKind:
-    """What the rest of lob_jax asks of a kind of attention.
+    """The definition of a kind of attention.
 
     Attributes:
-      module: makes its Flax module from the `ModelConfig`.
-      sees: which tokens a query attends to, in a few words, for the table in docs/models.md.
-      settings: the keys of `model.attention` that it reads; they are checked, and identify a run.
-      pattern: of a kind that only narrows which keys a query sees, the mask that tells: (config, queries, keys) ->
-        bool [B or 1, N or 1, T, S], causality apart; None for all keys. Such a kind attends over a cache and over side
-        branches, so its models generate. A kind without a pattern can do neither.
-      keys_a_query: how many keys a query is multiplied with: (config, context) -> number. None where the products are
-        dense: each query times every key of the context.
-      both_ways: whether it also serves models that are not causal.
+      module: creates its Flax module from the `ModelConfig`.
+      sees: short description of the tokens that a query attends to, for the table in docs/models.md.
+      settings: the keys of `model.attention` that it reads; they are validated and are part of a run's identity.
+      pattern: for a kind that is full attention under a mask, that mask: (config, queries, keys) ->
+        bool [B or 1, N or 1, T, S], causality not included; it may return None for all keys. Only such kinds can attend
+        over a cache and over side branches, so only their models can generate. None for other kinds.
+      keys_a_query: number of keys that a query is multiplied with: (config, context) -> number; None for dense
+        products, where each query is multiplied with every key of the context.
+      both_ways: whether the kind supports models that are not causal.
     """
 
     module: Callable[[ModelConfig], nn.Module]
@@ -63,15 +63,15 @@ KINDS = Registry(
 
 
 def is_mask(kind: str) -> bool:
-    """Return whether a kind is a mask over the keys, which a cache and side branches need."""
+    """Return whether a kind is full attention under a mask, which a cache and side branches require."""
     return KINDS[kind].pattern is not None
 
 
-def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | None:
-    """Return which keys a kind lets each query see, bool [B or 1, N or 1, T, S], causality apart; None for all.
+def pattern(config: ModelConfig, queries: Positions, keys: Positions) -> jax.Array | None:
+    """Return the keys that each query may see, bool [B or 1, N or 1, T, S], causality not included; None for all.
 
     Raises:
-      InputError: the kind is no such mask.
+      InputError: the kind is not a mask.
     """
     mask = KINDS[config.attention.kind].pattern
     if mask is None:
@@ -80,6 +80,6 @@ def pattern(config: ModelConfig, queries: Places, keys: Places) -> jax.Array | N
             where="model.attention.kind",
             expected=" | ".join(kind for kind in KINDS if is_mask(kind)),
             was=config.attention.kind,
-            remedy="read whole sequences with it, or train a model of another kind",
+            remedy="use it only for complete sequences, or train a model with another kind",
         )
     return mask(config, queries, keys)

@@ -1,4 +1,4 @@
-"""The attention weights of a model, layer by layer, for figures and for a look inside."""
+"""Compute the attention weights of a model in every layer, for figures and inspection."""
 
 import functools
 from typing import Any
@@ -13,16 +13,17 @@ from lob_jax.models.transformer import LOBTransformer
 
 @functools.partial(jax.jit, static_argnames="config")
 def attention_weights(config: ModelConfig, params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
-    """Return how much each token takes from each other one, weight_LBNTS, float32.
+    """Return the attention weights of all layers, weight_LBNTS, float32.
 
-    Rows sum to one, and what lies above the diagonal is zero (but in a model that is not causal); a Linformer's are
-    made of learned projections and may be negative. Whatever kind and backend the model has, the whole T x T of every
-    head is held: choose a short window.
+    Rows sum to one, and weights above the diagonal are zero in a causal model. A Linformer's weights contain learned
+    projections and may be negative. For every kind and backend, the T x T weights of all heads are materialised: choose
+    a short window.
 
     Args:
-      config, params: the model.
+      config: the model's configuration.
+      params: its parameters.
       tokens_BT: int token ids.
-      conditioning: what is known beside each token.
+      conditioning: the other inputs at each token.
     """
     model = LOBTransformer(config)
     _, state = model.apply({"params": params}, tokens_BT, conditioning, mutable=["attention"])

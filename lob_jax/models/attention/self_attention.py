@@ -1,4 +1,6 @@
-"""Self-attention of a block: projections, rotation, and the mixture that its kind makes."""
+"""Self-attention of a block: projections, rotary positions, and attention of the configured kind."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -6,7 +8,7 @@ import jax
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.dense import attend, attend_cached, attention_weights
 from lob_jax.models.attention.kind import KINDS, pattern
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import rotate, rotate_by_time
 from lob_jax.models.layers import LayerNorm, Linear, residual_init, weight_init
@@ -19,7 +21,7 @@ class SelfAttention(nn.Module):
 
     def setup(self) -> None:
         config = self.config
-        dtypes = {"dtype": config.dtype, "param_dtype": config.param_dtype}
+        dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
         shape = (3, config.n_heads, config.head_size)
         self.qkv = Linear(shape, **dtypes, kernel_init=weight_init())
         if config.attention.qk_norm:
@@ -30,50 +32,51 @@ class SelfAttention(nn.Module):
     def __call__(
         self,
         x_BTD: jax.Array,
-        places: Places,
+        positions: Positions,
         mask_BTS: jax.Array | None,
         cache: KVCache | None,
         *,
         layer: int | jax.Array,
     ) -> tuple[jax.Array, KVCache | None]:
-        """Return what attention adds to the stream, [B, T, D], and the cache with this layer's slots written.
+        """Return what attention adds to the stream, [B, T, D], and the cache with this layer's new keys and values.
 
-        Without mask and cache the kind mixes as it does best; with either, which must be causal, it is a dense product
-        under the mask and the kind's own pattern. Where the collection "attention" is asked for, weights_BNTS are left
-        in it.
+        Without a mask or cache, the kind's own module computes the mixture; with either, it is a dense product under
+        the given mask, which must be causal, and the kind's pattern. If the collection "attention" is mutable,
+        weights_BNTS are stored in it.
         """
-        query_BTNH, key_BTNH, value_BTNH = self._project(x_BTD, places)
+        query_BTNH, key_BTNH, value_BTNH = self._project(x_BTD, positions)
         if cache is not None:
+            assert mask_BTS is not None  # a cache is always read under a mask, which hides its unfilled slots
             cache = cache.write(key_BTNH, value_BTNH, layer=layer)
-            mask_BNTS = self._narrowed(mask_BTS, places, cache.places)
+            mask_BNTS = self._narrowed(mask_BTS, positions, cache.positions)
             mixed_BTNH = attend_cached(query_BTNH, *cache.of_layer(layer), mask_BNTS=mask_BNTS)
         elif mask_BTS is not None:
-            mask_BNTS = self._narrowed(mask_BTS, places, places)
+            mask_BNTS = self._narrowed(mask_BTS, positions, positions)
             mixed_BTNH = attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=mask_BNTS)
         else:
-            mixed_BTNH = self.mix(query_BTNH, key_BTNH, value_BTNH, places)
+            mixed_BTNH = self.mix(query_BTNH, key_BTNH, value_BTNH, positions)
         if self.is_mutable_collection("attention") and not self.is_initializing() and cache is None:
             if mask_BTS is None:
-                weight_BNTS = self.mix.weights(query_BTNH, key_BTNH, value_BTNH, places)
+                weight_BNTS = self.mix.weights(query_BTNH, key_BTNH, value_BTNH, positions)
             else:
                 weight_BNTS = attention_weights(query_BTNH, key_BTNH, mask_BNTS=mask_BNTS)
             self.sow("attention", "weights_BNTS", weight_BNTS)
         return self.output(mixed_BTNH), cache
 
-    def _project(self, x_BTD: jax.Array, places: Places) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Return queries, keys and values, each [B, T, N, H], normalised and turned as the model does."""
+    def _project(self, x_BTD: jax.Array, positions: Positions) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Return queries, keys and values, each [B, T, N, H], normalised and rotated as configured."""
         qkv_BT3NH = self.qkv(x_BTD)
         query_BTNH, key_BTNH, value_BTNH = (qkv_BT3NH[:, :, part] for part in range(3))
         if self.config.attention.qk_norm:
             query_BTNH, key_BTNH = self.query_norm(query_BTNH), self.key_norm(key_BTNH)
         if self.config.positions == "rotary":
-            query_BTNH, key_BTNH = (rotate(x, places.position_BT) for x in (query_BTNH, key_BTNH))
+            query_BTNH, key_BTNH = (rotate(x, positions.position_BT) for x in (query_BTNH, key_BTNH))
         if self.config.positions == "rotary_time":
-            query_BTNH, key_BTNH = (
-                rotate_by_time(x, places.position_BT, places.clock_BT2) for x in (query_BTNH, key_BTNH)
-            )
+            clock_BT2 = positions.clock_BT2
+            assert clock_BT2 is not None  # ModelConfig.needs_clock
+            query_BTNH, key_BTNH = (rotate_by_time(x, positions.position_BT, clock_BT2) for x in (query_BTNH, key_BTNH))
         return query_BTNH, key_BTNH, value_BTNH
 
-    def _narrowed(self, mask_BTS: jax.Array, queries: Places, keys: Places) -> jax.Array:
+    def _narrowed(self, mask_BTS: jax.Array, queries: Positions, keys: Positions) -> jax.Array:
         seen_BNTS = pattern(self.config, queries, keys)
         return mask_BTS[:, None] if seen_BNTS is None else mask_BTS[:, None] & seen_BNTS

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, with Orbax: the latest, the newest sound one and the best few, each all of a moment."""
+"""Save and restore checkpoints with Orbax; the latest, the newest sound one and the best few are kept."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import importlib.metadata
 import math
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,32 +25,32 @@ from lob_jax.training.run.stopping import EarlyStopping
 from lob_jax.training.step.layout import replicated
 from lob_jax.training.step.state import TrainState, abstract_params
 
-UNSETTLED = ("_CHECKPOINT_METADATA",)  # Orbax's own note of times and handlers, written beside all else and after it
-DIVERGED = "diverged"  # where diverged checkpoints are moved to, beside the folder of the others
-DISCARDED = "discarded"  # where a checkpoint that is not kept is moved to before it is deleted: a kill halves none
-US = "lob_jax"  # among the versions
+UNSETTLED = ("_CHECKPOINT_METADATA",)  # Orbax's record of times and handlers, written after everything else
+DIVERGED = "diverged"  # folder for diverged checkpoints, next to that of the others
+DISCARDED = "discarded"  # checkpoints are moved here before deletion, so that a kill leaves no partial checkpoint
+US = "lob_jax"  # key of the package itself in `Meta.versions`
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What a checkpoint says of itself, beside its arrays; plain JSON values.
+    """The metadata of a checkpoint, as plain JSON values.
 
     Attributes:
       step: optimiser steps taken.
-      validation_loss: of these parameters, nats a scored token; infinite if they were not validated.
-      identity: what a run must share to go on from here, see `identity.run_identity`.
-      changeable: what it may change, as it was for this step, see `identity.changeable`.
-      rounding: how its numbers were computed, see `identity.rounding`.
-      history: what changed since the first step, {"step": after which, "changed": {key: [before, since]}}, in order.
-      measure: digest of what the loss is measured on: losses of another one are not compared.
-      position: in the order of windows, see `data.pipeline.Position`.
-      unsound: why a run must not go on from here, since it has diverged; None if it may.
-      settings: the whole configuration that the run was started with.
-      versions: of the packages that wrote it.
-      early_stopping: best, best_step and strikes after this validation.
-      micro_batch: windows in memory at once, a device.
-      averaged: whether the average of the parameters is what was validated.
+      validation_loss: loss of these parameters, nats per scored token; infinite if they were not validated.
+      identity: values that a run must share to be resumed from here, see `identity.run_identity`.
+      changeable: values that it may change, as they were for this step, see `identity.changeable`.
+      rounding: values that affect rounding, see `identity.rounding`.
+      history: changes since the first step, in order: {"step": last step before, "changed": {key: [before, since]}}.
+      measure: digest of what the loss is measured on; losses with different digests are not compared.
+      position: position in the order of windows, see `data.pipeline.Position`.
+      unsound: how the run has diverged, so that it must not be resumed from here; None if it has not.
+      settings: the complete configuration that the run was started with.
+      versions: versions of the packages that wrote the checkpoint.
+      early_stopping: the state of early stopping after this validation.
+      micro_batch: windows in memory at once, per device.
+      averaged: whether the average of the parameters was validated.
     """
 
     step: int
@@ -70,30 +70,30 @@ class Meta:
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of lob_jax and of the packages that a run's numbers depend on."""
+    """Return the versions of lob_jax and of the packages that affect a run's numbers."""
     return {US: version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def ranked(metas: Mapping[int, Meta]) -> list[int]:
-    """Return the steps of checkpoints, the best first: by validation loss, of equal ones the earlier.
+    """Return the steps of checkpoints, best first: by validation loss, with ties broken by the earlier step.
 
-    Behind them come those whose losses cannot be compared with that of the latest validation, then those without a
-    finite loss, then those that have diverged.
+    They are followed by checkpoints whose losses cannot be compared with that of the latest validation, then those
+    without a finite loss, then those that have diverged.
     """
     validated = {step: meta for step, meta in metas.items() if math.isfinite(meta.validation_loss)}
     measure = validated[max(validated)].measure if validated else None
 
-    def place(step: int) -> tuple[bool, bool, bool, float, int]:
+    def order(step: int) -> tuple[bool, bool, bool, float, int]:
         meta = metas[step]
         return meta.unsound is not None, step not in validated, meta.measure != measure, meta.validation_loss, step
 
-    return sorted(metas, key=place)
+    return sorted(metas, key=order)
 
 
 class KeepBest(checkpoint_managers.PreservationPolicy):
-    """Keep the latest checkpoint, the newest that a run may go on from, and the best few.
+    """Keep the latest checkpoint, the newest sound one, and the best few.
 
-    What is known of them is their own Meta: Orbax forgets at a restart what it was told of losses.
+    Losses are read from the checkpoints' own Meta, since Orbax does not remember metrics across restarts.
     """
 
     def __init__(self, count: int):
@@ -101,7 +101,7 @@ class KeepBest(checkpoint_managers.PreservationPolicy):
         self.metas: dict[int, Meta] = {}
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Return, for each checkpoint, whether it stays."""
+        """Return, for each checkpoint, whether to keep it."""
         steps = [checkpoint.step for checkpoint in checkpoints]
         metas = {step: self.metas[step] for step in steps}
         sound = [step for step in ranked(metas) if metas[step].unsound is None]
@@ -110,7 +110,7 @@ class KeepBest(checkpoint_managers.PreservationPolicy):
 
 
 def newest_sound(metas: Mapping[int, Meta]) -> int:
-    """Return the newest step that a run may go on from; 0 if there is none."""
+    """Return the newest step that a run can be resumed from; 0 if there is none."""
     return max((step for step, meta in metas.items() if meta.unsound is None), default=0)
 
 
@@ -123,21 +123,23 @@ def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
 
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
-    told = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta
-    versions = {US: FIRST, **told.get("versions", {})}
+    restored: Any = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+    stored = restored.meta
+    versions = {US: FIRST, **stored.get("versions", {})}
     where = f"step {step} in {manager.directory}"
     source = Source("the checkpoint", of="a run", where=where, written_by=versions[US])
-    told = _fields_of(Meta, told, source, inside="checkpoint.")
-    parts = {
-        name: _fields_of(of, told[name], source, inside=f"checkpoint.{name}.")
+    fields = _fields_of(Meta, stored, source, inside="checkpoint.")
+    parts: dict[str, Any] = {
+        name: _fields_of(of, fields[name], source, inside=f"checkpoint.{name}.")
         for name, of in (("position", Position), ("early_stopping", EarlyStopping))
     }
-    return Meta(**{**told, **parts, "versions": versions})
+    values: dict[str, Any] = {**fields, **parts, "versions": versions}
+    return Meta(**values)
 
 
-def _fields_of(of: type, told: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
-    """Return a value for every field of a dataclass, out of what was stored of it."""
-    return whole(told, [field.name for field in dataclasses.fields(of)], source, inside=inside)
+def _fields_of(of: type[Any], stored: Mapping[str, Any], source: Source, *, inside: str) -> dict[str, Any]:
+    """Return a value for every field of a dataclass, from those stored and the neutral values of newer fields."""
+    return whole(stored, [field.name for field in dataclasses.fields(of)], source, inside=inside)
 
 
 def _on(sharding: jax.sharding.Sharding, tree: Any) -> Any:
@@ -148,17 +150,15 @@ def _on(sharding: jax.sharding.Sharding, tree: Any) -> Any:
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
-    """Return the steps whose checkpoints lie in a folder, in order."""
+    """Return the steps of the checkpoints in a folder, in order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
 
 
 def set_damaged_aside(folder: pathlib.Path) -> list[str]:
-    """Move damaged checkpoints out of the way; return what was done.
-
-    They go to the folder damaged/ beside this one, where they can be looked at.
+    """Move damaged checkpoints to the folder damaged/ next to this one, for inspection; return remarks on them.
 
     Raises:
-      InputError: there are checkpoints and none of them is intact, or one cannot be moved.
+      InputError: there are checkpoints but none is intact, or one cannot be moved.
     """
     steps, aside = steps_in(folder), folder.parent / "damaged"
     found = {step: reason for step in steps if (reason := damage(folder / str(step))) is not None}
@@ -168,15 +168,15 @@ def set_damaged_aside(folder: pathlib.Path) -> list[str]:
             where=folder,
             expected="at least one whose files are as they were saved",
             was="; ".join(f"step {step}: {reason}" for step, reason in found.items()),
-            remedy="bring a copy of the folder back, or train anew in another --workdir",
+            remedy="restore a copy of the folder, or train again in another --workdir",
         )
     for step in found:
         _move(folder / str(step), into=aside)
-    return [f"the checkpoint of step {step} is damaged and lies in {aside} now: {found[step]}" for step in found]
+    return [f"the checkpoint of step {step} is damaged and was moved to {aside}: {found[step]}" for step in found]
 
 
 def _move(checkpoint: pathlib.Path, *, into: pathlib.Path) -> None:
-    """Move a checkpoint into another folder, beside those of the same step that are there.
+    """Move a checkpoint into another folder, with a suffix if one of the same step is already there.
 
     Raises:
       InputError: it cannot be moved there.
@@ -191,21 +191,24 @@ def _move(checkpoint: pathlib.Path, *, into: pathlib.Path) -> None:
             where=checkpoint,
             expected=f"a folder {into} that it can be moved to",
             was=error,
-            remedy=f"move away what is in the place of {into}, or make it and its parent writable",
+            remedy=f"remove any file named {into}, and make the folder and its parent writable",
         ) from error
 
 
 @contextlib.contextmanager
-def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
-    """Turn what a failed save raises into one clear error."""
+def _told_clearly(folder: pathlib.Path, step: int) -> Generator[None]:
+    """Convert the exceptions of a failed save into a TrainingError with a remedy."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:  # of the system; of TensorStore; of Orbax, around another
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # from the system; from TensorStore; from Orbax, wrapping another
         raise TrainingError(
             f"the checkpoint of step {step} could not be saved in {folder}: {_cause(error)}",
             step=step,
-            remedy="make room or mend the disk and start the same command again: it goes on from the last checkpoint"
-            " that was saved whole; earlier ones are as they were",
+            remedy="free or repair the disk, then run the same command again: it resumes from the last checkpoint",
         ) from error
 
 
@@ -216,13 +219,14 @@ def _cause(error: BaseException) -> str:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own; a context manager.
+    """The checkpoints of one run, in one folder; a context manager.
 
-    Each is judged when it is saved: of a state that is not finite it says so, and a run goes on from one before it.
+    Each state is checked when it is saved: a checkpoint with non-finite numbers is marked as unsound, and the run is
+    resumed from an earlier one.
 
-    A save returns once the arrays are copied off the devices, and is written behind the next steps. It becomes a
-    checkpoint in one move, when all of it is written, the digests of its files included: one that a kill cuts short
-    leaves a temporary folder, which is no checkpoint and goes at the next start.
+    A save returns once the arrays are copied off the devices, and is written in the background during the next steps.
+    When everything is written, including the digests of its files, an atomic rename makes it a checkpoint. If the
+    process is killed before that, a temporary folder remains, which the next start removes.
     """
 
     def __init__(self, folder: pathlib.Path, *, keep_best: int):
@@ -240,7 +244,7 @@ class Checkpoints:
             self._kept.metas[step] = _read_meta(self._manager, step)
 
     def _seal(self) -> None:
-        """Write the digests of a checkpoint's files; called when they are written and the folder is still temporary."""
+        """Write the digests of a checkpoint's files; called after they are written, while the folder is temporary."""
         if jax.process_index() == 0:
             for partial in self.folder.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
                 seal(partial, unsettled=UNSETTLED)
@@ -253,11 +257,11 @@ class Checkpoints:
             with _told_clearly(self.folder, self._saving):
                 self._manager.close()  # waits for the last save, and raises if it failed
         else:
-            with contextlib.suppress(OSError, ValueError, RuntimeError):  # what is on its way out says more
+            with contextlib.suppress(OSError, ValueError, RuntimeError):  # the exception in flight is more informative
                 self._manager.close()
 
     def steps(self) -> list[int]:
-        """Return the steps kept, in order."""
+        """Return the steps of the checkpoints, in order."""
         self.wait()
         return sorted(self._manager.all_steps())
 
@@ -265,7 +269,7 @@ class Checkpoints:
         """Wait until the last save is written.
 
         Raises:
-          TrainingError: it could not be.
+          TrainingError: the save failed.
         """
         with _told_clearly(self.folder, self._saving):
             self._manager.wait_until_finished()
@@ -273,12 +277,12 @@ class Checkpoints:
                 shutil.rmtree(self.folder / DISCARDED, ignore_errors=True)
 
     def newest_sound(self, identity: dict[str, Any]) -> tuple[Meta | None, list[str]]:
-        """Return what the newest checkpoint that a run may go on from says of itself, and what was done about others.
+        """Return the metadata of the newest sound checkpoint (or None), and remarks on diverged ones.
 
-        It is None if there is none. Those behind it have diverged, and are set aside.
+        Checkpoints after it have diverged, and are set aside.
 
         Raises:
-          InputError: they are not of the run that `identity` describes.
+          InputError: the checkpoints belong to another run than `identity` describes.
         """
         metas = self._kept.metas
         if not metas:
@@ -287,16 +291,16 @@ class Checkpoints:
         where, values = f"step {latest.step} in {self.folder}", latest.changeable | latest.rounding
         refuse_mismatch(latest.identity, identity, where=where, values=values, written_by=latest.versions[US])
         newest = newest_sound(metas)
-        reasons = {step: meta.unsound for step, meta in metas.items() if step > newest}
+        reasons = {step: meta.unsound for step, meta in metas.items() if meta.unsound and step > newest}
         remarks = self.set_aside(reasons)
         if newest == 0:
-            remarks.append("no checkpoint is left to go on from: the run begins anew")
+            remarks.append("no checkpoint is left to resume from: the run starts from scratch")
         return metas.get(newest), remarks
 
     def set_aside(self, reasons: Mapping[int, str]) -> list[str]:
-        """Move checkpoints that have diverged to the folder diverged/ beside this one; return what was done.
+        """Move diverged checkpoints (reasons by step) to the folder diverged/ next to this one; return remarks on them.
 
-        All processes of a run must ask for it, and one of them does it.
+        All processes of a run must call this, and the first one moves them.
         """
         if not reasons:
             return []
@@ -311,24 +315,24 @@ class Checkpoints:
         for step in reasons:
             del self._kept.metas[step]
         return [
-            f"the checkpoint of step {step} is passed over, since {why}; it lies in {aside} now"
+            f"the checkpoint of step {step} is skipped, since {why}; it was moved to {aside}"
             for step, why in sorted(reasons.items())
         ]
 
     def refuse_from(self, step: int, reason: str) -> int:
-        """Set the checkpoints of a step and of later ones aside; return the step to go on from, 0 for the beginning."""
+        """Set aside the checkpoints from a step on; return the step to resume from, 0 for the start of the run."""
         self.set_aside({later: reason for later in self.steps() if later >= step})
         return newest_sound(self._kept.metas)
 
     def save(self, state: TrainState, *, meta: Meta) -> Meta:
-        """Save all of a moment of the run: its state, and what it says of itself; return the latter, judged.
+        """Save a state with its metadata; return the metadata, marked as unsound if the state is not finite.
 
-        A checkpoint of the same step goes: it was saved before its validation was over.
+        An earlier checkpoint of the same step, saved before its validation had finished, is replaced.
 
         Raises:
-          TrainingError: this save could not begin, or the one before it failed.
+          TrainingError: this save could not start, or the previous one failed.
         """
-        self.wait()
+        self.wait()  # first, since `_seal` of the previous save reads `_saving`
         self._saving = meta.step
         meta = dataclasses.replace(meta, unsound=meta.unsound or state_fault(state))
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(dataclasses.asdict(meta)))
@@ -336,28 +340,30 @@ class Checkpoints:
         with _told_clearly(self.folder, meta.step):
             if meta.step in self._manager.all_steps():
                 self._manager.delete(meta.step)
+            # force: Orbax would otherwise decide itself which steps to save.
             self._manager.save(meta.step, args=items, force=True)
         return meta
 
     def restore(self, step: int, arrays: TrainState) -> TrainState:
         """Return the state of a step.
 
-        `arrays` are the shapes, dtypes and shardings of the state: any mesh will do, whichever it was saved from.
+        `arrays` has the shapes, dtypes and shardings of the state; the mesh may differ from the one it was saved on.
         """
-        return self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays))).state
+        restored: Any = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(arrays)))
+        return restored.state
 
 
 def _meet(where: str) -> None:
-    """Wait for the other processes, if there are any."""
+    """Wait for all processes of the run at a named barrier."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(where)
 
 
 def read_metas(folder: pathlib.Path) -> dict[int, Meta]:
-    """Return what each intact checkpoint in a folder says of itself, by step.
+    """Return the metadata of each intact checkpoint in a folder, by step.
 
     Raises:
-      InputError: there is none.
+      InputError: there is no intact checkpoint.
     """
     steps = steps_in(folder)
     found = {step: damage(folder / str(step)) for step in steps}
@@ -382,17 +388,18 @@ def restore_best(
     data: Mapping[str, Any] | None = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> tuple[Any, Meta]:
-    """Return the parameters with the lowest validation loss of a run, and what their checkpoint says of itself.
+    """Return the parameters with the lowest validation loss of a run, and the metadata of their checkpoint.
 
-    Of a run that averages its parameters, these are the averages. Nothing else of the checkpoint is read, no moments.
-    A damaged checkpoint is passed over. The model may compute otherwise than in training, and in another dtype.
+    If the run averages its parameters, the averages are returned. Nothing else of the checkpoint is read, such as the
+    optimiser's moments. Damaged checkpoints are skipped. Settings of the model that only affect rounding, and its
+    dtype, may differ from training.
 
     Args:
       folder: the run's checkpoints.
       model: the model that the parameters are for.
-      vocabulary_hash: of the vocabulary that the model is to read.
-      data: what else of the run's data must be the same, of its fingerprint.
-      mesh: whose devices each get the parameters; the first device if None.
+      vocabulary_hash: hash of the vocabulary that the model is to read.
+      data: entries of the run's data fingerprint that must be equal.
+      mesh: mesh to replicate the parameters on; None for the first device.
 
     Raises:
       InputError: there is no intact checkpoint, none has a finite loss, or it is of another model or vocabulary.
@@ -405,9 +412,9 @@ def restore_best(
         raise InputError(
             "no checkpoint has a finite validation loss",
             where=folder,
-            expected="a finite loss at one validation at least",
+            expected="a finite loss in at least one validation",
             was=best.validation_loss,
-            remedy="train on to the first validation; or again, in another --workdir, with a lower"
+            remedy="continue training to the first validation, or train again in another --workdir with a lower"
             " config.train.learning_rate",
         )
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0]) if mesh is None else replicated(mesh)

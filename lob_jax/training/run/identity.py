@@ -1,4 +1,4 @@
-"""What makes a run that run: one table of the configuration's keys, what is kept of them, and what is refused."""
+"""The identity of a run: the role of each configuration key, what checkpoints record, and what resuming refuses."""
 
 import dataclasses
 import enum
@@ -19,24 +19,24 @@ from lob_jax.training.step.shift import Batch
 
 Values = dict[str, Any]  # plain JSON values by key, such as {"train.clip": 1.0}
 
-SHOWN = 60  # letters of a value in a refusal
-LISTED = 12  # keys of a refusal
+SHOWN = 60  # characters of a value in an error
+LISTED = 12  # keys in an error
 ABSENT = "absent"
-DEVICES = "devices"  # as a key of what decides rounding
+DEVICES = "devices"  # key in `rounding`
 
 
 class Role(enum.Enum):
-    """What a change of a key does to a run that goes on with it."""
+    """The effect of changing a key when a run is resumed."""
 
-    DATA = "identifies the data: which windows there are, and in which order they are read"
-    MODEL = "identifies the model: its parameters, what it computes, and what its optimiser remembers"
-    RECORDED = "may change between two steps, and is noted with the step"
-    MEASURE = "may change likewise, but the losses of validations before and after are not compared"
-    ROUNDING = "may change: it says how the same numbers are computed, equal up to rounding"
-    FREE = "may change: no number of training depends on it"
+    DATA = "identifies the data: the windows and the order in which they are read"
+    MODEL = "identifies the model: its parameters, its computation, and its optimiser's state"
+    RECORDED = "may change between two steps, and the change is recorded with the step"
+    MEASURE = "may change in the same way, but validation losses before and after are not compared"
+    ROUNDING = "may change: it affects how the same numbers are computed, which stay equal up to rounding"
+    FREE = "may change: no number in training depends on it"
 
 
-# The one place that says it: each key of the sections data, tokens, model and train, and the seed, once.
+# Each key of the sections data, tokens, model and train, and the seed, exactly once.
 ROLES: dict[Role, tuple[str, ...]] = {
     Role.DATA: (
         *("seed", "data.feed", "data.symbols", "data.tick", "data.lot", "data.on_error"),
@@ -67,22 +67,22 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("train.fsdp", "train.tensor", "train.loss_block"),
     ),
     Role.FREE: (
-        # Files are known by their SHA-256, wherever they lie.
+        # Files are identified by their SHA-256, so that they may be moved.
         *("data.path", "data.processes", "data.runner", "data.runner_options", "data.workers"),
-        # The micro-batch in use, chosen or given, is kept by itself.
+        # The micro-batch in use, chosen or given, is recorded separately.
         *("train.micro_batch", "train.max_hours", "train.max_skipped", "train.log_every", "train.keep_best"),
         *("train.sample_events", "train.profile_step", "train.profile_steps"),
     ),
 }
 
-# Of a model, what is read in some of its shapes alone; elsewhere it identifies nothing.
+# Fields of a model that are read only by some models; they do not identify the others.
 _READ_WHERE = {
     "time_buckets": lambda model: model.time_of_day,
     "book_features": lambda model: model.book_state,
     "n_regimes": lambda model: model.regime != "none" or model.heads.contrastive_size > 0,
     **{f"attention.{name}": lambda model, name=name: name in model.attention.settings for name in SETTINGS},
 }
-# What identifies a run though it is no key's whole value; the keys whose former values bring it back.
+# What identifies a run without being the value of a single key, and the keys that determine it.
 WINDOWS_A_STEP = "train.batch_size x train.accumulation"
 AVERAGE = "an average of the parameters (train.ema_decay)"
 LOSS_SCALE = "a loss scale (model.dtype=float16)"
@@ -93,8 +93,15 @@ _KEYS_OF = {
     LOSS_SCALE: ("model.dtype",),
     PARAMETERS: ("model.dtype",),
 }
-FROM_DATA = ("model.book_features", "model.n_regimes")  # fields of a model that are no keys: the data section has them
-OTHERS = (*FROM_DATA, *_KEYS_OF, "vocabulary_hash", "windows", DEVICES)  # what is kept beside the keys of `ROLES`
+# Fields of a model that are not keys, since the data determine them.
+FROM_DATA = ("model.book_features", "model.n_regimes")
+OTHERS = (
+    *FROM_DATA,
+    *_KEYS_OF,
+    "vocabulary_hash",
+    "windows",
+    DEVICES,
+)  # what is recorded in addition to the keys of `ROLES`
 
 
 def keys_of(*roles: Role) -> frozenset[str]:
@@ -103,7 +110,7 @@ def keys_of(*roles: Role) -> frozenset[str]:
 
 
 def model_identity(model: ModelConfig) -> Values:
-    """Return what two models must share for one to take the parameters of the other and compute the same of them."""
+    """Return the values that two models must share for one to compute the same from the parameters of the other."""
     other = keys_of(*Role) - keys_of(Role.MODEL)
     fields = flat(model.to_dict())
     return {
@@ -116,15 +123,15 @@ def model_identity(model: ModelConfig) -> Values:
 def run_identity(
     model: ModelConfig, config: TrainConfig, *, seed: int, windows: int, vocabulary_hash: str, fingerprint: Values
 ) -> Values:
-    """Return what two runs must share for one to go on from a checkpoint of the other.
+    """Return the values that two runs must share for one to be resumed from a checkpoint of the other.
 
     Args:
       model: the model.
-      config: how it is trained.
-      seed: of the first parameters, of dropout and of the order of windows.
-      windows: that there are to train on.
-      vocabulary_hash: of the vocabulary of their tokens.
-      fingerprint: what else decides them, plain JSON.
+      config: training settings.
+      seed: seed of the initial parameters, of dropout and of the order of windows.
+      windows: number of training windows.
+      vocabulary_hash: hash of the tokenizer's vocabulary.
+      fingerprint: everything else that determines the windows, as plain JSON.
     """
     return {
         "model": model_identity(model),
@@ -141,12 +148,12 @@ def run_identity(
 
 
 def changeable(model: ModelConfig, config: TrainConfig) -> Values:
-    """Return the values that may change between two steps, and are noted when they do."""
+    """Return the values that may change between two steps, with changes recorded."""
     return _chosen(model, config, keys_of(Role.RECORDED, Role.MEASURE))
 
 
 def rounding(model: ModelConfig, config: TrainConfig, devices: Sequence[jax.Device]) -> Values:
-    """Return what decides how numbers are rounded: how they are computed, and on which devices."""
+    """Return the values that affect rounding: settings of the computation, and the devices."""
     kinds = sorted({device.device_kind for device in devices})
     return {
         **_chosen(model, config, keys_of(Role.ROUNDING)),
@@ -160,11 +167,11 @@ def _chosen(model: ModelConfig, config: TrainConfig, keys: frozenset[str]) -> Va
 
 
 def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
-    """Return the digest of what validations are measured on: losses of another one are not compared."""
+    """Return a digest of what validation is measured on; losses with different digests are not compared."""
     sha256 = hashlib.sha256()
     for name in sorted({name for batch in validation for name in batch}):
         sha256.update(name.encode())
-        for batch in validation:  # one after the other, so that it is no matter how they are cut into batches
+        for batch in validation:  # in sequence, so that the digest is the same for any split into batches
             sha256.update(np.ascontiguousarray(batch[name]).data)
     for name in OBJECTIVES[config.objective].settings:
         sha256.update(f"{name} {getattr(config, name)!r}".encode())
@@ -172,7 +179,7 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return [value before, value now] of the keys whose values differ; a key that came since had its neutral value."""
+    """Return [value before, value now] for keys whose values differ; newer keys had their neutral values before."""
     before = completed(before, now)
     return {key: [before.get(key, ABSENT), value] for key, value in now.items() if before.get(key, ABSENT) != value}
 
@@ -185,18 +192,17 @@ def refuse_mismatch(
     values: Mapping[str, Any] | None = None,
     written_by: str = FIRST,
 ) -> None:
-    """Check that a checkpoint is of the run that wants it; keys that came since it was saved had their neutral values.
+    """Check that a checkpoint has a given identity; keys that are newer than it had their neutral values.
 
     Args:
       saved: the identity in the checkpoint.
       wanted: the identity, or a part of it, that it must have.
-      where: the checkpoint lies.
-      values: what else the run had, by key, to tell what brings it back.
+      where: the location of the checkpoint, for errors.
+      values: other values of the checkpoint's run, by key, for the remedy.
       written_by: the version of lob_jax that saved it.
 
     Raises:
-      InputError: naming every key that differs, a line each: as it was saved, and as it is wanted now; or the keys that
-        a newer version saved and this one does not know.
+      InputError: an identity differs, with one line per key, or a newer version saved keys that this one does not know.
     """
     saved, wanted, values = flat(saved), flat(wanted), values or {}
     saved = completed(saved, wanted)
@@ -228,7 +234,7 @@ def _shortened(value: object) -> str:
 
 
 def _remedy(saved: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """Return what brings the run back: the options that it was started with, or its data."""
+    """Return how to resume the checkpoint's run: the options that it was started with, or its data."""
     options, others = {}, []
     for key, value in saved.items():
         name = key.replace("data.inputs.", "data.")
@@ -240,14 +246,14 @@ def _remedy(saved: Mapping[str, Any], values: Mapping[str, Any]) -> str:
             options["data.book_levels"] = value // 4
         else:
             others.append(key)
-    parts = [f"go on as that run was started, {_options(options)}"] if options else []
+    parts = [f"resume as that run was started, {_options(options)}"] if options else []
     if others:
-        parts.append(f"bring back the data and settings it was trained with ({', '.join(others[:LISTED])})")
-    return f"{', and '.join(parts)}; or begin another run in another --workdir"
+        parts.append(f"restore the data and settings that it was trained with ({', '.join(others[:LISTED])})")
+    return f"{', and '.join(parts)}; or start another run in another --workdir"
 
 
 def _options(values: Mapping[str, Any]) -> str:
-    """Return how keys are given their values on the command line, which takes no None."""
+    """Return the command-line options for values; a key with value None is left out, since no option can give None."""
     shown = {
         key: repr(tuple(value)) if isinstance(value, list | tuple) else str(value) for key, value in values.items()
     }

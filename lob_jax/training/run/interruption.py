@@ -5,7 +5,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import jax
 import numpy as np
@@ -97,7 +97,7 @@ class Interruption:
         return self.told or (LATE if time.monotonic() >= self._deadline else None)
 
     @contextlib.contextmanager
-    def saving(self) -> Iterator[None]:
+    def saving(self) -> Generator[None]:
         """Save inside this context; the kept state is dropped.
 
         If the kept state is being saved already, entering blocks forever, since the process exits after that save.
@@ -122,7 +122,7 @@ class Interruption:
             time.sleep(LOOK_S)
 
     def _leave(self, kept: Kept) -> None:
-        reason = self._own_reason()
+        reason = self._own_reason() or LATE  # called only after a signal or at the time limit
         try:
             kept.save()
         except TrainingError as error:

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import rich.console
@@ -75,7 +75,7 @@ def say(console: rich.console.Console, sentence: str) -> None:
 
 
 @contextlib.contextmanager
-def _told_clearly(folder: pathlib.Path, step: int) -> Iterator[None]:
+def _told_clearly(folder: pathlib.Path, step: int) -> Generator[None]:
     """Convert the OSError of a full or failing disk into a TrainingError with a remedy."""
     try:
         yield
@@ -125,7 +125,7 @@ class TrainingLog:
         say(self.console, sentence)
 
     @contextlib.contextmanager
-    def during(self, doing: str, *, usually: str) -> Iterator[None]:
+    def during(self, doing: str, *, usually: str) -> Generator[None]:
         """Show an activity before the first step and its usual duration, and afterwards the time it took."""
         begin = time.monotonic()
         self.beat(self._step, doing)

@@ -6,7 +6,7 @@ import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import grain
@@ -177,7 +177,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _alone_in(folder: pathlib.Path) -> Iterator[list[str]]:
+def _alone_in(folder: pathlib.Path) -> Generator[list[str]]:
     """Lock a folder against other runs, set damaged checkpoints aside, and yield remarks on that.
 
     The first process does this on behalf of all; the others wait for it.

@@ -1,4 +1,4 @@
-"""What of a run stays and what changes when it goes on from a checkpoint, and how that is told."""
+"""Determine what changes when a run is resumed from a checkpoint, and describe it."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -10,20 +10,20 @@ from lob_jax.later_keys import remarks as remarks_on
 from lob_jax.training.run.checkpoint import US, Meta
 from lob_jax.training.run.identity import WINDOWS_A_STEP, changes
 
-VALIDATION = "the validation windows"  # as a key of the history: what they are is told by a digest
+VALIDATION = "the validation windows"  # key of the history; its values are digests
 
 
-def at_step(about: Meta, step: int, **told: Any) -> Meta:
-    """Return what a checkpoint of a later step says of itself: the windows read since, and what is told of it."""
+def at_step(about: Meta, step: int, **changed: Any) -> Meta:
+    """Return the metadata for a checkpoint of a later step: windows read until then, and the given fields."""
     read = about.position["windows_read"] + (step - about.step) * about.identity[WINDOWS_A_STEP]
-    return dataclasses.replace(about, step=step, position={**about.position, "windows_read": read}, **told)
+    return dataclasses.replace(about, step=step, position={**about.position, "windows_read": read}, **changed)
 
 
 def gone_on_with(latest: Meta, fresh: Meta) -> Meta:
-    """Return what a run says of itself that goes on from a checkpoint with the settings of this call.
+    """Return the metadata of a run that is resumed from checkpoint `latest` with the settings in `fresh`.
 
-    What changed is added to the history. Where validations are measured on something else, early stopping begins
-    anew; so does the choice of the best, see `checkpoint.ranked`.
+    Changes are added to the history. If validation is measured on something else, early stopping starts over; so does
+    the choice of the best checkpoint, see `checkpoint.ranked`.
     """
     changed = changes(latest.changeable, fresh.changeable) | changes(latest.rounding, fresh.rounding)
     same = latest.measure == fresh.measure
@@ -41,18 +41,18 @@ def gone_on_with(latest: Meta, fresh: Meta) -> Meta:
 
 
 def kept(about: Meta) -> dict[str, Any]:
-    """Return the values by key that a checkpoint keeps of a run, to be compared with those of another start."""
+    """Return the values, by key, that a checkpoint records of its run, for comparison with those of another start."""
     return {**flat(about.identity), **about.changeable, **about.rounding}
 
 
 def taken_as_neutral(saved: Meta, wanted: Iterable[str]) -> list[str]:
-    """Return what to say of the wanted keys that came since a checkpoint was saved, and had their neutral values."""
+    """Return remarks on wanted keys that are newer than a checkpoint, which had their neutral values."""
     source = Source("the checkpoint", of="a run", where=f"step {saved.step}", written_by=saved.versions[US])
     return remarks_on(lacked(kept(saved), wanted).values(), source)
 
 
 def resumption(latest: Meta, about: Meta) -> list[str]:
-    """Return the sentences that a resumed run begins with: what may keep it from being equal, and what is changed."""
+    """Return the first messages of a resumed run: what may make its numbers differ, and which settings changed."""
     cautions = [
         f"{name} {before} is now {now}"
         for name, (before, now) in (
@@ -60,9 +60,9 @@ def resumption(latest: Meta, about: Meta) -> list[str]:
         ).items()
     ]
     if about.micro_batch != latest.micro_batch:
-        cautions.append(f"micro-batches of {latest.micro_batch} windows are now of {about.micro_batch}")
+        cautions.append(f"micro-batches of {latest.micro_batch} windows now have {about.micro_batch}")
     caution = f"; equal up to rounding only, since {', '.join(cautions)}" if cautions else ""
-    sentences = [f"going on from step {latest.step}{caution}", *taken_as_neutral(latest, kept(about))]
+    sentences = [f"resuming from step {latest.step}{caution}", *taken_as_neutral(latest, kept(about))]
     changed = changes(latest.changeable, about.changeable)
     if changed:
         listed = ", ".join(f"{key} {before} -> {now}" for key, (before, now) in changed.items())
@@ -70,6 +70,6 @@ def resumption(latest: Meta, about: Meta) -> list[str]:
     if latest.measure != about.measure:
         sentences.append(
             f"from step {latest.step}: validation is measured on something else; early stopping and the choice of the"
-            " best checkpoint begin anew"
+            " best checkpoint start over"
         )
     return sentences

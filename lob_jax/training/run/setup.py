@@ -214,7 +214,8 @@ def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
         return jax.ShapeDtypeStruct((run.plan.micro_steps, *windows, *leaf.shape[2:]), leaf.dtype)
 
     shapes = {name: shape(leaf) for name, leaf in micro_step.items()}
-    return dataclasses.replace(run, train_step=run.train_step.lower(run.state_shapes, shapes).compile(options))
+    step: Any = run.train_step  # of jit or pmap, both of which can be lowered
+    return dataclasses.replace(run, train_step=step.lower(run.state_shapes, shapes).compile(options))
 
 
 def initial_state(run: Run) -> TrainState:

@@ -1,4 +1,4 @@
-"""Whether a run may go on from a state: its numbers are finite, and its loss is not that of a diverged model."""
+"""Check whether a run can be resumed from a state: its numbers are finite, and its loss has not diverged."""
 
 import math
 from typing import Any
@@ -9,14 +9,14 @@ import numpy as np
 
 from lob_jax.training.step.state import TrainState
 
-EXPLODED = 2.0  # times the loss of a model to which every token is as likely as any other
+EXPLODED = 2.0  # multiple of the loss of a uniform distribution over tokens
 
 
 def loss_fault(loss: float, *, vocab_size: int) -> str | None:
-    """Return what is wrong with a validation loss, in nats a scored token; None for one that a run may go on from.
+    """Return what is wrong with a validation loss, in nats per scored token; None if the run can be resumed.
 
-    A model begins near the frequencies of the tokens, below the uniform guess: one that is twice as bad as that has
-    diverged, though its numbers are finite.
+    The initial model predicts about the frequencies of the tokens, which is better than a uniform distribution. A model
+    with twice the loss of a uniform distribution has diverged, even if its numbers are finite.
     """
     if not math.isfinite(loss):
         return f"its validation loss is {loss}"
@@ -27,7 +27,7 @@ def loss_fault(loss: float, *, vocab_size: int) -> str | None:
 
 
 def state_fault(state: TrainState) -> str | None:
-    """Return what of a state is not finite, looked for on its devices; None if all of it is."""
+    """Return which part of a state is not finite, computed on its devices; None if all parts are finite."""
     parts = {"its parameters are": state.params, "its average is": state.average}
     parts["its optimiser's moments are"] = state.opt_state
     for part, tree in parts.items():
@@ -37,14 +37,14 @@ def state_fault(state: TrainState) -> str | None:
 
 
 def _all_finite(tree: Any) -> bool:
-    # A program an array: few shapes, so few programs, where one program for all would compile for seconds. One at a
-    # time: where an array is shared by devices they meet in it, and programs side by side could wait for one another.
+    # One program per shape: a program for the entire tree would compile for seconds. One array at a time: for a sharded
+    # array the program contains a collective, and concurrent collectives can deadlock.
     leaves = (leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact))
     return all(_is_finite(leaf) for leaf in leaves)
 
 
 def _is_finite(leaf: jax.Array | np.ndarray) -> bool:
-    if isinstance(leaf, np.ndarray):  # of a state that was kept on the host, whose devices are busy, maybe for minutes
+    if isinstance(leaf, np.ndarray):  # of a state kept on the host because its devices are busy, possibly for minutes
         return bool(np.isfinite(leaf).all())
     return bool(jax.device_get(_finite_on_device(leaf)))
 

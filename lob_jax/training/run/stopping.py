@@ -1,4 +1,4 @@
-"""Early stopping: how validations went so far, and whether a run is over."""
+"""Early stopping: track the validations of a run and decide when it ends."""
 
 import dataclasses
 import math
@@ -8,7 +8,14 @@ from lob_jax.training.config import TrainConfig
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """How validations went: the best loss, its step, how many came since without a better one, the step of the last."""
+    """The state of early stopping.
+
+    Attributes:
+      best: lowest validation loss; None before the first finite one.
+      best_step: step of that validation.
+      strikes: validations since then, none of which was better.
+      step: step of the latest validation.
+    """
 
     best: float | None = None
     best_step: int | None = None
@@ -16,24 +23,24 @@ class EarlyStopping:
     step: int | None = None
 
     def after(self, loss: float, step: int) -> "EarlyStopping":
-        """Return the state after another validation; a loss that is not finite is no improvement."""
+        """Return the state after another validation; a non-finite loss is no improvement."""
         if math.isfinite(loss) and (self.best is None or loss < self.best):
             return EarlyStopping(loss, step, 0, step)
         return dataclasses.replace(self, strikes=self.strikes + 1, step=step)
 
     def stops(self, config: TrainConfig) -> bool:
-        """Return whether patience ends the run."""
+        """Return whether the run has run out of patience."""
         return self.strikes >= config.patience
 
 
 def told_as_ended(stopping: EarlyStopping, config: TrainConfig, *, step: int, total_steps: int) -> str:
-    """Return the sentence for a run that is started again after its end: at which step that was, why, and what to do.
+    """Return the message for starting a run that has already ended: the step and reason, and how to train further.
 
     Args:
-      stopping: how its validations went.
-      config: of this start.
-      step: its last one.
-      total_steps: that this start asks for.
+      stopping: the state of early stopping.
+      config: the training settings of this start.
+      step: the last step of the run.
+      total_steps: the number of steps that this start asks for.
     """
     if stopping.stops(config):
         best = stopping.best_step
@@ -43,4 +50,4 @@ def told_as_ended(stopping: EarlyStopping, config: TrainConfig, *, step: int, to
     else:
         why = f"it was to take {total_steps:,} steps"
         key = "epochs" if config.steps is None else "steps"
-    return f"this run ended before, at step {step:,}: {why}; to train on, pass a higher --config.train.{key}"
+    return f"this run has already ended, at step {step:,}: {why}; to train further, pass a higher --config.train.{key}"

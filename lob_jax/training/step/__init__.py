@@ -1,1 +1,1 @@
-"""One pure training step and what it is made of."""
+"""The pure training step: loss, objectives, optimiser, state and sharding."""

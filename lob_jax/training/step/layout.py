@@ -1,7 +1,7 @@
-"""How a run lies on its devices: a mesh of three axes, and one table of what is split over which.
+"""Shard a run over its devices: a mesh of three axes, and rules for the axes of parameters.
 
-data    every device of it has a copy of the parameters, and windows of its own;
-fsdp    devices share one copy of parameters, moments and gradients, and have windows of their own;
+data    each device has a copy of the parameters, and different windows;
+fsdp    devices share one copy of parameters, moments and gradients, and have different windows;
 tensor  devices share one copy, and the work on the same windows.
 """
 
@@ -17,10 +17,10 @@ from lob_jax.errors import InputError
 from lob_jax.models.axes import axes_of
 
 MESH_AXES = ("data", "fsdp", "tensor")
-WINDOWS = ("data", "fsdp")  # the mesh axes that the windows of a batch are split over
+WINDOWS = ("data", "fsdp")  # the mesh axes that the windows of a batch are sharded over
 
-# Axis of a parameter, axis of the mesh; in order of precedence. A mesh axis splits one axis of a parameter, the first
-# one that it divides; an axis of a parameter may be split by several. What no rule names is whole on every device.
+# (axis of a parameter, axis of the mesh), in order of precedence. A mesh axis shards at most one axis of a parameter,
+# the first whose size it divides; an axis of a parameter may be sharded by several. All else is replicated.
 RULES = (
     ("vocab", "tensor"),
     ("heads", "tensor"),
@@ -33,7 +33,7 @@ RULES = (
 
 
 def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """Return the mesh of all `devices`, those of a `tensor` group next to one another, then those of an `fsdp` group.
+    """Return the mesh of all `devices`, with those of a `tensor` group adjacent, then those of an `fsdp` group.
 
     Raises:
       InputError: the groups do not divide the devices.
@@ -51,22 +51,22 @@ def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1, tensor: int = 1) 
 
 
 def window_groups(mesh: Mesh) -> int:
-    """Return over how many groups of devices the windows of a batch are split."""
+    """Return the number of groups of devices that the windows of a batch are sharded over."""
     return math.prod(mesh.shape[axis] for axis in WINDOWS)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of what every device has whole."""
+    """Return the sharding that replicates an array on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def split_over_windows(mesh: Mesh, *, leading_axes: int) -> NamedSharding:
-    """Return the sharding of a batch whose windows lie behind `leading_axes` other axes."""
+    """Return the sharding of a batch over windows, whose axis comes after `leading_axes` other axes."""
     return NamedSharding(mesh, PartitionSpec(*(None,) * leading_axes, WINDOWS))
 
 
 def split_parameter(names: Sequence[str | None], shape: Sequence[int], mesh: Mesh) -> PartitionSpec:
-    """Return how the axes of one parameter are split by RULES; `names` are those of its axes, see `models.axes`."""
+    """Return the partition of one parameter by RULES; `names` are the names of its axes, see `models.axes`."""
     split: list[tuple[str, ...]] = [() for _ in names]
     for name, mesh_axis in RULES:
         size = mesh.shape[mesh_axis]
@@ -79,7 +79,7 @@ def split_parameter(names: Sequence[str | None], shape: Sequence[int], mesh: Mes
 
 
 def state_sharding(state: Any, mesh: Mesh) -> Any:
-    """Return the shardings of a state: parameters and what is shaped like them by RULES, all else whole everywhere."""
+    """Return the shardings of a state: by RULES for parameters and trees like them; everything else is replicated."""
 
     def of(path: tuple, leaf: Any) -> NamedSharding:
         names = axes_of(path)
@@ -91,19 +91,19 @@ def state_sharding(state: Any, mesh: Mesh) -> Any:
 
 
 def pin_stream(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
-    """Return what keeps the stream [B, T, D] split over windows alone, so that it is the weights that travel."""
+    """Return a function that keeps the stream [B, T, D] sharded only over windows, so that XLA gathers the weights."""
     sharding = split_over_windows(mesh, leading_axes=0)
     return lambda x_BTD: jax.lax.with_sharding_constraint(x_BTD, sharding)
 
 
 def place(batch: dict[str, np.ndarray], sharding: NamedSharding, *, windows: int, axis: int) -> dict[str, jax.Array]:
-    """Put a batch on the devices of all processes.
+    """Place a batch on the devices of all processes.
 
     Args:
-      batch: the windows of this process, in axis `axis` of each leaf.
-      sharding: of the whole batch.
-      windows: of the whole batch, in that axis; those of a process follow one another.
-      axis: which axis the windows lie in.
+      batch: the windows of this process.
+      sharding: sharding of the global batch.
+      windows: number of windows in the global batch; those of a process are contiguous.
+      axis: axis of the windows in each leaf.
     """
 
     def put(leaf: np.ndarray) -> jax.Array:

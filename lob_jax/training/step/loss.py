@@ -1,4 +1,4 @@
-"""The loss: next-token cross-entropy, in float32, as a weighted sum and its weight."""
+"""Cross-entropy in float32, as a weighted sum and the sum of the weights."""
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +10,12 @@ from lob_jax.models.layers import project
 def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum): the weighted sum of -log p(target), in nats, and the sum of the weights.
 
-    Sums, not a mean: means of unequal micro-batches do not average to the mean of the whole.
+    Sums are returned since means of micro-batches with unequal weights do not average to the overall mean.
 
     Args:
-      logits_BTV: of any float dtype; they are read as float32, or float64 if they are.
+      logits_BTV: of any float dtype; converted to float32 unless they are float64.
       targets_BT: int32 token ids below V.
-      weights_BT: float32, 0 where a target does not count.
+      weights_BT: float32, 0 for targets that are not scored.
     """
     logits_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
     normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
@@ -34,17 +34,17 @@ def blockwise_cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """Return `cross_entropy` of the logits x W' + b, of which only `block` positions of each window exist at a time.
 
-    The whole logits are the largest array of a step: B T V float32, and as much again for their gradient. Here a
-    block's are made, summed up and forgotten, and made once more on the way back: a third more work on the output
-    projection, and V / D times less memory behind the last layer.
+    All logits together are the largest array of a step: B T V float32, and as much again for their gradient. Here the
+    logits of a block are computed, summed and discarded, and recomputed in the backward pass: a third more work on the
+    output projection, and V / D times less memory after the last layer.
 
     Args:
-      features_BTD: what the output projection reads.
+      features_BTD: input of the output projection.
       weight_VD: the output projection.
       bias_V: its bias.
       targets_BT: int32 token ids below V.
-      weights_BT: float32, 0 where a target does not count.
-      block: positions at a time; a last block is filled up with positions that do not count.
+      weights_BT: float32, 0 for targets that are not scored.
+      block: positions per block; the last block is padded with unscored positions.
     """
     B, T = targets_BT.shape
     missing = -T % block

@@ -1,6 +1,6 @@
-"""What a model is trained for: `TokenObjective` says what an objective is, and each module of `objectives/` is one.
+"""The registry of training objectives: each module of `objectives/` defines one as a `TokenObjective`.
 
-Importing this module imports neither JAX nor any objective, so that a configuration's names are checked quickly.
+This module imports neither JAX nor any objective, so that names in a configuration are checked quickly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What the loss is made of; see `TrainConfig` for its fields. `kind` names a `TokenObjective`."""
+    """The parts of the loss and their weights; see `TrainConfig` for the fields. `kind` names a `TokenObjective`."""
 
     kind: str
     loss_block: int | None
@@ -36,14 +36,14 @@ NEXT_TOKEN = Objective("next_token", None, 0.15, 0.3, 0.3, 0.1, 0.1)
 
 @dataclasses.dataclass(frozen=True)
 class TokenObjective:
-    """Which tokens a model reads, and which it is to predict at each of them.
+    """A training objective: the tokens that a model reads, and those that it predicts.
 
     Attributes:
-      predicts: what, in a few words, for the table in docs/training.md.
-      task: (batch, key, model, objective) -> (tokens_BT, what is known beside them, targets_BT, weights_BT float32), of
-        windows [B, T+1]. At a weight of 0 nothing is predicted. The key is dropout's, None where there is no dropout:
-        a task that draws must then draw the same at every call, so that validations compare.
-      causal: what is predicted at a token may not be read from later ones: the model sees the past alone.
+      predicts: short description of what is predicted, for the table in docs/training.md.
+      task: (batch, key, model, objective) -> (tokens_BT, conditioning, targets_BT, weights_BT float32), for windows
+        [B, T+1]. Targets with weight 0 are not scored. The key is that of dropout, None without dropout: a random task
+        must then draw the same at every call, so that validations are comparable.
+      causal: whether the objective requires a causal model, since later tokens reveal the targets.
       settings: the keys of `train` that it reads.
     """
 

@@ -1,4 +1,4 @@
-"""The optimiser: AdamW or Muon under a global clip, with a warm-up and a cosine or a late decay."""
+"""The optimiser: AdamW or Muon after global-norm clipping, with warm-up and cosine or late decay."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ import optax
 from lob_jax.models.axes import STACKED
 from lob_jax.training.config import TrainConfig
 
-NOT_DECAYED = ("bias", "scale")  # biases of any layer; scales and biases of norms
-# Axes of a matrix's input and of its output; what is in neither tells matrices apart: query, key and value.
+NOT_DECAYED = ("bias", "scale")  # parameters without weight decay, by the last key of their path
+# Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),
     ("query", "kernel"): ((0,), (1, 2)),
@@ -20,16 +20,16 @@ MATRICES = {
     ("gate", "kernel"): ((0,), (1,)),
     ("narrow", "kernel"): ((0,), (1,)),
 }
-ADAM_RMS = 0.2  # root mean square of an update of AdamW, which Muon's are scaled to (Liu et al., 2025)
+ADAM_RMS = 0.2  # typical root mean square of AdamW's updates, which Muon's are scaled to (Liu et al., 2025)
 
 
 def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
-    """Return the learning rate as a function of the updates made so far.
+    """Return the learning rate as a function of the number of updates so far.
 
-    Update s of the warm-up (s from 0) has peak * (s + 1) / warmup_steps, so that the first is not lost. Then
-      cosine  half a cosine falls from the peak to final_lr_fraction of it at the last update;
-      wsd     the rate stays at the peak, and falls in a straight line to that fraction over the last decay_fraction of
-              all updates (warm-up, stable, decay: Hu et al., 2024): a run is made longer without a new schedule.
+    Update s of the warm-up (from 0) has rate peak * (s + 1) / warmup_steps, so that the first update is not lost. Then
+      cosine  the rate follows half a cosine from the peak to final_lr_fraction of it at the last update;
+      wsd     the rate stays at the peak, and falls linearly to that fraction over the last decay_fraction of all
+              updates (warm-up, stable, decay: Hu et al., 2024), so that a run can be extended from the stable phase.
     A run shorter than the warm-up ends within it.
     """
     peak, floor = config.learning_rate, config.learning_rate * config.final_lr_fraction
@@ -37,7 +37,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
     late = max(1, min(round(config.decay_fraction * total_steps), after_warmup))
     falling = after_warmup if config.schedule == "cosine" else late
 
-    def schedule(count: jax.Array) -> jax.Array:
+    def schedule(count: Any) -> jax.Array:
         warmup = peak * (count + 1) / max(1, config.warmup_steps)
         progress = jnp.clip((count + 1 - (total_steps - falling)) / falling, 0.0, 1.0)
         share = 0.5 * (1 + jnp.cos(jnp.pi * progress)) if config.schedule == "cosine" else 1 - progress
@@ -47,7 +47,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def decay_mask(params: Any) -> Any:
-    """Return, for each parameter, whether weight decay applies: to all, embeddings too, but norms and biases."""
+    """Return, for each parameter, whether weight decay applies: to all but norms and biases, embeddings included."""
 
     def decays(path: tuple, _: Any) -> bool:
         return path[-1].key not in NOT_DECAYED
@@ -56,7 +56,7 @@ def decay_mask(params: Any) -> Any:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """Return AdamW (epsilon 1e-8, moments in the parameters' dtype) or Muon, behind the global clip."""
+    """Return AdamW (epsilon 1e-8, moments in the parameters' dtype) or Muon, after global-norm clipping."""
     rate = make_schedule(config, total_steps)
     rule = optax.adamw(rate, b1=config.beta1, b2=config.beta2, weight_decay=config.weight_decay, mask=decay_mask)
     if config.optimizer == "muon":
@@ -65,10 +65,10 @@ def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTrans
 
 
 def _muon(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
-    """Return Muon, for the matrices of the blocks; AdamW keeps tables, head, norms and biases.
+    """Return Muon, for the matrices of the blocks; embeddings, head, norms and biases use AdamW.
 
-    Momentum (config.beta2) is orthogonalised by five Newton-Schulz steps (Jordan et al., 2024), that of query, key and
-    value each by itself, and an update's root mean square brought to that of AdamW: one learning rate serves both.
+    Momentum (config.beta2) is orthogonalised by five Newton-Schulz steps (Jordan et al., 2024), separately for query,
+    key and value. Updates are scaled to the root mean square of AdamW's, so that one learning rate serves both.
     """
     return optax.contrib.muon(
         rate,
@@ -88,9 +88,9 @@ def _is_kind(kind: Any) -> bool:
 
 
 def matrices(params: Any) -> Any:
-    """Return, for each parameter that Muon takes, the axes of its input and output; None for others.
+    """Return, for each parameter that Muon updates, the axes of its input and output; None for others.
 
-    Of stacked layers each is a matrix by itself.
+    In stacked layers, the matrix of each layer is separate.
     """
 
     def of(path: tuple, _: Any) -> Any:

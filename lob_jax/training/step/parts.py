@@ -1,9 +1,9 @@
-"""The parts of the loss: that of the objective's tokens, and beside it those of the model's further heads.
+"""The parts of the loss: that of the objective's tokens, and those of the model's further heads.
 
-Everything is a sum over the tokens, windows and horizons of a micro-step, in nats, so that micro-steps and devices add
-up; a step divides by its scored tokens once. A weight is therefore what a part counts for a scored token, beside 1 for
-that token's own cross-entropy. Contrastive training alone compares windows with one another: those of one micro-step
-(with pmap, those of one device).
+Each part is a sum over the tokens, windows and horizons of a micro-step, in nats, so that micro-steps and devices add
+up; a step divides once by its number of scored tokens. The weight of a part is therefore per scored token, relative to
+1 for that token's own cross-entropy. Only the contrastive loss compares windows: those of one micro-step (with pmap,
+those of one device).
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models.apply import apply
 from lob_jax.models.heads import Outlook
 from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
@@ -18,7 +19,7 @@ from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
 from lob_jax.training.step.shift import Batch, Task, in_rows
 
-NO_OTHER = -1e30  # similarity of what is not compared
+NO_OTHER = -1e30  # similarity of windows that are not compared
 
 Parts = dict[str, jax.Array]
 
@@ -34,19 +35,19 @@ def summed_loss(
     """Return (loss_sum, weight_sum, parts) of windows [M, ...].
 
     Args:
-      params: of the model.
+      params: the model's parameters.
       batch: the windows.
-      key: of dropout, drawn by the example numbers; None for no dropout.
-      model: its heads decide which parts there are.
-      objective: what counts for how much.
+      key: dropout key, which the example numbers are folded into; None for no dropout.
+      model: the model; its heads determine the parts of the loss.
+      objective: the objective and the weights of the parts.
 
     Returns:
-      The weighted sum of all parts; the scored tokens; and, of a model with more than one part, the sum of each before
-      its weight: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive".
+      The weighted sum of all parts; the number of scored tokens; and, if the model has further heads, the unweighted
+      sum of each part: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive".
     """
     batch = in_rows(batch)
     task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
-    how = {"deterministic": True}
+    how: dict[str, Any] = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
     heads = model.config.heads
@@ -58,25 +59,25 @@ def summed_loss(
 def _losses_of_heads(
     params: Any, batch: Batch, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
 ) -> tuple[jax.Array, jax.Array, Parts]:
-    """Return what `summed_loss` does, of a model with further heads."""
+    """Return what `summed_loss` returns, for a model with further heads."""
     tokens_BT, conditioning, targets_BT, weights_BT = task
     heads, variables = model.config.heads, {"params": params}
-    x_BTD, _ = model.apply(variables, tokens_BT, conditioning, **how, method="stream")
-    features_BTD = model.apply(variables, x_BTD, method="next_features")
-    projection = model.apply(variables, method="projection")
+    x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, method="stream")
+    features_BTD = apply(model, variables, x_BTD, method="next_features")
+    projection = apply(model, variables, method="projection")
     token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
     parts, total = {"token": token}, token
     if heads.next_tokens > 1:
-        ahead_BTKD = model.apply(variables, x_BTD, method="ahead_features")
+        ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
         parts["ahead"] = ahead_loss(ahead_BTKD, projection, targets_BT, weights_BT, objective)
         total += objective.ahead_weight * parts["ahead"]
     if heads.outlook_events:
-        outlook = model.apply(variables, x_BTD, method="outlook_of")
+        outlook = apply(model, variables, x_BTD, method="outlook_of")
         labels = (batch["direction"][:, :-1], batch["log_volatility"][:, :-1])
         parts["direction"], parts["volatility"] = outlook_losses(outlook, *labels, weights_BT)
         total += objective.outlook_weight * (parts["direction"] + parts["volatility"])
     if heads.contrastive_size:
-        vector_BTP = model.apply(variables, x_BTD, method="contrast")
+        vector_BTP = apply(model, variables, x_BTD, method="contrast")
         windows = at_last_scored(vector_BTP, batch["regime"][:, :-1], weights_BT)
         parts["contrastive"] = contrastive_loss(*windows, temperature=objective.contrastive_temperature)
         total += objective.contrastive_weight * parts["contrastive"]
@@ -86,13 +87,13 @@ def _losses_of_heads(
 def _token_loss(
     params: Any, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
 ) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of a model whose only head is that of the token."""
+    """Return (nll_sum, weight_sum) of a model without further heads."""
     *inputs, targets_BT, weights_BT = task
     if objective.loss_block is None:
-        logits_BTV = model.apply({"params": params}, *inputs, **how)
+        logits_BTV = apply(model, {"params": params}, *inputs, **how)
         return cross_entropy(logits_BTV, targets_BT, weights_BT)
-    features_BTD, _ = model.apply({"params": params}, *inputs, **how, method="features")
-    projection = model.apply({"params": params}, method="projection")
+    features_BTD, _ = apply(model, {"params": params}, *inputs, **how, method="features")
+    projection = apply(model, {"params": params}, method="projection")
     return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
 
 
@@ -115,14 +116,14 @@ def ahead_loss(
     weights_BT: jax.Array,
     objective: Objective,
 ) -> jax.Array:
-    """Return the summed cross-entropy of the tokens behind the next, each scored where it counts itself.
+    """Return the summed cross-entropy of the tokens after the next, each with its own weight as a target.
 
     Args:
-      ahead_BTKD: see `AheadHead`: entry k predicts the token k + 2 places ahead, which is target t + k + 1.
+      ahead_BTKD: see `AheadHead`: entry k predicts the token k + 2 positions ahead, which is target t + k + 1.
       projection: (weight_VD, bias_V).
       targets_BT: the next tokens.
-      weights_BT: theirs.
-      objective: how logits are cut.
+      weights_BT: their weights.
+      objective: its loss_block limits the logits in memory.
     """
     total = jnp.zeros((), projection[1].dtype)
     for k in range(min(ahead_BTKD.shape[2], targets_BT.shape[1] - 1)):
@@ -135,13 +136,13 @@ def ahead_loss(
 def outlook_losses(
     outlook: Outlook, direction_BTK: jax.Array, log_volatility_BTK: jax.Array, weights_BT: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the sums of direction's cross-entropy and of half the squared error of log volatility, means over K.
+    """Return the summed cross-entropy of directions and half the squared error of log volatility, averaged over K.
 
     Args:
-      outlook: what is predicted.
-      direction_BTK: int32, 0 down, 1 flat, 2 up; below 0 where there is no label.
-      log_volatility_BTK: float32, read where there is one.
-      weights_BT: those of the tokens.
+      outlook: the predictions.
+      direction_BTK: int32, 0 down, 1 flat, 2 up; negative where there is no label.
+      log_volatility_BTK: float32, read only where there is a label.
+      weights_BT: the tokens' weights.
     """
     K = direction_BTK.shape[-1]
     weight_BTK = weights_BT[..., None] * (direction_BTK >= 0) / K
@@ -155,7 +156,7 @@ def outlook_losses(
 def at_last_scored(
     vector_BTP: jax.Array, regime_BT: jax.Array, weights_BT: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return (vector_BP, regime_B, scored_B) at the last token of each window that counts, and how many do."""
+    """Return vector_BP and regime_B at the last scored token of each window, and scored_B, its scored tokens."""
     T = weights_BT.shape[1]
     last_B = jnp.max(jnp.where(weights_BT > 0, jnp.arange(T), 0), axis=1)
     vector_BP = jnp.take_along_axis(vector_BTP, last_B[:, None, None], axis=1)[:, 0]
@@ -165,17 +166,17 @@ def at_last_scored(
 def contrastive_loss(
     vector_BP: jax.Array, regime_B: jax.Array, scored_B: jax.Array, *, temperature: float
 ) -> jax.Array:
-    """Return the supervised contrastive loss over regimes (Khosla et al., 2020, L_out), each window by its tokens.
+    """Return the supervised contrastive loss over regimes (Khosla et al., 2020, L_out), weighted by scored tokens.
 
-    For a window i with others of its regime, P(i), among all others, A(i), all of unit length:
+    For a window i with unit vector z_i, all other windows A(i), and those among them of the same regime, P(i):
       - mean over p in P(i) of log(exp(z_i z_p / temperature) / sum over a in A(i) of exp(z_i z_a / temperature)).
-    A window without any in P(i), or without scored tokens, is no anchor; one without scored tokens is in no A(i).
+    A window with an empty P(i), or without scored tokens, is no anchor; one without scored tokens is in no A(i).
     """
     B = vector_BP.shape[0]
     similarity_BB = vector_BP @ vector_BP.T / temperature
     other_BB = ~jnp.eye(B, dtype=bool) & (scored_B > 0)[None, :]
     positive_BB = other_BB & (regime_B[:, None] == regime_B[None, :])
-    # A row without any other is no anchor; a finite floor keeps its unused logarithm, and its gradient, finite.
+    # For a window without any other, the result is unused; a finite floor keeps it and its gradient finite.
     normaliser_B1 = jax.nn.logsumexp(jnp.where(other_BB, similarity_BB, NO_OTHER), axis=1, keepdims=True)
     log_share_BB = similarity_BB - normaliser_B1
     count_B = positive_BB.sum(1)

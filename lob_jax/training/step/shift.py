@@ -1,4 +1,4 @@
-"""The one place of shift and mask: what of a batch is read, and what is predicted."""
+"""Split windows into inputs and targets, and join, pad and split batches."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ import numpy as np
 from lob_jax.models.inputs import Conditioning, Role, names_of
 
 Batch = dict[str, Any]  # the arrays of windows, with leading axes before each window's own
-Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens_BT, what is known beside them, targets, weights
+Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens, other inputs, targets_BT, weights_BT
 
 
 def in_rows(batch: Batch) -> Batch:
-    """Return windows [B, T+1] as they are, and windows of two instruments [B, 2, T+1] as rows 2b and 2b + 1.
+    """Return windows [B, T+1] unchanged, and windows of two instruments [B, 2, T+1] as rows 2b and 2b + 1.
 
-    Both rows have example numbers of their own, so that dropout tells them apart.
+    The two rows get different example numbers, so that their dropout differs.
     """
     if batch["tokens"].ndim == 2:
         return batch
@@ -27,12 +27,12 @@ def in_rows(batch: Batch) -> Batch:
 def shift(batch: Batch) -> Task:
     """Split windows of T+1 tokens into T inputs and the T tokens that follow them.
 
-    Entry t of the conditioning is what is known once token t is read, so it goes with input t; whether a token
-    counts is its own property, so weight t is that of token t+1.
+    Entry t of the conditioning is known once token t is read, so it belongs to input t. The weight of a token refers to
+    the token as a target, so weight t is that of token t+1.
 
     Args:
-      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; and those
-        inputs that the model reads beside tokens, see `lob_jax.models.inputs`.
+      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; and the other
+        inputs that the model reads, see `lob_jax.models.inputs`.
 
     Returns:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
@@ -44,18 +44,24 @@ def shift(batch: Batch) -> Task:
 
 
 def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0, processes: int = 1) -> Batch:
-    """Return one batch of the windows of several, in order, with the named arrays alone.
+    """Concatenate the windows of several batches, in order, with only the named arrays.
 
-    `example` is numbered anew, 0..W-1 for one process: dropout is drawn by it, so a window of a step has the same
-    dropout however its windows were read or are cut. Of several processes, which read every window in turn, process p
-    of P has numbers p, p + P, p + 2P, ...
+    `example` is renumbered, 0..W-1 with one process. Dropout keys are derived from it, so a window of a step has the
+    same dropout for any split of the step into batches. Of P processes, which read the windows in turn, process p has
+    the numbers p, p + P, p + 2P, ...
+
+    Args:
+      batches: batches of any size.
+      fields: names of the arrays to keep.
+      process: index of this process.
+      processes: number of processes.
     """
-    whole = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
-    return {**whole, "example": process + processes * np.arange(len(whole["tokens"]), dtype=np.int32)}
+    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
+    return {**joined, "example": process + processes * np.arange(len(joined["tokens"]), dtype=np.int32)}
 
 
 def pad(batch: Batch, multiple: int) -> Batch:
-    """Return the batch with unscored windows behind it, to a multiple of windows."""
+    """Pad the batch with unscored windows to a multiple of `multiple` windows."""
     missing = -len(batch["tokens"]) % multiple
     return {
         name: np.concatenate([leaf, np.zeros((missing, *leaf.shape[1:]), leaf.dtype)]) for name, leaf in batch.items()
@@ -63,5 +69,5 @@ def pad(batch: Batch, multiple: int) -> Batch:
 
 
 def split(batch: Batch, windows: int) -> Batch:
-    """Cut a batch into groups of `windows`: leaves [W, ...] become [W / windows, windows, ...]."""
+    """Split a batch into groups of `windows`: leaves [W, ...] become [W / windows, windows, ...]."""
     return {name: leaf.reshape(-1, windows, *leaf.shape[1:]) for name, leaf in batch.items()}

@@ -12,22 +12,22 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
 
-INITIAL = 2**32 - 1  # folded into the key of the first parameters; steps count from 0 and never get there
+INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
 
 
 @flax.struct.dataclass
 class TrainState:
-    """All that the next step depends on, beside its batch.
+    """Everything that the next step depends on, except its batch.
 
     Attributes:
       step: int32, optimiser steps taken, skipped ones included.
       params: the parameters, float32.
-      opt_state: of the optimiser.
-      average: exponential moving average of the parameters; None where there is none.
-      loss_scale: of float16; None for other dtypes.
-      key_data: uint32, the data of the random key that every step folds its number into.
-      skipped: int32, steps skipped because a gradient was not finite.
-      skipped_in_row: int32, how many of them are the latest steps, without a good one between.
+      opt_state: the optimiser's state.
+      average: exponential moving average of the parameters; None if the run has none.
+      loss_scale: loss scale for float16; None for other dtypes.
+      key_data: uint32, data of the random key that every step folds its number into.
+      skipped: int32, steps skipped because the loss or a gradient was not finite.
+      skipped_in_row: int32, how many steps in a row, up to the latest, were skipped.
     """
 
     step: jax.Array
@@ -41,7 +41,7 @@ class TrainState:
 
     @property
     def judged(self) -> Any:
-        """Return the parameters that validation judges: their average, if there is one."""
+        """Return the parameters to validate: the average if there is one."""
         return self.params if self.average is None else self.average
 
 
@@ -57,11 +57,11 @@ def init_state(
 
     Args:
       config: the model.
-      optimizer: of its parameters.
-      seed: of the parameters and of dropout.
-      averaged: whether a moving average of the parameters is kept.
-      token_counts: int [V], how often each token occurs in the training data. The head's bias starts at the log of
-        these frequencies, one added to each count, so that no step is spent on learning them; at 0 if None.
+      optimizer: the optimiser.
+      seed: seed of the parameters and of dropout.
+      averaged: whether to keep a moving average of the parameters.
+      token_counts: int [V], occurrences of each token in the training data. The head's bias is initialised to the log
+        frequencies, with one added to each count, so that no steps are spent on learning them; to 0 if None.
     """
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
@@ -73,15 +73,15 @@ def init_state(
         step=zero,
         params=params,
         opt_state=optimizer.init(params),
-        # A copy, not the same arrays twice: a buffer can be given up once.
+        # Copies, since the state is donated and a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, params) if averaged else None,
         loss_scale=first_scale(config.dtype),
-        key_data=jax.random.key_data(key),
+        key_data=jax.random.key_data(key),  # plain numbers, which any checkpoint format can store
         skipped=zero,
         skipped_in_row=zero,
     )
 
 
 def abstract_params(config: ModelConfig) -> Any:
-    """Return the shapes and dtypes of the parameters, computing none."""
+    """Return the shapes and dtypes of the parameters, without computing them."""
     return jax.eval_shape(lambda: initial_parameters(config, jax.random.key(0)))

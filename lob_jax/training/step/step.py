@@ -1,9 +1,9 @@
-"""One pure training step and one evaluation step, and both compiled: by jit over a mesh, or by pmap."""
+"""The training step and the evaluation step, as pure functions and compiled: by jit over a mesh, or by pmap."""
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,11 @@ def summed_gradients(
     objective: Objective = NEXT_TOKEN,
     scale: jax.Array | None = None,
 ) -> tuple[Any, jax.Array, jax.Array, Parts]:
-    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], one in memory at a time.
+    """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], with one in memory at a time.
 
-    The last three are those of `summed_loss`. The gradients are those of loss_sum, times `scale` if it is given; the
-    caller divides once, by the weight of the whole step, so that a micro-step of few scored tokens counts for no more
-    than they do.
+    The last three are those of `summed_loss`. The gradients are those of loss_sum, multiplied by `scale` if it is
+    given. The caller divides once, by the weight of the entire step: means of micro-steps would give tokens in a
+    micro-step with few scored tokens too much weight.
     """
 
     def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
@@ -65,32 +65,34 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """Take one optimiser step.
 
-    A step whose loss or gradient is not finite leaves parameters and moments as they were, and is counted.
+    A step with a non-finite loss or gradient leaves parameters and moments unchanged, and is counted as skipped.
 
     Args:
-      state: the state before; compiled callers donate it.
+      state: the state before the step; compiled callers donate it.
       batch: leaves [A, M, ...]: A micro-steps of M windows.
-      model: what maps parameters and windows to logits.
-      optimizer: of the parameters, its clip included.
-      schedule: the optimizer's learning rate by updates made, for the metrics alone.
-      objective: what the loss is made of.
-      ema_decay: of the average of the parameters, if the state has one. It starts lower: after u updates the smaller
-        of it and (1 + u) / (10 + u), so that the first parameters are soon forgotten.
-      devices_axis: name of the axis of a pmap, each device of which has windows of its own; None under jit, where
-        the batch is the whole one.
+      model: the model.
+      optimizer: the optimiser, including gradient clipping.
+      schedule: the optimiser's learning rate as a function of the number of updates; only for the metrics.
+      objective: the parts of the loss and their weights.
+      ema_decay: decay of the average of the parameters, if the state has one. After u updates, the smaller of it and
+        (1 + u) / (10 + u) is used, so that the initial parameters are soon forgotten.
+      devices_axis: axis name of a pmap, in which each device has separate windows; None under jit, where the batch is
+        the global one.
 
     Returns:
-      The state after, and scalars: loss (nats a scored token), perplexity (of the token itself), learning_rate,
-      gradient_norm (before the clip), scored (tokens), skipped and skipped_in_row (steps), loss_scale in float16, and
-      by group of layers parameter_norm/<group> and update_norm/<group>. Where the loss has several parts, loss/<part>
-      of each.
+      The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
+      loss), learning_rate, gradient_norm (before clipping), scored (tokens), skipped and skipped_in_row (steps),
+      loss_scale in float16, parameter_norm/<group> and update_norm/<group> per group of layers, and loss/<part> if the
+      loss has several parts.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
     sums = summed_gradients(state.params, batch, key, model=model, objective=objective, scale=scale)
+    # Summed over devices before the division, since devices may have different numbers of scored tokens.
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
     gradients, total, weight, parts = sums
+    # A step without scored tokens has a loss of 0, not NaN.
     divisor = jnp.where(weight > 0, weight, 1.0).astype(total.dtype)
     parts = {part: value / divisor for part, value in parts.items()}
     loss, divisor = total / divisor, divisor if scale is None else divisor * scale
@@ -100,8 +102,10 @@ def train_step(
 
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    update_count = state.step - state.skipped
-    average = None if state.average is None else _averaged(state.average, params, update_count, decay=ema_decay)
+    update_count = state.step - state.skipped  # the optimiser's own count, which skipped steps leave unchanged
+    average = None
+    if state.average is not None and ema_decay is not None:
+        average = _averaged(state.average, params, update_count, decay=ema_decay)
     before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
     params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     state = TrainState(
@@ -114,15 +118,15 @@ def train_step(
         skipped=state.skipped + ~finite,
         skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
     )
-    metrics = {
+    metrics: Metrics = {
         "loss": loss,
         "perplexity": jnp.exp(parts.get("token", loss)),
-        "learning_rate": schedule(update_count),
+        "learning_rate": cast(jax.Array, schedule(update_count)),  # optax declares any ArrayLike
         "gradient_norm": norm,
         "scored": weight,
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
-        **({} if scale is None else {"loss_scale": state.loss_scale.scale}),
+        **({} if state.loss_scale is None else {"loss_scale": state.loss_scale.scale}),
         **{f"loss/{part}": value for part, value in parts.items()},
         **_norms("parameter_norm", params),
         **_norms("update_norm", updates),
@@ -131,7 +135,8 @@ def train_step(
 
 
 def _power_below_share(batch: Batch) -> float:
-    """Return a power of two near a token's share of a micro-step, so that a loss scale acts on means, not on sums."""
+    """Return a power of two near 1 / tokens of a micro-step, which makes a loss scale act on means instead of sums."""
+    # A power of two only changes exponents, so that scaling adds no rounding error.
     shape = batch["tokens"].shape
     return 2.0 ** -round(math.log2(shape[1] * (shape[-1] - 1)))
 
@@ -141,8 +146,8 @@ def _averaged(average: Any, params: Any, count: jax.Array, *, decay: float) -> A
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)
 
 
-def _norms(name: str, tree: dict[str, Any]) -> Metrics:
-    """Return the L2 norm of each group of layers: embeddings, each block, the last norm, the head."""
+def _norms(name: str, tree: Any) -> Metrics:
+    """Return the L2 norm of each group of layers: embeddings, each block, the final norm, the head."""
     return {f"{name}/{group}": optax.tree.norm(part) for group, part in tree.items()}
 
 
@@ -154,9 +159,9 @@ def eval_step(
     objective: Objective = NEXT_TOKEN,
     devices_axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout: of the next or the hidden token alone.
+    """Return (nll_sum, weight_sum) of windows [M, ...], without dropout, of only the next or the hidden token.
 
-    What further heads predict does not decide which checkpoint is best.
+    The losses of further heads do not influence which checkpoint is best.
     """
     total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective)
     sums = (parts.get("token", total), weight)
@@ -166,12 +171,12 @@ def eval_step(
 def jit_train_step(
     step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile a `train_step` over the mesh; the state that goes in is given up, its memory reused.
+    """Compile a `train_step` over the mesh; the input state is donated, and its memory reused.
 
     Args:
-      step: `train_step` with all but state and batch given.
+      step: `train_step` with all arguments but state and batch bound.
       state: a state, or its shapes.
-      mesh: the devices; batches are leaves [A, M, ...] of windows from all of them.
+      mesh: the devices; batches are leaves [A, M, ...] with the windows of all devices.
     """
     states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
     return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
@@ -180,7 +185,7 @@ def jit_train_step(
 def jit_eval_step(
     step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """Compile an `eval_step` over the mesh; parameters are not donated: training goes on with them."""
+    """Compile an `eval_step` over the mesh; parameters are not donated, since training continues with them."""
     windows = split_over_windows(mesh, leading_axes=0)
     return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
 
@@ -188,20 +193,19 @@ def jit_eval_step(
 def pmap_train_step(
     step: Callable[..., tuple[TrainState, Metrics]], *, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """Compile a `train_step` for each device of a mesh, which all keep the whole state and sum their gradients.
+    """Compile a data-parallel `train_step`: each device of a mesh has a copy of the state, and gradients are summed.
 
-    The state is that of `jit_train_step`, so that a run may change from one to the other; batches are leaves
+    The state has the same layout as for `jit_train_step`, so that a run can switch between the two; batches are leaves
     [A, devices, m, ...].
     """
     each = functools.partial(step, devices_axis="devices")
-    how = {"in_axes": (None, 1), "out_axes": None, "donate_argnums": 0, "devices": list(mesh.devices.flat)}
-    return jax.pmap(each, axis_name="devices", **how)
+    devices = list(mesh.devices.flat)
+    return jax.pmap(each, "devices", in_axes=(None, 1), out_axes=None, donate_argnums=0, devices=devices)
 
 
 def pmap_eval_step(
     step: Callable[..., tuple[jax.Array, jax.Array]], *, mesh: Mesh
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
-    """Compile an `eval_step` in the same way; batches are leaves [devices, m, ...]."""
+    """Compile a data-parallel `eval_step`; batches are leaves [devices, m, ...]."""
     each = functools.partial(step, devices_axis="devices")
-    how = {"in_axes": (None, 0), "out_axes": None, "devices": list(mesh.devices.flat)}
-    return jax.pmap(each, axis_name="devices", **how)
+    return jax.pmap(each, "devices", in_axes=(None, 0), out_axes=None, devices=list(mesh.devices.flat))

@@ -171,7 +171,7 @@ def test_the_distribution_is_that_of_the_draws(truncation):
     ],
 )
 def test_settings_that_cannot_be_drawn_with_are_refused(settings, named):
-    with pytest.raises(InputError, match="there is no such sampling") as caught:
+    with pytest.raises(InputError, match="the sampling setting is invalid") as caught:
         SamplingConfig(**{"paths": 1, "events": 1, "seed": 0, **settings})
     assert caught.value.where == named and caught.value.was == repr(settings[named])
 
@@ -190,7 +190,7 @@ def test_settings_that_cannot_be_drawn_with_are_refused(settings, named):
     ],
 )
 def test_a_truncation_that_leaves_nothing_is_refused(settings, named):
-    with pytest.raises(InputError, match="there is no such sampling") as caught:
+    with pytest.raises(InputError, match="the sampling setting is invalid") as caught:
         Truncation(**settings)
     assert caught.value.where == named
 

@@ -5,7 +5,7 @@ import pytest
 
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.dense import attend, attend_cached, causal_mask, heads_first
-from lob_jax.models.attention.places import Places, visible_slots
+from lob_jax.models.attention.positions import Positions, visible_slots
 
 
 def test_causal_mask_of_a_sequence():
@@ -75,7 +75,7 @@ def test_bf16_attention_keeps_its_softmax_in_fp32(cached):
 @pytest.mark.parametrize("stacked", [False, True])
 def test_a_write_fills_the_next_slots_of_one_layer_and_leaves_the_old_cache(stacked):
     zeros = (jnp.zeros((2, 4, 2)),) * 2  # two heads of one sequence
-    empty = KVCache(zeros, zeros, places=Places(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
+    empty = KVCache(zeros, zeros, positions=Positions(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(1))
     key_BTNH = jnp.asarray([[[[1.0, 2.0], [5.0, 6.0]], [[3.0, 4.0], [7.0, 8.0]]]])
     cache = (empty.stacked() if stacked else empty).write(key_BTNH, 10 * key_BTNH, layer=1).unstacked()
     expected = np.array([[[0, 0], [1, 2], [3, 4], [0, 0]], [[0, 0], [5, 6], [7, 8], [0, 0]]])

@@ -101,9 +101,9 @@ def test_a_setting_that_it_does_not_name_changes_nothing(mixture, kind):
 
 @pytest.mark.parametrize("kind", MASKS)
 def test_a_pattern_is_that_of_its_weights(mixture, kind):
-    module, variables, (query, key, value, places) = mixture(kind, 29)
-    weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
-    seen_BNTS = pattern(module.config, places, places)
+    module, variables, (query, key, value, positions) = mixture(kind, 29)
+    weight_BNTS = module.apply(variables, query, key, value, positions, method="weights")
+    seen_BNTS = pattern(module.config, positions, positions)
     visible_BNTS = causal_mask(29) if seen_BNTS is None else causal_mask(29) & seen_BNTS
     np.testing.assert_array_equal(weight_BNTS > 0, jnp.broadcast_to(visible_BNTS, weight_BNTS.shape))
 
@@ -120,9 +120,9 @@ def test_models_that_see_both_ways_are_of_kinds_that_say_so(model_of, kind):
 @pytest.mark.parametrize("T", [13, pytest.param(3, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mixture_is_the_weights_times_the_values(mixture, kind, T):
-    module, variables, (query, key, value, places) = mixture(kind, T)
-    mixed_BTNH = module.apply(variables, query, key, value, places)
-    weight_BNTS = module.apply(variables, query, key, value, places, method="weights")
+    module, variables, (query, key, value, positions) = mixture(kind, T)
+    mixed_BTNH = module.apply(variables, query, key, value, positions)
+    weight_BNTS = module.apply(variables, query, key, value, positions, method="weights")
     assert mixed_BTNH.shape == value.shape
     assert weight_BNTS.dtype == jnp.float32
     np.testing.assert_allclose(jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS, value), mixed_BTNH, atol=2e-5)
@@ -134,18 +134,18 @@ def test_the_mixture_is_the_weights_times_the_values(mixture, kind, T):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_later_token_moves_a_bit(mixture, kind):
-    module, variables, (query, key, value, places) = mixture(kind, 13)
-    before = module.apply(variables, query, key, value, places)
+    module, variables, (query, key, value, positions) = mixture(kind, 13)
+    before = module.apply(variables, query, key, value, positions)
     for cut in (1, 4, 6, 12):
         later = (x.at[:, cut:].add(5.0) for x in (query, key, value))
-        np.testing.assert_array_equal(module.apply(variables, *later, places)[:, :cut], before[:, :cut])
+        np.testing.assert_array_equal(module.apply(variables, *later, positions)[:, :cut], before[:, :cut])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_mixtures_in_bf16_are_close(mixture, kind):
-    module, variables, (*arrays, places) = mixture(kind, 13)
-    wide = module.apply(variables, *arrays, places)
-    narrow = module.apply(variables, *(x.astype(jnp.bfloat16) for x in arrays), places)
+    module, variables, (*arrays, positions) = mixture(kind, 13)
+    wide = module.apply(variables, *arrays, positions)
+    narrow = module.apply(variables, *(x.astype(jnp.bfloat16) for x in arrays), positions)
     assert narrow.dtype == jnp.bfloat16
     error = jnp.sqrt(jnp.mean(jnp.square(narrow.astype(jnp.float32) - wide)) / jnp.mean(jnp.square(wide)))
     assert float(error) < 0.03

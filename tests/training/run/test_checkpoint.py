@@ -266,7 +266,7 @@ def test_a_state_that_is_not_finite_is_never_the_one_gone_on_from(tmp_path, mode
     assert read_metas(folder)[4].unsound == about.unsound
     with Checkpoints(folder, keep_best=1) as checkpoints:
         latest, (remark,) = checkpoints.newest_sound({"seed": 0})
-        assert latest.step == 2 and "step 4 is passed over, since its parameters are not finite" in remark
+        assert latest.step == 2 and "step 4 is skipped, since its parameters are not finite" in remark
         assert checkpoints.steps() == [1, 2] == steps_in(folder) and steps_in(tmp_path / "diverged") == [4]
         checkpoints.save(state, meta=meta(model_config(), 4, 1.2))
     assert restore_best(folder, model=model_config(), vocabulary_hash="abc")[1].step == 4
@@ -280,7 +280,7 @@ def test_where_every_checkpoint_has_diverged_the_run_begins_anew(tmp_path, model
                 checkpoints.newest_sound({"seed": 1})
             assert checkpoints.steps() == [3]  # a command of another run moves nothing
             latest, remarks = checkpoints.newest_sound({"seed": 0})
-            assert latest is None and remarks[-1].endswith("the run begins anew") and checkpoints.steps() == []
+            assert latest is None and remarks[-1].endswith("the run starts from scratch") and checkpoints.steps() == []
     assert sorted(path.name for path in (tmp_path / "diverged").iterdir()) == ["3", "3.2"]
 
 

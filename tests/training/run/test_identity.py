@@ -216,9 +216,9 @@ def test_a_refusal_has_a_line_for_what_differs_and_options_that_mend_it():
     assert [line.split(" = ")[0] for line in was] == [line.split(" = ")[0] for line in expected]
     assert [line.split(" = ")[1] for line in was] == ["6", "3", "'muon'", "32", "True", "True"]
     assert error.remedy == (
-        "go on as that run was started, with --config.model.n_layers=12 --config.seed=0 --config.train.optimizer=adamw"
+        "resume as that run was started, with --config.model.n_layers=12 --config.seed=0 --config.train.optimizer=adamw"
         " --config.train.batch_size=32 --config.train.accumulation=4 --config.model.dtype=bfloat16 and without"
-        " --config.train.ema_decay; or begin another run in another --workdir"
+        " --config.train.ema_decay; or start another run in another --workdir"
     )
 
 
@@ -228,7 +228,7 @@ def test_a_refusal_is_short_whatever_differs():
     error = refused(saved, wanted)
     assert len(error.expected.splitlines()) == 13 and error.expected.endswith("and 29 more")
     assert max(map(len, str(error).splitlines())) < 400
-    assert "bring back the data and settings" in error.remedy
+    assert "restore the data and settings" in error.remedy
     assert "data.a = 'absent'" in refused({"data": {}}, {"data": {"a": 1}}).expected
     horizons = {"model": {"attention": {"kind": "multi_scale", "horizons": ["16 events", "all"]}}}
     error = refused(horizons, {"model": {"attention": {"kind": "multi_scale", "horizons": ["all"]}}})
@@ -258,7 +258,7 @@ def test_a_run_that_goes_on_keeps_its_place_and_its_history():
     latest = at_step(ABOUT, 3, validation_loss=1.0, early_stopping=stopping)
     latest = at_step(latest, 5)
     assert latest.position == {"windows_read": 80, "windows_a_pass": 40}
-    assert gone_on_with(latest, ABOUT) == latest and resumption(latest, latest) == ["going on from step 5"]
+    assert gone_on_with(latest, ABOUT) == latest and resumption(latest, latest) == ["resuming from step 5"]
     fresh = dataclasses.replace(
         ABOUT,
         changeable={"train.clip": 0.5, "train.steps": 12},
@@ -272,11 +272,11 @@ def test_a_run_that_goes_on_keeps_its_place_and_its_history():
     assert about.history == [{"step": 5, "changed": changed}]
     assert (about.position, about.early_stopping, about.settings) == (latest.position, stopping, {"a": 2})
     assert resumption(latest, dataclasses.replace(about, micro_batch=4)) == [
-        "going on from step 5; equal up to rounding only, since jax 1 is now 2, model.remat none is now full,"
-        " micro-batches of 8 windows are now of 4",
+        "resuming from step 5; equal up to rounding only, since jax 1 is now 2, model.remat none is now full,"
+        " micro-batches of 8 windows now have 4",
         "from step 5: train.clip 1.0 -> 0.5",
     ]
     again = gone_on_with(at_step(about, 7), dataclasses.replace(fresh, measure="others"))
     assert [entry["step"] for entry in again.history] == [5, 7]
     assert again.early_stopping == ABOUT.early_stopping
-    assert "begin anew" in resumption(about, again)[-1]
+    assert "start over" in resumption(about, again)[-1]

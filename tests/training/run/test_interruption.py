@@ -391,7 +391,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, comp
         with start(folder, compiled_folder, steps) as process:
             said = kill_somewhere(process, folder, moments)
         if newest:
-            assert f"going on from step {newest}" in said
+            assert f"resuming from step {newest}" in said
             resumed_from.append(newest)
         found = {step: damage(folder / "checkpoints" / str(step)) for step in steps_in(folder / "checkpoints")}
         assert set(found.values()) <= {None}
@@ -399,7 +399,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_been(tmp_path, comp
     with start(folder, compiled_folder, steps) as last:
         last.communicate()
     assert last.returncode == 0
-    print(f"{KILLS} kills; gone on from steps {resumed_from} of {steps}")
+    print(f"{KILLS} kills; resumed from steps {resumed_from} of {steps}")
     assert len(set(resumed_from)) > KILLS // 4  # they were distributed over the run
     assert lines(folder) == lines(undisturbed)
     best = [

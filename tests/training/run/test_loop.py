@@ -85,8 +85,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_fol
     assert lines(folder)[-1]["step"] < 12  # killed midway, after the checkpoint of step 4
 
     resumed, _, shown_then, seen_then = run("killed")
-    assert "going on from step 4\n" in shown_then
-    assert "going on" not in shown
+    assert "resuming from step 4\n" in shown_then
+    assert "resuming" not in shown
     assert (undisturbed / "metrics.jsonl").stat().st_size > 0
     assert lines(folder) == lines(undisturbed)
     assert resumed == summary
@@ -132,10 +132,10 @@ def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     before = (folder / "metrics.jsonl").read_bytes()
     again, _, told, _ = run(log_every=3)
     assert again == summary
-    ended = (
-        "this run ended before, at step 12: it was to take 12 steps; to train on, pass a higher --config.train.steps"
+    assert told == (
+        "this run has already ended, at step 12: it was to take 12 steps;"
+        " to train further, pass a higher --config.train.steps\n"
     )
-    assert told == f"{ended}\n"
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
@@ -161,7 +161,7 @@ def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stoppe
     summary, _, told, _ = run(validate_every=2, patience=1)
     assert summary == TrainingSummary(4, 2, 3.0, stopped_early=True)
     assert told.startswith(
-        "this run ended before, at step 4: none of the last 1 validations was better than that of step 2"
+        "this run has already ended, at step 4: none of the last 1 validations was better than that of step 2"
     )
     losses = iter([float("nan"), 1.0, 4.0])
     monkeypatch.setattr(loop, "validate", lambda run, params: next(losses))
@@ -172,8 +172,8 @@ def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stoppe
 @pytest.mark.slow
 def test_a_run_goes_on_over_more_devices(run, stopped):
     summary, _, shown, _ = run(devices=2, micro_batch=4)
-    changed = "devices 1 x cpu is now 2 x cpu, micro-batches of 8 windows are now of 4"
-    assert f"going on from step 4; equal up to rounding only, since {changed}\n" in shown
+    changed = "devices 1 x cpu is now 2 x cpu, micro-batches of 8 windows now have 4"
+    assert f"resuming from step 4; equal up to rounding only, since {changed}\n" in shown
     assert summary.steps == 12
     assert lines(stopped)[-1]["validation_loss"] < np.log(40)
 
@@ -207,7 +207,7 @@ def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_d
     summary, folder, shown, _ = run(data=training_data(source=source, batch_size=16), batch_size=16, **how)
     assert source.read == expected and len(expected) == 64
     changed = "train.batch_size 8 is now 16, train.accumulation 2 is now 1"
-    assert f"going on from step 1; equal up to rounding only, since {changed}\n" in shown
+    assert f"resuming from step 1; equal up to rounding only, since {changed}\n" in shown
     about = read_metas(folder / "checkpoints")[4]
     assert about.position == {"windows_read": 64, "windows_a_pass": 40}
     assert about.history == [{"step": 1, "changed": {"train.batch_size": [8, 16], "train.accumulation": [2, 1]}}]
@@ -217,7 +217,7 @@ def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_d
 def test_another_rate_is_said_and_kept_with_its_step(run, stopped):
     _, folder, shown, _ = run(learning_rate=1e-3, keep_best=1)
     changed = "train.learning_rate 0.01 -> 0.001, train.validate_every 2 -> 4, train.patience 1 -> 10"
-    assert f"going on from step 4\nfrom step 4: {changed}\n" in shown
+    assert f"resuming from step 4\nfrom step 4: {changed}\n" in shown
     (entry,) = read_metas(folder / "checkpoints")[12].history
     assert entry["step"] == 4 and entry["changed"]["train.learning_rate"] == [0.01, 0.001]
 
@@ -240,7 +240,7 @@ def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped)
     assert caught.value.step == 11 and "it resumes from step 4;" in caught.value.remedy
     assert steps_in(stopped / "diverged") == [10]  # those of steps 6 and 8 were not among the best
     summary, folder, shown, _ = run()
-    assert "going on from step 4\n" in shown
+    assert "resuming from step 4\n" in shown
     assert summary.steps == 12 and steps_in(folder / "checkpoints")[-1] == 12
     written = lines(folder)
     assert [line["step"] for line in written if "loss" in line] == list(range(1, 13))
@@ -254,8 +254,8 @@ def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
         _, _, shown, _ = run(validate_every=2, patience=1)
     assert "no run will resume from step 4, since its validation loss is nan\n" in shown
     summary, folder, shown, _ = run()
-    assert "the checkpoint of step 4 is passed over, since its validation loss is nan; it lies in" in shown
-    assert "going on from step 2\n" in shown
+    assert "the checkpoint of step 4 is skipped, since its validation loss is nan; it was moved to" in shown
+    assert "resuming from step 2\n" in shown
     assert summary.steps == 12 and steps_in(folder / "diverged") == [4]
     assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 13))
 
@@ -310,4 +310,5 @@ def test_nothing_to_validate_on_is_refused_before_the_first_step(run, training_d
 def test_a_run_that_ended_still_tells_of_a_damaged_checkpoint(run, stopped):
     (stopped / "checkpoints" / "2" / "digests.json").write_text("{}")
     told = run(validate_every=2, patience=1)[2].splitlines()
-    assert "the checkpoint of step 2 is damaged" in told[0] and told[1].startswith("this run ended before, at step 4")
+    assert "the checkpoint of step 2 is damaged" in told[0]
+    assert told[1].startswith("this run has already ended, at step 4")

@@ -34,4 +34,6 @@ def test_early_stopping_counts_what_is_not_better(train_config):
 )
 def test_a_run_started_again_after_its_end_is_told_why_it_ended(train_config, stopping, changes, why, key):
     told = told_as_ended(stopping, train_config(**changes), step=12, total_steps=12)
-    assert told == f"this run ended before, at step 12: {why}; to train on, pass a higher --config.train.{key}"
+    assert (
+        told == f"this run has already ended, at step 12: {why}; to train further, pass a higher --config.train.{key}"
+    )

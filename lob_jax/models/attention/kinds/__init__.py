@@ -1,1 +1,1 @@
-"""The kinds of attention: a module each, under the name that a configuration gives it."""
+"""Kinds of attention, one per module, which is named as in a configuration."""

@@ -1,9 +1,9 @@
-"""Linformer made causal: the past in learned summaries, a query's own block token by token.
+"""Causal Linformer: attention to learned summaries of the past, and to the tokens of the query's own block.
 
 Linformer (Wang et al., 2020) multiplies keys and values by learned matrices along the sequence, K' = E K and V' = F V
-with a fixed number of rows, and attends to these. Causally, E and F may act on the past alone: for the queries of a
-block they are cut off at its start, which running sums over blocks give for all blocks at once; the block itself is
-attended to as it is. Time and memory grow as T.
+with a fixed number of rows, and attends to these. In a causal model, E and F may act only on the past: for the queries
+of a block they are cut off at its start, which running sums over blocks compute; the tokens of the block itself are
+attended to directly. Time and memory grow linearly in T.
 """
 
 import math
@@ -14,29 +14,31 @@ import jax.numpy as jnp
 
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 
 
 class LinformerAttention(nn.Module):
-    """Each token sees its block up to itself, and the blocks before it through summaries of them.
+    """Attend to the tokens of the own block up to the query, and to summaries of the blocks before it.
 
     Attributes:
-      config: attention.block, attention.summaries (K) and max_seq_length of it are read.
+      config: the model; attention.block, attention.summaries (K) and max_seq_length are read.
     """
 
     config: ModelConfig
 
     def setup(self) -> None:
         shape = (self.config.attention.summaries, self.config.max_seq_length)
-        # Rows of independent signs: a sum of p keys has sqrt(p) times a key's size, which `_scale` takes away again.
+        # With independent signs, a sum of p keys is sqrt(p) times as large as a key; `_scale` divides by that.
         init = nn.initializers.normal(1.0)
         self.key_summary = self.param("key_summary", init, shape, self.config.param_dtype)
         self.value_summary = self.param("value_summary", init, shape, self.config.param_dtype)
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return mixed_BTNH, see `attention.kind`; columns of the matrices are counted from the sequence's start."""
-        del places
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
+        """Return mixed_BTNH, see `attention.kind`; columns of E and F are indexed from the start of the sequence."""
+        del positions
         B, T, N, H = query_BTNH.shape
         block, full = min(self.config.attention.block, T), full_precision(query_BTNH.dtype.name)
         query_GBCNH, key_GBCNH, value_GBCNH = (
@@ -45,7 +47,7 @@ class LinformerAttention(nn.Module):
         blocks, K = query_GBCNH.shape[0], self.config.attention.summaries
 
         def take(past: tuple, piece: tuple) -> tuple[tuple, jax.Array]:
-            """Attend of one block, its past and itself, and add it to the past."""
+            """Attend from one block to its past and itself, and add the block to the past."""
             query_BCNH, key_BCNH, value_BCNH, key_KC, value_KC, scale = piece
             key_BKNH, value_BKNH = ((x * scale).astype(query_BCNH.dtype) for x in past)
             weight_BNCS = self._weights(query_BCNH, key_BKNH, key_BCNH, has_past=scale > 0).astype(value_BCNH.dtype)
@@ -61,12 +63,14 @@ class LinformerAttention(nn.Module):
         _, mixed_GBCNH = jax.lax.scan(jax.checkpoint(take), nothing, pieces)
         return jnp.moveaxis(mixed_GBCNH, 0, 1).reshape(B, -1, N, H)[:, :T]
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `attention.kind`: a summary's weight times its row of F.
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
+        """Return weight_BNTS, see `attention.kind`: the weight of each summary times its row of F.
 
-        Learned rows may be negative, so weights of the past need be neither positive nor sum to one.
+        Learned rows may be negative, so weights of the past may be negative and need not sum to one.
         """
-        del value_BTNH, places
+        del value_BTNH, positions
         B, T, N, _ = query_BTNH.shape
         block, K = min(self.config.attention.block, T), self.config.attention.summaries
         query_BGCNH, key_BGCNH = self._blocks(query_BTNH, block), self._blocks(key_BTNH, block)
@@ -92,7 +96,7 @@ class LinformerAttention(nn.Module):
 
     @staticmethod
     def _columns(summary_KL: jax.Array, blocks: int, block: int, T: int) -> jax.Array:
-        """Return the matrix's first T columns by blocks, [G, K, C], and zeros behind them."""
+        """Return the first T columns of a matrix in blocks, [G, K, C], padded with zeros."""
         padded_KS = jnp.pad(summary_KL[:, :T], ((0, 0), (0, blocks * block - T)))
         return jnp.swapaxes(padded_KS.reshape(-1, blocks, block), 0, 1)
 
@@ -109,13 +113,13 @@ class LinformerAttention(nn.Module):
 
 
 def _summed(summary_KC: jax.Array, x_BCNH: jax.Array) -> jax.Array:
-    """Return a block's part of the summaries, [B, K, N, H] in full precision."""
+    """Return the contribution of a block to the summaries, [B, K, N, H] in full precision."""
     full = full_precision(x_BCNH.dtype.name)
     return jnp.einsum("KC,BCNH->BKNH", summary_KC.astype(x_BCNH.dtype), x_BCNH, preferred_element_type=full)
 
 
 def _scale(blocks: int, block: int) -> jax.Array:
-    """Return 1 / sqrt(tokens before each block), float32 [G], and 0 for the first, which has none."""
+    """Return 1 / sqrt(tokens before each block), float32 [G]; 0 for the first block, which has no past."""
     return jnp.array([0.0, *(1 / math.sqrt(number * block) for number in range(1, blocks))], jnp.float32)
 
 
@@ -123,6 +127,6 @@ KIND = AttentionKind(
     module=LinformerAttention,
     sees="its own block, and learned summaries of the past, blockwise, so that it stays causal: cost grows as T",
     settings=("block", "summaries"),
-    # Its own block and K summaries, and as much again to make them.
+    # The block and K summaries, and as much again for computing the summaries.
     keys_a_query=lambda config, T: config.attention.block + 2.0 * config.attention.summaries,
 )

@@ -1,8 +1,8 @@
-"""Performer: softmax attention by positive random features, with running sums in place of the past (FAVOR+).
+"""Performer (FAVOR+): softmax attention approximated by positive random features, with running sums over the past.
 
-exp(q k) is the mean of exp(w q - q q / 2) exp(w k - k k / 2) over normal w (Choromanski et al., 2021). The past then
-enters a query's mixture through two sums over its tokens, of M features times H values and of M features, which are
-carried from block to block: time and memory grow as T.
+exp(q k) is the expectation of exp(w q - q q / 2) exp(w k - k k / 2) over normal w (Choromanski et al., 2021). The past
+enters a query's output only through two sums over past tokens, of M features times H values and of M features, which
+are carried from block to block: time and memory grow linearly in T.
 """
 
 import functools
@@ -13,26 +13,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.models.attention.kind import AttentionKind
-from lob_jax.models.attention.places import Places
+from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
 
 SEED = 0  # of the features, which are constants of the architecture
-LARGEST_EXPONENT = 60.0  # of a feature: sums over any context stay within float32
-LEAST_WEIGHT = 1e-6  # of a typical key, added to every sum of weights: what underflowed is a mixture of 0, not of NaN
+LARGEST_EXPONENT = 60.0  # of a key's feature, so that sums over any context stay within float32
+LEAST_WEIGHT = 1e-6  # of a typical key, added to denominators: if all weights underflow, the output is 0, not NaN
 
 
 @functools.lru_cache
 def orthogonal_features(heads: int, features: int, head_size: int) -> np.ndarray:
-    """Return the directions w of each head, float32 [N, M, H]: orthogonal in groups of H, as long as normal vectors.
+    """Return the directions w of each head, float32 [N, M, H]: orthogonal in groups of H, normal lengths.
 
-    Orthogonal directions estimate with less variance than independent ones (section 2.4 there).
+    Orthogonal directions give estimates of lower variance than independent ones (section 2.4 of that paper).
     """
     random = np.random.default_rng(SEED)
     directions = np.empty((heads, features, head_size))
     for head in range(heads):
         for first in range(0, features, head_size):
             square, upper = np.linalg.qr(random.standard_normal((head_size, head_size)))
-            square *= np.sign(np.diag(upper))  # without it no direction is as likely as its opposite (Mezzadri, 2007)
+            square *= np.sign(np.diag(upper))  # QR fixes signs; this makes directions uniform again (Mezzadri, 2007)
             directions[head, first : first + head_size] = square[: features - first]
         directions[head] *= np.linalg.norm(random.standard_normal((features, head_size)), axis=1, keepdims=True)
     return directions.astype(np.float32)
@@ -47,25 +47,27 @@ def log_features(x_BTNH: jax.Array, feature_NMH: jax.Array) -> jax.Array:
 
 
 class PerformerAttention(nn.Module):
-    """Each token sees all before it, approximately; within its own block by products, beyond by running sums."""
+    """Attend approximately to all earlier tokens: by products within a block, and by running sums before it."""
 
     config: ModelConfig
 
-    def __call__(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
+    def __call__(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
         """Return mixed_BTNH, see `attention.kind`."""
-        del places
+        del positions
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         B, T, N, H = value_BTNH.shape
         block = min(self.config.attention.block, T)
         missing = -T % block
 
         def blocks(x: jax.Array) -> jax.Array:
-            """Return [G, B, N, C, ...]: blocks first, to be scanned over."""
+            """Return [G, B, N, C, ...], with the axis of blocks first, for a scan."""
             padded = jnp.pad(x, ((0, 0), (0, missing), (0, 0), (0, 0)))
             return jnp.moveaxis(padded.reshape(B, -1, block, N, x.shape[-1]), (1, 3), (0, 2))
 
         full = query_BTNM.dtype
-        # A value of one beside the others sums the weights themselves.
+        # An additional value of one sums the weights: the denominator.
         value_BTNI = jnp.concatenate([value_BTNH.astype(full), jnp.ones((B, T, N, 1), full)], axis=-1)
         causal_CC = jnp.tril(jnp.ones((block, block), full))
 
@@ -83,8 +85,10 @@ class PerformerAttention(nn.Module):
         mixed_BTNH = mixed_BTNI[..., :-1] / (mixed_BTNI[..., -1:] + self._least(query_BTNM))
         return mixed_BTNH.astype(value_BTNH.dtype)
 
-    def weights(self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, places: Places) -> jax.Array:
-        """Return weight_BNTS, see `attention.kind`: products of features, normalised; the whole T x T, for figures."""
+    def weights(
+        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, positions: Positions
+    ) -> jax.Array:
+        """Return weight_BNTS, see `attention.kind`: normalised products of features, T x T."""
         query_BTNM, key_BTNM = self._features(query_BTNH, key_BTNH)
         product_BNTS = jnp.tril(jnp.einsum("BTNM,BSNM->BNTS", query_BTNM, key_BTNM))
         least_BNT1 = jnp.swapaxes(self._least(query_BTNM), 1, 2)
@@ -93,8 +97,9 @@ class PerformerAttention(nn.Module):
     def _features(self, query_BTNH: jax.Array, key_BTNH: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the features of queries and keys, positive, [B, T, N, M].
 
-        A factor common to a query's features falls out of its mixture, so each query is divided by its largest. One
-        common to all keys falls out too, but the keys' largest would know the future: instead `_offset` bounds them.
+        A factor common to all features of a query cancels in its output, so each query is divided by its largest one.
+        A factor common to all keys cancels too, but their largest feature would leak the future, so a constant bound is
+        used instead, see `_offset`.
         """
         feature_NMH = jnp.asarray(self._directions())
         query_BTNM, key_BTNM = log_features(query_BTNH, feature_NMH), log_features(key_BTNH, feature_NMH)
@@ -106,11 +111,11 @@ class PerformerAttention(nn.Module):
         return orthogonal_features(config.n_heads, config.attention.random_features, config.head_size)
 
     def _offset(self) -> float:
-        """Return what is subtracted from the exponents of keys: w k - k k / 2 <= w w / 2, whatever the key."""
+        """Return the number to subtract from the exponents of keys; w k - k k / 2 <= w w / 2 for every key k."""
         return max(0.0, float(np.square(self._directions()).sum(-1).max()) / 2 - LARGEST_EXPONENT)
 
     def _least(self, query_BTNM: jax.Array) -> jax.Array:
-        """Return what is added to a query's sum of weights, [B, T, N, 1]; a key's features are 1 in the mean."""
+        """Return what is added to a query's denominator, [B, T, N, 1]; the features of a key are 1 on average."""
         return LEAST_WEIGHT * float(np.exp(-self._offset())) * query_BTNM.sum(-1, keepdims=True)
 
 
@@ -118,7 +123,7 @@ KIND = AttentionKind(
     module=PerformerAttention,
     sees="all tokens before it, approximately, by random features: cost grows as T",
     settings=("block", "random_features"),
-    # Its own block, and 2 M for M features: making queries' and keys' features, adding keys to the running sums and
-    # reading them cost each M H, four in all, where a key costs 2 H.
+    # The block, and 2 M for M features: computing the features of queries and keys, adding keys to the running sums and
+    # reading the sums cost M H each, 4 M H together, where a key costs 2 H.
     keys_a_query=lambda config, T: config.attention.block + 2.0 * config.attention.random_features,
 )

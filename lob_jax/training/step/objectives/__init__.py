@@ -1,1 +1,1 @@
-"""What a model may be trained for: an objective a module, under the name that a configuration gives it."""
+"""Training objectives, one per module, which is named as in a configuration."""

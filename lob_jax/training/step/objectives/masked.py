@@ -1,4 +1,4 @@
-"""Hidden tokens, from those around them: what BERT is trained for (Devlin et al., 2019)."""
+"""Predict hidden tokens from those around them, as BERT does (Devlin et al., 2019)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,16 @@ from lob_jax.tokens.vocabulary import MASK
 from lob_jax.training.step.objective import Objective, TokenObjective
 from lob_jax.training.step.shift import Batch, Task, shift
 
-MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the hidden tokens: shown as MASK, as any token; the rest as they are
-EVALUATION_SEED = 0  # of what is hidden where there is no dropout key: the same at every validation
-HIDING = 1  # apart from dropout's numbers
+MASKED_SHARE, RANDOM_SHARE = (
+    0.8,
+    0.1,
+)  # of the hidden tokens: replaced by MASK, by a random token; others stay
+EVALUATION_SEED = 0  # used without a dropout key, so that every validation hides the same tokens
+HIDING = 1  # folded into the key, so that hiding and dropout are independent
 
 
 def hidden_tokens(batch: Batch, key: jax.Array | None, model: ModelConfig, objective: Objective) -> Task:
-    """Return a task whose targets are the tokens themselves, some of them hidden; see `shift`."""
+    """Return a task whose targets are the hidden tokens; see `shift`."""
     known_BT, conditioning, _, _ = shift(batch)
     hiding = jax.random.key(EVALUATION_SEED) if key is None else jax.random.fold_in(key, HIDING)
     shown_BT, hidden_BT = hide_tokens(
@@ -31,13 +34,13 @@ def hidden_tokens(batch: Batch, key: jax.Array | None, model: ModelConfig, objec
 def hide_tokens(
     tokens_BT: jax.Array, scored_BT: jax.Array, keys_B: jax.Array, *, share: float, vocab_size: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Hide a share of the tokens that count: 80 % shown as MASK, 10 % as any token, 10 % as they are (Devlin et al.).
+    """Hide a fraction of the scored tokens: 80 % become MASK, 10 % a random token, 10 % stay (Devlin et al., 2019).
 
     Args:
       tokens_BT: int32.
       scored_BT: bool, which tokens may be hidden.
-      keys_B: a key an example, so that what is hidden does not depend on the rest of a batch.
-      share: of them, each on its own.
+      keys_B: one key per example, so that what is hidden does not depend on the rest of a batch.
+      share: probability that a scored token is hidden, independently of the others.
       vocab_size: V.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The next token, from those before it: what GPT is trained for."""
+"""Predict the next token from those before it, as GPT does."""
 
 import jax
 
@@ -8,7 +8,7 @@ from lob_jax.training.step.shift import Batch, Task, shift
 
 
 def next_tokens(batch: Batch, key: jax.Array | None, model: ModelConfig, objective: Objective) -> Task:
-    """Return a task whose targets are the tokens that follow; see `shift`."""
+    """Return a task whose targets are the next tokens; see `shift`."""
     return shift(batch)
 
 

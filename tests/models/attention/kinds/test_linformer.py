@@ -38,17 +38,17 @@ def by_loops(params, query, key, value):
 
 @pytest.mark.parametrize("T", [pytest.param(3, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow), 22])
 def test_against_loops(module, qkv, T):
-    query, key, value, places = qkv(T)
-    variables = module.init(jax.random.key(1), query, key, value, places)
+    query, key, value, positions = qkv(T)
+    variables = module.init(jax.random.key(1), query, key, value, positions)
     expected = by_loops(variables["params"], query, key, value)
-    np.testing.assert_allclose(module.apply(variables, query, key, value, places), expected, atol=2e-5)
+    np.testing.assert_allclose(module.apply(variables, query, key, value, positions), expected, atol=2e-5)
 
 
 def test_the_first_block_is_full_attention(module, qkv):
-    *arrays, places = qkv(16)
-    variables = module.init(jax.random.key(1), *arrays, places)
+    *arrays, positions = qkv(16)
+    variables = module.init(jax.random.key(1), *arrays, positions)
     full = attend(*(x[:, :BLOCK] for x in arrays), mask_BNTS=causal_mask(BLOCK))
-    np.testing.assert_allclose(module.apply(variables, *arrays, places)[:, :BLOCK], full, atol=1e-6)
+    np.testing.assert_allclose(module.apply(variables, *arrays, positions)[:, :BLOCK], full, atol=1e-6)
 
 
 def test_summaries_are_as_large_as_keys_however_long_the_past(qkv):
@@ -65,11 +65,11 @@ def test_summaries_are_as_large_as_keys_however_long_the_past(qkv):
 
 @pytest.mark.slow
 def test_the_matrices_are_learned(module, qkv):
-    *arrays, places = qkv(12)
-    variables = module.init(jax.random.key(1), *arrays, places)
+    *arrays, positions = qkv(12)
+    variables = module.init(jax.random.key(1), *arrays, positions)
 
     def total(variables):
-        return jnp.square(module.apply(variables, *arrays, places)).sum()
+        return jnp.square(module.apply(variables, *arrays, positions)).sum()
 
     gradients = jax.grad(total)(variables)["params"]
     for name in ("key_summary", "value_summary"):

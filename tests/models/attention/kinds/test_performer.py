@@ -34,7 +34,7 @@ def test_features_are_orthogonal_in_groups_and_as_long_as_normal_vectors():
 
 @pytest.mark.parametrize("T", [pytest.param(3, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow), 29])
 def test_running_sums_are_the_products_of_features(module_of, qkv, T):
-    module, (query, key, value, places) = module_of(24), qkv(T)
+    module, (query, key, value, positions) = module_of(24), qkv(T)
     feature_NMH = orthogonal_features(4, 24, 8).astype(np.float64)
     expected = np.zeros(value.shape)
     for n in range(4):
@@ -45,7 +45,7 @@ def test_running_sums_are_the_products_of_features(module_of, qkv, T):
         weight_BTS = np.tril(np.einsum("BTM,BSM->BTS", *phi))
         weight_BTS /= weight_BTS.sum(-1, keepdims=True)
         expected[:, :, n] = weight_BTS @ np.asarray(value, np.float64)[:, :, n]
-    np.testing.assert_allclose(module.apply({}, query, key, value, places), expected, atol=2e-4)
+    np.testing.assert_allclose(module.apply({}, query, key, value, positions), expected, atol=2e-4)
 
 
 def test_the_block_is_no_part_of_the_result(module_of, qkv):
@@ -56,7 +56,7 @@ def test_the_block_is_no_part_of_the_result(module_of, qkv):
 
 @pytest.mark.slow
 def test_the_error_falls_as_one_over_the_root_of_the_features(module_of, qkv, monkeypatch):
-    query, key, value, places = qkv(32, scale=0.5)
+    query, key, value, positions = qkv(32, scale=0.5)
     exact = attend(query, key, value, mask_BNTS=causal_mask(32))
 
     def error(features):
@@ -64,7 +64,9 @@ def test_the_error_falls_as_one_over_the_root_of_the_features(module_of, qkv, mo
         for seed in range(6):
             monkeypatch.setattr(performer, "SEED", seed)
             orthogonal_features.cache_clear()
-            squares.append(float(jnp.square(module_of(features).apply({}, query, key, value, places) - exact).mean()))
+            squares.append(
+                float(jnp.square(module_of(features).apply({}, query, key, value, positions) - exact).mean())
+            )
         orthogonal_features.cache_clear()
         return np.sqrt(np.mean(squares))
 
@@ -78,11 +80,11 @@ def test_the_error_falls_as_one_over_the_root_of_the_features(module_of, qkv, mo
     "scale", [pytest.param(0.0, marks=pytest.mark.slow), pytest.param(30.0, marks=pytest.mark.slow), 1e4]
 )
 def test_no_key_is_too_large(module_of, qkv, scale):
-    query, key, value, places = qkv(13, scale=scale)
+    query, key, value, positions = qkv(13, scale=scale)
     module = module_of(16)
 
     def total(key):
-        return module.apply({}, query, key, value, places).sum()
+        return module.apply({}, query, key, value, positions).sum()
 
-    assert jnp.isfinite(module.apply({}, query, key, value, places)).all()
+    assert jnp.isfinite(module.apply({}, query, key, value, positions)).all()
     assert jnp.isfinite(jax.grad(total)(key)).all()

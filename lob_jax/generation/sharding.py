@@ -49,5 +49,6 @@ def by_device(paths: int, function: Callable[..., Any], state: Any, *everywhere:
     if mesh is None:
         return function(state, *everywhere)
     split, whole = _specs(state), PartitionSpec()
-    specs = {"mesh": mesh, "in_specs": (split, *[whole] * len(everywhere)), "out_specs": split, "check_vma": False}
-    return jax.shard_map(function, **specs)(state, *everywhere)
+    specs = (split, *[whole] * len(everywhere))
+    sharded = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
+    return sharded(state, *everywhere)

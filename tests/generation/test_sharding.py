@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from lob_jax.generation import spread
+from lob_jax.generation import sharding
 from tests.generation.market import COMPACT, KINDS, MODEL, TOKENIZER, assert_valid, lively, run
 
 
 @pytest.mark.parametrize(("paths", "devices"), [(1, 1), (31, 1), (32, 2), (48, 3), (100, 5), (128, 8), (256, 8)])
 def test_as_many_devices_as_share_the_paths_evenly(paths, devices):
     assert jax.local_device_count() == 8
-    mesh = spread.mesh_for(paths)
+    mesh = sharding.mesh_for(paths)
     assert (1 if mesh is None else mesh.size) == devices
 
 
@@ -32,8 +32,10 @@ def test_paths_over_devices_are_those_of_one_device(kind, tokenizer):
 
 
 def test_the_state_lies_where_its_paths_are_drawn():
-    mesh = spread.mesh_for(32)
-    whole, split = spread.placed(32, lively(MODEL), {"row": np.zeros((32, 3)), "heads": np.zeros((64, 5, 2)), "one": 7})
+    mesh = sharding.mesh_for(32)
+    whole, split = sharding.placed(
+        32, lively(MODEL), {"row": np.zeros((32, 3)), "heads": np.zeros((64, 5, 2)), "one": 7}
+    )
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves((whole, split))} == {mesh.size}
     assert all(leaf.sharding.is_fully_replicated for leaf in [*jax.tree.leaves(whole), split["one"]])
     assert {shard.data.shape for shard in split["heads"].addressable_shards} == {(32, 5, 2)}
