@@ -200,7 +200,7 @@ def _parsed(
     """Return the text of each flag, None of one that is not given; of one given more than once the last counts."""
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
-    types = {**dict.fromkeys(FLAGS, str), "distributed": bool}
+    types: dict[str, type] = {**dict.fromkeys(FLAGS, str), "distributed": bool}
     types |= {f"config.{key}": kind.type for key, kind in (kinds or {}).items()}
     for name, of in types.items():
         flag = flags.Flag(flags.ArgumentParser(), flags.ArgumentSerializer(), name, None, "", boolean=of is bool)

@@ -124,7 +124,9 @@ def _from_python(path: pathlib.Path, named: str, sizes: Sequence[str]) -> ml_col
 
 def _module(path: pathlib.Path) -> ModuleType:
     loader = importlib.machinery.SourceFileLoader("lob_jax_configuration", str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None  # a loader that knows its file always gives one
+    module = importlib.util.module_from_spec(spec)
     _run(path, lambda: loader.exec_module(module))
     return module
 

@@ -114,7 +114,8 @@ def refuse_newer(unknown: Iterable[str], source: Source) -> None:
 
 def _numbers(name: str) -> tuple[int, ...]:
     """Return a version's numbers, to be compared: 0.10 is newer than 0.9."""
-    return tuple(int(number) for number in re.match(r"[\d.]*", name)[0].split(".") if number)
+    release = re.split(r"[^\d.]", name, maxsplit=1)[0]  # without an ending such as "rc1"
+    return tuple(int(number) for number in release.split(".") if number)
 
 
 def remarks(lacked_keys: Iterable[LaterKey], source: Source) -> list[str]:

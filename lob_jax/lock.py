@@ -9,7 +9,7 @@ import os
 import pathlib
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from lob_jax.errors import InputError
 
@@ -18,7 +18,7 @@ HELD = 4096  # bytes read of the holder's description
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[None]:
+def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Generator[None]:
     """Hold a lock on the file `path` and remove the file at the end; a file left by a killed process is taken over.
 
     The file describes its holder: process, host, start and activity. On a file system without locks there is a warning,

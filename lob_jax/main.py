@@ -60,12 +60,13 @@ def _check_processes(command: Command) -> None:
             was=", ".join(f"--{name}" for name in given),
             remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
         )
-    if given and command.process >= command.processes:
+    process, processes = command.process, command.processes
+    if process is not None and processes is not None and process >= processes:
         raise InputError(
             "there is no such process",
             where="--process",
-            expected=f"0 to {command.processes - 1}, since --processes is {command.processes}",
-            was=command.process,
+            expected=f"0 to {processes - 1}, since --processes is {processes}",
+            was=process,
             remedy="number them from 0",
         )
     if command.mode != "train":
@@ -130,9 +131,9 @@ def _join_processes(command: Command) -> None:
         return
     import jax
 
-    where = [command.coordinator, command.processes, command.process] if by_hand else []
     try:
-        jax.distributed.initialize(*where)
+        # None, which all three are on a cluster that JAX knows, leaves it to JAX.
+        jax.distributed.initialize(command.coordinator, command.processes, command.process)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             "the processes of the run did not come together",

@@ -14,8 +14,12 @@ import ml_collections
 
 from lob_jax.errors import InputError
 
-WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
-SEVERAL = {int: "whole numbers, such as 10,20", float: "numbers, such as 0.1,0.9", str: 'words, such as "10 s","all"'}
+WORDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
+SEVERAL: dict[type, str] = {
+    int: "whole numbers, such as 10,20",
+    float: "numbers, such as 0.1,0.9",
+    str: 'words, such as "10 s","all"',
+}
 BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
 LONGEST_NAME = 255  # bytes of a file's name
@@ -117,7 +121,7 @@ def read(text: str, kind: Kind, *, where: str) -> Any:
 
 
 def _example(kind: Kind) -> str:
-    single = {int: "10", float: "0.1", bool: "True", str: "name"}
+    single: dict[type, str] = {int: "10", float: "0.1", bool: "True", str: "name"}
     return (
         {int: "10,20", float: "0.1,0.9"}.get(kind.element, "'16 events,all'")
         if kind.type is tuple

@@ -67,7 +67,7 @@ class BookStates:
 
     def two_sided(self) -> np.ndarray:
         """Return whether there are a best bid and a best ask, bool [E+1]."""
-        return (self.size[:, :, 0] > 0).all(axis=1)
+        return np.all(self.size[:, :, 0] > 0, axis=1)
 
     def features(self) -> np.ndarray:
         """Return what a model sees of each book, float32 [E+1, 4P], named by `features.feature_names(P)`."""

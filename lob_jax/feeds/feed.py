@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
@@ -24,6 +24,12 @@ class DaySource:
     path: pathlib.Path | None
     symbol: str
     trading_day: str
+
+    @property
+    def file(self) -> pathlib.Path:
+        """Return the path of a day that lies in a file, as all days do that a feed of files lists."""
+        assert self.path is not None
+        return self.path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +85,11 @@ class Feed(Protocol):
         Raises:
           InputError: the file is not what the format says, with file, line, expected and was.
         """
+
+
+@runtime_checkable
+class OnePassFeed(Feed, Protocol):
+    """A feed of files with several instruments each, which reads all of a file in one pass."""
+
+    def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
+        """Read the days of all wanted instruments of a file; errors as `read`."""

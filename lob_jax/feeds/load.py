@@ -9,7 +9,7 @@ from typing import Any
 
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import STRICT, Feed, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading
 from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.reading.known_formats import Known
 from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
@@ -17,6 +17,7 @@ from lob_jax.feeds.reading.scale import steps_of
 from lob_jax.feeds.reading.source import COMPRESSIONS, Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table.converted import EVENTS, is_ours
+from lob_jax.feeds.table.feed import TableFeed
 from lob_jax.feeds.table.files import is_table
 
 _OF_CONFIG = ("tick", "lot", "columns", "time_zone", "order_book")  # settings that a configuration names
@@ -99,10 +100,14 @@ def load_incremental_data(
     symbols = (symbol,) if symbol else ()
     if is_table(path):
         _refuse_feed(feed, (AUTO, "table"), path=f"a {type(path).__name__} in memory")
-        return make_feed("table", symbols=symbols, **settings).read_table(path, reading)
+        tables = make_feed("table", symbols=symbols, **settings)
+        assert isinstance(tables, TableFeed)
+        return tables.read_table(path, reading)
     if path is None:
         _refuse_feed(feed, (AUTO, SYNTHETIC), path="no path")
-        return _read_only_day(make_feed(SYNTHETIC, symbols=symbols, **settings), None, symbol, reading)
+        simulated = make_feed(SYNTHETIC, symbols=symbols, **settings)
+        assert isinstance(simulated, SyntheticFeed)
+        return _read_only_day(simulated, simulated.days(), None, symbol, reading)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             "neither a path nor a table",
@@ -113,12 +118,16 @@ def load_incremental_data(
         )
     path = pathlib.Path(path).expanduser()
     _refuse_feed(feed, (AUTO, *FEEDS), path=path)
-    return _read_only_day(make_feed(format_named(path, feed), symbols=symbols, **settings), path, symbol, reading)
+    made = make_feed(format_named(path, feed), symbols=symbols, **settings)
+    return _read_only_day(made, made.days(path), path, symbol, reading)
 
 
 def _refuse_feed(feed: str, fitting: Sequence[str], *, path: object) -> None:
     """Refuse a feed that does not fit to what is to be read."""
-    if feed == AUTO or (_maker_of(feed) and feed in fitting):
+    if feed == AUTO:
+        return
+    _maker_of(feed)  # refuses a name that no feed has
+    if feed in fitting:
         return
     raise InputError(
         "a feed that does not fit to what is to be read",
@@ -129,8 +138,9 @@ def _refuse_feed(feed: str, fitting: Sequence[str], *, path: object) -> None:
     )
 
 
-def _read_only_day(feed: Feed, path: pathlib.Path | None, symbol: str, reading: Reading) -> MarketDay:
-    listed = feed.days(path)
+def _read_only_day(
+    feed: Feed, listed: Sequence[DaySource], path: pathlib.Path | None, symbol: str, reading: Reading
+) -> MarketDay:
     days = [day for day in listed if symbol in ("", day.symbol)]
     if len(days) != 1:
         raise InputError(
@@ -198,10 +208,9 @@ def _listed(formats: dict[pathlib.Path, str | Known | None]) -> str:
 
 def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | None]) -> InputError:
     """Return the error for a path without a file that a feed reads, by the first known one, or the first."""
-    known = next((file for file, found in formats.items() if isinstance(found, Known)), None)
-    if known is not None:
-        found = formats[known]
-        return not_read(known, found.name, _beginning(known), found.remedy)
+    for file, found in formats.items():
+        if isinstance(found, Known):
+            return not_read(file, found.name, _beginning(file), found.remedy)
     refuse_unreadable(list(formats), expected=f"one of {list(FEEDS)}")
     begin = _beginning(next(iter(formats))) if formats else b""
     was = repr(begin[:_SHOWN]) if formats else "nothing at this path"

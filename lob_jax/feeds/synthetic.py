@@ -127,25 +127,25 @@ class SyntheticFeed:
         wanted = [day.trading_day for day in days]
         return {"seed": self.seed, "days": wanted, "events": self.events, "parameters": parameters}
 
-    def read(self, day: DaySource | str, reading: Reading = STRICT) -> MarketDay:
+    def read(self, day: DaySource | pathlib.Path | str, reading: Reading = STRICT) -> MarketDay:
         """Simulate a day that `days` lists, or the day of the first symbol with the given ISO date.
 
         Raises:
           InputError: the feed has no such day.
         """
         symbol = day.symbol if isinstance(day, DaySource) else self.symbols[0]
-        day = day.trading_day if isinstance(day, DaySource) else day
-        if day not in self._index or symbol not in self.symbols:
+        date = day.trading_day if isinstance(day, DaySource) else str(day)
+        if date not in self._index or symbol not in self.symbols:
             raise InputError(
                 "the synthetic feed has no such day",
                 where="SyntheticFeed.read",
                 expected=list(self._index),
-                was=f"{symbol} {day}",
+                was=f"{symbol} {date}",
                 remedy="pick one of the days that days() lists",
             )
         # The first symbol adds nothing to the seed: its days equal those of a feed with this symbol only.
-        seed = (self.seed, self._index[day], *([number] if (number := self.symbols.index(symbol)) else []))
-        made = simulate_day(self.parameters, seed=seed, events=self.events, trading_day=day, symbol=symbol)
+        seed = (self.seed, self._index[date], *([number] if (number := self.symbols.index(symbol)) else []))
+        made = simulate_day(self.parameters, seed=seed, events=self.events, trading_day=date, symbol=symbol)
         store = EventStore(reading.store)
         store.append(made.events)
         events, corrections = store.finish()

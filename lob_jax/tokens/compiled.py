@@ -67,7 +67,7 @@ def write_events(
     carry: int,
     tick: int,
     kept_digits: int,
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, Refusal, int, int]:
     """Write E events as tokens.
 
     Args:

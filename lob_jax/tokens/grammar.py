@@ -124,11 +124,12 @@ class Grammar(Automaton):
         v.check_time_digits(time_digits)
         self.time_digits = time_digits
         self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
-        names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
+        digits = _digit_states(self._gap_digits)
+        names = [*_PLAIN_FIELD, *digits]
         self._number = {name: state for state, name in enumerate(names)}
         self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
         self._fill_plain()
-        for name in names[len(_PLAIN_FIELD) :]:
+        for name in digits:
             self._fill_digits(*name)
         fields = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
         at_boundary = self.transition[:, v.EOS] >= 0

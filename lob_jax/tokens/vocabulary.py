@@ -247,7 +247,7 @@ class Vocabulary:
           InputError: the file is missing, no JSON, or says anything else than this code would write.
         """
         content = _read_object(pathlib.Path(path))
-        kind = tokenizer_class(content.get("tokenizer"), where=str(path))
+        kind = tokenizer_class(str(content.get("tokenizer")), where=str(path))
         vocabulary = kind.from_settings(time_digits=content.get("time_digits"), bins=content.get("bins")).vocabulary
         expected = json.loads(vocabulary.to_json())
         for key in [*expected, *content]:

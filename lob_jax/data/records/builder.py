@@ -307,6 +307,7 @@ def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
             "no such split", where=folder, expected=list(manifest["outlines"]), was=split, remedy="name one of them"
         )
     version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
-    source = tfds.builder_from_directory(version).as_data_source(split)
+    builder = tfds.builder_from_directory(version)
+    source: Any = builder.as_data_source(split)  # ty: ignore[invalid-argument-type]  # a decorator of TFDS hides `self`
     tokenizer = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).tokenizer
     return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], tokenizer=tokenizer)

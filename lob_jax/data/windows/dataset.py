@@ -285,7 +285,7 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
 
 def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
     """Return a window with the token of the regime before it in front, and beside that what was known before it."""
-    first = {name: known.behind(span.start) for name, known in record.known.items()}
+    first: dict[str, Any] = {name: known.behind(span.start) for name, known in record.known.items()}
     first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": window["event"][0]}
     longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
     for name, array in longer.items():

@@ -71,7 +71,7 @@ class Tape:
 
     def two_sided(self) -> np.ndarray:
         """Return whether a row has a bid and an ask, bool [R]."""
-        return (self.size[:, :, 0] > 0).all(axis=1)
+        return np.all(self.size[:, :, 0] > 0, axis=1)
 
 
 def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tape:

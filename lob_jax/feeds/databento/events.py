@@ -27,7 +27,7 @@ from lob_jax.jit import inner, njit
 
 
 @njit
-def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, int]:
+def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, Fault]:
     """Turn records into events from `first` on, up to a bad one; return the record behind it and its fault."""
     sound, fault, i = -1, Fault.SOUND, first
     while i < len(rows) and fault == Fault.SOUND:
@@ -57,7 +57,7 @@ def break_group(work: Work) -> None:
 
 
 @njit
-def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, int, int, int]:
+def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, Fault, int, int]:
     """Enter the orders of a snapshot into the table, up to the first bad record.
 
     Args:

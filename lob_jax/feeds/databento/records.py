@@ -15,7 +15,7 @@ from lob_jax.jit import njit
 
 # databento.com/docs/schemas-and-data-formats/mbo. Read as int64, the order id, a uint64, keeps its bits, and undefined
 # times, which are above 2**63 - 1, become negative.
-RECORD = np.dtype(
+RECORD: np.dtype[np.void] = np.dtype(
     [
         ("length", "u1"),  # of the record, in words of 4 bytes
         ("rtype", "u1"),

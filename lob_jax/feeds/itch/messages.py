@@ -178,7 +178,7 @@ def new_rows(count: int) -> Rows:
 
 
 @njit
-def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
+def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> Outcome:
     """Read the messages that lie whole in data[:filled], uint8, from `at[At.POSITION]`; return what ended it.
 
     After anything but a full table or full rows, the message that ended it is behind `at[At.POSITION]`.
