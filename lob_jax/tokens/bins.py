@@ -144,7 +144,7 @@ def _filled(edges: list[int], bins: int) -> list[int]:
     """Split bins until there are as many as wanted, which is needed if events have fewer distinct values."""
     edges = [int(edge) for edge in edges]
     while len(edges) <= bins:
-        # Split the bin that is widest on the scale of `_scale`, in its middle there; a bin of one value cannot be split.
+        # Split the bin that is widest on this scale, in the middle of the scale; a bin of one value cannot be split.
         scale = _scale(np.array(edges, float))
         wide = [b - a if y - x > 1 else -1.0 for a, b, x, y in zip(scale, scale[1:], edges, edges[1:], strict=False)]
         at = int(np.argmax(wide))

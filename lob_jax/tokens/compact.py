@@ -422,5 +422,5 @@ def _nothing_lives(position: int, token: int, told: str) -> InputError:
         where=f"token {position}",
         expected="a price and a size in its bins that the book allows",
         was=f"{token} ({told})",
-        remedy="decode tokens generated from the same book; real events can only be decoded one by one, on the true book",
+        remedy="decode tokens generated from the same book; real events decode only one by one, on the true book",
     )
