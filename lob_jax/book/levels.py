@@ -49,11 +49,11 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
-      size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
+      price: int64 [2, L]; rows first..end-1 are in use, from the worst to the best level.
+      size: int64 [2, L], lots; 0 in a vacant row; the last row is never vacant.
       side: int64 [2, 5], by `SideColumn`.
       counters: int64, by `LevelCounter`, and MOVED.
-      window: levels kept a side, 0 for all.
+      window: levels kept per side, 0 for all.
     """
 
     price: np.ndarray

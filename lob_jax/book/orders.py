@@ -56,7 +56,7 @@ class Counter(enum.IntEnum):
 PRICE, SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
 _, _, AHEAD, BEHIND, SIDE, ID = (int(column) for column in OrderColumn)
 FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)
-NOBODY = -1  # in place of a slot
+NOBODY = -1  # instead of a slot: no order
 
 COUNTERS = tuple(counter.name.lower() for counter in Counter)
 UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = (int(counter) for counter in Counter)
@@ -69,12 +69,12 @@ class Book(NamedTuple):
     Attributes:
       levels: int64 [2, L, 4], by `LevelColumn`; rows first..end-1 in use, the best one last.
       orders: int64 [O, 6], by `OrderColumn`.
-      names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
+      names: int64 [H, 2], open-addressing hash table of order id (the uint64's bits, 0 for none) and slot.
       side: int64 [2, 4], by `SideColumn`.
-      free: int64 [2], the first free slot and how many there are.
+      free: int64 [2], the first free slot and the number of free slots.
       counters: int64, by `Counter`, and MOVED.
-      window: levels kept a side, 0 for all.
-      pooled: 1 if a level is one order, which ADDs enlarge, else 0.
+      window: levels kept per side, 0 for all.
+      pooled: 1 if a level is a single order, which ADDs enlarge, else 0.
     """
 
     levels: np.ndarray

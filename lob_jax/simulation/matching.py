@@ -99,7 +99,7 @@ class Engine(NamedTuple):
 
 
 def new_engine(*, orders: int, levels: int, events: int) -> Engine:
-    """Return an empty book with room for so many orders in all, levels a side, and events."""
+    """Return an empty engine with room for `orders` orders in total, `levels` levels per side and `events` events."""
     side = np.zeros((2, len(SideColumn)), np.int64)
     side[:, NEWEST] = NOBODY
     return Engine(

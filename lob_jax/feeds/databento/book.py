@@ -68,7 +68,7 @@ class InstrumentBook:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return what was counted, by name."""
+        """Return the counts by name."""
         return {count.name.lower(): int(self._work.counts[count]) for count in Count}
 
     def push(self, rows: Rows) -> None:

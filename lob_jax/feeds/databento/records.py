@@ -45,7 +45,7 @@ BESIDE = {
     23: "system",
     24: "statistics",
 }
-_LEAST_WORDS = 4  # the header that all records share
+_LEAST_WORDS = 4  # length of the header that all records share
 _IS_BESIDE = np.isin(np.arange(256), list(BESIDE))
 
 

@@ -76,10 +76,10 @@ class Work(NamedTuple):
     """The state carried between records, and the output.
 
     Attributes:
-      table: the orders as the feed has them; EXTRA is what fills took from them that no cancel or change has taken.
+      table: the orders as in the feed; EXTRA is the filled size that no cancel or modification has removed yet.
       state: int64, by `State`.
       counts: int64, by `Count`.
-      filled: int64 [X], ids of orders filled in this group.
+      filled: int64 [X], ids of the orders filled in the open group.
       out: int64 [len(COLUMNS), Y], events.
       last: `RECORD` [1], the last good record of the previous call.
       last_number: int64 [1], its number in the file.
@@ -136,5 +136,5 @@ def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: i
 
 @inner
 def mark_last(work: Work) -> None:
-    """Mark the event written last as the last of its group."""
+    """Flag the last event written as the last of its group."""
     work.out[Column.FLAGS, work.state[State.EVENTS] - 1] |= _LAST_IN_GROUP

@@ -386,7 +386,7 @@ def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader
 
 @inner
 def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, rules: Rules) -> int:
-    """P and Q: a hidden order trades, or an auction does."""
+    """P and Q: a hidden order trades, or an auction takes place."""
     hidden = _ROLE_OF[data[p]] == _Role.TRADE
     if _i64(data, p + (24 if hidden else 19)) != reader.name[locate]:
         reader.at[At.WAS] = locate
@@ -451,7 +451,7 @@ def _emit(
     flags: int,
     stock: int,
 ) -> None:
-    """Write one event behind the others."""
+    """Append one event."""
     rows, i = reader.rows, reader.at[At.ROWS]
     rows.time_ns[i], rows.sequence[i], rows.kind[i], rows.code[i] = time, reader.at[At.NUMBER], kind, code
     rows.side[i], rows.price[i], rows.size[i], rows.order_id[i] = side, price, size, order_id

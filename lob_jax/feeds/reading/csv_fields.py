@@ -71,15 +71,15 @@ def parse_lines(
     Args:
       data: uint8 [B].
       contents: int64 [C], see `Content`.
-      scales: int64 [C], decimal places kept of a DECIMAL.
-      low: int64 [C], the least value.
-      high: int64 [C], the largest value.
-      words: uint8 [W], the words of WORD and SAME columns, end to end.
-      word_ends: int64 [K+1], where they end; 0 first.
-      column_words: int64 [C, 2], the first word of a column and the one behind its last.
-      values: int64 [C, R], is given the values of the good lines.
-      row_line: int64 [R], is given their lines, counted from 0.
-      bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
+      scales: int64 [C], decimal places kept in a DECIMAL column.
+      low: int64 [C], the smallest valid value.
+      high: int64 [C], the largest valid value.
+      words: uint8 [W], the words of WORD and SAME columns, concatenated.
+      word_ends: int64 [K+1], the end of each word, after a leading 0.
+      column_words: int64 [C, 2], the first word of a column and the one after its last.
+      values: int64 [C, R], filled with the values of the good lines.
+      row_line: int64 [R], filled with the line numbers of the good lines, from 0.
+      bad: int64 [R, 4], filled with the bad lines: line, first byte, column, fault.
 
     Returns:
       The number of lines, of good lines and of bad lines.

@@ -21,7 +21,7 @@ from lob_jax.feeds.reading.order_table import (
 )
 from lob_jax.jit import inner, njit
 
-ALL_LEFT = -1  # in place of the size of a DELETE that names none
+ALL_LEFT = -1  # instead of the size of a DELETE without a size
 
 
 class State(enum.IntEnum):
@@ -90,7 +90,7 @@ class LiveOrders:
 
     @property
     def whole_cancels(self) -> int:
-        """CANCELs that took all that was left, and so are DELETEs."""
+        """The number of CANCELs of all that remained, which became DELETEs."""
         return int(self._state[State.WHOLE_CANCELS])
 
     def follow(self, rows: Rows) -> np.ndarray:
