@@ -17,7 +17,7 @@ class LevelColumn(enum.IntEnum):
 
     PRICE = 0
     SIZE = 1
-    FRONT = 2  # the slots at the two ends of the queue
+    FRONT = 2  # the slots at the ends of the queue
     BACK = 3
 
 
@@ -27,8 +27,8 @@ class OrderColumn(enum.IntEnum):
     PRICE = 0
     SIZE = 1
     AHEAD = 2  # the neighbours in the queue
-    BEHIND = 3  # which also chains the free slots
-    SIDE = 4  # an index
+    BEHIND = 3  # also links the free slots
+    SIDE = 4  # side index
     ID = 5
 
 
@@ -36,13 +36,13 @@ class SideColumn(enum.IntEnum):
     """Columns of `Book.side`."""
 
     FIRST = 0  # row of the worst level
-    END = 1  # the row behind the best
+    END = 1  # the row after the best level
     LAST_BEST = 2  # the last best price
-    SEEN = 3  # 1 if there ever was one
+    SEEN = 3  # 1 if there ever was a best price
 
 
 class Counter(enum.IntEnum):
-    """Places of `Book.counters`, named as in reports."""
+    """Indices of `Book.counters`, named as in reports."""
 
     UNKNOWN_LEVEL = 0
     OVER_REMOVAL = 1
@@ -52,7 +52,7 @@ class Counter(enum.IntEnum):
     LOCKED = 5
 
 
-# As plain integers, which compiled code passes on: members would be compiled for apart.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 PRICE, SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
 _, _, AHEAD, BEHIND, SIDE, ID = (int(column) for column in OrderColumn)
 FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)

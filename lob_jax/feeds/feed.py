@@ -77,7 +77,7 @@ class Feed(Protocol):
         """
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return everything that determines the content of some days, as JSON values: the sha256 of files, and settings."""
+        """Return what determines the content of some days, as plain JSON values: the sha256 of files, and settings."""
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
         """Read one day that `days` lists, or the only day of a file.

@@ -250,7 +250,7 @@ def resolve(
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     edges, prices = bins.price_edges[kind - 1], bins.price_values[kind - 1]
-    low, high, stands = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
+    low, high, value = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
     edges = bins.size_edges[kind - 1]
     size = _Size(edges[size_bin], edges[size_bin + 1] - 1, bins.size_values[kind - 1][size_bin])
     reference, best = book.reference(side), book.best(side)
@@ -260,9 +260,9 @@ def resolve(
         )
         if max(low, least) > min(high, most):
             return None
-        return reference - side * min(max(stands, low, least), high, most), size.stands
+        return reference - side * min(max(value, low, least), high, most), size.value
     if kind == Kind.ADD:
-        return _resolve_add(book, side, (low, high, stands), size, tick, signed)
+        return _resolve_add(book, side, (low, high, value), size, tick, signed)
     if kind == Kind.EXECUTE:
         if best is None or not low <= 0 <= high:
             return None
@@ -272,7 +272,7 @@ def resolve(
     for price, queue in book.sides[side].items():
         distance = side * (reference - price) // tick
         lots = _taken(kind, [lots for _, lots in queue], size) if low <= distance <= high else None
-        rank = (abs(distance - stands), distance)
+        rank = (abs(distance - value), distance)
         if lots is not None and (found is None or rank < found[0]):
             found = (rank, price, lots)
     return None if found is None else found[1:]
@@ -283,11 +283,11 @@ class _Size(NamedTuple):
 
     low: int
     high: int
-    stands: int
+    value: int
 
     def upto(self, most: int) -> int | None:
         """Return the size in the bin, up to `most`, that is nearest to its representative; None if there is none."""
-        return None if most < self.low else min(max(self.stands, self.low), self.high, most)
+        return None if most < self.low else min(max(self.value, self.low), self.high, most)
 
 
 def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
@@ -300,7 +300,7 @@ def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
 def _resolve_add(
     book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int, signed: bool
 ) -> tuple[int, int] | None:
-    low, high, stands = price
+    low, high, value = price
     reference, opposite = book.reference(side), book.best(-side)
     least, most = -MOST_DISTANCE, MOST_DISTANCE
     if opposite is not None:
@@ -312,7 +312,7 @@ def _resolve_add(
     least, most = max(low, least), min(high, most)
     if least > most:
         return None
-    at = reference - side * min(max(stands, least), most) * tick
+    at = reference - side * min(max(value, least), most) * tick
     lots = size.upto(MOST_LOTS - sum(lots for _, lots in book.sides[side].get(at, [])))
     return None if lots is None else (at, lots)
 

@@ -161,7 +161,7 @@ class ExactTokenizer:
     def _encode(
         self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int, *, carry: int, first: int
     ) -> tuple[np.ndarray, int]:
-        """Return the tokens, and the rounding error carried after them; `first` is the first event's index, for errors."""
+        """Return the tokens and the accumulated rounding error; `first` is the first event's index, for errors."""
         tick = _tick(instrument)
         _check_clock(start_ns)
         columns, time_ns = event_columns(events), as_column(events.time_ns, np.int64)
@@ -173,7 +173,7 @@ class ExactTokenizer:
         return tokens, carry
 
     def _accepted(self, tokens: np.ndarray) -> tuple[np.ndarray, int, int]:
-        """Return the tokens without BOS, EOS and PAD, the number removed at the front, and the grammar's final state."""
+        """Return the tokens without BOS, EOS and PAD, the number removed in front, and the grammar's final state."""
         ids = _as_ids(tokens)
         offset = int(ids.size > 0 and ids[0] == v.BOS)
         accepted, state = compiled.walk(self.grammar.transition, ids[offset:], self.grammar.start)

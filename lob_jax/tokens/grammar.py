@@ -63,7 +63,7 @@ class Automaton:
         return state
 
     def check(self, tokens: np.ndarray) -> None:
-        """Check that a stream consists of complete, validly spelled events; leading BOS, trailing EOS and PAD are optional.
+        """Check that a stream is valid and ends after an event; leading BOS, trailing EOS and PAD are optional.
 
         Raises:
           InputError: it does not; names the position, the tokens expected there, and the one found.

@@ -84,7 +84,7 @@ class Tokenizer(Protocol):
         """
 
     def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event, int [E] each, for tokens [T] of complete events; needs no book."""
+        """Return kind and code of each event, int [E] each, for tokens [T] of complete events; needs no book."""
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The 10,000 token ids: what each stands for, which field of an event it belongs to, and the vocabulary file.
+"""The 10,000 token ids: their meaning, the fields of an event that they belong to, and the vocabulary file.
 
 Ids form ten classes of 1,000, `token // 1000`: 0 special tokens, 1-6 the head of an event of that kind, 7 three more
 decimal digits of the preceding number, 8 the leading digits of a size, 9 the leading digits of a gap in time.

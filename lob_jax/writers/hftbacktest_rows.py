@@ -25,7 +25,7 @@ class What(enum.IntEnum):
     FILL = 13
 
 
-# As plain integers, which compiled code passes on: members would be compiled for apart.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 DEPTH, TRADE, CLEAR, SNAPSHOT, ADD_ORDER, CANCEL_ORDER, MODIFY_ORDER, FILL = (int(what) for what in What)
 MOST_ROWS = 3  # per event; a correction takes up to two more
 _ADD, _DELETE, _EXECUTE, _HIDDEN, _CROSS, _CONTROL = (

@@ -25,11 +25,11 @@ _A_SIZE, _D_SIZE, _E_SIZE, _X_SIZE, _P_SIZE, _Q_SIZE, _H_SIZE, _S_SIZE = (SIZES[
 
 
 class At(enum.IntEnum):
-    """Places of `Out.at`."""
+    """Indices of `Out.at`."""
 
     MATCHES = 0  # the last match number
-    FRESH = 1  # the next reference that no order has had
-    LENGTH = 2  # bytes written
+    FRESH = 1  # the next unused reference
+    LENGTH = 2  # number of bytes written
 
 
 class Out(NamedTuple):

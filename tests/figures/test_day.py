@@ -110,7 +110,7 @@ def test_many_trades_are_gathered(day, monkeypatch):
     trades += [(10, Kind.EXECUTE_HIDDEN, BID, 1000, 7), (90, Kind.EXECUTE_HIDDEN, ASK, 1004, 2)]
     monkeypatch.setattr(figures, "MOST_DOTS", 3)
     figure = figures.trades_figure(day_of(*QUOTES, *trades, (100, Code.HALT)))
-    assert "4 trades, gathered every 333 ms" in figure.get_suptitle()
+    assert "4 trades, aggregated every 333 ms" in figure.get_suptitle()
     dots = {part.get_label(): part for part in figure.axes[0].collections}
     bought = dots["buyer aggressed"].get_offsets()
     assert bought[:, 1].tolist() == pytest.approx([10.025, 10.04]) and abs(bought[:, 0] - [10, 90]).max() < 0.34

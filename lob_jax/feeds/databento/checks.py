@@ -13,7 +13,7 @@ A, C, M, R, T, F, N, B = (ord(letter) for letter in "ACMRTFNB")
 
 
 class Fault(FaultCode):
-    """What may be wrong with a record: the fault, its field, and what is expected there."""
+    """The faults of a record: description, field, expected value."""
 
     SOUND = 0
     BAD_ACTION = 1, "an unknown action", "action", "one of A, C, M, R, T, F, N"
@@ -22,13 +22,13 @@ class Fault(FaultCode):
     NO_TIME = 4, "a record without a time", "ts_event", "ns since 1970"
     NO_SIDE = 5, "an order without a side", "side", "A or B"
     NO_PRICE = 6, "a record without a price", "price", "a price"
-    FAR_PRICE = 7, "a price that no order can have", "price", f"up to {MOST_PRICE} either way"
+    FAR_PRICE = 7, "a price out of range", "price", f"{-MOST_PRICE} to {MOST_PRICE}"
     NO_SIZE = 8, "a record without a size", "size", f"1 to {UNDEF_SIZE - 1}"
-    KNOWN_ORDER = 9, "an order id that is in the book already", "order_id", "a new order id"
+    KNOWN_ORDER = 9, "an order id that is already in the book", "order_id", "a new order id"
     UNKNOWN_CANCEL = 10, "a cancel of an order that is not in the book", "order_id", "an order in the book"
-    OTHER_SIDE = 11, "another side than that of the order in the book", "side", "the order's side"
-    OTHER_PRICE = 12, "another price than that of the order in the book", "price", "the order's price"
-    TOO_MUCH = 13, "a cancel of more than the order holds", "size", "at most the order's size"
+    OTHER_SIDE = 11, "a side other than that of the order in the book", "side", "the order's side"
+    OTHER_PRICE = 12, "a price other than that of the order in the book", "price", "the order's price"
+    TOO_MUCH = 13, "a cancel of more than the order's size", "size", "at most the order's size"
     BAD_SNAPSHOT = 14, "a snapshot that does more than add orders", "action", "R, A or N"
 
 

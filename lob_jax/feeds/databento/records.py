@@ -50,12 +50,12 @@ _IS_BESIDE = np.isin(np.arange(256), list(BESIDE))
 
 
 class _Fault(FaultCode):
-    """What may be wrong with a record, and what is expected of it."""
+    """The faults of a record: description and expected value."""
 
     WHOLE = 0
     TOO_SHORT = 1, "a record shorter than its header", "", f"a length of {_LEAST_WORDS} words or more"
     WRONG_LENGTH = 2, "an MBO record of another length", "", "the length that the metadata announce"
-    FOREIGN = 3, "a record of a kind that no MBO file has", "", f"rtype {MBO}, or one of {BESIDE}"
+    FOREIGN = 3, "a record of a type that does not belong in an MBO file", "", f"rtype {MBO}, or one of {BESIDE}"
 
 
 class Rows(NamedTuple):

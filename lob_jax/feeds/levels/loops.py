@@ -22,7 +22,7 @@ from lob_jax.jit import in_place, njit
 
 
 class What(enum.IntEnum):
-    """What a row is."""
+    """The kind of a row."""
 
     LEVEL = 0
     TRADE = 1
@@ -31,27 +31,27 @@ class What(enum.IntEnum):
 
 
 class State(enum.IntEnum):
-    """Places of the state that is carried from block to block."""
+    """Indices of the state that is carried from block to block."""
 
     PHASE = 0  # see `Phase`
-    AFTER_SNAPSHOT = 1  # whether the message before was one
-    SNAPSHOT_SIDES = 2  # that the snapshots since showed, as `_sides` gives them
+    AFTER_SNAPSHOT = 1  # whether the previous message was a snapshot
+    SNAPSHOT_SIDES = 2  # the sides of these snapshots so far, see `_sides`
     CLOCK = 3  # time of the last event
-    PENDING = 4  # trades at hand
+    PENDING = 4  # number of pending trades
     STARTED = 5  # whether the starting book has been taken
-    EMITTED = 6  # events so far
+    EMITTED = 6  # number of events so far
 
 
 class Phase(enum.IntEnum):
-    """Where the rows stand."""
+    """The phase of the feed."""
 
-    WAITING = 0  # for the first snapshot
-    LIVE = 1  # in step
-    LOST = 2  # behind a gap
+    WAITING = 0  # no snapshot yet
+    LIVE = 1  # in sync
+    LOST = 2  # after a gap
 
 
 class Count(enum.IntEnum):
-    """What is counted; COUNTS has the names in the report."""
+    """The counters; COUNTS has their names in the report."""
 
     EARLY_ROWS = 0
     EARLY_TRADES = 1

@@ -41,12 +41,12 @@ TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = (int(column) for column in Messag
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
 HIDDEN_SIDE_UNTIL = "2014-07-14"  # from this day on, Nasdaq reports all hidden trades as trades with a buy order
 _REMEDY = "fetch the file again; if it was edited or written by another tool, correct the line"
-_PLACES = "at most 9 places, or what a double prints of a whole nanosecond"
+_PLACES = "at most 9 places, or the printed double of a whole nanosecond"
 _PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
 
 
 class MessageFault(FaultCode):
-    """What may be wrong with a message, its column, and what is expected. The first that holds is told."""
+    """The faults of a message: description, column, expected value. The first one that applies is reported."""
 
     FINE = -1
     OUTSIDE = 0, "a time outside the day", TIME, ""

@@ -9,21 +9,21 @@ from lob_jax.jit import in_place, njit
 
 
 class Content(enum.IntEnum):
-    """What a column holds; the names in lower case are those of `csv_rows.Column.content`."""
+    """The content of a column; the names in lower case are those of `csv_rows.Column.content`."""
 
     INT = 0
     DECIMAL = 1
     ID = 2
     WORD = 3
     SAME = 4  # as in the first row
-    ANY = 5  # which is passed over
-    NAME = 6  # any text, of which `name_key` is kept
-    OPTIONAL = 7  # a decimal or nothing
+    ANY = 5  # ignored
+    NAME = 6  # any text, stored as its `name_key`
+    OPTIONAL = 7  # a decimal, or an empty field
     TIME = 8
 
 
 class Misfit(enum.IntEnum):
-    """What is wrong with a line."""
+    """The faults of a line."""
 
     FINE = 0
     NO_NUMBER = 1
@@ -35,7 +35,7 @@ class Misfit(enum.IntEnum):
     COLUMN_COUNT = 7
 
 
-# As plain integers: as members, those that are passed on would be compiled for twice.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = (int(content) for content in Content)
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = (int(m) for m in Misfit)
 

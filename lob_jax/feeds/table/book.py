@@ -25,36 +25,36 @@ ALL_LEFT = -1  # instead of the size of a DELETE without a size
 
 
 class State(enum.IntEnum):
-    """Places of `state`."""
+    """Indices of `state`."""
 
     LAST_SEQUENCE = 0
-    WHOLE_CANCELS = 1  # CANCELs that took all that was left
+    WHOLE_CANCELS = 1  # number of CANCELs of everything that remained
 
 
 class Fault(FaultCode):
-    """What may be wrong with an event, the column that it is said of, and what it should be."""
+    """The faults of an event: description, column, expected value."""
 
     FINE = 0
     BACKWARDS = 1, "a sequence that runs backwards", "sequence", "no less than in the rows before"
     OFF_TICK = 2, "a price between ticks", "price", "a multiple of the tick"
-    IN_USE = 3, "an order that is there already", "order_id", "a new order_id"
-    NO_ORDER = 4, "a removal from an order that is not in the book", "order_id", "the order_id of an ADD before it"
+    IN_USE = 3, "an order that is already in the book", "order_id", "a new order_id"
+    NO_ORDER = 4, "a removal from an order that is not in the book", "order_id", "the order_id of an earlier ADD"
     NO_LEVEL = 5, "a removal from a level that is not in the book", "price", "the price and side of a level with orders"
     ELSEWHERE = 6, "a removal at another price or side than the order's", "price", "the price and side of its ADD"
-    TOO_MANY = 7, "a removal of more than is left", "size", "at most what is left"
-    NOT_ALL = 8, "a DELETE that leaves a part", "size", "all that is left, or nothing"
-    OVERFLOW = 9, "a level of more than can be counted", "size", "less"
+    TOO_MANY = 7, "a removal of more than the remaining size", "size", "at most the remaining size"
+    NOT_ALL = 8, "a DELETE of less than the remaining size", "size", "the remaining size, or an empty field"
+    OVERFLOW = 9, "a level whose size is out of range", "size", "a smaller size"
 
 
 _LEFT_OUT = "on_error=skip leaves such rows out and counts them"
 REMEDIES = {
-    Fault.NO_ORDER: f"begin the table with the orders that rest, as ADDs; {_LEFT_OUT}",
-    Fault.NO_LEVEL: f"begin the table with the levels that rest, as ADDs; {_LEFT_OUT}",
-    Fault.IN_USE: "give each order an id of its own; a changed order is a CANCEL, or a DELETE and an ADD",
-    Fault.NOT_ALL: "a part is a CANCEL; leave the size of a DELETE empty to remove all",
-    Fault.OFF_TICK: "mend the row, or name another tick",
+    Fault.NO_ORDER: f"begin the table with ADDs of the resting orders; {_LEFT_OUT}",
+    Fault.NO_LEVEL: f"begin the table with ADDs of the resting levels; {_LEFT_OUT}",
+    Fault.IN_USE: "give each order a unique id; a modified order is a CANCEL, or a DELETE and an ADD",
+    Fault.NOT_ALL: "use CANCEL to remove a part; leave the size of a DELETE empty to remove everything",
+    Fault.OFF_TICK: "correct the row, or set another tick",
 }
-REMEDY = f"mend the row; {_LEFT_OUT}"
+REMEDY = f"correct the row; {_LEFT_OUT}"
 _ADD, _CANCEL, _DELETE, _EXECUTE, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.CONTROL)
 )

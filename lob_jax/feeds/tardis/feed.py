@@ -301,7 +301,7 @@ def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.n
 
 FORMAT = Format(
     feed=TardisFeed,
-    reads="`incremental_book_L2`, with the `trades` beside it",
+    reads="`incremental_book_L2`, with the corresponding `trades`",
     gives="levels; trades explain what a level lost",
     begins=re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
 )
