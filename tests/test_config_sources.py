@@ -61,7 +61,7 @@ def test_a_name_means_the_bundled_one_and_a_path_the_file(elsewhere, file):
     (elsewhere / file).write_text(OWN)
     by_name, by_path = load("tiny"), load(f"./{file}")
     assert (by_name.config.seed, by_path.config.seed) == (0, 7)
-    assert by_name.notes == (f"--config=tiny: the bundled configuration is taken; --config=./{file} is the file here",)
+    assert by_name.notes == (f"--config=tiny: using the bundled configuration; the file here is --config=./{file}",)
     assert by_path.notes == () and load("base").notes == ()
 
 
@@ -167,7 +167,7 @@ def test_a_run_of_a_newer_version_is_refused_for_what_it_has_more(elsewhere):
 
 def test_keys_that_there_are_not_are_of_another_version(elsewhere):
     for changes in ({"train__speed": 3, "gadget": {"x": 1}}, {"train": 5}):
-        with pytest.raises(InputError, match="of another version of lob_jax") as caught:
+        with pytest.raises(InputError, match="from another version of lob_jax") as caught:
             run_config(left(elsewhere, **changes), defaults())
         assert caught.value.where == elsewhere / RUN_FILE
         assert caught.value.was.endswith("with train" if "train" in changes else "with gadget.x, train.speed")

@@ -126,7 +126,7 @@ def write_lobster(
 
 
 def order_ids(day: MarketDay) -> np.ndarray:
-    """Return an order id for every event of a day, uint64 [E]: its own, or that of the order which the book's rule selects.
+    """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule selects.
 
     New ids continue from the largest id below 2^62; larger ids are ignored, since new ones above them could overflow.
     Events that do not affect a visible order keep their id.
