@@ -58,7 +58,7 @@ class Kind:
 def _is(value: object, wanted: type) -> bool:
     if wanted is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if wanted is int:
+    if wanted is int:  # Python's bool is a subclass of int
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
     return isinstance(value, wanted)
 

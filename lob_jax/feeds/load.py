@@ -43,7 +43,7 @@ def make_feed(
     Raises:
       InputError: there is no such feed, it does not have such a setting, or the tick or lot is invalid.
     """
-    known = settings_of(name)
+    known = settings_of(name)  # before the values: an unknown feed is the first error to report
     given = {"tick": tick and str(tick), "lot": lot and str(lot), **settings}
     wanted = {key: value for key, value in given.items() if value is not None and value != ""}
     unknown = sorted(set(wanted) - set(known))

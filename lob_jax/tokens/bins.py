@@ -135,6 +135,7 @@ def _fit(values: np.ndarray, bins: int, *, low: int, high: int, miss: float) -> 
     for first, last in itertools.pairwise(edges):
         inside = slice(*np.searchsorted(numbers, (first, last)))
         empty = inside.start == inside.stop
+        # argmax takes the first of equal counts, the smallest value: the fit is the same on every machine.
         common = min(max(0, first), last - 1) if empty else numbers[inside][np.argmax(counts[inside])]
         values_of.append(int(common))
     return tuple(edges), tuple(values_of)

@@ -166,7 +166,7 @@ class CompactTokenizer:
             elif code == Code.CLEAR:
                 book.clear()
             rows[i, 0] = clock
-            cursor = _correct(book, day.corrections, cursor, i)
+            cursor = _correct(book, day.corrections, cursor, i)  # after the event: corrections refer to its result
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 

@@ -97,7 +97,7 @@ def write_events(
         gap = time_ns[i] - clock
         clock = time_ns[i]
         coded = numbers.coded_gap(gap, carry, kept_digits)
-        carry += gap - coded
+        carry += gap - coded  # the clock is the true one: only the carry knows how far decoded times are off
         room = at + _EVENT_TOKENS + abs(coded) // numbers.SKIP_NS
         if room > len(tokens):
             tokens = _grown(tokens, room)

@@ -76,7 +76,7 @@ class ExactTokenizer:
         Raises:
           InputError: as `encode`.
         """
-        clock, carry = day.start.time_ns, 0
+        clock, carry = day.start.time_ns, 0  # carried from block to block, so that tokens do not depend on `run_events`
         for rows, before in reference_runs(day, run_events):
             events = day.events[rows]
             tokens, carry = self._encode(events, before, day.instrument, clock, carry=carry, first=rows.start)

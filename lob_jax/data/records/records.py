@@ -219,7 +219,7 @@ def mids(record: Record) -> np.ndarray:
 
 def direction(record: Record) -> np.ndarray:
     """Return the direction in which each event moves the mid price, int8 [E]: +1, 0 or -1; 0 if a side is empty."""
-    known = two_sided(record)
+    known = two_sided(record)  # integers mid2, not mids: their differences are exact
     return np.where(known[:-1] & known[1:], np.sign(np.diff(record["mid2"])), 0).astype(np.int8)
 
 

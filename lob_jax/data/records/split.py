@@ -151,7 +151,7 @@ def split_day(
     for name in names:
         lead = embargo_events if parts else 0
         share += shares[name]
-        end = round(n_events * min(share / whole, 1.0))
+        end = round(n_events * min(share / whole, 1.0))  # the sum of rounded fractions may exceed 1
         parts.append(Part(name, cut + lead, end, lead))
         cut = end
     for part in parts:

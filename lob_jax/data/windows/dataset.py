@@ -202,7 +202,7 @@ class RecordCache:
         """Add a record, and evict the least recently used ones."""
         self._records[index] = record
         self.used += record.nbytes()
-        while self.used > self.budget and len(self._records) > 1:
+        while self.used > self.budget and len(self._records) > 1:  # the newest stays, even if it exceeds the budget
             self.used -= self._records.popitem(last=False)[1].nbytes()
 
     def __len__(self) -> int:

@@ -146,7 +146,7 @@ def known_along(record: Along) -> dict[str, Known]:
 def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
     """Return the index of each time among `time_buckets` equal parts of a day, int32, clipped to the day."""
     within = np.clip(since_midnight_ns, 0, NS_PER_DAY - 1)
-    return (within * time_buckets // NS_PER_DAY).astype(np.int32)
+    return (within * time_buckets // NS_PER_DAY).astype(np.int32)  # in this order, integer division truncates once
 
 
 def _time_of_day(record: Along) -> Known:

@@ -157,7 +157,7 @@ class PairedDataset:
 
     def _tokens_before(self, index: int, time_ns: int) -> int:
         """Return the number of tokens of the events before the first one that is not strictly before a time."""
-        events = np.searchsorted(self._times[index].latest, time_ns)
+        events = np.searchsorted(self._times[index].latest, time_ns)  # left: events at this very time do not count
         return int(np.searchsorted(self.windows.prepared(index).event, events))
 
     def _times_of_runs(self, runs: list[_Run]) -> tuple[np.ndarray, np.ndarray]:

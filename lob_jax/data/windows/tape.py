@@ -172,6 +172,7 @@ def order_flow_imbalance(states: BookStates) -> np.ndarray:
     after the event, dashed before it (Cont, Kukanov, Stoikov, 2014). An empty side has size 0, at a price far away.
     """
     size = states.size[..., 0]
+    # Only compared, never subtracted: differences with _FAR could overflow.
     bid, ask = (np.where(size[:, s] > 0, states.price[:, s, 0], far) for s, far in enumerate((-_FAR, _FAR)))
     demand = np.where(bid[1:] >= bid[:-1], size[1:, 0], 0) - np.where(bid[1:] <= bid[:-1], size[:-1, 0], 0)
     supply = np.where(ask[1:] <= ask[:-1], size[1:, 1], 0) - np.where(ask[1:] >= ask[:-1], size[:-1, 1], 0)

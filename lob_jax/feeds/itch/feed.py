@@ -66,7 +66,7 @@ class ItchFeed:
         Each file is read until all wanted symbols have been found, or to its end if none are specified.
 
         Raises:
-          InputError: there is no ITCH file, a wanted symbol is not in it, the date is unknown, or a day is there twice.
+          InputError: there is no ITCH file, a wanted symbol is not in it, the date is unknown, or a day occurs twice.
         """
         found = [
             DaySource(file, symbol, self._trading_day(file))
