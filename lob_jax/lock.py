@@ -74,10 +74,10 @@ def _holder(doing: str) -> bytes:
     return json.dumps({"doing": doing, "pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
 
 
-def _refusal(path: pathlib.Path, told: bytes) -> InputError:
-    """Return the error for a lock held by another process, described in `told` unless that has only just started."""
+def _refusal(path: pathlib.Path, description: bytes) -> InputError:
+    """Return the error for a lock held by another process, described in `description` unless that process has only just started."""
     try:
-        held = json.loads(told)
+        held = json.loads(description)
         by = f"process {held['pid']} on {held['host']}, {held['doing']} since {held['since']}"
         end = f"end it (kill -TERM {held['pid']} on {held['host']}), "
     except json.JSONDecodeError:

@@ -27,7 +27,7 @@ ENDING_S = 30.0  # that an orderly end may take once it is under way
 CONSOLE_S = 1.0  # to wait for a console that takes no more text
 SCRIPT = "lob-jax"  # the name of the program where it is installed
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
-_WAKE, _END = 0, 255  # sent through the pipe beside the numbers of signals
+_WAKE, _END = 0, 255  # sent through the pipe in addition to signal numbers
 
 
 class Stopped(KeyboardInterrupt):

@@ -82,7 +82,7 @@ class LobsterFeed:
         """List the days at a path, a message file, a zip, or a folder of them, by date and then by symbol.
 
         Raises:
-          InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or a day is there
+          InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or a day occurs
             twice.
         """
         found = list_days(pathlib.Path(path), order_book=self.order_book)
