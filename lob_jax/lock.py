@@ -75,7 +75,7 @@ def _holder(doing: str) -> bytes:
 
 
 def _refusal(path: pathlib.Path, description: bytes) -> InputError:
-    """Return the error for a lock held by another process, described in `description` unless that process has only just started."""
+    """Return the error for a lock held by another process, which `description` describes unless it has just started."""
     try:
         held = json.loads(description)
         by = f"process {held['pid']} on {held['host']}, {held['doing']} since {held['since']}"
