@@ -109,7 +109,7 @@ def unforeseen(error: BaseException, *, argv: Sequence[str], workdir: pathlib.Pa
     reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason given'])[0][:300]}"
     return str(
         InputError(
-            "the program failed with an unexpected error",
+            "the program has failed with an unexpected error",
             where=f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "unknown",
             expected="a result, or an error that says what to fix",
             was=reason,

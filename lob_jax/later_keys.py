@@ -1,11 +1,11 @@
 """Keys added after version 0.1.0: stored data without such a key are read as if they had its neutral value."""
 
 import dataclasses
-import importlib.metadata
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import lob_jax
 from lob_jax.errors import InputError
 
 FIRST = "0.1.0"  # the version of stored data without a version number
@@ -54,7 +54,7 @@ class Source:
 
 def version() -> str:
     """Return the version of lob_jax, which is stored with all data."""
-    return importlib.metadata.version("lob_jax")
+    return lob_jax.__version__
 
 
 def lacked(stored: Iterable[str], wanted: Iterable[str], *, inside: str = "") -> dict[str, LaterKey]:

@@ -83,7 +83,7 @@ def _refusal(path: pathlib.Path, description: bytes) -> InputError:
     except json.JSONDecodeError:
         by, end = "a process that has just started", ""
     return InputError(
-        "another process is working in this folder",
+        "another process is at work in this folder",
         where=path,
         expected="one process at a time",
         was=by,

@@ -177,8 +177,9 @@ class Listener:
         again = not first and time.monotonic() > self._first + ONE_PRESS_S and not self.whole_process
         if again or (self._meanwhile is None and not self.unwinding):
             self.unwinding = True
-            if self.whole_process and "logging" in sys.modules:
-                sys.modules["logging"].disable()  # libraries' threads log errors while the main thread unwinds
+            logging = sys.modules.get("logging")  # which may be half imported
+            if self.whole_process and hasattr(logging, "disable"):
+                logging.disable()  # what libraries' threads report about the parts that are being closed under them
             self._leave_by = time.monotonic() + ENDING_S
             self._ring(_WAKE)
             self._acknowledge(number)  # the listening thread may be too late for that

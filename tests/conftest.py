@@ -15,7 +15,7 @@ FLAGS = (os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_coun
 os.environ["XLA_FLAGS"] = " ".join(FLAGS).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from tests import compile_cache
+from tests import compile_cache, rotation
 
 STORE = compile_cache.kept()
 OWN = STORE.parent / f"session-{os.getpid()}"  # of this process, see compile_cache
@@ -28,6 +28,26 @@ import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs behind it so, and programs under test
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it
+
+
+COMMIT = rotation.commit()
+PART = rotation.part_of(COMMIT)
+
+
+def pytest_report_header(config):
+    """Say which of the slow variants run."""
+    if PART is None:
+        return "slow variants: all"
+    return f"slow variants: part {PART + 1} of {rotation.PARTS}, by commit {COMMIT[:12]}; LOB_JAX_FULL=1 runs all"
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the slow variants that other commits run, unless a test is asked for by its name."""
+    if any("::" in argument for argument in config.args):
+        return
+    left_out = rotation.left_out((item.nodeid for item in items if item.get_closest_marker("slow")), PART)
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+    items[:] = [item for item in items if item.nodeid not in left_out]
 
 
 def pytest_sessionstart(session):

@@ -23,7 +23,9 @@ from tests.feeds.checks import assert_round_trip, final_levels, sample_of
 from tests.mutate import ROOT, copy_of_project
 
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-GENERATED = {f"docs/{page}.md" for page in ("modules", "data", "training", "models", "evaluation")}  # by `python docs/build.py`
+GENERATED = {
+    f"docs/{page}.md" for page in ("modules", "data", "training", "models", "evaluation")
+}  # by `python docs/build.py`
 SECTION = re.compile(r"^## (.*?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`(\S+\.py)`\n\n```python\n(.*?)```", re.MULTILINE | re.DOTALL)
 EXAMPLES = {title: dict(files) for title, text in SECTION.findall(PAGE) if (files := FILE.findall(text))}

@@ -13,7 +13,7 @@ from lob_jax.data.records.manifest import fingerprint
 from lob_jax.data.windows.pipeline import Position
 from lob_jax.errors import InputError, flat
 from lob_jax.later_keys import FIRST, LaterKey, Source, completed, lacked, refuse_newer, remarks, version, whole
-from lob_jax.stages import data as stages
+from lob_jax.runs import records
 from lob_jax.training.run.checkpoint import Meta
 from lob_jax.training.run.identity import FROM_DATA, changeable, rounding, run_identity
 from lob_jax.training.run.stopping import EarlyStopping
@@ -54,10 +54,10 @@ def stored_keys(tmp_path):
     """Return every key that is stored and read back: of configurations, of checkpoints and of records."""
     config = base.get_config()
     model, train = sections.model_config(config), sections.train_config(config)
-    feed, days = stages.find_days(config)
-    tokenizer = stages.tokenizer_of(config, tmp_path)
-    inputs = {**stages._settings(config), **feed.inputs(days)}
-    of_records = fingerprint(days, stages.record_plan(config), vocabulary_hash="", inputs=inputs)
+    feed, days = records.find_days(config)
+    tokenizer = records.tokenizer_of(config, tmp_path)
+    inputs = {**records.data_settings(config), **feed.inputs(days)}
+    of_records = fingerprint(days, records.record_plan(config), vocabulary_hash="", inputs=inputs)
     of_records |= {"tokenizer": dataclasses.asdict(tokenizer.vocabulary)}
     identity = run_identity(model, train, seed=0, windows=1, vocabulary_hash="", fingerprint=of_records)
     kept = {**flat(identity), **changeable(model, train), **rounding(model, train, jax.devices()[:1])}

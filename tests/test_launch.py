@@ -306,7 +306,7 @@ def test_help_is_the_header(here, name):
 
 def test_every_script_is_known_here():
     sourced = {"dry_run", "environment", "xla_flags"}
-    assert {path.stem for path in SCRIPTS} == {*LAUNCHERS, *sourced, "demo", "test", "test_beam"}
+    assert {path.stem for path in SCRIPTS} == {*LAUNCHERS, *sourced, "demo", "check", "test", "test_beam"}
 
 
 REFUSED = {

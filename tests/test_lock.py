@@ -59,5 +59,5 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, number)
 
 @pytest.mark.parametrize("mode", ["find_lr", "overfit", "forecast"])
 def test_two_that_write_the_same_results_are_not_run_at_once(tmp_path, mode):
-    with locked(tmp_path / f"{mode}.lock"), pytest.raises(InputError, match="another process is working"):
+    with locked(tmp_path / f"{mode}.lock"), pytest.raises(InputError, match="another process is at work"):
         stages.run(mode, tiny.get_config(), workdir=tmp_path)

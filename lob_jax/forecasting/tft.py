@@ -180,7 +180,7 @@ class TemporalFusionTransformer(nn.Module):
         past_BHD, past_BHV = self.select_past(self._past(batch), to_select[:, None], **how)
         future_BKD, future_BKV = self.select_future(self._clock(batch["future_clock"]), to_select[:, None], **how)
 
-        # Flax's LSTM carry is (cell, hidden), the reverse of the order in the paper and in PyTorch.
+        # Flax's LSTM carry is (cell, hidden), the reverse of PyTorch's order.
         carry, encoded_BHD = self.encoder(past_BHD, initial_carry=(to_cell, to_hidden))
         decoded_BKD = self.decoder(future_BKD, initial_carry=carry)
         selected_BSD = jnp.concatenate([past_BHD, future_BKD], axis=1)

@@ -1,7 +1,7 @@
 """`Tokenizer`, the interface between events and tokens, and `Ability`, what not every tokenizer supports."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -70,6 +70,9 @@ class Tokenizer(Protocol):
         Raises:
           InputError: an event cannot be encoded; names the event, what was expected, and a remedy.
         """
+
+    def encode_runs(self, day: MarketDay, *, run_events: int = ...) -> Iterator[np.ndarray]:
+        """Yield the same tokens, `run_events` events at a time, so that the states of one part are in memory."""
 
     def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
         """Return the same tokens, given the states of a replay of the day, which are then not computed again."""

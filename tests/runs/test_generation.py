@@ -19,7 +19,7 @@ def test_without_a_day_test_events_are_continued_as_the_configuration_says(run):
     told: list[int] = []
     paths = lob_jax.generate(run, on_progress=told.append)
     assert len(paths) == 3 and {len(day.events) for day in paths} == {12} and told[-1] == 12
-    assert len(np.unique(paths.prompt.beside_T["event"])) == 20
+    assert len(np.unique(paths.prompt.known_T["event"])) == 20
     assert len({tuple(tokens.tolist()) for tokens in paths.drawn.tokens}) == 3
 
 
@@ -32,7 +32,7 @@ def test_a_days_end_is_continued_and_every_event_can_happen(day, paths):
         assert path.events.time_ns[-1] == clock
     states, after = lob_jax.reconstruct_book_states(day, 3), lob_jax.reconstruct_book_states(paths[0], 3)
     np.testing.assert_array_equal(after.size[0], states.size[-1])
-    assert len(np.unique(paths.prompt.beside_T["event"])) == 20
+    assert len(np.unique(paths.prompt.known_T["event"])) == 20
 
 
 def test_what_paths_expect_is_told_of_them_alone(day, paths):
@@ -62,7 +62,7 @@ def test_a_model_that_cannot_generate_is_refused(run, changes, why):
 
 
 def test_a_day_of_an_instrument_that_the_model_does_not_know_is_refused(run, day):
-    known = dataclasses.replace(run.beside, symbols=("OTHER",))
+    known = dataclasses.replace(run.beside, symbols=("OTHER",), names=(*run.beside.names, "instrument"))
     other = dataclasses.replace(run, workdir=run.workdir)
     other.__dict__["beside"] = known
     with pytest.raises(InputError, match="instrument is not in the list of symbols"):

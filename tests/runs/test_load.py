@@ -104,5 +104,5 @@ def test_a_configuration_may_be_changed_in_values_alone():
         lob_jax.get_config("tiny", {"train.steps": "many"})
     with pytest.raises(InputError):
         lob_jax.get_config("tiny", {"model.n_heads": 3})
-    with pytest.raises(InputError, match="no such configuration file"):
+    with pytest.raises(InputError, match="there is no such configuration"):
         lob_jax.get_config("tinny")

@@ -64,11 +64,13 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     expected = make_prompt(records, events=events, **how)
     prompt = prompt_from_day(day, events=events, book_levels=2, **how)
     for field in dataclasses.fields(prompt):
-        if field.name not in ("beside_T", "book"):
+        if field.name not in ("known_T", "book"):
             np.testing.assert_array_equal(getattr(prompt, field.name), getattr(expected, field.name), field.name)
-    np.testing.assert_array_equal(prompt.beside_T["event"], expected.beside_T["event"])
+    assert prompt.known_T.keys() == expected.known_T.keys()
+    for name, known in prompt.known_T.items():
+        np.testing.assert_array_equal(known, expected.known_T[name], name)
     for field in dataclasses.fields(prompt.book):
         np.testing.assert_array_equal(getattr(prompt.book, field.name), getattr(expected.book, field.name), field.name)
     last = prompt_from_day(day, events=1, book_levels=2, **how)
-    assert last.tokens_T.tolist() == expected.tokens_T[expected.beside_T["event"] == events - 1].tolist()
+    assert last.tokens_T.tolist() == expected.tokens_T[expected.known_T["event"] == events - 1].tolist()
     assert (last.closed, last.clock_ns) == (expected.closed, expected.clock_ns)

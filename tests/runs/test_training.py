@@ -15,7 +15,10 @@ def test_training_tells_each_validation_and_leaves_a_run(trained):
     assert trained.summary.best_validation_loss == min(losses) and trained.summary.best_step in steps
     left = {path.name for path in trained.workdir.iterdir()}
     assert {"records", "checkpoints", "metrics.jsonl", "config.json", "ingest_report.json"} <= left
-    assert json.loads((trained.workdir / "config.json").read_text()) == plain(trained.config)
+    assert json.loads((trained.workdir / "config.json").read_text()) == {
+        "version": lob_jax.__version__,
+        **plain(trained.config),
+    }
 
 
 def test_training_that_is_over_is_not_begun_again_and_nothing_is_printed(trained, capfd):

@@ -291,7 +291,7 @@ def test_a_device_out_of_memory_fails_a_trial_and_nothing_else_does():
 
 
 def test_one_process_sweeps_a_folder(training, tmp_path):
-    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is working"):
+    with locked(tmp_path / "sweep.lock"), pytest.raises(InputError, match="another process is at work"):
         sweep.sweep(settings(), tmp_path)
 
 

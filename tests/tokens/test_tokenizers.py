@@ -1,5 +1,6 @@
 """What every registered tokenizer keeps to, and that a new one takes a module and a line of the registry alone."""
 
+import dataclasses
 import importlib
 import inspect
 import pathlib
@@ -51,26 +52,18 @@ def day():
     halt = Events.from_columns(**last, side=none, price=none, size=none)
     columns = ("time_ns", "kind", "code", "side", "price", "size", "order_id")
     both = {name: np.append(getattr(read.events, name), getattr(halt, name)) for name in columns}
-    return read, Events.from_columns(**both)
-
-
-@pytest.fixture(scope="module")
-def book(day):
-    read, _ = day
-    return {"instrument": read.instrument, "start": read.start, "corrections": read.corrections}
+    return dataclasses.replace(read, events=Events.from_columns(**both))
 
 
 @pytest.fixture(scope="module")
 def states(day):
-    read, events = day
-    return replay(events, start=read.start, corrections=read.corrections, levels=1)
+    return replay(day, levels=1)
 
 
 @pytest.fixture(scope="module")
 def tokenizers(day, states):
     """Return each registered tokenizer, by name; those that are fitted, to the day."""
-    read, events = day
-    seen = seen_in(events, states.reference[:-1], read.instrument, read.start.time_ns)
+    seen = seen_in(day.events, states.reference[:-1], day.instrument, day.start.time_ns)
     kinds = {name: tokenizer_class(name) for name in TOKENIZERS}
     return {name: kind.fit([seen]) if kind.fitted else kind.from_settings() for name, kind in kinds.items()}
 
@@ -106,35 +99,35 @@ def test_every_tokenizer_of_the_folder_is_registered():
     assert found == {tokenizer_class(name) for name in TOKENIZERS}
 
 
-def test_events_and_tokens_go_there_and_back(tokenizer, day, book, states):
-    events = day[1]
-    tokens = tokenizer.encode(events, **book)
+def test_events_and_tokens_go_there_and_back(tokenizer, day, states):
+    events = day.events
+    tokens = tokenizer.encode(day)
     assert tokens.dtype == np.uint16
     tokenizer.grammar.check(np.concatenate([[v.BOS], tokens, [v.EOS, v.PAD]]))
-    runs = list(tokenizer.encode_runs(events, run_events=177, **book))
+    runs = list(tokenizer.encode_runs(day, run_events=177))
     np.testing.assert_array_equal(np.concatenate(runs), tokens)
-    np.testing.assert_array_equal(tokenizer.tokenize_events(events, states, instrument=book["instrument"]), tokens)
+    np.testing.assert_array_equal(tokenizer.tokenize_events(day, states), tokens)
     for found, true in zip(tokenizer.kinds_and_codes(tokens), (events.kind, events.code), strict=True):
         np.testing.assert_array_equal(found, true)
     if Ability.EVENTS not in tokenizer.lacks:
-        back = tokenizer.decode(tokens, **book)
+        back = tokenizer.decode(tokens, day)
         for name in CONTENT:
             np.testing.assert_array_equal(getattr(back, name), getattr(events, name))
 
 
-def test_one_event_comes_back_in_kind_and_side_whatever_else_it_loses(tokenizer, day, book):
-    first = day[1][:1]
-    back = tokenizer.decode(tokenizer.encode(first, **book), **book)
-    assert back.kind.tolist() == first.kind.tolist() and back.side.tolist() == first.side.tolist()
+def test_one_event_comes_back_in_kind_and_side_whatever_else_it_loses(tokenizer, day):
+    first = dataclasses.replace(day, events=day.events[:1])
+    back = tokenizer.decode(tokenizer.encode(first), first)
+    assert back.kind.tolist() == first.events.kind.tolist() and back.side.tolist() == first.events.side.tolist()
 
 
-def test_the_shortest_event_has_as_few_tokens_as_it_says(tokenizer, day, book):
-    counts = np.bincount(v.event_index(tokenizer.encode(day[1], **book)))
-    assert len(counts) == len(day[1]) and counts.min() == tokenizer.fewest_event_tokens
+def test_the_shortest_event_has_as_few_tokens_as_it_says(tokenizer, day):
+    counts = np.bincount(v.event_index(tokenizer.encode(day)))
+    assert len(counts) == len(day.events) and counts.min() == tokenizer.fewest_event_tokens
 
 
-def test_every_row_is_known_once_and_the_whole_event_at_its_last_token(tokenizer, day, book):
-    tokens = tokenizer.encode(day[1][-60:], **book)
+def test_every_row_is_known_once_and_the_whole_event_at_its_last_token(tokenizer, day):
+    tokens = tokenizer.encode(dataclasses.replace(day, events=day.events[-60:]))
     event = v.event_index(tokens)
     for rows in tokenizer.known_rows(tokens):
         assert rows.dtype == np.int32 and rows.shape == tokens.shape
@@ -144,12 +137,12 @@ def test_every_row_is_known_once_and_the_whole_event_at_its_last_token(tokenizer
 
 
 @pytest.mark.parametrize("column", ["size", "time_ns"])
-def test_what_is_known_at_a_token_does_not_depend_on_later_ones(tokenizer, day, book, column):
+def test_what_is_known_at_a_token_does_not_depend_on_later_ones(tokenizer, day, column):
     """Of two streams that part within their last event, the shared tokens know nothing of it: its size, its gap."""
-    events = day[1][:50]
+    events = day.events[:50]
     last = events.size[-1] * 1000 if column == "size" else events.time_ns[-1] + 10**13
     other = events.replace(**{column: np.append(getattr(events, column)[:-1], last)})
-    one, two = (tokenizer.encode(rows, **book) for rows in (events, other))
+    one, two = (tokenizer.encode(dataclasses.replace(day, events=rows)) for rows in (events, other))
     length = min(len(one), len(two))
     shared = int(np.argmax(one[:length] != two[:length]))
     assert 0 < shared < length

@@ -89,7 +89,7 @@ def test_a_file_of_several_instruments_is_one_job(tmp_path):
 
 def test_only_one_process_prepares_a_folder(tmp_path):
     feed = SyntheticFeed(1, 600, 0)
-    with locked(tmp_path / "records.lock"), pytest.raises(InputError, match="another process is working"):
+    with locked(tmp_path / "records.lock"), pytest.raises(InputError, match="another process is at work"):
         prepared(tmp_path / "records", feed, feed.days())
     prepared(tmp_path / "records", feed, feed.days())
     assert not (tmp_path / "records.lock").exists()

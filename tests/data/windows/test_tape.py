@@ -70,7 +70,9 @@ def test_no_records_are_refused():
 def states_of(*books: tuple[int, int, int, int]) -> BookStates:
     """Books of one level: bid price and size, ask price and size."""
     table = np.array(books, np.int64).reshape(-1, 2, 2)
-    return BookStates(table[..., :1], table[..., 1:], np.zeros((len(books), 2), np.int64), 0, {})
+    return BookStates(
+        table[..., :1], table[..., 1:], np.zeros((len(books), 2), np.int64), start_ns=0, tick=1, counts={}
+    )
 
 
 def test_order_flow_imbalance_by_hand():

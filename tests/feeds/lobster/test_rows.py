@@ -47,7 +47,8 @@ def test_case_2_a_halt_has_no_price_no_size_and_a_duplicate_book_row(tmp_path):
     for column in ("price", "size", "side", "order_id"):
         assert not getattr(day.events, column)[1:].any()
     assert not len(day.corrections)
-    shown = [ExactTokenizer().describe(int(token)) for token in ExactTokenizer().encode(day)]
+    tokens = ExactTokenizer().encode(day)
+    shown = [ExactTokenizer().describe(int(token)) for token in tokens]
     assert not any("-1" in text for text in shown)
 
 

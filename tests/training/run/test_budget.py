@@ -209,7 +209,7 @@ def test_a_micro_batch_asked_for_is_taken_or_refused(lob_base, train_config):
         plan(lob_base, config, available=20 * GIB)
     with pytest.raises(InputError, match="divisor of 32"):
         plan(lob_base, train_config(batch_size=32, micro_batch=5))
-    with pytest.raises(InputError, match="multiple of 3, the groups"):
+    with pytest.raises(InputError, match="multiple of 3, the number of device groups"):
         plan(lob_base, config, devices=3)
 
 

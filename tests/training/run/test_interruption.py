@@ -332,7 +332,7 @@ def test_a_second_run_in_the_folder_is_refused_and_a_killed_one_is_not_in_the_wa
     held.wait()
     with pytest.raises(InputError) as refused:
         run("run")
-    assert refused.value.what == "another process is working in this folder"
+    assert refused.value.what == "another process is at work in this folder"
     assert f"process {holder.pid} on " in refused.value.was and ", training since 20" in refused.value.was
     assert f"kill -TERM {holder.pid}" in refused.value.remedy
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]

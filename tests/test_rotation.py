@@ -1,0 +1,32 @@
+"""Every slow variant is run by some commit, and none is left out where all are asked for."""
+
+import pytest
+
+from tests import rotation
+
+VARIANTS = [f"tests/a.py::test_kinds[{number}]" for number in range(5)]
+PAIR = ["tests/a.py::test_pair[one]", "tests/a.py::test_pair[two]"]
+BENCHMARKS = [f"tests/bench/test_{name}.py::test_line" for name in "abc"]
+SLOW = [*VARIANTS, *PAIR, *BENCHMARKS, "tests/a.py::test_alone"]
+
+
+def test_the_parts_together_are_all_variants():
+    run = [set(SLOW) - rotation.left_out(SLOW, part) for part in range(rotation.PARTS)]
+    assert set.union(*run) == set(SLOW)
+    assert set.intersection(*run) == {*PAIR, "tests/a.py::test_alone"}  # too few to take turns
+    assert all(1 <= len(part & set(BENCHMARKS)) < 3 for part in run)
+
+
+def test_nothing_is_left_out_of_a_full_run(monkeypatch):
+    monkeypatch.setenv("LOB_JAX_FULL", "1")
+    assert rotation.left_out(SLOW, rotation.part_of("f" * 40)) == set()
+
+
+@pytest.mark.parametrize(("name", "part"), [("a" * 39 + "0", 0), ("a" * 39 + "1", 1)])
+def test_the_commit_chooses(monkeypatch, name, part):
+    monkeypatch.delenv("LOB_JAX_FULL", raising=False)
+    assert rotation.part_of(name) == part
+
+
+def test_a_commit_has_a_name():
+    assert len(rotation.commit()) == 40 and int(rotation.commit(), 16) >= 0
