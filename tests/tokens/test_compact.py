@@ -276,7 +276,7 @@ def test_gaps_keep_the_clock_in_the_mean():
     ],
 )
 def test_what_are_no_bins_is_refused(change):
-    with pytest.raises(InputError, match="no bins"):
+    with pytest.raises(InputError, match="invalid bins"):
         dataclasses.replace(BINS, **change)
 
 
