@@ -254,7 +254,7 @@ def test_what_was_probably_meant_is_named(argument, remedy):
         ("tny:tiny", "did you mean --config=tiny?"),
         ("configs/multiscale.py", "did you mean --config=configs/multi_scale.py?"),
         ("configs/compact.py:tinny", "did you mean :tiny?"),
-        ("configs/tiny.py:small", "leave :small out"),
+        ("configs/tiny.py:small", "leave out :small"),
     ],
 )
 def test_a_configuration_that_was_probably_meant_is_named(named, remedy):

@@ -53,7 +53,7 @@ def test_a_size_follows_a_name(elsewhere):
     config = load("multi_scale:tiny").config
     assert (config.model.attention.kind, config.model.d_model) == ("multi_scale", 64)
     assert "did you mean :tiny?" in refused("multi_scale:tny").remedy
-    assert "leave :tiny out" in refused("tiny:tiny").remedy
+    assert "leave out :tiny" in refused("tiny:tiny").remedy
 
 
 @pytest.mark.parametrize("file", ["tiny.py", "tiny"])
@@ -74,7 +74,7 @@ def test_configs_name_py_is_the_file_or_else_the_bundled_one(elsewhere):
     found = load("configs/multi_scale.py:tiny")
     assert found.name == "multi_scale" and found.config.model.d_model == 64
     assert found.notes == (
-        "--config=configs/multi_scale.py: there is no such file here; the bundled configuration multi_scale is taken",
+        "--config=configs/multi_scale.py: there is no such file here; using the bundled configuration multi_scale",
     )
     (elsewhere / "configs").mkdir()
     (elsewhere / "configs" / "tiny.py").write_text(OWN)
@@ -154,7 +154,7 @@ def test_a_run_from_before_a_key_has_its_neutral_value_and_not_its_default(elsew
     found = run_config(path, defaults())
     assert found.config.train.clip == 9.0
     assert found.notes == (
-        "the configuration was written by lob_jax 0.1.0, before there was train.clip (since 0.2.0): it is taken as 9.0",
+        "the configuration was written by lob_jax 0.1.0, without train.clip (since 0.2.0): it is assumed to be 9.0",
     )
 
 

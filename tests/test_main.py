@@ -233,7 +233,7 @@ PRINTED = '"""The whole configuration'
     [
         ("--mode=configs", " base ", ""),
         ("--config=multi_scale:tiny --mode=show_config", PRINTED, ""),
-        ("--config=configs/tiny.py --mode=show_config", PRINTED, "the bundled configuration tiny is taken"),
+        ("--config=configs/tiny.py --mode=show_config", PRINTED, "using the bundled configuration tiny"),
         ("--help", "usage: python -m lob_jax.main --config=", ""),
     ],
 )
