@@ -1,4 +1,4 @@
-"""What a command line asks for, as plain data; nothing is read but its configuration, and nothing is written."""
+"""Parse a command line to plain data; this reads only the configuration, and writes nothing."""
 
 import dataclasses
 import os
@@ -17,31 +17,31 @@ from lob_jax.settings import Kind, check_like, defaults, expanded, kinds_of, mea
 from lob_jax.signals import SCRIPT, program
 
 MODES = {
-    "inspect": "show what is in the files of --config.data.path",
-    "convert": "write them in another format",
-    "prepare": "read them and write records of tokens",
-    "train": "prepare if need be, train or resume training, and test the best checkpoint",
+    "inspect": "show the contents of the files of --config.data.path",
+    "convert": "write these files in another format",
+    "prepare": "read these files and write records of tokens",
+    "train": "prepare if necessary, train or resume training, and test the best checkpoint",
     "evaluate": "test the best checkpoint of a run",
     "generate": "continue test events with the best checkpoint of a run",
     "export": "write the parameters of the best checkpoint of a run",
-    "sweep": "prepare if need be, and search hyper-parameters",
-    "find_lr": "prepare if need be, and suggest a learning rate",
-    "overfit": "prepare if need be, and see whether a single batch can be learned",
-    "summary": "print what the model is and costs",
-    "forecast": "prepare if need be, train a forecaster of the mid price and test it",
+    "sweep": "prepare if necessary, and search hyperparameters",
+    "find_lr": "prepare if necessary, and suggest a learning rate",
+    "overfit": "prepare if necessary, and check that a single batch can be learned",
+    "summary": "print the structure and the cost of the model",
+    "forecast": "prepare if necessary, train a forecaster of the mid price and test it",
     "configs": "list the bundled configurations",
-    "show_config": "print the whole configuration, as a file for --config",
+    "show_config": "print the complete configuration, as a file for --config",
 }
-UNCONFIGURED = ("configs",)  # modes that ask for no configuration
-FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read no data but the records of the run
+UNCONFIGURED = ("configs",)  # modes that need no configuration
+FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read only the records of the run
 FLAGS = {
-    "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; by default that of the run",
+    "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
     "mode": "what to do, train by default",
     "workdir": "folder of the run, runs/<name of the config> by default",
-    "distributed": "join the processes that the cluster tells of (TPU, SLURM, MPI)",
-    "coordinator": "host:port of process 0, where no cluster tells of it",
-    "processes": "how many processes there are, with --coordinator",
-    "process": "which of them this is, from 0, with --coordinator",
+    "distributed": "join the processes of the cluster that JAX detects (TPU, SLURM, MPI)",
+    "coordinator": "host:port of process 0, without such a cluster",
+    "processes": "number of processes, with --coordinator",
+    "process": "index of this process, from 0, with --coordinator",
 }
 PROGRAM = ("lob_jax", "main.py")
 LINE = "the command line"
@@ -49,17 +49,17 @@ LINE = "the command line"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Command:
-    """A command line, read.
+    """A parsed command line.
 
     Attributes:
-      config: with what the command line changes of it; locked.
-      mode: of `MODES`.
+      config: the configuration with the command line's changes; locked.
+      mode: one of `MODES`.
       workdir: folder of the run.
-      distributed: join the processes that the cluster tells of.
-      coordinator: host:port of process 0; None where no cluster is joined by hand.
-      processes: how many there are.
-      process: which of them this is.
-      notes: sentences for the user, on what was taken where it may not be clear.
+      distributed: whether to join the processes of a cluster that JAX detects.
+      coordinator: host:port of process 0; None unless processes are joined by flags.
+      processes: number of processes, likewise.
+      process: index of this process, likewise.
+      notes: sentences for the user about choices that may be unexpected.
     """
 
     config: ml_collections.ConfigDict
@@ -73,16 +73,16 @@ class Command:
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Return what a command line asks for; the first argument is the program.
+    """Parse a command line, whose first argument is the program.
 
     Raises:
-      InputError: a flag, a key or a value that is none, or a configuration file that is not what it should be.
+      InputError: a flag, a key, a value or the configuration file is invalid.
     """
     base = defaults()
     kinds = kinds_of(base)
     source = _source(_parsed(argv, known_only=True), base)
     if source is None:
-        raise _no_configuration(_parsed(argv, kinds=kinds))  # it may be the name of the flag that is wrong
+        raise _no_configuration(_parsed(argv, kinds=kinds))  # first report unknown flags, such as --cofnig
     config = source.config
     check_like(config, base)
     given = _parsed(argv, kinds=kinds)
@@ -119,38 +119,38 @@ def _run_file(given: Mapping[str, str | None]) -> pathlib.Path | None:
 
 def _no_configuration(given: Mapping[str, str | None]) -> InputError:
     path = _run_file(given)
-    try_one = "pass --config=tiny to try the whole road in minutes; --mode=configs lists the bundled ones"
+    try_one = "pass --config=tiny to try everything in minutes; --mode=configs lists the bundled ones"
     return InputError(
-        "no configuration is named",
+        "no configuration is given",
         where="--config",
-        expected="a bundled configuration or a file; or --workdir with the folder of a run that was trained",
-        was="nothing" if path is None else f"nothing, and there is no {path}, which training writes",
+        expected="a bundled configuration or a file; or --workdir with the folder of a trained run",
+        was="nothing" if path is None else f"nothing, and {path}, which training writes, does not exist",
         remedy=try_one if path is None else "pass --config, or the --workdir of another run",
     )
 
 
 def _changes(given: Mapping[str, str | None], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """Return the values that a command line gives, by key."""
+    """Return the values given on a command line, by key."""
     texts = {key: given[f"config.{key}"] for key in kinds}
     return {key: read(text, kinds[key], where=f"--config.{key}") for key, text in texts.items() if text is not None}
 
 
 def _without_lost_data(source: Source, changes: Mapping[str, Any], mode: str) -> dict[str, Any]:
-    """Return what leaves the data of a run out of its configuration, if it is gone and the run's records are enough."""
+    """Return changes that remove a run's data path, if the data no longer exist and the mode needs only records."""
     path = source.config.data.path
     gone = path and "data.path" not in changes and not os.path.exists(os.path.expanduser(path))
     return {"data.path": "", "data.feed": "auto"} if source.run_file and gone and mode in FROM_RECORDS else {}
 
 
 def _notes(source: Source, changes: Mapping[str, Any], lost: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what to say of where the configuration is from, and of what the command line changes of a run's."""
+    """Return notes on the origin of the configuration, and on the command line's changes to that of a run."""
     if source.run_file is None:
         return source.notes
     now = {key: (value_of(source.config, key), value) for key, value in changes.items()}
-    told = ", ".join(f"{key} {before!r} -> {value!r}" for key, (before, value) in now.items() if before != value)
-    notes = [*source.notes, f"configuration: {source.run_file}{f'; changed here: {told}' if told else ''}"]
+    changed = ", ".join(f"{key} {before!r} -> {value!r}" for key, (before, value) in now.items() if before != value)
+    notes = [*source.notes, f"configuration: {source.run_file}{f'; changed here: {changed}' if changed else ''}"]
     if lost:
-        notes.append(f"no data at {source.config.data.path} any more: the run's records are taken as they are")
+        notes.append(f"the data at {source.config.data.path} no longer exist: using the run's records unchecked")
     return tuple(notes)
 
 
@@ -162,7 +162,7 @@ def _mode(mode: str) -> str:
             where="--mode",
             expected=f"one of {', '.join(MODES)}",
             was=repr(mode),
-            remedy=f"did you mean --mode={near}?" if near else "--help says what each does",
+            remedy=f"did you mean --mode={near}?" if near else "--help describes each",
         )
     return mode
 
@@ -170,11 +170,11 @@ def _mode(mode: str) -> str:
 def _workdir(text: str | None, name: str) -> pathlib.Path:
     if text == "":
         raise InputError(
-            "no folder is named",
+            "no folder is given",
             where="--workdir",
             expected="a folder for the run",
             was="an empty name",
-            remedy=f"leave it out for runs/{name}",
+            remedy=f"omit it for runs/{name}",
         )
     return expanded(f"runs/{name}" if text is None else text, where="--workdir")
 
@@ -185,11 +185,11 @@ def _count(text: str | None, flag: str, *, least: int) -> int | None:
     number = read(text, Kind(int), where=f"--{flag}")
     if number < least:
         raise InputError(
-            "a count of processes out of range",
+            "a number of processes is out of range",
             where=f"--{flag}",
             expected=f"a whole number, {least} or more",
             was=number,
-            remedy="processes are numbered from 0; --processes says how many there are",
+            remedy="processes are numbered from 0; --processes is their number",
         )
     return number
 
@@ -197,10 +197,10 @@ def _count(text: str | None, flag: str, *, least: int) -> int | None:
 def _parsed(
     argv: Sequence[str], *, kinds: Mapping[str, Kind] | None = None, known_only: bool = False
 ) -> dict[str, str | None]:
-    """Return the text of each flag, None of one that is not given; of one given more than once the last counts."""
+    """Return the text of each flag, None for one that is not given; the last one counts if it is repeated."""
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
-    types = {**dict.fromkeys(FLAGS, str), "distributed": bool}
+    types: dict[str, type] = {**dict.fromkeys(FLAGS, str), "distributed": bool}
     types |= {f"config.{key}": kind.type for key, kind in (kinds or {}).items()}
     for name, of in types.items():
         flag = flags.Flag(flags.ArgumentParser(), flags.ArgumentSerializer(), name, None, "", boolean=of is bool)
@@ -214,7 +214,7 @@ def _parsed(
         ValueError,
     ) as error:  # a value that is missing or not wanted, a --flagfile that cannot be read
         raise InputError(
-            "the flags cannot be understood",
+            "the flags cannot be parsed",
             where=LINE,
             expected="--flag=value",
             was=str(error),
@@ -222,11 +222,11 @@ def _parsed(
         ) from error
     if len(rest) > 1 and not known_only:
         raise InputError(
-            "there are arguments that no flag takes",
+            "there are arguments that belong to no flag",
             where=LINE,
             expected=", ".join(f"--{name}" for name in FLAGS) + " and --config.<key>=<value>",
             was=shlex.join(rest[1:]),
-            remedy="write values as --flag=value, in quotes where they hold spaces",
+            remedy="write values as --flag=value, in quotes if they contain spaces",
         )
     return {name: values[name].value for name in types}
 
@@ -245,12 +245,12 @@ def _unknown_flag(name: str, known: Mapping[str, type]) -> InputError:
 
 
 def wants_help(argv: Sequence[str]) -> bool:
-    """Return whether a command line asks what there is."""
+    """Return whether a command line asks for help."""
     return _has(argv, "help", "h")
 
 
 def wants_version(argv: Sequence[str]) -> bool:
-    """Return whether a command line asks which version this is."""
+    """Return whether a command line asks for the version."""
     return _has(argv, "version")
 
 
@@ -259,32 +259,32 @@ def _has(argv: Sequence[str], *names: str) -> bool:
 
 
 def help_text() -> str:
-    """Return what a command line may hold."""
+    """Return the text of --help."""
     lines = [
         f"usage: {shlex.join(program())} --config=NAME|FILE [--mode=MODE] [--workdir=FOLDER] [--config.KEY=VALUE ...]",
-        f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run, by its own configuration)",
+        f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run, with its own configuration)",
         f"       {shlex.join(program())} --mode=configs | --help | --version",
         "",
     ]
     lines += [f"  --{name:<12} {meaning}" for name, meaning in FLAGS.items()]
     lines += [
-        "  --config.KEY   any value of the configuration; configs/base.py has all keys, with their meaning",
+        "  --config.KEY   any value of the configuration; configs/base.py describes all keys",
         "",
         "modes:",
     ]
     lines += [f"  {name:<12} {meaning}" for name, meaning in MODES.items()]
-    exits = "0 done, 1 not done, 2 wrong input, 70 a fault of the program, 75 stopped after saving: start it again"
+    exits = "0 success, 1 failure, 2 invalid input, 70 a bug in the program, 75 stopped after saving: start it again"
     return "\n".join([*lines, "", f"exit status: {exits}"])
 
 
 def command(arguments: Sequence[str], changes: Mapping[str, Any], *, mode: str, workdir: pathlib.Path) -> str:
-    """Return the command that does something else with what a command line asked for.
+    """Return a command line with another mode, folder and values, and otherwise the same.
 
     Args:
-      arguments: of that command line, without the program.
-      changes: values to use in place of its own, by key.
-      mode: what to do.
-      workdir: where.
+      arguments: the arguments of the command line, without the program.
+      changes: values that replace its own, by key.
+      mode: the new mode.
+      workdir: the new folder.
     """
     kept = [flag for flag in _joined(arguments) if not _is_replaced(flag, changes)]
     if not any(flag.startswith("--config=") for flag in kept):
@@ -294,13 +294,13 @@ def command(arguments: Sequence[str], changes: Mapping[str, Any], *, mode: str, 
 
 
 def _config_of_run(arguments: Sequence[str], *, but: pathlib.Path) -> list[str]:
-    """Return what names the configuration of the run that a command line took it from, for any folder but its own."""
+    """Return --config for the run whose configuration a command line uses, unless its folder remains --workdir."""
     folders = [flag.partition("=")[2] for flag in _joined(arguments) if flag.startswith("--workdir=")]
     return [f"--config={pathlib.Path(folder) / RUN_FILE}" for folder in folders[-1:] if pathlib.Path(folder) != but]
 
 
 def told_command(*, mode: str, workdir: pathlib.Path) -> str:
-    """Return the running command with another mode; without a command, what a command would need."""
+    """Return the running command with another mode; if no command is running, the flags that it would need."""
     path = pathlib.Path(sys.argv[0])
     if path.parts[-2:] == PROGRAM or path.name == SCRIPT:
         return command(sys.argv[1:], {}, mode=mode, workdir=workdir)
@@ -308,7 +308,7 @@ def told_command(*, mode: str, workdir: pathlib.Path) -> str:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Return flags as --name=value, those too whose value is the argument behind them."""
+    """Return flags as --name=value, also if the value was a separate argument."""
     joined: list[str] = []
     for argument in arguments:
         if argument.startswith("-") or not joined:

@@ -1,4 +1,4 @@
-"""Where a configuration comes from: a file of one's own, a bundled one by its name, or the folder of a run."""
+"""Load a configuration from a file, by the name of a bundled one, or from the folder of a run."""
 
 import dataclasses
 import importlib.machinery
@@ -19,19 +19,19 @@ from lob_jax.configs import bundled
 from lob_jax.errors import InputError, flat
 from lob_jax.settings import Kind, expanded, kinds_of, meant
 
-RUN_FILE = "config.json"  # of a run's folder; training writes it
-BROKEN = "bring the file back, or pass --config as the run was started"
+RUN_FILE = "config.json"  # in a run's folder; training writes it
+BROKEN = "restore the file, or pass --config as when the run was started"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """A configuration, and where it is from.
+    """A configuration and its origin.
 
     Attributes:
-      config: as it is there, unlocked.
-      name: of the folder of a run with it, unless one is named.
-      run_file: the config.json of a run that it was read from; None of a Python file.
-      notes: sentences for the user: what was taken, where it may not be clear.
+      config: the configuration as stored, unlocked.
+      name: default name of the folder of a run with it.
+      run_file: the config.json of the run that it was read from; None for a Python file.
+      notes: sentences for the user about choices that may be unexpected.
     """
 
     config: ml_collections.ConfigDict
@@ -41,13 +41,13 @@ class Source:
 
 
 def load_config(named: str, defaults: ml_collections.ConfigDict) -> Source:
-    """Return the configuration that `NAME[:SIZE]`, `FILE.py[:SIZE]` or a run's `config.json` names.
+    """Load the configuration named by `NAME[:SIZE]`, `FILE.py[:SIZE]` or the `config.json` of a run.
 
-    A bare name that a bundled configuration has means that one, whatever lies in the working folder. Any other text is
-    a path; `configs/NAME.py` that is not there means the bundled one, too.
+    The name of a bundled configuration selects it even if the working folder has a file of this name. Any other text is
+    a path; if `configs/NAME.py` does not exist, the bundled one is selected as well.
 
     Raises:
-      InputError: there is no such file, it is no Python file that gives a configuration, or takes no such size.
+      InputError: there is no such file, it does not define a configuration, or it does not take such a size.
     """
     text, colon, size = named.partition(":")
     path, notes = _file(text)
@@ -57,16 +57,16 @@ def load_config(named: str, defaults: ml_collections.ConfigDict) -> Source:
 
 
 def _file(text: str) -> tuple[pathlib.Path, tuple[str, ...]]:
-    """Return the file that --config names, and what to say of the choice."""
+    """Return the file that --config names, and notes about the choice."""
     known, path = bundled(), expanded(text, where="--config")
     if text in known:
         here = next((file for file in (path, path.with_suffix(".py")) if file.is_file()), known[text])
-        note = f"--config={text}: the bundled configuration is taken; --config=./{here} is the file here"
+        note = f"--config={text}: using the bundled configuration; the file here is --config=./{here}"
         return known[text], () if os.path.samefile(here, known[text]) else (note,)
     if path.is_file():
         return path, ()
     if path.parent == pathlib.Path("configs") and path.suffix == ".py" and path.stem in known:
-        note = f"--config={text}: there is no such file here; the bundled configuration {path.stem} is taken"
+        note = f"--config={text}: there is no such file here; using the bundled configuration {path.stem}"
         return known[path.stem], (note,)
     near = _near(path)
     raise InputError(
@@ -79,7 +79,7 @@ def _file(text: str) -> tuple[pathlib.Path, tuple[str, ...]]:
 
 
 def _near(path: pathlib.Path) -> pathlib.Path | str | None:
-    """Return what was probably meant: the file with its ending, a run's, one like it beside it, or a bundled one."""
+    """Return what was probably meant: the file with its suffix, a run's, one with a similar name, or a bundled one."""
     for file in (path.with_name(f"{path.name}.py") if path.name else path, path / RUN_FILE):
         if file.is_file():
             return file
@@ -89,7 +89,7 @@ def _near(path: pathlib.Path) -> pathlib.Path | str | None:
 
 
 def _from_python(path: pathlib.Path, named: str, sizes: Sequence[str]) -> ml_collections.ConfigDict:
-    """Return what get_config() of a file returns for a size, or for none."""
+    """Return the configuration that get_config() of a file returns for a size, or without one."""
     get_config = getattr(_module(path), "get_config", None)
     if not callable(get_config):
         raise InputError(
@@ -102,7 +102,7 @@ def _from_python(path: pathlib.Path, named: str, sizes: Sequence[str]) -> ml_col
     try:
         inspect.signature(get_config).bind(*sizes)
     except TypeError as error:
-        size = f"leave :{sizes[0]} out; sized and the variants take sizes" if sizes else "name the size"
+        size = f"leave out :{sizes[0]}; sized and the variants take sizes" if sizes else "add the size"
         raise InputError(
             "the configuration takes no size" if sizes else "the configuration takes a size",
             where="--config",
@@ -113,29 +113,31 @@ def _from_python(path: pathlib.Path, named: str, sizes: Sequence[str]) -> ml_col
     config = _run(path, lambda: get_config(*sizes))
     if not isinstance(config, ml_collections.ConfigDict):
         raise InputError(
-            "get_config() returns no configuration",
+            "get_config() does not return a configuration",
             where=path,
             expected="an ml_collections.ConfigDict",
             was=type(config).__name__,
-            remedy="return the configuration that the function has made",
+            remedy="return the configuration at the end of the function",
         )
     return config
 
 
 def _module(path: pathlib.Path) -> ModuleType:
     loader = importlib.machinery.SourceFileLoader("lob_jax_configuration", str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None  # always, if a loader is given
+    module = importlib.util.module_from_spec(spec)
     _run(path, lambda: loader.exec_module(module))
     return module
 
 
 def _run(path: pathlib.Path, call: Any) -> Any:
-    """Call what a user's file holds, which may fail in any way."""
+    """Call code of a user's file, which may raise any exception."""
     try:
         return call()
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever code a user's file holds can raise
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise InputError(
             "the configuration file cannot be run",
             where=_place(error, path),
@@ -146,7 +148,7 @@ def _run(path: pathlib.Path, call: Any) -> Any:
 
 
 def _place(error: BaseException, path: pathlib.Path) -> str:
-    """Return the file and the line at which an error came, the last that is the user's."""
+    """Return the file and the line of an error: the last one in the user's file."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{error.filename}, line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -154,12 +156,12 @@ def _place(error: BaseException, path: pathlib.Path) -> str:
 
 
 def run_config(path: pathlib.Path, defaults: ml_collections.ConfigDict) -> Source:
-    """Return the configuration that a run has left in its folder.
+    """Return the configuration stored in a run's folder.
 
-    Keys that came after the version that wrote it have their neutral values, see `later_keys`, which notes say.
+    Keys newer than the version that stored it get their neutral values, see `later_keys`, and are listed in the notes.
 
     Raises:
-      InputError: the file is damaged, lacks other keys, has keys that there are not, or values of other types.
+      InputError: the file is damaged, lacks other keys, or has unknown keys or values of wrong types.
     """
     saved, kinds = flat(_read_json(path)), kinds_of(defaults)
     written_by = str(saved.pop(later_keys.VERSION, later_keys.FIRST))
@@ -178,10 +180,10 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(saved, dict) or not saved:
-            raise ValueError(f"{saved!r}, which holds no keys")
+            raise ValueError(f"{saved!r}, which has no keys")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
-            "the configuration that the run has left cannot be read",
+            "the configuration of the run cannot be read",
             where=path,
             expected="JSON, as training writes it",
             was=error,
@@ -191,7 +193,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _value(saved: object, kind: Kind, *, where: str) -> object:
-    value = tuple(saved) if isinstance(saved, list) else saved  # JSON knows no tuples
+    value = tuple(saved) if isinstance(saved, list) else saved  # JSON has no tuples
     if not kind.holds(value):
         raise InputError("a value of the wrong type", where=where, expected=kind, was=repr(saved), remedy=BROKEN)
     return value

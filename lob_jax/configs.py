@@ -1,7 +1,7 @@
-"""The bundled configurations, as modules of this one: `from lob_jax.configs import base`.
+"""The bundled configurations, as submodules: `from lob_jax.configs import base`.
 
-In a checkout their files lie beside this package, in `configs/`; in an installation they lie inside it. A module that
-has a `__path__` is a package to Python, so the same import finds them in either place.
+In a checkout their files are next to this package, in `configs/`; in an installation they are inside it. Python treats
+a module with a `__path__` as a package, so the same import works in both cases.
 """
 
 import pathlib

@@ -6,7 +6,8 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
@@ -57,7 +58,7 @@ class Output(io.TextIOBase):
         return getattr(stream, "rich_proxied_file", stream)  # while a bar is shown, rich replaces the stream
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # ty: ignore[incompatible-property-override]  # in io, not typeshed, it is read-only
         """Return the encoding of the stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
@@ -73,26 +74,28 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text; characters that the stream's encoding lacks become question marks."""
-        if self._stream is not None and not self._lost:
+        stream = self._stream
+        if stream is not None and not self._lost:
             known = text.encode(self.encoding, "replace").decode(self.encoding)
-            self._try(lambda stream: stream.write(known))
+            self._try(lambda: stream.write(known))
         return len(text)
 
     def flush(self) -> None:
         """Flush the stream."""
-        if self._stream is not None and not self._lost:
-            self._try(lambda stream: stream.flush())
+        stream = self._stream
+        if stream is not None and not self._lost:
+            self._try(stream.flush)
 
-    def _try(self, act: Callable[[io.TextIOBase], object]) -> None:
+    def _try(self, act: Callable[[], object]) -> None:
         try:
-            act(self._stream)
+            act()
         except (OSError, ValueError) as error:  # from the system; from a closed stream
             self._lose(error)
 
     def _lose(self, error: OSError | ValueError) -> None:
         self._lost = True
         with contextlib.suppress(OSError, ValueError):  # else flushing the stream's buffer at exit would fail again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
         if self is not _stderr:
             _stderr.write(f"output can no longer be written ({error}); the command continues without it\n")
             _stderr.flush()
@@ -101,10 +104,11 @@ class Output(io.TextIOBase):
 class Screen(Console):
     """A console that prints single texts unchanged, except that a terminal's lines are wrapped between words."""
 
-    def print(self, *objects: object, **how: object) -> None:
+    def print(self, *objects: Any, **how: Any) -> None:
         """Print like `rich.console.Console.print`, except for a single text."""
         if len(objects) == 1 and isinstance(objects[0], str):
-            super().print(wrapped(objects[0], self.width if self.is_terminal else None), **{"soft_wrap": True, **how})
+            how.setdefault("soft_wrap", True)
+            super().print(wrapped(objects[0], self.width if self.is_terminal else None), **how)
         else:
             super().print(*objects, **how)
 
@@ -113,15 +117,18 @@ def wrapped(sentence: str, width: int | None) -> str:
     """Wrap a text to a width, without breaking words; a line that begins with a space, such as a command, is kept."""
     if width is None:
         return sentence
-    how = {"break_long_words": False, "break_on_hyphens": False}
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
     lines = sentence.split("\n")
-    return "\n".join(line if line[:1].isspace() else textwrap.fill(line, width, **how) for line in lines)
+    return "\n".join(line if line[:1].isspace() else wrapper.fill(line) for line in lines)
 
 
+def _screen(output: Output) -> Screen:
+    return Screen(file=output, **PLAIN)  # ty: ignore[invalid-argument-type]  # typeshed: TextIOBase is no IO[str]
+
+
+PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 _stderr = Output("stderr")
-PLAIN = {"markup": False, "emoji": False, "highlight": False}
-console = Screen(file=Output("stdout"), **PLAIN)
-errors = Screen(file=_stderr, **PLAIN)
+console, errors = _screen(Output("stdout")), _screen(_stderr)
 
 
 def show(table: Table) -> None:
@@ -151,7 +158,7 @@ def _keep_numbers(table: Table) -> None:
 
 
 @contextlib.contextmanager
-def waiting(doing: str, *, usually: str) -> Iterator[None]:
+def waiting(doing: str, *, usually: str) -> Generator[None]:
     """Show an activity and its usual duration while it lasts, and afterwards the time it took."""
     begin = time.monotonic()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -166,7 +173,7 @@ def waiting(doing: str, *, usually: str) -> Iterator[None]:
 @contextlib.contextmanager
 def bar(
     doing: str, *, total: int | None, unit: str, first: str = "", columns: tuple[ProgressColumn, ...] = ()
-) -> Iterator[Advance]:
+) -> Generator[Advance]:
     """Show the progress of an activity while it lasts; yield a function that advances the bar.
 
     Args:

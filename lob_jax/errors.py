@@ -22,8 +22,8 @@ class InputError(ValueError):
 
     def __init__(self, what: str, *, where: object, expected: object, was: object, remedy: str):
         self.what, self.where, self.expected, self.was, self.remedy = what, where, expected, was, remedy
-        told = {"where": where, "expected": expected, "was": _shortened(was), "remedy": remedy}
-        super().__init__("\n".join([what, *(f"  {name + ':':<9} {_indented(part)}" for name, part in told.items())]))
+        parts = {"where": where, "expected": expected, "was": _shortened(was), "remedy": remedy}
+        super().__init__("\n".join([what, *(f"  {name + ':':<9} {_indented(part)}" for name, part in parts.items())]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Support pickling, so that a worker process passes the complete error to its parent."""

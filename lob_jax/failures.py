@@ -136,13 +136,13 @@ def divert_traces(argv: Sequence[str], workdir: pathlib.Path) -> None:
         else:
             uncaught_before(kind, error, trace)
 
-    def unraisable(told: Any) -> None:
-        if isinstance(told.exc_value, Exception):
-            keep(told.exc_value)
+    def unraisable(raised: Any) -> None:
+        if isinstance(raised.exc_value, Exception):
+            keep(raised.exc_value)
         else:
-            unraisable_before(told)
+            unraisable_before(raised)
 
-    threading.excepthook = lambda told: keep(told.exc_value)
+    threading.excepthook = lambda raised: keep(raised.exc_value)
     sys.unraisablehook = unraisable
     sys.excepthook = uncaught
 

@@ -9,10 +9,12 @@ import functools
 import hashlib
 import os
 import pathlib
+from typing import Any
 
 import numba
 
 PACKAGE = pathlib.Path(__file__).parent
+SETTINGS: Any = numba.config  # it sets its attributes by name when it is imported, which no type checker follows
 COMPILED_PARTS = ("jit.py", "events", "book", "simulation", "feeds", "writers", "statistics", "tokens", "evaluation")
 
 
@@ -32,7 +34,7 @@ def use_cache(folder: pathlib.Path) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return False
-    numba.config.CACHE_DIR = str(folder)
+    SETTINGS.CACHE_DIR = str(folder)
     return os.access(folder, os.W_OK)
 
 
@@ -43,10 +45,10 @@ def _cache_folder() -> pathlib.Path:
 
 def compiled_before() -> bool:
     """Return whether an earlier run has cached compiled code of these sources."""
-    return bool(numba.config.CACHE_DIR) and any(pathlib.Path(numba.config.CACHE_DIR).rglob("*.nbi"))
+    return bool(SETTINGS.CACHE_DIR) and any(pathlib.Path(SETTINGS.CACHE_DIR).rglob("*.nbi"))
 
 
-_CACHED = bool(numba.config.CACHE_DIR) or use_cache(_cache_folder())
+_CACHED = bool(SETTINGS.CACHE_DIR) or use_cache(_cache_folder())
 
 njit = functools.partial(numba.njit, cache=_CACHED)
 

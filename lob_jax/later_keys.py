@@ -1,4 +1,4 @@
-"""Keys that came after version 0.1.0: what was stored without one is read as if it held the key's neutral value."""
+"""Keys added after version 0.1.0: stored data without such a key are read as if they had its neutral value."""
 
 import dataclasses
 import re
@@ -8,20 +8,21 @@ from typing import Any
 import lob_jax
 from lob_jax.errors import InputError
 
-FIRST = "0.1.0"  # what was stored by a version that did not write its number is of this one
-VERSION = "version"  # the key that the number is stored under
+FIRST = "0.1.0"  # the version of stored data without a version number
+VERSION = "version"  # the key of the version number in stored data
 
 
 @dataclasses.dataclass(frozen=True)
 class LaterKey:
-    """A key that earlier versions have not stored.
+    """A key that earlier versions did not store.
 
     Attributes:
       key: where it is stored: a key of the configuration such as "model.window"; "data." and a path in the fingerprint
-        of records; "checkpoint." and a field of `Meta`.
-      neutral: plain JSON: what the program did before the key existed. The default in configs/base.py may be another.
-      since: the first version that has the key.
-      also: further places where the same value is stored: of a key of the data section, "data.inputs." and the key.
+        of records; or "checkpoint." and a field of `Meta`.
+      neutral: the value, as plain JSON, that reproduces the behaviour before the key existed. The default in
+        configs/base.py may be different.
+      since: the first version with the key.
+      also: further keys with the same value; for a key of the data section, "data.inputs." and the key.
     """
 
     key: str
@@ -30,19 +31,19 @@ class LaterKey:
     also: tuple[str, ...] = ()
 
 
-# In the order of their versions. What lacks a key that is not listed here is refused.
+# In the order of their versions. Stored data that lack a key that is not listed here are refused.
 LATER: tuple[LaterKey, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where something stored was read, for errors.
+    """The origin of stored data, for errors.
 
     Attributes:
-      what: it is, such as "the checkpoint".
-      of: what it describes, such as "a run".
-      where: it lies.
-      written_by: the version of lob_jax that stored it.
+      what: a name of the data, such as "the checkpoint".
+      of: what the data describe, such as "a run".
+      where: the location, such as a file.
+      written_by: the version of lob_jax that stored the data.
     """
 
     what: str
@@ -52,33 +53,33 @@ class Source:
 
 
 def version() -> str:
-    """Return the version of lob_jax, which what it stores is marked with."""
+    """Return the version of lob_jax, which is stored with all data."""
     return lob_jax.__version__
 
 
 def lacked(stored: Iterable[str], wanted: Iterable[str], *, inside: str = "") -> dict[str, LaterKey]:
-    """Return the later keys that what was stored lacks, by their paths.
+    """Return the later keys that stored data lack, by path.
 
     Args:
-      stored: the paths that are there, such as "attention.kind".
-      wanted: the paths that this version has.
-      inside: what stands in front of these paths in `LaterKey.key`, such as "model.".
+      stored: the paths of the stored data, such as "attention.kind".
+      wanted: the paths of this version.
+      inside: the prefix of these paths in `LaterKey.key`, such as "model.".
     """
-    table = {place: later for later in LATER for place in (later.key, *later.also)}
-    there = set(stored)
-    return {path: table[inside + path] for path in wanted if path not in there and inside + path in table}
+    by_key = {key: later for later in LATER for key in (later.key, *later.also)}
+    present = set(stored)
+    return {path: by_key[inside + path] for path in wanted if path not in present and inside + path in by_key}
 
 
 def completed(stored: Mapping[str, Any], wanted: Iterable[str], *, inside: str = "") -> dict[str, Any]:
-    """Return flat values with the neutral values of the later keys that they lack; see `lacked`."""
+    """Add to flat values the neutral values of the later keys that they lack; see `lacked`."""
     return {**stored, **{path: later.neutral for path, later in lacked(stored, wanted, inside=inside).items()}}
 
 
 def whole(stored: Mapping[str, Any], wanted: Iterable[str], source: Source, *, inside: str = "") -> dict[str, Any]:
-    """Return flat values for exactly the wanted paths: those stored, and the neutral values of later keys.
+    """Return flat values for exactly the wanted paths: the stored ones, and the neutral values of later keys.
 
     Raises:
-      InputError: a path is lacking that is no later key's, or there is one that this version does not know.
+      InputError: a path is missing that is not a later key's, or this version does not know a stored path.
     """
     wanted = list(wanted)
     found = completed(stored, wanted, inside=inside)
@@ -86,20 +87,20 @@ def whole(stored: Mapping[str, Any], wanted: Iterable[str], source: Source, *, i
     refuse_newer(unknown, source)
     if absent or unknown:
         raise InputError(
-            f"{source.what} is of another version of lob_jax",
+            f"{source.what} is from another version of lob_jax",
             where=source.where,
-            expected=f"all that this version keeps of {source.of}, {', '.join(absent) or 'and no more'}",
+            expected=f"everything that this version stores of {source.of}, {', '.join(absent) or 'and nothing else'}",
             was=f"without it, and with {', '.join(unknown) or 'nothing else'}",
-            remedy=f"use the version that wrote it ({source.written_by}), or make it anew in another --workdir",
+            remedy=f"use the version that wrote it ({source.written_by}), or create it again in another --workdir",
         )
     return found
 
 
 def refuse_newer(unknown: Iterable[str], source: Source) -> None:
-    """Check that no unknown key was stored by a newer version, for which it may mean anything.
+    """Check that unknown keys were not stored by a newer version, whose keys may mean anything.
 
     Raises:
-      InputError: naming both versions and the keys.
+      InputError: they were; names both versions and the keys.
     """
     unknown = list(unknown)
     if unknown and _numbers(source.written_by) > _numbers(version()):
@@ -113,15 +114,16 @@ def refuse_newer(unknown: Iterable[str], source: Source) -> None:
 
 
 def _numbers(name: str) -> tuple[int, ...]:
-    """Return a version's numbers, to be compared: 0.10 is newer than 0.9."""
-    return tuple(int(number) for number in re.match(r"[\d.]*", name)[0].split(".") if number)
+    """Return a version's numbers for comparison: 0.10 is newer than 0.9."""
+    release = re.split(r"[^\d.]", name, maxsplit=1)[0]  # without an ending such as "rc1"
+    return tuple(int(number) for number in release.split(".") if number)
 
 
 def remarks(lacked_keys: Iterable[LaterKey], source: Source) -> list[str]:
-    """Return sentences that tell which keys something stored lacks, and how they are taken."""
+    """Return sentences that report which keys stored data lack, and the values assumed for them."""
     keys = {later.key: later for later in lacked_keys}.values()
     return [
-        f"{source.what} was written by lob_jax {source.written_by}, before there was {later.key} (since {later.since}):"
-        f" it is taken as {later.neutral!r}"
+        f"{source.what} was written by lob_jax {source.written_by}, without {later.key} (since {later.since}):"
+        f" it is assumed to be {later.neutral!r}"
         for later in keys
     ]

@@ -9,7 +9,7 @@ import os
 import pathlib
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from lob_jax.errors import InputError
 
@@ -18,7 +18,7 @@ HELD = 4096  # bytes read of the holder's description
 
 
 @contextlib.contextmanager
-def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Iterator[None]:
+def locked(path: pathlib.Path, *, doing: str = "preparing records") -> Generator[None]:
     """Hold a lock on the file `path` and remove the file at the end; a file left by a killed process is taken over.
 
     The file describes its holder: process, host, start and activity. On a file system without locks there is a warning,
@@ -74,10 +74,10 @@ def _holder(doing: str) -> bytes:
     return json.dumps({"doing": doing, "pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
 
 
-def _refusal(path: pathlib.Path, told: bytes) -> InputError:
-    """Return the error for a lock held by another process, described in `told` unless that has only just started."""
+def _refusal(path: pathlib.Path, description: bytes) -> InputError:
+    """Return the error for a lock held by another process, which `description` describes unless it has just started."""
     try:
-        held = json.loads(told)
+        held = json.loads(description)
         by = f"process {held['pid']} on {held['host']}, {held['doing']} since {held['since']}"
         end = f"end it (kill -TERM {held['pid']} on {held['host']}), "
     except json.JSONDecodeError:

@@ -1,9 +1,9 @@
 """The command line: `python -m lob_jax.main --config=base --mode=train --workdir=runs/base`.
 
-It wires the stages together and does nothing itself: see `lob_jax.stages.run` for what each mode runs.
+It only parses, checks and dispatches; see `lob_jax.stages.run` for what each mode runs.
 """
 
-if __name__ == "__main__":  # before all that takes time to import
+if __name__ == "__main__":  # before the slow imports
     from lob_jax.signals import listen
 
     listen()
@@ -23,23 +23,23 @@ from lob_jax.failures import divert_traces, of_memory, of_system, unforeseen
 from lob_jax.signals import EndsInOrder
 
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
-EXIT_INPUT = 2  # the exit status of bad input
-EXIT_TRAINING = 1  # of a run that had begun and could not go on
-EXIT_FAULT = 70  # of a fault of the program itself: EX_SOFTWARE of sysexits.h
+EXIT_INPUT = 2  # exit status after invalid input
+EXIT_TRAINING = 1  # after a run that started and could not continue
+EXIT_FAULT = 70  # after a bug of the program: EX_SOFTWARE of sysexits.h
 WRITES_NOTHING = ("summary", "configs", "show_config")
 
 
 def checked(argv: Sequence[str]) -> Command:
-    """Return what a command line asks for, checked as far as it can be without reading data; it changes nothing.
+    """Parse a command line, and check it as far as possible without reading data; this writes nothing.
 
     Raises:
-      InputError: what is wrong with it.
+      InputError: the command line is invalid.
     """
     command = parse(argv)
     _check_processes(command)
     if command.mode in UNCONFIGURED:
         return command
-    from lob_jax.config import validation  # it imports JAX, which takes seconds; a wrong flag is told at once
+    from lob_jax.config import validation  # imports JAX, which takes seconds: a wrong flag is reported before
 
     validation.validate(command.config)
     if command.mode not in WRITES_NOTHING:
@@ -54,23 +54,24 @@ def _check_processes(command: Command) -> None:
         return
     if given and len(given) < len(by_hand):
         raise InputError(
-            "the processes of the run are told of in part",
+            "the processes of the run are only partly specified",
             where="the command line",
             expected="--coordinator, --processes and --process together, or --distributed alone",
             was=", ".join(f"--{name}" for name in given),
-            remedy="give all three; on a TPU pod, under SLURM or MPI, --distributed finds them",
+            remedy="pass all three; on a TPU pod, under SLURM or MPI, pass --distributed instead",
         )
-    if given and command.process >= command.processes:
+    process, processes = command.process, command.processes
+    if process is not None and processes is not None and process >= processes:
         raise InputError(
             "there is no such process",
             where="--process",
-            expected=f"0 to {command.processes - 1}, since --processes is {command.processes}",
-            was=command.process,
+            expected=f"0 to {processes - 1}, since --processes is {processes}",
+            was=process,
             remedy="number them from 0",
         )
     if command.mode != "train":
         raise InputError(
-            "several processes train together and do nothing else",
+            "only training supports several processes",
             where="--mode",
             expected="train",
             was=command.mode,
@@ -79,7 +80,7 @@ def _check_processes(command: Command) -> None:
 
 
 def _check_workdir(workdir: pathlib.Path) -> None:
-    """Check that a run's folder is there and can be written to, or can be made; nothing is made yet."""
+    """Check that a run's folder is writable, or can be created, without creating it."""
     try:
         there = next(path for path in (workdir, *workdir.absolute().parents) if os.path.lexists(path))
         folder = there.is_dir()
@@ -89,22 +90,22 @@ def _check_workdir(workdir: pathlib.Path) -> None:
         raise InputError(
             "the run's folder cannot be a folder",
             where="--workdir",
-            expected="a folder, or a place where one can be made",
-            was=f"{there}, which is no folder",
-            remedy="name another --workdir, or move that away",
+            expected="a folder, or a path where one can be created",
+            was=f"{there}, which is not a folder",
+            remedy="pass another --workdir, or move that away",
         )
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(
-            "the run's folder cannot be written to",
+            "the run's folder is not writable",
             where="--workdir",
-            expected="the right to write there, on a disk that is not read-only",
+            expected="permission to write there, on a disk that is not read-only",
             was=there,
-            remedy="name another --workdir, or change its rights",
+            remedy="pass another --workdir, or change its permissions",
         )
 
 
 def _use_compilation_cache() -> None:
-    """Keep compiled programs between runs: a second start of the same model then takes seconds."""
+    """Cache compiled programs on disk, so that the same model starts within seconds the second time."""
     import jax
 
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", COMPILATION_CACHE)
@@ -113,43 +114,43 @@ def _use_compilation_cache() -> None:
 
 
 def _use_cores() -> None:
-    """Make each core of a CPU a device, over which generated paths are spread; other devices stay as they are."""
+    """Make each CPU core a device, to shard generated paths over the cores; other platforms are unaffected."""
     import jax
 
     jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
 
 def _join_processes(command: Command) -> None:
-    """Join the other processes of the run, if there are any; after it JAX knows the devices of all of them.
+    """Join the other processes of the run, if there are any; JAX then knows the devices of all.
 
     Raises:
-      InputError: the others were not there in time.
+      InputError: the others did not join in time.
     """
     by_hand = command.coordinator is not None
     if not by_hand and not command.distributed:
         return
     import jax
 
-    where = [command.coordinator, command.processes, command.process] if by_hand else []
     try:
-        jax.distributed.initialize(*where)
+        # On a cluster that JAX detects all three are None, which leaves them to JAX.
+        jax.distributed.initialize(command.coordinator, command.processes, command.process)
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            "the processes of the run did not come together",
+            "the processes of the run did not connect",
             where="--coordinator" if by_hand else "--distributed",
-            expected=f"{command.processes} processes" if by_hand else "a cluster that JAX knows: TPU, SLURM or MPI",
+            expected=f"{command.processes} processes" if by_hand else "a cluster that JAX detects: TPU, SLURM or MPI",
             was=str(error).splitlines()[0],
-            remedy="see that every process runs, with the same --coordinator, and that its port can be reached",
+            remedy="check that every process runs with the same --coordinator, and that its port is reachable",
         ) from error
 
 
 def main(command: Command) -> int | None:
-    """Run the mode that a checked command line asks for; return the exit status, None for success."""
+    """Run the mode of a checked command line; return the exit status, None for success."""
     from lob_jax.stages.run import run
 
     divert_traces(sys.argv, command.workdir)
     logging.use_absl_handler()
-    logging.set_verbosity(logging.FATAL)  # libraries beneath warn of what they are asked to do, and log what they raise
+    logging.set_verbosity(logging.FATAL)  # libraries warn about intended use, and log what they also raise
     if command.mode not in UNCONFIGURED:
         _use_compilation_cache()
     if command.mode == "generate":
@@ -159,7 +160,7 @@ def main(command: Command) -> int | None:
 
 
 def start(argv: Sequence[str] | None = None) -> None:
-    """Run the program, and exit; however it fails, a user sees one error that says what to do, and no trace."""
+    """Run the program, and exit; any failure shows one error with a remedy, without a traceback."""
     argv = sys.argv if argv is None else argv
     workdir = None
     if wants_help(argv):
@@ -172,19 +173,19 @@ def start(argv: Sequence[str] | None = None) -> None:
         with EndsInOrder():
             command = checked(argv)
             workdir = command.workdir
-            for note in command.notes:  # apart from what a mode prints, which may be kept
+            for note in command.notes:  # on standard error, since a mode's output may be piped to a file
                 errors.print(note)
             status = main(command)
     except InputError as error:
         status = _fail(error, EXIT_INPUT)
     except TrainingError as error:
         status = _fail(error, EXIT_TRAINING)
-    except Exception as error:  # the last resort: no other place of the program catches what it did not foresee
-        told = of_system(error, workdir=workdir) or of_memory(error)
-        unknown = told is None
-        status = _fail(
-            unforeseen(error, argv=argv, workdir=workdir) if unknown else told, EXIT_FAULT if unknown else EXIT_TRAINING
-        )
+    except Exception as error:  # the only handler of unforeseen exceptions
+        explained = of_system(error, workdir=workdir) or of_memory(error)
+        if explained is None:
+            status = _fail(unforeseen(error, argv=argv, workdir=workdir), EXIT_FAULT)
+        else:
+            status = _fail(explained, EXIT_TRAINING)
     sys.exit(status)
 
 

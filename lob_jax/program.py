@@ -1,13 +1,13 @@
-"""The command `lob-jax`, which an installation puts on the path; it does what `python -m lob_jax.main` does.
+"""The command `lob-jax`, the same as `python -m lob_jax.main`.
 
-It is apart from `lob_jax.main` so that signals are listened to before all that takes time to import.
+It is separate from `lob_jax.main` so that signal handling starts before the slow imports.
 """
 
 from lob_jax.signals import listen
 
 
 def run() -> None:
-    """Listen to signals, and run the program; it exits."""
+    """Start signal handling, and run the program, which exits the process."""
     listen()
     from lob_jax.main import start
 

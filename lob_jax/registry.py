@@ -1,7 +1,7 @@
 """Registries: a folder whose modules define one entry each, found by listing the folder.
 
-The name of a module is the name of its entry, as a user writes it in a configuration. Names therefore cost no import:
-a module is imported when its entry is asked for. There is no list to keep, so nothing in the folder can be forgotten.
+The name of a module is the name of its entry, as a user writes it in a configuration. Names are therefore known without
+imports: a module is imported when its entry is first used. There is no separate list that could become outdated.
 """
 
 import difflib
@@ -21,13 +21,13 @@ class Registry(Generic[Entry]):
     """The entries of one folder, by name: `name in registry`, `list(registry)`, `registry[name]`.
 
     Args:
-      noun: what an entry is, in an error: "feed".
-      files: where the modules lie, a pattern below `lob_jax/` with one asterisk, which stands for the name:
+      noun: what an entry is called in errors, such as "feed".
+      files: the modules, as a pattern relative to `lob_jax/` in which an asterisk stands for the name, such as
         "models/attention/kinds/*.py".
-      attribute: what every module calls its entry, such as "KIND".
+      attribute: the variable of every module that is its entry, such as "KIND".
       of: the type of the entries.
-      where: the configuration key that takes a name, for errors.
-      first: names that are listed first, in this order; all others follow in alphabetical order.
+      where: the configuration key whose value is a name, for errors.
+      first: names that are listed first, in this order; the others follow in alphabetical order.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Registry(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of the entries; imports none of them."""
+        """Return the names of the entries, without importing any."""
         before, after = self.files.split("*")
         paths = (path.relative_to(PACKAGE).as_posix() for path in PACKAGE.glob(self.files))
         found = {path.removeprefix(before).removesuffix(after) for path in paths}
@@ -50,21 +50,21 @@ class Registry(Generic[Entry]):
         return iter(self.names())
 
     def __len__(self) -> int:
-        """Return how many entries there are."""
+        """Return the number of entries."""
         return len(self.names())
 
     def __contains__(self, name: object) -> bool:
-        """Return whether there is an entry of this name; imports nothing."""
+        """Return whether an entry has this name, without importing it."""
         return name in self.names()
 
     def __getitem__(self, name: str) -> Entry:
         """Import the module of an entry and return the entry.
 
         Raises:
-          InputError: there is none of this name; names the one that was probably meant.
+          InputError: there is no such entry; suggests the one that was probably meant.
           TypeError: the module does not define its entry.
         """
-        if name in self._entries:  # spares the folder's listing: models ask for their kind's settings at every step
+        if name in self._entries:  # without listing the folder: models look up their kind's settings at every step
             return self._entries[name]
         if name not in self:
             raise self.unknown(name)
@@ -72,8 +72,8 @@ class Registry(Generic[Entry]):
         entry = getattr(module, self.attribute, None)
         if not isinstance(entry, self.of):
             raise TypeError(
-                f"{module.__name__} defines no {self.attribute} of type {self.of.__name__}, though it lies where every "
-                f"module is a {self.noun} (lob_jax/{self.files}); docs/extending.md shows how"
+                f"{module.__name__} defines no {self.attribute} of type {self.of.__name__}, as every module of "
+                f"lob_jax/{self.files} must; docs/extending.md shows how to add a {self.noun}"
             )
         self._entries[name] = entry
         return entry
@@ -87,12 +87,12 @@ class Registry(Generic[Entry]):
         return [(name, self[name]) for name in self]
 
     def unknown(self, name: object, *, where: str = "", also: Iterable[str] = ()) -> InputError:
-        """Return the error for a name that no entry has.
+        """Return the error for an unknown name.
 
         Args:
           name: the name.
-          where: it was given; the registry's own key if empty.
-          also: names that are allowed there, though they are no entries.
+          where: where it was given; if empty, the registry's key.
+          also: further names that are allowed there.
         """
         names = [*self.names(), *also]
         meant = difflib.get_close_matches(str(name), names, n=1)

@@ -1,4 +1,4 @@
-"""Keys and values of a configuration: what type each has, in words; how text becomes one; what was probably meant."""
+"""Keys and values of a configuration: their types, parsing of values, and suggestions for misspelled names."""
 
 import dataclasses
 import difflib
@@ -14,23 +14,27 @@ import ml_collections
 
 from lob_jax.errors import InputError
 
-WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
-SEVERAL = {int: "whole numbers, such as 10,20", float: "numbers, such as 0.1,0.9", str: 'words, such as "10 s","all"'}
+WORDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
+SEVERAL: dict[type, str] = {
+    int: "whole numbers, such as 10,20",
+    float: "numbers, such as 0.1,0.9",
+    str: 'words, such as "10 s","all"',
+}
 BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
-LONGEST_NAME = 255  # bytes of a file's name
-LARGEST = 2**63 - 1  # what the libraries beneath hold
-ELEMENTS = {"model.heads.outlook_events": int}  # of the keys whose default has no element to tell by
+LONGEST_NAME = 255  # maximum bytes of a file name
+LARGEST = 2**63 - 1  # an int64, as the libraries that use these values have
+ELEMENTS = {"model.heads.outlook_events": int}  # element types of keys whose default is an empty tuple
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What the values of a key are.
+    """The type of a key's values.
 
     Attributes:
       type: int, float, bool, str or tuple.
-      element: of a tuple's values; None for no tuple.
-      optional: whether None is one of them.
+      element: type of a tuple's elements; None for other types.
+      optional: whether None is allowed.
     """
 
     type: type
@@ -38,12 +42,12 @@ class Kind:
     optional: bool = False
 
     def __str__(self) -> str:
-        """Return what a value should be, in words."""
+        """Describe the type in words."""
         words = SEVERAL[self.element or str] if self.type is tuple else WORDS[self.type]
         return f"{words}, or None" if self.optional else words
 
     def holds(self, value: object) -> bool:
-        """Return whether a value is of this kind."""
+        """Return whether a value has this type."""
         if value is None:
             return self.optional
         if self.type is tuple:
@@ -54,13 +58,13 @@ class Kind:
 def _is(value: object, wanted: type) -> bool:
     if wanted is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if wanted is int:
+    if wanted is int:  # Python's bool is a subclass of int
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
     return isinstance(value, wanted)
 
 
 def key_types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, type]:
-    """Return the type of every key, `section.key`; one that may be None has the type of its other values."""
+    """Return the type of every key, by `section.key`; for a key that may be None, the type of its other values."""
     types = {}
     for key in config:
         if isinstance(config[key], ml_collections.ConfigDict):
@@ -71,7 +75,7 @@ def key_types(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, 
 
 
 def kinds_of(config: ml_collections.ConfigDict) -> dict[str, Kind]:
-    """Return the kind of every key whose values can be written as text, `section.key`."""
+    """Return the kind of every key whose values can be written as text, by `section.key`."""
     kinds = {}
     for key, of in key_types(config).items():
         value = value_of(config, key)
@@ -90,13 +94,13 @@ def value_of(config: ml_collections.ConfigDict, key: str) -> Any:
 
 
 def read(text: str, kind: Kind, *, where: str) -> Any:
-    """Return the value that a text stands for.
+    """Parse a value of a kind.
 
-    Numbers are as Python writes them; several are parted by commas, in brackets or not; "None" is None where that is
-    allowed.
+    Numbers are written as in Python; the elements of a tuple are separated by commas, with or without brackets; "None"
+    is None if the kind is optional.
 
     Raises:
-      InputError: the text is no such value.
+      InputError: the text is not a value of this kind.
     """
     text = text.strip() if kind.type is not str else text
     if kind.optional and text in ("None", "none"):
@@ -117,7 +121,7 @@ def read(text: str, kind: Kind, *, where: str) -> Any:
 
 
 def _example(kind: Kind) -> str:
-    single = {int: "10", float: "0.1", bool: "True", str: "name"}
+    single: dict[type, str] = {int: "10", float: "0.1", bool: "True", str: "name"}
     return (
         {int: "10,20", float: "0.1,0.9"}.get(kind.element, "'16 events,all'")
         if kind.type is tuple
@@ -143,7 +147,7 @@ def _several(text: str, element: type) -> tuple[Any, ...]:
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """Return which of the known words was probably meant; of keys, also one of the same last part."""
+    """Return the known word that was probably meant, or None; for keys, also one with the same last part."""
     known = list(known)
     same = [one for one in known if one.rpartition(".")[2] == word.rpartition(".")[2]]
     near = difflib.get_close_matches(word, known, n=1)
@@ -156,42 +160,42 @@ def expanded(path: str, *, where: str) -> pathlib.Path:
     """Return a path with a leading ~ replaced by the home folder.
 
     Raises:
-      InputError: there is no such home folder, or no file can have this name.
+      InputError: there is no such home folder, or the path is not valid.
     """
     try:
         if max(map(len, os.fsencode(path).split(b"/"))) > LONGEST_NAME or "\0" in path:
-            raise ValueError(f"no name is longer than {LONGEST_NAME} bytes, or holds a zero byte")
+            raise ValueError(f"a name has more than {LONGEST_NAME} bytes, or a zero byte")
         return pathlib.Path(path).expanduser()
-    except (RuntimeError, ValueError) as error:  # of the home folder; of letters that no name can have
+    except (RuntimeError, ValueError) as error:  # from an unknown home folder; from an invalid name
         raise InputError(
-            "a path that names nothing",
+            "an invalid path",
             where=where,
             expected="a path; ~ is your home folder",
             was=f"{path!r}: {error}",
-            remedy="write the whole path",
+            remedy="write the complete path",
         ) from error
 
 
 def defaults() -> ml_collections.ConfigDict:
-    """Return configs/base.py's configuration, which has every key.
+    """Return the configuration of configs/base.py, which has every key.
 
     Raises:
-      InputError: it is not there.
+      InputError: it cannot be imported.
     """
     try:
         return importlib.import_module("lob_jax.configs.base").get_config()
     except ImportError as error:
         raise InputError(
-            "the defaults are not there",
+            "the default configuration is missing",
             where="configs/base.py",
-            expected="configs/ beside lob_jax/ in a checkout, or inside it in an installation",
+            expected="configs/ next to lob_jax/ in a checkout, or inside it in an installation",
             was=error,
-            remedy="install lob_jax anew, or bring the folder back",
+            remedy="reinstall lob_jax, or restore the folder",
         ) from error
 
 
 def check_like(config: ml_collections.ConfigDict, model: ml_collections.ConfigDict) -> None:
-    """Check that a configuration has the keys of another one, and values of their kinds.
+    """Check that a configuration has the same keys as another one, with values of the same kinds.
 
     Raises:
       InputError: the first key that is missing, unknown, or of another kind.
@@ -222,30 +226,30 @@ def check_like(config: ml_collections.ConfigDict, model: ml_collections.ConfigDi
 
 
 def _check_sections(config: ml_collections.ConfigDict, model: ml_collections.ConfigDict, prefix: str = "") -> None:
-    """Check that what is a section in the one is a section in the other."""
+    """Check that both configurations have the same sections."""
     for key, of in model.items():
         if key in config and isinstance(of, ml_collections.ConfigDict) != isinstance(
             config[key], ml_collections.ConfigDict
         ):
             section = isinstance(of, ml_collections.ConfigDict)
             raise InputError(
-                "the configuration is built otherwise",
+                "the configuration has a different structure",
                 where=f"config.{prefix}{key}",
                 expected="a section of keys" if section else "a single value",
                 was=type(config[key]).__name__,
-                remedy="start from configs/base.py, and change values alone",
+                remedy="start from configs/base.py, and change only values",
             )
         if key in config and isinstance(of, ml_collections.ConfigDict):
             _check_sections(config[key], of, f"{prefix}{key}.")
 
 
 def unknown_key(key: str, known: Iterable[str]) -> InputError:
-    """Return the error of a key that is none."""
+    """Return the error for an unknown key."""
     known = list(known)
     inside = [one for one in known if one.startswith(f"{key}.")]
     if inside:
         return InputError(
-            "a section is no value",
+            "a section cannot be set as a value",
             where=f"config.{key}",
             expected=f"one of its keys, such as config.{inside[0]}",
             was=f"config.{key}",

@@ -13,21 +13,21 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import FrameType, TracebackType
 from typing import Any
 
 from lob_jax.errors import TrainingError
 
 EXIT_RESUMABLE = 75  # EX_TEMPFAIL of sysexits.h: start the same command again
-NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+NAMES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 ONE_PRESS_S = 0.3  # one press may arrive twice: from the terminal or `timeout`, and from a launcher
 STUCK_S = 3.0  # that the main thread may stay in one call before the program is ended around it
 ENDING_S = 30.0  # that an orderly end may take once it is under way
 CONSOLE_S = 1.0  # to wait for a console that takes no more text
 SCRIPT = "lob-jax"  # the name of the program where it is installed
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
-_WAKE, _END = 0, 255  # sent through the pipe beside the numbers of signals
+_WAKE, _END = 0, 255  # sent through the pipe in addition to signal numbers
 
 
 class Stopped(KeyboardInterrupt):
@@ -131,7 +131,7 @@ class Listener:
     @contextlib.contextmanager
     def deferred(
         self, late: Callable[[], None] | None, *, grace_s: float, meanwhile: str, due: float = math.inf
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Do not raise Stopped inside this context: the code inside checks `told` and returns by itself.
 
         Args:
@@ -256,7 +256,7 @@ def listen() -> Listener:
     return listener
 
 
-def _unless_unwinding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
+def _unless_unwinding(listener: Listener, before: Callable[..., object]) -> Callable[..., None]:
     """Return a hook that reports errors in other threads, unless Stopped is unwinding the main thread.
 
     Threads of libraries then fail because what they use is gone: those of Orbax and TensorStore call back into a closed
@@ -270,7 +270,7 @@ def _unless_unwinding(listener: Listener, before: Callable[..., None]) -> Callab
     return hook
 
 
-def _ending_with(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
+def _ending_with(listener: Listener, before: Callable[..., object]) -> Callable[..., None]:
     """Return a hook for uncaught exceptions: a Stopped, which may be raised during imports, exits the program."""
     tell = _unless_unwinding(listener, before)  # extension modules call this hook in other threads, too
 
@@ -282,7 +282,7 @@ def _ending_with(listener: Listener, before: Callable[..., None]) -> Callable[..
     return hook
 
 
-def _heeding(listener: Listener, before: Callable[..., None]) -> Callable[..., None]:
+def _heeding(listener: Listener, before: Callable[..., object]) -> Callable[..., None]:
     """Return a hook for exceptions that Python swallows, as in a destructor: a Stopped still ends the program."""
     tell = _unless_unwinding(listener, before)
 
@@ -296,7 +296,7 @@ def _heeding(listener: Listener, before: Callable[..., None]) -> Callable[..., N
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[Listener]:
+def listening() -> Generator[Listener]:
     """Yield the listener of this process, or a temporary one; outside the main thread that receives no signals."""
     if _active:
         yield _active[0]
@@ -341,7 +341,7 @@ class EndsInOrder:
 
 
 @contextlib.contextmanager
-def spared(*numbers: int) -> Iterator[None]:
+def spared(*numbers: int) -> Generator[None]:
     """Block these signals in this thread; worker processes started inside inherit that.
 
     Otherwise a terminal's Ctrl-C, which goes to all processes, would end the workers before the run is saved.
@@ -355,15 +355,15 @@ def spared(*numbers: int) -> Iterator[None]:
 
 def leave_to_parent() -> None:
     """Make this worker process end with its parent, however that ends, and before that only on SIGKILL."""
-    import multiprocessing
+    from multiprocessing.process import BaseProcess, parent_process
 
     for number in NAMES:
         signal.signal(number, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
+    parent = parent_process()
 
-    def end_with_parent() -> None:
+    def end_with(parent: BaseProcess) -> None:
         parent.join()
         os._exit(1)
 
     if parent is not None:
-        threading.Thread(target=end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with, args=(parent,), daemon=True).start()

@@ -254,7 +254,7 @@ def test_what_was_probably_meant_is_named(argument, remedy):
         ("tny:tiny", "did you mean --config=tiny?"),
         ("configs/multiscale.py", "did you mean --config=configs/multi_scale.py?"),
         ("configs/compact.py:tinny", "did you mean :tiny?"),
-        ("configs/tiny.py:small", "leave :small out"),
+        ("configs/tiny.py:small", "leave out :small"),
     ],
 )
 def test_a_configuration_that_was_probably_meant_is_named(named, remedy):
@@ -310,7 +310,7 @@ BAD_FILES = {
     "get_config = 5\n": "no get_config()",
     "def get_config():\n    return {'seed': 1}\n": "dict",
     "def get_config():\n    pass\n": "NoneType",
-    "def get_config(size):\n    pass\n": "name the size",
+    "def get_config(size):\n    pass\n": "add the size",
     "\0": "null bytes",
 }
 
@@ -372,7 +372,7 @@ def test_a_run_cannot_lie_where_a_file_is(tmp_path):
 def test_a_run_cannot_lie_where_nothing_can_be_written(tmp_path, monkeypatch):
     """Whoever runs the tests may write anywhere, so what the system says is put in its mouth."""
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    with pytest.raises(InputError, match="cannot be written to") as caught:
+    with pytest.raises(InputError, match="is not writable") as caught:
         checked([PROGRAM, "--config=configs/tiny.py", f"--workdir={tmp_path / 'new' / 'run'}"])
     assert caught.value.was == tmp_path
 

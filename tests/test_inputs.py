@@ -139,7 +139,7 @@ def test_an_array_that_nothing_makes_is_told(records):
 
 @pytest.mark.parametrize("name", ["regime", "direction"])
 def test_thresholds_that_are_not_given_are_told(records, name):
-    with pytest.raises(InputError, match="not what it is told by"):
+    with pytest.raises(InputError, match="requested without its thresholds"):
         known.known_along(known.along(records[0], time_buckets=288, beside=Beside((name,))))
 
 

@@ -104,7 +104,7 @@ def test_a_lacking_key_without_an_entry_and_an_unknown_one_are_refused_by_name(t
     assert whole({"model.width": 3}, ["model.width", "model.gain"], source()) == {"model.width": 3, "model.gain": 1.0}
     with pytest.raises(InputError, match="another version") as caught:
         whole({"model.odd": 1}, ["model.width", "model.gain"], source("0.9.1"))
-    assert caught.value.expected == "all that this version keeps of a run, model.width"
+    assert caught.value.expected == "everything that this version stores of a run, model.width"
     assert caught.value.was == "without it, and with model.odd"
     assert "(0.9.1)" in caught.value.remedy
 
@@ -124,8 +124,8 @@ def test_an_unknown_key_of_a_newer_version_names_both_versions(table):
 
 def test_what_is_taken_as_neutral_is_told_once_a_key(table):
     assert remarks([*TABLE, TABLE[1]], source()) == [
-        "the checkpoint was written by lob_jax 0.1.0, before there was model.gain (since 0.2.0): it is taken as 1.0",
-        "the checkpoint was written by lob_jax 0.1.0, before there was data.fold (since 0.10.0): it is taken as 'none'",
+        "the checkpoint was written by lob_jax 0.1.0, without model.gain (since 0.2.0): it is assumed to be 1.0",
+        "the checkpoint was written by lob_jax 0.1.0, without data.fold (since 0.10.0): it is assumed to be 'none'",
     ]
 
 

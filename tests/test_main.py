@@ -234,7 +234,7 @@ PRINTED = '"""The complete configuration'
     [
         ("--mode=configs", " base ", ""),
         ("--config=multi_scale:tiny --mode=show_config", PRINTED, ""),
-        ("--config=configs/tiny.py --mode=show_config", PRINTED, "the bundled configuration tiny is taken"),
+        ("--config=configs/tiny.py --mode=show_config", PRINTED, "using the bundled configuration tiny"),
         ("--help", "usage: python -m lob_jax.main --config=", ""),
     ],
 )
@@ -329,7 +329,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     assert (tmp_path / "runs" / "many" / "records" / "records.json").exists()
     message.unlink()  # the records of a run are enough to generate
     done = call([*command()[:3], f"--workdir={tmp_path / 'runs' / 'goog'}", "--mode=generate"], environment)
-    assert done.returncode == 0 and f"no data at {message} any more" in done.stderr, done.stderr
+    assert done.returncode == 0 and f"the data at {message} no longer exist" in done.stderr, done.stderr
 
 
 def refused(arguments, environment) -> str:
@@ -350,7 +350,7 @@ def refused(arguments, environment) -> str:
         (["--coordinator=a:1", "--processes=2", "--process=2"], "0 to 1, since --processes is 2"),
         (["--processes=0"], "1 or more"),
         (["--process=-1"], "0 or more"),
-        (["--distributed", "--mode=evaluate"], "train together and do nothing else"),
+        (["--distributed", "--mode=evaluate"], "only training supports several processes"),
     ],
 )
 def test_processes_told_of_in_part_are_refused(arguments, told):

@@ -50,7 +50,7 @@ def test_a_run_whose_data_is_gone_has_its_records(tmp_path):
     kept = ("lobster", str(tmp_path / "day.csv"), ())
     assert data("--mode=generate") == kept
     (tmp_path / "day.csv").unlink()
-    told = f"no data at {tmp_path / 'day.csv'} any more: the run's records are taken as they are"
+    told = f"the data at {tmp_path / 'day.csv'} no longer exist: using the run's records unchecked"
     assert [data(f"--mode={mode}") for mode in ("evaluate", "generate", "export")] == [("auto", "", (told,))] * 3
     assert data("--mode=train") == data("--mode=show_config") == kept
     assert data("--mode=generate", "--config.data.path=x") == ("lobster", "x", ())

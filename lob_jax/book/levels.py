@@ -22,15 +22,15 @@ from lob_jax.jit import in_place, njit
 class SideColumn(enum.IntEnum):
     """Columns of `Levels.side`."""
 
-    FIRST = 0  # the first place in use
-    END = 1  # the place behind the last
-    VACANT = 2  # vacant places among them; none with a window
+    FIRST = 0  # the first row in use
+    END = 1  # the row after the last one in use
+    VACANT = 2  # number of vacant rows among them; 0 with a window
     LAST_BEST = 3  # the last best price
-    SEEN = 4  # 1 if there ever was one
+    SEEN = 4  # 1 if there ever was a best price
 
 
 class LevelCounter(enum.IntEnum):
-    """Places of `Levels.counters`, named as in reports."""
+    """Indices of `Levels.counters`, named as in reports."""
 
     UNKNOWN_LEVEL = 0
     OVER_REMOVAL = 1
@@ -41,7 +41,7 @@ class LevelCounter(enum.IntEnum):
 FIRST, END, VACANT, LAST_BEST, SEEN = (int(column) for column in SideColumn)
 LEVEL_COUNTERS = tuple(counter.name.lower() for counter in LevelCounter)
 _UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = (int(counter) for counter in LevelCounter)
-MOVED = len(LevelCounter)  # behind them: levels moved, to make room or to close a gap, as which the work grows
+MOVED = len(LevelCounter)  # index after the others: levels moved to make room or close a gap, a measure of the work
 _ADD, _EXECUTE, _CONTROL, _CLEAR = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL), int(Code.CLEAR)
 
 
@@ -49,11 +49,11 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; places first..end-1 in use, ever better, the best level last.
-      size: int64 [2, L], lots; 0 for a vacant place, which the last one never is.
+      price: int64 [2, L]; rows first..end-1 are in use, from the worst to the best level.
+      size: int64 [2, L], lots; 0 in a vacant row; the last row is never vacant.
       side: int64 [2, 5], by `SideColumn`.
       counters: int64, by `LevelCounter`, and MOVED.
-      window: levels kept a side, 0 for all.
+      window: levels kept per side, 0 for all.
     """
 
     price: np.ndarray

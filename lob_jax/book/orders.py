@@ -17,7 +17,7 @@ class LevelColumn(enum.IntEnum):
 
     PRICE = 0
     SIZE = 1
-    FRONT = 2  # the slots at the two ends of the queue
+    FRONT = 2  # the slots at the ends of the queue
     BACK = 3
 
 
@@ -27,8 +27,8 @@ class OrderColumn(enum.IntEnum):
     PRICE = 0
     SIZE = 1
     AHEAD = 2  # the neighbours in the queue
-    BEHIND = 3  # which also chains the free slots
-    SIDE = 4  # an index
+    BEHIND = 3  # also links the free slots
+    SIDE = 4  # side index
     ID = 5
 
 
@@ -36,13 +36,13 @@ class SideColumn(enum.IntEnum):
     """Columns of `Book.side`."""
 
     FIRST = 0  # row of the worst level
-    END = 1  # the row behind the best
+    END = 1  # the row after the best level
     LAST_BEST = 2  # the last best price
-    SEEN = 3  # 1 if there ever was one
+    SEEN = 3  # 1 if there ever was a best price
 
 
 class Counter(enum.IntEnum):
-    """Places of `Book.counters`, named as in reports."""
+    """Indices of `Book.counters`, named as in reports."""
 
     UNKNOWN_LEVEL = 0
     OVER_REMOVAL = 1
@@ -52,11 +52,11 @@ class Counter(enum.IntEnum):
     LOCKED = 5
 
 
-# As plain integers, which compiled code passes on: members would be compiled for apart.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 PRICE, SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
 _, _, AHEAD, BEHIND, SIDE, ID = (int(column) for column in OrderColumn)
 FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)
-NOBODY = -1  # in place of a slot
+NOBODY = -1  # instead of a slot: no order
 
 COUNTERS = tuple(counter.name.lower() for counter in Counter)
 UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = (int(counter) for counter in Counter)
@@ -69,12 +69,12 @@ class Book(NamedTuple):
     Attributes:
       levels: int64 [2, L, 4], by `LevelColumn`; rows first..end-1 in use, the best one last.
       orders: int64 [O, 6], by `OrderColumn`.
-      names: int64 [H, 2], open-addressing table of order id (the uint64's bits, 0 for none) and slot.
+      names: int64 [H, 2], open-addressing hash table of order id (the uint64's bits, 0 for none) and slot.
       side: int64 [2, 4], by `SideColumn`.
-      free: int64 [2], the first free slot and how many there are.
+      free: int64 [2], the first free slot and the number of free slots.
       counters: int64, by `Counter`, and MOVED.
-      window: levels kept a side, 0 for all.
-      pooled: 1 if a level is one order, which ADDs enlarge, else 0.
+      window: levels kept per side, 0 for all.
+      pooled: 1 if a level is a single order, which ADDs enlarge, else 0.
     """
 
     levels: np.ndarray

@@ -1,4 +1,4 @@
-"""Replay: a day's events, starting book and corrections become the states before and after each event."""
+"""Replay a day's events, starting book and corrections to the states of the book before and after each event."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from lob_jax.events.schema import Events, Kind
 _REMOVALS = (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE)
 _NO_LEVELS = np.empty((0, 2, 0), np.int64)
 NO_REFERENCES = np.empty((0, 2), np.int64)
-_STRIDE = 1 << 16  # events between two looks at whether the book has room
+_STRIDE = 1 << 16  # events after which the book's memory is enlarged if needed: compiled loops cannot do that
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,10 +40,10 @@ class BookStates:
     Attributes:
       price: int64 [E+1, 2, P], price quanta, best first, bid then ask, 0 for an empty level.
       size: int64 [E+1, 2, P], lots, 0 for an empty level.
-      reference: int64 [E+1, 2], what the prices of a bid and of an ask count from.
+      reference: int64 [E+1, 2], the reference prices of bids and of asks.
       start_ns: the clock before the first event.
-      tick: price quanta a tick.
-      counts: how often the events contradicted the book, by name; crossed and locked count states.
+      tick: price quanta per tick.
+      counts: number of contradictions between events and book, by name; for crossed and locked, of states.
     """
 
     price: np.ndarray
@@ -67,10 +67,10 @@ class BookStates:
 
     def two_sided(self) -> np.ndarray:
         """Return whether there are a best bid and a best ask, bool [E+1]."""
-        return (self.size[:, :, 0] > 0).all(axis=1)
+        return np.all(self.size[:, :, 0] > 0, axis=1)
 
     def features(self) -> np.ndarray:
-        """Return what a model sees of each book, float32 [E+1, 4P], named by `features.feature_names(P)`."""
+        """Return the features of each book, float32 [E+1, 4P], named by `features.feature_names(P)`."""
         return book_features(self.price, self.size, tick=self.tick)
 
     def _rows(self, rows: slice) -> "BookStates":
@@ -78,14 +78,14 @@ class BookStates:
 
 
 def replay(day: MarketDay, levels: int) -> BookStates:
-    """Replay a day and keep the best levels of its book, before each event and after the last.
+    """Replay a day and return the best levels of its book before each event and after the last.
 
     Args:
-      day: E events, the book before them, and the corrections that its feed makes.
-      levels: P, occupied levels a side to keep, at least 1.
+      day: E events, with their starting book and corrections.
+      levels: P, occupied levels per side to keep, at least 1.
 
     Raises:
-      InputError: corrections out of order, or of events that are not there.
+      InputError: corrections are out of order, or refer to events that do not exist.
     """
     rows = len(day.events) + 1
     price = np.empty((rows, 2, levels), np.int64)
@@ -96,10 +96,10 @@ def replay(day: MarketDay, levels: int) -> BookStates:
 
 
 def references(day: MarketDay) -> np.ndarray:
-    """Return what the prices of a bid and of an ask count from before each event, int64 [E+1, 2].
+    """Return the reference prices of bids and of asks before each event and after the last, int64 [E+1, 2].
 
     Raises:
-      InputError: corrections out of order, or of events that are not there.
+      InputError: corrections are out of order, or refer to events that do not exist.
     """
     out = np.empty((len(day.events) + 1, 2), np.int64)
     advance_levels(load_levels(day.start), *_columns(day), 0, len(day.events), out)
@@ -107,10 +107,10 @@ def references(day: MarketDay) -> np.ndarray:
 
 
 def reference_runs(day: MarketDay, run_events: int) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield `references` run by run of events, each with the slice of its E' events: int64 [E', 2].
+    """Yield blocks of `references`, each with the slice of its E' events: int64 [E', 2].
 
     Raises:
-      InputError: corrections out of order, or of events that are not there.
+      InputError: corrections are out of order, or refer to events that do not exist.
     """
     columns, corrected = _columns(day)
     levels, count = load_levels(day.start), len(day.events)
@@ -122,17 +122,17 @@ def reference_runs(day: MarketDay, run_events: int) -> Iterator[tuple[slice, np.
 
 
 def count_states(day: MarketDay) -> dict[str, int]:
-    """Return how many states are crossed or locked, and how often events contradict their level, by name.
+    """Count the states that are crossed or locked, and the events that contradict their level, by name.
 
     Raises:
-      InputError: corrections out of order, or of events that are not there.
+      InputError: corrections are out of order, or refer to events that do not exist.
     """
     levels = advance_levels(load_levels(day.start), *_columns(day), 0, len(day.events), NO_REFERENCES)
     return dict(zip(LEVEL_COUNTERS, levels.counters[:MOVED].tolist(), strict=True))
 
 
 def snapshots_at(day: MarketDay, at: np.ndarray) -> Iterator[BookSnapshot]:
-    """Yield the book just before each event `at[k]`, in one pass; E stands for the end.
+    """Yield the book just before each event `at[k]`, in one pass; E means after the last event.
 
     Raises:
       InputError: `at` is not ascending within 0..E, or corrections are out of order.
@@ -140,11 +140,11 @@ def snapshots_at(day: MarketDay, at: np.ndarray) -> Iterator[BookSnapshot]:
     at, count = np.asarray(at, np.int64), len(day.events)
     if np.any(np.diff(at, prepend=0) < 0) or np.any(at > count):
         raise InputError(
-            "snapshots are asked for at impossible places",
+            "invalid positions of snapshots",
             where="snapshots_at",
             expected=f"ascending event indices within 0..{count}",
             was=at.tolist(),
-            remedy="sort them, and keep them within the events",
+            remedy="sort the indices, and keep them within the events",
         )
     return _snapshots(load(day.start, 0), *_columns(day), day.events.time_ns, day.start.time_ns, at.tolist())
 
@@ -174,7 +174,7 @@ def advance(
     size: np.ndarray,
     references: np.ndarray,
 ) -> Book:
-    """Run a book over events first..stop-1, see `loops.run`; return it, moved to more room where it needed that."""
+    """Apply events first..stop-1 to a book, see `loops.run`; return it, in larger memory if that was needed."""
     for begin in range(first, max(stop, first + 1), _STRIDE):
         end = min(begin + _STRIDE, stop)
         book = with_room(book, most_added(*cut(events, corrections, begin, end)))
@@ -185,9 +185,9 @@ def advance(
 def advance_levels(
     levels: Levels, events: EventColumns, corrections: CorrectionColumns, first: int, stop: int, references: np.ndarray
 ) -> Levels:
-    """Run levels over events first..stop-1, see `levels.follow`; return them, moved where they needed more room.
+    """Apply events first..stop-1 to levels, see `levels.follow`; return them, in larger memory if that was needed.
 
-    `references` has a row for each of these events and one more, or none.
+    `references` has one row per event and one more, or no row at all.
     """
     for begin in range(first, max(stop, first + 1), _STRIDE):
         end = min(begin + _STRIDE, stop)
@@ -198,15 +198,14 @@ def advance_levels(
 
 
 def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, size: np.ndarray) -> Corrections:
-    """Return where a feed's own book contradicts the replay of its events.
+    """Return corrections where a feed's own book contradicts the replay of its events.
 
-    With these corrections the best N levels of the replay equal the feed's book after every event. Of one
-    event, levels that the feed denies are removed first, so that the window never has to choose.
+    With these corrections, the best N levels of the replay equal the feed's book after every event. Among the
+    corrections of one event, removals of levels come first, so that the window never has more than N levels.
 
-    With `start.window` = N the book forgets what leaves the feed's view, and no correction should ever
-    retract a level: they reveal those that come into view. With `start.window` = 0 it remembers what was
-    last known of the levels out of view: fewer corrections, but some that change or retract what has
-    grown stale.
+    With `start.window` = N, the book forgets levels that leave the feed's view, and corrections only reveal levels that
+    come into view; none should remove a level. With `start.window` = 0, it remembers the last known state of levels
+    out of view: this needs fewer corrections, but some change or remove levels that have become outdated.
 
     Args:
       events: E events.
@@ -215,10 +214,10 @@ def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, 
       size: int64 [E, 2, N], lots, 0 for an empty level.
 
     Raises:
-      InputError: the arrays do not have one row an event, or the window keeps less than the feed shows.
+      InputError: the arrays do not have one row per event, or the window keeps fewer levels than the feed shows.
     """
     _check_feed_book(events, price, size, start.window)
-    # A corrected level is replaced by one order, so that no more levels than these can be corrected and live.
+    # A corrected level becomes one order: no more corrected levels than this can be live at once.
     corrected = 2 * start.window if start.window else sum(len(np.unique(price[:, s])) for s in range(2))
     book = load(start, int(np.count_nonzero(events.kind == Kind.ADD)) + corrected)
     found = contradictions(book, event_columns(events), as_column(price, np.int64), as_column(size, np.int64))
@@ -226,9 +225,9 @@ def find_corrections(events: Events, *, start: BookSnapshot, price: np.ndarray, 
 
 
 def one_step_mismatches(events: Events, *, price: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return the rows i >= 1 where event i, applied to the feed's row i-1, does not give its row i.
+    """Return the rows i >= 1 for which event i, applied to the feed's row i-1, does not result in row i.
 
-    Levels 1..N-1 of N are compared: a level that leaves makes room for one that row i-1 does not show.
+    Only levels 1..N-1 of N are compared: a level that disappears makes room for one that row i-1 does not show.
 
     Args:
       events: E events.
@@ -236,7 +235,7 @@ def one_step_mismatches(events: Events, *, price: np.ndarray, size: np.ndarray) 
       size: int64 [E, 2, N], lots, 0 for an empty level.
 
     Raises:
-      InputError: the arrays do not have one row an event.
+      InputError: the arrays do not have one row per event.
     """
     _check_feed_book(events, price, size, 0)
     window = price.shape[2]
@@ -246,22 +245,22 @@ def one_step_mismatches(events: Events, *, price: np.ndarray, size: np.ndarray) 
 
 
 def settled_share(day: MarketDay) -> dict[str, float]:
-    """Return how often the rule that settles a removal finds the very order that its id names.
+    """Return how often the rule for removals without order ids selects the order that the id identifies.
 
-    By kind name (CANCEL, DELETE, EXECUTE): the share among removals whose order is known to rest at
-    their price, in a book kept by ids. Kinds without such a removal are absent.
+    By kind name (CANCEL, DELETE, EXECUTE): the share among removals whose order is known to rest at their price, in a
+    book that is kept by ids. Kinds without such a removal are absent.
     """
     tally = settle(book_for(day), *_columns(day))
     return {kind.name: float(tally[kind, 1] / tally[kind, 0]) for kind in _REMOVALS if tally[kind, 0]}
 
 
 def book_for(day: MarketDay) -> Book:
-    """Return the starting book of a day with room for all that its events and corrections can bring."""
+    """Return the starting book of a day with room for all orders that its events and corrections can add."""
     return load(day.start, int(np.count_nonzero(day.events.kind == Kind.ADD)) + len(day.corrections))
 
 
 def _columns(day: MarketDay) -> tuple[EventColumns, CorrectionColumns]:
-    """Return a day's events and corrections as compiled loops take them, checked."""
+    """Check a day's events and corrections, and return them in the form of the compiled loops."""
     return event_columns(day.events), correction_columns(day.corrections, len(day.events))
 
 
@@ -271,13 +270,13 @@ def counts_of(book: Book) -> dict[str, int]:
 
 
 def _check_feed_book(events: Events, price: np.ndarray, size: np.ndarray, window: int) -> None:
-    """Refuse a feed's book of another length than the events, or of more levels than the window keeps."""
+    """Check that a feed's book has one row per event, and no more levels than the window keeps."""
     levels = price.shape[-1]
     if price.shape != (len(events), 2, levels) or size.shape != price.shape or 0 < window < levels or levels < 1:
         raise InputError(
-            "the feed's book does not fit its events",
+            "the feed's book does not match its events",
             where="price and size of the feed's book",
             expected=f"price and size of shape ({len(events)}, 2, N), N within 1..{window or 'any'}",
             was=f"price {price.shape}, size {size.shape}",
-            remedy="pass one row an event, and let the starting book's window be what the feed shows",
+            remedy="pass one row per event, and set the starting book's window to the feed's number of levels",
         )

@@ -1,9 +1,9 @@
-"""What every feed does and yields: it lists the days at a path, and reads one instrument's day."""
+"""`Feed`, the interface of all feeds: list the days at a path, and read one instrument's day."""
 
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
@@ -13,10 +13,10 @@ ON_ERROR = ("strict", "skip", "quarantine")
 
 @dataclasses.dataclass(frozen=True)
 class DaySource:
-    """Where one instrument's day lies, known before it is read.
+    """The source of one instrument's day, known before the day is read.
 
     Attributes:
-      path: the file that names the day; None if it lies in no file.
+      path: the file that identifies the day; None for a simulated day.
       symbol: the instrument.
       trading_day: ISO date.
     """
@@ -25,19 +25,25 @@ class DaySource:
     symbol: str
     trading_day: str
 
+    @property
+    def file(self) -> pathlib.Path:
+        """Return the path, of a day that a feed of files has listed."""
+        assert self.path is not None
+        return self.path
+
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """How a file is read, whatever its format.
+    """Options of reading a file of any format.
 
     Attributes:
-      on_error: what is done with a row that is not what the format says: "strict" raises an error that names it,
-        "skip" leaves it out and counts it, "quarantine" also writes it into a file.
-      quarantine: folder of these files; needed for "quarantine".
-      store: folder for the events, which are mapped from there: a day then need not fit the memory; None keeps
-        them in memory. The folder must live as long as the events are used.
-      on_bytes: called with (bytes read so far, bytes in all) of the files as they lie on disk.
-      block_bytes: decompressed bytes that are worked on at once.
+      on_error: the treatment of a row that violates its format: "strict" raises an error that names it, "skip" leaves
+        it out and counts it, "quarantine" also writes it to a file.
+      quarantine: folder of the quarantine files; required for "quarantine".
+      store: folder for files with the events, which are memory-mapped, so that a day can be larger than memory; None
+        keeps events in memory. The folder must exist as long as the events are used.
+      on_bytes: called with (bytes read so far, total bytes) of the files on disk.
+      block_bytes: decompressed bytes that are processed at once.
     """
 
     on_error: str = "strict"
@@ -49,11 +55,11 @@ class Reading:
     def __post_init__(self) -> None:
         if self.on_error not in ON_ERROR or (self.on_error == "quarantine" and self.quarantine is None):
             raise InputError(
-                "no such way to treat bad rows",
+                "unknown treatment of bad rows",
                 where="Reading.on_error",
-                expected=f"one of {ON_ERROR}; a folder beside quarantine",
+                expected=f"one of {ON_ERROR}; with quarantine, also a folder",
                 was=f"{self.on_error!r} with the folder {self.quarantine}",
-                remedy="name one of them, and a folder if bad rows are to be kept",
+                remedy="pass one of these, and a folder to keep bad rows",
             )
 
 
@@ -61,21 +67,29 @@ STRICT = Reading()
 
 
 class Feed(Protocol):
-    """A format that days can be read from."""
+    """Lists and reads days of one format."""
 
     def days(self, path: pathlib.Path) -> list[DaySource]:
-        """List the days that lie at a path (a file, or a folder of files), oldest first, then by symbol.
+        """List the days at a path (a file, or a folder of files), by date and symbol.
 
         Raises:
-          InputError: nothing of this format is there, or a day lies there twice.
+          InputError: there is nothing of this format, or a day occurs twice.
         """
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
-        """Return what decides the content of some days, as plain JSON values: sha256 of each file, settings."""
+        """Return what determines the content of some days, as plain JSON values: the sha256 of files, and settings."""
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
-        """Read one day that `days` lists, or that of a file which holds just one.
+        """Read one day that `days` lists, or the only day of a file.
 
         Raises:
-          InputError: the file is not what the format says, with file, line, expected and was.
+          InputError: the file violates its format; names file, line, what was expected and what was found.
         """
+
+
+@runtime_checkable
+class OnePassFeed(Feed, Protocol):
+    """A feed that reads all instruments of a file in one pass."""
+
+    def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
+        """Read the days of all wanted instruments of a file; errors as `read`."""

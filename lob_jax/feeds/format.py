@@ -1,6 +1,6 @@
-"""The formats that are read: `Format` says what one is, and each folder of `feeds/` with a `feed.py` defines one.
+"""`Format`, a format of market data and its feed, and the registry of formats: each `feeds/*/feed.py` defines one.
 
-Importing this module imports no feed, so that a configuration's names are checked quickly.
+Importing this module imports no feed, so that names in a configuration are checked quickly.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ from lob_jax.feeds.feed import Feed
 from lob_jax.registry import Registry
 
 SYNTHETIC = "synthetic"  # the feed that reads no file
-AUTO = "auto"  # whichever feed the files are for; without files, the synthetic one
+AUTO = "auto"  # the feed that fits the files; the synthetic feed if there are none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Format:
     """A format of market data, and the feed that reads it.
 
     Attributes:
-      feed: makes the feed; its parameters are the settings that a user may name, such as `tick`.
-      reads: which files, in a few words, for the table in docs/data.md.
-      gives: which events come of them, likewise.
-      begins: what the decompressed content of such a file begins with; no other format's files may.
-      named: of a format whose files are known by their names: whether a path is one of them.
-      price_decimals: the decimal place that all prices are counted in; None where every day has its own.
+      feed: constructs the feed; its parameters are the settings of users, such as `tick`.
+      reads: the files that it reads, in a few words, for the table in docs/data.md.
+      gives: the events that it yields, likewise.
+      begins: matches the beginning of the decompressed content of the files, and of no other format's files.
+      named: for a format whose files are recognised by name, whether a path is one of them.
+      price_decimals: the decimal places of all prices; None if they differ from day to day.
     """
 
     feed: Callable[..., Feed]

@@ -1,4 +1,4 @@
-"""Which format lies at a path, and its feed: the one door to every file."""
+"""Detect the format of files, and read them with its feed."""
 
 import difflib
 import inspect
@@ -9,7 +9,7 @@ from typing import Any
 
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import STRICT, Feed, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading
 from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.reading.known_formats import Known
 from lob_jax.feeds.reading.recognise import SNIFFED_BYTES, not_read, plain_header, recognise
@@ -17,32 +17,33 @@ from lob_jax.feeds.reading.scale import steps_of
 from lob_jax.feeds.reading.source import COMPRESSIONS, Source, refuse_unreadable
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.feeds.table.converted import EVENTS, is_ours
+from lob_jax.feeds.table.feed import TableFeed
 from lob_jax.feeds.table.files import is_table
 
-_OF_CONFIG = ("tick", "lot", "columns", "time_zone", "order_book")  # settings that a configuration names
-_SHOWN = 80  # bytes of a file, in an error
+_OF_CONFIG = ("tick", "lot", "columns", "time_zone", "order_book")  # settings that a configuration has
+_SHOWN = 80  # bytes of a file shown in an error
 _REMEDY = (
-    "check the path, or convert the file to one of these formats; a table whose columns have other names than ours is "
-    "read with feed=table and columns=time_ns=...,kind=... (--config.data.columns)"
+    "check the path, or convert the file to one of these formats; to read a table whose columns have other names, pass "
+    "feed=table and columns=time_ns=...,kind=... (--config.data.columns)"
 )
 
 
 def make_feed(
     name: str, *, symbols: tuple[str, ...] = (), tick: str | None = None, lot: str | None = None, **settings: Any
 ) -> Feed:
-    """Return the feed of a name, with what a user knows of the instruments.
+    """Construct a feed by name, with a user's settings.
 
     Args:
       name: one of `format.FEEDS`, or "synthetic".
-      symbols: those wanted of files that hold several; none for all.
+      symbols: the symbols to read from files with several; empty for all.
       tick: the smallest price step, such as "0.01"; None leaves it to the feed.
       lot: the unit of size; None leaves it to the feed.
-      settings: further ones of the feed, such as `trading_day` or `columns`; None and "" leave them to the feed.
+      settings: further settings of the feed, such as `trading_day` or `columns`; None and "" leave them to the feed.
 
     Raises:
-      InputError: no such feed, a setting that it does not have, or a step that it cannot have.
+      InputError: there is no such feed, it does not have such a setting, or the tick or lot is invalid.
     """
-    known = settings_of(name)
+    known = settings_of(name)  # before the values: an unknown feed is the first error to report
     given = {"tick": tick and str(tick), "lot": lot and str(lot), **settings}
     wanted = {key: value for key, value in given.items() if value is not None and value != ""}
     unknown = sorted(set(wanted) - set(known))
@@ -53,7 +54,7 @@ def make_feed(
             where=f"config.data.{unknown[0]}" if unknown[0] in _OF_CONFIG else unknown[0],
             expected=known,
             was={key: wanted[key] for key in unknown},
-            remedy=f"did you mean {meant[0]}?" if meant else "leave it out: the files of this feed say what it is",
+            remedy=f"did you mean {meant[0]}?" if meant else "omit it: the files of this feed determine it",
         )
     decimals = None if name == SYNTHETIC else FEEDS[name].price_decimals
     if tick is not None and decimals is not None:
@@ -72,10 +73,10 @@ def _maker_of(name: str) -> Callable[..., Feed]:
 
 
 def settings_of(name: str) -> list[str]:
-    """Return the settings that a feed has.
+    """Return the names of the settings of a feed.
 
     Raises:
-      InputError: no such feed.
+      InputError: there is no such feed.
     """
     return list(inspect.signature(_maker_of(name)).parameters)
 
@@ -83,71 +84,81 @@ def settings_of(name: str) -> list[str]:
 def load_incremental_data(
     path: Any = None, *, symbol: str = "", feed: str = "auto", reading: Reading = STRICT, **settings: Any
 ) -> MarketDay:
-    """Read the one day of one instrument that lies at a path, whatever its format.
+    """Read the only day at a path, in any format.
 
     Args:
-      path: a file, or a folder with one day's files; or a table in memory (a DataFrame of pandas or polars, a table
-        of Arrow, with the columns that `feeds.table.names` lists); or None for a simulated day.
-      symbol: the instrument, where there are several.
-      feed: one of `format.FEEDS`, or "synthetic"; "auto" looks at the files, and simulates where there is no path.
-      reading: what to do with bad rows, where to keep the events.
-      settings: of the feed, such as tick="0.01"; of the simulated day `events` and `seed`.
+      path: a file, or a folder with one day's files; or a table in memory (a pandas or polars DataFrame, or an Arrow
+        table, with the columns listed in `feeds.table.names`); or None for a simulated day.
+      symbol: the instrument, if there are several.
+      feed: one of `format.FEEDS`, or "synthetic"; "auto" detects the format of the files, or simulates without a path.
+      reading: the treatment of bad rows, and where to keep the events.
+      settings: settings of the feed, such as tick="0.01", or `events` and `seed` of a simulated day.
 
     Raises:
-      InputError: no known format, several days, a setting that the feed does not have, or whatever the feed refuses.
+      InputError: the format is unknown, there are several days, the feed does not have a setting, or it refuses the
+        data.
     """
     symbols = (symbol,) if symbol else ()
     if is_table(path):
         _refuse_feed(feed, (AUTO, "table"), path=f"a {type(path).__name__} in memory")
-        return make_feed("table", symbols=symbols, **settings).read_table(path, reading)
+        tables = make_feed("table", symbols=symbols, **settings)
+        assert isinstance(tables, TableFeed)
+        return tables.read_table(path, reading)
     if path is None:
         _refuse_feed(feed, (AUTO, SYNTHETIC), path="no path")
-        return _read_only_day(make_feed(SYNTHETIC, symbols=symbols, **settings), None, symbol, reading)
+        simulated = make_feed(SYNTHETIC, symbols=symbols, **settings)
+        assert isinstance(simulated, SyntheticFeed)
+        return _read_only_day(simulated, simulated.days(), None, symbol, reading)
     if not isinstance(path, str | os.PathLike):
         raise InputError(
             "neither a path nor a table",
             where="load_incremental_data",
-            expected="a path, a DataFrame of pandas or polars, or a table of Arrow",
+            expected="a path, a pandas or polars DataFrame, or an Arrow table",
             was=type(path).__name__,
-            remedy="collect a LazyFrame; turn other objects into one of these",
+            remedy="collect a LazyFrame, or convert the object to one of these",
         )
     path = pathlib.Path(path).expanduser()
     _refuse_feed(feed, (AUTO, *FEEDS), path=path)
-    return _read_only_day(make_feed(format_named(path, feed), symbols=symbols, **settings), path, symbol, reading)
+    made = make_feed(format_named(path, feed), symbols=symbols, **settings)
+    return _read_only_day(made, made.days(path), path, symbol, reading)
 
 
 def _refuse_feed(feed: str, fitting: Sequence[str], *, path: object) -> None:
-    """Refuse a feed that does not fit to what is to be read."""
-    if feed == AUTO or (_maker_of(feed) and feed in fitting):
+    """Check that the named feed can read the given data."""
+    if feed == AUTO:
+        return
+    _maker_of(feed)  # refuses a name that no feed has
+    if feed in fitting:
         return
     raise InputError(
-        "a feed that does not fit to what is to be read",
+        "a feed that cannot read the given data",
         where=path,
         expected=" or ".join(fitting),
         was=feed,
-        remedy="leave the path out to simulate a day" if feed == SYNTHETIC else "name what the feed reads, or no feed",
+        remedy="omit the path to simulate a day" if feed == SYNTHETIC else "pass data of this feed, or omit the feed",
     )
 
 
-def _read_only_day(feed: Feed, path: pathlib.Path | None, symbol: str, reading: Reading) -> MarketDay:
-    listed = feed.days(path)
+def _read_only_day(
+    feed: Feed, listed: Sequence[DaySource], path: pathlib.Path | None, symbol: str, reading: Reading
+) -> MarketDay:
     days = [day for day in listed if symbol in ("", day.symbol)]
     if len(days) != 1:
         raise InputError(
-            "no such day" if not days else "more than one day lies at the path",
+            "no such day" if not days else "more than one day at the path",
             where=path,
             expected="one day of one instrument" + (f", {symbol}" if symbol else ""),
             was=[f"{day.symbol} {day.trading_day}" for day in days[:8] or listed[:8]],
-            remedy="name one file, and the symbol if it holds several; or use the feed's days() and read()",
+            remedy="pass one file, and the symbol if it contains several; or use the feed's days() and read()",
         )
     return feed.read(days[0], reading)
 
 
 def format_named(path: pathlib.Path, feed: str) -> str:
-    """Return the name of the feed to read a path with: the one that is named, or what `detect_format` finds.
+    """Return the name of the feed for a path: the given one, or for "auto" the one that `detect_format` finds.
 
     Raises:
-      InputError: as `detect_format`; or a single file of a known format that no feed reads, whatever feed is named.
+      InputError: as `detect_format`; or the path is a file of a known format that no feed reads.
     """
     if feed == AUTO:
         return detect_format(path)
@@ -158,11 +169,11 @@ def format_named(path: pathlib.Path, feed: str) -> str:
 
 
 def detect_format(path: pathlib.Path) -> str:
-    """Return the name of the feed whose format a file has, or all the readable files of a folder.
+    """Return the name of the feed for a file, or for all readable files of a folder.
 
     Raises:
-      InputError: nothing there, nothing that a feed reads, or files of several formats; says what they are, or that
-        the first is damaged, empty, or not what its suffix says.
+      InputError: there is no file that a feed reads, or there are files of several formats; names the formats, or the
+        fault of the first file, which may be damaged, empty, or have a suffix that does not match its content.
     """
     formats, damaged = {}, []
     for file in _files(path):
@@ -180,14 +191,14 @@ def detect_format(path: pathlib.Path) -> str:
             where=path,
             expected="files that one feed reads",
             was=_listed(formats),
-            remedy="name the feed that is to read its own: --config.data.feed=" + " or ".join(sorted(feeds)) + ", or "
-            "move the others to a folder of their own",
+            remedy="choose the feed: --config.data.feed=" + " or ".join(sorted(feeds)) + ", or move the others to a "
+            "separate folder",
         )
     return feeds.pop()
 
 
 def _listed(formats: dict[pathlib.Path, str | Known | None]) -> str:
-    """Say which files have which format."""
+    """Return the files by format, as text."""
     named: dict[str, list[str]] = {}
     for file, found in formats.items():
         if found is not None:
@@ -197,11 +208,10 @@ def _listed(formats: dict[pathlib.Path, str | Known | None]) -> str:
 
 
 def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | None]) -> InputError:
-    """Return the error for a path without a file that a feed reads, by the first known one, or the first."""
-    known = next((file for file, found in formats.items() if isinstance(found, Known)), None)
-    if known is not None:
-        found = formats[known]
-        return not_read(known, found.name, _beginning(known), found.remedy)
+    """Return the error for a path without readable files, about the first file of a known format, or the first."""
+    for file, found in formats.items():
+        if isinstance(found, Known):
+            return not_read(file, found.name, _beginning(file), found.remedy)
     refuse_unreadable(list(formats), expected=f"one of {list(FEEDS)}")
     begin = _beginning(next(iter(formats))) if formats else b""
     was = repr(begin[:_SHOWN]) if formats else "nothing at this path"
@@ -209,7 +219,7 @@ def _unreadable(path: pathlib.Path, formats: dict[pathlib.Path, str | Known | No
 
 
 def _files(path: pathlib.Path) -> Sequence[pathlib.Path]:
-    """Return the files at a path; of a folder of days as our own Parquet their events."""
+    """Return the files at a path; a day as our own Parquet is represented by its events file."""
     if path.is_dir():
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
         return [entry for entry in inside if entry.is_file()] + [
@@ -219,7 +229,7 @@ def _files(path: pathlib.Path) -> Sequence[pathlib.Path]:
 
 
 def _format_of(file: pathlib.Path) -> str | Known | None:
-    """Return the feed that reads a file, or a known format that none reads."""
+    """Return the feed for a file, or a known format that no feed reads; None if the file is unknown."""
     formats = dict(FEEDS.items())
     by_name = [name for name, format in formats.items() if format.named is not None and format.named(file)]
     if by_name:
@@ -236,20 +246,22 @@ def _format_of(file: pathlib.Path) -> str | Known | None:
 def _only_feed(file: pathlib.Path, names: list[str]) -> str:
     if len(names) > 1:
         raise InputError(
-            "a file that several feeds take for theirs",
+            "a file that several feeds recognise",
             where=file,
             expected="a file of one format",
             was=" and ".join(names),
-            remedy=f"name the feed: --config.data.feed={names[0]}",
+            remedy=f"choose the feed: --config.data.feed={names[0]}",
         )
     return names[0]
 
 
 def _beginning(file: pathlib.Path) -> bytes:
-    """Return the first bytes of a file's content; of what is compressed although its name does not say so, as it lies.
+    """Return the first bytes of a file, decompressed according to its suffix.
+
+    Without such a suffix, the compressed bytes of a known format are returned as they are.
 
     Raises:
-      InputError: it is damaged from its first byte on, or not what its suffix says, and no known format either.
+      InputError: the file is damaged from its first byte on, or its suffix does not match its content.
     """
     try:
         return Source(file).first_bytes(SNIFFED_BYTES)

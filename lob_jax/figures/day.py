@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullFormatter
@@ -180,8 +181,8 @@ def _draw_quotes(axes: Axes, moments: Moments, quotes: Quotes) -> None:
     bid, ask = quotes.price.T
     axes.fill_between(moments.seconds, bid, ask, color="#bbbbbb", step="post", lw=0, label="between the best quotes")
     if (bid > ask).any():
-        crossed = {"where": bid > ask, "color": _CROSSED, "label": "crossed"}
-        axes.fill_between(moments.seconds, bid, ask, step="post", lw=0, **crossed)
+        where = bid > ask
+        axes.fill_between(moments.seconds, bid, ask, where=where, color=_CROSSED, step="post", lw=0, label="crossed")
     for quote in (bid, ask):
         axes.plot(moments.seconds, quote, color="#555555", lw=0.7, drawstyle="steps-post")
     axes.set_ylabel("price")
@@ -196,7 +197,7 @@ def _draw_dots(axes: Axes, seconds: np.ndarray, price: np.ndarray, size: np.ndar
             area = 3 + 120 * np.minimum(size[mine] / largest, 1.0)
             axes.scatter(seconds[mine], price[mine], s=area, color=colour, alpha=0.55, lw=0, label=name, zorder=3)
     for handle in axes.legend(loc="best").legend_handles:
-        if hasattr(handle, "set_sizes"):
+        if isinstance(handle, PathCollection):
             handle.set_sizes([40])
 
 

@@ -24,12 +24,12 @@ _EXECUTE, _HIDDEN, _CONTROL = int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN), int(K
 class OrderColumn(enum.IntEnum):
     """Columns of `Engine.order`; the links are rows of other orders."""
 
-    SIDE = 0  # an index
+    SIDE = 0  # side index
     PRICE = 1
-    SIZE = 2  # lots left, 0 once it is gone
-    BEHIND = 3  # in the queue of its level
+    SIZE = 2  # remaining lots, 0 for an order that has ended
+    BEHIND = 3  # neighbours in the queue of its level
     AHEAD = 4
-    NEWER = 5  # of its side
+    NEWER = 5  # neighbours by age on its side
     OLDER = 6
 
 
@@ -45,13 +45,13 @@ class LevelColumn(enum.IntEnum):
 class SideColumn(enum.IntEnum):
     """Columns of `Engine.side`."""
 
-    LEVELS = 0  # how many
-    LIVE = 1  # live orders
-    NEWEST = 2  # order
+    LEVELS = 0  # number of levels
+    LIVE = 1  # number of live orders
+    NEWEST = 2  # the newest order
 
 
 class Used(enum.IntEnum):
-    """Places of `Engine.used`: rows taken so far."""
+    """Indices of `Engine.used`: numbers of rows used so far."""
 
     ORDERS = 0
     EVENTS = 1
@@ -69,11 +69,11 @@ class EventColumn(enum.IntEnum):
     ORDER_ID = 6
 
 
-# As plain integers, which compiled code passes on: members would be compiled for apart.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 O_SIDE, O_PRICE, O_SIZE, BEHIND, AHEAD, NEWER, OLDER = (int(column) for column in OrderColumn)
 L_PRICE, L_SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
 LEVELS, LIVE, NEWEST = (int(column) for column in SideColumn)
-ORDERS, EVENTS = (int(place) for place in Used)
+ORDERS, EVENTS = (int(row) for row in Used)
 E_TIME, E_KIND, E_CODE, E_SIDE, E_PRICE, E_SIZE, E_ID = (int(column) for column in EventColumn)
 
 
@@ -99,7 +99,7 @@ class Engine(NamedTuple):
 
 
 def new_engine(*, orders: int, levels: int, events: int) -> Engine:
-    """Return an empty book with room for so many orders in all, levels a side, and events."""
+    """Return an empty engine with room for `orders` orders in total, `levels` levels per side and `events` events."""
     side = np.zeros((2, len(SideColumn)), np.int64)
     side[:, NEWEST] = NOBODY
     return Engine(

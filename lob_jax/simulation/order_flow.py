@@ -243,7 +243,7 @@ def run_session(
 
 @inner
 def allowed(flow: Flow, action: int, phase: int, rng: np.random.Generator) -> bool:
-    """Tell whether an action may happen in a phase of a halt."""
+    """Return whether an action may happen in a phase of a halt."""
     if phase == HALTED:
         return action == DELETE and rng.random() < flow.halt_deletes
     return action != MARKET

@@ -1,4 +1,4 @@
-"""`CompactBins`: what the codes of the compact tokenizer stand for, and their fit to events."""
+"""`CompactBins`: the bins of the compact tokenizer, and fitting them to events."""
 
 import dataclasses
 import itertools
@@ -11,30 +11,31 @@ from lob_jax.errors import InputError
 from lob_jax.tokens.seen import Seen
 
 PRICE_BINS, SIZE_BINS, GAP_BINS = 10, 10, 5
-KINDS = 6  # that have a price and a size
-MOST_DISTANCE = 2**30 - 1  # from the reference, in ticks or quanta; what the device's int32 can take
-MOST_LOTS = 2**31 - 2  # at one level, likewise
+KINDS = 6  # kinds of events with a price and a size
+MOST_DISTANCE = 2**30 - 1  # from the reference, in ticks or quanta: fits the device's int32 with a margin for sums
+MOST_LOTS = 2**31 - 2  # at one level, for the same reason
 MOST_GAP = 10**15 - 1  # ns, eleven days
-MISS = 0.5  # cost, in sign(x) log(1 + |x|), of a price or a size that does not come back exactly
-CANDIDATES = 250  # runs of values that bins are made of, at most
+MISS = 0.5  # additional cost, in units of sign(x) log(1 + |x|), of a price or a size that is not reproduced exactly
+CANDIDATES = 250  # maximum number of groups of values that bins are built from: the fit is quadratic in it
 
 Row = tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class CompactBins:
-    """Bins of whole numbers, and a number in each that stands for all of it.
+    """Bins of integers, each with a representative value.
 
-    Bin j of ascending edges holds edges[j] .. edges[j + 1] - 1.
+    Bin j of ascending edges contains edges[j] .. edges[j + 1] - 1.
 
     Attributes:
-      price_edges: for each kind ADD .. CROSS, PRICE_BINS + 1 edges of the distance from the reference, deeper positive:
-        in ticks, for hidden executions and crosses in price quanta.
-      price_values: for each kind, the distance that stands for each bin.
+      price_edges: for each kind ADD .. CROSS, PRICE_BINS + 1 edges of the distance from the reference, positive deeper;
+        in ticks, or in price quanta for hidden executions and crosses.
+      price_values: for each kind, the representative distance of each bin.
       size_edges: for each kind, SIZE_BINS + 1 edges, in lots.
-      size_values: for each kind, the size that stands for each bin.
-      gap_edges: GAP_BINS + 1 edges of the time since the event before, ns, for all kinds.
-      gap_values: for each kind ADD .. CONTROL, the gap that stands for each bin: the mean, so that clocks keep time.
+      size_values: for each kind, the representative size of each bin.
+      gap_edges: GAP_BINS + 1 edges of the time since the previous event, ns, for all kinds.
+      gap_values: for each kind ADD .. CONTROL, the representative gap of each bin: its mean, so that decoded clocks do
+        not drift.
     """
 
     price_edges: tuple[Row, ...]
@@ -57,24 +58,24 @@ class CompactBins:
             )
             if not fits:
                 raise InputError(
-                    "these are no bins",
+                    "invalid bins",
                     where=f"the {name} bins of the vocabulary",
-                    expected=f"{bins} bins for each of {kinds} kinds, ascending, each with a value inside",
+                    expected=f"{bins} ascending bins for each of {kinds} kinds, each containing its value",
                     was=(edges, values),
                     remedy="fit them again: prepare the records in a new folder",
                 )
 
     @classmethod
     def from_json(cls, content: object) -> "CompactBins":
-        """Return bins from what `dataclasses.asdict` gave, to a JSON file or at once.
+        """Construct bins from the output of `dataclasses.asdict`, directly or after a round trip through JSON.
 
         Raises:
-          InputError: there are none, or others than `fit_bins` makes.
+          InputError: there are no bins, or invalid ones.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(content, Mapping) or sorted(content) != sorted(names):
             raise InputError(
-                "compact tokens have bins, and these are none",
+                "the bins of the compact tokens are missing or incomplete",
                 where="the bins of the vocabulary",
                 expected=names,
                 was=sorted(content) if isinstance(content, Mapping) else content,
@@ -93,11 +94,12 @@ def _inside(edges: Row, values: Row) -> bool:
 
 
 def fit_bins(seen: Seen) -> CompactBins:
-    """Fit bins to events, which must come from training days alone.
+    """Fit bins to events, which must come from training days only.
 
-    Each variable of each kind is cut where the distances to the middles of the bins, in sign(x) log(1 + |x|), are
-    smallest in the mean (k-medians on a line, by dynamic programming). The most frequent number of a bin stands for it,
-    and every other price or size costs MISS besides, so that what is frequent stands alone where that pays.
+    For each kind, the edges of each variable minimise the mean distance to the medians of the bins, measured in
+    sign(x) log(1 + |x|) (one-dimensional k-medians, by dynamic programming). The most frequent value of a bin
+    represents it, and every other price or size costs MISS in addition, so that frequent values get bins of one value
+    where that lowers the total cost.
     """
     prices, sizes = [], []
     for kind in range(1, KINDS + 1):
@@ -119,30 +121,31 @@ def fit_bins(seen: Seen) -> CompactBins:
 
 
 def _means(gaps: np.ndarray, edges: Row, otherwise: Row) -> Row:
-    """Return the mean of each bin, and for a bin without gaps what it is otherwise."""
+    """Return the mean gap of each bin, and the value of `otherwise` for a bin without gaps."""
     parts = [gaps[(gaps >= low) & (gaps < high)] for low, high in itertools.pairwise(edges)]
     return tuple(round(float(part.mean())) if len(part) else int(o) for part, o in zip(parts, otherwise, strict=True))
 
 
 def _fit(values: np.ndarray, bins: int, *, low: int, high: int, miss: float) -> tuple[Row, Row]:
-    """Return edges from `low` to behind `high`, and what stands for each bin."""
+    """Return edges from `low` to `high` + 1, and the representative value of each bin."""
     numbers, counts = np.unique(np.clip(values, low, high).astype(np.int64), return_counts=True)
     inner = _cuts(numbers, counts, bins, miss) if len(numbers) else []
     edges = _filled([low, *inner, high + 1], bins)
-    stands = []
+    values_of = []
     for first, last in itertools.pairwise(edges):
         inside = slice(*np.searchsorted(numbers, (first, last)))
         empty = inside.start == inside.stop
+        # argmax takes the first of equal counts, the smallest value: the fit is the same on every machine.
         common = min(max(0, first), last - 1) if empty else numbers[inside][np.argmax(counts[inside])]
-        stands.append(int(common))
-    return tuple(edges), tuple(stands)
+        values_of.append(int(common))
+    return tuple(edges), tuple(values_of)
 
 
 def _filled(edges: list[int], bins: int) -> list[int]:
-    """Return edges with as many bins as wanted: where events have fewer different numbers, bins are split further."""
+    """Split bins until there are as many as wanted, which is needed if events have fewer distinct values."""
     edges = [int(edge) for edge in edges]
     while len(edges) <= bins:
-        # The bin whose ends differ most in scale is cut in the middle of that scale; a bin of one number is not.
+        # Split the bin that is widest on this scale, in the middle of the scale; a bin of one value cannot be split.
         scale = _scale(np.array(edges, float))
         wide = [b - a if y - x > 1 else -1.0 for a, b, x, y in zip(scale, scale[1:], edges, edges[1:], strict=False)]
         at = int(np.argmax(wide))
@@ -157,10 +160,11 @@ def _scale(numbers: np.ndarray) -> np.ndarray:
 
 
 def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int, miss: float) -> list[int]:
-    """Return the first number of each bin but the first, for at most `bins` bins.
+    """Return the first value of each bin except the first bin, for at most `bins` bins.
 
-    Runs of numbers are joined first where there are many: by quantiles, so that each has about as many events. A number
-    that is not the most frequent one of its bin costs `miss` beside its distance.
+    If there are more than CANDIDATES distinct values, neighbouring ones are grouped first, by quantiles, so that groups
+    have about the same number of events. A value that is not the most frequent one of its bin costs `miss` in addition
+    to its distance.
     """
     total = np.cumsum(counts)
     run = np.unique(np.searchsorted(total, np.linspace(0, total[-1], CANDIDATES, endpoint=False), side="right"))
@@ -187,14 +191,14 @@ def _cuts(numbers: np.ndarray, counts: np.ndarray, bins: int, miss: float) -> li
 
 
 def _others(weight: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """Return, for each run of candidates i..j, its weight less that of its most frequent number, float64 [K, K]."""
+    """Return, for candidates i..j, their weight minus that of their most frequent value, float64 [K, K]."""
     upto = np.concatenate([[0.0], np.cumsum(weight)])
     others = [upto[i + 1 :] - upto[i] - np.maximum.accumulate(top[i:]) for i in range(len(weight))]
     return np.stack([np.concatenate([np.zeros(i), row]) for i, row in enumerate(others)])
 
 
 def _costs(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return, for each run of candidates i..j, the weighted distances to its weighted median, float64 [K, K]."""
+    """Return, for candidates i..j, the sum of weighted distances to their weighted median, float64 [K, K]."""
     K = len(x)
     upto, moment = (np.concatenate([[0.0], np.cumsum(part)]) for part in (weight, weight * x))
     cost = np.full((K, K), np.inf)

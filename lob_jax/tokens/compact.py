@@ -1,4 +1,4 @@
-"""`CompactTokenizer`: every event as one token, which comes back nearly: the longest context, least work."""
+"""`CompactTokenizer`: each event as one token, decoded approximately, for the longest context at the least cost."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
 from lob_jax.tokens.tokenizer import Ability
 
-RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
+RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
 
 
 def compact_grammar() -> Automaton:
@@ -35,7 +35,7 @@ def compact_grammar() -> Automaton:
 
 
 class Words(NamedTuple):
-    """What compact tokens say, int64 [E] each: kind, code of a CONTROL, side (+1, -1, 0), and the three bins."""
+    """The parts of compact tokens, int64 [E] each: kind, code of a CONTROL, side (+1, -1, 0), and the three bins."""
 
     kind: np.ndarray
     code: np.ndarray
@@ -46,7 +46,7 @@ class Words(NamedTuple):
 
 
 def read_words(tokens: np.ndarray) -> Words:
-    """Take compact tokens apart."""
+    """Split compact tokens into their parts."""
     tokens = np.asarray(tokens, np.int64)
     control, low = tokens < v.CLASS_SIZE, tokens % v.CLASS_SIZE
     rest, gap = np.divmod(low, GAP_BINS)
@@ -64,15 +64,15 @@ def read_words(tokens: np.ndarray) -> Words:
 
 
 class CompactTokenizer:
-    """Write an event as one token: kind, side, and the bins of its price, size and gap.
+    """Writes an event as one token: kind, side, and the bins of its price, size and gap.
 
-    A token is read against the live book, and stands for what can happen there and comes nearest to what its bins stand
-    for (`resolve`). The decoder's book so goes its own way from the encoder's: what comes back is a flow of the same
-    kind, not the same flow. `distortion` says how much each event loses.
+    A token is decoded on the live book, to the event in its bins that is possible there and nearest to the values of
+    the bins (`resolve`). The decoder's book therefore diverges from the encoder's: decoding yields a similar flow of
+    events, not the same one. `distortion` measures how much each event loses.
 
     Attributes:
-      vocabulary: what decides the meaning of an id, the bins included.
-      grammar: which token may follow which.
+      vocabulary: everything that determines the meaning of ids, including the bins.
+      grammar: the automaton of valid token streams.
       name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
     """
 
@@ -82,11 +82,11 @@ class CompactTokenizer:
     fitted: ClassVar[bool] = True
     lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType(
         {
-            Ability.EVENTS: "compact tokens give back events of the same kind, not the same events",
-            Ability.PARTS: "a compact token is a whole event",
-            # Nor the size of a level that it takes: only the live book turns its bins into a price and a size.
-            Ability.DIRECTION: "a compact token does not say at which price its event comes",
-            Ability.ORDERS: "compact tokens cannot say a user's own order",
+            Ability.EVENTS: "compact tokens decode to events of the same kind, not to the same events",
+            Ability.PARTS: "a compact token is a complete event",
+            # Nor the size of a level that it removes: only the live book turns its bins into a price and a size.
+            Ability.DIRECTION: "a compact token does not determine the price of its event",
+            Ability.ORDERS: "compact tokens cannot express a given order",
         }
     )
 
@@ -96,37 +96,37 @@ class CompactTokenizer:
 
     @classmethod
     def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
-        """Return the tokenizer of these bins.
+        """Construct the tokenizer from its bins.
 
         Raises:
-          InputError: there are none, or digits of a gap beside them.
+          InputError: there are none, or `time_digits` is given as well.
         """
         if time_digits is not None:
             raise InputError(
-                "time cannot be rounded like this",
+                "unsupported rounding of times",
                 where="tokens.time_digits",
-                expected="None, of compact tokens",
+                expected="None for compact tokens",
                 was=time_digits,
-                remedy="leave it out: their gaps have bins of their own",
+                remedy="leave it out: their gaps are in bins",
             )
         return cls(CompactBins.from_json(bins))
 
     @classmethod
     def fit(cls, seen: Sequence[Seen]) -> Self:
-        """Return the tokenizer whose bins are fitted to what the events of some days say, see `fit_bins`."""
+        """Fit the bins to the events of the given days, see `fit_bins`."""
         return cls(fit_bins(joined(seen)))
 
     @property
     def bins(self) -> CompactBins:
-        """What the codes stand for."""
+        """Return the bins."""
         return self.vocabulary.bins
 
     def encode(self, day: MarketDay) -> np.ndarray:
-        """Return the tokens of a day's events, uint16 [E], without BOS and EOS; beyond all bins stands the last."""
+        """Return the tokens of a day's events, uint16 [E], without BOS and EOS; values beyond the bins get the last."""
         return np.concatenate([np.empty(0, np.uint16), *self.encode_runs(day)])
 
     def encode_runs(self, day: MarketDay, *, run_events: int = RUN_EVENTS) -> Iterator[np.ndarray]:
-        """Yield the same tokens as `encode`, run by run of events."""
+        """Yield the same tokens as `encode`, block by block of `run_events` events."""
         clock = day.start.time_ns
         for rows, before in reference_runs(day, run_events):
             run = day.events[rows]
@@ -139,13 +139,13 @@ class CompactTokenizer:
         return self._tokens(day.events, seen_in(day.events, before, day.instrument, book_states.start_ns))
 
     def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
-        """Return the events that tokens stand for, one after the other on the decoder's own book.
+        """Return the events of tokens, decoded one after the other on the decoder's own book.
 
-        BOS in front, and EOS and PAD behind, may be there. Of the day the instrument, the starting book and the
-        corrections are read, not its events. About 20,000 events a second.
+        Leading BOS, trailing EOS and PAD are optional. Only the instrument, the starting book and the corrections of
+        the day are read, not its events. Decodes about 20,000 events per second.
 
         Raises:
-          InputError: a token is none of this vocabulary, or stands for nothing that can happen; names the position.
+          InputError: a token is not in the vocabulary, or no event in its bins is possible; names the position.
         """
         tokens = np.asarray(tokens)
         self.grammar.check(tokens)
@@ -166,7 +166,7 @@ class CompactTokenizer:
             elif code == Code.CLEAR:
                 book.clear()
             rows[i, 0] = clock
-            cursor = _correct(book, day.corrections, cursor, i)
+            cursor = _correct(book, day.corrections, cursor, i)  # after the event: corrections refer to its result
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 
@@ -177,7 +177,7 @@ class CompactTokenizer:
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of clock and book known at each token, int32 [T] each: a token is its whole event."""
+        """Return the rows of clock and book known at each token, int32 [T] each; each token completes its event."""
         behind = v.event_index(tokens) + np.int32(1)
         return behind, behind
 
@@ -186,17 +186,17 @@ class CompactTokenizer:
         return distortion(self, day)
 
     def describe(self, token: int) -> str:
-        """Say in words what a token stands for, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
+        """Describe a token in words, such as "ADD bid 1..2 ticks deeper, size 100..199, gap 0..1523 ns"."""
         if not 0 <= token < v.VOCAB_SIZE or token == v.EOS or not self.grammar.allowed[self.grammar.start, token]:
             return v.describe(token)
         kind, code, side, price, size, gap = (int(part[0]) for part in read_words(np.array([token])))
-        told_gap = f"gap {_range(self.bins.gap_edges, gap)} ns"
+        gap_text = f"gap {_range(self.bins.gap_edges, gap)} ns"
         if kind == Kind.CONTROL:
-            return f"{Code(code).name}, {told_gap}"
+            return f"{Code(code).name}, {gap_text}"
         unit = "quanta" if kind in IN_QUANTA else "ticks"
         where = f"{_range(self.bins.price_edges[kind - 1], price)} {unit} deeper"
         lots = _range(self.bins.size_edges[kind - 1], size)
-        return f"{Kind(kind).name} {'bid' if side == BID else 'ask'} {where}, size {lots}, {told_gap}"
+        return f"{Kind(kind).name} {'bid' if side == BID else 'ask'} {where}, size {lots}, {gap_text}"
 
     def _tokens(self, events: Events, seen: Seen) -> np.ndarray:
         gap = _bin_of(np.clip(seen.gap, 0, None), self.bins.gap_edges)
@@ -231,25 +231,26 @@ def resolve(
     tick: int,
     signed: bool = False,
 ) -> tuple[int, int] | None:
-    """Return the price, in quanta, and the size, in lots, that a token stands for on a book; None if for nothing.
+    """Return the price, in quanta, and the size, in lots, of a token's event on a book; None if no event is possible.
 
-    An ADD is put where it crosses nothing, a hidden execution between the quotes, as near as that goes to what its bin
-    stands for. A CANCEL or DELETE goes to the level in its bin, with an order that its size fits, that is nearest to
-    what its bin stands for, of two as near to the better one: a CANCEL leaves the largest order there a lot, a DELETE
-    takes the newest order in its bin. An EXECUTE takes from the front of the best level's queue.
+    An ADD gets the price nearest to the value of its bin that does not cross the book, and a hidden execution the
+    nearest one between the quotes. A CANCEL or DELETE applies to the level in its bin, with an order of a matching
+    size, that is nearest to the value of the bin; of two equally near ones, to the better. A CANCEL leaves at least one
+    lot of the largest order there; a DELETE removes the newest order whose size is in the bin. An EXECUTE removes from
+    the front of the best level's queue.
 
     Args:
       book: orders by side and price.
-      bins: what the codes stand for.
-      kind: 1..6.
+      bins: the bins of the tokenizer.
+      kind: kind of the event, 1..6.
       side: +1 or -1.
-      price_bin: of the price.
-      size_bin: of the size.
-      tick: price quanta in a tick.
+      price_bin: bin of the price.
+      size_bin: bin of the size.
+      tick: price quanta per tick.
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     edges, prices = bins.price_edges[kind - 1], bins.price_values[kind - 1]
-    low, high, stands = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
+    low, high, value = edges[price_bin], edges[price_bin + 1] - 1, prices[price_bin]
     edges = bins.size_edges[kind - 1]
     size = _Size(edges[size_bin], edges[size_bin + 1] - 1, bins.size_values[kind - 1][size_bin])
     reference, best = book.reference(side), book.best(side)
@@ -259,9 +260,9 @@ def resolve(
         )
         if max(low, least) > min(high, most):
             return None
-        return reference - side * min(max(stands, low, least), high, most), size.stands
+        return reference - side * min(max(value, low, least), high, most), size.value
     if kind == Kind.ADD:
-        return _resolve_add(book, side, (low, high, stands), size, tick, signed)
+        return _resolve_add(book, side, (low, high, value), size, tick, signed)
     if kind == Kind.EXECUTE:
         if best is None or not low <= 0 <= high:
             return None
@@ -271,26 +272,26 @@ def resolve(
     for price, queue in book.sides[side].items():
         distance = side * (reference - price) // tick
         lots = _taken(kind, [lots for _, lots in queue], size) if low <= distance <= high else None
-        rank = (abs(distance - stands), distance)
+        rank = (abs(distance - value), distance)
         if lots is not None and (found is None or rank < found[0]):
             found = (rank, price, lots)
     return None if found is None else found[1:]
 
 
 class _Size(NamedTuple):
-    """A bin of sizes: its ends and what stands for it."""
+    """A bin of sizes: its smallest, largest and representative size."""
 
     low: int
     high: int
-    stands: int
+    value: int
 
     def upto(self, most: int) -> int | None:
-        """Return the size of the bin, of those up to `most`, that is nearest to what stands for it."""
-        return None if most < self.low else min(max(self.stands, self.low), self.high, most)
+        """Return the size in the bin, up to `most`, that is nearest to its representative; None if there is none."""
+        return None if most < self.low else min(max(self.value, self.low), self.high, most)
 
 
 def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
-    """Return how much a CANCEL or DELETE takes at a level, None if it can take nothing there."""
+    """Return how much a CANCEL or DELETE removes from a level, None if it can remove nothing there."""
     if kind == Kind.CANCEL:
         return size.upto(max(queue) - 1)
     return next((lots for lots in reversed(queue) if size.low <= lots <= size.high), None)
@@ -299,7 +300,7 @@ def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
 def _resolve_add(
     book: OracleBook, side: int, price: tuple[int, int, int], size: _Size, tick: int, signed: bool
 ) -> tuple[int, int] | None:
-    low, high, stands = price
+    low, high, value = price
     reference, opposite = book.reference(side), book.best(-side)
     least, most = -MOST_DISTANCE, MOST_DISTANCE
     if opposite is not None:
@@ -311,7 +312,7 @@ def _resolve_add(
     least, most = max(low, least), min(high, most)
     if least > most:
         return None
-    at = reference - side * min(max(stands, least), most) * tick
+    at = reference - side * min(max(value, least), most) * tick
     lots = size.upto(MOST_LOTS - sum(lots for _, lots in book.sides[side].get(at, [])))
     return None if lots is None else (at, lots)
 
@@ -322,14 +323,14 @@ def _hidden_range(book: OracleBook, side: int) -> tuple[int, int]:
 
 
 def _cross_range(reference: int, side: int, signed: bool) -> tuple[int, int]:
-    """Return the distances that a cross may have: those at which a price that has no sign is above zero."""
+    """Return the range of distances of a cross: those with a positive price, unless the instrument is signed."""
     if signed:
         return -MOST_DISTANCE, MOST_DISTANCE
     return (-MOST_DISTANCE, min(reference - 1, MOST_DISTANCE)) if side == BID else (1 - reference, MOST_DISTANCE)
 
 
 def _correct(book: OracleBook, corrections: Corrections, cursor: int, event: int) -> int:
-    """Apply the corrections from `cursor` on that come after an event; return the cursor behind them."""
+    """Apply the corrections from `cursor` on that follow an event; return the cursor after them."""
     while cursor < len(corrections) and corrections.event[cursor] <= event:
         book.correct(*(int(getattr(corrections, name)[cursor]) for name in ("side", "price", "size")))
         cursor += 1
@@ -338,16 +339,17 @@ def _correct(book: OracleBook, corrections: Corrections, cursor: int, event: int
 
 @dataclasses.dataclass(frozen=True)
 class Distortion:
-    """What events lose as compact tokens, one event at a time against the true book in front of it.
+    """What events lose as compact tokens, if each is decoded on the true book before it.
 
     Attributes:
-      events: how many there are.
-      exact: share whose price, size and gap all come back.
-      exact_price, exact_size, exact_gap: share of which each comes back, of those that stand for something.
-      lost: share that stands for nothing on the true book.
-      price_error: mean distance of the other prices, in ticks; 0 if all are exact.
-      size_error: of the other sizes, in lots.
-      gap_error: of the other gaps, in ns.
+      events: number of events.
+      exact: share of events whose price, size and gap are all reproduced.
+      exact_price, exact_size: share whose price or size is reproduced, among events that are possible when decoded.
+      exact_gap: share of events whose gap is reproduced.
+      lost: share of events that are not possible when decoded on the true book.
+      price_error: mean absolute error of the other prices, in ticks; 0 if all are exact.
+      size_error: mean absolute error of the other sizes, in lots.
+      gap_error: mean absolute error of the other gaps, in ns.
     """
 
     events: int
@@ -361,17 +363,17 @@ class Distortion:
     gap_error: float
 
     def told(self) -> str:
-        """Say it in a sentence."""
+        """Describe it in a sentence."""
         return (
             f"compact tokens, bins fitted to the training days; of {self.events:,} validation events "
             f"{self.exact_price:.1%} keep their price (the others move {self.price_error:.1f} ticks on average), "
             f"{self.exact_size:.1%} their size ({self.size_error:.1f} lots), {self.exact_gap:.1%} their gap "
-            f"({self.gap_error / 1e6:.1f} ms); {self.lost:.2%} stand for nothing"
+            f"({self.gap_error / 1e6:.1f} ms); {self.lost:.2%} are lost"
         )
 
 
 def distortion(tokenizer: CompactTokenizer, day: MarketDay) -> Distortion:
-    """Measure what a day's events lose as compact tokens."""
+    """Measure what a day's events lose as compact tokens, each decoded on the true book before it."""
     bins, events, tick = tokenizer.bins, day.events, day.instrument.tick
     words = read_words(tokenizer.encode(day))
     book, cursor, signed = OracleBook(day.start), 0, day.instrument.signed
@@ -393,7 +395,7 @@ def distortion(tokenizer: CompactTokenizer, day: MarketDay) -> Distortion:
 
 
 def _distortion(off: np.ndarray, gap_off: np.ndarray, lost: np.ndarray, tick: int) -> Distortion:
-    """Return the summary of errors: off int64 [E, 2] of price and size, gap_off int64 [E], lost bool [E]."""
+    """Summarise errors: off int64 [E, 2] of price and size, gap_off int64 [E], lost bool [E]."""
 
     def mean(values: np.ndarray) -> float:
         return float(values.mean()) if len(values) else 0.0
@@ -416,9 +418,9 @@ def _distortion(off: np.ndarray, gap_off: np.ndarray, lost: np.ndarray, tick: in
 
 def _nothing_lives(position: int, token: int, told: str) -> InputError:
     return InputError(
-        "a token stands for nothing that can happen",
+        "no event in the bins of a token is possible",
         where=f"token {position}",
-        expected="a price and a size in its bins that the book has",
+        expected="a price and a size in its bins that the book allows",
         was=f"{token} ({told})",
-        remedy="decode what was generated from the same book; real events as compact tokens come back one by one alone",
+        remedy="decode tokens generated from the same book; real events decode only one by one, on the true book",
     )

@@ -12,42 +12,42 @@ from lob_jax.jit import in_place, njit
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 
-MOST = 2**61  # of a price or a time, so that no difference of two overflows
+MOST = 2**61  # bound of prices and times: differences of two then never overflow an int64
 MOST_DISTANCE = 10**v.MAX_PRICE_DIGITS - 1
 MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
 
 
 class Refusal(enum.IntEnum):
-    """Why an event has no tokens; `exact` has the words."""
+    """The reason why an event cannot be encoded; `exact` has the error messages."""
 
-    FINE = 0  # it has
-    BAD_KIND = 1  # there is none of this kind
+    FINE = 0  # it can be encoded
+    BAD_KIND = 1  # an unknown kind
     BAD_CONTROL = 2  # a CONTROL event with more than a code
     BAD_CODE = 3  # a code that its kind does not have
     BAD_SIDE = 4
     BAD_SIZE = 5  # negative
-    BIG_SIZE = 6  # of more digits than a number has
-    BAD_PRICE = 7  # one that overflows
+    BIG_SIZE = 6  # more digits than a number can have
+    BAD_PRICE = 7  # out of range
     OFF_TICK = 8  # between ticks
-    FAR_PRICE = 9  # farther from its reference than the digits of a distance
-    BAD_TIME = 10  # one that overflows
+    FAR_PRICE = 9  # its distance from the reference has too many digits
+    BAD_TIME = 10  # out of range
 
 
 _ADD, _EXECUTE, _CROSS, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CROSS), int(Kind.CONTROL)
 _CLEAR, _FIRST_CODE, _LAST_CODE = int(Code.CLEAR), int(Code.HALT), int(Code.FEED_GAP)
-_EVENT_TOKENS = 20  # more than an event can take, TIME_SKIPs aside
+_EVENT_TOKENS = 20  # more than an event can have, not counting TIME_SKIPs
 
 
 class Parsed(NamedTuple):
-    """What the tokens of E events say, before prices and times are resolved.
+    """The fields of E events as tokens encode them, before prices and times are resolved.
 
     Attributes:
       kind: uint8 [E].
       code: uint8 [E].
       side: int8 [E].
-      distance: int64 [E], from the reference, positive deeper; ticks, for kinds 5 and 6 quanta.
+      distance: int64 [E], from the reference, positive deeper; in ticks, or in price quanta for kinds 5 and 6.
       size: int64 [E], lots.
-      gap_ns: int64 [E], since the event before.
+      gap_ns: int64 [E], since the previous event.
     """
 
     kind: np.ndarray
@@ -67,20 +67,21 @@ def write_events(
     carry: int,
     tick: int,
     kept_digits: int,
-) -> tuple[np.ndarray, int, int, int]:
+) -> tuple[np.ndarray, Refusal, int, int]:
     """Write E events as tokens.
 
     Args:
       events: the columns.
       time_ns: int64 [E].
-      references: int64 [E, 2], what the prices of a bid and of an ask count from.
+      references: int64 [E, 2], the reference prices of bids and of asks before each event.
       start_ns: the clock before the first event.
-      carry: rounding errors of the gaps so far, ns.
-      tick: price quanta.
+      carry: accumulated rounding error of the gaps so far, ns.
+      tick: price quanta per tick.
       kept_digits: significant digits of a gap.
 
     Returns:
-      tokens uint16 [T], why the first event that has none has none (Refusal.FINE if all do), its index, and the carry.
+      The tokens uint16 [T]; the reason why the first event that cannot be encoded cannot (Refusal.FINE if all can); its
+      index; and the carry.
     """
     tokens = np.empty(_EVENT_TOKENS + 6 * len(time_ns), np.uint16)
     at, clock = 0, start_ns
@@ -96,7 +97,7 @@ def write_events(
         gap = time_ns[i] - clock
         clock = time_ns[i]
         coded = numbers.coded_gap(gap, carry, kept_digits)
-        carry += gap - coded
+        carry += gap - coded  # the clock is the true one: only the carry knows how far decoded times are off
         room = at + _EVENT_TOKENS + abs(coded) // numbers.SKIP_NS
         if room > len(tokens):
             tokens = _grown(tokens, room)
@@ -113,19 +114,19 @@ def write_events(
 
 @in_place
 def _unit(kind: int, tick: int) -> int:
-    """Return the price quanta that a kind's distances count in: hidden and auction trades may fall between ticks."""
+    """Return the unit of a kind's distances, in price quanta: hidden and auction trades may be priced between ticks."""
     return tick if kind <= _EXECUTE else 1
 
 
 @in_place
 def _distance(events: EventColumns, i: int, origin: int, tick: int) -> int:
-    """Return how many units an event's price lies deeper than its reference."""
+    """Return the distance of an event's price from its reference, in units, positive deeper."""
     return (origin - events.price[i]) * events.side[i] // _unit(events.kind[i], tick)
 
 
 @in_place
 def _control_fault(events: EventColumns, i: int) -> int:
-    """Return why a CONTROL event has no tokens."""
+    """Return why a CONTROL event cannot be encoded, FINE if it can."""
     if not _FIRST_CODE <= events.code[i] <= _LAST_CODE:
         return Refusal.BAD_CODE
     return Refusal.BAD_CONTROL if events.side[i] != 0 or events.price[i] != 0 or events.size[i] != 0 else Refusal.FINE
@@ -133,7 +134,7 @@ def _control_fault(events: EventColumns, i: int) -> int:
 
 @in_place
 def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
-    """Return why an event that is no CONTROL has no tokens."""
+    """Return why an event other than CONTROL cannot be encoded, FINE if it can."""
     if not _ADD <= events.kind[i] <= _CROSS:
         return Refusal.BAD_KIND
     if events.code[i] != 0:
@@ -154,7 +155,7 @@ def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
 
 @njit
 def _grown(tokens: np.ndarray, room: int) -> np.ndarray:
-    """Return a longer copy, with at least `room` places."""
+    """Return a longer copy, with room for at least `room` tokens."""
     longer = np.empty(room + len(tokens), np.uint16)
     longer[: len(tokens)] = tokens
     return longer
@@ -162,7 +163,7 @@ def _grown(tokens: np.ndarray, room: int) -> np.ndarray:
 
 @in_place
 def walk(transition: np.ndarray, tokens: np.ndarray, state: int) -> tuple[int, int]:
-    """Return how many tokens a grammar accepts from a state, and the state after them."""
+    """Return the number of tokens that a grammar accepts from a state, and the state after them."""
     for position in range(len(tokens)):
         token = tokens[position]
         if token < 0 or token >= transition.shape[1] or transition[state, token] < 0:
@@ -173,7 +174,7 @@ def walk(transition: np.ndarray, tokens: np.ndarray, state: int) -> tuple[int, i
 
 @njit
 def parse(tokens: np.ndarray, n_events: int) -> Parsed:
-    """Read the fields of whole events from tokens [T] that the grammar accepts, specials at the ends left off."""
+    """Parse the fields of complete events from tokens [T] that the grammar accepts, without BOS, EOS and PAD."""
     kind, code = np.zeros(n_events, np.uint8), np.zeros(n_events, np.uint8)
     side, distance = np.zeros(n_events, np.int8), np.zeros(n_events, np.int64)
     size, gap_ns = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
@@ -197,10 +198,10 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
 def resolve(
     levels: Levels, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Turn gaps into times and distances into prices, event by event, from the book that they change.
+    """Convert gaps to times and distances to prices, applying each event to the book before the next one.
 
     Returns:
-      time_ns and price int64 [E], and the number of events done, less than E where a time or a price went out of range.
+      time_ns and price int64 [E], and the number of converted events, less than E if a time or a price is out of range.
     """
     n_events = len(parsed.kind)
     time_ns, price = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)

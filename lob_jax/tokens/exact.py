@@ -1,4 +1,4 @@
-"""`ExactTokenizer`: every event as about five tokens, from which it comes back to the last lot and nanosecond."""
+"""`ExactTokenizer`: each event as about five tokens, which reproduce it exactly, to the lot and the nanosecond."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -19,14 +19,14 @@ from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
 from lob_jax.tokens.tokenizer import Ability
 
-RUN_EVENTS = 1 << 18  # that are in memory as tokens and references at once
+RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
 
 
 class ExactTokenizer:
-    """Write events as `[head] [size] [gap]`, each with the digits that it needs; lossless but for rounded time.
+    """Writes events as `[head] [size] [gap]`, each with as many digits as it needs; lossless except for rounded time.
 
     Attributes:
-      vocabulary: what decides the meaning of an id, `time_digits` included.
+      vocabulary: everything that determines the meaning of ids, including `time_digits`.
       name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
     """
 
@@ -37,15 +37,15 @@ class ExactTokenizer:
     lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType({})
 
     def __init__(self, time_digits: int | None = None):
-        """Keep every nanosecond, or 2, 5 or 8 significant digits of each gap."""
+        """Keep gaps exact, or round each to 2, 5 or 8 significant digits."""
         self.vocabulary = v.Vocabulary(self.name, time_digits)
 
     @classmethod
     def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
-        """Return the tokenizer of these settings; it has no bins.
+        """Construct the tokenizer from its settings, which include no bins.
 
         Raises:
-          InputError: there are bins, or no such digits.
+          InputError: there are bins, or `time_digits` is invalid.
         """
         if bins is not None:
             raise InputError(
@@ -53,30 +53,30 @@ class ExactTokenizer:
                 where="the bins of the vocabulary",
                 expected=None,
                 was=bins,
-                remedy="name the vocabulary.json that was written beside the records",
+                remedy="pass the vocabulary.json that was written with the records",
             )
         return cls(time_digits)
 
     @property
     def grammar(self) -> Grammar:
-        """The automaton of the streams that this tokenizer writes."""
+        """Return the automaton of the streams that this tokenizer writes."""
         return grammar_for(self.vocabulary.time_digits)
 
     def encode(self, day: MarketDay) -> np.ndarray:
         """Return the tokens of a day's events, uint16 [T], without BOS and EOS; the first gap counts from its start.
 
         Raises:
-          InputError: an event has no tokens; names it, what was expected, and what would mend it.
+          InputError: an event cannot be encoded; names the event, what was expected, and a remedy.
         """
         return np.concatenate([np.empty(0, np.uint16), *self.encode_runs(day)])
 
     def encode_runs(self, day: MarketDay, *, run_events: int = RUN_EVENTS) -> Iterator[np.ndarray]:
-        """Yield the same tokens as `encode`, run by run of events: the memory of one run, whatever the day's length.
+        """Yield the same tokens as `encode`, block by block of `run_events` events, in memory for one block.
 
         Raises:
           InputError: as `encode`.
         """
-        clock, carry = day.start.time_ns, 0
+        clock, carry = day.start.time_ns, 0  # carried from block to block, so that tokens do not depend on `run_events`
         for rows, before in reference_runs(day, run_events):
             events = day.events[rows]
             tokens, carry = self._encode(events, before, day.instrument, clock, carry=carry, first=rows.start)
@@ -87,28 +87,28 @@ class ExactTokenizer:
         """Return the same tokens as `encode`, from the states of a replay of the same day.
 
         Raises:
-          InputError: as `encode`; or the states are not those of these events.
+          InputError: as `encode`; or the number of states does not match the events.
         """
         before = book_states.reference[:-1]
         if len(before) != len(day.events):
             raise InputError(
-                "the book states are not those of the events",
+                "the book states do not match the events",
                 where="tokenize_events",
                 expected=f"{len(day.events) + 1} states",
                 was=len(before) + 1,
-                remedy="replay the same events that are tokenized",
+                remedy="replay the events that are tokenized",
             )
         return self._encode(day.events, before, day.instrument, book_states.start_ns, carry=0, first=0)[0]
 
     def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
-        """Return the events of tokens; BOS in front, and EOS and PAD behind, may be there.
+        """Return the events of tokens; leading BOS, trailing EOS and PAD are optional.
 
-        Of the day the instrument, the starting book and the corrections are read, not its events.
+        Only the instrument, the starting book and the corrections of the day are read, not its events.
 
-        Order ids are 0; flags are BAD_TIME where time ran backwards, else 0; `sequence` counts from 0.
+        Order ids are 0; flags are BAD_TIME where time runs backwards, else 0; `sequence` counts from 0.
 
         Raises:
-          InputError: the tokens are ill-formed or stop inside an event; names the position.
+          InputError: the tokens are ill-formed or end inside an event; names the position.
         """
         parsed, places = self._parse_whole(tokens)
         time_ns, price, done = self._resolve(parsed, day)
@@ -117,10 +117,10 @@ class ExactTokenizer:
         return _as_events(parsed, time_ns, price)
 
     def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event of whole events' tokens, uint8 [E] each.
+        """Return the kind and the code of each event, uint8 [E] each, for tokens of complete events.
 
         Raises:
-          InputError: the tokens are ill-formed or stop inside an event.
+          InputError: the tokens are ill-formed or end inside an event.
         """
         parsed, _ = self._parse_whole(tokens)
         return parsed.kind, parsed.code
@@ -129,29 +129,29 @@ class ExactTokenizer:
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of clock and book known at each token, int32 [T] each, see `Tokenizer.known_rows`.
 
-        The book knows an event from its gap on, when all but its time has been read; the clock, from the head behind
-        it, whatever digits of the gap came between.
+        The book includes an event from its first gap token on, when everything but its time has been read. The clock
+        includes it only from the next head on, because further digits of the gap may follow until then.
         """
         event = v.event_index(tokens)
         return event, event + (v.field_of(tokens) >= v.FIELD_GAP)
 
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
-        """Return log2 of the width, in ns, of the cell that each event's gap was rounded into, float64 [E].
+        """Return log2 of the width, in ns, of the interval that was rounded to each event's gap, float64 [E].
 
-        Added to the bits of the tokens it gives the bits of the exact nanosecond, the gap being uniform in its cell.
+        Added to the bits of the tokens, it gives the bits of the exact time, if gaps are uniform within an interval.
 
         Raises:
-          InputError: the tokens are ill-formed or stop inside an event.
+          InputError: the tokens are ill-formed or end inside an event.
         """
         return numbers.gap_cell_log2_width(self._parse_whole(tokens)[0].gap_ns, self._kept_digits)
 
     def cell_log2_width(self, tokens: np.ndarray) -> float:
-        """Return the mean of `cell_log2_widths`, in bits an event; 0 for no events."""
+        """Return the mean of `cell_log2_widths`, in bits per event; 0 if there are no events."""
         widths = self.cell_log2_widths(tokens)
         return float(widths.mean()) if len(widths) else 0.0
 
     def describe(self, token: int) -> str:
-        """Say in words what a token stands for."""
+        """Describe a token in words."""
         return v.describe(token)
 
     @property
@@ -161,7 +161,7 @@ class ExactTokenizer:
     def _encode(
         self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int, *, carry: int, first: int
     ) -> tuple[np.ndarray, int]:
-        """Return tokens and the carry behind them; `first` is the first event's index, for errors."""
+        """Return the tokens and the accumulated rounding error; `first` is the first event's index, for errors."""
         tick = _tick(instrument)
         _check_clock(start_ns)
         columns, time_ns = event_columns(events), as_column(events.time_ns, np.int64)
@@ -173,7 +173,7 @@ class ExactTokenizer:
         return tokens, carry
 
     def _accepted(self, tokens: np.ndarray) -> tuple[np.ndarray, int, int]:
-        """Return tokens without BOS, EOS and PAD, what was cut in front, and the grammar's state behind them all."""
+        """Return the tokens without BOS, EOS and PAD, the number removed in front, and the grammar's final state."""
         ids = _as_ids(tokens)
         offset = int(ids.size > 0 and ids[0] == v.BOS)
         accepted, state = compiled.walk(self.grammar.transition, ids[offset:], self.grammar.start)
@@ -201,9 +201,9 @@ def _as_ids(tokens: np.ndarray) -> np.ndarray:
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or (tokens.size and tokens.dtype.kind not in "iu"):
         raise InputError(
-            "these are no tokens",
+            "not an array of tokens",
             where="decode",
-            expected="one row of integers",
+            expected="a one-dimensional array of integers",
             was=f"{tokens.dtype} of shape {tokens.shape}",
             remedy="pass the ids of one stream",
         )
@@ -211,7 +211,7 @@ def _as_ids(tokens: np.ndarray) -> np.ndarray:
 
 
 def _parse(core: np.ndarray, offset: int) -> tuple[compiled.Parsed, np.ndarray]:
-    """Return the fields of whole events and the position of each head in the stream."""
+    """Return the fields of complete events, and the position of each head in the stream."""
     places = np.flatnonzero(v.field_of(core) == v.FIELD_HEAD)
     return compiled.parse(core, len(places)), places + offset
 
@@ -231,11 +231,11 @@ def _as_events(parsed: compiled.Parsed, time_ns: np.ndarray, price: np.ndarray) 
 def _tick(instrument: Instrument) -> int:
     if not 1 <= instrument.tick < compiled.MOST:
         raise InputError(
-            "the instrument's tick is no number of price quanta",
+            "the instrument's tick is not a valid number of price quanta",
             where=f"instrument {instrument.symbol}",
             expected="at least 1",
             was=instrument.tick,
-            remedy="give the smallest price step of a visible order, in price quanta",
+            remedy="set it to the smallest price step of visible orders, in price quanta",
         )
     return int(instrument.tick)
 
@@ -253,16 +253,16 @@ def _check_clock(start_ns: int) -> None:
 
 def _out_of_range(parsed: compiled.Parsed, event: int, position: int) -> InputError:
     return InputError(
-        "an event leads out of the range of prices or times",
+        "a decoded price or time is out of range",
         where=f"token {position} (event {event})",
         expected=f"prices and times within ±{compiled.MOST}",
         was=f"a gap of {parsed.gap_ns[event]} ns, {parsed.distance[event]} units from the reference price",
-        remedy="decode from the book and the clock that the tokens were written for",
+        remedy="decode with the starting book and clock that the tokens were encoded with",
     )
 
 
 def _refusal(fault: Refusal, event: int, events: Events, before: np.ndarray, tick: int, first: int) -> InputError:
-    """Return the error for an event that has no tokens."""
+    """Return the error for an event that cannot be encoded."""
     row = {name: int(getattr(events, name)[event]) for name in ("time_ns", "kind", "code", "side", "price", "size")}
     what, expected, was, remedy = _reason(fault, row, events, before, tick, event)
     return InputError(what, where=f"event {first + event}", expected=expected, was=was, remedy=remedy)
@@ -304,14 +304,14 @@ def _reason(
 
 
 def _tick_remedy(events: Events, before: np.ndarray, tick: int) -> str:
-    """Name the largest tick that every visible price is a multiple of."""
+    """Return a remedy that names the largest tick of which all visible prices are multiples."""
     visible = events.kind <= Kind.EXECUTE
     fits = int(np.gcd.reduce(np.concatenate([[tick], np.abs(events.price[visible]), np.abs(before[visible]).ravel()])))
     return f"a tick of {fits} quanta fits all of them"
 
 
 def _lot_remedy(events: Events) -> str:
-    """Name a lot in which every size has few enough digits."""
+    """Return a remedy that names a lot in which no size has too many digits."""
     largest, common = int(events.size.max()), int(np.gcd.reduce(np.abs(events.size)))
     if largest // common <= compiled.MOST_SIZE:
         return f"count in lots of {common}, which divides every size"

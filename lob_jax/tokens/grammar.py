@@ -1,8 +1,8 @@
-"""The finite automaton of exact token streams: which token may follow, so that one stream has one spelling.
+"""The finite automaton of exact token streams: which token may follow, so that events have exactly one spelling.
 
 An event is `[head][digits]* [size][digits]* [TIME_BACK]? [TIME_SKIP]* [gap][digits]*`; a CONTROL event has its
-code in place of head and size. A number of which r digits are still open goes on in groups of three; a group
-after which the number may end is never 000, and the last possible one holds zeros where it has no digits.
+code instead of head and size. The remaining digits of a number follow in groups of three. A group after which the
+number may end is never 000; the last possible group is padded with zeros on the right.
 """
 
 import enum
@@ -16,11 +16,11 @@ from lob_jax.tokens import vocabulary as v
 
 
 class Group(enum.IntEnum):
-    """How the next group of digits stands; a digit state is (field, open digits, Group)."""
+    """The condition on the next group of digits; a digit state is (field, remaining digits, Group)."""
 
-    FIRST = 0  # it is 100 or more
-    MAY_END = 1  # the number may stop in front of it
-    MUST_GO_ON = 2  # it may not: the group before was 000
+    FIRST = 0  # it must be 100 or more
+    MAY_END = 1  # the number may end before it
+    MUST_GO_ON = 2  # the number may not end before it, because the previous group was 000
 
 
 _NEXT = {v.FIELD_HEAD_DIGITS: "size", v.FIELD_SIZE_DIGITS: "time", v.FIELD_GAP_DIGITS: "boundary"}
@@ -35,14 +35,14 @@ _PLAIN_FIELD = {
 
 
 class Automaton:
-    """Which token may follow which.
+    """An automaton that accepts valid token streams.
 
     Attributes:
-      transition: int16 [S, V], the state after a token, -1 where the token is forbidden.
+      transition: int16 [S, V], the next state, -1 where the token is forbidden.
       allowed: bool [S, V], `transition >= 0`.
       start: the state between events.
-      state_field: int8 [S], the field (`FIELD_*`) about to be filled; inside a number that may end here, its digits.
-      at_boundary: bool [S], the events so far are complete and the stream may stop.
+      state_field: int8 [S], the field (`FIELD_*`) of the next token; that of the digits inside a number that may end.
+      at_boundary: bool [S], whether all events so far are complete and the stream may end.
     """
 
     def __init__(self, transition: np.ndarray, *, start: int, state_field: np.ndarray, at_boundary: np.ndarray):
@@ -52,7 +52,7 @@ class Automaton:
             array.setflags(write=False)
 
     def walk(self, tokens: Iterable[int], *, state: int | None = None) -> int:
-        """Return the state after tokens, from a state (by default `start`); -1 once a token is forbidden."""
+        """Return the state after tokens, from a state (by default `start`); -1 if a token is forbidden."""
         state = self.start if state is None else state
         for token in tokens:
             if not 0 <= token < v.VOCAB_SIZE:
@@ -63,10 +63,10 @@ class Automaton:
         return state
 
     def check(self, tokens: np.ndarray) -> None:
-        """Refuse a stream (leading BOS, trailing EOS and PAD optional) that is not whole events in their one spelling.
+        """Check that a stream is valid and ends after an event; leading BOS, trailing EOS and PAD are optional.
 
         Raises:
-          InputError: names the position, what was expected there and what was found.
+          InputError: it does not; names the position, the tokens expected there, and the one found.
         """
         tokens = np.asarray(tokens).tolist()
         state = self.start
@@ -81,21 +81,21 @@ class Automaton:
             raise self.refusal(len(tokens), state, None)
 
     def refusal(self, position: int, state: int, token: int | None) -> InputError:
-        """Return the error for a token found in a state; None for the end of the stream."""
+        """Return the error for a token that its state forbids; None stands for the end of the stream."""
         if token is None:
             was = "the end of the stream"
         else:
-            was = f"{token} ({v.describe(token)})" if 0 <= token < v.VOCAB_SIZE else f"{token}, which is no token"
+            was = f"{token} ({v.describe(token)})" if 0 <= token < v.VOCAB_SIZE else f"{token}, which is not a token"
         return InputError(
-            "the tokens stop inside an event" if token is None else "the token cannot stand here",
+            "the tokens end inside an event" if token is None else "the token is not allowed here",
             where=f"token {position}",
             expected=self.expected(state),
             was=was,
-            remedy="decode only what the same tokenizer wrote, from the start of an event",
+            remedy="decode only tokens of the same tokenizer, from the start of an event",
         )
 
     def expected(self, state: int) -> str:
-        """Say in words which tokens a state allows."""
+        """Describe in words the tokens that a state allows."""
         allowed_V = self.allowed[state]
         choices = [v.SPECIALS[token] for token in range(len(v.SPECIALS)) if allowed_V[token]]
         if allowed_V[v.FIRST_CONTROL]:
@@ -114,7 +114,7 @@ class Automaton:
 
 
 class Grammar(Automaton):
-    """The automaton of exact tokens at one setting of `time_digits`.
+    """The automaton of exact tokens for one value of `time_digits`.
 
     Attributes:
       time_digits: significant digits of a gap, or None.
@@ -124,11 +124,12 @@ class Grammar(Automaton):
         v.check_time_digits(time_digits)
         self.time_digits = time_digits
         self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
-        names = [*_PLAIN_FIELD, *_digit_states(self._gap_digits)]
+        digits = _digit_states(self._gap_digits)
+        names = [*_PLAIN_FIELD, *digits]
         self._number = {name: state for state, name in enumerate(names)}
         self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
         self._fill_plain()
-        for name in names[len(_PLAIN_FIELD) :]:
+        for name in digits:
             self._fill_digits(*name)
         fields = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
         at_boundary = self.transition[:, v.EOS] >= 0
@@ -165,9 +166,9 @@ class Grammar(Automaton):
         ]
         return [*codes[: v.BETTER_CODE], *codes[1 : 1 + better], *escapes]
 
-    def _fill_digits(self, field: int, digits: int, standing: int) -> None:
-        row = self.transition[self._number[field, digits, standing]]
-        if standing == Group.MAY_END:
+    def _fill_digits(self, field: int, digits: int, condition: int) -> None:
+        row = self.transition[self._number[field, digits, condition]]
+        if condition == Group.MAY_END:
             row[:] = self.transition[self._number[_NEXT[field]]]
         group = row[v.CONTINUATION : v.SIZE]
         if digits <= 3:
@@ -175,14 +176,14 @@ class Grammar(Automaton):
             group[step::step] = self._number[_NEXT[field]]
             return
         group[:] = self._number[field, digits - 3, Group.MAY_END]
-        if standing == Group.FIRST:
+        if condition == Group.FIRST:
             group[:100] = -1
         else:
             group[0] = self._number[field, digits - 3, Group.MUST_GO_ON]
 
 
 def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
-    """Return every (field, open digits, standing) that a number can be in."""
+    """Return all digit states: (field, remaining digits, condition)."""
     head = [(v.FIELD_HEAD_DIGITS, r, Group.FIRST) for r in range(v.BETTER_ESCAPE_DIGITS, v.MAX_PRICE_DIGITS + 1)]
     most = (
         (v.FIELD_HEAD_DIGITS, v.MAX_PRICE_DIGITS - 3),
@@ -190,14 +191,14 @@ def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
         (v.FIELD_GAP_DIGITS, gap_digits - 2),
     )
     return head + [
-        (field, r, standing)
+        (field, r, condition)
         for field, digits in most
         for r in range(1, digits + 1)
-        for standing in (Group.MAY_END, Group.MUST_GO_ON)
+        for condition in (Group.MAY_END, Group.MUST_GO_ON)
     ]
 
 
 @functools.lru_cache
 def grammar_for(time_digits: int | None) -> Grammar:
-    """Return the grammar of a setting, built once."""
+    """Return the grammar for a value of `time_digits`; it is built only once."""
     return Grammar(time_digits)

@@ -1,4 +1,4 @@
-"""The tokenizer that a vocabulary file belongs to."""
+"""Construct the tokenizer of a vocabulary."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ def tokenizer_for(vocabulary: Vocabulary) -> Tokenizer:
     """Return the tokenizer of a vocabulary.
 
     Raises:
-      InputError: the settings are not those of the tokenizer that it names.
+      InputError: the vocabulary's settings do not fit its tokenizer.
     """
     bins = None if vocabulary.bins is None else dataclasses.asdict(vocabulary.bins)
     return tokenizer_class(vocabulary.tokenizer).from_settings(time_digits=vocabulary.time_digits, bins=bins)

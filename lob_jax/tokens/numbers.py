@@ -1,7 +1,8 @@
-"""Numbers as tokens, compiled: sizes, price distances and gaps in time, written, read and rounded.
+"""Compiled functions that write, read and round numbers as tokens: sizes, price distances and gaps in time.
 
-Code 0..9 is that number. Code 10 + 90 e + (mm - 10) says that the first two digits are mm and that e more follow,
-in continuations of three digits from the left, the last one padded with zeros; all-zero ones at the end are left out.
+Codes 0..9 are these numbers. Code 10 + 90 e + (mm - 10) is a number whose first two digits are mm and that has e more,
+which follow in continuations of three digits from the left. The last continuation is padded with zeros on the right;
+trailing continuations of zeros only are omitted.
 """
 
 import numpy as np
@@ -9,14 +10,14 @@ import numpy as np
 from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
 
-SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # what one TIME_SKIP stands for
+SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # the value of one TIME_SKIP
 ALL_DIGITS = v.MAX_NUMBER_DIGITS  # `kept_digits` of a gap that is not rounded
-_POWER = 10 ** np.arange(19)  # int64
+_POWER = 10 ** np.arange(19)  # int64, which holds powers up to 10^18
 
 
 @njit
 def digit_count(number: int) -> int:
-    """Return how many decimal digits a number >= 0 has; 0 has one."""
+    """Return the number of decimal digits of a number >= 0; 0 has one."""
     digits = 1
     while digits < 19 and number >= _POWER[digits]:
         digits += 1
@@ -25,7 +26,7 @@ def digit_count(number: int) -> int:
 
 @njit
 def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
-    """Write `rest`, a number of so many digits with zeros in front, as continuations; return the place after them."""
+    """Write `rest`, padded with leading zeros to `digits` digits, as continuations; return the position after them."""
     while rest > 0:
         if digits <= 3:
             group = rest * _POWER[3 - digits]
@@ -41,7 +42,7 @@ def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
 
 @njit
 def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
-    """Write a number 0..10^12-1 in the class that starts at `base`; return the place after it."""
+    """Write a number 0..10^12-1 in the class that starts at `base`; return the position after it."""
     if number < 10:
         tokens[at] = base + number
         return at + 1
@@ -69,7 +70,7 @@ def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
 
 @njit
 def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
-    """Write a gap of either sign, in ns; return the place after it."""
+    """Write a gap of either sign, in ns; return the position after it."""
     if gap < 0:
         tokens[at] = v.TIME_BACK
         at += 1
@@ -83,7 +84,7 @@ def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
 
 @njit
 def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[int, int]:
-    """Add continuations to a number with so many digits open; return it and the place after them."""
+    """Add continuations to a number of which `digits` digits remain; return it and the position after them."""
     while digits > 0 and at < len(tokens) and v.CONTINUATION <= tokens[at] < v.SIZE:
         group = np.int64(tokens[at]) - v.CONTINUATION
         at += 1
@@ -96,7 +97,7 @@ def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[
 
 @njit
 def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
-    """Return the number of a code whose continuations begin at `at`, and the place after them."""
+    """Return the number of a code whose continuations begin at `at`, and the position after them."""
     if code < 10:
         return code, at
     more = (code - 10) // 90
@@ -105,7 +106,7 @@ def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
 
 @njit
 def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
-    """Return the signed distance of a price code 0..489 whose continuations begin at `at`, and the place after."""
+    """Return the signed distance of a price code 0..489 whose continuations begin at `at`, and the position after."""
     if code < v.BETTER_CODE:
         return read_number(tokens, at, code)
     if code < v.DEEPER_ESCAPE:
@@ -119,7 +120,7 @@ def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
 
 @njit
 def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
-    """Return the signed gap in ns that begins at `at`, and the place after it."""
+    """Return the signed gap in ns that begins at `at`, and the position after it."""
     back = tokens[at] == v.TIME_BACK
     at += back
     skipped = 0
@@ -132,23 +133,23 @@ def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
 
 @njit
 def gap_unit(gap: int, kept_digits: int) -> int:
-    """Return the unit, in ns, of the last digit that is kept of a gap >= 0 (of what TIME_SKIPs leave of it)."""
+    """Return the unit, in ns, of the last kept digit of a gap >= 0, not counting its TIME_SKIPs."""
     return _POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
 
 
 @njit
 def round_gap(gap: int, kept_digits: int) -> int:
-    """Round a gap >= 0 to its kept digits, halves up."""
+    """Round a gap >= 0 to its kept digits, rounding halves up."""
     unit = gap_unit(gap, kept_digits)
     return (gap + unit // 2) // unit * unit
 
 
 @njit
 def coded_gap(gap: int, carry: int, kept_digits: int) -> int:
-    """Return the gap that is written for a gap and the rounding errors carried so far, in ns.
+    """Return the gap to write for a gap, given the accumulated rounding error, in ns.
 
-    The carry is made up for where that changes a gap by no more than five units of its last kept digit, so that
-    the clock does not drift; a zero gap stays 0, so that what came at one time stays together.
+    The accumulated error is added if it is at most five units of the gap's last kept digit, so that the clock does not
+    drift. A gap of 0 stays 0, so that simultaneous events stay simultaneous.
     """
     if kept_digits >= ALL_DIGITS:
         return gap
@@ -158,15 +159,15 @@ def coded_gap(gap: int, carry: int, kept_digits: int) -> int:
 
 
 def gap_cell_log2_width(coded_ns: np.ndarray, kept_digits: int) -> np.ndarray:
-    """Return log2 of how many gaps (ns) round to each coded gap, float64, same shape; 0 where nothing is rounded.
+    """Return log2 of the number of gaps (ns) that round to each coded gap, float64, same shape; 0 if it is exact.
 
-    It is what a model of rounded gaps lacks to name the nanosecond, the gap being uniform in its cell. What
-    whole TIME_SKIPs leave counts alone; a gap of nothing but TIME_SKIPs counts as known.
+    These are the bits that the exact gap needs beyond the coded one, if gaps are uniform within the interval. Only the
+    remainder after TIME_SKIPs is considered; a gap of TIME_SKIPs only counts as exact.
     """
     coded = np.abs(np.asarray(coded_ns, np.int64)) % SKIP_NS
     digits = np.searchsorted(_POWER[1:], coded, side="right") + 1
     unit = _POWER[np.maximum(0, digits - kept_digits)]
     unit_below = _POWER[np.maximum(0, digits - 1 - kept_digits)]
-    at_decade = coded == _POWER[digits - 1]  # numbers just below have a digit less, so a finer unit
+    at_decade = coded == _POWER[digits - 1]  # numbers just below have one digit less, hence a finer unit
     width = unit // 2 + np.where(at_decade, unit_below, unit) // 2
     return np.log2(np.maximum(width, 1))

@@ -1,4 +1,4 @@
-"""Which tokenizers there are: a new one is a module, and a line here."""
+"""The registry of tokenizers: to add one, write its module and add a line here."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from lob_jax.errors import InputError
 if TYPE_CHECKING:
     from lob_jax.tokens.tokenizer import Tokenizer
 
-# Where the class of each lies. Classes are imported when they are asked for: the names alone need no package at all.
+# The module and class of each. Classes are imported on demand, so that checking a name imports no package.
 TOKENIZERS = {
     "exact": "lob_jax.tokens.exact:ExactTokenizer",
     "compact": "lob_jax.tokens.compact:CompactTokenizer",
@@ -16,10 +16,10 @@ TOKENIZERS = {
 
 
 def check_name(name: object, *, where: str = "vocabulary") -> None:
-    """Refuse a name that no tokenizer has.
+    """Check that a tokenizer of this name exists.
 
     Raises:
-      InputError: there is no such tokenizer; says where it was asked for.
+      InputError: there is none; names `where` it was requested.
     """
     if not isinstance(name, str) or name not in TOKENIZERS:
         raise InputError(
@@ -32,10 +32,10 @@ def check_name(name: object, *, where: str = "vocabulary") -> None:
 
 
 def tokenizer_class(name: str, *, where: str = "vocabulary") -> "type[Tokenizer]":
-    """Return the class of a tokenizer, by the name that its vocabulary and the configuration know it by.
+    """Return the class of a tokenizer by its name in vocabularies and in the configuration.
 
     Raises:
-      InputError: there is no such tokenizer; says where it was asked for.
+      InputError: there is none; names `where` it was requested.
     """
     check_name(name, where=where)
     module, attribute = TOKENIZERS[name].split(":")

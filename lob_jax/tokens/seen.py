@@ -1,4 +1,4 @@
-"""What events say to a tokenizer that is fitted to them: distances, sizes and gaps, without their book."""
+"""The quantities of events that tokenizers are fitted to: price distances, sizes and gaps, without the book."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,14 +12,14 @@ IN_QUANTA = (Kind.EXECUTE_HIDDEN, Kind.CROSS)  # kinds whose price may fall betw
 
 
 class Seen(NamedTuple):
-    """What events of some days say, whole numbers [E] each.
+    """The quantities of events of one or more days, integers [E] each.
 
     Attributes:
       kind: 1..7.
-      distance: from the reference, deeper positive: in ticks, for hidden executions and crosses in price quanta; 0 for
-        CONTROL.
+      distance: from the reference, positive deeper; in ticks, or in price quanta for hidden executions and crosses; 0
+        for CONTROL.
       size: lots; 0 for CONTROL.
-      gap: ns since the event before.
+      gap: ns since the previous event.
     """
 
     kind: np.ndarray
@@ -29,17 +29,17 @@ class Seen(NamedTuple):
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
-    """Return what several days say as one."""
+    """Concatenate the quantities of several days."""
     return Seen(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def seen_in(events: Events, before: np.ndarray, instrument: Instrument, start_ns: int) -> Seen:
-    """Return what events say.
+    """Compute the quantities of events.
 
     Args:
       events: E events.
-      before: int64 [E, 2], what the prices of a bid and of an ask count from, before each event.
-      instrument: whose tick to count in.
+      before: int64 [E, 2], the reference prices of bids and of asks before each event.
+      instrument: the instrument, for its tick.
       start_ns: the clock before the first event.
     """
     kind, side = events.kind.astype(np.int64), events.side.astype(np.int64)

@@ -1,4 +1,4 @@
-"""`Tokenizer`: what the pipeline asks of a way to write events as tokens; `Ability`: what one may not be able to do."""
+"""`Tokenizer`, the interface between events and tokens, and `Ability`, what not every tokenizer supports."""
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,31 +14,32 @@ from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class
 from lob_jax.tokens.seen import Seen
 from lob_jax.tokens.vocabulary import Vocabulary
 
-if TYPE_CHECKING:  # it would bring Numba along, and generation runs without
+if TYPE_CHECKING:  # at run time it would import Numba, which generation does not need
     from lob_jax.book.replay import BookStates
 
 
 class Ability(enum.Enum):
-    """What some work needs and not every tokenizer can do, in words that complete "tokens that ..."."""
+    """Abilities that some tasks need and not every tokenizer has, in words that complete "tokens that ..."."""
 
-    EVENTS = "give the same events back, so that a record holds its own book"
+    EVENTS = "give the same events back, so that a record contains its own book"
     PARTS = "tell the head, the size and the gap of an event apart"
-    DIRECTION = "say the price of an event, and the size it takes, before its gap"
+    DIRECTION = "give the price and the size of an event before its gap"
     GENERATION = "the device can read as it draws them"
-    ORDERS = "can spell any order"
+    ORDERS = "can express any order"
 
 
 class Tokenizer(Protocol):
-    """A code between events and token ids, relative to the decoder's book.
+    """Converts between events and token ids, relative to the decoder's book.
 
-    The decoder's book is the start book, the events decoded so far, and the corrections up to the last of them.
+    The decoder's book results from the starting book, the events decoded so far, and the corrections up to the last of
+    these events.
 
     Attributes:
-      name: in vocabularies and in the configuration, see `registry.TOKENIZERS`.
-      fewest_event_tokens: tokens of the shortest event.
-      time_digits: what `tokens.time_digits` may be set to: significant digits of a gap, None for what is no choice.
+      name: its name in vocabularies and in the configuration, see `registry.TOKENIZERS`.
+      fewest_event_tokens: number of tokens of the shortest event.
+      time_digits: the valid values of `tokens.time_digits`: significant digits of a gap, or None for no rounding.
       fitted: whether it is a `FittedTokenizer`.
-      lacks: why it cannot do some things; what is not named it can do.
+      lacks: the abilities that it lacks, each with the reason.
     """
 
     name: ClassVar[str]
@@ -49,32 +50,32 @@ class Tokenizer(Protocol):
 
     @classmethod
     def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
-        """Return the tokenizer of a configuration's time_digits, or of what a vocabulary file says.
+        """Construct the tokenizer from the configuration's time_digits, or from the settings in a vocabulary file.
 
         Raises:
-          InputError: the settings are not those of such a tokenizer.
+          InputError: the settings do not fit this tokenizer.
         """
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What decides the meaning of an id."""
+        """Return everything that determines the meaning of ids."""
 
     @property
     def grammar(self) -> Automaton:
-        """Which token may follow which."""
+        """Return the automaton of valid token streams."""
 
     def encode(self, day: MarketDay) -> np.ndarray:
         """Return the tokens of a day's events, uint16 [T], without BOS and EOS.
 
         Raises:
-          InputError: an event has no tokens; names it, what was expected, and what would mend it.
+          InputError: an event cannot be encoded; names the event, what was expected, and a remedy.
         """
 
     def encode_runs(self, day: MarketDay, *, run_events: int = ...) -> Iterator[np.ndarray]:
         """Yield the same tokens, `run_events` events at a time, so that the states of one part are in memory."""
 
     def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
-        """Return the same tokens from the states of a replay of the day that has been made already."""
+        """Return the same tokens, given the states of a replay of the day, which are then not computed again."""
 
     def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
         """Return the events of tokens on a day whose instrument, starting book and corrections are known.
@@ -82,27 +83,27 @@ class Tokenizer(Protocol):
         The day's own events are not read.
 
         Raises:
-          InputError: the tokens are ill-formed or stop inside an event; names the position.
+          InputError: the tokens are ill-formed or end inside an event; names the position.
         """
 
     def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event of whole events' tokens [T], int [E] each; no book is needed."""
+        """Return kind and code of each event, int [E] each, for tokens [T] of complete events; needs no book."""
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the clock and the book know once each token of whole events has been read.
+        """Return which state of the clock and which of the book are known after each token of complete events.
 
         Returns:
-          Two int32 [T]: row i of a record's clock or features is what was known before event i. A row may depend on
-          the tokens up to its own alone.
+          The row of a record's clock and of its features, int32 [T] each, where row i is the state before event i. The
+          row of a token may depend only on the tokens up to and including it.
         """
 
     def describe(self, token: int) -> str:
-        """Say in words what a token stands for."""
+        """Describe a token in words."""
 
 
 class Loss(Protocol):
-    """A dataclass that says what events lose as tokens; `told` is a sentence of it, without a full stop."""
+    """A dataclass that measures what events lose as tokens; `told` describes it in a sentence without a full stop."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -114,23 +115,23 @@ class FittedTokenizer(Tokenizer, Protocol):
 
     @classmethod
     def fit(cls, seen: Sequence[Seen]) -> Self:
-        """Return the tokenizer fitted to what the events of some days say, and to nothing else."""
+        """Fit a tokenizer to the events of the given days."""
 
     def loss(self, day: MarketDay) -> Loss:
-        """Measure what the events of a day lose."""
+        """Measure what the events of a day lose as tokens."""
 
 
 def require(tokenizer: Tokenizer | type[Tokenizer], ability: Ability, *, what: str, where: str) -> None:
-    """Refuse work that a tokenizer's tokens do not allow.
+    """Check that a tokenizer has the ability that a task needs.
 
     Args:
-      tokenizer: whose tokens are at hand.
-      ability: what the work needs.
-      what: the work, as the subject of a sentence, such as "a forecast".
-      where: what the reader gave that names the tokens or asks for the work.
+      tokenizer: the tokenizer of the available tokens.
+      ability: the ability that the task needs.
+      what: the task, as the subject of a sentence, such as "a forecast".
+      where: the setting or argument that chose the tokens or the task.
 
     Raises:
-      InputError: the tokenizer lacks the ability; says why, and which tokenizers have it.
+      InputError: the tokenizer lacks the ability; names the reason, and the tokenizers that have it.
     """
     reason = tokenizer.lacks.get(ability)
     if reason is not None:

@@ -1,7 +1,7 @@
-"""The 10,000 token ids: what each stands for, which field of an event it belongs to, and the vocabulary file.
+"""The 10,000 token ids: their meaning, the fields of an event that they belong to, and the vocabulary file.
 
-Ids come in ten classes of 1,000, `token // 1000`: 0 specials, 1-6 the head of an event of that kind, 7 three more
-decimal digits of the number in front, 8 the leading part of a size, 9 the leading part of a gap in time.
+Ids form ten classes of 1,000, `token // 1000`: 0 special tokens, 1-6 the head of an event of that kind, 7 three more
+decimal digits of the preceding number, 8 the leading digits of a size, 9 the leading digits of a gap in time.
 """
 
 import dataclasses
@@ -19,49 +19,49 @@ from lob_jax.events.schema import Code, Kind
 from lob_jax.tokens.bins import GAP_BINS
 from lob_jax.tokens.registry import check_name, tokenizer_class
 
-LAYOUT = 1  # raised whenever an id changes its meaning
+LAYOUT = 1  # incremented whenever an id changes its meaning
 CLASS_SIZE = 1000
 VOCAB_SIZE = 10 * CLASS_SIZE
 
 
 class Special(enum.IntEnum):
-    """The ids of tokens that are part of no number and no head."""
+    """Ids of tokens that belong neither to a number nor to a head."""
 
-    PAD = 0  # behind the end of a stream
+    PAD = 0  # after the end of a stream
     BOS = 1
     EOS = 2
-    MASK = 3  # in place of a hidden token
+    MASK = 3  # replaces a hidden token
     UNK = 4
     SEP = 5
-    TIME_SKIP = 6  # 10^12 ns more of a gap
-    TIME_BACK = 7  # the gap that follows runs backwards
+    TIME_SKIP = 6  # adds 10^12 ns to a gap
+    TIME_BACK = 7  # the gap that follows is negative
 
 
 SPECIALS = tuple(special.name for special in Special)
 PAD, BOS, EOS, MASK, UNK, SEP, TIME_SKIP, TIME_BACK = (int(special) for special in Special)
 CONTROL_BASE = 10  # + a Code
-REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # reserved for prefixes, each up to the next
+REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # start of each range that is reserved for prefixes
 FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
-CONTROL_GAP = 10  # from one gap bin of a CONTROL code to the next, in the compact vocabulary
+CONTROL_GAP = 10  # id stride between the gap bins of a CONTROL code, in the compact vocabulary
 
 CONTINUATION, SIZE, TIME = 7 * CLASS_SIZE, 8 * CLASS_SIZE, 9 * CLASS_SIZE
 CLASSES = ("special", *(kind.name for kind in Kind if kind < Kind.CONTROL), "digits", "size", "gap")
 
-# The low part of a head: a side, then one of 500 price codes.
+# The low part of a head: a side, and one of 500 price codes.
 ASK_OFFSET = 500
-BETTER_CODE = 280  # 0..279 a number of units deeper; from here 1..990 units better
-DEEPER_ESCAPE = 469  # + k: a number of k + 5 digits deeper, all of its digits in continuations
+BETTER_CODE = 280  # codes 0..279 are numbers of units deeper; those from here on are 1..990 units better
+DEEPER_ESCAPE = 469  # + k: a number of k + 5 digits deeper, with all digits in continuations
 BETTER_ESCAPE = 479  # + k: a number of k + 4 digits better
-PRICE_CODES = 490  # the codes from here to ASK_OFFSET are unused
+PRICE_CODES = 490  # codes from here up to ASK_OFFSET are unused
 DEEPER_ESCAPE_DIGITS, BETTER_ESCAPE_DIGITS, MAX_PRICE_DIGITS = 5, 4, 14
 
-# A number's code: 0..9 themselves, else 10 + 90 e + (mm - 10): two digits mm, then e more.
+# Codes 0..9 are these numbers; code 10 + 90 e + (mm - 10) is a number of leading digits mm with e more digits.
 MAX_NUMBER_DIGITS = 12
 TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
 
 
 class Field(enum.IntEnum):
-    """Which part of an event a token belongs to, in the order in which they come."""
+    """The part of an event that a token belongs to, in the order of the parts."""
 
     SPECIAL = 0
     HEAD = 1
@@ -79,7 +79,7 @@ FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIE
 
 
 def _field_table() -> np.ndarray:
-    """Return the field of every token that is no continuation, int8 [V]; -1 for continuations."""
+    """Return the field of every token, int8 [V]; -1 for continuations, whose field depends on the token before."""
     field_V = np.full(VOCAB_SIZE, FIELD_SPECIAL, np.int8)
     for bin_ in range(GAP_BINS):
         field_V[FIRST_CONTROL + CONTROL_GAP * bin_ : LAST_CONTROL + 1 + CONTROL_GAP * bin_] = FIELD_HEAD
@@ -98,8 +98,7 @@ _DIGITS_OF = np.array([FIELD_SPECIAL, FIELD_HEAD_DIGITS, 0, FIELD_SIZE_DIGITS, 0
 def field_of(tokens: np.ndarray) -> np.ndarray:
     """Return the field (`FIELD_*`) of each token, int8 [..., T], for tokens [..., T].
 
-    Continuations take the field of the number in front, which must be inside the array; those with none in
-    front of them are FIELD_SPECIAL.
+    A continuation gets the field of the number that it continues; if that is not in the array, FIELD_SPECIAL.
     """
     tokens = np.asarray(tokens)
     field = _FIELD_V[tokens]
@@ -112,7 +111,7 @@ def field_of(tokens: np.ndarray) -> np.ndarray:
 def event_index(tokens: np.ndarray) -> np.ndarray:
     """Return the index of the event that each token belongs to, int32 [T], for tokens [T].
 
-    Tokens in front of the first head, and PAD, have -1; EOS has the number of events.
+    Tokens before the first head, and PAD, have -1; EOS has the number of events.
     """
     tokens = np.asarray(tokens)
     index = np.cumsum(_FIELD_V[tokens] == FIELD_HEAD, dtype=np.int32) - np.int32(1)
@@ -120,12 +119,12 @@ def event_index(tokens: np.ndarray) -> np.ndarray:
 
 
 def split_number_code(code: int) -> tuple[int, int]:
-    """Return (leading digits, how many more digits follow) of a number code 0..999."""
+    """Split a number code 0..999 into its leading digits and the number of digits that follow."""
     return (code, 0) if code < 10 else (10 + (code - 10) % 90, (code - 10) // 90)
 
 
 def describe(token: int) -> str:
-    """Say in words what a token stands for, such as "ADD bid 3 ticks deeper" or "gap 12·10^4 ns".
+    """Describe a token in words, such as "ADD bid 3 ticks deeper" or "gap 12·10^4 ns".
 
     Raises:
       InputError: the token is not in 0..9999.
@@ -149,7 +148,7 @@ def describe(token: int) -> str:
 
 
 def describe_event(tokens: Sequence[int] | np.ndarray) -> str:
-    """Return one line a token, "id  meaning", fit for print."""
+    """Return one line per token, "id  meaning", for printing."""
     return "\n".join(f"{int(token):4d}  {describe(int(token))}" for token in tokens)
 
 
@@ -193,14 +192,14 @@ def _prefix_ranges() -> list[tuple[str, int, int]]:
 
 
 def check_time_digits(time_digits: int | None) -> None:
-    """Refuse significant digits that no gap is rounded to.
+    """Check the number of significant digits of gaps.
 
     Raises:
-      InputError: they are neither None nor among TIME_DIGITS.
+      InputError: it is neither None nor one of TIME_DIGITS.
     """
     if time_digits is not None and time_digits not in TIME_DIGITS:
         raise InputError(
-            "time cannot be rounded like this",
+            "unsupported rounding of times",
             where="tokens.time_digits",
             expected=f"one of {TIME_DIGITS}, or None for every nanosecond",
             was=time_digits,
@@ -210,12 +209,12 @@ def check_time_digits(time_digits: int | None) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Everything that decides what a token id means.
+    """Everything that determines the meaning of token ids.
 
     Attributes:
-      tokenizer: its name in `registry.TOKENIZERS`.
-      time_digits: significant digits of a gap, 2, 5 or 8; None keeps every nanosecond, or what the bins keep.
-      bins: a dataclass of what the codes stand for, where that is fitted, such as `CompactBins`; else None.
+      tokenizer: name of the tokenizer in `registry.TOKENIZERS`.
+      time_digits: significant digits of a gap, 2, 5 or 8; None for exact gaps, or for gaps in bins.
+      bins: a dataclass with the fitted meaning of codes, such as `CompactBins`; None for a tokenizer without one.
     """
 
     tokenizer: str
@@ -228,11 +227,11 @@ class Vocabulary:
 
     @property
     def hash(self) -> str:
-        """The sha256, in hex, of the content as canonical JSON."""
+        """Return the sha256, in hex, of the content as canonical JSON."""
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Return the vocabulary file's text: the content and its hash."""
+        """Return the text of the vocabulary file: the content and its hash."""
         return json.dumps({**self._content(), "hash": self.hash}, indent=2) + "\n"
 
     def save(self, path: pathlib.Path) -> None:
@@ -244,20 +243,20 @@ class Vocabulary:
         """Read a vocabulary file.
 
         Raises:
-          InputError: the file is missing, no JSON, or says anything else than this code would write.
+          InputError: the file is missing, is not JSON, or differs from what this version would write.
         """
         content = _read_object(pathlib.Path(path))
-        kind = tokenizer_class(content.get("tokenizer"), where=str(path))
+        kind = tokenizer_class(str(content.get("tokenizer")), where=str(path))
         vocabulary = kind.from_settings(time_digits=content.get("time_digits"), bins=content.get("bins")).vocabulary
         expected = json.loads(vocabulary.to_json())
         for key in [*expected, *content]:
             if key not in content or key not in expected or content[key] != expected[key]:
                 raise InputError(
-                    "this vocabulary was written for other tokens",
+                    "the vocabulary does not match this version's tokens",
                     where=f"{path}, key {key!r}",
                     expected=expected.get(key, "no such key"),
                     was=content.get(key, "absent"),
-                    remedy="prepare the records again with this version, or go back to the version that wrote it",
+                    remedy="prepare the records again with this version, or use the version that wrote it",
                 )
         return vocabulary
 
@@ -284,7 +283,7 @@ def _read_object(path: pathlib.Path) -> dict[str, Any]:
             where=path,
             expected="a vocabulary file (JSON)",
             was=error,
-            remedy="name the vocabulary.json that was written beside the records",
+            remedy="pass the vocabulary.json that was written with the records",
         ) from error
     if not isinstance(content, dict):
         raise InputError(
@@ -292,6 +291,6 @@ def _read_object(path: pathlib.Path) -> dict[str, Any]:
             where=path,
             expected="a JSON object",
             was=type(content).__name__,
-            remedy="name the vocabulary.json that was written beside the records",
+            remedy="pass the vocabulary.json that was written with the records",
         )
     return content

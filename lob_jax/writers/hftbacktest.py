@@ -34,7 +34,7 @@ from lob_jax.writers.hftbacktest_rows import (
 )
 
 EXCHANGE, LOCAL, BUY, SELL = 1 << 31, 1 << 30, 1 << 29, 1 << 28
-ROW = np.dtype(
+ROW: np.dtype[np.void] = np.dtype(  # ty: ignore[invalid-assignment]  # ty takes NumPy's overload for float64
     [
         ("ev", "u8"),
         ("exch_ts", "i8"),
@@ -149,7 +149,7 @@ def _check_orders(day: MarketDay) -> None:
         _refuse_orders(f"{day.instrument.symbol} {day.instrument.trading_day}", was=", ".join(found))
 
 
-def _refuse_orders(where: str, *, was: str) -> None:
+def _refuse_orders(where: str, *, was: object) -> None:
     raise InputError(
         "a day whose book is not known order by order",
         where=where,

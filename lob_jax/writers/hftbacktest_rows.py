@@ -25,9 +25,9 @@ class What(enum.IntEnum):
     FILL = 13
 
 
-# As plain integers, which compiled code passes on: members would be compiled for apart.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 DEPTH, TRADE, CLEAR, SNAPSHOT, ADD_ORDER, CANCEL_ORDER, MODIFY_ORDER, FILL = (int(what) for what in What)
-MOST_ROWS = 3  # of an event; a correction brings two
+MOST_ROWS = 3  # per event; a correction takes up to two more
 _ADD, _DELETE, _EXECUTE, _HIDDEN, _CROSS, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS, Kind.CONTROL)
 )
@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     """Rows being built.
 
     Attributes:
-      event: int64 [M], the event that a row is of.
+      event: int64 [M], the event that a row belongs to.
       what: int64 [M], see `What`.
       side: int64 [M], +1 buy or bid, -1 sell or ask, 0 for neither.
       price, size: int64 [M], price quanta and lots.

@@ -106,7 +106,7 @@ def _stream(day: MarketDay, locate: int, at: np.ndarray, live: OrderTable) -> np
     """Return the messages of one day, without the system and directory messages around them."""
     _check_writable(day)
     book = book_for(day)
-    # Every order begins once and ends once; besides, each event and correction takes a part of one order at most.
+    # Upper bound: every order begins and ends once, and each event and correction reduces at most one order in part.
     messages = 2 * _most_orders(day) + len(day.events) + len(day.corrections)
     out = Out(
         data=np.empty((messages + 1) * _LONGEST, np.uint8),

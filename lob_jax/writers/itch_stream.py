@@ -25,11 +25,11 @@ _A_SIZE, _D_SIZE, _E_SIZE, _X_SIZE, _P_SIZE, _Q_SIZE, _H_SIZE, _S_SIZE = (SIZES[
 
 
 class At(enum.IntEnum):
-    """Places of `Out.at`."""
+    """Indices of `Out.at`."""
 
     MATCHES = 0  # the last match number
-    FRESH = 1  # the next reference that no order has had
-    LENGTH = 2  # bytes written
+    FRESH = 1  # the next unused reference
+    LENGTH = 2  # number of bytes written
 
 
 class Out(NamedTuple):
@@ -38,11 +38,11 @@ class Out(NamedTuple):
     Attributes:
       data: uint8 [N], with room for all messages.
       at: int64 [3], by `At`.
-      references: int64 [O], by the slot of an order in the book: its reference in the file.
-      live: the references in use in the whole file.
-      stock: uint8 [8].
-      locate: the stock's code.
-      factor: file price quanta in one of the instrument's.
+      references: int64 [O], the reference in the file of the order in each slot of the book.
+      live: the references in use in the file, across all days.
+      stock: uint8 [8], the symbol padded with blanks.
+      locate: the stock's locate code.
+      factor: price quanta of the file per price quantum of the instrument.
     """
 
     data: np.ndarray
@@ -253,7 +253,7 @@ def _leave_level(book: Book, s: int, row: int, first: int, time: int, out: Out) 
 
 @inner
 def _begin(out: Out, letter: int, size: int, time: int) -> int:
-    """Begin a message; return where it lies."""
+    """Write the length and the common fields of a message; return the position of its first byte."""
     p = out.at[At.LENGTH] + 2
     out.at[At.LENGTH] = p + size
     _put(out, p - 2, 2, size)

@@ -86,13 +86,13 @@ def write_lobster(
     name are replaced only once both new ones are complete.
 
     Args:
-      folder: made if it is not there.
+      folder: created if it does not exist.
       day: at least one event, with the book that they start from.
-      levels: levels a side that the order-book file shows.
-      monotone_time: give an event that is earlier than one before it the latest time so far, and count it.
-      past_midnight: of events after the midnight that ends the trading day: "refuse" them; "cut", from the first of
-        them on all are left out and counted; "continue", their times count on, 86,400 seconds being that midnight,
-        and the name's EndMs says so.
+      levels: levels per side in the order-book file.
+      monotone_time: replace a time earlier than a previous one by the latest time so far, and count such rows.
+      past_midnight: what to do with events after the midnight that ends the trading day. "refuse" raises InputError;
+        "cut" leaves out and counts everything from the first of them on; "continue" writes their times as 86,400
+        seconds and more, and extends EndMs accordingly.
 
     Raises:
       InputError: LOBSTER cannot represent an event: it is on another day, its time runs backwards, or its price or size
@@ -126,7 +126,7 @@ def write_lobster(
 
 
 def order_ids(day: MarketDay) -> np.ndarray:
-    """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule settles.
+    """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule selects.
 
     New ids continue from the largest id below 2^62; larger ids are ignored, since new ones above them could overflow.
     Events that do not affect a visible order keep their id.
@@ -136,7 +136,7 @@ def order_ids(day: MarketDay) -> np.ndarray:
 
 
 def _replayed(day: MarketDay, levels: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield runs of events with their order ids uint64 [R], and price and size int64 [R, 2, N] of the book after."""
+    """Yield chunks of R events: their slice, order ids uint64 [R], and price and size int64 [R, 2, N] of the book."""
     events, start = day.events, day.start
     columns, corrections_in = event_columns(events), correction_columns(day.corrections, len(events))
     book = load(start, 0)

@@ -133,7 +133,7 @@ def test_corrections_of_no_event_or_out_of_order_are_refused(rows):
 
 @pytest.mark.parametrize("at", [[3, 2], [8], [-1]])
 def test_snapshots_at_impossible_places_are_refused(at):
-    with pytest.raises(InputError, match="impossible places"):
+    with pytest.raises(InputError, match="invalid positions"):
         snapshots_at(market_day(DAY), at)
 
 
@@ -298,7 +298,7 @@ def test_a_feed_that_contradicts_every_event_needs_no_more_room():
 )
 def test_a_feed_book_that_does_not_fit_is_refused(rows, levels, window):
     book = np.zeros((rows, 2, levels), np.int64)
-    with pytest.raises(InputError, match="the feed's book does not fit its events"):
+    with pytest.raises(InputError, match="the feed's book does not match its events"):
         find_corrections(DAY[:2], start=BookSnapshot.empty(window=window), price=book, size=book)
 
 

@@ -102,7 +102,7 @@ def test_tokens_that_the_device_cannot_read_are_not_generated(params, monkeypatc
 
 
 def test_compact_tokens_cannot_say_an_order_of_ones_own(params):
-    with pytest.raises(InputError, match="cannot say a user's own order"):
+    with pytest.raises(InputError, match="cannot express a given order"):
         run(params, tokenizer=COMPACT, inject=(Order(1, 5, after_events=0),))
 
 

@@ -65,5 +65,5 @@ def test_a_day_of_an_instrument_that_the_model_does_not_know_is_refused(run, day
     known = dataclasses.replace(run.beside, symbols=("OTHER",), names=(*run.beside.names, "instrument"))
     other = dataclasses.replace(run, workdir=run.workdir)
     other.__dict__["beside"] = known
-    with pytest.raises(InputError, match="instrument has no number"):
+    with pytest.raises(InputError, match="instrument is not in the list of symbols"):
         lob_jax.generate(other, day)

@@ -122,7 +122,7 @@ def test_tokenize_events_from_book_states_gives_the_tokens_of_encode():
     states = replay(day, levels=2)
     tokens = ExactTokenizer().tokenize_events(day, states)
     assert tokens.tolist() == encode(events).tolist()
-    with pytest.raises(InputError, match="not those of the events"):
+    with pytest.raises(InputError, match="do not match the events"):
         ExactTokenizer().tokenize_events(day.with_events(events[:-1]), states)
 
 

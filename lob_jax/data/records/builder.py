@@ -1,6 +1,7 @@
-"""Records on disk: a TFDS data set of ArrayRecord shards, built by many processes or on Apache Beam, and read by index.
+"""Records on disk: a TFDS data set of ArrayRecord shards, built by several processes or on Apache Beam, read by index.
 
-The shards of a day are made by one process; a run that is stopped goes on where it was, to the same bytes.
+The shards of a day are written by one process. If preparation is interrupted, running it again continues with the
+remaining days and produces the same bytes.
 """
 
 import os
@@ -29,17 +30,17 @@ OnDay = Callable[[str, dict[str, Any]], None]
 
 
 class LobEvents(tfds.core.GeneratorBasedBuilder):
-    """The TFDS builder `lob_events`: made by processes of this machine, or on Apache Beam if asked for.
+    """The TFDS builder `lob_events`, which runs in processes on this machine or on Apache Beam.
 
-    `DownloadConfig(beam_runner=..., beam_options=...)` asks for Beam, see `prepare_on_beam`.
+    `DownloadConfig(beam_runner=..., beam_options=...)` selects Beam, see `prepare_on_beam`.
 
     Attributes:
-      accounts: of the days, once they are prepared, see `shards.Tally`.
-      shards: records and sha256 of each file, by name, once they are prepared.
+      accounts: the account of each day, see `shards.Tally`; empty before preparation.
+      shards: number of records and sha256 of each file, by name; empty before preparation.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    url_infos: ClassVar[dict[str, Any]] = {}  # nothing is downloaded; TFDS would look for a list beside this file
+    url_infos: ClassVar[dict[str, Any]] = {}  # otherwise TFDS would look for a list of downloads next to this file
 
     def __init__(
         self,
@@ -53,10 +54,10 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         processes: int | None = 1,
         on_day: OnDay | None = None,
     ):
-        """Set up; see `prepare_records`. What is done of the days lies in the folder `DAYS` of `data_dir`.
+        """Set up the builder; see `prepare_records`. Completed days are kept in the folder `DAYS` of `data_dir`.
 
         Raises:
-          InputError: no days, or not oldest first.
+          InputError: there are no days, or they are not sorted from the oldest.
         """
         self.feed, self.reading, self.places = feed, reading, lay_out(days)
         self.tokenizer, self.plan, self.processes, self.on_day = tokenizer, plan, processes, on_day
@@ -75,14 +76,14 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager, pipeline: Any) -> dict[str, Any]:
-        """Return the Beam collections of all splits, made of one reading of each day."""
-        del dl_manager  # the days are at hand
+        """Return the Beam collections of all splits, from a single reading of each day."""
+        del dl_manager  # nothing is downloaded
         jobs = make_jobs(self.feed, self.places, self.reading)
         records = beam.all_records(pipeline, jobs, self._days_folder, self.tokenizer, self.plan)
         return {name: self._generate_examples(records, name) for name in SPLITS}
 
     def _generate_examples(self, records: Any, split: str) -> Any:
-        """Return the Beam collection of one split's (key, record)."""
+        """Return the Beam collection of the (key, record) pairs of a split."""
         return beam.of_split(records, split)
 
     def _download_and_prepare(
@@ -90,8 +91,8 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
     ) -> None:
         """Write the splits.
 
-        The writer that TFDS would use without Beam holds up to 1 GB of a split in memory and needs TensorFlow
-        beyond that.
+        Without Beam, TFDS's own writer is not used: it keeps up to 1 GB of a split in memory, and needs TensorFlow for
+        more.
         """
         if download_config.beam_runner or download_config.beam_options:
             shutil.rmtree(self._days_folder, ignore_errors=True)
@@ -106,7 +107,7 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
             self.info.set_splits(tfds.core.SplitDict([self._take_split(name) for name in SPLITS]))
 
     def _write_days(self) -> list[Account]:
-        """Write the days that are not done yet; return the accounts of all."""
+        """Write the days that are not complete yet; return the accounts of all days."""
         done = finished(self._days_folder, self.places)
         for account in done.values():
             self._check_scales(account)
@@ -122,7 +123,7 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         return [done[place.index] for place in self.places]
 
     def _note(self, account: Account) -> None:
-        """Check a new day's account, and tell of it."""
+        """Check the account of a new day, and report it."""
         self._check_scales(account)
         if self.on_day is not None:
             for part in account["parts"]:
@@ -132,7 +133,7 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         check_scales(account, self._first_accounts.setdefault(account["symbol"], account))
 
     def _take_split(self, split: str) -> tfds.core.SplitInfo:
-        """Give the days' shards the names that TFDS reads them by; they keep their own, too, until all is done."""
+        """Add the names by which TFDS finds the days' shards; the old names remain until all is complete."""
         shards = [shard for account in self.accounts for shard in account["shards"].get(split, ())]
         names = tfds.core.ShardedFileTemplate(
             data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
@@ -149,19 +150,19 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         )
 
     def _hash_shards(self) -> None:
-        """Note the shards that Beam has written."""
+        """Record the shards that Beam has written, with their hashes."""
         for split in self.info.splits.values():
             for path, records in zip(split.filepaths, split.shard_lengths, strict=True):
                 self.shards[path.name] = {"records": records, "sha256": sha256_of(pathlib.Path(path))}
 
     def _log_download_bytes(self) -> None:
-        """Print nothing: nothing is downloaded, and a library does not print."""
+        """Print nothing, because nothing is downloaded."""
 
     _log_download_done = _log_download_bytes
 
 
 def _link(source: pathlib.Path, path: pathlib.Path) -> None:
-    """Give a file a second name; where that cannot be, copy it."""
+    """Hard-link a file, or copy it if the file system has no hard links."""
     try:
         os.link(source, path)
     except OSError:
@@ -180,28 +181,28 @@ def prepare_records(
     processes: int | None = None,
     on_day: OnDay | None = None,
 ) -> dict[str, Any]:
-    """Build the records of some days in a folder, or find them there, and return their manifest.
+    """Prepare the records of some days in a folder unless they exist there already, and return their manifest.
 
-    Days are read and written by processes of their own, each in bounded memory. What a run had done before it
-    was stopped is kept beside the folder, and the same call goes on from there; records of other data or another
-    config are refused, never overwritten.
+    Days are read and written by separate processes, each in bounded memory. If preparation is interrupted, its
+    completed days are kept next to the folder, and the same call continues from there. Existing records of other data
+    or of another configuration are refused, never overwritten.
 
     Args:
-      feed: what the days are read with; can be sent to another process.
-      days: which, oldest first.
-      folder: where the records shall lie: shards, records.json and vocabulary.json.
-      tokenizer: how events become tokens.
-      plan: how days become splits and records.
-      inputs: what names the data, see `fingerprint`.
-      reading: how files are read; its `store` is not used, its `on_bytes` is called where this process reads.
-      processes: that work at once, None for one a core. With more than one, a program must keep what it runs under
-        `if __name__ == "__main__"`: the processes import it.
+      feed: the feed of the days; must be picklable.
+      days: the days, oldest first.
+      folder: the folder for the shards, records.json and vocabulary.json.
+      tokenizer: the tokenizer of the events.
+      plan: how days are divided into splits and records.
+      inputs: what identifies the data, see `fingerprint`.
+      reading: how files are read; `store` is ignored, and `on_bytes` is called only for files read by this process.
+      processes: number of worker processes, None for one per core. With more than one, a script must guard its main
+        code by `if __name__ == "__main__"`, because the workers import it.
       on_day: called with a day's name and the counts ("split", "events", "records", "tokens") of each of its parts
-        when the day is done, in the order that days are done.
+        whenever a day is complete, in order of completion.
 
     Raises:
-      InputError: the folder holds other records or other things, or another process works on it; days that are out
-        of order, cannot be read, cut or tokenized, or do not agree in their scales.
+      InputError: the folder contains other records or other files, or another process is working on it; days are out
+        of order, cannot be read, divided or tokenized, or differ in their scales.
     """
     arguments = {"tokenizer": tokenizer, "plan": plan, "reading": reading, "processes": processes, "on_day": on_day}
 
@@ -225,25 +226,25 @@ def prepare_on_beam(
     runner: str = "DirectRunner",
     options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Build on Apache Beam the records that `prepare_records` builds, in other shards; return their manifest.
+    """Prepare on Apache Beam the records that `prepare_records` prepares, in other shards; return their manifest.
 
-    Workers read days and write records in any order, and a shard holds them in that of the days. The files of the
-    feed and the folder must lie where every worker reaches them by the same path, and lob_jax must be installed
-    there. Nothing is kept of a run that fails.
+    Workers read days and write records in any order; within a shard, records are in the order of the days. Every worker
+    must reach the files of the feed and the folder under the same paths, and must have lob_jax installed. A pipeline
+    that fails leaves nothing behind.
 
     Args:
-      feed: see `prepare_records`, as for the arguments that are not named here.
-      runner: Beam's name of it, with its options as Beam documents them for a command line:
+      feed: see `prepare_records`, also for the arguments that are not listed here.
+      runner: the name of the Beam runner. Examples, with options as Beam documents them for the command line:
         "DirectRunner", this machine: `["--direct_num_workers=4", "--direct_running_mode=multi_processing"]`;
         "DataflowRunner": `["--project=...", "--region=...", "--temp_location=gs://...",
         "--sdk_container_image=...", "--experiments=use_runner_v2"]`, the image with lob_jax and a mount of the files;
         "FlinkRunner": `["--flink_master=host:8081", "--environment_type=LOOPBACK"]`, or `DOCKER` with an image;
         "SparkRunner": `["--spark_master_url=spark://host:7077", "--environment_type=LOOPBACK"]`, or another runner's
         job server: "PortableRunner" with `["--job_endpoint=host:8099"]`.
-      options: of the runner.
+      options: options of the runner.
 
     Raises:
-      InputError: as `prepare_records`, or Beam is not installed. What a runner raises when a worker fails is its own.
+      InputError: as `prepare_records`, or Beam is not installed. If a worker fails, the runner raises its own error.
     """
     config = beam.download_config(runner, options)
 
@@ -261,14 +262,14 @@ def prepare_on_beam(
 
 
 def _remove_data_set(partial: pathlib.Path) -> None:
-    """Remove what a run left that was stopped at its very end: TFDS would take it for a data set to go on with."""
+    """Remove the data set of a preparation that was interrupted at its end; TFDS would take it for complete."""
     shutil.rmtree(partial / LobEvents.name, ignore_errors=True)
 
 
 def _build(
     builder: LobEvents, partial: pathlib.Path, wanted: Mapping[str, Any], *, config: tfds.download.DownloadConfig | None
 ) -> dict[str, Any]:
-    """Make the data set and the vocabulary in a folder, and return their manifest."""
+    """Write the data set and the vocabulary to a folder, and return the manifest."""
     tfds.disable_progress_bar()
     downloads = partial / "downloads"
     builder.download_and_prepare(download_dir=downloads, download_config=config)
@@ -278,7 +279,7 @@ def _build(
 
 
 class PreparedRecords:
-    """The records of one split, by index, as dicts of NumPy arrays; can be sent to other processes."""
+    """The records of one split, by index, as dicts of NumPy arrays; picklable."""
 
     def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, tokenizer: str):
         self._source, self.outlines, self._tokenizer = source, outlines, tokenizer
@@ -287,7 +288,7 @@ class PreparedRecords:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one record, see `make_records`; its arrays cannot be written to."""
+        """Return one record, see `make_records`; its arrays are read-only."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
         record = dict(self._source[index])
@@ -307,6 +308,7 @@ def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
             "no such split", where=folder, expected=list(manifest["outlines"]), was=split, remedy="name one of them"
         )
     version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
-    source = tfds.builder_from_directory(version).as_data_source(split)
+    builder = tfds.builder_from_directory(version)
+    source: Any = builder.as_data_source(split)  # ty: ignore[invalid-argument-type]  # a decorator of TFDS hides `self`
     tokenizer = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).tokenizer
     return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], tokenizer=tokenizer)

@@ -19,7 +19,7 @@ from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.shards import Account, Place, account_path, write_day
 from lob_jax.data.records.split import number_days
 from lob_jax.errors import InputError
-from lob_jax.feeds.feed import DaySource, Feed, Reading
+from lob_jax.feeds.feed import DaySource, Feed, OnePassFeed, Reading
 from lob_jax.signals import spared
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -47,10 +47,10 @@ class Job:
           InputError: a file is not valid in its format, or does not contain a listed day.
         """
         reading = dataclasses.replace(self.reading, store=store)
-        if len(self.places) == 1:
-            days = [self.feed.read(self.places[0].source, reading)]
+        if len(self.places) > 1 and isinstance(self.feed, OnePassFeed):
+            days = self.feed.read_all(self.places[0].source.file, reading)
         else:
-            days = self.feed.read_all(self.places[0].source.path, reading)
+            days = [self.feed.read(place.source, reading) for place in self.places]
         found = {(day.instrument.symbol, day.instrument.trading_day): day for day in days}
         for place in self.places:
             wanted = (place.source.symbol, place.source.trading_day)
@@ -85,7 +85,7 @@ def lay_out(days: Sequence[DaySource]) -> list[Place]:
 
 def make_jobs(feed: Feed, places: Sequence[Place], reading: Reading) -> list[Job]:
     """Group days into jobs; all instruments of a file are read in one pass if the feed supports that."""
-    if not hasattr(feed, "read_all"):
+    if not isinstance(feed, OnePassFeed):
         return [Job(feed, reading, (place,)) for place in places]
     files: dict[pathlib.Path | None, list[Place]] = {}
     for place in places:

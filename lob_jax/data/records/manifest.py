@@ -1,4 +1,4 @@
-"""The manifest beside prepared records: what they were made from, and how many there are."""
+"""The manifest of prepared records: what determined their content, and their numbers."""
 
 import dataclasses
 import decimal
@@ -15,20 +15,20 @@ from lob_jax.errors import InputError, differing, flat
 from lob_jax.feeds.feed import DaySource
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 
-FORMAT = 2  # raised whenever the content of a record changes its meaning
+FORMAT = 2  # incremented whenever the content of a record changes its meaning
 MANIFEST = "records.json"
 
 
 def fingerprint(
     days: Sequence[DaySource], plan: RecordPlan, *, vocabulary_hash: str, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what decides the content of records, as plain JSON values.
+    """Return everything that determines the content of records, as plain JSON values.
 
     Args:
-      days: which days, in order.
-      plan: how they are cut.
-      vocabulary_hash: of the tokenizer's vocabulary.
-      inputs: what names the data: feed, settings and seeds of a simulation, sha256 of each file.
+      days: the days, in order.
+      plan: how they are divided.
+      vocabulary_hash: hash of the tokenizer's vocabulary.
+      inputs: what identifies the data: the feed, its settings, the seeds of a simulation, the sha256 of each file.
     """
     content = {
         "format": FORMAT,
@@ -43,19 +43,19 @@ def fingerprint(
 def make_manifest(
     wanted: Mapping[str, Any], accounts: Sequence[Mapping[str, Any]], shards: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the manifest of records.
+    """Assemble the manifest of records.
 
     Args:
       wanted: their fingerprint.
-      accounts: those of the days, in order, see `shards.Tally`.
-      shards: by file name, records, bytes before compression and sha256.
+      accounts: the accounts of the days, in order, see `shards.Tally`.
+      shards: number of records, bytes before compression and sha256, by file name.
     """
-    told = ("symbol", "trading_day", "instrument", "parts", "report")
+    kept = ("symbol", "trading_day", "instrument", "parts", "report")
     return {
         VERSION: version(),
         "fingerprint": dict(wanted),
         "splits": {name: _totals(name, accounts) for name in SPLITS},
-        "days": [{key: account[key] for key in told} for account in accounts],
+        "days": [{key: account[key] for key in kept} for account in accounts],
         "outlines": {name: [about for a in accounts for about in a["outlines"].get(name, ())] for name in SPLITS},
         "token_counts": {
             name: np.sum([a["token_counts"][name] for a in accounts if name in a["token_counts"]], axis=0).tolist()
@@ -71,10 +71,10 @@ def _totals(split: str, accounts: Sequence[Mapping[str, Any]]) -> dict[str, int]
 
 
 def check_scales(account: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    """Refuse a day whose integers mean something else than those of another day of its instrument.
+    """Check that the integers of a day mean the same as those of another day of its instrument.
 
     Raises:
-      InputError: names the tick and the scales of both days.
+      InputError: they do not; names the tick and the scales of both days.
     """
     was, expected = (_steps(day["instrument"]) for day in (account, other))
     if was != expected:
@@ -84,12 +84,12 @@ def check_scales(account: Mapping[str, Any], other: Mapping[str, Any]) -> None:
             where=f"{account['symbol']} {account['trading_day']}",
             expected=f"{_listed(expected)}, as on {other['trading_day']}",
             was=_listed(was),
-            remedy=f"if they were inferred from the files, name the finer ones: {named}; else prepare these days apart",
+            remedy=f"if they were inferred from the files, name the finer ones: {named}; else prepare them separately",
         )
 
 
 def _steps(instrument: Mapping[str, Any]) -> dict[str, decimal.Decimal]:
-    """Return the steps of prices and of sizes, and the unit of prices, all in the market's units."""
+    """Return the tick, the lot and the unit of prices, in units of currency and of quantity."""
     units = {"tick": (instrument["tick"], "price_scale"), "lot": (1, "lot_scale"), "prices in": (1, "price_scale")}
     return {name: (decimal.Decimal(count) / instrument[of]).normalize() for name, (count, of) in units.items()}
 
@@ -101,13 +101,17 @@ def _listed(steps: Mapping[str, decimal.Decimal]) -> str:
 def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
     """Return the manifest of prepared records.
 
-    Keys: version of lob_jax (the first of 0.1.0 lack it); fingerprint; splits (events, records and tokens of each,
-    leads not counted); days (symbol, trading_day, instrument, parts, report of the reader and of the replay); by split
-    outlines, see `Outline`, and token_counts, int [V], leads and EOS not counted; shards (records, bytes before
-    compression and sha256 of each file).
+    Its keys are:
+      version: version of lob_jax; early manifests of 0.1.0 lack it;
+      fingerprint: see `fingerprint`;
+      splits: events, records and tokens of each split, not counting leads;
+      days: symbol, trading_day, instrument, parts, and the report of reading and replay, of each day;
+      outlines: see `Outline`, by split;
+      token_counts: int [V], not counting leads and EOS, by split;
+      shards: records, bytes before compression and sha256, by file name.
 
     Raises:
-      InputError: there is none, or it cannot be read.
+      InputError: there is no manifest, or it cannot be read.
     """
     path = pathlib.Path(folder) / MANIFEST
     try:
@@ -123,18 +127,18 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def completed_fingerprint(saved: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a fingerprint by paths, with the neutral values of expected keys that came since it was written."""
+    """Flatten a fingerprint, and add the neutral values of expected keys that are newer than it."""
     return completed(flat(saved), flat(expected), inside="data.")
 
 
 def check_manifest(manifest: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuse records whose fingerprint is another one, and show where they differ.
+    """Check that records have the expected fingerprint.
 
-    Keys that came since the records were made had their neutral values.
+    Keys that are newer than the records count as having had their neutral values.
 
     Raises:
-      InputError: names each differing entry, as the records have it (expected) and as it is asked for (was); or what a
-        newer version has written and this one does not know.
+      InputError: they do not; lists the differing entries of the records (expected) and of the request (was). Or a
+        newer version wrote the records, with keys that this one does not know.
     """
     saved, written_by = completed_fingerprint(manifest["fingerprint"], expected), manifest.get(VERSION, FIRST)
     source = Source("the manifest of records", of="records", where=f"{MANIFEST}, fingerprint", written_by=written_by)
@@ -146,6 +150,6 @@ def check_manifest(manifest: Mapping[str, Any], expected: Mapping[str, Any]) -> 
             where=f"{MANIFEST}, fingerprint",
             expected=of_records,
             was=now,
-            remedy="give the data and values that the records were made with, name another --workdir, or delete its"
+            remedy="use the data and values that the records were made with, pass another --workdir, or delete its"
             " records folder to prepare them again",
         )

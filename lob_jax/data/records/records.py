@@ -1,4 +1,4 @@
-"""Records: runs of events as tokens with their clock and book features; each one decodes alone."""
+"""Records: consecutive events as tokens with their clock and book features; each can be decoded on its own."""
 
 import dataclasses
 import itertools
@@ -29,19 +29,19 @@ class RecordSource(Protocol):
     def __getitem__(self, index: int, /) -> Record: ...
 
 
-MOST_SAMPLED = 1000  # records that thresholds are fitted on
+MOST_SAMPLED = 1000  # maximum number of records that thresholds are fitted to
 START_NUMBERS = {"time_ns": np.int64, "window": np.int64, "pooled": np.bool_}
 START_COLUMNS = {**ORDER_COLUMNS, "last_best": np.dtype(np.int64), "seen": np.dtype(np.bool_)}
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordPlan:
-    """How days are cut into splits and records.
+    """How days are divided into splits and records.
 
     Attributes:
-      record_events: most events of a record, its lead not counted.
-      context: tokens that a model sees; embargo and lead follow from it.
-      book_levels: occupied levels a side that the book features see.
+      record_events: maximum number of events per record, not counting its lead.
+      context: context length of the model, in tokens; it determines the minimum embargo and the lead.
+      book_levels: occupied levels per side in the book features.
       train_fraction: see `split.split_day`.
       validation_fraction: see `split.split_day`.
       embargo_events: events between two splits of one day.
@@ -69,12 +69,12 @@ class RecordPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Outline:
-    """What windows are laid out by, without the record's arrays.
+    """The properties of a record that determine its windows, available without reading the record.
 
     Attributes:
-      tokens: tokens of the record, its EOS not counted.
-      lead_tokens: tokens of its leading events, which are context only.
-      first_event: index in the day of its first event, the lead included; 0 at the start of a day.
+      tokens: number of tokens of the record, not counting EOS.
+      lead_tokens: number of tokens of its lead, the leading events that serve as context only.
+      first_event: index in the day of its first event, including the lead; 0 at the start of a day.
     """
 
     tokens: int
@@ -83,11 +83,11 @@ class Outline:
 
 
 def record_spans(part: Part, *, record_events: int, context: int) -> list[tuple[int, int, int]]:
-    """Cut a part into records of nearly equal length.
+    """Divide a part into records of nearly equal length.
 
     Returns:
-      (begin, first, last) of each record, as event indices of the day: events begin..first-1 are its lead,
-      from the embargo in front of the part or from the record before; first..last-1 are its own.
+      (begin, first, last) of each record, as event indices of the day: events begin..first-1 are its lead, taken from
+      the embargo before the part or from the previous record; first..last-1 are the events of the record.
     """
     count = -(-part.events // record_events)
     edges = [part.first + part.events * k // count for k in range(count + 1)]
@@ -104,29 +104,29 @@ def make_records(
     context: int,
     book_levels: int,
 ) -> Iterator[tuple[Part, dict[str, Any]]]:
-    """Yield the records of some parts of a day, in order, each with its part; one is in memory at a time.
+    """Yield the records of some parts of a day, in order, each with its part; only one is in memory at a time.
 
     A record of E events is a dict of
       tokens uint16 [T+1], ending in EOS;
       features float32 [E+1, 4P], row i the book before event i, row E the book after the last one;
-      clock_ns int64 [E+1], the time known before event i: that of the event in front of it;
+      clock_ns int64 [E+1], the time known before event i, which is the time of the previous event;
       mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty, see `two_sided`;
-      lead_events int64, leading events that are context only;
-      first_event int64, index in the day of the first event, the lead included;
+      lead_events int64, number of leading events that serve as context only;
+      first_event int64, index in the day of the first event, including the lead;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON;
       tokenizer, the name of the tokenizer.
 
     Args:
-      day: the day; its columns may be mapped from files.
+      day: the day; its columns may be memory-mapped.
       parts: its parts, in order.
-      tokenizer: how events become tokens.
-      record_events: most events of a record, its lead not counted.
-      context: tokens that a model sees.
-      book_levels: P, occupied levels a side that the features see.
+      tokenizer: the tokenizer of the events.
+      record_events: maximum number of events per record, not counting its lead.
+      context: context length of the model, in tokens.
+      book_levels: P, occupied levels per side in the features.
 
     Raises:
-      InputError: an event has no tokens.
+      InputError: an event cannot be encoded.
     """
     cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
     at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
@@ -136,17 +136,17 @@ def make_records(
 
 
 def day_record(day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, book_levels: int) -> Record:
-    """Return events first..last-1 of a day as one record without a lead, as it would be read from disk.
+    """Return events first..last-1 of a day as one record without a lead, in the form of records read from disk.
 
     Args:
       day: the day.
       first: index of the first event.
-      last: index behind the last one, more than `first`.
-      tokenizer: how events become tokens.
-      book_levels: P, occupied levels a side that the features see.
+      last: index after the last event, greater than `first`.
+      tokenizer: the tokenizer of the events.
+      book_levels: P, occupied levels per side in the features.
 
     Raises:
-      InputError: an event has no tokens.
+      InputError: an event cannot be encoded.
     """
     (start,) = snapshots_at(day, np.array([first]))
     record = _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels)
@@ -156,7 +156,7 @@ def day_record(day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, b
 def _make_record(
     day: MarketDay, span: tuple[int, int, int], start: BookSnapshot, tokenizer: Tokenizer, *, book_levels: int
 ) -> dict[str, Any]:
-    """Return the record of events begin..last-1, whose own ones begin at `first`, from the book before the first."""
+    """Return the record of events begin..last-1, with lead begin..first-1; `start` is the book before them."""
     begin, first, last = span
     part = day.part(begin, last, start=start)
     states = replay(part, book_levels)
@@ -176,20 +176,20 @@ def _make_record(
 
 
 def record_opening(record: Record) -> MarketDay:
-    """Return what a record's tokens are decoded on: its instrument, starting book and corrections, no events."""
+    """Return a day without events to decode a record's tokens on: its instrument, starting book and corrections."""
     corrections = Corrections(**{name: record[f"correction_{name}"] for name in CORRECTION_COLUMNS})
     opening = MarketDay.opening(record_instrument(record), record_start(record))
     return dataclasses.replace(opening, corrections=corrections)
 
 
 def read_record(record: Record, tokenizer: Tokenizer) -> MarketDay:
-    """Return a record of exact tokens as a part of a day, its events decoded."""
+    """Decode a record of exact tokens to a part of a day."""
     opening = record_opening(record)
     return opening.with_events(tokenizer.decode(record["tokens"][:-1], opening))
 
 
 def record_start(record: Record) -> BookSnapshot:
-    """Return the book that a record starts from."""
+    """Return the starting book of a record."""
     return BookSnapshot(
         time_ns=int(record["start_time_ns"]),
         window=int(record["start_window"]),
@@ -209,15 +209,15 @@ def record_tokenizer(record: Record) -> type[Tokenizer]:
 
 
 def sampled_records(source: RecordSource) -> Iterator[Record]:
-    """Yield the records of a source, or of more than MOST_SAMPLED as many, evenly spread: enough to fit a threshold."""
+    """Yield at most MOST_SAMPLED records of a source, evenly spaced, which are enough to fit thresholds."""
     count = min(len(source), MOST_SAMPLED)
     for index in np.linspace(0, len(source) - 1, count).round().astype(int):
         yield source[int(index)]
 
 
 def two_sided(record: Record) -> np.ndarray:
-    """Return whether the book before each event, and behind the last, has a bid and an ask, bool [E+1]."""
-    features = record["features"]  # see `book_features`: the sizes come first, those of P bids, then those of P asks
+    """Return whether the book before each event, and after the last, has a bid and an ask, bool [E+1]."""
+    features = record["features"]  # `book_features` begins with the sizes of P bids, followed by those of P asks
     return (features[:, 0] > 0) & (features[:, features.shape[1] // 4] > 0)
 
 
@@ -227,8 +227,8 @@ def mids(record: Record) -> np.ndarray:
 
 
 def direction(record: Record) -> np.ndarray:
-    """Return int8 [E], the way each event moves the mid price: +1, 0 or -1; 0 where a side is or becomes empty."""
-    known = two_sided(record)
+    """Return the direction in which each event moves the mid price, int8 [E]: +1, 0 or -1; 0 if a side is empty."""
+    known = two_sided(record)  # integers mid2, not mids: their differences are exact
     return np.where(known[:-1] & known[1:], np.sign(np.diff(record["mid2"])), 0).astype(np.int8)
 
 

@@ -88,7 +88,7 @@ def record_features() -> tfds.features.FeaturesDict:
 def day_records(
     day: MarketDay, parts: Sequence[Part], tokenizer: Tokenizer, plan: RecordPlan
 ) -> Iterator[tuple[Part, dict[str, Any]]]:
-    """Yield the records of some parts of a day as they lie on disk: the vocabulary beside them names the tokenizer."""
+    """Yield the records of some parts of a day as stored, without the tokenizer, which the vocabulary file names."""
     shape = {"record_events": plan.record_events, "context": plan.context, "book_levels": plan.book_levels}
     for part, record in make_records(day, parts, tokenizer, **shape):
         del record["tokenizer"]

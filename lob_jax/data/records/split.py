@@ -1,4 +1,4 @@
-"""Which events train, validate and test: fixed by event index, before anything is tokenized."""
+"""Divide days into training, validation and test splits, by event index and before anything is tokenized."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from lob_jax.errors import InputError
 
 SPLITS = ("train", "validation", "test")
-SHORTEST_EVENT_TOKENS = 2  # that embargo and lead are counted by, see `context_of`
+SHORTEST_EVENT_TOKENS = 2  # assumed when embargo and lead are computed from a context, see `context_of`
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A run of one day's events that belong to one split.
+    """Consecutive events of one day that belong to one split.
 
     Attributes:
       name: "train", "validation" or "test".
       first: index in the day of the first event.
-      last: index behind the last event.
-      lead: events in front of `first` that may be shown as context, never scored; they lie in the embargo.
+      last: index after the last event.
+      lead: number of events before `first` that may serve as context but are never scored; they are in the embargo.
     """
 
     name: str
@@ -27,36 +27,36 @@ class Part:
 
     @property
     def events(self) -> int:
-        """How many events the part holds."""
+        """Return the number of events of the part."""
         return self.last - self.first
 
 
 def context_of(context_tokens: int, *, fewest_event_tokens: int) -> int:
-    """Return the context of as many events, in tokens of which the shortest event has SHORTEST_EVENT_TOKENS.
+    """Convert a context length to the tokens that as many events have if the shortest has SHORTEST_EVENT_TOKENS.
 
     Args:
-      context_tokens: that a model sees.
-      fewest_event_tokens: tokens of the shortest event, see `Tokenizer`.
+      context_tokens: context length of the model, in tokens.
+      fewest_event_tokens: number of tokens of the shortest event, see `Tokenizer`.
     """
     return -(-context_tokens * SHORTEST_EVENT_TOKENS // fewest_event_tokens)
 
 
 def required_embargo(context_tokens: int) -> int:
-    """Return the fewest events that must lie between two splits of one day.
+    """Return the minimum number of events between two splits of one day.
 
-    A position sees `context_tokens` tokens: at most half as many events, and a piece of one more.
+    A position sees `context_tokens` tokens, which are at most half as many events and a part of one more.
     """
     return context_tokens // SHORTEST_EVENT_TOKENS + 1
 
 
 def lead_events(context_tokens: int) -> int:
-    """Return how many events, however short, hold the tokens shown in front of a record's first target."""
+    """Return how many events, even if all are the shortest, contain the context before a record's first target."""
     history_tokens = context_tokens + 1 - context_tokens // 2
     return -(-history_tokens // SHORTEST_EVENT_TOKENS)
 
 
 def check_embargo(embargo_events: int, *, context_tokens: int) -> None:
-    """Refuse an embargo that a context could reach across.
+    """Check that no context can reach across the embargo.
 
     Raises:
       InputError: the embargo is shorter than `required_embargo(context_tokens)`.
@@ -73,12 +73,12 @@ def check_embargo(embargo_events: int, *, context_tokens: int) -> None:
 
 
 def split_names(day: int, days: int) -> tuple[str, ...]:
-    """Return the splits that trading day number `day` (from 0, oldest first) of `days` gives events to.
+    """Return the splits of trading day number `day` (from 0, oldest first) of `days`.
 
-    One day is cut into all three; of two days the first trains and the second is cut in two; of three
-    and more the last one tests, the one before validates and the others train. All instruments of a trading
-    day share its splits; a day that is cut is cut by each instrument's own events, so that the parts of two
-    instruments may overlap in time.
+    A single day is divided into all three splits. Of two days, the first is for training, and the second is divided
+    into validation and test. Of three or more, the last is the test split, the one before it the validation split, and
+    the others are for training. All instruments of a trading day have the same splits. A day is divided by the event
+    index of each instrument separately, so the parts of two instruments may overlap in time.
     """
     if days == 1:
         return SPLITS
@@ -94,21 +94,21 @@ def number_days(days: Sequence[tuple[str, str]]) -> tuple[list[int], int]:
       days: (trading day as ISO date, symbol), oldest first.
 
     Raises:
-      InputError: a day that is older than the one before it, or a symbol's day that comes twice.
+      InputError: a day is older than the one before it, or a symbol's day occurs twice.
     """
     numbers: list[int] = []
     seen: set[str] = set()
-    for place, (day, symbol) in enumerate(days):
-        before = days[place - 1][0] if place else day
+    for index, (day, symbol) in enumerate(days):
+        before = days[index - 1][0] if index else day
         if before != day:
             seen.clear()
         if day < before or symbol in seen:
             raise InputError(
-                "the days do not lie oldest first" if day < before else "a day of an instrument comes twice",
-                where=f"day {place + 1} of {len(days)}",
+                "the days are not sorted from the oldest" if day < before else "a day of an instrument occurs twice",
+                where=f"day {index + 1} of {len(days)}",
                 expected=f"{before} or a later day" if day < before else f"one {symbol} on {day}",
                 was=f"{symbol} {day}",
-                remedy="give the days oldest first, one day of an instrument once",
+                remedy="sort the days from the oldest, and list each day of an instrument once",
             )
         seen.add(symbol)
         numbers.append((numbers[-1] + (day > before)) if numbers else 0)
@@ -123,17 +123,17 @@ def split_day(
     embargo_events: int,
     names: tuple[str, ...] = SPLITS,
 ) -> list[Part]:
-    """Cut one day into consecutive parts with an embargo in front of every part but the first.
+    """Divide one day into consecutive parts, with an embargo before every part except the first.
 
     Args:
-      n_events: events in the day.
-      train_fraction: share of the day's events that lie before the first embargo.
-      validation_fraction: share from there to the second embargo, the embargo in front included.
-      embargo_events: events between two parts, in neither of them.
-      names: the splits to make; without "train", the other two share the day in their proportion.
+      n_events: number of events of the day.
+      train_fraction: share of the day's events before the first embargo.
+      validation_fraction: share of the events from there to the second embargo, including the first embargo.
+      embargo_events: number of events between two parts, which belong to neither.
+      names: the splits to make; without "train", the other two share the day in proportion.
 
     Raises:
-      InputError: fractions that leave no share for a split, or a part that would hold no event.
+      InputError: the fractions leave nothing for a split, or a part would have no event.
     """
     fractions = (train_fraction, validation_fraction, 1 - train_fraction - validation_fraction)
     shares = dict(zip(SPLITS, fractions, strict=True))
@@ -151,7 +151,7 @@ def split_day(
     for name in names:
         lead = embargo_events if parts else 0
         share += shares[name]
-        end = round(n_events * min(share / whole, 1.0))
+        end = round(n_events * min(share / whole, 1.0))  # the sum of rounded fractions may exceed 1
         parts.append(Part(name, cut + lead, end, lead))
         cut = end
     for part in parts:
@@ -159,7 +159,7 @@ def split_day(
             raise InputError(
                 f"the day is too short for its {part.name} part",
                 where=f"a day of {n_events} events",
-                expected=f"a share of more than {part.lead} events, the embargo in front of it",
+                expected=f"a share of more than {part.lead} events, which is the embargo before it",
                 was=part.events + part.lead,
                 remedy="use more events, or a shorter context and embargo",
             )
@@ -175,7 +175,7 @@ def day_parts(
     validation_fraction: float,
     embargo_events: int,
 ) -> list[Part]:
-    """Return one instrument's parts of trading day number `day` of `days`; a night between two is embargo enough.
+    """Return one instrument's parts of trading day number `day` of `days`; two days need no embargo between them.
 
     Raises:
       InputError: see `split_day`.

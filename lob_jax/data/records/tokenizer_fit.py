@@ -15,9 +15,9 @@ from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.tokens.seen import Seen, joined, seen_in
 from lob_jax.tokens.tokenizer import FittedTokenizer, Loss
 
-RUN_EVENTS = 1 << 18  # that are in memory with their references at once
-MOST_FITTED = 4_000_000  # events of all days together; of more, evenly many of each day
-MOST_MEASURED = 50_000  # events of the first validation day
+RUN_EVENTS = 1 << 18  # events per block: bounds the events and reference prices in memory at once
+MOST_FITTED = 4_000_000  # maximum number of events of all days together, the same number of each day
+MOST_MEASURED = 50_000  # maximum number of events of the first validation day
 
 
 def fit_tokenizer(
@@ -29,18 +29,18 @@ def fit_tokenizer(
     reading: Reading,
     store: pathlib.Path,
 ) -> FittedTokenizer:
-    """Return a tokenizer fitted to the events of the training parts of some days, and to no other.
+    """Fit a tokenizer to the events in the training parts of some days.
 
     Args:
-      kind: of the tokenizer.
-      feed: what the days are read with.
-      days: which, oldest first.
-      plan: how days become splits.
+      kind: class of the tokenizer.
+      feed: the feed of the days.
+      days: the days, oldest first; validation and test parts are not used.
+      plan: how days are divided into splits.
       reading: how files are read.
-      store: a folder for the events of a day while it is read.
+      store: folder for temporary files with the events of a day.
 
     Raises:
-      InputError: days that are out of order, or cannot be read or cut.
+      InputError: days are out of order, or cannot be read or divided.
     """
     places = [place for place in lay_out(days) if "train" in split_names(place.trading_day, place.trading_days)]
     parts = []
@@ -61,7 +61,7 @@ def measure_loss(
     reading: Reading,
     store: pathlib.Path,
 ) -> Loss:
-    """Return what the first validation events lose as tokens; arguments and errors as of `fit_tokenizer`."""
+    """Measure what the first validation events lose as tokens; arguments and errors as in `fit_tokenizer`."""
     places = [place for place in lay_out(days) if "validation" in split_names(place.trading_day, place.trading_days)]
     (job, *_) = make_jobs(feed, places[:1], reading)
     with tempfile.TemporaryDirectory(dir=store) as folder:
@@ -73,7 +73,7 @@ def measure_loss(
 
 
 def _seen_of(day: MarketDay, part: Part, *, most: int) -> Seen:
-    """Return what the events of a part say, of more than `most` as many, evenly spread."""
+    """Return the quantities of at most `most` events of a part, evenly spaced."""
     day, stride = day.part(0, part.last, start=day.start), -(-part.events // most)
     runs, clock = [], day.start.time_ns
     for rows, before in reference_runs(day, RUN_EVENTS):

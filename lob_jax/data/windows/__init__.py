@@ -1,1 +1,1 @@
-"""Records to batches: windows of tokens with what is known at each, through Grain."""
+"""Cut records into windows of tokens with their inputs, and batch them with Grain."""

@@ -1,4 +1,4 @@
-"""`TokenBookDataset`: windows of tokens with what is known at each of them, cut from records."""
+"""`TokenBookDataset`: windows of tokens, with the inputs known at each token, cut from records."""
 
 import collections
 import dataclasses
@@ -15,18 +15,18 @@ from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 Window = dict[str, np.ndarray]
 
 CACHE_BYTES = 256 * 2**20
-MOST_TIME_BUCKETS = 86_400  # a second each; many more would overflow the nanoseconds of a day times the buckets
+MOST_TIME_BUCKETS = 86_400  # of one second; the product with the nanoseconds of a day must not overflow an int64
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One window in a record's tokens; position -1 is the BOS in front of the first event of a day.
+    """One window in a record's tokens; position -1 is the BOS before the first event of a day.
 
     Attributes:
-      record: which record.
+      record: index of the record.
       start: position of the window's first token.
-      score_from: position of the first token that counts as a target.
-      score_to: position behind the last one.
+      score_from: position of the first token that is a target.
+      score_to: position after the last target.
     """
 
     record: int
@@ -37,14 +37,14 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedRecord:
-    """What windows are cut from: a record's tokens, and what is known at each of them.
+    """A record in the form that windows are cut from: its tokens, and the inputs known at each.
 
     Attributes:
-      tokens: int32 [T], EOS left out.
+      tokens: int32 [T], without EOS.
       event: int32 [T], the event that a token belongs to.
-      clock_row: int32 [T], the record's time known when the token is the newest one, see `Along`.
-      book_row: int32 [T], the book known then.
-      known: what windows hold beside, by name.
+      clock_row: int32 [T], the row of the record's clock that is known after a token, see `Along`.
+      book_row: int32 [T], the row of the book that is known after a token.
+      known: the additional arrays of windows, by name.
     """
 
     tokens: np.ndarray
@@ -54,7 +54,7 @@ class PreparedRecord:
     known: dict[str, Known]
 
     def nbytes(self) -> int:
-        """Return the memory that the arrays hold, each counted once."""
+        """Return the number of bytes of all arrays; an array that is shared counts once."""
         known = [array for one in self.known.values() for array in (one.values, one.row)]
         held = {id(array): array for array in (self.tokens, self.event, self.clock_row, self.book_row, *known)}
         return sum(array.nbytes for array in held.values())
@@ -63,24 +63,24 @@ class PreparedRecord:
 class TokenBookDataset:
     """Windows of context + 1 tokens, by index: a Grain random-access source.
 
-    A window is a dict of NumPy arrays over its T+1 tokens, those of `lob_jax.models.inputs`:
-      tokens int32 [T+1], PAD behind the end of the record;
-      scored bool [T+1], whether the token counts as a target;
+    A window is a dict of NumPy arrays over its T+1 tokens, see `lob_jax.models.inputs`:
+      tokens int32 [T+1], PAD after the end of the record;
+      scored bool [T+1], whether the token is a target;
       event int32 [T+1], index within the record, -1 for BOS and padding;
-      record int32 (), position int32 (): where the window starts in the tokens of its record;
-    and what `beside` names, each made by its maker in `lob_jax.data.windows.known`. Labels are those of the book that
-    has just advanced: they stand at the first time token of an event; elsewhere direction is -1.
+      record int32 (), position int32 (): the record, and where the window starts in its tokens;
+    and the arrays that `beside` names, each made by its maker in `lob_jax.data.windows.known`. Labels belong to the
+    book that has just advanced: they are at the first time token of an event; direction is -1 elsewhere.
 
-    Entry t says what is known when token t is the newest one that has been read. The book advances at the
-    first time token of an event, when the event is complete but for its time; the clock, at the head of
-    the next event. EOS is in no window; BOS stands at position -1 in front of the first event of a day.
+    Entry t is what is known once token t has been read. The book advances at the first time token of an event, when
+    everything but the event's time has been read; the clock advances at the head of the next event. EOS is in no
+    window; BOS is at position -1, before the first event of a day.
 
-    Training windows follow one another, each starting with the last token of the one before, so that every
-    token behind the lead is a target once; a last window of fewer than a quarter of the targets is dropped.
-    With a prefix a window's first token is REGIME k, no target, beside which stands what was known before the
-    window's next token; the tokens themselves are then one fewer.
-    Evaluation windows overlap so that every such token is a target exactly once, with at least half a context
-    in front of it, except at the very start of a day.
+    Training windows are consecutive, and each starts with the last token of the previous one, so that every token after
+    the lead is a target once; a last window with less than a quarter of the targets is dropped. With a prefix, the
+    first token of a window is REGIME k, which is not a target and whose inputs are those known before the next token;
+    the window then has one token of its record less.
+    Evaluation windows overlap, so that every such token is a target exactly once and has at least half a context before
+    it, except at the start of a day.
     """
 
     def __init__(
@@ -97,14 +97,15 @@ class TokenBookDataset:
 
         Args:
           source: records by index.
-          context: T, tokens that a model sees.
-          time_buckets: buckets in a day.
+          context: T, context length of the model, in tokens.
+          time_buckets: number of time buckets per day.
           evaluation: whether windows overlap for evaluation.
-          beside: what else windows hold.
-          cache_bytes: memory for records that have been read; 0 keeps none but the last.
+          beside: the additional arrays of windows.
+          cache_bytes: memory for records that have been read; 0 keeps only the last.
 
         Raises:
-          InputError: a context below 2 tokens, buckets shorter than a second, or records made for a shorter context.
+          InputError: the context has fewer than 2 tokens, buckets are shorter than a second, or the records were made
+            for a shorter context.
         """
         _check_sizes(context, time_buckets)
         self.source, self.context, self.time_buckets, self.evaluation = source, context, time_buckets, evaluation
@@ -134,10 +135,10 @@ class TokenBookDataset:
         return cut_window(record, span, context=self.context)
 
     def blank(self) -> Window:
-        """Return a window of padding with nothing to score, shaped like the others."""
+        """Return a window of padding without targets, in the shape of the others."""
         if not self.spans:
             raise InputError(
-                "there is no window",
+                "there are no windows",
                 where="TokenBookDataset",
                 expected="at least one record with a token to score",
                 was=f"{len(self.source)} records",
@@ -149,7 +150,7 @@ class TokenBookDataset:
         return {**window, "position": np.zeros_like(window["position"])}
 
     def prepared(self, record: int) -> PreparedRecord:
-        """Return a record ready to be cut, from memory if it is there."""
+        """Return a record in the form that windows are cut from, from the cache if possible."""
         prepared = self._cache.get(record)
         if prepared is None:
             prepared = prepare_record(self.source[record], time_buckets=self.time_buckets, beside=self.beside)
@@ -168,7 +169,7 @@ def _check_sizes(context: int, time_buckets: int) -> None:
         )
     if not 1 <= time_buckets <= MOST_TIME_BUCKETS:
         raise InputError(
-            "no such number of time buckets",
+            "an invalid number of time buckets",
             where="config.model.time_buckets",
             expected=f"within 1..{MOST_TIME_BUCKETS}",
             was=time_buckets,
@@ -177,23 +178,23 @@ def _check_sizes(context: int, time_buckets: int) -> None:
 
 
 class RecordCache:
-    """The records used last, within a budget of bytes; a copy sent to another process starts empty."""
+    """A cache of the most recently used records, within a budget of bytes; it is pickled empty."""
 
     def __init__(self, budget: int):
         self.budget, self.used = budget, 0
         self._records: collections.OrderedDict[int, PreparedRecord] = collections.OrderedDict()
 
     def get(self, index: int) -> PreparedRecord | None:
-        """Return a record that is held, or None."""
+        """Return a record, or None if it is not in the cache."""
         if index in self._records:
             self._records.move_to_end(index)
         return self._records.get(index)
 
     def put(self, index: int, record: PreparedRecord) -> None:
-        """Hold a record, and let go of those used longest ago."""
+        """Add a record, and evict the least recently used ones."""
         self._records[index] = record
         self.used += record.nbytes()
-        while self.used > self.budget and len(self._records) > 1:
+        while self.used > self.budget and len(self._records) > 1:  # the newest stays, even if it exceeds the budget
             self.used -= self._records.popitem(last=False)[1].nbytes()
 
     def __len__(self) -> int:
@@ -216,7 +217,7 @@ def evaluation_spans(about: Outline, *, context: int) -> Iterator[tuple[int, int
     """Yield (start, score_from, score_to) of a record's evaluation windows.
 
     Raises:
-      InputError: the record's lead is shorter than half a context, and a day does not start here.
+      InputError: the record's lead is shorter than half a context, and the record is not at the start of a day.
     """
     begin, first = _bounds(about)
     if about.first_event > 0 and first - begin < context // 2:
@@ -235,13 +236,13 @@ def evaluation_spans(about: Outline, *, context: int) -> Iterator[tuple[int, int
 
 
 def _bounds(about: Outline) -> tuple[int, int]:
-    """Return the first position that a window may start at, and the first that is a target."""
+    """Return the first position at which a window may start, and the first target."""
     begin = -1 if about.first_event == 0 else 0
     return begin, max(about.lead_tokens, begin + 1)
 
 
 def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
-    """Work out what is known at each token of a record."""
+    """Compute the inputs known at each token of a record."""
     read = along(record, time_buckets=time_buckets, beside=beside)
     return PreparedRecord(
         tokens=record["tokens"][:-1].astype(np.int32),
@@ -276,8 +277,8 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
 
 
 def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
-    """Return a window with the token of the regime before it in front, and beside that what was known before it."""
-    first = {name: known.behind(span.start) for name, known in record.known.items()}
+    """Prepend the token of the regime before a window, with the inputs known before its first token."""
+    first: dict[str, Any] = {name: known.behind(span.start) for name, known in record.known.items()}
     first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": window["event"][0]}
     longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
     for name, array in longer.items():

@@ -1,6 +1,6 @@
-"""What is known at each token of a record, beside the token: one maker an array, found by the array's name.
+"""Compute the inputs known at each token of a record besides the token: one function per array, found by its name.
 
-The arrays and the models that need them are listed in `lob_jax.models.inputs`.
+The arrays, and the models that need them, are listed in `lob_jax.models.inputs`.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ ALWAYS = ("time_of_day", "day_of_week", "book")
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """What windows hold beside tokens and the events that these belong to.
+    """The arrays of windows in addition to tokens and their events.
 
     Attributes:
-      names: the arrays, by their names in MAKERS.
-      regimes: thresholds that "regime" is told by.
-      prefix: whether a window begins with a token that names the regime before it, see `TokenBookDataset`.
-      symbols: the instruments, in an order that numbers them, for "instrument".
-      outlooks: thresholds that "direction" and "log_volatility" are told by.
+      names: names of the arrays, see MAKERS.
+      regimes: thresholds of "regime".
+      prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
+      symbols: the instruments, whose order determines the numbers of "instrument".
+      outlooks: thresholds of "direction" and "log_volatility".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -47,10 +47,10 @@ class Known:
     """One array along a record's T tokens.
 
     Attributes:
-      values: [R, ...], all that is known at one token or another; row 0 before the record's first token.
-      row: int32 [T], which of them is known when the token is the newest one.
-      blank: what padding holds.
-      is_label: whether it says what comes next: then a token that is put in front of a window has none.
+      values: [R, ...], the distinct values; row 0 is known before the record's first token.
+      row: int32 [T], the row of `values` that is known after a token.
+      blank: the value of padding.
+      is_label: whether it describes the future, so that a token prepended to a window must not have it.
     """
 
     values: np.ndarray
@@ -59,11 +59,11 @@ class Known:
     is_label: bool = False
 
     def at(self, tokens: slice | np.ndarray) -> np.ndarray:
-        """Return what is known at some tokens."""
+        """Return the values known at some tokens."""
         return self.values[self.row[tokens]]
 
     def behind(self, count: int) -> np.ndarray:
-        """Return what is known behind so many tokens of the record, for a token put there; nothing of a label."""
+        """Return the value known after `count` tokens of the record, for a token inserted there; blank for a label."""
         if self.is_label:
             return np.full_like(self.values[0], self.blank)
         return self.values[self.row[count - 1] if count > 0 else 0]
@@ -71,19 +71,19 @@ class Known:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Along:
-    """A record and its tokens, as makers read them.
+    """A record and its tokens, in the form that makers read.
 
-    Which book and which time are known at a token is defined by its tokenizer, see `Tokenizer.known_rows`. Rows are
-    those of the record's E + 1 states: row i is what is known before event i.
+    The tokenizer defines which book and which time are known at a token, see `Tokenizer.known_rows`. Rows are those of
+    the record's E + 1 states, where row i is known before event i.
 
     Attributes:
       record: the record.
       instrument: its instrument.
       event: int32 [T], the event that a token belongs to.
-      clock_row: int32 [T], which time is known when the token is the newest one.
-      book_row: int32 [T], which book is.
-      time_buckets: buckets in a day.
-      beside: what is asked for.
+      clock_row: int32 [T], the row of the clock known after a token.
+      book_row: int32 [T], the row of the book known after a token.
+      time_buckets: number of time buckets per day.
+      beside: the requested arrays.
     """
 
     record: Record
@@ -96,22 +96,22 @@ class Along:
 
     @functools.cached_property
     def outlook(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return directions and log volatilities, see `Outlooks.of`; worked out once for the two arrays."""
+        """Return directions and log volatilities, see `Outlooks.of`; computed once for both arrays."""
         if self.beside.outlooks is None:
             raise _not_given("an outlook", "outlooks")
         return self.beside.outlooks.of(self.record)
 
     def since_midnight_ns(self) -> np.ndarray:
-        """Return the times known, int64 [E+1], since the venue's midnight."""
+        """Return the record's clock in ns since the venue's midnight, int64 [E+1]."""
         return self.record["clock_ns"] - self.instrument.midnight_ns()
 
     def constant(self, value: int) -> Known:
-        """Return what is known of a number that stays the same."""
+        """Return an array with the same value at every token."""
         return Known(np.array([value], np.int32), np.zeros_like(self.event))
 
 
 def along(record: Record, *, time_buckets: int, beside: Beside) -> Along:
-    """Return a record as makers read it."""
+    """Return a record in the form that makers read."""
     tokens = record["tokens"][:-1]
     clock_row, book_row = record_tokenizer(record).known_rows(tokens)
     return Along(
@@ -126,15 +126,15 @@ def along(record: Record, *, time_buckets: int, beside: Beside) -> Along:
 
 
 def known_along(record: Along) -> dict[str, Known]:
-    """Return what is asked for, by name.
+    """Return the requested arrays, by name.
 
     Raises:
-      InputError: nothing makes an array of such a name, or what it is made by is not given.
+      InputError: an array has no maker, or its thresholds or symbols are not given.
     """
     for name in record.beside.names:
         if name not in MAKERS:
             raise InputError(
-                f"nothing makes the array {name} of a window",
+                f"no function makes the array {name} of a window",
                 where="Beside(names=...)",
                 expected=f"names among {', '.join(MAKERS)}",
                 was=name,
@@ -144,9 +144,9 @@ def known_along(record: Along) -> dict[str, Known]:
 
 
 def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
-    """Return which of a day's `time_buckets` equal parts each time lies in, int32; times outside it go to its ends."""
+    """Return the index of each time among `time_buckets` equal parts of a day, int32, clipped to the day."""
     within = np.clip(since_midnight_ns, 0, NS_PER_DAY - 1)
-    return (within * time_buckets // NS_PER_DAY).astype(np.int32)
+    return (within * time_buckets // NS_PER_DAY).astype(np.int32)  # in this order, integer division truncates once
 
 
 def _time_of_day(record: Along) -> Known:
@@ -176,11 +176,11 @@ def _instrument(record: Along) -> Known:
     symbol, symbols = record.instrument.symbol, record.beside.symbols
     if symbol not in symbols:
         raise InputError(
-            "an instrument has no number",
+            "an instrument is not in the list of symbols",
             where="the records",
             expected=list(symbols),
             was=symbol,
-            remedy="name the instruments of all records",
+            remedy="list the instruments of all records",
         )
     return record.constant(symbols.index(symbol))
 
@@ -194,7 +194,7 @@ def _log_volatility(record: Along) -> Known:
 
 
 def _label(record: Along, labels: np.ndarray, *, blank: int) -> Known:
-    """Return labels [E+1, K] where the book has just advanced: at the first time token of an event, nowhere else."""
+    """Place labels [E+1, K] at the first time token of each event, where the book has just advanced."""
     none = np.full_like(labels[:1], blank)
     advances = np.diff(record.book_row, prepend=0) > 0
     row = np.where(advances, record.book_row + 1, 0).astype(np.int32)
@@ -203,7 +203,7 @@ def _label(record: Along, labels: np.ndarray, *, blank: int) -> Known:
 
 def _not_given(name: str, needed: str) -> InputError:
     return InputError(
-        f"{name} is asked for, and not what it is told by",
+        f"{name} is requested without its thresholds",
         where=f"Beside({needed}=...)",
         expected="thresholds of the training split",
         was=None,

@@ -1,4 +1,4 @@
-"""Windows of two instruments at the same time: one to be scored, and beside it the newest of another."""
+"""Pairs of windows of two instruments at the same time: one with targets, and the latest tokens of a peer."""
 
 import bisect
 import dataclasses
@@ -11,22 +11,20 @@ from lob_jax.data.windows.dataset import PreparedRecord, Span, TokenBookDataset,
 from lob_jax.data.windows.known import Beside
 
 NEVER = np.iinfo(np.int64).max
-
-
-HISTORY = 4  # one token in so many of a peer's window is from before the other window
+HISTORY = 4  # one in this many tokens of a peer's window precedes the other window
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Times:
-    """The times of a record: UNIX ns.
+    """The times of a record, in ns since 1970.
 
     Attributes:
-      symbol: of its instrument.
+      symbol: symbol of its instrument.
       day: trading day.
-      known: int64 [E+1], the time known before each event and behind the last.
-      latest: int64 [E], the latest time of any event up to each: it never falls, where a feed's own times may.
-      own: the time of the first event behind the lead.
-      lead_events: how many events those in front are.
+      known: int64 [E+1], the time known before each event and after the last.
+      latest: int64 [E], the latest time of all events up to each: unlike a feed's own times, it never decreases.
+      own: the time of the first event after the lead.
+      lead_events: number of events of the lead.
       first_event: index in the day of the record's first event.
     """
 
@@ -40,7 +38,7 @@ class _Times:
 
 
 class _Run(NamedTuple):
-    """Tokens start..stop-1 of a record."""
+    """Consecutive tokens of a record: start..stop-1."""
 
     record: int
     start: int
@@ -48,34 +46,34 @@ class _Run(NamedTuple):
 
 
 class PairedDataset:
-    """Each window of each instrument, with a window of another instrument of the same trading day and split.
+    """Each window of each instrument, paired with a window of another instrument of the same trading day and split.
 
-    A pair is a dict of the arrays of `TokenBookDataset` with a leading axis of two, its `beside` clock among them:
-    row 0 a window as there, row 1 a window of the peer, none of it scored; and peer_seen int32 [2, T+1], how many
-    tokens of the other row belong to events that lie, whole, strictly before the time known at a token. Equal
-    nanoseconds count as not seen, either way.
+    A pair is a dict of the arrays of `TokenBookDataset`, always including the clock, with a leading axis of two: row 0
+    is a window as there, row 1 a window of the peer without targets. In addition, peer_seen int32 [2, T+1] is the
+    number of tokens of the other row whose events are entirely before the time known at a token. Events at the same
+    nanosecond do not see each other.
 
-    Row 1 begins a quarter of its length in front of what the peer had written when row 0 begins, and goes on from
-    there, as far as the latest time known in row 0 and the window's length allow. Where it begins hangs on the past of
-    row 0's first token alone: were it cut from its end, how much of the peer's past a token sees would tell it how much
-    the peer is still to write. So of a peer that writes more than three tokens for four of row 0, the last tokens of
-    row 0 do not see the newest.
+    Row 1 begins a quarter of its length before the peer's last token at the start of row 0, and continues as far as the
+    latest time known in row 0 and the window's length allow. Its beginning depends only on what precedes row 0's first
+    token. If row 1 were aligned at its end instead, the amount of the peer's past that a token sees would reveal how
+    much the peer is still to write. Hence, if a peer writes more than three tokens for every four of row 0, the last
+    tokens of row 0 do not see the peer's latest ones.
 
-    The peer of an instrument is the next one, in the order of symbols, that has records of the day; the first follows
-    the last. Without any, row 1 is blank. So every token of every instrument is scored as it is without peers.
+    The peer of an instrument is the next one in alphabetical order that has records of the day; the last is followed by
+    the first. If there is none, row 1 is blank. Every token of every instrument is thus a target just as without peers.
     """
 
     def __init__(
         self, source: RecordSource, *, context: int, time_buckets: int, evaluation: bool, beside: Beside
     ) -> None:
-        """Lay out the windows; reads each record once, for its times.
+        """Lay out the windows, which reads each record once for its times.
 
         Args:
-          source: records by index, of one split.
-          context: T, tokens that a model sees.
-          time_buckets: buckets in a day.
+          source: records of one split, by index.
+          context: T, context length of the model, in tokens.
+          time_buckets: number of time buckets per day.
           evaluation: whether windows overlap for evaluation.
-          beside: what else windows hold; the clock they hold anyway.
+          beside: the additional arrays of windows; the clock is always among them.
 
         Raises:
           InputError: as `TokenBookDataset`.
@@ -86,7 +84,7 @@ class PairedDataset:
         )
         self.context, self.evaluation = context, evaluation
         self._times = [_times_of(source, index) for index in range(len(source))]
-        self._records: dict[tuple[str, str], list[int]] = {}  # of an instrument's day, in the order of time
+        self._records: dict[tuple[str, str], list[int]] = {}  # by day and symbol, in order of time
         for index, times in enumerate(self._times):
             self._records.setdefault((times.day, times.symbol), []).append(index)
         for indices in self._records.values():
@@ -108,22 +106,22 @@ class PairedDataset:
         return {**pair, "peer_seen": seen}
 
     def _peer_window(self, runs: list[_Run]) -> Window:
-        """Return the window of a peer, its events numbered from the first event of its first record."""
-        window, place = self.windows.blank(), 0
+        """Return the window of a peer, with events counted from the first event of its first record."""
+        window, position = self.windows.blank(), 0
         for record, start, stop in runs:
-            places, length = slice(place, place + stop - start), stop - start
+            inside, length = slice(position, position + stop - start), stop - start
             for name, array in self.windows.cut(Span(record, start, score_from=stop, score_to=stop)).items():
                 if array.ndim:
-                    window[name][places] = array[:length]
-            window["event"][places] += self._times[record].first_event - self._times[runs[0].record].first_event
-            place = places.stop
+                    window[name][inside] = array[:length]
+            window["event"][inside] += self._times[record].first_event - self._times[runs[0].record].first_event
+            position = inside.stop
         window["record"][...] = runs[0].record if runs else -1
         window["position"][...] = runs[0].start if runs else 0
         window["scored"][:] = False
         return window
 
     def blank(self) -> Window:
-        """Return a pair of padding with nothing to score."""
+        """Return a pair of padding without targets."""
         blank = self.windows.blank()
         pair = {name: np.stack([array, array]) for name, array in blank.items()}
         return {**pair, "peer_seen": np.zeros((2, self.context + 1), np.int32)}
@@ -134,7 +132,7 @@ class PairedDataset:
         return _known_times(record, times, span.start, self.context + 1)
 
     def _peer_runs(self, record: int, known: np.ndarray) -> list[_Run]:
-        """Return the tokens of a record's peer that stand beside a window at whose tokens these times are known."""
+        """Return the tokens of a record's peer for a window at whose tokens the given times are known."""
         times = self._times[record]
         symbols = sorted(symbol for day, symbol in self._records if day == times.day)
         peer = symbols[(symbols.index(times.symbol) + 1) % len(symbols)]
@@ -147,7 +145,7 @@ class PairedDataset:
         room, until = self.context + 1, known.max()
         for index in indices[place:]:
             tokens = self.windows.prepared(index)
-            if runs:  # records of a day follow one another; the lead of the next one has been shown
+            if runs:  # records of a day are consecutive: the previous one contained the lead of this one
                 start = int(np.searchsorted(tokens.event, self._times[index].lead_events))
             stop = max(start, min(self._tokens_before(index, until), start + room))
             if stop > start:
@@ -158,12 +156,12 @@ class PairedDataset:
         return runs
 
     def _tokens_before(self, index: int, time_ns: int) -> int:
-        """Return how many tokens of a record belong to events before the first that is not strictly before a time."""
-        events = np.searchsorted(self._times[index].latest, time_ns)
+        """Return the number of tokens of the events before the first one that is not strictly before a time."""
+        events = np.searchsorted(self._times[index].latest, time_ns)  # left: events at this very time do not count
         return int(np.searchsorted(self.windows.prepared(index).event, events))
 
     def _times_of_runs(self, runs: list[_Run]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the time known at each token of a peer's window, and that from which on it is past, int64 [T+1]."""
+        """Return the time known at each token of a peer's window, and the time after which it is past, int64 [T+1]."""
         known, ends = np.full(self.context + 1, np.iinfo(np.int64).min), np.full(self.context + 1, NEVER)
         place = 0
         for run in runs:
@@ -192,13 +190,13 @@ def _times_of(source: RecordSource, index: int) -> _Times:
 
 
 def _overlap(record: PreparedRecord, start: int, length: int) -> tuple[slice, slice]:
-    """Return which of a record's tokens a window holds, and which of the window's places they take."""
+    """Return the slice of a record's tokens that a window contains, and their slice of the window."""
     low, high = max(start, 0), min(start + length, len(record.tokens))
     return slice(low, high), slice(low - start, high - start)
 
 
 def _known_times(record: PreparedRecord, times: _Times, start: int, length: int) -> np.ndarray:
-    """Return the time known at each token of a window, int64 [length]; in front of a record that before its first."""
+    """Return the time known at each token of a window, int64 [length]; before the record, its starting time."""
     inside, places = _overlap(record, start, length)
     known = np.full(length, times.known[0], np.int64)
     known[places] = times.known[record.clock_row[inside]]
@@ -207,7 +205,7 @@ def _known_times(record: PreparedRecord, times: _Times, start: int, length: int)
 
 
 def _event_times(record: PreparedRecord, times: _Times, start: int, length: int) -> np.ndarray:
-    """Return the time from which on each token of a window is past, int64 [length], never falling."""
+    """Return the time after which each token of a window is past, int64 [length], non-decreasing."""
     inside, places = _overlap(record, start, length)
     ends = np.full(length, NEVER, np.int64)
     ends[: places.start] = times.known[0]

@@ -1,4 +1,4 @@
-"""Windows to batches, by Grain: shuffled over all of them, shared among hosts, read by workers, from any position."""
+"""Batch windows with Grain: globally shuffled, sharded over hosts, read by workers, and resumable at any position."""
 
 import dataclasses
 
@@ -16,11 +16,11 @@ Windows = TokenBookDataset | PairedDataset
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """A place in the order of windows, which batches, hosts and workers share and do not decide.
+    """A position in the sequence of windows, which is independent of batch size, hosts and workers.
 
     Attributes:
-      windows_read: by all hosts, since the first window of the first pass.
-      windows_a_pass: how many of its windows a pass reads; which of them it leaves out is another matter each time.
+      windows_read: number of windows read by all hosts since the start of the first pass.
+      windows_a_pass: number of windows that a pass reads; each pass leaves out different ones.
     """
 
     windows_read: int
@@ -28,7 +28,7 @@ class Position:
 
 
 class NumberedWindows:
-    """Windows that know their number, `example` int32 (); behind the last one come blank ones, number -1."""
+    """Windows with their index as `example` int32 (); after the last one, blank windows with index -1."""
 
     def __init__(self, dataset: Windows, *, length: int):
         self.dataset, self.length = dataset, length
@@ -43,13 +43,13 @@ class NumberedWindows:
 
 
 def batches_an_epoch(dataset: Windows, *, batch_size: int, host_count: int = 1) -> int:
-    """Return how many batches one pass gives each host; an evaluation pads the last one, training drops the rest."""
+    """Return the batches per pass and host; evaluation pads the last one, training drops an incomplete one."""
     together = batch_size * host_count
     return -(-len(dataset) // together) if dataset.evaluation else len(dataset) // together
 
 
 def first_position(dataset: Windows, *, batch_size: int, host_count: int = 1) -> Position:
-    """Return where reading begins: at the first window, in passes of as many windows as whole batches of these hold."""
+    """Return the initial position, whose passes have as many windows as fit into complete batches."""
     count = batches_an_epoch(dataset, batch_size=batch_size, host_count=host_count)
     return Position(0, count * batch_size * host_count)
 
@@ -68,24 +68,25 @@ def batches(
 ) -> grain.IterDataset:
     """Return batches, dicts of the window arrays with a leading B axis, and `example` int32 [B].
 
-    The order depends on the seed, the pass and `windows_a_pass` alone: batch k of all hosts together holds the windows
-    of batch k of one host that takes batches `host_count` times as large, and what is read from a position on
-    are the very next windows, in batches, on hosts and by workers of any number. `example` is a window's number in the
-    dataset, -1 for the blank windows that fill an evaluation's last batches.
+    The order depends only on the seed, the pass and `windows_a_pass`. Batch k of all hosts together has the windows of
+    batch k of a single host with a batch size `host_count` times as large. Reading resumed from a position yields
+    exactly the next windows, for any batch size and number of hosts and workers. `example` is a window's index in the
+    dataset, -1 for the blank windows that pad the last batches of an evaluation.
 
     Args:
       dataset: the windows.
       start: where to begin; None for `first_position`.
-      batch_size: B, windows a batch on this host.
-      seed: of the shuffle, 0..2^32-1; each epoch has an order of its own.
-      epochs: passes over the dataset; None for no end.
+      batch_size: B, windows per batch on this host.
+      seed: seed of the shuffle, 0..2^32-1; each epoch has a different order.
+      epochs: number of passes over the dataset; None for infinitely many.
       shuffle: whether to shuffle, over the whole dataset.
-      host_index: which of the hosts this is.
-      host_count: hosts that share the dataset, without overlap.
-      workers: processes that read windows; 0 reads in this one.
+      host_index: index of this host.
+      host_count: number of hosts, which share the dataset without overlap.
+      workers: number of processes that read windows; 0 reads in this process.
 
     Raises:
-      InputError: fewer windows than one batch of every host, a host index out of range, or a position in other windows.
+      InputError: there are fewer windows than one batch on every host needs, the host index is out of range, or the
+        position does not fit these windows.
     """
     if not 0 <= host_index < host_count:
         raise InputError(
@@ -110,31 +111,31 @@ def batches(
     windows = grain.MapDataset.source(numbered).seed(seed)
     if shuffle:
         windows = windows.shuffle()
-    # What is left over is cut off behind the shuffle, so that each epoch leaves out other windows.
+    # Cut off the remainder after the shuffle, so that each epoch leaves out different windows.
     windows = windows[: start.windows_a_pass].repeat(epochs)
     left = max(0, len(windows) - start.windows_read)
     end = start.windows_read + left - left % (batch_size * host_count)
     windows = windows[start.windows_read + host_index : end : host_count].batch(batch_size, drop_remainder=True)
-    # Reading threads only compete for the interpreter: records come from memory or one small read.
+    # Grain's threads would only compete for the GIL: a record comes from memory or from one small read.
     read = windows.to_iter_dataset(grain.ReadOptions(num_threads=0))
     if not workers:
         return read
-    if not flags.FLAGS.is_parsed():  # Grain's workers read flags of absl, which who calls from Python never parses
+    if not flags.FLAGS.is_parsed():  # Grain's workers read absl's flags, which only absl's app.run would have parsed
         flags.FLAGS.mark_as_parsed()
     return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
 
 
 def _begin_worker(_: int, __: int) -> None:
-    """Leave signals to the process that reads, which saves before it ends its workers."""
+    """Leave signals to the main process, which saves its state before it ends its workers."""
     leave_to_parent()
 
 
 def _check_position(position: Position, *, most: int) -> None:
     if position.windows_read < 0 or not 1 <= position.windows_a_pass <= most:
         raise InputError(
-            "a position that is none in these windows",
+            "a position that does not fit these windows",
             where="batches",
             expected=f"windows_read of 0 or more, and windows_a_pass of 1..{most}",
             was=position,
-            remedy="go on with the windows that the position is of",
+            remedy="resume with the windows that the position was saved for",
         )

@@ -1,6 +1,6 @@
-"""A split as one tape: its records replayed and laid end to end, a row for each state of the book and the next event.
+"""`Tape`: the records of a split, replayed and concatenated, one row for each state of the book and the next event.
 
-Forecasts read states and flow across the borders of records, which are cut for tokens; a tape has no such borders.
+Forecasts need states and flow across the boundaries of records, which were chosen for tokens; a tape has none.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import event_index
 
 FLOW = ("side", "log size", "log gap", "order-flow imbalance", "trade sign")
-_FAR = 2**62  # price of an ask that is not there, below zero of a bid
+_FAR = 2**62  # price of a missing ask; minus this, of a missing bid
 _NS_PER_US = 1_000
 
 Rows = dict[str, np.ndarray]
@@ -25,27 +25,28 @@ Rows = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tape:
-    """R rows, run behind run; row r is the book before event r and event r itself. A run ends in a row without event.
+    """R rows in consecutive segments; row r is the book before event r, and event r itself.
 
-    A run is what follows without a gap: one split's part of one day of one instrument, its lead in front.
+    A segment (`run`) has no gaps: it is one split's part of one day of one instrument, preceded by its lead. The last
+    row of a segment has no event.
 
     Attributes:
-      run: int32 [R], number of the run.
-      own: bool [R], the event belongs to the split: it is there, and not of the lead.
-      price: int64 [R, 2, P], price quanta, bid then ask, best first; an empty level repeats the one before it.
+      run: int32 [R], number of the segment.
+      own: bool [R], whether there is an event that belongs to the split, not to the lead.
+      price: int64 [R, 2, P], price quanta, bid then ask, best first; an empty level repeats the previous price.
       size: int64 [R, 2, P], lots, 0 for an empty level.
       mid2: int64 [R], best bid plus best ask, 0 where a side is empty, see `two_sided`.
-      clock_ns: int64 [R], the time known before event r: that of the event in front of it.
+      clock_ns: int64 [R], the time known before event r, which is the time of the previous event.
       kind: int32 [R], the event's `Kind`; 0 where there is none.
-      flow: float32 [R, len(FLOW)], of the event, see `event_flow`.
-      features: float32 [R, F], what the token model sees of the book.
-      tokens: int32 [N], of all events.
+      flow: float32 [R, len(FLOW)], numbers of the event, see `event_flow`.
+      features: float32 [R, F], the book features of the token model.
+      tokens: int32 [N], the tokens of all events.
       token_event: int64 [N], the row of the event that a token belongs to.
-      token_row: int64 [N], the row of `features` known when the token is the newest one.
-      symbols: by run.
-      tick: int64, price quanta, by run.
-      midnight_ns: int64, by run.
-      day_of_week: int32, Monday 0, by run.
+      token_row: int64 [N], the row of `features` known after a token.
+      symbols: symbol of each segment.
+      tick: int64, price quanta per tick, of each segment.
+      midnight_ns: int64, the venue's midnight, of each segment.
+      day_of_week: int32, Monday 0, of each segment.
     """
 
     run: np.ndarray
@@ -70,18 +71,18 @@ class Tape:
 
     def two_sided(self) -> np.ndarray:
         """Return whether a row has a bid and an ask, bool [R]."""
-        return (self.size[:, :, 0] > 0).all(axis=1)
+        return np.all(self.size[:, :, 0] > 0, axis=1)
 
 
 def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tape:
-    """Replay the records of a split, and join those that follow one another.
+    """Replay the records of a split, and join consecutive ones to segments.
 
-    All of it is in memory: some 600 bytes a row at 10 levels.
+    The tape is in memory: about 600 bytes per row at 10 levels.
 
     Args:
       source: the records, in the order in which they were made.
-      tokenizer: that wrote their tokens.
-      levels: P, levels a side to keep.
+      tokenizer: the tokenizer of their tokens.
+      levels: P, levels per side to keep.
 
     Raises:
       InputError: there is no record.
@@ -118,7 +119,7 @@ def read_tape(source: RecordSource, tokenizer: Tokenizer, *, levels: int) -> Tap
 
 
 def record_rows(record: Record, tokenizer: Tokenizer, *, levels: int) -> Rows:
-    """Replay one record from its own tokens; return the columns of a `Tape` for its E + 1 rows."""
+    """Replay one record from its tokens; return the columns of a `Tape` for its E + 1 rows."""
     day, tokens = read_record(record, tokenizer), record["tokens"][:-1]
     events, states = day.events, replay(day, levels)
     number, event = np.arange(len(events) + 1), event_index(tokens).astype(np.int64)
@@ -138,17 +139,17 @@ def record_rows(record: Record, tokenizer: Tokenizer, *, levels: int) -> Rows:
 
 
 def filled(price: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Return prices [..., P] where an empty level has that of the last occupied level in front of it."""
+    """Return prices [..., P] in which an empty level repeats the price of the last occupied level before it."""
     occupied = np.where(size > 0, np.arange(price.shape[-1]), 0)
     return np.take_along_axis(price, np.maximum.accumulate(occupied, axis=-1), axis=-1)
 
 
 def event_flow(events: Events, states: BookStates, gap_ns: np.ndarray) -> np.ndarray:
-    """Return what E events tell, float32 [E+1, 5], the last row zero; columns are named by `FLOW`.
+    """Describe E events by numbers, float32 [E+1, 5], the last row zero; the columns are named by `FLOW`.
 
-    Side of the resting order (+1 bid, -1 ask); log(1 + lots); log(1 + gap in microseconds), where time that runs
-    backwards counts 0; the signed log(1 + |e|) of the order-flow imbalance e, see `order_flow_imbalance`; the sign of
-    a trade, +1 if a buyer took from the asks, visible or hidden, 0 if there was none.
+    They are the side of the resting order (+1 bid, -1 ask); log(1 + lots); log(1 + gap in microseconds), where a
+    negative gap counts as 0; sign(e) log(1 + |e|) of the order-flow imbalance e, see `order_flow_imbalance`; and the
+    sign of a trade, visible or hidden, +1 if the buyer was the aggressor, 0 if the event is not a trade.
     """
     trade = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN))
     imbalance = order_flow_imbalance(states)
@@ -167,9 +168,10 @@ def order_flow_imbalance(states: BookStates) -> np.ndarray:
     """Return each event's change of supply and demand at the best prices, lots, int64 [E].
 
     e = 1[b >= b']q - 1[b <= b']q' - 1[a <= a']r + 1[a >= a']r', with best bid b of size q and best ask a of size r
-    after the event, dashed before it (Cont, Kukanov, Stoikov, 2014). An empty side has size 0 and lies far away.
+    after the event, dashed before it (Cont, Kukanov, Stoikov, 2014). An empty side has size 0, at a price far away.
     """
     size = states.size[..., 0]
+    # Only compared, never subtracted: differences with _FAR could overflow.
     bid, ask = (np.where(size[:, s] > 0, states.price[:, s, 0], far) for s, far in enumerate((-_FAR, _FAR)))
     demand = np.where(bid[1:] >= bid[:-1], size[1:, 0], 0) - np.where(bid[1:] <= bid[:-1], size[:-1, 0], 0)
     supply = np.where(ask[1:] <= ask[:-1], size[1:, 1], 0) - np.where(ask[1:] >= ask[:-1], size[:-1, 1], 0)
@@ -181,7 +183,7 @@ _ROW_NUMBERS = ("token_event", "token_row")
 
 
 def _first(rows: Rows, count: int) -> Rows:
-    """Return the first rows; the last one left out has no event, hence no tokens."""
+    """Return the first rows, leaving out only a last one without an event, and hence without tokens."""
     return {name: column if name in _OF_TOKENS else column[:count] for name, column in rows.items()}
 
 
@@ -193,7 +195,7 @@ def _behind(rows: Rows, lead: int) -> Rows:
 
 
 def _join(parts: list[Rows], *, numbered: bool = False) -> dict[str, Any]:
-    """Lay parts end to end; with `numbered`, note in `run` which part a row is of."""
+    """Concatenate parts; with `numbered`, `run` is the number of each row's part."""
     lengths = [len(part["kind"]) for part in parts]
     offsets = np.cumsum([0, *lengths[:-1]])
     moved = [

@@ -53,7 +53,7 @@ class BinanceFeed:
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every capture from which the days are read, by name, and the settings."""
-        files = {day.path for day in days}
+        files = {day.file for day in days}
         return {**{path.name: Source(path).sha256() for path in sorted(files)}, "tick": self.tick, "lot": self.lot}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
@@ -69,7 +69,7 @@ class BinanceFeed:
           InputError: the first line that violates the format; no snapshot that the depth updates continue; a gap that
             no snapshot closes; or more depth updates lost than used.
         """
-        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        path = pathlib.Path(day.file if isinstance(day, DaySource) else day)
         capture = next(iter(captures_at(path).values()))
         symbol = day.symbol if isinstance(day, DaySource) else _only_symbol(path, capture)
         return read_at_fitting_places(
@@ -84,7 +84,7 @@ def _count_places(source: Source, symbol: str) -> np.ndarray:
     """Return what `count_places` counts for the prices and quantities of a symbol's messages, int64 [2, 2, P]."""
     reading = Reading(on_error="skip")
     blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
-    return sum(count_places(_messages(block, symbol, where=source)) for block in blocks)
+    return np.sum([count_places(_messages(block, symbol, where=source)) for block in blocks], axis=0)
 
 
 def _messages(block: bytes, symbol: str, *, where: object, first: int = 1) -> list[Message]:

@@ -49,8 +49,7 @@ def scan(path: pathlib.Path) -> Capture | None:
     for block in whole_lines(Source(path), Reading(), faults=None):
         for line in block.split(b"\n"):
             found = deep if _DEPTH.search(line) else traded if _SINGLE.search(line) else None
-            symbol = None if found is None else _SYMBOL.search(line)
-            if symbol is not None:
+            if found is not None and (symbol := _SYMBOL.search(line)) is not None:
                 found.add(symbol[1])
     return Capture(day.isoformat(), {name.decode("utf-8", "replace"): name in traded for name in sorted(deep)})
 

@@ -68,7 +68,7 @@ class InstrumentBook:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return what was counted, by name."""
+        """Return the counts by name."""
         return {count.name.lower(): int(self._work.counts[count]) for count in Count}
 
     def push(self, rows: Rows) -> None:
@@ -86,13 +86,14 @@ class InstrumentBook:
                 part = Rows(rows.records[first:stop], rows.number[first:stop])
                 self._take_snapshot(part) if opening[first] else self._take_updates(part)
 
-    def finish(self) -> None:
-        """End the instrument's day."""
+    def finish(self) -> BookSnapshot:
+        """End the instrument's day, and return its starting book."""
         if self._snapshot is not None:
-            self._end_snapshot(_UNDEFINED)
+            self._end_snapshot(self._snapshot, _UNDEFINED)
         if self.start is None:
             self.start = BookSnapshot.empty()
         self._break_group()
+        return self.start
 
     def _of_one_publisher(self, rows: Rows) -> Rows:
         publishers = rows.records["publisher_id"]
@@ -126,7 +127,7 @@ class InstrumentBook:
 
     def _take_updates(self, rows: Rows) -> None:
         if self._snapshot is not None:
-            self._end_snapshot(int(rows.records["ts_event"][0]))
+            self._end_snapshot(self._snapshot, int(rows.records["ts_event"][0]))
         if self.start is None:
             self._begin(BookSnapshot.empty(max(int(rows.records["ts_event"][0]), 0)))
         for first in range(0, len(rows.records), _ROWS_AT_ONCE):
@@ -199,9 +200,9 @@ class InstrumentBook:
             if fault != Fault.SOUND:
                 self._refuse(rows, done - 1, (fault.what, fault.field, fault.expected))
 
-    def _end_snapshot(self, next_ns: int) -> None:
+    def _end_snapshot(self, snapshot: "_Snapshot", next_ns: int) -> None:
         """Use the snapshot as the starting book, or replace the book by it; `next_ns` is the next record's time."""
-        snapshot, self._snapshot = self._snapshot, None
+        self._snapshot = None
         side, price, size, order_id = snapshot.orders().T
         self._find_divisors(price, np.full(len(price), Kind.ADD))
         if self.start is not None:

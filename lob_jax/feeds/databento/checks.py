@@ -13,7 +13,7 @@ A, C, M, R, T, F, N, B = (ord(letter) for letter in "ACMRTFNB")
 
 
 class Fault(FaultCode):
-    """What may be wrong with a record: the fault, its field, and what is expected there."""
+    """The faults of a record: description, field, expected value."""
 
     SOUND = 0
     BAD_ACTION = 1, "an unknown action", "action", "one of A, C, M, R, T, F, N"

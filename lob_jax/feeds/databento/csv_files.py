@@ -20,7 +20,8 @@ from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.source import Source
 
 _NEEDED = ("ts_recv", "ts_event", "instrument_id", "action", "side", "price", "size", "order_id", "flags")
-_READ = (*(name for name in RECORD.names if name != "length"), "symbol")
+_FIELDS = RECORD.names or ()  # NumPy gives None only to types without fields
+_READ = (*(name for name in _FIELDS if name != "length"), "symbol")
 PEEKED_BYTES = 1 << 16
 _LEAST_RAW = 10**6  # in units of 1e-9: in no market are all prices below 0.001
 _ACTIONS, _SIDES = "ACMRTFN", "ABN"
@@ -169,7 +170,7 @@ class CsvRecords:
         self.read_mbo = 0
         header = peek_csv(source)
         columns = [_column(name, decimal_prices=header.decimal_prices) for name in header.names]
-        self._places = {name: header.place(name) for name in RECORD.names if name not in ("length", "rtype")}
+        self._places = {name: header.place(name) for name in _FIELDS if name not in ("length", "rtype")}
         self._symbols = _Symbols(header)
         self._rows = CsvRows(
             source, columns, header=header.names, reading=reading, faults=self.faults, rules=self._symbols

@@ -6,6 +6,7 @@ records without such a restart, such as trading after midnight, still belong to 
 after that. A DBN file whose metadata begin and end on the same date is a single day, even if its book is cleared.
 """
 
+import collections
 import functools
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -37,11 +38,20 @@ class MboRecords(Protocol):
       read_mbo: number of good MBO records so far, of any instrument.
     """
 
-    one_day: int | None
-    faults: Faults
-    beside: dict[str, int]
-    read: int
-    read_mbo: int
+    @property
+    def one_day(self) -> int | None: ...
+
+    @property
+    def faults(self) -> Faults: ...
+
+    @property
+    def beside(self) -> collections.Counter[str]: ...
+
+    @property
+    def read(self) -> int: ...
+
+    @property
+    def read_mbo(self) -> int: ...
 
     def listed(self) -> dict[int, str]:
         """Return the symbols that are known before reading any record, by instrument id."""

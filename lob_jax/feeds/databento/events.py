@@ -27,8 +27,18 @@ from lob_jax.jit import inner, njit
 
 
 @njit
-def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, int]:
-    """Turn records into events from `first` on, up to a bad one; return the record behind it and its fault."""
+def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, Fault]:
+    """Convert records to events from `first` on, up to and including the first bad one.
+
+    Args:
+      work: state of the conversion and output; changed in place.
+      rows: `RECORD` [R].
+      number: int64 [R], the records' numbers in the file.
+      first: the record to begin with.
+
+    Returns:
+      The index of the next record, and the fault of the one before it, SOUND at the end.
+    """
     sound, fault, i = -1, Fault.SOUND, first
     while i < len(rows) and fault == Fault.SOUND:
         fault = fault_of(rows[i])
@@ -52,12 +62,12 @@ def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tup
 
 @njit
 def break_group(work: Work) -> None:
-    """End the open group behind the last record, for want of one that says it is its last."""
+    """End the open group after the last record, although no record has announced its end."""
     end_group(work, work.last[0], work.last_number[0], work.state[State.GOES_ON] != 0)
 
 
 @njit
-def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, int, int, int]:
+def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, Fault, int, int]:
     """Enter the orders of a snapshot into the table, up to the first bad record.
 
     Args:
@@ -100,7 +110,7 @@ def forget_orders(table: OrderTable) -> None:
 
 @inner
 def _convert_one(work: Work, row: np.ndarray, number: int) -> int:
-    """Turn one record into events; return what is wrong with it against the book."""
+    """Convert one record to events; return its fault relative to the book."""
     action, fault = row.action, Fault.SOUND
     if action == checks.A:
         fault = _add(work, row, number)

@@ -50,7 +50,7 @@ class DatabentoFeed:
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name."""
-        return {path.name: Source(path).sha256() for path in {pathlib.Path(day.path): None for day in days}}
+        return {path.name: Source(path).sha256() for path in {pathlib.Path(day.file): None for day in days}}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
         """Read one symbol's day.
@@ -74,7 +74,7 @@ class DatabentoFeed:
                     remedy="set `symbols`, read the days that days() lists, or read a complete file with read_all()",
                 )
             (day,) = days
-        path, symbol, date = pathlib.Path(day.path), day.symbol, day.trading_day
+        path, symbol, date = pathlib.Path(day.file), day.symbol, day.trading_day
         found = self._read(path, lambda own, own_date: own == symbol and own_date in (date, None), reading, apart=False)
         if len(found) != 1:
             raise InputError(
@@ -126,8 +126,9 @@ class _Parts:
         self._seen: collections.Counter[str] = collections.Counter()  # number of records of each symbol
         self._symbols: dict[tuple[int, int], str] = {}
         self._parts: dict[tuple[int, int], _Part] = {}
-        for number in records.listed():
-            self._begin(number, records.one_day)
+        if records.one_day is not None:
+            for number in records.listed():
+                self._begin(number, records.one_day)
 
     def push(self, number: int, day: int, rows: Rows) -> None:
         """Process records of one instrument and day."""
@@ -175,7 +176,7 @@ class _Part:
     def day(self, records: MboRecords, rows_of_symbol: int) -> MarketDay:
         """End and return the day; the file has `rows_of_symbol` records of the symbol on all days together."""
         book = self.book
-        book.finish()
+        start = book.finish()
         scale = scale_of(
             steps_of(None, None, price_decimals=_DECIMALS, size_decimals=0),
             price_divisor=book.price_divisor,
@@ -212,9 +213,9 @@ class _Part:
             **counts,
         )
         start = dataclasses.replace(
-            book.start,
-            price=book.start.price // scale.divide_price,
-            last_best=book.start.last_best // scale.divide_price,
+            start,
+            price=start.price // scale.divide_price,
+            last_best=start.last_best // scale.divide_price,
         )
         return MarketDay(instrument, start, events, corrections, report)
 

@@ -15,7 +15,7 @@ from lob_jax.jit import njit
 
 # databento.com/docs/schemas-and-data-formats/mbo. Read as int64, the order id, a uint64, keeps its bits, and undefined
 # times, which are above 2**63 - 1, become negative.
-RECORD = np.dtype(
+RECORD: np.dtype[np.void] = np.dtype(
     [
         ("length", "u1"),  # of the record, in words of 4 bytes
         ("rtype", "u1"),
@@ -45,12 +45,12 @@ BESIDE = {
     23: "system",
     24: "statistics",
 }
-_LEAST_WORDS = 4  # the header that all records share
+_LEAST_WORDS = 4  # length of the header that all records share
 _IS_BESIDE = np.isin(np.arange(256), list(BESIDE))
 
 
 class _Fault(FaultCode):
-    """What may be wrong with a record, and what is expected of it."""
+    """The faults of a record: description and expected value."""
 
     WHOLE = 0
     TOO_SHORT = 1, "a record shorter than its header", "", f"a length of {_LEAST_WORDS} words or more"

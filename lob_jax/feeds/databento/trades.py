@@ -55,7 +55,7 @@ def open_trade(work: Work, row: np.ndarray, number: int) -> None:
 
 @inner
 def close_trade(work: Work, row: np.ndarray, number: int) -> None:
-    """Put down what no fill explains of the open trade, at a record's time."""
+    """End the open trade, and write the part that no fill explains with the time of `row`."""
     state, left = work.state, work.state[State.TRADE_LEFT]
     if not state[State.TRADE_OPEN]:
         return
@@ -124,7 +124,15 @@ def takes_from_trade(work: Work, row: np.ndarray) -> int:
 
 @inner
 def execute_untold(work: Work, row: np.ndarray, number: int, values: np.ndarray, size: int) -> None:
-    """Execute what a C or M takes from an order in place of a fill."""
+    """Execute what a C or M removes from an order, in place of a fill.
+
+    Args:
+      work: state and output; changed in place.
+      row: the C or M.
+      number: its number in the file.
+      values: the order's row in the table; changed in place.
+      size: lots.
+    """
     work.counts[Count.EXECUTIONS_WITHOUT_FILL] += 1
     work.state[State.TRADE_FILLED] += 1
     work.state[State.TRADE_LEFT] -= size

@@ -12,28 +12,28 @@ from lob_jax.jit import inner
 
 
 class State(enum.IntEnum):
-    """Places of `Work.state`."""
+    """Indices of `Work.state`."""
 
-    EVENTS = 0  # at hand
-    IN_GROUP = 1  # of these, in the open group
-    CLOCK = 2
-    TRADE_OPEN = 3
+    EVENTS = 0  # number of events in `out`
+    IN_GROUP = 1  # number of these in the open group
+    CLOCK = 2  # time of the last event
+    TRADE_OPEN = 3  # whether a trade is open
     TRADE_SIDE = 4
     TRADE_PRICE = 5
     TRADE_LEFT = 6  # lots that no fill explains yet
-    TRADE_FILLED = 7  # fills so far
+    TRADE_FILLED = 7  # number of its fills so far
     TRADE_TIME = 8
-    TRADE_ALONE = 9  # whether its record was told to be the last of its group
-    FILLS = 10  # orders that were filled in the open group
-    OWED = 11  # of these, such as a cancel or a change has yet to take from what the fills took
-    GOES_ON = 12  # whether the group was told to end while its executions go on
-    GOES_ON_TIME = 13  # and when
-    SILENT = 14  # whether fills came without a trade since the trade before
-    SILENT_PRICE = 15  # and at which price
+    TRADE_ALONE = 9  # whether its record was flagged as the last of its group
+    FILLS = 10  # number of fills in the open group
+    OWED = 11  # number of filled orders whose cancel or modification is outstanding
+    GOES_ON = 12  # whether the group's end was announced while its executions continue
+    GOES_ON_TIME = 13  # time of that announcement
+    SILENT = 14  # whether there were fills without a trade since the previous trade
+    SILENT_PRICE = 15  # price of these fills
 
 
 class Count(enum.IntEnum):
-    """What is counted, by its name in the report."""
+    """The counters, by their names in the report."""
 
     TRADES = 0
     LOTS_TRADED = 1
@@ -76,10 +76,10 @@ class Work(NamedTuple):
     """The state carried between records, and the output.
 
     Attributes:
-      table: the orders as the feed has them; EXTRA is what fills took from them that no cancel or change has taken.
+      table: the orders as in the feed; EXTRA is the filled size that no cancel or modification has removed yet.
       state: int64, by `State`.
       counts: int64, by `Count`.
-      filled: int64 [X], ids of orders filled in this group.
+      filled: int64 [X], ids of the orders filled in the open group.
       out: int64 [len(COLUMNS), Y], events.
       last: `RECORD` [1], the last good record of the previous call.
       last_number: int64 [1], its number in the file.
@@ -136,5 +136,5 @@ def put(work: Work, row: np.ndarray, number: int, kind: int, side: int, price: i
 
 @inner
 def mark_last(work: Work) -> None:
-    """Mark the event written last as the last of its group."""
+    """Flag the last event written as the last of its group."""
     work.out[Column.FLAGS, work.state[State.EVENTS] - 1] |= _LAST_IN_GROUP

@@ -66,7 +66,7 @@ class ItchFeed:
         Each file is read until all wanted symbols have been found, or to its end if none are specified.
 
         Raises:
-          InputError: there is no ITCH file, a wanted symbol is not in it, the date is unknown, or a day is there twice.
+          InputError: there is no ITCH file, a wanted symbol is not in it, the date is unknown, or a day occurs twice.
         """
         found = [
             DaySource(file, symbol, self._trading_day(file))
@@ -87,7 +87,7 @@ class ItchFeed:
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name, and the settings."""
-        files = {day.path: Source(day.path) for day in days}
+        files = {day.file: Source(day.file) for day in days}
         settings = {"symbols": list(self.symbols), "trading_day": self.trading_day, "tick": self.tick}
         return {**{file.path.name: file.sha256() for file in files.values()}, **settings, "venue": self.venue}
 
@@ -102,9 +102,9 @@ class ItchFeed:
         """
         if not isinstance(day, DaySource):
             day = _only(self.days(day), day)
-        scan = Scan(Source(day.path), reading, symbols=(day.symbol,), rules=self._rules(day.trading_day))
+        scan = Scan(Source(day.file), reading, symbols=(day.symbol,), rules=self._rules(day.trading_day))
         events = _collected(scan, reading.store, instrument_kept=False)
-        _check_found((day.symbol,), scan.symbols, day.path)
+        _check_found((day.symbol,), scan.symbols, day.file)
         return self._market_day(scan, 0, day.trading_day, _marked(events))
 
     def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
@@ -155,7 +155,8 @@ class ItchFeed:
                 was=path.name,
                 remedy="pass trading_day to the feed, or rename the file",
             )
-        return _as_date(match[match.lastgroup], _DATE_FORMATS[match.lastgroup], where=path)
+        ((form, date),) = ((form, text) for form, text in match.groupdict().items() if text is not None)
+        return _as_date(date, _DATE_FORMATS[form], where=path)
 
 
 def _as_date(text: str, formats: tuple[str, ...], *, where: object) -> str:

@@ -27,11 +27,11 @@ ALL = -1  # in the column `instrument`: the event concerns every instrument
 
 
 class Outcome(FaultCode):
-    """What ends a run of the loop: what a caller must see to, and the faults of the message at hand."""
+    """Reasons to leave the loop: what the caller must handle, and the faults of the current message."""
 
-    FINE = 0  # of one message; of a run: no whole message is left
-    DIRECTORY = 1  # a directory message, whose stock is to be entered
-    END_MARK = 2  # a message of no length
+    FINE = 0  # a message without fault; of the loop: no complete message is left
+    DIRECTORY = 1  # a directory message, whose stock must be registered
+    END_MARK = 2  # a message of length 0
     TABLE_FULL = 3
     ROWS_FULL = 4
     BAD_TYPE = 5, "a message of an unknown type", "", "one of " + " ".join(SIZES)
@@ -49,34 +49,34 @@ class Outcome(FaultCode):
 
 
 class At(enum.IntEnum):
-    """Places of `Reader.at`."""
+    """Indices of `Reader.at`."""
 
-    POSITION = 0  # of the next message
-    MESSAGE = 1  # position of the last one
-    NUMBER = 2  # and its number, from 1
-    ROWS = 3  # events in `rows`
-    WAS = 4  # what was found, after a fault
+    POSITION = 0  # position of the next message
+    MESSAGE = 1  # position of the last message
+    NUMBER = 2  # number of the last message, from 1
+    ROWS = 3  # number of events in `rows`
+    WAS = 4  # the value found, after a fault
 
 
 class Tally(enum.IntEnum):
-    """Columns of `Reader.tally`: messages of an instrument."""
+    """Columns of `Reader.tally`: numbers of messages of an instrument."""
 
-    MADE = 0  # that became events
+    MADE = 0  # messages that became events
     NON_PRINTABLE = 1
     OTHER_PRICE = 2  # executed at another price than the order's
     EMPTY_CROSS = 3
 
 
 class _Role(enum.IntEnum):
-    """What a type needs."""
+    """How a message type is processed."""
 
-    META = 0  # nothing; all others a stock's locate code, but for the next two
+    META = 0  # without an event; types from NEW on need a registered locate code
     SYSTEM = 1
-    ENTRY = 2  # of the directory
-    NEW = 3  # order
-    LESS = 4  # of an order
-    GONE = 5
-    SWAP = 6  # an order for another
+    ENTRY = 2  # an entry of the stock directory
+    NEW = 3  # a new order
+    LESS = 4  # an order is reduced
+    GONE = 5  # an order is deleted
+    SWAP = 6  # an order replaces another
     TRADE = 7
     AUCTION = 8
     STATUS = 9
@@ -93,7 +93,7 @@ for _letter, _code in (("H", Code.HALT), ("P", Code.HALT), ("Q", Code.RESUME_QUO
 _SESSION = np.full(256, -1, np.int64)  # system events; 0 for those without an event here
 for _letter, _code in (("O", 0), ("S", 0), ("Q", Code.SESSION_OPEN), ("M", Code.SESSION_CLOSE), ("E", 0), ("C", 0)):
     _SESSION[ord(_letter)] = _code
-_ROLE_OF = np.zeros(256, np.int64)  # by type
+_ROLE_OF = np.zeros(256, np.int64)  # by message type
 for _letters, _role in (
     *(
         ("S", _Role.SYSTEM),
@@ -126,15 +126,15 @@ class Rows(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """The state of a reading between two blocks, apart from the live orders.
+    """The state of a reading between two blocks, except for the live orders.
 
     Attributes:
       at: int64, by `At`.
-      instrument: int32 [STOCKS], by locate code: index of a wanted instrument, UNWANTED or UNNAMED.
+      instrument: int32 [STOCKS], by locate code: index of a requested instrument, UNWANTED or UNNAMED.
       name: int64 [STOCKS], by locate code: the 8 bytes of the symbol.
       tally: int64 [STOCKS, 4], by instrument and `Tally`.
-      idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row is of no stock.
-      rows: where events go.
+      idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row, without a stock.
+      rows: buffers for the events.
     """
 
     at: np.ndarray
@@ -178,10 +178,10 @@ def new_rows(count: int) -> Rows:
 
 
 @njit
-def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the messages that lie whole in data[:filled], uint8, from `at[At.POSITION]`; return what ended it.
+def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> Outcome:
+    """Read the messages that are complete in data[:filled], uint8, from `at[At.POSITION]` on; return why it ended.
 
-    After anything but a full table or full rows, the message that ended it is behind `at[At.POSITION]`.
+    Unless the table or the rows are full, `at[At.POSITION]` is then after the message that ended it.
     """
     at = reader.at
     position = at[At.POSITION]
@@ -208,7 +208,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
 
 @inner
 def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
-    """Read the message at data[p:p + length]; return Outcome.FINE, Outcome.DIRECTORY or a fault."""
+    """Process the message at data[p:p + length]; return Outcome.FINE, Outcome.DIRECTORY or a fault."""
     letter = data[p]
     reader.at[At.WAS] = letter
     if SIZE_OF[letter] == 0:
@@ -386,7 +386,7 @@ def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader
 
 @inner
 def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, rules: Rules) -> int:
-    """P and Q: a hidden order trades, or an auction does."""
+    """P and Q: a hidden order trades, or an auction takes place."""
     hidden = _ROLE_OF[data[p]] == _Role.TRADE
     if _i64(data, p + (24 if hidden else 19)) != reader.name[locate]:
         reader.at[At.WAS] = locate
@@ -415,7 +415,7 @@ def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader:
 
 @inner
 def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
-    """Return what is wrong with the size and the price of an order or a trade, or Outcome.FINE."""
+    """Return the fault of the size or price of an order or a trade, or Outcome.FINE."""
     reader.at[At.WAS] = size
     if size <= 0:
         return Outcome.NO_SHARES
@@ -451,7 +451,7 @@ def _emit(
     flags: int,
     stock: int,
 ) -> None:
-    """Write one event behind the others."""
+    """Append one event."""
     rows, i = reader.rows, reader.at[At.ROWS]
     rows.time_ns[i], rows.sequence[i], rows.kind[i], rows.code[i] = time, reader.at[At.NUMBER], kind, code
     rows.side[i], rows.price[i], rows.size[i], rows.order_id[i] = side, price, size, order_id

@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
 _BYTES_AN_EVENT = 24  # estimates the events of a file; buffers that are too large cost nothing until written to
 _MOST_AT_FIRST = 1 << 24
-SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and fit to name a folder
+SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and valid as the name of a folder
 
 
 class Scan:
@@ -67,7 +67,7 @@ class Scan:
 
     @property
     def rows_read(self) -> int:
-        """Messages found, and losses that had to be counted as one."""
+        """The number of messages found, with each loss of bytes counted as one."""
         return int(self.reader.at[At.NUMBER]) + self._more_rows
 
     @functools.cached_property
@@ -137,10 +137,10 @@ class Scan:
                 self._refuse_message(outcome, data)
 
     def _pass_over(self, data: bytes) -> None:
-        """Leave out what lies behind a broken chain; nothing but zeros may lie behind the mark of the end."""
+        """Skip the bytes after a broken chain of lengths; after the end mark, only zeros are allowed."""
         left = len(data) - int(self.reader.at[At.POSITION])
         if left and not self._lost:
-            if not data[-left:].strip(b"\0"):  # the mark once more, or what fills up a block
+            if not data[-left:].strip(b"\0"):  # the mark repeated, or padding
                 self.reader.at[At.POSITION] = len(data)
                 return
             self._lost = True
@@ -150,14 +150,14 @@ class Scan:
         self.reader.at[At.POSITION] = len(data)
 
     def _rows(self) -> Rows:
-        """Return the events at hand."""
+        """Return the events in the buffers."""
         return Rows(*(values[: self.reader.at[At.ROWS]] for values in self.reader.rows))
 
     def _count_sessions(self) -> None:
         self.session_messages += int(np.count_nonzero(self._rows().instrument == ALL))
 
     def _enter_stock(self, data: bytes) -> None:
-        """Learn a stock's locate code from the directory message at hand."""
+        """Register a stock's locate code from the current directory message."""
         begin = int(self.reader.at[At.MESSAGE]) + 2
         locate, raw = int.from_bytes(data[begin + 1 : begin + 3], "big"), data[begin + 11 : begin + 19]
         name = int.from_bytes(raw, "big", signed=True)
@@ -177,7 +177,7 @@ class Scan:
             self.symbols += [symbol] * wanted
 
     def _refuse_message(self, outcome: Outcome, data: bytes) -> None:
-        """Leave out the message at hand; a second one in a row that cannot be read breaks the chain of lengths."""
+        """Refuse the current message; a second one in a row of unknown type or length breaks the chain of lengths."""
         at = self.reader.at
         letter, was = chr(data[at[At.MESSAGE] + 2]), int(at[At.WAS])
         what, expected = outcome.what, outcome.expected

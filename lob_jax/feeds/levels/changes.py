@@ -87,8 +87,7 @@ class LevelChanges:
 
     def finish(self, steps: Steps) -> LevelDay:
         """End the feed, treat pending trades as hidden, and convert all integers to the scale that they need."""
-        if self._start is None:
-            self._begin()
+        opening = self._begin() if self._start is None else self._start
         out = self._new_output(0)
         loops.flush(self._levels, self._work, out)
         self._keep(out)
@@ -102,21 +101,21 @@ class LevelChanges:
         )
         price, size = scale.divide_price, scale.divide_size
         start = dataclasses.replace(
-            self._start,
-            price=self._start.price // price,
-            size=self._start.size // size,
-            last_best=self._start.last_best // price,
+            opening,
+            price=opening.price // price,
+            size=opening.size // size,
+            last_best=opening.last_best // price,
         )
         counts |= {name: lots // size for name, lots in self._traded.items()}
         events, corrections = self._store.finish(divide_price=price, divide_size=size)
         return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
 
-    def _begin(self) -> None:
-        """Record the current book as the starting book of the events."""
+    def _begin(self) -> BookSnapshot:
+        """Record the current book as the starting book of the events, and return it."""
         levels, state = self._levels, self._work.state
         state[State.STARTED] = 1
         (bid, bid_size), (ask, ask_size) = (occupied(levels, s) for s in range(2))
-        self._start = BookSnapshot(
+        self._start = start = BookSnapshot(
             time_ns=int(state[State.CLOCK]),
             side=np.repeat(np.array([BID, ASK], np.int8), [len(bid), len(ask)]),
             price=np.concatenate([bid, ask]),
@@ -126,7 +125,8 @@ class LevelChanges:
             seen=np.array([len(bid) > 0, len(ask) > 0]),
             pooled=True,
         )
-        levels.side[:, LAST_BEST], levels.side[:, SEEN] = self._start.last_best, self._start.seen
+        levels.side[:, LAST_BEST], levels.side[:, SEEN] = start.last_best, start.seen
+        return start
 
     def _find_divisors(self, rows: LevelRows) -> None:
         traded = rows.what == What.TRADE

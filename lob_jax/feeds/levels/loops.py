@@ -22,7 +22,7 @@ from lob_jax.jit import in_place, njit
 
 
 class What(enum.IntEnum):
-    """What a row is."""
+    """The kind of a row."""
 
     LEVEL = 0
     TRADE = 1
@@ -31,27 +31,27 @@ class What(enum.IntEnum):
 
 
 class State(enum.IntEnum):
-    """Places of the state that is carried from block to block."""
+    """Indices of the state that is carried from block to block."""
 
     PHASE = 0  # see `Phase`
-    AFTER_SNAPSHOT = 1  # whether the message before was one
-    SNAPSHOT_SIDES = 2  # that the snapshots since showed, as `_sides` gives them
+    AFTER_SNAPSHOT = 1  # whether the previous message was a snapshot
+    SNAPSHOT_SIDES = 2  # the sides of these snapshots so far, see `_sides`
     CLOCK = 3  # time of the last event
-    PENDING = 4  # trades at hand
+    PENDING = 4  # number of pending trades
     STARTED = 5  # whether the starting book has been taken
-    EMITTED = 6  # events so far
+    EMITTED = 6  # number of events so far
 
 
 class Phase(enum.IntEnum):
-    """Where the rows stand."""
+    """The phase of the feed."""
 
-    WAITING = 0  # for the first snapshot
-    LIVE = 1  # in step
-    LOST = 2  # behind a gap
+    WAITING = 0  # no snapshot yet
+    LIVE = 1  # in sync
+    LOST = 2  # after a gap
 
 
 class Count(enum.IntEnum):
-    """What is counted; COUNTS has the names in the report."""
+    """The counters; COUNTS has their names in the report."""
 
     EARLY_ROWS = 0
     EARLY_TRADES = 1
@@ -79,7 +79,7 @@ COUNTS = {
     Count.EXPLAINED: "trades_explained",
     Count.HIDDEN: "trades_hidden",
 }
-SUPERSEDED_ROW = -1  # in place of what a level holds
+SUPERSEDED_ROW = -1  # instead of the size of a level
 
 _ADD, _CANCEL, _DELETE, _EXECUTE, _HIDDEN, _CONTROL = (
     int(kind) for kind in (Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CONTROL)
@@ -93,7 +93,7 @@ class LevelRows(NamedTuple):
 
     Attributes:
       what: see `What`.
-      group: number of the row's message, never descending; it becomes the events' sequence.
+      group: number of the row's message, non-decreasing; becomes the events' sequence.
       time_ns: exchange time.
       receive_ns: capture time.
       side: +1 bid, -1 ask; for a trade the resting side, 0 if unknown; 0 for a GAP.
@@ -189,7 +189,7 @@ def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: E
 
 @in_place
 def _hold(work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
-    """Keep trades until the next message of levels."""
+    """Buffer trades until the next message of levels."""
     if work.state[State.PHASE] == Phase.WAITING:
         work.counts[Count.EARLY_TRADES] += stop - i
         return
@@ -211,7 +211,7 @@ def _sides(rows: LevelRows, i: int, stop: int) -> int:
 
 @in_place
 def _begins(work: Workspace, rows: LevelRows, i: int, stop: int) -> bool:
-    """Return whether a snapshot is the starting book, or its other side in a message of its own."""
+    """Return whether a snapshot is the starting book, or the other side of it in a separate message."""
     if work.state[State.PHASE] == Phase.WAITING:
         return True
     apart = work.state[State.SNAPSHOT_SIDES] & _sides(rows, i, stop) == 0
@@ -235,7 +235,7 @@ def _enter_snapshot(levels: Levels, work: Workspace, rows: LevelRows, i: int, st
 
 @in_place
 def _lose(levels: Levels, work: Workspace, rows: LevelRows, i: int, out: Emitted) -> None:
-    """Announce a gap; what follows counts again from the next snapshot on."""
+    """Write a FEED_GAP event; later rows are ignored until the next snapshot."""
     if work.state[State.PHASE] == Phase.WAITING:
         return
     _flush(levels, work, out)
@@ -367,7 +367,7 @@ def _likely_side(levels: Levels, price: int) -> int:
 
 @in_place
 def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
-    """Write the trades at hand, which no level explains."""
+    """Write the pending trades, which no level explains, as hidden."""
     for k in range(work.state[State.PENDING]):
         trade = work.pending[k]
         flags = _LAST | (_KNOWN if trade[2] != 0 else 0)

@@ -50,7 +50,7 @@ class MessageBook:
         return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
 
     def report(self) -> dict[str, Any]:
-        """Return what the messages could not tell: removals of more than is known of an order; levels kept too long."""
+        """Return the number of removals of more than the known size of an order, and of levels kept too long."""
         return {"order_book": "none", **{count.name.lower(): int(self._tally[count]) for count in Tally}}
 
 

@@ -61,7 +61,7 @@ class FeedBook:
         return Corrections(found[:, 0].copy(), found[:, 1].astype(np.int8), found[:, 2].copy(), found[:, 3].copy())
 
     def report(self) -> dict[str, Any]:
-        """Return the rows that are crossed, locked, or not explained by the row before and the message."""
+        """Return the number of rows that are crossed, locked, or not explained by the previous row and the message."""
         counts = {count.name.lower(): int(self._tally[count]) for count in Tally}
         return {"order_book": "required", **counts, "first_unexplained_lines": self.unexplained_lines}
 

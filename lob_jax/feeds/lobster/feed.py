@@ -82,7 +82,7 @@ class LobsterFeed:
         """List the days at a path, a message file, a zip, or a folder of them, by date and then by symbol.
 
         Raises:
-          InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or a day is there
+          InputError: there is no LOBSTER file, a name cannot be parsed, a file of a pair is missing, or a day occurs
             twice.
         """
         found = list_days(pathlib.Path(path), order_book=self.order_book)
@@ -130,7 +130,7 @@ class LobsterFeed:
         return MarketDay(instrument, start, events, corrections, report)
 
     def _pair(self, day: DaySource | pathlib.Path) -> Pair:
-        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        path = pathlib.Path(day.file if isinstance(day, DaySource) else day)
         return find_pair(path, order_book=self.order_book)
 
     def _instrument(self, name: LobsterName) -> Instrument:
@@ -153,8 +153,7 @@ class _Reader:
 
     def __init__(self, pair: Pair, instrument: Instrument, rows: PairRows, store: EventStore):
         self._pair, self._instrument, self._rows, self._store = pair, instrument, rows, store
-        self._start: BookSnapshot | None = None
-        self._book: FeedBook | MessageBook | None = None
+        self._begun: tuple[BookSnapshot, FeedBook | MessageBook] | None = None  # the starting book, and the reading's
         self._held: tuple[Events, Corrections] | None = None
         self.empty_crosses = 0
 
@@ -167,9 +166,9 @@ class _Reader:
         if not len(chunk.line):
             return
         events = to_events(chunk.messages, chunk.line, self._instrument)
-        if self._book is None:
-            self._begin(events, chunk)
-        corrections = self._book.corrections(events, chunk.book, chunk.line)
+        if self._begun is None:
+            self._begun = self._begin(events, chunk)
+        corrections = self._begun[1].corrections(events, chunk.book, chunk.line)
         if chunk.line[-1] == self._rows.unended_line and _is_doubtful(corrections, chunk):
             self._rows.faults[1].refuse(_doubt(self._pair, chunk), raw="")
             keep = len(events) - 1
@@ -178,18 +177,17 @@ class _Reader:
         if len(events):
             self._hold(events, corrections)
 
-    def _begin(self, events: Events, chunk: Chunk) -> None:
-        """Determine the book before the first event."""
+    def _begin(self, events: Events, chunk: Chunk) -> tuple[BookSnapshot, FeedBook | MessageBook]:
+        """Return the book before the first event, and the book of the reading."""
         name = self._pair.name
         clock_ns = self._instrument.midnight_ns() + name.start_ms * 10**6
         if self._pair.orderbook is None:
             clock_ns = min(clock_ns, int(events.time_ns[0]))
-            self._start = BookSnapshot.empty(time_ns=clock_ns, window=name.levels)
-            self._book = MessageBook(self._start)
-            return
+            start = BookSnapshot.empty(time_ns=clock_ns, window=name.levels)
+            return start, MessageBook(start)
         price, size = to_levels(chunk.book[:, :1])
-        self._start = start_book(events, price[0], size[0], clock_ns=clock_ns)
-        self._book = FeedBook(self._start)
+        start = start_book(events, price[0], size[0], clock_ns=clock_ns)
+        return start, FeedBook(start)
 
     def _hold(self, events: Events, corrections: Corrections) -> None:
         """Store the held chunk, and hold this one."""
@@ -206,7 +204,7 @@ class _Reader:
         Raises:
           InputError: there is no row.
         """
-        if self._held is None:
+        if self._held is None or self._begun is None:
             raise InputError(
                 "no good row",
                 where=self._pair.message,
@@ -215,7 +213,7 @@ class _Reader:
                 remedy="read the file strictly to see the first fault",
             )
         self._store.append(*self._held)
-        return self._start, self._book
+        return self._begun
 
 
 def read_messages(path: pathlib.Path, *, feed: LobsterFeed | None = None) -> Events:
@@ -239,6 +237,7 @@ def read_book_rows(path: pathlib.Path, *, tick: int = 100) -> tuple[np.ndarray, 
       InputError: as `LobsterFeed.read`, except for faults that only the messages can show.
     """
     pair = find_pair(pathlib.Path(path))
+    assert pair.orderbook is not None  # `find_pair` requires it by default
     message_columns(pair)
     levels = pair.name.levels
     parts = [

@@ -162,12 +162,13 @@ def _common(messages: Block, book: Block | None = None) -> Chunk:
 
 def _progress(sources: Sequence[Source], reading: Reading) -> list[Callable[[int, int], None] | None]:
     """Return a progress callback for each file that adds up the progress of both."""
-    if reading.on_bytes is None:
+    report = reading.on_bytes
+    if report is None:
         return [None] * len(sources)
     sizes, done = [source.path.stat().st_size for source in sources], [0] * len(sources)
 
     def tell(half: int, so_far: int) -> None:
         done[half] = so_far
-        reading.on_bytes(sum(done), sum(sizes))
+        report(sum(done), sum(sizes))
 
     return [lambda so_far, _, half=half: tell(half, so_far) for half in range(len(sources))]

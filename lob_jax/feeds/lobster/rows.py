@@ -14,8 +14,8 @@ from lob_jax.feeds.reading.csv_rows import Column, Fault
 from lob_jax.feeds.reading.faults import FaultCode
 from lob_jax.jit import njit
 
-EMPTY_PRICE = 9_999_999_999  # of an ask level without orders; a bid level's is minus this
-MAX_SIZE = 10**15 - 1  # above any order, in coins of the least value, too; it keeps sums within an int64
+EMPTY_PRICE = 9_999_999_999  # price of an ask level without orders; negative for a bid level
+MAX_SIZE = 10**15 - 1  # larger than any order, even in the cheapest coins, and small enough for sums in an int64
 
 
 class Message(enum.IntEnum):
@@ -39,14 +39,14 @@ MESSAGE_COLUMNS = (
 )
 TIME, TYPE, ORDER_ID, SIZE, PRICE, DIRECTION = (int(column) for column in Message)
 CODE_OF_HALT = {-1: Code.HALT, 0: Code.RESUME_QUOTE, 1: Code.RESUME_TRADE}  # by the message's price
-HIDDEN_SIDE_UNTIL = "2014-07-14"  # the first day on which Nasdaq tells every hidden trade as one with a buy order
-_REMEDY = "fetch the file again; if it was edited or made by another tool, mend the line"
-_PLACES = "at most 9 places, or what a double prints of a whole nanosecond"
+HIDDEN_SIDE_UNTIL = "2014-07-14"  # from this day on, Nasdaq reports all hidden trades as trades with a buy order
+_REMEDY = "fetch the file again; if it was edited or written by another tool, correct the line"
+_PLACES = "at most 9 places, or the printed double of a whole nanosecond"
 _PRICES = f"{1 - EMPTY_PRICE} to {EMPTY_PRICE - 1}"
 
 
 class MessageFault(FaultCode):
-    """What may be wrong with a message, its column, and what is expected. The first that holds is told."""
+    """The faults of a message: description, column, expected value. The first one that applies is reported."""
 
     FINE = -1
     OUTSIDE = 0, "a time outside the day", TIME, ""
@@ -105,7 +105,7 @@ class MessageRules:
         return wrong
 
     def explain(self, fault: int, detail: int, fields: tuple[str, ...]) -> Fault:
-        """Say what is wrong with a message; the detail is the latest time before it."""
+        """Describe the fault of a message; the detail is the latest time before it."""
         found = MessageFault(fault)
         what, column, expected = found.what, found.field, found.expected
         was, remedy = fields[column], _REMEDY

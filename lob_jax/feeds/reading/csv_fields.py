@@ -9,21 +9,21 @@ from lob_jax.jit import in_place, njit
 
 
 class Content(enum.IntEnum):
-    """What a column holds; the names in lower case are those of `csv_rows.Column.content`."""
+    """The content of a column; the names in lower case are those of `csv_rows.Column.content`."""
 
     INT = 0
     DECIMAL = 1
     ID = 2
     WORD = 3
     SAME = 4  # as in the first row
-    ANY = 5  # which is passed over
-    NAME = 6  # any text, of which `name_key` is kept
-    OPTIONAL = 7  # a decimal or nothing
+    ANY = 5  # ignored
+    NAME = 6  # any text, stored as its `name_key`
+    OPTIONAL = 7  # a decimal, or an empty field
     TIME = 8
 
 
 class Misfit(enum.IntEnum):
-    """What is wrong with a line."""
+    """The faults of a line."""
 
     FINE = 0
     NO_NUMBER = 1
@@ -35,7 +35,7 @@ class Misfit(enum.IntEnum):
     COLUMN_COUNT = 7
 
 
-# As plain integers: as members, those that are passed on would be compiled for twice.
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
 INT, DECIMAL, ID, WORD, SAME, ANY, NAME, OPTIONAL, TIME = (int(content) for content in Content)
 FINE, NO_NUMBER, OUT_OF_RANGE, TOO_FINE, UNKNOWN_WORD, CHANGED, EMPTY_FIELD, COLUMN_COUNT = (int(m) for m in Misfit)
 
@@ -71,15 +71,15 @@ def parse_lines(
     Args:
       data: uint8 [B].
       contents: int64 [C], see `Content`.
-      scales: int64 [C], decimal places kept of a DECIMAL.
-      low: int64 [C], the least value.
-      high: int64 [C], the largest value.
-      words: uint8 [W], the words of WORD and SAME columns, end to end.
-      word_ends: int64 [K+1], where they end; 0 first.
-      column_words: int64 [C, 2], the first word of a column and the one behind its last.
-      values: int64 [C, R], is given the values of the good lines.
-      row_line: int64 [R], is given their lines, counted from 0.
-      bad: int64 [R, 4], is given the bad lines: line, first byte, column, what is wrong.
+      scales: int64 [C], decimal places kept in a DECIMAL column.
+      low: int64 [C], the smallest valid value.
+      high: int64 [C], the largest valid value.
+      words: uint8 [W], the words of WORD and SAME columns, concatenated.
+      word_ends: int64 [K+1], the end of each word, after a leading 0.
+      column_words: int64 [C, 2], the first word of a column and the one after its last.
+      values: int64 [C, R], filled with the values of the good lines.
+      row_line: int64 [R], filled with the line numbers of the good lines, from 0.
+      bad: int64 [R, 4], filled with the bad lines: line, first byte, column, fault.
 
     Returns:
       The number of lines, of good lines and of bad lines.

@@ -17,7 +17,7 @@ from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.scale import PlacesMisfit, step_of
 from lob_jax.feeds.reading.source import Source, empty_file
 
-CONTENTS = {content.name.lower(): int(content) for content in cf.Content}
+CONTENTS: dict[str, int] = {content.name.lower(): int(content) for content in cf.Content}
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
@@ -161,7 +161,7 @@ class CsvRows:
             data = data if begun else data.removeprefix(BOM)
             data, begun = unquoted(data), True
             if self._header is not None:
-                data = self._without_header(data)
+                data = self._without_header(data, self._header)
             if data:
                 yield data
 
@@ -189,20 +189,20 @@ class CsvRows:
             self.ended = False
             yield last + b"\n"
 
-    def _without_header(self, data: bytes) -> bytes:
+    def _without_header(self, data: bytes, header: tuple[str, ...]) -> bytes:
         begin = data.index(b"\n") + 1
         found = fields_of(data[: begin - 1])
-        if any(found.count(name) != 1 for name in self._header):
+        if any(found.count(name) != 1 for name in header):
             raise InputError(
                 "a header that does not match the format",
                 where=f"{self._source}, line 1",
-                expected=",".join(self._header),
+                expected=",".join(header),
                 was=",".join(found)[:_SHOWN] or "an empty line",
                 remedy="check that the file is of this format",
             )
-        if found != self._header:
-            named = dict(zip(self._header, self._columns, strict=True))
-            self._order = [found.index(name) for name in self._header]
+        if found != header:
+            named = dict(zip(header, self._columns, strict=True))
+            self._order = [found.index(name) for name in header]
             self._columns = tuple(named.get(name, Column(name, "any")) for name in found)
         self._header, self._lines = None, 1
         return data[begin:]
@@ -246,7 +246,10 @@ class CsvRows:
         found += [(int(row_line[row]), True, fault, detail) for row, fault, detail in wrong.tolist()]
         for line, parsed, fault, detail in sorted(found):
             raw = lines[line]
-            told = self._rules.explain(fault, detail, self._fields(raw)) if parsed else self._misfit(raw, detail, fault)
+            if parsed and self._rules is not None:
+                told = self._rules.explain(fault, detail, self._fields(raw))
+            else:
+                told = self._misfit(raw, detail, fault)
             number = self._lines + line + 1
             where = f"{self._source}, line {number}"
             if told.column is not None:

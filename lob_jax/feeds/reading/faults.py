@@ -6,7 +6,7 @@ import enum
 import json
 import pathlib
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Self
 
 from lob_jax.errors import InputError
@@ -52,25 +52,25 @@ class Faults:
         self._path: pathlib.Path | None = None
         self._held: list[str] = []
         self._room = _HELD_CHARACTERS
-        if reading.on_error == "quarantine":
-            self._path = reading.quarantine / f"{input_name}.jsonl"
-            with _writable(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._path.unlink(missing_ok=True)
-            _latest[self._path] = self._held
+        if reading.on_error == "quarantine" and reading.quarantine is not None:
+            path = self._path = reading.quarantine / f"{input_name}.jsonl"
+            with _writable(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+            _latest[path] = self._held
             # A finalizer rather than a close method: a reading may end in an exception or be abandoned.
-            weakref.finalize(self, _end, self._path, self._held)
+            weakref.finalize(self, _end, path, self._held)
 
     @property
     def path(self) -> pathlib.Path | None:
         """The quarantine file, None if there is none; flushes all rows refused so far into it."""
-        if self._held:
-            self._write()
+        if self._path is not None and self._held:
+            self._write(self._path)
         return self._path
 
-    def _write(self) -> None:
-        with _writable(self._path):
-            _append(self._path, self._held)
+    def _write(self, path: pathlib.Path) -> None:
+        with _writable(path):
+            _append(path, self._held)
         self._room = _HELD_CHARACTERS
 
     def refuse(self, error: InputError, *, raw: str | bytes, rows: int = 1) -> None:
@@ -86,16 +86,20 @@ class Faults:
         self.dropped[error.what] += rows
         if self._path is not None:
             text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-            entry = {"what": error.what, "where": str(error.where), "expected": str(error.expected)}
+            entry: dict[str, str | int] = {
+                "what": error.what,
+                "where": str(error.where),
+                "expected": str(error.expected),
+            }
             entry |= {"was": str(error.was), "rows": rows, "raw": text}
             self._held.append(json.dumps(entry) + "\n")
             self._room -= len(self._held[-1])
             if self._room < 0:
-                self._write()
+                self._write(self._path)
 
 
 @contextlib.contextmanager
-def _writable(path: pathlib.Path) -> Iterator[None]:
+def _writable(path: pathlib.Path) -> Generator[None]:
     """Convert an OSError while writing a quarantine file to an InputError that names the file."""
     try:
         yield

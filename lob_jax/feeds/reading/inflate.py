@@ -12,7 +12,8 @@ from typing import BinaryIO, NamedTuple, Protocol
 from backports import zstd
 from isal import igzip_lib
 
-DAMAGE = (EOFError, igzip_lib.IsalError, zlib.error, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError, OSError)
+_ISAL: type[Exception] = igzip_lib.IsalError  # ty: ignore[invalid-assignment]  # isal's stubs: an instance, not a class
+DAMAGE = (EOFError, _ISAL, zlib.error, zstd.ZstdError, zipfile.BadZipFile, NotImplementedError, OSError)
 _INPUT_BYTES = 1 << 18  # compressed bytes processed at once
 _CAREFUL_BYTES = 1 << 10  # the same in a second pass that recovers every byte before damage
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths of its name and extra field
@@ -21,9 +22,17 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip member: signature, lengths
 class Decompressor(Protocol):
     """The common interface of all decompressors."""
 
-    eof: bool
-    needs_input: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Return whether the end of the compressed stream has been reached."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Return whether more data must be passed before more can be returned."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Return the data found after the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """Return up to `max_length` bytes decompressed from this and earlier data."""

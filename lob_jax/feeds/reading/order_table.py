@@ -23,7 +23,7 @@ class Held(enum.IntEnum):
 
 
 SIDE, PRICE, SIZE, EXTRA = (int(column) for column in Held)
-ABSENT = -1  # in place of a row
+ABSENT = -1  # instead of a row: the key is not in the table
 _FREE, _TAKEN = 0, 1
 _SMALLEST = 16
 
@@ -35,7 +35,7 @@ class OrderTable(NamedTuple):
       keys: int64 [H], order references as the bits of a uint64; every value, including 0, is a valid key.
       state: uint8 [H], 1 where a row is in use.
       values: int64 [H, 4], by `Held`.
-      used: int64 [1], rows in use.
+      used: int64 [1], number of rows in use.
     """
 
     keys: np.ndarray

@@ -48,7 +48,7 @@ def not_read(where: object, name: str, begin: bytes, remedy: str) -> InputError:
         "a format that no feed reads",
         where=where,
         expected=f"a file of one of the feeds {', '.join(FEEDS)}",
-        was=f"{name}, which begins with {begin[:_SHOWN]!r}" if begin else name,
+        was=f"{name}, beginning with {begin[:_SHOWN]!r}" if begin else name,
         remedy=remedy,
     )
 

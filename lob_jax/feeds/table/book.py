@@ -21,18 +21,18 @@ from lob_jax.feeds.reading.order_table import (
 )
 from lob_jax.jit import inner, njit
 
-ALL_LEFT = -1  # in place of the size of a DELETE that names none
+ALL_LEFT = -1  # instead of the size of a DELETE without a size
 
 
 class State(enum.IntEnum):
-    """Places of `state`."""
+    """Indices of `state`."""
 
     LAST_SEQUENCE = 0
-    WHOLE_CANCELS = 1  # CANCELs that took all that was left
+    WHOLE_CANCELS = 1  # number of CANCELs of everything that remained
 
 
 class Fault(FaultCode):
-    """What may be wrong with an event, the column that it is said of, and what it should be."""
+    """The faults of an event: description, column, expected value."""
 
     FINE = 0
     BACKWARDS = 1, "a sequence that runs backwards", "sequence", "no less than in the rows before"
@@ -90,7 +90,7 @@ class LiveOrders:
 
     @property
     def whole_cancels(self) -> int:
-        """CANCELs that took all that was left, and so are DELETEs."""
+        """The number of CANCELs of all that remained, which became DELETEs."""
         return int(self._state[State.WHOLE_CANCELS])
 
     def follow(self, rows: Rows) -> np.ndarray:

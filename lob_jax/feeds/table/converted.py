@@ -72,7 +72,7 @@ def read_parquet(
     for columns in _groups(folder / EVENTS, COLUMNS, on_bytes):
         kept.append(Events(**columns))
     orders = list(_groups(folder / "start.parquet", ORDER_COLUMNS))
-    start = {
+    start: dict[str, Any] = {
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in orders)])
         for name, dtype in ORDER_COLUMNS.items()
     }

@@ -54,10 +54,17 @@ class Table(Protocol):
       names: the column names.
     """
 
-    where: str
-    unit: str
-    first: int
-    names: list[str]
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def names(self) -> list[str]: ...
 
     def rows(self, columns: Mapping[str, str], reading: Reading) -> Iterator[Rows]:
         """Yield the given columns (our name to the table's name), a number of rows at a time."""

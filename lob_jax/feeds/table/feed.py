@@ -86,9 +86,9 @@ class TableFeed:
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name, and the settings."""
         names = {
-            file: f"{file.parent.name}/{file.name}" if is_ours(day.path) else file.name
+            file: f"{file.parent.name}/{file.name}" if is_ours(day.file) else file.name
             for day in days
-            for file in _parts(day.path)
+            for file in _parts(day.file)
         }
         settings = {name: getattr(self, name) for name in ("columns", "time_zone", "venue", "tick", "lot")}
         return {**{name: Source(file).sha256() for file, name in names.items()}, **settings}
@@ -104,11 +104,11 @@ class TableFeed:
         """
         if not isinstance(day, DaySource):
             day = _only(self.days(day), day)
-        if is_ours(day.path):
-            self._refuse_settings(day.path)
-            return read_parquet(day.path.parent, store=reading.store, on_bytes=reading.on_bytes)
-        source = Source(day.path)
-        return self._read(open_table(source), day, source.name, reading, inputs={day.path.name: source.sha256()})
+        if is_ours(day.file):
+            self._refuse_settings(day.file)
+            return read_parquet(day.file.parent, store=reading.store, on_bytes=reading.on_bytes)
+        source = Source(day.file)
+        return self._read(open_table(source), day, source.name, reading, inputs={day.file.name: source.sha256()})
 
     def read_table(self, table: Any, reading: Reading = STRICT) -> MarketDay:
         """Read a pandas or polars DataFrame, or an Arrow table, with one day of one symbol.
@@ -125,15 +125,15 @@ class TableFeed:
         reader = TableReader(table, layout, day, tick=self.tick, lot=self.lot)
         made = reader.read(reading, name=name, inputs=inputs)
         zone, scale = self._zone(table, layout), made.scale
-        places = {"price_scale": scale.price_scale, "tick": scale.tick, "lot_scale": scale.lot_scale}
-        instrument = Instrument(day.symbol, self.venue, day.trading_day, zone, **places)
+        units = (scale.price_scale, scale.tick, scale.lot_scale)
+        instrument = Instrument(day.symbol, self.venue, day.trading_day, zone, *units)
         start_ns = instrument.midnight_ns() if made.start_ns is None else made.start_ns
         start = BookSnapshot.empty(time_ns=start_ns, pooled="order_id" not in layout.columns)
         instrument = dataclasses.replace(instrument, signed=is_signed(start, made.events, Corrections.none()))
         return MarketDay(instrument, start, made.events, Corrections.none(), made.report)
 
     def _layout(self, table: Table) -> Layout:
-        columns = find_columns(table.names, parse_columns(self.columns), where=table.where)
+        columns = find_columns(table.names, parse_columns(str(self.columns)), where=table.where)
         return Layout(columns, table.where, table.first, self.time_zone)
 
     def _zone(self, table: Table, layout: Layout) -> str:

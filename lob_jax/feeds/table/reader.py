@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
@@ -24,6 +24,7 @@ from lob_jax.feeds.table import values as tv
 from lob_jax.feeds.table.csv_files import Rows, Table
 from lob_jax.feeds.table.rows import Layout, judge
 
+pc: Any = pa.compute  # it defines its functions by name when it is imported, which no type checker follows
 BETWEEN_TICKS = 4  # additional decimal places of a price, for hidden trades between ticks
 _OTHERS = "of other symbols or days"
 _MEASURED = Reading(block_bytes=1 << 20)
@@ -59,8 +60,9 @@ class TableReader:
           lot: the unit of size, None to infer it.
         """
         self._table, self._day = table, day
-        places = {"price": _places_of(tick, BETWEEN_TICKS), "size": _places_of(lot, 0)}
-        places |= _measure(table, layout, day, [name for name in places if places[name] is None])
+        named = {"price": _places_of(tick, BETWEEN_TICKS), "size": _places_of(lot, 0)}
+        places = {name: count for name, count in named.items() if count is not None}
+        places |= _measure(table, layout, day, [name for name in named if name not in places])
         self._layout = dataclasses.replace(layout, price_places=places["price"], size_places=places["size"])
         self._steps = steps_of(tick, lot, price_decimals=places["price"], size_decimals=places["size"])
         self._orders = book.LiveOrders(named="order_id" in layout.columns, tick=self._steps.price)

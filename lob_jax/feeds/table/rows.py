@@ -1,11 +1,12 @@
 """Convert the rows of a table to the integers of events, checking each row in isolation."""
 
 import dataclasses
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.reading import csv_fields as cf
@@ -13,6 +14,7 @@ from lob_jax.feeds.reading.csv_rows import Fault
 from lob_jax.feeds.table import values as tv
 from lob_jax.feeds.table.book import ALL_LEFT
 
+pc: Any = pa.compute  # it defines its functions by name when it is imported, which no type checker follows
 KINDS = {**{kind.name: int(kind) for kind in Kind}, **{str(int(kind)): int(kind) for kind in Kind}}
 SIDES = {**dict.fromkeys(("BID", "BUY", "B", "1"), BID), **dict.fromkeys(("ASK", "SELL", "S", "-1"), ASK)}
 CODES = {code.name: int(code) for code in Code if code} | {str(int(code)): int(code) for code in Code if code}
@@ -131,15 +133,14 @@ def _read_key(text: pa.StringArray, name: str) -> tv.Values:
 def _read_text(text: pa.StringArray, name: str, layout: Layout, *, inexact: bool) -> tv.Values:
     if name in ("kind", "side", "code"):
         return tv.words_of(text, name, {"kind": KINDS, "side": _NO_SIDE, "code": _NO_CODE}[name])
+    decimal = functools.partial(tv.numbers_of, text, name, content=cf.DECIMAL, inexact=inexact, remedy=_RANGE)
     if name == "price":
-        ranged = {"low": -MOST_PRICE, "high": MOST_PRICE, "scale": layout.price_places, "remedy": _RANGE}
-        return tv.numbers_of(text, name, content=cf.DECIMAL, inexact=inexact, **ranged)
+        return decimal(low=-MOST_PRICE, high=MOST_PRICE, scale=layout.price_places)
     if name == "size":
-        ranged = {"low": 0, "high": MOST_SIZE, "scale": layout.size_places, "remedy": _RANGE}
-        return tv.numbers_of(text, name, content=cf.DECIMAL, inexact=inexact, **ranged)
+        return decimal(low=0, high=MOST_SIZE, scale=layout.size_places)
     if name == "order_id":
         return _zero_if_empty(tv.numbers_of(text, name, content=cf.ID, inexact=inexact))
-    limits = {"low": 0, "high": _FLAGS} if name == "flags" else {}
+    limits: dict[str, Any] = {"low": 0, "high": _FLAGS} if name == "flags" else {}
     return _zero_if_empty(tv.numbers_of(text, name, inexact=inexact, **limits))
 
 

@@ -7,17 +7,18 @@ decimal number in its text, provided that this has at most 15 digits, the number
 import datetime
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.reading import csv_fields as cf
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES
 from lob_jax.feeds.reading.csv_rows import Fault
 
+pc: Any = pa.compute  # it defines its functions by name when it is imported, which no type checker follows
 LOWEST, HIGHEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 FIRST_NS = 315_532_800_000_000_000  # 1980: an earlier time is in other units than its column's name says
 LAST_NS = 2**62
@@ -163,13 +164,13 @@ def places_needed(text: pa.StringArray, places: int, *, inexact: bool = False) -
 
 def words_of(text: pa.StringArray, name: str, words: Mapping[str, int]) -> Values:
     """Return the value of each word, ignoring case."""
-    found = _distinct(text, lambda word: words.get(word.upper()))
+    values, unknown, empty = _distinct(text, lambda word: words.get(word.upper()))
     wrong = {}
-    for row in found.wrong:
+    for row in unknown:
         field = text[row].as_py()
         was = repr(field[:_SHOWN]) if field else "an empty field"
         wrong[row] = Fault(None, name, "an unknown word", " or ".join(words), was, _REMEDIES[name])
-    return found._replace(wrong=wrong)
+    return Values(values, wrong, empty)
 
 
 _REMEDIES = {
@@ -181,12 +182,12 @@ _REMEDIES = {
 
 def days_of(text: pa.StringArray, name: str) -> Values:
     """Parse ISO dates to proleptic Gregorian ordinals."""
-    found = _distinct(text, _ordinal)
-    told = {
+    values, unknown, empty = _distinct(text, _ordinal)
+    wrong = {
         row: Fault(None, name, "an invalid date", "YYYY-MM-DD", repr(text[row].as_py()[:_SHOWN]), _RESTORE)
-        for row in found.wrong
+        for row in unknown
     }
-    return found._replace(wrong=told)
+    return Values(values, wrong, empty)
 
 
 def _ordinal(text: str) -> int | None:
@@ -196,15 +197,15 @@ def _ordinal(text: str) -> int | None:
         return None
 
 
-def _distinct(text: pa.StringArray, value: Callable[[str], int | None]) -> Values:
-    """Return the value of each row's text, computed once per distinct text; rows without a value are bad."""
+def _distinct(text: pa.StringArray, value: Callable[[str], int | None]) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Convert each distinct text once; return the value of each row, the rows without one, a mask of empty texts."""
     coded = text.dictionary_encode()
     table = [value(word) for word in coded.dictionary.to_pylist()]
     index = coded.indices.to_numpy()
     known = np.array([entry is not None for entry in table], bool)[index]
     values = np.array([entry or 0 for entry in table], np.int64)[index]
     empty = np.array([word == "" for word in coded.dictionary.to_pylist()], bool)[index]
-    return Values(values, dict.fromkeys(np.flatnonzero(~known).tolist()), empty)
+    return values, np.flatnonzero(~known).tolist(), empty
 
 
 def times_of(column: pa.Array, ours: str, name: str, *, time_zone: str | None, where: object) -> Values:

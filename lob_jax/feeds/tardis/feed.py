@@ -56,7 +56,7 @@ class TardisFeed:
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name, and the settings."""
-        files = [file for day in days for file in self._files(day.path)]
+        files = [file for day in days for file in self._files(day.file)]
         return {**{file.path.name: file.sha256() for file in files}, "tick": self.tick, "lot": self.lot}
 
     def read(self, day: DaySource | pathlib.Path, reading: Reading = STRICT) -> MarketDay:
@@ -70,7 +70,7 @@ class TardisFeed:
         Raises:
           InputError: the first row that violates the format; no snapshot; or most rows before the first snapshot.
         """
-        path = pathlib.Path(day.path if isinstance(day, DaySource) else day)
+        path = pathlib.Path(day.file if isinstance(day, DaySource) else day)
         depth_files(path)
         files = self._files(path)
         return read_at_fitting_places(
@@ -115,7 +115,7 @@ def _count_places(files: list[Source]) -> np.ndarray:
     """Return what `csv_fields.count_places` counts for the prices and sizes of some files, int64 [2, 2, P]."""
     steps = Steps(price=0, size=0, price_decimals=0, size_decimals=0)
     streams = [_Stream(file, Reading(on_error="skip"), steps, trades=bool(k)) for k, file in enumerate(files)]
-    return sum(stream.rows.count_places()[-2:] for stream in streams)
+    return np.sum([stream.rows.count_places()[-2:] for stream in streams], axis=0)
 
 
 def _refuse_lost_rows(depth: "_Stream", made: LevelDay) -> None:
@@ -144,7 +144,8 @@ def _instrument(path: pathlib.Path, first: tuple[str, ...], made: LevelDay) -> I
         )
     exchange, symbol = first[:2]
     start_day = datetime.datetime.fromtimestamp(made.start.time_ns // NS_PER_SECOND, datetime.UTC).date().isoformat()
-    day = peek(path).trading_day or start_day
+    seen = peek(path)
+    day = start_day if seen is None else seen.trading_day or start_day
     steps = (made.scale.price_scale, made.scale.tick, made.scale.lot_scale)
     return Instrument(symbol, exchange, day, "UTC", *steps, signed=made.signed)
 
@@ -300,7 +301,7 @@ def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.n
 
 FORMAT = Format(
     feed=TardisFeed,
-    reads="`incremental_book_L2`, with the `trades` beside it",
+    reads="`incremental_book_L2`, with the corresponding `trades`",
     gives="levels; trades explain what a level lost",
     begins=re.compile(rb"(?:\xef\xbb\xbf)?(?=[^\n]*exchange)(?=[^\n]*symbol)(?=[^\n]*local_timestamp)"),
 )

@@ -105,7 +105,9 @@ def find_trades(depth: pathlib.Path) -> pathlib.Path | None:
         existing = [path for path in named if path.is_file()]
         if existing:
             return existing[0]
-    wanted = dataclasses.replace(peek(depth), schema=TRADES)
+    seen = peek(depth)
+    assert seen is not None  # as of every file that `depth_files` finds
+    wanted = dataclasses.replace(seen, schema=TRADES)
     others = sorted(path for path in depth.parent.iterdir() if TRADES in path.name and path.is_file())
     matching = [path for path in others if wanted.symbol and peek(path) == wanted]
     if len(matching) > 1:

@@ -303,7 +303,7 @@ def test_four_days_are_split_by_day(tmp_path, prepare, make_day):
 
 def test_days_must_come_oldest_first(tmp_path, prepare, make_day):
     days = [make_day(90, trading_day=name) for name in reversed(DAYS_OF_JUNE)]
-    with pytest.raises(InputError, match="oldest first"):
+    with pytest.raises(InputError, match="sorted from the oldest"):
         prepare(tmp_path / "records", days)
     assert list(tmp_path.iterdir()) == []
 

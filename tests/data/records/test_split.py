@@ -47,8 +47,8 @@ def test_the_instruments_of_a_trading_day_share_its_number():
 @pytest.mark.parametrize(
     "days, message",
     [
-        ([("2024-01-03", "A"), ("2024-01-02", "A")], "oldest first"),
-        ([("2024-01-02", "A"), ("2024-01-03", "A"), ("2024-01-02", "B")], "oldest first"),
+        ([("2024-01-03", "A"), ("2024-01-02", "A")], "sorted from the oldest"),
+        ([("2024-01-02", "A"), ("2024-01-03", "A"), ("2024-01-02", "B")], "sorted from the oldest"),
         ([("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-02", "A")], "comes twice"),
     ],
 )

@@ -129,7 +129,7 @@ def test_passes_end_where_they_would_have_ended(windows):
 
 @pytest.mark.parametrize("wrong", [Position(-1, 28), Position(0, 0), Position(0, 30)])
 def test_a_position_in_other_windows_is_refused(windows, wrong: Position):
-    with pytest.raises(InputError, match="a position that is none in these windows"):
+    with pytest.raises(InputError, match="a position that does not fit these windows"):
         batches(windows, wrong, batch_size=4, seed=0, epochs=None, shuffle=True)
 
 

@@ -43,7 +43,7 @@ def test_quarantine_keeps_every_row_with_its_reason_and_forgets_an_earlier_readi
 
 @pytest.mark.parametrize("settings", [{"on_error": "ignore"}, {"on_error": "quarantine"}])
 def test_a_way_that_does_not_exist_is_refused(settings):
-    with pytest.raises(InputError, match="no such way to treat bad rows"):
+    with pytest.raises(InputError, match="unknown treatment of bad rows"):
         Reading(**settings)
 
 

@@ -158,7 +158,7 @@ def test_a_checkpoint_of_another_version_is_refused(saved, tmp_path):
     with pytest.raises(InputError, match="another version") as caught:
         read_metas(step.parent)
     assert (caught.value.expected, caught.value.was) == (
-        "all that this version keeps of a run, averaged",
+        "everything that this version stores of a run, averaged",
         "without it, and with mean",
     )
     with pytest.raises(InputError, match="another version"), Checkpoints(step.parent, keep_best=3):
