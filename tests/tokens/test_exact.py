@@ -240,7 +240,7 @@ def test_walks_through_the_grammar_are_spellings(digits):
         ([1000, 8001, 70_000], "token 2", "a gap"),
         ([1000, 8001, -3], "token 2", "a gap"),
         ([0.5], "decode", "integers"),
-        ([[1000, 8001, 9000]], "decode", "one row"),
+        ([[1000, 8001, 9000]], "decode", "one-dimensional array"),
     ],
 )
 def test_ill_formed_streams_are_refused_at_the_token(tokens, where, expected):
