@@ -133,7 +133,7 @@ def test_no_maker_makes_what_no_row_names():
 
 
 def test_an_array_that_nothing_makes_is_told(records):
-    with pytest.raises(InputError, match=r"nothing makes the array weather(?s:.*)known\.py"):
+    with pytest.raises(InputError, match=r"no function makes the array weather(?s:.*)known\.py"):
         known.known_along(known.along(records[0], time_buckets=288, beside=Beside(("weather",))))
 
 

@@ -68,5 +68,8 @@ def get_config():
 
 def test_a_folder_without_a_configuration_is_no_run(tmp_path):
     error = refused(f"--workdir={tmp_path}", "--mode=generate")
-    assert (error.where, f"there is no {tmp_path / 'config.json'}" in error.was) == ("--config", True)
+    assert (error.where, f"{tmp_path / 'config.json'}, which training writes, does not exist" in error.was) == (
+        "--config",
+        True,
+    )
     assert "--config=tiny" in refused().remedy and "did you mean --mode?" in refused("--moed=configs").remedy

@@ -49,7 +49,7 @@ def test_the_instruments_of_a_trading_day_share_its_number():
     [
         ([("2024-01-03", "A"), ("2024-01-02", "A")], "sorted from the oldest"),
         ([("2024-01-02", "A"), ("2024-01-03", "A"), ("2024-01-02", "B")], "sorted from the oldest"),
-        ([("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-02", "A")], "comes twice"),
+        ([("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-02", "A")], "occurs twice"),
     ],
 )
 def test_days_come_oldest_first_and_once(days: list, message: str):

@@ -226,7 +226,7 @@ def test_what_stands_beside_advances_with_the_book_or_at_the_next_head(hand_reco
 
 
 def test_an_instrument_without_a_number_is_refused(hand_record):
-    with pytest.raises(InputError, match="no number"):
+    with pytest.raises(InputError, match="not in the list of symbols"):
         dataset([hand_record(EVENTS)], context=20, beside=Beside(("instrument",), symbols=("OTHER",)))[0]
 
 

@@ -79,7 +79,7 @@ def test_a_table_in_memory_is_the_table_in_a_file(kind, tmp_path):
         load_incremental_data(made, symbol="XY", tick="0.01"),
         load_incremental_data(tmp_path / "XY.parquet", tick="0.01"),
     )
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="cannot read the given data"):
         load_incremental_data(made, feed="itch")
 
 
