@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import wasserstein_distance
 
 from lob_jax.bench.surroundings import user_path
 from lob_jax.book.day import MarketDay
@@ -81,11 +82,8 @@ def wasserstein(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     The second value is the distance of the standardised samples, since shifting both by the pooled mean changes
     nothing.
     """
-    pooled = np.sort(np.concatenate([first, second]).astype(np.float64))
-    below_first = np.searchsorted(np.sort(first), pooled[:-1], side="right") / len(first)
-    below_second = np.searchsorted(np.sort(second), pooled[:-1], side="right") / len(second)
-    distance = float(np.sum(np.abs(below_first - below_second) * np.diff(pooled)))
-    spread = float(pooled.std(ddof=1))
+    distance = float(wasserstein_distance(first, second))
+    spread = float(np.concatenate([first, second]).astype(np.float64).std(ddof=1))
     return distance, distance / spread if spread else 0.0
 
 
