@@ -291,7 +291,7 @@ def test_a_signal_ends_every_stage_in_order_and_the_same_command_goes_on(environ
         )
         assert code == (130 if number == signal.SIGINT else EXIT_RESUMABLE), (stage, said)
         assert "Traceback" not in said and "error" not in said, (stage, said)
-        assert f"{name}: {'saving' if stage == 'training' else 'ending'}" in said, (stage, said)
+        assert f"{name}: {'saving' if stage == 'training' else 'exiting'}" in said, (stage, said)
         assert shlex.join([*arguments[1:], *more]) in said.splitlines()[-1], (stage, said)
     assert call([*arguments, *STAGES["generating"][0]], environment).returncode == 0
 
