@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 from collections.abc import Iterable
 
-PARTS = 2
+PARTS = 3
 FEWEST = 3  # variants that are worth taking turns
 BENCHMARKS = "tests/bench/"
 
