@@ -58,7 +58,7 @@ def test_codes_without_words_are_no_faults():
         "lob_jax.feeds.databento.records.WHOLE",
         "lob_jax.feeds.lobster.rows.FINE",
         "lob_jax.feeds.table.book.FINE",
-        *(f"lob_jax.feeds.itch.messages.{name}" for name in "FINE DIRECTORY END_MARK TABLE_FULL ROWS_FULL".split()),
+        *(f"lob_jax.feeds.itch.codes.{name}" for name in "FINE DIRECTORY END_MARK TABLE_FULL ROWS_FULL".split()),
     }
 
 

@@ -19,9 +19,10 @@ from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.store import EventStore
 from lob_jax.simulation.arrivals import Arrivals, new_arrivals
+from lob_jax.simulation.flow import compile_flow
 from lob_jax.simulation.flow_parameters import FlowParameters
 from lob_jax.simulation.matching import Engine, events_so_far, new_engine, resting_orders
-from lob_jax.simulation.order_flow import compile_flow, open_book, run_session
+from lob_jax.simulation.order_flow import open_book, run_session
 
 SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"

@@ -20,7 +20,7 @@ from lob_jax.book.replay import book_for
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import Kind
-from lob_jax.feeds.itch.messages import SIZES
+from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.itch.scan import SYMBOL
 from lob_jax.feeds.reading.order_table import OrderTable, new_table
 from lob_jax.jit import njit

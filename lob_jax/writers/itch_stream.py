@@ -9,7 +9,7 @@ from lob_jax.book.kernel import apply, clear, correct, level_of, rule_slot
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book, named_slot
 from lob_jax.events.schema import Code, Kind
-from lob_jax.feeds.itch.messages import SIZES
+from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.order_table import OrderTable, find, insert, remove
 from lob_jax.jit import inner, njit
 

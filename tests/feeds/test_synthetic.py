@@ -14,8 +14,9 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import COLUMNS, Code, Kind
 from lob_jax.feeds.synthetic import SyntheticFeed, business_days, simulate_day
 from lob_jax.simulation.arrivals import new_arrivals, wait
+from lob_jax.simulation.flow import SHIFT, compile_flow
 from lob_jax.simulation.flow_parameters import FlowParameters, Law
-from lob_jax.simulation.order_flow import SHIFT, compile_flow, draw
+from lob_jax.simulation.order_flow import draw
 
 DAY = "2024-01-02"
 EVENTS = 20_000

@@ -17,7 +17,8 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
-from lob_jax.feeds.itch.messages import ALL, STOCKS, Rows, Rules, Tally
+from lob_jax.feeds.itch.codes import ALL, STOCKS, Tally
+from lob_jax.feeds.itch.messages import Rows, Rules
 from lob_jax.feeds.itch.scan import Scan, listed_symbols
 from lob_jax.feeds.lobster.rows import HIDDEN_SIDE_UNTIL
 from lob_jax.feeds.reading.report import reading_report

@@ -8,20 +8,8 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
-from lob_jax.feeds.itch.messages import (
-    ALL,
-    SIZES,
-    STOCKS,
-    UNNAMED,
-    UNWANTED,
-    At,
-    Outcome,
-    Rows,
-    Rules,
-    new_reader,
-    new_rows,
-    read_messages,
-)
+from lob_jax.feeds.itch.codes import ALL, SIZES, STOCKS, UNNAMED, UNWANTED, At, Outcome
+from lob_jax.feeds.itch.messages import Rows, Rules, new_reader, new_rows, read_messages
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.feeds.reading.recognise import refuse_known

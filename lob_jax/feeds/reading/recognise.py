@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.format import FEEDS
-from lob_jax.feeds.itch.messages import SIZES
+from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.csv_lines import BOM
 from lob_jax.feeds.reading.known_formats import BARE, BY_PATTERN, CBOE, MOLD, SECONDS, SOUP, Known
 from lob_jax.feeds.reading.source import Source

@@ -424,15 +424,15 @@ def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> l
 
 def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> StepClock:
     """Report the expected time of a step and of the run; return a clock with the peak rate of the devices."""
-    devices = list(run.mesh.devices.flat)
-    peak, source = peak_flops(devices, run.model.config.dtype)
+    devices, config = list(run.mesh.devices.flat), run.model.config
+    peak, source = peak_flops(devices, config.dtype)
     micro_step_s = micro_step_seconds(
         run.model, state.params, windows=run.micro_windows, mesh=run.mesh, objective=run.config.objective_of_loss
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is relative to {source}: {peak / 1e12:.3g} Tflop/s")
-    remark = fallback(run.model.config, here=surroundings(run.model.config, length=run.model.config.max_seq_length))
-    if remark is not None:
+    remark = fallback(config, here=surroundings(config, length=config.max_seq_length))
+    if remark:
         log.say(remark)
     return StepClock(run, peak, expected_s=run.plan.micro_steps * micro_step_s)
 

@@ -6,8 +6,8 @@ import pytest
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.feed import STRICT, Reading
+from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.itch.feed import ItchFeed
-from lob_jax.feeds.itch.messages import SIZES
 from tests.feeds.sample_itch import FEED, LENGTHS, LOCATE, STOCK, add, directory, message
 
 LAST, KNOWN = int(Flag.LAST_IN_GROUP), int(Flag.LAST_IN_GROUP | Flag.AGGRESSOR_KNOWN)
