@@ -36,7 +36,8 @@ def fill(folder: pathlib.Path, store: pathlib.Path) -> None:
     """Link every kept entry into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for entry in entries(store):
-        os.link(entry, folder / entry.name)
+        with contextlib.suppress(FileNotFoundError):  # another session has pruned it
+            os.link(entry, folder / entry.name)
 
 
 def add(folder: pathlib.Path, store: pathlib.Path) -> None:

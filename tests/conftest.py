@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionstart(session):
     """Begin with what earlier sessions have compiled."""
-    compile_cache.prune(STORE)
+    if not hasattr(session.config, "workerinput"):  # once for all of xdist's workers, before they start
+        compile_cache.prune(STORE)
     compile_cache.fill(OWN, STORE)
 
 

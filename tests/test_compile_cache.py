@@ -56,3 +56,11 @@ def test_folders_of_processes_that_were_killed_go_after_a_day(tmp_path):
         os.utime(tmp_path / name, (then, then))
     compile_cache.prune(tmp_path / "store")
     assert [path.name for path in tmp_path.glob("session-*")] == ["session-2"]
+
+
+def test_an_entry_that_another_session_removes_meanwhile_is_left_out(tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    entry(store, "kept")
+    monkeypatch.setattr(compile_cache, "entries", lambda folder: [store / "gone-cache", store / "kept-cache"])
+    compile_cache.fill(tmp_path / "own", store)
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["kept-cache"]
