@@ -1,6 +1,7 @@
 """`Feed`, the interface of all feeds: list the days at a path, and read one instrument's day."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -93,3 +94,27 @@ class OnePassFeed(Feed, Protocol):
 
     def read_all(self, path: pathlib.Path, reading: Reading = STRICT) -> list[MarketDay]:
         """Read the days of all wanted instruments of a file; errors as `read`."""
+
+
+def each_once(days: Sequence[DaySource], *, expected: str, remedy: str) -> list[DaySource]:
+    """Return days by date and symbol.
+
+    Args:
+      days: the days found, in any order.
+      expected: how the feed's files hold days, for the error.
+      remedy: what to do about a day that occurs twice.
+
+    Raises:
+      InputError: two of them are of the same symbol and date.
+    """
+    found = sorted(days, key=lambda day: (day.trading_day, day.symbol))
+    for day, after in itertools.pairwise(found):
+        if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
+            raise InputError(
+                "the same symbol and day occurs twice",
+                where=f"{day.path} and {after.path}",
+                expected=expected,
+                was=f"{day.symbol} {day.trading_day}",
+                remedy=remedy,
+            )
+    return found

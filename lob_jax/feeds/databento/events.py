@@ -7,7 +7,7 @@ is not in the book adds it, as in Databento's own order-book example.
 
 import numpy as np
 
-from lob_jax.feeds.databento import checks as checks
+from lob_jax.feeds.databento import checks
 from lob_jax.feeds.databento import work as w
 from lob_jax.feeds.databento.checks import Fault, fault_of, side_of
 from lob_jax.feeds.databento.trades import (

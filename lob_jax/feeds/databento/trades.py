@@ -27,7 +27,7 @@ outstanding. (Sequence numbers do not help: at CME, the C has another one than i
 import numpy as np
 
 from lob_jax.events.schema import ASK
-from lob_jax.feeds.databento import checks as checks
+from lob_jax.feeds.databento import checks
 from lob_jax.feeds.databento import work as w
 from lob_jax.feeds.databento.checks import side_of
 from lob_jax.feeds.databento.work import Count, State, Work, aggressor_known, put

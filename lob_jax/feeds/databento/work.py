@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.events.schema import Code, Flag, Kind
-from lob_jax.feeds.databento import checks as checks
+from lob_jax.feeds.databento import checks
 from lob_jax.feeds.reading.order_table import OrderTable
 from lob_jax.jit import inner
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import itertools
 import pathlib
 import re
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Flag, Kind
-from lob_jax.feeds.feed import STRICT, DaySource, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading, each_once
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.itch.codes import ALL, STOCKS, Tally
 from lob_jax.feeds.itch.messages import Rows, Rules
@@ -74,17 +73,7 @@ class ItchFeed:
             for file in _files(pathlib.Path(path))
             for symbol in self._symbols(file)
         ]
-        found.sort(key=lambda day: (day.trading_day, day.symbol))
-        for day, after in itertools.pairwise(found):
-            if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
-                raise InputError(
-                    "the same symbol and day occurs twice",
-                    where=f"{day.path} and {after.path}",
-                    expected="one file per trading day",
-                    was=f"{day.symbol} {day.trading_day}",
-                    remedy="move one of the files elsewhere",
-                )
-        return found
+        return each_once(found, expected="one file per trading day", remedy="move one of the files elsewhere")
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name, and the settings."""

@@ -14,7 +14,7 @@ import numpy as np
 from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
-from lob_jax.feeds.levels import loops as loops
+from lob_jax.feeds.levels import loops
 from lob_jax.feeds.levels.loops import COUNTS, Count, LevelRows, State, What
 from lob_jax.feeds.reading.scale import Scale, Steps, common_divisor, scale_of
 from lob_jax.feeds.reading.store import EventStore

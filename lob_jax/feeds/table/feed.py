@@ -4,7 +4,6 @@ For the content of the columns, see `names`.
 """
 
 import dataclasses
-import itertools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.feeds.feed import STRICT, DaySource, Reading
+from lob_jax.feeds.feed import STRICT, DaySource, Reading, each_once
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.reading.scale import is_signed, parse_step
 from lob_jax.feeds.reading.source import Source
@@ -71,17 +70,11 @@ class TableFeed:
           InputError: there is no table, a table lacks a column, or the same symbol and day occurs twice.
         """
         found = [day for file in _files(pathlib.Path(path)) for day in self._days_of(file)]
-        found.sort(key=lambda day: (day.trading_day, day.symbol))
-        for day, after in itertools.pairwise(found):
-            if (day.trading_day, day.symbol) == (after.trading_day, after.symbol):
-                raise InputError(
-                    "the same symbol and day occurs twice",
-                    where=f"{day.path} and {after.path}",
-                    expected="one table per symbol and day",
-                    was=f"{day.symbol} {day.trading_day}",
-                    remedy="move one of the files elsewhere, or pass a single file",
-                )
-        return found
+        return each_once(
+            found,
+            expected="one table per symbol and day",
+            remedy="move one of the files elsewhere, or pass a single file",
+        )
 
     def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
         """Return the sha256 of every file from which the days are read, by name, and the settings."""

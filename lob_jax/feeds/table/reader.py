@@ -19,7 +19,7 @@ from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
 from lob_jax.feeds.reading.scale import Scale, common_divisor, parse_step, scale_of, steps_of
 from lob_jax.feeds.reading.store import EventStore
-from lob_jax.feeds.table import book as book
+from lob_jax.feeds.table import book
 from lob_jax.feeds.table import values as tv
 from lob_jax.feeds.table.csv_files import Rows, Table
 from lob_jax.feeds.table.rows import Layout, judge
