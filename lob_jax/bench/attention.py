@@ -24,6 +24,7 @@ from lob_jax.bench.surroundings import surroundings
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.errors import InputError
+from lob_jax.models.apply import apply
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
@@ -79,8 +80,7 @@ def measure(kind: str, length: int, chosen: argparse.Namespace) -> Point:
     variables = jax.jit(module.init)(jax.random.key(0), *data)
 
     def forward(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, positions: Positions) -> jax.Array:
-        # Flax types the result as that of a call with `mutable`.
-        return cast(jax.Array, module.apply(variables, query, key, value, positions))
+        return apply(module, variables, query, key, value, positions)
 
     def total(variables: Any, query: jax.Array, key: jax.Array, value: jax.Array, positions: Positions) -> jax.Array:
         # Weighted by the queries: the gradient of a plain sum is all ones, which a compiler may exploit.

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 
 from lob_jax.data.records.records import Outline
 from lob_jax.errors import InputError
+from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning, Role, names_of
 from lob_jax.models.transformer import LOBTransformer
@@ -47,11 +48,10 @@ def model_apply(config: ModelConfig) -> Apply:
     """
     model = LOBTransformer(config)
 
-    def apply(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
-        logits_BTV = model.apply({"params": params}, tokens_BT, conditioning)
-        return cast(jax.Array, logits_BTV)  # Flax types it as if `mutable` were given, which adds the variables
+    def logits_of(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
+        return apply(model, {"params": params}, tokens_BT, conditioning)
 
-    return apply
+    return logits_of
 
 
 def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenScores:
