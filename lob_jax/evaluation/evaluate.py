@@ -19,18 +19,13 @@ from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
 from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.evaluation.metric import rows
+from lob_jax.evaluation.metric import METRICS, rows
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary, field_of
 
-NEEDED = {  # the ability of a tokenizer without which a metric is meaningless
-    "bits_per_event_without_gap_digits": Ability.PARTS,
-    "bits_by_part": Ability.PARTS,
-    "exact_bits_per_event": Ability.EVENTS,
-}
 TITLES = {"model": "model", "zero_order": "zero-order", "ngram": "n-gram", "state_table": "state table"}
 DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
@@ -100,7 +95,8 @@ def evaluate(
 
 def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the metrics that are meaningful for a tokenizer."""
-    return {name: value for name, value in metrics.items() if NEEDED.get(name) not in tokenizer.lacks}
+    needs = {name: ability for _, metric in METRICS.items() for name, ability in metric.needs.items()}
+    return {name: value for name, value in metrics.items() if needs.get(name) not in tokenizer.lacks}
 
 
 def why_no_branches(config: ModelConfig) -> str | None:

@@ -1,12 +1,13 @@
 """The metrics of next-token predictions: the interface `Metric`, which each module of `metrics/` implements."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from lob_jax.registry import Registry
+from lob_jax.tokens.tokenizer import Ability
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,11 +55,13 @@ class Metric:
       figures: (the sum of all counts, scored events, scored tokens) -> figures by key, plain values as in JSON; a
         figure may be a dict of figures.
       rows: the rows of the evaluation table.
+      needs: the ability of a tokenizer without which a figure is meaningless, by the figure's key.
     """
 
     count: Callable[[Scored], np.ndarray]
     figures: Callable[[np.ndarray, int, int], dict[str, Any]]
     rows: tuple[Row, ...]
+    needs: Mapping[str, Ability] = dataclasses.field(default_factory=dict)
 
 
 METRICS = Registry(

@@ -22,7 +22,7 @@ ABSENT = "absent"
 
 
 def resolved(name):
-    return flat(sections.plain(importlib.import_module(f"configs.{name}").get_config()))
+    return flat(sections.plain(importlib.import_module(f"lob_jax.configs.{name}").get_config()))
 
 
 def changes(before, after):
@@ -52,7 +52,7 @@ def golden():
     """Write the golden files first, where that is asked for."""
     if os.environ.get("UPDATE_GOLDEN"):
         base = resolved("base")
-        write("base.json", sections.plain(importlib.import_module("configs.base").get_config()))
+        write("base.json", sections.plain(importlib.import_module("lob_jax.configs.base").get_config()))
         write("changes.json", {name: changes(base, resolved(name)) for name in OTHERS})
 
 

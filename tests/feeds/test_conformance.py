@@ -79,7 +79,7 @@ def test_its_feed_has_the_protocol_and_says_what_it_reads(name):
 
 
 def test_a_configuration_may_name_it(name, path):
-    config = importlib.import_module("configs.tiny").get_config()
+    config = importlib.import_module("lob_jax.configs.tiny").get_config()
     config.data.feed, config.data.path = name, str(path)
     validate(config)
     config.data.feed = f"{name}x"

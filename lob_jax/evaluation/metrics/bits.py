@@ -8,6 +8,7 @@ import numpy as np
 from lob_jax.evaluation.metric import Metric, Row, Scored
 from lob_jax.evaluation.metrics.loss import N_FIELDS, nll_by_field
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.tokenizer import Ability
 
 PARTS: dict[str, tuple[int, ...]] = {
     "head": (v.FIELD_HEAD, v.FIELD_HEAD_DIGITS),
@@ -51,6 +52,11 @@ def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:
 METRIC = Metric(
     count=_count,
     figures=_figures,
+    needs={
+        "bits_per_event_without_gap_digits": Ability.PARTS,
+        "bits_by_part": Ability.PARTS,
+        "exact_bits_per_event": Ability.EVENTS,
+    },
     rows=(
         Row("bits_per_event", "bits per event", ".3f", "bits that the model needs to encode an event, on average"),
         Row(

@@ -66,7 +66,7 @@ def test_the_kinds_that_there_are():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_configuration_may_name_it_and_says_what_it_reads(kind):
-    config = importlib.import_module("configs.tiny").get_config()
+    config = importlib.import_module("lob_jax.configs.tiny").get_config()
     config.model.attention.kind = kind
     validate(config)
     model = model_config(config)

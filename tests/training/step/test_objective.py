@@ -93,7 +93,7 @@ def test_windows_add_up_and_have_a_gradient(name, model_config, windows):
 
 
 def test_a_configuration_may_name_it(name, train_config):
-    config = importlib.import_module("configs.tiny").get_config()
+    config = importlib.import_module("lob_jax.configs.tiny").get_config()
     objective = OBJECTIVES[name]
     config.train.objective, config.train.sample_events, config.model.causal = name, 0, objective.causal
     validate(config)
