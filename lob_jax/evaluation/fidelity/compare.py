@@ -8,7 +8,8 @@ import numpy as np
 
 import lob_jax
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.comparison import (
+from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
+from lob_jax.evaluation.fidelity.distances.comparison import (
     Compared,
     compared,
     floor_distances,
@@ -17,13 +18,12 @@ from lob_jax.evaluation.fidelity.comparison import (
     undefined,
     why_undefined,
 )
-from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
-from lob_jax.evaluation.fidelity.divergence import divergence
-from lob_jax.evaluation.fidelity.draws import Halves, halves
-from lob_jax.evaluation.fidelity.parts import common_length, cropped
+from lob_jax.evaluation.fidelity.distances.divergence import divergence
+from lob_jax.evaluation.fidelity.distances.draws import Halves, halves
+from lob_jax.evaluation.fidelity.distances.parts import common_length, cropped
+from lob_jax.evaluation.fidelity.distances.summary import summarize
 from lob_jax.evaluation.fidelity.samples import Rule, Sample, joint, measure
 from lob_jax.evaluation.fidelity.score import GROUPS, Score, all_scores
-from lob_jax.evaluation.fidelity.summary import summarize
 from lob_jax.statistics.flow import Flow
 
 TRAINING = "training"
