@@ -1,1 +1,1 @@
-"""What two flows differ by in one score: distances, intervals, floors of real halves, summaries, divergence by horizon."""
+"""What two flows differ by in one score: distances, intervals, floors of real halves, summaries, blocks by horizon."""
