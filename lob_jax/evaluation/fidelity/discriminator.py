@@ -1,6 +1,6 @@
 """Can a classifier tell generated sequences from real ones? A two-sample test (C2ST) with AUC, interval and p-value.
 
-The classifier reads some hundred statistics of each sequence, see `features.sequence_features`. It adds two scores:
+The classifier reads some hundred statistics of each sequence, see `classifiers.features`. It adds two scores:
 kernel ridge regression of the label, which sees many small differences and changes of spread, and a sum of the
 statistics weighted by the cube of their correlation with the label, which sees few large ones. Both are matrix
 products in the labels, so that the permutation test refits all folds for every permutation. Sequences are scored by a
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from lob_jax.evaluation.fidelity.features import sequence_features
+from lob_jax.evaluation.fidelity.classifiers.features import sequence_features
 from lob_jax.evaluation.fidelity.measure import number
 from lob_jax.statistics.flow import Flow
 
@@ -162,7 +162,7 @@ def _tested(real: Flow, other: Flow, *, permutations: int, draws: int, seed: int
     labels = np.concatenate([label[None], permuted_labels(label, folds, draws=permutations, rng=rng)])
     scores = held_out_scores(table, labels, folds)
     areas = auc(scores, labels)
-    low, high = _interval(scores[0], sizes, paired=folds.paired, draws=draws, rng=rng)
+    low, high = auc_interval(scores[0], sizes, paired=folds.paired, draws=draws, rng=rng)
     said, true = scores[0] > 0, label > 0
     return {
         **result,
@@ -177,9 +177,18 @@ def _tested(real: Flow, other: Flow, *, permutations: int, draws: int, seed: int
     }
 
 
-def _interval(
+def auc_interval(
     score: np.ndarray, sizes: tuple[int, int], *, paired: bool, draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
+    """Return the 95 % interval of the AUC of one set of scores, by a bootstrap of sequences.
+
+    Args:
+      score: float64 [N], of the real sequences and then of the generated ones.
+      sizes: how many there are of each.
+      paired: whether both continue the same prompts, one by one.
+      draws: bootstrap draws.
+      rng: source of the draws.
+    """
     real, other = score[: sizes[0]], score[sizes[0] :]
     above = (other[:, None] > real[None]) + 0.5 * (other[:, None] == real[None])
     times = [rng.multinomial(size, np.full(size, 1 / size), size=draws) for size in sizes]

@@ -129,6 +129,20 @@ def test_every_flow_has_scores_or_none(name):
         assert "n/a" in console.export_text()
 
 
+def test_no_predictor_is_tested_on_what_it_was_fitted_on(monkeypatch):
+    fitted, tested = [], []
+    monkeypatch.setattr(usefulness, "fit", lambda examples: fitted.append(set(examples.sequence.tolist())))
+    monkeypatch.setattr(
+        usefulness,
+        "tested",
+        lambda _, examples, sequences: tested.append(set(examples.sequence.tolist())) or np.zeros((sequences, 11)),
+    )
+    measure_usefulness(random_flow(8, sequences=14), {"paired": random_flow(9, sequences=14)}, draws=2)
+    assert len(fitted) == len(tested) == 4
+    for one, other in zip(fitted, tested, strict=True):
+        assert len(one) == len(other) == 7 and not one & other
+
+
 def test_the_seed_decides():
     flows = random_flow(6), random_flow(7, sequences=15)
     results = [measure_usefulness(flows[0], {"g": flows[1]}, draws=5, seed=seed) for seed in (0, 0, 1)]

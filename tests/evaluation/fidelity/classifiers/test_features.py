@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lob_jax.evaluation.fidelity.features import QUANTILES, normal_scores, sequence_features, sequence_quantiles
+from lob_jax.evaluation.fidelity.classifiers.features import (
+    QUANTILES,
+    normal_scores,
+    sequence_features,
+    sequence_quantiles,
+)
 from lob_jax.evaluation.fidelity.score import Values
 from tests.made_flow import made_flow, random_flow
 
