@@ -14,7 +14,7 @@ from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.evaluation.baseline import BASELINES, Baseline, Fitting
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
@@ -58,9 +58,9 @@ def evaluate(
       beside: what the model reads in addition to tokens, clock buckets and book.
 
     Returns:
-      Plain values as in JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
-      `LOBMetrics.compute`), ngram (what was chosen on validation data), and direction (scores by "model" and
-      "state_table") or direction_left_out, the reason why this model does not predict it.
+      Plain values as in JSON: split, context, likelihood (metrics by "model" and the names of the baselines, see
+      `LOBMetrics.compute`), what each baseline chose on validation data, by its name, and direction (scores by "model"
+      and "state_table") or direction_left_out, the reason why this model does not predict it.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -69,18 +69,20 @@ def evaluate(
     tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
-    train, validation = (token_streams(open_records(folder, name)) for name in ("train", "validation"))
-    zero = fit_zero_order(train=train, validation=validation, grammar=tokenizer.grammar)
-    ngram = fit_ngram(train=train, validation=validation, grammar=tokenizer.grammar, orders=ngram_orders)
+    train, validation = (open_records(folder, name) for name in ("train", "validation"))
+    given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
+    baselines = {name: fit(given) for name, fit in BASELINES.items()}
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
         "likelihood": {
             "model": _metrics(source, scores, time_digits=tokenizer.vocabulary.time_digits),
-            "zero_order": _baseline_metrics(source, zero, time_digits=tokenizer.vocabulary.time_digits),
-            "ngram": _baseline_metrics(source, ngram, time_digits=tokenizer.vocabulary.time_digits),
+            **{
+                name: _baseline_metrics(source, baseline, time_digits=tokenizer.vocabulary.time_digits)
+                for name, baseline in baselines.items()
+            },
         },
-        "ngram": ngram.summary(),
+        **{name: baseline.summary() for name, baseline in baselines.items()},
     }
     result["likelihood"] = {name: _meaning(found, tokenizer) for name, found in result["likelihood"].items()}
     reason = tokenizer.lacks.get(Ability.DIRECTION) or why_no_branches(config)
@@ -133,13 +135,6 @@ def open_windows(
     )
 
 
-def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each record its tokens without EOS, and a mask of those after its lead."""
-    tokens = [source[index]["tokens"][:-1] for index in range(len(source))]
-    leads = [about.lead_tokens for about in source.outlines]
-    return [(one, np.arange(len(one)) >= lead) for one, lead in zip(tokens, leads, strict=True)]
-
-
 def evaluate_direction(
     config: ModelConfig,
     params: Any,
@@ -175,11 +170,14 @@ def _metrics(source: PreparedRecords, scores: TokenScores, *, time_digits: int |
     return metrics.compute()
 
 
-def _baseline_metrics(source: PreparedRecords, model: NgramModel, *, time_digits: int | None) -> dict[str, Any]:
+def _baseline_metrics(source: PreparedRecords, baseline: Baseline, *, time_digits: int | None) -> dict[str, Any]:
     metrics = LOBMetrics(time_digits=time_digits)
-    for tokens, scored in token_streams(source):
-        nll = -model.log_prob(tokens)
-        metrics.update(model.predict(tokens), tokens, nll=nll, field=field_of(tokens), scored=scored)
+    for index, about in enumerate(source.outlines):
+        record = source[index]
+        tokens = record["tokens"][:-1]
+        scored = np.arange(len(tokens)) >= about.lead_tokens
+        nll = -baseline.log_prob(record)
+        metrics.update(baseline.predict(record), tokens, nll=nll, field=field_of(tokens), scored=scored)
     return metrics.compute()
 
 

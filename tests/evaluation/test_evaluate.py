@@ -7,8 +7,9 @@ import rich.console
 
 from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
-from lob_jax.evaluation import evaluate as evaluation
-from lob_jax.evaluation.evaluate import evaluate, table, token_streams
+from lob_jax.evaluation import baseline as baselines
+from lob_jax.evaluation.baseline import token_streams
+from lob_jax.evaluation.evaluate import evaluate, table
 from lob_jax.tokens import vocabulary as v
 
 
@@ -77,7 +78,7 @@ def test_baselines_are_fitted_on_training_and_chosen_on_validation(folder, tiny,
     def spy(*, train, validation, **_):
         raise Seen(train, validation)
 
-    monkeypatch.setattr(evaluation, baseline, spy)
+    monkeypatch.setattr(baselines, baseline, spy)
     config, params = tiny("rotary")
     with pytest.raises(Seen) as seen:
         evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
