@@ -80,8 +80,8 @@ class TokenBaseline:
 
 def zero_order(given: Fitting) -> Baseline:
     """Fit the frequencies of codes by field."""
-    grammar = given.tokenizer.grammar
-    return TokenBaseline(fit_zero_order(train=given.train_streams, validation=given.validation_streams, grammar=grammar))
+    train, validation, grammar = given.train_streams, given.validation_streams, given.tokenizer.grammar
+    return TokenBaseline(fit_zero_order(train=train, validation=validation, grammar=grammar))
 
 
 def ngram(given: Fitting) -> Baseline:
