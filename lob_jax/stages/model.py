@@ -12,6 +12,7 @@ from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
 from lob_jax.evaluation.likelihood.hidden import hidden_table
+from lob_jax.evaluation.table import head_tables
 from lob_jax.evaluation.table import table as evaluation_table
 from lob_jax.models.accounting import parameter_count
 from lob_jax.runs.load import Run, open_run, require_trained
@@ -86,7 +87,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     with waiting(doing, usually=EVALUATION):
         result = run_evaluation(run)
     write_json(workdir / "evaluation.json", result)
-    show(hidden_table(result) if hidden else evaluation_table(result))
+    for shown in [hidden_table(result)] if hidden else [evaluation_table(result), *head_tables(result)]:
+        show(shown)
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
