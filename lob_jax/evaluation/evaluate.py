@@ -16,8 +16,15 @@ from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import BASELINES, Fitting
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.direction.scores import (
+    StateTable,
+    direction_scores,
+    fit_state_table,
+    labels_of,
+    table_probability,
+)
 from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
+from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
 from lob_jax.evaluation.likelihood.split import likelihood
 from lob_jax.evaluation.likelihood.states import states_along
@@ -56,7 +63,8 @@ def evaluate(
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
       by its name, heads if the model has further heads that predict (see `evaluate_heads`), and direction (scores by
-      "model" and "state_table") or direction_left_out, the reason why this model does not predict it.
+      "model" and "state_table") or direction_left_out, the reason why this model does not predict it; and fitted,
+      digests of the baselines and the state table, see `lob_jax.evaluation.leakage`.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -73,6 +81,7 @@ def evaluate(
         "context": config.max_seq_length,
         **likelihood(source, scores, baselines, tokenizer=tokenizer),
         **{name: baseline.summary() for name, baseline in baselines.items()},
+        "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
     heads = evaluate_heads(config, params, folder, split=split, batch_size=batch_size, beside=beside)
     if heads:
@@ -81,8 +90,17 @@ def evaluate(
     if direction_events and reason is not None:
         result["direction_left_out"] = reason
     elif direction_events:
+        table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
+        result["fitted"]["state_table"] = digest_of_table(table)
         result["direction"] = evaluate_direction(
-            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events, beside=beside
+            config,
+            params,
+            folder,
+            split=split,
+            tokenizer=tokenizer,
+            table=table,
+            events=direction_events,
+            beside=beside,
         )
     return result
 
@@ -166,13 +184,13 @@ def evaluate_direction(
     *,
     split: str,
     tokenizer: Tokenizer,
+    table: StateTable,
     events: int,
     beside: Beside = NOTHING,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for the state-table baseline."""
-    source, train = open_records(folder, split), open_records(folder, "train")
+    source = open_records(folder, split)
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
-    table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
     probability, record, event = predict_moves(
         config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
     )

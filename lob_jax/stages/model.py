@@ -11,6 +11,7 @@ from rich.console import Console
 from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
+from lob_jax.evaluation.leakage import Finding, told
 from lob_jax.evaluation.likelihood.hidden import hidden_table
 from lob_jax.evaluation.table import head_tables
 from lob_jax.evaluation.table import table as evaluation_table
@@ -89,6 +90,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     write_json(workdir / "evaluation.json", result)
     for shown in [hidden_table(result)] if hidden else [evaluation_table(result), *head_tables(result)]:
         show(shown)
+    console.print(told([Finding(**finding) for finding in result["audit"]]))
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 
