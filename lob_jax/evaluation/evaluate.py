@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from lob_jax.counts.ngram import NgramModel, fit_ngram, fit_zero_order
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
 from lob_jax.data.records.records import RecordSource
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
