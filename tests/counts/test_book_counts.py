@@ -4,10 +4,12 @@ import types
 import numpy as np
 import pytest
 
-from lob_jax.counts.book_counts import fit_book_counts, fit_mixture
+from lob_jax.counts.book_counts import fit_book_counts, fit_mixture, fit_rates
+from lob_jax.counts.candidates import N_WEIGHTS
 from lob_jax.counts.contexts import CodeSets
 from lob_jax.counts.decisions import Prepared, Rows, samples_of
 from lob_jax.counts.ngram import fit_ngram
+from lob_jax.counts.observe import tally_orders
 from lob_jax.counts.schemes import Decide
 from lob_jax.counts.watch import Item
 from lob_jax.errors import InputError
@@ -158,6 +160,20 @@ def test_shares_reach_the_maximum_of_the_likelihood():
     assert share == pytest.approx(best, abs=0.01)
 
 
+def test_rates_make_classes_of_orders_go_as_often_as_they_do():
+    tokenizer = ExactTokenizer()
+    sets = CodeSets.of(tokenizer.grammar)
+    one = Prepared.of(record_of(1, 400, tokenizer), tokenizer, sets)
+    off = []
+    for rates in (np.ones((2, N_WEIGHTS)), fit_rates([one])):
+        tally = np.zeros((2, 2, N_WEIGHTS))
+        tally_orders(*one.fresh(), one.steps, one.counted, rates, tally)
+        off.append(np.abs(tally[1, 0] - tally[1, 1]).sum())
+        assert tally[1].sum(1) == pytest.approx([tally[1, 0].sum()] * 2)
+    assert tally[1, 0].sum() > 50
+    assert off[1] < 0.5 * off[0]
+
+
 def test_tokens_without_a_book_are_refused():
     compact = types.SimpleNamespace(lacks=CompactTokenizer.lacks)
     with pytest.raises(InputError, match="no book to count in"):
@@ -165,5 +181,5 @@ def test_tokens_without_a_book_are_refused():
 
 
 def test_the_lively_day_has_what_the_tests_speak_of():
-    kinds = set(lively_day(4, 120).events.kind.tolist())
+    kinds = set(lively_day(8, 300).events.kind.tolist())
     assert kinds == {Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CONTROL}
