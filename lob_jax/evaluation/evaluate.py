@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.counts.compressors import compressed_bits
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
@@ -14,7 +15,7 @@ from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.evaluation.baseline import BASELINES, Fitting
+from lob_jax.evaluation.baseline import Fitting, fit_baselines
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
 from lob_jax.evaluation.direction.scores import (
     StateTable,
@@ -62,9 +63,10 @@ def evaluate(
 
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
-      by its name, heads if the model has further heads that predict (see `evaluate_heads`), and direction (scores by
-      "model" and "state_table") or direction_left_out, the reason why this model does not predict it; and fitted,
-      digests of the baselines and the state table, see `lob_jax.evaluation.leakage`.
+      by its name, compressors (bits per event, see `compressed_bits`) if records give their events back, heads if the
+      model has further heads that predict (see `evaluate_heads`), direction (scores by "model" and "state_table") or
+      direction_left_out, the reason why this model does not predict it; and fitted, digests of the baselines and the
+      state table, see `lob_jax.evaluation.leakage`.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -75,7 +77,7 @@ def evaluate(
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside, tokenizer=tokenizer)
     train, validation = (open_records(folder, name) for name in ("train", "validation"))
     given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
-    baselines = {name: fit(given) for name, fit in BASELINES.items()}
+    baselines = fit_baselines(given)
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
@@ -83,6 +85,8 @@ def evaluate(
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
+    if Ability.EVENTS not in tokenizer.lacks:
+        result["compressors"] = compressed_bits(train, source, tokenizer)
     heads = evaluate_heads(config, params, folder, split=split, batch_size=batch_size, beside=beside)
     if heads:
         result["heads"] = heads

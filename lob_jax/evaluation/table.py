@@ -12,6 +12,7 @@ TITLES = {
     "model_grammar": "in grammar",
     "zero_order": "zero-order",
     "ngram": "n-gram",
+    "book_counts": "book counts",
     "state_table": "state table",
 }
 WITH_INTERVALS = ".3f"  # the form of bits: the other figures follow from them, or have too many digits for a column
@@ -93,6 +94,9 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     if "bootstrap" in result:
         how = result["bootstrap"]
         remarks.append(f"±: half of the {how['level']:.0%} interval, from blocks of {how['block_events']:,} events")
+    if "compressors" in result:
+        found = ", ".join(f"{name} {bits:.1f}" for name, bits in result["compressors"].items())
+        remarks.append(f"general compressors, bits per event: {found}")
     if "direction_left_out" in result:
         remarks.append(f"no price direction: {result['direction_left_out']}")
     return remarks
