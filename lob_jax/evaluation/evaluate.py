@@ -15,8 +15,10 @@ from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.state_table import fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.likelihood.metrics import LOBMetrics
 from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
 from lob_jax.evaluation.metric import METRICS, rows
@@ -31,8 +33,14 @@ DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
     ("accuracy", "accuracy", ".2%"),
     ("macro F1", "macro_f1", ".4f"),
+    ("weighted F1", "weighted_f1", ".4f"),
+    ("MCC", "mcc", ".4f"),
+    ("Cohen's kappa", "kappa", ".4f"),
     ("log loss, nats", "log_loss", ".4f"),
+    ("Brier score", "brier", ".4f"),
+    ("ECE", "ece", ".4f"),
 )
+DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
 def evaluate(
@@ -159,9 +167,10 @@ def evaluate_direction(
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
+    block = blocks_of(record, event, length=DIRECTION_BLOCK)
     return {
-        "model": direction_scores(probability, label, prior=table.prior),
-        "state_table": direction_scores(by_table, label, prior=table.prior),
+        "model": direction_scores(probability, label, prior=table.prior, block=block),
+        "state_table": direction_scores(by_table, label, prior=table.prior, block=block),
     }
 
 
@@ -214,11 +223,19 @@ def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str
     blank = [""] * (len(columns) - 2)
     shown.add_row(f"direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
     for label, key, form in DIRECTION_ROWS:
-        shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
-    corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
+        shown.add_row(f"  {label}", *(_told(one[key], form) for one in (model, by_table)), *blank)
+    corrected = (_told(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
     shown.add_row("  balanced, prior-corrected", *corrected, *blank)
     shown.add_row(
         "  floors: balanced, majority",
-        *(f"{one['balanced_floor']:.2%}, {one['majority_accuracy']:.2%}" for one in (model, by_table)),
+        *(
+            f"{_told(one['balanced_floor'], '.2%')}, {_told(one['majority_accuracy'], '.2%')}"
+            for one in (model, by_table)
+        ),
         *blank,
     )
+
+
+def _told(value: float | None, form: str) -> str:
+    """Return a score as text; n/a for one that the events leave undefined."""
+    return "n/a" if value is None else format(value, form)
