@@ -276,4 +276,4 @@ def cell(score: dict[str, Any]) -> str:
         return "n/a"
     if score["low"] is None:
         return f"{score['mean']:.3f}"
-    return f"{score['mean']:.3f}±{(score['high'] - score['low']) / 2:.3f}".replace("±0.", "±.")
+    return f"{score['mean']:.3f}±{(score['high'] - score['low']) / 2:.3f}".replace("±0.", "±.").replace("-0.", "-.")

@@ -116,7 +116,7 @@ def anchors(tape: Tape, layout: ForecastLayout) -> np.ndarray:
     rows = np.arange(len(tape))
     first = np.searchsorted(tape.run, np.arange(len(tape.symbols)))[tape.run]
     last = np.searchsorted(tape.run, np.arange(len(tape.symbols)), side="right")[tape.run] - 1
-    before = max(layout.history, layout.reach - 1)
+    before = max(layout.history, layout.reach)
     inside = tape.own & (rows - before >= first) & (rows + layout.reach <= last)
     tokens_before = token_end(tape) - token_end(tape)[first]
     unknown = np.concatenate([[0], np.cumsum(~tape.two_sided())])
@@ -336,7 +336,7 @@ def _normalised(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 
 
 def _nothing(layout: ForecastLayout) -> InputError:
-    need = max(layout.history, layout.reach - 1) + layout.reach
+    need = max(layout.history, layout.reach) + layout.reach
     return InputError(
         "there is nothing to forecast: the split has no anchor",
         where="a split of the prepared records",

@@ -68,10 +68,22 @@ class Snapshots:
 
 
 def is_fi2010(path: pathlib.Path) -> bool:
-    """Return whether a path is a file of FI-2010, or a folder that has some, at any depth."""
+    """Return whether a path is a file of FI-2010, a folder that has some, or one of folders alone that have some."""
     if path.is_dir():
-        return any(_NAME.fullmatch(file.name) for file in path.rglob(_PATTERN))
+        inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        return any(_NAME.fullmatch(file.name) for file in inside or path.rglob(_PATTERN))
     return path.is_file() and _NAME.fullmatch(path.name) is not None
+
+
+def refusal(path: pathlib.Path) -> InputError:
+    """Return the error for FI-2010 where events are needed."""
+    return InputError(
+        "FI-2010 holds snapshots of the book without the messages between them, so there is nothing to tokenize",
+        where=path,
+        expected="market data with messages, or --mode=forecast",
+        was="FI-2010",
+        remedy="train a forecaster of book states: --mode=forecast --config.forecast.model=deeplob (or linear)",
+    )
 
 
 def find_files(path: pathlib.Path, *, protocol: str) -> Files:

@@ -18,6 +18,7 @@ from lob_jax.forecasting.examples import check_forecast_embargo
 from lob_jax.forecasting.fi2010 import find_files, is_fi2010
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.forecasting.snapshots import check_for_snapshots
+from lob_jax.forecasting.volatility import volatility_report, volatility_table
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
 from lob_jax.stages.data import prepare
@@ -44,6 +45,7 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             block_events=section.block_events,
         ),
         "quantiles": quantile_report(splits, trained, shape.quantiles),
+        "volatility": volatility_report(splits.train, splits.test, block_events=section.block_events),
     }
     _write(workdir, result, trained, scaling=splits.train.scaling.plain())
 
@@ -108,4 +110,6 @@ def _write(
     about = {"forecaster": result["model"], "scaling": scaling, "step": best.step}
     save_weights(workdir / "forecast.safetensors", best.params, about=about)
     show(table(result))
+    if "volatility" in result:
+        show(volatility_table(result["volatility"], result["horizons"]))
     console.print(f"all numbers: {workdir / 'forecast.json'}")
