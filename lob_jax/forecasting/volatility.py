@@ -10,7 +10,7 @@ from lob_jax.evaluation.direction.har import fit_har, har_forecast
 from lob_jax.evaluation.direction.volatility import TITLES, volatility_scores
 from lob_jax.forecasting.examples import ForecastExamples
 
-NAMES = {"training_mean": "training mean", "last": "last volatility", "har": "HAR regression"}
+NAMES = {"training_mean": "training mean", "last": "last", "har": "HAR"}
 
 
 def realised_volatility(examples: ForecastExamples, *, past: bool) -> np.ndarray:

@@ -11,8 +11,8 @@ from lob_jax.evaluation.direction.scores import NO_EXAMPLE, ONE_BLOCK
 TITLES = {
     "qlike": "QLIKE",
     "mae": "mean absolute error",
-    "r2_training_mean": "R2 against the training mean",
-    "r2_last": "R2 against the last volatility",
+    "r2_training_mean": "R2 v training mean",
+    "r2_last": "R2 v last",
     "correlation": "correlation",
 }
 ZERO = "a volatility is 0, where QLIKE is infinite"
