@@ -16,14 +16,10 @@ from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import Fitting, fit_baselines
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import (
-    StateTable,
-    direction_scores,
-    fit_state_table,
-    labels_of,
-    table_probability,
-)
+from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.state_table import StateTable, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
 from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
@@ -37,6 +33,7 @@ from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.step.shift import Batch
 
 RECORDS_HELD = 4  # records whose grammar states are in memory
+DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
 def evaluate(
@@ -200,7 +197,8 @@ def evaluate_direction(
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
+    block = blocks_of(record, event, length=DIRECTION_BLOCK)
     return {
-        "model": direction_scores(probability, label, prior=table.prior),
-        "state_table": direction_scores(by_table, label, prior=table.prior),
+        "model": direction_scores(probability, label, prior=table.prior, block=block),
+        "state_table": direction_scores(by_table, label, prior=table.prior, block=block),
     }
