@@ -71,7 +71,7 @@ REGISTRY: Registry[tuple] = Registry(
     attribute="SCORES",
     of=tuple,
     where="lob_jax/evaluation/fidelity/scores",
-    first=("book", "times", "depths", "levels", "volume", "imbalance"),
+    first=("quotes", "times", "volumes", "depths", "levels", "trading", "order_flow"),
 )
 
 
@@ -95,19 +95,14 @@ def lacking(needs: frozenset[Need], flow: Flow) -> str | None:
     return next((_LACKING[need] for need in Need if need in missing), None)
 
 
-def none_of(flow: Flow) -> Values:
-    """Return no values."""
-    return select(flow, np.zeros(0), np.zeros(0, np.int64))
-
-
-def select(flow: Flow, value: np.ndarray, row: np.ndarray) -> Values:
+def select(flow: Flow, value: np.ndarray, row: np.ndarray | None = None) -> Values:
     """Return the finite ones of some values.
 
     Args:
       flow: the flow.
       value: [N].
-      row: int64 [N], the message that each value belongs to, ascending.
+      row: int64 [N], the message that each value belongs to, in ascending sequences; None if each message has one.
     """
     value = np.asarray(value, np.float64)
-    finite = np.isfinite(value)
-    return Values(value[finite], flow.sequence()[row[finite]])
+    finite = np.flatnonzero(np.isfinite(value))
+    return Values(value[finite], flow.sequence()[finite if row is None else row[finite]])
