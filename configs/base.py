@@ -177,7 +177,8 @@ def get_config() -> ml_collections.ConfigDict:
     convert.past_midnight = "refuse"  # LOBSTER, events after midnight: refuse | cut | continue (at 86,400 s)
 
     config.generate = generate = ml_collections.ConfigDict()
-    generate.paths = 4  # number of continuations of the prompt
+    generate.prompts = 1  # 1: the first test events; more: spread over the test split, beside what really followed
+    generate.paths = 4  # number of continuations of each prompt
     generate.events = 500  # events per path
     generate.prompt_events = 100  # real test events before each path
     generate.temperature = 1.0  # 1 samples from the model's own distribution

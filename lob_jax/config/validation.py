@@ -222,7 +222,20 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=config.convert.past_midnight,
         remedy="refuse stops at the first such event; cut leaves them out; continue counts beyond 86,400 seconds",
     )
-    counts = [("generate", "prompt_events"), ("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels")]
+    _require(
+        config.generate.prompts == 1 or config.generate.format == "lobster",
+        "generate.format",
+        expected="lobster, since generate.prompts is above 1: LOB-Bench's layout has its files",
+        was=config.generate.format,
+        remedy="leave out one of the two",
+    )
+    counts = [
+        ("generate", "prompts"),
+        ("generate", "prompt_events"),
+        ("sweep", "trials"),
+        ("overfit", "steps"),
+        ("inspect", "levels"),
+    ]
     counts += [("convert", "levels")]
     for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
         _require_count(config, section, key)

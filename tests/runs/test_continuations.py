@@ -1,0 +1,77 @@
+"""Many prompts from Python: valid continuations beside the real ones, and all of them as flows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import lob_jax
+from lob_jax.book.replay import replay
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_DAY
+from lob_jax.events.schema import Kind
+from lob_jax.runs.continuations import check_continuations, flows_of, generate_many
+
+PROMPTS, PATHS, EVENTS, BEFORE = 5, 2, 12, 20
+
+
+@pytest.fixture(scope="module")
+def paths(run):
+    sampling = lob_jax.SamplingConfig(paths=PATHS, events=EVENTS, seed=3)
+    return generate_many(run, prompts=PROMPTS, prompt_events=BEFORE, sampling=sampling)
+
+
+@pytest.fixture(scope="module")
+def flows(paths):
+    return flows_of(paths, levels=3)
+
+
+def test_every_path_continues_its_own_prompt_validly(paths):
+    checked = check_continuations(paths)
+    assert [(found.events, found.faults) for found in checked] == [(EVENTS, {})] * PROMPTS * PATHS
+    assert [found.levels for found in checked] == paths.drawn.levels
+    for (one, day), clock_ns in zip(paths.rows(), paths.drawn.clock_ns, strict=True):
+        before = replay(one.day, 3)
+        np.testing.assert_array_equal(replay(day, 3).price[0], before.price[BEFORE])
+        assert day.start.time_ns == one.day.events.time_ns[BEFORE - 1] and day.events.time_ns[-1] == clock_ns
+    assert len({tuple(tokens.tolist()) for tokens in paths.drawn.tokens}) == PROMPTS * PATHS
+
+
+def test_flows_have_the_sequences_in_order(paths, flows):
+    assert (len(flows.real), len(flows.generated), len(flows.cond)) == (PROMPTS, PROMPTS * PATHS, PROMPTS)
+    for number, one in enumerate(paths.real):
+        events, states = one.day.events, replay(one.day, 3)
+        for flow, rows in ((flows.cond, slice(0, BEFORE)), (flows.real, slice(BEFORE, BEFORE + EVENTS))):
+            part, message = flow.select([number]), events.kind[rows] != Kind.CONTROL
+            np.testing.assert_array_equal(part.price, events.price[rows][message])
+            np.testing.assert_array_equal(part.book_size, states.size[1:][rows][message])
+    for number, (_, day) in enumerate(paths.rows()):
+        part, message = flows.generated.select([number]), day.events.kind != Kind.CONTROL
+        np.testing.assert_array_equal(part.size, day.events.size[message])
+        np.testing.assert_array_equal(part.book_price, replay(day, 3).price[1:][message])
+
+
+def test_orders_have_one_id_from_the_prompt_to_the_end_of_its_continuations(flows):
+    """What is removed was added under that id, or rests since before the prompt, whose own orders have smaller ids."""
+    for sequence in range(PROMPTS * PATHS):
+        cond, part = flows.cond.select([sequence // PATHS]), flows.generated.select([sequence])
+        for flow in (part, flows.real.select([sequence // PATHS])):
+            added = flow.order_id[flow.kind == Kind.ADD]
+            assert (added > 0).all() and len(np.unique(added)) == len(added)
+            assert not np.isin(added, cond.order_id).any()
+    removed = np.isin(flows.generated.kind, (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE))
+    assert removed.any() and (flows.generated.order_id[removed] > 0).mean() > 0.5
+
+
+def test_events_after_midnight_are_left_out_and_counted(paths):
+    day = paths.days[1][0]
+    late = np.where(np.arange(EVENTS) < 8, day.events.time_ns, day.instrument.midnight_ns() + NS_PER_DAY)
+    moved = dataclasses.replace(day, events=day.events.replace(time_ns=late))
+    days = (paths.days[0], (moved, paths.days[1][1]), *paths.days[2:])
+    flows = flows_of(dataclasses.replace(paths, days=days), levels=3)
+    assert flows.left_out == EVENTS - 8 and flows.generated.edges[3] - flows.generated.edges[2] <= 8
+
+
+def test_more_prompts_than_fit_are_refused(run):
+    with pytest.raises(InputError, match="too short for so many prompts"):
+        generate_many(run, prompts=1_000)
