@@ -342,6 +342,16 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
     )
 
 
+def _check_score(config: ml_collections.ConfigDict) -> None:
+    for key in ("events", "splits", "block"):
+        _require_count(config, "score", key)
+    _require_count(config, "score", "resamples", least=2)
+    _require_count(config, "score", "levels", least=0)
+    _require_count(config, "score", "seed", least=0, most=MOST_SEED)
+    if config.score.tick is not None:
+        parse_step(config.score.tick, where="config.score.tick")
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
     """Check that every key is present, with a value of its type and in its range, and that the values fit together.
 
@@ -356,6 +366,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_results(config)
     _check_searches(config)
     _check_forecast(config)
+    _check_score(config)
     _check_objective(config)
     model_config(config)
     train_config(config)

@@ -5,7 +5,9 @@ data and bootstrap resamples are then other weights for the same array, and each
 """
 
 import dataclasses
+import enum
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from lob_jax.jit import njit
 
 DECILES = np.arange(0.1, 1.0, 0.1)
+_QUARTILES = np.array([0.25, 0.75])
 
 
 class Distances(NamedTuple):
@@ -29,17 +32,29 @@ class Distances(NamedTuple):
     ks: float
 
 
+class Binning(enum.Enum):
+    """How values are put into bins."""
+
+    DISTINCT = "every distinct value is a bin"
+    FREEDMAN_DIACONIS = "numpy.histogram_bin_edges(pooled, 'fd')"
+    DECILES = "between the deciles of the pooled sample"
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frame:
-    """What stays as it is while weights are resampled: bins, and the unit of the Wasserstein distance.
+    """What stays as it is while weights are resampled; of one group of values, or of several, one behind another.
 
     Attributes:
-      bins: int64 [N], the bin of each value, non-decreasing; undefined where the value had no weight.
-      sd: standard deviation of the pooled sample (ddof 1).
+      edges: int64 [K+1], group k is from edges[k] to edges[k + 1] - 1.
+      bins: int64 [N], the bin of each value, non-decreasing in a group; undefined where the value had no weight.
+      sd: float64 [K], standard deviation of each group's pooled sample (ddof 1): the unit of the Wasserstein distance.
+      share: float64 [K], each group's share of all values.
     """
 
+    edges: np.ndarray
     bins: np.ndarray
-    sd: float
+    sd: np.ndarray
+    share: np.ndarray
 
 
 def distances(first: np.ndarray, second: np.ndarray, *, discrete: bool) -> Distances:
@@ -47,37 +62,50 @@ def distances(first: np.ndarray, second: np.ndarray, *, discrete: bool) -> Dista
 
     Args:
       first, second: the samples; either may be empty, see `weighted_distances`.
-      discrete: see `frame`.
+      discrete: whether every distinct value is a bin; otherwise the bins are by the rule of Freedman and Diaconis.
     """
     value = np.concatenate([first, second]).astype(np.float64)
     order = np.argsort(value, kind="stable")
     value, is_first = value[order], (order < len(first)).astype(np.int64)
-    return weighted_distances(value, frame(value, np.ones_like(is_first), discrete=discrete), is_first, 1 - is_first)
+    binning = Binning.DISTINCT if discrete else Binning.FREEDMAN_DIACONIS
+    return weighted_distances(value, frame(value, np.ones_like(is_first), binning=binning), is_first, 1 - is_first)
 
 
-def frame(value: np.ndarray, weight: np.ndarray, *, discrete: bool) -> Frame:
-    """Return bins and standard deviation of a pooled sample.
+def frame(value: np.ndarray, weight: np.ndarray, *, binning: Binning, edges: np.ndarray | None = None) -> Frame:
+    """Return the frame of a pooled sample.
 
     Args:
-      value: float64 [N], ascending.
+      value: float64 [N], ascending in each group.
       weight: int64 [N], how often each value occurs in either sample.
-      discrete: whether every distinct value is a bin; otherwise the edges are those of
-        `numpy.histogram_bin_edges(pooled, "fd")`, and a value equal to an edge belongs to the bin above it.
+      binning: how the values of a group are put into bins; a value equal to an edge belongs to the bin above it.
+      edges: int64 [K+1], of the groups; None for one group.
     """
-    bins = distinct_bins(value) if discrete else freedman_diaconis_bins(value, weight)
-    return Frame(bins, _deviation(value, weight, 0, len(value)))
+    edges = np.array([0, len(value)]) if edges is None else np.asarray(edges, np.int64)
+    bins, spans = np.zeros(len(value), np.int64), list(itertools.pairwise(edges))
+    for first, last in spans:
+        bins[first:last] = _BINS[binning](value[first:last], weight[first:last])
+    sd = np.array([_deviation(value, weight, first, last) for first, last in spans])
+    total = np.array([weight[first:last].sum() for first, last in spans], np.float64)
+    return Frame(edges, bins, sd, total / max(total.sum(), 1))
 
 
 def weighted_distances(value: np.ndarray, frame: Frame, first: np.ndarray, second: np.ndarray) -> Distances:
     """Return the distances between two weightings of the same values.
 
+    With several groups, the distances inside each are averaged by the groups' shares: where a group lacks one sample,
+    l1 and ks are 1 and w1 counts as 0.
+
     Args:
-      value: float64 [N], ascending.
-      frame: bins and scale, of these values.
+      value: float64 [N], ascending in each group.
+      frame: the frame of these values.
       first, second: int64 [N], how often each value occurs in the samples. If one sample is empty, l1 and ks are 1 and
         w1 is NaN; if both are, all are NaN.
     """
-    return Distances(*_distances(value, frame.bins, frame.sd, first, second, 0, len(value)))
+    has_first, has_second = first.any(), second.any()
+    if not has_first or not has_second:
+        missing = 1.0 if has_first or has_second else np.nan
+        return Distances(missing, np.nan, missing)
+    return Distances(*_distances(value, frame.edges, frame.bins, frame.sd, frame.share, first, second))
 
 
 def distinct_bins(value: np.ndarray) -> np.ndarray:
@@ -96,7 +124,7 @@ def freedman_diaconis_bins(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     first, last = float(value[present[0]]), float(value[present[-1]])
     if first == last:
         first, last = first - 0.5, last + 0.5
-    lower, upper = _quantiles(value, weight, np.array([0.25, 0.75]), 0, len(value))
+    lower, upper = quantiles(value, weight, _QUARTILES)
     width = 2.0 * (upper - lower) * int(weight.sum()) ** (-1.0 / 3.0)
     count = int(np.ceil((last - first) / width)) if width else 1
     return _regular_bins(value, first, last, count)
@@ -110,7 +138,7 @@ def quantiles(value: np.ndarray, weight: np.ndarray, probability: np.ndarray) ->
       weight: int64 [N], how often each value occurs; not all 0.
       probability: float64 [Q], ascending.
     """
-    return _quantiles(value, weight, probability, 0, len(value))
+    return _quantiles(value, weight, probability)
 
 
 def thresholds(quantiles: np.ndarray) -> np.ndarray:
@@ -119,63 +147,43 @@ def thresholds(quantiles: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([edges, np.nextafter(edges[count > 1], np.inf)]))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class GroupedFrame:
-    """Frames of groups of values that lie behind each other.
-
-    Attributes:
-      edges: int64 [K+1], group k is from edges[k] to edges[k + 1] - 1.
-      bins: int64 [N], the bin of each value, non-decreasing in a group.
-      sd: float64 [K], standard deviation of each group's pooled sample (ddof 1).
-      share: float64 [K], each group's share of all values.
-    """
-
-    edges: np.ndarray
-    bins: np.ndarray
-    sd: np.ndarray
-    share: np.ndarray
+def quantile_bins(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the bins between the deciles of a weighted sample, int64 [N]."""
+    if not weight.any():
+        return np.zeros(len(value), np.int64)
+    edges = thresholds(quantiles(value, weight, DECILES))
+    return np.searchsorted(edges, value, side="right")
 
 
-def grouped_frame(value: np.ndarray, weight: np.ndarray, edges: np.ndarray, *, discrete: bool) -> GroupedFrame:
-    """Return frames of groups: the bins of a group are its distinct values, or lie between its deciles.
-
-    Args:
-      value: float64 [N], ascending in each group.
-      weight: int64 [N], how often each value occurs in either sample.
-      edges: int64 [K+1].
-      discrete: whether every distinct value is a bin.
-    """
-    spans = list(itertools.pairwise(edges))
-    bins = np.zeros(len(value), np.int64)
-    for first, last in spans:
-        part = value[first:last]
-        if discrete:
-            bins[first:last] = distinct_bins(part)
-        elif weight[first:last].any():
-            deciles = _quantiles(value, weight, DECILES, first, last)
-            bins[first:last] = np.searchsorted(thresholds(deciles), part, side="right")
-    sd = np.array([_deviation(value, weight, first, last) for first, last in spans])
-    total = np.array([weight[first:last].sum() for first, last in spans], np.float64)
-    return GroupedFrame(np.asarray(edges), bins, sd, total / max(total.sum(), 1))
-
-
-def grouped_distances(value: np.ndarray, frame: GroupedFrame, first: np.ndarray, second: np.ndarray) -> Distances:
-    """Return the distances inside each group, averaged by the groups' shares; one that is not defined counts as 0.
-
-    Args:
-      value: float64 [N], ascending in each group.
-      frame: the groups.
-      first, second: int64 [N], how often each value occurs in the samples. If both are empty, all are NaN.
-    """
-    if not first.any() and not second.any():
-        return Distances(np.nan, np.nan, np.nan)
-    if not first.any() or not second.any():
-        return Distances(1.0, np.nan, 1.0)
-    return Distances(*_grouped(value, frame.edges, frame.bins, frame.sd, frame.share, first, second))
+_BINS: dict[Binning, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    Binning.DISTINCT: lambda value, weight: distinct_bins(value),
+    Binning.FREEDMAN_DIACONIS: freedman_diaconis_bins,
+    Binning.DECILES: quantile_bins,
+}
 
 
 @njit
 def _distances(
+    value: np.ndarray,
+    edges: np.ndarray,
+    bins: np.ndarray,
+    sd: np.ndarray,
+    share: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+) -> tuple[float, float, float]:
+    """Return l1, w1, ks, averaged over groups."""
+    l1 = w1 = ks = 0.0
+    for k in range(len(share)):
+        of_group = _of_group(value, bins, sd[k], a, b, edges[k], edges[k + 1])
+        l1 += share[k] * of_group[0]
+        w1 += share[k] * of_group[1]
+        ks += share[k] * of_group[2]
+    return l1, w1, ks
+
+
+@njit
+def _of_group(
     value: np.ndarray, bins: np.ndarray, sd: float, a: np.ndarray, b: np.ndarray, first: int, last: int
 ) -> tuple[float, float, float]:
     """Return l1, w1, ks of the values from `first` to `last` - 1."""
@@ -184,8 +192,8 @@ def _distances(
         total_a += a[i]
         total_b += b[i]
     if total_a == 0 or total_b == 0:
-        missing = np.nan if total_a == total_b else 1.0
-        return missing, np.nan, missing
+        missing = 0.0 if total_a == total_b else 1.0
+        return missing, 0.0, missing
     # In units of 1 / (total_a * total_b), so that l1 and ks are sums and maxima of integers, without rounding.
     l1, ks, w1 = 0, 0, 0.0
     below_a, below_b, bin_a, bin_b = 0, 0, 0, 0
@@ -211,26 +219,6 @@ def _distances(
 
 
 @njit
-def _grouped(
-    value: np.ndarray,
-    edges: np.ndarray,
-    bins: np.ndarray,
-    sd: np.ndarray,
-    share: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-) -> tuple[float, float, float]:
-    """Return l1, w1, ks averaged over groups."""
-    mean_l1 = mean_w1 = mean_ks = 0.0
-    for k in range(len(share)):
-        l1, w1, ks = _distances(value, bins, sd[k], a, b, edges[k], edges[k + 1])
-        mean_l1 += share[k] * (0.0 if np.isnan(l1) else l1)
-        mean_w1 += share[k] * (0.0 if np.isnan(w1) else w1)
-        mean_ks += share[k] * (0.0 if np.isnan(ks) else ks)
-    return mean_l1, mean_w1, mean_ks
-
-
-@njit
 def _deviation(value: np.ndarray, weight: np.ndarray, first: int, last: int) -> float:
     """Return the standard deviation (ddof 1), 0 for fewer than two values."""
     total, mean, squares = 0, 0.0, 0.0
@@ -246,13 +234,11 @@ def _deviation(value: np.ndarray, weight: np.ndarray, first: int, last: int) -> 
 
 
 @njit
-def _quantiles(value: np.ndarray, weight: np.ndarray, probability: np.ndarray, first: int, last: int) -> np.ndarray:
+def _quantiles(value: np.ndarray, weight: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """Return quantiles with the same rounding as numpy.quantile, so that edges are equal to the last bit."""
-    total = 0
-    for i in range(first, last):
-        total += weight[i]
+    total = weight.sum()
     result = np.empty(len(probability))
-    row, below = first - 1, 0  # `below`: how many values there are up to and including `row`
+    row, below = -1, 0  # `below`: how many values there are up to and including `row`
     for q in range(len(probability)):
         place = (total - 1) * probability[q]
         rank = int(np.floor(place))

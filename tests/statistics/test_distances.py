@@ -6,12 +6,11 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 from lob_jax.statistics.distances import (
     DECILES,
+    Binning,
     distances,
     distinct_bins,
     frame,
     freedman_diaconis_bins,
-    grouped_distances,
-    grouped_frame,
     quantiles,
     thresholds,
     weighted_distances,
@@ -97,8 +96,8 @@ def test_weights_stand_for_repeated_values(case):
     rng = np.random.default_rng(3)
     value = np.sort(np.concatenate([first, second]))
     a, b = rng.integers(0, 3, (2, len(value)))
-    for discrete in (False, True):
-        found = weighted_distances(value, frame(value, a + b, discrete=discrete), a, b)
+    for discrete, binning in ((False, Binning.FREEDMAN_DIACONIS), (True, Binning.DISTINCT)):
+        found = weighted_distances(value, frame(value, a + b, binning=binning), a, b)
         expected = distances(np.repeat(value, a), np.repeat(value, b), discrete=discrete)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
@@ -132,8 +131,8 @@ def test_a_value_that_several_quantiles_share_has_a_bin_of_its_own():
     assert np.searchsorted(edges, [0.0, 1, 2, 3, 4, 5], side="right").tolist() == [0, 1, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("discrete", [False, True])
-def test_groups_are_averaged_by_their_shares(discrete):
+@pytest.mark.parametrize("binning", [Binning.DECILES, Binning.DISTINCT])
+def test_groups_are_averaged_by_their_shares(binning):
     rng = np.random.default_rng(5)
     groups = [(rng.integers(0, 30, 60), rng.integers(5, 30, 20)), (rng.integers(0, 9, 10), np.zeros(0))]
     value, a, edges, expected = [], [], [0], []
@@ -143,17 +142,18 @@ def test_groups_are_averaged_by_their_shares(discrete):
         value.append(pooled[order])
         a.append((order < len(one)).astype(np.int64))
         edges.append(edges[-1] + len(pooled))
-        bins = np.unique(pooled) if discrete else thresholds(np.quantile(pooled, DECILES))
+        bins = np.unique(pooled) if binning is Binning.DISTINCT else thresholds(np.quantile(pooled, DECILES))
         l1 = textbook_l1(one, other, bins) if len(other) else 1.0
         w1 = wasserstein_distance(one, other) / pooled.std(ddof=1) if len(other) else 0.0
         expected.append((l1, w1, ks_2samp(one, other).statistic if len(other) else 1.0))
     value, a, edges = np.concatenate(value), np.concatenate(a), np.array(edges)
-    found = grouped_distances(value, grouped_frame(value, np.ones_like(a), edges, discrete=discrete), a, 1 - a)
+    found = weighted_distances(value, frame(value, np.ones_like(a), binning=binning, edges=edges), a, 1 - a)
     np.testing.assert_allclose(found, np.average(expected, axis=0, weights=[80, 10]), rtol=1e-12)
 
 
 def test_groups_without_one_side():
     value, none = np.array([1.0, 2.0]), np.zeros(2, np.int64)
-    one = grouped_frame(value, np.ones(2, np.int64), np.array([0, 1, 2]), discrete=True)
-    assert grouped_distances(value, one, none + 1, none)[::2] == (1, 1)
-    assert np.isnan(grouped_distances(value, one, none, none)).all()
+    both = frame(value, np.ones(2, np.int64), binning=Binning.DECILES, edges=np.array([0, 1, 2]))
+    assert weighted_distances(value, both, none + 1, none)[::2] == (1, 1)
+    assert weighted_distances(value, both, np.array([1, 0]), np.array([0, 1])) == (1, 0, 1)
+    assert np.isnan(weighted_distances(value, both, none, none)).all()

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.alignment import check_aligned
-from lob_jax.evaluation.fidelity.sequence_files import SequenceRows, levels_of, read_sequence
+from lob_jax.evaluation.fidelity.files.alignment import check_aligned
+from lob_jax.evaluation.fidelity.files.sequence_files import SequenceRows, levels_of, read_sequence
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.lobster.feed import LobsterFeed, read_book_rows, read_messages

@@ -175,7 +175,8 @@ def _same_knowledge(flows: dict[str, Flow]) -> tuple[dict[str, Flow], bool]:
 
 
 def _compared(measure: Measure, flows: dict[str, Flow], *, splits: int, seed: int) -> dict[str, Any]:
-    sums = {name: measure.sums(flow) for name, flow in flows.items() if lacking(measure.needs, flow) is None}
+    able = {name: flow for name, flow in flows.items() if flow.edges[-1] > 0 and lacking(measure.needs, flow) is None}
+    sums = {name: measure.sums(flow) for name, flow in able.items()}
     described = {"label": measure.label, "unit": measure.unit, "version": measure.version}
     real, others = sums.pop("real", None), {name: sums.get(name) for name in flows if name != "real"}
     rng = np.random.default_rng(seed)  # the same splits for every measure
@@ -288,9 +289,11 @@ def _distance(
     if len(other) != len(real):
         order = rng.permuted(np.tile(np.arange(len(other)), (splits, 1)), axis=1)
         drawn = _weights(order[:, : halves.size], len(other))
-    value = np.nanmean(measure.distance(halves.first @ real, drawn @ other))
+    values = measure.distance(halves.first @ real, drawn @ other)
     floors = measure.distance(halves.first @ real, halves.second @ real)
-    floor, high = float(np.nanmean(floors)), float(np.nanpercentile(floors, 100 * COVERAGE))
+    if not (np.isfinite(values).any() and np.isfinite(floors).any()):
+        return undefined
+    value, floor, high = np.nanmean(values), float(np.nanmean(floors)), float(np.nanpercentile(floors, 100 * COVERAGE))
     return {
         "value": float(value),
         "floor": floor,

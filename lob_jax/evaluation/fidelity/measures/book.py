@@ -16,7 +16,7 @@ def by_part(flow: Flow, value: np.ndarray) -> np.ndarray:
     known = np.isfinite(value)
     cell = flow.sequence()[known] * PARTS + part_of_sequence(flow, PARTS)[known]
     columns = np.stack([np.ones(known.sum()), value[known]], axis=1)
-    return totals(columns, cell, len(flow) * PARTS).reshape(len(flow), -1)
+    return totals(columns, cell, len(flow) * PARTS).reshape(len(flow), 2 * PARTS)
 
 
 def part_means(total: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,14 +6,14 @@ from lob_jax.evaluation.fidelity.measure import Measure
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
 from lob_jax.statistics.flow_series import pressure
-from lob_jax.statistics.flow_sums import correlation, lagged_sums
+from lob_jax.statistics.flow_sums import PAIR, correlation, lagged_sums
 
 LAGS = (1, 2, 5, 10, 50)
 
 
 def autocorrelation_sums(value: np.ndarray, sequence: np.ndarray, count: int) -> np.ndarray:
     """Return the sums of the autocorrelation at `LAGS`, float64 [S, 6 times 5], see `flow_sums.lagged_sums`."""
-    return lagged_sums(value, sequence, count=count, lags=LAGS).reshape(count, -1)
+    return lagged_sums(value, sequence, count=count, lags=LAGS).reshape(count, len(LAGS) * PAIR)
 
 
 def autocorrelations(total: np.ndarray) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.score import Need, Score, Values, none_of, select
+from lob_jax.evaluation.fidelity.score import Need, Score, Values, select
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
 from lob_jax.statistics.flow_orders import follow_orders
@@ -20,7 +20,7 @@ def queue_ranks(flow: Flow, kinds: tuple[Kind, ...]) -> Values:
     """
     orders = follow_orders(flow)
     if not orders.by_id:
-        return none_of(flow)
+        return select(flow, np.zeros(0), np.zeros(0, np.int64))
     row = np.flatnonzero(np.isin(flow.kind, kinds) & (orders.newer >= 0))
     return select(flow, np.minimum(orders.newer[row], MOST), row)
 

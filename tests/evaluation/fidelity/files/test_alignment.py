@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.alignment import check_aligned, explained
+from lob_jax.evaluation.fidelity.files.alignment import check_aligned, explained
 from lob_jax.events.schema import Kind
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
