@@ -10,6 +10,8 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
+from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.generation.device.state import Generated, SamplingConfig
@@ -87,17 +89,14 @@ def generate_many(
       InputError: the test split has too few events, its tokens do not determine events, or the model cannot generate.
     """
     check_generates(run)
-    config = run.config
-    sampling = sections.sampling_config(config) if sampling is None else sampling
+    config = run.config.generate
+    sampling = sections.sampling_config(run.config) if sampling is None else sampling
     real = spread_prompts(
         open_records(run.workdir / "records", "test"),
-        prompts=config.generate.prompts if prompts is None else prompts,
-        events=config.generate.prompt_events if prompt_events is None else prompt_events,
+        prompts=config.prompts if prompts is None else prompts,
+        events=config.prompt_events if prompt_events is None else prompt_events,
         following=sampling.events,
-        tokenizer=run.tokenizer,
-        book_levels=config.data.book_levels,
-        time_buckets=run.model.time_buckets,
-        beside=run.beside,
+        **_reads(run),
     )
     instrument = real[0].day.instrument
     how: dict[str, Any] = {"model": run.model, "tokenizer": run.tokenizer, "instrument": instrument}
@@ -109,6 +108,41 @@ def generate_many(
         for opening in openings
     )
     return Continuations(tuple(real), days, drawn)
+
+
+def _reads(run: Run) -> dict[str, Any]:
+    """Return how prompts are read for the model of a run."""
+    config, buckets = run.config, run.model.time_buckets
+    reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": buckets, "beside": run.beside}
+    return {**reads, "book_levels": config.data.book_levels}
+
+
+def training_flow(run: Run, paths: Continuations, *, levels: int) -> Flow | None:
+    """Return as many sequences of the same length from the last training day, spread evenly; None if it is too short.
+
+    Args:
+      run: the run.
+      paths: continuations, whose instrument is taken.
+      levels: occupied levels per side that the books show.
+    """
+    records, symbol = open_records(run.workdir / "records", "train"), paths.instrument.symbol
+    last = next((i for i in reversed(range(len(records))) if record_instrument(records[i]).symbol == symbol), None)
+    if last is None:
+        return None
+    (one, *_), count = paths.real, len(paths.real)
+    how: dict[str, Any] = {
+        "prompts": count,
+        "events": one.events,
+        "following": len(one.day.events) - one.events,
+        "record": last,
+    }
+    try:
+        found = spread_prompts(records, **how, **_reads(run))
+    except InputError:  # the comparison goes without this reference
+        return None
+    named = [(_named(each.day), each.events) for each in found]
+    spans = [np.array([[first, len(day.events)]]) for day, first in named]
+    return joined([flow_of_spans(day, span, levels=levels) for (day, _), span in zip(named, spans, strict=True)])
 
 
 def check_continuations(paths: Continuations) -> list[Validity]:

@@ -62,12 +62,12 @@ def spread_prompts(
     book_levels: int,
     time_buckets: int,
     beside: Beside = NOTHING,
+    record: int = 0,
 ) -> list[Continued]:
-    """Return prompts spread evenly over the events of a split, with the real events after each.
+    """Return prompts spread evenly over an instrument's day in a split, with the real events after each.
 
-    No event is in two of them, and each lies within one day. Of several instruments, all are of the one whose record is
-    the split's first. Prompts and continuations may extend over several records. Their events are those of the tokens:
-    times are rounded as `tokens.time_digits` says, and orders have no ids.
+    No event is in two of them. Prompts and continuations may extend over several records. Their events are those of the
+    tokens: times are rounded as `tokens.time_digits` says, and orders have no ids.
 
     Args:
       records: the records of the split.
@@ -78,16 +78,17 @@ def spread_prompts(
       book_levels: occupied levels per side that the model sees.
       time_buckets: time-of-day buckets per day.
       beside: what else the model reads.
+      record: index of a record of the instrument and the day.
 
     Raises:
-      InputError: the split has too few events, or its tokens do not determine events.
+      InputError: the day has too few events, or its tokens do not determine events.
     """
     require(tokenizer, Ability.EVENTS, what="a real continuation of each prompt", where="config.generate.prompts")
-    places, halts = _surveyed(records, tokenizer)
+    places, halts = _surveyed(records, tokenizer, records[record]["instrument"])
     reads: dict[str, Any] = {"tokenizer": tokenizer, "book_levels": book_levels}
     reads |= {"time_buckets": time_buckets, "beside": beside}
     # Neighbouring spans often lie in the same record.
-    read = functools.lru_cache(maxsize=2)(lambda record: read_record(records[record], tokenizer))
+    read = functools.lru_cache(maxsize=2)(lambda index: read_record(records[index], tokenizer))
     found = []
     for number, (first, last) in enumerate(_spans(places, prompts, length=events + following)):
         covering = [place for place in places if place.first < last and place.last > first]
@@ -99,10 +100,9 @@ def spread_prompts(
     return found
 
 
-def _surveyed(records: RecordSource, tokenizer: Tokenizer) -> tuple[list[Place], dict[int, int]]:
-    """Return where the records of the first instrument's day are, in order, and what its halts close, by event."""
+def _surveyed(records: RecordSource, tokenizer: Tokenizer, wanted: str) -> tuple[list[Place], dict[int, int]]:
+    """Return where the records of an instrument's day are, in order, and what its halts close, by event."""
     places, halts = [], {-1: 0}  # the market is open before the first halt
-    wanted = records[0]["instrument"]
     for index in range(len(records)):
         record = records[index]
         if record["instrument"] == wanted:
@@ -123,7 +123,7 @@ def _spans(places: list[Place], prompts: int, *, length: int) -> list[tuple[int,
     spans = disjoint_spans(last - first, length=length, sequences=prompts)
     if len(spans) < prompts:
         raise InputError(
-            "the test split is too short for so many prompts and their real continuations",
+            "the split is too short for so many prompts and their real continuations",
             where="config.generate.prompts",
             expected=f"at most {len(spans):,}: {last - first:,} events, {length:,} for each",
             was=prompts,

@@ -3,24 +3,37 @@
 import pathlib
 
 import ml_collections
+import numpy as np
 from rich.table import Table
 
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
+from lob_jax.evaluation.fidelity.compare import compare
 from lob_jax.evaluation.fidelity.folders import write_folders
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import sharding
-from lob_jax.runs.continuations import Continuations, check_continuations, flows_of, generate_many
+from lob_jax.runs.continuations import (
+    Continuations,
+    Flows,
+    check_continuations,
+    flows_of,
+    generate_many,
+    training_flow,
+)
 from lob_jax.runs.load import Run
+from lob_jax.runs.path_forecasts import FEWEST_PATHS, FEWEST_PROMPTS, forecast_moves
 from lob_jax.runs.workdir import overview, write_json
+from lob_jax.stages.forecast_tables import forecast_table
 from lob_jax.stages.result_folder import partial_folder, take_name
+from lob_jax.stages.score import COMPARISONS, tables
 from lob_jax.stages.validity_report import tell
 from lob_jax.writers.lobster import price_factor
 
 SHOWN = 12  # prompts in the table
+MODEL = "model"  # the name of the generated flow in fidelity.json
 
 
 def continue_prompts(run: Run, config: ml_collections.ConfigDict, folder: pathlib.Path, name: str | None) -> None:
@@ -53,9 +66,39 @@ def continue_prompts(run: Run, config: ml_collections.ConfigDict, folder: pathli
         write_folders(partial, flows.real, generated=flows.generated, cond=flows.cond)
         made = {"step": run.step, "validation_loss": run.validation_loss}
         write_json(partial / "settings.json", {**sections.plain(config)["generate"], **made})
+        _score(run, config, paths, flows, partial)
         written = take_name(partial, name)
     console.print(f"written to {written}; {run.workdir} now contains:")
     show(overview(run.workdir))
+
+
+def _score(
+    run: Run, config: ml_collections.ConfigDict, paths: Continuations, flows: Flows, folder: pathlib.Path
+) -> None:
+    """Compare the first path of each prompt with real flow, score all paths as forecasts, and write both."""
+    first = flows.generated.select(np.arange(len(flows.real)) * len(paths.days[0]))
+    with bar("comparing", total=None, unit="steps") as advance:
+        fidelity = compare(
+            flows.real,
+            {MODEL: first},
+            training=training_flow(run, paths, levels=config.data.book_levels),
+            **{key: config.score[key] for key in COMPARISONS},
+            on_progress=lambda what, done, total: advance(done, what, total=total),
+        )
+    write_json(folder / "fidelity.json", fidelity)
+    for table in tables(fidelity):
+        show(table)
+    if len(flows.real) < FEWEST_PROMPTS or len(paths.days[0]) < FEWEST_PATHS:
+        console.print(
+            f"no forecasts: they need {FEWEST_PROMPTS} prompts (--config.generate.prompts=) "
+            f"and {FEWEST_PATHS} paths of each (--config.generate.paths=)"
+        )
+        return
+    forecasts = forecast_moves(paths, open_records(run.workdir / "records", "train"), seed=config.score.seed)
+    write_json(folder / "forecasts.json", forecasts)
+    for scored in forecasts.values():
+        if scored is not None:
+            show(forecast_table(scored))
 
 
 def _table(paths: Continuations, checked: list[Validity]) -> Table:

@@ -7,10 +7,13 @@ import pytest
 
 import lob_jax
 from lob_jax.book.replay import replay
+from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
+from lob_jax.evaluation.paths.ensembles import crps
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import Kind
-from lob_jax.runs.continuations import check_continuations, flows_of, generate_many
+from lob_jax.runs.continuations import check_continuations, flows_of, generate_many, training_flow
+from lob_jax.runs.path_forecasts import forecast_moves
 
 PROMPTS, PATHS, EVENTS, BEFORE = 5, 2, 12, 20
 
@@ -75,3 +78,28 @@ def test_events_after_midnight_are_left_out_and_counted(paths):
 def test_more_prompts_than_fit_are_refused(run):
     with pytest.raises(InputError, match="too short for so many prompts"):
         generate_many(run, prompts=1_000)
+
+
+def test_training_sequences_are_as_many_and_as_long(run, paths, flows):
+    found = training_flow(run, paths, levels=3)
+    assert len(found) == PROMPTS and found.levels == 3 and np.diff(found.edges).max() <= EVENTS
+    assert found.time_ns.max() < flows.cond.time_ns.min()  # of the same day, before the test split
+    many = dataclasses.replace(paths, real=paths.real * 1_000)
+    assert training_flow(run, many, levels=3) is None
+
+
+def test_paths_are_scored_as_forecasts_of_the_mid(run, paths):
+    train = open_records(run.workdir / "records", "train")
+    found = forecast_moves(paths, train)
+    events = found["events"]
+    assert (events["horizons"], events["prompts"], events["paths"]) == ([10], [PROMPTS], PATHS)
+    assert events["training_moves"] > 100
+    truth, draws = [], []
+    for one, days in zip(paths.real, paths.days, strict=True):
+        mid = replay(one.day, 1).mid2()[BEFORE:] / 2 / paths.instrument.tick
+        truth.append(mid[10] - mid[0])
+        draws.append([np.subtract(*(replay(day, 1).mid2()[[10, 0]] / 2 / paths.instrument.tick)) for day in days])
+    expected = crps(np.array(draws), np.array(truth)).mean()
+    assert events["forecasts"]["paths"]["crps"] == [pytest.approx(expected)]
+    with pytest.raises(InputError, match="too few paths to score"):
+        forecast_moves(dataclasses.replace(paths, real=paths.real[:2]), train)

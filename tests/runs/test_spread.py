@@ -132,6 +132,8 @@ def test_prompts_are_of_one_instrument(records):
     assert {one.day.instrument.symbol for one in found} == {"SYN"}
     times = [int(one.day.events.time_ns[0]) for one in found]
     assert times == sorted(times)
+    (another,) = spread_prompts(mixed, prompts=1, events=5, following=5, record=3, **HOW)
+    assert another.day.instrument.symbol == "OTHER"
 
 
 def test_tokens_that_do_not_give_events_back_have_no_real_continuation(records):

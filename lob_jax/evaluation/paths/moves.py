@@ -50,7 +50,7 @@ def moves_of(day: MarketDay, horizons: Horizons) -> np.ndarray:
     return _moves(_latest(mid), clock, np.zeros(1, np.int64), horizons)[0]
 
 
-def moves_in(records: RecordSource, horizons: Horizons) -> np.ndarray:
+def moves_in(records: RecordSource, horizons: Horizons, *, symbol: str) -> np.ndarray:
     """Return moves from many moments of the records of a split, in ticks, float64 [M, H].
 
     The moments are evenly spaced events from which all horizons lie within the record; M is 0 if there are none.
@@ -58,9 +58,10 @@ def moves_in(records: RecordSource, horizons: Horizons) -> np.ndarray:
     Args:
       records: the records, of any instruments.
       horizons: the horizons.
+      symbol: the instrument whose records are read.
     """
     parts = [np.zeros((0, len(horizons.moments)))]
-    sampled = list(sampled_records(records))
+    sampled = [record for record in sampled_records(records) if record_instrument(record).symbol == symbol]
     for record in sampled:
         mid, clock = _latest(mids(record) / record_instrument(record).tick), record["clock_ns"]
         stride = max(1, len(mid) * len(sampled) // MOST_ANCHORS)

@@ -57,11 +57,12 @@ def test_horizons_that_most_sequences_reach():
 def test_training_moves_are_those_of_every_moment_that_reaches_all_horizons():
     mid = np.array([10.0, 11, 13, 13, 12, 15])
     record = record_of(mid, np.array([0, 1, 2, 4, 6, 9]))
-    found = moves_in([record], Horizons("events", (1, 3)))
+    found = moves_in([record], Horizons("events", (1, 3)), symbol="SYN")
     np.testing.assert_array_equal(found, [[1, 3], [2, 1], [0, 2]])
-    found = moves_in([record], Horizons("seconds", (1, 3)))
+    found = moves_in([record], Horizons("seconds", (1, 3)), symbol="SYN")
     np.testing.assert_array_equal(found, [[1, 3], [2, 2], [0, 0], [0, -1], [0, 3]])
-    assert moves_in([record], Horizons("events", (7,))).shape == (0, 1)
+    assert moves_in([record], Horizons("events", (7,)), symbol="SYN").shape == (0, 1)
+    assert moves_in([record], Horizons("events", (1,)), symbol="OTHER").shape == (0, 1)
 
 
 def test_horizons_ascend():

@@ -1,0 +1,43 @@
+"""Tables of paths as forecasts: CRPS against the benchmarks, coverage and calibration, by horizon."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from lob_jax.evaluation.fidelity.measure import number
+from lob_jax.evaluation.paths.forecasts import PATHS
+
+
+def forecast_table(scored: Mapping[str, Any]) -> Table:
+    """Return a table of the scores by horizon of what `score_forecasts` returns.
+
+    A p-value is that of the test of Diebold and Mariano on the CRPS of the paths and of the benchmark beside it.
+    """
+    forecasts, by = scored["forecasts"], scored["by"]
+    shown = Table(title=f"mid price after so many {by}: CRPS in ticks, {scored['paths']} paths from each prompt")
+    shown.add_column(by, justify="right")
+    for heading in ("prompts", *forecasts):
+        shown.add_column(heading, justify="right")
+    for band in forecasts[PATHS]["coverage"]:
+        shown.add_column(f"in the {float(band):.0%} band", justify="right")
+    shown.add_column("PIT uniform, p", justify="right")
+    for h, horizon in enumerate(scored["horizons"]):
+        crps = [_crps(scored, name, h) for name in forecasts]
+        bands = [_share(coverage[h]) for coverage in forecasts[PATHS]["coverage"].values()]
+        uniform = number(forecasts[PATHS]["pit_p"][h])
+        shown.add_row(f"{horizon:,}", f"{scored['prompts'][h]:,}", *crps, *bands, uniform)
+    energy = [number(one["energy"]) for one in forecasts.values()]
+    shown.add_row("energy", "", *energy, *[""] * len(forecasts[PATHS]["coverage"]), "")
+    return shown
+
+
+def _crps(scored: Mapping[str, Any], name: str, h: int) -> str:
+    """Return the CRPS of a forecast and, of a benchmark, the p-value of its difference from that of the paths."""
+    shown = number(scored["forecasts"][name]["crps"][h])
+    test = None if name == PATHS else scored["against"][name]["crps"][h]
+    return shown if test is None or test["p"] is None else f"{shown} (p {test['p']:.2g})"
+
+
+def _share(coverage: Mapping[str, float] | None) -> str:
+    return "n/a" if coverage is None else f"{coverage['share']:.0%}"
