@@ -24,9 +24,10 @@ from lob_jax.runs.continuations import (
     training_flow,
 )
 from lob_jax.runs.load import Run
+from lob_jax.runs.outlooks_of_paths import compare_with_heads
 from lob_jax.runs.path_forecasts import FEWEST_PATHS, FEWEST_PROMPTS, forecast_moves
 from lob_jax.runs.workdir import overview, write_json
-from lob_jax.stages.forecast_tables import forecast_table
+from lob_jax.stages.forecast_tables import forecast_table, heads_table
 from lob_jax.stages.result_folder import partial_folder, take_name
 from lob_jax.stages.score import COMPARISONS, tables
 from lob_jax.stages.validity_report import tell
@@ -94,11 +95,12 @@ def _score(
             f"and {FEWEST_PATHS} paths of each (--config.generate.paths=)"
         )
         return
-    forecasts = forecast_moves(paths, open_records(run.workdir / "records", "train"), seed=config.score.seed)
-    write_json(folder / "forecasts.json", forecasts)
-    for scored in forecasts.values():
-        if scored is not None:
-            show(forecast_table(scored))
+    seed = config.score.seed
+    forecasts = forecast_moves(paths, open_records(run.workdir / "records", "train"), seed=seed)
+    outlooks = compare_with_heads(run, paths, seed=seed)
+    write_json(folder / "forecasts.json", {**forecasts, "heads": outlooks})
+    for table in (*map(forecast_table, filter(None, forecasts.values())), *map(heads_table, filter(None, [outlooks]))):
+        show(table)
 
 
 def _table(paths: Continuations, checked: list[Validity]) -> Table:

@@ -7,6 +7,9 @@ from rich.table import Table
 
 from lob_jax.evaluation.fidelity.measure import number
 from lob_jax.evaluation.paths.forecasts import PATHS
+from lob_jax.evaluation.paths.outlooks import HEADS
+
+LOSSES = {"brier": "Brier", "accuracy": "accuracy", "squared_error": "log volatility, squared error"}
 
 
 def forecast_table(scored: Mapping[str, Any]) -> Table:
@@ -29,6 +32,24 @@ def forecast_table(scored: Mapping[str, Any]) -> Table:
         shown.add_row(f"{horizon:,}", f"{scored['prompts'][h]:,}", *crps, *bands, uniform)
     energy = [number(one["energy"]) for one in forecasts.values()]
     shown.add_row("energy", "", *energy, *[""] * len(forecasts[PATHS]["coverage"]), "")
+    return shown
+
+
+def heads_table(scored: Mapping[str, Any]) -> Table:
+    """Return a table of what `score_outlooks` returns."""
+    shown = Table(title="direction and volatility of the mid: paths against the direct heads")
+    shown.add_column("events", justify="right")
+    for heading in (
+        "prompts",
+        *(f"{loss}, {of}" for loss in LOSSES.values() for of in (PATHS, HEADS)),
+        "p, Brier",
+        "p, volatility",
+    ):
+        shown.add_column(heading, justify="right")
+    for k, horizon in enumerate(scored["horizons"]):
+        figures = [number(scored[loss][of][k]) for loss in LOSSES for of in (PATHS, HEADS)]
+        tests = [scored[f"{loss}_difference"][k] for loss in ("brier", "squared_error")]
+        shown.add_row(f"{horizon:,}", f"{scored['prompts'][k]:,}", *figures, *(number(t and t["p"]) for t in tests))
     return shown
 
 

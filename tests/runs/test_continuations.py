@@ -2,18 +2,24 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
 import lob_jax
 from lob_jax.book.replay import replay
+from lob_jax.data.labels.moves import Outlooks, smoothed_move
 from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.ensembles import crps
+from lob_jax.evaluation.paths.outlooks import brier_of_draws
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import Kind
+from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.runs.continuations import check_continuations, flows_of, generate_many, training_flow
+from lob_jax.runs.outlooks_of_paths import compare_with_heads, predicted
 from lob_jax.runs.path_forecasts import forecast_moves
+from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
 
 PROMPTS, PATHS, EVENTS, BEFORE = 5, 2, 12, 20
 
@@ -103,3 +109,46 @@ def test_paths_are_scored_as_forecasts_of_the_mid(run, paths):
     assert events["forecasts"]["paths"]["crps"] == [pytest.approx(expected)]
     with pytest.raises(InputError, match="too few paths to score"):
         forecast_moves(dataclasses.replace(paths, real=paths.real[:2]), train)
+
+
+@pytest.fixture(scope="module")
+def with_heads(run):
+    """Return the run as that of an untrained model with direct heads for 5 and 8 events."""
+    heads = dataclasses.replace(run.model.heads, outlook_events=(5, 8))
+    model = dataclasses.replace(run.model, heads=heads)
+    other = dataclasses.replace(run, model=model, params=initial_parameters(model, jax.random.key(0)))
+    other.__dict__["beside"] = dataclasses.replace(run.beside, outlooks=Outlooks((5, 8), (0.0, 1e-5)))
+    return other
+
+
+def test_heads_are_read_at_the_last_books_label_whatever_the_other_prompts_are(with_heads, paths):
+    prompts = [one.prompt for one in paths.real]
+    probability_NK3, logs_NK = predicted(with_heads, prompts)
+    assert probability_NK3.shape == (PROMPTS, 2, 3) and logs_NK.shape == (PROMPTS, 2)
+    np.testing.assert_allclose(probability_NK3.sum(-1), 1, rtol=1e-5)
+    module, longest = LOBTransformer(with_heads.model), with_heads.model.max_seq_length
+    for number, prompt in enumerate(prompts):
+        field = field_of(prompt.tokens_T)
+        end = len(field) - np.argmax(field[::-1] == FIELD_GAP)  # a time of one token, or its first
+        assert prompt.known_T["event"][end - 1] == prompt.known_T["event"][-1]
+        given = (prompt.tokens_T[:end][-longest:], {name: x[:end][-longest:] for name, x in prompt.known_T.items()})
+        given = jax.tree.map(lambda leaf: leaf[None], given)
+        outlook = module.apply({"params": with_heads.params}, *given, method="outlook")
+        np.testing.assert_allclose(logs_NK[number], outlook.log_volatility_BTK[0, -1], rtol=1e-4, atol=1e-5)
+        expected = jax.nn.softmax(outlook.direction_BTK3[0, -1])
+        np.testing.assert_allclose(probability_NK3[number], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_paths_are_labelled_like_training_examples(run, with_heads, paths):
+    found = compare_with_heads(with_heads, paths)
+    assert found["horizons"] == [5, 8] and found["prompts"] == [PROMPTS, PROMPTS]
+    mids = [replay(one.day, 1).mid2() / 2 for one in paths.real]
+    truth = [smoothed_move(mid, 5)[BEFORE] for mid in mids]
+    drawn = [
+        smoothed_move(np.append(mids[number // PATHS][:BEFORE], replay(day, 1).mid2() / 2), 5)[BEFORE]
+        for number, (_, day) in enumerate(paths.rows())
+    ]
+    labels = [np.sign(np.array(moves)).astype(int) + 1 for moves in (truth, drawn)]
+    expected = brier_of_draws(labels[1].reshape(PROMPTS, PATHS), labels[0]).mean()
+    assert found["brier"]["paths"][0] == pytest.approx(expected)
+    assert compare_with_heads(run, paths) is None

@@ -33,6 +33,10 @@ class Comparison:
     lags: int
     block: int
 
+    def to_json(self) -> dict[str, float | None]:
+        """Return JSON-serialisable values, None for NaN."""
+        return {name: value if np.isfinite(value) else None for name, value in dataclasses.asdict(self).items()}
+
 
 def compare_losses(first_N: np.ndarray, second_N: np.ndarray, *, lags: int | None = None, seed: int = 0) -> Comparison:
     """Compare the losses of two forecasts of the same N events, in the order of time.

@@ -165,8 +165,7 @@ def _coverage(draws_NP: np.ndarray, truth_N: np.ndarray, band: float) -> dict[st
 def _compared(first: np.ndarray, second: np.ndarray, seed: int) -> dict[str, float | None] | None:
     if len(first) < 3:
         return None
-    plain = dataclasses.asdict(compare_losses(first, second, seed=seed))
-    return {name: value if np.isfinite(value) else None for name, value in plain.items()}
+    return compare_losses(first, second, seed=seed).to_json()
 
 
 def _mean(values: np.ndarray) -> float | None:
