@@ -29,10 +29,12 @@ MODES = {
     "overfit": "prepare if necessary, and check that a single batch can be learned",
     "summary": "print the structure and the cost of the model",
     "forecast": "prepare if necessary, train a forecaster of the mid price and test it",
+    "score": "compare sequences of any generator with real ones: --config.score.real and --config.score.generated",
     "configs": "list the bundled configurations",
     "show_config": "print the complete configuration, as a file for --config",
 }
 UNCONFIGURED = ("configs",)  # modes that need no configuration
+OF_FOLDERS = ("score",)  # modes that need no model: the configuration is that of base, unless one is given
 FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
@@ -110,7 +112,9 @@ def _source(first: Mapping[str, str | None], base: ml_collections.ConfigDict) ->
     if first["mode"] in UNCONFIGURED:
         return Source(base.copy_and_resolve_references(), "base")
     path = _run_file(first)
-    return run_config(path, base) if path is not None and path.exists() else None
+    if path is not None and path.exists():
+        return run_config(path, base)
+    return Source(base.copy_and_resolve_references(), first["mode"]) if first["mode"] in OF_FOLDERS else None
 
 
 def _run_file(given: Mapping[str, str | None]) -> pathlib.Path | None:

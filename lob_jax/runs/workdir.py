@@ -37,6 +37,7 @@ LEAVINGS = {
     "evaluation.json": "test results of the best checkpoint and the baselines",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
+    "score.json": "how close generated flow is to real flow, by every score",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",
     "weights.safetensors": "the best checkpoint's parameters",
     FAILURES: "stack traces of internal errors, to be reported",

@@ -22,6 +22,7 @@ STAGES = {
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",
     "forecast": "lob_jax.stages.forecast",
+    "score": "lob_jax.stages.score",
     "configs": "lob_jax.stages.shown_config",
     "show_config": "lob_jax.stages.shown_config",
 }
@@ -32,6 +33,7 @@ ALONE = {
     "find_lr": "testing learning rates",
     "overfit": "overfitting one batch",
     "forecast": "training a forecaster",
+    "score": "scoring generated flow",
 }
 
 
