@@ -110,11 +110,15 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     for group, models in summary.items():
         for model, distances in models.items():
             for distance, row in distances.items():
-                mean, median, iqm = (number(row[name]["value"]) for name in ("mean", "median", "iqm"))
-                held = _interval(row["mean"])
-                figures = (mean, held, median, iqm, number(row["floor"]), number(row["ratio"]))
-                shown.add_row(GROUPS.get(group, group), model, DISTANCES[distance], str(row["scores"]), *figures)
+                names = (GROUPS.get(group, group), model, DISTANCES[distance], str(row["scores"]))
+                shown.add_row(*names, *(_summary_figures(row) if row["scores"] else ("n/a",) * 6))
     return shown
+
+
+def _summary_figures(row: Mapping[str, Any]) -> tuple[str, ...]:
+    mean, median, iqm = (number(row[name]["value"]) for name in ("mean", "median", "iqm"))
+    low, high = (number(row["mean"][end]) for end in ("low", "high"))
+    return mean, f"{low} to {high}", median, iqm, number(row["floor"]), number(row["ratio"])
 
 
 def _score_table(scores: Mapping[str, Any], model: str, title: str) -> Table:
@@ -138,11 +142,7 @@ def _block_table(divergence: Mapping[str, Any], model: str) -> Table:
     shown.add_column("from message", justify="right")
     for heading in ("L1", "floor", "99 % of floors", "ratio"):
         shown.add_column(heading, justify="right")
-    mean = divergence["mean"]
-    for place, first in enumerate(divergence["blocks"]):
-        shown.add_row(f"{first:,}", *(number(mean[key][place]) for key in ("half", "floor", "floor_high", "ratio")))
+    figures = (divergence[key] for key in ("half", "floor", "floor_high", "ratio"))
+    for first, *row in zip(divergence["first_message"], *figures, strict=True):
+        shown.add_row(f"{first:,}", *(number(figure) for figure in row))
     return shown
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return "n/a" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"

@@ -1,0 +1,73 @@
+"""The stage of scores: what it reads, prints and writes, without a model."""
+
+import json
+
+import pytest
+
+from lob_jax.command_line import parse
+from lob_jax.config.validation import validate
+from lob_jax.errors import InputError
+from lob_jax.evaluation.fidelity.folders import write_folders
+from lob_jax.feeds.load import load_incremental_data
+from lob_jax.stages.run import run
+from lob_jax.stages.score import remarks
+from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
+
+
+def parsed(*arguments):
+    return parse(["lob_jax/main.py", "--mode=score", *arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    flow = flow_of_spans(load_incremental_data(events=1500, seed=3), disjoint_spans(1200, length=100), levels=3)
+    folder = tmp_path_factory.mktemp("flows")
+    write_folders(folder, flow.select(range(6)), generated=flow.select(range(6, 12)))
+    return folder
+
+
+def test_a_generator_is_scored_from_its_folder_alone(folder, tmp_path, capsys):
+    given = (f"--config.score.real={folder}", f"--config.score.generated=mine={folder}", "--config.score.splits=4")
+    command = parsed(*given, "--config.score.resamples=4", f"--workdir={tmp_path / 'new'}")
+    validate(command.config)
+    assert run("score", command.config, workdir=command.workdir) is None
+    result = json.loads((tmp_path / "new" / "score.json").read_text())
+    assert result["read"]["mine"]["sequences"] == 6 and result["flows"]["real"]["sequences"] == 6
+    spread = result["scores"]["spread"]["models"]["mine"]["l1"]
+    assert 0 < spread["half"] < 1 and 0 < spread["floor"] < 1
+    assert result["summary"]["lob_bench"]["mine"]["l1"]["scores"] > 10
+    assert result["measures"]["summary"]["mine"]["figures"] > 10
+    printed = capsys.readouterr().out
+    assert "mine" in printed and "LOB-Bench" in printed and "distributions of mine" in printed
+    assert "Measures of mine" in printed and f"written to {tmp_path / 'new' / 'score.json'}" in printed
+    assert f"{result['summary']['lob_bench']['mine']['l1']['ratio']:.3g}"[:3] in printed
+
+
+def test_no_configuration_is_needed():
+    command = parsed("--config.score.generated=a,b=c")
+    assert command.config.score.generated == ("a", "b=c") and str(command.workdir) == "runs/score"
+    with pytest.raises(InputError, match="no configuration is given"):
+        parse(["lob_jax/main.py", "--mode=train"])
+
+
+def test_real_sequences_have_to_be_named(tmp_path):
+    with pytest.raises(InputError, match="no real sequences are named"):
+        run("score", parsed("--config.score.generated=a").config, workdir=tmp_path)
+
+
+@pytest.mark.parametrize("wrong", ["events=0", "splits=0", "resamples=1", "levels=-1", "block=0", "tick=x", "seed=-1"])
+def test_values_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match="config.score"):
+        validate(parsed(f"--config.score.{wrong}").config)
+
+
+def test_what_is_irregular_is_said():
+    report = {
+        "real": {"sequences": 5, "crossed_books": 0},
+        "one": {"sequences": 5, "real_continued": 3, "crossed_books": 1200, "times_backwards": 2},
+        "two": {"sequences": 5, "real_continued": 5, "crossed_books": 0},
+    }
+    assert remarks(report) == [
+        "one: 2 times before the previous one, 1,200 crossed books",
+        "one: no continuation of 2 of the real sequences",
+    ]
