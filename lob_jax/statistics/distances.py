@@ -118,10 +118,9 @@ def freedman_diaconis_bins(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
     The edges are never stored: an outlier far away costs nothing.
     """
-    present = np.flatnonzero(weight)
-    if len(present) == 0:
+    if not weight.any():
         return np.zeros(len(value), np.int64)
-    first, last = float(value[present[0]]), float(value[present[-1]])
+    first, last = float(value[np.argmax(weight > 0)]), float(value[len(value) - 1 - np.argmax(weight[::-1] > 0)])
     if first == last:
         first, last = first - 0.5, last + 0.5
     lower, upper = quantiles(value, weight, _QUARTILES)

@@ -8,7 +8,8 @@ import numpy as np
 
 import lob_jax
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.comparison import (
+from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
+from lob_jax.evaluation.fidelity.distances.comparison import (
     Compared,
     compared,
     floor_distances,
@@ -17,13 +18,13 @@ from lob_jax.evaluation.fidelity.comparison import (
     undefined,
     why_undefined,
 )
-from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
-from lob_jax.evaluation.fidelity.divergence import divergence
-from lob_jax.evaluation.fidelity.draws import Halves, halves
-from lob_jax.evaluation.fidelity.parts import common_length, cropped
+from lob_jax.evaluation.fidelity.distances.divergence import divergence
+from lob_jax.evaluation.fidelity.distances.draws import Halves, halves
+from lob_jax.evaluation.fidelity.distances.parts import common_length, cropped, with_levels
+from lob_jax.evaluation.fidelity.distances.summary import summarize
+from lob_jax.evaluation.fidelity.measure import all_measures, compare_measures
 from lob_jax.evaluation.fidelity.samples import Rule, Sample, joint, measure
 from lob_jax.evaluation.fidelity.score import GROUPS, Score, all_scores
-from lob_jax.evaluation.fidelity.summary import summarize
 from lob_jax.statistics.flow import Flow
 
 TRAINING = "training"
@@ -43,7 +44,7 @@ def compare(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Compare flows by all scores.
+    """Compare flows by all scores, at the levels per side that all of them have.
 
     Args:
       real: held-out real flow.
@@ -73,15 +74,18 @@ def compare(
       * divergence: by model: first_message (of each block), scores (how many are defined), and mean over the scores of
         "lob_bench" of L1 of block j of the flow: value (v all of real), half, floor, floor_high (99 % of the splits),
         ratio; and by_score: the same for each score.
+      * measures: see `measure.compare_measures`; None without splits.
+
+    Raises:
+      InputError: there is no generated flow or real sequence, a flow has the name of a real one, or units differ.
     """
-    flows = _flows(real, generated, training)
-    scores, lob_bench = all_scores(), all_scores("lob_bench")
-    steps = _Steps(on_progress, len(flows) * (len(scores) + len(CONDITIONALS) + len(lob_bench)))
+    real, flows = _comparable(real, generated, training)
+    scores, lob_bench, measures = all_scores(), all_scores("lob_bench"), all_measures()
+    rules = (*scores, *CONDITIONALS)
+    steps = _Steps(on_progress, len(flows) * (len(rules) + len(lob_bench)) + len(measures))
     opponents = {name: _opponent(real, flow, splits=splits, seed=seed) for name, flow in flows.items()}
     lots = _Lots(resamples=resamples, seed=seed)
-    results = {
-        rule.name: _compare_by(rule, real, opponents, lots=lots, steps=steps) for rule in (*scores, *CONDITIONALS)
-    }
+    results = {rule.name: _compare_by(rule, real, opponents, lots=lots, steps=steps) for rule in rules}
     groups = {group: [score.name for score in all_scores(group)] for group in GROUPS}
     groups[CONDITIONAL] = [rule.name for rule in CONDITIONALS]
     return {
@@ -105,6 +109,7 @@ def compare(
             )
             for name, opponent in opponents.items()
         },
+        "measures": compare_measures(real, flows, seed=seed, on_progress=steps.of_part) if splits else None,
     }
 
 
@@ -151,19 +156,42 @@ class _Steps:
         if self._on_progress is not None:
             self._on_progress(what, self._count, self._total)
 
+    def of_part(self, what: str, count: int, total: int) -> None:
+        """Report the progress of the last part, which counts for itself."""
+        if self._on_progress is not None:
+            self._on_progress(what, self._count + count, self._total)
 
-def _flows(real: Flow, generated: Mapping[str, Flow], training: Flow | None) -> dict[str, Flow]:
-    """Return the flows to compare with the real one, by name."""
-    taken = {"real", TRAINING} & set(generated)
-    if taken or (not generated and training is None) or len(real) == 0:
+
+def _comparable(real: Flow, generated: Mapping[str, Flow], training: Flow | None) -> tuple[Flow, dict[str, Flow]]:
+    """Return the real flow and those to compare with it, by name, with the same number of levels.
+
+    Raises:
+      InputError: see `compare`.
+    """
+    flows = dict(generated) if training is None else {**generated, TRAINING: training}
+    if not flows or len(real) == 0 or "real" in flows or (training is not None and TRAINING in generated):
         raise InputError(
-            "no flows to compare" if not taken else "a name that stands for real flow",
+            "flows that cannot be compared",
             where="compare",
-            expected="real sequences, and generated flows of other names than real and training",
+            expected="at least one real sequence, and generated flows, none with the name of a real one",
             was={"real": len(real), **{name: len(flow) for name, flow in generated.items()}},
-            remedy="rename the flow" if taken else "name at least one flow, and real flow of at least one sequence",
+            remedy=f"pass real sequences and a generated flow, and do not name one real or {TRAINING}",
         )
-    return dict(generated) if training is None else {**generated, TRAINING: training}
+    units = {name: _units(flow) for name, flow in {"real": real, **flows}.items()}
+    if len(set(units.values())) > 1:
+        raise InputError(
+            "flows of different units",
+            where="compare",
+            expected="one price scale, tick and lot scale",
+            was=units,
+            remedy="compare flows of one instrument",
+        )
+    levels = min(flow.levels for flow in (real, *flows.values()))
+    return with_levels(real, levels), {name: with_levels(flow, levels) for name, flow in flows.items()}
+
+
+def _units(flow: Flow) -> tuple[int, int, int]:
+    return flow.instrument.price_scale, flow.instrument.tick, flow.instrument.lot_scale
 
 
 def _opponent(real: Flow, flow: Flow, *, splits: int, seed: int) -> _Opponent:

@@ -103,5 +103,8 @@ def view(sample: Joint, weight: np.ndarray) -> View:
 
 def between(sample: Joint, first: np.ndarray, second: np.ndarray) -> Distances:
     """Return the distances between two weightings of the sequences, int64 [sequences] each."""
-    seen = view(sample, first + second)
+    weight = first + second
+    rows = np.flatnonzero(weight[sample.sequence])
+    condition = sample.condition[rows] if len(sample.condition) else sample.condition
+    seen = view(Joint(sample.value[rows], sample.sequence[rows], condition, sample.rule), weight)
     return seen.between(first[seen.sequence], second[seen.sequence])

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.comparison import half_distances, mean_and_range, plain
-from lob_jax.evaluation.fidelity.draws import Halves
-from lob_jax.evaluation.fidelity.parts import block, common_length
+from lob_jax.evaluation.fidelity.distances.comparison import half_distances, mean_and_range, plain
+from lob_jax.evaluation.fidelity.distances.draws import Halves
+from lob_jax.evaluation.fidelity.distances.parts import block, common_length
 from lob_jax.evaluation.fidelity.samples import between, joint, measure
 from lob_jax.evaluation.fidelity.score import Score
 from lob_jax.statistics.flow import Flow

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.draws import Halves, occurrences, sequence_resamples, value_resamples
+from lob_jax.evaluation.fidelity.distances.draws import Halves, occurrences, sequence_resamples, value_resamples
 from lob_jax.evaluation.fidelity.samples import Joint, Rule, Sample, between, joint, view
 
 METRICS = ("l1", "w1", "ks")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.comparison import METRICS, Compared, against_floor, with_intervals
+from lob_jax.evaluation.fidelity.distances.comparison import METRICS, Compared, against_floor, with_intervals
 
 _DRAWS = 1000
 

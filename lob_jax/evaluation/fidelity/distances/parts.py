@@ -1,4 +1,4 @@
-"""Parts of flows: sequences cut to one length, and blocks of messages by their distance from the start."""
+"""Parts of flows: sequences cut to one length, blocks of messages by their distance from the start, fewer levels."""
 
 import dataclasses
 
@@ -17,6 +17,11 @@ def block(flow: Flow, number: int, messages: int) -> Flow:
     first = np.full(len(flow), number * messages)
     complete = np.diff(flow.edges) >= first + messages
     return _cut(flow, np.where(complete, first, 0), np.where(complete, messages, 0))
+
+
+def with_levels(flow: Flow, levels: int) -> Flow:
+    """Return a flow whose book shows the best `levels` levels per side, of those that it has."""
+    return dataclasses.replace(flow, book_price=flow.book_price[:, :, :levels], book_size=flow.book_size[:, :, :levels])
 
 
 def common_length(*flows: Flow) -> int:
