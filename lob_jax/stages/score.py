@@ -8,6 +8,7 @@ import ml_collections
 from rich.table import Table
 
 from lob_jax.console import bar, console, show
+from lob_jax.evaluation.fidelity.generators.baselines import baseline_flows
 from lob_jax.evaluation.fidelity.measure import measure_table, number
 from lob_jax.runs.fidelity import REAL, read_flows, score_flows
 from lob_jax.runs.workdir import write_json
@@ -43,6 +44,17 @@ def score(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     show(read_table(flows.report))
     for line in remarks(flows.report):
         console.print(line)
+    if section.baselines and flows.training is not None:
+        with bar("generating", total=None, unit="sequences") as advance:
+            flows = flows.beside(
+                baseline_flows(
+                    section.baselines,
+                    flows.training,
+                    flows.real,
+                    seed=section.seed,
+                    on_progress=lambda name, done, total: advance(done, name, total=total),
+                )
+            )
     with bar("comparing", total=None, unit="steps") as advance:
         result = score_flows(
             flows,

@@ -13,6 +13,8 @@ from lob_jax.stages.run import run
 from lob_jax.stages.score import remarks
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
 
+BASELINE = "--config.score.baselines=block_bootstrap"
+
 
 def parsed(*arguments):
     return parse(["lob_jax/main.py", "--mode=score", *arguments])
@@ -28,7 +30,13 @@ def folder(tmp_path_factory):
 
 def test_a_generator_is_scored_from_its_folder_alone(folder, tmp_path, capsys):
     given = (f"--config.score.real={folder}", f"--config.score.generated=mine={folder}", "--config.score.splits=4")
-    command = parsed(*given, "--config.score.resamples=4", f"--workdir={tmp_path / 'new'}")
+    command = parsed(
+        *given,
+        "--config.score.resamples=4",
+        f"--config.score.training={folder}",
+        BASELINE,
+        f"--workdir={tmp_path / 'new'}",
+    )
     validate(command.config)
     assert run("score", command.config, workdir=command.workdir) is None
     result = json.loads((tmp_path / "new" / "score.json").read_text())
@@ -37,6 +45,9 @@ def test_a_generator_is_scored_from_its_folder_alone(folder, tmp_path, capsys):
     assert 0 < spread["half"] < 1 and 0 < spread["floor"] < 1
     assert result["summary"]["lob_bench"]["mine"]["l1"]["scores"] > 10
     assert result["measures"]["summary"]["mine"]["figures"] > 10
+    assert list(result["flows"]) == ["real", "mine", "block_bootstrap", "training"]
+    copy = result["scores"]["spread"]["models"]["training"]["l1"]
+    assert copy["value"] == 0 < result["scores"]["spread"]["models"]["block_bootstrap"]["l1"]["value"]
     printed = capsys.readouterr().out
     assert "mine" in printed and "LOB-Bench" in printed and "distributions of mine" in printed
     assert "Measures of mine" in printed and f"written to {tmp_path / 'new' / 'score.json'}" in printed
@@ -55,10 +66,17 @@ def test_real_sequences_have_to_be_named(tmp_path):
         run("score", parsed("--config.score.generated=a").config, workdir=tmp_path)
 
 
-@pytest.mark.parametrize("wrong", ["events=0", "splits=0", "resamples=1", "levels=-1", "block=0", "tick=x", "seed=-1"])
+@pytest.mark.parametrize(
+    "wrong", ["events=0", "splits=0", "resamples=1", "levels=-1", "block=0", "tick=x", "seed=-1", "baselines=x"]
+)
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="config.score"):
         validate(parsed(f"--config.score.{wrong}").config)
+
+
+def test_baselines_need_training_flow():
+    with pytest.raises(InputError, match="config.score.training"):
+        validate(parsed("--config.score.baselines=zero_order").config)
 
 
 def test_what_is_irregular_is_said():
