@@ -27,7 +27,8 @@ from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
-from lob_jax.training.run.loop import OnValidation, TrainingData, TrainingSummary
+from lob_jax.training.run.data import TrainingData
+from lob_jax.training.run.loop import OnValidation, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
 from lob_jax.training.step.layout import make_mesh
 
