@@ -8,7 +8,6 @@ from typing import Any
 from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.compare import compare
 from lob_jax.evaluation.fidelity.folders import PARTS, ReadFlow, read_folder
-from lob_jax.evaluation.fidelity.measure import compare_measures
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.settings import expanded
 from lob_jax.statistics.flow import Flow
@@ -182,8 +181,7 @@ def score_flows(
     """Compare flows by every score and measure.
 
     Returns:
-      What `compare.compare` returns; under "measures", what `measure.compare_measures` does; and under "read", what was
-      read of each flow.
+      What `compare.compare` returns, and under "read" what was read of each flow.
     """
     result = compare(
         flows.real,
@@ -195,7 +193,4 @@ def score_flows(
         seed=seed,
         on_progress=on_progress,
     )
-    if "measures" not in result:
-        others = flows.generated if flows.training is None else {**flows.generated, TRAINING: flows.training}
-        result["measures"] = compare_measures(flows.real, others, seed=seed, on_progress=on_progress)
     return {"read": dict(flows.report), **result}

@@ -1,6 +1,12 @@
 """The stage of scores: what it reads, prints and writes, without a model."""
 
 import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -13,6 +19,7 @@ from lob_jax.stages.run import run
 from lob_jax.stages.score import remarks
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASELINE = "--config.score.baselines=block_bootstrap"
 
 
@@ -89,3 +96,25 @@ def test_what_is_irregular_is_said():
         "one: 2 times before the previous one, 1,200 crossed books",
         "one: no continuation of 2 of the real sequences",
     ]
+
+
+@pytest.mark.slow
+def test_the_command_of_the_docs_scores_two_generators(folder, tmp_path):
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    (found,) = re.findall(r"^python (-m lob_jax.main --mode=score .*)$", text, re.MULTILINE)
+    (tmp_path / "flows").symlink_to(folder)
+    (tmp_path / "elsewhere").symlink_to(folder)
+    command = [sys.executable, *shlex.split(found), "--config.score.splits=2", "--config.score.resamples=2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "runs" / "score" / "score.json").read_text())
+    assert set(result["read"]) == {"real", "flows", "other"} and "distributions of other" in done.stdout
+    bad = next((folder / "data_gen").glob("*message*"))
+    copy = tmp_path / "bad" / "data_gen"
+    copy.mkdir(parents=True)
+    for file in (bad, bad.with_name(bad.name.replace("message", "orderbook"))):
+        (copy / file.name).write_text("".join(file.read_text().splitlines(keepends=True)[: 5 if file != bad else 6]))
+    refused = [*command[:-2], f"--config.score.generated={copy}"]
+    done = subprocess.run(refused, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2 and "differ in number" in done.stderr and ", line 6" in done.stderr
