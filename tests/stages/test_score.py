@@ -56,9 +56,9 @@ def test_a_generator_is_scored_from_its_folder_alone(folder, tmp_path, capsys):
     copy = result["scores"]["spread"]["models"]["training"]["l1"]
     assert copy["value"] == 0 < result["scores"]["spread"]["models"]["block_bootstrap"]["l1"]["value"]
     printed = capsys.readouterr().out
-    assert "mine" in printed and "LOB-Bench" in printed and "distributions of mine" in printed
+    assert "mine" in printed and "LOB-Bench scores" in printed and "mine: L1 by score" in printed
     assert "Measures of mine" in printed and f"written to {tmp_path / 'new' / 'score.json'}" in printed
-    assert f"{result['summary']['lob_bench']['mine']['l1']['ratio']:.3g}"[:3] in printed
+    assert f"{result['summary']['lob_bench']['mine']['l1']['ratio']:.2f}" in printed
 
 
 def test_no_configuration_is_needed():
@@ -109,7 +109,7 @@ def test_the_command_of_the_docs_scores_two_generators(folder, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "runs" / "score" / "score.json").read_text())
-    assert set(result["read"]) == {"real", "flows", "other"} and "distributions of other" in done.stdout
+    assert set(result["read"]) == {"real", "flows", "other"} and "other: L1 by score" in done.stdout
     bad = next((folder / "data_gen").glob("*message*"))
     copy = tmp_path / "bad" / "data_gen"
     copy.mkdir(parents=True)

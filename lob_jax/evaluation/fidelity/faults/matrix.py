@@ -10,6 +10,7 @@ from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
 from lob_jax.evaluation.fidelity.faults.counted import Statistic, of_measure, of_rule
 from lob_jax.evaluation.fidelity.faults.planted import FAULTS, Fault
 from lob_jax.evaluation.fidelity.measure import Measure, all_measures
+from lob_jax.evaluation.fidelity.memorisation import longest_runs, messages_of
 from lob_jax.evaluation.fidelity.samples import Rule, measure
 from lob_jax.evaluation.fidelity.score import Score, all_scores, lacking
 from lob_jax.statistics.flow import Flow
@@ -79,7 +80,7 @@ def fault_matrix(
             remedy="pass a longer day, shorter sequences or smaller counts",
         )
     drawn = [_draw(len(real), count, draws, seed=seed + count) for count in counts]
-    rules: list[Rule | Measure] = [*all_scores(), *CONDITIONALS, *all_measures()]
+    rules: list[Rule | Measure] = [*all_scores(), *CONDITIONALS, *all_measures(), memorised(training)]
     rows = [_row_of(one) for one in rules]
     limits: dict[tuple[str, str], list[_Limit]] = {}  # the same for every fault: bins are those of real flow
     for done, fault in enumerate(faults):
@@ -107,6 +108,22 @@ def fault_matrix(
         "faults": [{"name": one.name, "label": one.label, "changes": one.changes} for one in faults],
         "rows": rows,
     }
+
+
+def memorised(training: Flow) -> Measure:
+    """Return the mean over sequences of the longest run of messages that occurs in training, as a measure."""
+    runs = messages_of(training)
+
+    def sums(flow: Flow) -> np.ndarray:
+        length, _ = longest_runs(messages_of(flow), runs)
+        longest = np.zeros(len(flow))
+        np.maximum.at(longest, flow.sequence(), length)
+        return np.stack([np.ones(len(flow)), longest], axis=1)
+
+    def figures(total: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": total[:, 1] / np.maximum(total[:, 0], 1)}
+
+    return Measure("memorisation", "longest run that occurs in training", "messages", sums, figures)
 
 
 def _row_of(one: Rule | Measure) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.faults.matrix import CONTROL, FALSE_ALARMS, fault_matrix
+from lob_jax.evaluation.fidelity.faults.matrix import CONTROL, FALSE_ALARMS, fault_matrix, memorised
 from lob_jax.evaluation.fidelity.faults.planted import FAULTS
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.figures.faults import fault_figure, ordered, smallest_of
@@ -92,3 +92,11 @@ def test_the_figure_has_a_cell_for_each_row_and_fault(matrix):
     first = [count for row, count in zip(rows, counts, strict=True) if row["group"] == "lob_bench"]
     assert first == sorted(first, reverse=True)
     assert "20 real sequences" in figure.get_suptitle()
+
+
+def test_copies_are_found_by_their_runs(flows):
+    training = flows[1]
+    measure = memorised(training)
+    copies = measure.sums(training.select([2, 4]))
+    np.testing.assert_array_equal(copies, [[1, 50], [1, 50]])
+    assert 0 < measure.compute(flows[0])["mean"] < 25
