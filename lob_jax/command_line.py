@@ -29,11 +29,13 @@ MODES = {
     "overfit": "prepare if necessary, and check that a single batch can be learned",
     "summary": "print the structure and the cost of the model",
     "forecast": "prepare if necessary, train a forecaster of the mid price and test it",
+    "report": "write everything that a run has found as one HTML file",
+    "compare": "put runs side by side: --mode=compare FOLDER FOLDER ...",
     "configs": "list the bundled configurations",
     "show_config": "print the complete configuration, as a file for --config",
 }
-UNCONFIGURED = ("configs",)  # modes that need no configuration
-FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read only the records of the run
+UNCONFIGURED = ("configs", "compare")  # modes that need no configuration
+FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
     "mode": "what to do, train by default",

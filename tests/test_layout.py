@@ -36,6 +36,7 @@ ORDER = [
     "forecasting",
     "config",
     "figures",
+    "report",
     "runs",
     "stages",
     "bench",

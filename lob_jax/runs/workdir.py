@@ -38,6 +38,8 @@ LEAVINGS = {
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",
+    "report.html": "everything of this folder in one page, with figures",
+    "report.json": "the same without figures",
     "weights.safetensors": "the best checkpoint's parameters",
     FAILURES: "stack traces of internal errors, to be reported",
 }
