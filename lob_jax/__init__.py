@@ -7,7 +7,7 @@ no other module, and no JAX.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"  # pyproject.toml reads it here
+__version__ = "0.2.0"  # pyproject.toml reads it here
 
 _SECTIONS = {  # public names, and where each is defined: "module:name"
     "A day of market data": {

@@ -32,7 +32,7 @@ class LaterKey:
 
 
 # In the order of their versions. Stored data that lack a key that is not listed here are refused.
-LATER: tuple[LaterKey, ...] = ()
+LATER: tuple[LaterKey, ...] = (LaterKey("compare.runs", [], since="0.2.0"),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Ladder:
     Attributes:
       price_R: float64, the lowest price of each row, in currency, ascending.
       size_F2R: float64, resting quantity of bids and of asks, in lots.
-      captions: a description of each event, with the time since the first frame.
+      captions: a description of each event, with the time since the first.
       touched_F: int64, the row of the price that the event names; -1 if it is outside of the ladder.
     """
 
@@ -55,7 +55,7 @@ def ladder_of(day: MarketDay, *, levels: int, frames: int) -> Ladder:
     np.add.at(size_F2R, (frame, side, row[inside]), size[inside] / instrument.lot_scale)
     touched = events.price // step - lowest
     touched_F = np.where((touched >= 0) & (touched < ROWS) & (events.kind != Kind.CONTROL), touched, -1)
-    since = (events.time_ns - part.start.time_ns) / NS_PER_SECOND
+    since = (events.time_ns - events.time_ns[0]) / NS_PER_SECOND
     captions = tuple(_caption(day, k, float(since[k])) for k in range(len(events)))
     price_R = (lowest + np.arange(ROWS)) * step / instrument.price_scale
     return Ladder(price_R, size_F2R, captions, touched_F)

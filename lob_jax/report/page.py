@@ -119,6 +119,7 @@ def _cell(cell: Cell, *, names: bool) -> str:
 def _picture(one: Picture) -> str:
     source = f"data:{one.kind};base64,{base64.b64encode(one.data).decode()}"
     return (
-        f'<figure id="figure-{escape(one.name)}"><img src="{source}" alt="{escape(one.alt)}">'
+        f'<figure id="figure-{escape(one.name)}"><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{escape(one.name.replace("_", " "))}"><img src="{source}" alt="{escape(one.alt)}"></div>'
         f"<figcaption>{escape(one.caption)}</figcaption></figure>"
     )

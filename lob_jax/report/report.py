@@ -1,6 +1,5 @@
-"""Assemble a report from the results of a run, and write it as HTML and as JSON."""
+"""Assemble a report from the results of a run, and write it."""
 
-import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -44,31 +43,24 @@ def sections_of(material: Material) -> tuple[list[Section], list[LeftOut]]:
     return [one for one in made if isinstance(one, Section)], [one for one in made if isinstance(one, LeftOut)]
 
 
-def write_report(
-    folder: pathlib.Path,
-    sections: Sequence[Section],
-    *,
-    title: str,
-    lead: str,
-    left_out: Sequence[LeftOut] = (),
-    names: tuple[str, str] = (HTML, JSON),
-) -> tuple[pathlib.Path, pathlib.Path]:
-    """Write a report as one HTML file and the same content as JSON; return both paths.
+def write_page(
+    path: pathlib.Path, sections: Sequence[Section], *, title: str, lead: str, left_out: Sequence[LeftOut] = ()
+) -> pathlib.Path:
+    """Write sections as one HTML file, atomically, and return its path.
 
     Args:
-      folder: where to write; it exists.
+      path: the file; its folder exists.
       sections: the sections, the summary first.
       title: the heading.
       lead: a sentence below it.
       left_out: sections that could not be written.
-      names: the names of the two files.
     """
     footer = f"Written by lob_jax {version()}. The file is complete in itself: it loads nothing and runs no scripts."
     text = page(sections, title=title, lead=lead, left_out=left_out, footer=footer)
-    html, plain = (folder / name for name in names)
-    _write(html, text)
-    _write(plain, json.dumps(plain_report(sections, title=title, lead=lead, left_out=left_out), indent=1) + "\n")
-    return html, plain
+    partial = path.with_name(f"{path.name}.partial")  # in the same folder: os.replace is atomic within a file system
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path
 
 
 def plain_report(
@@ -82,9 +74,3 @@ def plain_report(
         "sections": [plain_section(section) for section in sections],
         "left_out": [{"title": one.title, "reason": one.reason} for one in left_out],
     }
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")  # in the same folder: os.replace is atomic within a file system
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

@@ -45,6 +45,7 @@ footer.page { color: var(--soft); font-size: .84rem; padding-top: 1.2rem; paddin
   h1 { font-size: 1.45rem; }
   th, td { padding: .28rem .45rem; }
   tbody th { min-width: 6.5rem; }
+  figure img { min-width: 38rem; }
 }
 @page { margin: 16mm 14mm; }
 @media print {
@@ -60,7 +61,7 @@ footer.page { color: var(--soft); font-size: .84rem; padding-top: 1.2rem; paddin
   table { font-size: 8pt; min-width: 0; }
   th, td { padding: .15rem .35rem; }
   .number { white-space: normal; }
-  figure img { max-height: 235mm; width: auto; }
+  figure img { max-height: 225mm; width: auto; min-width: 0; }
   details > :not(summary) { display: block; }
 }
 """

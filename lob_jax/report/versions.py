@@ -14,7 +14,7 @@ GROUPS = {  # where metrics are defined, one module each
     "likelihood": "evaluation/metrics/*.py",
     "fidelity score": "evaluation/fidelity/scores/*.py",
     "fidelity measure": "evaluation/fidelity/measures/*.py",
-    "direction": "evaluation/direction/*.py",
+    "direction": "evaluation/direction/scores.py",
     "forecaster": "forecasting/scores.py",
 }
 DIGITS = 12  # of a digest

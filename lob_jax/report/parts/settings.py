@@ -25,12 +25,15 @@ def configuration(material: Material) -> Section | LeftOut:
 
 def describe_model(config: Mapping[str, Any]) -> str:
     """Return one sentence about the shape of a model."""
-    model, tokens = config["model"], config["tokens"]
+    return f"A transformer of {shape_of(config)}, over {config['tokens']['kind']} tokens."
+
+
+def shape_of(config: Mapping[str, Any]) -> str:
+    """Return the shape of a model in words."""
+    model = config["model"]
     kind = model["attention"]["kind"].replace("_", "-")
-    return (
-        f"A transformer of {model['n_layers']} layers, {model['d_model']} wide, with {model['n_heads']} heads of"
-        f" {kind} attention and a context of {model['max_seq_length']:,} tokens, over {tokens['kind']} tokens."
-    )
+    shape = f"{model['n_layers']} layers x {model['d_model']} wide x {model['n_heads']} heads"
+    return f"{shape}, {kind} attention, a context of {model['max_seq_length']:,} tokens"
 
 
 def _table(name: str, values: Mapping[str, Any]) -> Table:
