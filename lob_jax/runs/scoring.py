@@ -13,7 +13,7 @@ from lob_jax.data.windows.pipeline import batches
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
-from lob_jax.evaluation.likelihood.scores import check_scored_once, model_apply, score_windows
+from lob_jax.evaluation.likelihood.scores import check_scored_once, model_network, score_windows
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
 from lob_jax.tokens.vocabulary import event_index
@@ -91,7 +91,7 @@ def score(run: Run, day: MarketDay) -> EventScores:
         beside=run.beside,
     )
     windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
-    scores = score_windows(model_apply(run.model), run.params, windows)
+    scores = score_windows(model_network(run.model), run.params, windows)
     check_scored_once(scores, [outline(record)])
     tokens = record["tokens"][:-1]
     event = event_index(tokens).astype(np.int64)

@@ -11,8 +11,8 @@ from rich.console import Console
 from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
-from lob_jax.evaluation.evaluate import table as evaluation_table
 from lob_jax.evaluation.likelihood.hidden import hidden_table
+from lob_jax.evaluation.table import table as evaluation_table
 from lob_jax.models.accounting import parameter_count
 from lob_jax.runs.load import Run, open_run, require_trained
 from lob_jax.runs.scoring import evaluate as run_evaluation
