@@ -36,7 +36,7 @@ MODES = {
 }
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = (COMPARE,)  # modes that need no model: the configuration is that of base, unless one is given
+OF_FOLDERS = (COMPARE, "report")  # modes that need no model: the configuration is that of base, unless one is given
 FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",

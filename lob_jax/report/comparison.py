@@ -10,13 +10,13 @@ import numpy as np
 from lob_jax.evaluation.likelihood.bootstrap import RESAMPLES, Blocks, block_length
 from lob_jax.evaluation.likelihood.bootstrap import interval as percentiles
 from lob_jax.evaluation.metric import rows
+from lob_jax.evaluation.table import figure
 from lob_jax.report.material import Material
 from lob_jax.report.parts.data import digest
 from lob_jax.report.parts.fidelity import DISTANCES, headline, model_names
-from lob_jax.report.parts.likelihood import figure_of, interval_of
+from lob_jax.report.parts.likelihood import BITS, interval_of
 from lob_jax.report.parts.settings import shape_of
 
-BITS = "bits_per_event"
 IDENTITY = ("days", "train_fraction", "validation_fraction", "embargo_events", "inputs")  # of the test events
 
 
@@ -106,9 +106,9 @@ def _likelihood(by_label: Mapping[str, RunResults]) -> dict[str, Any]:
 
 
 def _value(metrics: Mapping[str, Any], key: str) -> dict[str, float | None]:
-    value = figure_of(metrics, key)
+    value = figure(metrics, key)
     low, high = interval_of(metrics, key)
-    return {"value": float(value) if isinstance(value, int | float) else None, "low": low, "high": high}
+    return {"value": None if value is None else float(value), "low": low, "high": high}
 
 
 def difference(run: RunResults, reference: RunResults, *, same_data: bool, seed: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lob_jax.figures.scores import Against, Bar, against_figure, bar_figure, curve_figure
 from lob_jax.report.material import Material
+from lob_jax.report.parts.flow_tests import facts_tables, impact_tables, memorisation_tables
 from lob_jax.report.section import Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
 
 TITLE = "Fidelity of generated flow"
@@ -44,12 +45,14 @@ def fidelity_section(result: Mapping[str, Any]) -> Section:
             continue
         pictures.append(_bars(mine, models, label=label, key=group, counts=_counts(result)))
         tables += [_scores(mine, model, label=label) for model in models]
-    if result.get("divergence"):
+    if any(one["first_message"] for one in (result.get("divergence") or {}).values()):
         pictures.append(_divergence(result["divergence"], counts=_counts(result)))
     measures = result.get("measures") or {}
     if measures.get("measures"):
         pictures += _against(measures, models)
         tables += [_measures(measures, model) for model in models]
+    tables += facts_tables(result.get("facts")) + impact_tables(result.get("impact"))
+    tables += memorisation_tables(result.get("memorisation"))
     return Section(TITLE, (READING,), tuple(tables), tuple(pictures))
 
 
@@ -162,9 +165,10 @@ def _known(value: Any) -> float:
 def _divergence(divergence: Mapping[str, Mapping[str, Any]], *, counts: str) -> Picture:
     curves: dict[str, dict[str, list[float]]] = {}
     for model, one in divergence.items():
-        curves[model] = {"at": list(one["blocks"]), "value": [_known(value) for value in one["half"]]}
+        curves[model] = {"at": one["first_message"], "value": [_known(value) for value in one["half"]]}
     first = next(iter(divergence.values()))
-    curves["floor: real against real"] = {"at": list(first["blocks"]), "value": [_known(v) for v in first["floor"]]}
+    floor = {"at": first["first_message"], "value": [_known(value) for value in first["floor"]]}
+    curves["floor: real against real"] = floor
     figure = curve_figure(
         curves,
         horizon="first message of the block, counted from the prompt",

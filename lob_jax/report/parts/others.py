@@ -3,15 +3,21 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lob_jax.evaluation.baseline import BASELINES
 from lob_jax.report.material import Material
 from lob_jax.report.section import Cell, Section, Table, table_of
 
 TITLE = "Further results"
-KNOWN = {  # what other sections show
-    "evaluation.json": {"split", "context", "likelihood", "ngram", "direction", "direction_left_out"},
+FIDELITY = {"flows", "scores", "conditional", "summary", "divergence", "measures", "facts", "impact", "memorisation"}
+FIDELITY |= {"package", "splits", "resamples", "block", "seed", "read"}
+KNOWN: dict[str, set[str] | None] = {  # what other sections show
+    "evaluation.json": {
+        *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),
+        *("bootstrap", "hidden", "share", "model", *BASELINES),
+    },
     "forecast.json": None,
-    "fidelity.json": {"flows", "scores", "conditional", "summary", "divergence", "measures"},
-    "score.json": {"flows", "scores", "conditional", "summary", "divergence", "measures"},
+    "fidelity.json": FIDELITY,
+    "score.json": FIDELITY,
 }
 MOST_ROWS = 200  # of one table
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from lob_jax.report.material import Material
 from lob_jax.report.parts.fidelity import headline, model_names, number
-from lob_jax.report.parts.likelihood import bits_of, name_of
+from lob_jax.report.parts.likelihood import OURS, bits_of, difference_of, name_of
 from lob_jax.report.parts.settings import describe_model
-from lob_jax.report.section import Cell, Number, Section, table_of
+from lob_jax.report.section import Cell, Number, Section, interval, table_of
 
 TITLE = "Summary"
 # Ratio of generated v real to the floor, real v real, up to which a verdict holds.
@@ -49,7 +49,7 @@ def _what(material: Material) -> str:
 def _likelihood(material: Material) -> tuple[list[Row], str]:
     models = (material.get("evaluation.json") or {}).get("likelihood") or {}
     mine = bits_of(models.get("model", {}))
-    others = {name: bits_of(metrics) for name, metrics in models.items() if not name.startswith("model")}
+    others = {name: bits_of(metrics) for name, metrics in models.items() if name not in OURS}
     known = {name: bits for name, bits in others.items() if bits is not None}
     if mine is None or not known:
         return [], ""
@@ -58,27 +58,27 @@ def _likelihood(material: Material) -> tuple[list[Row], str]:
     rows: list[Row] = [
         ("bits per event", mine, f"best baseline: {name_of(best)}", reference, _ratio(mine.value, reference.value))
     ]
-    return rows, bits_verdict(mine, reference, name_of(best))
+    paired = difference_of(material.get("evaluation.json"), "model", best)
+    difference = paired or Number(mine.value - reference.value)
+    against = f"{mine.value:.2f} against {reference.value:.2f}"
+    return rows, f"{bits_verdict(difference, name_of(best))} ({against}{_interval_words(paired)})."
 
 
-def bits_verdict(mine: Number, reference: Number, name: str) -> str:
-    """Return in words how a model compares with its best baseline."""
-    difference = mine.value - reference.value
-    how = "fewer" if difference < 0 else "more"
-    verdict = "predicts events better than" if difference < 0 else "does not predict events better than"
-    apart = _apart(mine, reference)
-    sure = {None: "; the evaluation has no intervals", True: "", False: "; their intervals overlap"}[apart]
-    return (
-        f"The model {verdict} the best baseline, {name}: {abs(difference):.2f} bits per event {how}"
-        f" ({mine.value:.2f} against {reference.value:.2f}){sure}."
-    )
+def bits_verdict(difference: Number, name: str) -> str:
+    """Return in words how a model compares with its best baseline, from its bits per event minus the baseline's."""
+    low, high = (difference.value if end is None else end for end in (difference.low, difference.high))
+    amount = f"{abs(difference.value):.2f} bits per event {'fewer' if difference.value < 0 else 'more'}"
+    if high < 0:
+        return f"The model predicts events better than the best baseline, {name}: {amount}"
+    if low > 0:
+        return f"The model predicts events worse than the best baseline, {name}: {amount}"
+    return f"The model and the best baseline, {name}, cannot be told apart: {amount}"
 
 
-def _apart(one: Number, other: Number) -> bool | None:
-    """Return whether two intervals are disjoint; None if one is missing."""
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        return None
-    return one.high < other.low or other.high < one.low
+def _interval_words(paired: Number | None) -> str:
+    if paired is None or paired.low is None:
+        return "; the evaluation has no intervals"
+    return f"; paired 95 % interval of the difference {interval(paired)}"
 
 
 def _ratio(value: float, reference: float) -> Cell:
