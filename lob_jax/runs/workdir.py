@@ -35,6 +35,7 @@ LEAVINGS = {
     "distortion.json": "what validation events lose as compact tokens",
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "test results of the best checkpoint and the baselines",
+    "event_bits.npz": "bits of each test event under the best checkpoint, for --mode=compare",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",

@@ -17,7 +17,8 @@ def metrics(bits, *, interval=True):
     found = {
         "events": 1200, "tokens": 5000, "bits_per_event": bits, "bits_per_event_without_gap_digits": bits - 9,
         "bits_by_part": {"head": 7.0, "size": 3.5, "gap": bits - 19.5, "gap_digits": 9.0}, "loss": 4.9,
-        "perplexity": 134.3, "token_accuracy": 0.14, "event_accuracy": 0.84, "head_accuracy": 0.4, "head_majority": 0.47,
+        "perplexity": 134.3, "token_accuracy": 0.14, "event_accuracy": 0.84, "head_accuracy": 0.4,
+        "head_majority": 0.47,
     }  # fmt: skip
     return found | ({"intervals": {"bits_per_event": [bits - 0.2, bits + 0.3]}} if interval else {})
 

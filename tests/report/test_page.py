@@ -8,7 +8,7 @@ from lob_jax.report.section import Absent, LeftOut, Number, Section, table_of
 from tests.report.sample import image
 
 TABLE = table_of(
-    "A & B", ("name", "value", "kind"), [("<x>", Number(1.5, ".2f", 1.0, 2.0), "a"), ("y", Absent("no <data>"), "b")]
+    "A & B", ("name", "value", "kind"), [("<x>", Number(1.5, ".2f", 1.0, 2.0), "a"), ("y", Absent("no <data>"), "<b>")]
 )
 SECTIONS = [
     Section("Summary", ("One < two.",), (TABLE,)),
@@ -47,10 +47,11 @@ def test_every_tag_is_closed_and_all_text_is_escaped():
         "A &amp; B",
         "&lt;x&gt;",
         "no &lt;data&gt;",
+        "&lt;b&gt;",
         "not &lt;there&gt;",
     ):
         assert part in text()
-    assert "<x>" not in text() and "<lead>" not in text()
+    assert "<x>" not in text() and "<b>" not in text() and "<lead>" not in text()
 
 
 def test_nothing_is_loaded_and_no_script_runs():
