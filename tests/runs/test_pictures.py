@@ -13,6 +13,7 @@ from lob_jax.generation.fan import fan
 from lob_jax.report.section import GIF, PNG
 from lob_jax.runs import pictures
 from lob_jax.runs.pictures import first_test_day, pictures_of, sharpness
+from tests.report.sample import image
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,9 @@ def test_the_real_continuation_is_what_followed_the_prompt(run, generated):
 
 
 def test_a_picture_that_cannot_be_made_says_why(run, monkeypatch):
-    monkeypatch.setattr(pictures, "FRAMES", 2)
+    for maker in ("_vocabulary", "_ladder"):
+        monkeypatch.setattr(pictures, maker, lambda *_: image("grey"))
+    monkeypatch.setattr(pictures, "_day", lambda _: [image("depth")])
     attention = dataclasses.replace(run.model.attention, kind="linformer")
     made, missing = pictures_of(dataclasses.replace(run, model=dataclasses.replace(run.model, attention=attention)), {})
     assert set(missing) == {"attention"} and "cannot be shown" in missing["attention"]
