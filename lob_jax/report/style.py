@@ -27,9 +27,10 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 caption { text-align: left; font-weight: 600; padding: .5rem 0 .35rem; color: var(--ink); }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top; text-align: left; }
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; font-weight: 600; }
-tbody th { font-weight: 400; min-width: 9rem; }
+tbody th { font-weight: 400; min-width: 10rem; }
 tbody tr:nth-child(even) { background: var(--tint); }
 .number { text-align: right; white-space: nowrap; }
+thead .number { white-space: normal; }
 .absent { color: var(--soft); font-style: italic; }
 .interval { display: block; color: var(--soft); font-size: .8rem; }
 td.text { overflow-wrap: anywhere; min-width: 8rem; }
