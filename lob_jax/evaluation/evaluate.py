@@ -2,12 +2,13 @@
 
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
+from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
@@ -15,7 +16,15 @@ from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import BASELINES, Fitting
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.direction.scores import (
+    StateTable,
+    direction_scores,
+    fit_state_table,
+    labels_of,
+    table_probability,
+)
+from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
+from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
 from lob_jax.evaluation.likelihood.split import likelihood
 from lob_jax.evaluation.likelihood.states import states_along
@@ -24,6 +33,7 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.training.step.shift import Batch
 
 RECORDS_HELD = 4  # records whose grammar states are in memory
 
@@ -54,8 +64,9 @@ def evaluate(
 
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
-      by its name, and direction (scores by "model" and "state_table") or direction_left_out, the reason why this
-      model does not predict it.
+      by its name, heads if the model has further heads that predict (see `evaluate_heads`), and direction (scores by
+      "model" and "state_table") or direction_left_out, the reason why this model does not predict it; and fitted,
+      digests of the baselines and the state table, see `lob_jax.evaluation.leakage`.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -72,13 +83,26 @@ def evaluate(
         "context": config.max_seq_length,
         **likelihood(source, scores, baselines, tokenizer=tokenizer, on_nats=on_nats),
         **{name: baseline.summary() for name, baseline in baselines.items()},
+        "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
+    heads = evaluate_heads(config, params, folder, split=split, batch_size=batch_size, beside=beside)
+    if heads:
+        result["heads"] = heads
     reason = tokenizer.lacks.get(Ability.DIRECTION) or why_no_branches(config)
     if direction_events and reason is not None:
         result["direction_left_out"] = reason
     elif direction_events:
+        table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
+        result["fitted"]["state_table"] = digest_of_table(table)
         result["direction"] = evaluate_direction(
-            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events, beside=beside
+            config,
+            params,
+            folder,
+            split=split,
+            tokenizer=tokenizer,
+            table=table,
+            events=direction_events,
+            beside=beside,
         )
     return result
 
@@ -128,6 +152,33 @@ def open_windows(
     )
 
 
+def evaluate_heads(
+    config: ModelConfig,
+    params: Any,
+    folder: pathlib.Path,
+    *,
+    split: str,
+    batch_size: int,
+    beside: Beside = NOTHING,
+) -> dict[str, Any]:
+    """Score the further heads of a model: "outlook" (see `evaluate_outlook`) and "ahead" (see `evaluate_ahead`)."""
+    source, found = open_records(folder, split), {}
+
+    def windows() -> Iterable[Batch]:
+        dataset = open_windows(config, source, evaluation=True, beside=beside)
+        return batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
+
+    if beside.outlooks is not None:
+        train = open_records(folder, "train")
+        found["outlook"] = evaluate_outlook(
+            config, params, windows(), source=source, train=train, outlooks=beside.outlooks
+        )
+    if config.heads.next_tokens > 1:
+        token_counts = np.array(load_manifest(folder)["token_counts"]["train"], np.int64)
+        found["ahead"] = evaluate_ahead(config, params, windows(), token_counts=token_counts)
+    return found
+
+
 def evaluate_direction(
     config: ModelConfig,
     params: Any,
@@ -135,13 +186,13 @@ def evaluate_direction(
     *,
     split: str,
     tokenizer: Tokenizer,
+    table: StateTable,
     events: int,
     beside: Beside = NOTHING,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for the state-table baseline."""
-    source, train = open_records(folder, split), open_records(folder, "train")
+    source = open_records(folder, split)
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
-    table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
     probability, record, event = predict_moves(
         config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
     )

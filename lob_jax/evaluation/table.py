@@ -15,6 +15,20 @@ TITLES = {
     "state_table": "state table",
 }
 WITH_INTERVALS = ".3f"  # the form of bits: the other figures follow from them, or have too many digits for a column
+OUTLOOK_COLUMNS = {
+    "accuracy": ("accuracy", ".2%"),
+    "macro F1": ("macro_f1", ".3f"),
+    "log loss": ("log_loss", ".4f"),
+    "Brier": ("brier", ".4f"),
+    "R²": ("r2", ".3f"),
+    "MAE": ("mae", ".4f"),
+    "QLIKE": ("qlike", ".3f"),
+}
+OUTLOOK_ROWS = (  # of volatility, its title, and the direction beside it
+    ("model", "model", "model"),
+    ("last_realised", "last realised", "none"),
+    ("training_mean", "training", "training_frequencies"),
+)
 DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
     ("accuracy", "accuracy", ".2%"),
@@ -82,6 +96,49 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     if "direction_left_out" in result:
         remarks.append(f"no price direction: {result['direction_left_out']}")
     return remarks
+
+
+def head_tables(result: dict[str, Any]) -> list[Table]:
+    """Return a rich table of each of the model's further heads; none if it has no such heads."""
+    heads, tables = result.get("heads", {}), []
+    if "outlook" in heads:
+        tables.append(_outlook_table(heads["outlook"]))
+    if "ahead" in heads:
+        tables.append(_ahead_table(heads["ahead"]))
+    return tables
+
+
+def _outlook_table(outlook: Sequence[Mapping[str, Any]]) -> Table:
+    shown = Table(title="direction and log volatility of the mid price, by horizon")
+    for heading in ("events ahead", "", *OUTLOOK_COLUMNS):
+        shown.add_column(heading, justify="left" if heading == "" else "right")
+    for one in outlook:
+        direction, volatility = one["direction"], one["volatility"]
+        count = f"{one['horizon_events']} (n {volatility['model']['count']:,})"
+        for name, title, of_direction in OUTLOOK_ROWS:
+            figures = {**direction.get(of_direction, {}), **volatility.get(name, {})}
+            cells = (_formatted(figures.get(key), form) for key, form in OUTLOOK_COLUMNS.values())
+            shown.add_row(count if name == "model" else "", title, *cells)
+        shown.add_section()
+    return shown
+
+
+def _ahead_table(ahead: Sequence[Mapping[str, Any]]) -> Table:
+    shown = Table(title=f"tokens ahead, bits per token and accuracy on {ahead[0]['tokens']:,} tokens")
+    for heading in ("tokens ahead", "model", "", "frequencies", ""):
+        shown.add_column(heading, justify="right")
+    for one in ahead:
+        cells = (
+            format(one[name][key], form)
+            for name in ("model", "zero_order")
+            for key, form in (("bits_per_token", ".3f"), ("token_accuracy", ".2%"))
+        )
+        shown.add_row(str(one["tokens_ahead"]), *cells)
+    return shown
+
+
+def _formatted(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str]) -> None:

@@ -15,6 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
 from lob_jax.evaluation.likelihood.scores import check_scored_once, model_network, score_windows
+from lob_jax.runs.leakage import audit
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
 from lob_jax.tokens.vocabulary import event_index
@@ -30,7 +31,8 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
 
     Returns:
       Plain values as in JSON, see `lob_jax.evaluation.evaluate.evaluate`; for a model of masked tokens, see
-      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`.
+      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`. In addition "audit", the findings of the quick checks of
+      `lob_jax.runs.leakage.audit`.
 
     Raises:
       InputError: there is no such split, or it has nothing to score.
@@ -38,24 +40,26 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
     section, folder = run.config.evaluate, run.workdir / "records"
     if not run.model.causal:
         windows = windows_of(run.config, run.workdir, split, run.beside)
-        return evaluate_hidden(
+        result = evaluate_hidden(
             run.model,
             run.params,
             batches(windows, batch_size=section.batch_size, seed=0, epochs=1, shuffle=False),
             share=run.config.train.mask_share,
             token_counts=np.array(load_manifest(folder)["token_counts"]["train"], np.int64),
         )
-    return run_evaluation(
-        run.model,
-        run.params,
-        folder,
-        split=split,
-        batch_size=section.batch_size,
-        direction_events=section.direction_events,
-        ngram_orders=section.ngram_orders,
-        beside=run.beside,
-        on_nats=on_nats,
-    )
+    else:
+        result = run_evaluation(
+            run.model,
+            run.params,
+            folder,
+            split=split,
+            batch_size=section.batch_size,
+            direction_events=section.direction_events,
+            ngram_orders=section.ngram_orders,
+            beside=run.beside,
+            on_nats=on_nats,
+        )
+    return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from lob_jax.runs.workdir import write_json
 from lob_jax.stages.data import prepare
 from lob_jax.training import probe
 from lob_jax.training.config import TrainConfig
-from lob_jax.training.run.loop import TrainingData
+from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.setup import Run, prepare_run
 
 ROWS = 12  # of a table of steps

@@ -46,6 +46,7 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
     bits = read_event_bits(trained.workdir)
     assert len(bits) == result["likelihood"]["model"]["events"]
     np.testing.assert_allclose(bits.mean(), result["likelihood"]["model"]["bits_per_event"], rtol=1e-6)
+    assert "leakage audit: none in 6 checks" in capsys.readouterr().out
     assert result["split"] == "test" and lob_jax.evaluate(run, split="validation")["split"] == "validation"
 
 

@@ -21,8 +21,9 @@ from lob_jax.later_keys import LaterKey
 from lob_jax.lock import locked
 from lob_jax.signals import EXIT_RESUMABLE
 from lob_jax.stages import sweep
+from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.interruption import CTRL_C, LATE, TOLD
-from lob_jax.training.run.loop import TrainingData, TrainingSummary
+from lob_jax.training.run.loop import TrainingSummary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPACE = "train.learning_rate=log(1e-4,1e-1) model.n_heads=choice(2,3) train.warmup_steps=uniform(1,9)"

@@ -16,7 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from lob_jax.config.sections import model_config, train_config
 from lob_jax.configs import base
 from lob_jax.data.windows.pipeline import batches, first_position
-from lob_jax.training.run.loop import TrainingData
+from lob_jax.training.run.data import TrainingData
 
 MODEL = dataclasses.replace(
     model_config(base.get_config()),

@@ -143,7 +143,7 @@ def score_windows(
         batch = in_rows(batch)
         inputs = {name: batch[name] for name in names_of(Role.STREAM, Role.BESIDE) if name in batch}
         features_BTD, targets_BT = _features(inputs, params, features=network.features)
-        for at_BK, inside_BK in _scored_positions(np.asarray(batch["scored"])[:, 1:]):
+        for at_BK, inside_BK in scored_positions(np.asarray(batch["scored"])[:, 1:]):
             row, column = np.nonzero(inside_BK)
             where = {
                 "record": np.asarray(batch["record"])[row].astype(np.int64),
@@ -158,7 +158,7 @@ def score_windows(
     return _joined(parts, rules)
 
 
-def _scored_positions(scored_BT: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+def scored_positions(scored_BT: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Yield the scored positions of windows, POSITIONS of each at a time: at_BK int32, and which of them count."""
     K = min(POSITIONS, scored_BT.shape[1])
     order_BT = np.argsort(~scored_BT, axis=1, kind="stable").astype(np.int32)  # the scored ones first

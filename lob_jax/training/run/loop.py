@@ -24,6 +24,7 @@ from lob_jax.signals import NAMES, listening, spared
 from lob_jax.training.config import TrainConfig, count_steps
 from lob_jax.training.run.budget import describe_plan
 from lob_jax.training.run.checkpoint import Checkpoints, Meta, package_versions, set_damaged_aside
+from lob_jax.training.run.data import TrainingData, read_step
 from lob_jax.training.run.identity import changeable, measure, rounding, run_identity
 from lob_jax.training.run.interruption import GRACE_S, Interruption, Kept
 from lob_jax.training.run.logs import TrainingLog, say
@@ -32,7 +33,6 @@ from lob_jax.training.run.setup import Run, StepClock, compiled, initial_state, 
 from lob_jax.training.run.soundness import loss_fault
 from lob_jax.training.run.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.run.stopping import EarlyStopping, told_as_ended
-from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.step import Metrics
 
@@ -60,31 +60,6 @@ class TrainingSummary:
     best_validation_loss: float | None
     stopped_early: bool
     interrupted: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainingData:
-    """The training and validation data of a run.
-
-    Attributes:
-      batches: returns an endless dataset that starts at a position. Its batches have batch_size windows, or
-        batch_size * accumulation, so that they add up to those of a step. With P processes, each process has separate
-        batches with 1/P of the windows.
-      start: the position at which a new run starts.
-      windows: training windows per epoch, over all processes.
-      validation: the batches of every validation, of any size, the same in every process.
-      vocabulary_hash: hash of the vocabulary of the tokens.
-      token_counts: how often each token occurs in training, see `init_state`.
-      fingerprint: everything else that determines the tokens, as JSON values: the tokenizer, the days, file hashes.
-    """
-
-    batches: Callable[[Position], grain.IterDataset]
-    start: Position
-    windows: int
-    validation: Sequence[Batch]
-    vocabulary_hash: str
-    token_counts: np.ndarray | None = None
-    fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def train(
@@ -289,7 +264,7 @@ class Loop:
                 self._keep(state, about, step - 1, copied=True)
             else:
                 self.interruption.keep(None)  # the step donates the state before it, which can then no longer be saved
-            batch = place_step(run, _read_step(self.iterator, config.windows_per_step, step=step))
+            batch = place_step(run, read_step(self.iterator, config.windows_per_step, step=step))
             self.trace.before(step)
             with jax.transfer_guard("disallow"):  # else an array left on the host would silently be copied every step
                 state, metrics = run.train_step(state, batch)
@@ -402,24 +377,6 @@ def _owes_validation(about: Meta, config: TrainConfig, total_steps: int) -> bool
 def _unvalidated(about: Meta, step: int) -> Meta:
     """Return the metadata of a checkpoint saved between two validations."""
     return at_step(about, step, validation_loss=math.inf, unsound=None)
-
-
-def _read_step(iterator: grain.DatasetIterator, windows: int, *, step: int) -> list[Batch]:
-    """Return the next batches of a step with `windows` windows, or with this process's share of them."""
-    windows //= jax.process_count()
-    batches, read = [], 0
-    while read < windows:
-        with spared(*NAMES):  # Grain may start its worker processes only at the first batch
-            batch = next(iterator, None)
-        if batch is None or read + len(batch["tokens"]) > windows:
-            raise TrainingError(
-                "the training data ended" if batch is None else f"batches do not add up to {windows} windows",
-                step=step,
-                remedy="repeat the data endlessly (epochs=None), in batches of batch_size windows",
-            )
-        batches.append(batch)
-        read += len(batch["tokens"])
-    return batches
 
 
 def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> StepClock:

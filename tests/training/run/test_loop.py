@@ -18,6 +18,7 @@ import rich.console
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.training.run import loop
 from lob_jax.training.run.checkpoint import read_metas, restore_best, steps_in
+from lob_jax.training.run.data import read_step
 from lob_jax.training.run.loop import TrainingSummary, train
 
 # The run that is killed: the same as in the test, from the same conftest.py, with windows that are slow to read.
@@ -295,8 +296,8 @@ def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
     assert caught.value.step == 6
     data = training_data()
     with pytest.raises(TrainingError, match="do not add up to 12 windows"):
-        loop._read_step(iter(data.batches(data.start)), 12, step=1)
-    read = loop._read_step(iter(data.batches(data.start)), 16, step=1)
+        read_step(iter(data.batches(data.start)), 12, step=1)
+    read = read_step(iter(data.batches(data.start)), 16, step=1)
     assert [len(batch["tokens"]) for batch in read] == [8, 8]
 
 
