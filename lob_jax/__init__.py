@@ -44,6 +44,12 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "fan_figure": "figures.fan:fan_figure",
         "visualize_attention": "runs.attention:visualize_attention",
     },
+    "Fidelity of generated flow": {
+        "compare_flows": "evaluation.fidelity.compare:compare",
+        "Flow": "statistics.flow:Flow",
+        "flow_of_spans": "statistics.flow:flow_of_spans",
+        "flow_of_paths": "statistics.flow:flow_of_paths",
+    },
     "Parts": {
         "ModelConfig": "models.config:ModelConfig",
         "LOBTransformer": "models.transformer:LOBTransformer",
