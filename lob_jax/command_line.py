@@ -31,12 +31,13 @@ MODES = {
     "forecast": "prepare if necessary, train a forecaster of the mid price and test it",
     "report": "write everything that a run has found as one HTML file",
     "compare": "put runs side by side: --mode=compare FOLDER FOLDER ...",
+    "score": "compare sequences of any generator with real ones: --config.score.real and --config.score.generated",
     "configs": "list the bundled configurations",
     "show_config": "print the complete configuration, as a file for --config",
 }
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = (COMPARE, "report")  # modes that need no model: the configuration is that of base, unless one is given
+OF_FOLDERS = ("score", COMPARE, "report")  # modes that need no model: the configuration is that of base, unless one is given
 FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",

@@ -24,6 +24,7 @@ STAGES = {
     "forecast": "lob_jax.stages.forecast",
     "report": "lob_jax.stages.report",
     "compare": "lob_jax.stages.report",
+    "score": "lob_jax.stages.score",
     "configs": "lob_jax.stages.shown_config",
     "show_config": "lob_jax.stages.shown_config",
 }
@@ -34,6 +35,7 @@ ALONE = {
     "find_lr": "testing learning rates",
     "overfit": "overfitting one batch",
     "forecast": "training a forecaster",
+    "score": "scoring generated flow",
 }
 
 
