@@ -37,7 +37,7 @@ MODES = {
 }
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = ("score", COMPARE, "report")  # modes that need no model: the configuration is that of base, unless one is given
+OF_FOLDERS = ("score", COMPARE, "report")  # modes that take the configuration of base unless one is given
 FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",

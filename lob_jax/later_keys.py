@@ -34,7 +34,7 @@ class LaterKey:
 # In the order of their versions. Stored data that lack a key that is not listed here are refused.
 LATER: tuple[LaterKey, ...] = (
     LaterKey("score.real", "", since="0.2.0", also=("score.training",)),
-    LaterKey("score.generated", [], since="0.2.0"),
+    LaterKey("score.generated", [], since="0.2.0", also=("score.baselines",)),
     LaterKey("score.events", 500, since="0.2.0"),
     LaterKey("score.levels", 0, since="0.2.0", also=("score.seed",)),
     LaterKey("score.tick", None, since="0.2.0"),

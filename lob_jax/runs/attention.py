@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -11,8 +12,8 @@ from lob_jax.book.day import MarketDay
 from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
 from lob_jax.figures.attention import attention_grid, attention_map
-from lob_jax.generation.context import named, prompt_window
-from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.context import named
+from lob_jax.generation.device.state import Prompt, Window
 from lob_jax.models.attention.maps import attention_weights
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.load import Run
@@ -70,7 +71,10 @@ def visualize_attention(run: Run, day: MarketDay | None = None, *, events: int =
 
 def view_of(run: Run, prompt: Prompt) -> AttentionView:
     """Return what a model attends to while it reads a prompt, of which at most a context is read."""
-    window = named(prompt_window(prompt, 1, run.model.max_seq_length), run.model)
+    read = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf[-run.model.max_seq_length :])[None], (prompt.tokens_T, prompt.known_T)
+    )
+    window = named(Window(*read), run.model)
     weight_LBNTS = attention_weights(run.model, run.params, window.tokens_BT, window.known)
     weight_LNTT, tokens_T = (np.asarray(jax.device_get(x)) for x in (weight_LBNTS[:, 0], window.tokens_BT[0]))
     event_T = np.asarray(window.known["event"][0], np.int64)

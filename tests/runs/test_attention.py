@@ -30,7 +30,7 @@ def weights_by_hand(run, day, events):
     """Return the weights of the first layer in NumPy, from the embeddings and the parameters."""
     reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
     prompt = prompt_from_day(day, events=events, book_levels=run.config.data.book_levels, **reads)
-    window = prompt_window(prompt, 1, 64)
+    window, _ = prompt_window([prompt], 1, 64)
     T = window.tokens_BT.shape[1]
     bound = LOBTransformer(run.model).bind({"params": run.params})
     x_TD = np.asarray(bound.embeddings(window.tokens_BT, jnp.arange(T)[None], window.known, None)[0], np.float64)
