@@ -15,7 +15,7 @@ from lob_jax.later_keys import VERSION, version
 # In the order in which they are written.
 LEAVINGS = {
     "inspection.json": "what is in the files",
-    "figures": "figures as PNG: depth and trades, the learning rates tried",
+    "figures": "figures as PNG: depth and trades, the learning rates tried, reliability of predictions",
     "converted": "the days in another format",
     "ingest_report.json": "what was read from the feed",
     "quarantine": "rows that violate their format",
@@ -35,9 +35,13 @@ LEAVINGS = {
     "distortion.json": "what validation events lose as compact tokens",
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "test results of the best checkpoint and the baselines",
+    "event_bits.npz": "bits of each test event under the best checkpoint, for --mode=compare",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
+    "score.json": "how close generated flow is to real flow, by every score",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",
+    "report.html": "everything of this folder in one page, with figures",
+    "report.json": "the same without figures",
     "weights.safetensors": "the best checkpoint's parameters",
     FAILURES: "stack traces of internal errors, to be reported",
 }
