@@ -12,6 +12,7 @@ TITLE = "Fidelity of generated flow"
 GROUPS = {
     "lob_bench": "LOB-Bench's scores",
     "conditional": "LOB-Bench's conditional scores",
+    "lagged": "conditional scores with a lag",
     "further": "further distributions",
 }
 DISTANCES = {"l1": "L1", "w1": "Wasserstein", "ks": "Kolmogorov-Smirnov"}
