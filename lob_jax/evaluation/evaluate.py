@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,10 @@ from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import Fitting, fit_baselines
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import (
-    StateTable,
-    direction_scores,
-    fit_state_table,
-    labels_of,
-    table_probability,
-)
+from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.state_table import StateTable, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
 from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
@@ -37,6 +33,7 @@ from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.step.shift import Batch
 
 RECORDS_HELD = 4  # records whose grammar states are in memory
+DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
 def evaluate(
@@ -49,6 +46,7 @@ def evaluate(
     direction_events: int,
     ngram_orders: Sequence[int],
     beside: Beside = NOTHING,
+    on_nats: Callable[[np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model and the baselines on the same tokens of one split.
 
@@ -60,6 +58,7 @@ def evaluate(
       direction_events: number of events, the first of the split, whose price direction is predicted; 0 for none.
       ngram_orders: candidate context lengths of the n-gram model.
       beside: what the model reads in addition to tokens, clock buckets and book.
+      on_nats: see `likelihood`.
 
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
@@ -81,7 +80,7 @@ def evaluate(
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
-        **likelihood(source, scores, baselines, tokenizer=tokenizer),
+        **likelihood(source, scores, baselines, tokenizer=tokenizer, on_nats=on_nats),
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
@@ -200,7 +199,8 @@ def evaluate_direction(
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
+    block = blocks_of(record, event, length=DIRECTION_BLOCK)
     return {
-        "model": direction_scores(probability, label, prior=table.prior),
-        "state_table": direction_scores(by_table, label, prior=table.prior),
+        "model": direction_scores(probability, label, prior=table.prior, block=block),
+        "state_table": direction_scores(by_table, label, prior=table.prior, block=block),
     }

@@ -34,7 +34,12 @@ DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
     ("accuracy", "accuracy", ".2%"),
     ("macro F1", "macro_f1", ".4f"),
+    ("weighted F1", "weighted_f1", ".4f"),
+    ("MCC", "mcc", ".4f"),
+    ("Cohen's kappa", "kappa", ".4f"),
     ("log loss, nats", "log_loss", ".4f"),
+    ("Brier score", "brier", ".4f"),
+    ("ECE", "ece", ".4f"),
 )
 
 
@@ -151,8 +156,13 @@ def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str
     blank = [""] * (len(columns) - 2)
     shown.add_row(f"direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
     for label, key, form in DIRECTION_ROWS:
-        shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
-    corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
+        shown.add_row(f"  {label}", *(_told(one[key], form) for one in (model, by_table)), *blank)
+    corrected = (_told(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
     shown.add_row("  prior-corrected", *corrected, *blank)
     for label, key in (("balanced", "balanced_floor"), ("majority", "majority_accuracy")):
-        shown.add_row(f"  floor, {label}", *(f"{one[key]:.2%}" for one in (model, by_table)), *blank)
+        shown.add_row(f"  floor, {label}", *(_told(one[key], ".2%") for one in (model, by_table)), *blank)
+
+
+def _told(value: float | None, form: str) -> str:
+    """Return a score as text; n/a for one that the events leave undefined."""
+    return "n/a" if value is None else format(value, form)

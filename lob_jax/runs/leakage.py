@@ -15,7 +15,7 @@ from lob_jax.data.windows.tape import read_tape
 from lob_jax.errors import InputError
 from lob_jax.evaluation.baseline import Fitting, fit_baselines
 from lob_jax.evaluation.direction.moves import record_moves
-from lob_jax.evaluation.direction.scores import fit_state_table
+from lob_jax.evaluation.direction.state_table import fit_state_table
 from lob_jax.evaluation.leakage import (
     Finding,
     check_content,
