@@ -55,7 +55,7 @@ def test_leads_are_context_and_not_scored(folder):
 
 
 def test_the_table_shows_each_model_and_each_field(result):
-    console = rich.console.Console(width=100, file=io.StringIO())
+    console = rich.console.Console(width=120, file=io.StringIO())
     console.print(table(result))
     text = console.file.getvalue()
     for words in ("zero-order", "n-gram", "state table", "without gap digits", "perplexity", "prior-corrected"):
