@@ -7,7 +7,7 @@ no other module, and no JAX.
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"  # pyproject.toml reads it here
+__version__ = "0.2.0"  # pyproject.toml reads it here
 
 _SECTIONS = {  # public names, and where each is defined: "module:name"
     "A day of market data": {
@@ -42,6 +42,18 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "forecast": "generation.fan:fan",
         "Fan": "generation.fan:Fan",
         "fan_figure": "figures.fan:fan_figure",
+    },
+    "Fidelity of generated flow": {
+        "compare_flows": "evaluation.fidelity.compare:compare",
+        "compare_measures": "evaluation.fidelity.measure:compare_measures",
+        "compare_facts": "evaluation.fidelity.facts:compare_facts",
+        "compare_impact": "evaluation.fidelity.impact:compare_impact",
+        "discriminate": "evaluation.fidelity.discriminator:discriminate",
+        "measure_usefulness": "evaluation.fidelity.usefulness:measure_usefulness",
+        "measure_memorisation": "evaluation.fidelity.memorisation:measure_memorisation",
+        "Flow": "statistics.flow:Flow",
+        "flow_of_spans": "statistics.flow:flow_of_spans",
+        "flow_of_paths": "statistics.flow:flow_of_paths",
     },
     "Parts": {
         "ModelConfig": "models.config:ModelConfig",

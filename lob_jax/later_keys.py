@@ -32,7 +32,11 @@ class LaterKey:
 
 
 # In the order of their versions. Stored data that lack a key that is not listed here are refused.
-LATER: tuple[LaterKey, ...] = ()
+LATER: tuple[LaterKey, ...] = (
+    LaterKey("forecast.smoothing", "both", since="0.2.0"),
+    LaterKey("forecast.threshold", None, since="0.2.0"),
+    LaterKey("forecast.protocol", "days", since="0.2.0"),
+)
 
 
 @dataclasses.dataclass(frozen=True)

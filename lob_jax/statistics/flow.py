@@ -11,7 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Kind
 
-_COLUMNS = ("time_ns", "kind", "side", "price", "size", "order_id", "book_price", "book_size")
+COLUMNS = ("time_ns", "kind", "side", "price", "size", "order_id", "book_price", "book_size")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class Flow:
         lengths = np.diff(self.edges)[chosen]
         edges = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(edges[-1]) - np.repeat(edges[:-1] - self.edges[chosen], lengths)
-        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
         return dataclasses.replace(self, edges=edges, **columns)
 
 
@@ -84,7 +84,7 @@ def joined(flows: Sequence[Flow]) -> Flow:
         )
     levels = min(flow.levels for flow in flows)
     lengths = np.concatenate([np.diff(flow.edges) for flow in flows])
-    columns = {name: [getattr(flow, name) for flow in flows] for name in _COLUMNS}
+    columns = {name: [getattr(flow, name) for flow in flows] for name in COLUMNS}
     for name in ("book_price", "book_size"):
         columns[name] = [book[:, :, :levels] for book in columns[name]]
     return Flow(

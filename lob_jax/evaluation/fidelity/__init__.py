@@ -1,0 +1,1 @@
+"""How close generated flow is to real flow: distributions, distances, and what two halves of real flow differ by."""

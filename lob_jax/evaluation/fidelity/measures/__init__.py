@@ -1,0 +1,1 @@
+"""Measures of a flow, found by listing this folder; see `evaluation/fidelity/measure.py`."""

@@ -1,0 +1,1 @@
+"""The scores, a module for each subject: `SCORES`, a tuple of `Score`."""
