@@ -14,18 +14,12 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import mids, record_instrument
 from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.evaluation.evaluate import evaluate_heads, open_windows
-from lob_jax.evaluation.heads import brier_score, volatility_scores
+from lob_jax.evaluation.heads import volatility_scores
 from lob_jax.evaluation.table import head_tables
 from lob_jax.models.config import HeadsConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.step.shift import shift
-
-
-def test_brier_score_by_hand():
-    probability = np.array([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
-    assert brier_score(probability, np.array([0, 1])) == pytest.approx((0.25 + 0.09 + 0.04 + 2) / 2)
-    assert brier_score(np.eye(3), np.arange(3)) == 0
 
 
 def test_volatility_scores_against_their_definitions():
