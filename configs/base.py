@@ -180,8 +180,12 @@ def get_config() -> ml_collections.ConfigDict:
     convert.levels = 10  # occupied levels per side of a LOBSTER order book
     convert.past_midnight = "refuse"  # LOBSTER, events after midnight: refuse | cut | continue (at 86,400 s)
 
+    config.compare = compare = ml_collections.ConfigDict()
+    compare.runs = ()  # folders of the runs that --mode=compare puts side by side; the first is the reference
+
     config.generate = generate = ml_collections.ConfigDict()
-    generate.paths = 4  # number of continuations of the prompt
+    generate.prompts = 1  # 1: the first test events; more: spread over the test split, beside what really followed
+    generate.paths = 4  # number of continuations of each prompt
     generate.events = 500  # events per path
     generate.prompt_events = 100  # real test events before each path
     generate.temperature = 1.0  # 1 samples from the model's own distribution
@@ -191,5 +195,18 @@ def get_config() -> ml_collections.ConfigDict:
     generate.format = "lobster"  # format of the files: lobster | hftbacktest | parquet
     generate.seed = 0
     generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number
+
+    config.score = score = ml_collections.ConfigDict()
+    score.real = ""  # folder of real sequences in LOB-Bench's layout (data_real), or LOBSTER days
+    score.generated = ()  # folders of generated ones (data_gen), one per model: folder or name=folder, by commas
+    score.training = ""  # real flow that the models were fitted on, such as a LOBSTER day; empty for none
+    score.baselines = ()  # copied_windows | block_bootstrap | zero_order | cont_stoikov_talreja, fitted on training
+    score.events = 500  # messages per sequence that LOBSTER days are cut into
+    score.levels = 0  # levels per side that are compared; 0 for as many as all flows have
+    score.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from real flow
+    score.splits = 50  # random splits of real flow in halves, whose distance is the noise floor
+    score.resamples = 100  # bootstrap resamples of the sequences, for the intervals
+    score.block = 100  # messages per block of the divergence by horizon
+    score.seed = 0  # of splits and resamples
 
     return config

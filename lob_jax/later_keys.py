@@ -36,6 +36,15 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("forecast.smoothing", "both", since="0.2.0"),
     LaterKey("forecast.threshold", None, since="0.2.0"),
     LaterKey("forecast.protocol", "days", since="0.2.0"),
+    LaterKey("score.real", "", since="0.2.0", also=("score.training",)),
+    LaterKey("score.generated", [], since="0.2.0", also=("score.baselines",)),
+    LaterKey("score.events", 500, since="0.2.0"),
+    LaterKey("score.levels", 0, since="0.2.0", also=("score.seed",)),
+    LaterKey("score.tick", None, since="0.2.0"),
+    LaterKey("score.splits", 50, since="0.2.0"),
+    LaterKey("score.resamples", 100, since="0.2.0", also=("score.block",)),
+    LaterKey("generate.prompts", 1, since="0.2.0"),
+    LaterKey("compare.runs", [], since="0.2.0"),
 )
 
 

@@ -14,6 +14,7 @@ from lob_jax.config.sections import (
 )
 from lob_jax.data.records.split import context_of, required_embargo
 from lob_jax.errors import InputError
+from lob_jax.evaluation.fidelity.generators.baselines import NAMES as BASELINES
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
@@ -224,7 +225,20 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=config.convert.past_midnight,
         remedy="refuse stops at the first such event; cut leaves them out; continue counts beyond 86,400 seconds",
     )
-    counts = [("generate", "prompt_events"), ("sweep", "trials"), ("overfit", "steps"), ("inspect", "levels")]
+    _require(
+        config.generate.prompts == 1 or config.generate.format == "lobster",
+        "generate.format",
+        expected="lobster, since generate.prompts is above 1: LOB-Bench's layout has its files",
+        was=config.generate.format,
+        remedy="leave out one of the two",
+    )
+    counts = [
+        ("generate", "prompts"),
+        ("generate", "prompt_events"),
+        ("sweep", "trials"),
+        ("overfit", "steps"),
+        ("inspect", "levels"),
+    ]
     counts += [("convert", "levels")]
     for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
         _require_count(config, section, key)
@@ -346,6 +360,31 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
     )
 
 
+def _check_score(config: ml_collections.ConfigDict) -> None:
+    for key in ("events", "splits", "block"):
+        _require_count(config, "score", key)
+    _require_count(config, "score", "resamples", least=2)
+    _require_count(config, "score", "levels", least=0)
+    _require_count(config, "score", "seed", least=0, most=MOST_SEED)
+    unknown = [name for name in config.score.baselines if name not in BASELINES]
+    _require(
+        not unknown,
+        "score.baselines",
+        expected=" | ".join(BASELINES),
+        was=unknown,
+        remedy="choose of these, separated by commas, or leave it out",
+    )
+    _require(
+        not config.score.baselines or bool(config.score.training),
+        "score.training",
+        expected="real flow to fit the baselines on",
+        was="nothing",
+        remedy="pass --config.score.training=FOLDER, of flow from before the real sequences",
+    )
+    if config.score.tick is not None:
+        parse_step(config.score.tick, where="config.score.tick")
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
     """Check that every key is present, with a value of its type and in its range, and that the values fit together.
 
@@ -360,6 +399,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_results(config)
     _check_searches(config)
     _check_forecast(config)
+    _check_score(config)
     _check_objective(config)
     model_config(config)
     train_config(config)

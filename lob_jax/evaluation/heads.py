@@ -48,7 +48,7 @@ def evaluate_outlook(
     Returns:
       For each horizon, plain values as in JSON: horizon_events, flat (the threshold), direction ("model" and
       "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised", which is that of as
-      many events before, and "training_mean", see `volatility_scores`).
+      many events before, and "training_mean", see `log_volatility_scores`).
 
     Raises:
       InputError: no scored event has labels.
@@ -72,7 +72,7 @@ def evaluate_outlook(
                     for name, p in (("model", rows["probability"][known, k]), ("training_frequencies", by_frequency))
                 },
                 "volatility": {
-                    name: volatility_scores(forecast, volatility, mean=mean)
+                    name: log_volatility_scores(forecast, volatility, mean=mean)
                     for name, forecast in (
                         ("model", rows["forecast"][known, k]),
                         ("last_realised", past),
@@ -84,7 +84,7 @@ def evaluate_outlook(
     return result
 
 
-def volatility_scores(forecast: np.ndarray, realised: np.ndarray, *, mean: float) -> dict[str, float | int | None]:
+def log_volatility_scores(forecast: np.ndarray, realised: np.ndarray, *, mean: float) -> dict[str, float | int | None]:
     """Score forecasts of log volatility.
 
     Args:

@@ -22,6 +22,9 @@ STAGES = {
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",
     "forecast": "lob_jax.stages.forecast",
+    "report": "lob_jax.stages.report",
+    "compare": "lob_jax.stages.report",
+    "score": "lob_jax.stages.score",
     "configs": "lob_jax.stages.shown_config",
     "show_config": "lob_jax.stages.shown_config",
 }
@@ -32,6 +35,7 @@ ALONE = {
     "find_lr": "testing learning rates",
     "overfit": "overfitting one batch",
     "forecast": "training a forecaster",
+    "score": "scoring generated flow",
 }
 
 

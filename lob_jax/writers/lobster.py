@@ -99,7 +99,7 @@ def write_lobster(
         is out of range; the price scale does not divide 10,000; there are no events; or the symbol cannot be part of a
         file name.
     """
-    instrument, factor = day.instrument, _factor(day.instrument)
+    instrument, factor = day.instrument, price_factor(day.instrument)
     time = _times(day.events, instrument, monotone_time=monotone_time)
     whole = _events_of_day(time, past_midnight)
     cut, day = len(day.events) - whole, day.part(0, whole, start=day.start)
@@ -118,8 +118,8 @@ def write_lobster(
             part = events[rows][own]
             times = time[first : first + len(part)]
             first += len(part)
-            _message_frame(part, times, ids[own], factor).write_csv(files[0], include_header=False)
-            _book_frame(price[own], size[own], factor).write_csv(files[1], include_header=False)
+            message_frame(part, times, ids[own], factor).write_csv(files[0], include_header=False)
+            book_frame(price[own], size[own], factor).write_csv(files[1], include_header=False)
     left_out = collections.Counter(Code(code).name for code in events.code[~kept].tolist())
     late = int(np.count_nonzero(time >= NS_PER_DAY))
     return LobsterExport(*paths, rows=first, left_out=dict(left_out), moved_times=moved, cut=cut, past_midnight=late)
@@ -202,7 +202,7 @@ def _events_of_day(time: np.ndarray, past_midnight: str) -> int:
     return int(np.argmax(late)) if past_midnight == "cut" and late.any() else len(time)
 
 
-def _factor(instrument: Instrument) -> int:
+def price_factor(instrument: Instrument) -> int:
     """Return the factor that converts the instrument's price quanta to LOBSTER's."""
     if instrument.price_scale < 1 or PRICE_SCALE % instrument.price_scale:
         raise InputError(
@@ -267,7 +267,7 @@ def _check_writable(events: Events, time: np.ndarray, index: np.ndarray, factor:
             )
 
 
-def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: int) -> pl.DataFrame:
+def message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the six columns of a message file."""
     control = events.kind == Kind.CONTROL
     halt_price = np.zeros(max(CODE_OF_HALT.values()) + 1, np.int64)
@@ -276,7 +276,7 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
     seconds, fraction = np.divmod(time, NS_PER_SECOND)
     columns = {
         "type": events.kind,
-        "order id": np.where(control, np.uint64(0), ids),
+        "order id": np.where(control, 0, ids),
         "size": np.where(control, 0, events.size),
         "price": np.where(control, halt_price[np.where(control, events.code, 0)], factor * events.price),
         "direction": np.where(control, -1, events.side),
@@ -286,7 +286,7 @@ def _message_frame(events: Events, time: np.ndarray, ids: np.ndarray, factor: in
     return text.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
 
 
-def _book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
+def book_frame(price: np.ndarray, size: np.ndarray, factor: int) -> pl.DataFrame:
     """Return the 4N columns of an order-book file for levels [R, 2, N]."""
     if (abs(price) > (EMPTY_PRICE - 1) // factor).any() or (size > MAX_SIZE).any():
         raise InputError(

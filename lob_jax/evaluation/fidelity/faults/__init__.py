@@ -1,0 +1,1 @@
+"""Plant faults in real flow, and test which scores and measures detect them."""
