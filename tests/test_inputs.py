@@ -22,7 +22,7 @@ from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows
-from lob_jax.evaluation.likelihood.scores import score_windows
+from lob_jax.evaluation.likelihood.scores import Network, score_windows
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.context import prompt_window
@@ -207,7 +207,7 @@ def test_evaluation_places_its_scores_by_what_the_table_says_of_a_window(records
         def apply(params, tokens_BT, conditioning):
             return jax.nn.one_hot(tokens_BT, 10_000)
 
-        return score_windows(apply, {}, [batch | changes])
+        return score_windows(Network(apply, lambda _, logits_BKV: logits_BKV), {}, [batch | changes])
 
     first = score()
     assert (score(record=batch["record"] + 3).record == first.record + 3).all()

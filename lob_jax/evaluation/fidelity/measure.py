@@ -138,7 +138,7 @@ def compare_measures(
       * summary: by model: `figures` (how many have a range), `outside` (it), `apart` (p at most 5 %), and the same for
         distances (`distances`, `distances_outside`).
     """
-    flows, by_id = _same_knowledge({"real": real, **generated})
+    flows, by_id = same_knowledge({"real": real, **generated})
     measures = all_measures()
     result = {}
     for done, measure in enumerate(measures):
@@ -158,7 +158,7 @@ def compare_measures(
     }
 
 
-def _same_knowledge(flows: dict[str, Flow]) -> tuple[dict[str, Flow], bool]:
+def same_knowledge(flows: dict[str, Flow]) -> tuple[dict[str, Flow], bool]:
     """Cut flows to what all of them have: levels, and order ids or none."""
     by_id = all(np.any(flow.order_id) for flow in flows.values())
     levels = min(flow.levels for flow in flows.values())

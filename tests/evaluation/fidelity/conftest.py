@@ -13,8 +13,8 @@ INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_Yor
 @pytest.fixture(scope="session")
 def flow():
     """Eight sequences of 150 messages of a simulated day, ten levels per side."""
-    day = load_incremental_data(events=1400, seed=4)
-    return flow_of_spans(day, disjoint_spans(len(day.events), length=150)[:8], levels=10)
+    day = load_incremental_data(events=2000, seed=4)
+    return flow_of_spans(day, disjoint_spans(len(day.events), length=150)[1:9], levels=10)  # the first has the opening
 
 
 def flow_of_rows(rows, edges=None) -> Flow:

@@ -101,20 +101,28 @@ def interval(value: float, resampled: np.ndarray) -> tuple[float, float]:
     """Return percentiles .5 and 99.5 of resampled values, shifted so that their mean is the value; 0 at least.
 
     A resample has less diverse sequences than the data, so its distances are larger on average: unshifted, the interval
-    could lie above the value. NaN without resamples.
+    could lie above the value. NaN if less than half of the resamples are defined.
     """
-    if len(resampled) == 0 or not np.isfinite(resampled).all():
+    known = _known(resampled)
+    if len(known) == 0:
         return np.nan, np.nan
-    low, high = np.percentile(resampled, CONFIDENCE) - np.mean(resampled) + value
+    low, high = np.percentile(known, CONFIDENCE) - np.mean(known) + value
     return max(float(low), 0.0), float(high)
 
 
 def percentiles(value: float, resampled: np.ndarray) -> tuple[float, float]:
     """Return percentiles .5 and 99.5 of a value and its resamples together, which is LOB-Bench's interval."""
-    if len(resampled) == 0 or not np.isfinite(resampled).all():
+    known = _known(resampled)
+    if len(known) == 0:
         return np.nan, np.nan
-    low, high = np.percentile(np.append(resampled, value), CONFIDENCE)
+    low, high = np.percentile(np.append(known, value), CONFIDENCE)
     return float(low), float(high)
+
+
+def _known(resampled: np.ndarray) -> np.ndarray:
+    """Return the resamples that are defined; none if they are too few for an interval."""
+    known = resampled[np.isfinite(resampled)]
+    return known if 2 * len(known) >= len(resampled) else known[:0]
 
 
 def mean_and_range(of_splits: np.ndarray) -> tuple[float, float, float]:
