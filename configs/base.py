@@ -197,6 +197,7 @@ def get_config() -> ml_collections.ConfigDict:
     score.real = ""  # folder of real sequences in LOB-Bench's layout (data_real), or LOBSTER days
     score.generated = ()  # folders of generated ones (data_gen), one per model: folder or name=folder, by commas
     score.training = ""  # real flow that the models were fitted on, such as a LOBSTER day; empty for none
+    score.baselines = ()  # copied_windows | block_bootstrap | zero_order | cont_stoikov_talreja, fitted on training
     score.events = 500  # messages per sequence that LOBSTER days are cut into
     score.levels = 0  # levels per side that are compared; 0 for as many as all flows have
     score.tick = config_dict.placeholder(str)  # smallest price step, such as "0.01"; None infers it from real flow

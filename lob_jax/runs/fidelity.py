@@ -36,6 +36,16 @@ class Flows:
     training: Flow | None
     report: Mapping[str, dict[str, Any]]
 
+    def beside(self, baselines: Mapping[str, Flow]) -> "Flows":
+        """Return the flows with those of baseline generators beside the others.
+
+        Raises:
+          InputError: a generator has the name of a baseline.
+        """
+        if taken := sorted(set(baselines) & set(self.generated)):
+            raise _same_name(taken[0], "a baseline generator")
+        return dataclasses.replace(self, generated={**self.generated, **baselines})
+
 
 def read_flows(
     real: str,
@@ -107,13 +117,7 @@ def named_folders(texts: Sequence[str]) -> dict[str, str]:
         own = path.absolute().parent.name if path.name == _GENERATED_PART else path.absolute().name
         name = before if given else own
         if name in (*found, REAL, TRAINING):
-            raise InputError(
-                "two flows with the same name",
-                where="config.score.generated",
-                expected=f"names that differ from each other, from {REAL!r} and from {TRAINING!r}",
-                was=f"{name}, for {path}",
-                remedy=f"name the folder: --config.score.generated=mine={path}",
-            )
+            raise _same_name(name, path)
         found[name] = str(path)
     if not found:
         raise InputError(
@@ -124,6 +128,16 @@ def named_folders(texts: Sequence[str]) -> dict[str, str]:
             remedy="pass --config.score.generated=FOLDER",
         )
     return found
+
+
+def _same_name(name: str, of: object) -> InputError:
+    return InputError(
+        "two flows with the same name",
+        where="config.score.generated",
+        expected=f"names that differ from each other, from {REAL!r} and from {TRAINING!r}",
+        was=f"{name}, for {of}",
+        remedy="name the folder: --config.score.generated=mine=FOLDER",
+    )
 
 
 def _quanta(tick: str) -> int:
@@ -164,7 +178,11 @@ def score_flows(
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Compare flows by every score, see `compare.compare`; the result also says what was read, under "read"."""
+    """Compare flows by every score and measure.
+
+    Returns:
+      What `compare.compare` returns, and under "read" what was read of each flow.
+    """
     result = compare(
         flows.real,
         flows.generated,

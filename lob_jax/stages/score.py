@@ -8,15 +8,13 @@ import ml_collections
 from rich.table import Table
 
 from lob_jax.console import bar, console, show
+from lob_jax.evaluation.fidelity.distances.table import score_table, summary_table
+from lob_jax.evaluation.fidelity.generators.baselines import baseline_flows
 from lob_jax.evaluation.fidelity.measure import measure_table, number
 from lob_jax.runs.fidelity import REAL, read_flows, score_flows
 from lob_jax.runs.workdir import write_json
 
 RESULT = "score.json"
-KINDS = {"scores": "distributions", "conditional": "conditional distributions"}  # parts of the result, and titles
-DISTANCES = {"l1": "L1", "w1": "W1", "ks": "KS"}
-GROUPS = {"lob_bench": "LOB-Bench", "further": "further"}
-FIRST_GROUP = "lob_bench"
 COMPARISONS = ("splits", "resamples", "block", "seed")
 IRREGULAR = {
     "times_backwards": "times before the previous one",
@@ -43,6 +41,17 @@ def score(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     show(read_table(flows.report))
     for line in remarks(flows.report):
         console.print(line)
+    if section.baselines and flows.training is not None:
+        with bar("generating", total=None, unit="sequences") as advance:
+            flows = flows.beside(
+                baseline_flows(
+                    section.baselines,
+                    flows.training,
+                    flows.real,
+                    seed=section.seed,
+                    on_progress=lambda name, done, total: advance(done, name, total=total),
+                )
+            )
     with bar("comparing", total=None, unit="steps") as advance:
         result = score_flows(
             flows,
@@ -91,44 +100,11 @@ def remarks(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of a comparison: the summary, then of each model its scores, its blocks and its measures."""
-    shown = [summary_table(result["summary"])]
-    for model in result["summary"][FIRST_GROUP]:
-        shown += [_score_table(result[kind], model, title) for kind, title in KINDS.items() if result.get(kind)]
-        shown += [_block_table(result["divergence"][model], model)] if result.get("divergence") else []
-        shown += [measure_table(result["measures"], model)] if result.get("measures") else []
-    return shown
-
-
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Return a table of the mean distances of all scores of a group, by model."""
-    shown = Table(title="mean distances; ratio: half of real v half of generated flow, over half v half of real flow")
-    for heading in ("scores", "of", "distance"):
-        shown.add_column(heading)
-    for heading in ("defined", "mean", "99 % interval", "median", "IQM", "floor", "ratio"):
-        shown.add_column(heading, justify="right")
-    for group, models in summary.items():
-        for model, distances in models.items():
-            for distance, row in distances.items():
-                mean, median, iqm = (number(row[name]["value"]) for name in ("mean", "median", "iqm"))
-                held = _interval(row["mean"])
-                figures = (mean, held, median, iqm, number(row["floor"]), number(row["ratio"]))
-                shown.add_row(GROUPS.get(group, group), model, DISTANCES[distance], str(row["scores"]), *figures)
-    return shown
-
-
-def _score_table(scores: Mapping[str, Any], model: str, title: str) -> Table:
-    """Return a table of the distances of one model by every score."""
-    shown = Table(title=f"{title} of {model}")
-    shown.add_column("score")
-    for distance in DISTANCES.values():
-        for heading in (distance, "floor", "ratio"):
-            shown.add_column(heading, justify="right")
-    shown.add_column("")
-    for one in scores.values():
-        row = one["models"][model]
-        figures = [number(row[distance][key]) for distance in DISTANCES for key in ("half", "floor", "ratio")]
-        shown.add_row(one["label"], *figures, row["reason"] or "")
+    """Return the tables of a comparison: the summary, then of each flow its scores, its blocks and its measures."""
+    shown = [summary_table(result)]
+    for model in result["divergence"]:
+        shown += [score_table(result, model), _block_table(result["divergence"][model], model)]
+        shown += [measure_table(result["measures"], model)] if result["measures"] else []
     return shown
 
 
@@ -138,11 +114,7 @@ def _block_table(divergence: Mapping[str, Any], model: str) -> Table:
     shown.add_column("from message", justify="right")
     for heading in ("L1", "floor", "99 % of floors", "ratio"):
         shown.add_column(heading, justify="right")
-    mean = divergence["mean"]
-    for place, first in enumerate(divergence["blocks"]):
-        shown.add_row(f"{first:,}", *(number(mean[key][place]) for key in ("half", "floor", "floor_high", "ratio")))
+    figures = (divergence[key] for key in ("half", "floor", "floor_high", "ratio"))
+    for first, *row in zip(divergence["first_message"], *figures, strict=True):
+        shown.add_row(f"{first:,}", *(number(figure) for figure in row))
     return shown
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return "n/a" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"

@@ -103,14 +103,14 @@ def of_measure(measure: Measure, real: np.ndarray, planted: np.ndarray) -> dict[
     Args:
       measure: the measure.
       real: float64 [S, K], what each real sequence adds.
-      planted: float64 [S, K], the same with the fault; [0, K] if the measure cannot be taken.
+      planted: float64 [S, K], the same with the fault. Either is [0, K] if the measure cannot be taken.
     """
 
     def largest(one: np.ndarray, other: np.ndarray, faulty: bool) -> np.ndarray:
         of_other = planted if faulty else real
+        if not len(real) or not len(of_other):
+            return np.full(len(one), np.inf if len(real) else np.nan)
         first = measure.figures(one @ real)
-        if not len(of_other):
-            return np.full(len(one), np.inf)
         second = measure.figures(other @ of_other)
         apart = [_standardised(first[label], second[label]) for label in first]
         return np.max(apart, axis=0)

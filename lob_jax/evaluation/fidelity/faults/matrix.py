@@ -10,6 +10,7 @@ from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
 from lob_jax.evaluation.fidelity.faults.counted import Statistic, of_measure, of_rule
 from lob_jax.evaluation.fidelity.faults.planted import FAULTS, Fault
 from lob_jax.evaluation.fidelity.measure import Measure, all_measures
+from lob_jax.evaluation.fidelity.memorisation import longest_runs, messages_of
 from lob_jax.evaluation.fidelity.samples import Rule, measure
 from lob_jax.evaluation.fidelity.score import Score, all_scores, lacking
 from lob_jax.statistics.flow import Flow
@@ -79,17 +80,22 @@ def fault_matrix(
             remedy="pass a longer day, shorter sequences or smaller counts",
         )
     drawn = [_draw(len(real), count, draws, seed=seed + count) for count in counts]
-    rules: list[Rule | Measure] = [*all_scores(), *CONDITIONALS, *all_measures()]
+    rules: list[Rule | Measure] = [*all_scores(), *CONDITIONALS, *all_measures(), memorised(training)]
     rows = [_row_of(one) for one in rules]
+    limits: dict[tuple[str, str], list[_Limit]] = {}  # the same for every fault: bins are those of real flow
     for done, fault in enumerate(faults):
         if on_progress is not None:
             on_progress(fault.label, done, len(faults))
         planted = fault.plant(real, training, np.random.default_rng(seed))
         for row, statistics in zip(rows, _statistics(rules, real, planted), strict=True):
             for name, statistic in statistics.items():
-                power, alarms = _power(statistic, drawn)
-                row["statistics"].setdefault(name, {})[fault.name] = _found(power, counts)
-                row["statistics"][name].setdefault(CONTROL, _found(alarms, counts))
+                key = row["name"], name
+                if key not in limits:
+                    limits[key] = [_limit(statistic, one) for one in drawn]
+                    row["statistics"][name] = {CONTROL: _found([limit.alarms for limit in limits[key]], counts)}
+                pairs = zip(limits[key], drawn, strict=True)
+                power = [limit.share(statistic(one.fresh, one.other, True)) for limit, one in pairs]
+                row["statistics"][name][fault.name] = _found(power, counts)
     return {
         "counts": list(counts),
         "draws": draws,
@@ -102,6 +108,22 @@ def fault_matrix(
         "faults": [{"name": one.name, "label": one.label, "changes": one.changes} for one in faults],
         "rows": rows,
     }
+
+
+def memorised(training: Flow) -> Measure:
+    """Return the mean over sequences of the longest run of messages that occurs in training, as a measure."""
+    runs = messages_of(training)
+
+    def sums(flow: Flow) -> np.ndarray:
+        length, _ = longest_runs(messages_of(flow), runs)
+        longest = np.zeros(len(flow))
+        np.maximum.at(longest, flow.sequence(), length)
+        return np.stack([np.ones(len(flow)), longest], axis=1)
+
+    def figures(total: np.ndarray) -> dict[str, np.ndarray]:
+        return {"mean": total[:, 1] / np.maximum(total[:, 0], 1)}
+
+    return Measure("memorisation", "longest run that occurs in training", "messages", sums, figures)
 
 
 def _row_of(one: Rule | Measure) -> dict[str, Any]:
@@ -144,23 +166,27 @@ def _statistics(rules: Sequence[Rule | Measure], real: Flow, planted: Flow) -> I
             yield of_rule(one, measure(one, real), measure(one, planted))
 
 
-def _power(statistic: Statistic, drawn: Sequence[Draws]) -> tuple[list[float | None], list[float | None]]:
-    """Return the shares of alarms with the fault and without one, by count."""
-    shares: list[list[float | None]] = [[], []]
-    for draws in drawn:
-        null = statistic(draws.real, draws.null, False)
-        for place, faulty in enumerate((True, False)):
-            shares[place].append(_share(null, statistic(draws.fresh, draws.other, faulty)))
-    return shares[0], shares[1]
+class _Limit(NamedTuple):
+    """What real flow alone shows of a statistic.
 
-
-def _share(null: np.ndarray, found: np.ndarray) -> float | None:
-    """Return the share of distances above the threshold that real flow sets; None if it has no distance.
-
-    A distance that is not defined where that of real flow is, is an alarm.
+    Attributes:
+      threshold: above it is an alarm; None if the statistic is not defined.
+      alarms: the share of alarms among further draws of real flow.
     """
+
+    threshold: float | None
+    alarms: float | None
+
+    def share(self, found: np.ndarray) -> float | None:
+        """Return the share of alarms; a distance that is not defined where that of real flow is, is an alarm."""
+        return None if self.threshold is None else float(np.mean(~(found <= self.threshold)))
+
+
+def _limit(statistic: Statistic, draws: Draws) -> _Limit:
+    """Return the threshold for one count; undefined if fewer than half of the distances of real flow are defined."""
+    null = statistic(draws.real, draws.null, False)
     known = null[np.isfinite(null)]
     if 2 * len(known) < len(null):
-        return None
-    threshold = np.quantile(known, 1 - FALSE_ALARMS, method="higher")
-    return float(np.mean(~(found <= threshold)))
+        return _Limit(None, None)
+    threshold = _Limit(float(np.quantile(known, 1 - FALSE_ALARMS, method="higher")), None)
+    return threshold._replace(alarms=threshold.share(statistic(draws.fresh, draws.other, False)))
