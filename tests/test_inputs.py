@@ -22,12 +22,13 @@ from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows
-from lob_jax.evaluation.likelihood.scores import score_windows
+from lob_jax.evaluation.likelihood.scores import Network, score_windows
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.context import prompt_window
 from lob_jax.generation.device import known as device
 from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.start import start_paths
 from lob_jax.models.inputs import ARRAYS, BY_NAME, Advance, Role, fields_held, fields_read, given, names_of, zeros
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.runs.prompt import make_prompt
@@ -206,7 +207,7 @@ def test_evaluation_places_its_scores_by_what_the_table_says_of_a_window(records
         def apply(params, tokens_BT, conditioning):
             return jax.nn.one_hot(tokens_BT, 10_000)
 
-        return score_windows(apply, {}, [batch | changes])
+        return score_windows(Network(apply, lambda _, logits_BKV: logits_BKV), {}, [batch | changes])
 
     first = score()
     assert (score(record=batch["record"] + 3).record == first.record + 3).all()
@@ -220,9 +221,9 @@ def test_generation_continues_every_input_that_a_model_of_one_instrument_reads(r
     assert read <= set(prompt.known_T)
     assert_of_the_table(model, prompt.known_T, windows=(), tokens=len(prompt.tokens_T))
     instrument, sampling = record_instrument(records[0]), SamplingConfig(paths=2, events=5, seed=0)
-    paths, _ = loop.start_paths(prompt, tokenizer, instrument, sampling)
+    paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
-    window = prompt_window(prompt, 2, CONTEXT)
+    window, _ = prompt_window([prompt], 2, CONTEXT)
     new = jax.eval_shape(lambda: loop.inputs_of(paths, jnp.zeros(2, jnp.int32), window, shape))
     assert_of_the_table(model, new.known, windows=(2,), tokens=1)
     assert set(new.known) == set(window.known)

@@ -39,6 +39,7 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import order_table
 from lob_jax.generation.device.state import Prompt, SamplingConfig
+from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
@@ -144,10 +145,10 @@ class Ours:
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
         shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
         tables = loop.WORDS[shape.tokenizer].tables(tokenizer)
-        paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
-        orders = order_table((), instrument=instrument, origin=origin, events=NEVER_DONE)
+        paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
+        orders = order_table((), instrument=instrument, origin=origins[0], events=NEVER_DONE)
         began, drawn = time.perf_counter(), 0
-        for piece in loop.run(self._params, paths, prompt, tables, orders, shape=shape):
+        for piece in loop.run(self._params, paths, [prompt], tables, orders, shape=shape):
             drawn += piece.tokens_BT.shape[1]
             if drawn >= settings.tokens:
                 break

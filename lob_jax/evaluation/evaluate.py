@@ -1,38 +1,39 @@
-"""Evaluate a model and baselines on prepared records, and show the results as a table."""
+"""Evaluate a model and baselines on prepared records."""
 
-import itertools
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
+from lob_jax.counts.compressors import compressed_bits
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
+from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
+from lob_jax.evaluation.baseline import Fitting, fit_baselines
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import direction_scores, fit_state_table, labels_of, table_probability
-from lob_jax.evaluation.likelihood.metrics import LOBMetrics
-from lob_jax.evaluation.likelihood.scores import TokenScores, check_scored_once, model_apply, score_windows
-from lob_jax.evaluation.metric import METRICS, rows
+from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.state_table import StateTable, fit_state_table, labels_of, table_probability
+from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
+from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
+from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
+from lob_jax.evaluation.likelihood.split import likelihood
+from lob_jax.evaluation.likelihood.states import states_along
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
-from lob_jax.tokens.vocabulary import Vocabulary, field_of
+from lob_jax.tokens.vocabulary import Vocabulary
+from lob_jax.training.step.shift import Batch
 
-TITLES = {"model": "model", "zero_order": "zero-order", "ngram": "n-gram", "state_table": "state table"}
-DIRECTION_ROWS = (
-    ("balanced accuracy", "balanced_accuracy", ".2%"),
-    ("accuracy", "accuracy", ".2%"),
-    ("macro F1", "macro_f1", ".4f"),
-    ("log loss, nats", "log_loss", ".4f"),
-)
+RECORDS_HELD = 4  # records whose grammar states are in memory
+DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
 def evaluate(
@@ -58,9 +59,11 @@ def evaluate(
       beside: what the model reads in addition to tokens, clock buckets and book.
 
     Returns:
-      Plain values as in JSON: split, context, likelihood (metrics by "model", "zero_order", "ngram", see
-      `LOBMetrics.compute`), ngram (what was chosen on validation data), and direction (scores by "model" and
-      "state_table") or direction_left_out, the reason why this model does not predict it.
+      Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
+      by its name, compressors (bits per event, see `compressed_bits`) if records give their events back, heads if the
+      model has further heads that predict (see `evaluate_heads`), direction (scores by "model" and "state_table") or
+      direction_left_out, the reason why this model does not predict it; and fitted, digests of the baselines and the
+      state table, see `lob_jax.evaluation.leakage`.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -68,35 +71,39 @@ def evaluate(
     folder = pathlib.Path(folder)
     tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
-    scores = score_split(config, params, source, batch_size=batch_size, beside=beside)
-    train, validation = (token_streams(open_records(folder, name)) for name in ("train", "validation"))
-    zero = fit_zero_order(train=train, validation=validation, grammar=tokenizer.grammar)
-    ngram = fit_ngram(train=train, validation=validation, grammar=tokenizer.grammar, orders=ngram_orders)
+    scores = score_split(config, params, source, batch_size=batch_size, beside=beside, tokenizer=tokenizer)
+    train, validation = (open_records(folder, name) for name in ("train", "validation"))
+    given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
+    baselines = fit_baselines(given)
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
-        "likelihood": {
-            "model": _metrics(source, scores, time_digits=tokenizer.vocabulary.time_digits),
-            "zero_order": _baseline_metrics(source, zero, time_digits=tokenizer.vocabulary.time_digits),
-            "ngram": _baseline_metrics(source, ngram, time_digits=tokenizer.vocabulary.time_digits),
-        },
-        "ngram": ngram.summary(),
+        **likelihood(source, scores, baselines, tokenizer=tokenizer),
+        **{name: baseline.summary() for name, baseline in baselines.items()},
+        "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
-    result["likelihood"] = {name: _meaning(found, tokenizer) for name, found in result["likelihood"].items()}
+    if Ability.EVENTS not in tokenizer.lacks:
+        result["compressors"] = compressed_bits(train, source, tokenizer)
+    heads = evaluate_heads(config, params, folder, split=split, batch_size=batch_size, beside=beside)
+    if heads:
+        result["heads"] = heads
     reason = tokenizer.lacks.get(Ability.DIRECTION) or why_no_branches(config)
     if direction_events and reason is not None:
         result["direction_left_out"] = reason
     elif direction_events:
+        table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
+        result["fitted"]["state_table"] = digest_of_table(table)
         result["direction"] = evaluate_direction(
-            config, params, folder, split=split, tokenizer=tokenizer, events=direction_events, beside=beside
+            config,
+            params,
+            folder,
+            split=split,
+            tokenizer=tokenizer,
+            table=table,
+            events=direction_events,
+            beside=beside,
         )
     return result
-
-
-def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return the metrics that are meaningful for a tokenizer."""
-    needs = {name: ability for _, metric in METRICS.items() for name, ability in metric.needs.items()}
-    return {name: value for name, value in metrics.items() if needs.get(name) not in tokenizer.lacks}
 
 
 def why_no_branches(config: ModelConfig) -> str | None:
@@ -109,14 +116,25 @@ def why_no_branches(config: ModelConfig) -> str | None:
 
 
 def score_split(
-    config: ModelConfig, params: Any, source: PreparedRecords, *, batch_size: int, beside: Beside = NOTHING
+    config: ModelConfig,
+    params: Any,
+    source: PreparedRecords,
+    *,
+    batch_size: int,
+    tokenizer: Tokenizer,
+    beside: Beside = NOTHING,
 ) -> TokenScores:
     """Score every token of a split once, except the leads, with at least half a context before each."""
     dataset = open_windows(config, source, evaluation=True, beside=beside)
     windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
-    scores = score_windows(model_apply(config), params, windows)
+    rules = Rules(tokenizer.grammar, functools.lru_cache(RECORDS_HELD)(lambda index: _states(source, index, tokenizer)))
+    scores = score_windows(model_network(config), params, windows, rules=rules)
     check_scored_once(scores, source.outlines)
     return scores
+
+
+def _states(source: PreparedRecords, index: int, tokenizer: Tokenizer) -> np.ndarray:
+    return states_along(tokenizer.grammar, source[index]["tokens"][:-1])
 
 
 def open_windows(
@@ -133,11 +151,31 @@ def open_windows(
     )
 
 
-def token_streams(source: PreparedRecords) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return for each record its tokens without EOS, and a mask of those after its lead."""
-    tokens = [source[index]["tokens"][:-1] for index in range(len(source))]
-    leads = [about.lead_tokens for about in source.outlines]
-    return [(one, np.arange(len(one)) >= lead) for one, lead in zip(tokens, leads, strict=True)]
+def evaluate_heads(
+    config: ModelConfig,
+    params: Any,
+    folder: pathlib.Path,
+    *,
+    split: str,
+    batch_size: int,
+    beside: Beside = NOTHING,
+) -> dict[str, Any]:
+    """Score the further heads of a model: "outlook" (see `evaluate_outlook`) and "ahead" (see `evaluate_ahead`)."""
+    source, found = open_records(folder, split), {}
+
+    def windows() -> Iterable[Batch]:
+        dataset = open_windows(config, source, evaluation=True, beside=beside)
+        return batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
+
+    if beside.outlooks is not None:
+        train = open_records(folder, "train")
+        found["outlook"] = evaluate_outlook(
+            config, params, windows(), source=source, train=train, outlooks=beside.outlooks
+        )
+    if config.heads.next_tokens > 1:
+        token_counts = np.array(load_manifest(folder)["token_counts"]["train"], np.int64)
+        found["ahead"] = evaluate_ahead(config, params, windows(), token_counts=token_counts)
+    return found
 
 
 def evaluate_direction(
@@ -147,78 +185,20 @@ def evaluate_direction(
     *,
     split: str,
     tokenizer: Tokenizer,
+    table: StateTable,
     events: int,
     beside: Beside = NOTHING,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for the state-table baseline."""
-    source, train = open_records(folder, split), open_records(folder, "train")
+    source = open_records(folder, split)
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
-    table = fit_state_table([record_moves(train[index], tokenizer) for index in range(len(train))])
     probability, record, event = predict_moves(
         config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
+    block = blocks_of(record, event, length=DIRECTION_BLOCK)
     return {
-        "model": direction_scores(probability, label, prior=table.prior),
-        "state_table": direction_scores(by_table, label, prior=table.prior),
+        "model": direction_scores(probability, label, prior=table.prior, block=block),
+        "state_table": direction_scores(by_table, label, prior=table.prior, block=block),
     }
-
-
-def _metrics(source: PreparedRecords, scores: TokenScores, *, time_digits: int | None) -> dict[str, Any]:
-    metrics = LOBMetrics(time_digits=time_digits)
-    edges = np.searchsorted(scores.record, np.arange(len(source) + 1))
-    for index, (first, last) in enumerate(itertools.pairwise(edges)):
-        tokens, at = source[index]["tokens"][:-1], scores.position[first:last]
-        field = field_of(tokens)[at]
-        metrics.update(scores.predicted[first:last], tokens[at], nll=scores.nll[first:last], field=field)
-    return metrics.compute()
-
-
-def _baseline_metrics(source: PreparedRecords, model: NgramModel, *, time_digits: int | None) -> dict[str, Any]:
-    metrics = LOBMetrics(time_digits=time_digits)
-    for tokens, scored in token_streams(source):
-        nll = -model.log_prob(tokens)
-        metrics.update(model.predict(tokens), tokens, nll=nll, field=field_of(tokens), scored=scored)
-    return metrics.compute()
-
-
-def table(result: dict[str, Any]) -> Table:
-    """Return a rich table of an evaluation: one column per model, with direction below the likelihood."""
-    likelihood = result["likelihood"]
-    first = next(iter(likelihood.values()))
-    shown = Table(title=f"{result['split']}: {first['events']:,} events, {first['tokens']:,} tokens")
-    shown.add_column("")
-    for name in likelihood:
-        shown.add_column(TITLES[name], justify="right")
-    for row in rows():
-        values = [_figure(metrics, row.key) for metrics in likelihood.values()]
-        if None not in values:
-            shown.add_row(row.label, *(format(value, row.form) for value in values))
-    if "direction" in result:
-        _add_direction(shown, result["direction"], columns=list(likelihood))
-    if "direction_left_out" in result:
-        shown.caption = f"no price direction: {result['direction_left_out']}"
-    return shown
-
-
-def _figure(metrics: dict[str, Any], key: str) -> float | None:
-    """Return a figure by its key, also from nested dicts; None if it is missing."""
-    nested = (figures for figures in metrics.values() if isinstance(figures, dict))
-    return next((figures[key] for figures in (metrics, *nested) if key in figures), None)
-
-
-def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str]) -> None:
-    model, by_table = direction["model"], direction["state_table"]
-    shown.add_section()
-    blank = [""] * (len(columns) - 2)
-    shown.add_row(f"direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
-    for label, key, form in DIRECTION_ROWS:
-        shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
-    corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
-    shown.add_row("  balanced, prior-corrected", *corrected, *blank)
-    shown.add_row(
-        "  floors: balanced, majority",
-        *(f"{one['balanced_floor']:.2%}, {one['majority_accuracy']:.2%}" for one in (model, by_table)),
-        *blank,
-    )

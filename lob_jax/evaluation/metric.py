@@ -51,8 +51,9 @@ class Metric:
     """A metric, or a group of metrics that share their counts.
 
     Attributes:
-      count: scored tokens -> counts [k]. Counts are additive: those of all tokens are the sum over any split of them.
-      figures: (the sum of all counts, scored events, scored tokens) -> figures by key, plain values as in JSON; a
+      count: scored tokens -> counts [n, k], one row per token. Figures are computed from sums of these rows: over all
+        tokens, and over resamples of the events.
+      figures: (the sum of the counts [k], scored events, scored tokens) -> figures by key, plain values as in JSON; a
         figure may be a dict of figures.
       rows: the rows of the evaluation table.
       needs: the ability of a tokenizer without which a figure is meaningless, by the figure's key.

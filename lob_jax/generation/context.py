@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Window
+from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Rest, Window
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -34,13 +35,29 @@ def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tup
     return apply(LOBTransformer(shape.model), {"params": params}, *window, cache=cache, method="last_logits")
 
 
-def prompt_window(prompt: Prompt, paths: int, longest: int) -> Window:
-    """Return the end of the prompt, at most `longest` tokens, repeated for each path."""
+def prompt_window(prompts: Sequence[Prompt], paths: int, longest: int) -> tuple[Window, Rest | None]:
+    """Return what is read of each prompt, its last `longest` tokens, repeated for each of its paths.
 
-    def repeated(leaf: np.ndarray) -> jax.Array:
-        return jnp.repeat(jnp.asarray(leaf[-longest:])[None], paths, 0)
+    Returns:
+      The tokens to prefill, as many of each prompt as the shortest one has, and the rest of the longer prompts. A path
+      thus has its n-th token in the same slot whatever the other prompts are.
+    """
+    read = [Window(*jax.tree.map(lambda leaf: leaf[-longest:], (p.tokens_T, p.known_T))) for p in prompts]
+    counts_N = np.array([len(window.tokens_BT) for window in read], np.int32)
+    shared, width = int(counts_N.min()), int(counts_N.max() - counts_N.min())
 
-    return Window(repeated(prompt.tokens_T), {name: repeated(leaf) for name, leaf in prompt.known_T.items()})
+    def together(first: int, length: int) -> Window:
+        def rows(*leaves: np.ndarray) -> jax.Array:
+            parts = [leaf[first : first + length] for leaf in leaves]
+            padded = [np.pad(part, [(0, length - len(part)), *[(0, 0)] * (part.ndim - 1)]) for part in parts]
+            return jnp.asarray(np.repeat(np.stack(padded), paths, 0))
+
+        return jax.tree.map(rows, *read)
+
+    if not width:
+        return together(0, shared), None
+    count_B = jnp.asarray(np.repeat(counts_N - shared, paths))
+    return together(0, shared), Rest(together(shared, width), count_B, jnp.zeros_like(count_B))
 
 
 def with_slots(tree: Any, slots: int) -> Any:
@@ -70,14 +87,14 @@ def longest_prompt(model: ModelConfig) -> int:
     return model.max_seq_length if slides(model) else model.max_seq_length // 2
 
 
-def opened(params: Any, paths: PathState, context: Window, shape: LoopShape) -> LoopState:
+def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, rest: Rest | None = None) -> LoopState:
     """Prefill a cache with a context, with free slots for further tokens."""
     batch, kept = context.tokens_BT.shape
     slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, 1 << kept.bit_length()))
     context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
     window = with_slots(context, slots)
-    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV)
+    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV, rest)
 
 
 def _grown(state: LoopState, slots: int) -> LoopState:
@@ -97,4 +114,4 @@ def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
         return _grown(state, min(model.max_seq_length, 2 * slots))
     if slides(model):
         return state
-    return opened(params, state.paths, state.window.cut(slots - slots // 2, slots), shape)
+    return opened(params, state.paths, state.window.cut(slots - slots // 2, slots), shape, rest=state.rest)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,15 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
-from lob_jax.generation.device import assembler, compact_paths, exact_paths, live_book
-from lob_jax.generation.device.assembler import Clock
-from lob_jax.generation.device.known import constants, known_at
-from lob_jax.generation.device.orders import Order, OrderTable, nothing_own, order_table, outcomes
+from lob_jax.generation.device import compact_paths, exact_paths, live_book
+from lob_jax.generation.device.known import known_at
+from lob_jax.generation.device.orders import Order, OrderTable, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
     Generated,
@@ -26,16 +23,17 @@ from lob_jax.generation.device.state import (
     LoopState,
     PathState,
     Prompt,
+    Rest,
     SamplingConfig,
     Window,
 )
+from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
-FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # minimum capacity of a live book: levels per side, orders per level
 PIECE = 256  # tokens between two transfers to the host
 
 
@@ -114,6 +112,29 @@ def inputs_of(paths: PathState, token_B: jax.Array, window: Window, shape: LoopS
     return Window(token_B[:, None], known_at(paths, window.known, shape))
 
 
+def reading(rest: Rest, paths: tuple[PathState, PathState], new: Window) -> tuple[PathState, Window, Rest]:
+    """Replace a sampled token by the next one of the prompt, on each path that has not read all of its prompt.
+
+    Args:
+      rest: what is left of the prompts.
+      paths: the state of the paths before and after the sampled token.
+      new: the model's inputs at the sampled token, length 1.
+    """
+    unread_B = rest.read_B < rest.count_B
+    at_B = jnp.minimum(rest.read_B, rest.window.tokens_BT.shape[1] - 1)
+
+    def given(leaf_BR: jax.Array, sampled_B1: jax.Array) -> jax.Array:
+        next_B1 = jax.vmap(lambda leaf_R, at: jax.lax.dynamic_slice_in_dim(leaf_R, at, 1))(leaf_BR, at_B)
+        return where_paths(unread_B, next_B1.astype(sampled_B1.dtype), sampled_B1)
+
+    stays = functools.partial(where_paths, unread_B)
+    return (
+        jax.tree.map(stays, *paths),
+        jax.tree.map(given, rest.window, new),
+        rest._replace(read_B=rest.read_B + 1),
+    )
+
+
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
 def extend(
     variables: dict[str, Any], state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
@@ -146,14 +167,16 @@ def _extend(
     def one_token(carry: LoopState) -> LoopState:
         paths, token_B = draw(carry.paths, carry.logits_BV, tables, orders, shape=shape)
         slot = carry.cache.next_slot
-        new = inputs_of(paths, token_B, carry.window, shape)
+        new, rest = inputs_of(paths, token_B, carry.window, shape), carry.rest
+        if rest is not None:
+            paths, new, rest = reading(rest, (carry.paths, paths), new)
 
         def put(whole: jax.Array, one: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
         logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
-        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0])
+        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0], rest)
 
     end = jax.lax.while_loop(unfinished, one_token, state)
     length = end.cache.length
@@ -163,71 +186,11 @@ def _extend(
     return end._replace(window=window, cache=dataclasses.replace(end.cache, length=jnp.asarray(stop, jnp.int32)))
 
 
-def start_paths(
-    prompt: Prompt, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
-) -> tuple[PathState, int]:
-    """Return the state of all paths at the end of the prompt, and the origin of their books' prices.
-
-    Raises:
-      InputError: the tokenizer does not support generation.
-    """
-    require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
-    room = book_room(prompt.book)
-    rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
-    book, origin = live_book.from_snapshot(prompt.book, **rules, **room)
-    seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
-    zero, nothing = jnp.int32(0), jnp.float32(0)
-    one = PathState(
-        grammar=jnp.int32(tokenizer.grammar.start),
-        spelling=assembler.blank(),
-        clock=Clock(jnp.int32(seconds), jnp.int32(ns)),
-        book=book,
-        own=nothing_own(len(sampling.inject)),
-        key=zero,
-        fresh=zero,
-        within=zero,
-        written=zero,
-        chosen=zero,
-        grammar_mass=nothing,
-        book_mass=nothing,
-        constant=constants(prompt.known_T),
-        last=jnp.int32(sampling.events),
-        behind=jnp.int32(prompt.known_T["event"][-1] + 1),
-        antithetic=jnp.bool_(sampling.antithetic),
-        done=jnp.bool_(False),
-    )
-    return _repeated(one, jax.random.key(sampling.seed), paths=sampling.paths), origin
-
-
-@functools.partial(jax.jit, static_argnames="paths")
-def _repeated(one: PathState, root: jax.Array, *, paths: int) -> PathState:
-    """Repeat the state of one path for all paths, each with a different key."""
-    # fold_in instead of split, so that the key of a path does not depend on the number of paths.
-    keys_B = jax.vmap(lambda path: jax.random.fold_in(root, path))(jnp.arange(paths))
-    return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], paths, 0), one)._replace(key=keys_B)
-
-
-def book_room(start: BookSnapshot) -> dict[str, int]:
-    """Return the capacity of a live book, levels per side and orders per level: twice that of the starting book."""
-    _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
-    levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
-    longest = int(orders.max(initial=0))
-    return {
-        "places": max(FEWEST_PLACES, _power(2 * levels)),
-        "orders": 1 if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
-    }
-
-
-def _power(number: int) -> int:
-    """Return the smallest power of two >= number; with fewer distinct shapes, the loop is compiled less often."""
-    return 1 << max(0, math.ceil(math.log2(max(1, number))))
-
-
 class Piece(NamedTuple):
     """The tokens sampled since the previous transfer to the host.
 
     Attributes:
-      tokens_BT: int32; PAD after the end of a path.
+      tokens_BT: int32; PAD after the end of a path, and while a path still reads its prompt.
       own_BT: bool, whether a token belongs to one of the user's orders.
       paths: the state of the paths after these tokens; its buffers are donated when the next piece is requested.
     """
@@ -238,20 +201,24 @@ class Piece(NamedTuple):
 
 
 def run(
-    params: Any, paths: PathState, prompt: Prompt, tables: Any, orders: OrderTable, *, shape: LoopShape
+    params: Any, paths: PathState, prompts: Sequence[Prompt], tables: Any, orders: OrderTable, *, shape: LoopShape
 ) -> Iterator[Piece]:
     """Yield the sampled tokens, at most PIECE at a time, until every path is done."""
     B = len(paths.done)
-    start = prompt_window(prompt, B, longest_prompt(shape.model))
-    (params, tables, orders), (paths, start) = sharding.placed(B, (params, tables, orders), (paths, start))
-    variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape)
+    start, rest = prompt_window(prompts, B // len(prompts), longest_prompt(shape.model))
+    unread_B = np.zeros(B, int) if rest is None else np.asarray(rest.count_B)
+    (params, tables, orders), (paths, start, rest) = sharding.placed(B, (params, tables, orders), (paths, start, rest))
+    variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest)
     while True:
         state = with_room(params, state, shape)
         first, slots = int(state.cache.length), state.own_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
         state = extend(variables, state, tables, orders, jnp.int32(stop), shape=shape)
         at = np.arange(first, stop) % slots
-        yield Piece(np.asarray(state.window.tokens_BT)[:, at], np.asarray(state.own_BT)[:, at], state.paths)
+        given_BT = np.arange(stop - first) < unread_B[:, None]
+        tokens_BT = np.where(given_BT, PAD, np.asarray(state.window.tokens_BT)[:, at])
+        unread_B = np.maximum(unread_B - len(at), 0)
+        yield Piece(tokens_BT, np.asarray(state.own_BT)[:, at], state.paths)
         if bool(state.paths.done.all()):
             return
 
@@ -261,16 +228,16 @@ class Flow(NamedTuple):
 
     Attributes:
       pieces: yields the sampled tokens.
-      origin: origin of the live books' prices, in price quanta.
+      origins: origin of the prices of each path's live book, in price quanta.
     """
 
     pieces: Iterator[Piece]
-    origin: int
+    origins: list[int]
 
 
 def flow(
     params: Any,
-    prompt: Prompt,
+    prompt: Prompt | Sequence[Prompt],
     *,
     model: ModelConfig,
     tokenizer: Tokenizer,
@@ -278,19 +245,37 @@ def flow(
     sampling: SamplingConfig,
 ) -> Flow:
     """Start generating after a prompt; arguments and errors are those of `generate`."""
-    check_prompt(prompt)
+    prompts = as_prompts(prompt)
     if sampling.inject:
         require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
-    paths, origin = start_paths(prompt, tokenizer, instrument, sampling)
-    orders = order_table(sampling.inject, instrument=instrument, origin=origin, events=sampling.events)
-    shape = loop_shape(model, tokenizer, prompt, instrument, sampling)
+        _check_one(prompts)
+    paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
+    shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
     tables = WORDS[shape.tokenizer].tables(tokenizer)
-    return Flow(run(params, paths, prompt, tables, orders, shape=shape), origin)
+    return Flow(run(params, paths, prompts, tables, orders, shape=shape), origins)
+
+
+def as_prompts(prompt: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
+    """Return one prompt or several as a sequence of prompts."""
+    return [prompt] if isinstance(prompt, Prompt) else prompt
+
+
+def _check_one(prompts: Sequence[Prompt]) -> None:
+    """Check that there is one prompt: a limit is a price on its live book."""
+    if len(prompts) > 1:
+        raise InputError(
+            "orders of your own are sent to the paths of one prompt",
+            where="generate(inject=...)",
+            expected="one prompt",
+            was=f"{len(prompts)} prompts",
+            remedy="generate from each prompt by itself, with orders for its book",
+        )
 
 
 def generate(
     params: Any,
-    prompt: Prompt,
+    prompt: Prompt | Sequence[Prompt],
     *,
     model: ModelConfig,
     tokenizer: Tokenizer,
@@ -298,14 +283,19 @@ def generate(
     sampling: SamplingConfig,
     on_progress: Callable[[int], None] | None = None,
 ) -> Generated:
-    """Continue a prompt by complete events, `sampling.paths` times.
+    """Continue each of one or several prompts by complete events, `sampling.paths` times.
+
+    All paths are generated in one batch, and those of one prompt are adjacent in the result. Prompts may have different
+    numbers of tokens: as many as the shortest one has are prefilled, the others are read before a path samples its
+    first token. The book of a path has the capacity of the largest in the batch; otherwise a path does not depend on
+    the other paths and prompts.
 
     If a path outgrows the context, the context slides in models with rotary positions; in others, its newer half is
     prefilled again. EOS, the other framing tokens and clocks that run backwards are never sampled.
 
     Args:
       params: the model's parameters.
-      prompt: real events and the state of the market after them.
+      prompt: real events and the state of the market after them; or several of them, from one day of the instrument.
       model: the model's configuration.
       tokenizer: the tokenizer of the model's tokens.
       instrument: the instrument, for its tick and clock.
@@ -313,7 +303,7 @@ def generate(
       on_progress: called after each piece with the smallest number of events in any path.
 
     Raises:
-      InputError: the prompt is empty, or an order is invalid, see `order_table`.
+      InputError: a prompt is empty, an order is invalid, see `order_table`, or there are orders and several prompts.
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     pieces = []
@@ -322,23 +312,7 @@ def generate(
         if on_progress:
             on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
     words = WORDS[tokenizer.vocabulary.tokenizer]
-    return collect(pieces, words, instrument, begun.origin, orders=sampling.inject)
-
-
-def check_prompt(prompt: Prompt) -> None:
-    """Check that the prompt has tokens to predict from.
-
-    Raises:
-      InputError: it has none.
-    """
-    if len(prompt.tokens_T) == 0:
-        raise InputError(
-            "the prompt is empty",
-            where="generate",
-            expected="at least one event",
-            was="no tokens",
-            remedy="set generate.prompt_events to 1 or more",
-        )
+    return collect(pieces, words, instrument, begun.origins, orders=sampling.inject)
 
 
 def loop_shape(
@@ -360,22 +334,25 @@ def loop_shape(
 
 
 def collect(
-    pieces: list[Piece], words: Words, instrument: Instrument, origin: int, *, orders: Sequence[Order] = ()
+    pieces: list[Piece], words: Words, instrument: Instrument, origins: Sequence[int], *, orders: Sequence[Order] = ()
 ) -> Generated:
-    """Join the pieces, cut each path after its last event, and account for the user's orders."""
+    """Join the pieces, cut each path's tokens to those of its events, and account for the user's orders."""
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=jax.random.key_data(pieces[-1].paths.key)))
     check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
     tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
     books = [jax.tree.map(lambda leaf, at=path: leaf[at], paths.book) for path in range(len(counts))]
     clocks = zip(paths.clock.seconds, paths.clock.ns, strict=True)
+    sampled_BT = tokens_BT != PAD
     return Generated(
-        tokens=[row[:count] for row, count in zip(tokens_BT, counts, strict=True)],
-        own=[row[:count] for row, count in zip(own_BT, counts, strict=True)],
+        tokens=[row[at][:count] for row, at, count in zip(tokens_BT, sampled_BT, counts, strict=True)],
+        own=[row[at][:count] for row, at, count in zip(own_BT, sampled_BT, counts, strict=True)],
         grammar_mass=paths.grammar_mass / paths.chosen,
         book_mass=paths.book_mass / paths.chosen,
         clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
-        levels=[live_book.to_levels(book, origin, tick=instrument.tick) for book in books],
+        levels=[
+            live_book.to_levels(book, origin, tick=instrument.tick) for book, origin in zip(books, origins, strict=True)
+        ],
         orders=[
             outcomes(
                 orders, jax.tree.map(lambda leaf, at=path: leaf[at], paths.own), closed=int(paths.book.closed[path])

@@ -23,6 +23,7 @@ from lob_jax.generation.context import model_variables, named, prompt_window, wi
 from lob_jax.generation.device.orders import OrderTable, no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
 from lob_jax.generation.device.state import Generated, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -264,12 +265,11 @@ def generate_speculatively(
     """
     drafts = model.heads.next_tokens - 1 if drafts is None else drafts
     _check(model, sampling, drafts)
-    loop.check_prompt(prompt)
-    paths, origin = loop.start_paths(prompt, tokenizer, instrument, sampling)
+    paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
     words, longest = loop.WORDS[shape.tokenizer], model.max_seq_length
     tables = words.tables(tokenizer)
-    context = prompt_window(prompt, 1, longest // 2)
+    context, _ = prompt_window([prompt], 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
     parts, variables = [], model_variables(params, model, rows=drafts + 1)
@@ -288,7 +288,7 @@ def generate_speculatively(
     piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), state.paths)
     rounds, accepted = int(state.rounds), int(state.accepted)
     about = Speculation(rounds, rounds * drafts, accepted)
-    return loop.collect([piece], words, instrument, origin), about
+    return loop.collect([piece], words, instrument, origins), about
 
 
 def _check(model: ModelConfig, sampling: SamplingConfig, drafts: int) -> None:

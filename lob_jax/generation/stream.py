@@ -1,6 +1,6 @@
 """Stream events while they are generated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
-from lob_jax.generation.loop import WORDS, check_refused, flow
+from lob_jax.generation.loop import WORDS, as_prompts, check_refused, flow
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, field_of
@@ -19,7 +19,7 @@ from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, field_of
 
 def stream(
     params: Any,
-    prompt: Prompt,
+    prompt: Prompt | Sequence[Prompt],
     *,
     model: ModelConfig,
     tokenizer: Tokenizer,
@@ -32,7 +32,8 @@ def stream(
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     behind = WORDS[tokenizer.vocabulary.tokenizer].behind
-    readers = [_Reader(tokenizer, instrument, prompt.start, behind) for _ in range(sampling.paths)]
+    starts = [each.start for each in as_prompts(prompt) for _ in range(sampling.paths)]
+    readers = [_Reader(tokenizer, instrument, start, behind) for start in starts]
     for piece in begun.pieces:
         check_refused(int(piece.paths.book.refused.sum()))
         yield [reader.take(row[row != PAD]) for reader, row in zip(readers, piece.tokens_BT, strict=True)]

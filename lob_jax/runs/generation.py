@@ -67,7 +67,7 @@ def generate(
     Raises:
       InputError: the day or the split has too few events, or the model cannot generate.
     """
-    _check_generates(run)
+    check_generates(run)
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
     reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
@@ -91,7 +91,12 @@ def generate(
     return Paths(days, prompt, drawn)
 
 
-def _check_generates(run: Run) -> None:
+def check_generates(run: Run) -> None:
+    """Check that the run's model can generate.
+
+    Raises:
+      InputError: it cannot; names the reason.
+    """
     reason = why_no_branches(run.model) if run.model.causal else "it sees tokens from both sides"
     if reason is not None:
         raise InputError(
@@ -105,8 +110,10 @@ def _check_generates(run: Run) -> None:
 
 def check_paths(paths: Paths) -> list[Validity]:
     """Replay each path in plain Python, and return which of its events are invalid."""
-    rules = {"closed": paths.prompt.closed}
-    return [
-        check_events(day.events, start=day.start, tick=day.instrument.tick, signed=day.instrument.signed, **rules)
-        for day in paths
-    ]
+    return [check_day(day, closed=paths.prompt.closed) for day in paths]
+
+
+def check_day(day: MarketDay, *, closed: int) -> Validity:
+    """Replay one path in plain Python; `closed` is what is closed at its start, see `check_events`."""
+    rules = {"tick": day.instrument.tick, "closed": closed}
+    return check_events(day.events, start=day.start, signed=day.instrument.signed, **rules)

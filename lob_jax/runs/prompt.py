@@ -55,7 +55,7 @@ def make_prompt(
             remedy="ask for fewer events",
         )
     last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
-    return _prompt(prepared, record, slice(last - events, last), book, closed)
+    return prompt_of(prepared, record, slice(last - events, last), book, closed)
 
 
 def prompt_from_day(
@@ -93,11 +93,12 @@ def prompt_from_day(
     record = day_record(day, first, count, tokenizer, book_levels=book_levels)
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
-    return _prompt(prepared, record, slice(0, count - first), book, _closed(day.events.kind, day.events.code))
+    closed = _closed(day.events.kind, day.events.code)
+    return prompt_of(prepared, record, slice(0, count - first), book, closed)
 
 
-def _prompt(prepared: PreparedRecord, record: Record, events: slice, book: BookSnapshot, closed: int) -> Prompt:
-    """Return a slice of a record's events as a prompt, with the book after them."""
+def prompt_of(prepared: PreparedRecord, record: Record, events: slice, book: BookSnapshot, closed: int) -> Prompt:
+    """Return a slice of a record's events as a prompt, with the book after them and what is closed then."""
     continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # no labels
     mine = (prepared.event >= events.start) & (prepared.event < events.stop)
     return Prompt(
@@ -135,5 +136,10 @@ def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, B
 
 def _closed(kind: np.ndarray, code: np.ndarray) -> int:
     """Return what is closed after the halts among these events, see `LiveBook`; the market is open before the first."""
-    codes = [number for number in code[kind == Kind.CONTROL].tolist() if number in CLOSES]
-    return CLOSES[codes[-1]] if codes else 0
+    return max(halts_of(kind, code).items(), default=(0, 0))[1]
+
+
+def halts_of(kind: np.ndarray, code: np.ndarray) -> dict[int, int]:
+    """Return what each halt or resumption among some events closes, see `LiveBook`, by its index."""
+    at = np.flatnonzero(kind == Kind.CONTROL)
+    return {index: CLOSES[code] for index, code in zip(at.tolist(), code[at].tolist(), strict=True) if code in CLOSES}

@@ -13,7 +13,8 @@ from lob_jax.data.windows.pipeline import batches
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
-from lob_jax.evaluation.likelihood.scores import check_scored_once, model_apply, score_windows
+from lob_jax.evaluation.likelihood.scores import check_scored_once, model_network, score_windows
+from lob_jax.runs.leakage import audit
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
 from lob_jax.tokens.vocabulary import event_index
@@ -24,7 +25,8 @@ def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
 
     Returns:
       Plain values as in JSON, see `lob_jax.evaluation.evaluate.evaluate`; for a model of masked tokens, see
-      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`.
+      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`. In addition "audit", the findings of the quick checks of
+      `lob_jax.runs.leakage.audit`.
 
     Raises:
       InputError: there is no such split, or it has nothing to score.
@@ -32,23 +34,25 @@ def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
     section, folder = run.config.evaluate, run.workdir / "records"
     if not run.model.causal:
         windows = windows_of(run.config, run.workdir, split, run.beside)
-        return evaluate_hidden(
+        result = evaluate_hidden(
             run.model,
             run.params,
             batches(windows, batch_size=section.batch_size, seed=0, epochs=1, shuffle=False),
             share=run.config.train.mask_share,
             token_counts=np.array(load_manifest(folder)["token_counts"]["train"], np.int64),
         )
-    return run_evaluation(
-        run.model,
-        run.params,
-        folder,
-        split=split,
-        batch_size=section.batch_size,
-        direction_events=section.direction_events,
-        ngram_orders=section.ngram_orders,
-        beside=run.beside,
-    )
+    else:
+        result = run_evaluation(
+            run.model,
+            run.params,
+            folder,
+            split=split,
+            batch_size=section.batch_size,
+            direction_events=section.direction_events,
+            ngram_orders=section.ngram_orders,
+            beside=run.beside,
+        )
+    return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +95,7 @@ def score(run: Run, day: MarketDay) -> EventScores:
         beside=run.beside,
     )
     windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
-    scores = score_windows(model_apply(run.model), run.params, windows)
+    scores = score_windows(model_network(run.model), run.params, windows)
     check_scored_once(scores, [outline(record)])
     tokens = record["tokens"][:-1]
     event = event_index(tokens).astype(np.int64)

@@ -134,7 +134,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         batches=functools.partial(batches, windows, host_index=jax.process_index(), **cut, **reading),
         start=first_position(windows, **cut),
         windows=len(windows),
-        validation=_validation_batches(config, windows_of(config, workdir, "validation", beside)),
+        validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
         fingerprint={
@@ -186,7 +186,7 @@ def windows_of(
     return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
 
-def _validation_batches(
+def validation_batches(
     config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
 ) -> list[dict[str, np.ndarray]]:
     """Return the windows of every validation as one batch, evenly spaced over the split."""

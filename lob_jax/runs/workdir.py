@@ -15,7 +15,7 @@ from lob_jax.later_keys import VERSION, version
 # In the order in which they are written.
 LEAVINGS = {
     "inspection.json": "what is in the files",
-    "figures": "figures as PNG: depth and trades, the learning rates tried",
+    "figures": "figures as PNG: depth and trades, the learning rates tried, reliability of predictions",
     "converted": "the days in another format",
     "ingest_report.json": "what was read from the feed",
     "quarantine": "rows that violate their format",

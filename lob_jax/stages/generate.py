@@ -9,19 +9,20 @@ from rich.table import Table
 from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
-from lob_jax.evaluation.paths.validity import Validity, merged
+from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import sharding
-from lob_jax.generation.device.state import Generated
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
 from lob_jax.runs.generation import Paths, check_paths
 from lob_jax.runs.generation import generate as run_generation
 from lob_jax.runs.workdir import overview, write_json
+from lob_jax.stages.continuations import continue_prompts
 from lob_jax.stages.model import trained_run
 from lob_jax.stages.result_folder import check_name, partial_folder, take_name
+from lob_jax.stages.validity_report import tell
 from lob_jax.writers.hftbacktest import write_hftbacktest
 from lob_jax.writers.lobster import write_lobster
 from lob_jax.writers.parquet import write_parquet
@@ -34,11 +35,14 @@ UNITS = {"mid": "price", "spread": "price", "volume": "lots", "volatility": "pri
 def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Continue the first test events, check every event, and write each path and a forecast from all paths.
 
-    Each call writes a new folder under generated/ and changes no other.
+    With several prompts, each is continued, and written beside what really followed; see `continue_prompts`. Each call
+    writes a new folder under generated/ and changes no other.
     """
     name = config.generate.name or None
     check_name(name, workdir / FOLDER)
     run, wanted = trained_run(config, workdir), config.generate.events
+    if config.generate.prompts > 1:
+        return continue_prompts(run, config, workdir / FOLDER, name)
     sampling = sections.sampling_config(config)
     mesh = sharding.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
@@ -48,7 +52,7 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     checked, instrument = check_paths(paths), paths[0].instrument
     title = f"{instrument.symbol} {instrument.trading_day}"
     show(_table(paths, checked, title))
-    _tell(paths.drawn, checked)
+    tell(paths.drawn, checked)
     forecast = fan(paths)
     with partial_folder(workdir / FOLDER) as partial:
         for number, day in enumerate(paths):
@@ -81,18 +85,6 @@ def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
         counts = (len(tokens), len(events), sum(found.faults.values()))
         shown.add_row(str(number), *(f"{count:,}" for count in counts), f"{seconds:,.3f}", f"{trades:,}")
     return shown
-
-
-def _tell(generated: Generated, checked: list[Validity]) -> None:
-    """Report how many events are invalid, and how much probability the masks removed."""
-    faults = merged(checked)
-    events = sum(found.events for found in checked)
-    same = sum(found.levels == levels for found, levels in zip(checked, generated.levels, strict=True))
-    listed = ", ".join(f"{count:,} {fault}" for fault, count in faults.items())
-    console.print(f"replayed in plain Python: {sum(faults.values()):,} of {events:,} events invalid {listed}".rstrip())
-    console.print(f"the device's book equals the replayed book at the end of {same} of {len(checked)} paths")
-    masses = f"{generated.grammar_mass.mean():.2%}, the book mask {generated.book_mass.mean():.2%} of the remainder"
-    console.print(f"probability removed per token: the grammar mask {masses}")
 
 
 def _write_path(folder: pathlib.Path, day: MarketDay, config: ml_collections.ConfigDict) -> None:

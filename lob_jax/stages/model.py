@@ -11,8 +11,12 @@ from rich.console import Console
 from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
-from lob_jax.evaluation.evaluate import table as evaluation_table
+from lob_jax.evaluation.leakage import Finding, told
 from lob_jax.evaluation.likelihood.hidden import hidden_table
+from lob_jax.evaluation.table import head_tables
+from lob_jax.evaluation.table import table as evaluation_table
+from lob_jax.figures.day import save
+from lob_jax.figures.reliability import reliability_figure
 from lob_jax.models.accounting import parameter_count
 from lob_jax.runs.load import Run, open_run, require_trained
 from lob_jax.runs.scoring import evaluate as run_evaluation
@@ -79,14 +83,22 @@ def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run
 
 
 def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Test the best checkpoint next to the baselines, and write evaluation.json."""
+    """Test the best checkpoint next to the baselines; write evaluation.json and a figure of its calibration."""
     run = trained_run(config, workdir)
     hidden = not run.model.causal
     doing = "testing the model on masked tokens" if hidden else "testing the model and fitting the baselines"
     with waiting(doing, usually=EVALUATION):
         result = run_evaluation(run)
     write_json(workdir / "evaluation.json", result)
-    show(hidden_table(result) if hidden else evaluation_table(result))
+    for shown in [hidden_table(result)] if hidden else [evaluation_table(result), *head_tables(result)]:
+        show(shown)
+    console.print(told([Finding(**finding) for finding in result["audit"]]))
+    if "calibration" in result:
+        path = workdir / "figures" / "reliability.png"
+        path.parent.mkdir(exist_ok=True)
+        title = f"{result['split']} split: the likeliest token, by field"
+        save(reliability_figure(result["calibration"]["model"], title=title), path)
+        console.print(f"calibration: {path}")
     console.print(f"written to {workdir / 'evaluation.json'}")
 
 

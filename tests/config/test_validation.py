@@ -81,6 +81,7 @@ def test_base_is_what_the_architecture_says():
         ("generate.top_k", -1),
         ("generate.top_p", 0.0),
         ("generate.min_p", 1.0),
+        ("generate.prompts", 0),
         ("generate.paths", 0),
         ("generate.events", 2**31),
         ("find_lr.lowest", 0.0),
@@ -115,6 +116,15 @@ def test_a_value_that_does_not_fit_is_refused_by_its_key(key, value):
         validation.validate(config)
     assert key.split(".")[-1] in str(caught.value)
     assert "remedy:" in str(caught.value)
+
+
+def test_several_prompts_are_written_as_lobster_files():
+    config = load("base")
+    config.generate.prompts, config.generate.format = 2, "parquet"
+    with pytest.raises(InputError, match="generate.format"):
+        validation.validate(config)
+    config.generate.prompts = 1
+    validation.validate(config)
 
 
 def test_what_sampling_refuses_is_named_by_its_key():

@@ -7,8 +7,10 @@ import rich.console
 
 from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
-from lob_jax.evaluation import evaluate as evaluation
-from lob_jax.evaluation.evaluate import evaluate, table, token_streams
+from lob_jax.evaluation import baseline as baselines
+from lob_jax.evaluation.baseline import token_streams
+from lob_jax.evaluation.evaluate import evaluate
+from lob_jax.evaluation.table import table
 from lob_jax.tokens import vocabulary as v
 
 
@@ -20,7 +22,7 @@ def result(folder, tiny):
 
 def test_every_model_is_scored_on_the_same_events(result, folder, day):
     sizes = {(metrics["events"], metrics["tokens"]) for metrics in result["likelihood"].values()}
-    assert list(result["likelihood"]) == ["model", "zero_order", "ngram"]
+    assert list(result["likelihood"]) == ["model", "model_grammar", "zero_order", "ngram", "book_counts"]
     manifest = json.loads((folder / "records.json").read_text())["splits"]["test"]
     assert sizes == {(manifest["events"], manifest["tokens"])}
     assert manifest["events"] == 600 - int(600 * 0.75) - 20  # the last quarter of the day, behind its embargo
@@ -33,7 +35,8 @@ def test_parts_add_up_and_an_untrained_model_is_worse_than_the_baselines(result)
     for metrics in result["likelihood"].values():
         assert sum(metrics["bits_by_part"].values()) == pytest.approx(metrics["bits_per_event"])
     bits = {name: metrics["bits_per_event"] for name, metrics in result["likelihood"].items()}
-    assert bits["ngram"] < bits["zero_order"] < bits["model"]
+    assert bits["book_counts"] < bits["ngram"] < bits["zero_order"] < bits["model"]
+    assert set(result["compressors"]) == {"xz", "zstd"} and min(result["compressors"].values()) > 0
 
 
 def test_the_result_is_plain_json_and_names_what_validation_chose(result):
@@ -52,20 +55,48 @@ def test_leads_are_context_and_not_scored(folder):
 
 
 def test_the_table_shows_each_model_and_each_field(result):
-    console = rich.console.Console(width=120, file=io.StringIO())
+    console = rich.console.Console(width=100, file=io.StringIO())
     console.print(table(result))
     text = console.file.getvalue()
     for words in ("zero-order", "n-gram", "state table", "without gap digits", "perplexity", "prior-corrected"):
         assert words in text
     for metrics in result["likelihood"].values():
-        assert format(metrics["bits_per_event"], ".3f") in text
+        low, high = metrics["intervals"]["bits_per_event"]
+        assert f"{metrics['bits_per_event']:.3f}±{(high - low) / 2:.3f}".replace("±0", "±") in text
+
+
+def test_the_grammar_makes_the_model_better_by_what_it_removes(result):
+    model, restricted = (result["likelihood"][name] for name in ("model", "model_grammar"))
+    assert 0 < model["outside_grammar"] < 1 and "outside_grammar" not in restricted
+    assert restricted["bits_per_event"] < model["bits_per_event"]
+    assert restricted["token_accuracy"] >= model["token_accuracy"]
+
+
+def test_every_figure_has_an_interval_and_every_baseline_a_paired_difference(result):
+    found = result["likelihood"]
+    for metrics in found.values():
+        low, high = metrics["intervals"]["bits_per_event"]
+        assert low < metrics["bits_per_event"] < high
+        assert {"head", "size", "token_accuracy", "perplexity", "exact_bits_per_event"} <= set(metrics["intervals"])
+    for bar, by_baseline in result["differences"].items():
+        for name, differences in by_baseline.items():
+            value, low, high = differences["bits_per_event"]
+            assert value == pytest.approx(found[bar]["bits_per_event"] - found[name]["bits_per_event"])
+            assert low < value < high
+    assert result["bootstrap"]["block_events"] >= 1 and result["bootstrap"]["level"] == 0.95
+
+
+def test_calibration_counts_every_scored_token_once(result):
+    found, tokens = result["calibration"]["model"], result["likelihood"]["model"]["tokens"]
+    fields = [one["count"] for name, one in found.items() if name not in ("all", "kinds")]
+    assert sum(fields) == found["all"]["count"] == sum(found["all"]["counts"]) == tokens
 
 
 def test_direction_may_be_left_out(folder, tiny):
     config, params = tiny("rotary")
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
-    assert table(result).row_count == 13
+    assert table(result).row_count == 13 + 4
 
 
 class Seen(Exception):
@@ -77,13 +108,28 @@ def test_baselines_are_fitted_on_training_and_chosen_on_validation(folder, tiny,
     def spy(*, train, validation, **_):
         raise Seen(train, validation)
 
-    monkeypatch.setattr(evaluation, baseline, spy)
+    monkeypatch.setattr(baselines, baseline, spy)
     config, params = tiny("rotary")
     with pytest.raises(Seen) as seen:
         evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     for given, split in zip(seen.value.args, ("train", "validation"), strict=True):
         for found, expected in zip(given, token_streams(open_records(folder, split)), strict=True):
             assert all(map(np.array_equal, found, expected))
+
+
+def test_book_counts_are_of_the_training_split_too(folder, tiny, monkeypatch):
+    def spy(train, validation, tokenizer):
+        raise Seen(train, validation)
+
+    monkeypatch.setattr(baselines, "fit_book_counts", spy)
+    config, params = tiny("rotary")
+    with pytest.raises(Seen) as seen:
+        evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
+    for given, split in zip(seen.value.args, ("train", "validation"), strict=True):
+        source = open_records(folder, split)
+        assert len(given) == len(source) > 0
+        for index in range(len(source)):
+            assert np.array_equal(given[index]["tokens"], source[index]["tokens"])
 
 
 def test_records_for_a_shorter_context_are_refused(folder, tiny):

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from lob_jax.evaluation.evaluate import _figure
 from lob_jax.evaluation.metric import METRICS, Scored, rows
+from lob_jax.evaluation.table import figure
 from lob_jax.tokens import vocabulary as v
 
 # Two events, spelled by hand: a bid added, 105 lots, a gap of 1,234 ns; a far ask deleted, 7 lots, at the same time.
@@ -23,7 +23,7 @@ def scored(at=slice(None), *, nll=None, predicted=None, time_digits=None):
 
 
 def figures(metric, *parts):
-    sums = sum(metric.count(part) for part in parts)
+    sums = sum(metric.count(part).sum(0) for part in parts)
     events = sum(int((part.field == v.FIELD_HEAD).sum()) for part in parts)
     return metric.figures(sums, events, sum(len(part.target) for part in parts))
 
@@ -62,7 +62,7 @@ def test_every_row_has_its_figure(metric):
     found = figures(metric, scored())
     assert metric.rows
     for row in metric.rows:
-        assert format(_figure(found, row.key), row.form)
+        assert format(figure(found, row.key), row.form)
         assert row.label.strip() and row.meaning and not row.meaning.endswith(".")
 
 

@@ -17,6 +17,7 @@ from lob_jax.generation.device.orders import Order, no_orders
 from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
+from lob_jax.generation.start import start_paths
 from lob_jax.generation.stream import stream
 from lob_jax.models.inputs import ARRAYS, Advance
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
@@ -161,7 +162,7 @@ def test_no_random_number_is_used_twice():
     shape = loop.loop_shape(MODEL, TOKENIZER, prompt(), INSTRUMENT, sampling)
     logits_BV = jnp.zeros((sampling.paths, 10_000)).at[:, 7000:8000].set(6)  # numbers of several tokens
     draw = jax.jit(lambda paths: loop.draw(paths, logits_BV, tables, no_orders(), shape=shape)[0])
-    paths, _ = loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, sampling)
+    paths, _ = start_paths([prompt()], TOKENIZER, INSTRUMENT, sampling)
     used = []
     for _ in range(24):
         used.append(np.asarray(loop.numbers_of(paths)))
@@ -173,7 +174,7 @@ def test_no_random_number_is_used_twice():
 
 def test_antithetic_numbers_are_one_minus_the_others():
     plain, other = (
-        loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, dataclasses.replace(SAMPLING, antithetic=antithetic))[0]
+        start_paths([prompt()], TOKENIZER, INSTRUMENT, dataclasses.replace(SAMPLING, antithetic=antithetic))[0]
         for antithetic in (False, True)
     )
     np.testing.assert_allclose(loop.numbers_of(plain) + loop.numbers_of(other), 1, rtol=1e-6)
@@ -182,9 +183,9 @@ def test_antithetic_numbers_are_one_minus_the_others():
 def test_a_full_context_keeps_its_newest_half(params, monkeypatch):
     contexts, opened_anew = [], context.opened
 
-    def spy(params, paths, window, shape):
+    def spy(params, paths, window, shape, **rest):
         contexts.append(np.asarray(window.tokens_BT))
-        return opened_anew(params, paths, window, shape)
+        return opened_anew(params, paths, window, shape, **rest)
 
     monkeypatch.setattr(context, "opened", spy)
     generated = run(params)
@@ -201,11 +202,12 @@ def test_a_full_context_keeps_its_newest_half(params, monkeypatch):
 def drawn_logits(params, model, *, tokens):
     """Return the logits behind the prompt and each drawn token by the cached loop [T, V], and its inputs in order."""
     tokenizer, sampling = TOKENIZER, dataclasses.replace(SAMPLING, paths=2, events=1_000)
-    paths, origin = loop.start_paths(prompt(model), tokenizer, INSTRUMENT, sampling)
-    orders = loop.order_table((), instrument=INSTRUMENT, origin=origin, events=1)
+    paths, origins = start_paths([prompt(model)], tokenizer, INSTRUMENT, sampling)
+    orders = loop.order_table((), instrument=INSTRUMENT, origin=origins[0], events=1)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
     tables = loop.WORDS["exact"].tables(tokenizer)
-    state = opened(params, paths, prompt_window(prompt(model), 2, model.max_seq_length), shape)
+    window, _ = prompt_window([prompt(model)], 2, model.max_seq_length)
+    state = opened(params, paths, window, shape)
     variables = model_variables(params, model, rows=2)
     logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
     for _ in range(tokens):

@@ -42,6 +42,7 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
     result = lob_jax.evaluate(run)
     stage.evaluate(trained.config, trained.workdir)
     assert json.loads((trained.workdir / "evaluation.json").read_text()) == json.loads(json.dumps(result))
+    assert "leakage audit: none in 6 checks" in capsys.readouterr().out
     assert result["split"] == "test" and lob_jax.evaluate(run, split="validation")["split"] == "validation"
 
 

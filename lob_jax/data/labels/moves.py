@@ -30,7 +30,10 @@ class Outlooks:
         Direction is DOWN, FLAT or UP. It is NO_LABEL, and log volatility is 0, where the mids of the record do not
         determine them: within k events of its start or end, or near a book with an empty side.
         """
-        tick, mid = record_instrument(record).tick, mids(record)
+        return self.of_mids(mids(record), record_instrument(record).tick)
+
+    def of_mids(self, mid: np.ndarray, tick: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same from mids in price quanta, float64 [E+1], NaN where a side is empty; `tick` is in quanta."""
         parts = [_labels(mid, k, flat, tick) for k, flat in zip(self.horizons, self.flat, strict=True)]
         if not parts:
             return np.zeros((len(mid), 0), np.int32), np.zeros((len(mid), 0), np.float32)

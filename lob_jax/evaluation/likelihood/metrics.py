@@ -61,7 +61,7 @@ class LOBMetrics:
         self.events += int((field == v.FIELD_HEAD).sum())
         self.tokens += len(field)
         for name, metric in self._metrics.items():
-            self._sums[name] = self._sums[name] + metric.count(kept)
+            self._sums[name] = self._sums[name] + metric.count(kept).sum(0)
 
     def compute(self) -> dict[str, Any]:
         """Return the numbers of scored events and tokens and the figures of all metrics, as plain JSON values.

@@ -1,9 +1,9 @@
-"""Score tokens with a model: the log probability of each, and the likeliest token at its position."""
+"""Score tokens with a model: their log probabilities, and its predictions, as they are and restricted to a grammar."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,49 @@ from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning, Role, names_of
+from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.vocabulary import CLASS_SIZE, FIELD_HEAD, VOCAB_SIZE
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
 Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_BT, conditioning) -> logits_BTV
+Project = Callable[[Any, jax.Array], jax.Array]  # (params, features_BKD) -> logits_BKV
+POSITIONS = 128  # positions of a window whose logits are in memory at once
+N_CLASSES = VOCAB_SIZE // CLASS_SIZE
+
+
+class Network(NamedTuple):
+    """A model in two steps, so that logits are computed only where a token is scored.
+
+    Attributes:
+      features: (params, tokens_BT, conditioning) -> features_BTD, the input of the output projection.
+      logits: (params, features_BKD) -> logits_BKV.
+    """
+
+    features: Apply
+    logits: Project
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InGrammar:
+    """What a grammar says of the scored tokens, and the scores of a model that is restricted to it.
+
+    Attributes:
+      nll: float64 [N], nats, minus the log probability of the token among those that the grammar allows.
+      predicted: int64 [N], the likeliest token among them.
+      outside: float64 [N], the probability of all other tokens, which the restriction removes.
+      field: int8 [N], the field of the token as known before it, see `Automaton.state_field`.
+      head: int64 [H], the scored tokens before which a head was certain to come.
+      head_probability: float32 [H, C], the probability of each class (`token // 1000`) there, unrestricted.
+    """
+
+    nll: np.ndarray
+    predicted: np.ndarray
+    outside: np.ndarray
+    field: np.ndarray
+    head: np.ndarray
+    head_probability: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,15 +68,31 @@ class TokenScores:
       position: int64 [N], index of the token in its record.
       nll: float64 [N], nats, minus the log probability of the token.
       predicted: int64 [N], the likeliest token.
+      confidence: float64 [N], the probability of the likeliest token.
+      grammar: the same within the grammar; None if the scores were computed without one.
     """
 
     record: np.ndarray
     position: np.ndarray
     nll: np.ndarray
     predicted: np.ndarray
+    confidence: np.ndarray
+    grammar: InGrammar | None = None
 
     def __len__(self) -> int:
         return len(self.record)
+
+
+class Rules(NamedTuple):
+    """The grammar of some records.
+
+    Attributes:
+      grammar: the automaton of their tokens.
+      states: index of a record -> int16 [T], the state before each of its tokens, see `states_along`.
+    """
+
+    grammar: Automaton
+    states: Callable[[int], np.ndarray]
 
 
 @functools.lru_cache
@@ -54,38 +109,104 @@ def model_apply(config: ModelConfig) -> Apply:
     return logits_of
 
 
-def score_windows(apply: Apply, params: Any, batches: Iterable[Batch]) -> TokenScores:
-    """Score the tokens of evaluation windows.
+@functools.lru_cache
+def model_network(config: ModelConfig) -> Network:
+    """Return a model in two steps; the same functions for the same configuration, see `model_apply`."""
+    model = LOBTransformer(config)
+
+    def features_of(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
+        return apply(model, {"params": params}, tokens_BT, conditioning, method="features")[0]
+
+    def logits_of(params: Any, features_BKD: jax.Array) -> jax.Array:
+        return project(features_BKD, *apply(model, {"params": params}, method="projection"))
+
+    return Network(features_of, logits_of)
+
+
+def score_windows(
+    network: Network, params: Any, batches: Iterable[Batch], *, rules: Rules | None = None
+) -> TokenScores:
+    """Score the tokens of evaluation windows, in one forward pass.
 
     Args:
-      apply: see `Apply`; compiled once per function object and shape of batch.
+      network: the model; compiled once per function object and shape of batch.
       params: the parameters of the model.
       batches: windows with a leading batch axis, see `data.windows.pipeline.batches`.
+      rules: the grammar to restrict the predictions to; None to score them only as they are.
 
     Raises:
       InputError: a token was scored twice.
     """
-    parts: list[tuple[np.ndarray, ...]] = []
+    allowed_SV = None if rules is None else jnp.asarray(rules.grammar.allowed)
+    parts: list[dict[str, np.ndarray]] = []
     for batch in batches:
         batch = in_rows(batch)
         inputs = {name: batch[name] for name in names_of(Role.STREAM, Role.BESIDE) if name in batch}
-        nll_BT, predicted_BT = _score(inputs, params, apply=apply)
-        row, column = np.nonzero(np.asarray(batch["scored"])[:, 1:])
-        parts.append(
-            (
-                np.asarray(batch["record"])[row].astype(np.int64),
-                np.asarray(batch["position"])[row].astype(np.int64) + column + 1,
-                np.asarray(nll_BT)[row, column].astype(np.float64),
-                np.asarray(predicted_BT)[row, column].astype(np.int64),
-            )
-        )
-    record, position, nll, predicted = (np.concatenate(column) for column in zip(*parts, strict=True))
-    order = np.lexsort((position, record))  # windows overlap and may come in any order
-    scores = TokenScores(record[order], position[order], nll[order], predicted[order])
-    twice = np.flatnonzero((np.diff(scores.record) == 0) & (np.diff(scores.position) == 0))
+        features_BTD, targets_BT = _features(inputs, params, features=network.features)
+        for at_BK, inside_BK in scored_positions(np.asarray(batch["scored"])[:, 1:]):
+            row, column = np.nonzero(inside_BK)
+            where = {
+                "record": np.asarray(batch["record"])[row].astype(np.int64),
+                "position": np.asarray(batch["position"])[row].astype(np.int64) + at_BK[row, column] + 1,
+            }
+            state_BK = None
+            if rules is not None:
+                state_BK = np.zeros(at_BK.shape, np.int16)
+                state_BK[row, column] = where["state"] = _states_at(rules, where["record"], where["position"])
+            found = _score(features_BTD, targets_BT, params, at_BK, state_BK, allowed_SV, logits=network.logits)
+            parts.append(where | {name: np.asarray(score)[row, column] for name, score in found.items()})
+    return _joined(parts, rules)
+
+
+def scored_positions(scored_BT: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield the scored positions of windows, POSITIONS of each at a time: at_BK int32, and which of them count."""
+    K = min(POSITIONS, scored_BT.shape[1])
+    order_BT = np.argsort(~scored_BT, axis=1, kind="stable").astype(np.int32)  # the scored ones first
+    count_B = scored_BT.sum(1)
+    for first in range(0, int(count_B.max(initial=0)), K):
+        # Filled up with positions that do not count, since each number of them would be compiled again.
+        at_BK = order_BT[:, np.minimum(np.arange(first, first + K), scored_BT.shape[1] - 1)]
+        yield at_BK, np.arange(first, first + K) < count_B[:, None]
+
+
+def _states_at(rules: Rules, record: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return the state of the grammar before tokens of records, int16 [N]."""
+    state = np.zeros(len(record), np.int16)
+    for index in np.unique(record):
+        state[record == index] = rules.states(int(index))[position[record == index]]
+    return state
+
+
+def _joined(parts: list[dict[str, np.ndarray]], rules: Rules | None) -> TokenScores:
+    """Return the scores of all batches in order, without repetition."""
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((found["position"], found["record"]))  # windows overlap and may come in any order
+    twice = np.flatnonzero((np.diff(found["record"][order]) == 0) & (np.diff(found["position"][order]) == 0))
     if twice.size:
-        raise _miscounted(scores.record[twice[0]], scores.position[twice[0]], was="scored twice or more")
-    return scores
+        first = order[twice[0]]
+        raise _miscounted(found["record"][first], found["position"][first], was="scored twice or more")
+    found = {name: column[order] for name, column in found.items()}
+    real, whole = (lambda name: found[name].astype(np.float64)), (lambda name: found[name].astype(np.int64))
+    grammar = None
+    if rules is not None:
+        field = rules.grammar.state_field[found["state"]]
+        head = np.flatnonzero(field == FIELD_HEAD)
+        grammar = InGrammar(
+            nll=real("nll_allowed"),
+            predicted=whole("predicted_allowed"),
+            outside=real("outside"),
+            field=field,
+            head=head,
+            head_probability=found["classes"][head],
+        )
+    return TokenScores(
+        record=found["record"],
+        position=found["position"],
+        nll=real("nll"),
+        predicted=whole("predicted"),
+        confidence=real("confidence"),
+        grammar=grammar,
+    )
 
 
 def check_scored_once(scores: TokenScores, outlines: Sequence[Outline]) -> None:
@@ -111,13 +232,70 @@ def check_scored_once(scores: TokenScores, outlines: Sequence[Outline]) -> None:
         raise _miscounted(*min(ahead), was="not scored" if missing else "scored")
 
 
-@functools.partial(jax.jit, static_argnames="apply")
-def _score(batch: Batch, params: Any, *, apply: Apply) -> tuple[jax.Array, jax.Array]:
-    """Return nll_BT in nats, float32, and the likeliest tokens [B, T]."""
+@functools.partial(jax.jit, static_argnames="features")
+def _features(batch: Batch, params: Any, *, features: Apply) -> tuple[jax.Array, jax.Array]:
+    """Return the input of the output projection, features_BTD, and the targets [B, T]."""
     tokens_BT, conditioning, targets_BT, _ = shift(batch)
-    logits_BTV = apply(params, tokens_BT, conditioning).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
-    target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits_BTV, axis=-1) - target_logit_BT, jnp.argmax(logits_BTV, axis=-1)
+    return features(params, tokens_BT, conditioning), targets_BT
+
+
+@functools.partial(jax.jit, static_argnames="logits")
+def _score(
+    features_BTD: jax.Array,
+    targets_BT: jax.Array,
+    params: Any,
+    at_BK: jax.Array,
+    state_BK: jax.Array | None,
+    allowed_SV: jax.Array | None,
+    *,
+    logits: Project,
+) -> dict[str, jax.Array]:
+    """Return the scores of the tokens after some positions, by name; all [B, K], "classes" [B, K, C]."""
+    features_BKD = jnp.take_along_axis(features_BTD, at_BK[..., None], axis=1)
+    targets_BK1 = jnp.take_along_axis(targets_BT, at_BK, axis=1)[..., None]
+    logits_BKV = logits(params, features_BKD).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
+    target_BK = jnp.take_along_axis(logits_BKV, targets_BK1, axis=-1)[..., 0]
+    predicted_BK, top_BK = _largest(logits_BKV)
+    # One exponential serves every sum below: it is most of the work after the projection.
+    share_BKV = jnp.exp(logits_BKV - top_BK[..., None])
+    total_BK = share_BKV.sum(-1)
+    scores = {
+        "nll": top_BK + jnp.log(total_BK) - target_BK,
+        "predicted": predicted_BK,
+        "confidence": 1 / total_BK,
+    }
+    if state_BK is None or allowed_SV is None:
+        return scores
+    allowed_BKV = allowed_SV[state_BK]
+    within_BK = jnp.where(allowed_BKV, share_BKV, 0).sum(-1)
+    predicted_allowed_BK, top_allowed_BK = _largest(jnp.where(allowed_BKV, logits_BKV, -jnp.inf))
+    # If all that is allowed is so unlikely that its shares underflow, the likeliest one stands for their sum.
+    log_within_BK = jnp.maximum(top_BK + jnp.log(within_BK), top_allowed_BK)
+    return scores | {
+        "nll_allowed": log_within_BK - target_BK,
+        "predicted_allowed": predicted_allowed_BK,
+        "outside": jnp.maximum(1 - within_BK / total_BK, 0),  # rounding may leave less than 0
+        "classes": _by_class(share_BKV).sum(-1) / total_BK[..., None],
+    }
+
+
+def _by_class(x_BKV: jax.Array) -> jax.Array:
+    """Return x as [B, K, classes, V / classes]; a vocabulary that is not ours is one class."""
+    classes = N_CLASSES if x_BKV.shape[-1] == VOCAB_SIZE else 1
+    return x_BKV.reshape(*x_BKV.shape[:-1], classes, -1)
+
+
+def _largest(x_BKV: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the index of the first largest value, and the value, [B, K] each.
+
+    The index is searched for in the class of the largest value alone: XLA vectorises a maximum on a CPU, but not an
+    argmax, which over the vocabulary would take as long as the projection.
+    """
+    x_BKCI = _by_class(x_BKV)
+    top_BKC = x_BKCI.max(-1)
+    class_BK = jnp.argmax(top_BKC, axis=-1)
+    x_BKI = jnp.take_along_axis(x_BKCI, class_BK[..., None, None], axis=-2)[..., 0, :]
+    return class_BK * x_BKI.shape[-1] + jnp.argmax(x_BKI, axis=-1), top_BKC.max(-1)
 
 
 def _miscounted(record: int, position: int, *, was: str) -> InputError:

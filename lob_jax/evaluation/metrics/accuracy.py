@@ -11,12 +11,11 @@ N_CLASSES = v.VOCAB_SIZE // v.CLASS_SIZE
 
 
 def _count(scored: Scored) -> np.ndarray:
-    """Return the numbers of correct tokens, classes and head classes, and of heads by class, int64 [3 + C]."""
-    same_class = scored.predicted // v.CLASS_SIZE == scored.target // v.CLASS_SIZE
-    head = scored.field == v.FIELD_HEAD
-    right = [(scored.predicted == scored.target).sum(), same_class.sum(), same_class[head].sum()]
-    heads_by_class = np.bincount(scored.target[head] // v.CLASS_SIZE, minlength=N_CLASSES)
-    return np.concatenate([right, heads_by_class])
+    """Return whether token, class and head class are correct, and the class of a head, bool [n, 3 + C]."""
+    of_target = scored.target // v.CLASS_SIZE
+    same_class, head = scored.predicted // v.CLASS_SIZE == of_target, scored.field == v.FIELD_HEAD
+    right = np.stack([scored.predicted == scored.target, same_class, same_class & head], axis=1)
+    return np.concatenate([right, head[:, None] & (of_target[:, None] == np.arange(N_CLASSES))], axis=1)
 
 
 def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:

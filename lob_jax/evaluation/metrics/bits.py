@@ -32,8 +32,9 @@ def rounding_bits(tokens: np.ndarray, *, time_digits: int | None) -> np.ndarray:
 
 
 def _count(scored: Scored) -> np.ndarray:
-    """Return the nats of each field, then the bits saved by rounding, float64 [N_FIELDS + 1]."""
-    return np.append(nll_by_field(scored), rounding_bits(scored.target, time_digits=scored.time_digits).sum())
+    """Return the nats by field, then the bits saved by rounding, float64 [n, N_FIELDS + 1]."""
+    rounding = rounding_bits(scored.target, time_digits=scored.time_digits)
+    return np.concatenate([nll_by_field(scored), rounding[:, None]], axis=1)
 
 
 def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:

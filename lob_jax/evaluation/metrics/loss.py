@@ -12,8 +12,8 @@ N_FIELDS = v.FIELD_GAP_DIGITS + 1
 
 
 def nll_by_field(scored: Scored) -> np.ndarray:
-    """Return the total loss of each field in nats, float64 [N_FIELDS]."""
-    return np.bincount(scored.field, weights=scored.nll, minlength=N_FIELDS)
+    """Return the loss of each token in nats in the column of its field, float64 [n, N_FIELDS]."""
+    return np.where(scored.field[:, None] == np.arange(N_FIELDS), scored.nll[:, None], 0.0)
 
 
 def _figures(sums: np.ndarray, events: int, tokens: int) -> dict[str, Any]:

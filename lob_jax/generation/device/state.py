@@ -23,10 +23,10 @@ class SamplingConfig:
     """Sampling settings.
 
     Attributes:
-      paths: number of continuations of the prompt, B.
+      paths: number of continuations of each prompt.
       events: events per path, including those of `inject`.
-      seed: random seed; path i has the same random numbers in any batch. They are numbered by event, so that runs with
-        and without `inject` share them.
+      seed: random seed; path i of prompt n has the same random numbers in any batch. They are numbered by event, so
+        that runs with and without `inject` share them.
       temperature: divisor of the logits; 0 chooses the most likely allowed token.
       truncation: which tokens of a class may be sampled.
       antithetic: whether to replace each random number by one minus it.
@@ -63,6 +63,7 @@ class Prompt:
       book: the book after the last event.
       clock_ns: the time of the last event, UNIX ns.
       closed: what the last halt among the events has closed, see `LiveBook`.
+      number: its number among the prompts of a batch; with the number of a path, it determines the random numbers.
     """
 
     tokens_T: np.ndarray
@@ -70,6 +71,7 @@ class Prompt:
     book: BookSnapshot
     clock_ns: int
     closed: int = 0
+    number: int = 0
 
     @property
     def start(self) -> BookSnapshot:
@@ -79,7 +81,7 @@ class Prompt:
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-    """The generated paths.
+    """The generated paths; those of one prompt are adjacent.
 
     Attributes:
       tokens: for each path, int32 [T], the tokens of complete events, without the prompt.
@@ -158,6 +160,20 @@ class Window(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[:, first:last], self)
 
 
+class Rest(NamedTuple):
+    """The ends of prompts of unequal lengths, which the loop reads token by token before it samples.
+
+    Attributes:
+      window: the model's inputs, [B, R, ...]; padded behind a shorter rest.
+      count_B: int32, number of tokens in the rest of each path's prompt.
+      read_B: int32, number of steps so far; the same on all paths.
+    """
+
+    window: Window
+    count_B: jax.Array
+    read_B: jax.Array
+
+
 class LoopState(NamedTuple):
     """The carry of the compiled loop.
 
@@ -167,6 +183,7 @@ class LoopState(NamedTuple):
       own_BT: bool, whether the token in a slot belongs to one of the user's orders.
       cache: keys and values.
       logits_BV: logits of the next token.
+      rest: what is left to read of the prompts; None if they have equally many tokens.
     """
 
     paths: PathState
@@ -174,6 +191,7 @@ class LoopState(NamedTuple):
     own_BT: jax.Array
     cache: KVCache
     logits_BV: jax.Array
+    rest: Rest | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from lob_jax.generation import loop
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.orders import LAST_SECOND, Order, Outcome, begin, nothing_own, order_table, outcomes
+from lob_jax.generation.start import start_paths
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 from tests.generation.market import (
@@ -217,7 +218,7 @@ def test_random_numbers_are_common_to_runs_with_and_without_an_order(params):
 @pytest.mark.slow
 def test_antithetic_draws_are_one_minus_the_others(params):
     runs = [dataclasses.replace(SAMPLING, antithetic=turned) for turned in (False, True)]
-    paths = [loop.start_paths(prompt(), TOKENIZER, INSTRUMENT, sampling)[0] for sampling in runs]
+    paths = [start_paths([prompt()], TOKENIZER, INSTRUMENT, sampling)[0] for sampling in runs]
     plain, turned = (np.asarray(loop.numbers_of(one)) for one in paths)
     np.testing.assert_allclose(plain + turned, 1, atol=1e-6)
     generated = run(params, antithetic=True)

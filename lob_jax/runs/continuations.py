@@ -1,0 +1,191 @@
+"""Generate from many prompts of the test split at once, each beside the events that really followed it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lob_jax.book.day import MarketDay
+from lob_jax.book.replay import snapshots_at
+from lob_jax.config import sections
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
+from lob_jax.errors import InputError
+from lob_jax.evaluation.paths.validity import Validity
+from lob_jax.events.instrument import NS_PER_DAY, Instrument
+from lob_jax.generation.device.state import Generated, SamplingConfig
+from lob_jax.generation.loop import generate as run_generation
+from lob_jax.runs.generation import check_day, check_generates
+from lob_jax.runs.load import Run
+from lob_jax.runs.spread import Continued, spread_prompts
+from lob_jax.statistics.flow import Flow, flow_of_paths, flow_of_spans, joined
+from lob_jax.writers.lobster import order_ids
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Continuations:
+    """Generated continuations of prompts, and the real ones.
+
+    Attributes:
+      real: each prompt with the events that really followed.
+      days: for each prompt one day per path, with the path's events and the book at the end of the prompt.
+      drawn: what the device returned for all paths, those of one prompt adjacent.
+    """
+
+    real: tuple[Continued, ...]
+    days: tuple[tuple[MarketDay, ...], ...]
+    drawn: Generated
+
+    @property
+    def instrument(self) -> Instrument:
+        """The instrument of all prompts."""
+        return self.real[0].day.instrument
+
+    def rows(self) -> Iterator[tuple[Continued, MarketDay]]:
+        """Yield each path with its prompt, in the order of `drawn`."""
+        for one, days in zip(self.real, self.days, strict=True):
+            for day in days:
+                yield one, day
+
+
+class Flows(NamedTuple):
+    """The same sequences as flows; those of `generated` are in the order of the prompts, G for each.
+
+    Attributes:
+      real: S real continuations.
+      generated: S * G generated continuations.
+      cond: S prompts.
+      left_out: number of generated events after midnight, which are not in `generated`.
+    """
+
+    real: Flow
+    generated: Flow
+    cond: Flow
+    left_out: int
+
+
+def generate_many(
+    run: Run,
+    *,
+    prompts: int | None = None,
+    prompt_events: int | None = None,
+    sampling: SamplingConfig | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Continuations:
+    """Continue prompts that are spread evenly over the run's test split, all in one batch.
+
+    Prompts and real continuations do not overlap. Every generated event is valid on the live book of its path; see
+    `lob_jax.generation.loop.generate`.
+
+    Args:
+      run: a trained run.
+      prompts: number of prompts; config.generate.prompts if None.
+      prompt_events: real events before each path; config.generate.prompt_events if None.
+      sampling: how many paths per prompt and events, and how they are drawn; by default as in config.generate.
+      on_progress: called from time to time with the number of events that every path has reached.
+
+    Raises:
+      InputError: the test split has too few events, its tokens do not determine events, or the model cannot generate.
+    """
+    check_generates(run)
+    config = run.config.generate
+    sampling = sections.sampling_config(run.config) if sampling is None else sampling
+    real = spread_prompts(
+        open_records(run.workdir / "records", "test"),
+        prompts=config.prompts if prompts is None else prompts,
+        events=config.prompt_events if prompt_events is None else prompt_events,
+        following=sampling.events,
+        **_reads(run),
+    )
+    instrument = real[0].day.instrument
+    how: dict[str, Any] = {"model": run.model, "tokenizer": run.tokenizer, "instrument": instrument}
+    drawn = run_generation(run.params, [one.prompt for one in real], sampling=sampling, on_progress=on_progress, **how)
+    openings = [MarketDay.opening(instrument, one.prompt.start) for one in real]
+    tokens = iter(drawn.tokens)
+    days = tuple(
+        tuple(opening.with_events(run.tokenizer.decode(next(tokens), opening)) for _ in range(sampling.paths))
+        for opening in openings
+    )
+    return Continuations(tuple(real), days, drawn)
+
+
+def _reads(run: Run) -> dict[str, Any]:
+    """Return how prompts are read for the model of a run."""
+    config, buckets = run.config, run.model.time_buckets
+    reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": buckets, "beside": run.beside}
+    return {**reads, "book_levels": config.data.book_levels}
+
+
+def training_flow(run: Run, paths: Continuations, *, levels: int) -> Flow | None:
+    """Return as many sequences of the same length from the last training day, spread evenly; None if it is too short.
+
+    Args:
+      run: the run.
+      paths: continuations, whose instrument is taken.
+      levels: occupied levels per side that the books show.
+    """
+    records, symbol = open_records(run.workdir / "records", "train"), paths.instrument.symbol
+    last = next((i for i in reversed(range(len(records))) if record_instrument(records[i]).symbol == symbol), None)
+    if last is None:
+        return None
+    (one, *_), count = paths.real, len(paths.real)
+    how: dict[str, Any] = {
+        "prompts": count,
+        "events": one.events,
+        "following": len(one.day.events) - one.events,
+        "record": last,
+    }
+    try:
+        found = spread_prompts(records, **how, **_reads(run))
+    except InputError:  # the comparison goes without this reference
+        return None
+    named = [(_named(each.day), each.events) for each in found]
+    spans = [np.array([[first, len(day.events)]]) for day, first in named]
+    return joined([flow_of_spans(day, span, levels=levels) for (day, _), span in zip(named, spans, strict=True)])
+
+
+def check_continuations(paths: Continuations) -> list[Validity]:
+    """Replay each path in plain Python, and return which of its events are invalid."""
+    return [check_day(day, closed=one.prompt.closed) for one, day in paths.rows()]
+
+
+def flows_of(paths: Continuations, *, levels: int) -> Flows:
+    """Return the sequences as flows; CONTROL events and generated events after midnight are left out.
+
+    Tokens have no order ids. In all three flows, an added order gets a new one, and a removal that of the order which
+    the book's rule selects; a generated path goes on with the ids of its prompt.
+
+    Args:
+      paths: the sequences.
+      levels: occupied levels per side that the books show.
+    """
+    known: list[Flow] = []
+    generated: list[MarketDay] = []
+    left_out = 0
+    for one, days in zip(paths.real, paths.days, strict=True):
+        named = _named(one.day)
+        known.append(flow_of_spans(named, np.array([[0, one.events], [one.events, len(named.events)]]), levels=levels))
+        (book,) = snapshots_at(named, np.array([one.events]))
+        used = named.events.order_id[: one.events]
+        for day in days:
+            inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
+            left_out += int(np.count_nonzero(~inside))
+            start = dataclasses.replace(book, time_ns=day.start.time_ns, window=0)
+            generated.append(_named(dataclasses.replace(day, start=start, events=day.events[inside]), used=used))
+    both, pairs = joined(known), np.arange(2 * len(known)).reshape(-1, 2)
+    return Flows(both.select(pairs[:, 1]), flow_of_paths(generated, levels=levels), both.select(pairs[:, 0]), left_out)
+
+
+def _named(day: MarketDay, *, used: np.ndarray | None = None) -> MarketDay:
+    """Return a day whose events have the ids of the orders that they add or reduce, new ones above those `used`."""
+    ids, resting = order_ids(day), day.start.order_id
+    if used is not None:  # an order that was added and has gone is not in the book, so its id would be given again
+        new = ~np.isin(ids, np.append(resting, np.uint64(0)))
+        ids[new] += max(_largest(used), _largest(resting)) - _largest(resting)
+    return day.with_events(day.events.replace(order_id=ids))
+
+
+def _largest(ids: np.ndarray) -> np.uint64:
+    """Return the largest id that new ones are counted from, see `order_ids`."""
+    return ids[ids < 2**62].max(initial=np.uint64(0))

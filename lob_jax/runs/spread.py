@@ -1,0 +1,165 @@
+"""Prompts spread over a split, each with the real events that followed it."""
+
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lob_jax.book.day import MarketDay
+from lob_jax.book.replay import snapshots_at
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
+from lob_jax.data.labels.regimes import LOOK_BACK
+from lob_jax.data.records.records import RecordSource, day_record, read_record
+from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.windows.known import NOTHING, Beside
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Events
+from lob_jax.generation.device.state import Prompt
+from lob_jax.runs.prompt import halts_of, prompt_of
+from lob_jax.statistics.flow import disjoint_spans
+from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Continued:
+    """A prompt and what really followed it.
+
+    Attributes:
+      day: the events of the prompt and those that really followed, with the book before them.
+      events: number of events of the prompt.
+      prompt: these events as tokens, and the state of the market after them.
+    """
+
+    day: MarketDay
+    events: int
+    prompt: Prompt
+
+
+class Place(NamedTuple):
+    """Where the events of a record are in the day, as indices of its events.
+
+    Attributes:
+      begin: the first event, of its lead if it has one.
+      first: the first event that is not of the lead.
+      last: the one after its last event.
+      record: index of the record.
+    """
+
+    begin: int
+    first: int
+    last: int
+    record: int
+
+
+def spread_prompts(
+    records: RecordSource,
+    *,
+    prompts: int,
+    events: int,
+    following: int,
+    tokenizer: Tokenizer,
+    book_levels: int,
+    time_buckets: int,
+    beside: Beside = NOTHING,
+    record: int = 0,
+) -> list[Continued]:
+    """Return prompts spread evenly over an instrument's day in a split, with the real events after each.
+
+    No event is in two of them. Prompts and continuations may extend over several records. Their events are those of the
+    tokens: times are rounded as `tokens.time_digits` says, and orders have no ids.
+
+    Args:
+      records: the records of the split.
+      prompts: how many.
+      events: events of each prompt.
+      following: events of each continuation.
+      tokenizer: the tokenizer of the records.
+      book_levels: occupied levels per side that the model sees.
+      time_buckets: time-of-day buckets per day.
+      beside: what else the model reads.
+      record: index of a record of the instrument and the day.
+
+    Raises:
+      InputError: the day has too few events, or its tokens do not determine events.
+    """
+    require(tokenizer, Ability.EVENTS, what="a real continuation of each prompt", where="config.generate.prompts")
+    places, halts = _surveyed(records, tokenizer, records[record]["instrument"])
+    reads: dict[str, Any] = {"tokenizer": tokenizer, "book_levels": book_levels}
+    reads |= {"time_buckets": time_buckets, "beside": beside}
+    # Neighbouring spans often lie in the same record.
+    read = functools.lru_cache(maxsize=2)(lambda index: read_record(records[index], tokenizer))
+    found = []
+    for number, (first, last) in enumerate(_spans(places, prompts, length=events + following)):
+        covering = [place for place in places if place.first < last and place.last > first]
+        day = _joined([(place, read(place.record)) for place in covering])
+        begin, closed = covering[0].begin, halts[max(at for at in halts if at < first + events)]
+        cut = (first - begin, first - begin + events, last - begin)
+        one = _continued(day, cut, closed, **reads)
+        found.append(dataclasses.replace(one, prompt=dataclasses.replace(one.prompt, number=number)))
+    return found
+
+
+def _surveyed(records: RecordSource, tokenizer: Tokenizer, wanted: str) -> tuple[list[Place], dict[int, int]]:
+    """Return where the records of an instrument's day are, in order, and what its halts close, by event."""
+    places, halts = [], {-1: 0}  # the market is open before the first halt
+    for index in range(len(records)):
+        record = records[index]
+        if record["instrument"] == wanted:
+            begin, count = int(record["first_event"]), len(record["clock_ns"]) - 1
+            places.append(Place(begin, begin + int(record["lead_events"]), begin + count, index))
+            found = halts_of(*tokenizer.kinds_and_codes(record["tokens"][:-1]))
+            halts |= {begin + at: closed for at, closed in found.items()}
+    return sorted(places), halts
+
+
+def _spans(places: list[Place], prompts: int, *, length: int) -> list[tuple[int, int]]:
+    """Return the first event of each prompt and the one after its continuation, as indices in the day.
+
+    Raises:
+      InputError: fewer of them fit.
+    """
+    first, last = places[0].first, places[-1].last
+    spans = disjoint_spans(last - first, length=length, sequences=prompts)
+    if len(spans) < prompts:
+        raise InputError(
+            "the split is too short for so many prompts and their real continuations",
+            where="config.generate.prompts",
+            expected=f"at most {len(spans):,}: {last - first:,} events, {length:,} for each",
+            was=prompts,
+            remedy="ask for fewer prompts, or for fewer events by generate.events and generate.prompt_events",
+        )
+    return [(first + low, first + high) for low, high in spans.tolist()]
+
+
+def _joined(parts: list[tuple[Place, MarketDay]]) -> MarketDay:
+    """Return consecutive records as one part of their day: the lead of the first, and the own events of all."""
+    (place, day), *others = parts
+    begin, events, corrections = place.begin, [day.events], [day.corrections]
+    for place, part in others:
+        lead = place.first - place.begin
+        events.append(part.events[lead:])
+        own = part.corrections.between(lead, len(part.events))
+        corrections.append(dataclasses.replace(own, event=own.event + place.first - begin))
+    columns = {name: np.concatenate([getattr(part, name) for part in corrections]) for name in CORRECTION_COLUMNS}
+    return dataclasses.replace(day, events=Events.concatenate(events), corrections=Corrections(**columns))
+
+
+def _continued(
+    day: MarketDay,
+    cut: tuple[int, int, int],
+    closed: int,
+    *,
+    tokenizer: Tokenizer,
+    book_levels: int,
+    time_buckets: int,
+    beside: Beside,
+) -> Continued:
+    """Return a prompt and its continuation; `cut` is where the prompt begins, where it ends, and the end of both."""
+    first, middle, last = cut
+    history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
+    record = day_record(day, history, middle, tokenizer, book_levels=book_levels)
+    prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
+    before, book = snapshots_at(day, np.array([first, middle]))
+    prompt = prompt_of(prepared, record, slice(first - history, middle - history), book, closed)
+    return Continued(day.part(first, last, start=before), middle - first, prompt)
