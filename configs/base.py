@@ -180,6 +180,9 @@ def get_config() -> ml_collections.ConfigDict:
     convert.levels = 10  # occupied levels per side of a LOBSTER order book
     convert.past_midnight = "refuse"  # LOBSTER, events after midnight: refuse | cut | continue (at 86,400 s)
 
+    config.compare = compare = ml_collections.ConfigDict()
+    compare.runs = ()  # folders of the runs that --mode=compare puts side by side; the first is the reference
+
     config.generate = generate = ml_collections.ConfigDict()
     generate.prompts = 1  # 1: the first test events; more: spread over the test split, beside what really followed
     generate.paths = 4  # number of continuations of each prompt

@@ -42,6 +42,7 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "forecast": "generation.fan:fan",
         "Fan": "generation.fan:Fan",
         "fan_figure": "figures.fan:fan_figure",
+        "visualize_attention": "runs.attention:visualize_attention",
     },
     "Fidelity of generated flow": {
         "compare_flows": "evaluation.fidelity.compare:compare",

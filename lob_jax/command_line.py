@@ -29,13 +29,16 @@ MODES = {
     "overfit": "prepare if necessary, and check that a single batch can be learned",
     "summary": "print the structure and the cost of the model",
     "forecast": "prepare if necessary, train a forecaster of the mid price and test it",
+    "report": "write everything that a run has found as one HTML file",
+    "compare": "put runs side by side: --mode=compare FOLDER FOLDER ...",
     "score": "compare sequences of any generator with real ones: --config.score.real and --config.score.generated",
     "configs": "list the bundled configurations",
     "show_config": "print the complete configuration, as a file for --config",
 }
+COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = ("score",)  # modes that need no model: the configuration is that of base, unless one is given
-FROM_RECORDS = ("evaluate", "generate", "export")  # modes that read only the records of the run
+OF_FOLDERS = ("score", COMPARE, "report")  # modes that take the configuration of base unless one is given
+FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
     "mode": "what to do, train by default",
@@ -82,13 +85,14 @@ def parse(argv: Sequence[str]) -> Command:
     """
     base = defaults()
     kinds = kinds_of(base)
-    source = _source(_parsed(argv, known_only=True), base)
+    source = _source(_parsed(argv, known_only=True)[0], base)
     if source is None:
-        raise _no_configuration(_parsed(argv, kinds=kinds))  # first report unknown flags, such as --cofnig
+        raise _no_configuration(_parsed(argv, kinds=kinds)[0])  # first report unknown flags, such as --cofnig
     config = source.config
     check_like(config, base)
-    given = _parsed(argv, kinds=kinds)
+    given, folders = _parsed(argv, kinds=kinds)
     mode, changes = _mode(given["mode"] or "train"), _changes(given, kinds)
+    changes |= {"compare.runs": folders} if folders else {}
     lost = _without_lost_data(source, changes, mode)
     notes = _notes(source, changes, lost)
     config.update_from_flattened_dict({**changes, **lost})
@@ -200,8 +204,11 @@ def _count(text: str | None, flag: str, *, least: int) -> int | None:
 
 def _parsed(
     argv: Sequence[str], *, kinds: Mapping[str, Kind] | None = None, known_only: bool = False
-) -> dict[str, str | None]:
-    """Return the text of each flag, None for one that is not given; the last one counts if it is repeated."""
+) -> tuple[dict[str, str | None], tuple[str, ...]]:
+    """Return the text of each flag, None for one that is not given, and the arguments without a flag.
+
+    The last one counts if a flag is repeated.
+    """
     values = flags.FlagValues()
     values.set_gnu_getopt(True)
     types: dict[str, type] = {**dict.fromkeys(FLAGS, str), "distributed": bool}
@@ -224,7 +231,7 @@ def _parsed(
             was=str(error),
             remedy="correct it; --help lists the flags",
         ) from error
-    if len(rest) > 1 and not known_only:
+    if len(rest) > 1 and not known_only and values["mode"].value != COMPARE:
         raise InputError(
             "there are arguments that belong to no flag",
             where=LINE,
@@ -232,7 +239,7 @@ def _parsed(
             was=shlex.join(rest[1:]),
             remedy="write values as --flag=value, in quotes if they contain spaces",
         )
-    return {name: values[name].value for name in types}
+    return {name: values[name].value for name in types}, tuple(rest[1:])
 
 
 def _unknown_flag(name: str, known: Mapping[str, type]) -> InputError:
@@ -267,6 +274,7 @@ def help_text() -> str:
     lines = [
         f"usage: {shlex.join(program())} --config=NAME|FILE [--mode=MODE] [--workdir=FOLDER] [--config.KEY=VALUE ...]",
         f"       {shlex.join(program())} --workdir=FOLDER --mode=MODE   (a trained run, with its own configuration)",
+        f"       {shlex.join(program())} --mode={COMPARE} FOLDER FOLDER ...   (trained runs side by side)",
         f"       {shlex.join(program())} --mode=configs | --help | --version",
         "",
     ]

@@ -24,7 +24,8 @@ BOOLEANS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0":
 WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
 LONGEST_NAME = 255  # maximum bytes of a file name
 LARGEST = 2**63 - 1  # an int64, as the libraries that use these values have
-ELEMENTS = {"model.heads.outlook_events": int}  # element types of keys whose default is an empty tuple
+# Element types of keys whose default is an empty tuple.
+ELEMENTS = {"model.heads.outlook_events": int, "compare.runs": str}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,7 @@ ORDER = [
     "forecasting",
     "config",
     "figures",
+    "report",
     "runs",
     "stages",
     "bench",

@@ -12,7 +12,7 @@ from lob_jax.book.replay import find_corrections
 
 OUTLINE = (
     "LOBTransformer LOBEmbeddings TransformerBlock PredictionHead ConditionalLOBTransformer LOBTokenizer LOBMetrics "
-    "TokenBookDataset load_incremental_data reconstruct_book_states train generate"
+    "TokenBookDataset load_incremental_data reconstruct_book_states train generate visualize_attention"
 ).split()
 
 
@@ -45,7 +45,7 @@ def test_the_names_of_the_outline_are_found():
     assert lob_jax.ConditionalLOBTransformer is lob_jax.LOBTransformer
 
 
-@pytest.mark.parametrize("name", ["visualize_attention", "predict_next_events", "load_rum"])
+@pytest.mark.parametrize("name", ["visualise_attention", "predict_next_events", "load_rum"])
 def test_a_name_that_is_none_is_an_attribute_error(name):
     assert not hasattr(lob_jax, name) and name not in dir(lob_jax)
 

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def evaluate(
     direction_events: int,
     ngram_orders: Sequence[int],
     beside: Beside = NOTHING,
+    on_nats: Callable[[np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model and the baselines on the same tokens of one split.
 
@@ -57,6 +58,7 @@ def evaluate(
       direction_events: number of events, the first of the split, whose price direction is predicted; 0 for none.
       ngram_orders: candidate context lengths of the n-gram model.
       beside: what the model reads in addition to tokens, clock buckets and book.
+      on_nats: see `likelihood`.
 
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
@@ -78,7 +80,7 @@ def evaluate(
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
-        **likelihood(source, scores, baselines, tokenizer=tokenizer),
+        **likelihood(source, scores, baselines, tokenizer=tokenizer, on_nats=on_nats),
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }

@@ -1,1 +1,1 @@
-"""Draw figures of market days, forecasts and learning-rate range tests."""
+"""Draw figures of market days, forecasts, training, attention and scores."""

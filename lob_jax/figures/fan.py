@@ -7,8 +7,14 @@ from matplotlib.figure import Figure
 from lob_jax.generation.fan import LEAST_PATHS, MEASURES, Fan
 
 
-def fan_figure(forecast: Fan, *, title: str) -> Figure:
-    """Draw each measure as bands between pairs of quantiles around the median, or, for too few paths, every path."""
+def fan_figure(forecast: Fan, *, title: str, real: Fan | None = None) -> Figure:
+    """Draw each measure as bands between pairs of quantiles around the median, or, for too few paths, every path.
+
+    Args:
+      forecast: the paths.
+      title: title of the figure.
+      real: what really happened after the same prompt, as one path or more; each is drawn as a line.
+    """
     figure = Figure(figsize=(12, 8), dpi=100, layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
     few = forecast.paths_H.max() < LEAST_PATHS
@@ -18,6 +24,9 @@ def fan_figure(forecast: Fan, *, title: str) -> Figure:
             lines[0].set_label("each path")
         else:
             _draw_quantiles(axes, forecast, forecast.shown(name))
+        if real is not None:
+            lines = axes.step(real.moment_H, real.paths_PH[name].T, color="#000000", lw=1.3, ls="--", where="post")
+            lines[0].set_label("real")
         axes.set_ylabel(label)
         axes.ticklabel_format(useOffset=False)
         axes.grid(alpha=0.3, lw=0.6)

@@ -1,7 +1,8 @@
 """Summarise many generated paths: quantiles of mid price, spread, volume and volatility, by events or by time."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,19 @@ class Fan:
         if self.paths_H.min() < LEAST_PATHS:
             plain["each_path"] = {name: _plain(values_PH) for name, values_PH in self.paths_PH.items()}
         return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Fan":
+        """Return the summary that `to_json` has described; of each path it has values only with too few paths."""
+        each = plain.get("each_path", {})
+        return cls(
+            by=plain["by"],
+            moment_H=np.asarray(plain["moment"], np.float64),
+            quantile_Q=np.asarray(plain["quantile"], np.float64),
+            paths_H=np.asarray(plain["paths"], np.int64),
+            **{f"{name}_HQ": np.asarray(plain[name], np.float64) for name in MEASURES},  # None becomes NaN
+            paths_PH={name: np.asarray(values, np.float64) for name, values in each.items()},
+        )
 
 
 def _plain(values_HQ: np.ndarray) -> list[list[float | None]]:

@@ -1,6 +1,7 @@
 """Evaluate a run's model on a split, and compute the log-likelihood of each event of a day."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,13 @@ from lob_jax.runs.training import windows_of
 from lob_jax.tokens.vocabulary import event_index
 
 
-def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
+def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], None] | None = None) -> dict[str, Any]:
     """Evaluate a run on one of its splits, next to baselines fitted on its training split.
+
+    Args:
+      run: a trained run.
+      split: the split to evaluate.
+      on_nats: called with the code length of each event under a causal model, float64 [E], nats.
 
     Returns:
       Plain values as in JSON, see `lob_jax.evaluation.evaluate.evaluate`; for a model of masked tokens, see
@@ -51,6 +57,7 @@ def evaluate(run: Run, *, split: str = "test") -> dict[str, Any]:
             direction_events=section.direction_events,
             ngram_orders=section.ngram_orders,
             beside=run.beside,
+            on_nats=on_nats,
         )
     return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 

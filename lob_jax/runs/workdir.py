@@ -35,10 +35,13 @@ LEAVINGS = {
     "distortion.json": "what validation events lose as compact tokens",
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "test results of the best checkpoint and the baselines",
+    "event_bits.npz": "bits of each test event under the best checkpoint, for --mode=compare",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
     "score.json": "how close generated flow is to real flow, by every score",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",
+    "report.html": "everything of this folder in one page, with figures",
+    "report.json": "the same without figures",
     "weights.safetensors": "the best checkpoint's parameters",
     FAILURES: "stack traces of internal errors, to be reported",
 }

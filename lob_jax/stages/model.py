@@ -1,6 +1,7 @@
 """The stages of a model: train, evaluate and export."""
 
 import dataclasses
+import math
 import pathlib
 
 import jax
@@ -18,6 +19,7 @@ from lob_jax.evaluation.table import table as evaluation_table
 from lob_jax.figures.day import save
 from lob_jax.figures.reliability import reliability_figure
 from lob_jax.models.accounting import parameter_count
+from lob_jax.report.event_bits import write_event_bits
 from lob_jax.runs.load import Run, open_run, require_trained
 from lob_jax.runs.scoring import evaluate as run_evaluation
 from lob_jax.runs.training import fit, open_training_data, refuse_what_cannot_fit
@@ -88,7 +90,7 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     hidden = not run.model.causal
     doing = "testing the model on masked tokens" if hidden else "testing the model and fitting the baselines"
     with waiting(doing, usually=EVALUATION):
-        result = run_evaluation(run)
+        result = run_evaluation(run, on_nats=lambda nats: write_event_bits(workdir, nats / math.log(2)))
     write_json(workdir / "evaluation.json", result)
     for shown in [hidden_table(result)] if hidden else [evaluation_table(result), *head_tables(result)]:
         show(shown)

@@ -22,6 +22,8 @@ STAGES = {
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",
     "forecast": "lob_jax.stages.forecast",
+    "report": "lob_jax.stages.report",
+    "compare": "lob_jax.stages.report",
     "score": "lob_jax.stages.score",
     "configs": "lob_jax.stages.shown_config",
     "show_config": "lob_jax.stages.shown_config",

@@ -1,5 +1,7 @@
 """The quantiles of many paths, against hand-computed ones."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
 from lob_jax.figures.fan import fan_figure
-from lob_jax.generation.fan import fan
+from lob_jax.generation.fan import Fan, fan
 from tests.market_day import market_day
 
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York")
@@ -46,6 +48,25 @@ def test_event_by_event():
     np.testing.assert_allclose(found.spread_HQ, [[0.02] * 3, [0.01, 0.015, 0.02], [0.01, 0.02, 0.04]])
     np.testing.assert_allclose(found.volume_HQ, [[0, 0, 0], [0, 1, 2], [0, 2, 3]])
     np.testing.assert_allclose(found.volatility_HQ[2], [0.005, 50**0.5 / 1000, 0.01])
+
+
+def test_json_gives_the_summary_back():
+    found = fan(PATHS, **WHOLE)
+    read = Fan.from_json(json.loads(json.dumps(found.to_json())))
+    for name in ("moment_H", "quantile_Q", "paths_H"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(found, name))
+    np.testing.assert_array_equal(read.paths_PH["mid"], found.paths_PH["mid"])
+    assert np.isnan(read.mid_HQ).all()  # three paths are too few for quantiles
+    many = Fan.from_json(json.loads(json.dumps(fan(PATHS[:1] * 20, **WHOLE).to_json())))
+    np.testing.assert_allclose(many.mid_HQ, fan(PATHS[:1] * 20, **WHOLE).mid_HQ)
+
+
+def test_what_really_happened_is_a_line_beside_the_paths():
+    found = fan(PATHS, **WHOLE)
+    figure = fan_figure(found, title="t", real=fan(PATHS[:1], **WHOLE))
+    lines = [line for line in figure.axes[0].lines if line.get_label() == "real"]
+    np.testing.assert_array_equal(lines[0].get_ydata(), found.paths_PH["mid"][0])
+    assert lines[0].get_linestyle() == "--"
 
 
 def test_in_time_and_only_as_far_as_every_path_goes():

@@ -11,6 +11,7 @@ import lob_jax
 from lob_jax.data.records.records import day_record
 from lob_jax.errors import InputError
 from lob_jax.evaluation.likelihood.scores import model_apply
+from lob_jax.report.event_bits import read_event_bits
 from lob_jax.stages import model as stage
 from lob_jax.tokens.vocabulary import event_index
 from lob_jax.training.step.shift import shift
@@ -42,6 +43,9 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
     result = lob_jax.evaluate(run)
     stage.evaluate(trained.config, trained.workdir)
     assert json.loads((trained.workdir / "evaluation.json").read_text()) == json.loads(json.dumps(result))
+    bits = read_event_bits(trained.workdir)
+    assert len(bits) == result["likelihood"]["model"]["events"]
+    np.testing.assert_allclose(bits.mean(), result["likelihood"]["model"]["bits_per_event"], rtol=1e-6)
     assert "leakage audit: none in 6 checks" in capsys.readouterr().out
     assert result["split"] == "test" and lob_jax.evaluate(run, split="validation")["split"] == "validation"
 

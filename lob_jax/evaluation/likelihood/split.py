@@ -1,7 +1,7 @@
 """The likelihood of a split under a model and baselines, with confidence intervals of all figures."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,12 @@ Targets = list[tuple[np.ndarray, np.ndarray]]  # the scored tokens of each recor
 
 
 def likelihood(
-    source: PreparedRecords, scores: TokenScores, baselines: Mapping[str, Baseline], *, tokenizer: Tokenizer
+    source: PreparedRecords,
+    scores: TokenScores,
+    baselines: Mapping[str, Baseline],
+    *,
+    tokenizer: Tokenizer,
+    on_nats: Callable[[np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Return the likelihood of a split under a model and baselines.
 
@@ -39,6 +44,7 @@ def likelihood(
       scores: the model's scores of all of their tokens, with a grammar.
       baselines: the fitted baselines, by name.
       tokenizer: the tokenizer of the records.
+      on_nats: called with the code length of each event under the model as it predicts, float64 [E], nats.
 
     Returns:
       Plain values as in JSON:
@@ -58,6 +64,8 @@ def likelihood(
         "model_grammar": _counts(scores.grammar, targets, time_digits=time_digits),
         **{name: _baseline_counts(source, one, time_digits=time_digits) for name, one in baselines.items()},
     }
+    if on_nats:
+        on_nats(counts["model"].nats())
     blocks = draw_blocks(list(counts.values()), resamples=RESAMPLES, seed=SEED)
     resampled = {name: resampled_figures(one, blocks) for name, one in counts.items()}
     found = {name: figures(one) for name, one in counts.items()}

@@ -1,0 +1,1 @@
+"""Report what a run has achieved, as one HTML file and as JSON, and compare runs."""

@@ -1,0 +1,65 @@
+"""Tables of what is tested of generated flow beside its scores: stylised facts, price impact, and memorisation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lob_jax.report.section import Absent, Cell, Number, Table, table_of
+
+TESTS = (("beyond", ".1%"), ("p", ".3f"))  # of memorisation, with their forms
+NO_TEST = Absent("real flow is the reference")
+
+
+def _number(value: Any, form: str = ".3f", low: Any = None, high: Any = None) -> Cell:
+    return None if value is None else Number(float(value), form, low, high)
+
+
+def facts_tables(result: Mapping[str, Any] | None) -> list[Table]:
+    """Return a table of the stylised facts: figure, interval and verdict of each flow; none without a result."""
+    if not result:
+        return []
+    flows = result["flows"]
+    columns = ["fact", *(heading for name in flows for heading in (name, f"{name}: verdict"))]
+    rows = []
+    for key, fact in result["facts"].items():
+        cells: list[Cell] = [f"{fact['label']} ({fact['figure']})"]
+        for flow in flows.values():
+            one = flow["facts"][key]
+            value = _number(one["value"], low=one["low"], high=one["high"])
+            cells += [Absent("too few returns") if value is None else value, one["verdict"]]
+        rows.append(cells)
+    agree = "; ".join(
+        f"{name}: {count} of {len(rows)} verdicts as in real flow" for name, count in result["agree"].items()
+    )
+    caption = f"Stylised facts, returns over {result['step']} messages"
+    return [table_of(caption, columns, rows, note=f"In grey: 95 % intervals. {agree}.")]
+
+
+def impact_tables(result: Mapping[str, Any] | None) -> list[Table]:
+    """Return a table of the scores of the price impact by class of event; none without a result."""
+    if not result:
+        return []
+    rows: list[list[Cell]] = []
+    for model, one in result["models"].items():
+        for name, score in (one.get("scores") or {}).items():
+            value = _number(score.get("value"), low=score.get("low"), high=score.get("high"))
+            rows.append([f"{model}: {name}", value, *(_number(score.get(part)) for part in ("half", "floor", "ratio"))])
+        macro = (one.get("macro") or {}).get("score")
+        rows.append([f"{model}: move by participation, mean difference", _number(macro), *[Absent("has no floor")] * 3])
+    caption = "Price impact: differences of the response, summed over lags, ticks"
+    return [table_of(caption, ("flow and class", "difference", "of halves", "floor", "ratio"), rows)]
+
+
+def memorisation_tables(result: Mapping[str, Any] | None) -> list[Table]:
+    """Return a table of the longest runs of messages that occur in the training data; none without a result."""
+    if not result:
+        return []
+    rows: list[list[Cell]] = []
+    for name, one in result["flows"].items():
+        cells = [_number(one.get(part), ".1f") for part in ("mean", "median")]
+        tests = [
+            _number(one[part], form) if part in one else Absent("real flow is the reference") for part, form in TESTS
+        ]
+        rows.append([name, one["sequences"], one["longest"], *cells, _number(one["share"], ".1%"), *tests])
+    columns = ("flow", "sequences", "longest", "mean", "median", "share of a sequence", "beyond real", "p")
+    caption = f"Runs of messages that occur in the training data ({result['training_messages']:,} messages)"
+    return [table_of(caption, columns, rows, note="Longest, mean and median in messages.")]

@@ -1,0 +1,199 @@
+"""Results of an imaginary run, as its folder holds them, small and with every kind of value."""
+
+import copy
+import io
+
+import numpy as np
+from PIL import Image
+
+from lob_jax.config import sections
+from lob_jax.configs import tiny
+from lob_jax.report.material import Material
+from lob_jax.report.section import GIF, PNG, Picture
+
+
+def metrics(bits, *, interval=True):
+    """Return the likelihood of one model."""
+    found = {
+        "events": 1200, "tokens": 5000, "bits_per_event": bits, "bits_per_event_without_gap_digits": bits - 9,
+        "bits_by_part": {"head": 7.0, "size": 3.5, "gap": bits - 19.5, "gap_digits": 9.0}, "loss": 4.9,
+        "perplexity": 134.3, "token_accuracy": 0.14, "event_accuracy": 0.84, "head_accuracy": 0.4,
+        "head_majority": 0.47,
+    }  # fmt: skip
+    return found | ({"intervals": {"bits_per_event": [bits - 0.2, bits + 0.3]}} if interval else {})
+
+
+def reliability():
+    return {"count": 1200, "ece": 0.01, "ece_by_chance": 0.008, "rms_debiased": 0.006, "probability": [0.1, 0.9],
+            "frequency": [0.12, 0.88], "counts": [600, 600]}  # fmt: skip
+
+
+def evaluation():
+    """Return an evaluation.json."""
+    direction = {
+        "events": 500, "shares": {"down": 0.05, "flat": 0.9, "up": 0.05}, "balanced_floor": 1 / 3,
+        "majority_accuracy": 0.9, "log_loss": 0.4, "prior_log_loss": 0.42, "accuracy": 0.9, "balanced_accuracy": 0.5,
+        "macro_f1": 0.45, "corrected": {"balanced_accuracy": 0.52},
+    }  # fmt: skip
+    return {
+        "split": "test",
+        "context": 256,
+        "likelihood": {
+            "model": metrics(28.0) | {"outside_grammar": 0.002},
+            "model_grammar": metrics(27.9),
+            "zero_order": metrics(29.2),
+            "ngram": metrics(28.4),
+        },
+        "differences": {
+            "model": {
+                "zero_order": {"bits_per_event": [-1.2, -1.3, -1.1]},
+                "ngram": {"bits_per_event": [-0.4, -0.5, -0.3]},
+            }
+        },
+        "calibration": {
+            "model": {
+                "all": reliability(),
+                "head": reliability(),
+                "kinds": {"ece": 0.01, "by_kind": {"add": reliability()}},
+            }
+        },
+        "bootstrap": {"method": "circular blocks of events", "block_events": 40, "resamples": 1000, "level": 0.95},
+        "ngram": {"head": {"lengths": [0, 1]}},
+        "direction": {"model": direction, "state_table": direction | {"macro_f1": float("nan")}},
+        "volatility": {"10": {"mae": 0.25, "note": "<b>not bold</b>"}},
+    }
+
+
+def distance(value, floor=0.1):
+    """Return one distance of a comparison."""
+    return {"value": value, "low": value - 0.01, "high": value + 0.01, "half": value + 0.02, "floor": floor,
+            "floor_low": floor - 0.02, "floor_high": floor + 0.02, "ratio": (value + 0.02) / floor}  # fmt: skip
+
+
+def undefined():
+    return dict.fromkeys(distance(0.1))
+
+
+def score(label, group, values):
+    """Return one score by flow; None for one that is not defined."""
+    of = {
+        name: {"n_real": 100, "n_generated": 90, "reason": None if value is not None else "no cancels"}
+        | {kind: undefined() if value is None else distance(value) for kind in ("l1", "w1", "ks")}
+        for name, value in values.items()
+    }
+    return {"label": label, "unit": "ticks", "group": group, "version": 1, "discrete": False, "models": of}
+
+
+def summary(value):
+    mean = {"value": value, "low": value - 0.01, "high": value + 0.01}
+    return {"scores": 21, "mean": mean, "median": mean, "iqm": mean, "half": value, "floor": 0.1, "ratio": value / 0.1}
+
+
+def fidelity():
+    """Return a fidelity.json with two flows."""
+    measure = {
+        "label": "kinds", "unit": "", "version": 1,
+        "figures": {"share of ADD": {"real": 0.5, "models": {
+            "model": {"value": 0.7, "low": 0.45, "high": 0.55, "inside": False, "p": 0.01},
+            "cst": {"value": None, "low": None, "high": None, "inside": None, "p": None}}}},
+        "distance": {"model": {"value": 0.2, "floor": 0.05, "floor_high": 0.08, "ratio": 4.0, "inside": False},
+                     "cst": dict.fromkeys(("value", "floor", "floor_high", "ratio", "inside"))},
+    }  # fmt: skip
+    about = {
+        "sequences": 10,
+        "messages": 5000,
+        "levels": 5,
+        "messages_per_sequence": {"min": 500, "median": 500, "max": 500},
+    }
+    fact = {"value": 0.1, "low": 0.0, "high": 0.2, "verdict": "undecidable at this sample size"}
+    by_flow = {"model": summary(0.21), "cst": summary(0.4)}
+    return {
+        "package": "0.2.0", "splits": 50, "resamples": 100, "block": 100, "seed": 0,
+        "flows": {"real": about, "model": about, "cst": about},
+        "scores": {
+            "spread": score("spread", "lob_bench", {"model": 0.2, "cst": 0.4}),
+            "cancels": score("cancellation depth, ask", "lob_bench", {"model": 0.3, "cst": None}),
+            "moves": score("mid moves", "further", {"model": 0.1, "cst": 0.5}),
+        },
+        "conditional": {"ask_by_spread": score("ask size by spread", "conditional", {"model": 0.2, "cst": 0.3})},
+        "summary": {"lob_bench": {name: dict.fromkeys(("l1", "w1", "ks"), one) for name, one in by_flow.items()}},
+        "divergence": {
+            name: {"first_message": [0, 100], "scores": 21, "value": [0.1, 0.2], "half": [0.1, 0.25],
+                   "floor": [0.1, None], "floor_high": [0.12, 0.12], "ratio": [1.0, 2.5]}
+            for name in by_flow
+        },
+        "measures": {"splits": 50, "seed": 0, "coverage": 0.95, "measures": {"kinds": measure},
+                     "summary": {"model": {"figures": 1, "outside": 1}, "cst": {"figures": 0, "outside": 0}}},
+        "facts": {"step": 10, "draws": 100, "seed": 0,
+                  "facts": {"skew": {"label": "gain/loss asymmetry", "figure": "skewness"}},
+                  "flows": {"real": {"facts": {"skew": fact}}, "model": {"facts": {"skew": fact | {"value": None}}}},
+                  "agree": {"model": 1}},
+        "impact": {"models": {"model": {"scores": {"MO_0": distance(1.0, 0.4)}, "macro": {"score": None}}}},
+        "memorisation": {"training_messages": 9000, "flows": {
+            "real": {"sequences": 10, "longest": 7, "mean": 4.5, "median": 4.0, "share": 0.01},
+            "model": {"sequences": 10, "longest": 9, "mean": 5.5, "median": 5.0, "share": 0.02, "beyond": 0.1,
+                      "p": 0.2}}},
+    }  # fmt: skip
+
+
+def forecast():
+    """Return a forecast.json."""
+    scores = {
+        name: {"mean": 0.3, "low": 0.2, "high": 0.4, "std": 0.0} for name in ("mcc", "macro_f1", "log_loss", "accuracy")
+    }
+    return {
+        "horizons": [10, 50], "examples": {"train": 900, "validation": 100, "test": 200}, "blocks": 8,
+        "block_events": 500, "draws": 1000, "scores": {"transformer": [scores, scores], "prior": [scores, scores]},
+    }  # fmt: skip
+
+
+def manifest():
+    """Return a records.json."""
+    splits = {name: {"events": 1200, "records": 2, "tokens": 5000} for name in ("train", "validation", "test")}
+    day = {"symbol": "SYN", "trading_day": "2024-01-02", "parts": [{"split": "train", "events": 1200}],
+           "report": {"rows_read": 3600, "rows_dropped": {"bad <price>": 2}}}  # fmt: skip
+    inputs = {"feed": "synthetic", "parameters": {"rate": list(range(60))}}
+    return {"version": "0.1.0", "fingerprint": {"days": ["SYN 2024-01-02"], "embargo_events": 160, "inputs": inputs},
+            "splits": splits, "days": [day]}  # fmt: skip
+
+
+def lines():
+    """Return the lines of a metrics.jsonl."""
+    steps = [
+        {"step": k, "loss": 6.0 - k, "learning_rate": 0.01, "skipped": 0, "speed": {"step_s": 0.4}} for k in (1, 2)
+    ]
+    return [*steps, {"step": 2, "validation_loss": 4.1}]
+
+
+def image(name, kind=PNG, frames=1):
+    """Return a picture of a few grey squares."""
+    data = io.BytesIO()
+    squares = [Image.fromarray(np.full((40, 60), 60 * k, np.uint8)) for k in range(1, frames + 1)]
+    more = {"save_all": True, "append_images": squares[1:]} if frames > 1 else {}
+    squares[0].save(data, format="GIF" if kind == GIF else "PNG", **more)
+    return Picture(name, data.getvalue(), kind, f"grey squares of {name}", f"{name}: <squares>")
+
+
+def generated():
+    """Return the newest generated result."""
+    paths = {name: [[1.0, 2.0], [1.5, None]] for name in ("mid", "spread", "volume", "volatility")}
+    levels = {name: [[None] * 5, [None] * 5] for name in paths}
+    return {"name": "001", "settings.json": {"paths": 2, "events": 200, "name": ""},
+            "forecast.json": {"by": "events", "moment": [0.0, 200.0], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
+                              "paths": [2, 1], **levels, "each_path": paths}}  # fmt: skip
+
+
+def material():
+    """Return everything that a report can show."""
+    found = {
+        "config.json": {"version": "0.1.0", **sections.plain(tiny.get_config())},
+        "records/records.json": manifest(),
+        "metrics.jsonl": lines(),
+        "evaluation.json": evaluation(),
+        "fidelity.json": fidelity(),
+        "forecast.json": forecast(),
+    }
+    names = ("attention", "attention_head", "vocabulary", "depth", "trades", "fan")
+    pictures = {name: image(name) for name in names} | {"ladder_real": image("ladder_real", GIF, frames=3)}
+    missing = {name: f"{name} does not exist" for name in ("score.json", "faults.json")}
+    return Material("sample", copy.deepcopy(found), missing, generated=generated(), pictures=pictures)

@@ -1,0 +1,128 @@
+"""A report of everything: each part gives its section, and whatever is missing is left out with a reason."""
+
+import json
+
+import pytest
+
+from lob_jax.report.material import Material
+from lob_jax.report.parts import data, fidelity, likelihood, others, summary
+from lob_jax.report.report import plain_report, sections_of, write_page
+from lob_jax.report.section import LeftOut, Number
+from tests.report.sample import evaluation, material
+
+
+def cells(section):
+    return {
+        (row[0], column): cell
+        for t in section.tables
+        for row in t.rows
+        for column, cell in zip(t.columns, row, strict=True)
+    }
+
+
+def test_every_part_of_a_complete_run_is_a_section_and_the_json_has_the_same(tmp_path):
+    sections, left_out = sections_of(material())
+    titles = [section.title for section in sections]
+    assert titles[0] == "Summary" and len(titles) == 12 and left_out == []
+    html = write_page(tmp_path / "report.html", sections, title="t", lead="l").read_text()
+    plain = json.loads(json.dumps(plain_report(sections, title="t", lead="l"), allow_nan=False))
+    assert [one["title"] for one in plain["sections"]] == titles
+    for section in sections:
+        assert all(f'id="figure-{one.name}"' in html for one in section.pictures)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_without_results_everything_but_summary_and_versions_is_left_out_with_a_reason():
+    empty = Material("empty", {}, {name: f"{name} is missing" for name in MISSING})
+    sections, left_out = sections_of(empty)
+    assert [section.title for section in sections] == ["Summary", "Versions"]
+    assert len(left_out) == 9 and all(one.reason for one in left_out)
+
+
+MISSING = (
+    "config.json records/records.json metrics.jsonl evaluation.json fidelity.json score.json faults.json forecast.json"
+).split()
+
+
+def test_the_summary_says_in_words_what_the_numbers_mean():
+    section = summary.summary(material())
+    assert any("better than the best baseline, n-gram: 0.40 bits per event fewer" in one for one in section.paragraphs)
+    assert any("-0.500 to -0.300" in one for one in section.paragraphs)
+    assert any("model is clearly different from real flow: its mean L1 is 2.10" in one for one in section.paragraphs)
+    assert cells(section)["bits per event", "of the reference"].value == 28.4
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [((-0.4, -0.5, -0.3), "better"), ((0.4, 0.3, 0.5), "worse"), ((0.1, -0.1, 0.3), "cannot be told apart")],
+)
+def test_a_verdict_follows_the_interval(difference, words):
+    assert words in summary.bits_verdict(Number(difference[0], "", *difference[1:]), "n-gram")
+
+
+@pytest.mark.parametrize(("ratio", "words"), [(1.0, "indistinguishable"), (1.4, "close"), (2.0, "clearly"), (9, "far")])
+def test_a_ratio_to_the_floor_has_a_verdict(ratio, words):
+    assert words in summary.flow_verdict(ratio)
+
+
+def test_likelihood_has_intervals_differences_and_calibration():
+    section = likelihood.likelihood(material())
+    found = cells(section)
+    bits = found["bits per event", "n-gram"]
+    assert (bits.value, bits.low, bits.high) == (28.4, 28.2, 28.7)
+    assert found["\u2003head", "model"].value == 7.0
+    assert found["n-gram", "model, minus the baseline"].low == -0.5
+    assert found["probability of add", "calibration error"].value == 0.01
+    assert "0.200%" in section.paragraphs[1]
+
+
+def test_an_evaluation_without_intervals_says_so_and_one_of_masked_tokens_has_its_own_table():
+    one = material()
+    for metrics in one.found["evaluation.json"]["likelihood"].values():
+        metrics.pop("intervals", None)
+    for key in ("bootstrap", "differences", "calibration"):
+        del one.found["evaluation.json"][key]
+    assert likelihood.likelihood(one).tables[0].note == "This evaluation has no intervals."
+    masked = {"hidden": 10, "share": 0.15, "model": {"loss": 3.0}, "zero_order": {"loss": 4.0}}
+    one.found["evaluation.json"] = masked
+    assert cells(likelihood.likelihood(one))["loss", "zero-order"] == 4.0
+
+
+def test_fidelity_shows_each_distance_beside_its_floor_and_an_undefined_score_as_absent():
+    section = fidelity.fidelity(material())
+    found = cells(section)
+    model = {row[0]: row for row in next(t for t in section.tables if t.caption == "LOB-Bench's scores: model").rows}
+    assert [cell.value for cell in model["spread"][1:5]] == pytest.approx([0.2, 0.22, 0.1, 2.2])
+    other = {row[0]: row for row in next(t for t in section.tables if t.caption == "LOB-Bench's scores: cst").rows}
+    assert other["cancellation depth, ask"][1:] == (None,) * 6
+    assert found["kinds: share of ADD", "in the 95 % range of real"] == "undecided"
+    assert found["gain/loss asymmetry (skewness)", "real: verdict"].startswith("undecidable")
+    assert {one.name for one in section.pictures} == {
+        "scores_lob_bench", "scores_conditional", "scores_further", "divergence", "measures_1",
+    }  # fmt: skip
+
+
+def test_results_that_no_section_knows_are_shown_under_their_keys():
+    (table,) = others.others(material()).tables
+    assert table.caption == "evaluation.json: volatility" and table.rows[0] == ("10.mae", 0.25)
+    one = material()
+    one.found["evaluation.json"] = {key: value for key, value in evaluation().items() if key != "volatility"}
+    assert others.others(one) is None
+
+
+def test_data_have_a_fingerprint_that_changes_with_them():
+    section = data.data(material())
+    assert cells(section)["SYN 2024-01-02", "rows left out"] == 2
+    assert cells(section)["inputs.parameters", "value"].startswith("sha256 ")
+    other = material()
+    other.found["records/records.json"]["fingerprint"]["embargo_events"] = 161
+    name = ("sha256 of the fingerprint", "value")
+    assert cells(section)[name] != cells(data.data(other))[name]
+
+
+def test_a_direction_that_is_left_out_says_why():
+    one = material()
+    del one.found["evaluation.json"]["direction"]
+    one.found["evaluation.json"]["direction_left_out"] = "performer attention has no mask"
+    _, left_out = sections_of(one)
+    assert left_out == [LeftOut("Direction of the next move", "performer attention has no mask")]
