@@ -13,7 +13,7 @@ FIDELITY |= {"package", "splits", "resamples", "block", "seed", "read"}
 KNOWN: dict[str, set[str] | None] = {  # what other sections show
     "evaluation.json": {
         *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),
-        *("bootstrap", "hidden", "share", "model", *BASELINES),
+        *("bootstrap", "hidden", "share", "model", "audit", "fitted", *BASELINES),
     },
     "forecast.json": None,
     "fidelity.json": FIDELITY,
