@@ -143,6 +143,10 @@ def get_config() -> ml_collections.ConfigDict:
     forecast.model = "transformer"  # tft | deeplob | linear | transformer: what --mode=forecast trains
     forecast.history = 100  # events before a forecast that the model sees; the transformer sees its context
     forecast.horizons = (10, 20, 50, 100)  # forecast horizons in events
+    forecast.smoothing = "both"  # mids averaged in a label: both, (m+ - m-) / m- | future, (m+ - m_t) / m_t
+    forecast.threshold = config_dict.placeholder(float)  # relative move up to which it is flat, such as 0.002; None: a
+    # threshold per horizon that makes a third of the training moves flat
+    forecast.protocol = "days"  # FI-2010: days (the first 7 train, the last 3 test) | folds (9, anchored)
     forecast.levels = 10  # levels per side of the book states that the model sees
     forecast.stride = 5  # events between forecasts; neighbouring ones share nearly all of their history
     forecast.seeds = 1  # training runs, with seeds from config.seed on, whose scores are averaged

@@ -46,6 +46,12 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
     },
     "Fidelity of generated flow": {
         "compare_flows": "evaluation.fidelity.compare:compare",
+        "compare_measures": "evaluation.fidelity.measure:compare_measures",
+        "compare_facts": "evaluation.fidelity.facts:compare_facts",
+        "compare_impact": "evaluation.fidelity.impact:compare_impact",
+        "discriminate": "evaluation.fidelity.discriminator:discriminate",
+        "measure_usefulness": "evaluation.fidelity.usefulness:measure_usefulness",
+        "measure_memorisation": "evaluation.fidelity.memorisation:measure_memorisation",
         "Flow": "statistics.flow:Flow",
         "flow_of_spans": "statistics.flow:flow_of_spans",
         "flow_of_paths": "statistics.flow:flow_of_paths",

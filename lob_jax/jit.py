@@ -15,7 +15,18 @@ import numba
 
 PACKAGE = pathlib.Path(__file__).parent
 SETTINGS: Any = numba.config  # it sets its attributes by name when it is imported, which no type checker follows
-COMPILED_PARTS = ("jit.py", "events", "book", "simulation", "feeds", "writers", "statistics", "tokens", "evaluation")
+COMPILED_PARTS = (
+    "jit.py",
+    "events",
+    "book",
+    "simulation",
+    "feeds",
+    "writers",
+    "statistics",
+    "tokens",
+    "counts",
+    "evaluation",
+)
 
 
 def source_hash(package: pathlib.Path) -> str:

@@ -33,6 +33,9 @@ class LaterKey:
 
 # In the order of their versions. Stored data that lack a key that is not listed here are refused.
 LATER: tuple[LaterKey, ...] = (
+    LaterKey("forecast.smoothing", "both", since="0.2.0"),
+    LaterKey("forecast.threshold", None, since="0.2.0"),
+    LaterKey("forecast.protocol", "days", since="0.2.0"),
     LaterKey("score.real", "", since="0.2.0", also=("score.training",)),
     LaterKey("score.generated", [], since="0.2.0", also=("score.baselines",)),
     LaterKey("score.events", 500, since="0.2.0"),

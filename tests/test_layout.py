@@ -29,6 +29,7 @@ ORDER = [
     "statistics",
     "tokens",
     "data",
+    "counts",
     "models",
     "training",
     "generation",

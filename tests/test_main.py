@@ -71,7 +71,7 @@ def test_training_leaves_what_the_readme_says(run):
     names = {path.name for path in folder.iterdir()}
     assert {"records", "config.json", "ingest_report.json", "checkpoints", "metrics.jsonl", "tensorboard"} <= names
     result = json.loads((folder / "evaluation.json").read_text())
-    assert set(result["likelihood"]) == {"model", "model_grammar", "zero_order", "ngram"}
+    assert set(result["likelihood"]) == {"model", "model_grammar", "zero_order", "ngram", "book_counts"}
     assert "bits per event" in printed and "best validation loss" in printed
     assert "feed: synthetic, since no --config.data.path is given" in printed
     assert "compiling the training step, usually" in printed and "fitting the baselines, usually" in printed

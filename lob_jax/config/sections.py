@@ -53,6 +53,8 @@ def forecast_layout(config: ml_collections.ConfigDict) -> ForecastLayout:
         levels=forecast.levels,
         context=model.max_seq_length,
         time_buckets=model.time_buckets,
+        smoothing=forecast.smoothing,
+        threshold=forecast.threshold,
     )
 
 

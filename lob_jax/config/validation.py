@@ -20,6 +20,8 @@ from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.feeds.table.names import parse_columns, zone_of
+from lob_jax.forecasting.examples import SMOOTHINGS
+from lob_jax.forecasting.fi2010 import PROTOCOLS
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
@@ -331,6 +333,21 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
         _require(
             forecast[key] > 0, f"forecast.{key}", expected="a positive number", was=forecast[key], remedy="raise it"
         )
+    for key, allowed in (("smoothing", SMOOTHINGS), ("protocol", tuple(PROTOCOLS))):
+        _require(
+            forecast[key] in allowed,
+            f"forecast.{key}",
+            expected=f"one of {allowed}",
+            was=forecast[key],
+            remedy=f"pass --config.forecast.{key}={allowed[0]}",
+        )
+    _require(
+        forecast.threshold is None or 0 <= forecast.threshold < 1,
+        "forecast.threshold",
+        expected="in [0, 1), or None for thresholds fitted on the training split",
+        was=forecast.threshold,
+        remedy="leave it out; FI-2010 has 0.002",
+    )
     fit_config(config)
     shape = forecast_config(config, instruments=1)
     longest = max(shape.horizons)

@@ -1,1 +1,1 @@
-"""Evaluation of models and generated paths: likelihood, accuracy, price direction, validity, and baselines."""
+"""Evaluation of models and generated paths: likelihood, accuracy, price direction, and validity."""

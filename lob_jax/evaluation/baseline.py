@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from lob_jax.counts.book_counts import fit_book_counts
+from lob_jax.counts.ngram import NgramModel, fit_ngram, fit_zero_order
 from lob_jax.data.records.builder import PreparedRecords
 from lob_jax.data.records.records import Record
-from lob_jax.evaluation.baselines.ngram import NgramModel, fit_ngram, fit_zero_order
-from lob_jax.tokens.tokenizer import Tokenizer
+from lob_jax.tokens.tokenizer import Ability, Tokenizer
 
 Streams = list[tuple[np.ndarray, np.ndarray]]  # tokens of a record, and which of them count
 
@@ -90,7 +91,22 @@ def ngram(given: Fitting) -> Baseline:
     return TokenBaseline(fit_ngram(train=train, validation=validation, grammar=grammar, orders=given.ngram_orders))
 
 
-BASELINES: dict[str, Callable[[Fitting], Baseline]] = {"zero_order": zero_order, "ngram": ngram}
+def book_counts(given: Fitting) -> Baseline:
+    """Fit the count-based model that knows the decoder's book."""
+    return fit_book_counts(given.train, given.validation, given.tokenizer)
+
+
+BASELINES: dict[str, Callable[[Fitting], Baseline]] = {
+    "zero_order": zero_order,
+    "ngram": ngram,
+    "book_counts": book_counts,
+}
+NEEDS = {"book_counts": Ability.EVENTS}  # the ability of a tokenizer without which a baseline cannot be fitted
+
+
+def fit_baselines(given: Fitting) -> dict[str, Baseline]:
+    """Fit all baselines that there are for the tokenizer, by name."""
+    return {name: fit(given) for name, fit in BASELINES.items() if NEEDS.get(name) not in given.tokenizer.lacks}
 
 
 def token_streams(source: PreparedRecords) -> Streams:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.counts.compressors import compressed_bits
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
@@ -14,15 +15,11 @@ from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.evaluation.baseline import BASELINES, Fitting
+from lob_jax.evaluation.baseline import Fitting, fit_baselines
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.moves import predict_moves, record_moves
-from lob_jax.evaluation.direction.scores import (
-    StateTable,
-    direction_scores,
-    fit_state_table,
-    labels_of,
-    table_probability,
-)
+from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.state_table import StateTable, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
 from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
@@ -36,6 +33,7 @@ from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.step.shift import Batch
 
 RECORDS_HELD = 4  # records whose grammar states are in memory
+DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
 def evaluate(
@@ -64,9 +62,10 @@ def evaluate(
 
     Returns:
       Plain values as in JSON: split, context, what `likelihood` returns, what each baseline chose on validation data,
-      by its name, heads if the model has further heads that predict (see `evaluate_heads`), and direction (scores by
-      "model" and "state_table") or direction_left_out, the reason why this model does not predict it; and fitted,
-      digests of the baselines and the state table, see `lob_jax.evaluation.leakage`.
+      by its name, compressors (bits per event, see `compressed_bits`) if records give their events back, heads if the
+      model has further heads that predict (see `evaluate_heads`), direction (scores by "model" and "state_table") or
+      direction_left_out, the reason why this model does not predict it; and fitted, digests of the baselines and the
+      state table, see `lob_jax.evaluation.leakage`.
 
     Raises:
       InputError: there are no such records, or they were made for a shorter context.
@@ -77,7 +76,7 @@ def evaluate(
     scores = score_split(config, params, source, batch_size=batch_size, beside=beside, tokenizer=tokenizer)
     train, validation = (open_records(folder, name) for name in ("train", "validation"))
     given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
-    baselines = {name: fit(given) for name, fit in BASELINES.items()}
+    baselines = fit_baselines(given)
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
@@ -85,6 +84,8 @@ def evaluate(
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
+    if Ability.EVENTS not in tokenizer.lacks:
+        result["compressors"] = compressed_bits(train, source, tokenizer)
     heads = evaluate_heads(config, params, folder, split=split, batch_size=batch_size, beside=beside)
     if heads:
         result["heads"] = heads
@@ -198,7 +199,8 @@ def evaluate_direction(
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)
+    block = blocks_of(record, event, length=DIRECTION_BLOCK)
     return {
-        "model": direction_scores(probability, label, prior=table.prior),
-        "state_table": direction_scores(by_table, label, prior=table.prior),
+        "model": direction_scores(probability, label, prior=table.prior, block=block),
+        "state_table": direction_scores(by_table, label, prior=table.prior, block=block),
     }

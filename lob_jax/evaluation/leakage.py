@@ -17,7 +17,7 @@ from lob_jax.data.records.records import RecordSource, record_instrument
 from lob_jax.data.records.split import SPLITS, required_embargo
 from lob_jax.data.windows.known import Beside
 from lob_jax.evaluation.baseline import Baseline
-from lob_jax.evaluation.direction.scores import StateTable
+from lob_jax.evaluation.direction.state_table import StateTable
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 
 DECIMALS = 6  # of the numbers in a digest: machines differ in the last digits of a logarithm

@@ -12,6 +12,7 @@ TITLES = {
     "model_grammar": "in grammar",
     "zero_order": "zero-order",
     "ngram": "n-gram",
+    "book_counts": "book counts",
     "state_table": "state table",
 }
 WITH_INTERVALS = ".3f"  # the form of bits: the other figures follow from them, or have too many digits for a column
@@ -33,7 +34,12 @@ DIRECTION_ROWS = (
     ("balanced accuracy", "balanced_accuracy", ".2%"),
     ("accuracy", "accuracy", ".2%"),
     ("macro F1", "macro_f1", ".4f"),
+    ("weighted F1", "weighted_f1", ".4f"),
+    ("MCC", "mcc", ".4f"),
+    ("Cohen's kappa", "kappa", ".4f"),
     ("log loss, nats", "log_loss", ".4f"),
+    ("Brier score", "brier", ".4f"),
+    ("ECE", "ece", ".4f"),
 )
 
 
@@ -93,6 +99,9 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     if "bootstrap" in result:
         how = result["bootstrap"]
         remarks.append(f"±: half of the {how['level']:.0%} interval, from blocks of {how['block_events']:,} events")
+    if "compressors" in result:
+        found = ", ".join(f"{name} {bits:.1f}" for name, bits in result["compressors"].items())
+        remarks.append(f"general compressors, bits per event: {found}")
     if "direction_left_out" in result:
         remarks.append(f"no price direction: {result['direction_left_out']}")
     return remarks
@@ -147,8 +156,13 @@ def _add_direction(shown: Table, direction: dict[str, Any], *, columns: list[str
     blank = [""] * (len(columns) - 2)
     shown.add_row(f"direction, {model['events']:,} events", TITLES["model"], TITLES["state_table"], *blank)
     for label, key, form in DIRECTION_ROWS:
-        shown.add_row(f"  {label}", *(format(one[key], form) for one in (model, by_table)), *blank)
-    corrected = (format(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
+        shown.add_row(f"  {label}", *(_told(one[key], form) for one in (model, by_table)), *blank)
+    corrected = (_told(one["corrected"]["balanced_accuracy"], ".2%") for one in (model, by_table))
     shown.add_row("  prior-corrected", *corrected, *blank)
     for label, key in (("balanced", "balanced_floor"), ("majority", "majority_accuracy")):
-        shown.add_row(f"  floor, {label}", *(f"{one[key]:.2%}" for one in (model, by_table)), *blank)
+        shown.add_row(f"  floor, {label}", *(_told(one[key], ".2%") for one in (model, by_table)), *blank)
+
+
+def _told(value: float | None, form: str) -> str:
+    """Return a score as text; n/a for one that the events leave undefined."""
+    return "n/a" if value is None else format(value, form)

@@ -1,5 +1,6 @@
 """Train forecasters, compare them with model-free baselines on the test split, and format the scores as a table."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,26 +12,20 @@ from rich.table import Table
 from lob_jax.data.records.builder import VOCABULARY, open_records
 from lob_jax.data.records.split import SPLITS
 from lob_jax.data.windows.tape import read_tape
+from lob_jax.evaluation.direction.blocks import DRAWS, draw_blocks, number
+from lob_jax.evaluation.direction.scores import NAMES, ONE_CLASS, SCORES, TITLES, details
+from lob_jax.evaluation.direction.sums import Sums, block_sums
 from lob_jax.forecasting.examples import ForecastExamples, ForecastLayout, anchors, fit_scaling
 from lob_jax.forecasting.fit import Fit, FitConfig, Predictions, fit, predict
-from lob_jax.forecasting.floors import lean_table, majority
-from lob_jax.forecasting.scores import (
-    SCORES,
-    block_sums,
-    difference,
-    draw_blocks,
-    pinball_ticks,
-    seed_scores,
-)
+from lob_jax.forecasting.floors import Labelled, lean_table, majority
+from lob_jax.forecasting.scores import difference, mean_scores, pinball_ticks, seed_scores
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, require
 from lob_jax.tokens.vocabulary import Vocabulary
 
 VALIDATION = 2048  # target number of validation examples, taken at an even stride
 FLOORS = {"majority": majority, "lean": lean_table}
-NAMES = ("down", "flat", "up")
-DRAWS = 1000  # bootstrap draws
-TITLES = {"macro_f1": "macro F1", "mcc": "MCC", "log_loss": "log loss", "ece": "ECE", "accuracy": "accuracy"}
+NO_INTERVAL = "there is one block of time, or too few draws have a value"
 
 
 class Splits(NamedTuple):
@@ -111,47 +106,109 @@ def compare(
       references: models or baselines that the MCC of the other models is compared with.
 
     Returns:
-      JSON-serialisable values: those of `describe`; blocks, block_events and draws of the bootstrap; scores by model
-      and horizon, see `seed_scores`; mcc_above by reference, model and horizon: the model's MCC minus the reference's,
-      with the interval of the difference over the same draws.
+      JSON-serialisable values: those of `describe` and of `report`, and block_events.
     """
-    test, block = splits.test, splits.test.blocks(block_events)
-    times = draw_blocks(int(block.max()) + 1, draws=DRAWS, seed=0)
-    everyone = {name: [floor(splits.train, test)] for name, floor in FLOORS.items()} | dict(probabilities)
-    scored = {
-        name: [
-            seed_scores([block_sums(one[:, k], test.direction[:, k], block) for one in seeds], times)
-            for k in range(test.direction.shape[1])
-        ]
-        for name, seeds in everyone.items()
+    floors = {name: [floor(splits.train, splits.test)] for name, floor in FLOORS.items()}
+    compared = score_all(splits.test, floors | probabilities, block_events=block_events, seed=0)
+    found = report([compared], models=list(probabilities), references=references)
+    return {**describe(splits), "block_events": block_events, **found}
+
+
+class Compared(NamedTuple):
+    """The scores of several models on the same examples.
+
+    Attributes:
+      scores: by model and horizon, see `seed_scores`.
+      sums: by model and horizon, the sums over all examples and seeds.
+      blocks: blocks of the bootstrap.
+    """
+
+    scores: dict[str, list[dict[str, dict[str, Any]]]]
+    sums: dict[str, list[Sums]]
+    blocks: int
+
+
+def score_all(
+    test: Labelled, probabilities: dict[str, Sequence[np.ndarray]], *, block_events: int, seed: int
+) -> Compared:
+    """Score every model and baseline on the same draws of blocks.
+
+    Args:
+      test: the examples.
+      probabilities: for each model and baseline, one float64 [N, K, 3] array per seed.
+      block_events: events per bootstrap block.
+      seed: seed of the draws.
+    """
+    block = test.blocks(block_events)
+    times = draw_blocks(int(block.max()) + 1, draws=DRAWS, seed=seed)
+    sums = {
+        name: [[block_sums(one[:, k], label, block) for one in seeds] for k, label in enumerate(test.direction.T)]
+        for name, seeds in probabilities.items()
     }
-    above = {
-        reference: {
-            name: [
-                difference(mine["mcc"], its["mcc"]) for mine, its in zip(scored[name], scored[reference], strict=True)
-            ]
-            for name in probabilities
-            if name != reference
-        }
-        for reference in references
+    return Compared(
+        scores={name: [seed_scores(one, times) for one in of_horizons] for name, of_horizons in sums.items()},
+        sums={
+            name: [functools.reduce(Sums.plus, (part.whole() for part in one)) for one in of_horizons]
+            for name, of_horizons in sums.items()
+        },
+        blocks=times.shape[1],
+    )
+
+
+def report(folds: Sequence[Compared], *, models: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of all models as JSON-serialisable values, means over the folds if there are several.
+
+    Args:
+      folds: the scores, usually of a single test split.
+      models: the trained models among them.
+      references: models or baselines that the MCC of the models is compared with.
+
+    Returns:
+      blocks and draws of the bootstrap; scores by model and horizon: mean, std, low and high of each, None where it is
+      undefined, with the reason; details by model and horizon, see `direction.scores.details`, over all folds and
+      seeds; mcc_above by reference, model and horizon: the model's MCC minus the reference's, with the interval of the
+      difference over the same draws.
+    """
+    names = list(folds[0].scores)
+    horizons = range(len(folds[0].scores[names[0]]))
+    scored = {name: [mean_scores([fold.scores[name][k] for fold in folds]) for k in horizons] for name in names}
+    sums = {
+        name: [functools.reduce(Sums.plus, (fold.sums[name][k] for fold in folds)) for k in horizons] for name in names
     }
     return {
-        **describe(splits),
-        "blocks": times.shape[1],
-        "block_events": block_events,
+        "blocks": sum(fold.blocks for fold in folds),
         "draws": DRAWS,
         "scores": {name: [_plain(one) for one in of_horizons] for name, of_horizons in scored.items()},
-        "mcc_above": above,
+        "details": {name: [details(one) for one in of_horizons] for name, of_horizons in sums.items()},
+        "mcc_above": {
+            reference: {
+                name: [
+                    _numbers(difference(mine["mcc"], its["mcc"]))
+                    for mine, its in zip(scored[name], scored[reference], strict=True)
+                ]
+                for name in models
+                if name != reference
+            }
+            for reference in references
+        },
     }
 
 
 def describe(splits: Splits) -> dict[str, Any]:
     """Return horizons, numbers of examples, thresholds in basis points, move scales and class shares."""
     return {
-        "horizons": list(splits.test.layout.horizons),
-        "examples": {name: len(one) for name, one in splits._asdict().items()},
+        **sizes(splits),
+        "smoothing": splits.test.layout.smoothing,
         "threshold_bp": (splits.train.scaling.threshold * 1e4).tolist(),
         "move_scale_ticks": splits.train.scaling.move_scale.tolist(),
+    }
+
+
+def sizes(splits: Any) -> dict[str, Any]:
+    """Return horizons, numbers of examples and class shares of the test split."""
+    return {
+        "horizons": list(splits.test.layout.horizons),
+        "examples": {name: len(one) for name, one in splits._asdict().items()},
         "shares": [
             dict(zip(NAMES, (np.bincount(label, minlength=3) / len(label)).tolist(), strict=True))
             for label in splits.test.direction.T
@@ -159,10 +216,20 @@ def describe(splits: Splits) -> dict[str, Any]:
     }
 
 
-def _plain(of_scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
-    return {
-        name: {key: float(value) for key, value in one.items() if key != "draws"} for name, one in of_scores.items()
-    }
+def _plain(of_scores: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return scores as in JSON; what is undefined is None, with the reason."""
+    plain: dict[str, dict[str, Any]] = {}
+    for name, one in of_scores.items():
+        plain[name] = _numbers({key: value for key, value in one.items() if key != "draws"})
+        if plain[name]["mean"] is None:
+            plain[name]["undefined"] = ONE_CLASS
+        elif plain[name]["low"] is None:
+            plain[name]["undefined"] = NO_INTERVAL
+    return plain
+
+
+def _numbers(values: dict[str, float]) -> dict[str, float | None]:
+    return {key: number(value) for key, value in values.items()}
 
 
 def quantile_report(splits: Splits, trained: Sequence[Trained], levels: tuple[float, ...]) -> dict[str, Any] | None:
@@ -184,12 +251,12 @@ def quantile_report(splits: Splits, trained: Sequence[Trained], levels: tuple[fl
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Return a rich table: one row per model and score, one column per horizon, the interval below each MCC."""
+    """Return a rich table of at most 100 columns: one row per model and score, one column per horizon."""
     examples = result["examples"]
     shown = Table(
         title=f"direction of the mid: {examples['train']:,} training examples, {examples['test']:,} test examples",
-        caption=f"means over seeds; 95 %: of {result['draws']:,} bootstrap draws of {result['blocks']} blocks, "
-        f"{result['block_events']} events each",
+        caption=f"means over {result.get('means_over', 'seeds')}, ± half the 95 % interval of {result['draws']:,} "
+        f"bootstrap draws of {result['blocks']} blocks, {result['block_events']} events each",
     )
     shown.add_column("")
     shown.add_column("score")
@@ -198,8 +265,15 @@ def table(result: dict[str, Any]) -> Table:
     for name, of_horizons in result["scores"].items():
         shown.add_section()
         for place, score in enumerate(SCORES):
-            shown.add_row("" if place else name, TITLES[score], *(f"{one[score]['mean']:.3f}" for one in of_horizons))
-            if score == "mcc":
-                spans = (f"{one[score]['low']:.3f}..{one[score]['high']:.3f}" for one in of_horizons)
-                shown.add_row("", "  95 %", *spans)
+            cells = (cell(one[score]) for one in of_horizons)
+            shown.add_row("" if place else name, TITLES[score], *cells)
     return shown
+
+
+def cell(score: dict[str, Any]) -> str:
+    """Return a score and half the width of its interval as text; n/a for what is undefined."""
+    if score["mean"] is None:
+        return "n/a"
+    if score["low"] is None:
+        return f"{score['mean']:.3f}"
+    return f"{score['mean']:.3f}±{(score['high'] - score['low']) / 2:.3f}".replace("±0.", "±.").replace("-0.", "-.")

@@ -4,11 +4,11 @@ An anchor is an event of the split. The forecast is made just before the anchor,
 will change. Inputs come from the `history` events before the anchor and the states after each of them; labels come
 from the mids after the anchor.
 
-The label at horizon k compares the mean m- of the last k mids, the current one included, with the mean m+ of the next
-k: l = (m+ - m-) / |m-|, the smoothed definition of FI-2010 (Ntakaris et al., 2018) in the form of Zhang, Zohren and
-Roberts (2019). The other common definition, (m+ - m_t) / m_t, is not used. Since m- is known at the anchor, a mid that
-has just moved already leans towards its label: compare every forecast with the baseline that knows only this lean, see
-`lob_jax.forecasting.floors`.
+The label at horizon k compares the mean m+ of the next k mids with the past. There are two definitions. With smoothing
+"both" it is compared with the mean m- of the last k mids, the current one included: l = (m+ - m-) / |m-| (Zhang, Zohren
+and Roberts, 2019). Since m- is known at the anchor, a mid that has just moved already leans towards its label: compare
+every forecast with the baseline that knows only this lean, see `lob_jax.forecasting.floors`. With smoothing "future" it
+is compared with the current mid: l = (m+ - m_t) / |m_t| (FI-2010: Ntakaris et al., 2018).
 """
 
 import dataclasses
@@ -19,10 +19,12 @@ import numpy as np
 from lob_jax.data.windows.known import time_bucket
 from lob_jax.data.windows.tape import Tape
 from lob_jax.errors import InputError
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 
 DOWN, FLAT, UP = range(3)
 FLAT_SHARE = 1 / 3  # share of the training examples labelled FLAT, see `fit_scaling`
+SMOOTHINGS = ("both", "future")  # the mids that a label averages
 SAMPLE = 4096  # evenly spaced training examples that the normalisers are fitted on
 CLOCK = ("sine of the time of day", "cosine of it", "log seconds from the anchor", "events from the anchor / history")
 
@@ -40,6 +42,9 @@ class ForecastLayout:
       context: T, tokens before the anchor. An event with fewer is never an anchor, even for models that read no
         tokens, so that all models are compared on the same examples.
       time_buckets: number of time-of-day buckets in the tokens' clock.
+      smoothing: one of SMOOTHINGS, the definition of the label, see the module docstring.
+      threshold: the relative change up to which the mid counts as flat, such as 0.002, at all horizons; None to fit one
+        per horizon on the training split.
     """
 
     history: int
@@ -47,6 +52,8 @@ class ForecastLayout:
     levels: int
     context: int
     time_buckets: int
+    smoothing: str = "both"
+    threshold: float | None = None
 
     @property
     def reach(self) -> int:
@@ -109,7 +116,7 @@ def anchors(tape: Tape, layout: ForecastLayout) -> np.ndarray:
     rows = np.arange(len(tape))
     first = np.searchsorted(tape.run, np.arange(len(tape.symbols)))[tape.run]
     last = np.searchsorted(tape.run, np.arange(len(tape.symbols)), side="right")[tape.run] - 1
-    before = max(layout.history, layout.reach - 1)
+    before = max(layout.history, layout.reach)
     inside = tape.own & (rows - before >= first) & (rows + layout.reach <= last)
     tokens_before = token_end(tape) - token_end(tape)[first]
     unknown = np.concatenate([[0], np.cumsum(~tape.two_sided())])
@@ -122,11 +129,14 @@ def token_end(tape: Tape) -> np.ndarray:
     return np.searchsorted(tape.token_event, np.arange(len(tape)))
 
 
-def smoothed_change(mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...]) -> np.ndarray:
-    """Return l = (m+ - m-) / |m-| of the anchors at `rows`, float64 [N, K], see the module docstring."""
+def smoothed_change(
+    mid2: np.ndarray, rows: np.ndarray, horizons: tuple[int, ...], *, smoothing: str = "both"
+) -> np.ndarray:
+    """Return the relative change l of the anchors at `rows`, float64 [N, K], see the module docstring."""
     # total[i] sums the rows before i. In int64 the differences are exact, which those of a float sum would not be.
     total = np.concatenate([[0], np.cumsum(mid2)])
-    past = [total[rows + 1] - total[rows + 1 - k] for k in horizons]
+    both = smoothing == "both"
+    past = [total[rows + 1] - total[rows + 1 - k] if both else k * mid2[rows] for k in horizons]
     coming = [total[rows + 1 + k] - total[rows + 1] for k in horizons]
     return np.stack([(new - old) / _scale(old, k) for new, old, k in zip(coming, past, horizons, strict=True)], axis=1)
 
@@ -160,8 +170,9 @@ def classes(change: np.ndarray, threshold: np.ndarray) -> np.ndarray:
 def fit_scaling(tape: Tape, layout: ForecastLayout) -> Scaling:
     """Fit class thresholds and normalisers on the tape of the training split.
 
-    The threshold of a horizon is the FLAT_SHARE quantile of |l| over all anchors: a third of the training examples is
-    FLAT, and the rest is UP or DOWN as the market moved. It is 0 where more than a third did not change at all.
+    Unless the layout has one, the threshold of a horizon is the FLAT_SHARE quantile of |l| over all anchors: a third of
+    the training examples is FLAT, and the rest is UP or DOWN as the market moved. It is 0 where more than a third did
+    not change at all.
 
     Raises:
       InputError: the tape has no anchor.
@@ -172,8 +183,10 @@ def fit_scaling(tape: Tape, layout: ForecastLayout) -> Scaling:
     symbols = tuple(sorted(set(tape.symbols)))
     sample = rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)]
     book, flow = book_window(tape, sample, layout), tape.flow[_past(sample, layout)]
+    change = smoothed_change(tape.mid2, rows, layout.horizons, smoothing=layout.smoothing)
+    fixed = None if layout.threshold is None else np.full(len(layout.horizons), layout.threshold)
     return Scaling(
-        threshold=np.quantile(np.abs(smoothed_change(tape.mid2, rows, layout.horizons)), FLAT_SHARE, axis=0),
+        threshold=np.quantile(np.abs(change), FLAT_SHARE, axis=0) if fixed is None else fixed,
         move_scale=_spread(mid_moves(tape, rows, layout.horizons)),
         book_mean=book.mean((0, 1), dtype=np.float64),
         book_std=_spread(book.reshape(-1, book.shape[-1])),
@@ -272,7 +285,8 @@ class ForecastExamples:
         self.rows = anchors(tape, layout)[::stride]
         if not len(self.rows):
             raise _nothing(layout)
-        self.direction = classes(smoothed_change(tape.mid2, self.rows, layout.horizons), scaling.threshold)
+        change = smoothed_change(tape.mid2, self.rows, layout.horizons, smoothing=layout.smoothing)
+        self.direction = classes(change, scaling.threshold)
         self.move = mid_moves(tape, self.rows, layout.horizons)
         numbers = {symbol: number for number, symbol in enumerate(scaling.symbols, start=1)}
         self._instrument = np.array([numbers.get(symbol, 0) for symbol in tape.symbols], np.int32)
@@ -283,8 +297,7 @@ class ForecastExamples:
 
     def blocks(self, events: int) -> np.ndarray:
         """Return the block of `events` consecutive events that contains each example, int64 [N], without gaps."""
-        place = np.stack([self.tape.run[self.rows], self.rows // events])
-        return np.unique(place, axis=1, return_inverse=True)[1].reshape(-1)
+        return blocks_of(self.tape.run[self.rows], self.rows, length=events)
 
     def batch(self, numbers: np.ndarray) -> Batch:
         """Return the examples with these numbers."""
@@ -323,7 +336,7 @@ def _normalised(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.nda
 
 
 def _nothing(layout: ForecastLayout) -> InputError:
-    need = max(layout.history, layout.reach - 1) + layout.reach
+    need = max(layout.history, layout.reach) + layout.reach
     return InputError(
         "there is nothing to forecast: the split has no anchor",
         where="a split of the prepared records",

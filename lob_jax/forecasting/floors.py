@@ -1,5 +1,7 @@
 """Model-free baselines: class frequencies of the training split, overall and given how the mid has just moved."""
 
+from typing import Protocol
+
 import numpy as np
 
 from lob_jax.forecasting.examples import ForecastExamples, past_lean
@@ -9,7 +11,17 @@ BUCKETS = 15  # buckets of the lean, separated at training quantiles
 PRIOR_WEIGHT = 3.0  # weight of the overall frequencies in each bucket, in examples
 
 
-def majority(train: ForecastExamples, examples: ForecastExamples) -> np.ndarray:
+class Labelled(Protocol):
+    """Numbered examples with labels, see `lob_jax.forecasting.examples.ForecastExamples`."""
+
+    direction: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def blocks(self, events: int) -> np.ndarray: ...
+
+
+def majority(train: Labelled, examples: Labelled) -> np.ndarray:
     """Return the training class frequencies for every example, float64 [N, K, 3], which always predict the majority."""
     frequency = np.stack([_frequency(label) for label in train.direction.T])
     return np.broadcast_to(frequency, (len(examples), *frequency.shape))
@@ -26,13 +38,23 @@ def lean_table(train: ForecastExamples, examples: ForecastExamples) -> np.ndarra
     asked = past_lean(examples.tape.mid2, examples.rows, horizons)
     for k in range(len(horizons)):
         edges = np.quantile(fitted[:, k], np.arange(1, BUCKETS) / BUCKETS)
-        label, prior = train.direction[:, k], _frequency(train.direction[:, k])
         bucket = np.searchsorted(edges, fitted[:, k])
-        count = np.bincount(CLASSES * bucket + label, minlength=CLASSES * BUCKETS).reshape(BUCKETS, CLASSES)
-        smoothed = count + PRIOR_WEIGHT * prior
-        table = smoothed / smoothed.sum(1, keepdims=True)
+        table = smoothed_frequencies(bucket, train.direction[:, k], buckets=BUCKETS)
         columns.append(table[np.searchsorted(edges, asked[:, k])])
     return np.stack(columns, axis=1)
+
+
+def smoothed_frequencies(bucket: np.ndarray, label: np.ndarray, *, buckets: int) -> np.ndarray:
+    """Return the frequencies of the classes in each bucket, float64 [buckets, 3], smoothed by those over all of them.
+
+    Args:
+      bucket: int [N], bucket of each training example.
+      label: int [N], its class.
+      buckets: number of buckets.
+    """
+    count = np.bincount(CLASSES * bucket + label, minlength=CLASSES * buckets).reshape(buckets, CLASSES)
+    smoothed = count + PRIOR_WEIGHT * _frequency(label)
+    return smoothed / smoothed.sum(1, keepdims=True)
 
 
 def _frequency(label: np.ndarray) -> np.ndarray:

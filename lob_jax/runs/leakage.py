@@ -13,9 +13,9 @@ from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.tokenizer_fit import fit_tokenizer
 from lob_jax.data.windows.tape import read_tape
 from lob_jax.errors import InputError
-from lob_jax.evaluation.baseline import BASELINES, Fitting
+from lob_jax.evaluation.baseline import Fitting, fit_baselines
 from lob_jax.evaluation.direction.moves import record_moves
-from lob_jax.evaluation.direction.scores import fit_state_table
+from lob_jax.evaluation.direction.state_table import fit_state_table
 from lob_jax.evaluation.leakage import (
     Finding,
     check_content,
@@ -99,7 +99,7 @@ def _check_fits(run: Run) -> Finding:
     stored = json.loads(path.read_text()).get("fitted", {}) if path.exists() else {}
     train, validation = open_records(folder, "train"), open_records(folder, "validation")
     given = Fitting(train, validation, tokenizer=run.tokenizer, ngram_orders=run.config.evaluate.ngram_orders)
-    again = {name: digest_of_baseline(fit(given), validation) for name, fit in BASELINES.items()}
+    again = {name: digest_of_baseline(one, validation) for name, one in fit_baselines(given).items()}
     if "state_table" in stored:
         moves = [record_moves(train[index], run.tokenizer) for index in range(len(train))]
         again["state_table"] = digest_of_table(fit_state_table(moves))

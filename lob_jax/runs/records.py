@@ -18,6 +18,7 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.feed import DaySource, Feed, Reading
 from lob_jax.feeds.load import format_named, make_feed
 from lob_jax.feeds.synthetic import SYMBOL, SyntheticFeed
+from lob_jax.forecasting.fi2010 import is_fi2010, refusal
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
 from lob_jax.tokens.load import tokenizer_for
@@ -166,6 +167,8 @@ def feed_name(config: ml_collections.ConfigDict) -> str:
             if data.path == str(path.absolute())
             else f"check it: it is {path.absolute()}",
         )
+    if data.feed == "auto" and is_fi2010(path):
+        raise refusal(path)
     return format_named(path, data.feed)
 
 

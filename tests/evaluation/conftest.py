@@ -1,4 +1,4 @@
-"""A grammar of a few tokens and streams that it allows; a small market day, its records, and a tiny model."""
+"""A small market day, its records, and a tiny model."""
 
 import dataclasses
 import functools
@@ -21,50 +21,6 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.grammar import grammar_for
-
-HEADS = (1000, 1500, 3000, 3969)  # the last one is a price of five digits: 469 + 0, its digits in continuations
-SIZES = (8001, 8100, 8105)  # 1, and numbers of 3 digits that begin with 10 and 15
-GAPS = (9000, 9101, 9190, v.TIME_SKIP, v.TIME_BACK)
-DIGITS = (7000, 7100, 7500, 7120)
-KEPT = (*HEADS, *SIZES, *GAPS, *DIGITS, v.FIRST_CONTROL, v.EOS)
-
-
-def small_grammar():
-    """The exact grammar without most of its tokens."""
-    whole = grammar_for(None)
-    kept = np.isin(np.arange(v.VOCAB_SIZE), KEPT)
-    return types.SimpleNamespace(
-        transition=np.where(kept, whole.transition, -1).astype(np.int16),
-        allowed=whole.allowed & kept,
-        start=whole.start,
-    )
-
-
-def random_stream(grammar, seed: int, length: int) -> np.ndarray:
-    """About `length` tokens of whole events."""
-    rng, tokens, state, last = np.random.default_rng(seed), [], grammar.start, 0
-    while len(tokens) < length or state != grammar.start:
-        choices = np.flatnonzero(grammar.allowed[state])
-        choices = choices[choices != v.EOS]
-        weight = 1 + 8.0 * ((choices + last) % 3 == 0)
-        weight[np.isin(choices, (v.TIME_SKIP, v.TIME_BACK, v.FIRST_CONTROL))] = 0.3
-        token = int(rng.choice(choices, p=weight / weight.sum()))
-        last = token % 7 if 1000 <= token < 7000 else last
-        state = int(grammar.transition[state, token])
-        tokens.append(token)
-    return np.array(tokens, np.uint16)
-
-
-@pytest.fixture(scope="session")
-def grammar():
-    return small_grammar()
-
-
-@pytest.fixture(scope="session")
-def stream(grammar):
-    return lambda seed, length=60: random_stream(grammar, seed, length)
-
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
 OPEN_NS = INSTRUMENT.midnight_ns() + 34_200 * 10**9

@@ -22,7 +22,7 @@ def result(folder, tiny):
 
 def test_every_model_is_scored_on_the_same_events(result, folder, day):
     sizes = {(metrics["events"], metrics["tokens"]) for metrics in result["likelihood"].values()}
-    assert list(result["likelihood"]) == ["model", "model_grammar", "zero_order", "ngram"]
+    assert list(result["likelihood"]) == ["model", "model_grammar", "zero_order", "ngram", "book_counts"]
     manifest = json.loads((folder / "records.json").read_text())["splits"]["test"]
     assert sizes == {(manifest["events"], manifest["tokens"])}
     assert manifest["events"] == 600 - int(600 * 0.75) - 20  # the last quarter of the day, behind its embargo
@@ -35,7 +35,8 @@ def test_parts_add_up_and_an_untrained_model_is_worse_than_the_baselines(result)
     for metrics in result["likelihood"].values():
         assert sum(metrics["bits_by_part"].values()) == pytest.approx(metrics["bits_per_event"])
     bits = {name: metrics["bits_per_event"] for name, metrics in result["likelihood"].items()}
-    assert bits["ngram"] < bits["zero_order"] < bits["model"]
+    assert bits["book_counts"] < bits["ngram"] < bits["zero_order"] < bits["model"]
+    assert set(result["compressors"]) == {"xz", "zstd"} and min(result["compressors"].values()) > 0
 
 
 def test_the_result_is_plain_json_and_names_what_validation_chose(result):
@@ -114,6 +115,21 @@ def test_baselines_are_fitted_on_training_and_chosen_on_validation(folder, tiny,
     for given, split in zip(seen.value.args, ("train", "validation"), strict=True):
         for found, expected in zip(given, token_streams(open_records(folder, split)), strict=True):
             assert all(map(np.array_equal, found, expected))
+
+
+def test_book_counts_are_of_the_training_split_too(folder, tiny, monkeypatch):
+    def spy(train, validation, tokenizer):
+        raise Seen(train, validation)
+
+    monkeypatch.setattr(baselines, "fit_book_counts", spy)
+    config, params = tiny("rotary")
+    with pytest.raises(Seen) as seen:
+        evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
+    for given, split in zip(seen.value.args, ("train", "validation"), strict=True):
+        source = open_records(folder, split)
+        assert len(given) == len(source) > 0
+        for index in range(len(source)):
+            assert np.array_equal(given[index]["tokens"], source[index]["tokens"])
 
 
 def test_records_for_a_shorter_context_are_refused(folder, tiny):

@@ -112,6 +112,27 @@ def test_a_smoothed_change_by_hand():
     np.testing.assert_allclose(f.past_lean(mid2, rows, (1, 2))[1], [0, 108 / 106 - 1])
 
 
+def test_a_change_of_the_current_mid_by_hand():
+    """The definition of FI-2010: the mean of the next k mids over the current one."""
+    mid2 = np.array([100, 102, 104, 108, 110, 102, 102])
+    change = f.smoothed_change(mid2, np.array([2, 3]), (1, 2, 3), smoothing="future")
+    np.testing.assert_allclose(change[0], [108 / 104 - 1, 109 / 104 - 1, (320 / 3) / 104 - 1])
+    np.testing.assert_allclose(change[1], [110 / 108 - 1, 106 / 108 - 1, (314 / 3) / 108 - 1])
+
+
+def test_a_fixed_threshold_and_the_other_definition_label_the_examples(tapes, monkeypatch):
+    layout = dataclasses.replace(LAYOUT, smoothing="future", threshold=2e-4)
+    scaling = f.fit_scaling(tapes[0], layout)
+    assert scaling.threshold.tolist() == [2e-4, 2e-4]
+    examples = f.ForecastExamples(tapes[0], layout, scaling, stride=1, with_tokens=False)
+    mid, k = tapes[0].mid2, 3
+    ahead = np.array([mid[row + 1 : row + 1 + k].mean() / mid[row] - 1 for row in examples.rows])
+    np.testing.assert_array_equal(examples.direction[:, 0], 1 + (ahead > 2e-4) - (ahead < -2e-4))
+    monkeypatch.setattr(f, "FLAT_SHARE", 0.95)  # this mid seldom moves
+    fitted = [f.fit_scaling(tapes[0], dataclasses.replace(LAYOUT, smoothing=one)).threshold for one in f.SMOOTHINGS]
+    assert (fitted[0] != fitted[1]).all()
+
+
 def test_the_lean_is_the_change_of_a_mid_that_stays():
     mid2 = np.array([100, 104, 98, 110, 110, 110])
     rows = np.array([3])

@@ -1,1 +1,1 @@
-"""Price direction: predict which way the next event moves the mid price, and score the predictions."""
+"""Price direction and volatility: predict which way the next event moves the mid price, and score such predictions."""

@@ -46,7 +46,8 @@ class Counted:
     Attributes:
       row: int64 [R], the message; of merged executions the last.
       sequence: int64 [R].
-      label: int64 [R], index into `CLASSES`; -1 for the first row of a sequence, which has none before it.
+      label: int64 [R], index into `CLASSES`; -1 for the first row of a sequence, which has none before it, and without
+        a message.
       sign: int8 [R], the direction in which the event presses the price.
       mid: float64 [R], ticks, after the row; NaN where a side is empty.
     """
@@ -75,7 +76,7 @@ def counted_rows(flow: Flow) -> Counted:
     )
     first = np.ones(len(kept), bool)
     first[1:] = sequence[kept[1:]] != sequence[kept[:-1]]
-    label = np.where(first, -1, 2 * group + moved)
+    label = np.where(first | (flow.kind[kept] == 0), -1, 2 * group + moved)
     return Counted(kept, sequence[kept], label, pressure(flow)[kept], mid_ticks(flow)[kept])
 
 
@@ -103,7 +104,7 @@ def response_sums(flow: Flow) -> Responses:
         )
         event = before + 1
         response = rows.sign[event] * (rows.mid[before + lag] - rows.mid[before])
-        known = np.isfinite(response)
+        known = np.isfinite(response) & (rows.label[event] >= 0)
         cell = (rows.sequence[event] * len(CLASSES) + rows.label[event])[known]
         parts.append(totals(np.stack([response[known], np.ones(known.sum())], axis=1), cell, cells))
     sums = np.stack(parts, axis=1).reshape(len(flow), len(CLASSES), len(LAGS), 2)

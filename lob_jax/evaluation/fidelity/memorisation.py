@@ -42,17 +42,18 @@ def messages_of(flow: Flow, *, gaps: bool = False) -> Runs:
     Args:
       flow: the flow.
       gaps: whether a message carries its gap, in powers of two of ns. The first message of a sequence has none, and is
-        then left out.
+        then left out. Rows with a book and no message always are.
     """
     rows = np.arange(len(flow.kind))
     best = flow.book_price[rows, np.where(flow.side > 0, 0, 1), 0]
     symbol = np.stack([flow.kind, flow.side, flow.price - best, flow.size], axis=1).astype(np.int64)
-    if not gaps:
-        return Runs(symbol, flow.edges, rows)
-    gap, row = gaps_ns(flow)
-    lengths = np.maximum(np.diff(flow.edges) - 1, 0)
-    bucket = np.frexp(gap.astype(np.float64))[1].astype(np.int64)
-    return Runs(np.hstack([symbol[row], bucket[:, None]]), np.concatenate([[0], np.cumsum(lengths)]), row)
+    if gaps:
+        gap, rows = gaps_ns(flow)
+        bucket = np.frexp(gap.astype(np.float64))[1].astype(np.int64)
+        symbol = np.hstack([symbol[rows], bucket[:, None]])
+    known = flow.kind[rows] > 0
+    lengths = np.bincount(flow.sequence()[rows[known]], minlength=len(flow))
+    return Runs(symbol[known], np.concatenate([[0], np.cumsum(lengths)]), rows[known])
 
 
 def longest_runs(looked_up: Runs, training: Runs) -> tuple[np.ndarray, np.ndarray]:

@@ -110,7 +110,8 @@ BY_PATTERN: tuple[tuple[re.Pattern[bytes], Known], ...] = (
         re.compile(rb"\s*" + _NUMBER + rb"(?:[ \t]+" + _NUMBER + rb"){19}"),
         Known(
             "FI-2010, or another matrix of numbers",
-            "it holds normalised snapshots without the orders between them, so there are no events to read",
+            "it holds normalised snapshots without the messages between them, so there is nothing to tokenize; for "
+            "FI-2010 pass the folder of its files to --mode=forecast, with config.forecast.model=deeplob or linear",
         ),
     ),
     (

@@ -154,6 +154,12 @@ def test_every_flow_has_a_score_or_none(name):
         assert "n/a" in console.export_text() or name == "one sequence"
 
 
+def test_books_without_messages_have_no_events():
+    flow = random_flow(8)
+    flow.kind[:] = 0
+    assert not response_sums(flow).count.any()
+
+
 def test_the_seed_decides():
     flows = random_flow(6), random_flow(7)
     results = [compare_impact(flows[0], {"g": flows[1]}, resamples=5, splits=3, seed=seed) for seed in (0, 0, 1)]

@@ -122,8 +122,9 @@ FLOWS = {
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_every_flow_gives_figures_or_none(name, real):
-    for pair in ((real, FLOWS[name]), (FLOWS[name], real), (FLOWS[name], FLOWS[name])):
+def test_every_flow_gives_figures_or_none(name):
+    usual = random_flow(11, sequences=4, length=60)
+    for pair in ((usual, FLOWS[name]), (FLOWS[name], usual)):
         result = compare_measures(pair[0], {"g": pair[1]}, splits=5)
         json.dumps(result, allow_nan=False)
         console = Console(width=100, record=True, file=io.StringIO())

@@ -114,6 +114,16 @@ def test_every_flow_has_a_length_or_none(name, gaps, training):
         assert "real" in console.export_text()
 
 
-def test_nothing_to_search_is_an_error():
+def without_messages(flow):
+    return dataclasses.replace(flow, **{name: 0 * getattr(flow, name) for name in ("kind", "side", "price", "size")})
+
+
+def test_books_without_messages_are_no_runs(training):
+    result = measure_memorisation(training, training, {"g": without_messages(training)})
+    assert result["flows"]["g"]["longest"] is None and result["flows"]["g"]["p"] is None
+
+
+@pytest.mark.parametrize("searched", [made_flow([]), without_messages(random_flow(0))], ids=["empty", "book only"])
+def test_nothing_to_search_is_an_error(searched):
     with pytest.raises(InputError, match="no training data"):
-        measure_memorisation(made_flow([]), random_flow(0), {})
+        measure_memorisation(searched, random_flow(0), {})

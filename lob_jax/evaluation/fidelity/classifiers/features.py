@@ -8,7 +8,7 @@ import scipy.stats
 
 from lob_jax.evaluation.fidelity.measure import all_measures, same_knowledge
 from lob_jax.evaluation.fidelity.measures.transitions import transition_counts
-from lob_jax.evaluation.fidelity.score import Values, all_scores, lacking
+from lob_jax.evaluation.fidelity.score import Need, Values, all_scores, lacking
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
 from lob_jax.statistics.flow_sums import ratio
@@ -49,8 +49,10 @@ def sequence_features(flows: Mapping[str, Flow]) -> Features:
                 f"{score.label}: quantile {share:g}": [part[:, at] for part in parts]
                 for at, share in enumerate(QUANTILES)
             }
-    columns |= _transitions(list(cut.values()))
-    table = np.stack([np.concatenate(parts) for parts in columns.values()], axis=1)
+    if all(_has(flow, frozenset({Need.MESSAGES})) for flow in cut.values()):
+        columns |= _transitions(list(cut.values()))
+    sequences = sum(len(flow) for flow in cut.values())
+    table = np.array([np.concatenate(parts) for parts in columns.values()]).reshape(len(columns), sequences).T
     varies = [_varies(column) for column in table.T]
     scored = np.stack([normal_scores(column) for column in table.T[varies]], axis=1) if any(varies) else table[:, :0]
     names = tuple(name for name, kept in zip(columns, varies, strict=True) if kept)
@@ -58,7 +60,7 @@ def sequence_features(flows: Mapping[str, Flow]) -> Features:
     return Features(names, dict(zip(cut, np.split(scored, ends), strict=True)))
 
 
-def _has(flow: Flow, needs: frozenset) -> bool:
+def _has(flow: Flow, needs: frozenset[Need]) -> bool:
     return flow.edges[-1] > 0 and lacking(needs, flow) is None
 
 

@@ -1,6 +1,6 @@
 """Tables of a comparison: a line for each flow, and a line for each score of one flow."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,12 @@ def score_table(result: Mapping[str, Any], model: str, *, metric: str = "l1", wo
       metric: "l1", "w1" or "ks".
       worst_first: by descending ratio inside each group; otherwise in the order of the scores.
     """
-    shown = Table(title=f"{model}: {HEADINGS[metric]} by score")
-    shown.add_column("score")
-    for heading in (HEADINGS[metric], "halves", "floor (95 % of splits)", "ratio"):
-        shown.add_column(heading, justify="right")
+    entries = [*result["scores"].values(), *result["conditional"].values()]
+    shown = Table(title=f"{model}: {HEADINGS[metric]} by score", caption=_reasons(entries, model) or None)
+    shown.add_column("score", no_wrap=True)
+    for heading in (f"{HEADINGS[metric]} [99 %]", "half", "floor [95 %]", "ratio"):
+        shown.add_column(heading, justify="right", no_wrap=True)
     for group, title in GROUP_TITLES.items():
-        entries = [entry for entry in (*result["scores"].values(), *result["conditional"].values())]
         chosen = [(entry["label"], entry["models"][model]) for entry in entries if entry["group"] == group]
         if worst_first:
             chosen.sort(key=lambda named: -(named[1][metric]["ratio"] or -np.inf))
@@ -68,10 +68,18 @@ def score_table(result: Mapping[str, Any], model: str, *, metric: str = "l1", wo
     return shown
 
 
+def _reasons(entries: Sequence[Mapping[str, Any]], model: str) -> str:
+    """Return why scores are not defined, each reason once with its scores."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries:
+        reason = entry["models"][model]["reason"]
+        if reason is not None:
+            reasons.setdefault(reason, []).append(entry["label"])
+    return "\n".join(f"{', '.join(labels)}: {reason}" for reason, labels in reasons.items())
+
+
 def _cells(entry: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     found = entry[metric]
-    if found["value"] is None and entry["reason"] is not None:
-        return (f"n/a: {entry['reason']}",)
     floor = {"value": found["floor"], "low": found["floor_low"], "high": found["floor_high"]}
     return with_interval(found), number(found["half"]), with_interval(floor), number(found["ratio"], ".2f")
 

@@ -44,6 +44,12 @@ def test_what_a_flow_lacks_is_read_of_none(flows):
     )
 
 
+def test_books_without_messages_have_features_of_the_book_alone(flows):
+    messages = {name: 0 * getattr(flows["other"], name) for name in ("kind", "side", "price", "size", "order_id")}
+    names = sequence_features({**flows, "other": dataclasses.replace(flows["other"], **messages)}).names
+    assert "spread: mean" in names and not any("then" in name for name in names)
+
+
 def test_normal_scores_are_quantiles_of_ranks():
     column = np.array([30.0, 10.0, np.nan, 20.0, 20.0])
     found = normal_scores(column)

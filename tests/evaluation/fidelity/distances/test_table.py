@@ -1,5 +1,7 @@
 """Tables of a comparison fit 100 columns and say what is not defined."""
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -14,7 +16,7 @@ def result(flow):
 
 
 def lines(table):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text().splitlines()
 
@@ -30,8 +32,10 @@ def test_a_line_for_each_score(result):
     shown = lines(score_table(result, "copy"))
     for entry in result["scores"].values():
         assert any(entry["label"][:20] in line for line in shown)
-    undefined = next(line for line in lines(score_table(result, "short")) if "order flow imbalance" in line)
-    assert "n/a" in undefined
+    shown = lines(score_table(result, "short"))
+    assert max(map(len, shown)) <= 100
+    assert "n/a" in next(line for line in shown if "order flow imbalance" in line)
+    assert "real flow has no values in sequences of 60 messages" in " ".join(line.strip() for line in shown)
 
 
 def test_the_worst_score_comes_first(result):

@@ -21,10 +21,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lob_jax.counts import contexts as c
+from lob_jax.counts.contexts import CodeSets, Samples, Stream, all_samples, positions_of, samples_at
+from lob_jax.counts.levels import DISCOUNTS, SHARES, Level, Smoothing, find
 from lob_jax.errors import InputError
-from lob_jax.evaluation.baselines import contexts as c
-from lob_jax.evaluation.baselines.contexts import CodeSets, Samples, Stream, all_samples, positions_of, samples_at
-from lob_jax.evaluation.baselines.counts import DISCOUNTS, SHARES, Level, Smoothing, find
 from lob_jax.tokens.grammar import Automaton
 
 
@@ -150,7 +150,7 @@ def fit_ngram(
     chains = {}
     for decision in c.SCHEMES:
         samples, seen = all_samples(train_streams, sets, decision), all_samples(held_out, sets, decision)
-        fits = [_fit(samples, seen, scheme, orders=orders, discounts=discounts) for scheme in samples.context]
+        fits = [fit_chain(samples, seen, scheme, orders=orders, discounts=discounts) for scheme in samples.context]
         chain = min(fits, key=lambda fit: fit.validation_nll)
         chains[decision] = dataclasses.replace(chain, best=_best(chain, samples))
     return NgramModel(sets, chains)
@@ -166,7 +166,9 @@ def fit_zero_order(
     return fit_ngram(train, validation, grammar=grammar, orders=())
 
 
-def _fit(train: Samples, held_out: Samples, scheme: str, *, orders: Sequence[int], discounts: Sequence[float]) -> Chain:
+def fit_chain(
+    train: Samples, held_out: Samples, scheme: str, *, orders: Sequence[int], discounts: Sequence[float]
+) -> Chain:
     """Fit one scheme: from the shortest context up, add each length that lowers the validation loss."""
     levels, p, best_nll = [], held_out.base, _mean_nll(held_out.base)
     for length in (0, *sorted(orders)):
@@ -201,9 +203,8 @@ def _best(chain: Chain, train: Samples) -> tuple[tuple[np.ndarray, np.ndarray], 
     for length, level, smoothing in chain.levels:
         context = train.context[chain.scheme][length]
         p = level.interpolate(*level.look_up(context, train.symbol), p, smoothing)
-        of_pair = np.searchsorted(level.context, context[level.sample])
-        order = np.lexsort((-p[level.sample], of_pair))
-        first = order[np.searchsorted(of_pair[order], np.arange(len(level.context)))]
+        order = np.lexsort((-p[level.sample], level.of_pair))
+        first = order[np.searchsorted(level.of_pair[order], np.arange(len(level.context)))]
         symbol, top = train.symbol[level.sample[first]], p[level.sample[first]]
         if lower is not None:
             shorter, (lower_symbol, lower_p) = lower

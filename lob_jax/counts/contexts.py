@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lob_jax.counts.levels import mix
 from lob_jax.errors import InputError
-from lob_jax.evaluation.baselines.counts import mix
 from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Automaton

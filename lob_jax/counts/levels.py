@@ -34,6 +34,7 @@ class Level:
       pair: uint64 [M], hashes of context and code, ascending.
       count: int64 [M], n(h, c).
       sample: int64 [M], index of a training sample with that pair.
+      of_pair: int64 [M], index of the pair's context.
     """
 
     context: np.ndarray
@@ -42,6 +43,7 @@ class Level:
     pair: np.ndarray
     count: np.ndarray
     sample: np.ndarray
+    of_pair: np.ndarray
 
     @classmethod
     def counted(cls, context: np.ndarray, symbol: np.ndarray) -> "Level":
@@ -50,7 +52,8 @@ class Level:
         found, of_pair = np.unique(context[sample], return_inverse=True)
         total = np.bincount(of_pair, weights=count, minlength=len(found))
         types = np.bincount(of_pair * 3 + np.minimum(count, 3) - 1, minlength=3 * len(found)).reshape(-1, 3)
-        return cls(context=found, total=total, types=types.astype(np.float64), pair=pair, count=count, sample=sample)
+        types = types.astype(np.float64)
+        return cls(context=found, total=total, types=types, pair=pair, count=count, sample=sample, of_pair=of_pair)
 
     def look_up(self, context: np.ndarray, symbol: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the index of each context, -1 if unseen, and the count of its code, 0 if unseen."""

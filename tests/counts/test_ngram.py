@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 
+from lob_jax.counts import contexts as c
+from lob_jax.counts.contexts import CodeSets, Stream
+from lob_jax.counts.levels import Level, Smoothing
+from lob_jax.counts.ngram import fit_ngram, fit_zero_order
 from lob_jax.errors import InputError
-from lob_jax.evaluation.baselines import contexts as c
-from lob_jax.evaluation.baselines.contexts import CodeSets, Stream
-from lob_jax.evaluation.baselines.counts import Level, Smoothing
-from lob_jax.evaluation.baselines.ngram import fit_ngram, fit_zero_order
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
 

@@ -1,0 +1,1 @@
+"""Count-based models of exact tokens, fitted on the host."""

@@ -1,1 +1,0 @@
-"""Count-based baseline models of exact tokens, fitted on the host."""
