@@ -15,7 +15,9 @@ KNOWN: dict[str, set[str] | None] = {  # what other sections show
         *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),
         *("bootstrap", "hidden", "share", "model", "audit", "fitted", *BASELINES),
     },
-    "forecast.json": None,
+    "forecast.json": {
+        *("horizons", "examples", "scores", "details", "shares", "draws", "blocks", "block_events", "mcc_above"),
+    },
     "fidelity.json": FIDELITY,
     "score.json": FIDELITY,
 }

@@ -89,6 +89,8 @@ def _direction(material: Material) -> tuple[list[Row], str]:
     model = ((material.get("evaluation.json") or {}).get("direction") or {}).get("model")
     if not model:
         return [], ""
+    if model.get("balanced_accuracy") is None or model.get("balanced_floor") is None:
+        return [], ""
     mine, floor = float(model["balanced_accuracy"]), float(model["balanced_floor"])
     name = "direction of the next move, balanced accuracy"
     row: Row = (name, Number(mine, ".2%"), "floor: one class", Number(floor, ".2%"), _ratio(mine, floor))
