@@ -45,8 +45,8 @@ def evaluate_outlook(
 
     Returns:
       For each horizon, plain values as in JSON: horizon_events, flat (the threshold), direction ("model" and
-      "training_frequencies", see `direction_scores`, with the Brier score), and volatility ("model", "last_realised",
-      which is that of as many events before, and "training_mean", see `volatility_scores`).
+      "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised",
+      which is that of as many events before, and "training_mean", see `log_volatility_scores`).
 
     Raises:
       InputError: no scored event has labels.
@@ -65,11 +65,11 @@ def evaluate_outlook(
                 "horizon_events": horizon,
                 "flat": flat,
                 "direction": {
-                    name: {**direction_scores(p, label, prior=prior), "brier": brier_score(p, label)}
+                    name: direction_scores(p, label, prior=prior)
                     for name, p in (("model", rows["probability"][known, k]), ("training_frequencies", by_frequency))
                 },
                 "volatility": {
-                    name: volatility_scores(forecast, volatility, mean=mean)
+                    name: log_volatility_scores(forecast, volatility, mean=mean)
                     for name, forecast in (
                         ("model", rows["forecast"][known, k]),
                         ("last_realised", past),
@@ -81,12 +81,7 @@ def evaluate_outlook(
     return result
 
 
-def brier_score(probability: np.ndarray, label: np.ndarray) -> float:
-    """Return the mean squared distance of probabilities [N, C] from the outcome, 0 to 2 (Brier, 1950)."""
-    return float(np.square(probability - np.eye(probability.shape[1])[label]).sum(1).mean())
-
-
-def volatility_scores(forecast: np.ndarray, realised: np.ndarray, *, mean: float) -> dict[str, float | int | None]:
+def log_volatility_scores(forecast: np.ndarray, realised: np.ndarray, *, mean: float) -> dict[str, float | int | None]:
     """Score forecasts of log volatility.
 
     Args:

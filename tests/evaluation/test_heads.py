@@ -14,7 +14,7 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import mids, record_instrument
 from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.evaluation.evaluate import evaluate_heads, open_windows
-from lob_jax.evaluation.heads import brier_score, volatility_scores
+from lob_jax.evaluation.heads import log_volatility_scores
 from lob_jax.evaluation.table import head_tables
 from lob_jax.models.config import HeadsConfig
 from lob_jax.models.transformer import LOBTransformer
@@ -22,17 +22,11 @@ from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.step.shift import shift
 
 
-def test_brier_score_by_hand():
-    probability = np.array([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
-    assert brier_score(probability, np.array([0, 1])) == pytest.approx((0.25 + 0.09 + 0.04 + 2) / 2)
-    assert brier_score(np.eye(3), np.arange(3)) == 0
-
-
 def test_volatility_scores_against_their_definitions():
     rng = np.random.default_rng(0)
     realised = rng.normal(size=50)
     forecast = 0.5 * realised + rng.normal(size=50)
-    found = volatility_scores(forecast, realised, mean=0.3)
+    found = log_volatility_scores(forecast, realised, mean=0.3)
     ratio = np.exp(2 * realised) / np.exp(2 * forecast)
     expected = {
         "count": 50,
@@ -46,11 +40,11 @@ def test_volatility_scores_against_their_definitions():
 
 def test_perfect_and_constant_forecasts_of_volatility():
     realised = np.array([0.0, 1.0, 2.0])
-    found = volatility_scores(realised, realised, mean=1.0)
+    found = log_volatility_scores(realised, realised, mean=1.0)
     assert found == pytest.approx({"count": 3, "mae": 0, "r2": 1, "correlation": 1, "qlike": 0})
-    constant = volatility_scores(np.full(3, 1.0), realised, mean=1.0)
+    constant = log_volatility_scores(np.full(3, 1.0), realised, mean=1.0)
     assert constant["r2"] == 0 and constant["correlation"] is None
-    assert volatility_scores(realised[:1], realised[:1], mean=0.0)["r2"] is None
+    assert log_volatility_scores(realised[:1], realised[:1], mean=0.0)["r2"] is None
 
 
 def stacked(windows):
