@@ -95,7 +95,7 @@ def test_fidelity_shows_each_distance_beside_its_floor_and_an_undefined_score_as
     assert [cell.value for cell in model["spread"][1:5]] == pytest.approx([0.2, 0.22, 0.1, 2.2])
     other = {row[0]: row for row in next(t for t in section.tables if t.caption == "LOB-Bench's scores: cst").rows}
     assert other["cancellation depth, ask"][1:] == (None,) * 6
-    assert found["kinds: share of ADD", "in the 95 % range of real"] == "undecided"
+    assert found["kinds: share of ADD", "in the 95 % range"] == "undecided"
     assert found["gain/loss asymmetry (skewness)", "real: verdict"].startswith("undecidable")
     assert {one.name for one in section.pictures} == {
         "scores_lob_bench", "scores_conditional", "scores_further", "divergence", "measures_1",

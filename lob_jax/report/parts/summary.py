@@ -36,7 +36,7 @@ def summary(material: Material) -> Section:
 
 def _what(material: Material) -> str:
     config, manifest = material.get("config.json"), material.get("records/records.json")
-    model = describe_model(config) if config else "A run without a stored configuration."
+    model = describe_model(config) if config else "Results without the configuration of a run."
     if manifest is None:
         return model
     train, test = (manifest["splits"].get(name, {}).get("events", 0) for name in ("train", "test"))
