@@ -12,6 +12,7 @@ import numpy as np
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks, log_volatility
 from lob_jax.data.records.records import RecordSource, mids, record_instrument, sampled_records
 from lob_jax.errors import InputError
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.scores import direction_scores
 from lob_jax.evaluation.likelihood.scores import scored_positions
 from lob_jax.models.apply import apply
@@ -21,6 +22,8 @@ from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
+
+BLOCK_HORIZONS = 5  # length of a block of the bootstrap, in longest horizons
 
 Scores = dict[str, Any]
 
@@ -58,6 +61,7 @@ def evaluate_outlook(
         known = rows["direction"][:, k] != NO_LABEL
         label, volatility = rows["direction"][known, k], rows["log_volatility"][known, k]
         past = _past_volatility(source, rows["record"][known], rows["event"][known], horizon)
+        block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * max(outlooks.horizons))
         prior, mean = _of_training(train, outlooks, k)
         by_frequency = np.broadcast_to(prior, (len(label), DIRECTIONS))
         result.append(
@@ -65,7 +69,7 @@ def evaluate_outlook(
                 "horizon_events": horizon,
                 "flat": flat,
                 "direction": {
-                    name: direction_scores(p, label, prior=prior)
+                    name: direction_scores(p, label, prior=prior, block=block)
                     for name, p in (("model", rows["probability"][known, k]), ("training_frequencies", by_frequency))
                 },
                 "volatility": {
