@@ -26,6 +26,7 @@ from lob_jax.training.step.shift import Batch, in_rows, shift
 BLOCK_HORIZONS = 5  # length of a block of the bootstrap, in longest horizons
 
 Scores = dict[str, Any]
+BLOCK_HORIZONS = 10  # length of a block of the bootstrap, in horizons: labels overlap over two
 
 
 def evaluate_outlook(
@@ -48,8 +49,8 @@ def evaluate_outlook(
 
     Returns:
       For each horizon, plain values as in JSON: horizon_events, flat (the threshold), direction ("model" and
-      "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised",
-      which is that of as many events before, and "training_mean", see `log_volatility_scores`).
+      "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised", which is that of as
+      many events before, and "training_mean", see `log_volatility_scores`).
 
     Raises:
       InputError: no scored event has labels.
@@ -63,6 +64,7 @@ def evaluate_outlook(
         past = _past_volatility(source, rows["record"][known], rows["event"][known], horizon)
         block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * max(outlooks.horizons))
         prior, mean = _of_training(train, outlooks, k)
+        block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * horizon)
         by_frequency = np.broadcast_to(prior, (len(label), DIRECTIONS))
         result.append(
             {
