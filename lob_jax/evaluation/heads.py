@@ -23,6 +23,8 @@ from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
+BLOCK_HORIZONS = 5  # length of a block of the bootstrap, in longest horizons
+
 Scores = dict[str, Any]
 BLOCK_HORIZONS = 10  # length of a block of the bootstrap, in horizons: labels overlap over two
 
@@ -60,6 +62,7 @@ def evaluate_outlook(
         known = rows["direction"][:, k] != NO_LABEL
         label, volatility = rows["direction"][known, k], rows["log_volatility"][known, k]
         past = _past_volatility(source, rows["record"][known], rows["event"][known], horizon)
+        block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * max(outlooks.horizons))
         prior, mean = _of_training(train, outlooks, k)
         block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * horizon)
         by_frequency = np.broadcast_to(prior, (len(label), DIRECTIONS))

@@ -87,6 +87,8 @@ def test_the_model_is_scored_by_its_own_outputs(several):
     error = np.abs(np.asarray(out.log_volatility_BTK)[:, :, 1] - volatility)[known]
     found = result["outlook"][1]
     assert found["direction"]["model"]["accuracy"] == pytest.approx(right.mean())
+    low, high = found["direction"]["model"]["intervals"]["accuracy"]
+    assert low <= right.mean() <= high
     assert found["volatility"]["model"]["mae"] == pytest.approx(error.mean(), rel=1e-5)
 
 
