@@ -205,6 +205,7 @@ def _read_days(
     flow = joined(flows)
     flow = with_tick(flow, tick_of(flow) if tick is None else tick)
     report = {"folder": str(path), **_report(flow, has_messages=True), "days": len(days)}
+    report["explained"] = check_aligned(flow, where=path)
     return ReadFlow(flow, tuple(keys), True, report)
 
 

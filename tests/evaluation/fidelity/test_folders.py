@@ -139,6 +139,7 @@ def test_a_day_is_cut_into_sequences(day, tmp_path):
     cut = {name: column[:kept] for name, column in columns(whole).items()} | {"edges": np.arange(0, kept + 1, 100)}
     same(found.flow, dataclasses.replace(whole, **cut))
     assert found.report["days"] == 1 and found.report["sequences"] == kept // 100
+    assert found.report["explained"] == 1.0
     with pytest.raises(InputError, match="shorter than one sequence"):
         read_folder(tmp_path, "data_real", events=10_000)
 

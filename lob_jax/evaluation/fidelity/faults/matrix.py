@@ -82,14 +82,14 @@ def fault_matrix(
     drawn = [_draw(len(real), count, draws, seed=seed + count) for count in counts]
     rules: list[Rule | Measure] = [*all_scores(), *CONDITIONALS, *all_measures(), memorised(training)]
     rows = [_row_of(one) for one in rules]
-    limits: dict[tuple[str, str], list[_Limit]] = {}  # the same for every fault: bins are those of real flow
+    limits: dict[tuple[str, str, str], list[_Limit]] = {}  # the same for every fault: bins are those of real flow
     for done, fault in enumerate(faults):
         if on_progress is not None:
             on_progress(fault.label, done, len(faults))
         planted = fault.plant(real, training, np.random.default_rng(seed))
         for row, statistics in zip(rows, _statistics(rules, real, planted), strict=True):
             for name, statistic in statistics.items():
-                key = row["name"], name
+                key = row["group"], row["name"], name
                 if key not in limits:
                     limits[key] = [_limit(statistic, one) for one in drawn]
                     row["statistics"][name] = {CONTROL: _found([limit.alarms for limit in limits[key]], counts)}
