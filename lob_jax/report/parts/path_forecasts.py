@@ -5,7 +5,7 @@ from typing import Any
 
 from lob_jax.figures.scores import curve_figure
 from lob_jax.report.material import Material
-from lob_jax.report.section import Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
+from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
 
 TITLE = "Forecasts from paths"
 UNITS = ("events", "seconds")
@@ -65,7 +65,9 @@ def _coverage(scored: Mapping[str, Any]) -> Table:
 
 
 def _share(coverage: Mapping[str, float] | None) -> Cell:
-    return None if coverage is None else Number(coverage["share"], ".0%", coverage["low"], coverage["high"])
+    if coverage is None:
+        return Absent("too few paths for this band")
+    return Number(coverage["share"], ".0%", coverage["low"], coverage["high"])
 
 
 def _heads(scored: Mapping[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from lob_jax.report.parts.settings import describe_model
 from lob_jax.report.section import Cell, Number, Section, interval, table_of
 
 TITLE = "Summary"
+TRAINING = "training"  # the name of a second reference among the flows of a comparison
 # Ratio of generated v real to the floor, real v real, up to which a verdict holds.
 VERDICTS = (
     (1.1, "indistinguishable from real flow by these scores at this sample size"),
@@ -112,10 +113,11 @@ def _fidelity(material: Material) -> tuple[list[Row], str]:
         ratio = one.get("ratio")
         if ratio is None:
             continue
-        name = f"mean L1 of LOB-Bench's scores, {model}"
+        flow = f"{model} (real flow of the training split)" if model == TRAINING else model
+        name = f"mean L1 of LOB-Bench's scores, {flow}"
         rows.append((name, number(one["half"]), "floor: real against real", number(one["floor"]), number(ratio)))
-        words.append(f"{model} is {flow_verdict(float(ratio))}: its mean L1 is {ratio:.2f} times the noise floor")
-    return rows, f"Of the generated flows, {'; '.join(words)}." if words else ""
+        words.append(f"{flow} is {flow_verdict(float(ratio))}: its mean L1 is {ratio:.2f} times the noise floor")
+    return rows, f"Of the compared flows, {'; '.join(words)}." if words else ""
 
 
 def flow_verdict(ratio: float) -> str:
