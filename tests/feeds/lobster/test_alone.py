@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.replay import count_states, replay
@@ -166,13 +166,17 @@ class Known:
         prices = sorted({order[1] for order in self.orders if order[0] == side}, key=lambda price: -side * price)
         return {p: sum(order[2] for order in self.orders if order[:2] == [side, p]) for p in prices}
 
+    def shows(self, side, price):
+        better = [level for level in self.levels(side) if side * (level - price) > 0]
+        return len(better) < self.window
+
     def drop(self, side, price):
         self.orders = [order for order in self.orders if order[:2] != [side, price]]
 
     def take(self, kind, code, side, price, size, order_id):
         if kind == Kind.CONTROL:
             self.halted = {Code.HALT: True, Code.RESUME_QUOTE: True, Code.RESUME_TRADE: False}.get(code, self.halted)
-        if kind == Kind.ADD:
+        if kind == Kind.ADD and self.shows(side, price):  # elsewhere it takes no identity from an order in the window
             for order in self.orders:
                 order[3] = 0 if order[3] == order_id else order[3]
             self.orders.append([side, price, size, order_id])
@@ -207,6 +211,17 @@ def streams(draw):
 
 @settings(max_examples=80, deadline=None)
 @given(rows=streams(), window=st.integers(1, 3), cuts=st.sets(st.integers(1, 39), max_size=3))
+@example(  # an order outside the window has the identity of one inside
+    rows=[
+        (Kind.ADD, 0, BID, 200, 1, 0),
+        (Kind.CONTROL, Code.HALT, BID, 100, 1, 0),
+        (Kind.ADD, 0, ASK, 100, 1, 1),
+        (Kind.ADD, 0, BID, 100, 1, 1),
+        (Kind.CANCEL, 0, ASK, 100, 1, 1),
+    ],
+    window=1,
+    cuts=set(),
+)
 def test_the_replay_is_what_is_known_and_no_more(rows, window, cuts):
     names = ("kind", "code", "side", "price", "size", "order_id")
     columns = {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
