@@ -12,6 +12,7 @@ import numpy as np
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks, log_volatility
 from lob_jax.data.records.records import RecordSource, mids, record_instrument, sampled_records
 from lob_jax.errors import InputError
+from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.scores import direction_scores
 from lob_jax.evaluation.likelihood.scores import scored_positions
 from lob_jax.models.apply import apply
@@ -23,6 +24,7 @@ from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
 Scores = dict[str, Any]
+BLOCK_HORIZONS = 10  # length of a block of the bootstrap, in horizons: labels overlap over two
 
 
 def evaluate_outlook(
@@ -45,8 +47,8 @@ def evaluate_outlook(
 
     Returns:
       For each horizon, plain values as in JSON: horizon_events, flat (the threshold), direction ("model" and
-      "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised",
-      which is that of as many events before, and "training_mean", see `log_volatility_scores`).
+      "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised", which is that of as
+      many events before, and "training_mean", see `log_volatility_scores`).
 
     Raises:
       InputError: no scored event has labels.
@@ -59,13 +61,14 @@ def evaluate_outlook(
         label, volatility = rows["direction"][known, k], rows["log_volatility"][known, k]
         past = _past_volatility(source, rows["record"][known], rows["event"][known], horizon)
         prior, mean = _of_training(train, outlooks, k)
+        block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * horizon)
         by_frequency = np.broadcast_to(prior, (len(label), DIRECTIONS))
         result.append(
             {
                 "horizon_events": horizon,
                 "flat": flat,
                 "direction": {
-                    name: direction_scores(p, label, prior=prior)
+                    name: direction_scores(p, label, prior=prior, block=block)
                     for name, p in (("model", rows["probability"][known, k]), ("training_frequencies", by_frequency))
                 },
                 "volatility": {

@@ -74,24 +74,30 @@ def _cell(metrics: Mapping[str, Any], row: Row) -> str:
 
 
 def _half_width(interval: Sequence[float]) -> str:
-    return f"±{(interval[1] - interval[0]) / 2:.3f}".replace("±0.", "±.")
+    """Return half of an interval's width in four characters, such as .071 or 1.23."""
+    half = (interval[1] - interval[0]) / 2
+    return f"±{half:.3f}".replace("±0.", "±.") if half < 1 else f"±{half:.3g}"
 
 
 def _add_comparison(shown: Table, result: Mapping[str, Any]) -> None:
     """Add what the model's two sets of figures are, and their differences in bits from the baselines."""
-    columns, blank = list(result["likelihood"]), [""] * len(result["likelihood"])
+    columns = list(result["likelihood"])
 
     def add(label: str, cells: Mapping[str, str]) -> None:
         shown.add_row(label, *(cells.get(name, "") for name in columns))
 
-    if "differences" not in result or not blank:
+    if "differences" not in result:
         return
     shown.add_section()
     add("outside the grammar", {"model": f"{result['likelihood']['model']['outside_grammar']:.3%}"})
     add("calibration error (ECE)", {"model": f"{result['calibration']['model']['all']['ece']:.2%}"})
     for bar, label in (("model", "model minus it, bits"), ("model_grammar", "in grammar minus it")):
         found = {name: one["bits_per_event"] for name, one in result["differences"][bar].items()}
-        add(label, {name: f"{value:+.3f}{_half_width((low, high))}" for name, (value, low, high) in found.items()})
+        add(label, {name: _difference(*difference) for name, difference in found.items()})
+
+
+def _difference(value: float, low: float, high: float) -> str:
+    return f"{value:+.{3 if abs(value) < 10 else 2}f}{_half_width((low, high))}"
 
 
 def _remarks(result: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lob_jax.generation.fan import LEAST_PATHS, MEASURES, Fan
+from lob_jax.generation.fan import LEAST_PATHS, MEASURES, QUANTILES, Fan
 
 
 def fan_figure(forecast: Fan, *, title: str, real: Fan | None = None) -> Figure:
@@ -34,6 +34,34 @@ def fan_figure(forecast: Fan, *, title: str, real: Fan | None = None) -> Figure:
     for axes in panels[1]:
         axes.set_xlabel(f"{forecast.by} since the prompt")
     figure.suptitle(f"{title}: {int(forecast.paths_H[-1])} paths at the end{', too few for quantiles' if few else ''}")
+    return figure
+
+
+def moves_figure(real_SH: np.ndarray, generated_SH: np.ndarray, *, horizons: np.ndarray, title: str) -> Figure:
+    """Draw the moves of the mid since the prompt as quantiles over sequences, real beside generated, on one scale.
+
+    Args:
+      real_SH: moves of the real sequences in ticks, NaN where unknown.
+      generated_SH: those of the generated sequences.
+      horizons: [H], messages since the prompt.
+      title: title of the figure, with the numbers of sequences.
+    """
+    figure = Figure(figsize=(12, 4.5), dpi=100, layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (name, moves_SH) in zip(panels, (("real", real_SH), ("generated", generated_SH)), strict=True):
+        known = [column[np.isfinite(column)] for column in moves_SH.T]
+        of_HQ = np.array([np.quantile(one, QUANTILES) if len(one) else [np.nan] * len(QUANTILES) for one in known])
+        for low, shade in ((0, 0.18), (1, 0.35)):
+            shares = f"{QUANTILES[low]:.0%} to {QUANTILES[-1 - low]:.0%}"
+            ends = of_HQ[:, low], of_HQ[:, -1 - low]
+            axes.fill_between(horizons, *ends, color="#0072b2", alpha=shade, lw=0, label=shares)
+        axes.plot(horizons, of_HQ[:, 2], color="#003a5c", lw=1.4, label="median")
+        axes.set_title(f"{name}, n = {len(moves_SH):,} sequences", fontsize=10)
+        axes.set_xlabel("messages since the prompt")
+        axes.grid(alpha=0.3, lw=0.6)
+    panels[0].set_ylabel("move of the mid, ticks")
+    panels[0].legend(loc="upper left", frameon=False)
+    figure.suptitle(title)
     return figure
 
 

@@ -128,7 +128,7 @@ def against_figure(rows: Sequence[Against], *, title: str) -> Figure:
     axes.set_xlim(-1.1 * FARTHEST, 1.1 * FARTHEST)
     axes.set_yticks(range(len(rows)), [row.label for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel("distance from the middle of the real range, in half-widths of it (beyond 2: logarithmic)")
+    axes.set_xlabel("distance from the middle of the real range, in half-widths; beyond 2 logarithmic", fontsize=8)
     axes.grid(axis="both", alpha=0.25)
     _legend_below(figure, axes)
     figure.suptitle(title, fontsize=11)

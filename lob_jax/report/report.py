@@ -9,12 +9,14 @@ from lob_jax.later_keys import version
 from lob_jax.report.material import Material
 from lob_jax.report.page import page
 from lob_jax.report.parts.attention import attention
+from lob_jax.report.parts.checks import audit, faults
 from lob_jax.report.parts.data import data
 from lob_jax.report.parts.direction import direction, forecaster
 from lob_jax.report.parts.fidelity import fidelity
 from lob_jax.report.parts.generated import generated
 from lob_jax.report.parts.likelihood import likelihood
 from lob_jax.report.parts.others import others
+from lob_jax.report.parts.path_forecasts import path_forecasts
 from lob_jax.report.parts.settings import configuration, versions
 from lob_jax.report.parts.summary import summary
 from lob_jax.report.parts.training import training
@@ -25,10 +27,13 @@ PARTS: tuple[Callable[[Material], Section | LeftOut | None], ...] = (  # in the 
     likelihood,
     fidelity,
     direction,
+    path_forecasts,
     forecaster,
     generated,
     training,
     attention,
+    audit,
+    faults,
     data,
     others,
     configuration,

@@ -55,6 +55,7 @@ def read_flows(
     events: int = 500,
     levels: int = 0,
     tick: str | None = None,
+    baselines: Sequence[str] = (),
     on_progress: Reading | None = None,
 ) -> Flows:
     """Read real and generated sequences.
@@ -66,12 +67,13 @@ def read_flows(
       events: messages per sequence that LOBSTER days are cut into.
       levels: levels per side to compare; 0 for as many as all flows have.
       tick: smallest price step in units of currency, such as "0.01"; None for that of the real prices.
+      baselines: names of baseline generators that will be compared too; with one, there may be no folder.
       on_progress: called with a flow's name, the sequences or days read so far, and their number.
 
     Raises:
       InputError: a folder is not named or occurs twice, see also `folders.read_folder`; a flow has too few levels.
     """
-    named = named_folders(generated)
+    named = named_folders(generated, needed=not baselines)
     if not real:
         raise InputError(
             "no real sequences are named",
@@ -103,8 +105,12 @@ def read_flows(
     return Flows(flows[REAL], {name: flows[name] for name in named}, flows.get(TRAINING), report)
 
 
-def named_folders(texts: Sequence[str]) -> dict[str, str]:
+def named_folders(texts: Sequence[str], *, needed: bool = True) -> dict[str, str]:
     """Return folders by name, from `folder` or `name=folder`; a folder's own name is that before data_gen.
+
+    Args:
+      texts: the folders.
+      needed: whether there must be one.
 
     Raises:
       InputError: there is none, or two have the same name.
@@ -119,7 +125,7 @@ def named_folders(texts: Sequence[str]) -> dict[str, str]:
         if name in (*found, REAL, TRAINING):
             raise _same_name(name, path)
         found[name] = str(path)
-    if not found:
+    if needed and not found:
         raise InputError(
             "no generated sequences are named",
             where="config.score.generated",

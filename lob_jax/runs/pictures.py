@@ -13,20 +13,26 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.records.records import read_record
+from lob_jax.data.records.records import read_record, record_instrument
 from lob_jax.errors import InputError
+from lob_jax.evaluation.fidelity.folders import PARTS, read_folder
 from lob_jax.figures.day import depth_figure, trades_figure
-from lob_jax.figures.fan import fan_figure
+from lob_jax.figures.fan import fan_figure, moves_figure
 from lob_jax.figures.ladder import ladder_of, save_ladder
 from lob_jax.figures.vocabulary import vocabulary_map
 from lob_jax.generation.fan import Fan, fan
+from lob_jax.report.material import GENERATED
 from lob_jax.report.section import GIF, Picture, picture
 from lob_jax.runs.attention import visualize_attention
 from lob_jax.runs.load import Run
+from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import mid2, two_sided
 from lob_jax.tokens.tokenizer import Ability
 from lob_jax.tokens.vocabulary import CLASS_SIZE, CLASSES
+from lob_jax.writers.lobster import PRICE_SCALE
 
 LEVELS = 10  # occupied levels per side in figures
+REAL_PART, GENERATED_PART, _ = PARTS
 FRAMES = 40  # events of an animation
 Pictures = tuple[dict[str, Picture], dict[str, str]]
 
@@ -77,6 +83,8 @@ def _wanted(run: Run, generated: dict[str, Any]) -> Iterator[Wanted]:
     )
     if "forecast.json" in generated:
         yield Wanted("fan", "a fan chart of the generated paths", lambda: [_fan(run, generated)])
+    if generated and (run.workdir / GENERATED / generated["name"] / REAL_PART).is_dir():
+        yield Wanted("moves", "moves of the mid, real and generated", lambda: [_moves(run, generated)])
 
 
 def first_test_day(run: Run) -> MarketDay:
@@ -187,6 +195,34 @@ def _fan(run: Run, generated: dict[str, Any]) -> Picture:
         alt="Fan charts of mid price, spread, traded volume and volatility of the generated paths",
         caption="The generated paths" + (", and what really followed the prompt (black)." if real else "."),
     )
+
+
+def _moves(run: Run, generated: dict[str, Any]) -> Picture:
+    folder = run.workdir / GENERATED / generated["name"]
+    parts = [read_folder(folder, part, events=1).flow for part in (REAL_PART, GENERATED_PART)]
+    length = int(min(np.diff(flow.edges).min() for flow in parts))
+    tick = run_tick(run)
+    real_SH, generated_SH = (moves_along(flow, length) / tick for flow in parts)
+    title = f"Moves of the mid since the first message: generated/{generated['name']}"
+    return picture(
+        moves_figure(real_SH, generated_SH, horizons=np.arange(length), title=title),
+        name="moves",
+        alt="Quantile bands of the move of the mid price by message, real and generated side by side",
+        caption="How far the mid moves after a prompt: quantiles over real and over generated sequences, on one scale.",
+    )
+
+
+def moves_along(flow: Flow, length: int) -> np.ndarray:
+    """Return how far the mid has moved since the first message of each sequence, price quanta, float64 [S, length]."""
+    mid = np.where(two_sided(flow), mid2(flow) / 2, np.nan)
+    rows = flow.edges[:-1, None] + np.arange(length)
+    return mid[rows] - mid[rows[:, :1]]
+
+
+def run_tick(run: Run) -> int:
+    """Return the tick of a run's test split in LOBSTER's price quanta, in which generated folders are written."""
+    instrument = record_instrument(open_records(run.workdir / "records", "test")[0])
+    return max(1, instrument.tick * PRICE_SCALE // instrument.price_scale)
 
 
 def _real_fan(run: Run, settings: dict[str, Any], forecast: Fan) -> Fan | None:

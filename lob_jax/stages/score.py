@@ -36,6 +36,7 @@ def score(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
             events=section.events,
             levels=section.levels,
             tick=section.tick,
+            baselines=section.baselines,
             on_progress=lambda name, done, total: advance(done, name, total=total),
         )
     show(read_table(flows.report))

@@ -62,7 +62,9 @@ def test_the_table_shows_each_model_and_each_field(result):
         assert words in text
     for metrics in result["likelihood"].values():
         low, high = metrics["intervals"]["bits_per_event"]
-        assert f"{metrics['bits_per_event']:.3f}±{(high - low) / 2:.3f}".replace("±0", "±") in text
+        half = (high - low) / 2
+        assert f"{metrics['bits_per_event']:.3f}±{f'{half:.3f}'[1:] if half < 1 else f'{half:.3g}'}" in text
+    assert max(len(line) for line in text.splitlines()) <= 100
 
 
 def test_the_grammar_makes_the_model_better_by_what_it_removes(result):

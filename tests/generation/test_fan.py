@@ -9,7 +9,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.figures.fan import fan_figure
+from lob_jax.figures.fan import fan_figure, moves_figure
 from lob_jax.generation.fan import Fan, fan
 from tests.market_day import market_day
 
@@ -114,3 +114,14 @@ def test_the_figure_shows_every_measure():
 def test_what_cannot_be_forecast_is_refused(paths, by, fault):
     with pytest.raises(InputError, match=fault):
         fan(paths, by=by, **WHOLE)
+
+
+def test_moves_of_real_and_generated_sequences_stand_side_by_side():
+    rng = np.random.default_rng(0)
+    real, generated = rng.normal(size=(40, 3)), rng.normal(size=(20, 3))
+    real[:, 2] = np.nan
+    figure = moves_figure(real, generated, horizons=np.arange(3), title="t")
+    left, right = figure.axes
+    np.testing.assert_allclose(left.lines[0].get_ydata()[:2], np.median(real[:, :2], axis=0))
+    np.testing.assert_allclose(right.lines[0].get_ydata(), np.median(generated, axis=0))
+    assert "n = 40" in left.get_title() and np.isnan(left.lines[0].get_ydata()[2])

@@ -60,6 +60,10 @@ def evaluation():
         "bootstrap": {"method": "circular blocks of events", "block_events": 40, "resamples": 1000, "level": 0.95},
         "ngram": {"head": {"lengths": [0, 1]}},
         "direction": {"model": direction, "state_table": direction | {"macro_f1": float("nan")}},
+        "audit": [
+            {"check": "no window crosses splits", "leak": None, "unchecked": None},
+            {"check": "bins are of training days", "leak": None, "unchecked": "no bins"},
+        ],
         "volatility": {"10": {"mae": 0.25, "note": "<b>not bold</b>"}},
     }
 
@@ -178,7 +182,18 @@ def generated():
     """Return the newest generated result."""
     paths = {name: [[1.0, 2.0], [1.5, None]] for name in ("mid", "spread", "volume", "volatility")}
     levels = {name: [[None] * 5, [None] * 5] for name in paths}
-    return {"name": "001", "settings.json": {"paths": 2, "events": 200, "name": ""},
+    scores = {
+        "crps": [0.5, None],
+        "energy": 1.0,
+        "skill": [0.1, None],
+        "pit_p": [0.5, None],
+        "coverage": {"0.5": [{"share": 0.4, "low": 0.3, "high": 0.5}, None]},
+    }
+    walk = {"crps": [{"difference": -0.1, "p": 0.04}, None], "energy": None}
+    forecasts = {"events": {"by": "events", "horizons": [10, 50], "prompts": [24, 24], "paths": 4,
+                            "forecasts": {"paths": scores, "random walk": scores}, "against": {"random walk": walk}},
+                 "seconds": None, "heads": None}  # fmt: skip
+    return {"name": "001", "forecasts.json": forecasts, "settings.json": {"paths": 2, "events": 200, "name": ""},
             "forecast.json": {"by": "events", "moment": [0.0, 200.0], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
                               "paths": [2, 1], **levels, "each_path": paths}}  # fmt: skip
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lob_jax.report.material import Material
-from lob_jax.report.parts import data, fidelity, likelihood, others, summary
+from lob_jax.report.parts import checks, data, fidelity, likelihood, others, path_forecasts, summary
 from lob_jax.report.report import plain_report, sections_of, write_page
 from lob_jax.report.section import LeftOut, Number
 from tests.report.sample import evaluation, material
@@ -23,7 +23,7 @@ def cells(section):
 def test_every_part_of_a_complete_run_is_a_section_and_the_json_has_the_same(tmp_path):
     sections, left_out = sections_of(material())
     titles = [section.title for section in sections]
-    assert titles[0] == "Summary" and len(titles) == 12 and left_out == []
+    assert titles[0] == "Summary" and len(titles) == 14 and left_out == []
     html = write_page(tmp_path / "report.html", sections, title="t", lead="l").read_text()
     plain = json.loads(json.dumps(plain_report(sections, title="t", lead="l"), allow_nan=False))
     assert [one["title"] for one in plain["sections"]] == titles
@@ -36,7 +36,7 @@ def test_without_results_everything_but_summary_and_versions_is_left_out_with_a_
     empty = Material("empty", {}, {name: f"{name} is missing" for name in MISSING})
     sections, left_out = sections_of(empty)
     assert [section.title for section in sections] == ["Summary", "Versions"]
-    assert len(left_out) == 9 and all(one.reason for one in left_out)
+    assert len(left_out) == 11 and all(one.reason for one in left_out)
 
 
 MISSING = (
@@ -95,7 +95,7 @@ def test_fidelity_shows_each_distance_beside_its_floor_and_an_undefined_score_as
     assert [cell.value for cell in model["spread"][1:5]] == pytest.approx([0.2, 0.22, 0.1, 2.2])
     other = {row[0]: row for row in next(t for t in section.tables if t.caption == "LOB-Bench's scores: cst").rows}
     assert other["cancellation depth, ask"][1:] == (None,) * 6
-    assert found["kinds: share of ADD", "in the 95 % range of real"] == "undecided"
+    assert found["kinds: share of ADD", "in the 95 % range"] == "undecided"
     assert found["gain/loss asymmetry (skewness)", "real: verdict"].startswith("undecidable")
     assert {one.name for one in section.pictures} == {
         "scores_lob_bench", "scores_conditional", "scores_further", "divergence", "measures_1",
@@ -108,6 +108,25 @@ def test_results_that_no_section_knows_are_shown_under_their_keys():
     one = material()
     one.found["evaluation.json"] = {key: value for key, value in evaluation().items() if key != "volatility"}
     assert others.others(one) is None
+
+
+def test_paths_as_forecasts_stand_beside_random_walks_with_tests():
+    section = path_forecasts.path_forecasts(material())
+    found = cells(section)
+    assert found["10", "CRPS, paths"].value == 0.5 and found["10", "p, random walk"].value == 0.04
+    assert found["50", "CRPS, paths"] is None and found["50", "p, random walk"] is None
+    assert (found["10", "in the 50% band"].low, found["10", "skill"].value) == (0.3, 0.1)
+    assert [one.name for one in section.pictures] == ["crps_events"]
+
+
+def test_an_audit_says_what_was_found_and_what_was_not_checked():
+    one = material()
+    section = checks.audit(one)
+    assert section.paragraphs == ("No leaks found in 2 checks; 1 could not be checked.",)
+    assert cells(section)["bins are of training days", "verdict"] == "not checked: no bins"
+    one.found["evaluation.json"]["audit"][0]["leak"] = "a lead reaches into training"
+    assert checks.audit(one).paragraphs[0].startswith("1 leak found in 2 checks")
+    assert checks.faults(one) is None
 
 
 def test_data_have_a_fingerprint_that_changes_with_them():

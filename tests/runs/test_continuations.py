@@ -1,6 +1,7 @@
 """Many prompts from Python: valid continuations beside the real ones, and all of them as flows."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from lob_jax.book.replay import replay
 from lob_jax.data.labels.moves import Outlooks, smoothed_move
 from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
+from lob_jax.evaluation.fidelity.folders import read_folder
 from lob_jax.evaluation.paths.ensembles import crps
 from lob_jax.evaluation.paths.outlooks import brier_of_draws
 from lob_jax.events.instrument import NS_PER_DAY
@@ -19,6 +21,7 @@ from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.runs.continuations import check_continuations, flows_of, generate_many, training_flow
 from lob_jax.runs.outlooks_of_paths import compare_with_heads, predicted
 from lob_jax.runs.path_forecasts import forecast_moves
+from lob_jax.stages.continuations import continue_prompts
 from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
 
 PROMPTS, PATHS, EVENTS, BEFORE = 5, 2, 12, 20
@@ -152,3 +155,23 @@ def test_paths_are_labelled_like_training_examples(run, with_heads, paths):
     expected = brier_of_draws(labels[1].reshape(PROMPTS, PATHS), labels[0]).mean()
     assert found["brier"]["paths"][0] == pytest.approx(expected)
     assert compare_with_heads(run, paths) is None
+
+
+@pytest.mark.slow
+def test_the_stage_writes_folders_scores_and_forecasts(run, tmp_path, capsys):
+    """The files are LOB-Bench's, and what is read from them is what was compared."""
+    config = run.config.copy_and_resolve_references()
+    config.generate.update({"prompts": 4, "paths": 2, "events": 30, "prompt_events": 20})
+    config.score.update({"splits": 4, "resamples": 4})
+    continue_prompts(run, config, tmp_path, "many")
+    told, folder = capsys.readouterr().out, tmp_path / "many"
+    assert "4 prompts, 2 paths of 30 events from each" in told and "0 of 240 events invalid" in told
+    assert "at the end of 8 of 8 paths" in told
+    read = {part: read_folder(folder, part, events=30) for part in ("data_real", "data_gen", "data_cond")}
+    assert [len(one.flow) for one in read.values()] == [4, 8, 4]
+    fidelity = json.loads((folder / "fidelity.json").read_text())
+    assert set(fidelity["scores"]) >= {"spread", "ofi"} and fidelity["flows"]["model"]["sequences"] == 4
+    assert fidelity["flows"]["training"]["sequences"] == 4
+    forecasts = json.loads((folder / "forecasts.json").read_text())
+    assert forecasts["events"]["horizons"] == [10, 20] and forecasts["events"]["prompts"] == [4, 4]
+    assert json.loads((folder / "settings.json").read_text())["prompts"] == 4

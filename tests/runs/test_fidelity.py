@@ -39,6 +39,7 @@ def test_names_of_folders_are_their_own_or_given():
         "d": "d/data_gen",
         "h": "e/f=g/h",
     }
+    assert named_folders([], needed=False) == {}
     for wrong, what in (([], "no generated"), (["a/x", "b/x"], "same name"), (["real=a"], "same name")):
         with pytest.raises(InputError, match=what):
             named_folders(wrong)
@@ -82,6 +83,13 @@ def test_what_cannot_be_read_is_refused(changes, what, folder):
     arguments = {"real": str(folder / "theirs"), "levels": 0, "tick": None} | changes
     with pytest.raises(InputError, match=what):
         read_flows(generated=[str(folder / "mine")], **arguments)
+
+
+def test_baselines_alone_need_no_folder(flow, folder):
+    found = read_flows(str(folder / "mine"), [], baselines=["zero_order"])
+    assert dict(found.generated) == {} and list(found.beside({"zero_order": flow}).generated) == ["zero_order"]
+    with pytest.raises(InputError, match="same name"):
+        found.beside({"zero_order": flow}).beside({"zero_order": flow})
 
 
 def test_a_cut_book_keeps_its_best_levels(flow):

@@ -13,6 +13,7 @@ from lob_jax.generation.fan import fan
 from lob_jax.report.section import GIF, PNG
 from lob_jax.runs import pictures
 from lob_jax.runs.pictures import first_test_day, pictures_of, sharpness
+from lob_jax.statistics.flow import flow_of_spans
 from tests.report.sample import image
 
 
@@ -66,3 +67,11 @@ def test_a_picture_that_cannot_be_made_says_why(run, monkeypatch):
 def test_the_sharpest_head_attends_to_one_token():
     weight = np.array([[[[1.0, 0], [0.5, 0.5]], [[1.0, 0], [0, 1.0]]]])
     np.testing.assert_allclose(sharpness(weight), [[0.75, 1.0]])
+
+
+def test_moves_are_counted_from_the_first_message_of_each_sequence(day):
+    flow = flow_of_spans(day, np.array([[20, 24], [30, 34]]), levels=1)
+    states = lob_jax.reconstruct_book_states(day, 1)
+    mid = states.mid2() / 2
+    expected = [[mid[first + 1 + k] - mid[first + 1] for k in range(3)] for first in (20, 30)]
+    np.testing.assert_allclose(pictures.moves_along(flow, 3), expected)

@@ -42,3 +42,11 @@ def is_first(flow: Flow) -> np.ndarray:
 def place(flow: Flow) -> np.ndarray:
     """Return the number of messages before each one in its sequence, int64 [E]."""
     return np.arange(flow.edges[-1]) - np.repeat(flow.edges[:-1], np.diff(flow.edges))
+
+
+def earlier(flow: Flow, column: np.ndarray, messages: int) -> np.ndarray:
+    """Return a column as it was some messages before in the same sequence, float64 [E]; NaN where there are fewer."""
+    result = np.full(len(column), np.nan)
+    result[messages:] = column[: len(column) - messages]
+    result[place(flow) < messages] = np.nan
+    return result

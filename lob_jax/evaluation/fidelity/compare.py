@@ -28,7 +28,7 @@ from lob_jax.evaluation.fidelity.score import GROUPS, Score, all_scores
 from lob_jax.statistics.flow import Flow
 
 TRAINING = "training"
-CONDITIONAL = "conditional"
+CONDITIONAL_GROUPS = ("conditional", "lagged")
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,10 +67,11 @@ def compare(
         value; low, high (resamples of whole sequences), low_values, high_values (resamples of single values); half,
         half_low, half_high (mean and 95 % range over splits of half A of real v half B of the flow); floor, floor_low,
         floor_high (the same of half A v half B of real); and ratio (half / floor).
-      * conditional: the same, for the conditional scores.
-      * summary: by group ("lob_bench", "further", "conditional"), model and distance: scores (how many are defined),
-        mean, median and iqm, each with value, low, high, low_values, high_values; half, floor, their ranges, and ratio,
-        all of the mean over the scores.
+      * conditional: the same, for the conditional scores: of LOB-Bench (group "conditional"), and of a quantity given
+        the state 100 messages before it (group "lagged").
+      * summary: by group ("lob_bench", "further", "conditional", "lagged"), model and distance: scores (how many are
+        defined), mean, median and iqm, each with value, low, high, low_values, high_values; half, floor, their ranges,
+        and ratio, all of the mean over the scores.
       * divergence: by model: first_message (of each block), scores (how many are defined), and mean over the scores of
         "lob_bench" of L1 of block j of the flow: value (v all of real), half, floor, floor_high (99 % of the splits),
         ratio; and by_score: the same for each score.
@@ -86,8 +87,7 @@ def compare(
     opponents = {name: _opponent(real, flow, splits=splits, seed=seed) for name, flow in flows.items()}
     lots = _Lots(resamples=resamples, seed=seed)
     results = {rule.name: _compare_by(rule, real, opponents, lots=lots, steps=steps) for rule in rules}
-    groups = {group: [score.name for score in all_scores(group)] for group in GROUPS}
-    groups[CONDITIONAL] = [rule.name for rule in CONDITIONALS]
+    groups = {group: [rule.name for rule in rules if rule.group == group] for group in (*GROUPS, *CONDITIONAL_GROUPS)}
     return {
         "package": lob_jax.__version__,
         "splits": splits,
@@ -231,9 +231,13 @@ def _measure_cut(rule: Rule, flow: Flow, messages: int, whole: Sample) -> Sample
 
 
 def _entry(rule: Rule, results: Mapping[str, _Result]) -> dict[str, Any]:
-    discrete = {"discrete": rule.discrete, "group": rule.group} if isinstance(rule, Score) else {"group": CONDITIONAL}
     models = {name: row(found.compared, found.half, found.floor) for name, found in results.items()}
-    return {"label": rule.label, "unit": rule.unit, "version": rule.version, **discrete, "models": models}
+    about = {"label": rule.label, "unit": rule.unit, "group": rule.group, "version": rule.version}
+    return (
+        {**about, "discrete": rule.discrete, "models": models}
+        if isinstance(rule, Score)
+        else about | {"models": models}
+    )
 
 
 def _summary(

@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import ASK, mid, spread
+from lob_jax.evaluation.fidelity.columns import ASK, BID, mid, spread
 from lob_jax.evaluation.fidelity.score import Need
+from lob_jax.evaluation.fidelity.scores.order_flow import imbalance
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 from lob_jax.statistics.distances import DECILES, Binning, quantiles, thresholds
 from lob_jax.statistics.flow import Flow
 
+LAG = 100  # messages
 _RETURN_NS = NS_PER_SECOND // 10
 _HOUR_NS = 3600 * NS_PER_SECOND
 
@@ -30,6 +32,8 @@ class Conditional:
       grouping: (conditions [N], weights [N]) -> the group of each, int64 [N].
       binning: how the quantity is put into bins inside a group.
       needs: what a flow must have, see `score.lacking`.
+      lag: how many messages before the quantity the condition is taken.
+      group: what summaries are made of: "conditional", or "lagged" with a lag.
       version: number of the definition.
     """
 
@@ -41,6 +45,8 @@ class Conditional:
     grouping: Grouping
     binning: Binning
     needs: frozenset[Need] = frozenset()
+    lag: int = 0
+    group: str = "conditional"
     version: int = 1
 
 
@@ -91,8 +97,22 @@ def _ask_volume(flow: Flow) -> np.ndarray:
     return flow.book_size[:, ASK, 0].astype(np.float64)
 
 
+def _bid_volume(flow: Flow) -> np.ndarray:
+    return flow.book_size[:, BID, 0].astype(np.float64)
+
+
 def _time(flow: Flow) -> np.ndarray:
     return (flow.time_ns % NS_PER_DAY).astype(np.float64)
+
+
+def _lagged(
+    name: str,
+    label: str,
+    value: Callable[[Flow], np.ndarray],
+    condition: Callable[[Flow], np.ndarray],
+    grouping: Grouping,
+) -> Conditional:
+    return Conditional(name, label, "lots", value, condition, grouping, Binning.DECILES, lag=LAG, group="lagged")
 
 
 CONDITIONALS = (
@@ -125,4 +145,7 @@ CONDITIONALS = (
         Binning.DISTINCT,
         frozenset({Need.TIMES}),
     ),
+    _lagged("ask_volume_given_spread_before", "ask volume | spread before", _ask_volume, spread, by_distinct),
+    _lagged("ask_volume_given_ofi_before", "ask volume | imbalance before", _ask_volume, imbalance, by_deciles),
+    _lagged("bid_volume_given_ofi_before", "bid volume | imbalance before", _bid_volume, imbalance, by_deciles),
 )

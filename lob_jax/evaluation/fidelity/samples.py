@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from lob_jax.evaluation.fidelity.columns import earlier
 from lob_jax.evaluation.fidelity.conditional import Conditional
 from lob_jax.evaluation.fidelity.score import Score, lacking
 from lob_jax.statistics.distances import Binning, Distances, Frame, frame, weighted_distances
@@ -72,7 +73,7 @@ def measure(rule: Rule, flow: Flow) -> Sample:
         values = rule.values(flow)
         return Sample(values.value, values.sequence, np.zeros(0), len(flow))
     if reason is None and isinstance(rule, Conditional):
-        value, condition = rule.value(flow), rule.condition(flow)
+        value, condition = rule.value(flow), earlier(flow, rule.condition(flow), rule.lag)
         defined = np.isfinite(value) & np.isfinite(condition)
         return Sample(value[defined], flow.sequence()[defined], condition[defined], len(flow))
     return Sample(np.zeros(0), np.zeros(0, np.int64), np.zeros(0), len(flow), reason)

@@ -3,31 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lob_jax.evaluation.direction.scores import TITLES
 from lob_jax.figures.scores import Bar, bar_figure
 from lob_jax.report.material import Material
-from lob_jax.report.section import LeftOut, Number, Section, Table, picture, table_of
+from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
 
 NEXT, AHEAD = "Direction of the next move", "Forecaster of the mid price"
-ROWS = (  # key, label, format
-    ("balanced_accuracy", "balanced accuracy", ".2%"),
-    ("accuracy", "accuracy", ".2%"),
-    ("macro_f1", "macro F1", ".4f"),
-    ("weighted_f1", "weighted F1", ".4f"),
-    ("mcc", "Matthews correlation", ".4f"),
-    ("kappa", "Cohen's kappa", ".4f"),
-    ("log_loss", "log loss, nats", ".4f"),
-    ("prior_log_loss", "log loss of the class shares, nats", ".4f"),
-    ("brier", "Brier score", ".4f"),
-    ("balanced_floor", "floor of balanced accuracy", ".2%"),
-    ("majority_accuracy", "floor of accuracy: always the majority", ".2%"),
-)
-SCORES = {
-    "macro_f1": "macro F1",
-    "mcc": "Matthews correlation",
-    "log_loss": "log loss, nats",
-    "ece": "expected calibration error",
-    "accuracy": "accuracy",
+FLOORS = {
+    "balanced_floor": "floor of balanced accuracy",
+    "majority_accuracy": "floor of accuracy: always the majority",
+    "prior_log_loss": "log loss of the training frequencies",
+    "prior_brier": "Brier score of the training frequencies",
 }
+SHARES = ("accuracy", "balanced_accuracy", "ece", "balanced_floor", "majority_accuracy")  # shown in per cent
 
 
 def direction(material: Material) -> Section | LeftOut:
@@ -40,7 +28,7 @@ def direction(material: Material) -> Section | LeftOut:
         return LeftOut(NEXT, f"{reason}")
     models = {name: one for name, one in result["direction"].items() if isinstance(one, Mapping)}
     first = next(iter(models.values()))
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in first["shares"].items())
+    shares = ", ".join(f"{name} {_known(share):.1%}" for name, share in first["shares"].items())
     text = (
         "The sign of the mid-price move that the next event causes, predicted before the event."
         f" Shares of the classes: {shares}. Most events do not move the mid price, so accuracy alone says little:"
@@ -50,17 +38,26 @@ def direction(material: Material) -> Section | LeftOut:
 
 
 def _table(models: Mapping[str, Mapping[str, Any]], events: int) -> Table:
-    made = []
-    for key, label, form in ROWS:
-        values = [one.get(key) for one in models.values()]
-        if any(value is not None for value in values):
-            made.append((label, *(None if value is None else Number(float(value), form) for value in values)))
+    made = [
+        (label, *(_value(one, key) for one in models.values()))
+        for key, label in (TITLES | FLOORS).items()
+        if any(key in one for one in models.values())
+    ]
     corrected = [(one.get("corrected") or {}).get("balanced_accuracy") for one in models.values()]
     if any(value is not None for value in corrected):
         cells = (None if value is None else Number(float(value), ".2%") for value in corrected)
         made.append(("balanced accuracy, corrected for the class shares", *cells))
+    note = "In grey: 95 % intervals." if any(one.get("intervals") for one in models.values()) else ""
     caption = f"Direction of the next move, n = {events:,} events"
-    return table_of(caption, ("measure", *(name.replace("_", " ") for name in models)), made)
+    return table_of(caption, ("measure", *(name.replace("_", " ") for name in models)), made, note=note)
+
+
+def _value(one: Mapping[str, Any], key: str) -> Cell:
+    value = one.get(key)
+    if value is None:
+        return Absent((one.get("undefined") or {}).get(key) or "not computed")
+    low, high = (one.get("intervals") or {}).get(key) or (None, None)
+    return Number(float(value), ".2%" if key in SHARES else ".4f", low, high)
 
 
 def forecaster(material: Material) -> Section | LeftOut:
@@ -69,39 +66,48 @@ def forecaster(material: Material) -> Section | LeftOut:
     if result is None:
         return LeftOut(AHEAD, material.missing["forecast.json"])
     examples, horizons = result["examples"], result["horizons"]
+    counts = " and ".join(f"{count:,} {name}" for name, count in examples.items())
     text = (
         f"A forecaster of down, flat and up at {len(horizons)} horizons, with thresholds from the training split:"
-        f" {examples['train']:,} training and {examples['test']:,} test examples. Intervals:"
-        f" {result['draws']:,} bootstrap draws of {result['blocks']} blocks of {result['block_events']} events, 95 %."
+        f" {counts} examples. Intervals: {result['draws']:,} bootstrap draws of {result['blocks']} blocks of"
+        f" {result['block_events']} events, 95 %."
     )
+    return Section(AHEAD, (text,), (_scores(result),), (_skill(result),))
+
+
+def _skill(result: Mapping[str, Any]) -> Picture:
     bars = {
         f"{horizon} events": {
-            name.replace("_", " "): Bar(*(float(of[k]["mcc"][end]) for end in ("mean", "low", "high")))
+            name.replace("_", " "): Bar(*(_known(of[k]["mcc"][end]) for end in ("mean", "low", "high")))
             for name, of in result["scores"].items()
         }
-        for k, horizon in enumerate(horizons)
+        for k, horizon in enumerate(result["horizons"])
     }
-    title = f"Direction at horizons, n = {examples['test']:,} test examples"
-    figure = bar_figure(bars, unit="Matthews correlation (0: no skill, 1: perfect)", title=title)
-    shown = picture(
-        figure,
+    title = f"Direction at horizons, n = {result['examples'].get('test', 0):,} test examples"
+    return picture(
+        bar_figure(bars, unit="Matthews correlation (0: no skill, 1: perfect)", title=title),
         name="forecaster",
         alt="Horizontal bars: Matthews correlation by horizon, one bar per model, with intervals",
         caption="Skill of the forecaster and of baselines by horizon; lines are 95 % intervals.",
     )
-    return Section(AHEAD, (text,), (_scores(result),), (shown,))
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _scores(result: Mapping[str, Any]) -> Table:
-    made = []
-    for name, of_horizons in result["scores"].items():
-        for key, label in SCORES.items():
-            if all(key in one for one in of_horizons):
-                cells = (_number(one[key]) for one in of_horizons)
-                made.append((f"{name.replace('_', ' ')}: {label}", *cells))
+    made = [
+        (f"{name.replace('_', ' ')}: {label}", *(_mean(one[key]) for one in of_horizons))
+        for name, of_horizons in result["scores"].items()
+        for key, label in TITLES.items()
+        if all(key in one for one in of_horizons)
+    ]
     columns = ("model and score", *(f"{horizon} events" for horizon in result["horizons"]))
     return table_of("Scores by horizon, with 95 % intervals", columns, made)
 
 
-def _number(score: Mapping[str, float]) -> Number:
+def _mean(score: Mapping[str, Any]) -> Cell:
+    if score["mean"] is None:
+        return Absent(score.get("undefined") or "not defined")
     return Number(float(score["mean"]), ".3f", score.get("low"), score.get("high"))

@@ -49,11 +49,20 @@ def fidelity_section(result: Mapping[str, Any]) -> Section:
         pictures.append(_divergence(result["divergence"], counts=_counts(result)))
     measures = result.get("measures") or {}
     if measures.get("measures"):
-        pictures += _against(measures, models)
+        pictures += _against(measures, models, counts=_counts(result))
         tables += [_measures(measures, model) for model in models]
     tables += facts_tables(result.get("facts")) + impact_tables(result.get("impact"))
     tables += memorisation_tables(result.get("memorisation"))
-    return Section(TITLE, (READING,), tuple(tables), tuple(pictures))
+    return Section(TITLE, (READING, *_how(result)), tuple(tables), tuple(pictures))
+
+
+def _how(result: Mapping[str, Any]) -> tuple[str, ...]:
+    if "splits" not in result:
+        return ()
+    return (
+        f"Computed by lob_jax {result['package']}: {result['splits']} splits into halves, {result['resamples']}"
+        f" bootstrap resamples of whole sequences, blocks of {result['block']} messages, seed {result['seed']}.",
+    )
 
 
 def model_names(result: Mapping[str, Any]) -> list[str]:
@@ -191,7 +200,7 @@ def _each_figure(measures: Mapping[str, Any]) -> list[tuple[str, Mapping[str, An
     ]
 
 
-def _against(measures: Mapping[str, Any], models: Sequence[str]) -> list[Picture]:
+def _against(measures: Mapping[str, Any], models: Sequence[str], *, counts: str) -> list[Picture]:
     """Return pictures of the measures' figures in half-widths of the real range, so many to each."""
     rows = []
     for label, figure in _each_figure(measures):
@@ -204,7 +213,7 @@ def _against(measures: Mapping[str, Any], models: Sequence[str]) -> list[Picture
     parts = [rows[first : first + MOST_AGAINST] for first in range(0, len(rows), MOST_AGAINST)]
     return [
         picture(
-            against_figure(part, title=f"Measures of generated flow against real flow, n = {len(rows)} figures"),
+            against_figure(part, title=f"{len(rows)} figures of measures: {counts}"),
             name=f"measures_{k + 1}",
             alt="Dots: measures of generated flow, in half-widths of the 95 % range of real flow",
             caption="Dots inside the grey band are within the range of real flow.",
@@ -219,25 +228,20 @@ def _measures(measures: Mapping[str, Any], model: str) -> Table:
         one = figure["models"].get(model) or {}
         inside = one.get("inside")
         verdict = "undecided" if inside is None else "inside" if inside else "outside"
-        rows.append((label, *(_plain(value) for value in (one.get("value"), figure["real"])), *_ends(one), verdict))
+        values = (one.get("value"), figure["real"], one.get("low"), one.get("high"), one.get("p"))
+        rows.append((label, *map(_plain, values), verdict))
     for one in measures["measures"].values():
         apart = (one.get("distance") or {}).get(model)
         if apart:
             inside = apart.get("inside")
             verdict = "undecided" if inside is None else "inside" if inside else "outside"
-            ends = (_plain(apart.get("floor")), _plain(apart.get("floor_high")))
-            rows.append(
-                (f"{one['label']}: distance (real: floor)", _plain(apart.get("value")), ends[0], 0, ends[1], verdict)
-            )
+            values = (apart.get("value"), apart.get("floor"), 0, apart.get("floor_high"), apart.get("p"))
+            rows.append((f"{one['label']}: distance (real: floor)", *map(_plain, values), verdict))
     counts = (measures.get("summary") or {}).get(model, {})
     outside = f": {counts['outside']} of {counts['figures']} figures outside" if "outside" in counts else ""
-    columns = ("measure", "generated", "real", "low", "high", "in the 95 % range of real")
+    columns = ("measure", "generated", "real", "low", "high", "p", "in the 95 % range")
     return table_of(f"Measures of {model}{outside}", columns, rows)
 
 
 def _plain(value: Any) -> Cell:
     return None if value is None else float(value)
-
-
-def _ends(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
-    return _plain(one.get("low")), _plain(one.get("high"))

@@ -8,7 +8,7 @@ from lob_jax.report.section import Cell, LeftOut, Number, Section, Table, table_
 
 TITLE = "Generated paths"
 UNITS = {"mid": "mid price", "spread": "spread, price", "volume": "traded, lots", "volatility": "volatility, price"}
-PICTURES = ("fan", "ladder", "ladder_real")
+PICTURES = ("fan", "moves", "ladder_generated", "ladder_real")
 
 
 def generated(material: Material) -> Section | LeftOut:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lob_jax.evaluation.metric import rows
 from lob_jax.evaluation.table import TITLES, figure
+from lob_jax.figures.reliability import reliability_figure
 from lob_jax.figures.scores import Bar, bar_figure
 from lob_jax.report.material import Material
 from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
@@ -38,7 +39,7 @@ def likelihood(material: Material) -> Section | LeftOut:
         " the same events. The baselines are fitted on the training split and chosen on the validation split."
     )
     pictures = [_bits_picture(models, first["events"])]
-    pictures += [material.pictures[name] for name in ("reliability",) if name in material.pictures]
+    pictures += _reliability((result.get("calibration") or {}).get("model"))
     tables = (_table(models, result.get("bootstrap")), *_differences(result), *_calibration(result))
     return Section(TITLE, (text, *_grammar(models)), tables, tuple(pictures))
 
@@ -153,6 +154,19 @@ def _calibration(result: Mapping[str, Any]) -> tuple[Table, ...]:
     made = [(name.replace("_", " "), *_errors(one)) for name, one in fields.items()]
     caption = "Calibration: mean difference between predicted probability and frequency, by field"
     return (table_of(caption, ("field", *CALIBRATION.values()), made),)
+
+
+def _reliability(found: Mapping[str, Any] | None) -> list[Picture]:
+    """Return the reliability diagrams of the model, if the evaluation has its calibration."""
+    if not found:
+        return []
+    shown = picture(
+        reliability_figure(found, title="Reliability of the model's predictions on the test split"),
+        name="reliability",
+        alt="Reliability diagrams by field: frequency against predicted probability",
+        caption="How often the likeliest token came, against its predicted probability; on the diagonal is calibrated.",
+    )
+    return [shown]
 
 
 def _errors(one: Mapping[str, Any]) -> Sequence[Cell]:

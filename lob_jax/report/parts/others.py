@@ -9,13 +9,15 @@ from lob_jax.report.section import Cell, Section, Table, table_of
 
 TITLE = "Further results"
 FIDELITY = {"flows", "scores", "conditional", "summary", "divergence", "measures", "facts", "impact", "memorisation"}
-FIDELITY |= {"package", "splits", "resamples", "block", "seed", "read"}
+FIDELITY |= {"package", "splits", "resamples", "block", "seed"}
 KNOWN: dict[str, set[str] | None] = {  # what other sections show
     "evaluation.json": {
         *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),
-        *("bootstrap", "hidden", "share", "model", *BASELINES),
+        *("bootstrap", "hidden", "share", "model", "audit", "fitted", *BASELINES),
     },
-    "forecast.json": None,
+    "forecast.json": {
+        *("horizons", "examples", "scores", "details", "shares", "draws", "blocks", "block_events", "mcc_above"),
+    },
     "fidelity.json": FIDELITY,
     "score.json": FIDELITY,
 }

@@ -36,7 +36,7 @@ def summary(material: Material) -> Section:
 
 def _what(material: Material) -> str:
     config, manifest = material.get("config.json"), material.get("records/records.json")
-    model = describe_model(config) if config else "A run without a stored configuration."
+    model = describe_model(config) if config else "Results without the configuration of a run."
     if manifest is None:
         return model
     train, test = (manifest["splits"].get(name, {}).get("events", 0) for name in ("train", "test"))
@@ -88,6 +88,8 @@ def _ratio(value: float, reference: float) -> Cell:
 def _direction(material: Material) -> tuple[list[Row], str]:
     model = ((material.get("evaluation.json") or {}).get("direction") or {}).get("model")
     if not model:
+        return [], ""
+    if model.get("balanced_accuracy") is None or model.get("balanced_floor") is None:
         return [], ""
     mine, floor = float(model["balanced_accuracy"]), float(model["balanced_floor"])
     name = "direction of the next move, balanced accuracy"

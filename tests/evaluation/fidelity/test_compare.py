@@ -36,7 +36,12 @@ def test_it_is_json_with_an_entry_for_everything(result):
     for entry in (*result["scores"].values(), *result["conditional"].values()):
         assert entry["version"] >= 1 and list(entry["models"]) == ["copy", "wide", "training"]
     assert result["flows"]["real"]["messages_per_sequence"] == {"min": 150, "median": 150, "max": 150}
-    assert result["measures"]["measures"] and list(result["summary"]) == ["lob_bench", "further", "conditional"]
+    assert result["measures"]["measures"] and list(result["summary"]) == [
+        "lob_bench",
+        "further",
+        "conditional",
+        "lagged",
+    ]
 
 
 def test_a_copy_has_distance_zero_and_ratio_one(result):

@@ -1,5 +1,7 @@
 """Conditional scores: groups, volatility, and a slow reference of the distances inside groups."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from lob_jax.evaluation.fidelity.samples import between, joint, measure
 from lob_jax.statistics.distances import DECILES, Binning, thresholds
 from tests.evaluation.fidelity import reference
 
-RULES = {rule.name: rule for rule in CONDITIONALS}
+RULES = {rule.name: dataclasses.replace(rule, lag=min(rule.lag, 30)) for rule in CONDITIONALS}
 SECOND = 10**9
 
 
@@ -41,9 +43,9 @@ def slow_distances(rule, first, second):
     value = np.concatenate([first.value, second.value])
     condition = np.concatenate([first.condition, second.condition])
     is_first = np.arange(len(value)) < len(first.value)
-    if rule.name == "ask_volume_given_spread":
+    if rule.grouping is by_distinct:
         group = condition
-    elif rule.name == "spread_given_time":
+    elif rule.grouping is by_hours:
         group = condition // (3600 * SECOND)
     else:
         group = np.searchsorted(thresholds(np.quantile(condition, DECILES)), condition, side="right")
@@ -60,6 +62,13 @@ def slow_distances(rule, first, second):
         ks = 1 if not real or not generated else ks
         total += np.nan_to_num([l1, w1, ks]) * (len(real) + len(generated)) / len(value)
     return total
+
+
+def test_a_lagged_condition_is_of_the_same_sequence(tiny_flow):
+    rows = [{"book": ([(100, size)], [(110 + size, size)])} for size in (1, 2, 3, 4, 5)]
+    rule = dataclasses.replace(RULES["ask_volume_given_spread_before"], lag=2)
+    sample = measure(rule, tiny_flow(rows, edges=[0, 1, 5]))
+    assert (sample.value.tolist(), sample.condition.tolist()) == ([4, 5], [12, 13])
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -210,3 +210,16 @@ def test_sequences_that_do_not_belong_together_are_not_written(flow, tmp_path):
 def test_a_fingerprint_is_that_of_the_content(flow):
     again = flow.select(range(len(flow)))
     assert fingerprint(flow) == fingerprint(again) != fingerprint(flow.select(range(1, len(flow))))
+
+
+@pytest.mark.slow
+def test_a_real_day_explains_itself_and_comes_back_exactly(market_data, tmp_path):
+    day = market_data("lobster/GOOG_2012-06-21_34200000_57600000_message_10.csv.gz")
+    found = read_folder(day, "data_real", events=500)
+    assert len(found.flow) == 295 and found.flow.instrument.tick == 100
+    assert found.report["crossed_books"] == found.report["prices_off_tick"] == found.report["times_backwards"] == 0
+    real, generated = found.flow.select([0, 100]), found.flow.select([3, 4, 5, 294])
+    write_folders(tmp_path, real, generated=generated)
+    again = read_folder(tmp_path, "data_gen", events=1)
+    same(again.flow, generated)
+    assert again.report["explained"] == 1.0 and again.flow.instrument.tick == 100

@@ -16,9 +16,9 @@ def autoregression(rng, count, phi):
 
 
 def test_a_resample_is_whole_blocks_on_a_circle():
-    values = np.arange(5.0)[:, None] ** 2
+    values = np.arange(1.0, 6)[:, None] ** 2
     blocks = Blocks(length=2, starts=np.array([[0, 4], [3, 3]]), observations=5)
-    assert blocks.sums(values).tolist() == [[0 + 1 + 16 + 0], [9 + 16 + 9 + 16]]
+    assert blocks.sums(values).tolist() == [[1 + 4 + 25 + 1], [16 + 25 + 16 + 25]]
     assert blocks.drawn == 4
 
 
@@ -64,11 +64,11 @@ def test_block_lengths_of_series_without_a_spectrum():
 @pytest.mark.slow
 @pytest.mark.parametrize("phi", [0.0, 0.6])
 def test_the_interval_of_a_mean_covers_the_truth_as_often_as_it_says(phi):
-    """Of 400 series of 2,000 dependent observations. The interval of independent ones would cover .67 for phi = .6."""
+    """Of 400 series of 2,000 dependent observations. For phi = .6 the interval of independent ones covers .65."""
     rng, covered = np.random.default_rng(4), 0
     for _ in range(400):
         series = autoregression(rng, 2000, phi)
         blocks = Blocks.draw(2000, block_length(series), resamples=400, rng=rng)
         low, high = interval(blocks.sums(series[:, None])[:, 0] / blocks.drawn)
         covered += low < 0 < high
-    assert 0.91 < covered / 400 < 0.98
+    assert 0.9 < covered / 400 < 0.98

@@ -13,6 +13,7 @@ GROUP_TITLES = {
     "lob_bench": "LOB-Bench scores",
     "further": "further scores",
     "conditional": "conditional scores",
+    "lagged": "lagged scores",
 }
 
 

@@ -24,7 +24,7 @@ def lines(table):
 def test_a_line_for_each_flow_and_group(result):
     shown = lines(summary_table(result))
     assert max(map(len, shown)) <= 100
-    assert sum(line.startswith("│ copy") for line in shown) == 3
+    assert sum(line.startswith("│ copy") for line in shown) == 4
     assert any("21 LOB-Bench" in line and " 1.00 " in line for line in shown)
 
 
