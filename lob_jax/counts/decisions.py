@@ -168,7 +168,7 @@ def _event_samples(rows: Rows, decision: int) -> tuple[np.ndarray, np.ndarray, n
         case Decide.PRICE:
             return np.full(count, decision), rows.head % v.ASK_OFFSET, np.full(count, 1 / v.PRICE_CODES), priced
         case Decide.SIZE:
-            return np.full(count, decision), rows.items[:, Item.SIZE], np.full(count, 1 / v.CLASS_SIZE), priced
+            return np.full(count, decision), rows.items[:, Item.SIZE_NOW], np.full(count, 1 / v.CLASS_SIZE), priced
         case Decide.CLASS:
             return decision + _STATES * rows.gap_state, code_class, _CODES[code_class] / _CODES.sum(), every
         case Decide.FINE:

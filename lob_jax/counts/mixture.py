@@ -1,5 +1,6 @@
 """How the chains of a decision are mixed with the values that the book suggests."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,15 @@ class Room(NamedTuple):
     rest: np.ndarray
 
 
-COUNT, FIELD, DONE = range(3)
+class State(enum.IntEnum):
+    """The columns of `Room.state`."""
+
+    COUNT = 0
+    FIELD = 1
+    DONE = 2
+
+
+COUNT, FIELD, DONE = (int(one) for one in State)
 
 
 @njit

@@ -1,5 +1,6 @@
 """Score a record's tokens, one after the other, with what is known before each."""
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,16 @@ from lob_jax.jit import inner, njit
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 
-HEAD_NEXT, SIZE_NEXT, GAP_NEXT = range(3)
+
+class Stage(enum.IntEnum):
+    """The field of an event that comes next."""
+
+    HEAD_NEXT = 0
+    SIZE_NEXT = 1
+    GAP_NEXT = 2
+
+
+HEAD_NEXT, SIZE_NEXT, GAP_NEXT = (int(one) for one in Stage)
 
 
 class Measured(NamedTuple):

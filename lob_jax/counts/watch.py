@@ -57,9 +57,9 @@ class Item(enum.IntEnum):
     QUEUE_1 = 33  # number of orders at the best price
     QUEUE_2 = 34
     # given the price
-    HEAD = 35
-    PLACE = 36
-    QUEUE = 37
+    HEAD_NOW = 35
+    PLACE_NOW = 36
+    QUEUE_NOW = 37
     BACK_1 = 38  # size of the newest order
     BACK_2 = 39
     FRONT_1 = 40
@@ -68,7 +68,7 @@ class Item(enum.IntEnum):
     ADDED = 43  # size that was last added to this side
     OWN_SIZE_1 = 44
     # given the size
-    SIZE = 45
+    SIZE_NOW = 45
     EFFECT = 46  # whether the event opens or closes a level, and how good a one
     AGE = 47  # of the removed order
     # inside a number
@@ -89,11 +89,34 @@ N_ITEMS = len(Item)
 
 NONE = -1
 ADD, CANCEL, DELETE, EXECUTE, HIDDEN = (int(kind) for kind in list(Kind)[:5])
-# Columns of a remembered event.
-P_ACTION, P_PRICE, P_SIZE, P_GAP, P_HEAD, P_LEAD, P_PLACE, P_CODE, P_INDEX = range(9)
+
+
+class Column(enum.IntEnum):
+    """The columns of a remembered event."""
+
+    ACTION = 0
+    PRICE = 1
+    SIZE = 2
+    GAP = 3
+    HEAD = 4
+    LEAD = 5
+    PLACE = 6
+    CODE = 7
+    INDEX = 8
+
+
+class Mark(enum.IntEnum):
+    """The columns of `Past.marks`: sizes last removed and added, and the price of the last hidden execution."""
+
+    LAST_REMOVED = 0
+    LAST_ADDED = 1
+    LAST_HIDDEN = 2
+
+
+P_ACTION, P_PRICE, P_SIZE, P_GAP, P_HEAD, P_LEAD, P_PLACE, P_CODE, P_INDEX = (int(one) for one in Column)
+LAST_REMOVED, LAST_ADDED, LAST_HIDDEN = (int(one) for one in Mark)
 DEPTH = 8
 BOTH = 2  # the row of `Past.events` for both sides
-LAST_REMOVED, LAST_ADDED, LAST_HIDDEN = range(3)  # columns of `Past.marks`
 
 
 class Past(NamedTuple):
@@ -102,7 +125,7 @@ class Past(NamedTuple):
     Attributes:
       events: int64 [3, DEPTH, 9], the newest events of bids, of asks, and of both, newest first; P_ACTION is NONE if
         there was none.
-      marks: int64 [2, 3], by side: sizes last removed and added, price of the last hidden execution; NONE at first.
+      marks: int64 [2, 3], by side, see `Mark`; NONE at first.
       counters: int64 [3]: length of the current run of one action, events since the last execution, its side.
       time_ns: int64 [E + 1], the time of each event, preceded by that of the start.
     """

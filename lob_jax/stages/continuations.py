@@ -12,10 +12,12 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.evaluation.fidelity.compare import compare
 from lob_jax.evaluation.fidelity.folders import write_folders
+from lob_jax.evaluation.paths.table import forecast_table, heads_table
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import sharding
-from lob_jax.runs.continuations import (
+from lob_jax.runs.continuations.forecasts import FEWEST_PATHS, FEWEST_PROMPTS, forecast_moves
+from lob_jax.runs.continuations.generate import (
     Continuations,
     Flows,
     check_continuations,
@@ -23,11 +25,9 @@ from lob_jax.runs.continuations import (
     generate_many,
     training_flow,
 )
+from lob_jax.runs.continuations.outlooks import compare_with_heads
 from lob_jax.runs.load import Run
-from lob_jax.runs.outlooks_of_paths import compare_with_heads
-from lob_jax.runs.path_forecasts import FEWEST_PATHS, FEWEST_PROMPTS, forecast_moves
 from lob_jax.runs.workdir import overview, write_json
-from lob_jax.stages.forecast_tables import forecast_table, heads_table
 from lob_jax.stages.result_folder import partial_folder, take_name
 from lob_jax.stages.score import COMPARISONS, tables
 from lob_jax.stages.validity_report import tell

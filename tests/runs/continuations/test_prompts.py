@@ -16,8 +16,8 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.runs.continuations.prompts import spread_prompts
 from lob_jax.runs.prompt import make_prompt
-from lob_jax.runs.spread import spread_prompts
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.tokenizer import Ability

@@ -18,9 +18,9 @@ from lob_jax.evaluation.paths.outlooks import brier_of_draws
 from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import Kind
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
-from lob_jax.runs.continuations import check_continuations, flows_of, generate_many, training_flow
-from lob_jax.runs.outlooks_of_paths import compare_with_heads, predicted
-from lob_jax.runs.path_forecasts import forecast_moves
+from lob_jax.runs.continuations.forecasts import forecast_moves
+from lob_jax.runs.continuations.generate import check_continuations, flows_of, generate_many, training_flow
+from lob_jax.runs.continuations.outlooks import compare_with_heads, predicted
 from lob_jax.stages.continuations import continue_prompts
 from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
 

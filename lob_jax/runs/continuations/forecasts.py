@@ -10,8 +10,8 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.forecasts import Outcomes, score_forecasts
 from lob_jax.evaluation.paths.moves import Horizons, moves_in, moves_of, reached
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.runs.continuations import Continuations
-from lob_jax.runs.spread import Continued
+from lob_jax.runs.continuations.generate import Continuations
+from lob_jax.runs.continuations.prompts import Continued
 
 MOMENTS = {
     "events": (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000),

@@ -18,9 +18,9 @@ from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.heads import Outlook
 from lob_jax.models.transformer import LOBTransformer
-from lob_jax.runs.continuations import Continuations
+from lob_jax.runs.continuations.generate import Continuations
+from lob_jax.runs.continuations.prompts import Continued
 from lob_jax.runs.load import Run
-from lob_jax.runs.spread import Continued
 from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
 
 

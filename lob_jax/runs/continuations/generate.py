@@ -16,9 +16,9 @@ from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.generation.device.state import Generated, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
+from lob_jax.runs.continuations.prompts import Continued, spread_prompts
 from lob_jax.runs.generation import check_day, check_generates
 from lob_jax.runs.load import Run
-from lob_jax.runs.spread import Continued, spread_prompts
 from lob_jax.statistics.flow import Flow, flow_of_paths, flow_of_spans, joined
 from lob_jax.writers.lobster import order_ids
 
