@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
-from lob_jax.evaluation.fidelity.compare import compare
+from lob_jax.evaluation.fidelity.assess import assess
 from lob_jax.evaluation.fidelity.folders import PARTS, ReadFlow, read_folder
 from lob_jax.feeds.reading.scale import parse_step
 from lob_jax.settings import expanded
@@ -184,12 +184,12 @@ def score_flows(
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Compare flows by every score and measure.
+    """Assess generated flows, see `assess.assess`.
 
     Returns:
-      What `compare.compare` returns, and under "read" what was read of each flow.
+      What `assess` returns, and under "read" what was read of each flow.
     """
-    result = compare(
+    result = assess(
         flows.real,
         flows.generated,
         training=flows.training,

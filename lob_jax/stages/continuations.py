@@ -10,7 +10,7 @@ from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
-from lob_jax.evaluation.fidelity.compare import compare
+from lob_jax.evaluation.fidelity.assess import assess
 from lob_jax.evaluation.fidelity.folders import write_folders
 from lob_jax.evaluation.paths.table import forecast_table, heads_table
 from lob_jax.evaluation.paths.validity import Validity
@@ -79,7 +79,7 @@ def _score(
     """Compare the first path of each prompt with real flow, score all paths as forecasts, and write both."""
     first = flows.generated.select(np.arange(len(flows.real)) * len(paths.days[0]))
     with bar("comparing", total=None, unit="steps") as advance:
-        fidelity = compare(
+        fidelity = assess(
             flows.real,
             {MODEL: first},
             training=training_flow(run, paths, levels=config.data.book_levels),

@@ -8,6 +8,7 @@ import ml_collections
 from rich.table import Table
 
 from lob_jax.console import bar, console, show
+from lob_jax.evaluation.fidelity.assess import assessment_tables
 from lob_jax.evaluation.fidelity.distances.table import score_table, summary_table
 from lob_jax.evaluation.fidelity.generators.baselines import baseline_flows
 from lob_jax.evaluation.fidelity.measure import measure_table, number
@@ -101,12 +102,12 @@ def remarks(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return the tables of a comparison: the summary, then of each flow its scores, its blocks and its measures."""
-    shown = [summary_table(result)]
+    """Return the tables of an assessment, the summary last: a terminal shows the end."""
+    shown: list[Table] = []
     for model in result["divergence"]:
-        shown += [score_table(result, model), _block_table(result["divergence"][model], model)]
         shown += [measure_table(result["measures"], model)] if result["measures"] else []
-    return shown
+        shown += [score_table(result, model), _block_table(result["divergence"][model], model)]
+    return [*shown, *assessment_tables(result), summary_table(result)]
 
 
 def _block_table(divergence: Mapping[str, Any], model: str) -> Table:

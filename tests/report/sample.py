@@ -133,6 +133,14 @@ def fidelity():
                   "flows": {"real": {"facts": {"skew": fact}}, "model": {"facts": {"skew": fact | {"value": None}}}},
                   "agree": {"model": 1}},
         "impact": {"models": {"model": {"scores": {"MO_0": distance(1.0, 0.4)}, "macro": {"score": None}}}},
+        "discriminator": {"permutations": 99, "folds": 5, "confidence": 0.95, "seed": 0, "models": {
+            "model": {"reason": None, "sequences": [10, 10], "features": 220, "auc": 0.9, "low": 0.8, "high": 0.97,
+                      "p": 0.01, "accuracy": 0.8, "f1": 0.81, "apart": [["mean spread", 0.93]]},
+            "cst": {"reason": "fewer than 10 sequences", "sequences": [10, 4], "features": 0, "auc": None, "low": None,
+                    "high": None, "p": None, "accuracy": None, "f1": None, "apart": []}}},
+        "usefulness": {"horizon": 100, "examples": 5000, "unchanged": 2.3, "flows": {
+            "real": {part: {"value": 0.5, "low": 0.4, "high": 0.6} for part in ("macro_f1", "mcc", "mae")},
+            "model": {part: {"value": None, "low": None, "high": None} for part in ("macro_f1", "mcc", "mae")}}},
         "memorisation": {"training_messages": 9000, "flows": {
             "real": {"sequences": 10, "longest": 7, "mean": 4.5, "median": 4.0, "share": 0.01},
             "model": {"sequences": 10, "longest": 9, "mean": 5.5, "median": 5.0, "share": 0.02, "beyond": 0.1,

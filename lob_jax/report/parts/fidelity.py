@@ -5,7 +5,13 @@ from typing import Any
 
 from lob_jax.figures.scores import Against, Bar, against_figure, bar_figure, curve_figure
 from lob_jax.report.material import Material
-from lob_jax.report.parts.flow_tests import facts_tables, impact_tables, memorisation_tables
+from lob_jax.report.parts.flow_tests import (
+    discriminator_tables,
+    facts_tables,
+    impact_tables,
+    memorisation_tables,
+    usefulness_tables,
+)
 from lob_jax.report.section import Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
 
 TITLE = "Fidelity of generated flow"
@@ -35,7 +41,7 @@ def fidelity(material: Material) -> Section | LeftOut:
 
 
 def fidelity_section(result: Mapping[str, Any]) -> Section:
-    """Return the section of one result of `fidelity.compare.compare`."""
+    """Return the section of one result of `fidelity.assess.assess`."""
     models = model_names(result)
     tables = [_flows(result), _summary(result, models)] if "flows" in result else []
     scores = {**result.get("scores", {}), **result.get("conditional", {})}
@@ -53,6 +59,7 @@ def fidelity_section(result: Mapping[str, Any]) -> Section:
         pictures += _against(measures, models, counts=_counts(result))
         tables += [_measures(measures, model) for model in models]
     tables += facts_tables(result.get("facts")) + impact_tables(result.get("impact"))
+    tables += discriminator_tables(result.get("discriminator")) + usefulness_tables(result.get("usefulness"))
     tables += memorisation_tables(result.get("memorisation"))
     return Section(TITLE, (READING, *_how(result)), tuple(tables), tuple(pictures))
 

@@ -1,4 +1,4 @@
-"""Tables of what is tested of generated flow beside its scores: stylised facts, price impact, and memorisation."""
+"""Tables of what is tested of generated flow beside its scores, from stylised facts to memorisation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from lob_jax.report.section import Absent, Cell, Number, Table, table_of
 
 TESTS = (("beyond", ".1%"), ("p", ".3f"))  # of memorisation, with their forms
+SCORES = ("macro_f1", "mcc", "mae")  # of usefulness
 NO_TEST = Absent("real flow is the reference")
 
 
@@ -56,10 +57,41 @@ def memorisation_tables(result: Mapping[str, Any] | None) -> list[Table]:
     rows: list[list[Cell]] = []
     for name, one in result["flows"].items():
         cells = [_number(one.get(part), ".1f") for part in ("mean", "median")]
-        tests = [
-            _number(one[part], form) if part in one else Absent("real flow is the reference") for part, form in TESTS
-        ]
+        tests = [_number(one[part], form) if part in one else NO_TEST for part, form in TESTS]
         rows.append([name, one["sequences"], one["longest"], *cells, _number(one["share"], ".1%"), *tests])
     columns = ("flow", "sequences", "longest", "mean", "median", "share of a sequence", "beyond real", "p")
     caption = f"Runs of messages that occur in the training data ({result['training_messages']:,} messages)"
     return [table_of(caption, columns, rows, note="Longest, mean and median in messages.")]
+
+
+def discriminator_tables(result: Mapping[str, Any] | None) -> list[Table]:
+    """Return a table of how well a classifier tells generated sequences from real ones; none without a result."""
+    if not result:
+        return []
+    rows: list[list[Cell]] = []
+    for name, one in result["models"].items():
+        why = Absent(one["reason"]) if one["reason"] else None
+        auc = why or _number(one["auc"], low=one["low"], high=one["high"])
+        figures = [why or _number(one[part]) for part in ("p", "accuracy", "f1")]
+        rows.append([name, auc, *figures, "; ".join(feature for feature, _ in one["apart"][:3]) or Absent("nothing")])
+    columns = ("flow", "AUC", "p", "accuracy", "F1", "told apart by")
+    caption = "Discriminator: can sequences be told from real ones? An AUC of .5 means no"
+    note = f"In grey: 95 % bootstrap. p: {result['permutations']:,} permutations of the labels."
+    return [table_of(caption, columns, rows, note=note)]
+
+
+def usefulness_tables(result: Mapping[str, Any] | None) -> list[Table]:
+    """Return a table of predictors that were trained on each flow and tested on real flow; none without a result."""
+    if not result:
+        return []
+    rows: list[list[Cell]] = []
+    for name, one in result["flows"].items():
+        cells: list[Cell] = [
+            _number(one[part]["value"], low=one[part]["low"], high=one[part]["high"]) for part in SCORES
+        ]
+        rows.append([name, *(Absent("too few sequences") if cell is None else cell for cell in cells)])
+    columns = ("trained on", "macro F1 of direction", "MCC", "mean absolute error, ticks")
+    caption = f"Trained on each flow, tested on real flow, {result['horizon']} messages ahead"
+    unchanged = "n/a" if result["unchanged"] is None else f"{result['unchanged']:.3f} ticks"
+    note = f"In grey: 95 % bootstrap of sequences. The error of predicting no move is {unchanged}."
+    return [table_of(caption, columns, rows, note=note)]
