@@ -26,7 +26,7 @@ from lob_jax.report.section import GIF, Picture, picture
 from lob_jax.runs.attention import visualize_attention
 from lob_jax.runs.load import Run
 from lob_jax.statistics.flow import Flow
-from lob_jax.statistics.flow_series import mid2, two_sided
+from lob_jax.statistics.flow_series import mid
 from lob_jax.tokens.tokenizer import Ability
 from lob_jax.tokens.vocabulary import CLASS_SIZE, CLASSES
 from lob_jax.writers.lobster import PRICE_SCALE
@@ -214,9 +214,9 @@ def _moves(run: Run, generated: dict[str, Any]) -> Picture:
 
 def moves_along(flow: Flow, length: int) -> np.ndarray:
     """Return how far the mid has moved since the first message of each sequence, price quanta, float64 [S, length]."""
-    mid = np.where(two_sided(flow), mid2(flow) / 2, np.nan)
+    middle = mid(flow)
     rows = flow.edges[:-1, None] + np.arange(length)
-    return mid[rows] - mid[rows[:, :1]]
+    return middle[rows] - middle[rows[:, :1]]
 
 
 def run_tick(run: Run) -> int:

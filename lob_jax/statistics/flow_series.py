@@ -1,30 +1,65 @@
-"""Series of a flow, one value per message: mid, spread, size at the best, gaps and signs; and pairs of messages."""
+"""Series of a flow, one value per message: best quotes, mid, spread, gaps, signs, places; and pairs of messages."""
 
 import numpy as np
 
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
 
+BID, ASK = 0, 1  # sides in the book's columns
+REMOVALS = (Kind.CANCEL, Kind.DELETE)
+
+
+def touch(flow: Flow) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return best bid, best ask and their sizes after each message, int64 [E] each; 0 for an empty side."""
+    price, size = flow.book_price[:, :, 0], flow.book_size[:, :, 0]
+    return price[:, BID], price[:, ASK], size[:, BID], size[:, ASK]
+
 
 def two_sided(flow: Flow) -> np.ndarray:
-    """Return whether the book after each message has orders on both sides, bool [E]."""
-    return (flow.book_size[:, 0, 0] > 0) & (flow.book_size[:, 1, 0] > 0)
+    """Return whether both sides have orders after each message, bool [E]."""
+    return np.all(flow.book_size[:, :, 0] > 0, axis=1)
 
 
-def mid2(flow: Flow) -> np.ndarray:
-    """Return best bid + best ask after each message in price quanta, int64 [E]; only of use where `two_sided`."""
-    return flow.book_price[:, :, 0].sum(axis=1)
+def spread(flow: Flow) -> np.ndarray:
+    """Return best ask - best bid after each message, price quanta, float64 [E]; NaN if a side is empty."""
+    bid, ask, _, _ = touch(flow)
+    return np.where(two_sided(flow), ask - bid, np.nan)
+
+
+def mid(flow: Flow) -> np.ndarray:
+    """Return the mid price after each message, price quanta, float64 [E]; NaN if a side is empty."""
+    bid, ask, _, _ = touch(flow)
+    return np.where(two_sided(flow), (ask + bid) / 2, np.nan)
 
 
 def mid_ticks(flow: Flow) -> np.ndarray:
     """Return the mid after each message in ticks, float64 [E], NaN where a side is empty."""
-    return np.where(two_sided(flow), mid2(flow) / (2 * flow.instrument.tick), np.nan)
+    return mid(flow) / flow.instrument.tick
 
 
 def spread_ticks(flow: Flow) -> np.ndarray:
     """Return best ask - best bid after each message in ticks, float64 [E], NaN where a side is empty."""
-    width = (flow.book_price[:, 1, 0] - flow.book_price[:, 0, 0]) / flow.instrument.tick
-    return np.where(two_sided(flow), width, np.nan)
+    return spread(flow) / flow.instrument.tick
+
+
+def is_first(flow: Flow) -> np.ndarray:
+    """Return whether each message is the first one of its sequence, bool [E]."""
+    first = np.zeros(flow.edges[-1], np.bool_)
+    first[flow.edges[:-1][np.diff(flow.edges) > 0]] = True
+    return first
+
+
+def place(flow: Flow) -> np.ndarray:
+    """Return the number of messages before each one in its sequence, int64 [E]."""
+    return np.arange(flow.edges[-1]) - np.repeat(flow.edges[:-1], np.diff(flow.edges))
+
+
+def earlier(flow: Flow, column: np.ndarray, messages: int) -> np.ndarray:
+    """Return a column as it was some messages before in the same sequence, float64 [E]; NaN where there are fewer."""
+    result = np.full(len(column), np.nan)
+    result[messages:] = column[: len(column) - messages]
+    result[place(flow) < messages] = np.nan
+    return result
 
 
 def pairs(sequence: np.ndarray, lag: int) -> np.ndarray:
@@ -43,8 +78,8 @@ def moves(flow: Flow, horizon: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       (move float64 [N] in ticks, NaN where a side is empty at either end; row int64 [N], the last message of each).
     """
-    rows, mid = pairs(flow.sequence(), horizon), mid_ticks(flow)
-    return mid[rows + horizon] - mid[rows], rows + horizon
+    rows, ticks = pairs(flow.sequence(), horizon), mid_ticks(flow)
+    return ticks[rows + horizon] - ticks[rows], rows + horizon
 
 
 def gaps_ns(flow: Flow) -> tuple[np.ndarray, np.ndarray]:
@@ -82,5 +117,4 @@ def level_size(flow: Flow, rows: np.ndarray, side: np.ndarray, price: np.ndarray
 def part_of_sequence(flow: Flow, parts: int) -> np.ndarray:
     """Return which of `parts` equal parts of its sequence each message lies in, int64 [E], from 0."""
     lengths = np.diff(flow.edges)
-    place = np.arange(flow.edges[-1]) - np.repeat(flow.edges[:-1], lengths)
-    return place * parts // np.repeat(lengths, lengths)
+    return place(flow) * parts // np.repeat(lengths, lengths)

@@ -75,9 +75,14 @@ def block_sums(probability: np.ndarray, label: np.ndarray, block: np.ndarray) ->
     return Sums(
         confusion=add(CLASSES * label + decided, CLASSES**2).reshape(blocks, CLASSES, CLASSES),
         log_loss=add(alone, 1, -np.log(of_label))[:, 0],
-        brier=add(alone, 1, ((probability - np.eye(CLASSES)[label]) ** 2).sum(1))[:, 0],
+        brier=add(alone, 1, brier(probability, label))[:, 0],
         bins=np.stack(bins, axis=-1).reshape(blocks, 1 + CLASSES, BINS, 3),
     )
+
+
+def brier(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Return the Brier score of each forecast, float64 [N], 0..2: the sum of squared errors over the classes."""
+    return np.square(probability - np.eye(CLASSES)[label]).sum(1)
 
 
 def _checked(probability: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

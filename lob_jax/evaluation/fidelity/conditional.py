@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import ASK, BID, mid, spread
 from lob_jax.evaluation.fidelity.score import Need
 from lob_jax.evaluation.fidelity.scores.order_flow import imbalance
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
 from lob_jax.statistics.distances import DECILES, Binning, quantiles, thresholds
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import ASK, BID, mid, spread
 
 LAG = 100  # messages
 _RETURN_NS = NS_PER_SECOND // 10

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import earlier
 from lob_jax.evaluation.fidelity.conditional import Conditional
 from lob_jax.evaluation.fidelity.score import Score, lacking
 from lob_jax.statistics.distances import Binning, Distances, Frame, frame, weighted_distances
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import earlier
 
 Rule = Score | Conditional
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.labels.moves import NO_LABEL
+from lob_jax.evaluation.direction.sums import CLASSES, brier
 from lob_jax.evaluation.paths.comparison import compare_losses
 
-CLASSES = 3  # down, flat, up
 FEWEST = 3  # prompts that can be compared
 PATHS, HEADS = "paths", "heads"
 
@@ -34,11 +34,6 @@ class Labelled:
     paths_log_NPK: np.ndarray
     probability_NK3: np.ndarray
     head_log_NK: np.ndarray
-
-
-def brier(probability_N3: np.ndarray, truth_N: np.ndarray) -> np.ndarray:
-    """Return the Brier score of each forecast, float64 [N], 0..2: the sum of squared errors over the classes."""
-    return np.square(probability_N3 - np.eye(CLASSES)[truth_N]).sum(1)
 
 
 def brier_of_draws(draws_NP: np.ndarray, truth_N: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lob_jax.data.labels.moves import DOWN, FLAT, NO_LABEL, UP
-from lob_jax.evaluation.paths.outlooks import Labelled, brier, brier_of_draws, score_outlooks, squared_error_of_draws
+from lob_jax.evaluation.direction.sums import brier
+from lob_jax.evaluation.paths.outlooks import Labelled, brier_of_draws, score_outlooks, squared_error_of_draws
 
 
 def test_brier_scores_by_hand():

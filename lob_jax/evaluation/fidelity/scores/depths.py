@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import REMOVALS, mid
 from lob_jax.evaluation.fidelity.score import Need, Score, Values, select
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import REMOVALS, mid
 
 
 def _depth(flow: Flow, *, kinds: tuple[int, ...], sign: int) -> Values:

@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import ASK, BID, REMOVALS, is_first
 from lob_jax.evaluation.fidelity.score import Need, Score, Values, select
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import ASK, BID, REMOVALS, is_first
 
 
 def _placed(flow: Flow, *, side: int) -> Values:

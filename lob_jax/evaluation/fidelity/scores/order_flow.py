@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import is_first, mid, place, touch
 from lob_jax.evaluation.fidelity.score import Score, Values, select
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import is_first, mid, place, touch
 
 _WINDOW = 100
 _NO_ASK = np.iinfo(np.int64).max  # an empty side is infinitely far away

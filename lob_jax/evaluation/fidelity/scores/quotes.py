@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import spread, touch
 from lob_jax.evaluation.fidelity.score import Score, Values, select
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import spread, touch
 
 
 def _spread(flow: Flow) -> Values:

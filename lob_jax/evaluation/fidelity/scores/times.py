@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from lob_jax.evaluation.fidelity.columns import REMOVALS, is_first
 from lob_jax.evaluation.fidelity.score import Need, Score, Values, select
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import REMOVALS, is_first
 
 _ZERO = 1e-9  # stands for no time at all, in the unit of the score
 

@@ -2,9 +2,9 @@
 
 import functools
 
-from lob_jax.evaluation.fidelity.columns import ASK, BID
 from lob_jax.evaluation.fidelity.score import Score, Values, select
 from lob_jax.statistics.flow import Flow
+from lob_jax.statistics.flow_series import ASK, BID
 
 _LEVELS = 10
 
