@@ -1,14 +1,12 @@
 """`load_run`: load a trained run from its folder, ready to evaluate, generate and score."""
 
-import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
-from absl import logging
 
 from lob_jax.command_line import told_command
 from lob_jax.config import sections, validation
@@ -80,25 +78,13 @@ def open_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run:
     """
     tokenizer = tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
     model = sections.model_config(config)
-    with _orbax_silent():
-        params, checkpoint = restore_best(
-            workdir / "checkpoints",
-            model=model,
-            vocabulary_hash=tokenizer.vocabulary.hash,
-            data=regime_bins(config),
-        )
+    params, checkpoint = restore_best(
+        workdir / "checkpoints",
+        model=model,
+        vocabulary_hash=tokenizer.vocabulary.hash,
+        data=regime_bins(config),
+    )
     return Run(workdir, config, model, params, tokenizer, checkpoint)
-
-
-@contextlib.contextmanager
-def _orbax_silent() -> Generator[None]:
-    """Silence Orbax: opened for reading only, it warns through absl that nothing will be written."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(min(level, logging.ERROR))
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 def require_trained(workdir: pathlib.Path) -> None:

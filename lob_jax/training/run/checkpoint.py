@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers
 
@@ -118,8 +119,16 @@ def _manager(folder: pathlib.Path, options: ocp.CheckpointManagerOptions) -> ocp
     return ocp.CheckpointManager(folder.resolve(), options=options)
 
 
-def _for_reading(folder: pathlib.Path) -> ocp.CheckpointManager:
-    return _manager(folder, ocp.CheckpointManagerOptions(read_only=True))
+@contextlib.contextmanager
+def _for_reading(folder: pathlib.Path) -> Generator[ocp.CheckpointManager]:
+    """Open the checkpoints of a folder without changing it; Orbax may not warn that it will write nothing."""
+    level = logging.get_verbosity()
+    logging.set_verbosity(min(level, logging.ERROR))
+    try:
+        with _manager(folder, ocp.CheckpointManagerOptions(read_only=True)) as manager:
+            yield manager
+    finally:
+        logging.set_verbosity(level)
 
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
@@ -423,5 +432,5 @@ def restore_best(
     arguments = ocp.checkpoint_utils.construct_restore_args(state)
     with _for_reading(folder) as manager:
         restoring = ocp.args.PyTreeRestore(item=state, restore_args=arguments, partial_restore=True)
-        restored = manager.restore(best.step, args=ocp.args.Composite(state=restoring))
+        restored: Any = manager.restore(best.step, args=ocp.args.Composite(state=restoring))
     return restored.state[name], best

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
 from jax.sharding import SingleDeviceSharding
 
 from lob_jax import later_keys
@@ -132,6 +133,18 @@ def test_a_save_that_a_kill_cut_short_is_no_checkpoint(saved, model_config, tmp_
     assert max(read_metas(folder)) == 60
     with Checkpoints(folder, keep_best=3) as checkpoints:
         assert checkpoints.steps() == [20, 30, 40, 60]
+
+
+def test_reading_warns_of_nothing_and_leaves_logging_as_it_was(saved, caplog):
+    """Orbax warns, through absl, that a manager for reading only will write nothing."""
+    level = logging.get_verbosity()
+    caplog.set_level(logging.converter.absl_to_standard(logging.WARNING), logger="absl")
+    logging.set_verbosity(logging.WARNING)
+    try:
+        read_metas(saved[0])
+        assert logging.get_verbosity() == logging.WARNING and caplog.records == []
+    finally:
+        logging.set_verbosity(level)
 
 
 def test_no_checkpoint_is_said_so(tmp_path):
