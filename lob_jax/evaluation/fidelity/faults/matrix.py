@@ -9,7 +9,7 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
 from lob_jax.evaluation.fidelity.faults.counted import Statistic, of_measure, of_rule
 from lob_jax.evaluation.fidelity.faults.planted import FAULTS, Fault
-from lob_jax.evaluation.fidelity.measure import Measure, all_measures
+from lob_jax.evaluation.fidelity.measure import Measure, all_measures, draw_halves
 from lob_jax.evaluation.fidelity.memorisation import longest_runs, messages_of
 from lob_jax.evaluation.fidelity.samples import Rule, measure
 from lob_jax.evaluation.fidelity.score import Score, all_scores, lacking
@@ -145,11 +145,8 @@ def _draw(sequences: int, count: int, draws: int, *, seed: int) -> Draws:
     rng = np.random.default_rng(seed)
 
     def halves() -> tuple[np.ndarray, np.ndarray]:
-        order = rng.permuted(np.tile(np.arange(sequences), (draws, 1)), axis=1)
-        chosen = np.zeros((2, draws, sequences), np.int64)
-        for half, columns in enumerate((order[:, :count], order[:, count : 2 * count])):
-            np.put_along_axis(chosen[half], columns, 1, axis=1)
-        return chosen[0], chosen[1]
+        drawn = draw_halves(sequences, splits=draws, rng=rng, most=count)
+        return drawn.first.astype(np.int64), drawn.second.astype(np.int64)
 
     real, null = halves()
     fresh, other = halves()
