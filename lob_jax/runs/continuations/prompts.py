@@ -66,8 +66,10 @@ def spread_prompts(
 ) -> list[Continued]:
     """Return prompts spread evenly over an instrument's day in a split, with the real events after each.
 
-    No event is in two of them. Prompts and continuations may extend over several records. Their events are those of the
-    tokens: times are rounded as `tokens.time_digits` says, and orders have no ids.
+    No event is in two continuations. A prompt is the market's history at the start of its continuation, so it may share
+    events with the continuation before, and the first one with the lead of the split. Both may extend over several
+    records. Their events are those of the tokens: times are rounded as `tokens.time_digits` says, and orders have no
+    ids.
 
     Args:
       records: the records of the split.
@@ -90,7 +92,7 @@ def spread_prompts(
     # Neighbouring spans often lie in the same record.
     read = functools.lru_cache(maxsize=2)(lambda index: read_record(records[index], tokenizer))
     found = []
-    for number, (first, last) in enumerate(_spans(places, prompts, length=events + following)):
+    for number, (first, last) in enumerate(_spans(places, prompts, events=events, following=following)):
         covering = [place for place in places if place.first < last and place.last > first]
         day = _joined([(place, read(place.record)) for place in covering])
         begin, closed = covering[0].begin, halts[max(at for at in halts if at < first + events)]
@@ -113,23 +115,23 @@ def _surveyed(records: RecordSource, tokenizer: Tokenizer, wanted: str) -> tuple
     return sorted(places), halts
 
 
-def _spans(places: list[Place], prompts: int, *, length: int) -> list[tuple[int, int]]:
+def _spans(places: list[Place], prompts: int, *, events: int, following: int) -> list[tuple[int, int]]:
     """Return the first event of each prompt and the one after its continuation, as indices in the day.
 
     Raises:
       InputError: fewer of them fit.
     """
-    first, last = places[0].first, places[-1].last
-    spans = disjoint_spans(last - first, length=length, sequences=prompts)
+    first, last = max(places[0].first, places[0].begin + events), places[-1].last
+    spans = disjoint_spans(max(last - first, 0), length=following, sequences=prompts)
     if len(spans) < prompts:
         raise InputError(
             "the split is too short for so many prompts and their real continuations",
             where="config.generate.prompts",
-            expected=f"at most {len(spans):,}: {last - first:,} events, {length:,} for each",
+            expected=f"at most {len(spans):,}: {max(last - first, 0):,} events, {following:,} for each",
             was=prompts,
-            remedy="ask for fewer prompts, or for fewer events by generate.events and generate.prompt_events",
+            remedy="ask for fewer prompts, or for fewer events by generate.events",
         )
-    return [(first + low, first + high) for low, high in spans.tolist()]
+    return [(first + low - events, first + high) for low, high in spans.tolist()]
 
 
 def _joined(parts: list[tuple[Place, MarketDay]]) -> MarketDay:

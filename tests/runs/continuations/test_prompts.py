@@ -1,4 +1,4 @@
-"""Prompts spread over a split: disjoint, on the right books, and with what really followed."""
+"""Prompts spread over a split: on the right books, and with what really followed, no event of it twice."""
 
 import dataclasses
 from types import MappingProxyType
@@ -56,14 +56,18 @@ def spread(records):
     return spread_prompts(records, prompts=9, events=30, following=55, **HOW)
 
 
-def starts(number, length, count):
-    return FIRST + np.linspace(0, LAST - FIRST - length, count).astype(int)[number]
+BEGIN = FIRST - 8  # the lead of the first record, as a context of 30 tokens needs it
+
+
+def starts(number):
+    """Return where a prompt of 30 events begins, the first at the lead, and the last before the last 55 events."""
+    return BEGIN + np.linspace(0, LAST - BEGIN - 30 - 55, 9).astype(int)[number]
 
 
 def test_prompts_and_continuations_are_the_days_own_events(day, records, spread):
     assert len(records) == 4 and int(records[1]["lead_events"]) > 0
     for number, one in enumerate(spread):
-        first = starts(number, 85, 9)
+        first = starts(number)
         assert (one.events, len(one.day.events)) == (30, 85)
         for name in ("time_ns", "kind", "code", "side", "price", "size"):
             expected = getattr(day.events, name)[first : first + 85]
@@ -77,7 +81,7 @@ def test_a_prompt_is_the_market_where_it_ends(day, spread):
     tokens = [EXACT.encode(day.part(i, i + 1, start=book)) for i, book in enumerate(snapshots_at(day, np.arange(LAST)))]
     features = replay(day, LEVELS).features()
     for number, one in enumerate(spread):
-        first, prompt = starts(number, 85, 9), one.prompt
+        first, prompt = starts(number), one.prompt
         np.testing.assert_array_equal(prompt.tokens_T, np.concatenate(tokens[first : first + 30]))
         assert prompt.number == number and prompt.clock_ns == day.events.time_ns[first + 29]
         assert (
@@ -103,24 +107,25 @@ def test_the_regime_of_a_prompt_is_that_of_its_record(records):
         events=150 + int(records[0]["lead_events"]),
         **{name: HOW[name] for name in ("tokenizer", "time_buckets", "beside")},
     )
-    begin = int(record["lead_events"])
-    mine = whole.known_T["event"] >= begin
+    assert int(record["lead_events"]) == FIRST - BEGIN  # the prompt begins with the lead
     assert len(np.unique(whole.known_T["regime"])) > 2
     for name in ("regime", "book", "time_of_day", "day_of_week"):
-        np.testing.assert_array_equal(
-            one.prompt.known_T[name], whole.known_T[name][mine][: len(one.prompt.tokens_T)], name
-        )
+        np.testing.assert_array_equal(one.prompt.known_T[name], whole.known_T[name][: len(one.prompt.tokens_T)], name)
 
 
-def test_as_many_as_fit_and_no_more(records):
-    length = (LAST - FIRST) // 8
-    found = spread_prompts(records, prompts=8, events=length - 50, following=50, **HOW)
-    assert [len(one.day.events) for one in found] == [length] * 8
-    ends = [(one.day.events.time_ns[0], one.day.events.time_ns[-1]) for one in found]
-    assert all(before[1] <= after[0] for before, after in zip(ends, ends[1:], strict=False))
+def test_continuations_are_as_many_as_fit_and_share_no_event(day, records):
+    found = spread_prompts(records, prompts=8, events=8, following=100, **HOW)
+    continued = [one.day.events.time_ns[one.events :] for one in found]
+    assert [len(times) for times in continued] == [100] * 8
+    np.testing.assert_array_equal(np.concatenate(continued), day.events.time_ns[FIRST:LAST])
     with pytest.raises(InputError, match="too short for so many prompts") as caught:
-        spread_prompts(records, prompts=9, events=length - 50, following=50, **HOW)
+        spread_prompts(records, prompts=9, events=8, following=100, **HOW)
     assert caught.value.expected == "at most 8: 800 events, 100 for each"
+    with pytest.raises(InputError, match="too short") as caught:
+        spread_prompts(records, prompts=8, events=9, following=100, **HOW)
+    assert caught.value.expected == "at most 7: 799 events, 100 for each"
+    with pytest.raises(InputError, match="too short"):
+        spread_prompts(records, prompts=1, events=900, following=100, **HOW)
 
 
 def test_prompts_are_of_one_instrument(records):
