@@ -1,6 +1,7 @@
 """Compare flows by scores inside contexts: a distance in each group of equal states, averaged by the groups' shares."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from lob_jax.evaluation.fidelity.contexts.context import CONTEXTS, Context, Edges, fit, groups_of
 from lob_jax.evaluation.fidelity.distances.comparison import METRICS, Compared, row, undefined, why_undefined
-from lob_jax.evaluation.fidelity.distances.draws import occurrences, sequence_resamples
+from lob_jax.evaluation.fidelity.distances.draws import Halves, occurrences, sequence_resamples
 from lob_jax.evaluation.fidelity.distances.opponents import Opponent, Progress, Steps, comparable, opponent_of
 from lob_jax.evaluation.fidelity.distances.parts import cropped
 from lob_jax.evaluation.fidelity.distances.summary import summarize
@@ -21,13 +22,30 @@ GROUP = "lob_bench"  # of the scores that are taken inside contexts
 KEPT = ("value", "low", "high", "half", "floor", "ratio")  # of each distance, in JSON
 
 
-@dataclasses.dataclass(frozen=True)
-class Contextual:
-    """A score inside a context with fitted edges."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Side:
+    """A flow, and by the name of a context the group of the state before each message, float64 [E]."""
 
-    score: Score
-    context: Context
-    edges: tuple[Edges, ...]
+    flow: Flow
+    groups: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Match:
+    """A flow that is compared with the real one.
+
+    Attributes:
+      whole: the flow.
+      cut, real: this flow and the real one, cut to the length at which halves are compared.
+      messages: this length.
+      draws: the halves.
+    """
+
+    whole: Side
+    cut: Side
+    real: Side
+    messages: int
+    draws: Halves
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,21 +84,24 @@ def compare_contexts(
       InputError: see `opponents.comparable`.
     """
     real, flows = comparable(real, generated)
-    opponents = {name: opponent_of(real, flow, splits=splits, seed=seed) for name, flow in flows.items()}
     scores, edges = all_scores(GROUP), {context.name: fit(context, real) for context in CONTEXTS}
-    steps = Steps(on_progress, len(CONTEXTS) * len(scores))
-    found: dict[str, dict[str, dict[str, Result]]] = {}
-    for context in CONTEXTS:
-        found[context.name] = {}
-        for score in scores:
-            rule = Contextual(score, context, edges[context.name])
-            found[context.name][score.name] = compare_by(rule, real, opponents, resamples=resamples, seed=seed)
-            steps.done(f"{score.label} by {context.label}")
+    side = side_of(real, edges)
+    matches = {
+        name: _match(side, opponent_of(real, flow, splits=splits, seed=seed), edges) for name, flow in flows.items()
+    }
+    steps = Steps(on_progress, len(scores))
+    found: dict[str, dict[str, dict[str, Result]]] = {context.name: {} for context in CONTEXTS}
+    for score in scores:
+        for context, results in compare_score(score, side, matches, resamples=resamples, seed=seed).items():
+            found[context][score.name] = results
+        steps.done(f"{score.label}, in contexts")
     return {
         "splits": splits,
         "resamples": resamples,
         "seed": seed,
-        "contexts": {context.name: _about(context, edges[context.name], real) for context in CONTEXTS},
+        "contexts": {
+            context.name: _about(context, edges[context.name], side.groups[context.name]) for context in CONTEXTS
+        },
         "scores": {
             score.name: {
                 "label": score.label,
@@ -95,39 +116,59 @@ def compare_contexts(
     }
 
 
-def compare_by(
-    rule: Contextual, real: Flow, opponents: Mapping[str, Opponent], *, resamples: int, seed: int
-) -> dict[str, Result]:
-    """Return what a contextual score gives for each flow; flows of equal count and length share their floor."""
-    whole, floors, results = measured(rule, real), {}, {}
-    for name, opponent in opponents.items():
-        draws, count = opponent.draws, len(real)
-        cut_real, cut = (_cropped(flow, opponent.messages) for flow in (real, opponent.flow))
-        sample = measured(rule, opponent.flow)
-        part = whole if cut_real is real else measured(rule, cut_real)
-        other = sample if cut is opponent.flow else measured(rule, cut)
-        key = opponent.messages, draws.first.shape
-        if key not in floors:
-            floors[key] = _between(seen_by(rule.score, part), *_weights(count, draws.first, draws.second))
-        reason = why_undefined(whole, sample, comparable=part, messages=opponent.messages)
-        if reason is None:
-            both = _weights(count + len(opponent.flow), draws.first, count + draws.generated)
-            compared = _compared(rule.score, whole, sample, resamples=resamples, seed=seed)
-            half = _between(seen_by(rule.score, part, other), *both)
-        else:
-            compared, half = _undefined(whole, sample, reason, resamples), np.full_like(floors[key], np.nan)
-        results[name] = Result(compared, half, floors[key])
+def side_of(flow: Flow, edges: Mapping[str, tuple[Edges, ...]]) -> Side:
+    """Return a flow with its groups in every context."""
+    return Side(flow, {context.name: groups_of(context, edges[context.name], flow) for context in CONTEXTS})
+
+
+def _match(real: Side, opponent: Opponent, edges: Mapping[str, tuple[Edges, ...]]) -> Match:
+    def cut(side: Side) -> Side:
+        long = np.diff(side.flow.edges).max(initial=0) > opponent.messages
+        return side_of(cropped(side.flow, opponent.messages), edges) if long else side
+
+    whole = side_of(opponent.flow, edges)
+    return Match(whole, cut(whole), cut(real), opponent.messages, opponent.draws)
+
+
+def compare_score(
+    score: Score, real: Side, matches: Mapping[str, Match], *, resamples: int, seed: int
+) -> dict[str, dict[str, Result]]:
+    """Return what a score gives by context and flow; flows of equal count and length share their floor."""
+    values = functools.cache(lambda side: _values(score, side.flow))
+    results: dict[str, dict[str, Result]] = {}
+    for context in CONTEXTS:
+        sample = functools.cache(lambda side, context=context: measured(score, context, side, values(side)))
+        results[context.name], floors = {}, {}
+        for name, match in matches.items():
+            key = match.messages, match.draws.first.shape
+            if key not in floors:
+                draws = _weights(len(real.flow), match.draws.first, match.draws.second)
+                floors[key] = _between(seen_by(score, sample(match.real)), *draws)
+            reason = why_undefined(
+                sample(real), sample(match.whole), comparable=sample(match.real), messages=match.messages
+            )
+            if reason is None:
+                compared = _compared(score, sample(real), sample(match.whole), resamples=resamples, seed=seed)
+                half = _halves(score, sample(match.real), sample(match.cut), match.draws)
+            else:
+                compared = _undefined(sample(real), sample(match.whole), reason, resamples)
+                half = np.full_like(floors[key], np.nan)
+            results[context.name][name] = Result(compared, half, floors[key])
     return results
 
 
-def measured(rule: Contextual, flow: Flow) -> Sample:
+def _values(score: Score, flow: Flow) -> Values:
+    if lacking(score.needs, flow) is None:
+        return score.values(flow)
+    return Values(np.zeros(0), *np.zeros((2, 0), np.int64))
+
+
+def measured(score: Score, context: Context, side: Side, values: Values) -> Sample:
     """Return a score's values before which the state is known, with their groups as conditions."""
-    reason = lacking(rule.score.needs | rule.context.needs, flow)
-    nothing = np.zeros(0, np.int64)
-    values = rule.score.values(flow) if reason is None else Values(np.zeros(0), nothing, nothing)
-    group = groups_of(rule.context, rule.edges, flow)[values.row]
-    known = np.isfinite(group)
-    return Sample(values.value[known], values.sequence[known], group[known], len(flow), reason)
+    reason = lacking(score.needs | context.needs, side.flow)
+    group = side.groups[context.name][values.row]
+    known = np.isfinite(group) & (reason is None)
+    return Sample(values.value[known], values.sequence[known], group[known], len(side.flow), reason)
 
 
 def seen_by(score: Score, real: Sample, other: Sample | None = None) -> View:
@@ -147,10 +188,6 @@ def seen_by(score: Score, real: Sample, other: Sample | None = None) -> View:
     return View(value[order], sequence[order], dataclasses.replace(made, sd=np.full(len(made.sd), unit)))
 
 
-def _cropped(flow: Flow, messages: int) -> Flow:
-    return flow if np.diff(flow.edges).max(initial=0) <= messages else cropped(flow, messages)
-
-
 def _compared(score: Score, real: Sample, other: Sample, *, resamples: int, seed: int) -> Compared:
     seen, count = seen_by(score, real, other), real.sequences
     is_real = (np.arange(count + other.sequences) < count).astype(np.int64)
@@ -158,6 +195,13 @@ def _compared(score: Score, real: Sample, other: Sample, *, resamples: int, seed
     value = _between(seen, is_real[None], 1 - is_real[None])[0]
     reason = None if len(other.value) else "generated flow has no values"
     return Compared(value, by_sequence, by_sequence[:0], len(real.value), len(other.value), reason)
+
+
+def _halves(score: Score, real: Sample, other: Sample, draws: Halves) -> np.ndarray:
+    """Return the distances of half of the real sample v half of the other one in each split, float64 [K, 3]."""
+    count = real.sequences
+    weights = _weights(count + other.sequences, draws.first, count + draws.generated)
+    return _between(seen_by(score, real, other), *weights)
 
 
 def _undefined(real: Sample, other: Sample, reason: str, resamples: int) -> Compared:
@@ -177,8 +221,8 @@ def _between(seen: View, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.array(found, np.float64).reshape(-1, len(METRICS))
 
 
-def _about(context: Context, edges: tuple[Edges, ...], real: Flow) -> dict[str, Any]:
-    group, by_series = groups_of(context, edges, real), zip(context.series, edges, strict=True)
+def _about(context: Context, edges: tuple[Edges, ...], group: np.ndarray) -> dict[str, Any]:
+    by_series = zip(context.series, edges, strict=True)
     return {
         "label": context.label,
         "groups": len(np.unique(group[np.isfinite(group)])),
