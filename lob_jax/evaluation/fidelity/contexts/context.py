@@ -8,7 +8,6 @@ import numpy as np
 
 from lob_jax.evaluation.fidelity.score import Need
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
-from lob_jax.statistics.distances import thresholds
 from lob_jax.statistics.flow import Flow
 from lob_jax.statistics.flow_series import earlier, is_first, mid_ticks, place, spread_ticks
 from lob_jax.statistics.recent import recent_volatility
@@ -117,8 +116,17 @@ def half_hours(real: Flow, before: np.ndarray) -> np.ndarray:
 
 
 def quantile_edges(real: Flow, before: np.ndarray, *, bins: int) -> np.ndarray:
-    """Return the edges of bins with about as many messages each; quantiles that coincide have a bin of their own."""
-    return thresholds(np.quantile(before, np.arange(1, bins) / bins))
+    """Return the edges of bins with about as many messages each, at quantiles.
+
+    Many messages may have the value of a quantile. All of them lie above its edge or, if this parts the messages more
+    evenly, below it: the edge is then the next larger number.
+    """
+    value, edges = np.sort(before), set()
+    for share in np.arange(1, bins) / bins:
+        quantile = np.quantile(value, share)
+        below, up_to = (np.searchsorted(value, quantile, side=side) / len(value) for side in ("left", "right"))
+        edges.add(float(quantile if share - below <= up_to - share else np.nextafter(quantile, np.inf)))
+    return np.array(sorted(edges))
 
 
 def _series(name: str, unit: str, values: Callable[[Flow], np.ndarray], bins: int) -> Series:
@@ -127,7 +135,7 @@ def _series(name: str, unit: str, values: Callable[[Flow], np.ndarray], bins: in
 
 VOLATILITY = _series("volatility", "ticks per message", volatility, 3)
 
-# The regimes are those of `data.labels.regimes`: thirds of volatility by halves of the spread.
+# A regime is what it is in `data.labels.regimes`, with as many bins as by default: volatility by spread.
 CONTEXTS = (
     Context("time", "time of day", (Series("time", "ns", time_of_day, half_hours),), frozenset({Need.TIMES})),
     Context("volatility", "volatility", (VOLATILITY,)),

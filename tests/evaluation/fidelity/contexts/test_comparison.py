@@ -1,6 +1,7 @@
 """Scores inside contexts against slow lists, by hand, and on flows that differ only inside a regime."""
 
 import dataclasses
+import functools
 import io
 import json
 
@@ -42,6 +43,7 @@ def result(pair):
         yield compare_contexts(real, flows, splits=SPLITS, resamples=4, seed=SEED), *pair
 
 
+@functools.cache
 def states(flow):
     """Return time of day, volatility and spread before each message, None where one is not known, as lists."""
     found = []
@@ -57,7 +59,7 @@ def states(flow):
                 bid, ask = flow.book_price[first + i - 1, :, 0].tolist()
                 spread = (ask - bid) / flow.instrument.tick
             moves = [(mids[j] - mids[j - 1]) * (known[j] and known[j - 1]) for j in range(max(1, i - 50), i)]
-            rough = float(np.sqrt(np.mean(np.square(moves)))) if i > 10 else None
+            rough = (sum(move**2 for move in moves) / len(moves)) ** 0.5 if i > 10 else None
             found.append((int(flow.time_ns[first + i - 1]), rough, spread))
     return found
 
@@ -100,16 +102,18 @@ def test_against_lists(result, name):
     edges = [series["at"] for series in found["contexts"][name]["edges"].values()]
     series = [series.name for series in one.series]
     assert found["contexts"][name]["groups"] > 1
+    parts = [
+        [flow.select(rows) for flow, rows in zip((real, other, real), one, strict=True)]
+        for one in zip(draws.first, draws.generated, draws.second, strict=True)
+    ]
     for score in SCORES.values():
         entry = found["scores"][score.name]["contexts"][name]["other"]
         arguments = score, series, edges, real
         expected = {"value": slow(*arguments, real, other)}
-        if score.name in ("spread", "ask_volume", "log_inter_arrival_time"):
-            for key, flow, chosen in (("half", other, draws.generated), ("floor", real, draws.second)):
-                pairs = zip(draws.first, chosen, strict=True)
-                expected[key] = np.mean([slow(*arguments, real.select(a), flow.select(b)) for a, b in pairs], axis=0)
-        for key, distances_ in expected.items():
-            np.testing.assert_allclose([entry[m][key] for m in METRICS], distances_, atol=1e-9, err_msg=score.name)
+        expected["half"] = np.mean([slow(*arguments, first, made) for first, made, _ in parts], axis=0)
+        expected["floor"] = np.mean([slow(*arguments, first, second) for first, _, second in parts], axis=0)
+        for key, one in expected.items():
+            np.testing.assert_allclose([entry[m][key] for m in METRICS], one, atol=1e-9, err_msg=score.name)
 
 
 def test_a_copy_has_distance_zero_and_ratio_one(result):

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lob_jax.evaluation.fidelity.contexts import context
-from lob_jax.evaluation.fidelity.contexts.context import CONTEXTS, fit, groups_of, half_hours, last_spread, volatility
+from lob_jax.evaluation.fidelity.contexts.context import (
+    CONTEXTS,
+    fit,
+    groups_of,
+    half_hours,
+    last_spread,
+    quantile_edges,
+    volatility,
+)
 from tests.made_flow import made_flow, random_flow
 
 BY_NAME = {one.name: one for one in CONTEXTS}
@@ -75,6 +83,16 @@ def test_edges_are_thirds_and_halves_of_real_flow():
         assert shares[:3].min() > 0.2 if one.name == "volatility" else len(shares) == 6 and shares.min() > 0.02
     (volatility_edges, spread_edges), (thirds,) = fit(BY_NAME["regime"], real), fit(BY_NAME["volatility"], real)
     assert volatility_edges == thirds and len(thirds) == 2 and len(spread_edges) == 1
+
+
+def test_values_at_a_quantile_lie_where_the_groups_are_more_even():
+    def edges(*counts, bins):
+        return quantile_edges(made_flow([]), np.repeat(np.arange(1.0, len(counts) + 1), counts), bins=bins).tolist()
+
+    above_one, above_two = np.nextafter([1.0, 2.0], np.inf)
+    assert edges(60, 30, 10, bins=2) == [above_one] and edges(10, 30, 60, bins=2) == [3]
+    assert edges(10, 80, 10, bins=3) == [2, above_two] and edges(80, 20, bins=3) == [1, above_one]
+    assert edges(60, 30, 10, bins=3) == [above_one, 2]
 
 
 def test_a_spread_that_hardly_varies_has_a_group_of_its_own():
