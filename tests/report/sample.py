@@ -8,6 +8,7 @@ from PIL import Image
 
 from lob_jax.config import sections
 from lob_jax.configs import tiny
+from lob_jax.evaluation.fidelity.facts import FAILS, HOLDS, UNDECIDED
 from lob_jax.report.material import Material
 from lob_jax.report.section import GIF, PNG, Picture
 
@@ -93,6 +94,69 @@ def summary(value):
     return {"scores": 21, "mean": mean, "median": mean, "iqm": mean, "half": value, "floor": 0.1, "ratio": value / 0.1}
 
 
+def contexts():
+    """Return the scores of `fidelity` in two contexts."""
+
+    def of(**values):
+        return score("", "", values)["models"]
+
+    about = {
+        "time": {"label": "time of day", "groups": 2, "edges": {"time": {"unit": "ns", "at": [52_200 * 10**9]}}},
+        "spread": {"label": "spread", "groups": 3, "edges": {"spread": {"unit": "ticks", "at": [1.0, 3.5]}}},
+    }
+    by_score = {"spread": (of(model=0.2, cst=0.5), of(model=0.1, cst=None)), "cancels": (of(model=0.4, cst=None),) * 2}
+    labels = {"spread": "spread", "cancels": "cancellation depth, ask"}
+    means = {name: dict.fromkeys(("l1", "w1", "ks"), summary(value)) for name, value in (("model", 0.3), ("cst", 0.5))}
+    return {
+        "splits": 50, "resamples": 100, "seed": 0, "contexts": about, "summary": dict.fromkeys(about, means),
+        "scores": {name: {"label": labels[name], "contexts": dict(zip(about, found, strict=True))}
+                   for name, found in by_score.items()},
+    }  # fmt: skip
+
+
+def facts():
+    """Return stylised facts with every verdict, an open bound on either side, and figures that are not defined."""
+    about = {
+        "skew": {"label": "gain/loss asymmetry", "figure": "skewness", "low": None, "high": 0.0},
+        "tails": {"label": "heavy tails", "figure": "kurtosis", "low": 0.5, "high": None},
+        "decay": {"label": "slow decay", "figure": "exponent", "low": 0.0, "high": 1.0},
+    }
+    one, unknown = {"value": 0.1, "low": 0.0, "high": 0.2}, dict.fromkeys(("value", "low", "high"))
+    holds, fails, undecided = ({"verdict": verdict} for verdict in (HOLDS, FAILS, UNDECIDED))
+    real = {"skew": one | fails, "tails": one | holds, "decay": one | undecided}
+    model = {
+        "skew": unknown | undecided,
+        "tails": {"value": 900.0, "low": 0.1, "high": 1500.0} | undecided,
+        "decay": unknown | {"value": 0.4} | undecided,
+    }
+    flows = {"real": real, "model": model}
+    return {
+        "step": 10, "draws": 100, "seed": 0, "facts": about, "agree": {"model": 1},
+        "flows": {name: {"step": 10, "returns": 500, "blocks": 10, "facts": of} for name, of in flows.items()},
+    }  # fmt: skip
+
+
+def fault_matrix():
+    """Return a faults.json: a row that detects one of two faults, one that detects none, and one without values."""
+
+    def found(*power, smallest=None):
+        return {"power": list(power), "smallest": smallest}
+
+    def row(name, group, **faults):
+        return {"name": name, "label": name, "group": group, "statistics": {"l1": faults}}
+
+    missed, unknown = found(0.1, 0.3), found(None, None)
+    rows = [
+        row("spread", "lob_bench", nothing=found(0.05, 0.04), tick=found(0.4, 0.9, smallest=8), copies=missed),
+        row("sizes", "further", nothing=found(0.04, 0.06), tick=missed, copies=missed),
+        row("rank", "measures", nothing=unknown, tick=unknown, copies=unknown),
+    ]
+    faults = [{"name": "tick", "label": "wrong tick", "changes": "messages and books"},
+              {"name": "copies", "label": "training copied", "changes": "messages"}]  # fmt: skip
+    return {"counts": [4, 8], "draws": 200, "seed": 0, "sequences": 40, "messages": 20_000, "levels": 5,
+            "false_alarms": 0.05, "power": 0.8, "faults": faults, "rows": rows}  # fmt: skip
+
+
 def fidelity():
     """Return a fidelity.json with two flows."""
     measure = {
@@ -109,7 +173,6 @@ def fidelity():
         "levels": 5,
         "messages_per_sequence": {"min": 500, "median": 500, "max": 500},
     }
-    fact = {"value": 0.1, "low": 0.0, "high": 0.2, "verdict": "undecidable at this sample size"}
     by_flow = {"model": summary(0.21), "cst": summary(0.4)}
     return {
         "package": "0.2.0", "splits": 50, "resamples": 100, "block": 100, "seed": 0,
@@ -128,10 +191,8 @@ def fidelity():
         },
         "measures": {"splits": 50, "seed": 0, "coverage": 0.95, "measures": {"kinds": measure},
                      "summary": {"model": {"figures": 1, "outside": 1}, "cst": {"figures": 0, "outside": 0}}},
-        "facts": {"step": 10, "draws": 100, "seed": 0,
-                  "facts": {"skew": {"label": "gain/loss asymmetry", "figure": "skewness"}},
-                  "flows": {"real": {"facts": {"skew": fact}}, "model": {"facts": {"skew": fact | {"value": None}}}},
-                  "agree": {"model": 1}},
+        "contexts": contexts(),
+        "facts": facts(),
         "impact": {"models": {"model": {"scores": {"MO_0": distance(1.0, 0.4)}, "macro": {"score": None}}}},
         "discriminator": {"permutations": 99, "folds": 5, "confidence": 0.95, "seed": 0, "models": {
             "model": {"reason": None, "sequences": [10, 10], "features": 220, "auc": 0.9, "low": 0.8, "high": 0.97,
@@ -215,8 +276,9 @@ def material():
         "evaluation.json": evaluation(),
         "fidelity.json": fidelity(),
         "forecast.json": forecast(),
+        "faults.json": fault_matrix(),
     }
     names = ("attention", "attention_head", "vocabulary", "depth", "trades", "fan")
     pictures = {name: image(name) for name in names} | {"ladder_real": image("ladder_real", GIF, frames=3)}
-    missing = {name: f"{name} does not exist" for name in ("score.json", "faults.json")}
+    missing = {"score.json": "score.json does not exist"}
     return Material("sample", copy.deepcopy(found), missing, generated=generated(), pictures=pictures)

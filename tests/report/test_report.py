@@ -7,7 +7,7 @@ import pytest
 from lob_jax.report.material import Material
 from lob_jax.report.parts import checks, data, fidelity, likelihood, others, path_forecasts, summary
 from lob_jax.report.report import plain_report, sections_of, write_page
-from lob_jax.report.section import LeftOut, Number
+from lob_jax.report.section import Absent, LeftOut, Number
 from tests.report.sample import evaluation, material
 
 
@@ -23,7 +23,7 @@ def cells(section):
 def test_every_part_of_a_complete_run_is_a_section_and_the_json_has_the_same(tmp_path):
     sections, left_out = sections_of(material())
     titles = [section.title for section in sections]
-    assert titles[0] == "Summary" and len(titles) == 14 and left_out == []
+    assert titles[0] == "Summary" and len(titles) == 15 and left_out == []
     html = write_page(tmp_path / "report.html", sections, title="t", lead="l").read_text()
     plain = json.loads(json.dumps(plain_report(sections, title="t", lead="l"), allow_nan=False))
     assert [one["title"] for one in plain["sections"]] == titles
@@ -96,10 +96,25 @@ def test_fidelity_shows_each_distance_beside_its_floor_and_an_undefined_score_as
     other = {row[0]: row for row in next(t for t in section.tables if t.caption == "LOB-Bench's scores: cst").rows}
     assert other["cancellation depth, ask"][1:] == (None,) * 6
     assert found["kinds: share of ADD", "in the 95 % range"] == "undecided"
-    assert found["gain/loss asymmetry (skewness)", "real: verdict"].startswith("undecidable")
+    assert found["slow decay (exponent)", "real: verdict"].startswith("undecidable")
     assert {one.name for one in section.pictures} == {
-        "scores_lob_bench", "scores_conditional", "scores_further", "divergence", "measures_1",
+        "scores_lob_bench", "scores_conditional", "scores_further", "divergence", "measures_1", "facts",
     }  # fmt: skip
+
+
+def test_scores_in_contexts_stand_beside_those_without():
+    tables = {t.caption: t for t in fidelity.fidelity(material()).tables if "contexts" in t.caption}
+    model, other = (tables[f"L1 over its floor, in contexts: {name}"] for name in ("model", "cst"))
+    assert model.columns == ("score", "anywhere", "time of day", "spread")
+    assert [[cell.value for cell in row[1:]] for row in model.rows] == [
+        pytest.approx(ratios) for ratios in ([2.2, 2.2, 1.2], [3.2, 4.2, 4.2], [2.1, 3.0, 3.0])
+    ]
+    assert [row[0] for row in model.rows] == ["spread", "cancellation depth, ask", "mean over scores"]
+    assert isinstance(other.rows[0][3], Absent)
+    assert "time of day: 2 groups, parted at 14:30; spread: 3 groups, parted at 1, 3.5 ticks." in model.note
+    one = material()
+    del one.found["fidelity.json"]["contexts"]
+    assert not [t for t in fidelity.fidelity(one).tables if "contexts" in t.caption]
 
 
 def test_results_that_no_section_knows_are_shown_under_their_keys():
@@ -126,6 +141,21 @@ def test_an_audit_says_what_was_found_and_what_was_not_checked():
     assert cells(section)["bins are of training days", "verdict"] == "not checked: no bins"
     one.found["evaluation.json"]["audit"][0]["leak"] = "a lead reaches into training"
     assert checks.audit(one).paragraphs[0].startswith("1 leak found in 2 checks")
+
+
+def test_a_fault_matrix_says_what_detects_each_fault_and_what_detects_none():
+    one = material()
+    section = checks.faults(one)
+    found = cells(section)
+    tick, copies = "wrong tick (messages and books)", "training copied (messages)"
+    assert [found[tick, column] for column in ("detected by, of 3", "from sequences", "first by")] == [1, 8, "spread"]
+    assert found[copies, "detected by, of 3"] == 0
+    assert found[copies, "from sequences"] == Absent("not detected from 8 sequences")
+    assert found["LOB-Bench: spread", "false alarms"].value == pytest.approx(0.045)
+    assert found["further scores: sizes", "faults detected, of 2"] == 0
+    assert isinstance(found["measures: rank", "false alarms"], Absent)
+    assert [one.name for one in section.pictures] == ["faults"]
+    del one.found["faults.json"]
     assert checks.faults(one) is None
 
 

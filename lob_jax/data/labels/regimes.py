@@ -6,8 +6,7 @@ import numpy as np
 
 from lob_jax.data.records.records import Record, RecordSource, mids, record_instrument, sampled_records, two_sided
 from lob_jax.errors import InputError
-
-LOOK_BACK = 50  # window of the volatility, in moves of the mid
+from lob_jax.statistics.recent import recent_volatility
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +40,15 @@ class Regimes:
 def measures(record: Record) -> tuple[np.ndarray, np.ndarray]:
     """Return volatility and spread before each event of a record and after the last, both float64 [E+1].
 
-    Volatility is the root mean square of the last LOOK_BACK moves of the mid, in ticks per event; near the start of a
-    record, of the moves since then. A move from or to a book with an empty side counts as zero. The spread is the last
-    known one, in ticks; 0 before one is known.
+    Volatility is the root mean square of the last moves of the mid, see `recent_volatility`, in ticks per event; near
+    the start of a record, of the moves since then. A move from or to a book with an empty side counts as zero. The
+    spread is the last known one, in ticks; 0 before one is known.
     """
     mid, known = mids(record) / record_instrument(record).tick, two_sided(record)
     moves = np.where(known[1:] & known[:-1], np.diff(mid), 0.0)
-    squares = np.concatenate([[0.0], np.cumsum(np.square(moves))])
-    row = np.arange(len(mid))
-    first = np.maximum(row - LOOK_BACK, 0)
-    # Rounding can make a difference of cumulative sums slightly negative.
-    volatility = np.sqrt(np.maximum(squares[row] - squares[first], 0) / np.maximum(row - first, 1))
+    volatility = np.concatenate([[0.0], recent_volatility(moves, np.arange(len(moves)))])
     spread = np.expm1(record["features"][:, -2].astype(np.float64))  # the second to last of `book_features`
-    latest = np.maximum.accumulate(np.where(known, row, -1))
+    latest = np.maximum.accumulate(np.where(known, np.arange(len(mid)), -1))
     return volatility, np.where(latest >= 0, spread[np.maximum(latest, 0)], 0.0)
 
 

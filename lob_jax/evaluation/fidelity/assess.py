@@ -1,12 +1,15 @@
-"""Assess generated flow by everything there is: distances, facts, impact, discriminator, usefulness, memorisation."""
+"""Assess generated flow by everything there is, from distances, in contexts too, to facts, tests and memorisation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.table import Table
 
-from lob_jax.evaluation.fidelity.compare import TRAINING, compare
+from lob_jax.evaluation.fidelity.compare import compare
+from lob_jax.evaluation.fidelity.contexts.comparison import compare_contexts
+from lob_jax.evaluation.fidelity.contexts.table import context_table
 from lob_jax.evaluation.fidelity.discriminator import discriminate, discriminator_table
+from lob_jax.evaluation.fidelity.distances.opponents import TRAINING
 from lob_jax.evaluation.fidelity.facts import compare_facts, facts_table
 from lob_jax.evaluation.fidelity.impact import compare_impact, impact_table
 from lob_jax.evaluation.fidelity.memorisation import measure_memorisation, memorisation_table
@@ -39,9 +42,9 @@ def assess(
     everything without a floor.
 
     Returns:
-      Plain values as in JSON: those of `compare`; facts, impact, discriminator and usefulness, see `compare_facts`,
-      `compare_impact`, `discriminate` and `measure_usefulness`; and memorisation, see `measure_memorisation`, if the
-      training flow has messages.
+      Plain values as in JSON: those of `compare`; contexts, facts, impact, discriminator and usefulness, see
+      `compare_contexts`, `compare_facts`, `compare_impact`, `discriminate` and `measure_usefulness`; and memorisation,
+      see `measure_memorisation`, if the training flow has messages.
 
     Raises:
       InputError: see `compare`.
@@ -49,6 +52,7 @@ def assess(
     settings: dict[str, Any] = {"splits": splits, "seed": seed, "on_progress": on_progress}
     result = compare(real, generated, training=training, resamples=resamples, block=block, **settings)
     flows = dict(generated) if training is None else {**generated, TRAINING: training}
+    result["contexts"] = compare_contexts(real, flows, resamples=resamples, **settings)
     result["facts"] = compare_facts(real, flows, seed=seed)
     if splits:
         result["impact"] = compare_impact(real, flows, **settings)
@@ -60,6 +64,8 @@ def assess(
 
 
 def assessment_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Return tables of what `assess` adds to a comparison: the facts by model, and the others for all models."""
-    facts = [facts_table(result["facts"], model) for model in result["facts"]["agree"]]
-    return facts + [table(result[name]) for name, table in TABLES.items() if name in result]
+    """Return tables of what `assess` adds: the scores in contexts and facts by model, and the others for all models."""
+    models = list(result["facts"]["agree"])
+    shown = [context_table(result, model) for model in models]
+    shown += [facts_table(result["facts"], model) for model in models]
+    return shown + [table(result[name]) for name, table in TABLES.items() if name in result]

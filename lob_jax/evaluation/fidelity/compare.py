@@ -1,13 +1,12 @@
 """Compare generated flow with real flow: all scores, their distances, intervals, floors and ratios."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 import lob_jax
-from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.conditional import CONDITIONALS
 from lob_jax.evaluation.fidelity.distances.comparison import (
     Compared,
@@ -19,18 +18,15 @@ from lob_jax.evaluation.fidelity.distances.comparison import (
     why_undefined,
 )
 from lob_jax.evaluation.fidelity.distances.divergence import divergence
-from lob_jax.evaluation.fidelity.distances.draws import Halves, halves
-from lob_jax.evaluation.fidelity.distances.parts import common_length, cropped, with_levels
+from lob_jax.evaluation.fidelity.distances.opponents import Opponent, Progress, Steps, comparable, opponent_of
+from lob_jax.evaluation.fidelity.distances.parts import cropped
 from lob_jax.evaluation.fidelity.distances.summary import summarize
 from lob_jax.evaluation.fidelity.measure import all_measures, compare_measures
 from lob_jax.evaluation.fidelity.samples import Rule, Sample, joint, measure
 from lob_jax.evaluation.fidelity.score import GROUPS, Score, all_scores
 from lob_jax.statistics.flow import Flow
 
-TRAINING = "training"
 CONDITIONAL_GROUPS = ("conditional", "lagged")
-
-Progress = Callable[[str, int, int], None]
 
 
 def compare(
@@ -80,11 +76,11 @@ def compare(
     Raises:
       InputError: there is no generated flow or real sequence, a flow has the name of a real one, or units differ.
     """
-    real, flows = _comparable(real, generated, training)
+    real, flows = comparable(real, generated, training)
     scores, lob_bench, measures = all_scores(), all_scores("lob_bench"), all_measures()
     rules = (*scores, *CONDITIONALS)
-    steps = _Steps(on_progress, len(flows) * (len(rules) + len(lob_bench)) + len(measures))
-    opponents = {name: _opponent(real, flow, splits=splits, seed=seed) for name, flow in flows.items()}
+    steps = Steps(on_progress, len(flows) * (len(rules) + len(lob_bench)) + len(measures))
+    opponents = {name: opponent_of(real, flow, splits=splits, seed=seed) for name, flow in flows.items()}
     lots = _Lots(resamples=resamples, seed=seed)
     results = {rule.name: _compare_by(rule, real, opponents, lots=lots, steps=steps) for rule in rules}
     groups = {group: [rule.name for rule in rules if rule.group == group] for group in (*GROUPS, *CONDITIONAL_GROUPS)}
@@ -122,21 +118,6 @@ class _Lots:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Opponent:
-    """A flow that is compared with the real one.
-
-    Attributes:
-      flow: the flow.
-      messages: the length to which sequences of both flows are cut before halves are compared.
-      draws: the halves.
-    """
-
-    flow: Flow
-    messages: int
-    draws: Halves
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class _Result:
     """What one score gave for one flow; distances of halves and floors are float64 [K, 3]."""
 
@@ -145,62 +126,8 @@ class _Result:
     floor: np.ndarray
 
 
-class _Steps:
-    """Counts what is done, for a progress bar."""
-
-    def __init__(self, on_progress: Progress | None, total: int):
-        self._on_progress, self._total, self._count = on_progress, total, 0
-
-    def done(self, what: str) -> None:
-        self._count += 1
-        if self._on_progress is not None:
-            self._on_progress(what, self._count, self._total)
-
-    def of_part(self, what: str, count: int, total: int) -> None:
-        """Report the progress of the last part, which counts for itself."""
-        if self._on_progress is not None:
-            self._on_progress(what, self._count + count, self._total)
-
-
-def _comparable(real: Flow, generated: Mapping[str, Flow], training: Flow | None) -> tuple[Flow, dict[str, Flow]]:
-    """Return the real flow and those to compare with it, by name, with the same number of levels.
-
-    Raises:
-      InputError: see `compare`.
-    """
-    flows = dict(generated) if training is None else {**generated, TRAINING: training}
-    if not flows or len(real) == 0 or "real" in flows or (training is not None and TRAINING in generated):
-        raise InputError(
-            "flows that cannot be compared",
-            where="compare",
-            expected="at least one real sequence, and generated flows, none with the name of a real one",
-            was={"real": len(real), **{name: len(flow) for name, flow in generated.items()}},
-            remedy=f"pass real sequences and a generated flow, and do not name one real or {TRAINING}",
-        )
-    units = {name: _units(flow) for name, flow in {"real": real, **flows}.items()}
-    if len(set(units.values())) > 1:
-        raise InputError(
-            "flows of different units",
-            where="compare",
-            expected="one price scale, tick and lot scale",
-            was=units,
-            remedy="compare flows of one instrument",
-        )
-    levels = min(flow.levels for flow in (real, *flows.values()))
-    return with_levels(real, levels), {name: with_levels(flow, levels) for name, flow in flows.items()}
-
-
-def _units(flow: Flow) -> tuple[int, int, int]:
-    return flow.instrument.price_scale, flow.instrument.tick, flow.instrument.lot_scale
-
-
-def _opponent(real: Flow, flow: Flow, *, splits: int, seed: int) -> _Opponent:
-    draws = halves(len(real), len(flow), splits=splits, seed=seed)
-    return _Opponent(flow, common_length(real, flow), draws)
-
-
 def _compare_by(
-    rule: Rule, real: Flow, opponents: Mapping[str, _Opponent], *, lots: _Lots, steps: _Steps
+    rule: Rule, real: Flow, opponents: Mapping[str, Opponent], *, lots: _Lots, steps: Steps
 ) -> dict[str, _Result]:
     """Return what one score gives for each flow; flows of equal count and length share their floor."""
     whole, floors = measure(rule, real), {}

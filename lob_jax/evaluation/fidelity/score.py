@@ -34,10 +34,12 @@ class Values:
     Attributes:
       value: float64 [N], finite.
       sequence: int64 [N], the sequence that each value comes from, ascending.
+      row: int64 [N], the message that each value belongs to.
     """
 
     value: np.ndarray
     sequence: np.ndarray
+    row: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +107,5 @@ def select(flow: Flow, value: np.ndarray, row: np.ndarray | None = None) -> Valu
     """
     value = np.asarray(value, np.float64)
     finite = np.flatnonzero(np.isfinite(value))
-    return Values(value[finite], flow.sequence()[finite if row is None else row[finite]])
+    of = finite if row is None else row[finite]
+    return Values(value[finite], flow.sequence()[of], of)

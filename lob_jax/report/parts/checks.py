@@ -3,11 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lob_jax.figures.faults import fault_figure
+import numpy as np
+
+from lob_jax.evaluation.fidelity.faults.matrix import CONTROL
+from lob_jax.figures.faults import GROUPS, fault_figure, of_row, ordered, smallest_of
 from lob_jax.report.material import Material
-from lob_jax.report.section import LeftOut, Section, picture, table_of
+from lob_jax.report.section import Absent, Cell, LeftOut, Number, Section, Table, picture, table_of
 
 AUDIT, FAULTS = "Leakage audit", "Fault matrix"
+STATISTIC = "l1"  # by which scores are judged
+MOST_NAMED = 3  # scores that are named as the first to detect a fault
 
 
 def audit(material: Material) -> Section | LeftOut:
@@ -37,14 +42,47 @@ def faults(material: Material) -> Section | None:
     if matrix is None:
         return None
     text = (
-        "Faults were planted in real flow. Each cell gives the smallest number of sequences from which a score detects"
-        " a fault at 5 % false alarms: a score that detects nothing says little when it is low."
+        "Faults were planted in real flow. Each cell of the picture gives the smallest number of sequences from which"
+        f" a score detects a fault in {matrix['power']:.0%} of {matrix['draws']} draws, at"
+        f" {matrix['false_alarms']:.0%} false alarms: a score that detects nothing says little when it is low."
     )
+    counts = f"{matrix['sequences']:,} real sequences, {matrix['messages']:,} messages"
     shown = picture(
-        fault_figure(matrix, title="planted faults"),
+        fault_figure(matrix, title="planted faults", statistic=STATISTIC),
         name="faults",
         alt="Table of scores by planted faults, coloured by the number of sequences that detects each",
         caption="Which score detects which fault, and from how many sequences.",
         vector=False,
     )
-    return Section(FAULTS, (text,), (), (shown,))
+    return Section(FAULTS, (text,), (_by_fault(matrix, counts), _by_score(matrix, counts)), (shown,))
+
+
+def _by_fault(matrix: Mapping[str, Any], counts: str) -> Table:
+    """Return what detects each fault, and from how few sequences."""
+    rows, never = ordered(matrix, STATISTIC), Absent(f"not detected from {matrix['counts'][-1]} sequences")
+    cells: list[tuple[Cell, ...]] = []
+    for fault in matrix["faults"]:
+        found = {row["label"]: smallest_of(row, fault["name"], STATISTIC) for row in rows}
+        known = {label: count for label, count in found.items() if count is not None}
+        fewest = min(known.values(), default=None)
+        first = [label for label, count in known.items() if count == fewest]
+        more = f" and {len(first) - MOST_NAMED} more" if len(first) > MOST_NAMED else ""
+        named: Cell = f"{'; '.join(first[:MOST_NAMED])}{more}" if first else never
+        name = f"{fault['label']} ({fault['changes']})"
+        cells.append((name, len(known), never if fewest is None else fewest, named))
+    columns = ("fault", f"detected by, of {len(rows)}", "from sequences", "first by")
+    return table_of(f"What detects each fault: {counts}", columns, cells)
+
+
+def _by_score(matrix: Mapping[str, Any], counts: str) -> Table:
+    """Return how many faults each score or measure detects, and how often it raises a false alarm."""
+    never = Absent(f"detects none from {matrix['counts'][-1]} sequences")
+    cells: list[tuple[Cell, ...]] = []
+    for row in ordered(matrix, STATISTIC):
+        found = [smallest_of(row, fault["name"], STATISTIC) for fault in matrix["faults"]]
+        known = [count for count in found if count is not None]
+        shares = [share for share in of_row(row, STATISTIC)[CONTROL]["power"] if share is not None]
+        alarms: Cell = Number(float(np.mean(shares)), ".1%") if shares else Absent("real flow has no values of it")
+        cells.append((f"{GROUPS[row['group']]}: {row['label']}", len(known), min(known, default=never), alarms))
+    columns = ("score or measure", f"faults detected, of {len(matrix['faults'])}", "from sequences", "false alarms")
+    return table_of(f"What each score detects: {counts}", columns, cells)

@@ -6,7 +6,9 @@ from typing import Any
 from lob_jax.figures.scores import Against, Bar, against_figure, bar_figure, curve_figure
 from lob_jax.report.material import Material
 from lob_jax.report.parts.flow_tests import (
+    context_tables,
     discriminator_tables,
+    facts_pictures,
     facts_tables,
     impact_tables,
     memorisation_tables,
@@ -52,12 +54,14 @@ def fidelity_section(result: Mapping[str, Any]) -> Section:
             continue
         pictures.append(_bars(mine, models, label=label, key=group, counts=_counts(result)))
         tables += [_scores(mine, model, label=label) for model in models]
+    tables += context_tables(result, models)
     if any(one["first_message"] for one in (result.get("divergence") or {}).values()):
         pictures.append(_divergence(result["divergence"], counts=_counts(result)))
     measures = result.get("measures") or {}
     if measures.get("measures"):
         pictures += _against(measures, models, counts=_counts(result))
         tables += [_measures(measures, model) for model in models]
+    pictures += facts_pictures(result.get("facts"), counts=_counts(result))
     tables += facts_tables(result.get("facts")) + impact_tables(result.get("impact"))
     tables += discriminator_tables(result.get("discriminator")) + usefulness_tables(result.get("usefulness"))
     tables += memorisation_tables(result.get("memorisation"))

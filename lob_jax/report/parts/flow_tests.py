@@ -1,9 +1,11 @@
-"""Tables of what is tested of generated flow beside its scores, from stylised facts to memorisation."""
+"""What is tested of generated flow beside its scores, from scores in contexts and stylised facts to memorisation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lob_jax.report.section import Absent, Cell, Number, Table, table_of
+from lob_jax.evaluation.fidelity.contexts.table import groups_in_words, rows_of
+from lob_jax.figures.facts import facts_figure
+from lob_jax.report.section import Absent, Cell, Number, Picture, Table, picture, table_of
 
 TESTS = (("beyond", ".1%"), ("p", ".3f"))  # of memorisation, with their forms
 SCORES = ("macro_f1", "mcc", "mae")  # of usefulness
@@ -12,6 +14,44 @@ NO_TEST = Absent("real flow is the reference")
 
 def _number(value: Any, form: str = ".3f", low: Any = None, high: Any = None) -> Cell:
     return None if value is None else Number(float(value), form, low, high)
+
+
+def context_tables(result: Mapping[str, Any], models: Sequence[str]) -> list[Table]:
+    """Return a table for each flow of the ratios of its scores to their floors, by context; none without a result."""
+    found = result.get("contexts")
+    if not found:
+        return []
+    columns = ("score", "anywhere", *(about["label"] for about in found["contexts"].values()))
+    groups = "; ".join(groups_in_words(about) for about in found["contexts"].values())
+    note = f"Mean over groups of the state before the message, by their shares in real flow. {groups}."
+    absent = Absent("a flow or the floor has no values there")
+    return [
+        table_of(
+            f"L1 over its floor, in contexts: {model}",
+            columns,
+            [
+                (label, *(absent if ratio is None else _number(ratio, ".2f") for ratio in ratios))
+                for label, ratios in rows_of(result, model)
+            ],
+            note=note,
+        )
+        for model in models
+    ]
+
+
+def facts_pictures(result: Mapping[str, Any] | None, *, counts: str) -> list[Picture]:
+    """Return the picture of the stylised facts; none without a result."""
+    if not result:
+        return []
+    return [
+        picture(
+            facts_figure(result, title=counts),
+            name="facts",
+            alt="A panel for each stylised fact: its figure and interval in real and generated flow, and the verdict",
+            caption="Stylised facts of real and generated flow. Shaded: where the fact holds; an interval that contains"
+            " its bound leaves the fact undecidable at this sample size.",
+        )
+    ]
 
 
 def facts_tables(result: Mapping[str, Any] | None) -> list[Table]:

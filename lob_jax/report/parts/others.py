@@ -8,7 +8,7 @@ from lob_jax.report.material import Material
 from lob_jax.report.section import Cell, Section, Table, table_of
 
 TITLE = "Further results"
-FIDELITY = {"flows", "scores", "conditional", "summary", "divergence", "measures", "facts", "impact"}
+FIDELITY = {"flows", "scores", "conditional", "contexts", "summary", "divergence", "measures", "facts", "impact"}
 FIDELITY |= {"discriminator", "usefulness", "memorisation", "package", "splits", "resamples", "block", "seed"}
 KNOWN: dict[str, set[str] | None] = {  # what other sections show
     "evaluation.json": {

@@ -9,7 +9,6 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
-from lob_jax.data.labels.regimes import LOOK_BACK
 from lob_jax.data.records.records import RecordSource, day_record, read_record
 from lob_jax.data.windows.dataset import prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
@@ -18,6 +17,7 @@ from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt
 from lob_jax.runs.prompt import halts_of, prompt_of
 from lob_jax.statistics.flow import disjoint_spans
+from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 
 

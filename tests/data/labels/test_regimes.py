@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lob_jax.data.labels.regimes import LOOK_BACK, Regimes, fit_regimes, measures
+from lob_jax.data.labels.regimes import Regimes, fit_regimes, measures
 from lob_jax.errors import InputError
+from lob_jax.statistics.recent import LOOK_BACK
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lob_jax.evaluation.fidelity.memorisation import measure_memorisation
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
 
-ADDED = {"facts", "impact", "discriminator", "usefulness"}
+ADDED = {"contexts", "facts", "impact", "discriminator", "usefulness"}
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def test_training_is_searched_for_copies_but_not_for_itself(assessed):
 def test_each_part_tells_its_progress(assessed):
     *_, steps = assessed
     told = {what for what, _, _ in steps}
-    assert {"impact", "discriminator of model"} <= told
+    assert {"impact", "discriminator of model", "spread, in contexts"} <= told
     assert all(0 <= done <= total for _, done, total in steps)
 
 
 def test_every_table_fits_a_terminal(assessed):
     *_, result, _ = assessed
     shown, tables = io.StringIO(), assessment_tables(result)
-    assert len(tables) == 2 + 4  # facts of each flow; impact, usefulness, memorisation, discriminator
+    assert len(tables) == 2 + 2 + 4  # contexts and facts of each flow; impact, usefulness, memorisation, discriminator
     for table in tables:
         Console(width=100, file=shown).print(table)
     assert "Discriminator" in shown.getvalue() and "…" not in shown.getvalue()
@@ -70,4 +70,4 @@ def test_without_training_and_splits_what_needs_them_is_left_out(flows):
     result = assess(flows.select([0, 1]), {"model": flows.select([2, 3])}, splits=0, resamples=2)
     assert ADDED - {"impact"} <= set(result) and not {"impact", "memorisation"} & set(result)
     assert result["discriminator"]["models"]["model"]["reason"]
-    assert len(assessment_tables(result)) == 3
+    assert len(assessment_tables(result)) == 4

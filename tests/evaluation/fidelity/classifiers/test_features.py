@@ -61,13 +61,13 @@ def test_normal_scores_are_quantiles_of_ranks():
 def test_quantiles_by_sequence():
     rng = np.random.default_rng(0)
     value, sequence = rng.normal(size=60), np.repeat([0, 2], [20, 40])
-    found = sequence_quantiles(Values(value, sequence), 3)
+    found = sequence_quantiles(Values(value, sequence, np.arange(60)), 3)
     for s in (0, 2):
         each = value[sequence == s]
         near = np.quantile(each, [np.array(QUANTILES) - 1 / len(each), np.array(QUANTILES) + 1 / len(each)])
         assert ((near[0] <= found[s]) & (found[s] <= near[1])).all() and np.isin(found[s], each).all()
     assert np.isnan(found[1]).all()
-    assert np.isnan(sequence_quantiles(Values(np.zeros(0), np.zeros(0, np.int64)), 2)).all()
+    assert np.isnan(sequence_quantiles(Values(np.zeros(0), *np.zeros((2, 0), np.int64)), 2)).all()
 
 
 def test_flows_without_messages_have_no_features():
