@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lob_jax.evaluation.fidelity.classifiers.features import (
+from lob_jax.evaluation.fidelity.features import (
     QUANTILES,
     normal_scores,
     sequence_features,
