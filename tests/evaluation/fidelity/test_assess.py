@@ -73,9 +73,11 @@ def test_networks_that_are_named_train_on_every_flow(flows, monkeypatch):
     asked = []
 
     def network(name):
-        return lambda real, generated, **how: (
-            asked.append((name, len(real), list(generated), how["seed"])) or {"of": name}
-        )
+        def train(real, generated, *, seed, on_progress):
+            asked.append((name, len(real), list(generated), seed))
+            return {"of": name}
+
+        return train
 
     for name in choice.NAMES:
         monkeypatch.setitem(choice.NETWORKS, name, network(name))
