@@ -190,9 +190,8 @@ def _compared(
     labels, undefined = (*CLASSES, "mean"), np.full(len(CLASSES) + 1, np.nan)
     if min(sizes) == 0:
         return {label: dict.fromkeys(("value", "low", "high", "half", "floor", "ratio")) for label in labels}
-    value = response_scores(
-        *(mean_responses(np.ones((1, size)), sums) for size, sums in zip(sizes, (real, other), strict=True))
-    )[0]
+    whole = [mean_responses(np.ones((1, size)), sums) for size, sums in zip(sizes, (real, other), strict=True)]
+    value = response_scores(*whole)[0]
     drawn = [rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(float) for size in sizes]
     resampled = response_scores(mean_responses(drawn[0], real), mean_responses(drawn[1], other))
     low, high = _basic_interval(value, resampled)
