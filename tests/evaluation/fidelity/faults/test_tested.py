@@ -44,7 +44,7 @@ def test_a_figure_is_compared_with_its_range_in_real_selections():
     real, planted = np.arange(101.0)[:, None], np.array([[-7.0], [50.0], [99.5]])
     outside = of_sums(real, planted)
     one = np.eye(101)
-    assert outside(one, np.eye(3), True).tolist() == [9.5, 0, 2]  # the range of 0 to 100 is 2.5 to 97.5
+    np.testing.assert_allclose(outside(one, np.eye(3), True), [9.5, 0, 2])  # the range of 0 to 100 is 2.5 to 97.5
     np.testing.assert_allclose(outside(one, one, False)[[0, 1, 50, 100]], [2.5, 1.5, 0, 2.5])
 
 
