@@ -207,6 +207,7 @@ def get_config() -> ml_collections.ConfigDict:
     score.splits = 50  # random splits of real flow in halves, whose distance is the noise floor
     score.resamples = 100  # bootstrap resamples of the sequences, for the intervals
     score.block = 100  # messages per block of the divergence by horizon
-    score.seed = 0  # of splits and resamples
+    score.networks = ()  # discriminator (LOB-Bench's) | predictor (an LSTM): trained on each flow, minutes each
+    score.seed = 0  # of splits, resamples and networks
 
     return config

@@ -22,6 +22,7 @@ MODES = {
     "prepare": "read these files and write records of tokens",
     "train": "prepare if necessary, train or resume training, and test the best checkpoint",
     "evaluate": "test the best checkpoint of a run",
+    "audit": "check that no test event has shaped a run: exit status 1 if one has",
     "generate": "continue test events with the best checkpoint of a run",
     "export": "write the parameters of the best checkpoint of a run",
     "sweep": "prepare if necessary, and search hyperparameters",
@@ -38,7 +39,7 @@ MODES = {
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
 OF_FOLDERS = ("score", COMPARE, "report")  # modes that take the configuration of base unless one is given
-FROM_RECORDS = ("evaluate", "generate", "export", "report")  # modes that read only the records of the run
+FROM_RECORDS = ("evaluate", "audit", "generate", "export", "report")  # modes that read only the records of the run
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
     "mode": "what to do, train by default",

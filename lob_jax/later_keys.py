@@ -37,7 +37,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("forecast.threshold", None, since="0.2.0"),
     LaterKey("forecast.protocol", "days", since="0.2.0"),
     LaterKey("score.real", "", since="0.2.0", also=("score.training",)),
-    LaterKey("score.generated", [], since="0.2.0", also=("score.baselines",)),
+    LaterKey("score.generated", [], since="0.2.0", also=("score.baselines", "score.networks")),
     LaterKey("score.events", 500, since="0.2.0"),
     LaterKey("score.levels", 0, since="0.2.0", also=("score.seed",)),
     LaterKey("score.tick", None, since="0.2.0"),

@@ -51,7 +51,7 @@ def test_a_run_whose_data_is_gone_has_its_records(tmp_path):
     assert data("--mode=generate") == kept
     (tmp_path / "day.csv").unlink()
     told = f"the data at {tmp_path / 'day.csv'} no longer exist: using the run's records unchecked"
-    assert [data(f"--mode={mode}") for mode in ("evaluate", "generate", "export")] == [("auto", "", (told,))] * 3
+    assert [data(f"--mode={mode}") for mode in ("evaluate", "audit", "generate")] == [("auto", "", (told,))] * 3
     assert data("--mode=train") == data("--mode=show_config") == kept
     assert data("--mode=generate", "--config.data.path=x") == ("lobster", "x", ())
     own = tmp_path / "mine.py"

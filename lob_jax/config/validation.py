@@ -15,6 +15,7 @@ from lob_jax.config.sections import (
 from lob_jax.data.records.split import context_of, required_embargo
 from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.generators.baselines import NAMES as BASELINES
+from lob_jax.evaluation.fidelity.networks.choice import NAMES as NETWORKS
 from lob_jax.feeds.feed import ON_ERROR
 from lob_jax.feeds.format import AUTO, FEEDS, SYNTHETIC
 from lob_jax.feeds.lobster.files import ORDER_BOOK, PAST_MIDNIGHT
@@ -366,14 +367,14 @@ def _check_score(config: ml_collections.ConfigDict) -> None:
     _require_count(config, "score", "resamples", least=2)
     _require_count(config, "score", "levels", least=0)
     _require_count(config, "score", "seed", least=0, most=MOST_SEED)
-    unknown = [name for name in config.score.baselines if name not in BASELINES]
-    _require(
-        not unknown,
-        "score.baselines",
-        expected=" | ".join(BASELINES),
-        was=unknown,
-        remedy="choose of these, separated by commas, or leave it out",
-    )
+    for key, names in (("baselines", BASELINES), ("networks", NETWORKS)):
+        _require(
+            set(config.score[key]) <= set(names),
+            f"score.{key}",
+            expected=" | ".join(names),
+            was=[name for name in config.score[key] if name not in names],
+            remedy="choose of these, separated by commas, or leave it out",
+        )
     _require(
         not config.score.baselines or bool(config.score.training),
         "score.training",

@@ -14,6 +14,7 @@ from lob_jax.data.records.records import RecordSource, mids, record_instrument, 
 from lob_jax.errors import InputError
 from lob_jax.evaluation.direction.blocks import blocks_of
 from lob_jax.evaluation.direction.scores import direction_scores
+from lob_jax.evaluation.direction.volatility import log_volatility_scores
 from lob_jax.evaluation.likelihood.scores import scored_positions
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
@@ -22,8 +23,6 @@ from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.layers import project
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
-
-BLOCK_HORIZONS = 5  # length of a block of the bootstrap, in longest horizons
 
 Scores = dict[str, Any]
 BLOCK_HORIZONS = 10  # length of a block of the bootstrap, in horizons: labels overlap over two
@@ -50,7 +49,7 @@ def evaluate_outlook(
     Returns:
       For each horizon, plain values as in JSON: horizon_events, flat (the threshold), direction ("model" and
       "training_frequencies", see `direction_scores`), and volatility ("model", "last_realised", which is that of as
-      many events before, and "training_mean", see `log_volatility_scores`).
+      many events before, and "training_mean", see `log_volatility_scores`); with 95 % intervals.
 
     Raises:
       InputError: no scored event has labels.
@@ -62,7 +61,6 @@ def evaluate_outlook(
         known = rows["direction"][:, k] != NO_LABEL
         label, volatility = rows["direction"][known, k], rows["log_volatility"][known, k]
         past = _past_volatility(source, rows["record"][known], rows["event"][known], horizon)
-        block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * max(outlooks.horizons))
         prior, mean = _of_training(train, outlooks, k)
         block = blocks_of(rows["record"][known], rows["event"][known], length=BLOCK_HORIZONS * horizon)
         by_frequency = np.broadcast_to(prior, (len(label), DIRECTIONS))
@@ -75,7 +73,7 @@ def evaluate_outlook(
                     for name, p in (("model", rows["probability"][known, k]), ("training_frequencies", by_frequency))
                 },
                 "volatility": {
-                    name: log_volatility_scores(forecast, volatility, mean=mean)
+                    name: log_volatility_scores(forecast, volatility, mean=mean, block=block)
                     for name, forecast in (
                         ("model", rows["forecast"][known, k]),
                         ("last_realised", past),
@@ -85,31 +83,6 @@ def evaluate_outlook(
             }
         )
     return result
-
-
-def log_volatility_scores(forecast: np.ndarray, realised: np.ndarray, *, mean: float) -> dict[str, float | int | None]:
-    """Score forecasts of log volatility.
-
-    Args:
-      forecast: float [N], logarithms of volatility.
-      realised: float [N], what came.
-      mean: the mean in the training split.
-
-    Returns:
-      count; mae of the logarithms; r2, the share of the squared error of `mean` that the forecast saves; correlation,
-      None where either is constant; and qlike, the mean of v / h - log(v / h) - 1 for realised variance v and forecast
-      variance h (Patton, 2011).
-    """
-    ratio = 2 * (realised - forecast)  # the logarithm of the ratio of variances
-    error, of_mean = np.square(realised - forecast).sum(), np.square(realised - mean).sum()
-    constant = np.ptp(forecast) == 0 or np.ptp(realised) == 0
-    return {
-        "count": len(realised),
-        "mae": float(np.abs(realised - forecast).mean()),
-        "r2": float(1 - error / of_mean) if of_mean > 0 else None,
-        "correlation": None if constant else float(np.corrcoef(forecast, realised)[0, 1]),
-        "qlike": float((np.exp(ratio) - ratio - 1).mean()),
-    }
 
 
 def _outlook_of(config: ModelConfig, params: Any, batch: Batch) -> dict[str, np.ndarray]:

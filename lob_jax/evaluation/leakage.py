@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
@@ -36,6 +37,13 @@ class Finding:
     check: str
     leak: str | None = None
     unchecked: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in words."""
+        if self.leak is not None:
+            return f"leak: {self.leak}"
+        return "holds" if self.unchecked is None else f"not checked: {self.unchecked}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,3 +223,13 @@ def told(findings: Sequence[Finding]) -> str:
     unchecked = [f"not checked: {finding.check} ({finding.unchecked})" for finding in findings if finding.unchecked]
     count = f"{len(leaks)} of {len(findings)} checks" if leaks else f"none in {len(findings) - len(unchecked)} checks"
     return "; ".join([f"leakage audit: {count}", *leaks, *unchecked])
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """Return a rich table of findings, one row each."""
+    shown = Table(title="Leakage audit")
+    for heading in ("what must hold", "verdict"):
+        shown.add_column(heading)
+    for finding in findings:
+        shown.add_row(finding.check, finding.verdict)
+    return shown

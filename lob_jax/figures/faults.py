@@ -14,6 +14,8 @@ GROUPS = {
     "conditional": "conditional",
     "further": "further scores",
     "measures": "measures",
+    "facts": "stylised facts",
+    "tests": "tests",
 }
 _ROW_INCHES, _TOP_INCHES = 0.25, 3.2
 _SHADES = ("#00224e", "#35456c", "#666970", "#948e77", "#c8b866", "#fee838")  # cividis, dark: few sequences suffice

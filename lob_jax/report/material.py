@@ -13,6 +13,7 @@ FILES = {  # what a report is made of, and what writes it
     "records/records.json": "--mode=prepare",
     "metrics.jsonl": "--mode=train",
     "evaluation.json": "--mode=evaluate",
+    "audit.json": "--mode=audit",
     "fidelity.json": "--mode=generate with --config.generate.prompts",
     "score.json": "--mode=score",
     "faults.json": "python -m lob_jax.bench.faults",

@@ -181,6 +181,7 @@ def score_flows(
     splits: int = 50,
     resamples: int = 100,
     block: int = 100,
+    networks: Sequence[str] = (),
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -196,6 +197,7 @@ def score_flows(
         splits=splits,
         resamples=resamples,
         block=block,
+        networks=networks,
         seed=seed,
         on_progress=on_progress,
     )

@@ -26,6 +26,7 @@ from lob_jax.evaluation.leakage import (
     digest_of_table,
     read_spans,
 )
+from lob_jax.feeds.format import SYNTHETIC
 from lob_jax.forecasting.examples import fit_scaling
 from lob_jax.runs.load import Run
 from lob_jax.runs.records import find_days, reading_of, record_plan
@@ -82,6 +83,9 @@ def _check_bins(run: Run) -> Finding:
     check, kind = "the bins of the tokens are fitted on training days", type(run.tokenizer)
     if not kind.fitted:
         return Finding(check)
+    made_with = load_manifest(run.workdir / "records")["fingerprint"]["inputs"].get("feed")
+    if not run.config.data.path and made_with != SYNTHETIC:
+        return Finding(check, unchecked=f"no path to the days, of the {made_with} feed")
     try:
         feed, days = find_days(run.config)
         with tempfile.TemporaryDirectory() as store:

@@ -36,6 +36,7 @@ LEAVINGS = {
     "samples.jsonl": "events generated at each validation",
     "evaluation.json": "test results of the best checkpoint and the baselines",
     "event_bits.npz": "bits of each test event under the best checkpoint, for --mode=compare",
+    "audit.json": "whether a test event has shaped the run, check by check",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
     "score.json": "how close generated flow is to real flow, by every score",

@@ -1,4 +1,4 @@
-"""The stages of a model: train, evaluate and export."""
+"""The stages of a model: train, evaluate, audit and export."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from rich.console import Console
 from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
-from lob_jax.evaluation.leakage import Finding, told
+from lob_jax.evaluation.leakage import Finding, findings_table, told
 from lob_jax.evaluation.likelihood.hidden import hidden_table
 from lob_jax.evaluation.table import head_tables
 from lob_jax.evaluation.table import table as evaluation_table
@@ -20,6 +20,7 @@ from lob_jax.figures.day import save
 from lob_jax.figures.reliability import reliability_figure
 from lob_jax.models.accounting import parameter_count
 from lob_jax.report.event_bits import write_event_bits
+from lob_jax.runs.leakage import audit as run_audit
 from lob_jax.runs.load import Run, open_run, require_trained
 from lob_jax.runs.scoring import evaluate as run_evaluation
 from lob_jax.runs.training import fit, open_training_data, refuse_what_cannot_fit
@@ -33,6 +34,8 @@ from lob_jax.training.run.resumption import taken_as_neutral
 from lob_jax.training.run.weights import save_weights
 
 EVALUATION = "10 s to 10 min, depending on the test split and the model"
+AUDIT = "10 s to 10 min, depending on the records"
+LEAK_FOUND = 1  # exit status of an audit
 
 
 def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
@@ -102,6 +105,19 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         save(reliability_figure(result["calibration"]["model"], title=title), path)
         console.print(f"calibration: {path}")
     console.print(f"written to {workdir / 'evaluation.json'}")
+
+
+def audit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | None:
+    """Check that no test event has shaped the run, write audit.json; return the exit status, 1 if one has."""
+    run = trained_run(config, workdir)
+    with waiting("reading every record and fitting everything again", usually=AUDIT):
+        findings = run_audit(run, full=True)
+    path = workdir / "audit.json"
+    write_json(path, {"step": run.step, "findings": [dataclasses.asdict(finding) for finding in findings]})
+    show(findings_table(findings))
+    console.print(told(findings))
+    console.print(f"written to {path}")
+    return LEAK_FOUND if any(finding.leak is not None for finding in findings) else None
 
 
 def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ STAGES = {
     "summary": "lob_jax.stages.summary",
     "train": "lob_jax.stages.model",
     "evaluate": "lob_jax.stages.model",
+    "audit": "lob_jax.stages.model",
     "generate": "lob_jax.stages.generate",
     "export": "lob_jax.stages.model",
     "sweep": "lob_jax.stages.sweep",

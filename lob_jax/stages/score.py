@@ -16,7 +16,7 @@ from lob_jax.runs.fidelity import REAL, read_flows, score_flows
 from lob_jax.runs.workdir import write_json
 
 RESULT = "score.json"
-COMPARISONS = ("splits", "resamples", "block", "seed")
+COMPARISONS = ("splits", "resamples", "block", "networks", "seed")
 IRREGULAR = {
     "times_backwards": "times before the previous one",
     "crossed_books": "crossed books",

@@ -7,44 +7,17 @@ import math
 import jax
 import numpy as np
 import pytest
-import scipy.stats
 
 from lob_jax.data.labels.moves import NO_LABEL, fit_outlooks, log_volatility
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import mids, record_instrument
 from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.evaluation.evaluate import evaluate_heads, open_windows
-from lob_jax.evaluation.heads import log_volatility_scores
 from lob_jax.evaluation.table import head_tables
 from lob_jax.models.config import HeadsConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.step.shift import shift
-
-
-def test_volatility_scores_against_their_definitions():
-    rng = np.random.default_rng(0)
-    realised = rng.normal(size=50)
-    forecast = 0.5 * realised + rng.normal(size=50)
-    found = log_volatility_scores(forecast, realised, mean=0.3)
-    ratio = np.exp(2 * realised) / np.exp(2 * forecast)
-    expected = {
-        "count": 50,
-        "mae": np.abs(forecast - realised).mean(),
-        "r2": 1 - ((forecast - realised) ** 2).sum() / ((realised - 0.3) ** 2).sum(),
-        "correlation": scipy.stats.pearsonr(forecast, realised).statistic,
-        "qlike": (ratio - np.log(ratio) - 1).mean(),
-    }
-    assert found == pytest.approx(expected)
-
-
-def test_perfect_and_constant_forecasts_of_volatility():
-    realised = np.array([0.0, 1.0, 2.0])
-    found = log_volatility_scores(realised, realised, mean=1.0)
-    assert found == pytest.approx({"count": 3, "mae": 0, "r2": 1, "correlation": 1, "qlike": 0})
-    constant = log_volatility_scores(np.full(3, 1.0), realised, mean=1.0)
-    assert constant["r2"] == 0 and constant["correlation"] is None
-    assert log_volatility_scores(realised[:1], realised[:1], mean=0.0)["r2"] is None
 
 
 def stacked(windows):
@@ -90,6 +63,9 @@ def test_the_model_is_scored_by_its_own_outputs(several):
     low, high = found["direction"]["model"]["intervals"]["accuracy"]
     assert low <= right.mean() <= high
     assert found["volatility"]["model"]["mae"] == pytest.approx(error.mean(), rel=1e-5)
+    low, high = found["volatility"]["model"]["intervals"]["mae"]
+    assert low < error.mean() < high
+    assert found["volatility"]["model"]["blocks"] == found["direction"]["model"]["blocks"]
 
 
 def test_the_last_realised_volatility_is_that_of_as_many_events_before(several, folder):

@@ -180,3 +180,4 @@ def test_findings_are_told_in_a_line():
     assert told([fine, fine]) == "leakage audit: none in 2 checks"
     assert told([fine, open_]) == "leakage audit: none in 1 checks; not checked: d is so (gone)"
     assert told([fine, leak]) == "leakage audit: 1 of 2 checks; not so: b is so (it is c)"
+    assert [one.verdict for one in (fine, leak, open_)] == ["holds", "leak: it is c", "not checked: gone"]

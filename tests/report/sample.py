@@ -202,6 +202,13 @@ def fidelity():
         "usefulness": {"horizon": 100, "examples": 5000, "unchanged": 2.3, "flows": {
             "real": {part: {"value": 0.5, "low": 0.4, "high": 0.6} for part in ("macro_f1", "mcc", "mae")},
             "model": {part: {"value": None, "low": None, "high": None} for part in ("macro_f1", "mcc", "mae")}}},
+        "networks": {
+            "discriminator": {"confidence": 0.95, "draws": 999, "seed": 0, "models": {"model": {
+                "reason": None, "sequences": {"train": 10, "validation": 5, "test": 5}, "auc": 0.7, "low": 0.5,
+                "high": 0.9, "p": 0.04, "accuracy": 0.6, "f1": 0.6}}},
+            "predictor": {"horizons": [1, 10], "unchanged": [0.4, None], "confidence": 0.95, "flows": {
+                "real": {key: {"value": 0.3, "low": 0.2, "high": 0.4} for key in ("1", "10")},
+                "model": {key: {"value": None, "low": None, "high": None} for key in ("1", "10")}}}},
         "memorisation": {"training_messages": 9000, "flows": {
             "real": {"sequences": 10, "longest": 7, "mean": 4.5, "median": 4.0, "share": 0.01},
             "model": {"sequences": 10, "longest": 9, "mean": 5.5, "median": 5.0, "share": 0.02, "beyond": 0.1,

@@ -141,6 +141,9 @@ def test_an_audit_says_what_was_found_and_what_was_not_checked():
     assert cells(section)["bins are of training days", "verdict"] == "not checked: no bins"
     one.found["evaluation.json"]["audit"][0]["leak"] = "a lead reaches into training"
     assert checks.audit(one).paragraphs[0].startswith("1 leak found in 2 checks")
+    one.found["audit.json"] = {"step": 1200, "findings": [{"check": "a is so", "leak": None, "unchecked": None}]}
+    (said,) = checks.audit(one).paragraphs  # the longer audit replaces the shorter one
+    assert said.startswith("No leaks found in 1 checks.") and said.endswith("the checkpoint of step 1,200.")
 
 
 def test_a_fault_matrix_says_what_detects_each_fault_and_what_detects_none():

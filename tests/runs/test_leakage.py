@@ -1,6 +1,7 @@
 """The audit of a run: clean as trained, and with each leak that a run can have planted in it."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -10,10 +11,12 @@ from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.tokenizer_fit import fit_tokenizer
 from lob_jax.data.windows.tape import read_tape
+from lob_jax.evaluation.leakage import Finding
 from lob_jax.forecasting.examples import fit_scaling
 from lob_jax.runs.leakage import _check_bins, _check_choice, _check_fits, _check_normalisers, audit
 from lob_jax.runs.records import find_days, reading_of, record_plan
 from lob_jax.runs.training import validation_batches, windows_of
+from lob_jax.stages import model as stage
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.training.run.identity import measure
 from lob_jax.training.run.weights import save_weights
@@ -77,6 +80,17 @@ def test_bins_of_days_that_are_gone_are_unchecked(run, tmp_path):
     assert "cannot be read" in _check_bins(gone).unchecked
 
 
+def test_bins_of_files_are_not_fitted_again_on_a_simulated_day(run, tmp_path):
+    """Without a path a configuration means the simulator, also where the records are of files."""
+    manifest = json.loads((run.workdir / "records" / "records.json").read_text())
+    manifest["fingerprint"]["inputs"]["feed"] = "lobster"
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "records.json").write_text(json.dumps(manifest))
+    config = lob_jax.get_config("tiny", SMALL | COMPACT)
+    finding = _check_bins(dataclasses.replace(run, workdir=tmp_path, config=config, tokenizer=FITTED))
+    assert finding.unchecked == "no path to the days, of the lobster feed"
+
+
 class Fitted:
     """A tokenizer of which only this is asked."""
 
@@ -96,6 +110,18 @@ def test_a_baseline_of_test_events_is_found_by_its_digest(elsewhere):
         assert _check_fits(elsewhere).leak == "another fit: ngram"
     finally:
         path.write_text(stored)
+
+
+def test_the_command_prints_every_check_and_fails_on_a_leak(elsewhere, capsys, monkeypatch):
+    audited = functools.partial(stage.audit, elsewhere.config, elsewhere.workdir)
+    assert audited() is None
+    printed = capsys.readouterr().out
+    stored = json.loads((elsewhere.workdir / "audit.json").read_text())
+    assert stored["step"] == elsewhere.step and f"none in {len(stored['findings'])} checks" in printed
+    assert printed.count(" holds ") == len(stored["findings"]) == len(audit(elsewhere, full=True))
+    monkeypatch.setattr(stage, "run_audit", lambda run, full: [Finding("a is so", leak="it is b"), Finding("c is so")])
+    assert audited() == stage.LEAK_FOUND
+    assert "leak: it is b" in (printed := capsys.readouterr().out) and "1 of 2 checks" in printed
 
 
 def test_normalisers_of_test_events_are_found(elsewhere):

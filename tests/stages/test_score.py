@@ -74,7 +74,8 @@ def test_real_sequences_have_to_be_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["events=0", "splits=0", "resamples=1", "levels=-1", "block=0", "tick=x", "seed=-1", "baselines=x"]
+    "wrong",
+    ["events=0", "splits=0", "resamples=1", "levels=-1", "block=0", "tick=x", "seed=-1", "baselines=x", "networks=x"],
 )
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="config.score"):

@@ -1,6 +1,6 @@
 """Assess generated flow by everything there is, from distances, in contexts too, to facts, tests and memorisation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -13,6 +13,7 @@ from lob_jax.evaluation.fidelity.distances.opponents import TRAINING
 from lob_jax.evaluation.fidelity.facts import compare_facts, facts_table
 from lob_jax.evaluation.fidelity.impact import compare_impact, impact_table
 from lob_jax.evaluation.fidelity.memorisation import measure_memorisation, memorisation_table
+from lob_jax.evaluation.fidelity.networks.choice import network_tables, train_networks
 from lob_jax.evaluation.fidelity.score import Need, available
 from lob_jax.evaluation.fidelity.usefulness import measure_usefulness, usefulness_table
 from lob_jax.statistics.flow import Flow
@@ -33,18 +34,19 @@ def assess(
     splits: int = 50,
     resamples: int = 100,
     block: int = 100,
+    networks: Sequence[str] = (),
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Assess generated flows; for the arguments see `compare.compare`.
+    """Assess generated flows; for `networks` see `train_networks`, for the other arguments `compare.compare`.
 
     The training flow, if given, is assessed like a generated one: what real flow of another time has is the scale for
     everything without a floor.
 
     Returns:
       Plain values as in JSON: those of `compare`; contexts, facts, impact, discriminator and usefulness, see
-      `compare_contexts`, `compare_facts`, `compare_impact`, `discriminate` and `measure_usefulness`; and memorisation,
-      see `measure_memorisation`, if the training flow has messages.
+      `compare_contexts`, `compare_facts`, `compare_impact`, `discriminate` and `measure_usefulness`; networks, if any
+      are named; and memorisation, see `measure_memorisation`, if the training flow has messages.
 
     Raises:
       InputError: see `compare`.
@@ -58,6 +60,8 @@ def assess(
         result["impact"] = compare_impact(real, flows, **settings)
     result["discriminator"] = discriminate(real, flows, seed=seed, on_progress=on_progress)
     result["usefulness"] = measure_usefulness(real, flows, seed=seed, on_progress=on_progress)
+    if networks:
+        result["networks"] = train_networks(networks, real, flows, seed=seed, on_progress=on_progress)
     if training is not None and Need.MESSAGES in available(training):
         result["memorisation"] = measure_memorisation(training, real, generated, seed=seed)
     return result
@@ -68,4 +72,5 @@ def assessment_tables(result: Mapping[str, Any]) -> list[Table]:
     models = list(result["facts"]["agree"])
     shown = [context_table(result, model) for model in models]
     shown += [facts_table(result["facts"], model) for model in models]
-    return shown + [table(result[name]) for name, table in TABLES.items() if name in result]
+    shown += [table(result[name]) for name, table in TABLES.items() if name in result]
+    return shown + network_tables(result.get("networks", {}))

@@ -1,6 +1,6 @@
 """Can a classifier tell generated sequences from real ones? A two-sample test (C2ST) with AUC, interval and p-value.
 
-The classifier reads some hundred statistics of each sequence, see `classifiers.features`. It adds two scores:
+The classifier reads some hundred statistics of each sequence, see `fidelity.features`. It adds two scores:
 kernel ridge regression of the label, which sees many small differences and changes of spread, and a sum of the
 statistics weighted by the cube of their correlation with the label, which sees few large ones. Both are matrix
 products in the labels, so that the permutation test refits all folds for every permutation. Sequences are scored by a
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from lob_jax.evaluation.fidelity.classifiers.features import sequence_features
+from lob_jax.evaluation.fidelity.features import sequence_features
 from lob_jax.evaluation.fidelity.measure import number
 from lob_jax.statistics.flow import Flow
 

@@ -111,14 +111,17 @@ def response_sums(flow: Flow) -> Responses:
     return Responses(sums[..., 0], sums[..., 1])
 
 
-def _means(weights: np.ndarray, sums: Responses) -> np.ndarray:
-    """Return the responses of D selections of sequences, float64 [D, 6, L]."""
+def mean_responses(weights: np.ndarray, sums: Responses) -> np.ndarray:
+    """Return the responses of D selections of sequences, float64 [D, 6, L], from weights [D, S]."""
     total, count = (np.tensordot(weights, part, axes=1) for part in (sums.total, sums.count))
     return ratio(total, count)
 
 
-def _scores(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the scores of the classes and their mean, float64 [D, 7], NaN for a class that one of both lacks."""
+def response_scores(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the scores of the classes and their mean, float64 [D, 7], NaN for a class that one of both lacks.
+
+    A score is the sum over lags of the absolute difference of two responses, [D, 6, L] each.
+    """
     apart = np.abs(one - other)
     known = np.isfinite(apart)
     # Lags that only some rows reach are left out, as long as the shortest one is known.
@@ -173,7 +176,7 @@ def compare_impact(
 
 
 def _described(sums: Responses) -> dict[str, Any]:
-    mean = _means(np.ones((1, len(sums.total))), sums)[0]
+    mean = mean_responses(np.ones((1, len(sums.total))), sums)[0]
     return {
         "responses": [[float(value) if np.isfinite(value) else None for value in row] for row in mean],
         "counts": sums.count[:, :, 0].sum(axis=0).astype(int).tolist(),
@@ -187,16 +190,17 @@ def _compared(
     labels, undefined = (*CLASSES, "mean"), np.full(len(CLASSES) + 1, np.nan)
     if min(sizes) == 0:
         return {label: dict.fromkeys(("value", "low", "high", "half", "floor", "ratio")) for label in labels}
-    value = _scores(*(_means(np.ones((1, size)), sums) for size, sums in zip(sizes, (real, other), strict=True)))[0]
+    whole = [mean_responses(np.ones((1, size)), sums) for size, sums in zip(sizes, (real, other), strict=True)]
+    value = response_scores(*whole)[0]
     drawn = [rng.multinomial(size, np.full(size, 1 / size), size=resamples).astype(float) for size in sizes]
-    resampled = _scores(_means(drawn[0], real), _means(drawn[1], other))
+    resampled = response_scores(mean_responses(drawn[0], real), mean_responses(drawn[1], other))
     low, high = _basic_interval(value, resampled)
     half, floor = undefined, undefined
     halves = draw_halves(sizes[0], splits=splits, rng=rng, most=sizes[1])
     if halves.size:
         weights = halves.second if sizes[0] == sizes[1] else draw_halves(sizes[1], splits=splits, rng=rng).first
-        half = _mean_of_known(_scores(_means(halves.first, real), _means(weights, other)))
-        floor = _mean_of_known(_scores(_means(halves.first, real), _means(halves.second, real)))
+        half = _mean_of_known(response_scores(mean_responses(halves.first, real), mean_responses(weights, other)))
+        floor = _mean_of_known(response_scores(mean_responses(halves.first, real), mean_responses(halves.second, real)))
     columns = {"value": value, "low": low, "high": high, "half": half, "floor": floor, "ratio": ratio(half, floor)}
     return {
         label: {name: float(column[at]) if np.isfinite(column[at]) else None for name, column in columns.items()}
@@ -219,7 +223,7 @@ def _mean_of_known(scores: np.ndarray) -> np.ndarray:
 
 
 def sequence_impacts(flow: Flow) -> np.ndarray:
-    """Return participation and move of each sequence with trades and a mid at both ends, float64 [M, 2].
+    """Return participation and move of each sequence, float64 [S, 2]; NaN without trades or a mid at both ends.
 
     The participation is |volume sold - volume bought| over the volume of both; the move is that of the mid in ticks in
     the direction of the larger volume, from the first message to the last.
@@ -234,37 +238,49 @@ def sequence_impacts(flow: Flow) -> np.ndarray:
     mid = mid_ticks(flow)
     move = mid[flow.edges[1:][lasting] - 1] - mid[flow.edges[:-1][lasting]]
     share = signed[lasting, 1] / signed[lasting, 0]
-    known = np.isfinite(move)
-    return np.stack([np.abs(share), np.sign(share) * move], axis=1)[known]
+    result = np.full((len(flow), 2), np.nan)
+    result[lasting] = np.where(np.isfinite(move)[:, None], np.stack([np.abs(share), np.sign(share) * move], 1), np.nan)
+    return result
+
+
+def participation_edges(impacts: np.ndarray) -> np.ndarray:
+    """Return the edges of ten bins of equal width over the participation of some sequences, float64 [11]."""
+    share = impacts[np.isfinite(impacts[:, 0]), 0]
+    return np.linspace(share.min(), max(share.max(), share.min() + 1e-9), BINS + 1)
+
+
+def macro_sums(impacts: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the move of each sequence and 1 in its bin of participation, float64 [S, 10, 2]; 0 elsewhere."""
+    known = np.flatnonzero(np.isfinite(impacts[:, 0]))
+    bins = np.clip(np.searchsorted(edges, impacts[known, 0], side="right") - 1, 0, BINS - 1)
+    result = np.zeros((len(impacts), BINS, 2))
+    result[known, bins] = np.stack([impacts[known, 1], np.ones(len(known))], axis=1)
+    return result
 
 
 def macro_impact(real: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Return the mean move by participation in real and generated sequences.
 
     Args:
-      real, other: float64 [M, 2], see `sequence_impacts`.
+      real, other: float64 [S, 2], see `sequence_impacts`.
 
     Returns:
       edges of ten bins of equal width over the real participation; `real` and `generated`: the mean move of each bin in
       ticks (None if empty), and their counts; `score`: the mean absolute difference over the bins that both have.
     """
-    if not len(real):
+    if not np.isfinite(real).any():
         return {"edges": [], "real": [], "generated": [], "real_counts": [], "generated_counts": [], "score": None}
-    edges = np.linspace(real[:, 0].min(), max(real[:, 0].max(), real[:, 0].min() + 1e-9), BINS + 1)
-    means, counts = [], []
-    for part in (real, other):
-        bins = np.clip(np.searchsorted(edges, part[:, 0], side="right") - 1, 0, BINS - 1)
-        sums = totals(np.stack([part[:, 1], np.ones(len(part))], axis=1), bins, BINS)
-        means.append(ratio(sums[:, 0], sums[:, 1]))
-        counts.append(sums[:, 1].astype(int).tolist())
+    edges = participation_edges(real)
+    sums = [macro_sums(part, edges).sum(axis=0) for part in (real, other)]
+    means = [ratio(part[:, 0], part[:, 1]) for part in sums]
     apart = np.abs(means[0] - means[1])
     listed = [[float(value) if np.isfinite(value) else None for value in mean] for mean in means]
     return {
         "edges": edges.tolist(),
         "real": listed[0],
         "generated": listed[1],
-        "real_counts": counts[0],
-        "generated_counts": counts[1],
+        "real_counts": sums[0][:, 1].astype(int).tolist(),
+        "generated_counts": sums[1][:, 1].astype(int).tolist(),
         "score": float(np.nanmean(apart)) if np.isfinite(apart).any() else None,
     }
 

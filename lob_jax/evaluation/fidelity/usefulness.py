@@ -2,13 +2,13 @@
 
 Two linear predictors read the book and the last messages: a logistic regression of the direction of the mid, and a
 Huber regression of its move, both over the next messages. Every real sequence is tested once, by predictors that were
-fitted on other real sequences and by predictors fitted on as many generated ones. The field's predictive score trains
-an LSTM of 2 × 128; linear predictors are convex, so a difference is one of the data and not of an optimiser's luck,
-and take a second.
+fitted on other real sequences and by predictors fitted on as many generated ones. Linear predictors are convex, so a
+difference is one of the data and not of an optimiser's luck, and take a second; the field's predictive score, of an
+LSTM of 2 × 128, is in `networks.predictor`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ PENALTY = 1e-3  # of squared weights, per example
 LEAST = 4  # sequences on each side
 CLIP = 5.0  # standard deviations
 CONFIDENCE = 0.95
+SCORES = ("macro_f1", "mcc", "mae")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def examples_of(flow: Flow, *, horizon: int = HORIZON) -> Examples:
     sequence, mid, size = flow.sequence(), mid_ticks(flow), flow.book_size.astype(np.float64)
     press = pressure(flow).astype(np.float64)
     groups = [flow.kind == Kind.ADD, np.isin(flow.kind, (Kind.CANCEL, Kind.DELETE)), flow.kind == Kind.EXECUTE]
-    inputs = [_imbalance(size[:, :, 0]), _imbalance(size.sum(axis=2)), np.log(np.maximum(spread_ticks(flow), 0.5))]
+    inputs = [imbalance(size[:, :, 0]), imbalance(size.sum(axis=2)), np.log(np.maximum(spread_ticks(flow), 0.5))]
     for past in PAST:
         move = np.full(len(mid), np.nan)
         move[past:] = mid[past:] - mid[:-past]
@@ -88,7 +89,8 @@ def examples_of(flow: Flow, *, horizon: int = HORIZON) -> Examples:
     return Examples(table[row[known]], move[known], sequence[row[known]])
 
 
-def _imbalance(size: np.ndarray) -> np.ndarray:
+def imbalance(size: np.ndarray) -> np.ndarray:
+    """Return the size of the bid less that of the ask, over both, float64 [N], from sizes [N, 2]."""
     return ratio(size[:, 0] - size[:, 1], size.sum(axis=1))
 
 
@@ -191,9 +193,7 @@ def measure_usefulness(
       less that of real.
     """
     rng = np.random.default_rng(seed)
-    half = np.zeros(len(real), np.int64)
-    half[rng.permutation(len(real))[: len(real) // 2]] = 1
-    sources = {"real": real, **generated}
+    half, sources = drawn_half(len(real), rng), {"real": real, **generated}
     examples = {name: examples_of(flow, horizon=horizon) for name, flow in sources.items()}
     sums = {}
     for done, name in enumerate(sources):
@@ -209,8 +209,27 @@ def measure_usefulness(
         "examples": len(move),
         "unchanged": float(np.abs(move).mean()) if len(move) else None,
         "confidence": CONFIDENCE,
-        "flows": {name: _described(sums[name], sums["real"], times, compared=name != "real") for name in sources},
+        "flows": {
+            name: described(sums[name], sums["real"], times, scores=scores, names=SCORES, compared=name != "real")
+            for name in sources
+        },
     }
+
+
+def drawn_half(sequences: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a random half of each sequence, int64 [S], 0 or 1."""
+    half = np.zeros(sequences, np.int64)
+    half[rng.permutation(sequences)[: sequences // 2]] = 1
+    return half
+
+
+def learnt_from(half: np.ndarray, tested_half: int, *, sequences: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the sequences of a source that train what is tested on one half of the real ones, int64.
+
+    They are as many as in the other half of the real ones; the very same, if the source has as many sequences as real.
+    """
+    wanted = np.flatnonzero(half != tested_half)
+    return wanted if sequences == len(half) else rng.permutation(sequences)[: len(wanted)]
 
 
 def _crossed(
@@ -219,9 +238,7 @@ def _crossed(
     """Fit on a source and test on real, each half once; None with too few sequences, or none with a move."""
     total = np.zeros((len(half), CLASSES**2 + 2))
     for tested_half in (0, 1):
-        wanted = np.flatnonzero(half != tested_half)
-        if sequences != len(half):
-            wanted = rng.permutation(sequences)[: len(wanted)]
+        wanted = learnt_from(half, tested_half, sequences=sequences, rng=rng)
         training = _of(source, np.isin(source.sequence, wanted))
         if len(np.unique(training.sequence)) < LEAST or not training.move.any():
             return None
@@ -234,16 +251,32 @@ def _of(examples: Examples, rows: np.ndarray) -> Examples:
     return Examples(examples.inputs[rows], examples.move[rows], examples.sequence[rows])
 
 
-def _described(
-    sums: np.ndarray | None, real: np.ndarray | None, times: np.ndarray | None, *, compared: bool
+def described(
+    sums: np.ndarray | None,
+    real: np.ndarray | None,
+    times: np.ndarray | None,
+    *,
+    scores: Callable[[np.ndarray], dict[str, np.ndarray]],
+    names: Sequence[str],
+    compared: bool,
 ) -> dict[str, dict[str, float | None]]:
+    """Return the scores of a test with their bootstrap intervals, and their differences from those of real flow.
+
+    Args:
+      sums: float64 [S, K], what the test adds up to by tested sequence; None if there is none.
+      real: the same of what learnt from real flow.
+      times: float64 [D, S], how often each draw has each sequence; None without sequences.
+      scores: totals [D, K] -> float64 [D] by name, NaN if undefined.
+      names: of the scores.
+      compared: whether the differences are wanted.
+    """
     columns = ["value", "low", "high", *(["difference", "difference_low", "difference_high"] if compared else [])]
     if sums is None or times is None:
-        return {name: dict.fromkeys(columns) for name in ("macro_f1", "mcc", "mae")}
+        return {name: dict.fromkeys(columns) for name in names}
     value, drawn = scores(sums.sum(axis=0, keepdims=True)), scores(times @ sums)
-    found = {name: [value[name][0], *_interval(drawn[name])] for name in value}
+    found = {name: [value[name][0], *_interval(drawn[name])] for name in names}
     if compared:
-        of_real = {name: np.full(2, np.nan) for name in value}, {name: np.full(len(times), np.nan) for name in value}
+        of_real = {name: np.full(1, np.nan) for name in names}, {name: np.full(len(times), np.nan) for name in names}
         if real is not None:
             of_real = scores(real.sum(axis=0, keepdims=True)), scores(times @ real)
         for name, row in found.items():
@@ -272,7 +305,7 @@ def usefulness_table(result: dict[str, Any]) -> Table:
         table.add_column(heading, justify="left" if heading == "trained on" else "right")
     for name, flow in result["flows"].items():
         cells = []
-        for score in ("macro_f1", "mcc", "mae"):
+        for score in SCORES:
             row = flow[score]
             cells.append(number(row["value"]))
             if score != "mcc":

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lob_jax.evaluation.fidelity.faults.matrix import CONTROL
+from lob_jax.evaluation.leakage import Finding
 from lob_jax.figures.faults import GROUPS, fault_figure, of_row, ordered, smallest_of
 from lob_jax.report.material import Material
 from lob_jax.report.section import Absent, Cell, LeftOut, Number, Section, Table, picture, table_of
@@ -16,24 +17,20 @@ MOST_NAMED = 3  # scores that are named as the first to detect a fault
 
 
 def audit(material: Material) -> Section | LeftOut:
-    """Return the section about the leakage audit of the evaluation."""
-    findings = (material.get("evaluation.json") or {}).get("audit")
-    if not findings:
-        return LeftOut(AUDIT, "evaluation.json has no audit; --mode=evaluate writes one")
-    leaks = sum(one.get("leak") is not None for one in findings)
-    unchecked = sum(one.get("unchecked") is not None for one in findings)
+    """Return the section about the leakage audit: that of `--mode=audit`, else the shorter one of the evaluation."""
+    whole = material.get("audit.json")
+    plain = whole["findings"] if whole else (material.get("evaluation.json") or {}).get("audit")
+    if not plain:
+        return LeftOut(AUDIT, "neither audit.json nor evaluation.json has one; --mode=audit writes the longer one")
+    findings = [Finding(**one) for one in plain]
+    leaks = sum(one.leak is not None for one in findings)
+    unchecked = sum(one.unchecked is not None for one in findings)
     words = f"{leaks or 'No'} {'leak' if leaks == 1 else 'leaks'} found in {len(findings)} checks"
     text = f"{words}{f'; {unchecked} could not be checked' if unchecked else ''}."
-    rows = [(one["check"], _verdict(one)) for one in findings]
+    if whole:
+        text += f" Every record was read and everything fitted again, for the checkpoint of step {whole['step']:,}."
+    rows = [(one.check, one.verdict) for one in findings]
     return Section(AUDIT, (text,), (table_of("What must hold", ("check", "verdict"), rows),))
-
-
-def _verdict(finding: Mapping[str, Any]) -> str:
-    if finding.get("leak") is not None:
-        return f"leak: {finding['leak']}"
-    if finding.get("unchecked") is not None:
-        return f"not checked: {finding['unchecked']}"
-    return "holds"
 
 
 def faults(material: Material) -> Section | None:

@@ -12,6 +12,7 @@ from lob_jax.report.parts.flow_tests import (
     facts_tables,
     impact_tables,
     memorisation_tables,
+    network_tables,
     usefulness_tables,
 )
 from lob_jax.report.section import Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
@@ -64,6 +65,7 @@ def fidelity_section(result: Mapping[str, Any]) -> Section:
     pictures += facts_pictures(result.get("facts"), counts=_counts(result))
     tables += facts_tables(result.get("facts")) + impact_tables(result.get("impact"))
     tables += discriminator_tables(result.get("discriminator")) + usefulness_tables(result.get("usefulness"))
+    tables += network_tables(result.get("networks") or {})
     tables += memorisation_tables(result.get("memorisation"))
     return Section(TITLE, (READING, *_how(result)), tuple(tables), tuple(pictures))
 

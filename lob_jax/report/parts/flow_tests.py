@@ -135,3 +135,33 @@ def usefulness_tables(result: Mapping[str, Any] | None) -> list[Table]:
     unchanged = "n/a" if result["unchanged"] is None else f"{result['unchanged']:.3f} ticks"
     note = f"In grey: 95 % bootstrap of sequences. The error of predicting no move is {unchanged}."
     return [table_of(caption, columns, rows, note=note)]
+
+
+def network_tables(results: Mapping[str, Any]) -> list[Table]:
+    """Return a table of each network that was trained on the flows, by the names of `score.networks`."""
+    shown = {"discriminator": _network_discriminator, "predictor": _network_predictor}
+    return [table(results[name]) for name, table in shown.items() if name in results]
+
+
+def _network_discriminator(result: Mapping[str, Any]) -> Table:
+    rows: list[list[Cell]] = []
+    for name, one in result["models"].items():
+        why = Absent(one["reason"]) if one["reason"] else None
+        auc = why or _number(one["auc"], low=one["low"], high=one["high"])
+        figures = [why or _number(one[part]) for part in ("p", "accuracy", "f1")]
+        rows.append([name, auc, *figures, one["sequences"]["train"], one["sequences"]["test"]])
+    columns = ("flow", "AUC", "p", "accuracy", "F1", "sequences that trained it", "tested")
+    caption = "LOB-Bench's discriminator, a network: can sequences be told from real ones? An AUC of .5 means no"
+    note = f"In grey: 95 % bootstrap. p: {result['draws']:,} permutations of the tested labels."
+    return table_of(caption, columns, rows, note=note)
+
+
+def _network_predictor(result: Mapping[str, Any]) -> Table:
+    rows: list[list[Cell]] = []
+    for name, one in result["flows"].items():
+        cells = [_number(row["value"], low=row["low"], high=row["high"]) for row in one.values()]
+        rows.append([name, *(Absent("too few sequences") if cell is None else cell for cell in cells)])
+    columns = ("trained on", *(f"mean absolute error {horizon} ahead, ticks" for horizon in result["horizons"]))
+    still = ", ".join("n/a" if value is None else f"{value:.3f}" for value in result["unchanged"])
+    note = f"In grey: 95 % bootstrap of sequences. The errors of predicting no move are {still} ticks."
+    return table_of("An LSTM trained on each flow, tested on real flow", columns, rows, note=note)

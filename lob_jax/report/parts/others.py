@@ -9,7 +9,17 @@ from lob_jax.report.section import Cell, Section, Table, table_of
 
 TITLE = "Further results"
 FIDELITY = {"flows", "scores", "conditional", "contexts", "summary", "divergence", "measures", "facts", "impact"}
-FIDELITY |= {"discriminator", "usefulness", "memorisation", "package", "splits", "resamples", "block", "seed"}
+FIDELITY |= {
+    "discriminator",
+    "usefulness",
+    "networks",
+    "memorisation",
+    "package",
+    "splits",
+    "resamples",
+    "block",
+    "seed",
+}
 KNOWN: dict[str, set[str] | None] = {  # what other sections show
     "evaluation.json": {
         *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),

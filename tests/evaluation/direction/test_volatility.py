@@ -88,3 +88,44 @@ def test_intervals_are_by_block():
 def test_what_is_no_volatility_is_refused(forecast, realised):
     with pytest.raises(InputError, match="cannot be scored"):
         scored(forecast, realised)
+
+
+def test_scores_of_logarithms_against_their_definitions():
+    rng = np.random.default_rng(0)
+    realised = rng.normal(size=50)
+    forecast = 0.5 * realised + rng.normal(size=50)
+    found = v.log_volatility_scores(forecast, realised, mean=0.3)
+    assert found.pop("undefined") == {}
+    ratio = np.exp(2 * realised) / np.exp(2 * forecast)
+    expected = {
+        "count": 50,
+        "mae": np.abs(forecast - realised).mean(),
+        "r2": 1 - ((forecast - realised) ** 2).sum() / ((realised - 0.3) ** 2).sum(),
+        "correlation": scipy.stats.pearsonr(forecast, realised).statistic,
+        "qlike": (ratio - np.log(ratio) - 1).mean(),
+    }
+    assert found == pytest.approx(expected)
+
+
+def test_perfect_and_constant_forecasts_of_logarithms():
+    realised = np.array([0.0, 1.0, 2.0])
+    found = v.log_volatility_scores(realised, realised, mean=1.0)
+    assert [found[name] for name in ("count", "mae", "r2", "qlike")] == [3, 0, 1, 0]
+    assert found["correlation"] == pytest.approx(1)
+    constant = v.log_volatility_scores(np.full(3, 1.0), realised, mean=1.0)
+    assert constant["r2"] == 0 and constant["undefined"] == {"correlation": v.CONSTANT}
+    one = v.log_volatility_scores(realised[:1], realised[:1], mean=0.0)
+    assert one["r2"] is None and one["undefined"]["r2"] == v.NO_ERROR
+    assert v.log_volatility_scores(realised[:0], realised[:0], mean=0.0)["undefined"]["mae"] == v.NO_EXAMPLE
+
+
+def test_intervals_of_logarithms_resample_whole_blocks():
+    """With every error of a block alike, the error of a draw is the mean of the blocks that are drawn."""
+    rng = np.random.default_rng(0)
+    realised, error = rng.normal(size=40), np.repeat([0.0, 1.0, 3.0, 4.0], 10)
+    found = v.log_volatility_scores(realised + error, realised, mean=0.0, block=np.arange(40) // 10, draws=2000)
+    drawn = np.array([0, 1, 3, 4])[rng.integers(0, 4, (20_000, 4))].mean(1)
+    assert found["intervals"]["mae"] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.26)
+    assert found["blocks"] == 4 and set(found["intervals"]) == {"mae", "r2", "correlation", "qlike"}
+    one = v.log_volatility_scores(realised, realised, mean=0.0, block=np.zeros(40, np.int64))
+    assert set(one["intervals"].values()) == {None} and one["undefined"]["intervals"] == v.ONE_BLOCK

@@ -6,9 +6,11 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from lob_jax.evaluation.fidelity.assess import assess, assessment_tables
 from lob_jax.evaluation.fidelity.memorisation import measure_memorisation
+from lob_jax.evaluation.fidelity.networks import choice
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
 
@@ -66,8 +68,30 @@ def test_every_table_fits_a_terminal(assessed):
     assert "Discriminator" in shown.getvalue() and "…" not in shown.getvalue()
 
 
+def test_networks_that_are_named_train_on_every_flow(flows, monkeypatch):
+    """What each network finds is tested where it is defined."""
+    asked = []
+
+    def network(name):
+        def train(real, generated, *, seed, on_progress):
+            asked.append((name, len(real), list(generated), seed))
+            return {"of": name}
+
+        return train
+
+    for name in choice.NAMES:
+        monkeypatch.setitem(choice.NETWORKS, name, network(name))
+        monkeypatch.setitem(choice.TABLES, name, lambda result: Table(title=f"network {result['of']}"))
+    how = {"splits": 0, "resamples": 2, "seed": 7}
+    part = flows.select([0, 1])
+    result = assess(part, {"model": part}, training=part, networks=choice.NAMES, **how)
+    assert asked == [(name, 2, ["model", "training"], 7) for name in ("discriminator", "predictor")]
+    assert result["networks"] == {name: {"of": name} for name in choice.NAMES}
+    assert [table.title for table in assessment_tables(result)[-2:]] == [f"network {name}" for name in choice.NAMES]
+
+
 def test_without_training_and_splits_what_needs_them_is_left_out(flows):
     result = assess(flows.select([0, 1]), {"model": flows.select([2, 3])}, splits=0, resamples=2)
-    assert ADDED - {"impact"} <= set(result) and not {"impact", "memorisation"} & set(result)
+    assert ADDED - {"impact"} <= set(result) and not {"impact", "memorisation", "networks"} & set(result)
     assert result["discriminator"]["models"]["model"]["reason"]
     assert len(assessment_tables(result)) == 4

@@ -129,7 +129,10 @@ def test_macro_impact_by_hand():
     buys = [(0, EXECUTE, -1, 101, 3, 1), (0, EXECUTE, 1, 99, 1, 1), (0, ADD, 1, 99, 1, 1)]
     flow = made_flow(buys, buys[2:], books=[*books, books[0]])
     found = impact.sequence_impacts(flow)
-    assert found.tolist() == [[0.5, 4.0]]  # 3 bought, 1 sold; the second sequence has no trades
+    assert found[0].tolist() == [0.5, 4.0]  # 3 bought, 1 sold
+    assert np.isnan(found[1]).all()  # no trades
+    unknown = impact.macro_impact(found, np.full((1, 2), np.nan))
+    assert unknown["score"] is None and sum(unknown["real_counts"]) == 1 and sum(unknown["generated_counts"]) == 0
     curve = impact.macro_impact(np.array([[0.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 5.0], [0.01, 0.0]]))
     assert curve["real"][0] == 1 and curve["real"][-1] == 3 and curve["score"] == 1.5
     assert curve["edges"] == pytest.approx(np.linspace(0, 1, 11)) and curve["real"][4] is None

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
+from lob_jax.evaluation.fidelity.facts import FACTS
 from lob_jax.evaluation.fidelity.faults.matrix import CONTROL, FALSE_ALARMS, fault_matrix, memorised
 from lob_jax.evaluation.fidelity.faults.planted import FAULTS
 from lob_jax.feeds.load import load_incremental_data
-from lob_jax.figures.faults import fault_figure, ordered, smallest_of
+from lob_jax.figures.faults import GROUPS, fault_figure, ordered, smallest_of
 from lob_jax.statistics.flow import disjoint_spans, flow_of_spans
 
 PLANTED = [fault for fault in FAULTS if fault.name in ("sides_flipped", "sizes_one", "times_doubled")]
@@ -45,6 +46,14 @@ def test_what_is_not_planted_raises_few_alarms(matrix):
     alarms = [row["statistics"][name][CONTROL]["power"] for row in matrix["rows"] for name in row["statistics"]]
     known = [share for shares in alarms for share in shares if share is not None]
     assert len(known) > 100 and abs(np.mean(known) - FALSE_ALARMS) < 0.03
+
+
+def test_every_test_of_flow_has_a_row(matrix):
+    assert {row["group"] for row in matrix["rows"]} == set(GROUPS)
+    assert [row["name"] for row in matrix["rows"] if row["group"] == "facts"] == [fact.name for fact in FACTS]
+    names = [row["name"] for row in matrix["rows"] if row["group"] == "tests"]
+    assert names == ["impact", "macro_impact", "discriminator"]
+    assert row(matrix, "discriminator", "tests")["statistics"]["auc"][CONTROL]["power"] == [None, None]  # too few
 
 
 def test_the_matrix_is_plain_and_the_same_again(flows, matrix):

@@ -23,7 +23,7 @@ class Features:
 
     Attributes:
       names: F labels.
-      value: by flow, float64 [S, F], normal scores of the ranks among the sequences of all flows; 0 if unknown.
+      value: by flow, float64 [S, F].
     """
 
     names: tuple[str, ...]
@@ -31,11 +31,21 @@ class Features:
 
 
 def sequence_features(flows: Mapping[str, Flow]) -> Features:
-    """Return features of sequences, such as all of the flows have.
+    """Return features of sequences, such as all of the flows have and some sequences differ in.
 
-    Ranks make every feature normal whatever its scale and tails. They come from the sequences of all flows together,
-    without a look at which flow a sequence is of.
+    They are normal scores of the ranks among the sequences of all flows, without a look at which flow a sequence is of;
+    0 if unknown. Ranks make every feature normal whatever its scale and tails.
     """
+    raw = sequence_statistics(flows)
+    table = np.concatenate(list(raw.value.values()))
+    kept = varying(table)
+    ends = np.cumsum([len(part) for part in raw.value.values()])[:-1]
+    names = tuple(name for name, varies in zip(raw.names, kept, strict=True) if varies)
+    return Features(names, dict(zip(raw.value, np.split(normal_scores(table[:, kept]), ends), strict=True)))
+
+
+def sequence_statistics(flows: Mapping[str, Flow]) -> Features:
+    """Return the statistics of sequences from which features are made, as they are, NaN if unknown."""
     cut, _ = same_knowledge(dict(flows))
     columns: dict[str, list[np.ndarray]] = {}
     for measure in all_measures():
@@ -51,13 +61,11 @@ def sequence_features(flows: Mapping[str, Flow]) -> Features:
             }
     if all(_has(flow, frozenset({Need.MESSAGES})) for flow in cut.values()):
         columns |= _transitions(list(cut.values()))
-    sequences = sum(len(flow) for flow in cut.values())
-    table = np.array([np.concatenate(parts) for parts in columns.values()]).reshape(len(columns), sequences).T
-    varies = [_varies(column) for column in table.T]
-    scored = np.stack([normal_scores(column) for column in table.T[varies]], axis=1) if any(varies) else table[:, :0]
-    names = tuple(name for name, kept in zip(columns, varies, strict=True) if kept)
-    ends = np.cumsum([len(flow) for flow in cut.values()])[:-1]
-    return Features(names, dict(zip(cut, np.split(scored, ends), strict=True)))
+    tables = {
+        name: np.array([parts[at] for parts in columns.values()]).reshape(len(columns), len(flow)).T
+        for at, (name, flow) in enumerate(cut.items())
+    }
+    return Features(tuple(columns), tables)
 
 
 def _has(flow: Flow, needs: frozenset[Need]) -> bool:
@@ -87,16 +95,26 @@ def _transitions(flows: list[Flow]) -> dict[str, list[np.ndarray]]:
     return {cell: [part[:, at] for part in parts] for at, cell in enumerate(cells)}
 
 
-def _varies(column: np.ndarray) -> bool:
-    known = column[np.isfinite(column)]
-    return len(known) >= LEAST_KNOWN * len(column) and len(known) > 1 and bool(np.ptp(known) > 0)
+def varying(table: np.ndarray) -> np.ndarray:
+    """Return which columns of a table [N, F] enough rows know and differ in, bool [F]."""
+    known = np.isfinite(table)
+    low, high = (
+        end(np.where(known, table, fill), axis=0, initial=fill) for end, fill in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    count = known.sum(axis=0)
+    return (count >= LEAST_KNOWN * len(table)) & (count > 1) & (high > low)
 
 
-def normal_scores(column: np.ndarray) -> np.ndarray:
-    """Return the normal quantiles of the ranks of a column with standard deviation 1, ties in the middle, NaN as 0."""
-    known = np.isfinite(column)
-    rank = scipy.stats.rankdata(column[known])
-    score = scipy.stats.norm.ppf((rank - 0.5) / len(rank))
-    result = np.zeros(len(column))
-    result[known] = (score - score.mean()) / score.std()
-    return result
+def normal_scores(table: np.ndarray) -> np.ndarray:
+    """Return the normal quantiles of the ranks in each column of a table [N, F], with standard deviation 1.
+
+    Ties are in the middle, NaN is 0; `varying` must hold for every column.
+    """
+    if not table.size:
+        return table
+    known = np.isfinite(table)
+    rank = scipy.stats.rankdata(np.where(known, table, np.inf), axis=0)  # what is not known comes last
+    count = known.sum(axis=0)
+    score = np.where(known, scipy.stats.norm.ppf((np.minimum(rank, count) - 0.5) / count), 0.0)
+    centred = np.where(known, score - score.sum(axis=0) / count, 0.0)
+    return centred / np.sqrt((centred**2).sum(axis=0) / count)

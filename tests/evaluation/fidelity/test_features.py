@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lob_jax.evaluation.fidelity.classifiers.features import (
+from lob_jax.evaluation.fidelity.features import (
     QUANTILES,
     normal_scores,
     sequence_features,
     sequence_quantiles,
+    varying,
 )
 from lob_jax.evaluation.fidelity.score import Values
 from tests.made_flow import made_flow, random_flow
@@ -52,10 +53,19 @@ def test_books_without_messages_have_features_of_the_book_alone(flows):
 
 def test_normal_scores_are_quantiles_of_ranks():
     column = np.array([30.0, 10.0, np.nan, 20.0, 20.0])
-    found = normal_scores(column)
+    found, other = normal_scores(np.stack([column, np.arange(5.0)], axis=1)).T
     expected = scipy.stats.norm.ppf((np.array([4, 1, 2.5, 2.5]) - 0.5) / 4)
     np.testing.assert_allclose(np.delete(found, 2), (expected - expected.mean()) / expected.std())
     assert found[2] == 0
+    quantile = scipy.stats.norm.ppf((np.arange(5) + 0.5) / 5)
+    np.testing.assert_allclose(other, quantile / quantile.std(), atol=1e-12)
+
+
+def test_columns_vary_that_enough_rows_know_and_differ_in():
+    nan = np.nan
+    table = np.array([[1, 1, 1, nan], [1, 2, nan, nan], [1, nan, nan, nan], [1, nan, 2, 5.0]])
+    assert varying(table).tolist() == [False, True, True, False]
+    assert varying(table[:1]).tolist() == [False] * 4 and varying(table[:0]).tolist() == [False] * 4
 
 
 def test_quantiles_by_sequence():

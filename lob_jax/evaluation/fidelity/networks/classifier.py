@@ -3,11 +3,12 @@
 Two convolutions, attention with 8 heads, and two dense layers, after Nagy et al., 2025; three numbers per message: the
 move of the mid, the level of the message's price, and the quantity it adds. Adam at 1e-4 for 150 epochs on half of the
 sequences, the epoch chosen on a quarter, and tested on the last quarter. It needs far more sequences than a fit on the
-statistics of `classifiers.features`, and takes minutes; it is here so that figures compare with published ones.
+statistics of `fidelity.features`, and takes minutes; it is here so that figures compare with published ones.
 """
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -15,14 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from rich.table import Table
 
-from lob_jax.evaluation.fidelity.discriminator import auc, auc_interval
-from lob_jax.events.schema import Kind
+from lob_jax.evaluation.fidelity.discriminator import CONFIDENCE, auc, auc_interval
+from lob_jax.evaluation.fidelity.measure import Progress, number
+from lob_jax.evaluation.fidelity.networks.inputs import STEPS, sequence_inputs
 from lob_jax.statistics.flow import Flow
-from lob_jax.statistics.flow_series import mid_ticks
 
-STEPS = 480  # messages that are read
-CHANNELS = 3
 PARTS = (0.5, 0.25)  # of the sequences for training and validation
 DRAWS = 999  # permutations of the tested labels, and bootstrap draws
 
@@ -66,32 +66,34 @@ class SequenceClassifier(nn.Module):
         return nn.Dense(1)(x_BD)[:, 0]
 
 
-def sequence_inputs(flow: Flow, *, steps: int = STEPS) -> np.ndarray:
-    """Return what the network reads, float32 [S, steps, 3]; shorter sequences end in zeros.
+def discriminate_by_network(
+    real: Flow,
+    generated: Mapping[str, Flow],
+    *,
+    config: NetworkConfig | None = None,
+    seed: int = 0,
+    steps: int = STEPS,
+    on_progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Test by the network whether generated sequences can be told from real ones, flow by flow.
 
-    The move of the mid in ticks and the size added (positive) or taken (negative) are signed logarithms. The level is
-    that of the price on its side in the book after the message, or before it if it is gone: from 1 at the best,
-    positive on the bid, 0 if the book shows none.
+    Args:
+      real: held-out real flow.
+      generated: flows by name.
+      config, seed, steps: see `classify`.
+      on_progress: called with what is being done, the number of flows that are done and that of all.
+
+    Returns:
+      Plain values as in JSON: confidence, draws, seed; models: by name what `classify` returns.
     """
-    count, sequence = len(flow.kind), flow.sequence()
-    place = np.arange(count) - flow.edges[:-1][sequence]
-    mid = mid_ticks(flow)
-    move = np.diff(mid, prepend=mid[:1])
-    move[(place == 0) | ~np.isfinite(move)] = 0
-    before = np.maximum(np.arange(count) - (place > 0), 0)
-    level = np.where((after := _level(flow, np.arange(count))) > 0, after, _level(flow, before))
-    size = np.where(flow.kind == Kind.ADD, 1, -1) * np.log1p(flow.size)
-    columns = np.stack([np.sign(move) * np.log1p(np.abs(move)), level * flow.side, size], axis=1)
-    inputs = np.zeros((len(flow), steps, CHANNELS), np.float32)
-    kept = place < steps
-    inputs[sequence[kept], place[kept]] = columns[kept]
-    return inputs
-
-
-def _level(flow: Flow, rows: np.ndarray) -> np.ndarray:
-    side = np.where(flow.side > 0, 0, 1)
-    found = (flow.book_price[rows, side] == flow.price[:, None]) & (flow.book_size[rows, side] > 0)
-    return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+    models = {}
+    for done, (name, flow) in enumerate(generated.items()):
+        if on_progress:
+            on_progress(f"network discriminator of {name}", done, len(generated))
+        models[name] = classify(real, flow, config=config, seed=seed, steps=steps)
+    if on_progress:
+        on_progress("network discriminator", len(generated), len(generated))
+    return {"confidence": CONFIDENCE, "draws": DRAWS, "seed": seed, "models": models}
 
 
 def classify(
@@ -106,9 +108,9 @@ def classify(
       steps: messages that are read.
 
     Returns:
-      Plain values as in JSON: sequences of train, validation and test; auc, low and high (95 %, bootstrap), p
-      (one-sided permutation test of the tested labels), f1 and accuracy, all on the test sequences; None if a part
-      lacks one of the two flows.
+      Plain values as in JSON: sequences of train, validation and test; reason (why there is no test, or None); auc,
+      low and high (95 %, bootstrap), p (one-sided permutation test of the tested labels), f1 and accuracy, all on the
+      test sequences; None if a part lacks one of the two flows.
     """
     config = NetworkConfig() if config is None else config
     rng = np.random.default_rng(seed)
@@ -118,14 +120,15 @@ def classify(
     rows = [np.flatnonzero(part == number) for number in range(3)]
     sizes = dict(zip(("train", "validation", "test"), map(len, rows), strict=True))
     if any(len(np.unique(label[row])) < 2 for row in rows):
-        return {"sequences": sizes, **dict.fromkeys(("auc", "low", "high", "p", "f1", "accuracy"))}
+        undefined = dict.fromkeys(("auc", "low", "high", "p", "f1", "accuracy"))
+        return {"sequences": sizes, "reason": "too few sequences", **undefined}
     training = inputs[rows[0]]
     scale = np.maximum(training.std(axis=(0, 1)), 1e-6)
     inputs = (inputs - training.mean(axis=(0, 1))) / scale
     params = _trained(config, [(inputs[row], label[row]) for row in rows[:2]], seed=seed, rng=rng)
     logit = np.asarray(_logits(config, params, inputs[rows[2]]))
     of_real = int((label[rows[2]] == 0).sum())
-    return {"sequences": sizes, **_tested(logit, (of_real, len(logit) - of_real), rng)}
+    return {"sequences": sizes, "reason": None, **_tested(logit, (of_real, len(logit) - of_real), rng)}
 
 
 def split_sequences(real: int, generated: int, rng: np.random.Generator) -> np.ndarray:
@@ -189,3 +192,19 @@ def _tested(logit: np.ndarray, sizes: tuple[int, int], rng: np.random.Generator)
         "f1": float(2 * (said & true).sum() / max(said.sum() + true.sum(), 1)),
         "accuracy": float(np.mean(said == true)),
     }
+
+
+def classifier_table(result: Mapping[str, Any]) -> Table:
+    """Return a rich table of `discriminate_by_network`."""
+    table = Table(
+        title="LOB-Bench's discriminator: can its network tell generated sequences from real ones?",
+        caption=f"AUC .5: no; 95 % bootstrap, p of {result['draws']:,} permutations, on the tested sequences",
+    )
+    for heading in ("model", "AUC", "95 %", "p", "accuracy", "F1", "trained, tested on"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, row in result["models"].items():
+        held = "" if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        cells = [number(row[column]) for column in ("auc", "p", "accuracy", "f1")]
+        counts = f"{row['sequences']['train']:,}, {row['sequences']['test']:,}"
+        table.add_row(name, cells[0], held, *cells[1:], row["reason"] or counts)
+    return table

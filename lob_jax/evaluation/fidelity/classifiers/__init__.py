@@ -1,1 +1,0 @@
-"""What tells generated sequences from real ones: statistics of sequences, and a network over their messages."""

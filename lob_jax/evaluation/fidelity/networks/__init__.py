@@ -1,0 +1,1 @@
+"""Networks that learn from flow: LOB-Bench's discriminator, and an LSTM that predicts the mid."""
