@@ -35,14 +35,14 @@ PART = rotation.part_of(COMMIT)
 
 
 def pytest_report_header(config):
-    """Say which of the slow variants run."""
+    """Say which of the slow tests run."""
     if PART is None:
-        return "slow variants: all"
-    return f"slow variants: part {PART + 1} of {rotation.PARTS}, by commit {COMMIT[:12]}; LOB_JAX_FULL=1 runs all"
+        return "slow tests: all"
+    return f"slow tests: part {PART + 1} of {rotation.PARTS}, by commit {COMMIT[:12]}; LOB_JAX_FULL=1 runs all"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the slow variants that other commits run, unless a test is asked for by its name."""
+    """Leave out the slow tests that other commits run, unless a test is asked for by its name."""
     if any("::" in argument for argument in config.args):
         return
     left_out = rotation.left_out((item.nodeid for item in items if item.get_closest_marker("slow")), PART)

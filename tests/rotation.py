@@ -1,18 +1,15 @@
-"""Which variants of the slow tests a commit runs: a part of them, chosen by its hash, so that commits take turns.
+"""Which of the slow tests a commit runs: a part of them, chosen by its hash, so that commits take turns.
 
-A slow test of three or more parameter sets is a group of variants, and so are the slow tests of all benchmarks. With
-LOB_JAX_FULL=1 all of them run.
+Neighbours, such as the variants of a test, are in different parts. With LOB_JAX_FULL=1 all of them run.
 """
 
-import collections
 import os
 import pathlib
 import subprocess
 from collections.abc import Iterable
 
 PARTS = 3
-FEWEST = 3  # variants that are worth taking turns
-BENCHMARKS = "tests/bench/"
+ALWAYS = "tests/test_install.py"  # what a newcomer does first
 
 
 def commit() -> str:
@@ -23,18 +20,13 @@ def commit() -> str:
 
 
 def part_of(name: str) -> int | None:
-    """Return which part of the variants the commit of a name runs, from 0; None for all of them."""
+    """Return which part of the slow tests the commit of a name runs, from 0; None for all of them."""
     return None if os.environ.get("LOB_JAX_FULL") == "1" else int(name, 16) % PARTS
 
 
 def left_out(slow_tests: Iterable[str], part: int | None) -> set[str]:
-    """Return which of the slow tests, by their node ids, another part runs."""
-    groups = collections.defaultdict(list)
-    for test in slow_tests:
-        groups[BENCHMARKS if test.startswith(BENCHMARKS) else test.partition("[")[0]].append(test)
-    return {
-        test
-        for group in groups.values()
-        for position, test in enumerate(group)
-        if part is not None and len(group) >= FEWEST and position % PARTS != part
-    }
+    """Return which of the slow tests, by their node ids in the order of the suite, another part runs."""
+    if part is None:
+        return set()
+    in_turns = [test for test in slow_tests if not test.startswith(ALWAYS)]
+    return {test for position, test in enumerate(in_turns) if position % PARTS != part}
