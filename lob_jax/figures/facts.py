@@ -104,7 +104,7 @@ def _draw_flow(axes: Axes, one: Mapping[str, Any], place: int) -> None:
 
 def _key(flows: Mapping[str, Any]) -> list[Line2D | Patch]:
     """Return what explains marks and colours."""
-    grey = {"color": "#444444", "ls": "none", "ms": 7, "markeredgewidth": 1.5}
+    grey: dict[str, Any] = {"color": "#444444", "ls": "none", "ms": 7, "markeredgewidth": 1.5}
     marks = [
         Line2D([], [], marker="o", label="the fact holds", **grey),
         Line2D([], [], marker="X", label="it does not hold", **grey),
