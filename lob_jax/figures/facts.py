@@ -105,12 +105,12 @@ def _draw_flow(axes: Axes, one: Mapping[str, Any], place: int) -> None:
 def _key(flows: Mapping[str, Any]) -> list[Line2D | Patch]:
     """Return what explains marks and colours."""
     grey: dict[str, Any] = {"color": "#444444", "ls": "none", "ms": 7, "markeredgewidth": 1.5}
-    undecided = "undecidable at this sample size:\nthe interval contains a bound, or is n/a"
     marks = [
         Line2D([], [], marker="o", label="the fact holds", **grey),
         Line2D([], [], marker="X", label="it does not hold", **grey),
-        Line2D([], [], marker="o", markerfacecolor="white", label=undecided, **grey),
+        Line2D([], [], marker="o", markerfacecolor="white", label="undecidable at this sample size:\n"
+               "the interval contains a bound, or is n/a", **grey),
         Patch(facecolor=_REGION, edgecolor=_BOUND, ls="--", label="where the fact holds"),
-    ]
+    ]  # fmt: skip
     names = [textwrap.shorten(name, 40, placeholder=" …") for name in flows]
     return [*marks, *(Line2D([], [], color=colour_of(k), lw=2.5, label=name) for k, name in enumerate(names))]

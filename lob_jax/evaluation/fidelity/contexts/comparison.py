@@ -15,7 +15,7 @@ from lob_jax.evaluation.fidelity.distances.parts import cropped
 from lob_jax.evaluation.fidelity.distances.summary import summarize
 from lob_jax.evaluation.fidelity.samples import Sample, View
 from lob_jax.evaluation.fidelity.score import Score, Values, all_scores, lacking
-from lob_jax.statistics.distances import Binning, frame
+from lob_jax.statistics.distances import Binning, Distances, frame
 from lob_jax.statistics.flow import Flow
 
 GROUP = "lob_bench"  # of the scores that are taken inside contexts
@@ -46,6 +46,19 @@ class Match:
     real: Side
     messages: int
     draws: Halves
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Seen:
+    """Two samples as one; equal values of one sequence in one group are one row, int64 [N] times."""
+
+    view: View
+    count: np.ndarray
+
+    def between(self, first: np.ndarray, second: np.ndarray) -> Distances:
+        """Return the distances between two weightings of the sequences, int64 [sequences] each."""
+        sequence = self.view.sequence
+        return self.view.between(first[sequence] * self.count, second[sequence] * self.count)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -158,9 +171,12 @@ def compare_score(
 
 
 def _values(score: Score, flow: Flow) -> Values:
-    if lacking(score.needs, flow) is None:
-        return score.values(flow)
-    return Values(np.zeros(0), *np.zeros((2, 0), np.int64))
+    """Return a score's values in ascending order, equal ones by sequence; none if the flow lacks what it needs."""
+    if lacking(score.needs, flow) is not None:
+        return Values(np.zeros(0), *np.zeros((2, 0), np.int64))
+    found = score.values(flow)
+    order = np.argsort(found.value, kind="stable")
+    return Values(found.value[order], found.sequence[order], found.row[order])
 
 
 def measured(score: Score, context: Context, side: Side, values: Values) -> Sample:
@@ -171,7 +187,7 @@ def measured(score: Score, context: Context, side: Side, values: Values) -> Samp
     return Sample(values.value[known], values.sequence[known], group[known], len(side.flow), reason)
 
 
-def seen_by(score: Score, real: Sample, other: Sample | None = None) -> View:
+def seen_by(score: Score, real: Sample, other: Sample | None = None) -> Seen:
     """Return two samples as one, group by group; shares, bins and the unit of W1 are those of the real one.
 
     The unit is the standard deviation of all real values (ddof 1): inside a group they may all be equal.
@@ -179,13 +195,22 @@ def seen_by(score: Score, real: Sample, other: Sample | None = None) -> View:
     samples = (real,) if other is None else (real, other)
     value, group = (np.concatenate([getattr(one, name) for one in samples]) for name in ("value", "condition"))
     sequence = np.concatenate([real.sequence, *(real.sequences + one.sequence for one in samples[1:])])
-    order = np.lexsort((value, group))
-    is_real = (order < len(real.value)).astype(np.int64)
-    edges = np.append(np.flatnonzero(np.diff(group[order], prepend=-1)), len(order))
+    order = np.argsort(value, kind="stable")  # of samples that are sorted already, a merge
+    order = order[np.argsort(group[order].astype(np.int16), kind="stable")]
+    value, group, sequence = value[order], group[order], sequence[order]
+    first = np.flatnonzero(_changes(value) | _changes(group) | _changes(sequence))
+    count = np.diff(np.append(first, len(value)))
+    value, group, sequence = value[first], group[first], sequence[first]
+    edges = np.append(np.flatnonzero(_changes(group)), len(group))
     binning = Binning.DISTINCT if score.discrete else Binning.FREEDMAN_DIACONIS
-    made = frame(value[order], is_real, binning=binning, edges=edges)
+    made = frame(value, np.where(sequence < real.sequences, count, 0), binning=binning, edges=edges)
     unit = np.std(real.value, ddof=1) if len(real.value) > 1 else 0.0
-    return View(value[order], sequence[order], dataclasses.replace(made, sd=np.full(len(made.sd), unit)))
+    return Seen(View(value, sequence, dataclasses.replace(made, sd=np.full(len(made.sd), unit))), count)
+
+
+def _changes(column: np.ndarray) -> np.ndarray:
+    """Return whether each entry differs from the one before it, which the first does."""
+    return np.diff(column, prepend=np.nan) != 0
 
 
 def _compared(score: Score, real: Sample, other: Sample, *, resamples: int, seed: int) -> Compared:
@@ -214,10 +239,9 @@ def _weights(count: int, *selections: np.ndarray) -> list[np.ndarray]:
     return [np.array([occurrences(one, count) for one in chosen]) for chosen in selections]
 
 
-def _between(seen: View, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _between(seen: Seen, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the distances between weightings of sequences, int64 [K, sequences] each, float64 [K, 3]."""
-    pairs = zip(first, second, strict=True)
-    found = [seen.between(a[seen.sequence], b[seen.sequence]) for a, b in pairs]
+    found = [seen.between(a, b) for a, b in zip(first, second, strict=True)]
     return np.array(found, np.float64).reshape(-1, len(METRICS))
 
 

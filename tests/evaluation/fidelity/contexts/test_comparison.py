@@ -136,7 +136,7 @@ def test_distances_inside_groups_by_hand():
     real = Sample(np.array([1.0, 1, 2, 5]), np.zeros(4, np.int64), np.array([0.0, 0, 0, 1]), 1)
     other = Sample(np.array([1.0, 2, 9]), np.zeros(3, np.int64), np.array([0.0, 0, 2]), 1)
     seen = seen_by(SCORES["spread"], real, other)
-    found = seen.between((seen.sequence == 0).astype(np.int64), (seen.sequence == 1).astype(np.int64))
+    found = seen.between(np.array([1, 0]), np.array([0, 1]))
     sd = np.std(real.value, ddof=1)
     np.testing.assert_allclose(found, [0.75 / 6 + 0.25, 0.75 / 6 / sd, 0.75 / 6 + 0.25])
 
@@ -145,8 +145,7 @@ def test_a_unit_of_all_values_tells_flows_apart_where_real_values_are_all_equal_
     real = Sample(np.array([1.0, 1, 3, 3]), np.zeros(4, np.int64), np.array([0.0, 0, 1, 1]), 1)
     other = Sample(np.array([1.0, 2, 3, 3]), np.zeros(4, np.int64), np.array([0.0, 0, 1, 1]), 1)
     seen = seen_by(SCORES["spread"], real, other)
-    weights = [(seen.sequence == side).astype(np.int64) for side in (0, 1)]
-    assert seen.between(*weights).w1 == pytest.approx(0.25 / np.std(real.value, ddof=1))
+    assert seen.between(np.array([1, 0]), np.array([0, 1])).w1 == pytest.approx(0.25 / np.std(real.value, ddof=1))
 
 
 def regimes(tiny_flow, *, tight, wide):
