@@ -1,4 +1,4 @@
-"""Plant twelve faults in real flow, and show from how many sequences each score and measure detects them.
+"""Plant twelve faults in real flow, and show from how many sequences each score, measure and test detects them.
 
 `python -m lob_jax.bench.faults` uses a simulated day; `--data` takes a LOBSTER message file, or a folder of sequences
 in LOB-Bench's layout. The first half of the sequences is the training flow that one of the faults copies; all else
