@@ -6,6 +6,7 @@ import numpy as np
 
 from lob_jax.book.kernel import is_empty, rank, reference
 from lob_jax.book.orders import END, FIRST, Book
+from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
@@ -107,13 +108,13 @@ def put_heads(ranges: Ranges, book: Book, view: View, closed: int, rules: Rules)
         if view.stale[s]:
             refresh(book, view, s, rules)
     _put_specials(ranges, closed)
-    if closed < sp.SHUT:
+    if closed < CLOSED:
         for s in range(2):
             _put_add(ranges, book, view, s, rules)
         for kind in (CANCEL, DELETE):
             for s in range(2):
                 _put_levels(ranges, view, kind, s)
-    if closed < sp.QUOTING:
+    if closed < QUOTING:
         for s in range(2):
             if not is_empty(book, s):
                 put(ranges, _head(EXECUTE, s), _head(EXECUTE, s))
@@ -126,11 +127,11 @@ def put_heads(ranges: Ranges, book: Book, view: View, closed: int, rules: Rules)
 @inner
 def _put_specials(ranges: Ranges, closed: int) -> None:
     put(ranges, v.EOS, v.EOS)
-    if closed < sp.SHUT:
+    if closed < CLOSED:
         put(ranges, _HALT, _HALT)
-    if closed == sp.SHUT:
+    if closed == CLOSED:
         put(ranges, _RESUME_QUOTE, _RESUME_QUOTE)
-    if closed > sp.OPEN:
+    if closed > OPEN:
         put(ranges, _RESUME_TRADE, _RESUME_TRADE)
     put(ranges, _SESSION_OPEN, v.LAST_CONTROL)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.book.kernel import best_price, is_empty, level_of, reference
-from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, NOBODY, PRICE, SIZE, Book
+from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, MARK, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.schema import Kind
 from lob_jax.jit import inner
 
@@ -134,8 +134,8 @@ def is_deletable(book: Book, s: int, row: int, rules: Rules) -> bool:
 
 @inner
 def is_divisible(book: Book, slot: int) -> bool:
-    """Return whether a part of an order can be deleted."""
-    return False
+    """Return whether a part of an order can be deleted, because it stands for several."""
+    return book.orders[slot, MARK] & ANONYMOUS > 0
 
 
 @inner

@@ -4,6 +4,7 @@ import numpy as np
 
 from lob_jax.book.kernel import is_empty, reference
 from lob_jax.book.orders import END, FIRST, Book
+from lob_jax.events.halts import CLOSED, QUOTING
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import vocabulary as v
@@ -52,7 +53,7 @@ def reason(book: Book, spelling: np.ndarray, token: int, rules: Rules) -> int:
     if token < v.CLASS_SIZE:
         return _CLEARED if token == _CLEAR_TOKEN else _NOT_THE_NEXT_HALT
     low, high = sp.span(spelling)
-    if token < v.CONTINUATION and spelling[sp.CLOSED] >= (sp.QUOTING if kind >= EXECUTE else sp.SHUT):
+    if token < v.CONTINUATION and spelling[sp.HALT] >= (QUOTING if kind >= EXECUTE else CLOSED):
         return _IN_A_HALT
     if token < v.CONTINUATION or (token < v.SIZE and _in_price(spelling)):
         ends = (low, high) if spelling[sp.SIGN] > 0 else (-high, -low)

@@ -144,7 +144,7 @@ def _put_heads(walk: Walk, ranges: Ranges) -> None:
     if walk.heads[0] >= 0:
         put_again(ranges, walk.heads[0], walk.heads[1])
     else:
-        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.CLOSED], walk.rules)
+        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.HALT], walk.rules)
     walk.heads[0], walk.heads[1] = begin, ranges.at[END]
 
 
