@@ -82,7 +82,16 @@ def test_the_protocol_is_complete_and_the_facts_are_of_the_class(tokenizer):
     kind = type(tokenizer)
     for name in asked(FittedTokenizer if kind.fitted else Tokenizer):
         assert hasattr(tokenizer, name), name
-    for name in ("encode", "encode_runs", "tokenize_events", "decode", "kinds_and_codes", "known_rows", "describe"):
+    for name in (
+        "encode",
+        "encode_runs",
+        "tokenize_events",
+        "decode",
+        "sets",
+        "kinds_and_codes",
+        "known_rows",
+        "describe",
+    ):
         mine, theirs = (inspect.signature(getattr(cls, name)).parameters for cls in (kind, Tokenizer))
         assert list(mine) == list(theirs), name
     assert tokenizer_class(kind.name) is kind and tokenizer.vocabulary.tokenizer == kind.name
