@@ -34,6 +34,7 @@ PLAN = RecordPlan(
     record_events=300, context=64, book_levels=2, train_fraction=0.6, validation_fraction=0.2, embargo_events=70
 )
 NO_TOKEN = (-1, v.VOCAB_SIZE)
+METHODS = ("encode", "encode_runs", "tokenize_events", "decode", "sets", "kinds_and_codes", "known_rows", "describe")
 
 
 class Toy(ExactTokenizer):
