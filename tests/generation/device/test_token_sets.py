@@ -1,7 +1,9 @@
 """The device's masks are the sets of the host: the same tokens are allowed at every position of a stream."""
 
 import dataclasses
+import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import find_corrections, replay, snapshots_at
 from lob_jax.events.halts import OPEN, closed_before, halts_of
-from lob_jax.generation.device import assembler, live_book
+from lob_jax.generation.device import assembler, compact_paths, live_book
 from lob_jax.tokens import vocabulary as v
 from tests.counts.conftest import lively_day
 from tests.generation.device.walk import (
@@ -24,6 +26,7 @@ from tests.generation.device.walk import (
     snapshot,
     take,
 )
+from tests.generation.market import COMPACT
 
 PLACES, ORDERS = 64, 64  # room for every order of these days, so that only the book decides
 IN_EVENT = (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS, v.FIELD_GAP)
@@ -104,3 +107,24 @@ def test_along_flow_in_a_window():
     found = find_corrections(day.events, start=start, price=states.price, size=states.size)
     assert len(found) > 5
     assert_same_along(dataclasses.replace(day, start=start, corrections=found))
+
+
+@jax.jit
+def compact_allowed(book):
+    path, shape = types.SimpleNamespace(book=book), types.SimpleNamespace(tick=TICK)
+    return compact_paths.masks(path, compact_paths.compact_tables(COMPACT), shape)[1]
+
+
+def test_of_compact_tokens():
+    day = lively_day(8, 60)
+    day = dataclasses.replace(
+        day, start=dataclasses.replace(day.start, anonymous=np.ones(len(day.start), bool), window=4)
+    )
+    tokens = COMPACT.encode(day)
+    sets = COMPACT.sets(tokens, day)
+    expected_TV = np.unpackbits(sets.packed(np.arange(len(tokens))), axis=1, bitorder="little").astype(bool)
+    halts, grammar_V = halts_of(day.events.kind, day.events.code), COMPACT.grammar.allowed[COMPACT.grammar.start]
+    for t, start in enumerate(snapshots_at(day, np.arange(len(tokens)))):
+        closed = closed_before(halts, t)
+        book, _ = live_book.from_snapshot(start, tick=TICK, places=PLACES, orders=ORDERS, closed=closed)
+        assert_same(np.asarray(compact_allowed(book)) & grammar_V, expected_TV[t], t)
