@@ -141,7 +141,7 @@ def compact_allowed(book):
 
 
 def test_of_compact_tokens():
-    day = lively_day(8, 60)
+    day = lively_day(3, 60)
     day = dataclasses.replace(
         day, start=dataclasses.replace(day.start, anonymous=np.ones(len(day.start), bool), window=4)
     )
