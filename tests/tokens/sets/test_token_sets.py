@@ -1,0 +1,65 @@
+"""Sets as ranges: their bits and members against NumPy, and parts of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lob_jax.tokens.sets.token_sets import TokenSets
+from lob_jax.tokens.vocabulary import VOCAB_SIZE
+
+# Rows: two ranges at the ends, nothing, all, one token, two ranges within one byte.
+ROWS = [[(0, 0), (9993, 9999)], [], [(0, 9999)], [(4242, 4242)], [(8, 9), (12, 13)]]
+
+
+def sets_of(rows):
+    """Build sets from a list of (first, last) ranges for each row."""
+    ranges = np.array([pair for row in rows for pair in row], np.uint16).reshape(-1, 2)
+    offset = np.cumsum([0, *map(len, rows)])
+    return TokenSets(offset, ranges[:, 0].copy(), ranges[:, 1].copy(), np.arange(len(rows), dtype=np.uint8))
+
+
+def members(rows):
+    """Return bool [T, V], slowly."""
+    allowed = np.zeros((len(rows), VOCAB_SIZE), bool)
+    for row, ranges in enumerate(rows):
+        for first, last in ranges:
+            allowed[row, first : last + 1] = True
+    return allowed
+
+
+def unpacked(bits):
+    return np.unpackbits(bits, axis=1, bitorder="little").astype(bool)
+
+
+def test_bits_are_little_endian():
+    bits = sets_of(ROWS).packed(np.arange(5))
+    assert bits.shape == (5, 1250) and bits.dtype == np.uint8
+    assert bits[0, 0] == 1 and bits[0, -1] == 0b11111110 and bits[0].sum() == 255
+    assert not bits[1].any() and (bits[2] == 255).all()
+    assert bits[3, 4242 // 8] == 1 << 4242 % 8 and bits[4, 1] == 0b110011
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cuts=st.lists(st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=8, unique=True), min_size=1, max_size=5),
+    chosen=st.lists(st.integers(0, 4), max_size=6),
+)
+def test_bits_and_members_are_those_of_the_ranges(cuts, chosen):
+    rows = [list(zip(*[iter(sorted(cut)[: len(cut) // 2 * 2])] * 2, strict=True)) for cut in cuts]
+    chosen = np.array([row % len(rows) for row in chosen], int)
+    sets, allowed = sets_of(rows), members(rows)
+    np.testing.assert_array_equal(unpacked(sets.packed(chosen)), allowed[chosen])
+    edges = np.clip([edge + by for row in rows for pair in row for edge in pair for by in (-1, 0, 1)], 0, 9999)
+    for row in range(len(rows)):
+        np.testing.assert_array_equal(sets.contains(np.full(len(edges), row), edges), allowed[row, edges.astype(int)])
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 5), (1, 4), (2, 2), (3, 5)])
+def test_a_part_has_the_rows_between(first, last):
+    sets, allowed = sets_of(ROWS), members(ROWS)
+    part = sets.between(first, last)
+    assert part.rows == last - first and part.offset[0] == 0 and part.offset[-1] == len(part.first) == len(part.last)
+    np.testing.assert_array_equal(unpacked(part.packed(np.arange(last - first))), allowed[first:last])
+    np.testing.assert_array_equal(part.outside, sets.outside[first:last])
+    assert np.shares_memory(part.first, sets.first) or not len(part.first)
