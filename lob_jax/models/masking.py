@@ -18,10 +18,9 @@ import numpy as np
 
 from lob_jax.models.config import full_precision
 from lob_jax.models.inputs import Conditioning, given
-from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.sets.shares import share_table
 
-HEAD_CLASSES = v.CONTINUATION // v.CLASS_SIZE  # classes of heads: that of CONTROL codes, and one for each other kind
 REACH = 40.0  # the likeliest token of the book has a share of at least exp(-REACH) in sums over the grammar's tokens
 MOST_LOGIT = 75.0  # above the logit that sums are relative to, so that the exponential of V such logits is finite
 
@@ -56,19 +55,8 @@ class Places(NamedTuple):
 
 
 def make_masks(grammar: Automaton, escape_FK: np.ndarray) -> Masks:
-    """Return the masks of a grammar.
-
-    Args:
-      grammar: the automaton of the tokens.
-      escape_FK: float [F, K], the escape share by field and kind of event: of heads by their own class (field HEAD); of
-        the other tokens by the field that is known before them, see `Automaton.state_field`, and the class of their
-        event's head.
-    """
-    heads_S = grammar.allowed[:, v.CLASS_SIZE : v.CONTINUATION].any(1)
-    of_field_SK = np.asarray(escape_FK, np.float32)[grammar.state_field]
-    escape_SKC = np.repeat(of_field_SK[..., None], v.VOCAB_SIZE // v.CLASS_SIZE, axis=2)
-    escape_SKC[heads_S, :, :HEAD_CLASSES] = np.asarray(escape_FK)[v.FIELD_HEAD]
-    return Masks(np.packbits(grammar.allowed, axis=1, bitorder="little"), escape_SKC)
+    """Return the masks of a grammar, with escape shares by field and kind of event, see `share_table`."""
+    return Masks(np.packbits(grammar.allowed, axis=1, bitorder="little"), share_table(grammar, escape_FK))
 
 
 def places_of(known: Conditioning, masks: Masks) -> Places:
@@ -160,20 +148,20 @@ def factors(sums: Sums, escape_BTC: jax.Array) -> Factors:
 def log_probabilities(logits_BTV: jax.Array, places: Places) -> jax.Array:
     """Return the log probability of every token, float32 [B, T, V]; -inf outside the grammar's set."""
     x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
-    allowed_BTV = _whole(places.grammar_BTW)
+    allowed_BTV = unpacked(places.grammar_BTW)
     if places.book_BTW is None or places.escape_BTC is None:
         return jax.nn.log_softmax(jnp.where(allowed_BTV, x_BTV, -jnp.inf), axis=-1)
     sums = sums_in(x_BTV, places)
     found = factors(sums, places.escape_BTC)
     size = x_BTV.shape[-1] // places.escape_BTC.shape[-1]
     inside_BTV, outside_BTV = (jnp.repeat(part, size, axis=-1) for part in (found.inside_BTC, found.outside_BTC))
-    factor_BTV = jnp.where(_whole(places.book_BTW), inside_BTV, outside_BTV)
+    factor_BTV = jnp.where(unpacked(places.book_BTW), inside_BTV, outside_BTV)
     log_p_BTV = jnp.minimum(x_BTV - sums.shift_BT[..., None], MOST_LOGIT) + jnp.log(factor_BTV)
     return jnp.where(allowed_BTV, log_p_BTV, -jnp.inf)
 
 
-def _whole(bits_BTW: Bits) -> jax.Array:
-    """Return sets as bool [B, T, V]."""
+def unpacked(bits_BTW: Bits) -> jax.Array:
+    """Return sets that are packed in bytes as bool [B, T, V]."""
     return _bits(bits_BTW[..., None]).reshape(*bits_BTW.shape[:-1], -1)
 
 
@@ -189,7 +177,7 @@ def target_nll(logits_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> 
     """
     x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
     if places.book_BTW is None:
-        x_BTV = jnp.where(_whole(places.grammar_BTW) | _is_target(x_BTV, targets_BT), x_BTV, -jnp.inf)
+        x_BTV = jnp.where(unpacked(places.grammar_BTW) | _is_target(x_BTV, targets_BT), x_BTV, -jnp.inf)
         return jax.nn.logsumexp(x_BTV, axis=-1) - _at(x_BTV, targets_BT)
     return _nll_by_book(x_BTV, targets_BT, places)
 

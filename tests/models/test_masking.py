@@ -156,9 +156,7 @@ def test_an_empty_set_is_that_of_the_grammar(made):
     sets = places_of({"state": state, "kind": kind, "allowed": jnp.zeros((1, 1, V // 8), jnp.uint8)}, masks)
     np.testing.assert_array_equal(sets.book_BTW, sets.grammar_BTW)
     x = jnp.asarray(logits[:1, :1], jnp.float32)
-    np.testing.assert_allclose(
-        log_probabilities(x, sets), log_probabilities(x, Places(sets.grammar_BTW)), atol=1e-6
-    )
+    np.testing.assert_allclose(log_probabilities(x, sets), log_probabilities(x, Places(sets.grammar_BTW)), atol=1e-6)
 
 
 def test_the_book_cannot_allow_what_the_grammar_forbids(made):

@@ -13,8 +13,8 @@ from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Secti
 TITLE = "Likelihood"
 BITS = "bits_per_event"
 PARTS = {"head": "head (kind, side, price)", "size": "size", "gap": "leading gap digits", "gap_digits": "gap digits"}
-NAMES = TITLES | {"model_grammar": "model, in grammar"}
-OURS = ("model", "model_grammar")  # the model's own bars; the others are baselines
+NAMES = TITLES | {"model_grammar": "model, in grammar", "in_book": "model, in book"}
+OURS = ("model", "model_grammar", "in_book")  # the model's own bars; in the book, baselines are restricted to it too
 CALIBRATION = {
     "count": "predictions",
     "ece": "calibration error",

@@ -1,4 +1,4 @@
-"""Cross-entropy in float32, as a weighted sum and the sum of the weights, over all tokens or over those that may come."""
+"""Cross-entropy in float32, over all tokens or over those that may come: a weighted sum, and the sum of the weights."""
 
 from typing import NamedTuple
 

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.apply import apply
 from lob_jax.errors import InputError
+from lob_jax.models.apply import apply
 from lob_jax.models.heads import Outlook
 from lob_jax.models.inputs import Conditioning, Role, fields_read, given
 from lob_jax.models.layers import project
@@ -120,8 +120,8 @@ def _token_loss(
     masks: Masks | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum) of a model without further heads."""
-    *inputs, targets_BT, weights_BT = task
-    within = _within(inputs[1], model, masks)
+    tokens_BT, conditioning, targets_BT, weights_BT = task
+    inputs, within = (tokens_BT, conditioning), _within(conditioning, model, masks)
     if objective.loss_block is None:
         logits_BTV = apply(model, {"params": params}, *inputs, **how)
         return cross_entropy(logits_BTV, targets_BT, weights_BT, within)
