@@ -14,6 +14,7 @@ import numpy as np
 
 from lob_jax.book.orders import (
     AHEAD,
+    ANONYMOUS,
     BACK,
     BEHIND,
     CROSSED,
@@ -23,6 +24,7 @@ from lob_jax.book.orders import (
     ID,
     LAST_BEST,
     LOCKED,
+    MARK,
     MOVED,
     NOBODY,
     OVER_REMOVAL,
@@ -63,6 +65,7 @@ def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
         np.asarray(snapshot.price, np.int64),
         np.asarray(snapshot.size, np.int64),
         np.asarray(snapshot.order_id, np.uint64).view(np.int64),
+        np.where(snapshot.anonymous, ANONYMOUS, 0).astype(np.int64),
     )
     return book
 
@@ -76,6 +79,7 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
         price=rows[:, PRICE].copy(),
         size=rows[:, SIZE].copy(),
         order_id=rows[:, ID].copy().view(np.uint64),
+        anonymous=(rows[:, MARK] & ANONYMOUS) > 0,
         last_best=book.side[:, LAST_BEST].copy(),
         seen=book.side[:, SEEN] > 0,
         window=int(book.window),
@@ -89,11 +93,12 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
 
     An ADD joins the back of its level's queue; in a pooled book it enlarges the level's single order. CANCEL, DELETE
     and EXECUTE remove `size` from the level at `price`, starting with the order named by `order_id` if it rests on
-    that level, and otherwise with the order that a rule selects: the front of the queue for EXECUTE, the newest order
-    of exactly `size` for DELETE, the newest order larger than `size` for CANCEL, and the back of the queue if there
-    is no such order. If that order is smaller than `size`, the remainder is taken from the front for EXECUTE and from
-    the back otherwise. A level of at most `size` is removed completely; a removal from a level that does not exist
-    is counted and changes nothing, as does a size of 0.
+    that level, and otherwise with the order that a rule selects: for EXECUTE the front of the queue; for CANCEL the
+    newest order larger than `size`; for DELETE the newest order of exactly `size`, else the newest anonymous one larger
+    than `size`, which may contain an order of that size; and the back of the queue if there is no such order. If that
+    order is smaller than `size`, the remainder is taken from the front for EXECUTE and from the back otherwise. A level
+    of at most `size` is removed completely; a removal from a level that does not exist is counted and changes nothing,
+    as does a size of 0.
 
     Args:
       book: changed in place.
@@ -112,7 +117,7 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
 
 @in_place
 def correct(book: Book, side: int, price: int, size: int) -> None:
-    """Set a level's size: it grows by an anonymous ADD and shrinks from the back; 0 removes it.
+    """Set a level's size: it grows by an anonymous order and shrinks from the back; 0 removes it.
 
     Args:
       book: changed in place.
@@ -192,14 +197,16 @@ def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> in
     """
     if kind == _EXECUTE:
         return book.levels[side_index, row, FRONT]
-    back = book.levels[side_index, row, BACK]
-    slot = back
+    slot = book.levels[side_index, row, BACK]
+    otherwise, divisible = slot, False
     while slot != NOBODY:
         held = book.orders[slot, SIZE]
         if held == size if kind == _DELETE else held > size:
             return slot
+        if not divisible and held > size and book.orders[slot, MARK] & ANONYMOUS:
+            otherwise, divisible = slot, True
         slot = book.orders[slot, AHEAD]
-    return back
+    return otherwise
 
 
 @in_place
@@ -209,7 +216,7 @@ def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: in
         return
     s = 0 if side > 0 else 1
     if kind == _ADD:
-        _add(book, s, price, size, order_id)
+        _add(book, s, price, size, order_id, 0)
     elif kind in (_CANCEL, _DELETE, _EXECUTE):
         _remove(book, s, kind, price, size, order_id)
     else:
@@ -224,7 +231,7 @@ def _correct(book: Book, side: int, price: int, size: int) -> None:
     row = level_of(book, s, price)
     held = book.levels[s, row, SIZE] if row >= 0 else 0
     if size > held:
-        _add(book, s, price, size - held, 0)
+        _add(book, s, price, size - held, 0, 0 if book.pooled else ANONYMOUS)
     elif row >= 0 and size <= 0:
         _drop_level(book, s, row)
     elif row >= 0:
@@ -233,10 +240,14 @@ def _correct(book: Book, side: int, price: int, size: int) -> None:
 
 
 @in_place
-def _append_all(book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarray, order_id: np.ndarray) -> None:
+def _append_all(
+    book: Book, side: np.ndarray, price: np.ndarray, size: np.ndarray, order_id: np.ndarray, mark: np.ndarray
+) -> None:
     """Add orders in sequence, those of a level from front to back."""
     for i in range(len(side)):
-        _apply(book, _ADD, side[i], price[i], size[i], order_id[i])
+        s = 0 if side[i] > 0 else 1
+        _add(book, s, price[i], size[i], order_id[i], mark[i])
+        _note_best(book, s)
 
 
 @in_place
@@ -273,7 +284,7 @@ def rank(book: Book, s: int, price: int) -> int:
 
 
 @in_place
-def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
+def _add(book: Book, s: int, price: int, size: int, order_id: int, mark: int) -> None:
     """Add an order at the back of its level; discard it if it lies outside a full window."""
     row = rank(book, s, price)
     if row == book.side[s, END] or book.levels[s, row, PRICE] != price:
@@ -283,7 +294,7 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int) -> None:
         book.levels[s, row, SIZE] += size
         return
     if row >= 0:
-        enqueue(book, s, row, size, order_id)
+        enqueue(book, s, row, size, order_id, mark)
 
 
 @in_place

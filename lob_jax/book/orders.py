@@ -30,6 +30,7 @@ class OrderColumn(enum.IntEnum):
     BEHIND = 3  # also links the free slots
     SIDE = 4  # side index
     ID = 5
+    MARK = 6  # a set of bits, see ANONYMOUS
 
 
 class SideColumn(enum.IntEnum):
@@ -54,9 +55,10 @@ class Counter(enum.IntEnum):
 
 # As plain integers: Numba would compile functions again for arguments that are members of an enum.
 PRICE, SIZE, FRONT, BACK = (int(column) for column in LevelColumn)
-_, _, AHEAD, BEHIND, SIDE, ID = (int(column) for column in OrderColumn)
+_, _, AHEAD, BEHIND, SIDE, ID, MARK = (int(column) for column in OrderColumn)
 FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)
 NOBODY = -1  # instead of a slot: no order
+ANONYMOUS = 1  # bit of MARK: the order stands for a total whose orders are unknown, see `BookSnapshot`
 
 COUNTERS = tuple(counter.name.lower() for counter in Counter)
 UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = (int(counter) for counter in Counter)
@@ -68,7 +70,7 @@ class Book(NamedTuple):
 
     Attributes:
       levels: int64 [2, L, 4], by `LevelColumn`; rows first..end-1 in use, the best one last.
-      orders: int64 [O, 6], by `OrderColumn`.
+      orders: int64 [O, 7], by `OrderColumn`.
       names: int64 [H, 2], open-addressing hash table of order id (the uint64's bits, 0 for none) and slot.
       side: int64 [2, 4], by `SideColumn`.
       free: int64 [2], the first free slot and the number of free slots.
@@ -139,7 +141,7 @@ def with_room(book: Book, orders: int) -> Book:
 
 
 @in_place
-def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
+def enqueue(book: Book, s: int, row: int, size: int, order_id: int, mark: int) -> None:
     """Add an order at the back of a level's queue.
 
     Args:
@@ -148,6 +150,7 @@ def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
       row: the level's row.
       size: lots.
       order_id: the uint64's bits, 0 for none.
+      mark: the order's MARK.
 
     Raises:
       IndexError: the pool is full.
@@ -158,7 +161,7 @@ def enqueue(book: Book, s: int, row: int, size: int, order_id: int) -> None:
     level, order = book.levels[s, row], book.orders[slot]
     book.free[0] = order[BEHIND]
     book.free[1] -= 1
-    order[PRICE], order[SIZE], order[SIDE], order[ID] = level[PRICE], size, s, order_id
+    order[PRICE], order[SIZE], order[SIDE], order[ID], order[MARK] = level[PRICE], size, s, order_id, mark
     order[AHEAD], order[BEHIND] = level[BACK], NOBODY
     if level[BACK] == NOBODY:
         level[FRONT] = slot
@@ -283,7 +286,7 @@ def place_of(book: Book, order_id: int) -> int:
 
 @in_place
 def enter_name(book: Book, order_id: int, slot: int) -> None:
-    """Map an id to a slot; an order that had the id before becomes anonymous."""
+    """Map an id to a slot; an order that had the id before loses it."""
     place = place_of(book, order_id)
     if book.names[place, 0] != 0:
         book.counters[DUPLICATE_ORDER] += 1

@@ -6,7 +6,13 @@ import numpy as np
 
 ORDER_COLUMNS: dict[str, np.dtype] = {
     name: np.dtype(dtype)
-    for name, dtype in {"side": np.int8, "price": np.int64, "size": np.int64, "order_id": np.uint64}.items()
+    for name, dtype in {
+        "side": np.int8,
+        "price": np.int64,
+        "size": np.int64,
+        "order_id": np.uint64,
+        "anonymous": np.bool_,
+    }.items()
 }
 CORRECTION_COLUMNS: dict[str, np.dtype] = {
     name: np.dtype(dtype)
@@ -19,14 +25,17 @@ class BookSnapshot:
     """The orders of a book at one point in time, and the other state that a decoder needs.
 
     Orders are listed level by level, bids from the best down, then asks from the best up; within a level from the
-    front of the queue to the back. A level whose orders are unknown is a single anonymous order.
+    front of the queue to the back. An anonymous order stands for a total whose orders are unknown: that of a level in
+    the book that a feed starts from, or what a correction adds. Part of it may be deleted, see `kernel.apply`. An order
+    that an event adds is never anonymous, even without an id, and a pooled book has no anonymous order.
 
     Attributes:
       time_ns: the time of the previous event, ns since the UNIX epoch, UTC.
       side: int8 [O], +1 bid, -1 ask.
       price: int64 [O], price quanta.
       size: int64 [O], lots, > 0.
-      order_id: uint64 [O], 0 for an anonymous order.
+      order_id: uint64 [O], 0 for an order without one.
+      anonymous: bool [O], whether an order is anonymous.
       last_best: int64 [2], the last best bid and ask; the reference of an empty side that has had orders.
       seen: bool [2], whether there has been such a bid and such an ask; True for a side with orders.
       window: occupied levels per side that the feed shows, 0 for all.
@@ -38,6 +47,7 @@ class BookSnapshot:
     price: np.ndarray
     size: np.ndarray
     order_id: np.ndarray
+    anonymous: np.ndarray
     last_best: np.ndarray
     window: int = 0
     pooled: bool = False

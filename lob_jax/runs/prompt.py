@@ -11,12 +11,10 @@ from lob_jax.data.records.records import Record, RecordSource, day_record, read_
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
-from lob_jax.evaluation.paths.validity import CLOSES
-from lob_jax.events.schema import Kind
+from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.device.state import Prompt
 from lob_jax.models.inputs import BY_NAME
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
-from lob_jax.tokens.vocabulary import event_index
 
 
 def make_prompt(
@@ -93,7 +91,7 @@ def prompt_from_day(
     record = day_record(day, first, count, tokenizer, book_levels=book_levels)
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
-    closed = _closed(day.events.kind, day.events.code)
+    closed = closed_before(halts_of(day.events.kind, day.events.code), count)
     return prompt_of(prepared, record, slice(0, count - first), book, closed)
 
 
@@ -104,7 +102,8 @@ def prompt_of(prepared: PreparedRecord, record: Record, events: slice, book: Boo
     return Prompt(
         tokens_T=prepared.tokens[mine],
         known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
-        # A level that leaves the feed's window is still in the market, so the generated book must not forget it.
+        # Real flow reveals a level that comes back into the feed's window, generated flow does not: with a window, its
+        # sides would empty.
         book=dataclasses.replace(book, window=0),
         clock_ns=int(record["clock_ns"][events.stop]),
         closed=closed,
@@ -115,7 +114,8 @@ def _replayed(record: Record, tokenizer: Tokenizer, events: int) -> tuple[BookSn
     """Replay a record of exact tokens; return the book after so many events, and what is closed then."""
     day = read_record(record, tokenizer)
     (after,) = snapshots_at(day, np.array([events]))
-    return after, _closed(day.events.kind[:events], day.events.code[:events])
+    halts = halts_of(day.events.kind, day.events.code)
+    return after, closed_before(halts, events, closed=int(record["closed"]))
 
 
 def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:
@@ -129,17 +129,4 @@ def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, B
             remedy="prepare shorter records: --config.data.record_events=",
         )
     last = int(records[1]["first_event"]) - int(records[0]["first_event"])
-    tokens = records[0]["tokens"][:-1]
-    kind, code = tokenizer.kinds_and_codes(tokens[event_index(tokens) < last])
-    return last, record_start(records[1]), _closed(kind, code)
-
-
-def _closed(kind: np.ndarray, code: np.ndarray) -> int:
-    """Return what is closed after the halts among these events, see `LiveBook`; the market is open before the first."""
-    return max(halts_of(kind, code).items(), default=(0, 0))[1]
-
-
-def halts_of(kind: np.ndarray, code: np.ndarray) -> dict[int, int]:
-    """Return what each halt or resumption among some events closes, see `LiveBook`, by its index."""
-    at = np.flatnonzero(kind == Kind.CONTROL)
-    return {index: CLOSES[code] for index, code in zip(at.tolist(), code[at].tolist(), strict=True) if code in CLOSES}
+    return last, record_start(records[1]), int(records[1]["closed"])

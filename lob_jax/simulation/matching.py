@@ -130,6 +130,7 @@ def resting_orders(engine: Engine, time_ns: int) -> BookSnapshot:
         price=orders[:, O_PRICE].copy(),
         size=orders[:, O_SIZE].copy(),
         order_id=(rows + 1).astype(np.uint64),
+        anonymous=np.zeros(len(rows), bool),
         last_best=np.array([best_price(engine, 0), best_price(engine, 1)], np.int64),
     )
 

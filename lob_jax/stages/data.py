@@ -13,7 +13,8 @@ from rich.progress import DownloadColumn
 
 from lob_jax.book.day import MarketDay
 from lob_jax.console import bar, console, show
-from lob_jax.data.records.manifest import MANIFEST, check_manifest, fingerprint, load_manifest
+from lob_jax.data.records.folder import has_records
+from lob_jax.data.records.manifest import check_manifest, fingerprint, load_manifest
 from lob_jax.feeds.feed import DaySource, Feed
 from lob_jax.figures.day import depth_figure, save, trades_figure
 from lob_jax.jit import compiled_before
@@ -79,7 +80,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     tell_feed(config)
     feed, days = find_days(config)
     folder = workdir / "records"
-    found = (folder / MANIFEST).exists()
+    found = has_records(folder)
     workdir.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer_to_prepare(config, workdir, feed, days)
     if config.data.runner:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from lob_jax.book.day import MarketDay
-from lob_jax.book.oracle import OracleBook
+from lob_jax.book.oracle import OracleBook, Order
 from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
@@ -233,11 +233,12 @@ def resolve(
 ) -> tuple[int, int] | None:
     """Return the price, in quanta, and the size, in lots, of a token's event on a book; None if no event is possible.
 
-    An ADD gets the price nearest to the value of its bin that does not cross the book, and a hidden execution the
-    nearest one between the quotes. A CANCEL or DELETE applies to the level in its bin, with an order of a matching
-    size, that is nearest to the value of the bin; of two equally near ones, to the better. A CANCEL leaves at least one
-    lot of the largest order there; a DELETE removes the newest order whose size is in the bin. An EXECUTE removes from
-    the front of the best level's queue.
+    An ADD gets the price nearest to the value of its bin that does not cross the book and is in view, and a hidden
+    execution the nearest one between the quotes. A CANCEL or DELETE applies to the level in its bin, with an order of a
+    matching size, that is nearest to the value of the bin; of two equally near ones, to the better. A CANCEL leaves at
+    least one lot of the largest order there; a DELETE removes the newest order whose size is in the bin, else the size
+    nearest to the value of its bin from an anonymous order. An EXECUTE removes from the front of the best level's
+    queue.
 
     Args:
       book: orders by side and price.
@@ -266,12 +267,12 @@ def resolve(
     if kind == Kind.EXECUTE:
         if best is None or not low <= 0 <= high:
             return None
-        lots = size.upto(book.sides[side][best][0][1])
+        lots = size.upto(book.sides[side][best][0].size)
         return None if lots is None else (best, lots)
     found = None
     for price, queue in book.sides[side].items():
         distance = side * (reference - price) // tick
-        lots = _taken(kind, [lots for _, lots in queue], size) if low <= distance <= high else None
+        lots = _taken(kind, queue, size) if low <= distance <= high else None
         rank = (abs(distance - value), distance)
         if lots is not None and (found is None or rank < found[0]):
             found = (rank, price, lots)
@@ -290,11 +291,14 @@ class _Size(NamedTuple):
         return None if most < self.low else min(max(self.value, self.low), self.high, most)
 
 
-def _taken(kind: int, queue: list[int], size: _Size) -> int | None:
+def _taken(kind: int, queue: list[Order], size: _Size) -> int | None:
     """Return how much a CANCEL or DELETE removes from a level, None if it can remove nothing there."""
     if kind == Kind.CANCEL:
-        return size.upto(max(queue) - 1)
-    return next((lots for lots in reversed(queue) if size.low <= lots <= size.high), None)
+        return size.upto(max(order.size for order in queue) - 1)
+    whole = next((order.size for order in reversed(queue) if size.low <= order.size <= size.high), None)
+    if whole is not None:
+        return whole
+    return size.upto(max((order.size for order in queue if order.anonymous), default=0) - 1)
 
 
 def _resolve_add(
@@ -309,11 +313,13 @@ def _resolve_add(
         most = min(most, reference // tick - 1)
     elif not signed:
         least = max(least, 1 - reference // tick)
+    if 0 < book.window <= len(book.sides[side]):  # behind the last level, it would be out of view
+        most = min(most, max(side * (reference - price) // tick for price in book.sides[side]))
     least, most = max(low, least), min(high, most)
     if least > most:
         return None
     at = reference - side * min(max(value, least), most) * tick
-    lots = size.upto(MOST_LOTS - sum(lots for _, lots in book.sides[side].get(at, [])))
+    lots = size.upto(MOST_LOTS - sum(book.sizes(side, at)))
     return None if lots is None else (at, lots)
 
 

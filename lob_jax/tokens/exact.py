@@ -17,6 +17,8 @@ from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
+from lob_jax.tokens.sets.exact_sets import exact_sets, rules_of
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
@@ -116,6 +118,16 @@ class ExactTokenizer:
             raise _out_of_range(parsed, done, places[done])
         return _as_events(parsed, time_ns, price)
 
+    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
+        """Return the set in the place of each token, see `Tokenizer.sets`; the day's events are not read.
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position. Or a price is out of range.
+        """
+        ids, _, _ = self._accepted(tokens)
+        rules = rules_of(day, gap_digits=self._kept_digits)._replace(tick=_tick(day.instrument))
+        return exact_sets(ids, day, rules, closed=closed)
+
     def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the kind and the code of each event, uint8 [E] each, for tokens of complete events.
 
@@ -173,17 +185,18 @@ class ExactTokenizer:
         return tokens, carry
 
     def _accepted(self, tokens: np.ndarray) -> tuple[np.ndarray, int, int]:
-        """Return the tokens without BOS, EOS and PAD, the number removed in front, and the grammar's final state."""
+        """Return the tokens, the number of BOS in front of them, and the grammar's final state."""
         ids = _as_ids(tokens)
         offset = int(ids.size > 0 and ids[0] == v.BOS)
         accepted, state = compiled.walk(self.grammar.transition, ids[offset:], self.grammar.start)
         if offset + accepted < len(ids):
             raise self.grammar.refusal(offset + accepted, state, int(ids[offset + accepted]))
-        ends = np.flatnonzero(ids == v.EOS)
-        return ids[offset : ends[0] if ends.size else len(ids)], offset, state
+        return ids, offset, state
 
     def _parse_whole(self, tokens: np.ndarray) -> tuple[compiled.Parsed, np.ndarray]:
-        core, offset, state = self._accepted(tokens)
+        ids, offset, state = self._accepted(tokens)
+        ends = np.flatnonzero(ids == v.EOS)
+        core = ids[offset : ends[0] if ends.size else len(ids)]
         if not self.grammar.at_boundary[state]:
             raise self.grammar.refusal(offset + len(core), state, None)
         return _parse(core, offset)

@@ -41,15 +41,31 @@ def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
 
 
 @njit
+def number_code(number: int) -> int:
+    """Return the code 0..999 of a number 0..10^12-1."""
+    if number < 10:
+        return number
+    more = digit_count(number) - 2
+    return 90 * more + number // _POWER[more]
+
+
+@njit
+def code_range(code: int) -> tuple[int, int, int]:
+    """Return the smallest and the largest number of a code 0..999, and how many digits may follow the code."""
+    if code < 10:
+        return code, code, 0
+    more = (code - 10) // 90
+    low = (code - 90 * more) * _POWER[more]
+    return low, low + _POWER[more] - 1, more
+
+
+@njit
 def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
     """Write a number 0..10^12-1 in the class that starts at `base`; return the position after it."""
-    if number < 10:
-        tokens[at] = base + number
-        return at + 1
-    more = digit_count(number) - 2
-    lead = number // _POWER[more]
-    tokens[at] = base + 90 * more + lead
-    return write_groups(tokens, at + 1, number - lead * _POWER[more], more)
+    code = number_code(number)
+    tokens[at] = base + code
+    low, _, more = code_range(code)
+    return write_groups(tokens, at + 1, number - low, more)
 
 
 @njit
@@ -98,10 +114,8 @@ def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[
 @njit
 def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     """Return the number of a code whose continuations begin at `at`, and the position after them."""
-    if code < 10:
-        return code, at
-    more = (code - 10) // 90
-    return read_groups(tokens, at, (code - 90 * more) * _POWER[more], more)
+    low, _, more = code_range(code)
+    return read_groups(tokens, at, low, more)
 
 
 @njit

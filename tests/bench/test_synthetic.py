@@ -37,6 +37,7 @@ def hand_made_day():
         price=np.array([1000, 900, 1200, 1300]),
         size=np.array([3, 3, 4, 4]),
         order_id=np.zeros(4, np.uint64),
+        anonymous=np.zeros(4, bool),
         last_best=np.array([1000, 1200]),
     )
     events = Events.from_columns(time_ns=time_ns, kind=kind, side=side, price=price, size=size)

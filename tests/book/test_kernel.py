@@ -65,6 +65,39 @@ def test_a_removal_without_a_name_is_settled_by_rule(kind, size, left):
     assert queue(book) == left
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "left"),
+    [
+        (Kind.DELETE, 4, [(99, 10, 0), (99, 3, 0), (99, 5, 0)]),  # the order of this size
+        (Kind.DELETE, 3, [(99, 10, 0), (99, 4, 1), (99, 5, 0)]),  # one without an id
+        (Kind.DELETE, 2, [(99, 10, 0), (99, 4, 1), (99, 3, 0), (99, 3, 0)]),  # of the newer anonymous order
+        (Kind.DELETE, 7, [(99, 3, 0), (99, 4, 1), (99, 3, 0), (99, 5, 0)]),  # of the only one that is larger
+        (Kind.DELETE, 10, [(99, 4, 1), (99, 3, 0), (99, 5, 0)]),
+        (Kind.DELETE, 11, [(99, 10, 0), (99, 1, 1)]),  # none is larger: from the back
+        (Kind.CANCEL, 4, [(99, 10, 0), (99, 4, 1), (99, 3, 0), (99, 1, 0)]),
+        (Kind.EXECUTE, 11, [(99, 3, 1), (99, 3, 0), (99, 5, 0)]),
+    ],
+)
+def test_a_part_of_an_anonymous_order_may_be_deleted(kind, size, left):
+    known = {"side": [BID], "price": [99], "size": [10], "order_id": [0], "anonymous": [True], "last_best": [99, 0]}
+    book = kernel.load(BookSnapshot(0, **{name: np.array(column) for name, column in known.items()}), 9)
+    kernel.apply(book, Kind.ADD, BID, 99, 4, 1)
+    kernel.apply(book, Kind.ADD, BID, 99, 3, 0)
+    kernel.correct(book, BID, 99, 22)
+    kernel.apply(book, kind, BID, 99, size, 0)
+    assert queue(book) == left
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_a_correction_adds_is_anonymous_unless_a_level_is_one_order(pooled):
+    book = kernel.load(BookSnapshot.empty(pooled=pooled), 9)
+    kernel.apply(book, Kind.ADD, BID, 99, 4, 0)
+    kernel.correct(book, BID, 99, 6)
+    kernel.correct(book, BID, 98, 5)
+    anonymous = kernel.to_snapshot(book, 0).anonymous.tolist()
+    assert anonymous == ([False, False] if pooled else [False, True, True])
+
+
 def test_what_a_named_order_cannot_pay_is_taken_by_rule():
     orders = [(BID, 99, 3, 1), (BID, 99, 3, 2), (BID, 99, 3, 3)]
     executed, cancelled = book_of(*orders), book_of(*orders)

@@ -11,7 +11,8 @@ def book_of(*resting, window=0, room=8):
     columns = np.array(resting, np.int64).reshape(-1, 3).T
     start = BookSnapshot(
         time_ns=0, side=columns[0].astype(np.int8), price=columns[1], size=columns[2],
-        order_id=np.zeros(len(resting), np.uint64), last_best=np.zeros(2, np.int64), window=window,
+        order_id=np.zeros(len(resting), np.uint64), anonymous=np.zeros(len(resting), bool),
+        last_best=np.zeros(2, np.int64), window=window,
     )  # fmt: skip
     return lv.with_level_room(lv.load_levels(start), room)
 
@@ -124,7 +125,7 @@ def ladder(order, window=0):
     price = np.concatenate([ORDERS[order], -ORDERS[order]])
     side = np.repeat(np.array([ASK, BID], np.int8), len(LADDER))
     ids = np.arange(1, len(price) + 1, dtype=np.uint64)
-    return BookSnapshot(0, side, price, np.ones_like(price), ids, np.zeros(2, np.int64), window=window)
+    return BookSnapshot(0, side, price, np.ones_like(price), ids, ids == 0, np.zeros(2, np.int64), window=window)
 
 
 @pytest.mark.parametrize("order", ORDERS)

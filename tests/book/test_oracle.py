@@ -41,6 +41,8 @@ def check(book, oracle):
     snapshot = kernel.to_snapshot(book, 0)
     rows = zip(*(getattr(snapshot, name).tolist() for name in ("side", "price", "size", "order_id")), strict=True)
     assert list(rows) == [(side, *order) for side in (BID, ASK) for order in oracle.orders(side)]
+    queues = [oracle.sides[side][price] for side in (BID, ASK) for price, _ in oracle.levels(side)]
+    assert snapshot.anonymous.tolist() == [order.anonymous for queue in queues for order in queue]
     for s, side in enumerate((BID, ASK)):
         levels = book.levels[s, slice(*book.side[s, :2])]
         assert [tuple(row) for row in levels[::-1, :2].tolist()] == oracle.levels(side)
@@ -96,6 +98,7 @@ def test_the_oracle_on_a_stream_worked_out_by_hand():
             price=np.array([100, 99, 102]),
             size=np.array([5, 4, 3]),
             order_id=np.array([7, 0, 0], np.uint64),
+            anonymous=np.zeros(3, bool),
             last_best=np.array([100, 102]),
             window=2,
         )
@@ -110,3 +113,7 @@ def test_the_oracle_on_a_stream_worked_out_by_hand():
     assert oracle.counts["over_removal"] == 1
     oracle.correct(ASK, 103, 6)
     assert oracle.reference(ASK) == 103
+    oracle.apply(Kind.ADD, ASK, 103, 2, 10)
+    oracle.apply(Kind.DELETE, ASK, 103, 2, 0)  # the order of this size
+    oracle.apply(Kind.DELETE, ASK, 103, 4, 0)  # a part of the correction's anonymous order
+    assert oracle.orders(ASK) == [(103, 2, 0)]

@@ -264,6 +264,7 @@ def test_a_level_that_comes_into_view_is_the_only_correction():
         price=np.array([100, 99]),
         size=np.array([5, 4]),
         order_id=np.zeros(2, np.uint64),
+        anonymous=np.zeros(2, bool),
         last_best=np.array([100, 0]),
         window=2,
     )
@@ -361,6 +362,7 @@ def start_of(events, price, size):
         price=price[kept],
         size=size[kept],
         order_id=np.zeros(kept.sum(), np.uint64),
+        anonymous=np.zeros(kept.sum(), bool),
         last_best=np.zeros(2, np.int64),
         window=len(kept) // 2,
     )

@@ -97,7 +97,13 @@ def lively_day(seed: int, count: int) -> MarketDay:
     events = Events.from_columns(**dict(zip(names, np.array(rows, np.int64).T, strict=True)))
     side, price, size = start
     book = BookSnapshot(
-        OPEN_NS, side.astype(np.int8), price, size, np.arange(1, 5).astype(np.uint64), price[::2].copy()
+        OPEN_NS,
+        side.astype(np.int8),
+        price,
+        size,
+        order_id=np.arange(1, 5).astype(np.uint64),
+        anonymous=np.zeros(4, bool),
+        last_best=price[::2].copy(),
     )
     fixed = Corrections(*np.array(corrections, np.int64).reshape(-1, 4).T)
     return MarketDay(INSTRUMENT, book, events, fixed, {})

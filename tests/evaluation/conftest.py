@@ -55,7 +55,8 @@ def market_day(count: int, seed: int = 0) -> MarketDay:
     names = ("time_ns", "kind", "side", "price", "size")
     columns = dict(zip(names, np.array(rows).T, strict=True))
     side, price, size = np.array(start).T
-    book = BookSnapshot(OPEN_NS, side.astype(np.int8), price, size, np.zeros(2, np.uint64), price.astype(np.int64))
+    nameless = (np.zeros(2, np.uint64), np.zeros(2, bool))
+    book = BookSnapshot(OPEN_NS, side.astype(np.int8), price, size, *nameless, price.astype(np.int64))
     return MarketDay(INSTRUMENT, book, Events.from_columns(**columns), Corrections.none(), {})
 
 

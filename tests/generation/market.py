@@ -46,6 +46,7 @@ START = BookSnapshot(
     price=np.array([9_900, 9_800, 10_100, 10_300]),
     size=np.array([10**6, 10**6, 10**6, 10**6]),
     order_id=np.zeros(4, np.uint64),
+    anonymous=np.zeros(4, bool),
     last_best=np.zeros(2, np.int64),
 )
 SAMPLING = SamplingConfig(paths=3, events=30, seed=5)

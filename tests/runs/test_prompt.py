@@ -22,6 +22,7 @@ START = BookSnapshot(
     price=np.array([9_900, 10_100]),
     size=np.array([5, 4]),
     order_id=np.zeros(2, np.uint64),
+    anonymous=np.zeros(2, bool),
     last_best=np.array([9_900, 10_100]),
     window=1,
 )

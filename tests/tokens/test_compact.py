@@ -43,6 +43,7 @@ START = BookSnapshot(
     price=np.array([9_900, 9_900, 9_900, 9_800, 10_200, 10_300]),
     size=np.array([7, 120, 60, 9, 30, 4]),
     order_id=np.zeros(6, np.uint64),
+    anonymous=np.zeros(6, bool),
     last_best=np.zeros(2, np.int64),
 )
 OPENING = MarketDay.opening(INSTRUMENT, START)
@@ -125,6 +126,18 @@ def test_a_cross_of_what_lies_below_zero_needs_a_sign(signed):
     prices = np.array([30, 30, 30, 20, 50, 60])
     book, bins = OracleBook(dataclasses.replace(START, price=prices)), _bins(1_000, 3)
     assert resolve(book, BINS, Kind.CROSS, BID, *bins, tick=10, signed=signed) == ((-30, 3) if signed else None)
+
+
+def test_a_deletion_takes_a_part_of_an_anonymous_order_if_no_order_fits():
+    start = dataclasses.replace(START, anonymous=np.array([False, True, False, True, False, False]))
+    for size, expected in ((60, (9_900, 60)), (30, (9_900, 20)), (3, (9_900, 3)), (150, None)):
+        assert resolve(OracleBook(start), BINS, Kind.DELETE, BID, *_bins(0, size), tick=100) == expected
+
+
+def test_a_new_order_is_in_view():
+    for window, expected in ((0, (9_700, 3)), (2, None), (3, (9_700, 3))):
+        book = OracleBook(dataclasses.replace(START, window=window))
+        assert resolve(book, BINS, Kind.ADD, BID, *_bins(2, 3), tick=100) == expected
 
 
 def test_of_two_levels_as_near_the_better_one_pays():

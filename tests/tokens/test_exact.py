@@ -31,6 +31,7 @@ START = BookSnapshot(
     price=np.array([100_000, 99_700, 100_200, 100_400]),
     size=np.array([5, 8, 7, 9]),
     order_id=np.zeros(4, np.uint64),
+    anonymous=np.zeros(4, bool),
     last_best=np.array([100_000, 100_200]),
 )
 

@@ -98,6 +98,7 @@ def pooled_day():
         price=np.array([1000, 995, 1010]),
         size=np.array([20, 30, 40]),
         order_id=np.zeros(3, np.uint64),
+        anonymous=np.zeros(3, bool),
         last_best=np.array([1000, 1010]),
         window=2,
         pooled=True,

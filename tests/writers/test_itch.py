@@ -33,7 +33,14 @@ def day_of(rows, *, start=None, corrections=None, symbol="TEST", step=1000):
 def snapshot(rows, window=0):
     side, price, size, order_id = (np.array(column) for column in zip(*rows, strict=True))
     return BookSnapshot(
-        OPEN_NS, side.astype(np.int8), price, size, order_id.astype(np.uint64), np.zeros(2, np.int64), window
+        OPEN_NS,
+        side.astype(np.int8),
+        price,
+        size,
+        order_id.astype(np.uint64),
+        anonymous=np.zeros(len(price), bool),
+        last_best=np.zeros(2, np.int64),
+        window=window,
     )
 
 

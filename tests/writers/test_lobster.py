@@ -28,7 +28,8 @@ def book(*orders: tuple[int, int, int, int], clock: int = MIDNIGHT + 34_200 * SE
     """Return a book of (side, price, size, id), best levels first."""
     side, price, size, order_id = (np.array(column) for column in zip(*orders, strict=True))
     best = [max(price[side == BID], default=0), min(price[side == ASK], default=0)]
-    return BookSnapshot(clock, side.astype(np.int8), price, size, order_id.astype(np.uint64), np.array(best, np.int64))
+    named = (side.astype(np.int8), price, size, order_id.astype(np.uint64), np.zeros(len(price), bool))
+    return BookSnapshot(clock, *named, np.array(best, np.int64))
 
 
 def events_of(*rows: tuple[int, int, int, int, int, int], code: tuple[int, ...] | None = None) -> Events:

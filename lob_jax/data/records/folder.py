@@ -4,10 +4,18 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lob_jax.data.records.manifest import MANIFEST, check_manifest, completed_fingerprint, load_manifest
+from lob_jax.data.records.manifest import (
+    FORMAT,
+    MANIFEST,
+    check_manifest,
+    completed_fingerprint,
+    is_earlier,
+    read_manifest,
+)
 from lob_jax.data.records.shards import write_whole
 from lob_jax.errors import InputError, flat
 from lob_jax.lock import locked
@@ -22,7 +30,9 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     """Return the manifest of the records in a folder, building them if there are none.
 
     Records are built in `<folder>.partial`. What an interrupted build has left there is reused if it has the same
-    fingerprint, and removed otherwise. Records with another fingerprint are refused, never overwritten.
+    fingerprint, and removed otherwise. Records of an earlier format of the same data are renamed to
+    `<folder>.format<number>`, with a warning, and built again. Records with another fingerprint are refused, never
+    overwritten.
 
     Args:
       folder: the folder of the records.
@@ -33,14 +43,16 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     Raises:
       InputError: the folder holds other records or other files, or another process is building it.
     """
-    if (folder / MANIFEST).exists():
+    if has_records(folder):
         return _checked(folder, wanted)
     with locked(folder.with_name(f"{folder.name}.lock")):
-        if (folder / MANIFEST).exists():  # another process may have finished before the lock was acquired
+        if has_records(folder):  # another process may have finished before the lock was acquired
             return _checked(folder, wanted)
+        if (folder / MANIFEST).exists():
+            _set_aside(folder, wanted)
         _check_free(folder)
         partial = folder.with_name(f"{folder.name}.partial")
-        if not (partial / MANIFEST).exists() or not _is(load_manifest(partial)["fingerprint"], wanted):
+        if not (partial / MANIFEST).exists() or not _is(read_manifest(partial)["fingerprint"], wanted):
             _begin(partial, wanted)
             try:
                 manifest = build(partial)
@@ -52,7 +64,34 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
         shutil.rmtree(partial / DAYS, ignore_errors=True)
         (partial / FINGERPRINT).unlink(missing_ok=True)
         os.replace(partial, folder)  # last, and atomic: a folder with this name is always complete
-    return load_manifest(folder)
+    return read_manifest(folder)
+
+
+def has_records(folder: pathlib.Path) -> bool:
+    """Return whether a folder holds prepared records of the format that this version writes."""
+    return (folder / MANIFEST).exists() and not is_earlier(read_manifest(folder))
+
+
+def _set_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
+    """Rename the folder of records of an earlier format, which must agree with `wanted` in everything else."""
+    manifest = read_manifest(folder)
+    format_then = manifest["fingerprint"]["format"]
+    check_manifest(manifest, {**wanted, "format": format_then})
+    aside = folder.with_name(f"{folder.name}.format{format_then}")
+    if aside.exists():
+        raise InputError(
+            "records of an earlier format have been kept already",
+            where=aside,
+            expected="no such folder",
+            was=f"a folder, beside {folder}, whose records are of format {format_then} too",
+            remedy="delete one of the two folders",
+        )
+    os.replace(folder, aside)
+    warnings.warn(
+        f"the records in {folder} are of format {format_then}, and this version needs format {FORMAT}: they are kept as"
+        f" {aside.name}, and the days are prepared again",
+        stacklevel=3,
+    )
 
 
 def _is(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -61,7 +100,7 @@ def _is(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _checked(folder: pathlib.Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    manifest = load_manifest(folder)
+    manifest = read_manifest(folder)
     check_manifest(manifest, wanted)
     return manifest
 

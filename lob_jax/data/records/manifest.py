@@ -15,7 +15,7 @@ from lob_jax.errors import InputError, differing, flat
 from lob_jax.feeds.feed import DaySource
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 
-FORMAT = 2  # incremented whenever the content of a record changes its meaning
+FORMAT = 3  # incremented whenever the content of a record changes its meaning
 MANIFEST = "records.json"
 
 
@@ -109,6 +109,29 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
       outlines: see `Outline`, by split;
       token_counts: int [V], not counting leads and EOS, by split;
       shards: records, bytes before compression and sha256, by file name.
+
+    Raises:
+      InputError: there is no manifest, it cannot be read, or the records are of an earlier format.
+    """
+    manifest = read_manifest(folder)
+    if is_earlier(manifest):
+        raise InputError(
+            "the prepared records are of an earlier format",
+            where=pathlib.Path(folder) / MANIFEST,
+            expected=f"format {FORMAT}",
+            was=f"format {manifest['fingerprint']['format']}",
+            remedy="run --mode=prepare with this config and --workdir: it keeps them beside the new ones",
+        )
+    return manifest
+
+
+def is_earlier(manifest: Mapping[str, Any]) -> bool:
+    """Return whether records are of an earlier format than this version writes."""
+    return manifest["fingerprint"].get("format", FORMAT) < FORMAT
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    """Return the manifest of prepared records of any format.
 
     Raises:
       InputError: there is no manifest, or it cannot be read.

@@ -13,6 +13,7 @@ from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.data.records.split import Part, check_embargo, lead_events
 from lob_jax.errors import InputError
+from lob_jax.events.halts import OPEN, closed_before, halts_of
 from lob_jax.events.instrument import Instrument
 from lob_jax.tokens.registry import tokenizer_class
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -113,6 +114,7 @@ def make_records(
       mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty, see `two_sided`;
       lead_events int64, number of leading events that serve as context only;
       first_event int64, index in the day of the first event, including the lead;
+      closed int8, what is closed before the first event, see `lob_jax.events.halts`; nothing at the start of a day;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON;
       tokenizer, the name of the tokenizer.
@@ -130,12 +132,15 @@ def make_records(
     """
     cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
     at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
-    starts = snapshots_at(day, at)
+    starts, halts = snapshots_at(day, at), halts_of(day.events.kind, day.events.code)
     for (part, span), start in zip(cuts, starts, strict=True):
-        yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels)
+        closed = closed_before(halts, span[0])
+        yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels, closed=closed)
 
 
-def day_record(day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, book_levels: int) -> Record:
+def day_record(
+    day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, book_levels: int, closed: int = OPEN
+) -> Record:
     """Return events first..last-1 of a day as one record without a lead, in the form of records read from disk.
 
     Args:
@@ -144,19 +149,27 @@ def day_record(day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, b
       last: index after the last event, greater than `first`.
       tokenizer: the tokenizer of the events.
       book_levels: P, occupied levels per side in the features.
+      closed: what is closed before the day's first event, see `lob_jax.events.halts`.
 
     Raises:
       InputError: an event cannot be encoded.
     """
     (start,) = snapshots_at(day, np.array([first]))
-    record = _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels)
+    closed = closed_before(halts_of(day.events.kind[:first], day.events.code[:first]), first, closed=closed)
+    record = _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels, closed=closed)
     return {**record, "compact": tokenizer.vocabulary.bins is not None}
 
 
 def _make_record(
-    day: MarketDay, span: tuple[int, int, int], start: BookSnapshot, tokenizer: Tokenizer, *, book_levels: int
+    day: MarketDay,
+    span: tuple[int, int, int],
+    start: BookSnapshot,
+    tokenizer: Tokenizer,
+    *,
+    book_levels: int,
+    closed: int,
 ) -> dict[str, Any]:
-    """Return the record of events begin..last-1, with lead begin..first-1; `start` is the book before them."""
+    """Return the record of events begin..last-1, with lead begin..first-1; book and halts are those before them."""
     begin, first, last = span
     part = day.part(begin, last, start=start)
     states = replay(part, book_levels)
@@ -167,6 +180,7 @@ def _make_record(
         "mid2": states.mid2(),
         "lead_events": np.int64(first - begin),
         "first_event": np.int64(begin),
+        "closed": np.int8(closed),
         **{f"start_{name}": dtype(getattr(start, name)) for name, dtype in START_NUMBERS.items()},
         **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
         **{f"correction_{name}": np.asarray(getattr(part.corrections, name)) for name in CORRECTION_COLUMNS},

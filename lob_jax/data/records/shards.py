@@ -78,6 +78,7 @@ def record_features() -> tfds.features.FeaturesDict:
             "clock_ns": tensor(np.int64, None),
             "mid2": tensor(np.int64, None),
             **{name: tfds.features.Scalar(np.int64) for name in ("lead_events", "first_event")},
+            "closed": tfds.features.Scalar(np.int8),
             **{f"start_{name}": tfds.features.Scalar(dtype) for name, dtype in START_NUMBERS.items()},
             **{f"start_{name}": tensor(dtype, None) for name, dtype in START_COLUMNS.items()},
             **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},

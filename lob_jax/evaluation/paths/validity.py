@@ -5,11 +5,10 @@ from collections import Counter
 
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.events.halts import CLOSED, CLOSES, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 
 Levels = list[list[tuple[int, list[int]]]]
-TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
-CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}  # what is closed after each, see `check_events`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +27,16 @@ class Validity:
     levels: Levels
 
 
-def check_events(events: Events, *, start: BookSnapshot, tick: int, closed: int = 0, signed: bool = False) -> Validity:
+def check_events(
+    events: Events, *, start: BookSnapshot, tick: int, closed: int = OPEN, signed: bool = False
+) -> Validity:
     """Replay events in plain Python, one after the other, and count the invalid ones.
 
     Args:
       events: in the order in which they happen.
       start: the book before them; its time is that of the preceding event.
       tick: price quanta per tick; visible orders are at multiples of it.
-      closed: what is closed at the start: 0 nothing, 1 trading, 2 trading and quoting.
+      closed: what is closed at the start, see `lob_jax.events.halts`.
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
@@ -63,7 +64,7 @@ def _fault(
     """Return why an event is invalid; None if it is valid."""
     if size <= 0 or (price <= 0 and not signed):
         return "no size or no price"
-    if closed >= (1 if kind in TRADES else 2):
+    if closed >= (QUOTING if kind in TRADES else CLOSED):
         return "market closed"
     if kind in (Kind.CROSS, Kind.EXECUTE_HIDDEN):
         outside = kind == Kind.EXECUTE_HIDDEN and not _within_quotes(book, price)
@@ -71,22 +72,30 @@ def _fault(
     if price % tick:
         return "price between ticks"
     if kind == Kind.ADD:
-        return "crosses the book" if _crosses(book, side, price) else None
-    queue = [lots for _, lots in book.sides[side].get(price, [])]
+        crosses = "crosses the book" if _crosses(book, side, price) else None
+        return crosses or ("out of view" if _out_of_view(book, side, price) else None)
+    queue = book.sides[side].get(price, [])
     if not queue:
         return "nothing at the price"
     if kind == Kind.CANCEL:
-        return None if max(queue) > size else "no order is larger than the cancel"
+        return None if any(order.size > size for order in queue) else "no order is larger than the cancel"
     if kind == Kind.DELETE:
-        return None if size in queue else "no order has the size of the delete"
+        fits = any(order.size == size or (order.anonymous and order.size > size) for order in queue)
+        return None if fits else "no order has the size of the delete"
     if price != book.best(side):
         return "execution behind the best price"
-    return None if size <= queue[0] else "execution of more than the front order"
+    return None if size <= queue[0].size else "execution of more than the front order"
 
 
 def _crosses(book: OracleBook, side: int, price: int) -> bool:
     opposite = book.best(-side)
     return opposite is not None and side * price >= side * opposite
+
+
+def _out_of_view(book: OracleBook, side: int, price: int) -> bool:
+    """Return whether a price is behind the last level of a side that has as many levels as the book's window."""
+    prices = book.sides[side]
+    return 0 < book.window <= len(prices) and all(side * price < side * other for other in prices)
 
 
 def _within_quotes(book: OracleBook, price: int) -> bool:
@@ -95,10 +104,7 @@ def _within_quotes(book: OracleBook, price: int) -> bool:
 
 
 def _levels(book: OracleBook) -> Levels:
-    return [
-        [(price, [lots for _, lots in book.sides[side][price]]) for price, _ in book.levels(side)]
-        for side in (BID, ASK)
-    ]
+    return [[(price, book.sizes(side, price)) for price, _ in book.levels(side)] for side in (BID, ASK)]
 
 
 def merged(parts: list[Validity]) -> dict[str, int]:

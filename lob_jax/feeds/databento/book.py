@@ -218,6 +218,7 @@ class InstrumentBook:
                 price=price.copy(),
                 size=size.copy(),
                 order_id=order_id.copy().view(np.uint64),
+                anonymous=np.zeros(len(price), bool),
                 last_best=np.array(best, np.int64),
             )
         )

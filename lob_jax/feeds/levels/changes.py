@@ -121,6 +121,7 @@ class LevelChanges:
             price=np.concatenate([bid, ask]),
             size=np.concatenate([bid_size, ask_size]),
             order_id=np.zeros(len(bid) + len(ask), np.uint64),
+            anonymous=np.zeros(len(bid) + len(ask), bool),
             last_best=np.array([price[0] if len(price) else 0 for price in (bid, ask)], np.int64),
             seen=np.array([len(bid) > 0, len(ask) > 0]),
             pooled=True,

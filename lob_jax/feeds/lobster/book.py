@@ -96,6 +96,7 @@ def start_book(events: Events, price: np.ndarray, size: np.ndarray, *, clock_ns:
         price=np.array(prices, np.int64),
         size=np.array(sizes, np.int64),
         order_id=np.zeros(len(prices), np.uint64),
+        anonymous=np.ones(len(prices), bool),
         last_best=np.array(last_best, np.int64),
         window=levels,
     )

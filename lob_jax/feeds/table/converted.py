@@ -16,7 +16,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import COLUMNS, Events
 from lob_jax.feeds.reading.store import EventStore
 
-FORMAT = 1
+FORMAT = 2  # incremented whenever the tables or their columns change
 TABLES = ("events", "start", "corrections")
 EVENTS = "events.parquet"  # the file that represents a day
 DAMAGE = (OSError, pa.ArrowException, UnicodeDecodeError)  # raised by Arrow for a damaged file

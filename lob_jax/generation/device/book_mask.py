@@ -1,26 +1,27 @@
 """Compute the book mask: the tokens that can still lead to an event that the live book accepts.
 
-The book mask comes in addition to the grammar's. An ADD must not cross, and its level must have room; the size of a
-CANCEL is less than that of a live order, that of a DELETE equals it, and that of an EXECUTE, at the best price, is at
-most that of the order at the front; a hidden execution is within the quotes; prices are positive unless the instrument
-has signed prices; halted trading resumes only by the control event for it. Within a number, the mask of the next digits
-is the union of all continuations that lead to an allowed number and, if the number may end here, of the tokens that the
-next field allows. The mask is exact: every sequence that obeys it ends in an acceptable event, and every such event can
-be reached.
+The book mask comes in addition to the grammar's. An ADD must not cross, must be in view if the side is full and the
+book has a window, and its level must have room; the size of a CANCEL is less than that of a live order, that of a
+DELETE equals it, or is less than that of an anonymous order, and that of an EXECUTE, at the best price, is at most that
+of the order at the front; a hidden execution is within the quotes; prices are positive unless the instrument has signed
+prices; halted trading resumes only by the control event for it; a book is never cleared, and time never runs backwards.
+Prices are within MOST_DISTANCE of the reference, and the lots of a level within MOST_LOTS.
+
+Within a number, the mask of the next digits is the union of all continuations that lead to an allowed number and, if
+the number may end here, of the tokens that the next field allows. The mask is exact: every sequence that obeys it ends
+in an acceptable event, and every such event can be reached.
 """
 
 import jax
 import jax.numpy as jnp
 
+from lob_jax.events.halts import CLOSED, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Spelling, as_int32
-from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, queue_at, reference
+from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, Queue, is_full, queue_at, reference
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
-
-OPEN, QUOTING, CLOSED = 0, 1, 2  # values of LiveBook.closed
-TRADES = (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS)
 
 
 def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int) -> jax.Array:
@@ -36,17 +37,18 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
-    queue_Q, sizes = _sizes(book, spelling, distance)
+    queue, sizes = _sizes(book, spelling, distance)
+    listed_Q = jnp.where(kind == Kind.DELETE, queue.lots_Q, 0)
 
     in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS
     price_groups_G = _price_groups(book, levels, spelling, value, rest)
-    size_groups_G = _size_groups(queue_Q, sizes, kind, value, rest)
+    size_groups_G = _size_groups(listed_Q, sizes, value, rest)
     digits_G = jnp.where(in_price, price_groups_G, jnp.where(in_size, size_groups_G, True))
     price_fine = ~in_price | _price_allowed(book, levels, spelling, distance)
-    size_V = price_fine & _size_codes(queue_Q, sizes, kind)
-    time_fine = ~in_size | _size_allowed(queue_Q, sizes, kind, value)
+    size_V = price_fine & _size_codes(listed_Q, sizes)
+    time_fine = ~in_size | _size_allowed(listed_Q, sizes, value)
     mask_V = jnp.concatenate([head_V, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
-    return mask_V.at[v.TIME_SKIP].set(time_fine)
+    return mask_V.at[v.TIME_SKIP].set(time_fine).at[v.TIME_BACK].set(False)
 
 
 class SideLevels:
@@ -59,34 +61,44 @@ class SideLevels:
         self.queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
         self.occupied_P = key_P != FAR
         self.distance_P = jnp.where(self.occupied_P, key_P - start, 0)
+        self.divisible_P = jnp.where(book.anonymous_2PQ[side][book.row_2P[side]], self.queue_PQ, 0).max(1)
+        self.reached_P = self.occupied_P & (jnp.abs(self.distance_P) <= MOST_DISTANCE)
         self.total_P = book.total_2P[side][book.row_2P[side]]
         self.full_P = (~book.pooled & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
-        self.cancellable_P = self.occupied_P & (self.queue_PQ.max(1) > 1)
-        self.new_levels = ~self.occupied_P[-1]
+        self.cancellable_P = self.reached_P & (self.queue_PQ.max(1) > 1)
+        # On a full side, a new level replaces the last one, behind which nothing is in view.
+        full, last = is_full(book, side), jnp.maximum(self.occupied_P.sum() - 1, 0)
+        self.new_levels = ~self.occupied_P[-1] | full
         lowest = jnp.where(opposite == FAR, -MOST_DISTANCE, 1 - opposite - start)
         # A lowest price is a lower bound of an ask's key, and an upper bound of a bid's key, whose sign is reversed.
         if side == 0:
             self.low, high = jnp.maximum(lowest, -MOST_DISTANCE), -book.lowest - start
         else:
             self.low, high = jnp.maximum(lowest, book.lowest - start), MOST_DISTANCE
+        high = jnp.where(full, jnp.minimum(high, self.distance_P[last]), high)
         self.low, self.high = jnp.maximum(self.low, -MOST_DISTANCE), jnp.minimum(high, MOST_DISTANCE)
         # In a crossed book, orders may not join some of the levels.
         joinable_P = self.occupied_P & (self.distance_P >= self.low) & (self.distance_P <= self.high)
         self.barred_P, self.room_P = joinable_P & self.full_P, joinable_P & ~self.full_P
         # The price of a hidden execution is relative to the best of its own side, in quanta.
         quoted = self.occupied_P[0] & (opposite != FAR)
-        spread = jnp.clip(jnp.where(quoted, opposite + key_P[0], 0), 0, MOST_DISTANCE // tick)
-        self.quoted, self.hidden_low = quoted, -spread * tick
-        # A cross may have any price, or any positive one; zero is `above_zero` quanta below the reference.
-        above_zero = jnp.clip(sign * start - book.zero, 0, MOST_DISTANCE // tick) * tick
-        far = jnp.where(book.lowest == NO_FLOOR, MOST_DISTANCE, above_zero - 1)
+        spread = jnp.where(quoted, opposite + key_P[0], 0)
+        self.quoted, self.hidden_low = quoted, -_quanta(spread, tick)
+        # A cross may have any price, or any positive one.
+        far = jnp.where(book.lowest == NO_FLOOR, MOST_DISTANCE, _quanta(sign * start - book.zero, tick, less=1))
         ends = (-MOST_DISTANCE, far) if side == 0 else (-far, MOST_DISTANCE)
         self.cross_low, self.cross_high = (jnp.asarray(end, jnp.int32) for end in ends)
 
 
+def _quanta(ticks: jax.Array, tick: int, *, less: int = 0) -> jax.Array:
+    """Return ticks in quanta, less a few, between -`less` and MOST_DISTANCE."""
+    most = (MOST_DISTANCE + less) // tick
+    return jnp.where(ticks > most, MOST_DISTANCE, jnp.clip(ticks, 0, most) * tick - less)
+
+
 def _specials(book: LiveBook) -> jax.Array:
     """Return the mask of class 0, bool [1000]: which halts and resumptions are allowed depends on what is closed."""
-    allowed_C = jnp.ones(v.CLASS_SIZE, bool)
+    allowed_C = jnp.ones(v.CLASS_SIZE, bool).at[v.CONTROL_BASE + Code.CLEAR].set(False)
     allowed_C = allowed_C.at[v.CONTROL_BASE + Code.HALT].set(book.closed < CLOSED)
     allowed_C = allowed_C.at[v.CONTROL_BASE + Code.RESUME_QUOTE].set(book.closed == CLOSED)
     return allowed_C.at[v.CONTROL_BASE + Code.RESUME_TRADE].set(book.closed > OPEN)
@@ -106,7 +118,7 @@ def _price_codes(side: SideLevels, kind: int) -> jax.Array:
     if kind == Kind.CANCEL:
         return spelled.codes_of(code_P, side.cancellable_P, size)
     if kind == Kind.DELETE:
-        return spelled.codes_of(code_P, side.occupied_P, size)
+        return spelled.codes_of(code_P, side.reached_P, size)
     if kind == Kind.EXECUTE:
         return (jnp.arange(size) == 0) & side.occupied_P[0]
     if kind == Kind.CROSS:
@@ -148,8 +160,8 @@ def _price_groups(
     room_G = spelled.codes_of(group_P, goes_on_P & _pick(spelling, levels, "room_P"), spelled.GROUPS)
     add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, room_G)
 
-    cancellable_P, occupied_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "occupied_P"))
-    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, occupied_P)
+    cancellable_P, reached_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "reached_P"))
+    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, reached_P)
     listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
     hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
     hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
@@ -185,37 +197,38 @@ def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling,
     cross = (distance >= _pick(spelling, levels, "cross_low")) & (distance <= _pick(spelling, levels, "cross_high"))
     cancel = at("cancellable_P")
     of = [(Kind.ADD, add), (Kind.CANCEL, cancel), (Kind.EXECUTE, best), (Kind.EXECUTE_HIDDEN, hidden)]
-    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("occupied_P"))
+    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("reached_P"))
 
 
-def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Return the queue [Q] at an event's price, and the range of sizes allowed for its kind there."""
+def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[Queue, tuple[jax.Array, jax.Array]]:
+    """Return the queue at an event's price, and the range of sizes allowed for its kind there.
+
+    A DELETE may also have the size of an order of the queue.
+    """
     sign = jnp.where(spelling.side == 0, -1, 1)
     key = sign * reference(book, spelling.side) + distance
-    _, queue_Q = queue_at(book, spelling.side, key)
-    of = [(Kind.ADD, MOST_LOTS - queue_Q.sum()), (Kind.CANCEL, queue_Q.max() - 1), (Kind.EXECUTE, queue_Q[0])]
-    return queue_Q, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
+    _, queue = queue_at(book, spelling.side, key)
+    lots_Q, divisible_Q = queue.lots_Q, jnp.where(queue.anonymous_Q, queue.lots_Q, 0)
+    of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, lots_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
+    of += [(Kind.DELETE, divisible_Q.max() - 1)]
+    return queue, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
 
 
-def _size_codes(queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array) -> jax.Array:
-    """Return the size codes that can lead to an allowed size, bool [1000]."""
-    listed_V = spelled.codes_of(spelled.number_code(queue_Q), queue_Q > 0, v.CLASS_SIZE)
-    within_V = spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0
-    return jnp.where(kind == Kind.DELETE, listed_V, within_V)
+def _size_codes(listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Return the size codes that can lead to a size within a range or of a list, bool [1000]; 0 is no size."""
+    listed_V = spelled.codes_of(spelled.number_code(listed_Q), listed_Q > 0, v.CLASS_SIZE)
+    return listed_V | (spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0)
 
 
 def _size_groups(
-    queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array, value: jax.Array, rest: jax.Array
+    listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], value: jax.Array, rest: jax.Array
 ) -> jax.Array:
-    """Return the digit groups that can continue a size to an allowed one, bool [1000]."""
-    group_Q, goes_on_Q = spelled.next_group(queue_Q, value, rest)
-    listed_G = spelled.codes_of(group_Q, goes_on_Q & (queue_Q > 0), spelled.GROUPS)
-    return jnp.where(kind == Kind.DELETE, listed_G, spelled.groups_of_range(*sizes, value, rest))
+    """Return the digit groups that can continue to a size within a range or of a list, bool [1000]."""
+    group_Q, goes_on_Q = spelled.next_group(listed_Q, value, rest)
+    listed_G = spelled.codes_of(group_Q, goes_on_Q & (listed_Q > 0), spelled.GROUPS)
+    return listed_G | spelled.groups_of_range(*sizes, value, rest)
 
 
-def _size_allowed(
-    queue_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], kind: jax.Array, value: jax.Array
-) -> jax.Array:
-    """Return whether an event may have this size."""
-    within = (value >= sizes[0]) & (value <= sizes[1])
-    return jnp.where(kind == Kind.DELETE, (queue_Q == value).any() & (value > 0), within)
+def _size_allowed(listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], value: jax.Array) -> jax.Array:
+    """Return whether a size is within a range or in a list."""
+    return (value >= sizes[0]) & ((value <= sizes[1]) | (listed_Q == value).any())

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.events.halts import CLOSED, HALTS, OPEN, QUOTING, TRADES
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.events.schema import Kind
+from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.assembler import Clock
-from lob_jax.generation.device.book_mask import CLOSED, OPEN, QUOTING, TRADES, SideLevels
-from lob_jax.generation.device.exact_paths import HALTS
+from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.orders import OrderTable
 from lob_jax.generation.device.state import LoopShape, PathState
@@ -86,7 +86,7 @@ def _controls(book: LiveBook) -> jax.Array:
     """Return which CONTROL tokens the book allows, bool [1000]: halts and resumptions depend on what is closed."""
     states = (book.closed < CLOSED, book.closed == CLOSED, book.closed > OPEN)
     allowed_C = jnp.ones(v.CLASS_SIZE, bool)
-    for code, allowed in zip(HALTS, states, strict=True):
+    for code, allowed in ((Code.CLEAR, False), *zip(HALTS, states, strict=True)):
         at = v.CONTROL_BASE + int(code) + v.CONTROL_GAP * np.arange(GAP_BINS)
         allowed_C = allowed_C.at[at].set(allowed)
     return allowed_C
@@ -94,7 +94,7 @@ def _controls(book: LiveBook) -> jax.Array:
 
 def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
     """Return which bins of price and size have an event on the book, bool [PRICE_BINS, SIZE_BINS]."""
-    within_JP = (side.distance_P >= price.low[:, None]) & (side.distance_P <= price.high[:, None]) & side.occupied_P
+    within_JP = (side.distance_P >= price.low[:, None]) & (side.distance_P <= price.high[:, None]) & side.reached_P
     if kind == Kind.ADD:
         _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
         return room_J[:, None] & (most_J[:, None] >= size.low)
@@ -103,7 +103,8 @@ def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
         return largest_J[:, None] - 1 >= size.low
     if kind == Kind.DELETE:
         fits_PQS = (side.queue_PQ[..., None] >= size.low) & (side.queue_PQ[..., None] <= size.high)
-        return jnp.einsum("JP,PS->JS", within_JP.astype(jnp.float32), fits_PQS.any(1).astype(jnp.float32)) > 0
+        fits_PS = fits_PQS.any(1) | (side.divisible_P[:, None] - 1 >= size.low)
+        return jnp.einsum("JP,PS->JS", within_JP.astype(jnp.float32), fits_PS.astype(jnp.float32)) > 0
     if kind == Kind.EXECUTE:
         at_best_J = (price.low <= 0) & (price.high >= 0) & side.occupied_P[0]
         return at_best_J[:, None] & (side.queue_PQ[0, 0] >= size.low)
@@ -159,20 +160,23 @@ def move(
 
 def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple[jax.Array, jax.Array]:
     """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
-    within_P = side.occupied_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
+    within_P = side.reached_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
     off_P = jnp.abs(side.distance_P - price.value)
     largest_P = side.queue_PQ.max(1)
     fits_PQ = (side.queue_PQ >= size.low) & (side.queue_PQ <= size.high)
     chosen = {}
-    for of, eligible_P in ((Kind.CANCEL, largest_P - 1 >= size.low), (Kind.DELETE, fits_PQ.any(1))):
+    deletable_P = fits_PQ.any(1) | (side.divisible_P - 1 >= size.low)
+    for of, eligible_P in ((Kind.CANCEL, largest_P - 1 >= size.low), (Kind.DELETE, deletable_P)):
         chosen[of] = jnp.argmin(jnp.where(within_P & eligible_P, off_P, jnp.iinfo(jnp.int32).max))
     add, _, most = _add(side, price)
-    newest = side.queue_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[chosen[Kind.DELETE]][::-1])
+    at = chosen[Kind.DELETE]
+    newest = side.queue_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[at][::-1])
+    delete = jnp.where(fits_PQ[at].any(), side.queue_PQ[at, newest], _upto(size, side.divisible_P[at] - 1))
     cancel = largest_P[chosen[Kind.CANCEL]] - 1
     by_kind = {
         Kind.ADD: (add, _upto(size, most)),
         Kind.CANCEL: (side.distance_P[chosen[Kind.CANCEL]], _upto(size, cancel)),
-        Kind.DELETE: (side.distance_P[chosen[Kind.DELETE]], side.queue_PQ[chosen[Kind.DELETE], newest]),
+        Kind.DELETE: (side.distance_P[at], delete),
         Kind.EXECUTE: (jnp.int32(0), _upto(size, side.queue_PQ[0, 0])),
     }
     for of in (Kind.EXECUTE_HIDDEN, Kind.CROSS):

@@ -7,15 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.events.schema import Code
+from lob_jax.events.halts import HALTS
 from lob_jax.generation.device import assembler, live_book
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.orders import OrderTable, begin, spell
 from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
-
-HALTS = (Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE)
 
 
 class ExactTables(NamedTuple):

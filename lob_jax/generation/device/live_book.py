@@ -15,6 +15,7 @@ import numpy as np
 from lob_jax.book.features import book_features
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
+from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Code, Kind
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
@@ -34,36 +35,52 @@ class LiveBook(NamedTuple):
         sides; FAR in unoccupied slots.
       row_2P: int32 [2, P], a permutation of the rows; the rows of unoccupied slots are free.
       queue_2PQ: int32 [2, P, Q], by row: lots of a level's orders from the front of the queue, then 0.
+      anonymous_2PQ: bool [2, P, Q], by row: whether an order is anonymous, see `BookSnapshot`; False behind the last.
       total_2P: int32 [2, P], by row: lots at the level, 0 in a free row.
       last_2: int32 [2], the last best price of either side, in ticks from the origin.
       seen_2: bool [2], whether a side ever had a best price.
       lowest: int32, the lowest allowed price of an order, in ticks from the origin; NO_FLOOR if there is none.
       zero: int32, price 0, in ticks from the origin.
       pooled: bool, whether each level is a single order, which ADDs enlarge.
-      closed: int32, what is closed: 0 nothing, 1 trading, 2 trading and quoting.
+      window: int32, levels that a side keeps, 0 for all: a full side drops its last level for a better one.
+      closed: int32, what is closed, see `lob_jax.events.halts`.
       refused: int32, number of events that the book could not accept; 0 for events that obey the mask.
     """
 
     key_2P: jax.Array
     row_2P: jax.Array
     queue_2PQ: jax.Array
+    anonymous_2PQ: jax.Array
     total_2P: jax.Array
     last_2: jax.Array
     seen_2: jax.Array
     lowest: jax.Array
     zero: jax.Array
     pooled: jax.Array
+    window: jax.Array
     closed: jax.Array
     refused: jax.Array
 
 
+class Queue(NamedTuple):
+    """The orders of a level, from the front; those of an absent level have 0 lots.
+
+    Attributes:
+      lots_Q: int32 [Q].
+      anonymous_Q: bool [Q].
+    """
+
+    lots_Q: jax.Array
+    anonymous_Q: jax.Array
+
+
 def from_snapshot(
-    snapshot: BookSnapshot, *, tick: int, places: int, orders: int, closed: int = 0, signed: bool = False
+    snapshot: BookSnapshot, *, tick: int, places: int, orders: int, closed: int = OPEN, signed: bool = False
 ) -> tuple[LiveBook, int]:
     """Return the live book of a snapshot and the origin of its prices, in price quanta.
 
     Args:
-      snapshot: the book to start from; the number of levels that its feed shows does not matter.
+      snapshot: the book to start from.
       tick: price quanta per tick.
       places: P, capacity in levels per side.
       orders: Q, capacity in orders per level.
@@ -77,6 +94,7 @@ def from_snapshot(
     known = [int(prices[0]) for prices in best if len(prices)] or snapshot.last_best[snapshot.seen].tolist()
     origin = known[0] // tick * tick if known else 0
     key_2P, queue_2PQ = np.full((2, places), FAR), np.zeros((2, places, orders), np.int32)
+    anonymous_2PQ = np.zeros(queue_2PQ.shape, bool)
     for index, side in enumerate((1, -1)):
         rows = snapshot.side == side
         keys, level = np.unique(_SIGN[index] * ((snapshot.price[rows] - origin) // tick), return_inverse=True)
@@ -87,12 +105,14 @@ def from_snapshot(
             _check_room(len(queue), orders, "orders at a level", "orders")
             _check_room(int(queue.sum()), MOST_LOTS, "lots at a level", "lot")
             queue_2PQ[index, number, : len(queue)] = queue
+            anonymous_2PQ[index, number, : len(queue)] = snapshot.anonymous[rows][level == number]
     last = np.where(snapshot.seen, (snapshot.last_best - origin) // tick, 0)
     present = key_2P[:, 0] != FAR
     book = LiveBook(
         key_2P=jnp.asarray(key_2P),
         row_2P=jnp.asarray(np.tile(np.arange(places, dtype=np.int32), (2, 1))),
         queue_2PQ=jnp.asarray(queue_2PQ),
+        anonymous_2PQ=jnp.asarray(anonymous_2PQ),
         total_2P=jnp.asarray(queue_2PQ.sum(2, dtype=np.int32)),
         last_2=jnp.asarray(np.where(present, _SIGN * key_2P[:, 0], last), jnp.int32),
         seen_2=jnp.asarray(present | snapshot.seen),
@@ -100,6 +120,7 @@ def from_snapshot(
         lowest=jnp.int32(NO_FLOOR if signed else max(1 - origin // tick, NO_FLOOR + 1)),
         zero=jnp.int32(-origin // tick),
         pooled=jnp.bool_(snapshot.pooled),
+        window=jnp.int32(snapshot.window),
         closed=jnp.int32(closed),
         refused=jnp.int32(0),
     )
@@ -136,40 +157,56 @@ def reference(book: LiveBook, side: jax.Array) -> jax.Array:
     return jnp.where(book.seen_2[side], own, jnp.where(book.key_2P[1 - side, 0] != FAR, other, book.zero))
 
 
-def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the index of a key among a side's levels, and the queue [Q] there; zeros if there is no such level."""
+def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array, Queue]:
+    """Return the index of a key among a side's levels, and the queue there."""
     at = jnp.sum(book.key_2P[side] < key)
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
     there = (book.key_2P[side, place] == key) & (key != FAR)
-    return at, jnp.where(there, book.queue_2PQ[side, book.row_2P[side, place]], 0)
+    row = book.row_2P[side, place]
+    return at, Queue(jnp.where(there, book.queue_2PQ[side, row], 0), there & book.anonymous_2PQ[side, row])
 
 
 def has_room(book: LiveBook, side: jax.Array, key: jax.Array, size: jax.Array) -> jax.Array:
     """Return whether an order of this size can rest at a key: there is room for its level, for itself and its lots."""
-    _, queue_Q = queue_at(book, side, key)
-    _, fits = _changed(queue_Q, jnp.int32(Kind.ADD), size, book.pooled)
-    return fits & ((queue_Q[0] > 0) | (book.key_2P[side, -1] == FAR))
+    at, queue = queue_at(book, side, key)
+    _, fits = _changed(queue, jnp.int32(Kind.ADD), size, book.pooled)
+    return fits & ((queue.lots_Q[0] > 0) | _opens(book, side, at))
 
 
-def _changed(queue_Q: jax.Array, kind: jax.Array, size: jax.Array, pooled: jax.Array) -> tuple[jax.Array, jax.Array]:
+def is_full(book: LiveBook, side: jax.Array | int) -> jax.Array:
+    """Return whether a side has as many levels as its window keeps, so that a new one must replace the last."""
+    return (book.window > 0) & (jnp.sum(book.key_2P[side] != FAR) >= book.window)
+
+
+def _opens(book: LiveBook, side: jax.Array, at: jax.Array) -> jax.Array:
+    """Return whether a level may open with this index: it is within the window, and there is room for it."""
+    levels = jnp.sum(book.key_2P[side] != FAR)
+    return jnp.where(is_full(book, side), at < levels, levels < book.key_2P.shape[1])
+
+
+def _changed(queue: Queue, kind: jax.Array, size: jax.Array, pooled: jax.Array) -> tuple[Queue, jax.Array]:
     """Return a queue after an event, and whether the event is possible; the rules are those of `lob_jax.book.kernel`.
 
-    A CANCEL reduces the newest order that is larger than its size; a DELETE removes the newest of exactly its size.
+    A CANCEL reduces the newest order that is larger than its size. A DELETE removes the newest order of exactly its
+    size, else a part of the newest anonymous one that is larger.
     """
-    place_Q = jnp.arange(queue_Q.shape[0])
-    count = jnp.sum(queue_Q > 0)
-    is_add = kind == Kind.ADD
-    fits_Q = jnp.where(kind == Kind.CANCEL, queue_Q > size, queue_Q == size)
+    lots_Q, place_Q = queue.lots_Q, jnp.arange(queue.lots_Q.shape[0])
+    is_add, exact_Q, larger_Q = kind == Kind.ADD, lots_Q == size, lots_Q > size
+    withdrawn_Q = jnp.where(exact_Q.any(), exact_Q, larger_Q & queue.anonymous_Q)
+    fits_Q = jnp.where(kind == Kind.CANCEL, larger_Q, withdrawn_Q)
     newest = jnp.max(jnp.where(fits_Q, place_Q, -1))
-    which = jnp.where(is_add, jnp.where(pooled, 0, count), jnp.where(kind == Kind.EXECUTE, 0, newest))
-    left_Q = jnp.where(place_Q == which, queue_Q + jnp.where(is_add, size, -size), queue_Q)
-    gone = ~is_add & (left_Q[jnp.maximum(which, 0)] == 0)
-    behind_Q = jnp.append(left_Q[1:], 0)
-    closed_up_Q = jnp.where(gone & (place_Q >= which), behind_Q, left_Q)
+    back = jnp.where(pooled, 0, jnp.sum(lots_Q > 0))
+    which = jnp.where(is_add, back, jnp.where(kind == Kind.EXECUTE, 0, newest))
+    left_Q = jnp.where(place_Q == which, lots_Q + jnp.where(is_add, size, -size), lots_Q)
+    gone_Q = ~is_add & (left_Q[jnp.maximum(which, 0)] == 0) & (place_Q >= which)
+    after = Queue(
+        jnp.where(gone_Q, jnp.append(left_Q[1:], 0), left_Q),
+        jnp.where(gone_Q, jnp.append(queue.anonymous_Q[1:], False), queue.anonymous_Q),
+    )
     # MOST_LOTS - size, not the sum plus size, which could overflow an int32.
-    room = (which < queue_Q.shape[0]) & (queue_Q.sum() <= MOST_LOTS - size)
-    fine = jnp.where(is_add, room, (which >= 0) & (queue_Q[jnp.maximum(which, 0)] >= size)) & (size > 0)
-    return closed_up_Q, fine
+    room = (which < lots_Q.shape[0]) & (lots_Q.sum() <= MOST_LOTS - size)
+    fine = jnp.where(is_add, room, (which >= 0) & (lots_Q[jnp.maximum(which, 0)] >= size)) & (size > 0)
+    return after, fine
 
 
 def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array, *, insert: jax.Array) -> jax.Array:
@@ -196,23 +233,24 @@ def apply(
     visible = (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)
     sign = jnp.where(side == 0, -1, 1)
     key = sign * reference(book, side) + deeper
-    at, queue_Q = queue_at(book, side, key)
-    was, levels = queue_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
-    queue_Q, fine = _changed(queue_Q, kind, size, book.pooled)
+    at, queue = queue_at(book, side, key)
+    was, levels = queue.lots_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
+    (queue_Q, anonymous_Q), fine = _changed(queue, kind, size, book.pooled)
     is_add = kind == Kind.ADD
     opposite = book.key_2P[1 - side, 0]
-    fine &= jnp.where(is_add, was | (levels < book.key_2P.shape[1]), was)
+    fine &= jnp.where(is_add, was | _opens(book, side, at), was)
     fine &= ~is_add | ((sign * key >= book.lowest) & ((opposite == FAR) | (key >= 1 - opposite)))
     fine &= (kind != Kind.EXECUTE) | (at == 0)
     change = visible & fine
     now = queue_Q[0] > 0
     appears, leaves = change & ~was & now, change & was & ~now
 
-    # A new level takes the first free row; a removed level returns its row, which becomes the first free one.
+    # A new level takes the first free row, or on a full side that of the last level, which it replaces; a removed level
+    # returns its row, which becomes the first free one.
     last = jnp.maximum(levels - 1, 0)
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
-    row = jnp.where(appears, book.row_2P[side, jnp.minimum(levels, book.row_2P.shape[1] - 1)], book.row_2P[side, place])
-    end = jnp.where(appears, levels, last)
+    end = jnp.where(appears & ~is_full(book, side), jnp.minimum(levels, book.row_2P.shape[1] - 1), last)
+    row = book.row_2P[side, jnp.where(appears, end, place)]
     keys_P = _moved(book.key_2P[side], place, end, jnp.where(appears, key, FAR), insert=appears)
     rows_P = _moved(book.row_2P[side], place, end, row, insert=appears)
     moves = appears | leaves
@@ -220,6 +258,9 @@ def apply(
         key_2P=book.key_2P.at[side].set(jnp.where(moves, keys_P, book.key_2P[side])),
         row_2P=book.row_2P.at[side].set(jnp.where(moves, rows_P, book.row_2P[side])),
         queue_2PQ=book.queue_2PQ.at[side, row].set(jnp.where(change, queue_Q, book.queue_2PQ[side, row])),
+        anonymous_2PQ=book.anonymous_2PQ.at[side, row].set(
+            jnp.where(change, anonymous_Q, book.anonymous_2PQ[side, row])
+        ),
         total_2P=book.total_2P.at[side, row].set(jnp.where(change, queue_Q.sum(), book.total_2P[side, row])),
         refused=book.refused + (visible & ~fine),
     )
@@ -233,12 +274,13 @@ def apply(
 def _controlled(book: LiveBook, control: jax.Array, code: jax.Array) -> LiveBook:
     """Clear, close or open the book on a CONTROL event."""
     cleared = control & (code == Code.CLEAR)
-    closed = jnp.where(control & (code == Code.HALT), 2, book.closed)
-    closed = jnp.where(control & (code == Code.RESUME_QUOTE), 1, closed)
-    closed = jnp.where(control & (code == Code.RESUME_TRADE), 0, closed)
+    closed = book.closed
+    for of, closes in CLOSES.items():
+        closed = jnp.where(control & (code == of), closes, closed)
     return book._replace(
         key_2P=jnp.where(cleared, FAR, book.key_2P),
         queue_2PQ=jnp.where(cleared, 0, book.queue_2PQ),
+        anonymous_2PQ=book.anonymous_2PQ & ~cleared,
         total_2P=jnp.where(cleared, 0, book.total_2P),
         closed=closed.astype(jnp.int32),
     )

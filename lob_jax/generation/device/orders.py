@@ -218,9 +218,9 @@ def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, la
     best = book.key_2P[1 - side, 0]
     sign = jnp.where(side == 0, -1, 1)
     crosses = (best != FAR) & (sign * limit <= -best)
-    _, queue_Q = queue_at(book, 1 - side, best)
+    _, queue = queue_at(book, 1 - side, best)
     rests = orders.rests_I[own.order] & has_room(book, side, sign * limit, left)
-    size = jnp.where(crosses, jnp.minimum(queue_Q[0], left), left)
+    size = jnp.where(crosses, jnp.minimum(queue.lots_Q[0], left), left)
     under_way = (left > 0) & (events < last)
     writing = under_way & (crosses | rests)
     fate = (under_way & crosses, writing & ~crosses, under_way & ~writing)

@@ -171,7 +171,7 @@ def flows_of(paths: Continuations, *, levels: int) -> Flows:
         for day in days:
             inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
             left_out += int(np.count_nonzero(~inside))
-            start = dataclasses.replace(book, time_ns=day.start.time_ns, window=0)
+            start = dataclasses.replace(book, time_ns=day.start.time_ns, window=day.start.window)
             generated.append(_named(dataclasses.replace(day, start=start, events=day.events[inside]), used=used))
     both, pairs = joined(known), np.arange(2 * len(known)).reshape(-1, 2)
     return Flows(both.select(pairs[:, 1]), flow_of_paths(generated, levels=levels), both.select(pairs[:, 0]), left_out)

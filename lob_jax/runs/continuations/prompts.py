@@ -14,9 +14,10 @@ from lob_jax.data.records.records import RecordSource, day_record, read_record
 from lob_jax.data.windows.dataset import prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
+from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt
-from lob_jax.runs.prompt import halts_of, prompt_of
+from lob_jax.runs.prompt import prompt_of
 from lob_jax.statistics.flow import disjoint_spans
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 
@@ -44,12 +45,14 @@ class Place(NamedTuple):
       first: the first event that is not of the lead.
       last: the one after its last event.
       record: index of the record.
+      closed: what is closed before `begin`, see `lob_jax.events.halts`.
     """
 
     begin: int
     first: int
     last: int
     record: int
+    closed: int
 
 
 def spread_prompts(
@@ -84,7 +87,7 @@ def spread_prompts(
       InputError: the day has too few events, or its tokens do not determine events.
     """
     require(tokenizer, Ability.EVENTS, what="a real continuation of each prompt", where="config.generate.prompts")
-    places, halts = _surveyed(records, tokenizer, records[record]["instrument"])
+    places = _surveyed(records, records[record]["instrument"])
     reads: dict[str, Any] = {"tokenizer": tokenizer, "book_levels": book_levels}
     reads |= {"time_buckets": time_buckets, "beside": beside}
     # Neighbouring spans often lie in the same record.
@@ -93,24 +96,23 @@ def spread_prompts(
     for number, (first, last) in enumerate(_spans(places, prompts, length=events + following)):
         covering = [place for place in places if place.first < last and place.last > first]
         day = _joined([(place, read(place.record)) for place in covering])
-        begin, closed = covering[0].begin, halts[max(at for at in halts if at < first + events)]
+        begin = covering[0].begin
         cut = (first - begin, first - begin + events, last - begin)
-        one = _continued(day, cut, closed, **reads)
+        one = _continued(day, cut, covering[0].closed, **reads)
         found.append(dataclasses.replace(one, prompt=dataclasses.replace(one.prompt, number=number)))
     return found
 
 
-def _surveyed(records: RecordSource, tokenizer: Tokenizer, wanted: str) -> tuple[list[Place], dict[int, int]]:
-    """Return where the records of an instrument's day are, in order, and what its halts close, by event."""
-    places, halts = [], {-1: 0}  # the market is open before the first halt
+def _surveyed(records: RecordSource, wanted: str) -> list[Place]:
+    """Return where the records of an instrument's day are, in order."""
+    places = []
     for index in range(len(records)):
         record = records[index]
         if record["instrument"] == wanted:
             begin, count = int(record["first_event"]), len(record["clock_ns"]) - 1
-            places.append(Place(begin, begin + int(record["lead_events"]), begin + count, index))
-            found = halts_of(*tokenizer.kinds_and_codes(record["tokens"][:-1]))
-            halts |= {begin + at: closed for at, closed in found.items()}
-    return sorted(places), halts
+            first = begin + int(record["lead_events"])
+            places.append(Place(begin, first, begin + count, index, int(record["closed"])))
+    return sorted(places)
 
 
 def _spans(places: list[Place], prompts: int, *, length: int) -> list[tuple[int, int]]:
@@ -155,11 +157,17 @@ def _continued(
     time_buckets: int,
     beside: Beside,
 ) -> Continued:
-    """Return a prompt and its continuation; `cut` is where the prompt begins, where it ends, and the end of both."""
+    """Return a prompt and its continuation.
+
+    `cut` is where the prompt begins, where it ends, and the end of both; `closed` is what is closed before the day's
+    first event.
+    """
     first, middle, last = cut
     history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
-    record = day_record(day, history, middle, tokenizer, book_levels=book_levels)
+    record = day_record(day, history, middle, tokenizer, book_levels=book_levels, closed=closed)
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     before, book = snapshots_at(day, np.array([first, middle]))
-    prompt = prompt_of(prepared, record, slice(first - history, middle - history), book, closed)
+    halts = halts_of(day.events.kind[:middle], day.events.code[:middle])
+    now_closed = closed_before(halts, middle, closed=closed)
+    prompt = prompt_of(prepared, record, slice(first - history, middle - history), book, now_closed)
     return Continued(day.part(first, last, start=before), middle - first, prompt)

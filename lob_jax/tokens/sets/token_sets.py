@@ -40,7 +40,7 @@ class TokenSets(NamedTuple):
         return inside
 
     def packed(self, rows: np.ndarray) -> np.ndarray:
-        """Return the sets in some rows [n] as bits, uint8 [n, V/8]: token v is bit v % 8 of byte v // 8, counted from the lowest."""
+        """Return the sets in some rows [n] as bits, uint8 [n, V/8]: token v is bit v % 8 of byte v // 8."""
         bits = np.zeros((len(rows), PACKED_BYTES), np.uint8)
         _pack(self.offset, self.first, self.last, np.asarray(rows, np.int64), bits)
         return bits

@@ -6,11 +6,11 @@ import pytest
 
 from lob_jax import later_keys
 from lob_jax.data.records.folder import FINGERPRINT, find_or_build
-from lob_jax.data.records.manifest import MANIFEST, check_manifest, make_manifest
+from lob_jax.data.records.manifest import FORMAT, MANIFEST, check_manifest, load_manifest, make_manifest
 from lob_jax.errors import InputError
 from lob_jax.later_keys import LaterKey
 
-BEFORE = {"format": 2, "context": 64, "inputs": {"feed": "lobster", "a_day.csv": "1234"}}
+BEFORE = {"format": FORMAT, "context": 64, "inputs": {"feed": "lobster", "a_day.csv": "1234"}}
 TABLE = (LaterKey("data.fold", "none", "0.2.0", also=("data.inputs.fold",)),)
 
 
@@ -60,3 +60,38 @@ def test_days_that_an_earlier_version_left_undone_are_taken_up_where_they_are_th
     assert find_or_build(tmp_path / "records", now("none"), build)["fingerprint"] == now("none")
     assert seen == (["0.json"] if table else [])
     assert (tmp_path / "records" / MANIFEST).exists()
+
+
+def _earlier(folder):
+    """Make a folder of records of the previous format."""
+    folder.mkdir()
+    (folder / MANIFEST).write_text(json.dumps({"fingerprint": {**BEFORE, "format": FORMAT - 1}}))
+
+
+def _build(folder):
+    (folder / "new").touch()
+    return {"fingerprint": BEFORE}
+
+
+def test_records_of_an_earlier_format_are_kept_and_made_anew(tmp_path):
+    folder = tmp_path / "records"
+    _earlier(folder)
+    with pytest.raises(InputError, match="of an earlier format") as caught:
+        load_manifest(folder)
+    assert "mode=prepare" in caught.value.remedy
+    with pytest.warns(UserWarning, match=rf"of format {FORMAT - 1}, .* kept as records.format{FORMAT - 1}, and"):
+        assert find_or_build(folder, BEFORE, _build) == {"fingerprint": BEFORE}
+    assert (folder / "new").exists() and load_manifest(folder) == {"fingerprint": BEFORE}
+    assert (tmp_path / f"records.format{FORMAT - 1}" / MANIFEST).exists()
+
+
+def test_records_of_an_earlier_format_are_left_alone_if_they_are_of_other_data_or_kept_already(tmp_path):
+    folder = tmp_path / "records"
+    _earlier(folder)
+    with pytest.raises(InputError, match="other data") as caught:
+        find_or_build(folder, BEFORE | {"context": 32}, _build)
+    assert (caught.value.expected, caught.value.was) == ("context = 64", "context = 32")
+    (tmp_path / f"records.format{FORMAT - 1}").mkdir()
+    with pytest.raises(InputError, match="kept already"):
+        find_or_build(folder, BEFORE, _build)
+    assert json.loads((folder / MANIFEST).read_text())["fingerprint"]["format"] == FORMAT - 1

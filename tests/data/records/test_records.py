@@ -15,6 +15,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.data.records.records import (
     Outline,
     RecordPlan,
+    day_record,
     direction,
     make_records,
     outline,
@@ -24,7 +25,7 @@ from lob_jax.data.records.records import (
 )
 from lob_jax.data.records.split import Part
 from lob_jax.errors import InputError
-from lob_jax.events.schema import Events
+from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import EOS, event_index
 
@@ -69,6 +70,22 @@ def test_every_record_decodes_alone_to_its_events(day, records):
             np.testing.assert_array_equal(getattr(events, name), expected, err_msg=name)
     ends = [int(record["first_event"]) + len(record["mid2"]) - 1 for record in records]
     assert ends == [160, 220, 280, 340, 400]
+
+
+def test_a_record_knows_what_is_closed_before_it(day):
+    names = ("kind", "code", "side", "price", "size", "order_id")
+    columns = {name: getattr(day.events, name).copy() for name in names}
+    columns["code"][columns["kind"] == Kind.CONTROL] = Code.SESSION_OPEN  # no halts of its own
+    for at, code in ((91, Code.HALT), (140, Code.RESUME_QUOTE), (150, Code.SESSION_OPEN), (271, Code.RESUME_TRADE)):
+        for name, value in zip(names, (Kind.CONTROL, code, 0, 0, 0, 0), strict=True):
+            columns[name][at] = value
+    halted = day.with_events(day.events.replace(**columns))
+    made = [record for _, record in make_records(halted, [PART], ExactTokenizer(), **SHAPE)]
+    assert [int(record["first_event"]) for record in made] == [91, 151, 211, 271, 331]
+    assert [record["closed"].tolist() for record in made] == [0, 1, 1, 1, 0]  # a halt is not before its own event
+    assert made[0]["closed"].dtype == np.int8
+    assert int(day_record(halted, 140, 150, ExactTokenizer(), book_levels=3)["closed"]) == 2
+    assert int(day_record(halted, 50, 90, ExactTokenizer(), book_levels=3, closed=2)["closed"]) == 2
 
 
 def test_a_record_carries_the_books_of_the_whole_day(day, records):

@@ -25,6 +25,7 @@ def day_of(rows):
         price=np.array([100, 104]),
         size=np.array([5, 5]),
         order_id=np.zeros(2, np.uint64),
+        anonymous=np.zeros(2, bool),
         last_best=np.array([100, 104]),
     )
     return market_day(Events.from_columns(**columns, size=np.full(len(rows), 5)), start=start)

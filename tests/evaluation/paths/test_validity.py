@@ -1,5 +1,7 @@
 """Each thing that cannot have happened is found, and nothing else."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ START = BookSnapshot(
     price=np.array([9_900, 9_900, 9_800, 10_100]),
     size=np.array([5, 7, 9, 4]),
     order_id=np.zeros(4, np.uint64),
+    anonymous=np.zeros(4, bool),
     last_best=np.zeros(2, np.int64),
 )
 PAUSE = (Kind.CONTROL, 0, 0, 0, 1_000, Code.HALT)
@@ -53,6 +56,27 @@ def check(*rows, closed=0):
 )
 def test_one_event(event, fault):
     assert check(event).faults == ({fault: 1} if fault else {})
+
+
+def _fault(start, *row):
+    """Return the faults of one event on a book."""
+    columns = dict(zip(("kind", "side", "price", "size"), row, strict=True))
+    events = Events.from_columns(**{name: np.array([value]) for name, value in (columns | {"time_ns": 1_000}).items()})
+    return list(check_events(events, start=start, tick=100).faults)
+
+
+def test_a_part_of_an_anonymous_order_may_be_deleted():
+    start = dataclasses.replace(START, anonymous=np.array([True, False, False, False]))
+    assert _fault(start, Kind.DELETE, 1, 9_900, 4) == []
+    assert _fault(start, Kind.DELETE, 1, 9_900, 6) == ["no order has the size of the delete"]
+    assert _fault(START, Kind.DELETE, 1, 9_900, 4) == ["no order has the size of the delete"]
+
+
+@pytest.mark.parametrize(("window", "side", "seen"), [(0, 1, True), (1, -1, False), (2, 1, False), (3, 1, True)])
+def test_behind_the_last_level_of_a_full_side_nothing_is_in_view(window, side, seen):
+    start, behind = dataclasses.replace(START, window=window), 9_700 if side > 0 else 10_200
+    assert _fault(start, Kind.ADD, side, behind, 5) == ([] if seen else ["out of view"])
+    assert _fault(start, Kind.ADD, side, behind + 100 * side, 5) == []
 
 
 @pytest.mark.parametrize("kind", [Kind.ADD, Kind.CROSS])

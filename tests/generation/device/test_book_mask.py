@@ -42,23 +42,26 @@ def take(book, spelling, state, token):
 
 
 def snapshot(oracle):
-    rows = [(side, price, size) for side in (1, -1) for price, size, _ in oracle.orders(side)]
-    side, price, size = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
+    queues = [(side, price, oracle.sides[side][price]) for side in (1, -1) for price, _ in oracle.levels(side)]
+    rows = [(side, price, order.size, order.anonymous) for side, price, queue in queues for order in queue]
+    side, price, size, anonymous = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 4
     return BookSnapshot(
         time_ns=NOW,
         side=side.astype(np.int8),
         price=price.astype(np.int64),
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
+        anonymous=anonymous.astype(bool),
         last_best=np.array([oracle.last_best[side] or 0 for side in (1, -1)], np.int64),
         seen=np.array([oracle.last_best[side] is not None for side in (1, -1)]),
         pooled=oracle.pooled,
+        window=oracle.window,
     )
 
 
 def drawn_book(random, *, pooled=False, sides=(True, True), signed=False):
-    """Return a plain book with a few levels and queues, with sizes from 1 to millions."""
-    oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled))
+    """Return a plain book with a few levels and queues, with sizes from 1 to millions; some orders are anonymous."""
+    oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled, window=int(random.choice([0, 0, 3, 4]))))
     middle = int(random.choice([0, 3, -5_000] if signed else [40, 5_000, 123_456]))
     ladder = [1, 2, 3, 4, 7, 12, 38, max(middle - 1, 5)]
     for side, there in zip((1, -1), sides, strict=True):
@@ -67,7 +70,11 @@ def drawn_book(random, *, pooled=False, sides=(True, True), signed=False):
             for ticks in away:
                 for _ in range(1 if pooled else random.integers(1, ORDERS + 1)):
                     size = int(random.choice([1, 2, 9, 10, 57, 100, 105, 1_000, 1_005, 123_456, 2_000_000]))
-                    oracle.apply(Kind.ADD, side, (middle - side * int(ticks)) * TICK, size, 0)
+                    price = (middle - side * int(ticks)) * TICK
+                    if random.random() < 0.7:
+                        oracle.apply(Kind.ADD, side, price, size, 0)
+                    else:
+                        oracle.correct(side, price, sum(oracle.sizes(side, price)) + size)
     return oracle
 
 
@@ -84,11 +91,14 @@ def can_take(oracle, kind, side, price, size, *, signed=False):
     if kind == Kind.ADD:
         crosses = bool(other) and side * price >= side * other[0][0]
         room = oracle.pooled or len(queue) < ORDERS
-        return priced and not crosses and room and (bool(queue) or len(own) < PLACES)
+        full = 0 < oracle.window <= len(own)
+        in_view = side * price >= side * own[-1][0] if full else len(own) < PLACES
+        return priced and not crosses and room and (bool(queue) or in_view)
     if kind == Kind.CANCEL:
         return any(lots > size for lots in queue)
     if kind == Kind.DELETE:
-        return size in queue
+        orders = oracle.sides[side].get(price, [])
+        return size in queue or any(order.anonymous and order.size > size for order in orders)
     if kind == Kind.EXECUTE:
         return bool(own) and price == own[0][0] and size <= queue[0]
     bids, asks = oracle.levels(1), oracle.levels(-1)
@@ -118,7 +128,7 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
         for _ in range(120):
             token = choose(random, np.asarray(allowed(book, spelling, state)))
             if v.CONTROL_BASE < token < 100 and random.random() < 0.8:
-                continue  # few control events, so that books are not cleared all the time
+                continue  # few control events, so that the market is not closed all the time
             fresh = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
             side = (1, -1)[int(spelling.side)]
             start = oracle.reference(side)
@@ -128,9 +138,8 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
             kind, size = int(spelling.kind), int(spelling.size)
             kinds.add(kind)
             if kind == Kind.CONTROL:
+                assert int(spelling.code) != Code.CLEAR
                 closed = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}.get(int(spelling.code), closed)
-                if int(spelling.code) == Code.CLEAR:
-                    oracle.clear()
                 continue
             assert closed < (1 if kind in (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS) else 2)
             price = start - side * int(spelling.price) * (TICK if kind <= Kind.EXECUTE else 1)

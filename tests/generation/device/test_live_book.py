@@ -19,8 +19,8 @@ PLACES, ORDERS = 8, 4
 apply = jax.jit(live_book.apply)
 
 
-def snapshot(bids, asks, *, last=(None, None), pooled=False, shift=0) -> BookSnapshot:
-    """Return a book from {price in ticks: lots of its orders}."""
+def snapshot(bids, asks, *, last=(None, None), anonymous=(), shift=0, **more) -> BookSnapshot:
+    """Return a book from {price in ticks: lots of its orders}; those with `anonymous` lots are anonymous."""
     sides = ((1, sorted(bids.items(), reverse=True)), (-1, sorted(asks.items())))
     rows = [(side, price, size) for side, levels in sides for price, queue in levels for size in queue]
     side, price, size = (np.array(column) for column in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 3
@@ -30,9 +30,10 @@ def snapshot(bids, asks, *, last=(None, None), pooled=False, shift=0) -> BookSna
         price=(price.astype(np.int64) + shift) * TICK,
         size=size.astype(np.int64),
         order_id=np.zeros(len(rows), np.uint64),
+        anonymous=np.isin(size, anonymous),
         last_best=np.array([(ticks or 0) + shift for ticks in last], np.int64) * TICK,
         seen=np.array([ticks is not None for ticks in last]),
-        pooled=pooled,
+        **more,
     )
 
 
@@ -88,6 +89,51 @@ def test_one_event(event, bids):
     expected = BIDS if bids is None else bids
     assert levels(after, origin) == [expected, {} if event[0] == Kind.CONTROL else ASKS]
     assert int(after.refused) == (bids is None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "queue"),
+    [
+        (Kind.DELETE, 6, [9, 4, 8]),
+        (Kind.DELETE, 4, [9, 8, 6]),
+        (Kind.DELETE, 5, [9, 4, 3, 6]),  # a part of the newest anonymous order that is larger
+        (Kind.DELETE, 8, [9, 4, 6]),
+        (Kind.DELETE, 10, None),
+        (Kind.CANCEL, 5, [9, 4, 8, 1]),
+        (Kind.CANCEL, 8, [1, 4, 8, 6]),
+    ],
+)
+def test_a_part_of_an_anonymous_order_may_be_deleted(kind, size, queue):
+    book, origin = load(snapshot({100: [9, 4, 8, 6]}, ASKS, anonymous=(9, 8)))
+    after = step(book, kind, 0, 0, size)
+    assert levels(after, origin)[0] == {100: queue or [9, 4, 8, 6]} and int(after.refused) == (queue is None)
+
+
+def test_an_order_that_takes_the_place_of_an_anonymous_one_is_not_anonymous():
+    book, origin = load(snapshot({100: [9]}, ASKS, anonymous=(9,)))
+    book = step(step(book, Kind.ADD, 0, 0, 7), Kind.DELETE, 0, 0, 9)
+    assert int(step(book, Kind.DELETE, 0, 0, 3).refused) == 1
+    cleared = step(load(snapshot({100: [9]}, ASKS, anonymous=(9,)))[0], Kind.CONTROL, 0, 0, 0, Code.CLEAR)
+    assert int(step(step(cleared, Kind.ADD, 0, 0, 7), Kind.DELETE, 0, 0, 3).refused) == 1
+    assert levels(book, origin)[0] == {100: [7]}
+
+
+@pytest.mark.parametrize(
+    ("bids", "deeper", "after"),
+    [
+        ({100: [1], 98: [2]}, -1, {101: [5], 100: [1]}),  # a better level replaces the last one
+        ({100: [1], 98: [2]}, 1, {100: [1], 99: [5]}),
+        ({100: [1], 98: [2]}, 2, {100: [1], 98: [2, 5]}),
+        ({100: [1], 98: [2]}, 3, None),  # out of view
+        ({100: [1]}, 3, {100: [1], 97: [5]}),
+    ],
+)
+@pytest.mark.parametrize("places", [PLACES, 2])
+def test_a_full_side_of_a_window_keeps_its_best_levels(bids, deeper, after, places):
+    book, origin = load(snapshot(bids, ASKS, window=2), places=places)
+    book = step(book, Kind.ADD, 0, deeper, 5)
+    assert levels(book, origin)[0] == (bids if after is None else after) and int(book.refused) == (after is None)
+    assert sorted(book.row_2P[0].tolist()) == list(range(places))
 
 
 @pytest.mark.parametrize("event", [(Kind.EXECUTE_HIDDEN, 0, -50, 3), (Kind.CROSS, 1, -50, 3)])
@@ -173,9 +219,11 @@ EVENT = st.tuples(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(EVENT, max_size=60), st.booleans())
-def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled):
-    start = snapshot({100: [3], 98: [2]}, {101: [1], 103: [4]}, pooled=pooled)
+@given(st.lists(EVENT, max_size=60), st.booleans(), st.sampled_from([0, 2, 3]))
+def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled, window):
+    anonymous = () if pooled else (6, 7)
+    bids = {100: [6] if pooled else [3, 6], 98: [2]}
+    start = snapshot(bids, {101: [1], 103: [7]}, anonymous=anonymous, pooled=pooled, window=window)
     book, origin = load(start)
     oracle = OracleBook(start)
     for kind, side, deeper, size in events:

@@ -37,6 +37,7 @@ def _snapshot(flow: Flow, row: int) -> BookSnapshot:
         price=price[held],
         size=size[held],
         order_id=np.zeros(int(held.sum()), np.uint64),
+        anonymous=np.ones(int(held.sum()), bool),
         last_best=price[:, 0],
         seen=held[:, 0],
     )
@@ -68,7 +69,7 @@ class LiveBook:
 
     def levels(self, side: int) -> dict[int, int]:
         """Return the lots at each price of a side."""
-        return {price: sum(lots for _, lots in queue) for price, queue in self._book.sides[side].items()}
+        return dict(self._book.levels(side))
 
     def add(self, time_ns: int, side: int, price: int, size: int) -> int:
         """Place an order at the nearest price that neither trades nor is below one tick; return its lots."""
@@ -87,8 +88,8 @@ class LiveBook:
         queue = self._book.sides[side].get(price)
         if not queue:
             return 0
-        size = min((lots for _, lots in queue), key=lambda lots: abs(lots - size))
-        named = next(name for name, lots in reversed(queue) if lots == size)
+        size = min((order.size for order in queue), key=lambda lots: abs(lots - size))
+        named = next(order.order_id for order in reversed(queue) if order.size == size)
         return self._act(time_ns, Kind.DELETE, side, price, size, named)
 
     def cancel(self, time_ns: int, side: int, price: int, size: int) -> int:
@@ -96,15 +97,15 @@ class LiveBook:
         queue = self._book.sides[side].get(price)
         if not queue:
             return 0
-        size = min(size, max(lots for _, lots in queue) - 1)
+        size = min(size, max(order.size for order in queue) - 1)
         if size == 0:
             return self.delete(time_ns, side, price, 1)
-        named = next(name for name, lots in reversed(queue) if lots > size)
+        named = next(order.order_id for order in reversed(queue) if order.size > size)
         return self._act(time_ns, Kind.CANCEL, side, price, size, named)
 
     def withdraw(self, time_ns: int, side: int, price: int, size: int) -> int:
         """Withdraw lots of a level: part of an order that is larger, else all of the order nearest in size."""
-        larger = max((lots for _, lots in self._book.sides[side].get(price, ())), default=0) > size
+        larger = max(self._book.sizes(side, price), default=0) > size
         return (self.cancel if larger else self.delete)(time_ns, side, price, size)
 
     def execute(self, time_ns: int, side: int, size: int) -> int:
@@ -112,8 +113,8 @@ class LiveBook:
         best = self.best(side)
         if best is None:
             return 0
-        named, lots = self._book.sides[side][best][0]
-        return self._act(time_ns, Kind.EXECUTE, side, best, min(size, lots), named)
+        front = self._book.sides[side][best][0]
+        return self._act(time_ns, Kind.EXECUTE, side, best, min(size, front.size), front.order_id)
 
     def execute_hidden(self, time_ns: int, side: int, price: int, size: int) -> int:
         """Trade with a hidden order at a price within the quotes; return the lots, 0 if a side is empty."""

@@ -1,0 +1,75 @@
+"""The sizes that the book allows an event, as ranges of tokens."""
+
+import numpy as np
+
+from lob_jax.book.orders import AHEAD, BACK, NOBODY, SIZE, Book
+from lob_jax.jit import inner
+from lob_jax.tokens import numbers
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.sets import spelling as sp
+from lob_jax.tokens.sets.limits import DELETE, NO_LEVEL, Rules, has_order, sizes
+from lob_jax.tokens.sets.ranges import GROUPS, Ranges, group_of, put_codes, put_groups, put_marked
+
+_MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
+_POWER = 10 ** np.arange(19)
+
+
+@inner
+def put_sizes(ranges: Ranges, book: Book, spelling: np.ndarray, rules: Rules) -> None:
+    """Add the codes that begin a size which the book allows, at the price so far."""
+    if spelling[sp.FREE]:
+        put_codes(ranges, v.SIZE, 0, _MOST_SIZE)
+        return
+    kind, s = spelling[sp.KIND], spelling[sp.SIDE]
+    row, most = sizes(book, kind, s, spelling[sp.DISTANCE], rules)
+    put_codes(ranges, v.SIZE, 1, most)
+    if kind != DELETE or row == NO_LEVEL:
+        return
+    low, high = GROUPS, -1
+    slot = book.levels[s, row, BACK]
+    while slot != NOBODY:
+        size = book.orders[slot, SIZE]
+        if most < size <= rules.most_lots:
+            code = numbers.number_code(size)
+            ranges.marked[code] = True
+            low, high = min(low, code), max(high, code)
+        slot = book.orders[slot, AHEAD]
+    put_marked(ranges, v.SIZE, low, high)
+
+
+@inner
+def put_size_groups(ranges: Ranges, book: Book, spelling: np.ndarray, rules: Rules) -> None:
+    """Add the groups of digits that continue a size to one that the book allows."""
+    value, rest = spelling[sp.VALUE], spelling[sp.REST]
+    if spelling[sp.FREE]:
+        put_groups(ranges, 0, _MOST_SIZE, value, rest)
+        return
+    kind, s = spelling[sp.KIND], spelling[sp.SIDE]
+    row, most = sizes(book, kind, s, spelling[sp.DISTANCE], rules)
+    put_groups(ranges, 1, most, value, rest)
+    if kind != DELETE or row == NO_LEVEL:
+        return
+    low, high = GROUPS, -1
+    slot = book.levels[s, row, BACK]
+    while slot != NOBODY:
+        size = book.orders[slot, SIZE]
+        if max(most, value) < size <= rules.most_lots and size - value < _POWER[rest]:
+            group = group_of(size - value, rest)
+            ranges.marked[group] = True
+            low, high = min(low, group), max(high, group)
+        slot = book.orders[slot, AHEAD]
+    put_marked(ranges, v.CONTINUATION, low, high)
+
+
+@inner
+def is_size(book: Book, spelling: np.ndarray, rules: Rules) -> bool:
+    """Return whether the book allows the event with the size so far."""
+    size = spelling[sp.SIZE]
+    if spelling[sp.FREE]:
+        return True
+    if size < 1 or size > rules.most_lots:
+        return False
+    row, most = sizes(book, spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.DISTANCE], rules)
+    if size <= most:
+        return True
+    return spelling[sp.KIND] == DELETE and row != NO_LEVEL and has_order(book, spelling[sp.SIDE], row, size)

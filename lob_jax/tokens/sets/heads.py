@@ -1,0 +1,223 @@
+"""The heads of events that the book allows, and the digits that continue their prices, as ranges of tokens."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.book.kernel import is_empty, rank, reference
+from lob_jax.book.orders import END, FIRST, Book
+from lob_jax.events.schema import Code
+from lob_jax.jit import inner
+from lob_jax.tokens import numbers
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.sets import spelling as sp
+from lob_jax.tokens.sets.limits import (
+    ADD,
+    CANCEL,
+    CROSS,
+    DELETE,
+    EXECUTE,
+    EXECUTE_HIDDEN,
+    Rules,
+    distance_of,
+    distances,
+    is_barred,
+    is_cancellable,
+    is_deletable,
+    next_barred,
+)
+from lob_jax.tokens.sets.ranges import (
+    Ranges,
+    group_of,
+    put,
+    put_far_better,
+    put_far_deeper,
+    put_groups,
+    put_plain_better,
+    put_plain_deeper,
+)
+
+_HALT, _RESUME_QUOTE = v.CONTROL_BASE + int(Code.HALT), v.CONTROL_BASE + int(Code.RESUME_QUOTE)
+_RESUME_TRADE = v.CONTROL_BASE + int(Code.RESUME_TRADE)
+_SESSION_OPEN = v.CONTROL_BASE + int(Code.SESSION_OPEN)
+_FEWEST_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1)
+
+
+class View(NamedTuple):
+    """The price codes of either side's levels, best first; kept from event to event while the side does not change.
+
+    Attributes:
+      code: int64 [2, C], ascending: the codes of levels.
+      cancellable: bool [2, C], whether a level of the code allows a CANCEL.
+      deletable: bool [2, C], whether one allows a DELETE.
+      count: int64 [2], the number of codes.
+      barred: int64 [2], the number of levels that have no room for another lot.
+      stale: int64 [2], 1 if the side has changed since.
+    """
+
+    code: np.ndarray
+    cancellable: np.ndarray
+    deletable: np.ndarray
+    count: np.ndarray
+    barred: np.ndarray
+    stale: np.ndarray
+
+
+def new_view() -> View:
+    """Return a view that has not been filled."""
+    flags = (np.zeros((2, v.PRICE_CODES), np.bool_) for _ in range(2))
+    counts = (np.zeros(2, np.int64) for _ in range(2))
+    return View(np.zeros((2, v.PRICE_CODES), np.int64), *flags, *counts, np.ones(2, np.int64))
+
+
+@inner
+def refresh(book: Book, view: View, s: int, rules: Rules) -> None:
+    """Fill the view of a side."""
+    count, barred = 0, 0
+    for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
+        distance = distance_of(book, s, row, rules)
+        if distance < 0:
+            continue
+        if distance > rules.most_distance:
+            break
+        barred += is_barred(book, s, row, rules)
+        code = _deeper_code(distance)
+        if count == 0 or code != view.code[s, count - 1]:
+            view.code[s, count] = code
+            view.cancellable[s, count] = view.deletable[s, count] = False
+            count += 1
+        at = count - 1
+        view.cancellable[s, at] = view.cancellable[s, at] or is_cancellable(book, s, row)
+        view.deletable[s, at] = view.deletable[s, at] or is_deletable(book, s, row, rules)
+    view.count[s], view.barred[s], view.stale[s] = count, barred, 0
+
+
+@inner
+def _deeper_code(distance: int) -> int:
+    """Return the price code of a distance that is not better."""
+    if distance < _FEWEST_DEEPER:
+        return numbers.number_code(distance)
+    return v.DEEPER_ESCAPE + numbers.digit_count(distance) - v.DEEPER_ESCAPE_DIGITS
+
+
+@inner
+def put_heads(ranges: Ranges, book: Book, view: View, closed: int, rules: Rules) -> None:
+    """Add what may follow a complete event: EOS, CONTROL codes, and the heads of events that the book allows."""
+    for s in range(2):
+        if view.stale[s]:
+            refresh(book, view, s, rules)
+    _put_specials(ranges, closed)
+    if closed < sp.SHUT:
+        for s in range(2):
+            _put_add(ranges, book, view, s, rules)
+        for kind in (CANCEL, DELETE):
+            for s in range(2):
+                _put_levels(ranges, view, kind, s)
+    if closed < sp.QUOTING:
+        for s in range(2):
+            if not is_empty(book, s):
+                put(ranges, _head(EXECUTE, s), _head(EXECUTE, s))
+        for kind in (EXECUTE_HIDDEN, CROSS):
+            for s in range(2):
+                low, high = distances(book, kind, s, rules)
+                _put_prices(ranges, _head(kind, s), low, high)
+
+
+@inner
+def _put_specials(ranges: Ranges, closed: int) -> None:
+    put(ranges, v.EOS, v.EOS)
+    if closed < sp.SHUT:
+        put(ranges, _HALT, _HALT)
+    if closed == sp.SHUT:
+        put(ranges, _RESUME_QUOTE, _RESUME_QUOTE)
+    if closed > sp.OPEN:
+        put(ranges, _RESUME_TRADE, _RESUME_TRADE)
+    put(ranges, _SESSION_OPEN, v.LAST_CONTROL)
+
+
+@inner
+def _head(kind: int, s: int) -> int:
+    return kind * v.CLASS_SIZE + s * v.ASK_OFFSET
+
+
+@inner
+def _put_prices(ranges: Ranges, head: int, low: int, high: int) -> None:
+    """Add the codes of distances low..high to a head."""
+    put_plain_deeper(ranges, head, low, high)
+    put_plain_better(ranges, head, low, high)
+    put_far_deeper(ranges, head, low, high)
+    put_far_better(ranges, head, low, high)
+
+
+@inner
+def _put_add(ranges: Ranges, book: Book, view: View, s: int, rules: Rules) -> None:
+    """Add the heads of ADDs on a side; the distances of levels without room, all of them deeper, are left out."""
+    low, high = distances(book, ADD, s, rules)
+    head = _head(ADD, s)
+    if view.barred[s] == 0:
+        _put_prices(ranges, head, low, high)
+        return
+    for far in (False, True):
+        begin = low
+        while begin <= high:
+            end = min(high, next_barred(book, s, begin, rules) - 1)
+            if far:
+                put_far_deeper(ranges, head, begin, end)
+            else:
+                put_plain_deeper(ranges, head, begin, end)
+            begin = end + 2
+        if far:
+            put_far_better(ranges, head, low, high)
+        else:
+            put_plain_better(ranges, head, low, high)
+
+
+@inner
+def _put_levels(ranges: Ranges, view: View, kind: int, s: int) -> None:
+    """Add the heads of CANCELs or DELETEs on a side."""
+    head = _head(kind, s)
+    allowed = view.cancellable[s] if kind == CANCEL else view.deletable[s]
+    for at in range(view.count[s]):
+        if allowed[at]:
+            put(ranges, head + view.code[s, at], head + view.code[s, at])
+
+
+@inner
+def put_price_groups(ranges: Ranges, book: Book, view: View, spelling: np.ndarray, rules: Rules) -> None:
+    """Add the groups of digits that continue a price to one that the book allows."""
+    kind, s, sign = spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.SIGN]
+    value, rest = spelling[sp.VALUE], spelling[sp.REST]
+    least, most = sp.span(spelling)
+    if spelling[sp.FREE]:
+        put_groups(ranges, least, most, value, rest)
+    elif kind in (CANCEL, DELETE):
+        if sign > 0:
+            _put_level_groups(ranges, book, kind, s, max(least, value + 1), most, value, rest, rules)
+    elif kind != EXECUTE:
+        low, high = distances(book, kind, s, rules)
+        low, high = (max(low, least), high) if sign > 0 else (max(-high, least), -low)
+        if kind == ADD and sign > 0 and view.barred[s] > 0:
+            while low <= high:
+                end = min(high, next_barred(book, s, low, rules) - 1)
+                put_groups(ranges, low, end, value, rest)
+                low = end + 2
+        else:
+            put_groups(ranges, low, high, value, rest)
+
+
+@inner
+def _put_level_groups(
+    ranges: Ranges, book: Book, kind: int, s: int, low: int, high: int, value: int, rest: int, rules: Rules
+) -> None:
+    """Add the next groups of the distances of levels within low..high that allow a CANCEL or DELETE."""
+    sign = 1 - 2 * s
+    worse = rank(book, s, reference(book, sign) - sign * low * rules.tick + sign)
+    for row in range(worse - 1, book.side[s, FIRST] - 1, -1):
+        distance = distance_of(book, s, row, rules)
+        if distance > min(high, rules.most_distance):
+            return
+        if distance < low:
+            continue
+        if is_cancellable(book, s, row) if kind == CANCEL else is_deletable(book, s, row, rules):
+            token = v.CONTINUATION + group_of(distance - value, rest)
+            put(ranges, token, token)

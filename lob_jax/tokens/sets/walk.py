@@ -1,0 +1,175 @@
+"""The compiled walk over exact tokens: the set in the place of each, on the decoder's book."""
+
+import enum
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.book.kernel import apply, clear, reference
+from lob_jax.book.loops import CorrectionColumns, amend
+from lob_jax.book.orders import Book
+from lob_jax.events.schema import Code
+from lob_jax.jit import in_place, inner
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.compiled import MOST
+from lob_jax.tokens.sets import spelling as sp
+from lob_jax.tokens.sets.amounts import is_size, put_size_groups, put_sizes
+from lob_jax.tokens.sets.escape import Escape
+from lob_jax.tokens.sets.heads import View, new_view, put_heads, put_price_groups
+from lob_jax.tokens.sets.limits import EXECUTE, Rules, unit_of
+from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, put, put_again, put_groups
+from lob_jax.tokens.sets.reasons import reason
+from lob_jax.tokens.sets.token_sets import is_in
+
+_CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
+_POWER = 10 ** np.arange(19)
+
+
+class Stop(enum.IntEnum):
+    """Why a walk has stopped."""
+
+    DONE = 0  # at the last token
+    FULL = 1  # for want of room for ranges
+    OUT_OF_RANGE = 2  # at a price that cannot be represented
+
+
+_DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
+
+
+class Walk(NamedTuple):
+    """A walk in progress.
+
+    Attributes:
+      book: the decoder's book, before the event that is being spelled or after it, see `spelling.Part.TAKEN`.
+      corrections: those of the day.
+      rules: the constants of the day.
+      spelling: int64 [P], by `spelling.Part`.
+      view: see `View`.
+      heads: int64 [2], the ranges of the heads that the book allows now, first and end; -1 until they are known.
+    """
+
+    book: Book
+    corrections: CorrectionColumns
+    rules: Rules
+    spelling: np.ndarray
+    view: View
+    heads: np.ndarray
+
+
+def new_walk(book: Book, corrections: CorrectionColumns, rules: Rules, *, closed: int) -> Walk:
+    """Return a walk before its first token."""
+    return Walk(book, corrections, rules, sp.new_spelling(closed), new_view(), np.full(2, -1))
+
+
+@in_place
+def advance(
+    walk: Walk, ranges: Ranges, tokens: np.ndarray, at: int, offset: np.ndarray, outside: np.ndarray
+) -> tuple[int, int]:
+    """Walk from the token `at` on, as far as possible.
+
+    Args:
+      walk: changed in place.
+      ranges: those of the tokens before; the new ones are added.
+      tokens: int64 [T], which the grammar allows, without BOS.
+      at: the next token.
+      offset: int64 [T+1], filled from `at` on.
+      outside: uint8 [T], filled from `at` on.
+
+    Returns:
+      The next token, and a `Stop`.
+    """
+    book, spelling, rules = walk.book, walk.spelling, walk.rules
+    while at < len(tokens):
+        begin = ranges.at[END]
+        if len(ranges.first) - begin < ROW_ROOM:
+            return at, _FULL
+        offset[at], ranges.at[BEGIN] = begin, begin
+        token = tokens[at]
+        _put_row(walk, ranges)
+        escapes = not is_in(ranges.first, ranges.last, begin, ranges.at[END], token)
+        sp.read(spelling, token, rules.gap_digits)
+        outside[at] = reason(book, spelling, token, rules) if escapes else _INSIDE
+        if escapes:
+            spelling[sp.FREE] = 1
+        at += 1
+        if sp.is_time(token) and not spelling[sp.TAKEN] and not _take(walk):
+            return at - 1, _OUT_OF_RANGE
+    offset[at] = ranges.at[END]
+    return at, _DONE
+
+
+@inner
+def _put_row(walk: Walk, ranges: Ranges) -> None:
+    """Add the set of the next token."""
+    book, spelling, rules = walk.book, walk.spelling, walk.rules
+    field = spelling[sp.FIELD]
+    may_end = spelling[sp.CONDITION] == sp.MAY_END
+    if field == v.FIELD_HEAD:
+        _put_heads(walk, ranges)
+    elif field == v.FIELD_HEAD_DIGITS:
+        put_price_groups(ranges, book, walk.view, spelling, rules)
+        if may_end:
+            put_sizes(ranges, book, spelling, rules)
+    elif field == v.FIELD_SIZE:
+        put_sizes(ranges, book, spelling, rules)
+    elif field == v.FIELD_SIZE_DIGITS:
+        ends = may_end and is_size(book, spelling, rules)
+        if ends:
+            _put_time_specials(ranges, spelling)
+        put_size_groups(ranges, book, spelling, rules)
+        if ends:
+            put(ranges, v.TIME, v.VOCAB_SIZE - 1)
+    elif field == v.FIELD_GAP:
+        _put_time_specials(ranges, spelling)
+        put(ranges, v.TIME + (spelling[sp.GAP] == sp.BACKWARD), v.VOCAB_SIZE - 1)  # 0 has no direction
+    elif field == v.FIELD_GAP_DIGITS:
+        if may_end:
+            _put_heads(walk, ranges)
+        put_groups(ranges, 0, _POWER[spelling[sp.REST]], 0, spelling[sp.REST])
+    else:
+        put(ranges, v.PAD, v.PAD)
+
+
+@inner
+def _put_time_specials(ranges: Ranges, spelling: np.ndarray) -> None:
+    put(ranges, v.TIME_SKIP, v.TIME_SKIP)
+    if spelling[sp.FREE] and spelling[sp.GAP] == sp.NO_GAP:
+        put(ranges, v.TIME_BACK, v.TIME_BACK)
+
+
+@inner
+def _put_heads(walk: Walk, ranges: Ranges) -> None:
+    """Add the heads that the book allows: between two events, they are found once and then copied."""
+    begin = ranges.at[END]
+    if walk.heads[0] >= 0:
+        put_again(ranges, walk.heads[0], walk.heads[1])
+    else:
+        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.CLOSED], walk.rules)
+    walk.heads[0], walk.heads[1] = begin, ranges.at[END]
+
+
+@inner
+def _take(walk: Walk) -> bool:
+    """Apply the event and its corrections to the book; return whether its price can be represented."""
+    book, spelling, stale = walk.book, walk.spelling, walk.view.stale
+    kind, s = spelling[sp.KIND], spelling[sp.SIDE]
+    spelling[sp.TAKEN] = 1
+    walk.heads[0] = walk.heads[1] = -1
+    if kind == 0:
+        sp.close(spelling)
+        if spelling[sp.CODE] == _CLEAR:
+            clear(book)
+            stale[0] = stale[1] = 1
+    else:
+        side, unit = 1 - 2 * s, unit_of(kind, walk.rules)
+        origin = reference(book, side)
+        if abs(origin) >= MOST or abs(spelling[sp.DISTANCE]) > (MOST - 1 - abs(origin)) // unit:
+            return False
+        apply(book, kind, side, origin - side * spelling[sp.DISTANCE] * unit, spelling[sp.SIZE], 0)
+        if kind <= EXECUTE:
+            stale[s] = 1
+    cursor = amend(book, walk.corrections, spelling[sp.CURSOR], spelling[sp.EVENT])
+    if cursor > spelling[sp.CURSOR]:
+        stale[0] = stale[1] = 1
+    spelling[sp.CURSOR] = cursor
+    return True
