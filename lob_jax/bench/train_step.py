@@ -6,9 +6,9 @@ case after another, then `--steps` timed steps in turns, synchronously. Results 
 ratios of a turn. `cpu s` sums CPU time over all cores, which reveals cases delayed by other work: on a busy machine the
 speeds mean little, since PyTorch's threads wait for each other more than XLA's do. MFU is 6 N + 12 L D T flops per
 token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest matmul measured in the
-run, the same for every case. `--mask=book` also measures the step of a model with such a mask, in turns with that
-without one, and prints the ratio of their times. On a CPU with PyTorch installed, the PyTorch model in `torch_model` is first compared with
-ours on the same parameters and batch, then timed in eager mode and with torch.compile.
+run, the same for every case. With `--mask=book` the step of a model with that mask takes turns too. On a CPU with
+PyTorch installed, the PyTorch model in `torch_model` is first compared with ours on the same parameters and batch, then
+timed in eager mode and with torch.compile.
 """
 
 import argparse

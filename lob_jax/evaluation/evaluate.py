@@ -27,7 +27,7 @@ from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_score
 from lob_jax.evaluation.likelihood.split import likelihood
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.masking import make_masks
+from lob_jax.models.masking import Masks, make_masks
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
@@ -106,6 +106,7 @@ def evaluate(
             table=table,
             events=direction_events,
             beside=beside,
+            masks=make_masks(tokenizer.grammar, escape_FK),
         )
     return result
 
@@ -204,12 +205,14 @@ def evaluate_direction(
     table: StateTable,
     events: int,
     beside: Beside = NOTHING,
+    masks: Masks | None = None,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for the state-table baseline."""
     source = open_records(folder, split)
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
+    beside = beside if config.mask == "none" else with_places(beside, tokenizer)
     probability, record, event = predict_moves(
-        config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
+        config, params, source=source, moves=moves, tokenizer=tokenizer, events=events, beside=beside, masks=masks
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)

@@ -285,7 +285,7 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
 
 
 def packed_sets(sets: TokenSets, first: int, *, count: int) -> np.ndarray:
-    """Return the sets in `count` places from `first` on as bits, see `TokenSets.packed`; empty behind the last token."""
+    """Return the sets in `count` places from `first` on as bits, see `TokenSets.packed`; empty behind the last."""
     bits = np.zeros((count, PACKED_BYTES), np.uint8)
     rows = np.arange(max(first, 0), min(first + count, sets.rows))
     bits[rows - first] = sets.packed(rows)

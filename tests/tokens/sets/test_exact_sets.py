@@ -1,13 +1,12 @@
 """The sets of exact tokens: hand-made books, brute force, causality, and what real days put outside."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.events.schema import ASK, BID, Events, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.sets.exact_sets import exact_sets, rules_of
