@@ -22,6 +22,7 @@ from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.evaluation.direction.branch_places import OpenedRecord, Places, branch_places
 from lob_jax.events.schema import Kind
+from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning, Role, fields_read
 from lob_jax.models.masking import Masks, log_probabilities, places_of
@@ -274,7 +275,8 @@ def _move_parts(
         return jnp.concatenate([array[:T], array[head_at][event]])[None]
 
     # A branch gets the clock and book at the event's head, which are those before the event, so nothing leaks.
-    logits_BTV = LOBTransformer(config).apply(
+    logits_BTV = apply(
+        LOBTransformer(config),
         {"params": params},
         jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
         {name: with_branches(array) for name, array in window.items() if name != "tokens"},

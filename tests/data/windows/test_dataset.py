@@ -98,11 +98,12 @@ def test_the_sets_of_a_window_are_those_in_the_places_of_the_next_tokens(hand_re
 def test_the_state_after_a_token_is_that_before_the_next_one(hand_record):
     tokenizer = ExactTokenizer()
     beside = Beside(("state", "kind"), tokenizer=tokenizer)
-    window = dataset([hand_record(EVENTS)], context=20, beside=beside)[0]
-    tokens = [token for event in EVENTS for token in event]
-    assert window["state"][:20].tolist() == [tokenizer.grammar.walk(tokens[:count]) for count in range(20)]
-    kinds = [0, *([event[0] // 1000] * len(event) for event in EVENTS)]
-    assert window["kind"][:20].tolist() == [0, *(kind for part in kinds[1:] for kind in part)]
+    events = [[1000, 8100, 7500, 9192, 7340], [11, 9000], [3500, 8007, 9000]]
+    window = dataset([hand_record(events)], context=12, beside=beside)[0]
+    tokens = [token for event in events for token in event]
+    assert window["tokens"].tolist() == [BOS, *tokens, PAD, PAD]
+    assert window["state"][:11].tolist() == [tokenizer.grammar.walk(tokens[:count]) for count in range(11)]
+    assert window["kind"].tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 3, 3, 3, 0, 0]
     assert (window["state"].dtype, window["kind"].dtype) == (np.int16, np.int8)
 
 
