@@ -17,7 +17,7 @@ from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
-from lob_jax.tokens.sets.exact_sets import exact_sets, rules_of
+from lob_jax.tokens.sets.streams import exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability
 

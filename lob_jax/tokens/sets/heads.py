@@ -6,6 +6,7 @@ import numpy as np
 
 from lob_jax.book.kernel import is_empty, rank, reference
 from lob_jax.book.orders import END, FIRST, Book
+from lob_jax.events.halts import CLOSED, OPEN
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
@@ -17,13 +18,13 @@ from lob_jax.tokens.sets.limits import (
     CROSS,
     DELETE,
     EXECUTE,
-    EXECUTE_HIDDEN,
     Rules,
     distance_of,
     distances,
     is_barred,
     is_cancellable,
     is_deletable,
+    is_halted,
     next_barred,
 )
 from lob_jax.tokens.sets.ranges import (
@@ -37,9 +38,8 @@ from lob_jax.tokens.sets.ranges import (
     put_plain_deeper,
 )
 
-_HALT, _RESUME_QUOTE = v.CONTROL_BASE + int(Code.HALT), v.CONTROL_BASE + int(Code.RESUME_QUOTE)
-_RESUME_TRADE = v.CONTROL_BASE + int(Code.RESUME_TRADE)
-_SESSION_OPEN = v.CONTROL_BASE + int(Code.SESSION_OPEN)
+_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
+_SESSION_OPEN, _FEED_GAP = int(Code.SESSION_OPEN), int(Code.FEED_GAP)
 _FEWEST_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1)
 
 
@@ -106,38 +106,39 @@ def put_heads(ranges: Ranges, book: Book, view: View, closed: int, rules: Rules)
     for s in range(2):
         if view.stale[s]:
             refresh(book, view, s, rules)
-    _put_specials(ranges, closed)
-    if closed < sp.SHUT:
-        for s in range(2):
-            _put_add(ranges, book, view, s, rules)
-        for kind in (CANCEL, DELETE):
-            for s in range(2):
-                _put_levels(ranges, view, kind, s)
-    if closed < sp.QUOTING:
-        for s in range(2):
-            if not is_empty(book, s):
-                put(ranges, _head(EXECUTE, s), _head(EXECUTE, s))
-        for kind in (EXECUTE_HIDDEN, CROSS):
-            for s in range(2):
-                low, high = distances(book, kind, s, rules)
-                _put_prices(ranges, _head(kind, s), low, high)
-
-
-@inner
-def _put_specials(ranges: Ranges, closed: int) -> None:
     put(ranges, v.EOS, v.EOS)
-    if closed < sp.SHUT:
-        put(ranges, _HALT, _HALT)
-    if closed == sp.SHUT:
-        put(ranges, _RESUME_QUOTE, _RESUME_QUOTE)
-    if closed > sp.OPEN:
-        put(ranges, _RESUME_TRADE, _RESUME_TRADE)
-    put(ranges, _SESSION_OPEN, v.LAST_CONTROL)
+    put_controls(ranges, v.CONTROL_BASE, closed)
+    for kind in range(ADD, CROSS + 1):
+        if not is_halted(kind, closed):
+            for s in range(2):
+                _put_kind(ranges, book, view, kind, s, rules)
 
 
 @inner
-def _head(kind: int, s: int) -> int:
-    return kind * v.CLASS_SIZE + s * v.ASK_OFFSET
+def _put_kind(ranges: Ranges, book: Book, view: View, kind: int, s: int, rules: Rules) -> None:
+    """Add the heads of a kind on a side."""
+    head = kind * v.CLASS_SIZE + s * v.ASK_OFFSET
+    if kind == ADD:
+        _put_add(ranges, head, book, view, s, rules)
+    elif kind in (CANCEL, DELETE):
+        _put_levels(ranges, head, view, kind, s)
+    elif kind != EXECUTE:
+        low, high = distances(book, kind, s, rules)
+        _put_prices(ranges, head, low, high)
+    elif not is_empty(book, s):
+        put(ranges, head, head)
+
+
+@inner
+def put_controls(ranges: Ranges, base: int, closed: int) -> None:
+    """Add `base` + each CONTROL code that may follow; a book is never cleared."""
+    if closed < CLOSED:
+        put(ranges, base + _HALT, base + _HALT)
+    if closed == CLOSED:
+        put(ranges, base + _RESUME_QUOTE, base + _RESUME_QUOTE)
+    if closed > OPEN:
+        put(ranges, base + _RESUME_TRADE, base + _RESUME_TRADE)
+    put(ranges, base + _SESSION_OPEN, base + _FEED_GAP)
 
 
 @inner
@@ -150,10 +151,9 @@ def _put_prices(ranges: Ranges, head: int, low: int, high: int) -> None:
 
 
 @inner
-def _put_add(ranges: Ranges, book: Book, view: View, s: int, rules: Rules) -> None:
+def _put_add(ranges: Ranges, head: int, book: Book, view: View, s: int, rules: Rules) -> None:
     """Add the heads of ADDs on a side; the distances of levels without room, all of them deeper, are left out."""
     low, high = distances(book, ADD, s, rules)
-    head = _head(ADD, s)
     if view.barred[s] == 0:
         _put_prices(ranges, head, low, high)
         return
@@ -173,9 +173,8 @@ def _put_add(ranges: Ranges, book: Book, view: View, s: int, rules: Rules) -> No
 
 
 @inner
-def _put_levels(ranges: Ranges, view: View, kind: int, s: int) -> None:
+def _put_levels(ranges: Ranges, head: int, view: View, kind: int, s: int) -> None:
     """Add the heads of CANCELs or DELETEs on a side."""
-    head = _head(kind, s)
     allowed = view.cancellable[s] if kind == CANCEL else view.deletable[s]
     for at in range(view.count[s]):
         if allowed[at]:

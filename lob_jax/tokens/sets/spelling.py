@@ -4,7 +4,6 @@ import enum
 
 import numpy as np
 
-from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
@@ -29,24 +28,22 @@ class Part(enum.IntEnum):
     GAP = 12  # tokens of the gap so far: 0 none, 1 TIME_BACK, 2 TIME_SKIP last
     EVENT = 13  # the event's index
     CURSOR = 14  # the first correction not yet applied
-    CLOSED = 15  # what is closed: 0 nothing, 1 trading, 2 trading and quoting
+    HALT = 15  # what halts have closed: OPEN, QUOTING or CLOSED of `lob_jax.events.halts`
 
 
 (
-    FIELD, CONDITION, REST, VALUE, KIND, CODE, SIDE, SIGN, DISTANCE, SIZE, FREE, TAKEN, GAP, EVENT, CURSOR, CLOSED,
+    FIELD, CONDITION, REST, VALUE, KIND, CODE, SIDE, SIGN, DISTANCE, SIZE, FREE, TAKEN, GAP, EVENT, CURSOR, HALT,
 ) = (int(part) for part in Part)  # fmt: skip
 FIRST, MAY_END, MUST_GO_ON = (int(group) for group in Group)
 NO_GAP, BACKWARD, SKIPPED = 0, 1, 2
-OPEN, QUOTING, SHUT = 0, 1, 2  # values of CLOSED: QUOTING means that there are quotes, but no trades
 _POWER = 10 ** np.arange(19)
-_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _NEXT = np.array([0, v.FIELD_SIZE, v.FIELD_SIZE, v.FIELD_GAP, v.FIELD_GAP, v.FIELD_HEAD, v.FIELD_HEAD])
 
 
 def new_spelling(closed: int) -> np.ndarray:
     """Return the spelling before the first event."""
     spelling = np.zeros(len(Part), np.int64)
-    spelling[FIELD], spelling[EVENT], spelling[CLOSED] = v.FIELD_HEAD, -1, closed
+    spelling[FIELD], spelling[EVENT], spelling[HALT] = v.FIELD_HEAD, -1, closed
     return spelling
 
 
@@ -141,15 +138,3 @@ def _read_group(spelling: np.ndarray, group: int) -> None:
         spelling[SIZE] = spelling[VALUE]
     if rest == 0:
         spelling[FIELD] = _NEXT[field]
-
-
-@inner
-def close(spelling: np.ndarray) -> None:
-    """Close or open what a CONTROL event does."""
-    code = spelling[CODE]
-    if code == _HALT:
-        spelling[CLOSED] = SHUT
-    elif code == _RESUME_QUOTE:
-        spelling[CLOSED] = QUOTING
-    elif code == _RESUME_TRADE:
-        spelling[CLOSED] = OPEN

@@ -1,6 +1,5 @@
 """The compiled walk over exact tokens: the set in the place of each, on the decoder's book."""
 
-import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -16,24 +15,14 @@ from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_size_groups, put_sizes
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.heads import View, new_view, put_heads, put_price_groups
-from lob_jax.tokens.sets.limits import EXECUTE, Rules, unit_of
-from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, put, put_again, put_groups
+from lob_jax.tokens.sets.limits import EXECUTE, Rules, closed_after, unit_of
+from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, Stop, put, put_again, put_groups
 from lob_jax.tokens.sets.reasons import reason
 from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
-_POWER = 10 ** np.arange(19)
-
-
-class Stop(enum.IntEnum):
-    """Why a walk has stopped."""
-
-    DONE = 0  # at the last token
-    FULL = 1  # for want of room for ranges
-    OUT_OF_RANGE = 2  # at a price that cannot be represented
-
-
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
+_POWER = 10 ** np.arange(19)
 
 
 class Walk(NamedTuple):
@@ -144,7 +133,7 @@ def _put_heads(walk: Walk, ranges: Ranges) -> None:
     if walk.heads[0] >= 0:
         put_again(ranges, walk.heads[0], walk.heads[1])
     else:
-        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.CLOSED], walk.rules)
+        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.HALT], walk.rules)
     walk.heads[0], walk.heads[1] = begin, ranges.at[END]
 
 
@@ -156,7 +145,7 @@ def _take(walk: Walk) -> bool:
     spelling[sp.TAKEN] = 1
     walk.heads[0] = walk.heads[1] = -1
     if kind == 0:
-        sp.close(spelling)
+        spelling[sp.HALT] = closed_after(spelling[sp.CODE], spelling[sp.HALT])
         if spelling[sp.CODE] == _CLEAR:
             clear(book)
             stale[0] = stale[1] = 1

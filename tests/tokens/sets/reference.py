@@ -1,7 +1,6 @@
 """The sets by brute force: every event that the book allows, spelled and matched with the tokens so far."""
 
 import functools
-import itertools
 
 import numpy as np
 
@@ -13,13 +12,29 @@ from lob_jax.tokens.numbers import write_number, write_price
 
 SIDES = (BID, ASK)
 CLOSES = {Code.HALT: 2, Code.RESUME_QUOTE: 1, Code.RESUME_TRADE: 0}
+FAR, LOTS = 12_000, 1_200  # bounds under which all events can be listed
+NUMBER_FIELDS = (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS)
+
+
+@functools.cache
+def spelled(what):
+    """Return the tokens of all distances -FAR..FAR, or of all sizes 0..LOTS, int [N, 5], -1 behind the last."""
+    numbers = range(-FAR, FAR + 1) if what == "price" else range(LOTS + 1)
+    rows, tokens = np.full((len(numbers), 5), -1), np.zeros(5, np.uint16)
+    for row, number in zip(rows, numbers, strict=True):
+        end = write_price(tokens, 0, 0, number) if what == "price" else write_number(tokens, 0, v.SIZE, number)
+        row[:end] = tokens[:end]
+    return rows
+
+
+def continued(rows, so_far):
+    """Return the next tokens of the rows that begin with some tokens; -1 if one ends there."""
+    begins = (rows[:, : len(so_far)] == so_far).all(1)
+    return np.unique(rows[begins, len(so_far)])
 
 
 class Reference:
-    """The sets in the places of tokens, one token after the other, in plain Python.
-
-    Prices and sizes are bounded by `rules`, so that all of them can be listed.
-    """
+    """The sets in the places of tokens, one token after the other."""
 
     def __init__(self, day, rules, *, closed, time_digits):
         self.day, self.rules, self.closed = day, rules, closed
@@ -27,22 +42,18 @@ class Reference:
         self.state, self.event, self.cursor = self.grammar.start, -1, 0
         self.book = OracleBook(day.start)
         self.spelt, self.free, self.taken = [], False, True
-        self.heads = None
 
     def next(self):
         """Return the set in the place of the next token, bool [V]."""
         allowed_V = self.grammar.allowed[self.state].copy()
         field = self.grammar.state_field[self.state]
-        if field == v.FIELD_HEAD:
-            allowed_V[np.flatnonzero(allowed_V)] = False
-            allowed_V[[v.EOS, *self.head_tokens()]] = True
-        elif field == v.FIELD_GAP_DIGITS:
-            allowed_V[: v.CONTINUATION] &= np.isin(np.arange(v.CONTINUATION), [v.EOS, *self.head_tokens()])
+        if field in (v.FIELD_HEAD, v.FIELD_GAP_DIGITS):
+            allowed_V[: v.CONTINUATION] &= self.heads()
         elif field == v.FIELD_GAP and not self.free:
             allowed_V[v.TIME_BACK] = False
-        elif field in (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS) and not self.free:
-            allowed_V = np.zeros(v.VOCAB_SIZE, bool)
-            allowed_V[self.continued()] = True
+        elif field in NUMBER_FIELDS and not self.free:
+            allowed_V[:] = False
+            allowed_V[self.next_digits()] = True
         return allowed_V
 
     def read(self, token, *, inside):
@@ -55,79 +66,83 @@ class Reference:
         if not self.taken and (token >= v.TIME or token in (v.TIME_SKIP, v.TIME_BACK)):
             self.take()
 
-    def head_tokens(self):
-        if self.heads is None:
-            spelled = [self.prices(kind, side) for kind in range(1, 7) for side in SIDES]
-            controls = [v.CONTROL_BASE + code for code in Code if code and self.control(code)]
-            self.heads = np.unique([*controls, *(row[0] for rows in spelled for row, _ in rows)]).astype(int)
-        return self.heads
+    def heads(self):
+        allowed_V = np.zeros(v.CONTINUATION, bool)
+        allowed_V[v.EOS] = True
+        for code in Code:
+            allowed_V[v.CONTROL_BASE + code] = code != Code.NONE and self.control(code)
+        for kind in range(1, 7):
+            for s, side in enumerate(SIDES):
+                found = spelled("price")[self.distances(kind, side) + FAR, 0]
+                allowed_V[kind * v.CLASS_SIZE + s * v.ASK_OFFSET + found] = True
+        return allowed_V
 
-    def continued(self):
+    def next_digits(self):
         """Return the tokens that follow those so far in an event that the book allows."""
-        kind, side = self.spelt[0] // v.CLASS_SIZE, SIDES[self.spelt[0] % v.CLASS_SIZE // v.ASK_OFFSET]
-        found, so_far = set(), tuple(self.spelt)
-        for price, distance in self.prices(kind, side):
-            if price[: len(so_far)] == so_far and len(price) > len(so_far):
-                found.add(price[len(so_far)])
-            elif so_far[: len(price)] == price:
-                for size in self.spelled_sizes(kind, side, distance):
-                    if size[: len(so_far) - len(price)] == so_far[len(price) :]:
-                        rest = size[len(so_far) - len(price) :]
-                        found.update(rest[:1] or (v.TIME_SKIP, *range(v.TIME, v.VOCAB_SIZE)))
-        return sorted(found)
+        kind, low = divmod(self.spelt[0], v.CLASS_SIZE)
+        side, price = SIDES[low // v.ASK_OFFSET], [low % v.ASK_OFFSET, *self.spelt[1:]]
+        digits = next((k for k, token in enumerate(price) if token >= v.SIZE), len(price))
+        distances = self.distances(kind, side)
+        rows = spelled("price")[distances + FAR]
+        found = continued(rows, price) if digits == len(price) else np.array([-1])
+        complete = distances[continued_rows(rows, price[:digits])]
+        if -1 not in found or not len(complete):
+            return found[found >= 0]
+        after = continued(spelled("size")[list(self.sizes(kind, side, int(complete[0])))], price[digits:])
+        times = [v.TIME_SKIP, *range(v.TIME, v.VOCAB_SIZE)] if -1 in after else []
+        return np.concatenate([found[found >= 0], after[after >= 0], times]).astype(int)
 
     def control(self, code):
         if code in CLOSES:
             return {Code.HALT: self.closed < 2, Code.RESUME_QUOTE: self.closed == 2}.get(code, self.closed > 0)
         return code != Code.CLEAR
 
-    def price_of(self, kind, side, distance):
-        unit = self.rules.tick if kind <= Kind.EXECUTE else 1
-        return self.book.reference(side) - side * distance * unit
+    def unit(self, kind):
+        return self.rules.tick if kind <= Kind.EXECUTE else 1
 
-    @functools.cached_property
-    def spans(self):
-        return range(-self.rules.most_distance, self.rules.most_distance + 1)
-
-    def prices(self, kind, side):
-        """Return (tokens, distance) of every price of an event that the book allows."""
+    def distances(self, kind, side):
+        """Return the distances of the events of a kind that the book allows, ascending."""
         if self.closed >= (1 if kind >= Kind.EXECUTE else 2):
-            return []
-        head = kind * v.CLASS_SIZE + (0 if side == BID else v.ASK_OFFSET)
-        fits = [d for d in self.spans if self.sizes(kind, side, d)]
-        return [(spelled_price(head, d), d) for d in fits]
+            return np.zeros(0, int)
+        every = np.arange(-FAR, FAR + 1)
+        origin = self.book.reference(side)
+        price = origin - side * every * self.unit(kind)
+        best, opposite = self.book.best(side), self.book.best(-side)
+        levels = sorted(self.book.sides[side], key=lambda level: side * (origin - level))
+        if kind == Kind.ADD:
+            fits = np.full(len(every), True) if opposite is None else side * (opposite - price) > 0
+            fits &= (price >= self.rules.tick) | bool(self.rules.signed)
+            if 0 < self.book.window <= len(levels):
+                fits &= side * price >= min(side * level for level in levels)
+            full = [level for level in levels if not self.sizes(kind, side, side * (origin - level) // self.rules.tick)]
+            return every[fits & ~np.isin(price, full)]
+        if kind == Kind.CROSS:
+            return every[(price > 0) | bool(self.rules.signed)]
+        if kind == Kind.EXECUTE_HIDDEN:
+            if best is None or opposite is None:
+                return np.zeros(0, int)
+            return every[(side * (price - best) >= 0) & (side * price <= max(side * opposite, side * best))]
+        if kind == Kind.EXECUTE:
+            return np.array([0] if levels else [], int)
+        found = np.array([side * (origin - level) // self.rules.tick for level in levels], int)
+        return np.array([d for d in found.tolist() if d <= FAR and self.sizes(kind, side, d)], int)
 
     def sizes(self, kind, side, distance):
-        """Return the sizes of the events that the book allows at a price, a range or a list."""
-        price = self.price_of(kind, side, distance)
-        best, opposite, most = self.book.best(side), self.book.best(-side), self.rules.most_lots
-        queue = self.book.sides[side].get(price, [])
-        if kind == Kind.ADD:
-            crosses = opposite is not None and side * (opposite - price) <= 0
-            low = price < self.rules.tick and not self.rules.signed
-            levels = list(self.book.sides[side])
-            full = 0 < self.book.window <= len(levels)
-            unseen = full and side * price < min(side * level for level in levels)
-            return range(0) if crosses or low or unseen else range(1, most - total(queue) + 1)
-        if kind == Kind.CANCEL:
-            return range(1, min(max(map(lots, queue), default=0) - 1, most) + 1)
+        """Return the sizes of the events that the book allows at an allowed price."""
+        price, most = self.book.reference(side) - side * distance * self.unit(kind), self.rules.most_lots
+        queue = self.book.sizes(side, price)
         if kind == Kind.DELETE:
-            divisible = max((lots(order) - 1 for order in queue if is_anonymous(order)), default=0)
-            return [*range(1, min(divisible, most) + 1), *(lots(order) for order in queue if lots(order) <= most)]
-        if kind == Kind.EXECUTE:
-            return range(1, min(lots(queue[0]), most) + 1) if price == best else range(0)
-        if kind == Kind.CROSS:
-            return range(1, most + 1) if price > 0 or self.rules.signed else range(0)
-        if best is None or opposite is None:
-            return range(0)
-        bounds = (best, opposite) if side * (opposite - best) >= 0 else (best, best)
-        return range(1, most + 1) if min(bounds) <= price <= max(bounds) else range(0)
-
-    def spelled_sizes(self, kind, side, distance):
-        return [spelled_size(size) for size in self.sizes(kind, side, distance)]
+            orders = self.book.sides[side].get(price, [])
+            divisible = max((order.size - 1 for order in orders if order.anonymous), default=0)
+            return sorted({*range(1, min(divisible, most) + 1), *(size for size in queue if size <= most)})
+        if kind == Kind.ADD:
+            return range(1, most - sum(queue) + 1)
+        if kind == Kind.CANCEL:
+            return range(1, min(max(queue) - 1, most) + 1)
+        return range(1, min(queue[0], most) + 1) if kind == Kind.EXECUTE else range(1, most + 1)
 
     def take(self):
-        self.taken, self.heads = True, None
+        self.taken = True
         head = self.spelt[0]
         if head < v.CLASS_SIZE:
             code = Code(head - v.CONTROL_BASE)
@@ -137,12 +152,43 @@ class Reference:
         else:
             kind, side = head // v.CLASS_SIZE, SIDES[head % v.CLASS_SIZE // v.ASK_OFFSET]
             distance, size = parsed(self.spelt)
-            self.book.apply(kind, side, self.price_of(kind, side, distance), size, 0)
+            price = self.book.reference(side) - side * distance * self.unit(kind)
+            self.book.apply(kind, side, price, size, 0)
         corrections = self.day.corrections
         while self.cursor < len(corrections) and corrections.event[self.cursor] == self.event:
             row = (getattr(corrections, name)[self.cursor] for name in ("side", "price", "size"))
             self.book.correct(*map(int, row))
             self.cursor += 1
+
+
+def continued_rows(rows, tokens):
+    """Return whether each row consists of some tokens alone."""
+    return (rows[:, : len(tokens)] == tokens).all(1) & (rows[:, len(tokens)] < 0)
+
+
+def parsed(spelt):
+    """Return the distance and the size of an event's tokens, from the digits of its numbers."""
+    at = next(k for k, token in enumerate(spelt) if v.SIZE <= token < v.TIME)
+    low = spelt[0] % v.ASK_OFFSET
+    price, size = (
+        "".join(f"{token - v.CONTINUATION:03d}" for token in part if v.CONTINUATION <= token < v.SIZE)
+        for part in (spelt[1:at], spelt[at:])
+    )
+    if low < v.BETTER_CODE:
+        distance = number(low, price)
+    elif low < v.DEEPER_ESCAPE:
+        distance = -number(low - v.BETTER_CODE + 1, price)
+    elif low < v.BETTER_ESCAPE:
+        distance = int(price.ljust(15, "0")[: low - v.DEEPER_ESCAPE + v.DEEPER_ESCAPE_DIGITS])
+    else:
+        distance = -int(price.ljust(15, "0")[: low - v.BETTER_ESCAPE + v.BETTER_ESCAPE_DIGITS])
+    return distance, number(spelt[at] - v.SIZE, size)
+
+
+def number(code, digits):
+    """Return the number of a code with the digits that follow it."""
+    lead, more = v.split_number_code(code)
+    return int(f"{lead}{digits.ljust(15, '0')[:more]}")
 
 
 def reference_sets(tokens, day, rules, *, closed=0, time_digits=None):
@@ -153,51 +199,3 @@ def reference_sets(tokens, day, rules, *, closed=0, time_digits=None):
         rows.append(reference.next())
         reference.read(token, inside=rows[-1][token])
     return np.array(rows).reshape(-1, v.VOCAB_SIZE)
-
-
-def lots(order):
-    return order.size if hasattr(order, "size") else order[1]
-
-
-def is_anonymous(order):
-    return bool(getattr(order, "anonymous", False))
-
-
-def total(queue):
-    return sum(map(lots, queue))
-
-
-@functools.cache
-def spelled_price(head, distance):
-    tokens = np.zeros(8, np.uint16)
-    return tuple(tokens[: write_price(tokens, 0, head, distance)].tolist())
-
-
-@functools.cache
-def spelled_size(size):
-    tokens = np.zeros(8, np.uint16)
-    return tuple(tokens[: write_number(tokens, 0, v.SIZE, size)].tolist())
-
-
-def parsed(spelt):
-    """Return the distance and the size of an event's tokens, by their digits."""
-    head, *rest = spelt
-    low = head % v.ASK_OFFSET
-    price, rest = [t for t in itertools.takewhile(lambda t: t // v.CLASS_SIZE == 7, rest)], rest
-    rest = rest[len(price) :]
-    groups = "".join(f"{t - v.CONTINUATION:03d}" for t in price)
-    size_groups = itertools.takewhile(lambda t: t // v.CLASS_SIZE == 7, rest[1:])
-    size = number(rest[0] - v.SIZE, "".join(f"{t - v.CONTINUATION:03d}" for t in size_groups))
-    if low < v.BETTER_CODE:
-        return number(low, groups), size
-    if low < v.DEEPER_ESCAPE:
-        return -number(low - v.BETTER_CODE + 1, groups), size
-    if low < v.BETTER_ESCAPE:
-        return int(groups.ljust(14, "0")[: low - v.DEEPER_ESCAPE + 5]), size
-    return -int(groups.ljust(14, "0")[: low - v.BETTER_ESCAPE + 4]), size
-
-
-def number(code, groups):
-    """Return the number of a code with the digits that follow it."""
-    lead, more = v.split_number_code(code)
-    return int(f"{lead}{groups.ljust(12, '0')[:more]}")
