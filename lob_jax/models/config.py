@@ -268,10 +268,10 @@ def _check_fit(config: ModelConfig) -> None:
             was=config.d_model,
             remedy="make d_model even, or choose learned positions",
         )
-    if config.mask != "none" and (not config.causal or config.vocab_size % 8):
+    if config.mask != "none" and (not config.causal or config.vocab_size % 80):
         raise _fault(
             "mask",
-            expected="none, unless the model is causal and the size of its vocabulary a multiple of 8",
+            expected="none, unless the model is causal and the size of its vocabulary a multiple of 80",
             was=f"{config.mask}, with causal = {config.causal} and vocab_size = {config.vocab_size}",
             remedy="leave it out: what may come next does not say which tokens are hidden",
         )

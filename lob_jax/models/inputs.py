@@ -172,7 +172,7 @@ ARRAYS = (
     # The grammar's state, and the class of the newest head (`token // 1000`), 0 before the first one.
     WindowArray("state", "int16", "BT", PLACE, read=_masks),
     WindowArray("kind", "int8", "BT", PLACE, read=_masks_by_book),
-    # The tokens that the book allows: token v is bit v % 8 of byte v // 8, counted from the lowest.
+    # The tokens that the book allows, as bits, see `lob_jax.tokens.sets.planes`.
     WindowArray("allowed", "uint8", "BTW", PLACE, read=_masks_by_book),
     # 0 down, 1 flat, 2 up; negative where there is no label.
     WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),

@@ -19,12 +19,13 @@ import numpy as np
 from lob_jax.models.config import full_precision
 from lob_jax.models.inputs import Conditioning, given
 from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.sets.planes import CLASSES, pack
 from lob_jax.tokens.sets.shares import share_table
 
-REACH = 40.0  # the likeliest token of the book has a share of at least exp(-REACH) in sums over the grammar's tokens
-MOST_LOGIT = 75.0  # above the logit that sums are relative to, so that the exponential of V such logits is finite
+MOST_LOGIT = 75.0  # relative to the shift of a sum: the exponentials of V such logits have a finite sum
+LEAST_SUM = 1e-37  # where the tokens of the book are so unlikely that their exponentials underflow
 
-Bits = jax.Array  # uint8 [..., V/8]: token v is bit v % 8 of byte v // 8, counted from the lowest
+Bits = jax.Array  # uint8 [..., V/8], see `tokens.sets.planes`
 
 
 class Masks(NamedTuple):
@@ -56,7 +57,7 @@ class Places(NamedTuple):
 
 def make_masks(grammar: Automaton, escape_FK: np.ndarray) -> Masks:
     """Return the masks of a grammar, with escape shares by field and kind of event, see `share_table`."""
-    return Masks(np.packbits(grammar.allowed, axis=1, bitorder="little"), share_table(grammar, escape_FK))
+    return Masks(pack(grammar.allowed), share_table(grammar, escape_FK))
 
 
 def places_of(known: Conditioning, masks: Masks) -> Places:
@@ -78,48 +79,54 @@ def places_of(known: Conditioning, masks: Masks) -> Places:
     return Places(grammar_BTW, book_BTW, jnp.where(same_BT1, 0, escape_BTC))
 
 
+def unpacked(bits_BTW: Bits) -> jax.Array:
+    """Return sets as bool [B, T, V]."""
+    return _members(bits_BTW).reshape(*bits_BTW.shape[:-1], -1) != 0
+
+
+def _members(bits: Bits) -> jax.Array:
+    """Return sets as uint8 [..., C, 8, V/8/C], 1 for their tokens; the order of axes keeps loops over them simple."""
+    return (bits.reshape(*bits.shape[:-1], CLASSES, 1, -1) >> jnp.arange(8, dtype=jnp.uint8)[:, None]) & 1
+
+
+def _planes(x_BTV: jax.Array) -> jax.Array:
+    """Return an array [..., V] as [..., C, 8, V/8/C], as `_members` has sets."""
+    return x_BTV.reshape(*x_BTV.shape[:-1], CLASSES, 8, -1)
+
+
 class Sums(NamedTuple):
     """Sums of exp(logit - shift) in each place.
 
     Attributes:
-      shift_BT: the greatest logit, or a little more than the greatest of the book.
+      shift_BT: the shift.
       grammar_BTC: sums over the tokens that the grammar allows, by class.
-      book_BT: sums over the tokens that the book allows.
+      book_BT: sums over the tokens that the book allows; None if there is no book.
     """
 
     shift_BT: jax.Array
     grammar_BTC: jax.Array
-    book_BT: jax.Array
+    book_BT: jax.Array | None
 
 
-def sums_in(logits_BTV: jax.Array, places: Places) -> Sums:
-    """Return the sums over the sets of some places, which have a book."""
-    assert places.book_BTW is not None and places.escape_BTC is not None, "the grammar alone needs no sums by class"
-    classes = places.escape_BTC.shape[-1]
-    x, grammar, book = (_by_class(array, classes) for array in (logits_BTV, places.grammar_BTW, places.book_BTW))
-    top, top_of_book = (jnp.where(_bits(bits), x, -jnp.inf).max((-3, -2, -1)) for bits in (grammar, book))
-    shift_BT = jax.lax.stop_gradient(jnp.minimum(top, top_of_book + REACH))
-    weight = _exponential(x, shift_BT[..., None, None, None])
-    return Sums(
-        shift_BT=shift_BT,
-        grammar_BTC=jnp.where(_bits(grammar), weight, 0).sum((-2, -1)),
-        book_BT=jnp.where(_bits(book), weight, 0).sum((-3, -2, -1)),
+def sums_in(x_BTV: jax.Array, places: Places, shift_BT: jax.Array) -> Sums:
+    """Return the sums over the sets of some places, with a shift to which the greatest logits are close."""
+    weight = _weights(x_BTV, shift_BT)
+    by_grammar = weight * _members(places.grammar_BTW).astype(weight.dtype)
+    if places.book_BTW is None:
+        return Sums(shift_BT, by_grammar.sum(-2).sum(-1), None)
+    by_book = weight * _members(places.book_BTW).astype(weight.dtype)
+    # One loop for both, so that each exponential is computed once. Masks are factors, since XLA does not fuse a select
+    # into a sum on CPUs; and planes are added up first, since a sum over the last axis would not be vectorised.
+    zero, axis = jnp.zeros((), weight.dtype), (weight.ndim - 2,)
+    of_grammar, of_book = jax.lax.reduce(
+        (by_grammar, by_book), (zero, zero), lambda one, other: (one[0] + other[0], one[1] + other[1]), axis
     )
+    return Sums(shift_BT, of_grammar.sum(-1), jnp.maximum(of_book.sum((-2, -1)), LEAST_SUM))
 
 
-def _exponential(logits: jax.Array, shift: jax.Array) -> jax.Array:
-    return jnp.exp(jnp.minimum(logits - shift, MOST_LOGIT))
-
-
-def _by_class(array: jax.Array, classes: int) -> jax.Array:
-    """Return logits [..., V] as [..., C, V/8/C, 8], or bits [..., V/8] as [..., C, V/8/C, 1]."""
-    last = 1 if array.dtype == jnp.uint8 else 8
-    return array.reshape(*array.shape[:-1], classes, -1, last)
-
-
-def _bits(packed: jax.Array) -> jax.Array:
-    """Return the bits of bytes [..., 1], bool [..., 8]."""
-    return (packed >> jnp.arange(8, dtype=jnp.uint8)) & 1 != 0
+def _weights(x_BTV: jax.Array, shift_BT: jax.Array) -> jax.Array:
+    """Return exp(logit - shift), [B, T, C, 8, V/8/C], also of tokens outside the sets."""
+    return jnp.exp(jnp.minimum(_planes(x_BTV) - shift_BT[..., None, None, None], MOST_LOGIT))
 
 
 class Factors(NamedTuple):
@@ -136,9 +143,12 @@ class Factors(NamedTuple):
     escaping_BT: jax.Array
 
 
-def factors(sums: Sums, escape_BTC: jax.Array) -> Factors:
-    """Return the factors of a place's probabilities."""
+def factors(sums: Sums, escape_BTC: jax.Array | None) -> Factors:
+    """Return the factors of a place's probabilities; without a book, those of all tokens are `outside_BTC`."""
     total_BT1 = sums.grammar_BTC.sum(-1, keepdims=True)
+    if sums.book_BT is None or escape_BTC is None:
+        each_BTC = jnp.broadcast_to(1 / total_BT1, sums.grammar_BTC.shape)
+        return Factors(each_BTC, each_BTC, jnp.ones_like(total_BT1[..., 0]))
     outside_BTC = escape_BTC / total_BT1
     escaping_BT = (outside_BTC * sums.grammar_BTC).sum(-1)
     inside_BTC = outside_BTC + ((1 - escaping_BT) / sums.book_BT)[..., None]
@@ -148,76 +158,64 @@ def factors(sums: Sums, escape_BTC: jax.Array) -> Factors:
 def log_probabilities(logits_BTV: jax.Array, places: Places) -> jax.Array:
     """Return the log probability of every token, float32 [B, T, V]; -inf outside the grammar's set."""
     x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
-    allowed_BTV = unpacked(places.grammar_BTW)
-    if places.book_BTW is None or places.escape_BTC is None:
-        return jax.nn.log_softmax(jnp.where(allowed_BTV, x_BTV, -jnp.inf), axis=-1)
-    sums = sums_in(x_BTV, places)
-    found = factors(sums, places.escape_BTC)
-    size = x_BTV.shape[-1] // places.escape_BTC.shape[-1]
-    inside_BTV, outside_BTV = (jnp.repeat(part, size, axis=-1) for part in (found.inside_BTC, found.outside_BTC))
-    factor_BTV = jnp.where(unpacked(places.book_BTW), inside_BTV, outside_BTV)
-    log_p_BTV = jnp.minimum(x_BTV - sums.shift_BT[..., None], MOST_LOGIT) + jnp.log(factor_BTV)
-    return jnp.where(allowed_BTV, log_p_BTV, -jnp.inf)
-
-
-def unpacked(bits_BTW: Bits) -> jax.Array:
-    """Return sets that are packed in bytes as bool [B, T, V]."""
-    return _bits(bits_BTW[..., None]).reshape(*bits_BTW.shape[:-1], -1)
+    inner = places.grammar_BTW if places.book_BTW is None else places.book_BTW
+    shift_BT = jnp.where(unpacked(inner), x_BTV, -jnp.inf).max(-1)
+    found = factors(sums_in(x_BTV, places, shift_BT), places.escape_BTC)
+    inside, outside = (part[..., None, None] for part in (found.inside_BTC, found.outside_BTC))
+    factor = jnp.where(_members(inner) != 0, inside, outside)
+    log_p = jnp.minimum(_planes(x_BTV) - shift_BT[..., None, None, None], MOST_LOGIT) + jnp.log(factor)
+    return jnp.where(unpacked(places.grammar_BTW), log_p.reshape(x_BTV.shape), -jnp.inf)
 
 
 def target_nll(logits_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> jax.Array:
     """Return -log p(target) in nats, float32 [B, T].
 
-    A target outside the grammar's set has a finite loss without meaning, so that it can have weight 0.
+    Sums are relative to the target's logit, which needs no search for the greatest one. So a token that is more than
+    MOST_LOGIT nats likelier counts as if it were MOST_LOGIT nats likelier. A target outside the grammar's set has a
+    finite loss without meaning, so that it can have weight 0.
 
     Args:
       logits_BTV: of any float dtype; converted to float32 unless they are float64.
       targets_BT: int32 token ids below V.
       places: the sets in the targets' places.
     """
-    x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
-    if places.book_BTW is None:
-        x_BTV = jnp.where(unpacked(places.grammar_BTW) | _is_target(x_BTV, targets_BT), x_BTV, -jnp.inf)
-        return jax.nn.logsumexp(x_BTV, axis=-1) - _at(x_BTV, targets_BT)
-    return _nll_by_book(x_BTV, targets_BT, places)
+    return _nll(logits_BTV.astype(full_precision(logits_BTV.dtype.name)), targets_BT, places)
+
+
+@jax.custom_vjp
+def _nll(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> jax.Array:
+    """Return -log p(target); the gradient is written out, so that it takes one pass over the vocabulary."""
+    return _scored(x_BTV, targets_BT, places)[0]
+
+
+def _scored(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> tuple[jax.Array, jax.Array, Sums]:
+    """Return -log p(target), the share of the book's part in p(target), and the sums."""
+    sums = sums_in(x_BTV, places, _at(x_BTV, targets_BT))
+    found = factors(sums, places.escape_BTC)
+    size = x_BTV.shape[-1] // CLASSES
+    inside_BT, outside_BT = (_at(part, targets_BT // size) for part in (found.inside_BTC, found.outside_BTC))
+    factor_BT, by_book_BT = outside_BT, jnp.zeros_like(outside_BT)
+    if places.book_BTW is not None:
+        in_book_BT = _holds(places.book_BTW, targets_BT)
+        factor_BT = jnp.where(in_book_BT, inside_BT, outside_BT)
+        by_book_BT = jnp.where(in_book_BT, 1 - outside_BT / inside_BT, 0)
+    return -jnp.log(factor_BT), by_book_BT, sums
 
 
 def _at(x_BTV: jax.Array, index_BT: jax.Array) -> jax.Array:
     return jnp.take_along_axis(x_BTV, index_BT[..., None], axis=-1)[..., 0]
 
 
-def _is_target(x_BTV: jax.Array, targets_BT: jax.Array) -> jax.Array:
-    return jax.lax.broadcasted_iota(targets_BT.dtype, x_BTV.shape, x_BTV.ndim - 1) == targets_BT[..., None]
-
-
-class _Target(NamedTuple):
-    """What the probability of a target consists of, [B, T] each: -log p, and the share of b's part in it."""
-
-    nll_BT: jax.Array
-    by_book_BT: jax.Array
-
-
-@jax.custom_vjp
-def _nll_by_book(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> jax.Array:
-    """Return -log p(target); the gradient recomputes the exponentials instead of keeping [B, T, V] of them."""
-    return _scored(x_BTV, targets_BT, places)[0].nll_BT
-
-
-def _scored(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> tuple[_Target, Sums]:
-    assert places.book_BTW is not None and places.escape_BTC is not None, "see `target_nll`"
-    sums = sums_in(x_BTV, places)
-    found = factors(sums, places.escape_BTC)
-    of_class_BT = targets_BT // (x_BTV.shape[-1] // places.escape_BTC.shape[-1])
-    inside_BT, outside_BT = _at(found.inside_BTC, of_class_BT), _at(found.outside_BTC, of_class_BT)
-    in_book_BT = (_at(places.book_BTW, targets_BT // 8) >> (targets_BT % 8).astype(jnp.uint8)) & 1 != 0
-    factor_BT = jnp.where(in_book_BT, inside_BT, outside_BT)
-    logit_BT = jnp.minimum(_at(x_BTV, targets_BT) - sums.shift_BT, MOST_LOGIT)
-    return _Target(-logit_BT - jnp.log(factor_BT), jnp.where(in_book_BT, 1 - outside_BT / inside_BT, 0)), sums
+def _holds(bits_BTW: Bits, token_BT: jax.Array) -> jax.Array:
+    """Return whether a token is in the set of its place."""
+    width = bits_BTW.shape[-1] // CLASSES
+    of_class_BT, plane_BT, byte_BT = token_BT // (8 * width), token_BT // width % 8, token_BT % width
+    return (_at(bits_BTW, of_class_BT * width + byte_BT) >> plane_BT.astype(jnp.uint8)) & 1 != 0
 
 
 def _forward(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> tuple[jax.Array, tuple]:
-    target, sums = _scored(x_BTV, targets_BT, places)
-    return target.nll_BT, (x_BTV, targets_BT, places, target.by_book_BT, sums)
+    nll_BT, by_book_BT, sums = _scored(x_BTV, targets_BT, places)
+    return nll_BT, (x_BTV, targets_BT, places, by_book_BT, sums)
 
 
 def _backward(kept: tuple, gradient_BT: jax.Array) -> tuple[jax.Array, None, None]:
@@ -228,18 +226,19 @@ def _backward(kept: tuple, gradient_BT: jax.Array) -> tuple[jax.Array, None, Non
       d -log p(target) / d logit(v) = w b(v) + (1 - w + w (e(v) - E) / (1 - E)) g(v) - [v is the target].
     """
     x_BTV, targets_BT, places, by_book_BT, sums = kept
-    found = factors(sums, places.escape_BTC)
-    total_BT1 = sums.grammar_BTC.sum(-1, keepdims=True)
-    escaping_BT1, by_book_BT1 = found.escaping_BT[..., None], by_book_BT[..., None]
-    of_grammar_BTC = 1 - by_book_BT1 + by_book_BT1 * (places.escape_BTC - escaping_BT1) / (1 - escaping_BT1)
+    total_BT1, of_grammar_BTC = sums.grammar_BTC.sum(-1, keepdims=True), jnp.ones_like(sums.grammar_BTC)
+    if places.book_BTW is not None:
+        by_book_BT1, escaping_BT1 = by_book_BT[..., None], factors(sums, places.escape_BTC).escaping_BT[..., None]
+        of_grammar_BTC = 1 - by_book_BT1 + by_book_BT1 * (places.escape_BTC - escaping_BT1) / (1 - escaping_BT1)
     of_grammar_BTC = of_grammar_BTC / total_BT1 * gradient_BT[..., None]
-    of_book_BT = by_book_BT / sums.book_BT * gradient_BT
-    classes = places.escape_BTC.shape[-1]
-    x, grammar, book = (_by_class(array, classes) for array in (x_BTV, places.grammar_BTW, places.book_BTW))
-    factor = jnp.where(_bits(grammar), of_grammar_BTC[..., None, None], 0)
-    factor += jnp.where(_bits(book), of_book_BT[..., None, None, None], 0)
-    slope = (_exponential(x, sums.shift_BT[..., None, None, None]) * factor).reshape(x_BTV.shape)
-    return slope - jnp.where(_is_target(x_BTV, targets_BT), gradient_BT[..., None], 0), None, None
+    factor = _members(places.grammar_BTW).astype(x_BTV.dtype) * of_grammar_BTC[..., None, None]
+    if places.book_BTW is not None:
+        of_book_BT = by_book_BT / sums.book_BT * gradient_BT
+        factor += _members(places.book_BTW).astype(x_BTV.dtype) * of_book_BT[..., None, None, None]
+    slope = _weights(x_BTV, sums.shift_BT) * factor
+    token = _planes(jnp.arange(x_BTV.shape[-1], dtype=targets_BT.dtype))
+    target, gradient = (array_BT[..., None, None, None] for array_BT in (targets_BT, gradient_BT))
+    return (slope - jnp.where(token == target, gradient, 0)).reshape(x_BTV.shape), None, None
 
 
-_nll_by_book.defvjp(_forward, _backward)
+_nll.defvjp(_forward, _backward)

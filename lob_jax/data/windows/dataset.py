@@ -10,7 +10,8 @@ import numpy as np
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.token_sets import PACKED_BYTES, TokenSets
+from lob_jax.tokens.sets.packing import pack_sets
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
@@ -285,10 +286,13 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
 
 
 def packed_sets(sets: TokenSets, first: int, *, count: int) -> np.ndarray:
-    """Return the sets in `count` places from `first` on as bits, see `TokenSets.packed`; empty behind the last."""
-    bits = np.zeros((count, PACKED_BYTES), np.uint8)
+    """Return the sets in `count` places from `first` on as bits, see `pack_sets`; empty behind the last."""
     rows = np.arange(max(first, 0), min(first + count, sets.rows))
-    bits[rows - first] = sets.packed(rows)
+    inside = pack_sets(sets, rows)
+    if len(rows) == count:
+        return inside
+    bits = np.zeros((count, inside.shape[1]), np.uint8)
+    bits[rows - first] = inside
     return bits
 
 

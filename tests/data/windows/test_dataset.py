@@ -22,6 +22,7 @@ from lob_jax.data.windows.dataset import (
 )
 from lob_jax.data.windows.known import MAKERS, Beside, Known, time_bucket
 from lob_jax.errors import InputError
+from lob_jax.models.masking import unpacked
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, EOS, PAD, REGIME_BASE, TIME_BACK, TIME_SKIP
@@ -84,14 +85,14 @@ def test_the_sets_of_a_window_are_those_in_the_places_of_the_next_tokens(hand_re
     prepared = dataclasses.replace(prepared, sets=TokenSets(offset, first, first, np.zeros(count, np.uint8)))
     for span in (Span(0, -1, 0, 8), Span(0, 5, 6, 12), Span(0, count - 4, count - 3, count)):
         allowed = cut_window(prepared, span, context=8)["allowed"]
-        bits = np.unpackbits(allowed, axis=1, bitorder="little")
+        bits = np.asarray(unpacked(allowed))
         assert [np.flatnonzero(row).tolist() for row in bits] == [
             [100 + place] if place < count - 1 else [] for place in range(span.start + 1, span.start + 10)
         ]
     known = {"regime": Known(np.zeros(1, np.int32), np.zeros(count, np.int32))}
     prepared, span = dataclasses.replace(prepared, known=known), Span(0, 5, 6, 12)
     allowed = with_prefix(cut_window(prepared, span, context=7), prepared, span)["allowed"]
-    bits = np.unpackbits(allowed, axis=1, bitorder="little")
+    bits = np.asarray(unpacked(allowed))
     assert [np.flatnonzero(row).tolist() for row in bits] == [[100 + place] for place in range(5, 14)]
 
 

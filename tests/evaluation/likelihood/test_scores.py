@@ -24,6 +24,7 @@ from lob_jax.evaluation.likelihood.scores import (
 from lob_jax.models.masking import make_masks
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
+from lob_jax.tokens.sets.planes import pack
 from lob_jax.tokens.sets.shares import SHAPE, share_table
 
 ESCAPE = np.linspace(0.01, 0.3, 49).reshape(SHAPE)
@@ -181,7 +182,7 @@ def test_in_the_book_every_number_is_that_of_the_mixture(mask):
     network = Network(lambda params, tokens_BT, conditioning: params[None], lambda params, x_BKV: x_BKV)
     batch = hand_batch(np.concatenate([[v.BOS], tokens])[None], np.arange(9)[None] > 0, record=[0], position=[-1])
     batch |= {"state": np.append(states, 0)[None].astype(np.int16), "kind": np.append(kinds, 3)[None].astype(np.int8)}
-    batch |= {"allowed": np.packbits(np.append(book_TV, book_TV[:1], axis=0), axis=1, bitorder="little")[None]}
+    batch |= {"allowed": pack(np.append(book_TV, book_TV[:1], axis=0))[None]}
     rules = Rules(grammar, make_masks(grammar, ESCAPE), mask)
     scores = score_windows(network, jnp.asarray(logits_TV), [batch], rules=rules)
 

@@ -71,7 +71,7 @@ def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
 @pytest.mark.parametrize("by_book", [False, True])
 def test_logits_in_blocks_give_the_loss_and_gradient_within_the_same_sets(block, by_book):
     random = np.random.default_rng(0)
-    B, T, D, V, S = 2, 8, 4, 48, 3
+    B, T, D, V, S = 2, 8, 4, 160, 3
     arrays = [random.normal(size=shape).astype(np.float32) for shape in ((B, T, D), (V, D), (V,))]
     targets_BT, weights_BT = random.integers(0, V, (B, T)), random.integers(0, 3, (B, T)).astype(np.float32)
     known = {"state": random.integers(0, S, (B, T)).astype(np.int16)}
@@ -79,7 +79,7 @@ def test_logits_in_blocks_give_the_loss_and_gradient_within_the_same_sets(block,
         known["kind"] = random.integers(0, 2, (B, T)).astype(np.int8)
         known["allowed"] = random.integers(0, 256, (B, T, V // 8)).astype(np.uint8)
     everything = np.full((S, V // 8), 255, np.uint8)
-    within = Within(jax.tree.map(jnp.asarray, known), Masks(everything, random.random((S, 2, 3)).astype(np.float32)))
+    within = Within(jax.tree.map(jnp.asarray, known), Masks(everything, random.random((S, 2, 10)).astype(np.float32)))
 
     def plain(x_BTD, weight_VD, bias_V):
         return cross_entropy(project(x_BTD, weight_VD, bias_V), targets_BT, weights_BT, within)[0]
