@@ -74,12 +74,6 @@ def is_time(token: int) -> bool:
 
 
 @inner
-def is_head(token: int) -> bool:
-    """Return whether a token begins an event."""
-    return v.CLASS_SIZE <= token < v.CONTINUATION or v.FIRST_CONTROL <= token <= v.LAST_CONTROL
-
-
-@inner
 def span(spelling: np.ndarray) -> tuple[int, int]:
     """Return the smallest and the largest number that the number so far can become."""
     rest = spelling[REST]
