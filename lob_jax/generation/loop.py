@@ -80,8 +80,7 @@ def draw(
     """Sample each path's next token and advance the path; return both, tokens int32 [B]. Finished paths get PAD."""
     words = WORDS[shape.tokenizer]
     grammar_BV, book_BV = masks_of(paths, tables, shape)
-    how = {"temperature": shape.temperature, "truncation": shape.truncation}
-    choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **how)
+    choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **shape.sampling)
 
     def move(path: PathState, token: jax.Array) -> tuple[PathState, jax.Array]:
         return words.move(path, token, tables, orders, shape)

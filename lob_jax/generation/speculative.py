@@ -125,8 +125,7 @@ def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable
 
 
 def _distribution(logits_BV: jax.Array, masks: tuple[jax.Array, jax.Array], shape: LoopShape) -> jax.Array:
-    allowed_BV = masks[0] & masks[1]
-    return probabilities(logits_BV, allowed_BV, temperature=shape.temperature, truncation=shape.truncation)
+    return probabilities(logits_BV, *masks, **shape.sampling)
 
 
 def _noted(

@@ -183,11 +183,6 @@ class CompactTokenizer:
         rules = rules_of(day, gap_digits=v.MAX_NUMBER_DIGITS)
         return compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
 
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event, int64 [E] each."""
-        words = read_words(tokens)
-        return words.kind, words.code
-
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of clock and book known at each token, int32 [T] each; each token completes its event."""

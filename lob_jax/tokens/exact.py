@@ -128,15 +128,6 @@ class ExactTokenizer:
         rules = rules_of(day, gap_digits=self._kept_digits)._replace(tick=_tick(day.instrument))
         return exact_sets(ids, day, rules, closed=closed)
 
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event, uint8 [E] each, for tokens of complete events.
-
-        Raises:
-          InputError: the tokens are ill-formed or end inside an event.
-        """
-        parsed, _ = self._parse_whole(tokens)
-        return parsed.kind, parsed.code
-
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of clock and book known at each token, int32 [T] each, see `Tokenizer.known_rows`.

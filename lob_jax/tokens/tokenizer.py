@@ -103,9 +103,6 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed.
         """
 
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return kind and code of each event, int [E] each, for tokens [T] of complete events; needs no book."""
-
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which state of the clock and which of the book are known after each token of complete events.

@@ -1,10 +1,10 @@
 """Sample the next token of each path: masks, temperature, class, then top-k, top-p and min-p within the class.
 
-The class of the token (`token // 1000`) is sampled first, from all tokens that the masks allow; truncation applies only
-within the sampled class. Truncation therefore does not change the frequencies of kinds of events, as it would if a rare
-kind fell outside the nucleus, and only a thousand candidates are sorted. Every sample inverts a distribution function
-at a number in 0..1, so that runs with the same numbers, or with one minus them, are coupled as closely as their
-distributions allow.
+The class of the token (`token // 1000`) is sampled first, from all tokens that the masks allow, or with `kinds_first`
+from those that the grammar allows; truncation applies only within the sampled class. Truncation therefore does not
+change the frequencies of kinds of events, as it would if a rare kind fell outside the nucleus, and only a thousand
+candidates are sorted. Every sample inverts a distribution function at a number in 0..1, so that runs with the same
+numbers, or with one minus them, are coupled as closely as their distributions allow.
 """
 
 import dataclasses
@@ -192,6 +192,22 @@ def class_weights(masked_BCK: jax.Array) -> jax.Array:
     return jnp.exp(masked_BCK - greatest_B11).sum(-1)
 
 
+def _counted(grammar_BV: jax.Array, book_BV: jax.Array, *, kinds_first: bool) -> jax.Array:
+    """Return the tokens whose probabilities are those of their classes, bool [B, C, K].
+
+    They are the tokens that both masks allow. With `kinds_first`, they are all tokens of the grammar in the classes of
+    order events, as far as the book allows any token of the class: the share of a kind then does not depend on how many
+    of its events the book excludes. In the class of CONTROL events, every token is a kind of its own.
+    """
+    shape = (len(book_BV), -1, CLASS_SIZE)
+    spelt_BCK, left_BCK = grammar_BV.reshape(shape), (grammar_BV & book_BV).reshape(shape)
+    if not kinds_first:
+        return left_BCK
+    class_C = jnp.arange(spelt_BCK.shape[1])
+    of_orders_C = (class_C > 0) & (class_C < _DIGITS)
+    return jnp.where((of_orders_C & left_BCK.any(-1))[..., None], spelt_BCK, left_BCK)
+
+
 def draw_class(weight_BC: jax.Array, at_B2: jax.Array) -> jax.Array:
     """Sample a class: first whether the current number continues, then which of the other classes follows.
 
@@ -212,6 +228,7 @@ def choose(
     *,
     temperature: float,
     truncation: Truncation,
+    kinds_first: bool = False,
 ) -> Choice:
     """Sample one token per path.
 
@@ -223,32 +240,50 @@ def choose(
       book_BV: bool, tokens that the book allows; in each row, both masks must allow at least one token.
       temperature: divisor of the logits; 0 chooses the most likely allowed token.
       truncation: which tokens of the sampled class may be chosen.
+      kinds_first: whether the kind of an order event is sampled before the book mask applies, see `_counted`. The book
+        mask would otherwise favour kinds of which it excludes little.
     """
-    allowed_BV = grammar_BV & book_BV
     weights = _class_weights(logits_BV, grammar_BV, book_BV)
-    masked_BV = jnp.where(allowed_BV, logits_BV, -jnp.inf)
     if temperature == 0:
+        masked_BV = jnp.where(grammar_BV & book_BV, logits_BV, -jnp.inf)
         return Choice(jnp.argmax(masked_BV, -1).astype(jnp.int32), *_masses(weights))
-    scaled_BCK = (masked_BV / temperature).reshape(len(masked_BV), -1, CLASS_SIZE)
-    class_B = draw_class(class_weights(scaled_BCK), at_B3[:, :2])
-    inside_BK = truncated(jnp.take_along_axis(scaled_BCK, class_B[:, None, None], axis=1)[:, 0], truncation)
+    scaled_BCK, masked_BCK = _scaled(logits_BV, grammar_BV & book_BV, temperature)
+    counted_BCK = _counted(grammar_BV, book_BV, kinds_first=kinds_first)
+    class_B = draw_class(class_weights(jnp.where(counted_BCK, scaled_BCK, -jnp.inf)), at_B3[:, :2])
+    inside_BK = truncated(jnp.take_along_axis(masked_BCK, class_B[:, None, None], axis=1)[:, 0], truncation)
     weight_BK = jnp.exp(inside_BK - inside_BK.max(-1, keepdims=True))
     token_B = class_B * CLASS_SIZE + inverted(weight_BK, at_B3[:, 2])
     return Choice(token_B.astype(jnp.int32), *_masses(weights))
 
 
+def _scaled(logits_BV: jax.Array, allowed_BV: jax.Array, temperature: float) -> tuple[jax.Array, jax.Array]:
+    """Return the logits divided by the temperature, float32 [B, C, K], and the same, -inf where not allowed."""
+    scaled_BV = logits_BV / temperature
+    parts = (scaled_BV, jnp.where(allowed_BV, scaled_BV, -jnp.inf))
+    scaled_BCK, masked_BCK = (part.reshape(len(part), -1, CLASS_SIZE) for part in parts)
+    return scaled_BCK, masked_BCK
+
+
 def probabilities(
-    logits_BV: jax.Array, allowed_BV: jax.Array, *, temperature: float, truncation: Truncation
+    logits_BV: jax.Array,
+    grammar_BV: jax.Array,
+    book_BV: jax.Array,
+    *,
+    temperature: float,
+    truncation: Truncation,
+    kinds_first: bool = False,
 ) -> jax.Array:
     """Return the distribution that `choose` samples from, float32 [B, V]."""
-    masked_BV = jnp.where(allowed_BV, logits_BV, -jnp.inf)
     if temperature == 0:
+        masked_BV = jnp.where(grammar_BV & book_BV, logits_BV, -jnp.inf)
         return jax.nn.one_hot(jnp.argmax(masked_BV, -1), masked_BV.shape[-1])
-    scaled_BCK = (masked_BV / temperature).reshape(len(masked_BV), -1, CLASS_SIZE)
-    weight_BC, inside_BCK = class_weights(scaled_BCK), truncated(scaled_BCK, truncation)
+    scaled_BCK, masked_BCK = _scaled(logits_BV, grammar_BV & book_BV, temperature)
+    counted_BCK = _counted(grammar_BV, book_BV, kinds_first=kinds_first)
+    weight_BC = class_weights(jnp.where(counted_BCK, scaled_BCK, -jnp.inf))
+    inside_BCK = truncated(masked_BCK, truncation)
     greatest_BC1 = inside_BCK.max(-1, keepdims=True)
     weight_BCK = jnp.exp(inside_BCK - jnp.where(greatest_BC1 > -jnp.inf, greatest_BC1, 0))
     # The greatest weight of a class is 1, so that a sum below 1 is one of nothing but zeros.
     inside_BCK = weight_BCK / jnp.maximum(weight_BCK.sum(-1, keepdims=True), 1)
     share_BC1 = (weight_BC / weight_BC.sum(-1, keepdims=True))[..., None]
-    return (share_BC1 * inside_BCK).reshape(masked_BV.shape)
+    return (share_BC1 * inside_BCK).reshape(logits_BV.shape)

@@ -1,7 +1,7 @@
 """The inputs, state and outputs of generation, as plain dataclasses and named tuples."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -205,6 +205,8 @@ class LoopShape:
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
       book_levels: levels per side in the book features.
+      mask: the tokens over which the model was trained: "none" for all, "grammar", or "book" for those that the book
+        allows. Without the book, the kind of an event is sampled before the book mask applies, see `sampling.choose`.
     """
 
     model: ModelConfig
@@ -213,3 +215,10 @@ class LoopShape:
     temperature: float
     truncation: Truncation
     book_levels: int
+    mask: str = "none"
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The arguments of `sampling.choose` and `sampling.probabilities`."""
+        kinds_first = self.mask != "book"
+        return {"temperature": self.temperature, "truncation": self.truncation, "kinds_first": kinds_first}

@@ -32,9 +32,11 @@ def logits_of(shares: dict[int, float], size: int = 3000) -> jax.Array:
     return jnp.asarray(row[None])
 
 
-def frequencies(logits_1V, *, temperature=1.0, truncation=EVERYTHING, grammar=None, book=None) -> dict[int, float]:
+def frequencies(
+    logits_1V, *, temperature=1.0, truncation=EVERYTHING, grammar=None, book=None, **more
+) -> dict[int, float]:
     allowed = jnp.ones(logits_1V.shape, bool)
-    how = {"temperature": temperature, "truncation": truncation}
+    how = {"temperature": temperature, "truncation": truncation, **more}
 
     masks = [allowed if mask is None else jnp.asarray(mask)[None] for mask in (grammar, book)]
 
@@ -88,6 +90,22 @@ def test_what_the_masks_took_is_told():
     grammar[0, 2999], book[0, [7, 2999]] = False, False
     masses = masked_masses(logits_of(SHARES), jnp.asarray(grammar), jnp.asarray(book))
     np.testing.assert_allclose([float(mass[0]) for mass in masses], [0.4, 0.2 / 0.6], rtol=1e-5)
+
+
+def test_the_kind_is_drawn_before_the_book_mask_applies():
+    shares = {0: 0.1, 7: 0.2, 1001: 0.25, 1003: 0.05, 2000: 0.15, 2001: 0.05, 3500: 0.2}
+    grammar, book = np.ones(4000, bool), np.ones(4000, bool)
+    grammar[2000] = False
+    book[[7, 1001]], book[3000:] = False, False
+    how = {"grammar": grammar, "book": book}
+    # The class 0 has .1 of what is left, kind 1 its .3 although most of it is masked, and of kind 3 there is no event.
+    first = {0: 0.1 / 0.45, 1003: 0.3 / 0.45, 2001: 0.05 / 0.45}
+    assert_shares(frequencies(logits_of(shares, 4000), **how, kinds_first=True), first)
+    assert_shares(frequencies(logits_of(shares, 4000), **how), {0: 0.5, 1003: 0.25, 2001: 0.25})
+    masks = jnp.asarray(grammar)[None], jnp.asarray(book)[None]
+    rules = {"temperature": 1.0, "truncation": EVERYTHING, "kinds_first": True}
+    found = probabilities(logits_of(shares, 4000), *masks, **rules)[0]
+    np.testing.assert_allclose([found[token] for token in first], list(first.values()), rtol=1e-5)
 
 
 KEPT = [
@@ -144,7 +162,7 @@ def test_the_distribution_is_that_of_the_draws(truncation):
     shares = {1: 0.1, 2: 0.15, 3: 0.15, 1001: 0.25, 1003: 0.05, 2999: 0.3}
     allowed_1V = jnp.ones((1, 3000), bool).at[0, 2].set(False)
     how = {"temperature": 0.8, "truncation": truncation}
-    expected = np.asarray(probabilities(logits_of(shares), allowed_1V, **how))[0]
+    expected = np.asarray(probabilities(logits_of(shares), allowed_1V, jnp.ones_like(allowed_1V), **how))[0]
     assert expected.sum() == pytest.approx(1, abs=1e-5)
     assert_shares(
         frequencies(logits_of(shares), grammar=allowed_1V[0], **how),
