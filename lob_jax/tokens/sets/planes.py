@@ -1,7 +1,7 @@
 """Sets of tokens as bits, in an order in which a device unpacks them along contiguous memory.
 
-The V / 10 tokens of a class are eight planes of W = V / 80 tokens. Token j of class c is bit j // W of byte c W + j % W,
-counted from the lowest.
+The V / 10 tokens of a class are eight planes of W = V / 80 tokens. Token j of class c is bit j // W, counted from the
+lowest, of byte c W + j % W.
 """
 
 import numpy as np
