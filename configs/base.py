@@ -60,6 +60,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.regime = "none"  # condition on the market regime: none | added (to each token) | prefix (of the window)
     model.n_instruments = 0  # number of instruments that the model can tell apart; 0 for no instrument embedding
     model.causal = True  # no token attends to a later one; False only for train.objective = masked
+    model.mask = "none"  # tokens that may come next: none (all) | grammar (well-formed) | book (also possible in it)
     model.scan_layers = False  # compile one block for all layers: compiles faster, same numbers up to rounding
     model.remat = "none"  # recomputed in the backward pass: none | dots (all but matrix products) | full (whole layers)
     model.dtype = "bfloat16"  # computation in bfloat16 | float16 | float32; parameters stay float32

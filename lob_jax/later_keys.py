@@ -45,6 +45,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("score.resamples", 100, since="0.2.0", also=("score.block",)),
     LaterKey("generate.prompts", 1, since="0.2.0"),
     LaterKey("compare.runs", [], since="0.2.0"),
+    LaterKey("model.mask", "none", since="0.2.0"),
 )
 
 

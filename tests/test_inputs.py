@@ -30,9 +30,11 @@ from lob_jax.generation.device import known as device
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.inputs import ARRAYS, BY_NAME, Advance, Role, fields_held, fields_read, given, names_of, zeros
+from lob_jax.models.masking import make_masks
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.sets.shares import SHAPE
 from lob_jax.training.run.budget import window_bytes
 from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, split_over_windows
@@ -64,6 +66,7 @@ READERS = {
         day_of_week=True,
         book_state=True,
         regime="added",
+        mask="book",
         n_instruments=2,
         positions="rotary_time",
         attention=dataclasses.replace(BARE.attention, kind="multi_scale", horizons=("4 events", "2 s")),
@@ -93,10 +96,11 @@ def records():
 def asked(model) -> Beside:
     """Return what windows of such a model hold, as `stages.model.beside_of` asks for it."""
     return Beside(
-        names=tuple(name for name in fields_held(model) if name in known.MAKERS),
+        names=tuple(name for name in fields_held(model) if name in (*known.MAKERS, known.SETS)),
         regimes=Regimes((0.2,), (2.5,)),
         symbols=("ONE", "TWO"),
         outlooks=Outlooks(model.heads.outlook_events, (0.0,) * len(model.heads.outlook_events)),
+        tokenizer=ExactTokenizer(),
     )
 
 
@@ -130,7 +134,7 @@ def test_windows_hold_what_the_table_says_and_nothing_else(records, kind, evalua
 
 
 def test_no_maker_makes_what_no_row_names():
-    assert set(known.MAKERS) <= set(names_of(Role.BESIDE, Role.LABEL))
+    assert {*known.MAKERS, known.SETS} <= set(names_of(Role.BESIDE, Role.PLACE, Role.LABEL))
 
 
 def test_an_array_that_nothing_makes_is_told(records):
@@ -138,10 +142,15 @@ def test_an_array_that_nothing_makes_is_told(records):
         known.known_along(known.along(records[0], time_buckets=288, beside=Beside(("weather",))))
 
 
-@pytest.mark.parametrize("name", ["regime", "direction"])
-def test_thresholds_that_are_not_given_are_told(records, name):
-    with pytest.raises(InputError, match="requested without its thresholds"):
+@pytest.mark.parametrize("name", ["regime", "direction", "state"])
+def test_what_a_maker_needs_and_is_not_given_is_told(records, name):
+    with pytest.raises(InputError, match="requested without its (regimes|outlooks|tokenizer)"):
         known.known_along(known.along(records[0], time_buckets=288, beside=Beside((name,))))
+
+
+def test_sets_need_the_tokenizer(records):
+    with pytest.raises(InputError, match=r"allowed is requested without its tokenizer(?s:.*)tokenizer of the records"):
+        known.sets_along(records[0], Beside((known.SETS,)))
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -192,7 +201,8 @@ def test_a_step_depends_on_every_array_that_it_reads_and_on_no_other(records, ki
     random, shapes = np.random.default_rng(0), jax.eval_shape(lambda: initial_parameters(model, jax.random.key(0)))
     params = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.1, 0.2, leaf.shape), leaf.dtype), shapes)
     batch = next(iter(batches(windows_of(model, records), batch_size=4, seed=0, epochs=1, shuffle=False)))
-    parts = functools.partial(summed_loss, model=LOBTransformer(model), objective=NEXT_TOKEN)
+    masks = make_masks(ExactTokenizer().grammar, np.linspace(0.01, 0.3, 49).reshape(SHAPE))
+    parts = functools.partial(summed_loss, model=LOBTransformer(model), objective=NEXT_TOKEN, masks=masks)
     step = jax.jit(lambda batch: parts(params, batch, jax.random.key(0))[0], compiler_options=QUICKLY)
     loss = float(step(batch))
     assert np.isfinite(loss)

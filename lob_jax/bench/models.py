@@ -100,6 +100,7 @@ TOKEN_MODEL = ModelConfig(
     ),
     heads=HeadsConfig(next_tokens=1, outlook_events=LAYOUT.horizons, contrastive_size=0),
     causal=True,
+    mask="none",
     scan_layers=False,
     remat="none",
     dtype="float32",

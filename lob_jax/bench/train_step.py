@@ -6,8 +6,9 @@ case after another, then `--steps` timed steps in turns, synchronously. Results 
 ratios of a turn. `cpu s` sums CPU time over all cores, which reveals cases delayed by other work: on a busy machine the
 speeds mean little, since PyTorch's threads wait for each other more than XLA's do. MFU is 6 N + 12 L D T flops per
 token (see `lob_jax.models.accounting`) over the published peak, or on a CPU over the fastest matmul measured in the
-run, the same for every case. On a CPU with PyTorch installed, the PyTorch model in `torch_model` is first compared with
-ours on the same parameters and batch, then timed in eager mode and with torch.compile.
+run, the same for every case. With `--mask=book` the step of a model with that mask takes turns too. On a CPU with
+PyTorch installed, the PyTorch model in `torch_model` is first compared with ours on the same parameters and batch, then
+timed in eager mode and with torch.compile.
 """
 
 import argparse
@@ -30,14 +31,17 @@ import numpy as np
 
 from lob_jax.bench.processes import MIB, AnonymousMemory, Resident, alone
 from lob_jax.bench.surroundings import surroundings
-from lob_jax.bench.train_step_table import OURS, table
+from lob_jax.bench.train_step_table import MASKED, OURS, table
 from lob_jax.config.sections import model_config, train_config
 from lob_jax.errors import InputError
 from lob_jax.evaluation.likelihood.scores import model_apply
 from lob_jax.models.accounting import flops_per_token, parameter_count
-from lob_jax.models.config import DTYPES, ModelConfig
+from lob_jax.models.config import CHOICES, DTYPES, ModelConfig
 from lob_jax.models.inputs import BY_NAME, Role
+from lob_jax.models.masking import Masks, make_masks
 from lob_jax.models.transformer import initial_parameters
+from lob_jax.tokens.grammar import grammar_for
+from lob_jax.tokens.sets.shares import SHAPE
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -55,6 +59,7 @@ LOSS_TOLERANCE = 1e-4  # relative difference of the float32 losses of equal mode
 LOGIT_TOLERANCE = 1e-4  # largest difference of their logits, in standard deviations
 LIVELY = 0.05  # standard deviation of the noise added to every parameter before losses are compared: none stays zero
 PROFILED = 3  # steps in a trace
+ESCAPE = 0.001  # escape share of every field and kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Setting:
       warm_up: steps before the timed ones, including the first step.
       steps: timed steps.
       profile: folder for a trace of our step.
+      mask: the mask of the model in another case of ours; "none" for no such case.
     """
 
     model: ModelConfig
@@ -75,6 +81,7 @@ class Setting:
     warm_up: int
     steps: int
     profile: pathlib.Path | None
+    mask: str = "none"
 
     @property
     def tokens(self) -> int:
@@ -121,11 +128,17 @@ def our_step(setting: Setting) -> OurStep:
         seed=0,
         devices=devices,
         before=None,
+        masks=some_masks(setting.model),
     )
     begin = time.perf_counter()
     run = compiled(run)
     compile_s = time.perf_counter() - begin
     return OurStep(run.train_step, initial_state(run), place_step(run, [windows]), compile_s)
+
+
+def some_masks(model: ModelConfig) -> Masks | None:
+    """Return the masks of a model of exact tokens, if it has one."""
+    return None if model.mask == "none" else make_masks(grammar_for(None), np.full(SHAPE, ESCAPE))
 
 
 def mesh_of(setting: Setting) -> jax.sharding.Mesh:
@@ -142,6 +155,8 @@ def random_windows(model: ModelConfig, count: int) -> Batch:
             windows[name] = random.integers(0, ids(model), leaf.shape, leaf.dtype)
         elif BY_NAME[name].role is Role.BESIDE and leaf.dtype == np.float32:
             windows[name] = random.normal(2, 2, leaf.shape).astype(leaf.dtype)
+        elif BY_NAME[name].role is Role.PLACE and leaf.dtype == np.uint8:
+            windows[name] = random.integers(0, 256, leaf.shape, leaf.dtype)
     return windows
 
 
@@ -216,9 +231,10 @@ def _logits_and_loss(model: ModelConfig, params: dict, windows: Batch) -> tuple[
 
 
 class OurCase:
-    """Our step in this process; its memory is watched from before its construction."""
+    """Our step in this process, with a mask; its memory is watched from before its construction."""
 
-    def __init__(self, setting: Setting):
+    def __init__(self, setting: Setting, mask: str = "none"):
+        setting = dataclasses.replace(setting, model=dataclasses.replace(setting.model, mask=mask))
         self._setting = setting
         self._memory = AnonymousMemory().__enter__()
         self._step = our_step(setting)
@@ -339,8 +355,9 @@ def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, A
     others = torch_cases(platform) if comparable else []
     agreed = alone(agreement, setting) if others else None
     torches = {name: (TorchCase, setting, rates, name == COMPILED) for name in others}
-    cases = measure(setting, {OURS: (OurCase, setting), **torches})
-    peak = max(found.pop("peak_flops"), cases[OURS].pop("peak_flops"))
+    masked = {} if setting.mask == "none" else {MASKED: (OurCase, setting, setting.mask)}
+    cases = measure(setting, {OURS: (OurCase, setting), **masked, **torches})
+    peak = max(found.pop("peak_flops"), *(cases[name].pop("peak_flops") for name in (OURS, *masked)))
     flops = flops_per_token(setting.model, setting.model.max_seq_length)
     for name, case in cases.items():
         case["mfu"] = case["tokens_per_s"] * flops / peak
@@ -361,7 +378,8 @@ def run(setting: Setting, *, batch: int | None, with_torch: bool) -> dict[str, A
         "load_before_after": [load, os.getloadavg()[0]],
         "agreement": agreed,
         "cases": cases,
-        "ratios": {name: _ratio(cases[OURS], cases[name]) for name in others},
+        "mask": setting.mask,
+        "ratios": {name: _ratio(cases[OURS], cases[name]) for name in (*masked, *others)},
     }
 
 
@@ -386,6 +404,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tensor", type=int, default=1, help="devices that work on the same windows (tensor-parallel)")
     parser.add_argument("--loss-block", type=int, help="positions whose logits exist at once; all if absent")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
+    parser.add_argument("--mask", choices=CHOICES["mask"], default="none", help="of another model to measure beside it")
     parser.add_argument("--no-torch", action="store_true", help="measure our step alone")
     parser.add_argument("--profile", type=pathlib.Path, help="folder for a jax.profiler trace of our step")
     chosen = parser.parse_args(arguments)
@@ -401,7 +420,7 @@ def setting_of(chosen: argparse.Namespace) -> Setting:
     config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
     model = model_config(config)
     model = dataclasses.replace(
-        model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype
+        model, mask="none", max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype
     )
     return Setting(
         model=model,
@@ -413,6 +432,7 @@ def setting_of(chosen: argparse.Namespace) -> Setting:
         warm_up=chosen.warm_up,
         steps=chosen.steps,
         profile=chosen.profile,
+        mask=chosen.mask,
     )
 
 
@@ -421,7 +441,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parsed(arguments)
     figures = {"benchmark": "train_step", "size": chosen.size}
     figures |= run(setting_of(chosen), batch=chosen.batch, with_torch=not chosen.no_torch)
-    packages = [*PACKAGES, *(["torch"] if len(figures["cases"]) > 1 else [])]
+    packages = [*PACKAGES, *(["torch"] if EAGER in figures["cases"] else [])]
     print("\n".join(table(figures)))
     print(json.dumps({**figures, **surroundings("train_step", packages=packages, used="all used")}))
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-OURS = "jax"  # the case of this package; the others are PyTorch's
+OURS = "jax"  # the case of this package
+MASKED = "jax, masked"  # the same with a mask of the next token; the others are PyTorch's
 
 
 def table(figures: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from lob_jax.counts import schemes
 from lob_jax.counts.candidates import N_WEIGHTS, View
 from lob_jax.counts.contexts import CodeSets
 from lob_jax.counts.decisions import CODE_CLASS, Prepared, Rows, samples_of
+from lob_jax.counts.in_book import NO_LIMITS, Limits
 from lob_jax.counts.levels import DISCOUNTS
 from lob_jax.counts.mixture import N_ACTIONS, Mixture, Model
 from lob_jax.counts.ngram import Chain, fit_chain
@@ -74,22 +75,29 @@ class BookCounts:
         """Return the likeliest token at each position of a record, given the tokens before it, int64 [T]."""
         return self._score(record, NO_ROWS, dense=True)[1]
 
-    def distributions(self, record: Record, positions: np.ndarray) -> np.ndarray:
+    def within(self, record: Record, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log probability of each token and the likeliest one, restricted to the book."""
+        return self._score(record, NO_ROWS, dense=True, limits=limits)[:2]
+
+    def distributions(self, record: Record, positions: np.ndarray, *, limits: Limits = NO_LIMITS) -> np.ndarray:
         """Return the probability of every token at some positions of a record, float64 [R, V].
 
         Args:
           record: the record.
           positions: int64 [R], ascending.
+          limits: the sets in the places of the record's tokens, to restrict the distributions to; NO_LIMITS for none.
         """
-        return self._score(record, np.asarray(positions, np.int64), dense=True)[2]
+        return self._score(record, np.asarray(positions, np.int64), dense=True, limits=limits)[2]
 
     def summary(self) -> dict[str, Any]:
         """Return what was chosen on validation data for each decision, as plain values."""
         return self.chosen
 
-    def _score(self, record: Record, rows: np.ndarray, *, dense: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _score(
+        self, record: Record, rows: np.ndarray, *, dense: bool, limits: Limits = NO_LIMITS
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         one = Prepared.of(record, self.tokenizer, self.sets)
-        return score(self.model, *one.fresh(), one.steps, one.tokens, one.tick, self.sets.start, dense, rows)
+        return score(self.model, *one.fresh(), one.steps, one.tokens, one.tick, self.sets.start, dense, rows, limits)
 
 
 def fit_book_counts(train: RecordSource, validation: RecordSource, tokenizer: Tokenizer) -> BookCounts:

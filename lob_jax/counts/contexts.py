@@ -14,9 +14,9 @@ import numpy as np
 
 from lob_jax.counts.levels import mix
 from lob_jax.errors import InputError
-from lob_jax.jit import njit
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Automaton
+from lob_jax.tokens.states import walk
 
 NOTHING = v.VOCAB_SIZE  # the context item before the beginning of the stream
 
@@ -118,7 +118,7 @@ class CodeSets:
         Raises:
           InputError: a token is not allowed at its position.
         """
-        states, end = _run(self.transition, self.start, np.asarray(tokens, np.int64))
+        states, end = walk(self.transition, self.start, np.asarray(tokens, np.int64))
         if end < len(tokens):
             raise InputError(
                 "a token stream violates the grammar",
@@ -127,7 +127,7 @@ class CodeSets:
                 was=int(tokens[end]),
                 remedy="score streams of the same vocabulary and time_digits",
             )
-        return states
+        return states[:-1].astype(np.int64)
 
 
 def _set_number(mask: np.ndarray) -> np.ndarray:
@@ -135,19 +135,6 @@ def _set_number(mask: np.ndarray) -> np.ndarray:
     packed = np.packbits(mask, axis=1)
     rows = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")[:, 0]
     return np.unique(rows, return_inverse=True)[1].reshape(-1)
-
-
-@njit
-def _run(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the state before each token, and how many tokens the automaton accepted."""
-    states = np.empty(len(tokens), np.int64)
-    state = start
-    for i in range(len(tokens)):
-        states[i] = state
-        state = transition[state, tokens[i]]
-        if state < 0:
-            return states, i
-    return states, len(tokens)
 
 
 class Stream:

@@ -23,7 +23,9 @@ import numpy as np
 
 from lob_jax.counts import contexts as c
 from lob_jax.counts.contexts import CodeSets, Samples, Stream, all_samples, positions_of, samples_at
+from lob_jax.counts.in_book import Asked, Limits, score_within
 from lob_jax.counts.levels import DISCOUNTS, SHARES, Level, Smoothing, find
+from lob_jax.counts.tables import LONGEST, Tables, build_tables
 from lob_jax.errors import InputError
 from lob_jax.tokens.grammar import Automaton
 
@@ -67,10 +69,12 @@ class NgramModel:
     Attributes:
       sets: allowed codes of the grammar.
       chains: the model of each decision.
+      tables: the counts of the chains, in the same order.
     """
 
     sets: CodeSets
     chains: dict[int, Chain]
+    tables: Tables
 
     def log_prob(self, tokens: np.ndarray) -> np.ndarray:
         """Return the log probability of each token of one record without EOS, float64 [T], nats.
@@ -88,26 +92,48 @@ class NgramModel:
     def predict(self, tokens: np.ndarray) -> np.ndarray:
         """Return the likeliest token at each position of one record, given the tokens before it, int64 [T]."""
         stream = Stream(tokens, self.sets)
-        state, everywhere = stream.state, np.arange(len(stream.tokens))
-        go_on = (self.sets.n_digits[state] > 0).astype(np.float64)
-        ends = np.flatnonzero((self.sets.n_digits[state] > 0) & (self.sets.n_others[state] > 0))
+        state, go_on = stream.state, self._go_on(stream)
         digits, p_digits = self.sets.first_digits[state], np.zeros(len(state))
         others, p_others = self.sets.first_others[state], np.zeros(len(state))
-        for decision, chain in self.chains.items():
-            if decision in c.END_OF:
-                at = ends[c.END_OF[stream.lead_kind[ends]] == decision]
-                go_on[at] = chain.probability(
-                    samples_at(stream, self.sets, decision, at=at, only=chain.scheme, as_if=1)
-                )
-            elif decision in c.DIGITS_OF:
-                at = everywhere[(self.sets.n_digits[state] > 0) & (c.DIGITS_OF[stream.lead_kind] == decision)]
-                samples = samples_at(stream, self.sets, decision, at=at, only=chain.scheme, as_if=digits[at])
-                digits[at], p_digits[at] = chain.likeliest(samples)
-            else:
-                at = everywhere[(self.sets.n_others[state] > 0) & (self.sets.other_decision[state] == decision)]
-                samples = samples_at(stream, self.sets, decision, at=at, only=chain.scheme, as_if=others[at])
-                others[at], p_others[at] = chain.likeliest(samples)
+        for decision, chain in self._of_codes():
+            code, p = (digits, p_digits) if decision in c.DIGITS_OF else (others, p_others)
+            at = _asked_at(stream, self.sets, decision)
+            samples = samples_at(stream, self.sets, decision, at=at, only=chain.scheme, as_if=code[at])
+            code[at], p[at] = chain.likeliest(samples)
         return np.where(go_on * p_digits > (1 - go_on) * p_others, digits, others)
+
+    def within(self, tokens: np.ndarray, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log probability of each token and the likeliest one, restricted to the book."""
+        return self._within(tokens, limits, np.zeros(0, np.int64))[:2]
+
+    def distributions(self, tokens: np.ndarray, positions: np.ndarray, limits: Limits) -> np.ndarray:
+        """Return the probability of every token at some positions, ascending [R], restricted to the book, [R, V]."""
+        return self._within(tokens, limits, np.asarray(positions, np.int64))[2]
+
+    def _within(
+        self, tokens: np.ndarray, limits: Limits, rows: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        stream, number = Stream(tokens, self.sets), {decision: n for n, decision in enumerate(self.chains)}
+        digits, others = (Asked.nothing(len(stream.tokens), LONGEST + 1) for _ in range(2))
+        for decision, chain in self._of_codes():
+            asked, at = digits if decision in c.DIGITS_OF else others, _asked_at(stream, self.sets, decision)
+            samples = samples_at(stream, self.sets, decision, at=at, only=chain.scheme)
+            hashes = samples.context[chain.scheme].T
+            asked.chain[at], asked.hashes[at, : hashes.shape[1]] = number[decision], hashes
+        go_on, transition = self._go_on(stream), self.sets.transition
+        return score_within(self.tables, transition, stream.state, stream.tokens, go_on, digits, others, limits, rows)
+
+    def _of_codes(self) -> list[tuple[int, Chain]]:
+        """Return the decisions on codes, and their chains."""
+        return [(decision, chain) for decision, chain in self.chains.items() if decision not in c.END_OF]
+
+    def _go_on(self, stream: Stream) -> np.ndarray:
+        """Return the probability that a group of digits comes, float64 [T]."""
+        go_on = (self.sets.n_digits[stream.state] > 0).astype(np.float64)
+        for decision in c.END_OF.tolist():
+            chain, at = self.chains[decision], _asked_at(stream, self.sets, decision)
+            go_on[at] = chain.probability(samples_at(stream, self.sets, decision, at=at, only=chain.scheme, as_if=1))
+        return go_on
 
     def summary(self) -> dict[str, dict[str, object]]:
         """Return what was chosen on validation data for each decision, as plain values."""
@@ -147,13 +173,14 @@ def fit_ngram(
     sets = CodeSets.of(grammar)
     train_streams = [(Stream(tokens, sets), np.asarray(counted, bool)) for tokens, counted in train]
     held_out = [(Stream(tokens, sets), np.asarray(counted, bool)) for tokens, counted in validation]
-    chains = {}
+    chains, fitted = {}, []
     for decision in c.SCHEMES:
         samples, seen = all_samples(train_streams, sets, decision), all_samples(held_out, sets, decision)
         fits = [fit_chain(samples, seen, scheme, orders=orders, discounts=discounts) for scheme in samples.context]
         chain = min(fits, key=lambda fit: fit.validation_nll)
         chains[decision] = dataclasses.replace(chain, best=_best(chain, samples))
-    return NgramModel(sets, chains)
+        fitted.append(((), chain.levels, samples.symbol))
+    return NgramModel(sets, chains, build_tables(fitted))
 
 
 def fit_zero_order(
@@ -215,6 +242,16 @@ def _best(chain: Chain, train: Samples) -> tuple[tuple[np.ndarray, np.ndarray], 
         best.append((symbol, top))
         lower = ((level.context, context), best[-1])
     return tuple(best)
+
+
+def _asked_at(stream: Stream, sets: CodeSets, decision: int) -> np.ndarray:
+    """Return the positions at which a decision may have to be made, whatever came."""
+    digits, others = sets.n_digits[stream.state] > 0, sets.n_others[stream.state] > 0
+    if decision in c.END_OF:
+        return np.flatnonzero(digits & others & (c.END_OF[stream.lead_kind] == decision))
+    if decision in c.DIGITS_OF:
+        return np.flatnonzero(digits & (c.DIGITS_OF[stream.lead_kind] == decision))
+    return np.flatnonzero(others & (sets.other_decision[stream.state] == decision))
 
 
 def _mean_nll(p: np.ndarray) -> float:

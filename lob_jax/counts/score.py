@@ -21,6 +21,7 @@ from lob_jax.counts.fields import (
     write_gap_codes,
     write_lead,
 )
+from lob_jax.counts.in_book import Limits, restrict
 from lob_jax.counts.mixture import COUNT, GAP_CODES, MOST_CHAINS, N_ACTIONS, Mixture, Model, Room, new_room, suggest
 from lob_jax.counts.observe import Steps, take
 from lob_jax.counts.watch import (
@@ -78,6 +79,7 @@ def score(
     start: int,
     dense: bool,
     rows: np.ndarray,
+    limits: Limits,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the log probability of each token, and the likeliest one, given those before it.
 
@@ -90,12 +92,13 @@ def score(
       start: the state of the grammar between events.
       dense: whether the likeliest tokens, and distributions, are wanted.
       rows: int64 [R], ascending, the positions whose distributions are wanted.
+      limits: the sets that all of these distributions are restricted to, which needs `dense`; NO_LIMITS for none.
 
     Returns:
       float64 [T], nats; int64 [T], 0 without `dense`; float64 [R, V].
     """
     log_p, likeliest = np.zeros(len(tokens)), np.zeros(len(tokens), np.int64)
-    kept, out = np.zeros((len(rows), v.VOCAB_SIZE)), np.zeros(v.VOCAB_SIZE)
+    kept, out, inside = np.zeros((len(rows), v.VOCAB_SIZE)), np.zeros(v.VOCAB_SIZE), np.zeros(v.VOCAB_SIZE)
     items, ahead = np.zeros(N_ITEMS, np.int64), np.zeros(N_ITEMS, np.int64)
     p_action, gap = np.zeros(N_ACTIONS), np.zeros(GAP_CODES)
     number, other = new_room(), new_room()
@@ -126,6 +129,8 @@ def score(
                     size_items(book, past, i, action, price, size, items)
                 expect_gap(model, action, state, items, other, gap)
                 write_gap_codes(gap, ended, out)
+        if len(limits.escape_TC) > 0:
+            restrict(out, limits, t, inside)
         log_p[t] = np.log(out[token])
         if dense:
             likeliest[t] = np.argmax(out)

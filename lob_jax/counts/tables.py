@@ -105,6 +105,20 @@ def hash_contexts(start: np.ndarray, items: np.ndarray, columns: np.ndarray) -> 
 
 
 @inner
+def find_context(tables: Tables, chain: int, k: int, hashed: int) -> int:
+    """Return the index of a chain's context of k items by its hash, -1 if it was not seen."""
+    low, high = tables.row[chain, k, 0], tables.row[chain, k, 1]
+    end = high
+    while low < high:
+        middle = (low + high) // 2
+        if tables.context[middle] < hashed:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and tables.context[low] == hashed else -1
+
+
+@inner
 def spread(tables: Tables, chain: int, start: int, items: np.ndarray, p: np.ndarray) -> int:
     """Turn the distribution of a decision without any counts into that of a chain.
 
@@ -122,17 +136,10 @@ def spread(tables: Tables, chain: int, start: int, items: np.ndarray, p: np.ndar
     for k in range(tables.length[chain] + 1):
         if k > 0:
             hashed = extend(hashed, items[tables.item[chain, k - 1]])
-        low, high = tables.row[chain, k, 0], tables.row[chain, k, 1]
-        if low == high:
+        if tables.row[chain, k, 0] == tables.row[chain, k, 1]:
             continue
-        end = high
-        while low < high:
-            middle = (low + high) // 2
-            if tables.context[middle] < hashed:
-                low = middle + 1
-            else:
-                high = middle
-        if low == end or tables.context[low] != hashed:
+        low = find_context(tables, chain, k, hashed)
+        if low < 0:
             break  # longer contexts were not seen either
         deepest = k
         for s in range(len(p)):

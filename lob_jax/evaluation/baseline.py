@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lob_jax.counts.book_counts import fit_book_counts
+from lob_jax.counts.in_book import Limits
 from lob_jax.counts.ngram import NgramModel, fit_ngram, fit_zero_order
 from lob_jax.data.records.builder import PreparedRecords
 from lob_jax.data.records.records import Record
@@ -28,6 +29,12 @@ class Baseline(Protocol):
 
     def predict(self, record: Record) -> np.ndarray:
         """Return the likeliest token at each position of a record without EOS, int64 [T]."""
+
+    def within(self, record: Record, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log probability of each token, float64 [T], and the likeliest one, int64 [T], in the book.
+
+        The prediction of each token is restricted to the set in its place, in the way of `lob_jax.models.masking`.
+        """
 
     def summary(self) -> dict[str, Any]:
         """Return what was chosen on validation data, as plain values."""
@@ -73,6 +80,10 @@ class TokenBaseline:
     def predict(self, record: Record) -> np.ndarray:
         """Return the likeliest token at each position, see `Baseline`."""
         return self.model.predict(record["tokens"][:-1])
+
+    def within(self, record: Record, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+        """Return the log probabilities and the likeliest tokens in the book, see `Baseline`."""
+        return self.model.within(record["tokens"][:-1], limits)
 
     def summary(self) -> dict[str, Any]:
         """Return what was chosen on validation data."""

@@ -1,6 +1,6 @@
 """Evaluate a model and baselines on prepared records."""
 
-import functools
+import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,10 +9,11 @@ import numpy as np
 
 from lob_jax.counts.compressors import compressed_bits
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
+from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
 from lob_jax.data.windows.dataset import TokenBookDataset
-from lob_jax.data.windows.known import NOTHING, Beside
+from lob_jax.data.windows.known import NOTHING, SETS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import Fitting, fit_baselines
@@ -24,15 +25,14 @@ from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
 from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
 from lob_jax.evaluation.likelihood.split import likelihood
-from lob_jax.evaluation.likelihood.states import states_along
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.masking import Masks, make_masks
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.step.shift import Batch
 
-RECORDS_HELD = 4  # records whose grammar states are in memory
 DIRECTION_BLOCK = 50  # events per block of the bootstrap, whose predictions depend on each other
 
 
@@ -73,14 +73,16 @@ def evaluate(
     folder = pathlib.Path(folder)
     tokenizer = tokenizer_for(Vocabulary.load(folder / VOCABULARY))
     source = open_records(folder, split)
-    scores = score_split(config, params, source, batch_size=batch_size, beside=beside, tokenizer=tokenizer)
+    escape_FK = training_escapes(load_manifest(folder))
+    how = {"tokenizer": tokenizer, "escape_FK": escape_FK}
+    scores = score_split(config, params, source, batch_size=batch_size, beside=beside, **how)
     train, validation = (open_records(folder, name) for name in ("train", "validation"))
     given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
     baselines = fit_baselines(given)
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
-        **likelihood(source, scores, baselines, tokenizer=tokenizer, on_nats=on_nats),
+        **likelihood(source, scores, baselines, on_nats=on_nats, **how),
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
@@ -104,6 +106,7 @@ def evaluate(
             table=table,
             events=direction_events,
             beside=beside,
+            masks=make_masks(tokenizer.grammar, escape_FK),
         )
     return result
 
@@ -124,19 +127,31 @@ def score_split(
     *,
     batch_size: int,
     tokenizer: Tokenizer,
+    escape_FK: np.ndarray,
     beside: Beside = NOTHING,
 ) -> TokenScores:
-    """Score every token of a split once, except the leads, with at least half a context before each."""
-    dataset = open_windows(config, source, evaluation=True, beside=beside)
+    """Score every token of a split once, except the leads, with at least half a context before each.
+
+    Args:
+      config, params: the model.
+      source: the records of the split.
+      batch_size: windows per forward pass.
+      tokenizer: the tokenizer of the records.
+      escape_FK: the escape shares of the training split, see `share_table`.
+      beside: what the model reads in addition to tokens, clock buckets and book.
+    """
+    dataset = open_windows(config, source, evaluation=True, beside=with_places(beside, tokenizer))
     windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
-    rules = Rules(tokenizer.grammar, functools.lru_cache(RECORDS_HELD)(lambda index: _states(source, index, tokenizer)))
+    rules = Rules(tokenizer.grammar, make_masks(tokenizer.grammar, escape_FK), config.mask)
     scores = score_windows(model_network(config), params, windows, rules=rules)
     check_scored_once(scores, source.outlines)
     return scores
 
 
-def _states(source: PreparedRecords, index: int, tokenizer: Tokenizer) -> np.ndarray:
-    return states_along(tokenizer.grammar, source[index]["tokens"][:-1])
+def with_places(beside: Beside, tokenizer: Tokenizer) -> Beside:
+    """Return arrays of windows with those of their places, of the grammar and, if the tokens have one, of the book."""
+    places = ("state",) if Ability.EVENTS in tokenizer.lacks else ("state", "kind", SETS)
+    return dataclasses.replace(beside, names=tuple(dict.fromkeys((*beside.names, *places))), tokenizer=tokenizer)
 
 
 def open_windows(
@@ -190,12 +205,14 @@ def evaluate_direction(
     table: StateTable,
     events: int,
     beside: Beside = NOTHING,
+    masks: Masks | None = None,
 ) -> dict[str, Any]:
     """Score price direction on the first events of a split, for the model and for the state-table baseline."""
     source = open_records(folder, split)
     moves = [record_moves(source[index], tokenizer) for index in range(len(source))]
+    beside = beside if config.mask == "none" else with_places(beside, tokenizer)
     probability, record, event = predict_moves(
-        config, params, source=source, moves=moves, grammar=tokenizer.grammar, events=events, beside=beside
+        config, params, source=source, moves=moves, tokenizer=tokenizer, events=events, beside=beside, masks=masks
     )
     label = labels_of(moves, record, event)
     by_table = table_probability(table, moves, record, event)

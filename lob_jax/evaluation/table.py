@@ -94,6 +94,23 @@ def _add_comparison(shown: Table, result: Mapping[str, Any]) -> None:
     for bar, label in (("model", "model minus it, bits"), ("model_grammar", "in grammar minus it")):
         found = {name: one["bits_per_event"] for name, one in result["differences"][bar].items()}
         add(label, {name: _difference(*difference) for name, difference in found.items()})
+    if "in_book" in result:
+        _add_in_book(shown, result, columns)
+
+
+def _add_in_book(shown: Table, result: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """Add the bits of the model and the baselines in the book, and what the book leaves out."""
+    in_book, row = result["in_book"], next(row for row in rows() if row.key == "bits_per_event")
+    outside, escapes = (f"{in_book['model'][key]:.3%}" for key in ("outside_book", "escapes"))
+    differences = {name: one["bits_per_event"] for name, one in result["differences"]["in_book"].items()}
+    shown.add_section()
+    for label, cells in (
+        ("in book, bits per event", {name: _cell(metrics, row) for name, metrics in in_book.items()}),
+        ("in book minus it", {name: _difference(*difference) for name, difference in differences.items()}),
+        ("outside the book", {"model": outside}),
+        ("real tokens outside it", {"model": escapes}),
+    ):
+        shown.add_row(label, *(cells.get(name, "") for name in columns))
 
 
 def _difference(value: float, low: float, high: float) -> str:

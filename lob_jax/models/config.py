@@ -14,6 +14,7 @@ CHOICES = {
     "positions": ("learned", "sinusoidal", "rotary", "rotary_time"),
     "activation": ("gelu", "swiglu"),
     "regime": ("none", "added", "prefix"),
+    "mask": ("none", "grammar", "book"),
     "remat": ("none", "dots", "full"),
     "dtype": DTYPES,
 }
@@ -139,6 +140,9 @@ class ModelConfig:
       attention: how tokens attend to one another.
       heads: what is predicted in addition to the next token.
       causal: whether tokens see only earlier ones and themselves; False is only for masked-token training.
+      mask: over which tokens the distribution of the next one is normalised: all ("none"), those that the grammar
+        allows ("grammar"), or those that the book allows too, with a fitted share for the exceptions of real data
+        ("book"), see `models.masking`. Further tokens ahead are predicted over all tokens.
       scan_layers: whether to stack the blocks' parameters and scan one compiled block over them; changes no numbers.
       remat: what the backward pass recomputes instead of keeping: "none", all but matrix products ("dots"), or complete
         blocks ("full"); changes no numbers.
@@ -167,6 +171,7 @@ class ModelConfig:
     attention: AttentionConfig
     heads: HeadsConfig
     causal: bool
+    mask: str
     scan_layers: bool
     remat: str
     dtype: str
@@ -262,6 +267,13 @@ def _check_fit(config: ModelConfig) -> None:
             expected="an even width, since sines and cosines come in pairs",
             was=config.d_model,
             remedy="make d_model even, or choose learned positions",
+        )
+    if config.mask != "none" and (not config.causal or config.vocab_size % 80):
+        raise _fault(
+            "mask",
+            expected="none, unless the model is causal and the size of its vocabulary a multiple of 80",
+            was=f"{config.mask}, with causal = {config.causal} and vocab_size = {config.vocab_size}",
+            remedy="leave it out: what may come next does not say which tokens are hidden",
         )
 
 

@@ -18,7 +18,8 @@ from lob_jax.models.config import ModelConfig
 
 DAYS = 7
 
-Conditioning = dict[str, jax.Array]  # arrays [B, T, ...] of role BESIDE, by name; at least those that the model reads
+# Arrays [B, T, ...] of role BESIDE by name, at least those that the model reads; those of role PLACE may be among them.
+Conditioning = dict[str, jax.Array]
 
 
 class Role(enum.Enum):
@@ -26,6 +27,7 @@ class Role(enum.Enum):
 
     STREAM = "the tokens, and which of them count as targets"
     BESIDE = "an input in addition to the tokens: entry t is known when token t is the newest one"
+    PLACE = "which tokens may come next: entry t is known when token t is the newest one; not an input of the network"
     LABEL = "what a head learns to predict"
     ACCOUNT = "which window this is"
 
@@ -49,6 +51,14 @@ def _never(_: ModelConfig) -> bool:
 
 def _outlook(model: ModelConfig) -> bool:
     return bool(model.heads.outlook_events)
+
+
+def _masks(model: ModelConfig) -> bool:
+    return model.mask != "none"
+
+
+def _masks_by_book(model: ModelConfig) -> bool:
+    return model.mask == "book"
 
 
 def _contrasts(model: ModelConfig) -> bool:
@@ -84,11 +94,12 @@ class WindowArray:
         return (self.held or self.read)(model)
 
 
-STREAM, BESIDE, LABEL, ACCOUNT = Role
+STREAM, BESIDE, PLACE, LABEL, ACCOUNT = Role
 SIZES: dict[str, Callable[[ModelConfig], int]] = {
     "F": lambda model: model.book_features,
     "K": lambda model: len(model.heads.outlook_events),
     "2": lambda _: 2,
+    "W": lambda model: model.vocab_size // 8,
 }
 ARRAYS = (
     WindowArray("tokens", "int32", "BT", STREAM, read=_always, ids=lambda model: model.vocab_size),
@@ -158,6 +169,11 @@ ARRAYS = (
     # How many tokens of the peer's window belong to events strictly before the time known at a token; rows 2b and
     # 2b + 1 of a batch are peers.
     WindowArray("peer_seen", "int32", "BT", BESIDE, read=lambda model: model.attention.cross_asset),
+    # The grammar's state, and the class of the newest head (`token // 1000`), 0 before the first one.
+    WindowArray("state", "int16", "BT", PLACE, read=_masks),
+    WindowArray("kind", "int8", "BT", PLACE, read=_masks_by_book),
+    # The tokens that the book allows, as bits, see `lob_jax.tokens.sets.planes`.
+    WindowArray("allowed", "uint8", "BTW", PLACE, read=_masks_by_book),
     # 0 down, 1 flat, 2 up; negative where there is no label.
     WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
     WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),

@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from lob_jax.book.day import MarketDay
+from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import day_record, outline
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
+from lob_jax.evaluation.evaluate import with_places
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
-from lob_jax.evaluation.likelihood.scores import check_scored_once, model_network, score_windows
+from lob_jax.evaluation.likelihood.scores import Rules, check_scored_once, model_network, score_windows
+from lob_jax.models.masking import make_masks
 from lob_jax.runs.leakage import audit
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
@@ -99,15 +102,23 @@ def score(run: Run, day: MarketDay) -> EventScores:
         context=run.model.max_seq_length,
         time_buckets=run.model.time_buckets,
         evaluation=True,
-        beside=run.beside,
+        beside=with_places(run.beside, run.tokenizer) if run.model.mask != "none" else run.beside,
     )
     windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
-    scores = score_windows(model_network(run.model), run.params, windows)
+    scores = score_windows(model_network(run.model), run.params, windows, rules=_rules(run))
     check_scored_once(scores, [outline(record)])
     tokens = record["tokens"][:-1]
     event = event_index(tokens).astype(np.int64)
     total = np.bincount(event, weights=-scores.nll, minlength=len(day.events))
     return EventScores(total, tokens, -scores.nll, event)
+
+
+def _rules(run: Run) -> Rules | None:
+    """Return over which tokens the run's model normalises; None for all."""
+    if run.model.mask == "none":
+        return None
+    masks = make_masks(run.tokenizer.grammar, training_escapes(load_manifest(run.workdir / "records")))
+    return Rules(run.tokenizer.grammar, masks, run.model.mask)
 
 
 def _check_scores(run: Run, day: MarketDay) -> None:

@@ -15,14 +15,16 @@ from lob_jax.config_sources import RUN_FILE
 from lob_jax.data.labels.moves import fit_outlooks
 from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
+from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.windows.dataset import TokenBookDataset
-from lob_jax.data.windows.known import MAKERS, Beside
+from lob_jax.data.windows.known import MAKERS, SETS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows
 from lob_jax.models.inputs import fields_held
+from lob_jax.models.masking import make_masks
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.workdir import write_config
@@ -127,7 +129,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         )
     beside = beside_of(config, workdir)
     windows, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
-    vocabulary = tokenizer_of(config, workdir).vocabulary
+    tokenizer = tokenizer_of(config, workdir)
     cut = {"batch_size": batch_size // processes, "host_count": processes}
     reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
     return TrainingData(
@@ -135,10 +137,11 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         start=first_position(windows, **cut),
         windows=len(windows),
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
-        vocabulary_hash=vocabulary.hash,
+        vocabulary_hash=tokenizer.vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
+        masks=make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
-            "tokenizer": dataclasses.asdict(vocabulary),
+            "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **regime_bins(config),
             **manifest["fingerprint"],
         },
@@ -153,7 +156,8 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
     """
     model, train = sections.model_config(config), open_records(workdir / "records", "train")
     bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    names = tuple(name for name in fields_held(model) if name in MAKERS)  # the other fields of a window need no maker
+    # The other arrays of a window are no matter of choice.
+    names = tuple(name for name in fields_held(model) if name in (*MAKERS, SETS))
     symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
     if 0 < model.n_instruments < len(symbols):
         raise InputError(
@@ -169,6 +173,7 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
         prefix=model.regime == "prefix",
         symbols=symbols,
         outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
+        tokenizer=tokenizer_of(config, workdir),
     )
 
 

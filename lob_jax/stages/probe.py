@@ -45,6 +45,7 @@ def _prepared(
         seed=config.seed,
         devices=jax.devices(),
         before=None,
+        masks=data.masks,
     )
     console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows per step, {steps} steps")
     return run, data

@@ -94,7 +94,9 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, token_counts:
     optimizer = optax.chain(make_optimizer(even, run.total_steps), optax.scale_by_schedule(rate))
     initial = functools.partial(init_state, run.model.config, optimizer, seed=seed, token_counts=token_counts)
     return dataclasses.replace(
-        run, initial=initial, train_step=compile_train_step(run.model, even, optimizer, rate, initial, mesh=run.mesh)
+        run,
+        initial=initial,
+        train_step=compile_train_step(run.model, even, optimizer, rate, initial, mesh=run.mesh, masks=run.masks),
     )
 
 

@@ -22,7 +22,8 @@ FORK = 230
 PART = Part("train", 0, 300, 0)
 KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument")
 WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
-BESIDE = Beside(KNOWN, regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",))
+PLACES = ("state", "kind", "allowed")  # of the next token: they advance with every token
+BESIDE = Beside((*KNOWN, *PLACES), regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",), tokenizer=ExactTokenizer())
 Change = Callable[[dict], dict]
 
 
@@ -66,6 +67,7 @@ def look_ahead(
             seen = [np.unique(window[name][r], axis=0) for window, r in zip(pair, rows, strict=True)]
             if not (np.array_equal(one[name][before], pair[1][name][before]) and np.array_equal(*seen)):
                 leaks.add(name)
+        leaks |= {name for name in PLACES if not np.array_equal(one[name][before], pair[1][name][before])}
     return leaks
 
 
@@ -118,6 +120,11 @@ def clock_within_the_gap(window: dict) -> dict:
     return {**window, "time_of_day": clock}
 
 
+def place_one_token_early(window: dict) -> dict:
+    """The set of the token after the next one."""
+    return {**window, "allowed": np.concatenate([window["allowed"][1:], window["allowed"][-1:]])}
+
+
 def book_at_the_size(window: dict) -> dict:
     """The book after an event, shown already at its size."""
     book, event, field = window["book"].copy(), window["event"], field_of(window["tokens"])
@@ -134,6 +141,7 @@ def book_at_the_size(window: dict) -> dict:
         ({"change_record": clock_one_event_early}, {"time_of_day", "clock"}),
         ({"change_window": clock_within_the_gap}, {"time_of_day"}),
         ({"change_window": book_at_the_size}, {"book"}),
+        ({"change_window": place_one_token_early}, {"allowed"}),
     ],
 )
 def test_a_planted_leak_is_caught(days, plant: dict, leak: set[str]):

@@ -6,12 +6,14 @@ import pytest
 import rich.console
 
 from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.escapes import record_sets
 from lob_jax.errors import InputError
 from lob_jax.evaluation import baseline as baselines
 from lob_jax.evaluation.baseline import token_streams
 from lob_jax.evaluation.evaluate import evaluate
 from lob_jax.evaluation.table import table
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.exact import ExactTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,35 @@ def test_the_grammar_makes_the_model_better_by_what_it_removes(result):
     assert restricted["token_accuracy"] >= model["token_accuracy"]
 
 
+def test_the_book_makes_every_model_better(result, folder):
+    found, in_book = result["likelihood"], result["in_book"]
+    assert list(in_book) == ["model", "zero_order", "ngram", "book_counts"]
+    for name, metrics in in_book.items():
+        assert metrics["events"] == found["model"]["events"]
+        free = found["model_grammar" if name == "model" else name]
+        assert 0 < metrics["bits_per_event"] < free["bits_per_event"]
+    by_counts, by_ngram = (
+        found[name]["bits_per_event"] - in_book[name]["bits_per_event"] for name in ("book_counts", "ngram")
+    )
+    assert by_counts < by_ngram  # it knows the book already
+    source, outside = open_records(folder, "test"), []
+    for index, about in enumerate(source.outlines):
+        outside.append(record_sets(source[index], ExactTokenizer()).outside[about.lead_tokens :] > 0)
+    assert in_book["model"]["escapes"] == pytest.approx(np.concatenate(outside).mean())
+    assert 0.1 < in_book["model"]["outside_book"] < 1
+
+
+def test_a_model_with_a_mask_predicts_in_the_book(folder, tiny):
+    config, params = tiny("rotary", mask="book")
+    result = evaluate(config, params, folder, batch_size=5, direction_events=6, ngram_orders=(1,))
+    model, in_grammar, in_book = *(result["likelihood"][name] for name in ("model", "model_grammar")), result["in_book"]
+    assert model["bits_per_event"] == pytest.approx(in_book["model"]["bits_per_event"], rel=1e-5)
+    assert model["bits_per_event"] == pytest.approx(in_grammar["bits_per_event"], rel=1e-5)
+    assert model["outside_grammar"] == pytest.approx(0, abs=1e-6)
+    assert 0 < in_book["model"]["outside_book"] < 0.2  # what the escape shares leave, mostly to kinds never seen
+    assert sum(result["direction"]["model"]["shares"].values()) == pytest.approx(1)
+
+
 def test_every_figure_has_an_interval_and_every_baseline_a_paired_difference(result):
     found = result["likelihood"]
     for metrics in found.values():
@@ -81,9 +112,12 @@ def test_every_figure_has_an_interval_and_every_baseline_a_paired_difference(res
         assert low < metrics["bits_per_event"] < high
         assert {"head", "size", "token_accuracy", "perplexity", "exact_bits_per_event"} <= set(metrics["intervals"])
     for bar, by_baseline in result["differences"].items():
+        bars = result["in_book"] if bar == "in_book" else found
+        mine = bars["model" if bar == "in_book" else bar]
+        assert list(by_baseline) == ["zero_order", "ngram", "book_counts"]
         for name, differences in by_baseline.items():
             value, low, high = differences["bits_per_event"]
-            assert value == pytest.approx(found[bar]["bits_per_event"] - found[name]["bits_per_event"])
+            assert value == pytest.approx(mine["bits_per_event"] - bars[name]["bits_per_event"])
             assert low < value < high
     assert result["bootstrap"]["block_events"] >= 1 and result["bootstrap"]["level"] == 0.95
 
@@ -98,7 +132,7 @@ def test_direction_may_be_left_out(folder, tiny):
     config, params = tiny("rotary")
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
-    assert table(result).row_count == 13 + 4
+    assert table(result).row_count == 13 + 4 + 4
 
 
 class Seen(Exception):

@@ -8,7 +8,7 @@ from lob_jax.report.material import Material
 from lob_jax.report.parts import checks, data, fidelity, likelihood, others, path_forecasts, summary
 from lob_jax.report.report import plain_report, sections_of, write_page
 from lob_jax.report.section import Absent, LeftOut, Number
-from tests.report.sample import evaluation, material
+from tests.report.sample import evaluation, material, metrics
 
 
 def cells(section):
@@ -76,10 +76,23 @@ def test_likelihood_has_intervals_differences_and_calibration():
     assert "0.200%" in section.paragraphs[1]
 
 
+def test_models_in_the_book_have_a_table_of_their_own_and_their_differences():
+    one = material()
+    found = one.found["evaluation.json"]
+    found["in_book"] = {"model": metrics(24.0) | {"outside_book": 0.3, "escapes": 0.0123}, "ngram": metrics(25.5)}
+    found["differences"]["in_book"] = {"ngram": {"bits_per_event": [-1.5, -1.6, -1.4]}}
+    free, in_book, differences, *_ = likelihood.likelihood(one).tables
+    assert in_book.caption == "The same in the book, n = 1,200 events; 1.230% of the tokens are outside their sets"
+    assert (free.columns[1:3], in_book.columns[1:]) == (("model", "model, in grammar"), ("model", "n-gram"))
+    assert next(row for row in in_book.rows if row[0] == "bits per event")[2].value == 25.5
+    assert differences.columns[-1] == "model, in book, minus the baseline"
+    assert others.others(one) is None or "in book" not in str(others.others(one))
+
+
 def test_an_evaluation_without_intervals_says_so_and_one_of_masked_tokens_has_its_own_table():
     one = material()
-    for metrics in one.found["evaluation.json"]["likelihood"].values():
-        metrics.pop("intervals", None)
+    for model in one.found["evaluation.json"]["likelihood"].values():
+        model.pop("intervals", None)
     for key in ("bootstrap", "differences", "calibration"):
         del one.found["evaluation.json"][key]
     assert likelihood.likelihood(one).tables[0].note == "This evaluation has no intervals."

@@ -103,7 +103,7 @@ def keyed_records(
     with tempfile.TemporaryDirectory() as store:
         for place, day in job.read(pathlib.Path(store)):
             parts = place.parts(len(day.events), plan)
-            tally, done = Tally(parts), dict.fromkeys(parts, 0)
+            tally, done = Tally(parts, tokenizer), dict.fromkeys(parts, 0)
             counts = {
                 part: len(record_spans(part, record_events=plan.record_events, context=plan.context)) for part in parts
             }

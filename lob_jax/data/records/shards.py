@@ -20,6 +20,7 @@ from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import count_states
 from lob_jax.book.snapshot import CORRECTION_COLUMNS
+from lob_jax.data.records.escapes import EscapeTally
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.split import Part, day_parts
 from lob_jax.feeds.feed import DaySource
@@ -99,23 +100,25 @@ def day_records(
 class Tally:
     """Accumulate counts of a day's records."""
 
-    def __init__(self, parts: Sequence[Part]):
-        self._parts = parts
+    def __init__(self, parts: Sequence[Part], tokenizer: Tokenizer):
+        self._parts, self._tokenizer = parts, tokenizer
         self._outlines: dict[str, list[list[int]]] = {part.name: [] for part in parts}
         self._tokens = {part.name: np.zeros(VOCAB_SIZE, np.int64) for part in parts}
+        self._escapes = {part.name: EscapeTally() for part in parts}
 
     def add(self, part: Part, record: dict[str, Any]) -> None:
         """Count one record, with its own tokens, excluding those of its lead and its EOS."""
         about = outline(record)
         self._outlines[part.name].append(list(dataclasses.astuple(about)))
         self._tokens[part.name] += np.bincount(record["tokens"][about.lead_tokens : -1], minlength=VOCAB_SIZE)
+        self._escapes[part.name].add(record, self._tokenizer, first=about.lead_tokens)
 
     def account(self, day: MarketDay) -> Account:
         """Return the account of a day after all its records have been counted, as JSON values.
 
         Keys: symbol, trading_day, instrument; parts (split, events, records and tokens of each); report, that of the
         reader plus the contradictions found in replaying the complete day, including events between the parts;
-        outlines and token_counts by split.
+        outlines, token_counts and escapes (see `EscapeTally.content`) by split.
         """
         counts = count_states(day)
         renamed = {"crossed": "crossed_states", "locked": "locked_states"}
@@ -136,6 +139,7 @@ class Tally:
             "report": {**day.report, **{renamed.get(name, name): count for name, count in counts.items()}},
             "outlines": self._outlines,
             "token_counts": {name: tokens.tolist() for name, tokens in self._tokens.items()},
+            "escapes": {name: tally.content() for name, tally in self._escapes.items()},
         }
 
 
@@ -153,7 +157,7 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
       InputError: the day cannot be divided or tokenized; it then has no account, and its shards are ignored.
     """
     parts = place.parts(len(day.events), plan)
-    tally, features = Tally(parts), record_features()
+    tally, features = Tally(parts, tokenizer), record_features()
     serializer = ExampleSerializer(features.get_serialized_info())
 
     def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:

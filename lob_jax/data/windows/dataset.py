@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
-from lob_jax.data.windows.known import NOTHING, Beside, Known, along, known_along
+from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.errors import InputError
+from lob_jax.tokens.sets.packing import pack_sets
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
@@ -45,6 +47,7 @@ class PreparedRecord:
       clock_row: int32 [T], the row of the record's clock that is known after a token, see `Along`.
       book_row: int32 [T], the row of the book that is known after a token.
       known: the additional arrays of windows, by name.
+      sets: the sets in the places of the tokens, if windows have them.
     """
 
     tokens: np.ndarray
@@ -52,11 +55,13 @@ class PreparedRecord:
     clock_row: np.ndarray
     book_row: np.ndarray
     known: dict[str, Known]
+    sets: TokenSets | None = None
 
     def nbytes(self) -> int:
         """Return the number of bytes of all arrays; an array that is shared counts once."""
         known = [array for one in self.known.values() for array in (one.values, one.row)]
-        held = {id(array): array for array in (self.tokens, self.event, self.clock_row, self.book_row, *known)}
+        arrays = (self.tokens, self.event, self.clock_row, self.book_row, *known, *(self.sets or ()))
+        held = {id(array): array for array in arrays}
         return sum(array.nbytes for array in held.values())
 
 
@@ -68,11 +73,12 @@ class TokenBookDataset:
       scored bool [T+1], whether the token is a target;
       event int32 [T+1], index within the record, -1 for BOS and padding;
       record int32 (), position int32 (): the record, and where the window starts in its tokens;
-    and the arrays that `beside` names, each made by its maker in `lob_jax.data.windows.known`. Labels belong to the
-    book that has just advanced: they are at the first time token of an event; direction is -1 elsewhere.
+    and the arrays that `beside` names, see `lob_jax.data.windows.known`. Labels belong to the book that has just
+    advanced: they are at the first time token of an event; direction is -1 elsewhere.
 
     Entry t is what is known once token t has been read. The book advances at the first time token of an event, when
-    everything but the event's time has been read; the clock advances at the head of the next event. EOS is in no
+    everything but the event's time has been read; the clock advances at the head of the next event. What is known of
+    the next token's place is known then, too: entry t of `state` and `allowed` is about token t + 1. EOS is in no
     window; BOS is at position -1, before the first event of a day.
 
     Training windows are consecutive, and each starts with the last token of the previous one, so that every token after
@@ -250,6 +256,7 @@ def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHIN
         clock_row=read.clock_row,
         book_row=read.book_row,
         known=known_along(read),
+        sets=sets_along(record, beside),
     )
 
 
@@ -272,14 +279,29 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
         window[name] = np.full((length, *known.values.shape[1:]), known.blank, known.values.dtype)
         window[name][inside] = known.at(slice(low, high))
         window[name][: inside.start] = known.behind(0)
+    if record.sets is not None:
+        window[SETS] = packed_sets(record.sets, span.start + 1, count=length)
     window["tokens"][: inside.start] = BOS
     return window
+
+
+def packed_sets(sets: TokenSets, first: int, *, count: int) -> np.ndarray:
+    """Return the sets in `count` places from `first` on as bits, see `pack_sets`; empty behind the last."""
+    rows = np.arange(max(first, 0), min(first + count, sets.rows))
+    inside = pack_sets(sets, rows)
+    if len(rows) == count:
+        return inside
+    bits = np.zeros((count, inside.shape[1]), np.uint8)
+    bits[rows - first] = inside
+    return bits
 
 
 def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
     """Prepend the token of the regime before a window, with the inputs known before its first token."""
     first: dict[str, Any] = {name: known.behind(span.start) for name, known in record.known.items()}
     first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": window["event"][0]}
+    if record.sets is not None:
+        first[SETS] = packed_sets(record.sets, span.start, count=1)[0]
     longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
     for name, array in longer.items():
         array[0] = first[name]

@@ -12,12 +12,17 @@ import numpy as np
 
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
+from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import Record, record_instrument, record_tokenizer
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.tokens.sets.token_sets import TokenSets
+from lob_jax.tokens.states import kinds_along, states_along
+from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import event_index
 
 ALWAYS = ("time_of_day", "day_of_week", "book")
+SETS = "allowed"  # the array of token sets, which is made when a window is cut: whole records of bits are too large
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +30,12 @@ class Beside:
     """The arrays of windows in addition to tokens and their events.
 
     Attributes:
-      names: names of the arrays, see MAKERS.
+      names: names of the arrays, those of MAKERS and SETS.
       regimes: thresholds of "regime".
       prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
       symbols: the instruments, whose order determines the numbers of "instrument".
       outlooks: thresholds of "direction" and "log_volatility".
+      tokenizer: the tokenizer of the records, for "state" and "allowed".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -37,6 +43,7 @@ class Beside:
     prefix: bool = False
     symbols: tuple[str, ...] = ()
     outlooks: Outlooks | None = None
+    tokenizer: Tokenizer | None = None
 
 
 NOTHING = Beside()
@@ -126,13 +133,13 @@ def along(record: Record, *, time_buckets: int, beside: Beside) -> Along:
 
 
 def known_along(record: Along) -> dict[str, Known]:
-    """Return the requested arrays, by name.
+    """Return the requested arrays but SETS, by name.
 
     Raises:
-      InputError: an array has no maker, or its thresholds or symbols are not given.
+      InputError: an array has no maker, or its thresholds, symbols or tokenizer are not given.
     """
     for name in record.beside.names:
-        if name not in MAKERS:
+        if name not in (*MAKERS, SETS):
             raise InputError(
                 f"no function makes the array {name} of a window",
                 where="Beside(names=...)",
@@ -140,7 +147,20 @@ def known_along(record: Along) -> dict[str, Known]:
                 was=name,
                 remedy="add its maker to lob_jax/data/windows/known.py",
             )
-    return {name: MAKERS[name](record) for name in record.beside.names}
+    return {name: MAKERS[name](record) for name in record.beside.names if name != SETS}
+
+
+def sets_along(record: Record, beside: Beside) -> TokenSets | None:
+    """Return the token sets of a record, if they are requested.
+
+    Raises:
+      InputError: the tokenizer is not given.
+    """
+    if SETS not in beside.names:
+        return None
+    if beside.tokenizer is None:
+        raise _not_given(SETS, "tokenizer")
+    return record_sets(record, beside.tokenizer)
 
 
 def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:
@@ -201,13 +221,28 @@ def _label(record: Along, labels: np.ndarray, *, blank: int) -> Known:
     return Known(np.concatenate([none, labels]), row, blank=blank, is_label=True)
 
 
+def _state(record: Along) -> Known:
+    if record.beside.tokenizer is None:
+        raise _not_given("state", "tokenizer")
+    return Known(states_along(record.beside.tokenizer.grammar, record.record["tokens"][:-1]), _next_row(record))
+
+
+def _kind(record: Along) -> Known:
+    return Known(kinds_along(record.record["tokens"][:-1]), _next_row(record))
+
+
+def _next_row(record: Along) -> np.ndarray:
+    """Return the rows of what is known after each token, where row t is known before token t."""
+    return np.arange(1, len(record.event) + 1, dtype=np.int32)
+
+
 def _not_given(name: str, needed: str) -> InputError:
     return InputError(
-        f"{name} is requested without its thresholds",
+        f"{name} is requested without its {needed}",
         where=f"Beside({needed}=...)",
-        expected="thresholds of the training split",
+        expected="the tokenizer of the records" if needed == "tokenizer" else "thresholds of the training split",
         was=None,
-        remedy=f"fit them, or leave {name} out of the names",
+        remedy=f"pass them, or leave {name} out of the names",
     )
 
 
@@ -218,6 +253,8 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     "clock": _clock,
     "regime": _regime,
     "instrument": _instrument,
+    "state": _state,
+    "kind": _kind,
     "direction": _direction,
     "log_volatility": _log_volatility,
 }

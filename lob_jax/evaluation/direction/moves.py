@@ -10,7 +10,7 @@ itself.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,12 @@ from lob_jax.book.replay import replay
 from lob_jax.data.records.records import Record, RecordSource, direction, read_record
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.known import NOTHING, Beside
+from lob_jax.evaluation.direction.branch_places import OpenedRecord, Places, branch_places
 from lob_jax.events.schema import Kind
+from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.inputs import Role, fields_read
+from lob_jax.models.inputs import Conditioning, Role, fields_read
+from lob_jax.models.masking import Masks, log_probabilities, places_of
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
@@ -68,6 +71,18 @@ class Branches:
     length: np.ndarray
     goes_on: np.ndarray
     exists: np.ndarray
+
+
+class Within(NamedTuple):
+    """Over which tokens a model with a mask distributes what follows the tokens of side branches.
+
+    Attributes:
+      places: the arrays of role PLACE that it reads, [R, 6, K, ...].
+      masks: the masks of the grammar.
+    """
+
+    places: Places
+    masks: Masks
 
 
 def record_moves(record: Record, tokenizer: Tokenizer) -> Moves:
@@ -122,9 +137,10 @@ def predict_moves(
     *,
     source: RecordSource,
     moves: list[Moves],
-    grammar: Automaton,
+    tokenizer: Tokenizer,
     events: int,
     beside: Beside = NOTHING,
+    masks: Masks | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predict the direction of the first events after the leads of their records.
 
@@ -132,9 +148,10 @@ def predict_moves(
       config, params: the model.
       source: the records.
       moves: the moves of each record.
-      grammar: the automaton of their tokens.
+      tokenizer: the tokenizer of their tokens.
       events: maximum number of events to predict.
-      beside: what the model reads in addition to tokens, clock buckets and book.
+      beside: what the model reads in addition to tokens, clock buckets and book; and the arrays of its mask.
+      masks: the masks of the next token, for a model that has one.
 
     Returns:
       (probability float64 [N, 3] of DOWN, FLAT, UP; record int64 [N]; event int64 [N], index in the record). Only
@@ -148,6 +165,7 @@ def predict_moves(
         evaluation=True,
         beside=beside,
     )
+    opened = functools.lru_cache(maxsize=2)(lambda index: OpenedRecord.of(source[index], tokenizer))
     probability, where, asked = [np.zeros((0, 3))], [np.zeros((0, 2), np.int64)], 0
     for number in range(len(dataset)):
         if asked >= events:
@@ -159,15 +177,26 @@ def predict_moves(
         asked += len(heads)
         for group in np.split(heads, range(EVENTS_A_FORWARD, len(heads), EVENTS_A_FORWARD)):
             event = window["event"][group]
-            branches = make_branches(moves[record].best_size[event], grammar, slots=slots)
-            probability.append(branch_probabilities(config, params, window, head_at=group, branches=branches))
+            branches = make_branches(moves[record].best_size[event], tokenizer.grammar, slots=slots)
+            within = None
+            if masks is not None and config.mask != "none":
+                chains = branches.tokens, branches.length
+                within = Within(branch_places(opened(record), event, *chains, tokenizer=tokenizer), masks)
+            at = {"head_at": group, "branches": branches, "within": within}
+            probability.append(branch_probabilities(config, params, window, **at))
             where.append(np.stack([np.full(len(group), record), event], axis=1))
     record_and_event = np.concatenate(where)
     return np.concatenate(probability), record_and_event[:, 0], record_and_event[:, 1]
 
 
 def branch_probabilities(
-    config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
+    config: ModelConfig,
+    params: Any,
+    window: Window,
+    *,
+    head_at: np.ndarray,
+    branches: Branches,
+    within: Within | None = None,
 ) -> np.ndarray:
     """Return the probabilities [R, 3] of DOWN, FLAT, UP for events whose heads are at `head_at` in a window.
 
@@ -176,8 +205,9 @@ def branch_probabilities(
       window: one evaluation window of T+1 tokens.
       head_at: int [R], positions of the heads, each at least 1; the model sees the tokens before them.
       branches: the side branches of the same events.
+      within: what may follow their tokens, for a model with a mask.
     """
-    better, removal = move_parts(config, params, window, head_at=head_at, branches=branches)
+    better, removal = move_parts(config, params, window, head_at=head_at, branches=branches, within=within)
     half = len(REMOVALS)
     up = better[:, 0] + removal[:, half:].sum(1)
     down = better[:, 1] + removal[:, :half].sum(1)
@@ -185,7 +215,13 @@ def branch_probabilities(
 
 
 def move_parts(
-    config: ModelConfig, params: Any, window: Window, *, head_at: np.ndarray, branches: Branches
+    config: ModelConfig,
+    params: Any,
+    window: Window,
+    *,
+    head_at: np.ndarray,
+    branches: Branches,
+    within: Within | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities of the events that move the mid; arguments as for `branch_probabilities`.
 
@@ -199,6 +235,9 @@ def move_parts(
         return np.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1), constant_values=value)
 
     inputs = {name: window[name] for name in ("tokens", *fields_read(config, Role.BESIDE))}
+    names, masks = ((), None) if within is None else (fields_read(config, Role.PLACE), within.masks)
+    at_head = {name: padded(window[name][head_at - 1], 0) for name in names}
+    in_branch = {} if within is None else {name: padded(within.places[name], 0) for name in names}
     parts = _move_parts(
         inputs,
         params,
@@ -207,6 +246,7 @@ def move_parts(
         padded(branches.length, 1),
         padded(branches.goes_on, 0),
         padded(branches.exists, 0),
+        (at_head, in_branch, masks),
         config=config,
     )
     better, removal = (np.asarray(part, np.float64)[: len(head_at)] for part in parts)
@@ -222,6 +262,7 @@ def _move_parts(
     length: jax.Array,
     goes_on: jax.Array,
     exists: jax.Array,
+    sets: tuple[Conditioning, Conditioning, Masks | None],
     *,
     config: ModelConfig,
 ) -> tuple[jax.Array, jax.Array]:
@@ -234,19 +275,30 @@ def _move_parts(
         return jnp.concatenate([array[:T], array[head_at][event]])[None]
 
     # A branch gets the clock and book at the event's head, which are those before the event, so nothing leaks.
-    logits_BTV = LOBTransformer(config).apply(
+    logits_BTV = apply(
+        LOBTransformer(config),
         {"params": params},
         jnp.concatenate([window["tokens"][:T], chains.reshape(-1)])[None],
         {name: with_branches(array) for name, array in window.items() if name != "tokens"},
         positions_BT=jnp.concatenate([jnp.arange(T), head_at[event] + jnp.arange(R * C * K) % K])[None],
         mask_BTS=branch_mask(T, head_at, C, K)[None],
     )
-    p_TV = jax.nn.softmax(logits_BTV[0], axis=-1)
-    head_RV, after_RCKV = p_TV[head_at - 1], p_TV[T:].reshape(R, C, K, -1)
+    at_head, in_branch, masks = sets
+    head_RV = _distribution(logits_BTV[0, head_at - 1], at_head, masks)
+    flat = {name: array.reshape(R * C * K, *array.shape[3:]) for name, array in in_branch.items()}
+    after_RCKV = _distribution(logits_BTV[0, T:], flat, masks).reshape(R, C, K, -1)
     p_size_RC = _chain_probability(after_RCKV, chains, length, goes_on)
     removal_RC = jnp.where(exists, jnp.take_along_axis(head_RV, chains[:, :, 0], axis=1) * p_size_RC, 0)
     better_R2 = jnp.stack([head_RV[:, np.flatnonzero(better_adds(side))].sum(1) for side in (0, 1)], axis=1)
     return better_R2, removal_RC
+
+
+def _distribution(logits_NV: jax.Array, known: Conditioning, masks: Masks | None) -> jax.Array:
+    """Return the probability of every token in N places, [N, V]; over all tokens without masks."""
+    if masks is None:
+        return jax.nn.softmax(logits_NV, axis=-1)
+    places = places_of({name: array[None] for name, array in known.items()}, masks)
+    return jnp.exp(log_probabilities(logits_NV[None], places)[0])
 
 
 def _chain_probability(after_RCKV: jax.Array, chains: jax.Array, length: jax.Array, goes_on: jax.Array) -> jax.Array:

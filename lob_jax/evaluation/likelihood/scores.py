@@ -1,8 +1,8 @@
-"""Score tokens with a model: their log probabilities, and its predictions, as they are and restricted to a grammar."""
+"""Score tokens with a model: their log probabilities, and its predictions, as they are, in the grammar, in the book."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning, Role, names_of
 from lob_jax.models.layers import project
+from lob_jax.models.masking import Masks, Places, log_probabilities, places_of, unpacked
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.vocabulary import CLASS_SIZE, FIELD_HEAD, VOCAB_SIZE
@@ -24,6 +25,7 @@ Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_B
 Project = Callable[[Any, jax.Array], jax.Array]  # (params, features_BKD) -> logits_BKV
 POSITIONS = 128  # positions of a window whose logits are in memory at once
 N_CLASSES = VOCAB_SIZE // CLASS_SIZE
+PLACES = names_of(Role.PLACE)
 
 
 class Network(NamedTuple):
@@ -48,7 +50,7 @@ class InGrammar:
       outside: float64 [N], the probability of all other tokens, which the restriction removes.
       field: int8 [N], the field of the token as known before it, see `Automaton.state_field`.
       head: int64 [H], the scored tokens before which a head was certain to come.
-      head_probability: float32 [H, C], the probability of each class (`token // 1000`) there, unrestricted.
+      head_probability: float32 [H, C], the probability of each class (`token // 1000`) there, as the model predicts.
     """
 
     nll: np.ndarray
@@ -60,16 +62,32 @@ class InGrammar:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class InBook:
+    """The scores of a model that is restricted to the book, see `lob_jax.models.masking`.
+
+    Attributes:
+      nll: float64 [N], nats, minus the log probability of the token.
+      predicted: int64 [N], the likeliest token.
+      outside: float64 [N], the probability within the grammar of the tokens that the book forbids.
+    """
+
+    nll: np.ndarray
+    predicted: np.ndarray
+    outside: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class TokenScores:
     """Scored tokens, ordered by record and by position in the record.
 
     Attributes:
       record: int64 [N], index of the record.
       position: int64 [N], index of the token in its record.
-      nll: float64 [N], nats, minus the log probability of the token.
+      nll: float64 [N], nats, minus the log probability of the token as the model predicts.
       predicted: int64 [N], the likeliest token.
       confidence: float64 [N], the probability of the likeliest token.
       grammar: the same within the grammar; None if the scores were computed without one.
+      book: the same within the book; None if windows have no token sets.
     """
 
     record: np.ndarray
@@ -78,21 +96,24 @@ class TokenScores:
     predicted: np.ndarray
     confidence: np.ndarray
     grammar: InGrammar | None = None
+    book: InBook | None = None
 
     def __len__(self) -> int:
         return len(self.record)
 
 
 class Rules(NamedTuple):
-    """The grammar of some records.
+    """Over which tokens distributions are normalised.
 
     Attributes:
-      grammar: the automaton of their tokens.
-      states: index of a record -> int16 [T], the state before each of its tokens, see `states_along`.
+      grammar: the automaton of the tokens.
+      masks: the masks of the grammar.
+      mask: that of the model, see `ModelConfig.mask`.
     """
 
     grammar: Automaton
-    states: Callable[[int], np.ndarray]
+    masks: Masks
+    mask: str = "none"
 
 
 @functools.lru_cache
@@ -132,12 +153,13 @@ def score_windows(
       network: the model; compiled once per function object and shape of batch.
       params: the parameters of the model.
       batches: windows with a leading batch axis, see `data.windows.pipeline.batches`.
-      rules: the grammar to restrict the predictions to; None to score them only as they are.
+      rules: what to restrict the predictions to; None for a model without a mask, to score them only as they are. With
+        rules, windows need the array "state", and those that have "kind" and "allowed" are also scored in the book.
 
     Raises:
       InputError: a token was scored twice.
     """
-    allowed_SV = None if rules is None else jnp.asarray(rules.grammar.allowed)
+    masks = None if rules is None else jax.tree.map(jnp.asarray, rules.masks)
     parts: list[dict[str, np.ndarray]] = []
     for batch in batches:
         batch = in_rows(batch)
@@ -149,11 +171,11 @@ def score_windows(
                 "record": np.asarray(batch["record"])[row].astype(np.int64),
                 "position": np.asarray(batch["position"])[row].astype(np.int64) + at_BK[row, column] + 1,
             }
-            state_BK = None
+            known = {} if rules is None else {name: _taken(batch[name], at_BK) for name in PLACES if name in batch}
             if rules is not None:
-                state_BK = np.zeros(at_BK.shape, np.int16)
-                state_BK[row, column] = where["state"] = _states_at(rules, where["record"], where["position"])
-            found = _score(features_BTD, targets_BT, params, at_BK, state_BK, allowed_SV, logits=network.logits)
+                where["state"] = known["state"][row, column]
+            how = {"logits": network.logits, "mask": "none" if rules is None else rules.mask}
+            found = _score(features_BTD, targets_BT, params, at_BK, known, masks, **how)
             parts.append(where | {name: np.asarray(score)[row, column] for name, score in found.items()})
     return _joined(parts, rules)
 
@@ -169,12 +191,9 @@ def scored_positions(scored_BT: np.ndarray) -> Iterable[tuple[np.ndarray, np.nda
         yield at_BK, np.arange(first, first + K) < count_B[:, None]
 
 
-def _states_at(rules: Rules, record: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return the state of the grammar before tokens of records, int16 [N]."""
-    state = np.zeros(len(record), np.int16)
-    for index in np.unique(record):
-        state[record == index] = rules.states(int(index))[position[record == index]]
-    return state
+def _taken(array_BT: np.ndarray, at_BK: np.ndarray) -> np.ndarray:
+    """Return what is known at some positions of windows."""
+    return np.asarray(array_BT)[np.arange(len(at_BK))[:, None], at_BK]
 
 
 def _joined(parts: list[dict[str, np.ndarray]], rules: Rules | None) -> TokenScores:
@@ -199,6 +218,9 @@ def _joined(parts: list[dict[str, np.ndarray]], rules: Rules | None) -> TokenSco
             head=head,
             head_probability=found["classes"][head],
         )
+    book = None
+    if "nll_book" in found:
+        book = InBook(nll=real("nll_book"), predicted=whole("predicted_book"), outside=real("outside_book"))
     return TokenScores(
         record=found["record"],
         position=found["position"],
@@ -206,6 +228,7 @@ def _joined(parts: list[dict[str, np.ndarray]], rules: Rules | None) -> TokenSco
         predicted=whole("predicted"),
         confidence=real("confidence"),
         grammar=grammar,
+        book=book,
     )
 
 
@@ -239,21 +262,31 @@ def _features(batch: Batch, params: Any, *, features: Apply) -> tuple[jax.Array,
     return features(params, tokens_BT, conditioning), targets_BT
 
 
-@functools.partial(jax.jit, static_argnames="logits")
+@functools.partial(jax.jit, static_argnames=("logits", "mask"))
 def _score(
     features_BTD: jax.Array,
     targets_BT: jax.Array,
     params: Any,
     at_BK: jax.Array,
-    state_BK: jax.Array | None,
-    allowed_SV: jax.Array | None,
+    known: Mapping[str, jax.Array],
+    masks: Masks | None,
     *,
     logits: Project,
+    mask: str,
 ) -> dict[str, jax.Array]:
     """Return the scores of the tokens after some positions, by name; all [B, K], "classes" [B, K, C]."""
     features_BKD = jnp.take_along_axis(features_BTD, at_BK[..., None], axis=1)
     targets_BK1 = jnp.take_along_axis(targets_BT, at_BK, axis=1)[..., None]
     logits_BKV = logits(params, features_BKD).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
+    places = None if masks is None else places_of(dict(known), masks)
+    in_book = {}
+    if places is not None and places.book_BTW is not None:
+        log_p_BKV = log_probabilities(logits_BKV, places)
+        in_book = {
+            "nll_book": -jnp.take_along_axis(log_p_BKV, targets_BK1, axis=-1)[..., 0],
+            "predicted_book": _largest(log_p_BKV)[0],
+        }
+    logits_BKV = _as_predicted(logits_BKV, places, mask)
     target_BK = jnp.take_along_axis(logits_BKV, targets_BK1, axis=-1)[..., 0]
     predicted_BK, top_BK = _largest(logits_BKV)
     # One exponential serves every sum below: it is most of the work after the projection.
@@ -264,19 +297,34 @@ def _score(
         "predicted": predicted_BK,
         "confidence": 1 / total_BK,
     }
-    if state_BK is None or allowed_SV is None:
+    if places is None:
         return scores
-    allowed_BKV = allowed_SV[state_BK]
+    allowed_BKV = unpacked(places.grammar_BTW)
     within_BK = jnp.where(allowed_BKV, share_BKV, 0).sum(-1)
     predicted_allowed_BK, top_allowed_BK = _largest(jnp.where(allowed_BKV, logits_BKV, -jnp.inf))
     # If all that is allowed is so unlikely that its shares underflow, the likeliest one stands for their sum.
     log_within_BK = jnp.maximum(top_BK + jnp.log(within_BK), top_allowed_BK)
-    return scores | {
-        "nll_allowed": log_within_BK - target_BK,
-        "predicted_allowed": predicted_allowed_BK,
-        "outside": jnp.maximum(1 - within_BK / total_BK, 0),  # rounding may leave less than 0
-        "classes": _by_class(share_BKV).sum(-1) / total_BK[..., None],
-    }
+    if places.book_BTW is not None:
+        by_book_BK = jnp.where(unpacked(places.book_BTW), share_BKV, 0).sum(-1)
+        in_book["outside_book"] = jnp.where(within_BK > 0, jnp.maximum(1 - by_book_BK / within_BK, 0), 0)
+    return (
+        scores
+        | in_book
+        | {
+            "nll_allowed": log_within_BK - target_BK,
+            "predicted_allowed": predicted_allowed_BK,
+            "outside": jnp.maximum(1 - within_BK / total_BK, 0),  # rounding may leave less than 0
+            "classes": _by_class(share_BKV).sum(-1) / total_BK[..., None],
+        }
+    )
+
+
+def _as_predicted(logits_BKV: jax.Array, places: Places | None, mask: str) -> jax.Array:
+    """Return logits of the distribution that a model predicts."""
+    if mask == "none":
+        return logits_BKV
+    assert places is not None, "a model with a mask is scored with its rules"
+    return log_probabilities(logits_BKV, places if mask == "book" else Places(places.grammar_BTW))
 
 
 def _by_class(x_BKV: jax.Array) -> jax.Array:

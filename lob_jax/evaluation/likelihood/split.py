@@ -1,14 +1,16 @@
 """The likelihood of a split under a model and baselines, with confidence intervals of all figures."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lob_jax.counts.in_book import limits_of
 from lob_jax.data.records.builder import PreparedRecords
+from lob_jax.data.records.escapes import record_sets
 from lob_jax.evaluation.baseline import Baseline
-from lob_jax.evaluation.likelihood.bootstrap import LEVEL, RESAMPLES
+from lob_jax.evaluation.likelihood.bootstrap import LEVEL, RESAMPLES, Blocks
 from lob_jax.evaluation.likelihood.calibration import calibration
 from lob_jax.evaluation.likelihood.events import (
     EventCounts,
@@ -19,7 +21,7 @@ from lob_jax.evaluation.likelihood.events import (
     intervals,
     resampled_figures,
 )
-from lob_jax.evaluation.likelihood.scores import InGrammar, TokenScores
+from lob_jax.evaluation.likelihood.scores import InBook, InGrammar, TokenScores
 from lob_jax.evaluation.metric import METRICS, Scored
 from lob_jax.evaluation.metrics.bits import PARTS
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -35,15 +37,17 @@ def likelihood(
     baselines: Mapping[str, Baseline],
     *,
     tokenizer: Tokenizer,
+    escape_FK: np.ndarray,
     on_nats: Callable[[np.ndarray], None] | None = None,
 ) -> dict[str, Any]:
     """Return the likelihood of a split under a model and baselines.
 
     Args:
       source: the records of the split.
-      scores: the model's scores of all of their tokens, with a grammar.
+      scores: the model's scores of all of their tokens, with a grammar, and with a book if the tokens have one.
       baselines: the fitted baselines, by name.
       tokenizer: the tokenizer of the records.
+      escape_FK: the escape shares of the training split, see `share_table`.
       on_nats: called with the code length of each event under the model as it predicts, float64 [E], nats.
 
     Returns:
@@ -52,7 +56,12 @@ def likelihood(
         and renormalised) and the names of the baselines: those of `LOBMetrics.compute`, and under "intervals" the
         confidence interval of each; "model" also has "outside_grammar", the mean probability that the restriction
         removes from a token's prediction;
-      differences: [value, low, high] of each figure, for each of the model's two sets minus each baseline;
+      in_book: if the tokens have a book, the figures of "model" and the baselines when all of them are restricted to
+        the same sets of tokens, see `lob_jax.models.masking`; "model" also has "outside_book", the mean probability
+        within the grammar that the restriction takes from a token's prediction, and "escapes", the share of tokens that
+        are outside their sets;
+      differences: [value, low, high] of each figure, for each of the model's two sets minus each baseline, and under
+        "in_book" for both in the book;
       calibration: see `calibration.calibration`, of "model";
       bootstrap: how the intervals were computed.
     """
@@ -64,25 +73,23 @@ def likelihood(
         "model_grammar": _counts(scores.grammar, targets, time_digits=time_digits),
         **{name: _baseline_counts(source, one, time_digits=time_digits) for name, one in baselines.items()},
     }
+    restricted, escapes = _in_book(source, scores, baselines, targets, tokenizer=tokenizer, escape_FK=escape_FK)
     if on_nats:
         on_nats(counts["model"].nats())
-    blocks = draw_blocks(list(counts.values()), resamples=RESAMPLES, seed=SEED)
-    resampled = {name: resampled_figures(one, blocks) for name, one in counts.items()}
-    found = {name: figures(one) for name, one in counts.items()}
+    blocks = draw_blocks([*counts.values(), *restricted.values()], resamples=RESAMPLES, seed=SEED)
+    bars, bars_in_book = (_bars(one, blocks) for one in (counts, restricted))
+    told = {name: _told(bar, tokenizer) for name, bar in bars.items()}
+    told["model"]["outside_grammar"] = float(scores.grammar.outside.mean())
+    compared = {name: _against(bars[name], bars, baselines, tokenizer) for name in ("model", "model_grammar")}
+    in_book = {}
+    if scores.book is not None:
+        in_book = {name: _told(bar, tokenizer) for name, bar in bars_in_book.items()}
+        in_book["model"] |= {"outside_book": float(scores.book.outside.mean()), "escapes": escapes}
+        compared["in_book"] = _against(bars_in_book["model"], bars_in_book, baselines, tokenizer)
     return {
-        "likelihood": {
-            name: _meaning(one, tokenizer)
-            | ({"outside_grammar": float(scores.grammar.outside.mean())} if name == "model" else {})
-            | {"intervals": _meaning(intervals(resampled[name]), tokenizer)}
-            for name, one in found.items()
-        },
-        "differences": {
-            bar: {
-                name: _meaning(differences(found[bar], found[name], resampled[bar], resampled[name]), tokenizer)
-                for name in baselines
-            }
-            for bar in ("model", "model_grammar")
-        },
+        "likelihood": told,
+        **({"in_book": in_book} if in_book else {}),
+        "differences": compared,
         "calibration": {"model": calibration(scores, np.concatenate([tokens for tokens, _ in targets]))},
         "bootstrap": {
             "method": "circular blocks of events",
@@ -91,6 +98,56 @@ def likelihood(
             "level": LEVEL,
         },
     }
+
+
+class _Bar(NamedTuple):
+    """The figures of a model, and their values in each resample."""
+
+    found: dict[str, Any]
+    resampled: dict[str, np.ndarray]
+
+
+def _bars(counts: Mapping[str, EventCounts], blocks: Blocks) -> dict[str, _Bar]:
+    return {name: _Bar(figures(one), resampled_figures(one, blocks)) for name, one in counts.items()}
+
+
+def _told(bar: _Bar, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the figures of a bar that are meaningful for a tokenizer, with their intervals."""
+    return _meaning(bar.found, tokenizer) | {"intervals": _meaning(intervals(bar.resampled), tokenizer)}
+
+
+def _against(bar: _Bar, bars: Mapping[str, _Bar], baselines: Iterable[str], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the differences of a bar from those of the baselines."""
+    return {
+        name: _meaning(differences(bar.found, bars[name].found, bar.resampled, bars[name].resampled), tokenizer)
+        for name in baselines
+    }
+
+
+def _in_book(
+    source: PreparedRecords,
+    scores: TokenScores,
+    baselines: Mapping[str, Baseline],
+    targets: Targets,
+    *,
+    tokenizer: Tokenizer,
+    escape_FK: np.ndarray,
+) -> tuple[dict[str, EventCounts], float]:
+    """Return the counts of the model and the baselines in the book, and the share of tokens outside their sets."""
+    if scores.book is None:
+        return {}, 0.0
+    time_digits, escaped, tokens = tokenizer.vocabulary.time_digits, 0, 0
+    parts: dict[str, list[Scored]] = {name: [] for name in baselines}
+    for index, about in enumerate(source.outlines):
+        record, own = source[index], slice(about.lead_tokens, None)
+        target, sets = record["tokens"][:-1].astype(np.int64), record_sets(record, tokenizer)
+        limits, field = limits_of(target, sets, tokenizer.grammar, escape_FK), field_of(target).astype(np.int64)
+        escaped, tokens = escaped + int((sets.outside[own] > 0).sum()), tokens + len(target[own])
+        for name, baseline in baselines.items():
+            log_p, predicted = baseline.within(record, limits)
+            parts[name].append(Scored(predicted[own], target[own], -log_p[own], field[own], time_digits))
+    of_model = _counts(scores.book, targets, time_digits=time_digits)
+    return {"model": of_model, **{name: count_events(part) for name, part in parts.items()}}, escaped / max(tokens, 1)
 
 
 def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
@@ -111,8 +168,8 @@ def targets_of(source: PreparedRecords, scores: TokenScores) -> Targets:
     return found
 
 
-def _counts(scores: TokenScores | InGrammar, targets: Targets, *, time_digits: int | None) -> EventCounts:
-    """Return the counts of a model's scores, as it predicts or within the grammar."""
+def _counts(scores: TokenScores | InGrammar | InBook, targets: Targets, *, time_digits: int | None) -> EventCounts:
+    """Return the counts of a model's scores, as it predicts, within the grammar or in the book."""
     edges = np.cumsum([0, *(len(tokens) for tokens, _ in targets)])
     rows = [slice(*edge) for edge in itertools.pairwise(edges)]
     return count_events(

@@ -13,8 +13,8 @@ from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Secti
 TITLE = "Likelihood"
 BITS = "bits_per_event"
 PARTS = {"head": "head (kind, side, price)", "size": "size", "gap": "leading gap digits", "gap_digits": "gap digits"}
-NAMES = TITLES | {"model_grammar": "model, in grammar"}
-OURS = ("model", "model_grammar")  # the model's own bars; the others are baselines
+NAMES = TITLES | {"model_grammar": "model, in grammar", "in_book": "model, in book"}
+OURS = ("model", "model_grammar", "in_book")  # the model's own bars; in the book, baselines are restricted to it too
 CALIBRATION = {
     "count": "predictions",
     "ece": "calibration error",
@@ -40,7 +40,7 @@ def likelihood(material: Material) -> Section | LeftOut:
     )
     pictures = [_bits_picture(models, first["events"])]
     pictures += _reliability((result.get("calibration") or {}).get("model"))
-    tables = (_table(models, result.get("bootstrap")), *_differences(result), *_calibration(result))
+    tables = (_table(models, result.get("bootstrap")), *_in_book(result), *_differences(result), *_calibration(result))
     return Section(TITLE, (text, *_grammar(models)), tables, tuple(pictures))
 
 
@@ -78,7 +78,17 @@ def _grammar(models: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
     return (text,)
 
 
-def _table(models: Mapping[str, Mapping[str, Any]], bootstrap: Mapping[str, Any] | None) -> Table:
+def _in_book(result: Mapping[str, Any]) -> tuple[Table, ...]:
+    """Return the table of all models restricted to the tokens that the book allows, if the evaluation has it."""
+    models = result.get("in_book")
+    if not models:
+        return ()
+    escapes, events = models["model"]["escapes"], models["model"]["events"]
+    caption = f"The same in the book, n = {events:,} events; {escapes:.3%} of the tokens are outside their sets"
+    return (_table(models, result.get("bootstrap"), caption=caption),)
+
+
+def _table(models: Mapping[str, Mapping[str, Any]], bootstrap: Mapping[str, Any] | None, *, caption: str = "") -> Table:
     columns = ("measure", *(name_of(model) for model in models))
     made = []
     for row in rows():
@@ -91,7 +101,7 @@ def _table(models: Mapping[str, Mapping[str, Any]], bootstrap: Mapping[str, Any]
             f" {bootstrap['block_events']:,} events."
         )
     events = next(iter(models.values()))["events"]
-    return table_of(f"Likelihood and accuracy, n = {events:,} events", columns, made, note=note)
+    return table_of(caption or f"Likelihood and accuracy, n = {events:,} events", columns, made, note=note)
 
 
 def _cell(metrics: Mapping[str, Any], key: str, form: str) -> Cell:

@@ -23,7 +23,7 @@ FIDELITY |= {
 KNOWN: dict[str, set[str] | None] = {  # what other sections show
     "evaluation.json": {
         *("split", "context", "likelihood", "direction", "direction_left_out", "differences", "calibration"),
-        *("bootstrap", "hidden", "share", "model", "audit", "fitted", *BASELINES),
+        *("bootstrap", "hidden", "share", "model", "audit", "fitted", "in_book", *BASELINES),
     },
     "forecast.json": {
         *("horizons", "examples", "scores", "details", "shares", "draws", "blocks", "block_events", "mcc_above"),

@@ -10,6 +10,7 @@ import numpy as np
 
 from lob_jax.data.windows.pipeline import Position
 from lob_jax.errors import TrainingError
+from lob_jax.models.masking import Masks
 from lob_jax.signals import NAMES, spared
 from lob_jax.training.step.shift import Batch
 
@@ -27,6 +28,7 @@ class TrainingData:
       validation: the batches of every validation, of any size, the same in every process.
       vocabulary_hash: hash of the vocabulary of the tokens.
       token_counts: how often each token occurs in training, see `init_state`.
+      masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
       fingerprint: everything else that determines the tokens, as JSON values: the tokenizer, the days, file hashes.
     """
 
@@ -36,6 +38,7 @@ class TrainingData:
     validation: Sequence[Batch]
     vocabulary_hash: str
     token_counts: np.ndarray | None = None
+    masks: Masks | None = None
     fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -127,6 +127,7 @@ def train(
             seed=seed,
             devices=devices,
             before=None if latest is None else latest.micro_batch,
+            masks=data.masks,
         )
         about = dataclasses.replace(about, micro_batch=run.plan.micro_batch)
         with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
@@ -384,7 +385,12 @@ def _announce(run: Run, state: TrainState, log: TrainingLog, *, steps: int) -> S
     devices, config = list(run.mesh.devices.flat), run.model.config
     peak, source = peak_flops(devices, config.dtype)
     micro_step_s = micro_step_seconds(
-        run.model, state.params, windows=run.micro_windows, mesh=run.mesh, objective=run.config.objective_of_loss
+        run.model,
+        state.params,
+        windows=run.micro_windows,
+        mesh=run.mesh,
+        objective=run.config.objective_of_loss,
+        masks=run.masks,
     )
     log.say(describe_plan(run.plan, steps=steps, micro_step_s=micro_step_s, devices=len(devices)))
     log.say(f"MFU is relative to {source}: {peak / 1e12:.3g} Tflop/s")

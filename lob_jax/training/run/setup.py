@@ -15,6 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.accounting import flops_per_token
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read
+from lob_jax.models.masking import Masks
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.run.budget import Plan, plan_on
@@ -48,6 +49,7 @@ class Run:
       train_step: the jitted training step, which donates its state.
       eval_step: the jitted evaluation step.
       validation: the validation windows, on the host, in micro-steps; only this process's share of them.
+      masks: see `summed_loss`.
     """
 
     model: LOBTransformer
@@ -59,6 +61,7 @@ class Run:
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
     eval_step: Callable[[Any, Batch], tuple[jax.Array, jax.Array]]
     validation: Sequence[Batch]
+    masks: Masks | None = None
 
     @property
     def micro_windows(self) -> int:
@@ -95,6 +98,7 @@ def prepare_run(
     seed: int,
     devices: Sequence[jax.Device],
     before: int | None,
+    masks: Masks | None = None,
 ) -> Run:
     """Return a run that is ready to be compiled; nothing is placed on a device yet.
 
@@ -107,6 +111,7 @@ def prepare_run(
       seed: seed of the initial parameters and of dropout.
       devices: the devices to train on, of all processes.
       before: the micro-batch before resuming; None for a new run.
+      masks: see `summed_loss`.
 
     Raises:
       InputError: the run does not fit in memory or on the devices, or there is nothing to validate on.
@@ -120,7 +125,7 @@ def prepare_run(
 
     schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
     initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
-    evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss)
+    evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss, masks=masks)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
     else:
@@ -133,9 +138,10 @@ def prepare_run(
         total_steps=total_steps,
         mesh=mesh,
         initial=initial,
-        train_step=compile_train_step(transformer, config, optimizer, schedule, initial, mesh=mesh),
+        train_step=compile_train_step(transformer, config, optimizer, schedule, initial, mesh=mesh, masks=masks),
         eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],
+        masks=masks,
     )
 
 
@@ -147,6 +153,7 @@ def compile_train_step(
     initial: Callable[[], TrainState],
     *,
     mesh: jax.sharding.Mesh,
+    masks: Masks | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Return the jitted or pmapped training step of a configuration, see `train_step`.
 
@@ -157,6 +164,7 @@ def compile_train_step(
       schedule: the learning rate, reported in the metrics.
       initial: returns the initial state, whose shapes are needed.
       mesh: the devices.
+      masks: see `summed_loss`.
     """
     step = functools.partial(
         train_step,
@@ -164,6 +172,7 @@ def compile_train_step(
         optimizer=optimizer,
         schedule=schedule,
         objective=config.objective_of_loss,
+        masks=masks,
         ema_decay=config.ema_decay,
     )
     if config.parallel == "pmap":

@@ -13,6 +13,7 @@ import numpy as np
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read, zeros
+from lob_jax.models.masking import Masks
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import place, replicated, split_over_windows, state_sharding
 from lob_jax.training.step.objective import Objective
@@ -92,7 +93,13 @@ def blank_batch(config: ModelConfig, windows: int) -> Batch:
 
 
 def micro_step_seconds(
-    model: LOBTransformer, params: Any, *, windows: int, mesh: jax.sharding.Mesh, objective: Objective
+    model: LOBTransformer,
+    params: Any,
+    *,
+    windows: int,
+    mesh: jax.sharding.Mesh,
+    objective: Objective,
+    masks: Masks | None = None,
 ) -> float:
     """Return the measured seconds of computing the gradients of one micro-step, excluding compilation.
 
@@ -102,10 +109,11 @@ def micro_step_seconds(
       windows: windows of the micro-step, over all devices.
       mesh: the devices.
       objective: the loss.
+      masks: see `summed_loss`.
     """
     sharding, whole = split_over_windows(mesh, leading_axes=1), replicated(mesh)
     gradients = jax.jit(
-        functools.partial(summed_gradients, model=model, objective=objective),
+        functools.partial(summed_gradients, model=model, objective=objective, masks=masks),
         in_shardings=(state_sharding(params, mesh), sharding, whole),
         out_shardings=(state_sharding(params, mesh), whole, whole, whole),
     )

@@ -1,13 +1,31 @@
-"""Cross-entropy in float32, as a weighted sum and the sum of the weights."""
+"""Cross-entropy in float32, over all tokens or over those that may come: a weighted sum, and the sum of the weights."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lob_jax.models.config import full_precision
+from lob_jax.models.inputs import Conditioning
 from lob_jax.models.layers import project
+from lob_jax.models.masking import Masks, places_of, target_nll
 
 
-def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+class Within(NamedTuple):
+    """The tokens over which a distribution is normalised.
+
+    Attributes:
+      known: the arrays of role PLACE at the inputs, see `masking.places_of`.
+      masks: the masks of the tokens' grammar.
+    """
+
+    known: Conditioning
+    masks: Masks
+
+
+def cross_entropy(
+    logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.Array, within: Within | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum): the weighted sum of -log p(target), in nats, and the sum of the weights.
 
     Sums are returned since means of micro-batches with unequal weights do not average to the overall mean.
@@ -16,7 +34,11 @@ def cross_entropy(logits_BTV: jax.Array, targets_BT: jax.Array, weights_BT: jax.
       logits_BTV: of any float dtype; converted to float32 unless they are float64.
       targets_BT: int32 token ids below V.
       weights_BT: float32, 0 for targets that are not scored.
+      within: the tokens that may come; None for all.
     """
+    if within is not None:
+        nll_BT = target_nll(logits_BTV, targets_BT, places_of(*within))
+        return jnp.sum(nll_BT * weights_BT), jnp.sum(weights_BT)
     logits_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
     normaliser_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
     target_logit_BT = jnp.take_along_axis(logits_BTV, targets_BT[..., None], axis=-1)[..., 0]
@@ -29,6 +51,7 @@ def blockwise_cross_entropy(
     bias_V: jax.Array,
     targets_BT: jax.Array,
     weights_BT: jax.Array,
+    within: Within | None = None,
     *,
     block: int,
 ) -> tuple[jax.Array, jax.Array]:
@@ -44,6 +67,7 @@ def blockwise_cross_entropy(
       bias_V: its bias.
       targets_BT: int32 token ids below V.
       weights_BT: float32, 0 for targets that are not scored.
+      within: the tokens that may come; None for all.
       block: positions per block; the last block is padded with unscored positions.
     """
     B, T = targets_BT.shape
@@ -55,11 +79,14 @@ def blockwise_cross_entropy(
 
     @jax.checkpoint
     def add(sums: tuple[jax.Array, jax.Array], piece: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
-        features, targets, weights = piece
-        nll, weight = cross_entropy(project(features, weight_VD, bias_V), targets, weights)
+        features, targets, weights, known = piece
+        sets = None if within is None else Within(known, within.masks)
+        nll, weight = cross_entropy(project(features, weight_VD, bias_V), targets, weights, sets)
         return (sums[0] + nll, sums[1] + weight), None
 
     zero = jnp.zeros((), bias_V.dtype)
     zeros = (zero, jnp.zeros((), weights_BT.dtype))
-    sums, _ = jax.lax.scan(add, zeros, (blocks(features_BTD), blocks(targets_BT), blocks(weights_BT)))
+    known = {} if within is None else within.known
+    pieces = jax.tree.map(blocks, (features_BTD, targets_BT, weights_BT, known))
+    sums, _ = jax.lax.scan(add, zeros, pieces)
     return sums

@@ -11,11 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
 from lob_jax.models.heads import Outlook
+from lob_jax.models.inputs import Conditioning, Role, fields_read, given
 from lob_jax.models.layers import project
+from lob_jax.models.masking import Masks
 from lob_jax.models.transformer import LOBTransformer
-from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
+from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
 from lob_jax.training.step.shift import Batch, Task, in_rows
 
@@ -31,6 +34,7 @@ def summed_loss(
     *,
     model: LOBTransformer,
     objective: Objective = NEXT_TOKEN,
+    masks: Masks | None = None,
 ) -> tuple[jax.Array, jax.Array, Parts]:
     """Return (loss_sum, weight_sum, parts) of windows [M, ...].
 
@@ -40,6 +44,7 @@ def summed_loss(
       key: dropout key, which the example numbers are folded into; None for no dropout.
       model: the model; its heads determine the parts of the loss.
       objective: the objective and the weights of the parts.
+      masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
 
     Returns:
       The weighted sum of all parts; the number of scored tokens; and, if the model has further heads, the unweighted
@@ -52,12 +57,33 @@ def summed_loss(
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
     heads = model.config.heads
     if heads.next_tokens == 1 and not heads.outlook_events and not heads.contrastive_size:
-        return *_token_loss(params, task, how, model, objective), {}
-    return _losses_of_heads(params, batch, task, how, model, objective)
+        return *_token_loss(params, task, how, model, objective, masks), {}
+    return _losses_of_heads(params, batch, task, how, model, objective, masks)
+
+
+def _within(conditioning: Conditioning, model: LOBTransformer, masks: Masks | None) -> Within | None:
+    """Return the tokens over which a model's next one is distributed."""
+    if model.config.mask == "none":
+        return None
+    if masks is None:
+        raise InputError(
+            "the masks of the next token are not given",
+            where="masks",
+            expected=f"those of the tokens' grammar, since model.mask is {model.config.mask}",
+            was=None,
+            remedy="pass the result of lob_jax.models.masking.make_masks",
+        )
+    return Within({name: given(conditioning, name) for name in fields_read(model.config, Role.PLACE)}, masks)
 
 
 def _losses_of_heads(
-    params: Any, batch: Batch, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
+    params: Any,
+    batch: Batch,
+    task: Task,
+    how: dict[str, Any],
+    model: LOBTransformer,
+    objective: Objective,
+    masks: Masks | None,
 ) -> tuple[jax.Array, jax.Array, Parts]:
     """Return what `summed_loss` returns, for a model with further heads."""
     tokens_BT, conditioning, targets_BT, weights_BT = task
@@ -65,7 +91,8 @@ def _losses_of_heads(
     x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, method="stream")
     features_BTD = apply(model, variables, x_BTD, method="next_features")
     projection = apply(model, variables, method="projection")
-    token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
+    within = _within(conditioning, model, masks)
+    token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective, within)
     parts, total = {"token": token}, token
     if heads.next_tokens > 1:
         ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
@@ -85,16 +112,22 @@ def _losses_of_heads(
 
 
 def _token_loss(
-    params: Any, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
+    params: Any,
+    task: Task,
+    how: dict[str, Any],
+    model: LOBTransformer,
+    objective: Objective,
+    masks: Masks | None,
 ) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum) of a model without further heads."""
-    *inputs, targets_BT, weights_BT = task
+    tokens_BT, conditioning, targets_BT, weights_BT = task
+    inputs, within = (tokens_BT, conditioning), _within(conditioning, model, masks)
     if objective.loss_block is None:
         logits_BTV = apply(model, {"params": params}, *inputs, **how)
-        return cross_entropy(logits_BTV, targets_BT, weights_BT)
+        return cross_entropy(logits_BTV, targets_BT, weights_BT, within)
     features_BTD, _ = apply(model, {"params": params}, *inputs, **how, method="features")
     projection = apply(model, {"params": params}, method="projection")
-    return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective)
+    return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective, within)
 
 
 def _cross_entropy(
@@ -103,10 +136,12 @@ def _cross_entropy(
     targets_BT: jax.Array,
     weights_BT: jax.Array,
     objective: Objective,
+    within: Within | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     if objective.loss_block is None:
-        return cross_entropy(project(features_BTD, *projection), targets_BT, weights_BT)
-    return blockwise_cross_entropy(features_BTD, *projection, targets_BT, weights_BT, block=objective.loss_block)
+        return cross_entropy(project(features_BTD, *projection), targets_BT, weights_BT, within)
+    block = objective.loss_block
+    return blockwise_cross_entropy(features_BTD, *projection, targets_BT, weights_BT, within, block=block)
 
 
 def ahead_loss(

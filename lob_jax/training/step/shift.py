@@ -10,7 +10,8 @@ import numpy as np
 from lob_jax.models.inputs import Conditioning, Role, names_of
 
 Batch = dict[str, Any]  # the arrays of windows, with leading axes before each window's own
-Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]  # tokens, other inputs, targets_BT, weights_BT
+# Tokens; other inputs, with what is known of the places of the targets; targets_BT; weights_BT.
+Task = tuple[jax.Array, Conditioning, jax.Array, jax.Array]
 
 
 def in_rows(batch: Batch) -> Batch:
@@ -32,13 +33,13 @@ def shift(batch: Batch) -> Task:
 
     Args:
       batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; and the other
-        inputs that the model reads, see `lob_jax.models.inputs`.
+        arrays that the model reads, see `lob_jax.models.inputs`.
 
     Returns:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
     """
-    beside = names_of(Role.BESIDE)
-    conditioning = {name: leaf[:, :-1] for name, leaf in batch.items() if name in beside}
+    known = names_of(Role.BESIDE, Role.PLACE)
+    conditioning = {name: leaf[:, :-1] for name, leaf in batch.items() if name in known}
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
     return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from lob_jax.models.masking import Masks
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import replicated, split_over_windows, state_sharding
 from lob_jax.training.step.loss_scale import after_step
@@ -28,6 +29,7 @@ def summed_gradients(
     *,
     model: LOBTransformer,
     objective: Objective = NEXT_TOKEN,
+    masks: Masks | None = None,
     scale: jax.Array | None = None,
 ) -> tuple[Any, jax.Array, jax.Array, Parts]:
     """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], with one in memory at a time.
@@ -38,7 +40,7 @@ def summed_gradients(
     """
 
     def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
-        sums = summed_loss(params, micro_batch, key, model=model, objective=objective)
+        sums = summed_loss(params, micro_batch, key, model=model, objective=objective, masks=masks)
         return sums[0] if scale is None else sums[0] * scale, sums
 
     def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
@@ -60,6 +62,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     objective: Objective = NEXT_TOKEN,
+    masks: Masks | None = None,
     ema_decay: float | None = None,
     devices_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -74,6 +77,7 @@ def train_step(
       optimizer: the optimiser, including gradient clipping.
       schedule: the optimiser's learning rate as a function of the number of updates; only for the metrics.
       objective: the parts of the loss and their weights.
+      masks: see `summed_loss`.
       ema_decay: decay of the average of the parameters, if the state has one. After u updates, the smaller of it and
         (1 + u) / (10 + u) is used, so that the initial parameters are soon forgotten.
       devices_axis: axis name of a pmap, in which each device has separate windows; None under jit, where the batch is
@@ -87,7 +91,7 @@ def train_step(
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
-    sums = summed_gradients(state.params, batch, key, model=model, objective=objective, scale=scale)
+    sums = summed_gradients(state.params, batch, key, model=model, objective=objective, masks=masks, scale=scale)
     # Summed over devices before the division, since devices may have different numbers of scored tokens.
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
@@ -157,13 +161,14 @@ def eval_step(
     *,
     model: LOBTransformer,
     objective: Objective = NEXT_TOKEN,
+    masks: Masks | None = None,
     devices_axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Return (nll_sum, weight_sum) of windows [M, ...], without dropout, of only the next or the hidden token.
 
     The losses of further heads do not influence which checkpoint is best.
     """
-    total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective)
+    total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective, masks=masks)
     sums = (parts.get("token", total), weight)
     return sums if devices_axis is None else jax.lax.psum(sums, devices_axis)
 

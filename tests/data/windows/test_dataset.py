@@ -12,14 +12,19 @@ from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import Outline, outline
 from lob_jax.data.windows.dataset import (
     RecordCache,
+    Span,
     TokenBookDataset,
     cut_window,
     evaluation_spans,
     prepare_record,
     training_spans,
+    with_prefix,
 )
-from lob_jax.data.windows.known import MAKERS, Beside, time_bucket
+from lob_jax.data.windows.known import MAKERS, Beside, Known, time_bucket
 from lob_jax.errors import InputError
+from lob_jax.models.masking import unpacked
+from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, EOS, PAD, REGIME_BASE, TIME_BACK, TIME_SKIP
 
 # Tokens of four events: a price and a size with digits, a halt, a gap over 1000 s, time running back.
@@ -69,6 +74,38 @@ def test_a_window_in_mid_record_equals_the_same_stretch_of_a_long_one(hand_recor
         real = window["event"] >= 0 if first else window["tokens"] != PAD
         for name in ("tokens", "time_of_day", "day_of_week", "book", "event"):
             np.testing.assert_array_equal(window[name][real], whole[name][first : first + 5][real])
+
+
+def test_the_sets_of_a_window_are_those_in_the_places_of_the_next_tokens(hand_record):
+    prepared = prepare_record(hand_record(EVENTS), time_buckets=1440)
+    count = len(prepared.tokens)
+    # The set in the place of token t is token t alone, and the one before the last place is empty.
+    first = np.arange(100, 100 + count - 1).astype(np.uint16)
+    offset = np.append(np.arange(count), count - 1)
+    prepared = dataclasses.replace(prepared, sets=TokenSets(offset, first, first, np.zeros(count, np.uint8)))
+    for span in (Span(0, -1, 0, 8), Span(0, 5, 6, 12), Span(0, count - 4, count - 3, count)):
+        allowed = cut_window(prepared, span, context=8)["allowed"]
+        bits = np.asarray(unpacked(allowed))
+        assert [np.flatnonzero(row).tolist() for row in bits] == [
+            [100 + place] if place < count - 1 else [] for place in range(span.start + 1, span.start + 10)
+        ]
+    known = {"regime": Known(np.zeros(1, np.int32), np.zeros(count, np.int32))}
+    prepared, span = dataclasses.replace(prepared, known=known), Span(0, 5, 6, 12)
+    allowed = with_prefix(cut_window(prepared, span, context=7), prepared, span)["allowed"]
+    bits = np.asarray(unpacked(allowed))
+    assert [np.flatnonzero(row).tolist() for row in bits] == [[100 + place] for place in range(5, 14)]
+
+
+def test_the_state_after_a_token_is_that_before_the_next_one(hand_record):
+    tokenizer = ExactTokenizer()
+    beside = Beside(("state", "kind"), tokenizer=tokenizer)
+    events = [[1000, 8100, 7500, 9192, 7340], [11, 9000], [3500, 8007, 9000]]
+    window = dataset([hand_record(events)], context=12, beside=beside)[0]
+    tokens = [token for event in events for token in event]
+    assert window["tokens"].tolist() == [BOS, *tokens, PAD, PAD]
+    assert window["state"][:11].tolist() == [tokenizer.grammar.walk(tokens[:count]) for count in range(11)]
+    assert window["kind"].tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 3, 3, 3, 0, 0]
+    assert (window["state"].dtype, window["kind"].dtype) == (np.int16, np.int8)
 
 
 def test_training_windows_start_at_the_last_token_of_the_one_before():

@@ -185,7 +185,7 @@ def test_the_first_events_are_predicted_each_once(folder, tiny):
     source = open_records(folder, "test")
     moves = [record_moves(source[index], ExactTokenizer()) for index in range(len(source))]
     moves[0].known[int(source[0]["lead_events"]) + 1] = False
-    p, record, event = predict_moves(config, params, source=source, moves=moves, grammar=GRAMMAR, events=7)
+    p, record, event = predict_moves(config, params, source=source, moves=moves, tokenizer=ExactTokenizer(), events=7)
     first = int(source[0]["lead_events"])
     assert event.tolist() == [first, *range(first + 2, first + 8)]
     assert record.tolist() == [0] * 7

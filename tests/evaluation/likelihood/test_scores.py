@@ -21,9 +21,13 @@ from lob_jax.evaluation.likelihood.scores import (
     model_network,
     score_windows,
 )
-from lob_jax.evaluation.likelihood.states import states_along
+from lob_jax.models.masking import make_masks
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
+from lob_jax.tokens.sets.planes import pack
+from lob_jax.tokens.sets.shares import SHAPE, share_table
+
+ESCAPE = np.linspace(0.01, 0.3, 49).reshape(SHAPE)
 
 
 def hand_batch(tokens, scored, *, record, position):
@@ -124,12 +128,15 @@ def test_within_the_grammar_every_number_is_that_of_a_softmax_over_what_is_allow
     """Random logits over the whole vocabulary, at the tokens of two spelled events; all by float64 from definitions."""
     tokens = np.array([1000, 8000 + 100, 7500, 9000 + 192, 7340, 3500, 8007, 9000])
     grammar, rng = grammar_for(None), np.random.default_rng(2)
-    states = states_along(grammar, tokens)
+    states = np.array([grammar.walk(tokens[:count].tolist()) for count in range(len(tokens))])
     logits_TV = rng.normal(0, 4, (len(tokens), v.VOCAB_SIZE)).astype(np.float32)
     window = np.concatenate([[v.BOS], tokens])
     network = Network(lambda params, tokens_BT, conditioning: params[None], lambda params, x_BKV: x_BKV)
     batch = hand_batch(window[None], np.arange(9)[None] > 0, record=[0], position=[-1])
-    scores = score_windows(network, jnp.asarray(logits_TV), [batch], rules=Rules(grammar, lambda index: states))
+    batch |= {"state": np.append(states, grammar.start)[None].astype(np.int16)}
+    rules = Rules(grammar, make_masks(grammar, ESCAPE))
+    scores = score_windows(network, jnp.asarray(logits_TV), [batch], rules=rules)
+    assert scores.book is None
 
     p_TV = scipy.special.softmax(logits_TV.astype(np.float64), axis=1)
     allowed_TV = grammar.allowed[states]
@@ -151,6 +158,47 @@ def test_allowed_tokens_that_are_next_to_impossible_leave_finite_scores():
     logits_V = np.where(grammar.allowed[grammar.start], -200.0, 0.0).astype(np.float32)
     network = Network(lambda params, tokens_BT, conditioning: params[None, None], lambda params, x_BKV: x_BKV)
     batch = hand_batch([[v.BOS, 1000]], [[False, True]], record=[0], position=[-1])
-    rules = Rules(grammar, lambda index: np.array([grammar.start], np.int16))
+    batch |= {"state": np.full((1, 2), grammar.start, np.int16)}
+    rules = Rules(grammar, make_masks(grammar, ESCAPE))
     found = score_windows(network, jnp.asarray(logits_V), [batch], rules=rules).grammar
     assert np.isfinite(found.nll).all() and found.outside.tolist() == [1]
+
+
+def normalised(p_TV):
+    return p_TV / p_TV.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("mask", ["none", "grammar", "book"])
+def test_in_the_book_every_number_is_that_of_the_mixture(mask):
+    """Random logits and sets, at the tokens of two spelled events; all by float64 from definitions."""
+    tokens = np.array([1000, 8000 + 100, 7500, 9000 + 192, 7340, 3500, 8007, 9000])
+    grammar, rng = grammar_for(None), np.random.default_rng(3)
+    states = np.array([grammar.walk(tokens[:count].tolist()) for count in range(len(tokens))])
+    kinds = np.array([0, 1, 1, 1, 1, 1, 3, 3])
+    logits_TV = rng.normal(0, 3, (len(tokens), v.VOCAB_SIZE)).astype(np.float32)
+    allowed_TV = grammar.allowed[states]
+    book_TV = allowed_TV & (rng.random(allowed_TV.shape) < 0.3)
+    book_TV[5, tokens[5]] = False  # a token outside its set
+    network = Network(lambda params, tokens_BT, conditioning: params[None], lambda params, x_BKV: x_BKV)
+    batch = hand_batch(np.concatenate([[v.BOS], tokens])[None], np.arange(9)[None] > 0, record=[0], position=[-1])
+    batch |= {"state": np.append(states, 0)[None].astype(np.int16), "kind": np.append(kinds, 3)[None].astype(np.int8)}
+    batch |= {"allowed": pack(np.append(book_TV, book_TV[:1], axis=0))[None]}
+    rules = Rules(grammar, make_masks(grammar, ESCAPE), mask)
+    scores = score_windows(network, jnp.asarray(logits_TV), [batch], rules=rules)
+
+    p_TV = scipy.special.softmax(logits_TV.astype(np.float64), axis=1)
+    g_TV, b_TV = (
+        np.where(one, p_TV, 0) / np.where(one, p_TV, 0).sum(1, keepdims=True) for one in (allowed_TV, book_TV)
+    )
+    e_TV = np.repeat(share_table(grammar, ESCAPE)[states, kinds], v.CLASS_SIZE, axis=1).astype(np.float64)
+    mixture_TV = (1 - (e_TV * g_TV).sum(1, keepdims=True)) * b_TV + e_TV * g_TV
+    rows, predicted_TV = np.arange(len(tokens)), {"none": p_TV, "grammar": g_TV, "book": mixture_TV}[mask]
+    assert scores.book.nll == pytest.approx(-np.log(mixture_TV[rows, tokens]), rel=1e-5, abs=1e-6)
+    assert scores.book.predicted.tolist() == mixture_TV.argmax(1).tolist()
+    assert scores.nll == pytest.approx(-np.log(predicted_TV[rows, tokens]), rel=1e-5, abs=1e-6)
+    assert scores.confidence == pytest.approx(predicted_TV.max(1), rel=1e-5)
+    within_TV = normalised(np.where(allowed_TV, predicted_TV, 0))
+    assert scores.grammar.nll == pytest.approx(-np.log(within_TV[rows, tokens]), rel=1e-4, abs=1e-6)
+    assert scores.book.outside == pytest.approx(1 - np.where(book_TV, within_TV, 0).sum(1), abs=1e-6)
+    if mask != "none":
+        assert scores.grammar.outside == pytest.approx(np.zeros(len(tokens)), abs=1e-6)

@@ -50,7 +50,7 @@ def later_model(model_config):
 @pytest.fixture
 def version_2(monkeypatch):
     """The program as a later version, with a table that says what that key's absence means."""
-    monkeypatch.setattr(later_keys, "LATER", (LaterKey("model.gain", 1.0, "0.2.0"),))
+    monkeypatch.setattr(later_keys, "LATER", (*later_keys.LATER, LaterKey("model.gain", 1.0, "0.2.0")))
     monkeypatch.setitem(ROLES, Role.MODEL, (*ROLES[Role.MODEL], "model.gain"))
     for module in (later_keys, checkpoint):
         monkeypatch.setattr(module, "version", lambda: "0.2.0")

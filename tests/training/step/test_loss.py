@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lob_jax.models.layers import project
-from lob_jax.training.step.loss import blockwise_cross_entropy, cross_entropy
+from lob_jax.models.masking import Masks
+from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 
 
 def test_the_loss_of_hand_made_logits():
@@ -64,6 +65,34 @@ def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
     assert float(blockwise(*arrays)[1]) == weights_BT.sum()
     for one, other in zip(gradients, others, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [3, 12])
+@pytest.mark.parametrize("by_book", [False, True])
+def test_logits_in_blocks_give_the_loss_and_gradient_within_the_same_sets(block, by_book):
+    random = np.random.default_rng(0)
+    B, T, D, V, S = 2, 8, 4, 160, 3
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in ((B, T, D), (V, D), (V,))]
+    targets_BT, weights_BT = random.integers(0, V, (B, T)), random.integers(0, 3, (B, T)).astype(np.float32)
+    known = {"state": random.integers(0, S, (B, T)).astype(np.int16)}
+    if by_book:
+        known["kind"] = random.integers(0, 2, (B, T)).astype(np.int8)
+        known["allowed"] = random.integers(0, 256, (B, T, V // 8)).astype(np.uint8)
+    everything = np.full((S, V // 8), 255, np.uint8)
+    within = Within(jax.tree.map(jnp.asarray, known), Masks(everything, random.random((S, 2, 10)).astype(np.float32)))
+
+    def plain(x_BTD, weight_VD, bias_V):
+        return cross_entropy(project(x_BTD, weight_VD, bias_V), targets_BT, weights_BT, within)[0]
+
+    def blockwise(x_BTD, weight_VD, bias_V):
+        return blockwise_cross_entropy(x_BTD, weight_VD, bias_V, targets_BT, weights_BT, within, block=block)[0]
+
+    (expected, gradient), (found, other) = (jax.jit(jax.value_and_grad(f))(*arrays) for f in (plain, blockwise))
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(other, gradient, rtol=1e-5, atol=1e-5)
+    if by_book:
+        free = cross_entropy(project(*arrays), targets_BT, weights_BT, Within({"state": known["state"]}, within.masks))
+        assert abs(float(free[0]) - float(expected)) > 1
 
 
 def test_logits_in_blocks_are_never_whole():

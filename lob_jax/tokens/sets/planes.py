@@ -1,0 +1,18 @@
+"""Sets of tokens as bits, in an order in which a device unpacks them along contiguous memory.
+
+The V / 10 tokens of a class are eight planes of W = V / 80 tokens. Token j of class c is bit j // W, counted from the
+lowest, of byte c W + j % W.
+"""
+
+import numpy as np
+
+from lob_jax.tokens import vocabulary as v
+
+CLASSES = v.VOCAB_SIZE // v.CLASS_SIZE
+PLANE = v.CLASS_SIZE // 8
+
+
+def pack(allowed_SV: np.ndarray) -> np.ndarray:
+    """Return sets given as bool [S, V] as bits, uint8 [S, V/8]."""
+    planes = np.packbits(allowed_SV.reshape(len(allowed_SV), CLASSES, 8, -1), axis=2, bitorder="little")
+    return planes.reshape(len(allowed_SV), -1)

@@ -1,0 +1,41 @@
+"""What is known of a stream before each of its tokens: the state of the grammar, and the kind of the newest event."""
+
+import numpy as np
+
+from lob_jax.jit import njit
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.grammar import Automaton
+
+
+def states_along(grammar: Automaton, tokens: np.ndarray) -> np.ndarray:
+    """Return the state before each token of a stream that begins with an event, and after the last, int16 [T+1].
+
+    Raises:
+      InputError: a token is not allowed at its position.
+    """
+    states, accepted = walk(grammar.transition, grammar.start, np.asarray(tokens, np.int64))
+    if accepted < len(tokens):
+        raise grammar.refusal(accepted, int(states[accepted]), int(tokens[accepted]))
+    return states
+
+
+@njit
+def walk(transition: np.ndarray, start: int, tokens: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the state before each token and after the last, int16 [T+1], and how many tokens were accepted."""
+    states = np.full(len(tokens) + 1, start, np.int16)
+    for i in range(len(tokens)):
+        states[i + 1] = transition[states[i], tokens[i]]
+        if states[i + 1] < 0:
+            return states, i
+    return states, len(tokens)
+
+
+def kinds_along(tokens: np.ndarray) -> np.ndarray:
+    """Return the class (`token // 1000`) of the newest head before each token and after the last, int8 [T+1].
+
+    It is 0 for CONTROL codes, and before the first head.
+    """
+    tokens = np.asarray(tokens, np.int64)
+    newest = np.maximum.accumulate(np.where(v.field_of(tokens) == v.FIELD_HEAD, np.arange(len(tokens)), -1))
+    kind = np.where(newest >= 0, tokens[newest] // v.CLASS_SIZE, 0) if len(tokens) else newest
+    return np.concatenate([[0], kind]).astype(np.int8)
