@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,7 @@ def start_paths(
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     rooms = [book_room(prompt.book) for prompt in prompts]
     room = {name: max(room[name] for room in rooms) for name in rooms[0]}
-    units = {"tick": instrument.tick, "signed": instrument.signed}
+    units: dict[str, Any] = {"tick": instrument.tick, "signed": instrument.signed}
     books = [
         live_book.from_snapshot(prompt.book, behind=prompt.behind, closed=prompt.closed, **units, **room)
         for prompt in prompts

@@ -63,8 +63,8 @@ class Sampler:
         prompt = dataclasses.replace(prompt, law=self._law(prompt, tokenizer, instrument.symbol))
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
         generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
-        start, how = prompt.start, {"tokenizer": tokenizer, "instrument": instrument}
-        events = path_day(generated.tokens[0], generated.corrections[0], start=start, **how).events
+        start, drawn = prompt.start, (generated.tokens[0], generated.corrections[0])
+        events = path_day(*drawn, start=start, tokenizer=tokenizer, instrument=instrument).events
         return {
             "events": len(events),
             "kinds": dict(collections.Counter(Kind(kind).name for kind in events.kind)),

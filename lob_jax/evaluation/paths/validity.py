@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot, Corrections
@@ -52,8 +53,8 @@ def check_events(
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
-    rules, emptied = {"tick": tick, "signed": signed}, False
-    shown = _by_event(corrections)
+    rules: dict[str, Any] = {"tick": tick, "signed": signed}
+    shown, emptied = _by_event(corrections), False
     columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for number, (time_ns, kind, code, side, price, size) in enumerate(rows):

@@ -275,22 +275,43 @@ def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array,
 
 
 def _incoming(
-    book: LiveBook, side: jax.Array, at: jax.Array, levels: jax.Array, key: jax.Array, unseen: Unseen
+    book: LiveBook, side: jax.Array, at: jax.Array, key: jax.Array, unseen: Unseen, *, leaves: jax.Array
 ) -> Reveal:
-    """Return the level that comes into view when the level with index `at` of a side goes, which has this key.
+    """Return the level that comes into view if the level with index `at` and this key leaves a side.
 
-    It is the best of those remembered. If there is none, it is the unseen one, provided that the side showed as many
-    levels as its window keeps, or only this one; a side of fewer levels has no others.
+    It is the best of those remembered. If there is none, it is the unseen one, provided that the side has as many
+    levels as its window keeps, or only the one that goes; a side of fewer levels shows all that it has.
     """
-    known_key = book.behind_key_2M[side, 0]
-    remembered = known_key != FAR
-    last = jnp.where(at == levels - 1, levels - 2, levels - 1)
-    from_key = jnp.where(levels == 1, key, book.key_2P[side, jnp.maximum(last, 0)])
-    unseen_key = from_key + unseen.ticks
+    if not book.behind_key_2M.shape[1]:
+        return no_reveal()
+    levels, known_key = jnp.sum(book.key_2P[side] != FAR), book.behind_key_2M[side, 0]
+    last = jnp.maximum(jnp.where(at == levels - 1, levels - 2, levels - 1), 0)
+    unseen_key = jnp.where(levels == 1, key, book.key_2P[side, last]) + unseen.ticks
     valid = (jnp.where(side == 0, -1, 1) * unseen_key >= book.lowest) & (unseen_key <= MOST_DISTANCE)
     drawn = (is_full(book, side) | (levels == 1)) & (unseen.ticks > 0) & valid
+    remembered = known_key != FAR
     lots = jnp.where(remembered, book.behind_lots_2M[side, 0], jnp.where(drawn, unseen.lots, 0))
-    return Reveal(side, jnp.where(remembered, known_key, unseen_key), jnp.where(book.window > 0, lots, 0), remembered)
+    lots = jnp.where(leaves & (book.window > 0), lots, 0)
+    return Reveal(side, jnp.where(remembered, known_key, unseen_key), lots, remembered)
+
+
+def _remembered(
+    book: LiveBook, side: jax.Array, gone: tuple[jax.Array, jax.Array], *, hides: jax.Array, returns: jax.Array
+) -> LiveBook:
+    """Remember the level `gone` (key, lots) if the event hides it; forget the best one if it returns to the view.
+
+    A level that leaves the view is better than all that left it before, so that the best is the last that was added.
+    """
+    last = book.behind_key_2M.shape[1] - 1
+    if last < 0:
+        return book
+
+    def changed(values_2M: jax.Array, value: jax.Array, none: int | np.integer) -> jax.Array:
+        moved_M = _moved(values_2M[side], jnp.int32(0), jnp.int32(last), jnp.where(hides, value, none), insert=hides)
+        return values_2M.at[side].set(jnp.where(hides | returns, moved_M, values_2M[side]))
+
+    keys_2M, lots_2M = changed(book.behind_key_2M, gone[0], FAR), changed(book.behind_lots_2M, gone[1], 0)
+    return book._replace(behind_key_2M=keys_2M, behind_lots_2M=lots_2M)
 
 
 def apply(
@@ -319,14 +340,14 @@ def apply(
     key = sign * reference(book, side) + deeper
     at, queue = queue_at(book, side, key)
     was, levels = queue.lots_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
-    (queue_Q, anonymous_Q), fine = _changed(queue, kind, size, book.pooled)
+    after, fine = _changed(queue, kind, size, book.pooled)
     is_add = kind == Kind.ADD
     opposite = book.key_2P[1 - side, 0]
     fine &= jnp.where(is_add, was | _opens(book, side, at), was)
     fine &= ~is_add | ((sign * key >= book.lowest) & ((opposite == FAR) | (key >= 1 - opposite)))
     fine &= (kind != Kind.EXECUTE) | (at == 0)
     change = visible & fine
-    now = queue_Q[0] > 0
+    now = after.lots_Q[0] > 0
     appears, leaves = change & ~was & now, change & was & ~now
 
     # A new level takes the first free row, or on a full side that of the last level, which it replaces; a removed level
@@ -335,52 +356,31 @@ def apply(
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
     end = jnp.where(appears & ~full, jnp.minimum(levels, book.row_2P.shape[1] - 1), last)
     row = book.row_2P[side, jnp.where(appears, end, place)]
-    end_key = jnp.where(appears, key, FAR)
-    if book.behind_key_2M.shape[1]:
-        shown = _incoming(book, side, at, levels, key, nothing_unseen() if unseen is None else unseen)
-        shown = shown._replace(lots=jnp.where(leaves, shown.lots, 0))
-        reveals, is_first_Q = shown.lots > 0, jnp.arange(len(queue_Q)) == 0
-        end_key = jnp.where(reveals, shown.key, end_key)
-        queue_Q = jnp.where(reveals, jnp.where(is_first_Q, shown.lots, 0), queue_Q)
-        anonymous_Q = jnp.where(reveals, is_first_Q & ~book.pooled, anonymous_Q)
-        hides = appears & full
-        gone = (book.key_2P[side, last], book.total_2P[side, row])
-        book = _remembered(book, side, gone, hides=hides, returns=reveals & shown.remembered)._replace(revealed=shown)
+    shown = _incoming(book, side, at, key, nothing_unseen() if unseen is None else unseen, leaves=leaves)
+    reveals, first_Q = shown.lots > 0, jnp.arange(len(after.lots_Q)) == 0
+    alone = Queue(jnp.where(first_Q, shown.lots, 0), first_Q & ~book.pooled)
+    after = jax.tree.map(functools.partial(jnp.where, reveals), alone, after)
+    gone = (book.key_2P[side, last], book.total_2P[side, row])
+    book = _remembered(book, side, gone, hides=appears & full, returns=reveals & shown.remembered)
+    end_key = jnp.where(reveals, shown.key, jnp.where(appears, key, FAR))
     keys_P = _moved(book.key_2P[side], place, end, end_key, insert=appears)
     rows_P = _moved(book.row_2P[side], place, end, row, insert=appears)
     moves = appears | leaves
     book = book._replace(
         key_2P=book.key_2P.at[side].set(jnp.where(moves, keys_P, book.key_2P[side])),
         row_2P=book.row_2P.at[side].set(jnp.where(moves, rows_P, book.row_2P[side])),
-        queue_2PQ=book.queue_2PQ.at[side, row].set(jnp.where(change, queue_Q, book.queue_2PQ[side, row])),
+        queue_2PQ=book.queue_2PQ.at[side, row].set(jnp.where(change, after.lots_Q, book.queue_2PQ[side, row])),
         anonymous_2PQ=book.anonymous_2PQ.at[side, row].set(
-            jnp.where(change, anonymous_Q, book.anonymous_2PQ[side, row])
+            jnp.where(change, after.anonymous_Q, book.anonymous_2PQ[side, row])
         ),
-        total_2P=book.total_2P.at[side, row].set(jnp.where(change, queue_Q.sum(), book.total_2P[side, row])),
+        total_2P=book.total_2P.at[side, row].set(jnp.where(change, after.lots_Q.sum(), book.total_2P[side, row])),
+        revealed=shown,
         refused=book.refused + (visible & ~fine),
     )
     book = _controlled(book, kind == Kind.CONTROL, code)
     present_2 = book.key_2P[:, 0] != FAR
     return book._replace(
         last_2=jnp.where(present_2, _SIGN * book.key_2P[:, 0], book.last_2), seen_2=book.seen_2 | present_2
-    )
-
-
-def _remembered(
-    book: LiveBook, side: jax.Array, gone: tuple[jax.Array, jax.Array], *, hides: jax.Array, returns: jax.Array
-) -> LiveBook:
-    """Remember the level `gone` (key, lots) if the event hides it; forget the best one if it returns to the view.
-
-    A level that leaves the view is better than all that left it before, so that the best is the last that was added.
-    """
-    last = book.behind_key_2M.shape[1] - 1
-
-    def changed(values_2M: jax.Array, value: jax.Array, none: jax.Array | int) -> jax.Array:
-        moved_M = _moved(values_2M[side], jnp.int32(0), jnp.int32(last), jnp.where(hides, value, none), insert=hides)
-        return values_2M.at[side].set(jnp.where(hides | returns, moved_M, values_2M[side]))
-
-    return book._replace(
-        behind_key_2M=changed(book.behind_key_2M, gone[0], FAR), behind_lots_2M=changed(book.behind_lots_2M, gone[1], 0)
     )
 
 

@@ -71,10 +71,11 @@ def drawn(law: Law, key: jax.Array, event: jax.Array, own: jax.Array, *, side: j
     """
     if not law.ticks_2K.shape[1]:
         return nothing_unseen()
+    ticks_2K, lots_2K, count_2 = (jnp.asarray(part) for part in law)
     for number in (_REVEALS, event, own):
         key = jax.random.fold_in(key, number)
     at = jax.random.uniform(key)
-    at, count = jnp.where(flip, 1 - at, at), law.count_2[side]
-    pair = jnp.clip((at * count).astype(jnp.int32), 0, count - 1)
-    lots = jnp.where(count > 0, jnp.asarray(law.lots_2K)[side, pair], 0)
-    return Unseen(jnp.asarray(law.ticks_2K)[side, pair], lots)
+    at, count = jnp.where(flip, 1 - at, at), count_2[side]
+    pair = jnp.clip((at * count.astype(jnp.float32)).astype(jnp.int32), 0, count - 1)
+    lots = jnp.where(count > 0, lots_2K[side, pair], 0)
+    return Unseen(ticks_2K[side, pair], lots)
