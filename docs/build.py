@@ -92,7 +92,15 @@ def metrics() -> str:
     return table(("figure", "in `evaluation.json`", "what it is"), lines)
 
 
-TABLES = {"feeds": feeds, "kinds": kinds, "objectives": objectives, "metrics": metrics}
+def escapes() -> str:
+    """Return the table of the reasons why an event escapes from its set."""
+    from lob_jax.tokens.sets.escape import Escape
+
+    lines = [(f"`{reason.name.lower()}`", reason.told()) for reason in Escape if reason]
+    return table(("reason", "what it is"), lines)
+
+
+TABLES = {"escapes": escapes, "feeds": feeds, "kinds": kinds, "objectives": objectives, "metrics": metrics}
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 

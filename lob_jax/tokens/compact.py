@@ -17,6 +17,8 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, fit_bins
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
+from lob_jax.tokens.sets.streams import compact_sets, rules_of
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
@@ -170,10 +172,16 @@ class CompactTokenizer:
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
         return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
 
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event, int64 [E] each."""
-        words = read_words(tokens)
-        return words.kind, words.code
+    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
+        """Return the set in the place of each token, on the true book before its event, see `Tokenizer.sets`.
+
+        Raises:
+          InputError: a token is not in the vocabulary, or there are more tokens than events.
+        """
+        tokens = np.asarray(tokens)
+        self.grammar.check(tokens)
+        rules = rules_of(day, gap_digits=v.MAX_NUMBER_DIGITS)
+        return compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

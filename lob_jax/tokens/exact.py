@@ -17,7 +17,7 @@ from lob_jax.tokens import compiled, numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
-from lob_jax.tokens.sets.exact_sets import exact_sets, rules_of
+from lob_jax.tokens.sets.streams import exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability
 
@@ -127,15 +127,6 @@ class ExactTokenizer:
         ids, _, _ = self._accepted(tokens)
         rules = rules_of(day, gap_digits=self._kept_digits)._replace(tick=_tick(day.instrument))
         return exact_sets(ids, day, rules, closed=closed)
-
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the kind and the code of each event, uint8 [E] each, for tokens of complete events.
-
-        Raises:
-          InputError: the tokens are ill-formed or end inside an event.
-        """
-        parsed, _ = self._parse_whole(tokens)
-        return parsed.kind, parsed.code
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

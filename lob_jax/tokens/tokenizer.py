@@ -16,6 +16,7 @@ from lob_jax.tokens.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # at run time it would import Numba, which generation does not need
     from lob_jax.book.replay import BookStates
+    from lob_jax.tokens.sets.token_sets import TokenSets
 
 
 class Ability(enum.Enum):
@@ -86,8 +87,21 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed or end inside an event; names the position.
         """
 
-    def kinds_and_codes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return kind and code of each event, int [E] each, for tokens [T] of complete events; needs no book."""
+    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> "TokenSets":
+        """Return the set of tokens that may stand in the place of each token, and whether it is in its set.
+
+        A token is in the set if the grammar allows it, and it can be continued to an event that the book before the
+        event takes by the rules of the replay. The set in a place depends on nothing from that place on. Once a token
+        of an event is outside its set, the sets of the other tokens of the event are the grammar's.
+
+        Args:
+          tokens: T tokens; BOS in front, and EOS and PAD behind are optional.
+          day: the instrument, the starting book and the corrections; the events where the tokens do not contain them.
+          closed: what halts before the first event have closed, see `lob_jax.events.halts`.
+
+        Raises:
+          InputError: the tokens are ill-formed.
+        """
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,6 +34,7 @@ PLAN = RecordPlan(
     record_events=300, context=64, book_levels=2, train_fraction=0.6, validation_fraction=0.2, embargo_events=70
 )
 NO_TOKEN = (-1, v.VOCAB_SIZE)
+METHODS = ("encode", "encode_runs", "tokenize_events", "decode", "sets", "known_rows", "describe")
 
 
 class Toy(ExactTokenizer):
@@ -82,7 +83,15 @@ def test_the_protocol_is_complete_and_the_facts_are_of_the_class(tokenizer):
     kind = type(tokenizer)
     for name in asked(FittedTokenizer if kind.fitted else Tokenizer):
         assert hasattr(tokenizer, name), name
-    for name in ("encode", "encode_runs", "tokenize_events", "decode", "kinds_and_codes", "known_rows", "describe"):
+    for name in (
+        "encode",
+        "encode_runs",
+        "tokenize_events",
+        "decode",
+        "sets",
+        "known_rows",
+        "describe",
+    ):
         mine, theirs = (inspect.signature(getattr(cls, name)).parameters for cls in (kind, Tokenizer))
         assert list(mine) == list(theirs), name
     assert tokenizer_class(kind.name) is kind and tokenizer.vocabulary.tokenizer == kind.name
@@ -107,8 +116,6 @@ def test_events_and_tokens_go_there_and_back(tokenizer, day, states):
     runs = list(tokenizer.encode_runs(day, run_events=177))
     np.testing.assert_array_equal(np.concatenate(runs), tokens)
     np.testing.assert_array_equal(tokenizer.tokenize_events(day, states), tokens)
-    for found, true in zip(tokenizer.kinds_and_codes(tokens), (events.kind, events.code), strict=True):
-        np.testing.assert_array_equal(found, true)
     if Ability.EVENTS not in tokenizer.lacks:
         back = tokenizer.decode(tokens, day)
         for name in CONTENT:

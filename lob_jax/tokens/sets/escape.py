@@ -23,7 +23,6 @@ class Escape(enum.IntEnum):
     NOT_THE_NEXT_HALT = 14
     CLEARED = 15
     TIME_BACK = 16
-    EMPTY_BIN = 17
 
     def told(self) -> str:
         """Describe the reason in a phrase."""
@@ -48,5 +47,4 @@ _TOLD = {
     Escape.NOT_THE_NEXT_HALT: "a halt or a resumption that does not change what is closed",
     Escape.CLEARED: "the feed clears the book",
     Escape.TIME_BACK: "time that runs backwards",
-    Escape.EMPTY_BIN: "a bin that contains no event that the book allows",
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.book.kernel import is_empty, rank, reference
 from lob_jax.book.orders import END, FIRST, Book
-from lob_jax.events.halts import CLOSED, OPEN, QUOTING
+from lob_jax.events.halts import CLOSED, OPEN
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
@@ -18,13 +18,13 @@ from lob_jax.tokens.sets.limits import (
     CROSS,
     DELETE,
     EXECUTE,
-    EXECUTE_HIDDEN,
     Rules,
     distance_of,
     distances,
     is_barred,
     is_cancellable,
     is_deletable,
+    is_halted,
     next_barred,
 )
 from lob_jax.tokens.sets.ranges import (
@@ -38,13 +38,12 @@ from lob_jax.tokens.sets.ranges import (
     put_plain_deeper,
 )
 
-_HALT, _RESUME_QUOTE = v.CONTROL_BASE + int(Code.HALT), v.CONTROL_BASE + int(Code.RESUME_QUOTE)
-_RESUME_TRADE = v.CONTROL_BASE + int(Code.RESUME_TRADE)
-_SESSION_OPEN = v.CONTROL_BASE + int(Code.SESSION_OPEN)
+_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
+_SESSION_OPEN, _FEED_GAP = int(Code.SESSION_OPEN), int(Code.FEED_GAP)
 _FEWEST_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1)
 
 
-class View(NamedTuple):
+class LevelCodes(NamedTuple):
     """The price codes of either side's levels, best first; kept from event to event while the side does not change.
 
     Attributes:
@@ -64,16 +63,16 @@ class View(NamedTuple):
     stale: np.ndarray
 
 
-def new_view() -> View:
-    """Return a view that has not been filled."""
+def new_level_codes() -> LevelCodes:
+    """Return codes that have not been filled in."""
     flags = (np.zeros((2, v.PRICE_CODES), np.bool_) for _ in range(2))
     counts = (np.zeros(2, np.int64) for _ in range(2))
-    return View(np.zeros((2, v.PRICE_CODES), np.int64), *flags, *counts, np.ones(2, np.int64))
+    return LevelCodes(np.zeros((2, v.PRICE_CODES), np.int64), *flags, *counts, np.ones(2, np.int64))
 
 
 @inner
-def refresh(book: Book, view: View, s: int, rules: Rules) -> None:
-    """Fill the view of a side."""
+def refresh(book: Book, codes: LevelCodes, s: int, rules: Rules) -> None:
+    """Fill in the codes of a side."""
     count, barred = 0, 0
     for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
         distance = distance_of(book, s, row, rules)
@@ -83,14 +82,14 @@ def refresh(book: Book, view: View, s: int, rules: Rules) -> None:
             break
         barred += is_barred(book, s, row, rules)
         code = _deeper_code(distance)
-        if count == 0 or code != view.code[s, count - 1]:
-            view.code[s, count] = code
-            view.cancellable[s, count] = view.deletable[s, count] = False
+        if count == 0 or code != codes.code[s, count - 1]:
+            codes.code[s, count] = code
+            codes.cancellable[s, count] = codes.deletable[s, count] = False
             count += 1
         at = count - 1
-        view.cancellable[s, at] = view.cancellable[s, at] or is_cancellable(book, s, row)
-        view.deletable[s, at] = view.deletable[s, at] or is_deletable(book, s, row, rules)
-    view.count[s], view.barred[s], view.stale[s] = count, barred, 0
+        codes.cancellable[s, at] = codes.cancellable[s, at] or is_cancellable(book, s, row)
+        codes.deletable[s, at] = codes.deletable[s, at] or is_deletable(book, s, row, rules)
+    codes.count[s], codes.barred[s], codes.stale[s] = count, barred, 0
 
 
 @inner
@@ -102,43 +101,44 @@ def _deeper_code(distance: int) -> int:
 
 
 @inner
-def put_heads(ranges: Ranges, book: Book, view: View, closed: int, rules: Rules) -> None:
+def put_heads(ranges: Ranges, book: Book, codes: LevelCodes, closed: int, rules: Rules) -> None:
     """Add what may follow a complete event: EOS, CONTROL codes, and the heads of events that the book allows."""
     for s in range(2):
-        if view.stale[s]:
-            refresh(book, view, s, rules)
-    _put_specials(ranges, closed)
-    if closed < CLOSED:
-        for s in range(2):
-            _put_add(ranges, book, view, s, rules)
-        for kind in (CANCEL, DELETE):
-            for s in range(2):
-                _put_levels(ranges, view, kind, s)
-    if closed < QUOTING:
-        for s in range(2):
-            if not is_empty(book, s):
-                put(ranges, _head(EXECUTE, s), _head(EXECUTE, s))
-        for kind in (EXECUTE_HIDDEN, CROSS):
-            for s in range(2):
-                low, high = distances(book, kind, s, rules)
-                _put_prices(ranges, _head(kind, s), low, high)
-
-
-@inner
-def _put_specials(ranges: Ranges, closed: int) -> None:
+        if codes.stale[s]:
+            refresh(book, codes, s, rules)
     put(ranges, v.EOS, v.EOS)
-    if closed < CLOSED:
-        put(ranges, _HALT, _HALT)
-    if closed == CLOSED:
-        put(ranges, _RESUME_QUOTE, _RESUME_QUOTE)
-    if closed > OPEN:
-        put(ranges, _RESUME_TRADE, _RESUME_TRADE)
-    put(ranges, _SESSION_OPEN, v.LAST_CONTROL)
+    put_controls(ranges, v.CONTROL_BASE, closed)
+    for kind in range(ADD, CROSS + 1):
+        if not is_halted(kind, closed):
+            for s in range(2):
+                _put_kind(ranges, book, codes, kind, s, rules)
 
 
 @inner
-def _head(kind: int, s: int) -> int:
-    return kind * v.CLASS_SIZE + s * v.ASK_OFFSET
+def _put_kind(ranges: Ranges, book: Book, codes: LevelCodes, kind: int, s: int, rules: Rules) -> None:
+    """Add the heads of a kind on a side."""
+    head = kind * v.CLASS_SIZE + s * v.ASK_OFFSET
+    if kind == ADD:
+        _put_add(ranges, head, book, codes, s, rules)
+    elif kind in (CANCEL, DELETE):
+        _put_levels(ranges, head, codes, kind, s)
+    elif kind != EXECUTE:
+        low, high = distances(book, kind, s, rules)
+        _put_prices(ranges, head, low, high)
+    elif not is_empty(book, s):
+        put(ranges, head, head)
+
+
+@inner
+def put_controls(ranges: Ranges, base: int, closed: int) -> None:
+    """Add `base` + each CONTROL code that may follow; a book is never cleared."""
+    if closed < CLOSED:
+        put(ranges, base + _HALT, base + _HALT)
+    if closed == CLOSED:
+        put(ranges, base + _RESUME_QUOTE, base + _RESUME_QUOTE)
+    if closed > OPEN:
+        put(ranges, base + _RESUME_TRADE, base + _RESUME_TRADE)
+    put(ranges, base + _SESSION_OPEN, base + _FEED_GAP)
 
 
 @inner
@@ -151,11 +151,10 @@ def _put_prices(ranges: Ranges, head: int, low: int, high: int) -> None:
 
 
 @inner
-def _put_add(ranges: Ranges, book: Book, view: View, s: int, rules: Rules) -> None:
+def _put_add(ranges: Ranges, head: int, book: Book, codes: LevelCodes, s: int, rules: Rules) -> None:
     """Add the heads of ADDs on a side; the distances of levels without room, all of them deeper, are left out."""
     low, high = distances(book, ADD, s, rules)
-    head = _head(ADD, s)
-    if view.barred[s] == 0:
+    if codes.barred[s] == 0:
         _put_prices(ranges, head, low, high)
         return
     for far in (False, True):
@@ -174,17 +173,16 @@ def _put_add(ranges: Ranges, book: Book, view: View, s: int, rules: Rules) -> No
 
 
 @inner
-def _put_levels(ranges: Ranges, view: View, kind: int, s: int) -> None:
+def _put_levels(ranges: Ranges, head: int, codes: LevelCodes, kind: int, s: int) -> None:
     """Add the heads of CANCELs or DELETEs on a side."""
-    head = _head(kind, s)
-    allowed = view.cancellable[s] if kind == CANCEL else view.deletable[s]
-    for at in range(view.count[s]):
+    allowed = codes.cancellable[s] if kind == CANCEL else codes.deletable[s]
+    for at in range(codes.count[s]):
         if allowed[at]:
-            put(ranges, head + view.code[s, at], head + view.code[s, at])
+            put(ranges, head + codes.code[s, at], head + codes.code[s, at])
 
 
 @inner
-def put_price_groups(ranges: Ranges, book: Book, view: View, spelling: np.ndarray, rules: Rules) -> None:
+def put_price_groups(ranges: Ranges, book: Book, codes: LevelCodes, spelling: np.ndarray, rules: Rules) -> None:
     """Add the groups of digits that continue a price to one that the book allows."""
     kind, s, sign = spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.SIGN]
     value, rest = spelling[sp.VALUE], spelling[sp.REST]
@@ -197,7 +195,7 @@ def put_price_groups(ranges: Ranges, book: Book, view: View, spelling: np.ndarra
     elif kind != EXECUTE:
         low, high = distances(book, kind, s, rules)
         low, high = (max(low, least), high) if sign > 0 else (max(-high, least), -low)
-        if kind == ADD and sign > 0 and view.barred[s] > 0:
+        if kind == ADD and sign > 0 and codes.barred[s] > 0:
             while low <= high:
                 end = min(high, next_barred(book, s, low, rules) - 1)
                 put_groups(ranges, low, end, value, rest)

@@ -10,11 +10,13 @@ import numpy as np
 
 from lob_jax.book.kernel import best_price, is_empty, level_of, reference
 from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, MARK, NOBODY, PRICE, SIZE, Book
-from lob_jax.events.schema import Kind
+from lob_jax.events.halts import CLOSED, OPEN, QUOTING
+from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import inner
 
 ADD, CANCEL, DELETE, EXECUTE, EXECUTE_HIDDEN, CROSS = (int(kind) for kind in Kind if kind < Kind.CONTROL)
 NO_LEVEL = -1
+_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 
 
 class Rules(NamedTuple):
@@ -33,6 +35,22 @@ class Rules(NamedTuple):
     most_distance: int
     most_lots: int
     gap_digits: int
+
+
+@inner
+def closed_after(code: int, closed: int) -> int:
+    """Return what is closed after a CONTROL event."""
+    if code == _HALT:
+        return CLOSED
+    if code == _RESUME_QUOTE:
+        return QUOTING
+    return OPEN if code == _RESUME_TRADE else closed
+
+
+@inner
+def is_halted(kind: int, closed: int) -> bool:
+    """Return whether a halt excludes a kind."""
+    return closed >= (QUOTING if kind >= EXECUTE else CLOSED)
 
 
 @inner

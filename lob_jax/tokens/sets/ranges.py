@@ -17,6 +17,14 @@ class Mark(enum.IntEnum):
     END = 1  # the one after the last
 
 
+class Stop(enum.IntEnum):
+    """Why a walk over tokens has stopped."""
+
+    DONE = 0  # behind the last token
+    FULL = 1  # for want of room for ranges
+    OUT_OF_RANGE = 2  # at an event whose price cannot be represented
+
+
 BEGIN, END = (int(mark) for mark in Mark)
 ROW_ROOM = 4096  # more ranges than a row can have
 GROUPS = 1000

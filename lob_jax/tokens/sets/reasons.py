@@ -4,7 +4,6 @@ import numpy as np
 
 from lob_jax.book.kernel import is_empty, reference
 from lob_jax.book.orders import END, FIRST, Book
-from lob_jax.events.halts import CLOSED, QUOTING
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import vocabulary as v
@@ -21,11 +20,12 @@ from lob_jax.tokens.sets.limits import (
     Rules,
     crossing_distance,
     distance_of,
+    is_halted,
     sizes,
     view_distance,
 )
 
-_CLEAR_TOKEN = v.CONTROL_BASE + int(Code.CLEAR)
+_CLEAR = int(Code.CLEAR)
 # As plain integers: Numba would compile functions again for arguments that are members of an enum.
 _INSIDE = int(Escape.INSIDE)
 _BEHIND_THE_FRONT, _BEHIND_THE_BEST = int(Escape.BEHIND_THE_FRONT), int(Escape.BEHIND_THE_BEST)
@@ -51,14 +51,14 @@ def reason(book: Book, spelling: np.ndarray, token: int, rules: Rules) -> int:
         fits = kind == 0 or is_size(book, spelling, rules)
         return _TIME_BACK if fits else _size_reason(kind, spelling[sp.SIZE], spelling[sp.SIZE], rules)
     if token < v.CLASS_SIZE:
-        return _CLEARED if token == _CLEAR_TOKEN else _NOT_THE_NEXT_HALT
+        return control_reason(spelling[sp.CODE])
     low, high = sp.span(spelling)
-    if token < v.CONTINUATION and spelling[sp.HALT] >= (QUOTING if kind >= EXECUTE else CLOSED):
+    if token < v.CONTINUATION and is_halted(kind, spelling[sp.HALT]):
         return _IN_A_HALT
     if token < v.CONTINUATION or (token < v.SIZE and _in_price(spelling)):
         ends = (low, high) if spelling[sp.SIGN] > 0 else (-high, -low)
         return _price_reason(book, kind, spelling[sp.SIDE], ends[0], ends[1], rules)
-    if token >= v.SIZE and not _fits_price(book, spelling, rules):
+    if token >= v.SIZE and not fits_price(book, kind, spelling[sp.SIDE], distance, rules):
         return _price_reason(book, kind, spelling[sp.SIDE], distance, distance, rules)
     return _size_reason(kind, low, high, rules)
 
@@ -71,10 +71,24 @@ def _in_price(spelling: np.ndarray) -> bool:
 
 
 @inner
-def _fits_price(book: Book, spelling: np.ndarray, rules: Rules) -> bool:
-    """Return whether the book allows an event at the price."""
-    row, most = sizes(book, spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.DISTANCE], rules)
-    return most > 0 or (spelling[sp.KIND] == DELETE and row >= 0)
+def event_reason(book: Book, kind: int, s: int, distance: int, size: int, rules: Rules) -> int:
+    """Return why the book does not allow an event of a kind that is not halted."""
+    if not fits_price(book, kind, s, distance, rules):
+        return _price_reason(book, kind, s, distance, distance, rules)
+    return _size_reason(kind, size, size, rules)
+
+
+@inner
+def control_reason(code: int) -> int:
+    """Return why a CONTROL code is outside its set."""
+    return _CLEARED if code == _CLEAR else _NOT_THE_NEXT_HALT
+
+
+@inner
+def fits_price(book: Book, kind: int, s: int, distance: int, rules: Rules) -> bool:
+    """Return whether the book allows an event of a kind at a distance."""
+    row, most = sizes(book, kind, s, distance, rules)
+    return most > 0 or (kind == DELETE and row >= 0)
 
 
 @inner

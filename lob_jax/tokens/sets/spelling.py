@@ -4,8 +4,6 @@ import enum
 
 import numpy as np
 
-from lob_jax.events.halts import CLOSED, OPEN, QUOTING
-from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
@@ -39,7 +37,6 @@ class Part(enum.IntEnum):
 FIRST, MAY_END, MUST_GO_ON = (int(group) for group in Group)
 NO_GAP, BACKWARD, SKIPPED = 0, 1, 2
 _POWER = 10 ** np.arange(19)
-_HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _NEXT = np.array([0, v.FIELD_SIZE, v.FIELD_SIZE, v.FIELD_GAP, v.FIELD_GAP, v.FIELD_HEAD, v.FIELD_HEAD])
 
 
@@ -74,12 +71,6 @@ def read(spelling: np.ndarray, token: int, gap_digits: int) -> None:
 def is_time(token: int) -> bool:
     """Return whether a token belongs to a gap and is not a group of digits."""
     return token >= v.TIME or token == v.TIME_SKIP or token == v.TIME_BACK
-
-
-@inner
-def is_head(token: int) -> bool:
-    """Return whether a token begins an event."""
-    return v.CLASS_SIZE <= token < v.CONTINUATION or v.FIRST_CONTROL <= token <= v.LAST_CONTROL
 
 
 @inner
@@ -141,15 +132,3 @@ def _read_group(spelling: np.ndarray, group: int) -> None:
         spelling[SIZE] = spelling[VALUE]
     if rest == 0:
         spelling[FIELD] = _NEXT[field]
-
-
-@inner
-def close(spelling: np.ndarray) -> None:
-    """Close or open what a CONTROL event does."""
-    code = spelling[CODE]
-    if code == _HALT:
-        spelling[HALT] = CLOSED
-    elif code == _RESUME_QUOTE:
-        spelling[HALT] = QUOTING
-    elif code == _RESUME_TRADE:
-        spelling[HALT] = OPEN

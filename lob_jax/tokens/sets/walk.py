@@ -1,6 +1,5 @@
 """The compiled walk over exact tokens: the set in the place of each, on the decoder's book."""
 
-import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,25 +14,15 @@ from lob_jax.tokens.compiled import MOST
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_size_groups, put_sizes
 from lob_jax.tokens.sets.escape import Escape
-from lob_jax.tokens.sets.heads import View, new_view, put_heads, put_price_groups
-from lob_jax.tokens.sets.limits import EXECUTE, Rules, unit_of
-from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, put, put_again, put_groups
+from lob_jax.tokens.sets.heads import LevelCodes, new_level_codes, put_heads, put_price_groups
+from lob_jax.tokens.sets.limits import EXECUTE, Rules, closed_after, unit_of
+from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, Stop, put, put_again, put_groups
 from lob_jax.tokens.sets.reasons import reason
 from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
-_POWER = 10 ** np.arange(19)
-
-
-class Stop(enum.IntEnum):
-    """Why a walk has stopped."""
-
-    DONE = 0  # at the last token
-    FULL = 1  # for want of room for ranges
-    OUT_OF_RANGE = 2  # at a price that cannot be represented
-
-
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
+_POWER = 10 ** np.arange(19)
 
 
 class Walk(NamedTuple):
@@ -44,7 +33,7 @@ class Walk(NamedTuple):
       corrections: those of the day.
       rules: the constants of the day.
       spelling: int64 [P], by `spelling.Part`.
-      view: see `View`.
+      codes: see `LevelCodes`.
       heads: int64 [2], the ranges of the heads that the book allows now, first and end; -1 until they are known.
     """
 
@@ -52,13 +41,13 @@ class Walk(NamedTuple):
     corrections: CorrectionColumns
     rules: Rules
     spelling: np.ndarray
-    view: View
+    codes: LevelCodes
     heads: np.ndarray
 
 
 def new_walk(book: Book, corrections: CorrectionColumns, rules: Rules, *, closed: int) -> Walk:
     """Return a walk before its first token."""
-    return Walk(book, corrections, rules, sp.new_spelling(closed), new_view(), np.full(2, -1))
+    return Walk(book, corrections, rules, sp.new_spelling(closed), new_level_codes(), np.full(2, -1))
 
 
 @in_place
@@ -107,7 +96,7 @@ def _put_row(walk: Walk, ranges: Ranges) -> None:
     if field == v.FIELD_HEAD:
         _put_heads(walk, ranges)
     elif field == v.FIELD_HEAD_DIGITS:
-        put_price_groups(ranges, book, walk.view, spelling, rules)
+        put_price_groups(ranges, book, walk.codes, spelling, rules)
         if may_end:
             put_sizes(ranges, book, spelling, rules)
     elif field == v.FIELD_SIZE:
@@ -144,19 +133,19 @@ def _put_heads(walk: Walk, ranges: Ranges) -> None:
     if walk.heads[0] >= 0:
         put_again(ranges, walk.heads[0], walk.heads[1])
     else:
-        put_heads(ranges, walk.book, walk.view, walk.spelling[sp.HALT], walk.rules)
+        put_heads(ranges, walk.book, walk.codes, walk.spelling[sp.HALT], walk.rules)
     walk.heads[0], walk.heads[1] = begin, ranges.at[END]
 
 
 @inner
 def _take(walk: Walk) -> bool:
     """Apply the event and its corrections to the book; return whether its price can be represented."""
-    book, spelling, stale = walk.book, walk.spelling, walk.view.stale
+    book, spelling, stale = walk.book, walk.spelling, walk.codes.stale
     kind, s = spelling[sp.KIND], spelling[sp.SIDE]
     spelling[sp.TAKEN] = 1
     walk.heads[0] = walk.heads[1] = -1
     if kind == 0:
-        sp.close(spelling)
+        spelling[sp.HALT] = closed_after(spelling[sp.CODE], spelling[sp.HALT])
         if spelling[sp.CODE] == _CLEAR:
             clear(book)
             stale[0] = stale[1] = 1

@@ -1,7 +1,9 @@
 """The device's masks are the sets of the host: the same tokens are allowed at every position of a stream."""
 
 import dataclasses
+import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +11,11 @@ import pytest
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import find_corrections, replay, snapshots_at
 from lob_jax.events.halts import OPEN, closed_before, halts_of
-from lob_jax.generation.device import assembler, live_book
+from lob_jax.feeds.databento.feed import DatabentoFeed
+from lob_jax.feeds.lobster.feed import LobsterFeed
+from lob_jax.feeds.tardis.feed import TardisFeed
+from lob_jax.generation.device import assembler, compact_paths, live_book
+from lob_jax.generation.start import book_room
 from lob_jax.tokens import vocabulary as v
 from tests.counts.conftest import lively_day
 from tests.generation.device.walk import (
@@ -24,6 +30,7 @@ from tests.generation.device.walk import (
     snapshot,
     take,
 )
+from tests.generation.market import COMPACT
 
 PLACES, ORDERS = 64, 64  # room for every order of these days, so that only the book decides
 IN_EVENT = (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS, v.FIELD_GAP)
@@ -68,24 +75,25 @@ def assert_same_along(day, *, closed=OPEN, places=PLACES, orders=ORDERS):
     expected_TV, outside_T = sets_of(tokens, day, closed)
     decoded = day.with_events(TOKENIZER.decode(tokens, day))
     halts, corrected = halts_of(decoded.events.kind, decoded.events.code), set(day.corrections.event.tolist())
-    books = snapshots_at(decoded, np.arange(len(decoded.events) + 1))
+    books, tick = snapshots_at(decoded, np.arange(len(decoded.events) + 1)), day.instrument.tick
 
     def loaded(done):
         rules = {"signed": day.instrument.signed, "closed": closed_before(halts, done, closed=closed)}
-        return live_book.from_snapshot(next(books), tick=TICK, places=places, orders=orders, **rules)
+        return live_book.from_snapshot(next(books), tick=tick, places=places, orders=orders, **rules)
 
     (book, origin), done, free = loaded(0), 0, False
     spelling, state = assembler.blank(), jnp.int32(GRAMMAR.start)
     for t, token in enumerate(tokens.tolist()):
         if not (free and FIELD[state] in IN_EVENT):
-            assert_same(np.asarray(allowed(book, spelling, state)), expected_TV[t], (done, t, v.describe(token)))
+            found_V = np.asarray(allowed(book, spelling, state, tick=tick))
+            assert_same(found_V, expected_TV[t], (done, t, v.describe(token)))
         free = bool(outside_T[t]) or (free and not assembler.is_head(jnp.int32(token)))
         spelt = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
         after, spelling, state = take(book, spelling, state, jnp.int32(token))
         if spelt:
             (book, now), done = loaded(done + 1), done + 1
             if not free and done - 1 not in corrected:
-                both = [live_book.to_levels(one, at, tick=TICK) for one, at in ((after, origin), (book, now))]
+                both = [live_book.to_levels(one, at, tick=tick) for one, at in ((after, origin), (book, now))]
                 assert both[0] == both[1], done
             origin = now
     return int(outside_T.sum())
@@ -104,3 +112,44 @@ def test_along_flow_in_a_window():
     found = find_corrections(day.events, start=start, price=states.price, size=states.size)
     assert len(found) > 5
     assert_same_along(dataclasses.replace(day, start=start, corrections=found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("feed", "name"),
+    [
+        (LobsterFeed(), "lobster/AAPL_2012-06-21_message_10_first998.csv"),
+        (DatabentoFeed(), "databento/esh4-glbx-mdp3-20231225.mbo.dbn.zst"),
+        (TardisFeed(), "tardis/tardis_binance_BTCUSDT_incremental_book_L2_2019-12-01_rows_1_2050.csv"),
+    ],
+    ids=["lobster", "databento", "tardis"],
+)
+def test_along_real_flow(market_data, feed, name):
+    day = feed.read(feed.days(market_data(name))[0])
+    count = len(day.events)
+    first, last = count // 2, min(count // 2 + 150, count)
+    (start,) = snapshots_at(day, np.array([first]))
+    day = day.part(first, last, start=start)
+    room = book_room(start)
+    assert assert_same_along(day, places=room["places"], orders=room["orders"]) < 20
+
+
+@jax.jit
+def compact_allowed(book):
+    path, shape = types.SimpleNamespace(book=book), types.SimpleNamespace(tick=TICK)
+    return compact_paths.masks(path, compact_paths.compact_tables(COMPACT), shape)[1]
+
+
+def test_of_compact_tokens():
+    day = lively_day(8, 60)
+    day = dataclasses.replace(
+        day, start=dataclasses.replace(day.start, anonymous=np.ones(len(day.start), bool), window=4)
+    )
+    tokens = COMPACT.encode(day)
+    sets = COMPACT.sets(tokens, day)
+    expected_TV = np.unpackbits(sets.packed(np.arange(len(tokens))), axis=1, bitorder="little").astype(bool)
+    halts, grammar_V = halts_of(day.events.kind, day.events.code), COMPACT.grammar.allowed[COMPACT.grammar.start]
+    for t, start in enumerate(snapshots_at(day, np.arange(len(tokens)))):
+        closed = closed_before(halts, t)
+        book, _ = live_book.from_snapshot(start, tick=TICK, places=PLACES, orders=ORDERS, closed=closed)
+        assert_same(np.asarray(compact_allowed(book)) & grammar_V, expected_TV[t], t)

@@ -25,9 +25,9 @@ DRAWABLE = np.ones(v.VOCAB_SIZE, bool)
 DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
 
 
-@jax.jit
-def allowed(book, spelling, state):
-    return (TRANSITION[state] >= 0) & book_mask(book, spelling, FIELD[state], tick=TICK)
+@functools.partial(jax.jit, static_argnames="tick")
+def allowed(book, spelling, state, *, tick=TICK):
+    return (TRANSITION[state] >= 0) & book_mask(book, spelling, FIELD[state], tick=tick)
 
 
 @jax.jit

@@ -1,0 +1,120 @@
+"""The sets of the tokens of a stream, of either tokenizer."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lob_jax.book.day import MarketDay
+from lob_jax.book.kernel import load
+from lob_jax.book.loops import correction_columns, event_columns, most_added
+from lob_jax.errors import InputError
+from lob_jax.events.schema import Events
+from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS, CompactBins
+from lob_jax.tokens.compiled import MOST
+from lob_jax.tokens.sets import compact_walk, walk
+from lob_jax.tokens.sets.bins import bins_of
+from lob_jax.tokens.sets.limits import Rules
+from lob_jax.tokens.sets.ranges import ROW_ROOM, Ranges, Stop, grown, new_ranges
+from lob_jax.tokens.sets.token_sets import TokenSets
+
+_RANGES_A_TOKEN = 8  # to begin with
+_HEADS = np.r_[v.FIRST_CONTROL : v.LAST_CONTROL + 1, v.CLASS_SIZE : v.CONTINUATION]  # of exact events
+
+
+def rules_of(day: MarketDay, *, gap_digits: int) -> Rules:
+    """Return the rules of a day whose gaps have so many significant digits."""
+    return Rules(int(day.instrument.tick), int(day.instrument.signed), MOST_DISTANCE, MOST_LOTS, gap_digits)
+
+
+def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> TokenSets:
+    """Return the sets in the places of exact tokens, on the decoder's book.
+
+    Args:
+      tokens: int64 [T], which the grammar accepts; BOS in front, and EOS and PAD behind are optional, and the last
+        event may be incomplete.
+      day: its starting book and corrections; its events are not read.
+      rules: see `rules_of`.
+      closed: what halts before the first event have closed, see `lob_jax.events.halts`.
+
+    Raises:
+      InputError: a price is out of range, or a correction follows an event that is not there.
+    """
+    begins = np.bincount(tokens, minlength=v.VOCAB_SIZE)
+    corrections = correction_columns(day.corrections, int(begins[_HEADS].sum()))
+    book = load(day.start, int(begins[v.CLASS_SIZE : 2 * v.CLASS_SIZE].sum()) + len(day.corrections))
+    state = walk.new_walk(book, corrections, rules, closed=closed)
+    return _walked(lambda *where: walk.advance(state, *where), tokens)
+
+
+def compact_sets(tokens: np.ndarray, day: MarketDay, bins: CompactBins, rules: Rules, *, closed: int) -> TokenSets:
+    """Return the sets in the places of compact tokens, on the true book before each of the day's events.
+
+    Args:
+      tokens: int64 [T], those of the day's first events; BOS in front, and EOS and PAD behind are optional.
+      day: its starting book, events and corrections.
+      bins: those of the tokenizer.
+      rules: see `rules_of`.
+      closed: what halts before the first event have closed, see `lob_jax.events.halts`.
+
+    Raises:
+      InputError: there are more tokens than events, or a correction follows an event that is not there.
+    """
+    count = int(np.count_nonzero(~np.isin(tokens, (v.BOS, v.EOS, v.PAD))))
+    _check_events(count, day.events)
+    events, corrections = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+    book = load(day.start, most_added(events, corrections))
+    state = compact_walk.new_compact_walk(book, events, corrections, rules, bins_of(bins), closed=closed)
+    return _walked(lambda *where: compact_walk.advance(state, *where), tokens)
+
+
+def _walked(advance: Callable[..., tuple[int, int]], tokens: np.ndarray) -> TokenSets:
+    """Return the sets that a walk finds, in larger and larger memory; those in the place of BOS contain BOS alone."""
+    bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
+    tokens = np.ascontiguousarray(tokens[bos:], np.int64)
+    ranges = new_ranges(_RANGES_A_TOKEN * len(tokens) + 2 * ROW_ROOM)
+    offset, outside = np.zeros(len(tokens) + 1, np.int64), np.zeros(len(tokens), np.uint8)
+    at, stop = 0, Stop.FULL
+    while stop == Stop.FULL:
+        at, stop = advance(ranges, tokens, at, offset, outside)
+        if stop == Stop.FULL:
+            ranges = grown(ranges, 2 * len(ranges.first))
+    if stop == Stop.OUT_OF_RANGE:
+        raise _out_of_range(bos + at)
+    sets = TokenSets(offset, *_used(ranges, int(offset[-1])), outside)
+    return _behind_bos(sets) if bos else sets
+
+
+def _used(ranges: Ranges, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return ranges.first[:count].copy(), ranges.last[:count].copy()
+
+
+def _behind_bos(sets: TokenSets) -> TokenSets:
+    bos = np.array([v.BOS], np.uint16)
+    return TokenSets(
+        offset=np.concatenate([[0], sets.offset + 1]),
+        first=np.concatenate([bos, sets.first]),
+        last=np.concatenate([bos, sets.last]),
+        outside=np.concatenate([np.zeros(1, np.uint8), sets.outside]),
+    )
+
+
+def _out_of_range(position: int) -> InputError:
+    return InputError(
+        "a decoded price is out of range",
+        where=f"token {position}",
+        expected=f"prices within ±{MOST}",
+        was="a distance that leads beyond them",
+        remedy="pass the starting book that the tokens were encoded with",
+    )
+
+
+def _check_events(count: int, events: Events) -> None:
+    if count > len(events):
+        raise InputError(
+            "there are more compact tokens than events",
+            where="sets",
+            expected=f"at most {len(events)}",
+            was=count,
+            remedy="pass the day that the tokens were encoded from: its events determine the book before each",
+        )
