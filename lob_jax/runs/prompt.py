@@ -57,7 +57,8 @@ def make_prompt(
         return prompt_of(prepared, record, slice(last - events, last), book, closed)
     day = read_record(record, tokenizer)
     (book,) = snapshots_at(day, np.array([events]))
-    closed = closed_before(halts_of(day.events.kind, day.events.code), events, closed=int(record["closed"]))
+    halts = halts_of(day.events.kind, day.events.code)
+    closed = closed_before(halts, events, closed=int(record["closed"]))
     return prompt_of(prepared, record, slice(0, events), book, closed, behind=behind_view(day, events))
 
 
