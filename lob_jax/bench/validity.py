@@ -22,11 +22,12 @@ from rich.table import Table
 
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
-from lob_jax.book.day import MarketDay
-from lob_jax.evaluation.paths.validity import check_events, merged
+from lob_jax.evaluation.paths.validity import merged
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
+from lob_jax.generation.paths import path_day
 from lob_jax.models.transformer import initial_parameters
+from lob_jax.runs.generation import check_day
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 EVENTS = 1_000_000  # events of all four runs together
@@ -97,14 +98,13 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
     began = time.perf_counter()
     params, prompt, model, tokenizer, instrument = made
     generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
-    start = prompt.start
-    opening = MarketDay.opening(instrument, start)
+    how = {"start": prompt.start, "tokenizer": tokenizer, "instrument": instrument}
     found, books, clocks = [], 0, 0
-    for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
-        events = tokenizer.decode(tokens, opening)
-        rules = {"tick": instrument.tick, "signed": instrument.signed, "closed": prompt.closed}
-        found.append(check_events(events, start=start, **rules))
-        books, clocks = books + (found[-1].levels == levels), clocks + (int(events.time_ns[-1]) == clock)
+    rows = zip(generated.tokens, generated.corrections, generated.levels, generated.clock_ns, strict=True)
+    for tokens, corrections, levels, clock in rows:
+        day = path_day(tokens, corrections, **how)
+        found.append(check_day(day, closed=prompt.closed))
+        books, clocks = books + (found[-1].levels == levels), clocks + (int(day.events.time_ns[-1]) == clock)
     return Checked(
         *named,
         paths=len(found),

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Rest, Window
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
@@ -93,16 +94,24 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, 
     slots = min(shape.model.max_seq_length, max(FEWEST_SLOTS, 1 << kept.bit_length()))
     context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
-    window = with_slots(context, slots)
-    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV, rest)
+    window, revealed = with_slots(context, slots), nothing_revealed(paths, (batch, slots))
+    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV, revealed, rest)
+
+
+def nothing_revealed(paths: PathState, shape: tuple[int, ...]) -> Reveal | None:
+    """Return that no token [B, T] brought a level into view; None if the books have no window."""
+    if not paths.book.behind_key_2M.shape[-1]:
+        return None
+    return jax.tree.map(lambda leaf_B: jnp.zeros(shape, leaf_B.dtype), paths.book.revealed)
 
 
 def _grown(state: LoopState, slots: int) -> LoopState:
     """Copy a full cache into one with more slots."""
     cache = state.cache
     wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "positions")}
-    window, own_BT = with_slots((state.window, state.own_BT), slots)
-    return state._replace(cache=dataclasses.replace(cache, **wider), window=window, own_BT=own_BT)
+    window, own_BT, revealed = with_slots((state.window, state.own_BT, state.revealed), slots)
+    grown = dataclasses.replace(cache, **wider)
+    return state._replace(cache=grown, window=window, own_BT=own_BT, revealed=revealed)
 
 
 def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:

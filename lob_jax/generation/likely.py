@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lob_jax.book.day import MarketDay
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import generate
+from lob_jax.generation.paths import path_day
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -32,5 +32,6 @@ def most_likely_events(
     """
     sampling = SamplingConfig(paths=1, events=events, seed=0, temperature=0.0)
     how: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "instrument": instrument}
-    (tokens,) = generate(params, prompt, sampling=sampling, **how).tokens
-    return tokenizer.decode(tokens, MarketDay.opening(instrument, prompt.start))
+    drawn = generate(params, prompt, sampling=sampling, **how)
+    how = {"tokenizer": tokenizer, "instrument": instrument}
+    return path_day(drawn.tokens[0], drawn.corrections[0], start=prompt.start, **how).events

@@ -15,10 +15,12 @@ from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import compact_paths, exact_paths, live_book
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.orders import Order, OrderTable, order_table, outcomes
+from lob_jax.generation.device.live_book import Reveal
+from lob_jax.generation.device.orders import Order, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
     Generated,
+    Given,
     LoopShape,
     LoopState,
     PathState,
@@ -27,6 +29,7 @@ from lob_jax.generation.device.state import (
     SamplingConfig,
     Window,
 )
+from lob_jax.generation.paths import corrections_of, remembered_in, rows_of
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
@@ -43,7 +46,7 @@ class Words(NamedTuple):
     Attributes:
       tables: copies the tokenizer's lookup tables to the device.
       masks: (path, tables, shape) -> the tokens that the grammar and the book allow next, bool [V] each.
-      move: (path, sampled token, tables, orders, shape) -> the path after the token, and the token that was written.
+      move: (path, sampled token, given, shape) -> the path after the token, and the token that was written.
       behind: tokens after an event that are needed to show that it is complete.
     """
 
@@ -74,16 +77,14 @@ def masks_of(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array
     return jax.vmap(lambda path: WORDS[shape.tokenizer].masks(path, tables, shape))(paths)
 
 
-def draw(
-    paths: PathState, logits_BV: jax.Array, tables: Any, orders: OrderTable, *, shape: LoopShape
-) -> tuple[PathState, jax.Array]:
+def draw(paths: PathState, logits_BV: jax.Array, given: Given, *, shape: LoopShape) -> tuple[PathState, jax.Array]:
     """Sample each path's next token and advance the path; return both, tokens int32 [B]. Finished paths get PAD."""
     words = WORDS[shape.tokenizer]
-    grammar_BV, book_BV = masks_of(paths, tables, shape)
+    grammar_BV, book_BV = masks_of(paths, given.tables, shape)
     choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **shape.sampling)
 
     def move(path: PathState, token: jax.Array) -> tuple[PathState, jax.Array]:
-        return words.move(path, token, tables, orders, shape)
+        return words.move(path, token, given, shape)
 
     moved, token_B = jax.vmap(move)(paths, choice.token_B)
     chosen_B = ~moved.own.writing
@@ -136,7 +137,7 @@ def reading(rest: Rest, paths: tuple[PathState, PathState], new: Window) -> tupl
 
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
 def extend(
-    variables: dict[str, Any], state: LoopState, tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+    variables: dict[str, Any], state: LoopState, given: Given, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
     """Sample tokens until the cache has seen `stop` tokens in all; each device does so for its own paths.
 
@@ -145,17 +146,16 @@ def extend(
     Args:
       variables: the model's variables, see `context.model_variables`.
       state: the state of the loop, with the logits after the last token; a full cache overwrites its oldest tokens.
-      tables: the tokenizer's lookup tables.
-      orders: the user's injected orders.
+      given: tables, orders and law.
       stop: int32, length of the cache at which to stop.
       shape: static settings of the loop.
     """
     one_device = functools.partial(_extend, shape=shape)
-    return sharding.by_device(len(state.own_BT), one_device, state, variables, tables, orders, stop)
+    return sharding.by_device(len(state.own_BT), one_device, state, variables, given, stop)
 
 
 def _extend(
-    state: LoopState, variables: dict[str, Any], tables: Any, orders: OrderTable, stop: jax.Array, *, shape: LoopShape
+    state: LoopState, variables: dict[str, Any], given: Given, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
     """Sample the tokens of one device, see `extend`."""
     model, slots = LOBTransformer(shape.model), state.own_BT.shape[1]
@@ -164,7 +164,7 @@ def _extend(
         return ~carry.paths.done.all() & (carry.cache.length < stop)
 
     def one_token(carry: LoopState) -> LoopState:
-        paths, token_B = draw(carry.paths, carry.logits_BV, tables, orders, shape=shape)
+        paths, token_B = draw(carry.paths, carry.logits_BV, given, shape=shape)
         slot = carry.cache.next_slot
         new, rest = inputs_of(paths, token_B, carry.window, shape), carry.rest
         if rest is not None:
@@ -174,8 +174,11 @@ def _extend(
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
         window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
+        revealed = carry.revealed
+        if revealed is not None:
+            revealed = jax.tree.map(lambda whole, one: put(whole, one[:, None]), revealed, paths.book.revealed)
         logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
-        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0], rest)
+        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0], revealed, rest)
 
     end = jax.lax.while_loop(unfinished, one_token, state)
     length = end.cache.length
@@ -191,33 +194,34 @@ class Piece(NamedTuple):
     Attributes:
       tokens_BT: int32; PAD after the end of a path, and while a path still reads its prompt.
       own_BT: bool, whether a token belongs to one of the user's orders.
+      revealed: the level that each token's event brought into view, [B, T] each; None for books without a window.
       paths: the state of the paths after these tokens; its buffers are donated when the next piece is requested.
     """
 
     tokens_BT: np.ndarray
     own_BT: np.ndarray
+    revealed: Reveal | None
     paths: PathState
 
 
-def run(
-    params: Any, paths: PathState, prompts: Sequence[Prompt], tables: Any, orders: OrderTable, *, shape: LoopShape
-) -> Iterator[Piece]:
+def run(params: Any, paths: PathState, prompts: Sequence[Prompt], given: Given, *, shape: LoopShape) -> Iterator[Piece]:
     """Yield the sampled tokens, at most PIECE at a time, until every path is done."""
     B = len(paths.done)
     start, rest = prompt_window(prompts, B // len(prompts), longest_prompt(shape.model))
     unread_B = np.zeros(B, int) if rest is None else np.asarray(rest.count_B)
-    (params, tables, orders), (paths, start, rest) = sharding.placed(B, (params, tables, orders), (paths, start, rest))
+    (params, given), (paths, start, rest) = sharding.placed(B, (params, given), (paths, start, rest))
     variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest)
     while True:
         state = with_room(params, state, shape)
         first, slots = int(state.cache.length), state.own_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
-        state = extend(variables, state, tables, orders, jnp.int32(stop), shape=shape)
+        state = extend(variables, state, given, jnp.int32(stop), shape=shape)
         at = np.arange(first, stop) % slots
         given_BT = np.arange(stop - first) < unread_B[:, None]
         tokens_BT = np.where(given_BT, PAD, np.asarray(state.window.tokens_BT)[:, at])
         unread_B = np.maximum(unread_B - len(at), 0)
-        yield Piece(tokens_BT, np.asarray(state.own_BT)[:, at], state.paths)
+        revealed = jax.tree.map(lambda leaf_BT, at=at: np.asarray(leaf_BT)[:, at], state.revealed)
+        yield Piece(tokens_BT, np.asarray(state.own_BT)[:, at], revealed, state.paths)
         if bool(state.paths.done.all()):
             return
 
@@ -251,8 +255,8 @@ def flow(
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    tables = WORDS[shape.tokenizer].tables(tokenizer)
-    return Flow(run(params, paths, prompts, tables, orders, shape=shape), origins)
+    given = Given(WORDS[shape.tokenizer].tables(tokenizer), orders, prompts[0].law)
+    return Flow(run(params, paths, prompts, given, shape=shape), origins)
 
 
 def as_prompts(prompt: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
@@ -339,25 +343,24 @@ def collect(
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=jax.random.key_data(pieces[-1].paths.key)))
     check_refused(int(paths.book.refused.sum()))
     counts, midnight = paths.written - words.behind, instrument.midnight_ns()
-    tokens_BT, own_BT = (np.concatenate([getattr(p, name) for p in pieces], 1) for name in ("tokens_BT", "own_BT"))
-    books = [jax.tree.map(lambda leaf, at=path: leaf[at], paths.book) for path in range(len(counts))]
-    clocks = zip(paths.clock.seconds, paths.clock.ns, strict=True)
-    sampled_BT = tokens_BT != PAD
+    by_token = [(piece.tokens_BT, piece.own_BT, piece.revealed) for piece in pieces]
+    together = rows_of(*jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *by_token))
+    rows = [jax.tree.map(lambda leaf, end=end: leaf[:end], row) for row, end in zip(together, counts, strict=True)]
+    each = [jax.tree.map(lambda leaf, at=path: leaf[at], paths) for path in range(len(counts))]
+    tick, clocks = instrument.tick, zip(paths.clock.seconds, paths.clock.ns, strict=True)
     return Generated(
-        tokens=[row[at][:count] for row, at, count in zip(tokens_BT, sampled_BT, counts, strict=True)],
-        own=[row[at][:count] for row, at, count in zip(own_BT, sampled_BT, counts, strict=True)],
+        tokens=[row.tokens for row in rows],
+        own=[row.own for row in rows],
         grammar_mass=paths.grammar_mass / paths.chosen,
         book_mass=paths.book_mass / paths.chosen,
         clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
-        levels=[
-            live_book.to_levels(book, origin, tick=instrument.tick) for book, origin in zip(books, origins, strict=True)
+        levels=[live_book.to_levels(one.book, at, tick=tick) for one, at in zip(each, origins, strict=True)],
+        orders=[outcomes(orders, one.own, closed=int(one.book.closed)) for one in each],
+        corrections=[
+            corrections_of(row.tokens, row.revealed, origin=at, tick=tick)
+            for row, at in zip(rows, origins, strict=True)
         ],
-        orders=[
-            outcomes(
-                orders, jax.tree.map(lambda leaf, at=path: leaf[at], paths.own), closed=int(paths.book.closed[path])
-            )
-            for path in range(len(counts))
-        ],
+        remembered=np.array([remembered_in(row.revealed) for row in rows]),
     )
 
 

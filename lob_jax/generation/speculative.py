@@ -19,10 +19,11 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation import loop
-from lob_jax.generation.context import model_variables, named, prompt_window, with_slots
-from lob_jax.generation.device.orders import OrderTable, no_orders
+from lob_jax.generation.context import model_variables, named, nothing_revealed, prompt_window, with_slots
+from lob_jax.generation.device.live_book import Reveal
+from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
-from lob_jax.generation.device.state import Generated, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.device.state import Generated, Given, LoopShape, PathState, Prompt, SamplingConfig, Window
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
@@ -65,6 +66,7 @@ class Drafting(NamedTuple):
       pending_B: int32, the token that is certain but not yet read by the model.
       stream_BD: the model's residual stream at the last token that it has read.
       window: the inputs in each slot of the cache.
+      revealed: the level that each token's event brought into view, by slot; None for books without a window.
       cache: keys and values.
       key: PRNG key.
       rounds: forward passes so far.
@@ -75,6 +77,7 @@ class Drafting(NamedTuple):
     pending_B: jax.Array
     stream_BD: jax.Array
     window: Window
+    revealed: Reveal | None
     cache: KVCache
     key: jax.Array
     rounds: jax.Array
@@ -116,11 +119,11 @@ def verdict(
     return stood, other_N[stood]
 
 
-def _moved(paths: PathState, token_B: jax.Array, tables: Any, orders: OrderTable, shape: LoopShape) -> PathState:
+def _moved(paths: PathState, token_B: jax.Array, given: Given, shape: LoopShape) -> PathState:
     """Advance paths by a token each, except those that are done."""
-    move = functools.partial(loop.WORDS[shape.tokenizer].move, tables=tables, orders=orders, shape=shape)
+    move = functools.partial(loop.WORDS[shape.tokenizer].move, given=given, shape=shape)
     moved = jax.vmap(lambda path, token: move(path, token)[0])(paths, token_B)
-    moved = moved._replace(written=paths.written + 1)
+    moved = moved._replace(written=paths.written + 1, fresh=moved.spelling.events)
     return jax.tree.map(functools.partial(loop.where_paths, paths.done), paths, moved)
 
 
@@ -149,7 +152,7 @@ def _read(params: Any, context: Window, shape: LoopShape, slots: int) -> tuple[j
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def begin(
-    params: Any, paths: PathState, context: Window, tables: Any, key: jax.Array, *, shape: LoopShape, slots: int
+    params: Any, paths: PathState, context: Window, given: Given, key: jax.Array, *, shape: LoopShape, slots: int
 ) -> Drafting:
     """Read a context and sample the token after it.
 
@@ -157,60 +160,63 @@ def begin(
       params: the model's parameters.
       paths: the state of the path after the context.
       context: the tokens to read, with their other inputs.
-      tables: the tokenizer's lookup tables.
+      given: the tokenizer's lookup tables, no orders, and the law of levels that come into view.
       key: PRNG key.
       shape: static settings of the loop.
       slots: slots of the cache.
     """
     stream_BD, cache = _read(params, context, shape, slots)
     logits_BV = apply(LOBTransformer(shape.model), {"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
-    masks, key = loop.masks_of(paths, tables, shape), jax.random.fold_in(key, paths.written[0])
+    masks, key = loop.masks_of(paths, given.tables, shape), jax.random.fold_in(key, paths.written[0])
     token_B = inverted_by_class(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1, 2)))
     noted = _noted(paths, logits_BV, masks, ~paths.done)
-    moved = _moved(noted, token_B, tables, no_orders(), shape)
-    window, zero = with_slots(context, slots), jnp.int32(0)
-    return Drafting(moved, token_B, stream_BD, window, cache, key, zero, zero)
+    moved = _moved(noted, token_B, given, shape)
+    window, revealed = with_slots((context, nothing_revealed(paths, context.tokens_BT.shape)), slots)
+    return Drafting(moved, token_B, stream_BD, window, revealed, cache, key, jnp.int32(0), jnp.int32(0))
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def resume(params: Any, state: Drafting, context: Window, *, shape: LoopShape, slots: int) -> Drafting:
     """Refill the cache from a context that ends before the pending token."""
     stream_BD, cache = _read(params, context, shape, slots)
-    return state._replace(stream_BD=stream_BD, window=with_slots(context, slots), cache=cache)
+    nothing = nothing_revealed(state.paths, context.tokens_BT.shape)
+    window, revealed = with_slots((context, nothing), slots)
+    return state._replace(stream_BD=stream_BD, window=window, revealed=revealed, cache=cache)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "drafts"), donate_argnames="state")
 def extend(
-    variables: dict[str, Any], state: Drafting, tables: Any, stop: jax.Array, *, shape: LoopShape, drafts: int
+    variables: dict[str, Any], state: Drafting, given: Given, stop: jax.Array, *, shape: LoopShape, drafts: int
 ) -> Drafting:
     """Draft and verify until the path is done or the cache holds at least `stop` tokens, at most `drafts` more."""
     return jax.lax.while_loop(
         lambda carry: ~carry.paths.done.all() & (carry.cache.length < stop),
-        lambda carry: _round(variables, carry, tables, shape, drafts + 1),
+        lambda carry: _round(variables, carry, given, shape, drafts + 1),
         state,
     )
 
 
-def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopShape, N: int) -> Drafting:
+def _round(variables: dict[str, Any], carry: Drafting, given: Given, shape: LoopShape, N: int) -> Drafting:
     """Draft N - 1 tokens, read them after the pending one, and keep those that are accepted."""
     model, length = LOBTransformer(shape.model), carry.cache.length
     at_N5 = jax.random.uniform(jax.random.fold_in(carry.key, carry.rounds), (N, 5))
     guess_KV = apply(model, variables, carry.stream_BD[:, None], tokens=N - 1, method="ahead_logits")[0, 0]
 
-    def guess(behind: tuple[PathState, jax.Array], given: tuple[jax.Array, jax.Array]) -> tuple[tuple, tuple]:
-        (paths, token_B), (logits_V, at_2) = behind, given
-        masks = loop.masks_of(paths, tables, shape)
+    def guess(behind: tuple[PathState, jax.Array], by: tuple[jax.Array, jax.Array]) -> tuple[tuple, tuple]:
+        (paths, token_B), (logits_V, at_2) = behind, by
+        masks = loop.masks_of(paths, given.tables, shape)
         draft_BV = _distribution(logits_V[None], masks, shape)
         next_B = jnp.where(paths.done, PAD, inverted_by_class(draft_BV, at_2[None]))
         known = (paths, loop.inputs_of(paths, token_B, carry.window, shape), masks, draft_BV, next_B)
-        return (_moved(paths, next_B, tables, no_orders(), shape), next_B), known
+        return (_moved(paths, next_B, given, shape), next_B), known
 
-    given = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N5[:, :2])  # after the last draft there is nothing left to draft
-    _, known = jax.lax.scan(guess, (carry.paths, carry.pending_B), given)
+    by = (jnp.pad(guess_KV, ((0, 1), (0, 0))), at_N5[:, :2])  # after the last draft there is nothing left to draft
+    _, known = jax.lax.scan(guess, (carry.paths, carry.pending_B), by)
     states, inputs, *rest = known
     masks, draft_NV, draft_N = jax.tree.map(lambda leaf: leaf[:, 0], rest)
 
     new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
+    shown = jax.tree.map(lambda leaf: leaf.T, states.book.revealed)
     x_BTD, cache = apply(model, variables, *new, cache=carry.cache, method="stream")
     logits_NV = apply(model, variables, x_BTD, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
@@ -223,10 +229,11 @@ def _round(variables: dict[str, Any], carry: Drafting, tables: Any, shape: LoopS
         return jax.lax.dynamic_update_slice_in_dim(whole, some.astype(whole.dtype), length, 1)
 
     return carry._replace(
-        paths=_moved(kept, pending_B, tables, no_orders(), shape),
+        paths=_moved(kept, pending_B, given, shape),
         pending_B=pending_B,
         stream_BD=jax.lax.dynamic_index_in_dim(x_BTD, stood, 1, keepdims=False),
         window=jax.tree.map(put, carry.window, new),
+        revealed=None if carry.revealed is None else jax.tree.map(put, carry.revealed, shown),
         # Keys and values of rejected drafts remain beyond this length, where the next round overwrites them.
         cache=dataclasses.replace(cache, length=length + 1 + stood),
         rounds=carry.rounds + 1,
@@ -267,27 +274,32 @@ def generate_speculatively(
     paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
     words, longest = loop.WORDS[shape.tokenizer], model.max_seq_length
-    tables = words.tables(tokenizer)
+    given = Given(words.tables(tokenizer), no_orders(), prompt.law)
     context, _ = prompt_window([prompt], 1, longest // 2)
     kept = context.tokens_BT.shape[1]
-    state = begin(params, paths, context, tables, jax.random.key(sampling.seed), shape=shape, slots=longest)
+    state = begin(params, paths, context, given, jax.random.key(sampling.seed), shape=shape, slots=longest)
     parts, variables = [], model_variables(params, model, rows=drafts + 1)
     while True:
         # A round writes drafts + 1 slots; past the end, dynamic_update_slice would clamp and overwrite earlier slots.
-        state = extend(variables, state, tables, jnp.int32(longest - drafts), shape=shape, drafts=drafts)
+        state = extend(variables, state, given, jnp.int32(longest - drafts), shape=shape, drafts=drafts)
         end = int(state.cache.length)
-        parts.append(np.asarray(state.window.tokens_BT)[:, kept:end])
+        parts.append(jax.tree.map(lambda leaf, at=slice(kept, end): np.asarray(leaf)[:, at], _by_slot(state)))
         if bool(state.paths.done.all()):
             break
         kept = longest // 2
         context = named(state.window.cut(end - kept, end), model)
         state = resume(params, state, context, shape=shape, slots=longest)
-    parts.append(np.asarray(state.pending_B)[:, None])
-    tokens_BT = np.concatenate(parts, 1)
-    piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), state.paths)
+    pending = (state.pending_B, None if state.revealed is None else state.paths.book.revealed)
+    parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], pending))
+    tokens_BT, revealed = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *parts)
+    piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), revealed, state.paths)
     rounds, accepted = int(state.rounds), int(state.accepted)
     about = Speculation(rounds, rounds * drafts, accepted)
     return loop.collect([piece], words, instrument, origins), about
+
+
+def _by_slot(state: Drafting) -> tuple[jax.Array, Reveal | None]:
+    return state.window.tokens_BT, state.revealed
 
 
 def _check(model: ModelConfig, sampling: SamplingConfig, drafts: int) -> None:

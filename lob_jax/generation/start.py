@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.orders import nothing_own
+from lob_jax.generation.device.out_of_view import MOST_REMEMBERED
 from lob_jax.generation.device.state import PathState, Prompt, SamplingConfig
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 
@@ -38,10 +40,9 @@ def start_paths(
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     rooms = [book_room(prompt.book) for prompt in prompts]
     room = {name: max(room[name] for room in rooms) for name in rooms[0]}
+    units: dict[str, Any] = {"tick": instrument.tick, "signed": instrument.signed}
     books = [
-        live_book.from_snapshot(
-            prompt.book, tick=instrument.tick, signed=instrument.signed, closed=prompt.closed, **room
-        )
+        live_book.from_snapshot(prompt.book, behind=prompt.behind, closed=prompt.closed, **units, **room)
         for prompt in prompts
     ]
     each = [
@@ -113,13 +114,17 @@ def _repeated(each: PathState, root: jax.Array, numbers_N: jax.Array, *, paths: 
 
 
 def book_room(start: BookSnapshot) -> dict[str, int]:
-    """Return the capacity of a live book, levels per side and orders per level: twice that of the starting book."""
+    """Return the capacity of a live book: levels per side and orders per level, twice those of the starting book.
+
+    A book with a window has no more levels than it keeps in view, and remembers those that leave it.
+    """
     _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
     levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
     longest = int(orders.max(initial=0))
     return {
-        "places": max(FEWEST_PLACES, _power(2 * levels)),
+        "places": _power(start.window) if start.window else max(FEWEST_PLACES, _power(2 * levels)),
         "orders": 1 if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
+        "remembers": MOST_REMEMBERED if start.window else 0,
     }
 
 

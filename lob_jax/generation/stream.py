@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import Events
+from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import WORDS, as_prompts, check_refused, flow
+from lob_jax.generation.paths import corrections_of, path_day, rows_of
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
-from lob_jax.tokens.vocabulary import FIELD_HEAD, PAD, field_of
+from lob_jax.tokens.vocabulary import FIELD_HEAD, field_of
 
 
 def stream(
@@ -25,34 +27,44 @@ def stream(
     tokenizer: Tokenizer,
     instrument: Instrument,
     sampling: SamplingConfig,
-) -> Iterator[list[Events]]:
+) -> Iterator[list[MarketDay]]:
     """Yield events as they are generated: whenever tokens reach the host, each path's newly completed events.
 
-    Arguments, errors and, taken together, the events are those of `loop.generate`.
+    They come as a part of a day, with the book before them and with the levels that they brought into view. Arguments,
+    errors and, taken together, the events are those of `loop.generate`.
     """
     begun = flow(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
     behind = WORDS[tokenizer.vocabulary.tokenizer].behind
     starts = [each.start for each in as_prompts(prompt) for _ in range(sampling.paths)]
-    readers = [_Reader(tokenizer, instrument, start, behind) for start in starts]
+    readers = [
+        _Reader(tokenizer, instrument, start, origin, behind)
+        for start, origin in zip(starts, begun.origins, strict=True)
+    ]
     for piece in begun.pieces:
         check_refused(int(piece.paths.book.refused.sum()))
-        yield [reader.take(row[row != PAD]) for reader, row in zip(readers, piece.tokens_BT, strict=True)]
+        rows = rows_of(piece.tokens_BT, piece.own_BT, piece.revealed)
+        yield [reader.take(row.tokens, row.revealed) for reader, row in zip(readers, rows, strict=True)]
 
 
 class _Reader:
     """Decode the tokens of one path incrementally."""
 
-    def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, behind: int):
-        self._tokenizer, self._opening, self._behind = tokenizer, MarketDay.opening(instrument, start), behind
-        self._held = np.empty(0, np.int32)
+    def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, origin: int, behind: int):
+        self._tokenizer, self._instrument, self._start = tokenizer, instrument, start
+        self._origin, self._behind = origin, behind
+        self._held: tuple[np.ndarray, Reveal | None] | None = None
 
-    def take(self, tokens: np.ndarray) -> Events:
-        """Return the events completed by these tokens."""
-        held = np.concatenate([self._held, tokens])
-        heads = np.flatnonzero(field_of(held) == FIELD_HEAD)
-        whole = len(held) if not self._behind else heads[-1] if len(heads) else 0
-        self._held = held[whole:]
-        day = self._opening.with_events(self._tokenizer.decode(held[:whole], self._opening))
-        (after,) = snapshots_at(day, np.array([len(day.events)]))
-        self._opening = MarketDay.opening(day.instrument, after)
-        return day.events
+    def take(self, tokens: np.ndarray, revealed: Reveal | None) -> MarketDay:
+        """Return the events completed by these tokens, which brought these levels into view."""
+        held = (tokens, revealed)
+        if self._held is not None:
+            held = jax.tree.map(lambda *leaves: np.concatenate(leaves), self._held, held)
+        heads = np.flatnonzero(field_of(held[0]) == FIELD_HEAD)
+        whole = len(held[0]) if not self._behind else heads[-1] if len(heads) else 0
+        self._held = jax.tree.map(lambda leaf: leaf[whole:], held)
+        tokens, revealed = jax.tree.map(lambda leaf: leaf[:whole], held)
+        corrections = corrections_of(tokens, revealed, origin=self._origin, tick=self._instrument.tick)
+        how = {"tokenizer": self._tokenizer, "instrument": self._instrument}
+        day = path_day(tokens, corrections, start=self._start, **how)
+        (self._start,) = snapshots_at(day, np.array([len(day.events)]))
+        return day

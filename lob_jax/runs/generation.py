@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+import numpy as np
+
 from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
@@ -11,15 +13,20 @@ from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import why_no_branches
 from lob_jax.evaluation.paths.validity import Validity, check_events
+from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.generation.device.state import Generated, Prompt, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
+from lob_jax.generation.paths import path_day
 from lob_jax.runs.load import Run
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
+from lob_jax.runs.reveals import law_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Paths(Sequence[MarketDay]):
     """Generated paths: a sequence of days, each with the events of one path and the book at the end of the prompt.
+
+    If the book has a window, the corrections of a day are the levels that its events brought into view.
 
     Attributes:
       days: one day per path.
@@ -71,12 +78,14 @@ def generate(
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
     reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
+    train = open_records(run.workdir / "records", "train")
     if day is None:
         records = open_records(run.workdir / "records", "test")
         prompt, instrument = make_prompt(records, events=events, **reads), record_instrument(records[0])
     else:
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
+    prompt = dataclasses.replace(prompt, law=law_of(prompt, train, run.tokenizer, symbol=instrument.symbol))
     drawn = run_generation(
         run.params,
         prompt,
@@ -86,8 +95,8 @@ def generate(
         sampling=sampling,
         on_progress=on_progress,
     )
-    opening = MarketDay.opening(instrument, prompt.start)
-    days = tuple(opening.with_events(run.tokenizer.decode(tokens, opening)) for tokens in drawn.tokens)
+    how: dict[str, Any] = {"start": prompt.start, "tokenizer": run.tokenizer, "instrument": instrument}
+    days = tuple(path_day(*each, **how) for each in zip(drawn.tokens, drawn.corrections, strict=True))
     return Paths(days, prompt, drawn)
 
 
@@ -113,7 +122,13 @@ def check_paths(paths: Paths) -> list[Validity]:
     return [check_day(day, closed=paths.prompt.closed) for day in paths]
 
 
+def before_midnight(day: MarketDay) -> MarketDay:
+    """Return the events of a path that are on its trading day; time never runs backwards in a path."""
+    end = day.instrument.midnight_ns() + NS_PER_DAY
+    return day.part(0, int(np.searchsorted(day.events.time_ns, end)), start=day.start)
+
+
 def check_day(day: MarketDay, *, closed: int) -> Validity:
     """Replay one path in plain Python; `closed` is what is closed at its start, see `check_events`."""
-    rules = {"tick": day.instrument.tick, "closed": closed}
-    return check_events(day.events, start=day.start, signed=day.instrument.signed, **rules)
+    units = {"tick": day.instrument.tick, "signed": day.instrument.signed}
+    return check_events(day.events, start=day.start, corrections=day.corrections, closed=closed, **units)

@@ -1,7 +1,5 @@
 """Prompts: the first events of a record or the last ones of a day, with the book after them."""
 
-import dataclasses
-
 import numpy as np
 
 from lob_jax.book.day import MarketDay
@@ -12,7 +10,9 @@ from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
+from lob_jax.generation.device.out_of_view import NOTHING_BEHIND, OutOfView
 from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.reveals import behind_view
 from lob_jax.models.inputs import BY_NAME
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 
@@ -52,8 +52,14 @@ def make_prompt(
             was=events,
             remedy="ask for fewer events",
         )
-    last, book, closed = (events, *_replayed(record, tokenizer, events)) if ending is None else ending
-    return prompt_of(prepared, record, slice(last - events, last), book, closed)
+    if ending is not None:
+        last, book, closed = ending
+        return prompt_of(prepared, record, slice(last - events, last), book, closed)
+    day = read_record(record, tokenizer)
+    (book,) = snapshots_at(day, np.array([events]))
+    halts = halts_of(day.events.kind, day.events.code)
+    closed = closed_before(halts, events, closed=int(record["closed"]))
+    return prompt_of(prepared, record, slice(0, events), book, closed, behind=behind_view(day, events))
 
 
 def prompt_from_day(
@@ -92,30 +98,38 @@ def prompt_from_day(
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     closed = closed_before(halts_of(day.events.kind, day.events.code), count)
-    return prompt_of(prepared, record, slice(0, count - first), book, closed)
+    return prompt_of(prepared, record, slice(0, count - first), book, closed, behind=behind_view(day, count))
 
 
-def prompt_of(prepared: PreparedRecord, record: Record, events: slice, book: BookSnapshot, closed: int) -> Prompt:
-    """Return a slice of a record's events as a prompt, with the book after them and what is closed then."""
+def prompt_of(
+    prepared: PreparedRecord,
+    record: Record,
+    events: slice,
+    book: BookSnapshot,
+    closed: int,
+    *,
+    behind: OutOfView = NOTHING_BEHIND,
+) -> Prompt:
+    """Return a slice of a record's events as a prompt, with the book after them.
+
+    Args:
+      prepared: the record as it is read in training.
+      record: the record.
+      events: the events.
+      book: the book after them.
+      closed: what is closed then.
+      behind: the levels behind the view of the book.
+    """
     continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # no labels
     mine = (prepared.event >= events.start) & (prepared.event < events.stop)
     return Prompt(
         tokens_T=prepared.tokens[mine],
         known_T={"event": prepared.event[mine], **{name: prepared.known[name].at(mine) for name in continued}},
-        # Real flow reveals a level that comes back into the feed's window, generated flow does not: with a window, its
-        # sides would empty.
-        book=dataclasses.replace(book, window=0),
+        book=book,
         clock_ns=int(record["clock_ns"][events.stop]),
         closed=closed,
+        behind=behind,
     )
-
-
-def _replayed(record: Record, tokenizer: Tokenizer, events: int) -> tuple[BookSnapshot, int]:
-    """Replay a record of exact tokens; return the book after so many events, and what is closed then."""
-    day = read_record(record, tokenizer)
-    (after,) = snapshots_at(day, np.array([events]))
-    halts = halts_of(day.events.kind, day.events.code)
-    return after, closed_before(halts, events, closed=int(record["closed"]))
 
 
 def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, BookSnapshot, int]:

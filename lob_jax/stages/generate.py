@@ -10,13 +10,13 @@ from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.evaluation.paths.validity import Validity
-from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND
+from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import sharding
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
-from lob_jax.runs.generation import Paths, check_paths
+from lob_jax.runs.generation import Paths, before_midnight, check_paths
 from lob_jax.runs.generation import generate as run_generation
 from lob_jax.runs.workdir import overview, write_json
 from lob_jax.stages.continuations import continue_prompts
@@ -89,10 +89,9 @@ def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
 
 def _write_path(folder: pathlib.Path, day: MarketDay, config: ml_collections.ConfigDict) -> None:
     """Write the events of a path in the configured format; events after its day are left out."""
-    inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
-    if not inside.all():
-        console.print(f"{folder.name}: {np.count_nonzero(~inside):,} events after midnight are not written")
-    day = day.with_events(day.events[inside])
+    events, day = len(day.events), before_midnight(day)
+    if len(day.events) < events:
+        console.print(f"{folder.name}: {events - len(day.events):,} events after midnight are not written")
     folder.mkdir(parents=True)
     if config.generate.format == "parquet":
         write_parquet(folder / "events", day)

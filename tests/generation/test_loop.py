@@ -14,7 +14,9 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device.orders import Order, no_orders
+from lob_jax.generation.device.out_of_view import NO_LAW
 from lob_jax.generation.device.sampling import Truncation
+from lob_jax.generation.device.state import Given
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
 from lob_jax.generation.start import start_paths
@@ -158,10 +160,10 @@ def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
 def test_no_random_number_is_used_twice():
     """Neither within an event, nor from event to event, nor in two paths; those of a path do not hang on the others."""
     sampling = dataclasses.replace(SAMPLING, events=1_000)
-    tables = loop.WORDS["exact"].tables(TOKENIZER)
+    given = Given(loop.WORDS["exact"].tables(TOKENIZER), no_orders(), NO_LAW)
     shape = loop.loop_shape(MODEL, TOKENIZER, prompt(), INSTRUMENT, sampling)
     logits_BV = jnp.zeros((sampling.paths, 10_000)).at[:, 7000:8000].set(6)  # numbers of several tokens
-    draw = jax.jit(lambda paths: loop.draw(paths, logits_BV, tables, no_orders(), shape=shape)[0])
+    draw = jax.jit(lambda paths: loop.draw(paths, logits_BV, given, shape=shape)[0])
     paths, _ = start_paths([prompt()], TOKENIZER, INSTRUMENT, sampling)
     used = []
     for _ in range(24):
@@ -202,10 +204,9 @@ def test_a_full_context_keeps_its_newest_half(params, monkeypatch):
 def drawn_logits(params, model, *, tokens):
     """Return the logits behind the prompt and each drawn token by the cached loop [T, V], and its inputs in order."""
     tokenizer, sampling = TOKENIZER, dataclasses.replace(SAMPLING, paths=2, events=1_000)
-    paths, origins = start_paths([prompt(model)], tokenizer, INSTRUMENT, sampling)
-    orders = loop.order_table((), instrument=INSTRUMENT, origin=origins[0], events=1)
+    paths, _ = start_paths([prompt(model)], tokenizer, INSTRUMENT, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
-    tables = loop.WORDS["exact"].tables(tokenizer)
+    given = Given(loop.WORDS["exact"].tables(tokenizer), no_orders(), NO_LAW)
     window, _ = prompt_window([prompt(model)], 2, model.max_seq_length)
     state = opened(params, paths, window, shape)
     variables = model_variables(params, model, rows=2)
@@ -213,7 +214,7 @@ def drawn_logits(params, model, *, tokens):
     for _ in range(tokens):
         state = with_room(params, state, shape)
         at = int(state.cache.length) % state.own_BT.shape[1]
-        state = loop.extend(variables, state, tables, orders, state.cache.length + 1, shape=shape)
+        state = loop.extend(variables, state, given, state.cache.length + 1, shape=shape)
         logits.append(np.asarray(state.logits_BV))
         parts.append(state.window.cut(at, at + 1))
     return np.stack(logits), jax.tree.map(lambda *leaves: jnp.concatenate(leaves, 1), *parts)
@@ -284,5 +285,5 @@ def test_a_stream_gives_the_same_events_as_they_come(params, generated, monkeypa
     for path, tokens in enumerate(generated.tokens):
         whole = decoded(tokens)
         for name in ("time_ns", "kind", "side", "price", "size"):
-            streamed = np.concatenate([getattr(part[path], name) for part in parts])
+            streamed = np.concatenate([getattr(part[path].events, name) for part in parts])
             np.testing.assert_array_equal(streamed, getattr(whole, name))

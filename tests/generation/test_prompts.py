@@ -157,7 +157,7 @@ def test_a_stream_gives_the_paths_of_every_prompt(params, together, monkeypatch)
         whole = TOKENIZER.decode(tokens, MarketDay.opening(INSTRUMENT, start))
         for name in ("time_ns", "kind", "side", "price", "size"):
             np.testing.assert_array_equal(
-                np.concatenate([getattr(part[path], name) for part in parts]), getattr(whole, name)
+                np.concatenate([getattr(part[path].events, name) for part in parts]), getattr(whole, name)
             )
 
 

@@ -51,9 +51,10 @@ def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, close
     again = ExactTokenizer().decode(prompt.tokens_T, MarketDay.opening(INSTRUMENT, START))
     assert again.kind.tolist() == [row[1] for row in ROWS[:events]]
     assert prompt.clock_ns == OPEN_NS + ROWS[events - 1][0] and prompt.closed == closed
-    # The feed showed one level a side, so what it showed last is all that is known; from here on nothing is forgotten.
+    # The feed shows one level a side: the bid at 9,900 left its view when a better one came, and is remembered.
     assert sorted(prompt.book.price.tolist()) == [10_000, 10_100]
-    assert prompt.book.window == 0
+    assert prompt.book.window == 1
+    assert [vars(prompt.behind)[name].tolist() for name in ("side", "price", "size")] == [[1], [9_900], [5]]
 
 
 @pytest.mark.parametrize("events", [1, 2, 3, 5])
@@ -65,8 +66,10 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     expected = make_prompt(records, events=events, **how)
     prompt = prompt_from_day(day, events=events, book_levels=2, **how)
     for field in dataclasses.fields(prompt):
-        if field.name not in ("known_T", "book"):
+        if field.name not in ("known_T", "book", "behind"):
             np.testing.assert_array_equal(getattr(prompt, field.name), getattr(expected, field.name), field.name)
+    for name, values in vars(prompt.behind).items():
+        np.testing.assert_array_equal(values, getattr(expected.behind, name), name)
     assert prompt.known_T.keys() == expected.known_T.keys()
     for name, known in prompt.known_T.items():
         np.testing.assert_array_equal(known, expected.known_T[name], name)

@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 from lob_jax.book.oracle import OracleBook
-from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.halts import CLOSED, CLOSES, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import ASK, BID, Code, Events, Kind
 
@@ -17,18 +19,27 @@ class Validity:
 
     Attributes:
       events: number of events.
-      faults: number of invalid events by reason; invalid events do not change the book.
+      faults: number of invalid events, and of levels that cannot have come into view, by reason; they do not change the
+        book.
+      emptied: whether a side lost its last level, and no other came into view.
       levels: the book at the end: for each level (price in quanta, lots of its orders from the front), best first, bids
         before asks.
     """
 
     events: int
     faults: dict[str, int]
+    emptied: bool
     levels: Levels
 
 
 def check_events(
-    events: Events, *, start: BookSnapshot, tick: int, closed: int = OPEN, signed: bool = False
+    events: Events,
+    *,
+    start: BookSnapshot,
+    tick: int,
+    corrections: Corrections | None = None,
+    closed: int = OPEN,
+    signed: bool = False,
 ) -> Validity:
     """Replay events in plain Python, one after the other, and count the invalid ones.
 
@@ -36,15 +47,19 @@ def check_events(
       events: in the order in which they happen.
       start: the book before them; its time is that of the preceding event.
       tick: price quanta per tick; visible orders are at multiples of it.
+      corrections: the levels that come into view of a book with a window; each must follow an event after which
+        its side has room for it, behind the levels in view.
       closed: what is closed at the start, see `lob_jax.events.halts`.
       signed: whether prices may be zero or negative, see `Instrument`.
     """
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
-    rules = {"tick": tick, "signed": signed}
+    rules: dict[str, Any] = {"tick": tick, "signed": signed}
+    shown, emptied = _by_event(corrections), False
     columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
-    for time_ns, kind, code, side, price, size in zip(*(column.tolist() for column in columns), strict=True):
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (time_ns, kind, code, side, price, size) in enumerate(rows):
         fault = "clock runs backwards" if time_ns < clock else None
-        clock = time_ns
+        clock, before = time_ns, {side for side in (BID, ASK) if book.sides[side]}
         if kind == Kind.CONTROL:
             closed = CLOSES.get(code, closed)
             if code == Code.CLEAR:
@@ -55,7 +70,33 @@ def check_events(
             faults[fault] += 1
         elif kind != Kind.CONTROL:
             book.apply(kind, side, price, size, 0)
-    return Validity(len(events), dict(faults), _levels(book))
+        faults.update(_revealed(book, shown.get(number, []), **rules))
+        emptied |= any(not book.sides[side] for side in before)
+    return Validity(len(events), dict(faults), emptied, _levels(book))
+
+
+def _by_event(corrections: Corrections | None) -> dict[int, list[tuple[int, int, int]]]:
+    """Return (side, price, size) of the corrections, by event."""
+    shown: dict[int, list[tuple[int, int, int]]] = {}
+    if corrections is not None:
+        columns = (corrections.event, corrections.side, corrections.price, corrections.size)
+        for event, *level in zip(*(column.tolist() for column in columns), strict=True):
+            shown.setdefault(event, []).append(tuple(level))
+    return shown
+
+
+def _revealed(book: OracleBook, shown: list[tuple[int, int, int]], *, tick: int, signed: bool) -> Iterator[str]:
+    """Let levels come into view; yield what is wrong with those that cannot."""
+    for side, price, size in shown:
+        prices = book.sides[side]
+        if not len(prices) < book.window:
+            yield "a level comes into view where there is no room"
+        elif any(side * price >= side * other for other in prices):
+            yield "a level comes into view in front of others"
+        elif size <= 0 or price % tick or (price <= 0 and not signed):
+            yield "a level comes into view with no size or no price"
+        else:
+            book.correct(side, price, size)
 
 
 def _fault(

@@ -12,12 +12,11 @@ import numpy as np
 from lob_jax.events.halts import CLOSED, HALTS, OPEN, QUOTING, TRADES
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Code, Kind
-from lob_jax.generation.device import live_book
+from lob_jax.generation.device import live_book, out_of_view
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
-from lob_jax.generation.device.orders import OrderTable
-from lob_jax.generation.device.state import LoopShape, PathState
+from lob_jax.generation.device.state import Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -130,11 +129,12 @@ def _add(side: SideLevels, price: Bin) -> tuple[jax.Array, jax.Array, jax.Array]
     return distance, room & (low <= high), MOST_LOTS - jnp.where(here_P, side.total_P, 0).sum()
 
 
-def move(
-    path: PathState, drawn: jax.Array, tables: CompactTables, orders: OrderTable, shape: LoopShape
-) -> tuple[PathState, jax.Array]:
-    """Advance a path by a token, which is a complete event for clock and book; return the path and the token."""
-    del orders  # compact tokens cannot represent the exact price and size of a user's order
+def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> tuple[PathState, jax.Array]:
+    """Advance a path by a token, which is a complete event for clock and book; return the path and the token.
+
+    There are no orders of the user: compact tokens cannot represent their exact price and size.
+    """
+    tables: CompactTables = given.tables
     control, low = drawn < v.CLASS_SIZE, drawn % v.CLASS_SIZE
     kind = jnp.where(control, int(Kind.CONTROL), drawn // v.CLASS_SIZE).astype(jnp.int32)
     side, gap = low // (PRICE_BINS * SIZE_BINS * GAP_BINS), low % GAP_BINS
@@ -149,10 +149,12 @@ def move(
     spelling = path.spelling._replace(**event, price=distance, events=path.spelling.events + 1)
     ns = path.clock.ns + tables.gap.ns[kind - 1, gap]
     seconds = path.clock.seconds + tables.gap.seconds[kind - 1, gap] + ns // NS_PER_SECOND
+    draw = {"side": spelling.side, "flip": path.antithetic}
+    unseen = out_of_view.drawn(given.law, path.key, path.fresh, jnp.int32(0), **draw)
     moved = path._replace(
         spelling=spelling,
         clock=Clock(seconds, ns % NS_PER_SECOND),
-        book=live_book.apply(path.book, deeper=distance, **event),
+        book=live_book.apply(path.book, deeper=distance, unseen=unseen, **event),
         done=spelling.events >= path.last,
     )
     return moved, drawn

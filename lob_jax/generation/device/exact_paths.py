@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.events.halts import HALTS
-from lob_jax.generation.device import assembler, live_book
+from lob_jax.generation.device import assembler, live_book, out_of_view
 from lob_jax.generation.device.book_mask import book_mask
-from lob_jax.generation.device.orders import OrderTable, begin, spell
-from lob_jax.generation.device.state import LoopShape, PathState
+from lob_jax.generation.device.orders import begin, spell
+from lob_jax.generation.device.state import Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -46,29 +46,32 @@ def masks(path: PathState, tables: ExactTables, shape: LoopShape) -> tuple[jax.A
     return grammar_V, book_mask(path.book, path.spelling, tables.field_S[path.grammar], tick=shape.tick)
 
 
-def move(
-    path: PathState, drawn: jax.Array, tables: ExactTables, orders: OrderTable, shape: LoopShape
-) -> tuple[PathState, jax.Array]:
+def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> tuple[PathState, jax.Array]:
     """Advance a path by a token, the sampled one or one of an injected order; return the path and the token.
 
     The clock advances when the next event begins; an event is applied to the book at the first token of its time. A
     path is done when the head after its last event is sampled, which shows that the event is complete.
     """
+    tables: ExactTables = given.tables
     begins = assembler.is_head(drawn)  # the grammar allows a head only after a complete event
     clock = assembler.advance(path.clock, path.spelling)
     clock = jax.tree.map(functools.partial(jnp.where, begins), clock, path.clock)
-    begun = begin(path.own, orders, path.book, events=path.spelling.events, last=path.last, clock=clock)
+    begun = begin(path.own, given.orders, path.book, events=path.spelling.events, last=path.last, clock=clock)
     own = jax.tree.map(functools.partial(jnp.where, begins), begun, path.own)
     spelt = spell(own, path.spelling, tables.field_S[path.grammar], begins=begins)
     token = jnp.where(own.writing, spelt, drawn)
     spelling, complete = assembler.read(path.spelling, token)
     event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
-    taken = live_book.apply(path.book, deeper=spelling.price, **event)
+    own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
+    side, flip = spelling.side, path.antithetic
+    unseen = out_of_view.drawn(given.law, path.key, path.fresh, own_tokens, side=side, flip=flip)
+    taken = live_book.apply(path.book, deeper=spelling.price, unseen=unseen, **event)
+    stays = path.book._replace(revealed=live_book.no_reveal())
     moved = path._replace(
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,
         clock=clock,
-        book=jax.tree.map(functools.partial(jnp.where, complete), taken, path.book),
+        book=jax.tree.map(functools.partial(jnp.where, complete), taken, stays),
         own=own,
         done=spelling.events > path.last,
     )

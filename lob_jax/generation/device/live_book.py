@@ -3,6 +3,9 @@
 Prices are int32 ticks relative to an origin that the host keeps, a best price of the starting book, so that distant
 levels fit into an int32. Sizes are int32 lots. The mask (see `book_mask`) forbids orders for which a level's queue or a
 side's array of levels has no room, so nothing is ever lost.
+
+The book of a feed that shows N levels has only these in its levels, and remembers those behind its view. When one of
+the N levels goes, the best of the remembered levels comes into view, else one that is drawn (see `out_of_view`).
 """
 
 import functools
@@ -17,11 +20,33 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Code, Kind
+from lob_jax.generation.device.out_of_view import NOTHING_BEHIND, OutOfView, Unseen, nothing_unseen
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 FAR = np.int32(2**31 - 1)  # the key of an unoccupied slot
 NO_FLOOR = -MOST_DISTANCE  # the lowest price relative to the origin that can be represented
 _SIGN = np.array([-1, 1], np.int32)  # bid keys are negated prices
+
+
+class Reveal(NamedTuple):
+    """A level that came into view, as a single order.
+
+    Attributes:
+      side: int32, 0 bid, 1 ask.
+      key: int32, see `LiveBook`.
+      lots: int32, 0 if there is no such level.
+      remembered: bool, whether it had been in view before.
+    """
+
+    side: jax.Array
+    key: jax.Array
+    lots: jax.Array
+    remembered: jax.Array
+
+
+def no_reveal() -> Reveal:
+    """Return that no level came into view."""
+    return Reveal(jnp.int32(0), jnp.int32(0), jnp.int32(0), jnp.bool_(False))
 
 
 class LiveBook(NamedTuple):
@@ -37,6 +62,11 @@ class LiveBook(NamedTuple):
       queue_2PQ: int32 [2, P, Q], by row: lots of a level's orders from the front of the queue, then 0.
       anonymous_2PQ: bool [2, P, Q], by row: whether an order is anonymous, see `BookSnapshot`; False behind the last.
       total_2P: int32 [2, P], by row: lots at the level, 0 in a free row.
+      behind_key_2M: int32 [2, M], the keys of the levels that are remembered behind the view, ascending; FAR in
+        unoccupied slots. All of them are worse than the levels in view, of which there are `window` then. M is 0 for
+        books without a window.
+      behind_lots_2M: int32 [2, M], their lots.
+      revealed: the level that the last event brought into view.
       last_2: int32 [2], the last best price of either side, in ticks from the origin.
       seen_2: bool [2], whether a side ever had a best price.
       lowest: int32, the lowest allowed price of an order, in ticks from the origin; NO_FLOOR if there is none.
@@ -52,6 +82,9 @@ class LiveBook(NamedTuple):
     queue_2PQ: jax.Array
     anonymous_2PQ: jax.Array
     total_2P: jax.Array
+    behind_key_2M: jax.Array
+    behind_lots_2M: jax.Array
+    revealed: Reveal
     last_2: jax.Array
     seen_2: jax.Array
     lowest: jax.Array
@@ -75,7 +108,15 @@ class Queue(NamedTuple):
 
 
 def from_snapshot(
-    snapshot: BookSnapshot, *, tick: int, places: int, orders: int, closed: int = OPEN, signed: bool = False
+    snapshot: BookSnapshot,
+    *,
+    tick: int,
+    places: int,
+    orders: int,
+    remembers: int = 0,
+    behind: OutOfView = NOTHING_BEHIND,
+    closed: int = OPEN,
+    signed: bool = False,
 ) -> tuple[LiveBook, int]:
     """Return the live book of a snapshot and the origin of its prices, in price quanta.
 
@@ -84,6 +125,8 @@ def from_snapshot(
       tick: price quanta per tick.
       places: P, capacity in levels per side.
       orders: Q, capacity in orders per level.
+      remembers: M, levels per side that a book with a window remembers behind its view; with 0, nothing is revealed.
+      behind: the levels behind the view of the starting book, of which the best are remembered.
       closed: see `LiveBook`.
       signed: whether prices may be zero or negative, see `Instrument`.
 
@@ -106,6 +149,7 @@ def from_snapshot(
             _check_room(int(queue.sum()), MOST_LOTS, "lots at a level", "lot")
             queue_2PQ[index, number, : len(queue)] = queue
             anonymous_2PQ[index, number, : len(queue)] = snapshot.anonymous[rows][level == number]
+    behind_key_2M, behind_lots_2M = _behind(behind, origin, tick=tick, remembers=remembers)
     last = np.where(snapshot.seen, (snapshot.last_best - origin) // tick, 0)
     present = key_2P[:, 0] != FAR
     book = LiveBook(
@@ -114,6 +158,9 @@ def from_snapshot(
         queue_2PQ=jnp.asarray(queue_2PQ),
         anonymous_2PQ=jnp.asarray(anonymous_2PQ),
         total_2P=jnp.asarray(queue_2PQ.sum(2, dtype=np.int32)),
+        behind_key_2M=jnp.asarray(behind_key_2M),
+        behind_lots_2M=jnp.asarray(behind_lots_2M),
+        revealed=no_reveal(),
         last_2=jnp.asarray(np.where(present, _SIGN * key_2P[:, 0], last), jnp.int32),
         seen_2=jnp.asarray(present | snapshot.seen),
         # A floor may not equal NO_FLOOR, which would mean that there is none.
@@ -125,6 +172,16 @@ def from_snapshot(
         refused=jnp.int32(0),
     )
     return book, origin
+
+
+def _behind(behind: OutOfView, origin: int, *, tick: int, remembers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys and lots of the best levels behind the view, int32 [2, M] each."""
+    key_2M, lots_2M = np.full((2, remembers), FAR), np.zeros((2, remembers), np.int32)
+    for index, side in enumerate((1, -1)):
+        rows = np.flatnonzero(behind.side == side)[:remembers]
+        key_2M[index, : len(rows)] = _SIGN[index] * ((behind.price[rows] - origin) // tick)
+        lots_2M[index, : len(rows)] = behind.size[rows]
+    return key_2M, lots_2M
 
 
 def _check_room(count: int, room: int, what: str, name: str) -> None:
@@ -217,8 +274,55 @@ def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array,
     return jnp.where(insert, pushed, pulled)
 
 
+def _incoming(
+    book: LiveBook, side: jax.Array, at: jax.Array, key: jax.Array, unseen: Unseen, *, leaves: jax.Array
+) -> Reveal:
+    """Return the level that comes into view if the level with index `at` and this key leaves a side.
+
+    It is the best of those remembered. If there is none, it is the unseen one, provided that the side has as many
+    levels as its window keeps, or only the one that goes; a side of fewer levels shows all that it has.
+    """
+    if not book.behind_key_2M.shape[1]:
+        return no_reveal()
+    levels, known_key = jnp.sum(book.key_2P[side] != FAR), book.behind_key_2M[side, 0]
+    last = jnp.maximum(jnp.where(at == levels - 1, levels - 2, levels - 1), 0)
+    unseen_key = jnp.where(levels == 1, key, book.key_2P[side, last]) + unseen.ticks
+    valid = (jnp.where(side == 0, -1, 1) * unseen_key >= book.lowest) & (unseen_key <= MOST_DISTANCE)
+    drawn = (is_full(book, side) | (levels == 1)) & (unseen.ticks > 0) & valid
+    remembered = known_key != FAR
+    lots = jnp.where(remembered, book.behind_lots_2M[side, 0], jnp.where(drawn, unseen.lots, 0))
+    lots = jnp.where(leaves & (book.window > 0), lots, 0)
+    return Reveal(side, jnp.where(remembered, known_key, unseen_key), lots, remembered)
+
+
+def _remembered(
+    book: LiveBook, side: jax.Array, gone: tuple[jax.Array, jax.Array], *, hides: jax.Array, returns: jax.Array
+) -> LiveBook:
+    """Remember the level `gone` (key, lots) if the event hides it; forget the best one if it returns to the view.
+
+    A level that leaves the view is better than all that left it before, so that the best is the last that was added.
+    """
+    last = book.behind_key_2M.shape[1] - 1
+    if last < 0:
+        return book
+
+    def changed(values_2M: jax.Array, value: jax.Array, none: int | np.integer) -> jax.Array:
+        moved_M = _moved(values_2M[side], jnp.int32(0), jnp.int32(last), jnp.where(hides, value, none), insert=hides)
+        return values_2M.at[side].set(jnp.where(hides | returns, moved_M, values_2M[side]))
+
+    keys_2M, lots_2M = changed(book.behind_key_2M, gone[0], FAR), changed(book.behind_lots_2M, gone[1], 0)
+    return book._replace(behind_key_2M=keys_2M, behind_lots_2M=lots_2M)
+
+
 def apply(
-    book: LiveBook, *, kind: jax.Array, code: jax.Array, side: jax.Array, deeper: jax.Array, size: jax.Array
+    book: LiveBook,
+    *,
+    kind: jax.Array,
+    code: jax.Array,
+    side: jax.Array,
+    deeper: jax.Array,
+    size: jax.Array,
+    unseen: Unseen | None = None,
 ) -> LiveBook:
     """Apply one event; an impossible one leaves the book unchanged and is counted in `refused`.
 
@@ -229,39 +333,48 @@ def apply(
       side: 0 bid, 1 ask.
       deeper: ticks deeper than the reference.
       size: lots.
+      unseen: the level that comes into view if a level goes and none is remembered; None for none.
     """
     visible = (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)
     sign = jnp.where(side == 0, -1, 1)
     key = sign * reference(book, side) + deeper
     at, queue = queue_at(book, side, key)
     was, levels = queue.lots_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
-    (queue_Q, anonymous_Q), fine = _changed(queue, kind, size, book.pooled)
+    after, fine = _changed(queue, kind, size, book.pooled)
     is_add = kind == Kind.ADD
     opposite = book.key_2P[1 - side, 0]
     fine &= jnp.where(is_add, was | _opens(book, side, at), was)
     fine &= ~is_add | ((sign * key >= book.lowest) & ((opposite == FAR) | (key >= 1 - opposite)))
     fine &= (kind != Kind.EXECUTE) | (at == 0)
     change = visible & fine
-    now = queue_Q[0] > 0
+    now = after.lots_Q[0] > 0
     appears, leaves = change & ~was & now, change & was & ~now
 
     # A new level takes the first free row, or on a full side that of the last level, which it replaces; a removed level
-    # returns its row, which becomes the first free one.
-    last = jnp.maximum(levels - 1, 0)
+    # returns its row, which becomes the first free one, or that of the level which comes into view instead.
+    full, last = is_full(book, side), jnp.maximum(levels - 1, 0)
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
-    end = jnp.where(appears & ~is_full(book, side), jnp.minimum(levels, book.row_2P.shape[1] - 1), last)
+    end = jnp.where(appears & ~full, jnp.minimum(levels, book.row_2P.shape[1] - 1), last)
     row = book.row_2P[side, jnp.where(appears, end, place)]
-    keys_P = _moved(book.key_2P[side], place, end, jnp.where(appears, key, FAR), insert=appears)
+    shown = _incoming(book, side, at, key, nothing_unseen() if unseen is None else unseen, leaves=leaves)
+    reveals, first_Q = shown.lots > 0, jnp.arange(len(after.lots_Q)) == 0
+    alone = Queue(jnp.where(first_Q, shown.lots, 0), first_Q & ~book.pooled)
+    after = jax.tree.map(functools.partial(jnp.where, reveals), alone, after)
+    gone = (book.key_2P[side, last], book.total_2P[side, row])
+    book = _remembered(book, side, gone, hides=appears & full, returns=reveals & shown.remembered)
+    end_key = jnp.where(reveals, shown.key, jnp.where(appears, key, FAR))
+    keys_P = _moved(book.key_2P[side], place, end, end_key, insert=appears)
     rows_P = _moved(book.row_2P[side], place, end, row, insert=appears)
     moves = appears | leaves
     book = book._replace(
         key_2P=book.key_2P.at[side].set(jnp.where(moves, keys_P, book.key_2P[side])),
         row_2P=book.row_2P.at[side].set(jnp.where(moves, rows_P, book.row_2P[side])),
-        queue_2PQ=book.queue_2PQ.at[side, row].set(jnp.where(change, queue_Q, book.queue_2PQ[side, row])),
+        queue_2PQ=book.queue_2PQ.at[side, row].set(jnp.where(change, after.lots_Q, book.queue_2PQ[side, row])),
         anonymous_2PQ=book.anonymous_2PQ.at[side, row].set(
-            jnp.where(change, anonymous_Q, book.anonymous_2PQ[side, row])
+            jnp.where(change, after.anonymous_Q, book.anonymous_2PQ[side, row])
         ),
-        total_2P=book.total_2P.at[side, row].set(jnp.where(change, queue_Q.sum(), book.total_2P[side, row])),
+        total_2P=book.total_2P.at[side, row].set(jnp.where(change, after.lots_Q.sum(), book.total_2P[side, row])),
+        revealed=shown,
         refused=book.refused + (visible & ~fine),
     )
     book = _controlled(book, kind == Kind.CONTROL, code)
@@ -282,6 +395,7 @@ def _controlled(book: LiveBook, control: jax.Array, code: jax.Array) -> LiveBook
         queue_2PQ=jnp.where(cleared, 0, book.queue_2PQ),
         anonymous_2PQ=book.anonymous_2PQ & ~cleared,
         total_2P=jnp.where(cleared, 0, book.total_2P),
+        behind_key_2M=jnp.where(cleared, FAR, book.behind_key_2M),
         closed=closed.astype(jnp.int32),
     )
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.generation.device.assembler import Clock, Spelling
-from lob_jax.generation.device.live_book import LiveBook
-from lob_jax.generation.device.orders import Order, Outcome, Own
+from lob_jax.generation.device.live_book import LiveBook, Reveal
+from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
+from lob_jax.generation.device.out_of_view import NO_LAW, NOTHING_BEHIND, Law, OutOfView
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -64,6 +65,8 @@ class Prompt:
       clock_ns: the time of the last event, UNIX ns.
       closed: what the last halt among the events has closed, see `LiveBook`.
       number: its number among the prompts of a batch; with the number of a path, it determines the random numbers.
+      behind: if the book has a window, the levels behind its view after the last event.
+      law: if the book has a window, what comes into view where no level is remembered.
     """
 
     tokens_T: np.ndarray
@@ -72,6 +75,8 @@ class Prompt:
     clock_ns: int
     closed: int = 0
     number: int = 0
+    behind: OutOfView = NOTHING_BEHIND
+    law: Law = NO_LAW
 
     @property
     def start(self) -> BookSnapshot:
@@ -91,6 +96,8 @@ class Generated:
       clock_ns: each path's clock after its last event, UNIX ns.
       levels: each path's book after its last event, see `live_book.to_levels`.
       orders: for each path, the outcome of each of the user's orders.
+      corrections: for each path, the levels that came into view, at the event of the path that another one went with.
+      remembered: int64 [B], how many of them had been in view before; the others were drawn.
     """
 
     tokens: list[np.ndarray]
@@ -100,6 +107,8 @@ class Generated:
     clock_ns: list[int]
     levels: list[list[list[tuple[int, list[int]]]]]
     orders: list[list[Outcome]]
+    corrections: list[Corrections]
+    remembered: np.ndarray
 
 
 class PathState(NamedTuple):
@@ -144,6 +153,20 @@ class PathState(NamedTuple):
     done: jax.Array
 
 
+class Given(NamedTuple):
+    """What the loop reads and does not change; the same for all paths.
+
+    Attributes:
+      tables: the tokenizer's lookup tables.
+      orders: the user's injected orders.
+      law: what comes into view of a book with a window.
+    """
+
+    tables: Any
+    orders: OrderTable
+    law: Law
+
+
 class Window(NamedTuple):
     """The model's inputs for the tokens in the cache, by slot.
 
@@ -183,6 +206,7 @@ class LoopState(NamedTuple):
       own_BT: bool, whether the token in a slot belongs to one of the user's orders.
       cache: keys and values.
       logits_BV: logits of the next token.
+      revealed: the level that each token's event brought into view, by slot; None for books without a window.
       rest: what is left to read of the prompts; None if they have equally many tokens.
     """
 
@@ -191,6 +215,7 @@ class LoopState(NamedTuple):
     own_BT: jax.Array
     cache: KVCache
     logits_BV: jax.Array
+    revealed: Reveal | None = None
     rest: Rest | None = None
 
 

@@ -13,12 +13,14 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import Validity
-from lob_jax.events.instrument import NS_PER_DAY, Instrument
+from lob_jax.events.instrument import Instrument
 from lob_jax.generation.device.state import Generated, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
+from lob_jax.generation.paths import path_day
 from lob_jax.runs.continuations.prompts import Continued, spread_prompts
-from lob_jax.runs.generation import check_day, check_generates
+from lob_jax.runs.generation import before_midnight, check_day, check_generates
 from lob_jax.runs.load import Run
+from lob_jax.runs.reveals import law_of
 from lob_jax.statistics.flow import Flow, flow_of_paths, flow_of_spans, joined
 from lob_jax.writers.lobster import order_ids
 
@@ -91,21 +93,22 @@ def generate_many(
     check_generates(run)
     config = run.config.generate
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
+    train, test = (open_records(run.workdir / "records", part) for part in ("train", "test"))
     real = spread_prompts(
-        open_records(run.workdir / "records", "test"),
+        test,
         prompts=config.prompts if prompts is None else prompts,
         events=config.prompt_events if prompt_events is None else prompt_events,
         following=sampling.events,
         **_reads(run),
     )
     instrument = real[0].day.instrument
-    how: dict[str, Any] = {"model": run.model, "tokenizer": run.tokenizer, "instrument": instrument}
-    drawn = run_generation(run.params, [one.prompt for one in real], sampling=sampling, on_progress=on_progress, **how)
-    openings = [MarketDay.opening(instrument, one.prompt.start) for one in real]
-    tokens = iter(drawn.tokens)
+    law = law_of(real[0].prompt, train, run.tokenizer, symbol=instrument.symbol)
+    prompts_of = [dataclasses.replace(one.prompt, law=law) for one in real]
+    how: dict[str, Any] = {"tokenizer": run.tokenizer, "instrument": instrument}
+    drawn = run_generation(run.params, prompts_of, model=run.model, sampling=sampling, on_progress=on_progress, **how)
+    each = iter(zip(drawn.tokens, drawn.corrections, strict=True))
     days = tuple(
-        tuple(opening.with_events(run.tokenizer.decode(next(tokens), opening)) for _ in range(sampling.paths))
-        for opening in openings
+        tuple(path_day(*next(each), start=one.start, **how) for _ in range(sampling.paths)) for one in prompts_of
     )
     return Continuations(tuple(real), days, drawn)
 
@@ -169,10 +172,10 @@ def flows_of(paths: Continuations, *, levels: int) -> Flows:
         (book,) = snapshots_at(named, np.array([one.events]))
         used = named.events.order_id[: one.events]
         for day in days:
-            inside = day.events.time_ns < day.instrument.midnight_ns() + NS_PER_DAY
-            left_out += int(np.count_nonzero(~inside))
-            start = dataclasses.replace(book, time_ns=day.start.time_ns, window=day.start.window)
-            generated.append(_named(dataclasses.replace(day, start=start, events=day.events[inside]), used=used))
+            inside = before_midnight(day)
+            left_out += len(day.events) - len(inside.events)
+            start = dataclasses.replace(book, time_ns=day.start.time_ns)
+            generated.append(_named(dataclasses.replace(inside, start=start), used=used))
     both, pairs = joined(known), np.arange(2 * len(known)).reshape(-1, 2)
     return Flows(both.select(pairs[:, 1]), flow_of_paths(generated, levels=levels), both.select(pairs[:, 0]), left_out)
 

@@ -16,6 +16,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.reveals import behind_view
 from lob_jax.runs.prompt import prompt_of
 from lob_jax.statistics.flow import disjoint_spans
 from lob_jax.statistics.recent import LOOK_BACK
@@ -171,5 +172,6 @@ def _continued(
     before, book = snapshots_at(day, np.array([first, middle]))
     halts = halts_of(day.events.kind[:middle], day.events.code[:middle])
     now_closed = closed_before(halts, middle, closed=closed)
-    prompt = prompt_of(prepared, record, slice(first - history, middle - history), book, now_closed)
+    events = slice(first - history, middle - history)
+    prompt = prompt_of(prepared, record, events, book, now_closed, behind=behind_view(day, middle))
     return Continued(day.part(first, last, start=before), middle - first, prompt)

@@ -101,7 +101,7 @@ def test_a_prompt_ends_where_a_book_is_known(records, tokenizer):
     np.testing.assert_array_equal(prompt.tokens_T, records[0]["tokens"][last - 20 : last])
     np.testing.assert_array_equal(prompt.book.price, records[1]["start_price"])
     np.testing.assert_array_equal(prompt.known_T["book"][-1], records[0]["features"][last])
-    assert prompt.clock_ns == int(records[1]["start_time_ns"]) and prompt.book.window == 0
+    assert prompt.clock_ns == int(records[1]["start_time_ns"]) and prompt.book.window == int(records[1]["start_window"])
 
 
 def test_a_single_record_has_no_book_to_generate_from(records, tokenizer):

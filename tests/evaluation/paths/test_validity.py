@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.evaluation.paths.validity import check_events, merged
 from lob_jax.events.schema import Code, Events, Kind
 
@@ -77,6 +77,32 @@ def test_behind_the_last_level_of_a_full_side_nothing_is_in_view(window, side, s
     start, behind = dataclasses.replace(START, window=window), 9_700 if side > 0 else 10_200
     assert _fault(start, Kind.ADD, side, behind, 5) == ([] if seen else ["out of view"])
     assert _fault(start, Kind.ADD, side, behind + 100 * side, 5) == []
+
+
+@pytest.mark.parametrize(
+    ("window", "shown", "fault", "bids"),
+    [
+        (2, (1, 9_500, 8), None, [(9_800, [9]), (9_500, [8])]),
+        (3, (1, 9_500, 8), None, [(9_800, [9]), (9_500, [8])]),
+        (1, (1, 9_500, 8), None, [(9_500, [8])]),
+        (0, (1, 9_500, 8), "a level comes into view where there is no room", [(9_800, [9])]),
+        (1, (-1, 10_500, 8), "a level comes into view where there is no room", []),
+        (2, (1, 9_900, 8), "a level comes into view in front of others", [(9_800, [9])]),
+        (2, (1, 9_800, 8), "a level comes into view in front of others", [(9_800, [9])]),
+        (2, (1, 9_550, 8), "a level comes into view with no size or no price", [(9_800, [9])]),
+        (2, (1, 9_500, 0), "a level comes into view with no size or no price", [(9_800, [9])]),
+    ],
+)
+def test_a_level_comes_into_view_behind_the_others_where_there_is_room(window, shown, fault, bids):
+    start = dataclasses.replace(START, window=window, size=np.array([3, 2, 9, 4]))
+    columns = {"kind": [Kind.DELETE] * 2, "side": [1, 1], "price": [9_900] * 2, "size": [2, 3], "time_ns": [1_000] * 2}
+    events = Events.from_columns(**{name: np.array(column) for name, column in columns.items()})
+    found = check_events(
+        events, start=start, tick=100, corrections=Corrections(np.array([1]), *(np.array([x]) for x in shown))
+    )
+    assert found.faults == ({fault: 1} if fault else {})
+    assert found.levels == [bids, [(10_100, [4])]]
+    assert found.emptied == (not bids)
 
 
 @pytest.mark.parametrize("kind", [Kind.ADD, Kind.CROSS])

@@ -92,7 +92,7 @@ def test_a_prompt_is_the_market_where_it_ends(day, spread):
                 ]
             ]
         )
-        assert prompt.book.window == 0
+        assert prompt.book.window == day.start.window
         events = prompt.known_T["event"]
         assert events[-1] - events[0] == 29
         np.testing.assert_array_equal(prompt.known_T["book"][-1], features[first + 30])

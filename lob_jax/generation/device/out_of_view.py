@@ -1,0 +1,81 @@
+"""Levels behind the view of a windowed book: those that left it, and the law of those that nothing is known of."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+MOST_REMEMBERED = 64  # levels per side that a book keeps behind its view
+_REVEALS = np.uint32(2**32 - 1)  # folded into a path's key; events, which are numbered below 2^30, use other numbers
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutOfView:
+    """The levels that have left the view of a book, on either side from the best.
+
+    Attributes:
+      side: int8 [M], +1 bid, -1 ask.
+      price: int64 [M], price quanta.
+      size: int64 [M], lots.
+    """
+
+    side: np.ndarray
+    price: np.ndarray
+    size: np.ndarray
+
+
+NOTHING_BEHIND = OutOfView(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+class Law(NamedTuple):
+    """What comes into view where no level is remembered: pairs of a side, of which each is equally likely.
+
+    Attributes:
+      ticks_2K: int32 [2, K], ticks behind the level before it, ascending; 0 behind the last pair.
+      lots_2K: int32 [2, K], lots at the level.
+      count_2: int32 [2], number of pairs of bids and of asks.
+    """
+
+    ticks_2K: np.ndarray | jax.Array
+    lots_2K: np.ndarray | jax.Array
+    count_2: np.ndarray | jax.Array
+
+
+NO_LAW = Law(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.int32), np.zeros(2, np.int32))
+
+
+class Unseen(NamedTuple):
+    """A level of which nothing was known: ticks behind the last one in view, and lots, 0 if there is none."""
+
+    ticks: jax.Array
+    lots: jax.Array
+
+
+def nothing_unseen() -> Unseen:
+    """Return no level."""
+    return Unseen(jnp.int32(0), jnp.int32(0))
+
+
+def drawn(law: Law, key: jax.Array, event: jax.Array, own: jax.Array, *, side: jax.Array, flip: jax.Array) -> Unseen:
+    """Draw the level that one event of a path may bring into view.
+
+    Args:
+      law: the law.
+      key: the key of the path.
+      event: number of events that the model has begun.
+      own: number of tokens of the user's orders, 0 in an event of the model: several such events may have one number.
+      side: 0 bid, 1 ask.
+      flip: whether the random number is replaced by one minus it.
+    """
+    if not law.ticks_2K.shape[1]:
+        return nothing_unseen()
+    ticks_2K, lots_2K, count_2 = (jnp.asarray(part) for part in law)
+    for number in (_REVEALS, event, own):
+        key = jax.random.fold_in(key, number)
+    at = jax.random.uniform(key)
+    at, count = jnp.where(flip, 1 - at, at), count_2[side]
+    pair = jnp.clip((at * count.astype(jnp.float32)).astype(jnp.int32), 0, count - 1)
+    lots = jnp.where(count > 0, lots_2K[side, pair], 0)
+    return Unseen(ticks_2K[side, pair], lots)
