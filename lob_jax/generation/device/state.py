@@ -230,8 +230,6 @@ class LoopShape:
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
       book_levels: levels per side in the book features.
-      mask: the tokens over which the model was trained: "none" for all, "grammar", or "book" for those that the book
-        allows. Without the book, the kind of an event is sampled before the book mask applies, see `sampling.choose`.
     """
 
     model: ModelConfig
@@ -240,10 +238,12 @@ class LoopShape:
     temperature: float
     truncation: Truncation
     book_levels: int
-    mask: str = "none"
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """The arguments of `sampling.choose` and `sampling.probabilities`."""
-        kinds_first = self.mask != "book"
+        """The arguments of `sampling.choose` and `sampling.probabilities`.
+
+        The kind of an event is sampled before the book mask applies, unless the model was trained with the book mask.
+        """
+        kinds_first = self.model.mask != "book"
         return {"temperature": self.temperature, "truncation": self.truncation, "kinds_first": kinds_first}
