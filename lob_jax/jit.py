@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numba
@@ -61,7 +62,23 @@ def compiled_before() -> bool:
 
 _CACHED = bool(SETTINGS.CACHE_DIR) or use_cache(_cache_folder())
 
-njit = functools.partial(numba.njit, cache=_CACHED)
+
+def njit(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile a function by Numba, once for all numbers that compiled code calls it with.
+
+    Numba takes a constant in a call for a type of its own, and would compile the function, and all that it calls, again
+    for each constant: most of the compile time.
+    """
+    dispatcher = numba.njit(function, cache=_CACHED, **options)
+    dispatcher.get_call_template = functools.partial(_call_template, dispatcher.get_call_template)
+    return dispatcher
+
+
+def _call_template(template: Callable[..., Any], args: Sequence[Any], kws: Mapping[str, Any]) -> Any:
+    """Return what a dispatcher's own `get_call_template` returns, for the types of constants without their values."""
+    plain = numba.types.unliteral
+    return template([plain(one) for one in args], {name: plain(one) for name, one in kws.items()})
+
 
 # For functions that change arrays in place and allocate none. Otherwise Numba would count references to every array of
 # a book at each call, which is ten times slower. `_nrt` is a private option of Numba.

@@ -3,6 +3,9 @@
 import ast
 import pathlib
 
+import numba
+import numpy as np
+
 from lob_jax import jit
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -31,6 +34,22 @@ def test_a_cache_is_known_to_be_empty_or_not(tmp_path, monkeypatch):
     (tmp_path / "book_1").mkdir()
     (tmp_path / "book_1" / "loops.replay-1.py311.nbi").touch()
     assert jit.compiled_before()
+
+
+@jit.in_place
+def _moved(values: np.ndarray, by: int, back: bool) -> int:
+    values[0] += -by if back else by
+    return values[0]
+
+
+@jit.njit
+def _moved_by_constants(values: np.ndarray) -> int:
+    return _moved(values, 3, False) + _moved(values, by=5, back=True) + _moved(values, values[0], False)
+
+
+def test_constants_are_no_types_of_their_own():
+    assert _moved_by_constants(np.array([10])) == 13 + 8 + 16
+    assert [args[1:] for args in _moved.signatures] == [(numba.int64, numba.boolean)]
 
 
 def test_every_module_with_compiled_loops_counts():
