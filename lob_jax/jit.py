@@ -69,7 +69,7 @@ def njit(function: Callable[..., Any], **options: Any) -> Any:
     Numba takes a constant in a call for a type of its own, and would compile the function, and all that it calls, again
     for each constant: most of the compile time.
     """
-    dispatcher = numba.njit(function, cache=_CACHED, **options)
+    dispatcher: Any = numba.njit(function, cache=_CACHED, **options)
     dispatcher.get_call_template = functools.partial(_call_template, dispatcher.get_call_template)
     return dispatcher
 
