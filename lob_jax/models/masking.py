@@ -179,7 +179,10 @@ def target_nll(logits_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> 
       targets_BT: int32 token ids below V.
       places: the sets in the targets' places.
     """
-    return _nll(logits_BTV.astype(full_precision(logits_BTV.dtype.name)), targets_BT, places)
+    x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
+    # As one axis of places: XLA would compute the index of each of the gradient's elements along every axis.
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (x_BTV, targets_BT, places))
+    return _nll(*flat).reshape(targets_BT.shape)
 
 
 @jax.custom_vjp
