@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import is_empty, rank, reference
-from lob_jax.book.orders import END, FIRST, Book
+from lob_jax.book.kernel import best_price, is_empty, rank, reference
+from lob_jax.book.orders import END, FIRST, PRICE, Book
 from lob_jax.events.halts import CLOSED, OPEN
 from lob_jax.events.schema import Code
 from lob_jax.jit import inner
@@ -41,6 +41,7 @@ from lob_jax.tokens.sets.ranges import (
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _SESSION_OPEN, _FEED_GAP = int(Code.SESSION_OPEN), int(Code.FEED_GAP)
 _FEWEST_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1)
+_POWER = 10 ** np.arange(19)
 
 
 class LevelCodes(NamedTuple):
@@ -73,16 +74,22 @@ def new_level_codes() -> LevelCodes:
 @inner
 def refresh(book: Book, codes: LevelCodes, s: int, rules: Rules) -> None:
     """Fill in the codes of a side."""
-    count, barred = 0, 0
+    best = best_price(book, s)
+    count, barred, end = 0, 0, np.int64(0)  # `end`: the quanta from the best price at which the next code begins
     for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
-        distance = distance_of(book, s, row, rules)
-        if distance < 0:
+        barred += is_barred(book, s, row, rules)
+        # Deep books have many levels of the same code: only the first few of them say anything new.
+        is_next = (1 - 2 * s) * (best - book.levels[s, row, PRICE]) >= end
+        if not is_next and codes.cancellable[s, count - 1] and codes.deletable[s, count - 1]:
             continue
+        distance = distance_of(book, s, row, rules)
         if distance > rules.most_distance:
             break
-        barred += is_barred(book, s, row, rules)
-        code = _deeper_code(distance)
-        if count == 0 or code != codes.code[s, count - 1]:
+        if distance < 0:
+            continue
+        if is_next:
+            code, last = _deeper_code(distance)
+            end = (last + 1) * rules.tick
             codes.code[s, count] = code
             codes.cancellable[s, count] = codes.deletable[s, count] = False
             count += 1
@@ -93,11 +100,13 @@ def refresh(book: Book, codes: LevelCodes, s: int, rules: Rules) -> None:
 
 
 @inner
-def _deeper_code(distance: int) -> int:
-    """Return the price code of a distance that is not better."""
+def _deeper_code(distance: int) -> tuple[int, int]:
+    """Return the price code of a distance that is not better, and the largest distance of the code."""
     if distance < _FEWEST_DEEPER:
-        return numbers.number_code(distance)
-    return v.DEEPER_ESCAPE + numbers.digit_count(distance) - v.DEEPER_ESCAPE_DIGITS
+        code = numbers.number_code(distance)
+        return code, numbers.code_range(code)[1]
+    digits = numbers.digit_count(distance)
+    return v.DEEPER_ESCAPE + digits - v.DEEPER_ESCAPE_DIGITS, _POWER[digits] - 1
 
 
 @inner

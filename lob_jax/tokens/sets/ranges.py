@@ -79,9 +79,11 @@ def put(ranges: Ranges, first: int, last: int) -> None:
 
 @inner
 def put_again(ranges: Ranges, begin: int, end: int) -> None:
-    """Add the ranges begin..end-1 of an earlier row to the current one."""
+    """Begin the current row with the ranges begin..end-1 of an earlier one."""
+    ahead = ranges.at[END] - begin
     for at in range(begin, end):
-        put(ranges, np.int64(ranges.first[at]), np.int64(ranges.last[at]))
+        ranges.first[at + ahead], ranges.last[at + ahead] = ranges.first[at], ranges.last[at]
+    ranges.at[END] = end + ahead
 
 
 @inner

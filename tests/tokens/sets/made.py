@@ -54,7 +54,7 @@ def days(draw):
     return day_of(start, sorted(reveals), signed=draw(st.booleans()))
 
 
-def drawn(day, rules, rng, *, closed, time_digits, escapes, most=60):
+def drawn(day, rules, rng, *, closed, time_digits, escapes, most=45):
     """Draw a stream of five events or more, each token from its set or else, rarely, from the grammar's.
 
     Returns:

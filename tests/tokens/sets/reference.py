@@ -42,6 +42,7 @@ class Reference:
         self.state, self.event, self.cursor = self.grammar.start, -1, 0
         self.book = OracleBook(day.start)
         self.spelt, self.free, self.taken = [], False, True
+        self.known = {}  # the distances of events, by kind and side, until the book changes
 
     def next(self):
         """Return the set in the place of the next token, bool [V]."""
@@ -102,6 +103,11 @@ class Reference:
 
     def distances(self, kind, side):
         """Return the distances of the events of a kind that the book allows, ascending."""
+        if (kind, side) not in self.known:
+            self.known[kind, side] = self.find_distances(kind, side)
+        return self.known[kind, side]
+
+    def find_distances(self, kind, side):
         if self.closed >= (1 if kind >= Kind.EXECUTE else 2):
             return np.zeros(0, int)
         every = np.arange(-FAR, FAR + 1)
@@ -142,7 +148,7 @@ class Reference:
         return range(1, min(queue[0], most) + 1) if kind == Kind.EXECUTE else range(1, most + 1)
 
     def take(self):
-        self.taken = True
+        self.taken, self.known = True, {}
         head = self.spelt[0]
         if head < v.CLASS_SIZE:
             code = Code(head - v.CONTROL_BASE)
