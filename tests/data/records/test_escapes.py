@@ -48,7 +48,7 @@ def test_tokens_are_counted_up_to_the_first_one_of_an_event_outside_its_set(reco
     tally.add(record, TOKENIZER, first=first)
     expected = slow_counts(record, first)
     assert tally.content() == expected
-    assert len(expected["outside"]) > 3 and np.sum(list(expected["outside"].values())) > 20
+    assert len(expected["outside"]) > 1 and np.sum(list(expected["outside"].values())) > 20
 
 
 def test_counts_of_records_add_up(record):
