@@ -179,7 +179,10 @@ def target_nll(logits_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> 
       targets_BT: int32 token ids below V.
       places: the sets in the targets' places.
     """
-    return _nll(logits_BTV.astype(full_precision(logits_BTV.dtype.name)), targets_BT, places)
+    x_BTV = logits_BTV.astype(full_precision(logits_BTV.dtype.name))
+    # As one axis of places: XLA would compute the index of each of the gradient's elements along every axis.
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (x_BTV, targets_BT, places))
+    return _nll(*flat).reshape(targets_BT.shape)
 
 
 @jax.custom_vjp
@@ -235,10 +238,11 @@ def _backward(kept: tuple, gradient_BT: jax.Array) -> tuple[jax.Array, None, Non
     if places.book_BTW is not None:
         of_book_BT = by_book_BT / sums.book_BT * gradient_BT
         factor += _members(places.book_BTW).astype(x_BTV.dtype) * of_book_BT[..., None, None, None]
-    slope = _weights(x_BTV, sums.shift_BT) * factor
-    token = _planes(jnp.arange(x_BTV.shape[-1], dtype=targets_BT.dtype))
-    target, gradient = (array_BT[..., None, None, None] for array_BT in (targets_BT, gradient_BT))
-    return (slope - jnp.where(token == target, gradient, 0)).reshape(x_BTV.shape), None, None
+    slope_BTV = (_weights(x_BTV, sums.shift_BT) * factor).reshape(x_BTV.shape)
+    target_BT1 = targets_BT[..., None]
+    # Added to the target's element alone: a comparison in every element would take another pass on CPUs.
+    at_target_BT1 = jnp.take_along_axis(slope_BTV, target_BT1, axis=-1) - gradient_BT[..., None]
+    return jnp.put_along_axis(slope_BTV, target_BT1, at_target_BT1, axis=-1, inplace=False), None, None
 
 
 _nll.defvjp(_forward, _backward)

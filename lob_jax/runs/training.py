@@ -129,7 +129,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         )
     beside = beside_of(config, workdir)
     windows, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
-    tokenizer = tokenizer_of(config, workdir)
+    tokenizer, mask = tokenizer_of(config, workdir), config.model.mask
     cut = {"batch_size": batch_size // processes, "host_count": processes}
     reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
     return TrainingData(
@@ -139,7 +139,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer.vocabulary.hash,
         token_counts=np.array(manifest["token_counts"]["train"], np.int64),
-        masks=make_masks(tokenizer.grammar, training_escapes(manifest)),
+        masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **regime_bins(config),

@@ -89,6 +89,18 @@ def test_models_in_the_book_have_a_table_of_their_own_and_their_differences():
     assert others.others(one) is None or "in book" not in str(others.others(one))
 
 
+def test_a_model_trained_in_the_book_is_compared_in_the_book():
+    one = material()
+    found = one.found["evaluation.json"]
+    found["in_book"] = {"model": metrics(24.0), "ngram": metrics(25.5), "zero_order": metrics(26.5)}
+    found["differences"]["in_book"] = {"ngram": {"bits_per_event": [-1.5, -1.6, -1.4]}}
+    assert cells(summary.summary(one))["bits per event", "of the reference"].value == 28.4
+    one.found["config.json"]["model"]["mask"] = "book"
+    section = summary.summary(one)
+    assert cells(section)["bits per event", "of the reference"].value == 25.5
+    assert any("n-gram: 1.50 bits per event fewer" in words for words in section.paragraphs)
+
+
 def test_an_evaluation_without_intervals_says_so_and_one_of_masked_tokens_has_its_own_table():
     one = material()
     for model in one.found["evaluation.json"]["likelihood"].values():

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.records.records import Record, record_opening
+from lob_jax.errors import InputError
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.shares import SHAPE, escape_shares
@@ -63,9 +64,21 @@ def _cells(tokens: np.ndarray, tokenizer: Tokenizer) -> tuple[np.ndarray, np.nda
 
 
 def training_escapes(manifest: Mapping[str, Any]) -> np.ndarray:
-    """Return the escape shares of the training split of some records by field and kind, see `escape_shares`."""
+    """Return the escape shares of the training split of some records by field and kind, see `escape_shares`.
+
+    Raises:
+      InputError: the records were prepared before escapes were counted.
+    """
     places, outside = np.zeros(SHAPE), np.zeros(SHAPE)
     for day in manifest["days"]:
+        if "escapes" not in day:
+            raise InputError(
+                "the records do not say which tokens are outside their sets",
+                where="days in the manifest of the records",
+                expected="the counts in escapes",
+                was=sorted(day),
+                remedy="prepare the records again with this version",
+            )
         counts = day["escapes"].get("train", {"places": np.zeros(SHAPE), "outside": {}})
         places += np.array(counts["places"])
         outside += sum((np.array(cells) for cells in counts["outside"].values()), np.zeros(SHAPE))

@@ -48,7 +48,10 @@ def _what(material: Material) -> str:
 
 
 def _likelihood(material: Material) -> tuple[list[Row], str]:
-    models = (material.get("evaluation.json") or {}).get("likelihood") or {}
+    result, config = material.get("evaluation.json") or {}, material.get("config.json") or {}
+    # A model that was trained in the book is compared with baselines that are restricted to it, too.
+    by_book = config.get("model", {}).get("mask") == "book" and "in_book" in result
+    models = result.get("in_book" if by_book else "likelihood") or {}
     mine = bits_of(models.get("model", {}))
     others = {name: bits_of(metrics) for name, metrics in models.items() if name not in OURS}
     known = {name: bits for name, bits in others.items() if bits is not None}
@@ -59,7 +62,7 @@ def _likelihood(material: Material) -> tuple[list[Row], str]:
     rows: list[Row] = [
         ("bits per event", mine, f"best baseline: {name_of(best)}", reference, _ratio(mine.value, reference.value))
     ]
-    paired = difference_of(material.get("evaluation.json"), "model", best)
+    paired = difference_of(result, "in_book" if by_book else "model", best)
     difference = paired or Number(mine.value - reference.value)
     against = f"{mine.value:.2f} against {reference.value:.2f}"
     return rows, f"{bits_verdict(difference, name_of(best))} ({against}{_interval_words(paired)})."

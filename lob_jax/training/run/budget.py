@@ -18,6 +18,7 @@ from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.layout import window_groups
 
 GIB = 2**30
+SETS = 3  # sets of bits in memory for each token of a model with a mask: of the grammar, given, and of the book
 USABLE = 0.85  # share of the available memory; the rest is for the runtime, the data pipeline and fragmentation
 CPU_TOKENS = 2048  # per micro-batch on a CPU: more would keep its cores no busier, and activations would miss the cache
 CGROUP_LIMITS = (
@@ -111,6 +112,8 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     size = 2 if halves and not target.on_cpu else 4
     kept = config.n_layers * {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
     logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
+    if config.mask != "none":
+        logits += SETS * config.vocab_size // 8 * T
     ends, layers = size * T * (10 if target.on_cpu else 6) * D + logits, size * T * kept
     if config.remat != "none":
         anew = size * T * block
