@@ -18,11 +18,11 @@ from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.stream import stream
 from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, TOKENIZER, lively, prompt
 
-WINDOW, EVENTS = 2, 60
+WINDOW, EVENTS = 2, 30
 SHOWN = dataclasses.replace(START, size=np.array([4, 3, 5, 2]), anonymous=np.ones(4, bool), window=WINDOW)
 BEHIND = OutOfView(np.array([1, -1]), np.array([9_700, 10_500]), np.array([6, 7]))
 LAW = Law(np.array([[1, 2], [1, 3]], np.int32), np.array([[8, 5], [9, 4]], np.int32), np.array([2, 2], np.int32))
-LONG = dataclasses.replace(MODEL, max_seq_length=512)
+LONG = dataclasses.replace(MODEL, max_seq_length=128)
 SAMPLING = loop.SamplingConfig(paths=3, events=EVENTS, seed=7)
 HOW = {"tokenizer": TOKENIZER, "instrument": INSTRUMENT}
 
