@@ -61,7 +61,7 @@ def test_a_side_with_fewer_levels_than_the_feed_shows_has_none_behind():
 def test_only_the_best_levels_are_remembered(monkeypatch):
     monkeypatch.setattr(reveals, "MOST_REMEMBERED", 2)
     found = follow_view(states_of([{at + 1: 1, at: 1} for at in range(6)])).behind
-    assert found.price[found.side > 0].tolist() == [3, 2]
+    assert found.price[found.side > 0].tolist() == [4, 3]
 
 
 def windowed(day, window):
