@@ -9,7 +9,7 @@ from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.reveals import Revealed, fit_law, follow_view
 from lob_jax.tokens.tokenizer import Tokenizer
 
-FIT_EVENTS = 1 << 17  # of the training records that a law is fitted to
+FIT_EVENTS = 1 << 16  # of the training records that a law is fitted to
 
 
 def law_of(prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol: str, seed: int = 0) -> Law:

@@ -18,17 +18,17 @@ from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.stream import stream
 from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, TOKENIZER, lively, prompt
 
-WINDOW, EVENTS = 2, 60
+WINDOW, EVENTS = 2, 30
 SHOWN = dataclasses.replace(START, size=np.array([4, 3, 5, 2]), anonymous=np.ones(4, bool), window=WINDOW)
-BEHIND = OutOfView(np.array([1, -1]), np.array([9_700, 10_500]), np.array([6, 7]))
+BEHIND = OutOfView(np.array([-1]), np.array([10_500]), np.array([7]))
 LAW = Law(np.array([[1, 2], [1, 3]], np.int32), np.array([[8, 5], [9, 4]], np.int32), np.array([2, 2], np.int32))
-LONG = dataclasses.replace(MODEL, max_seq_length=512)
+LONG = dataclasses.replace(MODEL, max_seq_length=128)
 SAMPLING = loop.SamplingConfig(paths=3, events=EVENTS, seed=7)
 HOW = {"tokenizer": TOKENIZER, "instrument": INSTRUMENT}
 
 
 def windowed(model=LONG, **changes):
-    """Return the prompt with a book of two levels a side, a level behind each, and a law."""
+    """Return the prompt with a book of two levels a side, another ask behind them, and a law."""
     return dataclasses.replace(prompt(model, SHOWN), **{"behind": BEHIND, "law": LAW, **changes})
 
 
@@ -73,7 +73,8 @@ def test_every_path_is_valid_with_its_corrections_and_keeps_both_sides_full(gene
     ):
         assert (found.events, found.faults, found.emptied) == (EVENTS, {}, False)
         assert [len(side) for side in found.levels] == [WINDOW, WINDOW]
-        assert 0 < remembered < len(corrections)
+        assert 0 < remembered <= len(corrections)
+    assert sum(map(len, generated.corrections)) > generated.remembered.sum()
     assert np.concatenate([one.side for one in generated.corrections]).std() > 0.5
 
 
@@ -105,7 +106,7 @@ def first_of(generated, side):
 
 
 def test_a_path_begins_with_what_its_prompt_remembers(generated):
-    assert first_of(generated, 1) & {(9_700, 6), (9_800, 3)} and first_of(generated, -1) & {(10_500, 7), (10_300, 2)}
+    assert first_of(generated, -1) <= {(10_500, 7), (10_300, 2)} and first_of(generated, 1)
 
 
 @pytest.mark.slow
