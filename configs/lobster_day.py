@@ -21,6 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.max_seq_length = 256
     config.model.positions = "rotary"
     config.model.book_state = True
+    config.model.mask = "book"
     config.model.time_of_day = False  # within a single day, the test split is at hours that training never saw
     config.model.day_of_week = False
     config.model.dtype = "float32"

@@ -13,6 +13,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config = sized.get_config(size)
     config.train.objective = "masked"
     config.model.causal = False
+    config.model.mask = "none"
     config.model.book_state = False
     config.train.sample_events = 0
     return config

@@ -15,4 +15,5 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config.model.activation = "swiglu"
     config.model.d_ff = config.model.d_ff * 2 // 3 // 32 * 32
     config.model.attention.qk_norm = True
+    config.model.mask = "book"
     return config

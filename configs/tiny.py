@@ -22,6 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.d_ff = 256
     config.model.max_seq_length = 256
     config.model.book_state = True
+    config.model.mask = "book"
     config.model.dtype = "float32"
     config.train.accumulation = 1
     config.train.batch_size = 16
