@@ -40,8 +40,11 @@ PACKED_ROWS = 2_000  # rows whose bits are timed
 
 def day_of(feed: str, path: pathlib.Path | None, events: int) -> MarketDay:
     """Return the first events of a day; without a path, of a simulated one."""
-    source = SyntheticFeed(1, events, 0) if path is None else FEEDS[feed].feed()
-    day = source.read(path or source.days()[0], STRICT)
+    if path is None:
+        simulated = SyntheticFeed(1, events, 0)
+        day = simulated.read(simulated.days()[0], STRICT)
+    else:
+        day = FEEDS[feed].feed().read(path, STRICT)
     if not len(day.events):
         raise InputError(
             "a day without events has no sets to measure",
