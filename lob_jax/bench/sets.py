@@ -21,6 +21,7 @@ from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import reference_runs
+from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.format import FEEDS
@@ -44,6 +45,14 @@ def day_of(feed: str, path: pathlib.Path | None, events: int) -> MarketDay:
         day = simulated.read(simulated.days()[0], STRICT)
     else:
         day = FEEDS[feed].feed().read(path, STRICT)
+    if not len(day.events):
+        raise InputError(
+            "a day without events has no sets to measure",
+            where=path,
+            expected="at least one event",
+            was=0,
+            remedy="leave the file out",
+        )
     return day.part(0, min(events, len(day.events)), start=day.start)
 
 

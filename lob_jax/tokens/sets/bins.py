@@ -80,7 +80,9 @@ def put_bins(ranges: Ranges, book: Book, scan: Scan, bins: Bins, closed: int, ru
 def _put_kind(ranges: Ranges, book: Book, scan: Scan, bins: Bins, kind: int, s: int, rules: Rules) -> None:
     edges, lots = bins.price[kind - 1], bins.size[kind - 1]
     listed = kind in (CANCEL, DELETE)
-    low, high = (np.int64(0), np.int64(0)) if kind == EXECUTE or listed else distances(book, kind, s, rules)
+    low, high = 0, 0
+    if kind != EXECUTE and not listed:
+        low, high = distances(book, kind, s, rules)
     for price in range(PRICE_BINS):
         base = kind * v.CLASS_SIZE + (s * PRICE_BINS + price) * SIZE_BINS * GAP_BINS
         if listed:
@@ -130,7 +132,7 @@ def _refresh(book: Book, scan: Scan, s: int, bins: Bins, rules: Rules) -> None:
 @inner
 def _fit_cancel(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarray, rules: Rules) -> None:
     """Mark the bins of the sizes that a CANCEL may have at a level."""
-    most = np.int64(0)
+    most = 0
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         most = max(most, book.orders[slot, SIZE])
@@ -141,7 +143,7 @@ def _fit_cancel(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarra
 @inner
 def _fit_delete(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarray, rules: Rules) -> None:
     """Mark the bins of the sizes that a DELETE may have at a level."""
-    most = np.int64(0)
+    most = 0
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]

@@ -27,12 +27,13 @@ class CompactWalk(NamedTuple):
 
     Attributes:
       book: the true book, before the next event.
-      events: those of the day.
+      events: those of the day; kind, code and side as int64.
       corrections: those of the day.
       rules: the constants of the day.
       bins: the edges of the bins.
       scan: see `Scan`.
       closed: int64 [1], what halts have closed.
+      cursor: int64 [1], the first correction not yet applied.
     """
 
     book: Book
@@ -42,13 +43,14 @@ class CompactWalk(NamedTuple):
     bins: Bins
     scan: Scan
     closed: np.ndarray
+    cursor: np.ndarray
 
 
 def new_compact_walk(
     book: Book, events: EventColumns, corrections: CorrectionColumns, rules: Rules, bins: Bins, *, closed: int
 ) -> CompactWalk:
     """Return a walk before its first token."""
-    return CompactWalk(book, events, corrections, rules, bins, new_scan(), np.array([closed]))
+    return CompactWalk(book, events, corrections, rules, bins, new_scan(), np.array([closed]), np.zeros(1, np.int64))
 
 
 @in_place
@@ -78,7 +80,7 @@ def advance(
 def _reason(walk: CompactWalk, event: int) -> int:
     """Return why the bins of an event contain none that the book allows: why it does not allow this one."""
     events, rules = walk.events, walk.rules
-    kind, side = np.int64(events.kind[event]), np.int64(events.side[event])
+    kind, side = events.kind[event], events.side[event]
     if kind == _CONTROL:
         return control_reason(events.code[event])
     if is_halted(kind, walk.closed[0]):
@@ -98,6 +100,7 @@ def _take(walk: CompactWalk, event: int) -> None:
             stale[:] = 1
     elif events.kind[event] <= EXECUTE:
         stale[0 if events.side[event] == BID else 1] = 1
-    cursor = np.searchsorted(walk.corrections.event, event)
-    if amend(walk.book, walk.corrections, cursor, event) > cursor:
+    cursor = amend(walk.book, walk.corrections, walk.cursor[0], event)
+    if cursor > walk.cursor[0]:
         stale[:] = 1
+    walk.cursor[0] = cursor

@@ -6,8 +6,6 @@ and crosses. The functions assume events that the grammar can spell.
 
 from typing import NamedTuple
 
-import numpy as np
-
 from lob_jax.book.kernel import best_price, is_empty, level_of, reference
 from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, MARK, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
@@ -179,7 +177,7 @@ def sizes(book: Book, kind: int, s: int, distance: int, rules: Rules) -> tuple[i
 
     A DELETE may have the size of any order of the level as well.
     """
-    row, most = NO_LEVEL, np.int64(0)
+    row, most = NO_LEVEL, 0
     if abs(distance) > rules.most_distance:
         return row, most
     if kind <= EXECUTE:
@@ -201,7 +199,7 @@ def sizes(book: Book, kind: int, s: int, distance: int, rules: Rules) -> tuple[i
 @inner
 def largest(book: Book, s: int, row: int, divisible: bool) -> int:
     """Return the size of the largest order of a level, or of the largest divisible one; 0 if there is none."""
-    most = np.int64(0)
+    most = 0
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
         if book.orders[slot, SIZE] > most and (not divisible or is_divisible(book, slot)):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
-from lob_jax.book.loops import correction_columns, event_columns, most_added
+from lob_jax.book.loops import as_column, correction_columns, event_columns, most_added
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.tokens import vocabulary as v
@@ -63,6 +63,7 @@ def compact_sets(tokens: np.ndarray, day: MarketDay, bins: CompactBins, rules: R
     count = int(np.count_nonzero(~np.isin(tokens, (v.BOS, v.EOS, v.PAD))))
     _check_events(count, day.events)
     events, corrections = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+    events = events._replace(**{name: as_column(getattr(events, name), np.int64) for name in ("kind", "code", "side")})
     book = load(day.start, most_added(events, corrections))
     state = compact_walk.new_compact_walk(book, events, corrections, rules, bins_of(bins), closed=closed)
     return _walked(lambda *where: compact_walk.advance(state, *where), tokens)
