@@ -37,6 +37,7 @@ BOOK = dataclasses.replace(
     price=np.array([9_900, 9_800, 10_100, 10_100, 10_300]),
     size=np.array([10**6, 10**6, *SMALL, 10**6]),
     order_id=np.zeros(5, np.uint64),
+    anonymous=np.zeros(5, bool),
 )
 
 
@@ -159,6 +160,7 @@ def test_a_queue_without_room_drops_the_order_and_a_free_place_takes_it():
         price=np.array([9_900, 9_900, 10_100]),
         size=np.array([5, 6, 7]),
         order_id=np.zeros(3, np.uint64),
+        anonymous=np.zeros(3, bool),
     )
     at_full, beside = Order(1, 3, 9_900, after_events=0), Order(1, 3, 9_800, after_events=0)
     lost, rests = begun(at_full, book_after(two)), begun(beside, book_after(two))

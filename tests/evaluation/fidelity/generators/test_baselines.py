@@ -96,6 +96,7 @@ def book(flows):
         price=np.array([1000, 900, 1200]),
         size=np.array([10, 1, 30]),
         order_id=np.zeros(3, np.uint64),
+        anonymous=np.zeros(3, bool),
     )
     return LiveBook(start, tick=100)
 
