@@ -31,17 +31,17 @@ def law_of(day, events):
     return fit_law(parts, tick=day.instrument.tick, seed=0)
 
 
-def books_at(day, at):
-    """Return the live books before some events of a day, stacked, with what the events before have left behind."""
+def books_at(day, at, *, remember):
+    """Return the live books before some events of a day, stacked, with or without what is behind their views."""
     room = {"places": 16, "orders": 128, "remembers": 64, "tick": day.instrument.tick}
     books = [
-        live_book.from_snapshot(book, behind=behind_view(day, int(first)), **room)[0]
+        live_book.from_snapshot(book, behind=behind_view(day, int(first) if remember else 0), **room)[0]
         for first, book in zip(at, snapshots_at(day, at), strict=True)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *books)
 
 
-def followed(day, at, law):
+def followed(day, at, law, *, remember=True):
     """Return levels and ticks from the first to the last level of each side after each event, [S, E, 2] each."""
     rows = at[:, None] + np.arange(EVENTS)
     events, before = day.events, replay(day, 1).reference[:-1]
@@ -63,7 +63,7 @@ def followed(day, at, law):
         return book.refused, *found
 
     keys = jax.vmap(lambda s: jax.random.fold_in(jax.random.key(0), s))(jnp.arange(len(at)))
-    return [np.asarray(part) for part in jax.jit(jax.vmap(one))(books_at(day, at), columns_SE, keys)]
+    return [np.asarray(part) for part in jax.jit(jax.vmap(one))(books_at(day, at, remember=remember), columns_SE, keys)]
 
 
 def distance_between(one, other):
@@ -97,5 +97,8 @@ def test_views_stay_as_deep_as_the_feeds(day):
     assert (levels == window).all()
     assert distance_between(found.ravel(), real.ravel()) < 0.15
     assert distance_between(found[:, -1].ravel(), real[:, -1].ravel()) < 0.3
-    _, without, _ = followed(day, at, NO_LAW)
-    assert (without < window).any()
+    _, levels, found = followed(day, at, law_of(day, split), remember=False)
+    print(f"nothing remembered at first: mean {found.mean():.1f}, at the end {found[:, -1].mean():.1f}")
+    assert (levels == window).all()
+    _, levels, _ = followed(day, at, NO_LAW, remember=False)
+    assert (levels < window).any()
