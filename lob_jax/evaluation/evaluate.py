@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.counts.compressors import compressed_bits
 from lob_jax.data.records.builder import VOCABULARY, PreparedRecords, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
@@ -23,6 +22,7 @@ from lob_jax.evaluation.direction.scores import direction_scores
 from lob_jax.evaluation.direction.state_table import StateTable, fit_state_table, labels_of, table_probability
 from lob_jax.evaluation.heads import evaluate_ahead, evaluate_outlook
 from lob_jax.evaluation.leakage import digest_of_baseline, digest_of_table
+from lob_jax.evaluation.likelihood.compressors import compressed_bits
 from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_scored_once, model_network, score_windows
 from lob_jax.evaluation.likelihood.split import likelihood
 from lob_jax.models.attention.kind import is_mask

@@ -10,7 +10,6 @@ import numpy as np
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.packing import pack_sets
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
@@ -286,9 +285,9 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
 
 
 def packed_sets(sets: TokenSets, first: int, *, count: int) -> np.ndarray:
-    """Return the sets in `count` places from `first` on as bits, see `pack_sets`; empty behind the last."""
+    """Return the sets in `count` places from `first` on as bits, see `TokenSets.packed`; empty behind the last."""
     rows = np.arange(max(first, 0), min(first + count, sets.rows))
-    inside = pack_sets(sets, rows)
+    inside = sets.packed(rows)
     if len(rows) == count:
         return inside
     bits = np.zeros((count, inside.shape[1]), np.uint8)

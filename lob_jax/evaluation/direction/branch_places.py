@@ -9,7 +9,6 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.data.records.records import Record, read_record
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.sets.packing import pack_sets
 from lob_jax.tokens.tokenizer import Tokenizer
 
 Places = dict[str, np.ndarray]  # arrays of role PLACE, [R, C, K, ...]
@@ -61,5 +60,5 @@ def branch_places(
             at = (row, column, slice(len(chain)))
             found["state"][at] = [tokenizer.grammar.walk(chain[: k + 1].tolist()) for k in range(len(chain))]
             found["kind"][at] = chain[0] // v.CLASS_SIZE
-            found["allowed"][at] = pack_sets(sets, np.arange(1, len(chain) + 1))
+            found["allowed"][at] = sets.packed(np.arange(1, len(chain) + 1))
     return found

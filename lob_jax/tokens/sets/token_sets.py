@@ -6,8 +6,7 @@ import numpy as np
 
 from lob_jax.jit import in_place
 from lob_jax.tokens import vocabulary as v
-
-PACKED_BYTES = v.VOCAB_SIZE // 8
+from lob_jax.tokens.sets.planes import PLANE
 
 
 class TokenSets(NamedTuple):
@@ -40,8 +39,8 @@ class TokenSets(NamedTuple):
         return inside
 
     def packed(self, rows: np.ndarray) -> np.ndarray:
-        """Return the sets in some rows [n] as bits, uint8 [n, V/8]: token v is bit v % 8 of byte v // 8."""
-        bits = np.zeros((len(rows), PACKED_BYTES), np.uint8)
+        """Return the sets in some rows [n] as bits, uint8 [n, V/8], in the order of `lob_jax.tokens.sets.planes`."""
+        bits = np.zeros((len(rows), v.VOCAB_SIZE // 8), np.uint8)
         _pack(self.offset, self.first, self.last, np.asarray(rows, np.int64), bits)
         return bits
 
@@ -81,18 +80,15 @@ def is_in(first: np.ndarray, last: np.ndarray, begin: int, end: int, token: int)
 
 @in_place
 def _pack(offset: np.ndarray, first: np.ndarray, last: np.ndarray, rows: np.ndarray, bits: np.ndarray) -> None:
-    """Set the bits of the ranges of each row."""
+    """Set the bits of the ranges of each row, plane by plane."""
     for k in range(len(rows)):
         row = bits[k]
         for at in range(offset[rows[k]], offset[rows[k] + 1]):
-            begin, end = np.int64(first[at]), np.int64(last[at]) + 1
-            low, high = begin >> 3, end >> 3
-            from_begin, upto_end = 0xFF << (begin & 7) & 0xFF, (1 << (end & 7)) - 1
-            if low == high:
-                row[low] |= from_begin & upto_end
-                continue
-            row[low] |= from_begin
-            for byte in range(low + 1, high):
-                row[byte] = 0xFF
-            if upto_end:
-                row[high] |= upto_end
+            token, end = np.int64(first[at]), np.int64(last[at]) + 1
+            while token < end:
+                plane = token // PLANE
+                stop = min(end, (plane + 1) * PLANE)
+                bit, base = np.uint8(1 << (plane % 8)), plane // 8 * PLANE - plane * PLANE
+                for one in range(token, stop):
+                    row[base + one] |= bit
+                token = stop

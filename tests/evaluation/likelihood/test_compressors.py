@@ -3,9 +3,9 @@ import lzma
 import numpy as np
 import pytest
 
-from lob_jax.counts.compressors import compressed_bits, packed_columns
 from lob_jax.counts.contexts import CodeSets
 from lob_jax.counts.decisions import Prepared
+from lob_jax.evaluation.likelihood.compressors import compressed_bits, packed_columns
 from lob_jax.tokens.exact import ExactTokenizer
 from tests.counts.conftest import lively_day, record_of
 

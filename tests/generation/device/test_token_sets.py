@@ -17,6 +17,7 @@ from lob_jax.feeds.tardis.feed import TardisFeed
 from lob_jax.generation.device import assembler, compact_paths, live_book
 from lob_jax.generation.start import book_room
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.sets.planes import unpack
 from tests.counts.conftest import lively_day
 from tests.generation.device.walk import (
     FIELD,
@@ -39,7 +40,7 @@ IN_EVENT = (v.FIELD_HEAD_DIGITS, v.FIELD_SIZE, v.FIELD_SIZE_DIGITS, v.FIELD_GAP)
 def sets_of(tokens, day, closed=OPEN):
     """Return the host's sets, bool [T, V], and whether each token is outside its own."""
     sets = TOKENIZER.sets(np.asarray(tokens), day, closed=closed)
-    bits = np.unpackbits(sets.packed(np.arange(len(tokens))), axis=1, bitorder="little")
+    bits = unpack(sets.packed(np.arange(len(tokens))))
     return bits.astype(bool), sets.outside > 0
 
 
@@ -147,7 +148,7 @@ def test_of_compact_tokens():
     )
     tokens = COMPACT.encode(day)
     sets = COMPACT.sets(tokens, day)
-    expected_TV = np.unpackbits(sets.packed(np.arange(len(tokens))), axis=1, bitorder="little").astype(bool)
+    expected_TV = unpack(sets.packed(np.arange(len(tokens))))
     halts, grammar_V = halts_of(day.events.kind, day.events.code), COMPACT.grammar.allowed[COMPACT.grammar.start]
     for t, start in enumerate(snapshots_at(day, np.arange(len(tokens)))):
         closed = closed_before(halts, t)

@@ -13,6 +13,7 @@ from lob_jax.tokens.bins import GAP_BINS, PRICE_BINS, SIZE_BINS, CompactBins
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.sets.escape import Escape
+from lob_jax.tokens.sets.planes import unpack
 from lob_jax.tokens.sets.streams import compact_sets, rules_of
 from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS, Reference
@@ -100,7 +101,7 @@ def test_the_sets_are_those_of_brute_force(day, seed, closed, escapes):
     day = day.with_events(ExactTokenizer().decode(complete(tokens), day))
     tokens = np.concatenate([COMPACT.encode(day), [v.EOS, v.PAD]]).astype(np.int64)
     sets = compact_sets(tokens, day, BINS, rules, closed=closed)
-    found = np.unpackbits(sets.packed(np.arange(len(tokens))), axis=1, bitorder="little").astype(bool)
+    found = unpack(sets.packed(np.arange(len(tokens))))
     reference = Reference(day, rules, closed=closed, time_digits=None)
     for i in range(len(day.events) + 1):
         expected = allowed(reference)

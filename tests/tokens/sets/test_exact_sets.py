@@ -15,6 +15,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.sets.escape import Escape
+from lob_jax.tokens.sets.planes import unpack
 from lob_jax.tokens.sets.streams import exact_sets, rules_of
 from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS
@@ -27,7 +28,7 @@ INSIDE = Escape.INSIDE
 
 
 def unpacked(sets):
-    return np.unpackbits(sets.packed(np.arange(sets.rows)), axis=1, bitorder="little").astype(bool)
+    return unpack(sets.packed(np.arange(sets.rows)))
 
 
 @settings(max_examples=40, deadline=None)
