@@ -51,7 +51,8 @@ def test_book_counts_in_the_book(fitted):
     np.testing.assert_allclose(found, expected, atol=1e-8)
     assert found.sum(1) == pytest.approx(1)
     log_p, likeliest = model.within(record, limits)
-    np.testing.assert_allclose(log_p, np.log(expected[everywhere, tokens]), rtol=1e-6)
+    # A probability near 1 has a logarithm of few exact digits.
+    np.testing.assert_allclose(log_p, np.log(expected[everywhere, tokens]), rtol=1e-6, atol=1e-13)
     assert (found[everywhere, likeliest] == found.max(1)).all()
 
 
@@ -75,7 +76,8 @@ def test_an_n_gram_model_in_the_book(fitted, orders):
     expected = expected_rows(p_TV, masks, tokens, grammar)
     np.testing.assert_allclose(model.distributions(tokens, everywhere, limits), expected, atol=1e-8)
     log_p, _ = model.within(tokens, limits)
-    np.testing.assert_allclose(log_p, np.log(expected[everywhere, tokens]), rtol=1e-6)
+    # A probability near 1 has a logarithm of few exact digits.
+    np.testing.assert_allclose(log_p, np.log(expected[everywhere, tokens]), rtol=1e-6, atol=1e-13)
 
 
 def test_a_set_without_any_probability_leaves_the_distribution_as_it_is(fitted):
@@ -87,4 +89,6 @@ def test_a_set_without_any_probability_leaves_the_distribution_as_it_is(fitted):
     )
     log_p, likeliest = model.within(tokens, nothing)
     np.testing.assert_allclose(log_p, model.log_prob(tokens), atol=1e-9)
-    assert (likeliest == model.predict(tokens)).mean() > 0.9  # ties may go to another
+    everywhere = np.arange(len(tokens))
+    p_TV = model.distributions(tokens, everywhere, nothing)
+    np.testing.assert_allclose(p_TV[everywhere, likeliest], p_TV.max(1), rtol=1e-12)  # ties may go to another

@@ -120,9 +120,9 @@ def clock_within_the_gap(window: dict) -> dict:
     return {**window, "time_of_day": clock}
 
 
-def place_one_token_early(window: dict) -> dict:
-    """The set of the token after the next one."""
-    return {**window, "allowed": np.concatenate([window["allowed"][1:], window["allowed"][-1:]])}
+def places_of_the_next_event(window: dict) -> dict:
+    """The sets of tokens of the next event, which depend on the event before it."""
+    return {**window, "allowed": np.concatenate([window["allowed"][6:], window["allowed"][-6:]])}
 
 
 def book_at_the_size(window: dict) -> dict:
@@ -141,7 +141,7 @@ def book_at_the_size(window: dict) -> dict:
         ({"change_record": clock_one_event_early}, {"time_of_day", "clock"}),
         ({"change_window": clock_within_the_gap}, {"time_of_day"}),
         ({"change_window": book_at_the_size}, {"book"}),
-        ({"change_window": place_one_token_early}, {"allowed"}),
+        ({"change_window": places_of_the_next_event}, {"allowed"}),
     ],
 )
 def test_a_planted_leak_is_caught(days, plant: dict, leak: set[str]):

@@ -18,7 +18,8 @@ from lob_jax.training.step.shift import shift
 
 
 def test_scores_are_what_the_model_gives_each_token(run, day):
-    """On the first window, which begins with BOS."""
+    """On the first window, which begins with BOS; here of a model without a mask."""
+    run = dataclasses.replace(run, model=dataclasses.replace(run.model, mask="none"))
     scores = lob_jax.score(run, day)
     record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=3)
     windows = lob_jax.TokenBookDataset([record], context=64, time_buckets=288, evaluation=True)
@@ -51,7 +52,7 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
 
 
 def test_what_has_no_such_likelihood_is_refused(run, day):
-    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, causal=False))
+    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, causal=False, mask="none"))
     with pytest.raises(InputError, match="does not score"):
         lob_jax.score(hidden, day)
     with pytest.raises(InputError, match="nothing to score"):

@@ -114,7 +114,7 @@ def make_records(
       mid2 int64 [E+1], best bid plus best ask of the same books, 0 where a side is empty, see `two_sided`;
       lead_events int64, number of leading events that serve as context only;
       first_event int64, index in the day of the first event, including the lead;
-      closed int8, what is closed before the first event, see `lob_jax.events.halts`; nothing at the start of a day;
+      closed int64, what is closed before the first event, see `lob_jax.events.halts`; nothing at the start of a day;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON;
       tokenizer, the name of the tokenizer.
@@ -180,7 +180,7 @@ def _make_record(
         "mid2": states.mid2(),
         "lead_events": np.int64(first - begin),
         "first_event": np.int64(begin),
-        "closed": np.int8(closed),
+        "closed": np.int64(closed),
         **{f"start_{name}": dtype(getattr(start, name)) for name, dtype in START_NUMBERS.items()},
         **{f"start_{name}": getattr(start, name) for name in START_COLUMNS},
         **{f"correction_{name}": np.asarray(getattr(part.corrections, name)) for name in CORRECTION_COLUMNS},

@@ -12,7 +12,7 @@ from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import inner
 
-ADD, CANCEL, DELETE, EXECUTE, EXECUTE_HIDDEN, CROSS = (int(kind) for kind in Kind if kind < Kind.CONTROL)
+ADD, CANCEL, DELETE, EXECUTE, EXECUTE_HIDDEN, CROSS, _ = (int(kind) for kind in Kind)
 NO_LEVEL = -1
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 

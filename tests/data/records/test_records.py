@@ -83,7 +83,7 @@ def test_a_record_knows_what_is_closed_before_it(day):
     made = [record for _, record in make_records(halted, [PART], ExactTokenizer(), **SHAPE)]
     assert [int(record["first_event"]) for record in made] == [91, 151, 211, 271, 331]
     assert [record["closed"].tolist() for record in made] == [0, 1, 1, 1, 0]  # a halt is not before its own event
-    assert made[0]["closed"].dtype == np.int8
+    assert made[0]["closed"].dtype == np.int64
     assert int(day_record(halted, 140, 150, ExactTokenizer(), book_levels=3)["closed"]) == 2
     assert int(day_record(halted, 50, 90, ExactTokenizer(), book_levels=3, closed=2)["closed"]) == 2
 

@@ -57,6 +57,7 @@ OTHER = {
     "model.regime": "added",
     "model.remat": "full",
     "model.dtype": "float32",
+    "model.mask": "grammar",
     "model.attention.kind": "performer",
     "model.attention.backend": "xla",
     "model.attention.horizons": ("all",),
