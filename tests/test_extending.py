@@ -113,6 +113,7 @@ def test_the_tables_have_them(extended):
         assert cell in pages
 
 
+@pytest.mark.slow
 def test_their_suites_pass(extended):
     chosen = " or ".join([*NAMES, "test_registry", "test_docs"])
     printed = run(extended[0], "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-k", chosen, *SUITES)

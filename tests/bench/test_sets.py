@@ -12,6 +12,7 @@ from lob_jax.tokens.sets.escape import Escape
 from tests.market_day import market_day
 
 
+@pytest.mark.slow
 def test_an_event_that_escapes_counts_once_by_its_first_reason():
     kind = np.array([Kind.ADD, Kind.EXECUTE, Kind.DELETE, Kind.DELETE, Kind.ADD])
     size, time_ns = np.array([5, 6, 4, 4, 3]), np.array([1, 2, 3, 3, 2])

@@ -90,6 +90,7 @@ def assert_consistent(figures, setting):
         assert 2 < case["loss"] < 6  # ln 40 is 3.7
 
 
+@pytest.mark.slow
 def test_our_step_alone(in_this_process, setting, tmp_path, capsys):
     train_step.main([f"--batch={WINDOWS}", "--no-torch", f"--profile={tmp_path}"])
     lines, figures = printed(capsys)

@@ -76,6 +76,7 @@ def test_every_path_is_valid_on_the_book_of_its_own_prompt(together):
         assert int(events.time_ns[-1]) == clock_ns
 
 
+@pytest.mark.slow
 def test_a_prompt_by_itself_has_the_paths_that_it_has_among_others(params, together):
     """Also the longest prompt, of which a part is read in the loop; its path outgrows the context."""
     alone = run(params, prompts()[1])

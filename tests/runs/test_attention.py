@@ -45,6 +45,7 @@ def weights_by_hand(run, day, events):
     return exp_NTS / exp_NTS.sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_the_weights_equal_a_softmax_by_hand_sum_to_one_and_see_no_later_token(run, day):
     view = visualize_attention(run, day, events=4)
     weight_NTT = view.weight_LNTT[0]

@@ -24,6 +24,8 @@ from lob_jax.runs.continuations.outlooks import compare_with_heads, predicted
 from lob_jax.stages.continuations import continue_prompts
 from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, PATHS, EVENTS, BEFORE = 5, 2, 12, 20
 
 
@@ -157,7 +159,6 @@ def test_paths_are_labelled_like_training_examples(run, with_heads, paths):
     assert compare_with_heads(run, paths) is None
 
 
-@pytest.mark.slow
 def test_the_stage_writes_folders_scores_and_forecasts(run, tmp_path, capsys):
     """The files are LOB-Bench's, and what is read from them is what was compared."""
     config = run.config.copy_and_resolve_references()

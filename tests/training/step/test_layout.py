@@ -69,7 +69,7 @@ def numbers(prepared, windows):
 
 
 @pytest.mark.parametrize(
-    "layout", ["pmap", "fsdp 4 x tensor 2", *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)]
+    "layout", ["fsdp 4 x tensor 2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pmap", *LONG))]
 )
 def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
     (params, _, _), (expected, _, history) = numbers("float64", layout), numbers("float64", "one device")
