@@ -94,6 +94,7 @@ def test_a_model_trained_in_the_book_is_compared_in_the_book():
     found = one.found["evaluation.json"]
     found["in_book"] = {"model": metrics(24.0), "ngram": metrics(25.5), "zero_order": metrics(26.5)}
     found["differences"]["in_book"] = {"ngram": {"bits_per_event": [-1.5, -1.6, -1.4]}}
+    one.found["config.json"]["model"]["mask"] = "none"
     assert cells(summary.summary(one))["bits per event", "of the reference"].value == 28.4
     one.found["config.json"]["model"]["mask"] = "book"
     section = summary.summary(one)

@@ -14,11 +14,11 @@ PLANE = v.CLASS_SIZE // 8
 
 def pack(allowed_SV: np.ndarray) -> np.ndarray:
     """Return sets given as bool [S, V] as bits, uint8 [S, V/8]."""
-    planes = np.packbits(allowed_SV.reshape(len(allowed_SV), CLASSES, 8, -1), axis=2, bitorder="little")
-    return planes.reshape(len(allowed_SV), -1)
+    planes = np.packbits(allowed_SV.reshape(-1, CLASSES, 8, PLANE), axis=2, bitorder="little")
+    return planes.reshape(-1, v.VOCAB_SIZE // 8)
 
 
 def unpack(bits_SW: np.ndarray) -> np.ndarray:
     """Return sets given as bits as bool [S, V]."""
-    planes = np.unpackbits(bits_SW.reshape(len(bits_SW), CLASSES, 1, -1), axis=2, bitorder="little")
-    return planes.reshape(len(bits_SW), -1).astype(bool)
+    planes = np.unpackbits(bits_SW.reshape(-1, CLASSES, 1, PLANE), axis=2, bitorder="little")
+    return planes.reshape(-1, v.VOCAB_SIZE).astype(bool)
