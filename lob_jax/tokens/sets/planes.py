@@ -14,11 +14,13 @@ PLANE = v.CLASS_SIZE // 8
 
 def pack(allowed_SV: np.ndarray) -> np.ndarray:
     """Return sets given as bool [S, V] as bits, uint8 [S, V/8]."""
-    planes = np.packbits(allowed_SV.reshape(-1, CLASSES, 8, PLANE), axis=2, bitorder="little")
-    return planes.reshape(-1, v.VOCAB_SIZE // 8)
+    S, V = allowed_SV.shape
+    planes = np.packbits(allowed_SV.reshape(S, CLASSES, 8, V // CLASSES // 8), axis=2, bitorder="little")
+    return planes.reshape(S, V // 8)
 
 
 def unpack(bits_SW: np.ndarray) -> np.ndarray:
     """Return sets given as bits as bool [S, V]."""
-    planes = np.unpackbits(bits_SW.reshape(-1, CLASSES, 1, PLANE), axis=2, bitorder="little")
-    return planes.reshape(-1, v.VOCAB_SIZE).astype(bool)
+    S, W = bits_SW.shape
+    planes = np.unpackbits(bits_SW.reshape(S, CLASSES, 1, W // CLASSES), axis=2, bitorder="little")
+    return planes.reshape(S, 8 * W).astype(bool)
