@@ -85,7 +85,8 @@ def counts_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
 
 def meeting(low: ArrayLike, high: ArrayLike, least: ArrayLike, greatest: ArrayLike) -> jax.Array:
     """Return how many numbers are both in low..high and in least..greatest."""
-    return jnp.maximum(jnp.minimum(high, greatest) - jnp.maximum(low, least) + 1, 0)
+    first, last = jnp.maximum(low, least), jnp.minimum(high, greatest)
+    return jnp.where(first <= last, last - first + 1, 0)  # compared first: their difference may overflow an int32
 
 
 def next_group(number: jax.Array, value: jax.Array, rest: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Events, Kind
-from lob_jax.generation.device import assembler, live_book
+from lob_jax.generation.device import assembler, live_book, spelled
 from lob_jax.tokens import vocabulary as v
 from tests.generation.device.walk import (
     GRAMMAR,
@@ -163,3 +163,10 @@ def test_a_full_side_takes_orders_at_its_levels_alone():
     mask_V = np.asarray(allowed(book, assembler.blank(), jnp.int32(GRAMMAR.start)))
     np.testing.assert_array_equal(np.flatnonzero(mask_V[1000:1500]), np.arange(PLACES))
     assert mask_V[1500:2000].sum() > 100  # all ask levels are occupied
+
+
+def test_a_range_below_zero_meets_no_number_however_large():
+    """Their difference overflows an int32: prices of eleven digits would be allowed on a side far behind the other."""
+    largest = np.int32(2**31 - 1)
+    assert int(spelled.meeting(jnp.int32(1), jnp.int32(-1_000), largest, largest)) == 0
+    assert int(spelled.meeting(jnp.int32(3), jnp.int32(7), jnp.int32(5), largest)) == 3
