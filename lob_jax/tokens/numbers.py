@@ -12,14 +12,14 @@ from lob_jax.tokens import vocabulary as v
 
 SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # the value of one TIME_SKIP
 ALL_DIGITS = v.MAX_NUMBER_DIGITS  # `kept_digits` of a gap that is not rounded
-_POWER = 10 ** np.arange(19)  # int64, which holds powers up to 10^18
+POWER = 10 ** np.arange(19)  # int64, which holds powers up to 10^18
 
 
 @njit
 def digit_count(number: int) -> int:
     """Return the number of decimal digits of a number >= 0; 0 has one."""
     digits = 1
-    while digits < 19 and number >= _POWER[digits]:
+    while digits < 19 and number >= POWER[digits]:
         digits += 1
     return digits
 
@@ -29,12 +29,12 @@ def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
     """Write `rest`, padded with leading zeros to `digits` digits, as continuations; return the position after them."""
     while rest > 0:
         if digits <= 3:
-            group = rest * _POWER[3 - digits]
+            group = rest * POWER[3 - digits]
             rest = 0
         else:
             digits -= 3
-            group = rest // _POWER[digits]
-            rest -= group * _POWER[digits]
+            group = rest // POWER[digits]
+            rest -= group * POWER[digits]
         tokens[at] = v.CONTINUATION + group
         at += 1
     return at
@@ -46,7 +46,7 @@ def number_code(number: int) -> int:
     if number < 10:
         return number
     more = digit_count(number) - 2
-    return 90 * more + number // _POWER[more]
+    return 90 * more + number // POWER[more]
 
 
 @njit
@@ -55,8 +55,8 @@ def code_range(code: int) -> tuple[int, int, int]:
     if code < 10:
         return code, code, 0
     more = (code - 10) // 90
-    low = (code - 90 * more) * _POWER[more]
-    return low, low + _POWER[more] - 1, more
+    low = (code - 90 * more) * POWER[more]
+    return low, low + POWER[more] - 1, more
 
 
 @njit
@@ -105,9 +105,9 @@ def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[
         group = np.int64(tokens[at]) - v.CONTINUATION
         at += 1
         if digits <= 3:
-            return number + group // _POWER[3 - digits], at
+            return number + group // POWER[3 - digits], at
         digits -= 3
-        number += group * _POWER[digits]
+        number += group * POWER[digits]
     return number, at
 
 
@@ -148,7 +148,7 @@ def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
 @njit
 def gap_unit(gap: int, kept_digits: int) -> int:
     """Return the unit, in ns, of the last kept digit of a gap >= 0, not counting its TIME_SKIPs."""
-    return _POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
+    return POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
 
 
 @njit
@@ -179,9 +179,9 @@ def gap_cell_log2_width(coded_ns: np.ndarray, kept_digits: int) -> np.ndarray:
     remainder after TIME_SKIPs is considered; a gap of TIME_SKIPs only counts as exact.
     """
     coded = np.abs(np.asarray(coded_ns, np.int64)) % SKIP_NS
-    digits = np.searchsorted(_POWER[1:], coded, side="right") + 1
-    unit = _POWER[np.maximum(0, digits - kept_digits)]
-    unit_below = _POWER[np.maximum(0, digits - 1 - kept_digits)]
-    at_decade = coded == _POWER[digits - 1]  # numbers just below have one digit less, hence a finer unit
+    digits = np.searchsorted(POWER[1:], coded, side="right") + 1
+    unit = POWER[np.maximum(0, digits - kept_digits)]
+    unit_below = POWER[np.maximum(0, digits - 1 - kept_digits)]
+    at_decade = coded == POWER[digits - 1]  # numbers just below have one digit less, hence a finer unit
     width = unit // 2 + np.where(at_decade, unit_below, unit) // 2
     return np.log2(np.maximum(width, 1))

@@ -6,12 +6,12 @@ from lob_jax.book.orders import AHEAD, BACK, NOBODY, SIZE, Book
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.numbers import POWER
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.limits import DELETE, NO_LEVEL, Rules, has_order, sizes
 from lob_jax.tokens.sets.ranges import GROUPS, Ranges, group_of, put_codes, put_groups, put_marked
 
 _MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
-_POWER = 10 ** np.arange(19)
 
 
 @inner
@@ -53,7 +53,7 @@ def put_size_groups(ranges: Ranges, book: Book, spelling: np.ndarray, rules: Rul
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]
-        if max(most, value) < size <= rules.most_lots and size - value < _POWER[rest]:
+        if max(most, value) < size <= rules.most_lots and size - value < POWER[rest]:
             group = group_of(size - value, rest)
             ranges.marked[group] = True
             low, high = min(low, group), max(high, group)

@@ -21,6 +21,7 @@ from lob_jax.tokens.sets.limits import (
     distances,
     is_divisible,
     is_halted,
+    largest,
 )
 from lob_jax.tokens.sets.ranges import Ranges, put
 
@@ -132,12 +133,7 @@ def _refresh(book: Book, scan: Scan, s: int, bins: Bins, rules: Rules) -> None:
 @inner
 def _fit_cancel(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarray, rules: Rules) -> None:
     """Mark the bins of the sizes that a CANCEL may have at a level."""
-    most = 0
-    slot = book.levels[s, row, FRONT]
-    while slot != NOBODY:
-        most = max(most, book.orders[slot, SIZE])
-        slot = book.orders[slot, BEHIND]
-    _mark_upto(edges, min(most - 1, rules.most_lots), fits)
+    _mark_upto(edges, min(largest(book, s, row, False) - 1, rules.most_lots), fits)
 
 
 @inner

@@ -12,9 +12,9 @@ from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.bins import Bins, Scan, new_scan, put_bins
 from lob_jax.tokens.sets.escape import Escape
-from lob_jax.tokens.sets.limits import EXECUTE, Rules, closed_after, unit_of
+from lob_jax.tokens.sets.limits import EXECUTE, Rules, closed_after, is_halted, unit_of
 from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, Stop, put
-from lob_jax.tokens.sets.reasons import control_reason, event_reason, is_halted
+from lob_jax.tokens.sets.reasons import control_reason, event_reason
 from lob_jax.tokens.sets.token_sets import is_in
 
 _CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)

@@ -11,6 +11,7 @@ from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.numbers import POWER
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.limits import (
     ADD,
@@ -41,7 +42,6 @@ from lob_jax.tokens.sets.ranges import (
 _HALT, _RESUME_QUOTE, _RESUME_TRADE = int(Code.HALT), int(Code.RESUME_QUOTE), int(Code.RESUME_TRADE)
 _SESSION_OPEN, _FEED_GAP = int(Code.SESSION_OPEN), int(Code.FEED_GAP)
 _FEWEST_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1)
-_POWER = 10 ** np.arange(19)
 
 
 class LevelCodes(NamedTuple):
@@ -106,7 +106,7 @@ def _deeper_code(distance: int) -> tuple[int, int]:
         code = numbers.number_code(distance)
         return code, numbers.code_range(code)[1]
     digits = numbers.digit_count(distance)
-    return v.DEEPER_ESCAPE + digits - v.DEEPER_ESCAPE_DIGITS, _POWER[digits] - 1
+    return v.DEEPER_ESCAPE + digits - v.DEEPER_ESCAPE_DIGITS, POWER[digits] - 1
 
 
 @inner

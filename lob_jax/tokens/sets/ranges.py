@@ -8,6 +8,7 @@ import numpy as np
 from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.numbers import POWER
 
 
 class Mark(enum.IntEnum):
@@ -28,7 +29,6 @@ class Stop(enum.IntEnum):
 BEGIN, END = (int(mark) for mark in Mark)
 ROW_ROOM = 4096  # more ranges than a row can have
 GROUPS = 1000
-_POWER = 10 ** np.arange(19)
 _PLAIN_DEEPER = 10 ** (v.DEEPER_ESCAPE_DIGITS - 1) - 1  # the largest distance that is not written as an escape
 _PLAIN_BETTER = 10 ** (v.BETTER_ESCAPE_DIGITS - 1) - 1
 
@@ -127,22 +127,22 @@ def put_far_better(ranges: Ranges, head: int, low: int, high: int) -> None:
 @inner
 def put_groups(ranges: Ranges, low: int, high: int, value: int, rest: int) -> None:
     """Add the groups that continue `value`, of which `rest` digits remain, to a larger number in low..high."""
-    least, most = max(low - value, 1), min(high - value, _POWER[rest] - 1)
+    least, most = max(low - value, 1), min(high - value, POWER[rest] - 1)
     if least > most:
         return
     if rest >= 3:
-        unit = _POWER[rest - 3]
+        unit = POWER[rest - 3]
         put(ranges, v.CONTINUATION + least // unit, v.CONTINUATION + most // unit)
         return
     for number in range(least, most + 1):
-        token = v.CONTINUATION + number * _POWER[3 - rest]
+        token = v.CONTINUATION + number * POWER[3 - rest]
         put(ranges, token, token)
 
 
 @inner
 def group_of(remainder: int, rest: int) -> int:
     """Return the next group 0..999 of a remainder of `rest` digits."""
-    return remainder // _POWER[rest - 3] if rest >= 3 else remainder * _POWER[3 - rest]
+    return remainder // POWER[rest - 3] if rest >= 3 else remainder * POWER[3 - rest]
 
 
 @inner

@@ -8,6 +8,7 @@ from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Group
+from lob_jax.tokens.numbers import POWER
 
 
 class Part(enum.IntEnum):
@@ -36,7 +37,6 @@ class Part(enum.IntEnum):
 ) = (int(part) for part in Part)  # fmt: skip
 FIRST, MAY_END, MUST_GO_ON = (int(group) for group in Group)
 NO_GAP, BACKWARD, SKIPPED = 0, 1, 2
-_POWER = 10 ** np.arange(19)
 _NEXT = np.array([0, v.FIELD_SIZE, v.FIELD_SIZE, v.FIELD_GAP, v.FIELD_GAP, v.FIELD_HEAD, v.FIELD_HEAD])
 
 
@@ -78,8 +78,8 @@ def span(spelling: np.ndarray) -> tuple[int, int]:
     """Return the smallest and the largest number that the number so far can become."""
     rest = spelling[REST]
     if rest > 0 and spelling[CONDITION] == FIRST:
-        return _POWER[rest - 1], _POWER[rest] - 1
-    return spelling[VALUE], spelling[VALUE] + _POWER[rest] - 1
+        return POWER[rest - 1], POWER[rest] - 1
+    return spelling[VALUE], spelling[VALUE] + POWER[rest] - 1
 
 
 @inner
@@ -121,9 +121,9 @@ def _read_group(spelling: np.ndarray, group: int) -> None:
     field, rest = spelling[FIELD], spelling[REST]
     if rest > 3:
         rest -= 3
-        spelling[VALUE] += group * _POWER[rest]
+        spelling[VALUE] += group * POWER[rest]
     else:
-        spelling[VALUE] += group // _POWER[3 - rest]
+        spelling[VALUE] += group // POWER[3 - rest]
         rest = 0
     spelling[REST], spelling[CONDITION] = rest, MAY_END if group > 0 else MUST_GO_ON
     if field == v.FIELD_HEAD_DIGITS:

@@ -11,6 +11,7 @@ from lob_jax.events.schema import Code
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST
+from lob_jax.tokens.numbers import POWER
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_size_groups, put_sizes
 from lob_jax.tokens.sets.escape import Escape
@@ -22,7 +23,6 @@ from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
-_POWER = 10 ** np.arange(19)
 
 
 class Walk(NamedTuple):
@@ -114,7 +114,7 @@ def _put_row(walk: Walk, ranges: Ranges) -> None:
     elif field == v.FIELD_GAP_DIGITS:
         if may_end:
             _put_heads(walk, ranges)
-        put_groups(ranges, 0, _POWER[spelling[sp.REST]], 0, spelling[sp.REST])
+        put_groups(ranges, 0, POWER[spelling[sp.REST]], 0, spelling[sp.REST])
     else:
         put(ranges, v.PAD, v.PAD)
 
