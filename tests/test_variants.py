@@ -139,6 +139,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             total_steps=STEPS,
             validation=data.validation,
             token_counts=data.token_counts,
+            masks=data.masks,
             seed=0,
             devices=jax.devices()[:1],
             before=None,
@@ -146,7 +147,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
     )
     batches = list(itertools.islice(data.batches(data.start), STEPS))
     same = {name: np.concatenate([batch[name] for batch in batches[:4]]) for name in batches[0]}
-    parts = losses_of(run.model, train.objective_of_loss, same)
+    parts = losses_of(run.model, train.objective_of_loss, same, run.masks)
     state = initial_state(run)
     before = parts(state.params)
     for batch in batches:
@@ -157,10 +158,10 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
         assert after[part] < before[part], part
 
 
-def losses_of(model, objective, batch):
+def losses_of(model, objective, batch, masks):
     """Return a function of parameters: the loss of a batch without dropout, and of each of its parts."""
     inputs = {name: batch[name] for name in fields_read(model.config)}
-    step = jax.jit(functools.partial(summed_loss, model=model, objective=objective))
+    step = jax.jit(functools.partial(summed_loss, model=model, objective=objective, masks=masks))
 
     def of(params):
         total, _, parts = step(params, inputs, None)

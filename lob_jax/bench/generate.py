@@ -144,7 +144,7 @@ class Ours:
         prompt = prompt_of(self._day, tokenizer, self.model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
         shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
-        given = Given(loop.WORDS[shape.tokenizer].tables(tokenizer), no_orders(), prompt.law)
+        given = Given(loop.WORDS[shape.tokenizer].tables(tokenizer), no_orders(), prompt.reveals)
         paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
         began, drawn = time.perf_counter(), 0
         for piece in loop.run(self._params, paths, [prompt], given, shape=shape):

@@ -40,7 +40,7 @@ def seen(day: MarketDay, states: BookStates) -> np.ndarray:
     return inside | ~np.isin(kind, (Kind.ADD, Kind.CANCEL, Kind.DELETE))
 
 
-def laws(day: MarketDay, *, levels: int) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
+def distributions(day: MarketDay, *, levels: int) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, float]]:
     """Return samples of each distribution by name, the shares of the event kinds, and some scalar statistics.
 
     Spread and depth are in ticks, before the event; sizes in lots; gaps in log10 ns, with 0 for a gap of 0 ns. The
@@ -99,16 +99,16 @@ def compare(
     """Return means, quantiles and, given a reference, distances, as JSON-serialisable values."""
     samples, mix, figures = simulated
     kind_mix: dict[str, Any] = {"simulated": mix}
-    result: dict[str, Any] = {"kind_mix": kind_mix, "figures": {"simulated": figures}, "laws": {}}
+    result: dict[str, Any] = {"kind_mix": kind_mix, "figures": {"simulated": figures}, "distributions": {}}
     for name, sample in samples.items():
-        result["laws"][name] = {"simulated": _summary(sample)}
+        result["distributions"][name] = {"simulated": _summary(sample)}
     if reference is None:
         return result
     kind_mix |= {"reference": reference[1], "total_variation": total_variation(mix, reference[1])}
     result["figures"]["reference"] = reference[2]
     for name, sample in samples.items():
         distance, normalised = wasserstein(sample, reference[0][name])
-        result["laws"][name] |= {
+        result["distributions"][name] |= {
             "reference": _summary(reference[0][name]),
             "wasserstein": distance,
             "wasserstein_normalised": normalised,
@@ -127,10 +127,10 @@ def table(result: dict[str, Any]) -> list[str]:
     """Return the comparison as lines of text."""
     head = "".join(f"{heading:>10}" for heading in ("mean", *(f"q{q:g}" for q in QUANTILES)))
     lines = [f"{'distribution':<20}{'day':<11}{head}   W1 (unit, normalised)"]
-    for name, law in result["laws"].items():
+    for name, distribution in result["distributions"].items():
         for day in ("simulated", "reference"):
-            if day in law:
-                lines.append(_law_line(name, day, law))
+            if day in distribution:
+                lines.append(_line_of(name, day, distribution))
     for day, mix in result["kind_mix"].items():
         if day != "total_variation":
             lines.append(f"{'kind mix':<20}{day:<11}" + "  ".join(f"{kind} {mix[kind]:.4f}" for kind in mix))
@@ -141,11 +141,11 @@ def table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _law_line(name: str, day: str, law: dict[str, Any]) -> str:
-    numbers = [law[day]["mean"], *law[day]["quantiles"]]
+def _line_of(name: str, day: str, distribution: dict[str, Any]) -> str:
+    numbers = [distribution[day]["mean"], *distribution[day]["quantiles"]]
     line = f"{name:<20}{day:<11}" + "".join(f"{'-' if x is None else format(x, '.3f'):>10}" for x in numbers)
     if day == "reference":
-        line += f"   {law['wasserstein']:.3f}  {law['wasserstein_normalised']:.3f}"
+        line += f"   {distribution['wasserstein']:.3f}  {distribution['wasserstein_normalised']:.3f}"
     return line
 
 
@@ -163,8 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     day = feed.read(feed.days()[0])
     seconds = time.perf_counter() - began
-    reference = laws(LobsterFeed().read(options.reference), levels=options.levels) if options.reference else None
-    result = compare(laws(day, levels=options.levels), reference)
+    reference = (
+        distributions(LobsterFeed().read(options.reference), levels=options.levels) if options.reference else None
+    )
+    result = compare(distributions(day, levels=options.levels), reference)
     result |= {"events": len(day.events), "seed": options.seed, "levels": options.levels}
     result |= {"simulation_s": round(seconds, 3)}
     if options.write:

@@ -146,7 +146,7 @@ def extend(
     Args:
       variables: the model's variables, see `context.model_variables`.
       state: the state of the loop, with the logits after the last token; a full cache overwrites its oldest tokens.
-      given: tables, orders and law.
+      given: tables, orders and reveals.
       stop: int32, length of the cache at which to stop.
       shape: static settings of the loop.
     """
@@ -255,7 +255,7 @@ def flow(
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    given = Given(WORDS[shape.tokenizer].tables(tokenizer), orders, prompts[0].law)
+    given = Given(WORDS[shape.tokenizer].tables(tokenizer), orders, prompts[0].reveals)
     return Flow(run(params, paths, prompts, given, shape=shape), origins)
 
 

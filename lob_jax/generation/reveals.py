@@ -1,4 +1,4 @@
-"""Read what is behind the view of a windowed feed from its days: the levels that left it, and the law of the others.
+"""Read what is behind the view of a windowed feed from its days: levels that left it, and the distribution of others.
 
 A feed of N levels shows the next level when one of the N goes. Generated books of such a feed follow two rules: a level
 that left the view is remembered, and comes back as it was; where none is remembered, one is drawn from those that came
@@ -14,10 +14,16 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import BookStates, replay
 from lob_jax.events.schema import ASK, BID
-from lob_jax.generation.device.out_of_view import MOST_REMEMBERED, NO_LAW, NOTHING_BEHIND, Law, OutOfView
+from lob_jax.generation.device.out_of_view import (
+    MOST_REMEMBERED,
+    NO_REVEALS,
+    NOTHING_BEHIND,
+    OutOfView,
+    RevealDistribution,
+)
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
-MOST_PAIRS = 4096  # of a law, for either side
+MOST_PAIRS = 4096  # of a distribution, for either side
 
 Level = tuple[int, int]  # key, which is the price in quanta, negated for bids, and lots
 
@@ -101,8 +107,8 @@ def behind_view(day: MarketDay, events: int) -> OutOfView:
     return follow_view(replay(day.part(0, events, start=day.start), day.start.window)).behind
 
 
-def fit_law(revealed: Iterable[tuple[Revealed, Revealed]], *, tick: int, seed: int) -> Law:
-    """Return the law of the levels that came into view when none was remembered.
+def fit_reveals(revealed: Iterable[tuple[Revealed, Revealed]], *, tick: int, seed: int) -> RevealDistribution:
+    """Return the distribution of the levels that came into view when none was remembered.
 
     Args:
       revealed: what came into view of bids and of asks, of some days or parts of days.
@@ -110,11 +116,17 @@ def fit_law(revealed: Iterable[tuple[Revealed, Revealed]], *, tick: int, seed: i
       seed: of the sample, if there are more than MOST_PAIRS on a side.
     """
     sides = [[pair for part in parts for pair in part.pairs] for parts in zip(*revealed, strict=True)] or [[], []]
-    law = Law(*(np.zeros((2, MOST_PAIRS), np.int32) for _ in range(2)), count_2=np.zeros(2, np.int32))
+    reveals = RevealDistribution(
+        *(np.zeros((2, MOST_PAIRS), np.int32) for _ in range(2)), count_2=np.zeros(2, np.int32)
+    )
     for s, pairs in enumerate(sides):
         ticks, lots = np.array(pairs, np.int64).reshape(-1, 2).T // [[tick], [1]]
         valid = np.flatnonzero((ticks > 0) & (ticks <= MOST_DISTANCE) & (lots > 0) & (lots <= MOST_LOTS))
         kept = np.random.default_rng(seed).permutation(valid)[:MOST_PAIRS]
         kept = kept[np.lexsort((lots[kept], ticks[kept]))]
-        law.ticks_2K[s, : len(kept)], law.lots_2K[s, : len(kept)], law.count_2[s] = ticks[kept], lots[kept], len(kept)
-    return law if law.count_2.any() else NO_LAW
+        reveals.ticks_2K[s, : len(kept)], reveals.lots_2K[s, : len(kept)], reveals.count_2[s] = (
+            ticks[kept],
+            lots[kept],
+            len(kept),
+        )
+    return reveals if reveals.count_2.any() else NO_REVEALS

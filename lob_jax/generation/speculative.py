@@ -160,7 +160,7 @@ def begin(
       params: the model's parameters.
       paths: the state of the path after the context.
       context: the tokens to read, with their other inputs.
-      given: the tokenizer's lookup tables, no orders, and the law of levels that come into view.
+      given: the tokenizer's lookup tables, no orders, and the distribution of levels that come into view.
       key: PRNG key.
       shape: static settings of the loop.
       slots: slots of the cache.
@@ -274,7 +274,7 @@ def generate_speculatively(
     paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
     words, longest = loop.WORDS[shape.tokenizer], model.max_seq_length
-    given = Given(words.tables(tokenizer), no_orders(), prompt.law)
+    given = Given(words.tables(tokenizer), no_orders(), prompt.reveals)
     context, _ = prompt_window([prompt], 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, given, jax.random.key(sampling.seed), shape=shape, slots=longest)

@@ -1,19 +1,21 @@
-"""The law of levels that come into view of a windowed feed, fitted to the training records of a run."""
+"""The distribution of levels that come into view of a windowed feed, fitted to the training records of a run."""
 
 import numpy as np
 
 from lob_jax.book.replay import replay
 from lob_jax.data.records.records import RecordSource, read_record, record_instrument
-from lob_jax.generation.device.out_of_view import NO_LAW, Law
+from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.device.state import Prompt
-from lob_jax.generation.reveals import Revealed, fit_law, follow_view
+from lob_jax.generation.reveals import Revealed, fit_reveals, follow_view
 from lob_jax.tokens.tokenizer import Tokenizer
 
-FIT_EVENTS = 1 << 16  # of the training records that a law is fitted to
+FIT_EVENTS = 1 << 16  # of the training records that a distribution is fitted to
 
 
-def law_of(prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol: str, seed: int = 0) -> Law:
-    """Return the law for the paths of a prompt; none if its book has no window.
+def reveals_of(
+    prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol: str, seed: int = 0
+) -> RevealDistribution:
+    """Return the distribution for the paths of a prompt; none if its book has no window.
 
     Args:
       prompt: the prompt.
@@ -23,7 +25,7 @@ def law_of(prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol:
       seed: seed of the samples.
     """
     if not prompt.book.window:
-        return NO_LAW
+        return NO_REVEALS
     found: list[tuple[Revealed, Revealed]] = []
     events, tick = 0, 1
     for index in np.random.default_rng(seed).permutation(len(train)).tolist():
@@ -35,4 +37,4 @@ def law_of(prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol:
             events, tick = events + len(day.events), instrument.tick
         if events >= FIT_EVENTS:
             break
-    return fit_law(found, tick=tick, seed=seed)
+    return fit_reveals(found, tick=tick, seed=seed)

@@ -14,13 +14,13 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.data.windows.known import Beside
 from lob_jax.events.schema import Events, Kind
-from lob_jax.generation.device.out_of_view import Law
+from lob_jax.generation.device.out_of_view import RevealDistribution
 from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.runs.records import tokenizer_of
-from lob_jax.runs.reveals import law_of
+from lob_jax.runs.reveals import reveals_of
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.training.run.logs import truncate_metrics
 from lob_jax.training.step.layout import replicated
@@ -33,7 +33,7 @@ class Sampler:
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside):
         self._config, self._path, self._beside = config, workdir / "samples.jsonl", beside
-        self._folder, self._known_law = workdir / "records", None
+        self._folder, self._known_reveals = workdir / "records", None
 
     def sample(self, step: int, loss: float, params: Any) -> None:
         """Generate config.train.sample_events events and append a line about them; only the first process writes."""
@@ -60,7 +60,7 @@ class Sampler:
             beside=self._beside,
         )
         instrument = record_instrument(record)
-        prompt = dataclasses.replace(prompt, law=self._law(prompt, tokenizer, instrument.symbol))
+        prompt = dataclasses.replace(prompt, reveals=self._reveals(prompt, tokenizer, instrument.symbol))
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
         generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
         start, drawn = prompt.start, (generated.tokens[0], generated.corrections[0])
@@ -74,11 +74,11 @@ class Sampler:
             "first": [_spelt(events, k, start.time_ns) for k in range(min(SHOWN, len(events)))],
         }
 
-    def _law(self, prompt: Prompt, tokenizer: Tokenizer, symbol: str) -> Law:
-        """Return the law of levels that come into view, which is fitted once."""
-        if self._known_law is None:
-            self._known_law = law_of(prompt, open_records(self._folder, "train"), tokenizer, symbol=symbol)
-        return self._known_law
+    def _reveals(self, prompt: Prompt, tokenizer: Tokenizer, symbol: str) -> RevealDistribution:
+        """Return the distribution of levels that come into view, which is fitted once."""
+        if self._known_reveals is None:
+            self._known_reveals = reveals_of(prompt, open_records(self._folder, "train"), tokenizer, symbol=symbol)
+        return self._known_reveals
 
 
 def _spelt(events: Events, k: int, start_ns: int) -> str:

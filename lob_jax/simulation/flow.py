@@ -43,8 +43,8 @@ class BySpread(enum.IntEnum):
     DEEPER_SCALE = 7
 
 
-class LawRow(enum.IntEnum):
-    """Rows of `Flow.laws`, named as the laws are in `FlowParameters`."""
+class DistributionRow(enum.IntEnum):
+    """Rows of `Flow.distributions`, named as the distributions are in `FlowParameters`."""
 
     IMPROVEMENT = 0
     DEEPER = 1
@@ -61,8 +61,10 @@ ADD, DELETE, REPLACE, MARKET = (int(kind) for kind in ActionKind)
 TRADING, HALTED, QUOTING = (int(phase) for phase in Phase)
 SAME_SIDE, MARKET_SAME_SIDE, REPEAT_SIZE = (int(column) for column in ByGap)
 SPREAD_FACTOR, IMPROVE, JOIN, IMPROVE_SCALE, DEEPER_SCALE = (int(column) for column in BySpread)
-LAWS = tuple(row.name.lower() for row in LawRow)
-IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = (int(row) for row in LawRow)
+DISTRIBUTIONS = tuple(row.name.lower() for row in DistributionRow)
+IMPROVEMENT, DEEPER, SHIFT, ADD_SIZE, MARKET_SIZE, HIDDEN_SIZE, AGE_RANK, HIDDEN_INSIDE = (
+    int(row) for row in DistributionRow
+)
 
 
 class Flow(NamedTuple):
@@ -73,7 +75,7 @@ class Flow(NamedTuple):
       next_action: float64 [4 bands, 4 previous actions, 4 actions].
       by_gap: float64 [4 bands, 7]: same_side of the four actions, market_same_side, repeat_size after add and delete.
       by_spread: float64 [8 bands, 8]: spread_factor of the four actions, improve, join, improve_scale, deeper_scale.
-      laws: float64 [8, 2, N], the points of the distributions named in LAWS, padded by repeating the last point.
+      distributions: float64 [8, 2, N], the points of DISTRIBUTIONS, padded by repeating the last point.
 
     The others are as in `FlowParameters`.
     """
@@ -83,7 +85,7 @@ class Flow(NamedTuple):
     next_action: np.ndarray
     by_gap: np.ndarray
     by_spread: np.ndarray
-    laws: np.ndarray
+    distributions: np.ndarray
     tick: int
     worst_share: float
     far_ticks: int
@@ -113,14 +115,19 @@ class Action(NamedTuple):
 def compile_flow(parameters: FlowParameters) -> Flow:
     """Return the parameters in the form that the compiled loop reads."""
     p = parameters
-    laws = [getattr(p, name).table() for name in LAWS]
-    longest = max(law.shape[1] for law in laws)
+    distributions = [getattr(p, name).table() for name in DISTRIBUTIONS]
+    longest = max(distribution.shape[1] for distribution in distributions)
     arrays: dict[str, Any] = {
         "gap_edges": np.array(p.gap_edges_ns, np.float64),
         "spread_edges": np.array(p.spread_edges, np.float64),
         "next_action": np.array(p.next_action, np.float64),
         "by_gap": np.column_stack([p.same_side, p.market_same_side, p.repeat_size]),
         "by_spread": np.column_stack([p.spread_factor, p.improve, p.join, p.improve_scale, p.deeper_scale]),
-        "laws": np.stack([np.pad(law, ((0, 0), (0, longest - law.shape[1])), mode="edge") for law in laws]),
+        "distributions": np.stack(
+            [
+                np.pad(distribution, ((0, 0), (0, longest - distribution.shape[1])), mode="edge")
+                for distribution in distributions
+            ]
+        ),
     }
     return Flow(**arrays, **{name: getattr(p, name) for name in Flow._fields if name not in arrays})

@@ -11,7 +11,7 @@ ACTIONS = ("add", "delete", "replace", "market")  # a participant's actions, in 
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
+class Distribution:
     """A distribution given by quantiles, linear between (probability, value) points; equal values form an atom.
 
     Attributes:
@@ -28,8 +28,8 @@ class Law:
         paired = len(self.probability) == len(self.value)
         if not (rising and ends and paired and list(self.value) == sorted(self.value)):
             raise InputError(
-                "a Law is not a table of quantiles",
-                where="Law",
+                "a Distribution is not a table of quantiles",
+                where="Distribution",
                 expected="probabilities increasing from 0 to 1 and as many non-decreasing values",
                 was=(self.probability, self.value),
                 remedy="sort the points, and let the probabilities start at 0 and end at 1",
@@ -40,7 +40,7 @@ class Law:
         return np.array([self.probability, self.value], np.float64)
 
 
-ADD_SIZE = Law(
+ADD_SIZE = Distribution(
     (
         0,
         0.01,
@@ -71,7 +71,7 @@ ADD_SIZE = Law(
     ),
     (1, 2, 3, 5, 7, 8, 9, 10, 10, 11, 11, 12, 13, 14, 15, 26, 90, 100, 100, 100, 120, 200, 200, 300, 800, 2300),
 )
-MARKET_SIZE = Law(
+MARKET_SIZE = Distribution(
     (
         0,
         0.0025,
@@ -97,27 +97,27 @@ MARKET_SIZE = Law(
     ),
     (1, 1, 2, 5, 9, 11, 19, 27, 40, 53, 71, 91, 100, 100, 200, 200, 283, 300, 414, 974, 1773),
 )
-HIDDEN_SIZE = Law(
+HIDDEN_SIZE = Distribution(
     (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.66, 0.94, 0.95, 0.97, 0.98, 0.99, 0.998, 1),
     (1, 2, 2, 2, 3, 4, 4, 7, 11, 20, 33, 70, 100, 100, 125, 200, 200, 286, 430, 1200),
 )
-IMPROVEMENT = Law(
+IMPROVEMENT = Distribution(
     (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
     (0.4, 1.19, 1.37, 1.97, 2.73, 3.94, 5.03, 7.14, 10.9, 16.9, 22.6, 29.7, 32.8, 40.6, 78.1),
 )
-DEEPER = Law(
+DEEPER = Distribution(
     (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
     (0.45, 1.99, 4.95, 7.69, 10.9, 13.6, 16.1, 19.5, 22.9, 27.8, 33.4, 40.8, 53.2, 127, 289),
 )
-HIDDEN_INSIDE = Law(
+HIDDEN_INSIDE = Distribution(
     (0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.998, 1),
     (1, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 20, 33, 45, 78, 186),
 )
-SHIFT = Law(
+SHIFT = Distribution(
     (0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.998, 1),
     (-85, -20, -15, -10, -4, -3, -2, -1, 1, 2, 3, 6, 11, 17, 23, 29, 74, 156),
 )
-AGE_RANK = Law(
+AGE_RANK = Distribution(
     (
         0,
         0.218,
@@ -248,13 +248,13 @@ class FlowParameters:
     join: tuple[float, ...] = (0.219, 0.14, 0.11, 0.109, 0.116, 0.139, 0.162, 0.109)
     improve_scale: tuple[float, ...] = (0.26, 0.48, 0.61, 0.74, 0.88, 1.01, 1.21, 2.98)
     deeper_scale: tuple[float, ...] = (1.83, 1.96, 1.45, 1.3, 1.11, 0.86, 0.83, 1.28)
-    improvement: Law = IMPROVEMENT
-    deeper: Law = DEEPER
-    shift: Law = SHIFT
-    add_size: Law = ADD_SIZE
-    market_size: Law = MARKET_SIZE
-    hidden_size: Law = HIDDEN_SIZE
-    age_rank: Law = AGE_RANK
+    improvement: Distribution = IMPROVEMENT
+    deeper: Distribution = DEEPER
+    shift: Distribution = SHIFT
+    add_size: Distribution = ADD_SIZE
+    market_size: Distribution = MARKET_SIZE
+    hidden_size: Distribution = HIDDEN_SIZE
+    age_rank: Distribution = AGE_RANK
     worst_share: float = 0.015
     far_ticks: int = 28
     far_patience: float = 0.925
@@ -268,7 +268,7 @@ class FlowParameters:
     hidden_only: float = 0.33
     hidden_too: float = 0.17
     hidden_again: float = 0.19
-    hidden_inside: Law = HIDDEN_INSIDE
+    hidden_inside: Distribution = HIDDEN_INSIDE
     half_tick: float = 0.013
     halts_a_day: float = 0.2
     halt_s: float = 300.0

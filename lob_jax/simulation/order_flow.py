@@ -64,20 +64,20 @@ SPARE_EVENTS = 2000  # rows kept free: far more than one action needs, so that n
 
 
 @inner
-def draw(flow: Flow, law: int, rng: np.random.Generator) -> float:
-    """Draw from a distribution in `flow.laws` by inverting its piecewise linear quantile function."""
+def draw(flow: Flow, distribution: int, rng: np.random.Generator) -> float:
+    """Draw from a distribution in `flow.distributions` by inverting its piecewise linear quantile function."""
     drawn, right = rng.random(), 1
-    while flow.laws[law, 0, right] < drawn:
+    while flow.distributions[distribution, 0, right] < drawn:
         right += 1
-    low, high = flow.laws[law, 0, right - 1], flow.laws[law, 0, right]
-    below, above = flow.laws[law, 1, right - 1], flow.laws[law, 1, right]
+    low, high = flow.distributions[distribution, 0, right - 1], flow.distributions[distribution, 0, right]
+    below, above = flow.distributions[distribution, 1, right - 1], flow.distributions[distribution, 1, right]
     return below + (drawn - low) / (high - low) * (above - below)
 
 
 @inner
-def draw_whole(flow: Flow, law: int, rng: np.random.Generator, scale: float = 1.0) -> int:
+def draw_whole(flow: Flow, distribution: int, rng: np.random.Generator, scale: float = 1.0) -> int:
     """Draw from a distribution, multiply by `scale`, and round to an integer of at least 1."""
-    return max(1, int(np.floor(draw(flow, law, rng) * scale + 0.5)))
+    return max(1, int(np.floor(draw(flow, distribution, rng) * scale + 0.5)))
 
 
 @inner

@@ -21,7 +21,7 @@ from lob_jax.book.levels import (
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.jit import in_place, njit
-from lob_jax.statistics.histograms import Histogram, law, new_histogram, note
+from lob_jax.statistics.histograms import Histogram, new_histogram, note, summarize
 
 _RUN_EVENTS = 1 << 16
 
@@ -39,7 +39,7 @@ class _State(enum.IntEnum):
 STATES = tuple(state.name.lower() for state in _State if state >= 0)
 
 
-class _Laws(NamedTuple):
+class _Histograms(NamedTuple):
     """Distributions over the book's states, in price quanta and lots; a move is a change of best bid + best ask."""
 
     spread: Histogram
@@ -78,27 +78,27 @@ def book(day: MarketDay, levels: int) -> dict[str, Any]:
       day: the day to measure.
       levels: occupied levels per side over which depth is summed.
     """
-    instrument, kept, laws, tally = day.instrument, load_levels(day.start), _new_laws(), _new_tally(day)
+    instrument, kept, histograms, tally = day.instrument, load_levels(day.start), _new_histograms(), _new_tally(day)
     columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
     _note_mid(tally, kept)
     for first in range(0, len(day.events), _RUN_EVENTS):
         stop = min(first + _RUN_EVENTS, len(day.events))
         run, own = cut(columns, corrected, first, stop)
         kept = with_level_room(kept, most_added(run, own))
-        _measure(kept, laws, tally, np.ascontiguousarray(day.events.time_ns[first:stop]), run, own, levels)
+        _measure(kept, histograms, tally, np.ascontiguousarray(day.events.time_ns[first:stop]), run, own, levels)
     unknown_level, over_removal = kept.counters[:2].tolist()
     mids = [mid2 / 2 / instrument.price_scale for mid2 in tally.mid2.tolist()] if tally.has_mid[0] else [None] * 4
     return {
         "levels": levels,
-        "spread_ticks": law(laws.spread, instrument.tick),
-        "spread_ticks_by_time": law(laws.spread_by_time, instrument.tick),
-        "bid_best_size": law(laws.bid_best, instrument.lot_scale),
-        "ask_best_size": law(laws.ask_best, instrument.lot_scale),
-        "bid_depth": law(laws.bid_depth, instrument.lot_scale),
-        "ask_depth": law(laws.ask_depth, instrument.lot_scale),
+        "spread_ticks": summarize(histograms.spread, instrument.tick),
+        "spread_ticks_by_time": summarize(histograms.spread_by_time, instrument.tick),
+        "bid_best_size": summarize(histograms.bid_best, instrument.lot_scale),
+        "ask_best_size": summarize(histograms.ask_best, instrument.lot_scale),
+        "bid_depth": summarize(histograms.bid_depth, instrument.lot_scale),
+        "ask_depth": summarize(histograms.ask_depth, instrument.lot_scale),
         "mid": dict(zip(("first", "low", "high", "last"), mids, strict=True)),
-        "mid_moves": int(laws.move.weight.sum()),
-        "mid_move_ticks": law(laws.move, 2 * instrument.tick),
+        "mid_moves": int(histograms.move.weight.sum()),
+        "mid_move_ticks": summarize(histograms.move, 2 * instrument.tick),
         "states": dict(zip(STATES, tally.states.tolist(), strict=True)),
         "states_s": dict(zip(STATES, (tally.lasted_ns / NS_PER_SECOND).tolist(), strict=True)),
         "unknown_level": unknown_level,
@@ -106,8 +106,8 @@ def book(day: MarketDay, levels: int) -> dict[str, Any]:
     }
 
 
-def _new_laws() -> _Laws:
-    return _Laws(*(new_histogram() for _ in _Laws._fields))
+def _new_histograms() -> _Histograms:
+    return _Histograms(*(new_histogram() for _ in _Histograms._fields))
 
 
 def _new_tally(day: MarketDay) -> _Tally:
@@ -119,7 +119,7 @@ def _new_tally(day: MarketDay) -> _Tally:
 @njit
 def _measure(
     levels: Levels,
-    laws: _Laws,
+    histograms: _Histograms,
     tally: _Tally,
     time_ns: np.ndarray,
     events: EventColumns,
@@ -133,7 +133,7 @@ def _measure(
         lasted = max(time_ns[i] - tally.clock[0], 0)
         tally.clock[0] += lasted
         was_two_sided, before = is_two_sided(levels), _mid2(levels)
-        _note_state(levels, laws, tally, lasted, wanted)
+        _note_state(levels, histograms, tally, lasted, wanted)
         step_levels(levels, events, i)
         cursor = amend_levels(levels, corrections, cursor, i)
         state = _state(levels)
@@ -141,7 +141,7 @@ def _measure(
             tally.states[state] += 1
         after = _mid2(levels)
         if was_two_sided and is_two_sided(levels) and before != after:
-            note(laws.move, abs(after - before), 1)
+            note(histograms.move, abs(after - before), 1)
         _note_mid(tally, levels)
 
 
@@ -171,18 +171,18 @@ def _note_mid(tally: _Tally, levels: Levels) -> None:
 
 
 @in_place
-def _note_state(levels: Levels, laws: _Laws, tally: _Tally, lasted: int, wanted: int) -> None:
+def _note_state(levels: Levels, histograms: _Histograms, tally: _Tally, lasted: int, wanted: int) -> None:
     """Record a state that lasted `lasted` ns."""
     state = _state(levels)
     if state != _State.SOUND:
         tally.lasted_ns[state] += lasted
     if state < _State.ONE_SIDED:
         spread = best(levels, 1) - best(levels, 0)
-        note(laws.spread, spread, 1)
-        note(laws.spread_by_time, spread, lasted)
+        note(histograms.spread, spread, 1)
+        note(histograms.spread_by_time, spread, lasted)
     if lasted > 0:
-        _note_depth(levels, 0, laws.bid_best, laws.bid_depth, lasted, wanted)
-        _note_depth(levels, 1, laws.ask_best, laws.ask_depth, lasted, wanted)
+        _note_depth(levels, 0, histograms.bid_best, histograms.bid_depth, lasted, wanted)
+        _note_depth(levels, 1, histograms.ask_best, histograms.ask_depth, lasted, wanted)
 
 
 @in_place

@@ -8,7 +8,7 @@ import numpy as np
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, Code, Events, Flag, Kind
 from lob_jax.jit import njit
-from lob_jax.statistics.histograms import law, new_histogram, note_all
+from lob_jax.statistics.histograms import new_histogram, note_all, summarize
 
 WINDOWS_NS = {"1 s": NS_PER_SECOND, "100 ms": NS_PER_SECOND // 10, "1 ms": NS_PER_SECOND // 1000}
 SHOWN = 10  # entries in the lists of longest silences, largest trades and first CONTROL events
@@ -87,7 +87,7 @@ def gaps(events: Events) -> dict[str, Any]:
         note_all(histogram, gap)
         longest = _most(longest, gap, time_ns[:-1])
     return {
-        "quantiles_ns": law(histogram),
+        "quantiles_ns": summarize(histogram),
         "zero_share": zeros / max(len(events) - 1, 1),
         "backwards": backwards,
         "longest": [(begin, length) for length, begin in longest],
@@ -108,7 +108,7 @@ def latency(events: Events) -> dict[str, float]:
     for run in _runs(events):
         known = run.receive_ns > 0
         note_all(histogram, np.asarray(run.receive_ns[known] - run.time_ns[known]))
-    return law(histogram)
+    return summarize(histogram)
 
 
 def sizes(events: Events, instrument: Instrument) -> dict[str, float]:
@@ -116,7 +116,7 @@ def sizes(events: Events, instrument: Instrument) -> dict[str, float]:
     histogram = new_histogram()
     for run in _runs(events):
         note_all(histogram, np.asarray(run.size[run.kind != Kind.CONTROL]))
-    return law(histogram, instrument.lot_scale)
+    return summarize(histogram, instrument.lot_scale)
 
 
 def trades(events: Events, instrument: Instrument) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def trades(events: Events, instrument: Instrument) -> dict[str, Any]:
         "vwap": paid / lots["volume"] if lots["volume"] else None,
         "low": min(bounds) / instrument.price_scale if bounds else None,
         "high": max(bounds) / instrument.price_scale if bounds else None,
-        "sizes": law(histogram, instrument.lot_scale),
+        "sizes": summarize(histogram, instrument.lot_scale),
         "largest": [
             (time_ns, price / instrument.price_scale, size / instrument.lot_scale, Kind(kind).name)
             for size, time_ns, price, kind in largest

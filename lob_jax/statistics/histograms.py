@@ -56,7 +56,7 @@ def note_all(histogram: Histogram, values: np.ndarray) -> None:
         note(histogram, value, 1)
 
 
-def law(histogram: Histogram, unit: float = 1.0) -> dict[str, float]:
+def summarize(histogram: Histogram, unit: float = 1.0) -> dict[str, float]:
     """Return mean, quantiles and extremes in units of `unit`; an empty dictionary if nothing has weight.
 
     The quantile q is the smallest number such that it and all smaller ones have at least a share q of the weight. It

@@ -47,7 +47,7 @@ def tables(inspection: dict[str, Any]) -> list[Table]:
     """Return an inspection as tables for a terminal of 80 columns."""
     instrument = Instrument(**inspection["instrument"])
     moments = (_control_table, _silences_table, _largest_table)
-    found = [_overview(inspection, instrument), _kinds_table(inspection), _laws_table(inspection)]
+    found = [_overview(inspection, instrument), _kinds_table(inspection), _distributions_table(inspection)]
     return [*found, *(table for make in moments if (table := make(inspection, instrument)).row_count)]
 
 
@@ -177,10 +177,10 @@ def _kinds_table(inspection: dict[str, Any]) -> Table:
     return shown
 
 
-def _laws_table(inspection: dict[str, Any]) -> Table:
+def _distributions_table(inspection: dict[str, Any]) -> Table:
     book, gaps = inspection["book"], inspection["gaps"]
     shown = _grid("distributions", ("", *_COLUMNS.values()), left=("",))
-    laws = {
+    distributions = {
         "spread, ticks, by event": book["spread_ticks"],
         "spread, ticks, by time": book["spread_ticks_by_time"],
         "move of the mid, ticks": book["mid_move_ticks"],
@@ -191,11 +191,14 @@ def _laws_table(inspection: dict[str, Any]) -> Table:
         "quantity per event": inspection["sizes"],
         "quantity per trade": inspection["trades"]["sizes"],
     }
-    for name, law in laws.items():
-        shown.add_row(name, *(_number(law[key]) for key in _COLUMNS if law))
-    for name, law in {"time between events": gaps["quantiles_ns"], "capture latency": inspection["latency_ns"]}.items():
-        if law:
-            shown.add_row(name, *(duration(law[key]) for key in _COLUMNS))
+    for name, quantiles in distributions.items():
+        shown.add_row(name, *(_number(quantiles[key]) for key in _COLUMNS if quantiles))
+    for name, quantiles in {
+        "time between events": gaps["quantiles_ns"],
+        "capture latency": inspection["latency_ns"],
+    }.items():
+        if quantiles:
+            shown.add_row(name, *(duration(quantiles[key]) for key in _COLUMNS))
     shown.caption = f"{gaps['zero_share']:.1%} of events have the same time as the previous one"
     return shown
 

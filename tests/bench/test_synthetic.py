@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from lob_jax.bench.synthetic import compare, laws, main, seen, total_variation, wasserstein
+from lob_jax.bench.synthetic import compare, distributions, main, seen, total_variation, wasserstein
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
@@ -52,8 +52,8 @@ def test_events_out_of_the_window_do_not_count():
 
 
 @pytest.mark.slow
-def test_laws_of_a_hand_made_day():
-    samples, mix, figures = laws(hand_made_day(), levels=2)
+def test_distributions_of_a_hand_made_day():
+    samples, mix, figures = distributions(hand_made_day(), levels=2)
     np.testing.assert_array_equal(samples["spread"], [2, 1, 2, 2])
     np.testing.assert_array_equal(samples["depth of adds"], [-1])
     np.testing.assert_array_equal(samples["depth of cancels"], [1])
@@ -75,10 +75,10 @@ def test_distances_worked_out_by_hand():
 
 
 def test_a_day_has_no_distance_from_itself_and_some_from_a_shifted_one():
-    sample = laws(hand_made_day(), levels=2)
-    assert all(law["wasserstein"] == 0 for law in compare(sample, sample)["laws"].values())
+    sample = distributions(hand_made_day(), levels=2)
+    assert all(distribution["wasserstein"] == 0 for distribution in compare(sample, sample)["distributions"].values())
     moved = ({name: values + 1 for name, values in sample[0].items()}, *sample[1:])
-    assert compare(sample, moved)["laws"]["spread"]["wasserstein"] == pytest.approx(1)
+    assert compare(sample, moved)["distributions"]["spread"]["wasserstein"] == pytest.approx(1)
 
 
 @pytest.mark.slow
@@ -89,19 +89,19 @@ def test_the_bench_writes_a_day_that_it_can_compare_itself_with(tmp_path, capsys
     main(["--events", "3000", "--reference", alone["written"][0]])
     *lines, last = capsys.readouterr().out.splitlines()
     result = json.loads(last)
-    assert {law["wasserstein"] for law in result["laws"].values()} == {0.0}
+    assert {distribution["wasserstein"] for distribution in result["distributions"].values()} == {0.0}
     assert result["kind_mix"]["total_variation"] == 0
-    assert lines[0].startswith("distribution") and len(lines) == 1 + 2 * len(result["laws"]) + 5
+    assert lines[0].startswith("distribution") and len(lines) == 1 + 2 * len(result["distributions"]) + 5
 
 
 @pytest.mark.slow
 def test_the_simulated_day_is_close_to_a_real_one(market_data):
     parameters = dataclasses.replace(FlowParameters(), halts_a_day=0.0)
     day = simulate_day(parameters, seed=11, events=150_000, trading_day="2024-01-02")
-    reference = laws(LobsterFeed().read(market_data(GOOG)), levels=10)
-    result = compare(laws(day, levels=10), reference)
+    reference = distributions(LobsterFeed().read(market_data(GOOG)), levels=10)
+    result = compare(distributions(day, levels=10), reference)
     for name in ("spread", "gap", "size", "size of adds", "depth", "depth of adds", "depth of cancels"):
-        assert result["laws"][name]["wasserstein_normalised"] < 0.15, name
+        assert result["distributions"][name]["wasserstein_normalised"] < 0.15, name
     assert result["kind_mix"]["total_variation"] < 0.03
     simulated, real = result["figures"]["simulated"], result["figures"]["reference"]
     assert abs(simulated["share of zero gaps"] - real["share of zero gaps"]) < 0.015

@@ -15,7 +15,7 @@ from lob_jax.events.schema import COLUMNS, Code, Kind
 from lob_jax.feeds.synthetic import SyntheticFeed, business_days, simulate_day
 from lob_jax.simulation.arrivals import new_arrivals, wait
 from lob_jax.simulation.flow import SHIFT, compile_flow
-from lob_jax.simulation.flow_parameters import FlowParameters, Law
+from lob_jax.simulation.flow_parameters import Distribution, FlowParameters
 from lob_jax.simulation.order_flow import draw
 
 DAY = "2024-01-02"
@@ -196,9 +196,9 @@ def test_days_follow_the_calendar_and_have_seeds_of_their_own():
         lambda: SyntheticFeed(1, 1000, -1),
         lambda: SyntheticFeed(1, 1000, 0).read("1999-01-01"),
         lambda: simulate_day(FlowParameters(), seed=0, events=0, trading_day=DAY),
-        lambda: Law((0.0, 0.5), (1.0, 2.0)),
-        lambda: Law((0.0, 1.0), (2.0, 1.0)),
-        lambda: Law((0.0, 0.5, 0.5, 1.0), (1.0, 1.0, 2.0, 2.0)),
+        lambda: Distribution((0.0, 0.5), (1.0, 2.0)),
+        lambda: Distribution((0.0, 1.0), (2.0, 1.0)),
+        lambda: Distribution((0.0, 0.5, 0.5, 1.0), (1.0, 1.0, 2.0, 2.0)),
         lambda: FlowParameters(excite_offspring=(1.0,), excite_scales_ns=(1e6,)),
         lambda: FlowParameters(open_s=10, close_s=5),
         lambda: FlowParameters(level_target=11),
@@ -210,9 +210,9 @@ def test_what_cannot_be_simulated_is_refused(make):
         make()
 
 
-def test_a_law_is_drawn_by_its_quantiles():
-    law = Law((0.0, 0.25, 0.75, 1.0), (1.0, 5.0, 5.0, 9.0))
-    flow = compile_flow(dataclasses.replace(FlowParameters(), shift=law))
+def test_a_distribution_is_drawn_by_its_quantiles():
+    distribution = Distribution((0.0, 0.25, 0.75, 1.0), (1.0, 5.0, 5.0, 9.0))
+    flow = compile_flow(dataclasses.replace(FlowParameters(), shift=distribution))
     rng = np.random.Generator(np.random.PCG64(0))
     drawn = shifts(flow, 4000, rng)
     assert abs((drawn == 5).mean() - 0.5) < 0.03

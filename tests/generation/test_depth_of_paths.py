@@ -1,7 +1,7 @@
-"""With memory and law, books of a windowed feed are as deep as those of training, also after 500 events.
+"""With memory and distribution, books of a windowed feed are as deep as those of training, also after 500 events.
 
 Real events are applied to the device's book by their distance from its references, as decoded tokens are, while what
-comes into view is up to memory and law instead of the feed.
+comes into view is up to memory and distribution instead of the feed.
 """
 
 import jax
@@ -14,21 +14,21 @@ from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation.device import live_book
-from lob_jax.generation.device.out_of_view import NO_LAW, drawn
-from lob_jax.generation.reveals import behind_view, fit_law, follow_view
+from lob_jax.generation.device.out_of_view import NO_REVEALS, drawn
+from lob_jax.generation.reveals import behind_view, fit_reveals, follow_view
 from tests.generation.test_reveals import windowed
 
 EVENTS, STARTS, RECORD = 500, 24, 1024
 
 
-def law_of(day, events):
-    """Return the law of the first events of a day, cut into records."""
+def reveals_of(day, events):
+    """Return the distribution of the first events of a day, cut into records."""
     parts = []
     books = snapshots_at(day, np.arange(0, events, RECORD))
     for first, start in zip(range(0, events, RECORD), books, strict=True):
         part = day.part(first, min(first + RECORD, events), start=start)
         parts.append(follow_view(replay(part, day.start.window)).revealed)
-    return fit_law(parts, tick=day.instrument.tick, seed=0)
+    return fit_reveals(parts, tick=day.instrument.tick, seed=0)
 
 
 def books_at(day, at, *, remember):
@@ -41,7 +41,7 @@ def books_at(day, at, *, remember):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *books)
 
 
-def followed(day, at, law, *, remember=True):
+def followed(day, at, reveals, *, remember=True):
     """Return levels and ticks from the first to the last level of each side after each event, [S, E, 2] each."""
     rows = at[:, None] + np.arange(EVENTS)
     events, before = day.events, replay(day, 1).reference[:-1]
@@ -54,7 +54,7 @@ def followed(day, at, law, *, remember=True):
         def step(book, given):
             number, event = given
             draw = {"side": event["side"], "flip": jnp.bool_(False)}
-            book = live_book.apply(book, unseen=drawn(law, key, number, jnp.int32(0), **draw), **event)
+            book = live_book.apply(book, unseen=drawn(reveals, key, number, jnp.int32(0), **draw), **event)
             levels = (book.key_2P != live_book.FAR).sum(1)
             last = jnp.take_along_axis(book.key_2P, jnp.maximum(levels - 1, 0)[:, None], 1)[:, 0]
             return book, (levels, last - book.key_2P[:, 0])
@@ -88,17 +88,15 @@ def test_views_stay_as_deep_as_the_feeds(day):
     at = np.linspace(split, len(day.events) - EVENTS - 1, STARTS).astype(int)
     states, rows = replay(day, window), at[:, None] + 1 + np.arange(EVENTS)
     real = np.abs(states.price[rows, :, -1] - states.price[rows, :, 0]) // day.instrument.tick
-    refused, levels, found = followed(day, at, law_of(day, split))
-    print(
-        f"refused: {refused.sum() / rows.size:.3f}; ticks to the last level, real and with the law, all and at the end:"
-    )
+    refused, levels, found = followed(day, at, reveals_of(day, split))
+    print(f"refused: {refused.sum() / rows.size:.3f}; ticks to the last level, real and drawn, all and at the end:")
     for part in (real, found, real[:, -1], found[:, -1]):
         print(f"mean {part.mean():.1f}, quantiles {np.quantile(part, [0.05, 0.25, 0.5, 0.75, 0.95])}")
     assert (levels == window).all()
     assert distance_between(found.ravel(), real.ravel()) < 0.15
     assert distance_between(found[:, -1].ravel(), real[:, -1].ravel()) < 0.3
-    _, levels, found = followed(day, at, law_of(day, split), remember=False)
+    _, levels, found = followed(day, at, reveals_of(day, split), remember=False)
     print(f"nothing remembered at first: mean {found.mean():.1f}, at the end {found[:, -1].mean():.1f}")
     assert (levels == window).all()
-    _, levels, _ = followed(day, at, NO_LAW, remember=False)
+    _, levels, _ = followed(day, at, NO_REVEALS, remember=False)
     assert (levels < window).any()

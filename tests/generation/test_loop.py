@@ -14,7 +14,7 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device.orders import Order, no_orders
-from lob_jax.generation.device.out_of_view import NO_LAW
+from lob_jax.generation.device.out_of_view import NO_REVEALS
 from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.device.state import Given
 from lob_jax.generation.likely import most_likely_events
@@ -160,7 +160,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
 def test_no_random_number_is_used_twice():
     """Neither within an event, nor from event to event, nor in two paths; those of a path do not hang on the others."""
     sampling = dataclasses.replace(SAMPLING, events=1_000)
-    given = Given(loop.WORDS["exact"].tables(TOKENIZER), no_orders(), NO_LAW)
+    given = Given(loop.WORDS["exact"].tables(TOKENIZER), no_orders(), NO_REVEALS)
     shape = loop.loop_shape(MODEL, TOKENIZER, prompt(), INSTRUMENT, sampling)
     logits_BV = jnp.zeros((sampling.paths, 10_000)).at[:, 7000:8000].set(6)  # numbers of several tokens
     draw = jax.jit(lambda paths: loop.draw(paths, logits_BV, given, shape=shape)[0])
@@ -206,7 +206,7 @@ def drawn_logits(params, model, *, tokens):
     tokenizer, sampling = TOKENIZER, dataclasses.replace(SAMPLING, paths=2, events=1_000)
     paths, _ = start_paths([prompt(model)], tokenizer, INSTRUMENT, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt(model), INSTRUMENT, sampling)
-    given = Given(loop.WORDS["exact"].tables(tokenizer), no_orders(), NO_LAW)
+    given = Given(loop.WORDS["exact"].tables(tokenizer), no_orders(), NO_REVEALS)
     window, _ = prompt_window([prompt(model)], 2, model.max_seq_length)
     state = opened(params, paths, window, shape)
     variables = model_variables(params, model, rows=2)

@@ -1,4 +1,4 @@
-"""What is behind the view of a feed: levels that left it, and a law of those that came into it unremembered."""
+"""What is behind the view of a feed: levels that left it, and the distribution of those that came unremembered."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from lob_jax.book.replay import BookStates, find_corrections, replay
 from lob_jax.generation import reveals
-from lob_jax.generation.device.out_of_view import NO_LAW
-from lob_jax.generation.reveals import Revealed, behind_view, fit_law, follow_view
+from lob_jax.generation.device.out_of_view import NO_REVEALS
+from lob_jax.generation.reveals import Revealed, behind_view, fit_reveals, follow_view
 from tests.counts.conftest import lively_day
 
 VIEWS = [  # the bids in view, each with its lots
@@ -88,14 +88,14 @@ def test_every_correction_of_a_windowed_day_is_a_level_that_came_into_view():
     assert behind_view(dataclasses.replace(day, start=dataclasses.replace(day.start, window=0)), 300).side.size == 0
 
 
-def test_a_law_has_the_pairs_in_order_and_no_more_than_fit(monkeypatch):
+def test_a_distribution_has_the_pairs_in_order_and_no_more_than_fit(monkeypatch):
     monkeypatch.setattr(reveals, "MOST_PAIRS", 3)
     some = Revealed([(300, 9), (100, 4), (0, 5), (100, 2), (2**31 * 100, 1), (700, 2**31)], 1, 0)
-    law = fit_law(
+    found = fit_reveals(
         [(some, Revealed([], 0, 0)), (Revealed([(200, 1)] * 50, 0, 0), Revealed([(50, 1)], 0, 0))], tick=100, seed=0
     )
-    assert law.count_2.tolist() == [3, 0] and law.ticks_2K.shape == (2, 3)
-    assert set(zip(law.ticks_2K[0], law.lots_2K[0], strict=True)) <= {(1, 2), (1, 4), (2, 1), (3, 9)}
-    alone = fit_law([(some, some)], tick=100, seed=0)
+    assert found.count_2.tolist() == [3, 0] and found.ticks_2K.shape == (2, 3)
+    assert set(zip(found.ticks_2K[0], found.lots_2K[0], strict=True)) <= {(1, 2), (1, 4), (2, 1), (3, 9)}
+    alone = fit_reveals([(some, some)], tick=100, seed=0)
     assert alone.ticks_2K.tolist() == [[1, 1, 3]] * 2 and alone.lots_2K.tolist() == [[2, 4, 9]] * 2
-    assert fit_law([], tick=1, seed=0) is NO_LAW
+    assert fit_reveals([], tick=1, seed=0) is NO_REVEALS

@@ -33,8 +33,8 @@ judge = jax.jit(judged)
 
 def many_judged(p, q, tokens, draft, at):
     """Judge drafts with distributions p and q over some tokens of two classes, 1,000 at a time."""
-    law = [jnp.broadcast_to(jnp.zeros(2_000).at[tokens].set(x), (1_000, 2_000)) for x in (p, q)]
-    parts = [judge(*law, tokens[draft[i : i + 1_000]], at[i : i + 1_000]) for i in range(0, DRAWS, 1_000)]
+    distributions = [jnp.broadcast_to(jnp.zeros(2_000).at[tokens].set(x), (1_000, 2_000)) for x in (p, q)]
+    parts = [judge(*distributions, tokens[draft[i : i + 1_000]], at[i : i + 1_000]) for i in range(0, DRAWS, 1_000)]
     return (np.concatenate(part) for part in zip(*parts, strict=True))
 
 
@@ -47,7 +47,7 @@ def many_judged(p, q, tokens, draft, at):
     ],
     ids=["uniform", "opposite", "a token left out"],
 )
-def test_what_stands_or_replaces_has_the_law_that_was_wanted(q):
+def test_what_stands_or_replaces_has_the_distribution_that_was_wanted(q):
     """Chi-square over six tokens of two classes."""
     tokens, p = np.array([7, 40, 999, 1_000, 1_300, 1_999]), np.array([0.05, 0.3, 0.0, 0.25, 0.1, 0.3])
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def test_speculative_paths_can_have_happened(params):
 
 
 @pytest.mark.slow
-def test_the_law_of_paths_is_that_of_plain_decoding(params):
+def test_the_distribution_of_paths_is_that_of_plain_decoding(params):
     """Chi-square between the kinds of the first four events of many plain and many speculative paths."""
     plain = run(params, model=HEADS, tokenizer=COMPACT, paths=200, events=4, seed=1)
     counts = np.zeros((2, 7))

@@ -11,7 +11,7 @@ from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import Kind
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import Order
-from lob_jax.generation.device.out_of_view import NO_LAW, Law, OutOfView
+from lob_jax.generation.device.out_of_view import NO_REVEALS, OutOfView, RevealDistribution
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.speculative import generate_speculatively
@@ -21,15 +21,17 @@ from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, T
 WINDOW, EVENTS = 2, 30
 SHOWN = dataclasses.replace(START, size=np.array([4, 3, 5, 2]), anonymous=np.ones(4, bool), window=WINDOW)
 BEHIND = OutOfView(np.array([-1]), np.array([10_500]), np.array([7]))
-LAW = Law(np.array([[1, 2], [1, 3]], np.int32), np.array([[8, 5], [9, 4]], np.int32), np.array([2, 2], np.int32))
+REVEALS = RevealDistribution(
+    np.array([[1, 2], [1, 3]], np.int32), np.array([[8, 5], [9, 4]], np.int32), np.array([2, 2], np.int32)
+)
 LONG = dataclasses.replace(MODEL, max_seq_length=128)
 SAMPLING = loop.SamplingConfig(paths=3, events=EVENTS, seed=7)
 HOW = {"tokenizer": TOKENIZER, "instrument": INSTRUMENT}
 
 
 def windowed(model=LONG, **changes):
-    """Return the prompt with a book of two levels a side, another ask behind them, and a law."""
-    return dataclasses.replace(prompt(model, SHOWN), **{"behind": BEHIND, "law": LAW, **changes})
+    """Return the prompt with a book of two levels a side, another ask behind them, and a reveals."""
+    return dataclasses.replace(prompt(model, SHOWN), **{"behind": BEHIND, "reveals": REVEALS, **changes})
 
 
 def days_of(generated, tokenizer=TOKENIZER):
@@ -118,15 +120,15 @@ def test_levels_that_come_into_view_do_not_depend_on_other_paths(generated):
 
 
 @pytest.mark.slow
-def test_without_a_law_a_side_may_run_empty_and_that_is_told():
+def test_without_a_distribution_a_side_may_run_empty_and_that_is_told():
     many = dataclasses.replace(SAMPLING, paths=8, events=200)
-    found = checked(generate(lively(LONG), windowed(law=NO_LAW), model=LONG, sampling=many, **HOW))
+    found = checked(generate(lively(LONG), windowed(reveals=NO_REVEALS), model=LONG, sampling=many, **HOW))
     assert all(one.faults == {} for one in found) and any(one.emptied for one in found)
 
 
 @pytest.mark.slow
 def test_orders_of_the_user_bring_levels_into_view_too():
-    orders = tuple(Order(-1, 9, after_events=5 * k) for k in range(1, 8))
+    orders = tuple(Order(-1, 9, after_events=5 * k) for k in range(1, 6))
     sampling = dataclasses.replace(SAMPLING, inject=orders)
     found = generate(lively(LONG), windowed(), model=LONG, sampling=sampling, **HOW)
     assert all(one.faults == {} for one in checked(found))

@@ -66,7 +66,7 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     expected = make_prompt(records, events=events, **how)
     prompt = prompt_from_day(day, events=events, book_levels=2, **how)
     for field in dataclasses.fields(prompt):
-        if field.name not in ("known_T", "book", "behind", "law"):
+        if field.name not in ("known_T", "book", "behind", "reveals"):
             np.testing.assert_array_equal(getattr(prompt, field.name), getattr(expected, field.name), field.name)
     for name, values in vars(prompt.behind).items():
         np.testing.assert_array_equal(values, getattr(expected.behind, name), name)

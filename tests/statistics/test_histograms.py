@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from lob_jax.statistics.histograms import QUANTILES, law, new_histogram, note, note_all
+from lob_jax.statistics.histograms import QUANTILES, new_histogram, note, note_all, summarize
 
 
 def law_of(values, unit=1.0):
     histogram = new_histogram()
     note_all(histogram, np.array(values, np.int64))
-    return law(histogram, unit)
+    return summarize(histogram, unit)
 
 
 def exactly(values, weights=None):
@@ -43,9 +43,9 @@ def test_weights_count_and_a_number_without_weight_does_not():
     histogram = new_histogram()
     for value, weight in [*zip(values, weights, strict=True), (9_999, 0), (-4, 0)]:
         note(histogram, value, weight)
-    assert law(histogram) == pytest.approx(exactly(values, weights))
+    assert summarize(histogram) == pytest.approx(exactly(values, weights))
 
 
-def test_a_law_is_in_the_unit_that_is_asked_for_and_of_nothing_is_empty():
+def test_a_distribution_is_in_the_unit_that_is_asked_for_and_of_nothing_is_empty():
     assert law_of([10, 20, 30], unit=10)["q0.5"] == 2 and law_of([10, 20, 30], unit=10)["mean"] == 2
     assert law_of([]) == {}

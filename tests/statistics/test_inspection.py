@@ -15,7 +15,7 @@ from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.statistics import book_measures, event_measures
-from lob_jax.statistics.histograms import law, new_histogram, note
+from lob_jax.statistics.histograms import new_histogram, note, summarize
 from lob_jax.statistics.inspection import clock, duration, inspect_day, tables
 from tests.feeds.checks import SAMPLES, sample_of
 
@@ -94,21 +94,21 @@ def test_the_book_of_a_small_day(day):
 
 
 def naive_book(day, levels):
-    """Return laws of the book from the states of a replay with queues."""
+    """Return histograms of the book from the states of a replay with queues."""
     states = replay(day, levels=levels)
     times = np.maximum.accumulate(np.append(min(day.start.time_ns, day.events.time_ns[0]), day.events.time_ns))
-    laws = {name: new_histogram() for name in ("spread", "by_time", "bid", "ask", "bids", "asks", "move")}
+    histograms = {name: new_histogram() for name in ("spread", "by_time", "bid", "ask", "bids", "asks", "move")}
     for i, lasted in enumerate(np.diff(times).tolist()):
         (bid, ask), sizes = states.price[i, :, 0], states.size[i]
         if sizes[:, 0].all():
-            note(laws["spread"], ask - bid, 1)
-            note(laws["by_time"], ask - bid, lasted)
+            note(histograms["spread"], ask - bid, 1)
+            note(histograms["by_time"], ask - bid, lasted)
             if states.mid2()[i + 1] not in (0, states.mid2()[i]):
-                note(laws["move"], abs(states.mid2()[i + 1] - states.mid2()[i]), 1)
+                note(histograms["move"], abs(states.mid2()[i + 1] - states.mid2()[i]), 1)
         for s, (best, depth) in enumerate((("bid", "bids"), ("ask", "asks"))):
-            note(laws[best], sizes[s, 0], lasted if sizes[s, 0] else 0)
-            note(laws[depth], sizes[s].sum(), lasted)
-    return laws
+            note(histograms[best], sizes[s, 0], lasted if sizes[s, 0] else 0)
+            note(histograms[depth], sizes[s].sum(), lasted)
+    return histograms
 
 
 def assert_measured_naively(day, levels):
@@ -119,7 +119,7 @@ def assert_measured_naively(day, levels):
         ("ask_best_size", "ask", lot), ("bid_depth", "bids", lot), ("ask_depth", "asks", lot),
         ("mid_move_ticks", "move", 2 * tick),
     ):  # fmt: skip
-        assert found[name] == pytest.approx(law(naive[key], unit)), name
+        assert found[name] == pytest.approx(summarize(naive[key], unit)), name
     counted = count_states(day)
     assert counted == {name: {**found, **found["states"]}[name] for name in counted}
 

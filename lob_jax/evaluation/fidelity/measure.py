@@ -111,9 +111,9 @@ def compare_measures(
 ) -> dict[str, Any]:
     """Compare the measures of generated flows with their ranges in real flow.
 
-    The halves of N real sequences vary around all of them as N independent sequences vary around the truth. A flow of M
-    generated sequences of the same law would vary around the real ones sqrt(1 + N / M) times as much: the range of a
-    figure is that of the halves, widened by this factor, so that it holds 95 % of such flows.
+    The halves of N real sequences vary around all of them as N independent sequences vary around the truth. If M
+    generated sequences have the same distribution, they vary around the real ones sqrt(1 + N / M) times as much: the
+    range of a figure is that of the halves, widened by this factor, so that it holds 95 % of such flows.
 
     Where few sequences decide a figure, as they do for variances, the halves show too little of its range (up to 35 %
     of real flow lay outside). The p-value holds there too: of a permutation test that exchanges real and generated

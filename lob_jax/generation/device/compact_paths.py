@@ -150,7 +150,7 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     ns = path.clock.ns + tables.gap.ns[kind - 1, gap]
     seconds = path.clock.seconds + tables.gap.seconds[kind - 1, gap] + ns // NS_PER_SECOND
     draw = {"side": spelling.side, "flip": path.antithetic}
-    unseen = out_of_view.drawn(given.law, path.key, path.fresh, jnp.int32(0), **draw)
+    unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, jnp.int32(0), **draw)
     moved = path._replace(
         spelling=spelling,
         clock=Clock(seconds, ns % NS_PER_SECOND),

@@ -64,7 +64,7 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
     own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
     side, flip = spelling.side, path.antithetic
-    unseen = out_of_view.drawn(given.law, path.key, path.fresh, own_tokens, side=side, flip=flip)
+    unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, own_tokens, side=side, flip=flip)
     taken = live_book.apply(path.book, deeper=spelling.price, unseen=unseen, **event)
     stays = path.book._replace(revealed=live_book.no_reveal())
     moved = path._replace(

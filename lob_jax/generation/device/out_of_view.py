@@ -1,4 +1,4 @@
-"""Levels behind the view of a windowed book: those that left it, and the law of those that nothing is known of."""
+"""Levels behind the view of a windowed book: those that left it, and the distribution of unknown ones."""
 
 import dataclasses
 from typing import NamedTuple
@@ -29,7 +29,7 @@ class OutOfView:
 NOTHING_BEHIND = OutOfView(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-class Law(NamedTuple):
+class RevealDistribution(NamedTuple):
     """What comes into view where no level is remembered: pairs of a side, of which each is equally likely.
 
     Attributes:
@@ -43,7 +43,7 @@ class Law(NamedTuple):
     count_2: np.ndarray | jax.Array
 
 
-NO_LAW = Law(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.int32), np.zeros(2, np.int32))
+NO_REVEALS = RevealDistribution(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.int32), np.zeros(2, np.int32))
 
 
 class Unseen(NamedTuple):
@@ -58,20 +58,22 @@ def nothing_unseen() -> Unseen:
     return Unseen(jnp.int32(0), jnp.int32(0))
 
 
-def drawn(law: Law, key: jax.Array, event: jax.Array, own: jax.Array, *, side: jax.Array, flip: jax.Array) -> Unseen:
+def drawn(
+    reveals: RevealDistribution, key: jax.Array, event: jax.Array, own: jax.Array, *, side: jax.Array, flip: jax.Array
+) -> Unseen:
     """Draw the level that one event of a path may bring into view.
 
     Args:
-      law: the law.
+      reveals: the reveals.
       key: the key of the path.
       event: number of events that the model has begun.
       own: number of tokens of the user's orders, 0 in an event of the model: several such events may have one number.
       side: 0 bid, 1 ask.
       flip: whether the random number is replaced by one minus it.
     """
-    if not law.ticks_2K.shape[1]:
+    if not reveals.ticks_2K.shape[1]:
         return nothing_unseen()
-    ticks_2K, lots_2K, count_2 = (jnp.asarray(part) for part in law)
+    ticks_2K, lots_2K, count_2 = (jnp.asarray(part) for part in reveals)
     for number in (_REVEALS, event, own):
         key = jax.random.fold_in(key, number)
     at = jax.random.uniform(key)

@@ -10,7 +10,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
-from lob_jax.generation.device.out_of_view import NO_LAW, NOTHING_BEHIND, Law, OutOfView
+from lob_jax.generation.device.out_of_view import NO_REVEALS, NOTHING_BEHIND, OutOfView, RevealDistribution
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -66,7 +66,7 @@ class Prompt:
       closed: what the last halt among the events has closed, see `LiveBook`.
       number: its number among the prompts of a batch; with the number of a path, it determines the random numbers.
       behind: if the book has a window, the levels behind its view after the last event.
-      law: if the book has a window, what comes into view where no level is remembered.
+      reveals: if the book has a window, what comes into view where no level is remembered.
     """
 
     tokens_T: np.ndarray
@@ -76,7 +76,7 @@ class Prompt:
     closed: int = 0
     number: int = 0
     behind: OutOfView = NOTHING_BEHIND
-    law: Law = NO_LAW
+    reveals: RevealDistribution = NO_REVEALS
 
     @property
     def start(self) -> BookSnapshot:
@@ -159,12 +159,12 @@ class Given(NamedTuple):
     Attributes:
       tables: the tokenizer's lookup tables.
       orders: the user's injected orders.
-      law: what comes into view of a book with a window.
+      reveals: what comes into view of a book with a window.
     """
 
     tables: Any
     orders: OrderTable
-    law: Law
+    reveals: RevealDistribution
 
 
 class Window(NamedTuple):

@@ -5,7 +5,7 @@ import numpy as np
 from lob_jax.evaluation.direction.har import fit_har, har_forecast
 
 
-def test_the_weights_of_an_exact_law_are_found():
+def test_the_weights_of_an_exact_distribution_are_found():
     past = np.random.default_rng(0).lognormal(size=(50, 3))
     har = fit_har(past, past @ [0.2, 0.3, 0.4] + 0.1)
     np.testing.assert_allclose(har.weights, [0.2, 0.3, 0.4, 0.1], rtol=1e-6)

@@ -65,8 +65,8 @@ def test_no_sequence_is_scored_by_a_fit_that_saw_its_label():
 
 
 @pytest.mark.parametrize("other", [30, 24], ids=["pairs", "apart"])
-def test_the_level_on_features_of_one_law(other):
-    """With equal laws the p-values are uniform, and the AUC is a half."""
+def test_the_level_on_features_of_one_distribution(other):
+    """With equal distributions the p-values are uniform, and the AUC is a half."""
     areas, values = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)

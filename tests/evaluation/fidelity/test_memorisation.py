@@ -82,7 +82,7 @@ def test_a_copied_window_is_maximal(training, gaps):
     assert held_out["longest"] < 10 and found["beyond"] >= 1 / 3
 
 
-def test_held_out_flow_of_the_same_law_is_not_beyond(training):
+def test_held_out_flow_of_the_same_distribution_is_not_beyond(training):
     result = measure_memorisation(training, random_flow(2, sequences=30), {"g": random_flow(3, sequences=30)})
     assert result["flows"]["g"]["p"] > 0.01 and result["flows"]["g"]["beyond"] < 0.5
 

@@ -26,12 +26,12 @@ def outcomes():
 
 
 @pytest.fixture(scope="module")
-def of_the_true_law(outcomes):
+def of_the_true_distribution(outcomes):
     return score_forecasts(outcomes)
 
 
-def test_paths_of_the_true_law_are_calibrated_and_no_better_than_the_walk(of_the_true_law):
-    found = of_the_true_law
+def test_paths_of_the_true_distribution_are_calibrated_and_no_better_than_the_walk(of_the_true_distribution):
+    found = of_the_true_distribution
     assert (found["prompts"], found["paths"], found["training_moves"]) == ([200] * 3, 20, 5_000)
     assert set(found["forecasts"]) == {PATHS, WALK, PROMPT_WALK, HISTORY}
     for scored in found["forecasts"].values():
@@ -44,8 +44,8 @@ def test_paths_of_the_true_law_are_calibrated_and_no_better_than_the_walk(of_the
     assert all(one["p"] > 0.001 for name in (WALK, HISTORY) for one in found["against"][name]["crps"])
 
 
-def test_the_walks_crps_is_that_of_a_normal(of_the_true_law):
-    found = of_the_true_law["forecasts"][WALK]["crps"]
+def test_the_walks_crps_is_that_of_a_normal(of_the_true_distribution):
+    found = of_the_true_distribution["forecasts"][WALK]["crps"]
     np.testing.assert_allclose(found, SCALE_H / np.sqrt(np.pi), rtol=0.15)  # its mean over a normal truth
 
 

@@ -15,10 +15,10 @@ def test_brier_scores_by_hand():
 
 
 def test_few_draws_have_the_scores_of_their_distribution_on_average():
-    rng, law = np.random.default_rng(0), np.array([0.5, 0.2, 0.3])
-    draws, truth = rng.choice(3, p=law, size=(60_000, 4)), np.full(60_000, UP)
+    rng, chances = np.random.default_rng(0), np.array([0.5, 0.2, 0.3])
+    draws, truth = rng.choice(3, p=chances, size=(60_000, 4)), np.full(60_000, UP)
     found = brier_of_draws(draws, truth)
-    assert abs(found.mean() - brier(law[None], truth[:1])[0]) < 4 * found.std() / np.sqrt(len(found))
+    assert abs(found.mean() - brier(chances[None], truth[:1])[0]) < 4 * found.std() / np.sqrt(len(found))
     found = squared_error_of_draws(rng.normal(1, 2, (60_000, 3)), np.full(60_000, 1.5))
     assert abs(found.mean() - 0.25) < 4 * found.std() / np.sqrt(len(found))
 

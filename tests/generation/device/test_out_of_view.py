@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lob_jax.book.oracle import OracleBook
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import live_book
-from lob_jax.generation.device.out_of_view import NO_LAW, Law, OutOfView, Unseen, drawn
+from lob_jax.generation.device.out_of_view import NO_REVEALS, OutOfView, RevealDistribution, Unseen, drawn
 from tests.generation.device.test_live_book import ORDERS, PLACES, TICK, levels, snapshot
 
 REMEMBERS = 3
@@ -115,7 +115,7 @@ def test_an_empty_book_remembers_nothing():
 
 
 class Plain:
-    """A plain book with the rules of memory and law, told with lists."""
+    """A plain book with the rules of memory and distribution, told with lists."""
 
     def __init__(self, start):
         self.book, self.behind = OracleBook(start), {1: [], -1: []}
@@ -180,14 +180,14 @@ def test_the_view_is_that_of_a_plain_book_with_the_same_rules(events, pooled, wi
     np.testing.assert_array_equal(totals, np.asarray(book.queue_2PQ).sum(2))
 
 
-LAW = Law(
+REVEALS = RevealDistribution(
     np.array([[1, 2, 2, 9], [5, 0, 0, 0]], np.int32), np.array([[7, 1, 4, 3], [8, 0, 0, 0]], np.int32), np.array([4, 1])
 )
 
 
 @jax.jit
 def draws(event_N, own_N, side, flip):
-    one = lambda event, own: drawn(LAW, jax.random.key(3), event, own, side=side, flip=flip)  # noqa: E731
+    one = lambda event, own: drawn(REVEALS, jax.random.key(3), event, own, side=side, flip=flip)  # noqa: E731
     return jax.vmap(one)(event_N, own_N)
 
 
@@ -198,7 +198,9 @@ def test_every_pair_is_equally_likely():
     assert pairs.T.tolist() == [[1, 7], [2, 1], [2, 4], [9, 3]]
     assert ((counts - 1_000) ** 2 / 1_000).sum() < 16.3  # the .999 quantile at three degrees of freedom
     assert np.unique(np.stack(asks), axis=1).T.tolist() == [[5, 8]]
-    assert drawn(NO_LAW, jax.random.key(3), event_N[0], own_N[0], side=jnp.int32(0), flip=jnp.bool_(False)).lots == 0
+    assert (
+        drawn(NO_REVEALS, jax.random.key(3), event_N[0], own_N[0], side=jnp.int32(0), flip=jnp.bool_(False)).lots == 0
+    )
 
 
 def test_numbers_are_those_of_an_event_and_one_minus_them_gives_the_opposite_pair():

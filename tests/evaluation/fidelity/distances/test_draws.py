@@ -29,7 +29,7 @@ def test_resamples_of_sequences_have_as_many_as_there_are():
     assert np.all(first.sum(axis=1) == 5) and np.all(second.sum(axis=1) == 3)
     assert not first[:, 5:].any() and not second[:, :5].any()
     np.testing.assert_allclose(first[:, :5].mean(axis=0), 1, atol=0.3)
-    np.testing.assert_allclose(first[:, :5].var(axis=0), 0.8, atol=0.35)  # of a binomial law: 1 - 1 / 5
+    np.testing.assert_allclose(first[:, :5].var(axis=0), 0.8, atol=0.35)  # of a binomial distribution: 1 - 1 / 5
     assert sequence_resamples(0, 3, resamples=1, seed=0)[1].sum() == 0
 
 
