@@ -100,8 +100,10 @@ class Embeddings(nn.Module):
     """Sum the embeddings of token, position, clock, book, regime and instrument; then apply norm and dropout.
 
     The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
-    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features,
-    logarithms of order one to ten, starts with an F times smaller variance.
+    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features
+    starts with an F times smaller variance. The features are standardised first. They are logarithms whose mean is
+    three or four times their deviation, and AdamW moves all weights alike: within a few steps their means alone would
+    be many times louder than the token, and the norm would hide it.
     """
 
     config: ModelConfig
@@ -119,6 +121,8 @@ class Embeddings(nn.Module):
             std = INIT_STD / math.sqrt(config.book_features)
             init = nn.initializers.normal(std)
             self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
+            if config.standardize_book:
+                self.book_moments = self.param("book_moments", _unmeasured, (2, config.book_features), full)
         if config.regime == "added":
             self.regime = Table(config.n_regimes, config.d_model, full)
         if config.n_instruments:
@@ -140,9 +144,21 @@ class Embeddings(nn.Module):
         if config.day_of_week:
             x_BTD += self.day_of_week(given(conditioning, "day_of_week"))
         if config.book_state:
-            x_BTD += self.book(given(conditioning, "book"))
+            x_BTD += self.book(self._standard(given(conditioning, "book")))
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
             x_BTD += self.instrument(given(conditioning, "instrument"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
+
+    def _standard(self, book_BTF: jax.Array) -> jax.Array:
+        """Return book features with mean 0 and variance 1 in training, if the model asks for it."""
+        if not self.config.standardize_book:
+            return book_BTF
+        mean_F, deviation_F = jax.lax.stop_gradient(self.book_moments)
+        return (book_BTF - mean_F) / deviation_F
+
+
+def _unmeasured(_: jax.Array, shape: tuple[int, ...], dtype: str) -> jax.Array:
+    """Return moments with which standardising changes nothing: means of 0 and deviations of 1."""
+    return jnp.broadcast_to(jnp.array([[0.0], [1.0]], dtype), shape)
