@@ -14,6 +14,7 @@ from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
 FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a millisecond
 SLOWEST_TURN = 3_600  # seconds per turn
+BOOK_MOMENTS = ("book_mean", "book_deviation")  # parameters that stay as they were measured
 EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 
 
@@ -122,7 +123,9 @@ class Embeddings(nn.Module):
             init = nn.initializers.normal(std)
             self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
             if config.standardize_book:
-                self.book_moments = self.param("book_moments", _unmeasured, (2, config.book_features), full)
+                shape = (config.book_features,)
+                self.book_mean = self.param("book_mean", nn.initializers.zeros, shape, full)
+                self.book_deviation = self.param("book_deviation", nn.initializers.ones, shape, full)
         if config.regime == "added":
             self.regime = Table(config.n_regimes, config.d_model, full)
         if config.n_instruments:
@@ -155,10 +158,5 @@ class Embeddings(nn.Module):
         """Return book features with mean 0 and variance 1 in training, if the model asks for it."""
         if not self.config.standardize_book:
             return book_BTF
-        mean_F, deviation_F = jax.lax.stop_gradient(self.book_moments)
+        mean_F, deviation_F = jax.lax.stop_gradient((self.book_mean, self.book_deviation))
         return (book_BTF - mean_F) / deviation_F
-
-
-def _unmeasured(_: jax.Array, shape: tuple[int, ...], dtype: str) -> jax.Array:
-    """Return moments with which standardising changes nothing: means of 0 and deviations of 1."""
-    return jnp.broadcast_to(jnp.array([[0.0], [1.0]], dtype), shape)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 
 from lob_jax.models.axes import STACKED
+from lob_jax.models.embeddings import BOOK_MOMENTS
 from lob_jax.training.config import TrainConfig
 
-NOT_DECAYED = ("bias", "scale", "book_moments")  # parameters without weight decay, by the last key of their path
+NOT_DECAYED = ("bias", "scale", *BOOK_MOMENTS)  # parameters without weight decay, by the last key of their path
 # Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),
