@@ -83,6 +83,14 @@ def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Ar
     return jnp.concatenate([rotate(by_position, positions_BT), turn(by_time, angle_BTK)], axis=-1)
 
 
+def with_book_moments(params: dict, book_2F: np.ndarray) -> dict:
+    """Return the parameters of `Embeddings` with measured means and standard deviations of the book features."""
+    return {
+        **params,
+        **{name: jnp.asarray(of, params[name].dtype) for name, of in zip(BOOK_MOMENTS, book_2F, strict=True)},
+    }
+
+
 class Table(nn.Module):
     """A learned lookup table; an index out of range reads the nearest row instead of NaN."""
 

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 from rich.console import Console
 
+from lob_jax.book.features import feature_moments
 from lob_jax.config import sections
 from lob_jax.config_sources import RUN_FILE
 from lob_jax.data.labels.moves import fit_outlooks
@@ -36,7 +37,6 @@ from lob_jax.training.step.layout import make_mesh
 from lob_jax.training.step.state import Measured
 
 MEASURED_WINDOWS = 256  # of the training split, from which book features are standardised
-LEAST_DEVIATION = 1e-3  # of a feature that is not taken to be constant
 
 
 def train(
@@ -203,15 +203,13 @@ def spread(length: int, count: int) -> list[int]:
 def book_moments(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset) -> np.ndarray | None:
     """Return the mean and the standard deviation of each book feature, float32 [2, F], of evenly spaced windows.
 
-    None for a model that does not standardise them. A feature that is always the same has a deviation of 1.
+    None for a model that does not standardise them.
     """
     if not (config.model.book_state and config.model.standardize_book):
         return None
     chosen = spread(len(windows), min(MEASURED_WINDOWS, len(windows)))
     parts = [window["book"][window["event"] >= 0] for window in map(windows.__getitem__, chosen)]  # without padding
-    every_KF = np.concatenate(parts).astype(np.float64)
-    deviation_F = every_KF.std(0)
-    return np.stack([every_KF.mean(0), np.where(deviation_F > LEAST_DEVIATION, deviation_F, 1)]).astype(np.float32)
+    return feature_moments(np.concatenate(parts))
 
 
 def validation_batches(

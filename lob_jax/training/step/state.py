@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import BOOK_MOMENTS
+from lob_jax.models.embeddings import with_book_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
 
@@ -86,8 +86,7 @@ def init_state(
         frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
         params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
     if measured.book_2F is not None and config.standardize_book:
-        moments = dict(zip(BOOK_MOMENTS, jnp.asarray(measured.book_2F, config.param_dtype), strict=True))
-        params = {**params, "embeddings": {**params["embeddings"], **moments}}
+        params = {**params, "embeddings": with_book_moments(params["embeddings"], measured.book_2F)}
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,

@@ -15,6 +15,14 @@ def test_the_seed_alone_decides_the_first_state(model_config, train_config):
     assert int(one.step) == int(one.skipped) == int(one.skipped_in_row) == 0
 
 
+def test_measured_moments_of_the_book_are_among_the_parameters(model_config, train_config):
+    optimizer, moments_2F = make_optimizer(train_config(), 10), np.arange(8, dtype=np.float32).reshape(2, 4)
+    found = init_state(model_config(), optimizer, seed=0, measured=Measured(book_2F=moments_2F)).params["embeddings"]
+    np.testing.assert_array_equal([found["book_mean"], found["book_deviation"]], moments_2F)
+    raw = init_state(model_config(standardize_book=False), optimizer, seed=0, measured=Measured(book_2F=moments_2F))
+    assert "book_mean" not in raw.params["embeddings"]
+
+
 def test_shapes_are_known_without_the_parameters(model_config, train_config):
     state = jax.jit(lambda: init_state(model_config(), make_optimizer(train_config(), 10), seed=0))()
     shapes = abstract_params(model_config())
