@@ -5,6 +5,7 @@ import dataclasses
 from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.oracle import Order as Resting
+from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Flag, Kind
 from lob_jax.generation.device.orders import Fill, Order
 
@@ -23,15 +24,18 @@ class Followed:
 def follow(orders: list[Order], day: MarketDay) -> list[Followed]:
     """Replay a path, and return what became of each order; assert that no removal of others changes one of them.
 
-    An event with `Flag.OWN` is matched to the first order that it can be of: the oracle knows neither tokens nor what
-    the device says about them.
+    An event with `Flag.OWN` is matched to the first order that it can be of, of those that are due: the oracle knows
+    neither tokens nor what the device says about them.
+
+    Args:
+      orders: the orders, all due after a number of events.
+      day: the path, which begins while the market is open.
     """
-    book, found, current = OracleBook(day.start), [Followed(order.size) for order in orders], 0
+    book, found, current, closed = OracleBook(day.start), [Followed(order.size) for order in orders], 0, OPEN
     events, cursor = day.events, 0
-    columns = (events.time_ns, events.kind, events.side, events.price, events.size, events.flags)
-    for number, (time_ns, kind, side, price, size, flags) in enumerate(
-        zip(*(c.tolist() for c in columns), strict=True)
-    ):
+    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size, events.flags)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for number, (time_ns, kind, code, side, price, size, flags) in enumerate(rows):
         own = bool(flags & Flag.OWN)
         before = sizes(found)
         front = book.sides[side][price][0] if kind == Kind.EXECUTE else None
@@ -39,6 +43,9 @@ def follow(orders: list[Order], day: MarketDay) -> list[Followed]:
             while not is_next(orders[current], found[current].unmatched, book, (kind, side, price, size)):
                 current += 1
             found[current].unmatched -= size
+        elif not closed:  # what is due has been sent, and what could not rest has been dropped
+            current += sum(order.after_events <= number for order in orders[current:])
+        closed = CLOSES.get(code, closed)
         for one in found:
             if front is not None and one.resting is front:
                 one.fills.append(Fill(time_ns, price, size, resting=True))
