@@ -48,6 +48,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.mask", "none", since="0.2.0"),
     LaterKey("generate.limit_sizes", False, since="0.2.0"),
     LaterKey("generate.orders", [], since="0.2.0"),
+    LaterKey("model.standardize_book", False, since="0.2.0"),
 )
 
 
