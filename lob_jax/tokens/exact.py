@@ -102,12 +102,13 @@ class ExactTokenizer:
             )
         return self._encode(day.events, before, day.instrument, book_states.start_ns, carry=0, first=0)[0]
 
-    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens; leading BOS, trailing EOS and PAD are optional.
 
         Only the instrument, the starting book and the corrections of the day are read, not its events.
 
-        Order ids are 0; flags are BAD_TIME where time runs backwards, else 0; `sequence` counts from 0.
+        Order ids are 0; flags are BAD_TIME where time runs backwards, and OWN for tokens with `own`, bool [T];
+        `sequence` counts from 0.
 
         Raises:
           InputError: the tokens are ill-formed or end inside an event; names the position.
@@ -116,7 +117,8 @@ class ExactTokenizer:
         time_ns, price, done = self._resolve(parsed, day)
         if done < len(time_ns):
             raise _out_of_range(parsed, done, places[done])
-        return _as_events(parsed, time_ns, price)
+        events = _as_events(parsed, time_ns, price)
+        return events if own is None else events.flagged(Flag.OWN, own[places])
 
     def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
         """Return the set in the place of each token, see `Tokenizer.sets`; the day's events are not read.
