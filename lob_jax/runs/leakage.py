@@ -138,9 +138,8 @@ def _check_fills(run: Run) -> list[Finding]:
         history = training_orders(run, train, instrument, following=generated["settings.json"]["events"])
     except InputError as error:
         return [Finding(check, unchecked=f"the days cannot be read: {error.what}")]
-    return [
-        Finding(check, None if digest_of_history(history) == stored["digest"] else "they are those of other orders")
-    ]
+    same = digest_of_history(history) == stored["digest"]
+    return [Finding(check, None if same else "they are those of other orders")]
 
 
 def _equal(stored: list[Any], fitted: list[Any]) -> bool:
