@@ -23,7 +23,7 @@ def cells(section):
 def test_every_part_of_a_complete_run_is_a_section_and_the_json_has_the_same(tmp_path):
     sections, left_out = sections_of(material())
     titles = [section.title for section in sections]
-    assert titles[0] == "Summary" and len(titles) == 15 and left_out == []
+    assert titles[0] == "Summary" and len(titles) == 16 and left_out == []
     html = write_page(tmp_path / "report.html", sections, title="t", lead="l").read_text()
     plain = json.loads(json.dumps(plain_report(sections, title="t", lead="l"), allow_nan=False))
     assert [one["title"] for one in plain["sections"]] == titles
@@ -36,7 +36,7 @@ def test_without_results_everything_but_summary_and_versions_is_left_out_with_a_
     empty = Material("empty", {}, {name: f"{name} is missing" for name in MISSING})
     sections, left_out = sections_of(empty)
     assert [section.title for section in sections] == ["Summary", "Versions"]
-    assert len(left_out) == 11 and all(one.reason for one in left_out)
+    assert len(left_out) == 12 and all(one.reason for one in left_out)
 
 
 MISSING = (

@@ -109,7 +109,7 @@ def test_what_an_unknown_id_removes_is_not_taken_from_a_known_order():
     start = book_of([(BID, 100, 9, 0), (BID, 100, 5, 2), (ASK, 101, 5, 3)], anonymous=[0])
     events = [(DELETE, BID, 100, 5, 77), (EXECUTE, BID, 100, 4, 78), (EXECUTE, BID, 100, 5, 2)]
     day = day_of(start, events)
-    assert fates(follow_by_id(day))[:2] == [{}, {"first fill": 2, "full fill": 2}]
+    assert fates(follow_by_id(day))[:2] == [{"lost from view": 2}, {"first fill": 2, "full fill": 2}]
     assert fates(follow_by_rule(day))[1] == {"cancel": 0}  # the newest order of this size
 
 
@@ -207,8 +207,8 @@ def test_the_compiled_follower_sees_what_plain_python_sees(orders, events, corre
 def test_ids_and_rule_agree_on_a_day_whose_removals_all_name_a_resting_order():
     feed = SyntheticFeed(1, 3_000, 3)
     day = feed.read(feed.days()[0])
-    (start,) = snapshots_at(day, np.array([1_000]))
-    part = day.part(1_000, 1_600, start=start)
+    (start,) = snapshots_at(day, np.array([1_500]))
+    part = day.part(1_500, 3_000, start=start)
     when = follow_by_id(part)
     np.testing.assert_array_equal(when, follow_by_rule(part))
-    assert (when[:, FULL_FILL] != NEVER).sum() > 5 and (when[:, CANCELLED] != NEVER).sum() > 20
+    assert (when[:, FULL_FILL] != NEVER).sum() > 3 and (when[:, CANCELLED] != NEVER).sum() > 20

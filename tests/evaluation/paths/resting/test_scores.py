@@ -119,7 +119,7 @@ def test_reliability_counts_and_what_calibrated_paths_show():
         on = np.arange(P) < count
         pairs += [((count - real) / (P - 1), real) for real in on]
     others, real = np.array(pairs).T
-    for share_of_bin, calibrated in zip(found["probability"], found["calibrated"], strict=True):
+    for share_of_bin, calibrated in zip(np.unique(share), found["calibrated"], strict=True):
         here = np.digitize(others, EDGES) == np.digitize(share_of_bin, EDGES)
         assert calibrated == (pytest.approx(real[here].mean()) if here.any() else None)
 
