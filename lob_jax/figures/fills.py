@@ -37,7 +37,7 @@ def fills_figure(found: Mapping[str, Mapping[str, list[Any]]], *, title: str) ->
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid(alpha=0.3, lw=0.6)
         axes.set_title(name, fontsize=9)
-        axes.legend(loc="upper left", fontsize=7, frameon=False)
+        axes.legend(loc="lower right", fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=11)
     figure.supxlabel("share of the paths on which it comes", fontsize=9)
     figure.supylabel("share of the orders for which it came", fontsize=9)
@@ -66,9 +66,9 @@ def pit_figure(found: Mapping[str, Mapping[str, Any]], *, title: str) -> Figure:
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels in rows of COLUMNS."""
-    columns = min(COLUMNS, max(count, 1))
-    rows = math.ceil(max(count, 1) / columns)
+    """Return a figure with so many panels, up to COLUMNS of them in one row, more of them in a square."""
+    columns = count if count <= COLUMNS else math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
     figure = Figure(figsize=(3.6 * columns, 0.9 + 3.3 * rows), dpi=110, layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in panels[count:]:
