@@ -7,6 +7,8 @@ from lob_jax.book.replay import reference_runs
 from lob_jax.data.records.escapes import EscapeTally, record_sets, training_escapes
 from lob_jax.data.records.records import day_record
 from lob_jax.errors import InputError
+from lob_jax.events.halts import CLOSED
+from lob_jax.events.schema import Code
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
@@ -26,6 +28,7 @@ def record():
 def compact():
     """A day, the compact tokenizer that is fitted to it, and its record."""
     day = lively_day(3, 300)
+    day = day.with_events(day.events.replace(code=np.minimum(day.events.code, 1) * int(Code.FEED_GAP)))  # no halts
     (before,) = (one for _, one in reference_runs(day, 300))
     tokenizer = CompactTokenizer.fit([seen_in(day.events, before, day.instrument, day.start.time_ns)])
     return day, tokenizer, day_record(day, 0, 300, tokenizer, book_levels=2)
@@ -92,6 +95,8 @@ def test_compact_records_hold_the_sets_of_the_true_book(compact):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other, name)
     assert 0 < np.count_nonzero(found.outside) < 60
+    halted = record_sets(day_record(day, 0, 300, tokenizer, book_levels=2, closed=CLOSED), tokenizer)
+    np.testing.assert_array_equal(halted.outside, tokenizer.sets(tokens, day, closed=CLOSED).outside)
     # A book that is decoded from the tokens would be another one.
     unnamed = day.with_events(day.events.replace(order_id=np.zeros(len(tokens)), size=day.events.size + 1))
     assert not np.array_equal(tokenizer.sets(tokens, unnamed).first, found.first)
