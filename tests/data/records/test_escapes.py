@@ -97,9 +97,6 @@ def test_compact_records_hold_the_sets_of_the_true_book(compact):
     assert 0 < np.count_nonzero(found.outside) < 60
     halted = record_sets(day_record(day, 0, 300, tokenizer, book_levels=2, closed=CLOSED), tokenizer)
     np.testing.assert_array_equal(halted.outside, tokenizer.sets(tokens, day, closed=CLOSED).outside)
-    # A book that is decoded from the tokens would be another one.
-    unnamed = day.with_events(day.events.replace(order_id=np.zeros(len(tokens)), size=day.events.size + 1))
-    assert not np.array_equal(tokenizer.sets(tokens, unnamed).first, found.first)
 
 
 def test_escapes_of_compact_tokens_are_counted_by_kind(compact):
