@@ -11,7 +11,7 @@ import pytest
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import find_corrections, reference_runs, replay, snapshots_at
-from lob_jax.events.halts import CLOSED, OPEN, closed_before, halts_of
+from lob_jax.events.halts import OPEN, QUOTING, closed_before, halts_of
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.tardis.feed import TardisFeed
@@ -155,7 +155,7 @@ def assert_same_along_compact(day, tokenizer, *, closed=OPEN, places=PLACES, ord
 
 @pytest.mark.parametrize(
     ("start", "closed"),
-    [({"window": 4, "anonymous": np.ones(4, bool)}, OPEN), ({"pooled": True}, OPEN), ({}, CLOSED)],
+    [({"window": 4, "anonymous": np.ones(4, bool)}, OPEN), ({"pooled": True}, OPEN), ({}, QUOTING)],
     ids=["window", "levels", "halted"],
 )
 def test_of_compact_tokens(start, closed):
