@@ -148,7 +148,7 @@ class Ours:
         paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
         began, drawn = time.perf_counter(), 0
         for piece in loop.run(self._params, paths, [prompt], given, shape=shape):
-            drawn += piece.tokens_BT.shape[1]
+            drawn += piece.rows.tokens.shape[1]
             if drawn >= settings.tokens:
                 break
         seconds = time.perf_counter() - began

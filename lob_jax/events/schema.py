@@ -39,13 +39,14 @@ class Code(enum.IntEnum):
 
 
 class Flag(enum.IntFlag):
-    """What a feed states about an event in addition to its content."""
+    """What is known about an event in addition to its content; all but OWN are statements of a feed."""
 
     LAST_IN_GROUP = 1
     FROM_SNAPSHOT = 2
     BAD_TIME = 4
     MAYBE_BAD_BOOK = 8
     AGGRESSOR_KNOWN = 16
+    OWN = 32  # an event of an order that the user has injected: its arrival among generated events
 
 
 COLUMNS: dict[str, np.dtype] = {
@@ -138,6 +139,10 @@ class Events:
     def __getitem__(self, rows: slice | np.ndarray) -> "Events":
         """Select rows by slice, mask or index array; columns stay views where NumPy allows."""
         return Events(**{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def flagged(self, flag: Flag, rows: np.ndarray) -> "Events":
+        """Return a copy in which the given rows, bool [E], have a flag in addition."""
+        return self.replace(flags=self.flags | np.where(rows, flag, 0).astype(np.uint16))
 
     def replace(self, **columns: np.ndarray) -> "Events":
         """Return a copy with the given columns replaced."""

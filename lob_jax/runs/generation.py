@@ -96,7 +96,7 @@ def generate(
         on_progress=on_progress,
     )
     how: dict[str, Any] = {"start": prompt.start, "tokenizer": run.tokenizer, "instrument": instrument}
-    days = tuple(path_day(*each, **how) for each in zip(drawn.tokens, drawn.corrections, strict=True))
+    days = tuple(path_day(*each, **how) for each in zip(drawn.tokens, drawn.corrections, drawn.own, strict=True))
     return Paths(days, prompt, drawn)
 
 

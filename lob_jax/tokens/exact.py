@@ -118,24 +118,28 @@ class ExactTokenizer:
         rank = next(self._rank_runs(day, max(len(day.events), 1)), _NO_RANKS)
         return self._encode(day.events, before, rank, day.instrument, book_states.start_ns, carry=0, first=0)[0]
 
-    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens; leading BOS, trailing EOS and PAD are optional.
 
         Only the instrument, the starting book and the corrections of the day are read, not its events.
 
-        Order ids are 0; flags are BAD_TIME where time runs backwards, else 0; `sequence` counts from 0. With ranks, an
-        added order has a new id, and a removal the id of the order that it takes from, or ANONYMOUS_ID.
+        Order ids are 0; flags are BAD_TIME where time runs backwards, and OWN for tokens with `own`, bool [T];
+        `sequence` counts from 0. With ranks, an added order has a new id, and a removal the id of the order that it
+        takes from, or ANONYMOUS_ID.
 
         Raises:
           InputError: the tokens are ill-formed or end inside an event, or a rank is missing or wrong; names the
             position.
         """
         parsed, places = self._parse_whole(tokens)
-        resolved = self._resolve_ranks(parsed, day) if self.vocabulary.has_ranks else self._resolve(parsed, day)
+        of_user = np.zeros(len(places), bool) if own is None else np.asarray(own, bool)[places]
+        resolved = (
+            self._resolve_ranks(parsed, of_user, day) if self.vocabulary.has_ranks else self._resolve(parsed, day)
+        )
         if resolved.done < len(resolved.time_ns):
             refusal = _wrong_rank if resolved.stop == ranks.WRONG_RANK else _out_of_range
             raise refusal(parsed, resolved.done, places[resolved.done])
-        return _as_events(parsed, resolved)
+        return _as_events(parsed, resolved).flagged(Flag.OWN, of_user)
 
     def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
         """Return the set in the place of each token, see `Tokenizer.sets`; the day's events are not read.
@@ -243,15 +247,14 @@ class ExactTokenizer:
         time_ns, price, done = found
         return _Resolved(time_ns, price, np.zeros(len(price), np.int64), done, ranks.OUT_OF_RANGE)
 
-    def _resolve_ranks(self, parsed: compiled.Parsed, day: MarketDay) -> "_Resolved":
+    def _resolve_ranks(self, parsed: compiled.Parsed, of_user: np.ndarray, day: MarketDay) -> "_Resolved":
         _check_clock(day.start.time_ns)
         corrected = correction_columns(day.corrections, len(parsed.kind))
         added = int(np.count_nonzero(parsed.kind == Kind.ADD))
         start = day.start.identified()
         book, ids = load(start, added + len(day.corrections)), start.new_ids(added).view(np.int64)
-        return _Resolved(
-            *ranks.resolve_ranks(book, parsed, corrected, ids, int(day.start.time_ns), _tick(day.instrument))
-        )
+        begin = int(day.start.time_ns), _tick(day.instrument)
+        return _Resolved(*ranks.resolve_ranks(book, parsed, of_user, corrected, ids, *begin))
 
 
 class _Resolved(NamedTuple):

@@ -3,7 +3,8 @@
 A CANCEL may mean any order at its price that is larger than its size, a DELETE any of exactly its size, and any larger
 anonymous one, which may contain an order of that size. They are ranked as the book's rule for removals prefers them:
 from the back of the queue, and for a DELETE those of its size first. Which of several anonymous orders contains an
-order is not known, so only the first of them has a rank. An EXECUTE takes from the front, whatever its order.
+order is not known, so only the first of them has a rank. The user's own orders have none, since no event of others
+withdraws them. An EXECUTE takes from the front, whatever its order.
 
 The books here have an id for every order but the anonymous ones, see `BookSnapshot.identified`.
 """
@@ -13,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.book.kernel import apply, clear, level_of, reference
-from lob_jax.book.loops import CorrectionColumns, EventColumns, amend
-from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, FRONT, ID, MARK, NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.loops import CorrectionColumns, EventColumns, amend, mark_of
+from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, FRONT, ID, MARK, NOBODY, OWN, PRICE, SIZE, Book, named_slot
 from lob_jax.events.schema import ANONYMOUS_ID, BID, Code, Kind
 from lob_jax.jit import in_place, njit
 from lob_jax.tokens import vocabulary as v
@@ -55,6 +56,7 @@ def ranking(book: Book, s: int, row: int, kind: int, size: int, rank: int, slot:
         while at != NOBODY and count < v.MOST_RANKS:
             held, divisible = book.orders[at, SIZE], book.orders[at, MARK] & ANONYMOUS > 0
             fits = held > size and (kind == _CANCEL or divisible) if larger else held == size
+            fits = fits and not book.orders[at, MARK] & OWN
             if fits and not (divisible and anonymous != NO_RANK):
                 with_rank = at if count == rank else with_rank
                 of_slot = count if at == slot else of_slot
@@ -124,7 +126,8 @@ def follow_ranks(
                 clear(book)
         elif kind == _ADD:
             # Ids of the decoder's kind, far from those of feeds, for orders that the feed does not name.
-            apply(book, kind, side, price, size, order_id if order_id != 0 else _ANONYMOUS_ID - 1 - i)
+            named = order_id if order_id != 0 else _ANONYMOUS_ID - 1 - i
+            apply(book, kind, side, price, size, named, mark_of(events, i))
         elif kind <= _EXECUTE:
             s = 0 if side == BID else 1
             row = level_of(book, s, price)
@@ -136,13 +139,20 @@ def follow_ranks(
 
 @njit
 def resolve_ranks(
-    book: Book, parsed: Parsed, corrections: CorrectionColumns, ids: np.ndarray, start_ns: int, tick: int
+    book: Book,
+    parsed: Parsed,
+    of_user: np.ndarray,
+    corrections: CorrectionColumns,
+    ids: np.ndarray,
+    start_ns: int,
+    tick: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
     """Convert gaps to times, distances to prices and ranks to order ids, applying each event before the next one.
 
     Args:
       book: the book before the first event; changed in place.
       parsed: E events.
+      of_user: bool [E], whether an event belongs to an order of the user.
       corrections: those of these events.
       ids: int64 [A], the ids of the orders that they add, in sequence.
       start_ns: the clock before the first event.
@@ -178,6 +188,6 @@ def resolve_ranks(
                 added += 1
             else:
                 order_id[i] = taken_id(book, s, row, kind, size, parsed.rank[i])
-            apply(book, kind, side, price[i], size, order_id[i])
+            apply(book, kind, side, price[i], size, order_id[i], OWN if of_user[i] else 0)
         cursor = amend(book, corrections, cursor, i)
     return time_ns, price, order_id, n_events, RESOLVED

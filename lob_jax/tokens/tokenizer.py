@@ -82,10 +82,10 @@ class Tokenizer(Protocol):
     def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
         """Return the same tokens, given the states of a replay of the day, which are then not computed again."""
 
-    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens on a day whose instrument, starting book and corrections are known.
 
-        The day's own events are not read.
+        The day's own events are not read. Events of tokens with `own`, bool [T], get `Flag.OWN`.
 
         Raises:
           InputError: the tokens are ill-formed or end inside an event; names the position.

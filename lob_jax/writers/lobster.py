@@ -164,7 +164,7 @@ def _follow(
     """Replay events; return the id of the order that each one adds or reduces, and write the levels after it."""
     ids = events.order_id.copy()
     # The replay uses the assigned ids, so that later removals find the orders that were added here.
-    named = EventColumns(events.kind, events.code, events.side, events.price, events.size, ids)
+    named = EventColumns(events.kind, events.code, events.side, events.price, events.size, ids, events.flags)
     cursor = 0
     for i in range(len(ids)):
         kind = np.int64(events.kind[i])

@@ -8,7 +8,7 @@ from typing import Any
 from lob_jax.book.oracle import OracleBook, Order
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.halts import CLOSED, CLOSES, OPEN, QUOTING, TRADES
-from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Code, Events, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Code, Events, Flag, Kind
 
 Levels = list[list[tuple[int, list[int]]]]
 
@@ -43,6 +43,8 @@ def check_events(
 ) -> Validity:
     """Replay events in plain Python, one after the other, and count the invalid ones.
 
+    Orders that events with `Flag.OWN` add are the user's own, which no CANCEL or DELETE may apply to.
+
     Args:
       events: in the order in which they happen.
       start: the book before them; its time is that of the preceding event.
@@ -55,9 +57,9 @@ def check_events(
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
     rules: dict[str, Any] = {"tick": tick, "signed": signed}
     shown, emptied = _by_event(corrections), False
-    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size, events.order_id)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for number, (time_ns, kind, code, side, price, size, order_id) in enumerate(rows):
+    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
+    rows = zip(*(column.tolist() for column in (*columns, events.order_id, events.flags)), strict=True)
+    for number, (time_ns, kind, code, side, price, size, order_id, flags) in enumerate(rows):
         fault = "clock runs backwards" if time_ns < clock else None
         clock, before = time_ns, {side for side in (BID, ASK) if book.sides[side]}
         if kind == Kind.CONTROL:
@@ -69,7 +71,7 @@ def check_events(
         if fault:
             faults[fault] += 1
         elif kind != Kind.CONTROL:
-            book.apply(kind, side, price, size, order_id)
+            book.apply(kind, side, price, size, order_id, own=bool(flags & Flag.OWN))
         faults.update(_revealed(book, shown.get(number, []), **rules))
         emptied |= any(not book.sides[side] for side in before)
     return Validity(len(events), dict(faults), emptied, _levels(book))
@@ -127,12 +129,11 @@ def _fault(
     queue = book.sides[side].get(price, [])
     if not queue:
         return "nothing at the price"
+    others = [order for order in _meant(queue, order_id) if not order.own]
     if kind == Kind.CANCEL:
-        larger = any(order.size > size for order in _meant(queue, order_id))
-        return None if larger else "no order is larger than the cancel"
+        return None if any(order.size > size for order in others) else "no order is larger than the cancel"
     if kind == Kind.DELETE:
-        meant = _meant(queue, order_id)
-        fits = any(order.size == size or (order.anonymous and order.size > size) for order in meant)
+        fits = any(order.size == size or (order.anonymous and order.size > size) for order in others)
         return None if fits else "no order has the size of the delete"
     if price != book.best(side):
         return "execution behind the best price"

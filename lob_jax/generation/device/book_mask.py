@@ -2,10 +2,11 @@
 
 The book mask comes in addition to the grammar's. An ADD must not cross, must be in view if the side is full and the
 book has a window, and its level must have room; the size of a CANCEL is less than that of a live order, that of a
-DELETE equals it, or is less than that of an anonymous order, and that of an EXECUTE, at the best price, is at most that
-of the order at the front; a hidden execution is within the quotes; prices are positive unless the instrument has signed
-prices; halted trading resumes only by the control event for it; a book is never cleared, and time never runs backwards.
-Prices are within MOST_DISTANCE of the reference, and the lots of a level within MOST_LOTS.
+DELETE equals it, or is less than that of an anonymous order, where the user's own orders do not count; that of an
+EXECUTE, at the best price, is at most that of the order at the front, whoever owns it; a hidden execution is within the
+quotes; prices are positive unless the instrument has signed prices; halted trading resumes only by the control event
+for it; a book is never cleared, and time never runs backwards. Prices are within MOST_DISTANCE of the reference, and
+the lots of a level within MOST_LOTS.
 
 Within a number, the mask of the next digits is the union of all continuations that lead to an allowed number and, if
 the number may end here, of the tokens that the next field allows. The mask is exact: every sequence that obeys it ends
@@ -19,7 +20,8 @@ from lob_jax.events.halts import CLOSED, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Spelling, as_int32
-from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, Queue, is_full, queue_at, reference
+from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, is_full, queue_at, reference
+from lob_jax.generation.device.queues import NOBODY, Queue
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
@@ -38,7 +40,7 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
     queue, sizes = _sizes(book, spelling, distance)
-    listed_Q = jnp.where(kind == Kind.DELETE, queue.lots_Q, 0)
+    listed_Q = jnp.where(kind == Kind.DELETE, queue.others_Q, 0)
 
     in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS
     price_groups_G = _price_groups(book, levels, spelling, value, rest)
@@ -58,14 +60,16 @@ class SideLevels:
         sign = (-1, 1)[side]
         start = sign * reference(book, jnp.int32(side))
         key_P, opposite = book.key_2P[side], book.key_2P[1 - side, 0]
-        self.queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
+        self.queue_PQ, owner_PQ = (of[side][book.row_2P[side]] for of in (book.queue_2PQ, book.owner_2PQ))
+        self.others_PQ = jnp.where(owner_PQ == NOBODY, self.queue_PQ, 0)  # the user's own orders left out
         self.occupied_P = key_P != FAR
         self.distance_P = jnp.where(self.occupied_P, key_P - start, 0)
         self.divisible_P = jnp.where(book.anonymous_2PQ[side][book.row_2P[side]], self.queue_PQ, 0).max(1)
         self.reached_P = self.occupied_P & (jnp.abs(self.distance_P) <= MOST_DISTANCE)
         self.total_P = book.total_2P[side][book.row_2P[side]]
-        self.full_P = (~book.pooled & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
-        self.cancellable_P = self.reached_P & (self.queue_PQ.max(1) > 1)
+        joins_P = book.pooled & (owner_PQ[:, -1] == NOBODY)
+        self.full_P = (~joins_P & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
+        self.cancellable_P, self.deletable_P = (self.reached_P & (self.others_PQ.max(1) > least) for least in (1, 0))
         # On a full side, a new level replaces the last one, behind which nothing is in view.
         full, last = is_full(book, side), jnp.maximum(self.occupied_P.sum() - 1, 0)
         self.new_levels = ~self.occupied_P[-1] | full
@@ -118,7 +122,7 @@ def _price_codes(side: SideLevels, kind: int) -> jax.Array:
     if kind == Kind.CANCEL:
         return spelled.codes_of(code_P, side.cancellable_P, size)
     if kind == Kind.DELETE:
-        return spelled.codes_of(code_P, side.reached_P, size)
+        return spelled.codes_of(code_P, side.deletable_P, size)
     if kind == Kind.EXECUTE:
         return (jnp.arange(size) == 0) & side.occupied_P[0]
     if kind == Kind.CROSS:
@@ -160,8 +164,8 @@ def _price_groups(
     room_G = spelled.codes_of(group_P, goes_on_P & _pick(spelling, levels, "room_P"), spelled.GROUPS)
     add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, room_G)
 
-    cancellable_P, reached_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "reached_P"))
-    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, reached_P)
+    cancellable_P, deletable_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "deletable_P"))
+    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, deletable_P)
     listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
     hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
     hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
@@ -197,19 +201,19 @@ def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling,
     cross = (distance >= _pick(spelling, levels, "cross_low")) & (distance <= _pick(spelling, levels, "cross_high"))
     cancel = at("cancellable_P")
     of = [(Kind.ADD, add), (Kind.CANCEL, cancel), (Kind.EXECUTE, best), (Kind.EXECUTE_HIDDEN, hidden)]
-    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("reached_P"))
+    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("deletable_P"))
 
 
 def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[Queue, tuple[jax.Array, jax.Array]]:
     """Return the queue at an event's price, and the range of sizes allowed for its kind there.
 
-    A DELETE may also have the size of an order of the queue.
+    A DELETE may also have the size of an order of the queue that is not the user's own.
     """
     sign = jnp.where(spelling.side == 0, -1, 1)
     key = sign * reference(book, spelling.side) + distance
     _, queue = queue_at(book, spelling.side, key)
     lots_Q, divisible_Q = queue.lots_Q, jnp.where(queue.anonymous_Q, queue.lots_Q, 0)
-    of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, lots_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
+    of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, queue.others_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
     of += [(Kind.DELETE, divisible_Q.max() - 1)]
     return queue, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
 

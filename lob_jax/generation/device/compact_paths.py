@@ -98,10 +98,10 @@ def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
         _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
         return room_J[:, None] & (most_J[:, None] >= size.low)
     if kind == Kind.CANCEL:
-        largest_J = jnp.where(within_JP, side.queue_PQ.max(1), 0).max(1)
+        largest_J = jnp.where(within_JP, side.others_PQ.max(1), 0).max(1)
         return largest_J[:, None] - 1 >= size.low
     if kind == Kind.DELETE:
-        fits_PQS = (side.queue_PQ[..., None] >= size.low) & (side.queue_PQ[..., None] <= size.high)
+        fits_PQS = (side.others_PQ[..., None] >= size.low) & (side.others_PQ[..., None] <= size.high)
         fits_PS = fits_PQS.any(1) | (side.divisible_P[:, None] - 1 >= size.low)
         return jnp.einsum("JP,PS->JS", within_JP.astype(jnp.float32), fits_PS.astype(jnp.float32)) > 0
     if kind == Kind.EXECUTE:
@@ -164,16 +164,16 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
     """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
     within_P = side.reached_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
     off_P = jnp.abs(side.distance_P - price.value)
-    largest_P = side.queue_PQ.max(1)
-    fits_PQ = (side.queue_PQ >= size.low) & (side.queue_PQ <= size.high)
+    largest_P = side.others_PQ.max(1)
+    fits_PQ = (side.others_PQ >= size.low) & (side.others_PQ <= size.high)
     chosen = {}
     deletable_P = fits_PQ.any(1) | (side.divisible_P - 1 >= size.low)
     for of, eligible_P in ((Kind.CANCEL, largest_P - 1 >= size.low), (Kind.DELETE, deletable_P)):
         chosen[of] = jnp.argmin(jnp.where(within_P & eligible_P, off_P, jnp.iinfo(jnp.int32).max))
     add, _, most = _add(side, price)
     at = chosen[Kind.DELETE]
-    newest = side.queue_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[at][::-1])
-    delete = jnp.where(fits_PQ[at].any(), side.queue_PQ[at, newest], _upto(size, side.divisible_P[at] - 1))
+    newest = side.others_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[at][::-1])
+    delete = jnp.where(fits_PQ[at].any(), side.others_PQ[at, newest], _upto(size, side.divisible_P[at] - 1))
     cancel = largest_P[chosen[Kind.CANCEL]] - 1
     by_kind = {
         Kind.ADD: (add, _upto(size, most)),

@@ -11,6 +11,7 @@ from lob_jax.events.halts import HALTS
 from lob_jax.generation.device import assembler, live_book, out_of_view
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.orders import begin, spell
+from lob_jax.generation.device.queues import NOBODY
 from lob_jax.generation.device.state import Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -65,8 +66,8 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
     side, flip = spelling.side, path.antithetic
     unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, own_tokens, side=side, flip=flip)
-    taken = live_book.apply(path.book, deeper=spelling.price, unseen=unseen, **event)
-    stays = path.book._replace(revealed=live_book.no_reveal())
+    taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
+    stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,

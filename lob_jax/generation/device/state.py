@@ -203,7 +203,8 @@ class LoopState(NamedTuple):
     Attributes:
       paths: the state of each path.
       window: the model's inputs by slot of the cache.
-      own_BT: bool, whether the token in a slot belongs to one of the user's orders.
+      writer_BT: int32, n + 1 if the token in a slot belongs to the user's order n, 0 if the model chose it.
+      filled_BT: int32, the owner of the resting order that the token's event executed, see `LiveBook.filled`.
       cache: keys and values.
       logits_BV: logits of the next token.
       revealed: the level that each token's event brought into view, by slot; None for books without a window.
@@ -212,7 +213,8 @@ class LoopState(NamedTuple):
 
     paths: PathState
     window: Window
-    own_BT: jax.Array
+    writer_BT: jax.Array
+    filled_BT: jax.Array
     cache: KVCache
     logits_BV: jax.Array
     revealed: Reveal | None = None

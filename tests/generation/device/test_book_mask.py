@@ -27,28 +27,27 @@ PLACES, ORDERS = 8, 4
 
 
 def load(oracle, *, signed=False):
-    orders = 1 if oracle.pooled else ORDERS
-    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders, signed=signed)
+    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=ORDERS, signed=signed)
 
 
 def can_take(oracle, kind, side, price, size, *, signed=False):
     """Return whether the plain book accepts an event, judged by its orders."""
     priced = signed or price > 0
     own, other = oracle.levels(side), oracle.levels(-side)
-    queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
+    queue = oracle.sides[side].get(price, [])
+    others = [order for order in queue if not order.own]
     if kind == Kind.ADD:
         crosses = bool(other) and side * price >= side * other[0][0]
-        room = oracle.pooled or len(queue) < ORDERS
+        room = len(queue) < ORDERS or (oracle.pooled and not queue[-1].own)
         full = 0 < oracle.window <= len(own)
         in_view = side * price >= side * own[-1][0] if full else len(own) < PLACES
         return priced and not crosses and room and (bool(queue) or in_view)
     if kind == Kind.CANCEL:
-        return any(lots > size for lots in queue)
+        return any(order.size > size for order in others)
     if kind == Kind.DELETE:
-        orders = oracle.sides[side].get(price, [])
-        return size in queue or any(order.anonymous and order.size > size for order in orders)
+        return any(order.size == size or (order.anonymous and order.size > size) for order in others)
     if kind == Kind.EXECUTE:
-        return bool(own) and price == own[0][0] and size <= queue[0]
+        return bool(own) and price == own[0][0] and size <= queue[0].size
     bids, asks = oracle.levels(1), oracle.levels(-1)
     return (kind == Kind.CROSS and priced) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
 
@@ -63,7 +62,9 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
     random, kinds, lowest = np.random.default_rng(seed), set(), 0
     for round_ in range(12):
         signed = bool(round_ % 2)
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        oracle = drawn_book(
+            random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed, own=round_ % 3 > 0
+        )
         book, origin = load(oracle, signed=signed)
         spelling, state, closed = assembler.blank(), jnp.int32(GRAMMAR.start), 0
         for _ in range(120):
@@ -115,7 +116,9 @@ def test_what_the_plain_book_can_take_the_mask_allows(seed):
     random, kinds = np.random.default_rng(seed), set()
     for round_ in range(12):
         signed = bool(round_ % 2)
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        oracle = drawn_book(
+            random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed, own=round_ % 3 > 0
+        )
         start, (book, _) = snapshot(oracle), load(oracle, signed=signed)
         for kind, side, price, size in possible_events(random, oracle, 25, signed=signed):
             kinds.add(int(kind))
