@@ -116,7 +116,7 @@ def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
     for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
         tokenizer.grammar.check(tokens)
         found = decoded(tokens, tokenizer)
-        validity = check_events(found, start=START, tick=INSTRUMENT.tick)
+        validity = check_events(found, start=START.identified(), tick=INSTRUMENT.tick)
         assert (validity.events, validity.faults) == (events, {})
         assert validity.levels == levels
         assert int(found.time_ns[-1]) == clock
