@@ -65,6 +65,14 @@ def test_every_order_of_a_simulated_day_survives(simulated):
     assert not RANK.sets(tokens, simulated).outside.any()
 
 
+def test_the_book_takes_an_event_behind_its_rank(simulated):
+    tokens = RANK.encode(simulated)
+    ranks = v.field_of(tokens) == v.FIELD_RANK
+    clock, row = RANK.known_rows(tokens)
+    np.testing.assert_array_equal(row[ranks], v.event_index(tokens)[ranks])
+    np.testing.assert_array_equal(clock, v.event_index(tokens))
+
+
 def test_without_ranks_orders_are_confused(simulated):
     """The rule selects another order of the same size in some removals: what ranks are there for."""
     removals = np.isin(simulated.events.kind, (CANCEL, DELETE))
