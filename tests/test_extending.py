@@ -3,15 +3,12 @@
 All of them are applied together, which is enough to see what any one of them changes.
 """
 
-import hashlib
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
-import numba
 import pytest
 
 from lob_jax.evaluation.metric import METRICS
@@ -44,23 +41,11 @@ def files_of(root):
 
 
 def run(root, *command):
-    """Run Python in a copy, with the loops that are compiled already; return what it printed."""
+    """Run Python in a copy; return what it printed."""
     environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment["NUMBA_CACHE_DIR"] = str(root.with_name("compiled"))
     done = subprocess.run([sys.executable, *command], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def carry_compiled(root):
-    """Give a copy what Numba has compiled: it keeps the loops of a folder under a hash of the folder's path."""
-    for folder in {path.parent for path in (ROOT / "lob_jax").rglob("*.py")}:
-        kept, wanted = (
-            f"{path.name}_{hashlib.sha1(str(path).encode()).hexdigest()}"
-            for path in (folder, root / folder.relative_to(ROOT))
-        )
-        if (pathlib.Path(numba.config.CACHE_DIR) / kept).exists():
-            shutil.copytree(pathlib.Path(numba.config.CACHE_DIR) / kept, root.with_name("compiled") / wanted)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +57,6 @@ def original(tmp_path_factory):
     assert_round_trip(day)
     assert final_levels(day)
     root = copy_of_project(folder)
-    carry_compiled(root)
     return root
 
 
