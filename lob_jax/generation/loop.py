@@ -16,9 +16,10 @@ from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import compact_paths, exact_paths, live_book
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.orders import Order, Outcome, order_table, outcomes
+from lob_jax.generation.device.orders import Order, OrderTable, Outcome, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
+    ANY_SIZES,
     Generated,
     Given,
     LoopShape,
@@ -44,13 +45,13 @@ class Words(NamedTuple):
     """The functions that interpret a tokenizer's tokens on the device.
 
     Attributes:
-      tables: copies the tokenizer's lookup tables to the device.
+      tables: copies the tokenizer's lookup tables, and the largest size of each kind, to the device.
       masks: (path, tables, shape) -> the tokens that the grammar and the book allow next, bool [V] each.
       move: (path, sampled token, given, shape) -> the path after the token, and the token that was written.
       behind: tokens after an event that are needed to show that it is complete.
     """
 
-    tables: Callable[[Any], Any]
+    tables: Callable[..., Any]
     masks: Callable[..., tuple[jax.Array, jax.Array]]
     move: Callable[..., tuple[PathState, jax.Array]]
     behind: int
@@ -256,8 +257,14 @@ def flow(
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    given = Given(WORDS[shape.tokenizer].tables(tokenizer), orders, prompts[0].reveals)
+    given = given_of(prompts[0], tokenizer, sampling, orders)
     return Flow(run(params, paths, prompts, given, shape=shape), origins)
+
+
+def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, orders: OrderTable) -> Given:
+    """Return what the loop reads and does not change."""
+    largest = prompt.largest if sampling.limit_sizes else ANY_SIZES
+    return Given(WORDS[tokenizer.vocabulary.tokenizer].tables(tokenizer, largest), orders, prompt.reveals)
 
 
 def as_prompts(prompt: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:

@@ -275,7 +275,7 @@ def generate_speculatively(
     paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
     longest = model.max_seq_length
-    given = Given(loop.WORDS[shape.tokenizer].tables(tokenizer), no_orders(), prompt.reveals)
+    given = loop.given_of(prompt, tokenizer, sampling, no_orders())
     context, _ = prompt_window([prompt], 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, given, jax.random.key(sampling.seed), shape=shape, slots=longest)

@@ -19,7 +19,7 @@ from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
 from lob_jax.runs.load import Run
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
-from lob_jax.runs.reveals import reveals_of
+from lob_jax.runs.reveals import largest_in_training, reveals_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -85,7 +85,9 @@ def generate(
     else:
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
-    prompt = dataclasses.replace(prompt, reveals=reveals_of(prompt, train, run.tokenizer, symbol=instrument.symbol))
+    reveals = reveals_of(prompt, train, run.tokenizer, symbol=instrument.symbol)
+    largest = largest_in_training(run.workdir / "records", instrument.symbol)
+    prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
     drawn = run_generation(
         run.params,
         prompt,

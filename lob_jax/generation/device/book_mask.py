@@ -13,6 +13,9 @@ If the vocabulary has ranks, a removal that fits several orders has one of their
 Within a number, the mask of the next digits is the union of all continuations that lead to an allowed number and, if
 the number may end here, of the tokens that the next field allows. The mask is exact: every sequence that obeys it ends
 in an acceptable event, and every such event can be reached.
+
+Sizes can be limited in addition, to those that occur in training. That belongs to generation, not to the set of tokens
+that a model is trained over.
 """
 
 import jax
@@ -33,7 +36,9 @@ from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 LEAST_RANK = np.r_[np.arange(v.RANKS), v.RANKS + v.CLASS_SIZE * np.arange(v.RANK_END - v.RANK_ESCAPE)].astype(np.int32)
 
 
-def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int, ranks: bool = False) -> jax.Array:
+def book_mask(
+    book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int, largest_K: jax.Array, ranks: bool = False
+) -> jax.Array:
     """Return which tokens the book allows next, bool [V]; the values of tokens that the grammar forbids are arbitrary.
 
     Args:
@@ -41,13 +46,15 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
       spelling: the part of that event generated so far.
       field: the grammar's current field (`Grammar.state_field`); inside a number that may end here, its digits.
       tick: price quanta per tick.
+      largest_K: the largest size of an event of each kind, int32 [8]; a DELETE may remove an order whatever its size.
       ranks: whether the vocabulary has ranks.
     """
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
-    queue, sizes = _sizes(book, spelling, distance)
+    queue, (least, most) = _sizes(book, spelling, distance)
+    sizes = least, jnp.minimum(most, largest_K[kind])
     listed_Q = jnp.where(kind == Kind.DELETE, queue.others_Q, 0)
 
     in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS

@@ -16,7 +16,7 @@ from lob_jax.generation.device import live_book, out_of_view
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
-from lob_jax.generation.device.state import Given, LoopShape, PathState
+from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -38,16 +38,18 @@ class CompactTables(NamedTuple):
       size: [6, SIZE_BINS].
       gap: seconds and nanoseconds that represent a bin of gaps, [7, GAP_BINS].
       drawable_V: bool, tokens that may be sampled, see `ExactTables`.
+      largest_K: int32 [8], by kind, the largest size that may stand for a bin, except for a DELETE.
     """
 
     price: Bin
     size: Bin
     gap: Clock
     drawable_V: jax.Array
+    largest_K: jax.Array
 
 
-def compact_tables(tokenizer: Tokenizer) -> CompactTables:
-    """Copy the tokenizer's bins to the device."""
+def compact_tables(tokenizer: Tokenizer, largest: np.ndarray = ANY_SIZES) -> CompactTables:
+    """Copy the tokenizer's bins, and the largest size of each kind, to the device."""
     bins = tokenizer.vocabulary.bins
     drawable = tokenizer.grammar.allowed[tokenizer.grammar.start].copy()
     drawable[: v.CLASS_SIZE] = False
@@ -58,6 +60,7 @@ def compact_tables(tokenizer: Tokenizer) -> CompactTables:
         size=_bin(bins.size_edges, bins.size_values),
         gap=Clock(*(jnp.asarray(part, jnp.int32) for part in np.divmod(gaps, NS_PER_SECOND))),
         drawable_V=jnp.asarray(drawable),
+        largest_K=jnp.asarray(largest),
     )
 
 
@@ -75,7 +78,9 @@ def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax
     for kind in range(1, Kind.CROSS + 1):
         price, size = (Bin(*(part[kind - 1] for part in bins)) for bins in (tables.price, tables.size))
         open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
-        by_kind.append(jnp.stack([_possible(kind, side, price, size) for side in levels]) & open_enough)
+        # A size is at most the value of its bin, unless a DELETE removes a whole order.
+        usual_S = (size.value <= tables.largest_K[kind]) | (kind == Kind.DELETE)
+        by_kind.append(jnp.stack([_possible(kind, side, price, size) for side in levels]) & open_enough & usual_S)
     heads_V = jnp.repeat(jnp.stack(by_kind).reshape(-1), GAP_BINS)
     rest = jnp.zeros(v.VOCAB_SIZE - v.CONTINUATION, bool)
     return tables.drawable_V, jnp.concatenate([_controls(book), heads_V, rest])

@@ -21,7 +21,7 @@ from lob_jax.generation.paths import path_day
 from lob_jax.runs.continuations.prompts import Continued, spread_prompts
 from lob_jax.runs.generation import before_midnight, check_day, check_generates
 from lob_jax.runs.load import Run
-from lob_jax.runs.reveals import reveals_of
+from lob_jax.runs.reveals import largest_in_training, reveals_of
 from lob_jax.statistics.flow import Flow, flow_of_paths, flow_of_spans, joined
 from lob_jax.writers.lobster import order_ids
 
@@ -104,7 +104,8 @@ def generate_many(
     )
     instrument = real[0].day.instrument
     reveals = reveals_of(real[0].prompt, train, run.tokenizer, symbol=instrument.symbol)
-    prompts_of = [dataclasses.replace(one.prompt, reveals=reveals) for one in real]
+    largest = largest_in_training(run.workdir / "records", instrument.symbol)
+    prompts_of = [dataclasses.replace(one.prompt, reveals=reveals, largest=largest) for one in real]
     how: dict[str, Any] = {"tokenizer": run.tokenizer, "instrument": instrument}
     drawn = run_generation(run.params, prompts_of, model=run.model, sampling=sampling, on_progress=on_progress, **how)
     each = iter(zip(drawn.tokens, drawn.corrections, strict=True))

@@ -11,12 +11,15 @@ import pytest
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import find_corrections, replay, snapshots_at
 from lob_jax.events.halts import OPEN, closed_before, halts_of
+from lob_jax.events.schema import Kind
 from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.tardis.feed import TardisFeed
 from lob_jax.generation.device import assembler, compact_paths, live_book
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.generation.start import book_room
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.compact import read_words, resolve
 from lob_jax.tokens.sets.planes import unpack
 from tests.counts.conftest import lively_day
 from tests.generation.device.walk import (
@@ -143,9 +146,9 @@ def test_along_real_flow(market_data, feed, name, first, count, ranks):
 
 
 @jax.jit
-def compact_allowed(book):
+def compact_allowed(book, largest_K=ANY_SIZES):
     path, shape = types.SimpleNamespace(book=book), types.SimpleNamespace(tick=TICK)
-    return compact_paths.masks(path, compact_paths.compact_tables(COMPACT), shape)[1]
+    return compact_paths.masks(path, compact_paths.compact_tables(COMPACT, largest_K), shape)[1]
 
 
 def test_of_compact_tokens():
@@ -161,3 +164,25 @@ def test_of_compact_tokens():
         closed = closed_before(halts, t)
         book, _ = live_book.from_snapshot(start, tick=TICK, places=PLACES, orders=ORDERS, closed=closed)
         assert_same(np.asarray(compact_allowed(book)) & grammar_V, expected_TV[t], t)
+
+
+def test_compact_tokens_pass_over_orders_of_the_user_and_sizes_above_a_limit():
+    random, owned, limited = np.random.default_rng(0), 0, 0
+    tokens = np.arange(2_000, 4_000, 5)  # a CANCEL or DELETE in each bin of side, price and size
+    words = read_words(tokens)
+    rows = list(zip(words.kind.tolist(), words.side.tolist(), words.price.tolist(), words.size.tolist(), strict=True))
+    room = {"tick": TICK, "places": PLACES, "orders": ORDERS}
+    for _ in range(4):
+        oracle = drawn_book(random, own=True)
+        start = snapshot(oracle)
+        books = [
+            live_book.from_snapshot(one, **room)[0]
+            for one in (start, dataclasses.replace(start, own=np.zeros(0, np.int64)))
+        ]
+        found, nobodys = (np.asarray(compact_allowed(book))[tokens] for book in books)
+        few = np.asarray(compact_allowed(books[0], np.full_like(ANY_SIZES, 50)))[tokens]
+        assert found.tolist() == [resolve(oracle, COMPACT.bins, *row, tick=TICK) is not None for row in rows]
+        usual = (words.kind == Kind.DELETE) | (words.size < 5)  # the bins of values up to 50
+        np.testing.assert_array_equal(few, found & usual)
+        owned, limited = owned + (nobodys & ~found).sum(), limited + (found & ~few).sum()
+    assert owned > 0 and limited > 0

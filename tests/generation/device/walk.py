@@ -12,6 +12,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device import assembler, live_book
 from lob_jax.generation.device.book_mask import book_mask
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 
@@ -28,8 +29,9 @@ DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
 
 
 @functools.partial(jax.jit, static_argnames=("tick", "ranks"))
-def allowed(book, spelling, state, *, tick=TICK, ranks=False):
-    mask_V = book_mask(book, spelling, FIELDS[ranks][state], tick=tick, ranks=ranks)
+def allowed(book, spelling, state, *, tick=TICK, largest_K=ANY_SIZES, ranks=False):
+    rules = {"tick": tick, "largest_K": jnp.asarray(largest_K), "ranks": ranks}
+    mask_V = book_mask(book, spelling, FIELDS[ranks][state], **rules)
     return (TRANSITIONS[ranks][state] >= 0) & mask_V
 
 
