@@ -2,13 +2,16 @@
 
 import dataclasses
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lob_jax.book.loops import amend, correction_columns, event_columns, step
 from lob_jax.book.oracle import OracleBook
-from lob_jax.book.replay import snapshots_at
+from lob_jax.book.orders import NOBODY, named_slot
+from lob_jax.book.replay import book_for, snapshots_at
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT
@@ -241,24 +244,39 @@ def test_a_vocabulary_keeps_its_references(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [1, 10])
 def test_orders_of_a_real_day(market_data, levels):
-    """Print how often removals find the right one of the orders added in view, by the rule and with ranks."""
+    """Print how often removals find the right one of the orders in view, by the rule and with ranks.
+
+    An order that leaves the view is forgotten: when its level comes back, it is part of an anonymous one.
+    """
     day = LobsterFeed().read(market_data(f"lobster/GOOG_2012-06-21_34200000_57600000_message_{levels}.csv.gz"))
-    tokens, found = decoded(day)
+    (tokens, found), E = decoded(day), len(day.events)
     assert_same_content(found.events, day.events)
-    true = placed(day)
-    share = {}
+    true, share = placed(day), {}
+    is_known = (true >= 0) & known(book_for(day), event_columns(day.events), correction_columns(day.corrections, E))
     for name, ours in (("rank", placed(found)), ("newest", placed(replayed(day)))):
         share[name] = {
             kind.name: float((ours == true)[rows].mean())
             for kind in (CANCEL, DELETE, EXECUTE)
-            if (rows := (true >= 0) & (day.events.kind == kind)).any()
+            if (rows := is_known & (day.events.kind == kind)).any()
         }
     ranks = tokens[v.field_of(tokens) == v.FIELD_RANK].astype(int)
     p = np.bincount(ranks - v.RANK_BASE)[:, None] / len(ranks)
-    bits = float(-(p[p > 0] * np.log2(p[p > 0])).sum()) * len(ranks) / len(day.events)
-    print(f"\nGOOG_{levels}: {share}, {len(ranks) / len(day.events):.3f} ranks and {bits:.3f} bits per event")
+    bits = float(-(p[p > 0] * np.log2(p[p > 0])).sum()) * len(ranks) / E
+    print(f"\nGOOG_{levels}: {share}, {len(ranks) / E:.3f} ranks and {bits:.3f} bits per event, {is_known.sum()} known")
     assert all(share["rank"][kind] >= max(share["newest"][kind], 0.99) for kind in share["rank"])
     assert not (RANK.sets(tokens, day).outside > 0).mean() > 0.001
+
+
+@numba.njit
+def known(book, events, corrections):
+    """Return whether the order of each event rests at its price in a book that is kept by ids, bool [E]."""
+    found, cursor = np.zeros(len(events.kind), np.bool_), 0
+    for i in range(len(found)):
+        s = 0 if events.side[i] > 0 else 1
+        found[i] = named_slot(book, s, np.int64(events.price[i]), np.int64(events.order_id[i])) != NOBODY
+        step(book, events, i)
+        cursor = amend(book, corrections, cursor, i)
+    return found
 
 
 def replayed(day):
