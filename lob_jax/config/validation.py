@@ -180,13 +180,21 @@ def _check_seed(config: ml_collections.ConfigDict) -> None:
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
     digits, train = config.tokens.time_digits, config.train
-    choices = tokenizer_class(config.tokens.kind, where="config.tokens.kind").time_digits
+    tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    choices = tokenizer.time_digits
     _require(
         digits in choices,
         "tokens.time_digits",
         expected=" | ".join(str(choice) for choice in choices) + f" for {config.tokens.kind} tokens",
         was=digits,
         remedy="leave it out: None keeps as many digits of a gap as these tokens can",
+    )
+    _require(
+        config.tokens.references in tokenizer.references,
+        "tokens.references",
+        expected=f"{' | '.join(tokenizer.references)} for {config.tokens.kind} tokens",
+        was=config.tokens.references,
+        remedy="leave it out, or choose tokens that have this value: --config.tokens.kind=exact",
     )
     _require(
         train.steps is None or train.steps > 0,
