@@ -50,7 +50,6 @@ from lob_jax.training.step.layout import make_mesh, window_groups
 from lob_jax.training.step.loss import cross_entropy
 from lob_jax.training.step.optimizer import make_schedule
 from lob_jax.training.step.shift import Batch, shift
-from lob_jax.training.step.state import NOTHING_MEASURED
 
 LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
 SIZES = ("tiny", "small", "base", "large")
@@ -125,7 +124,6 @@ def our_step(setting: Setting) -> OurStep:
         dataclasses.replace(setting.train, micro_batch=setting.train.batch_size // window_groups(mesh_of(setting))),
         total_steps=setting.warm_up + setting.steps,
         validation=[windows],
-        measured=NOTHING_MEASURED,
         seed=0,
         devices=devices,
         before=None,

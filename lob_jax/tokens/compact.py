@@ -1,6 +1,5 @@
 """`CompactTokenizer`: each event as one token, decoded approximately, for the longest context at the least cost."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
@@ -15,6 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, fit_bins
+from lob_jax.tokens.distortion import Distortion, summarize_errors
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
 from lob_jax.tokens.sets.streams import compact_sets, rules_of
@@ -200,7 +200,7 @@ class CompactTokenizer:
         behind = v.event_index(tokens) + np.int32(1)
         return behind, behind
 
-    def loss(self, day: MarketDay) -> "Distortion":
+    def loss(self, day: MarketDay) -> Distortion:
         """Measure what the events of a day lose as compact tokens, see `distortion`."""
         return distortion(self, day)
 
@@ -363,41 +363,6 @@ def _correct(book: OracleBook, corrections: Corrections, cursor: int, event: int
     return cursor
 
 
-@dataclasses.dataclass(frozen=True)
-class Distortion:
-    """What events lose as compact tokens, if each is decoded on the true book before it.
-
-    Attributes:
-      events: number of events.
-      exact: share of events whose price, size and gap are all reproduced.
-      exact_price, exact_size: share whose price or size is reproduced, among events that are possible when decoded.
-      exact_gap: share of events whose gap is reproduced.
-      lost: share of events that are not possible when decoded on the true book.
-      price_error: mean absolute error of the other prices, in ticks; 0 if all are exact.
-      size_error: mean absolute error of the other sizes, in lots.
-      gap_error: mean absolute error of the other gaps, in ns.
-    """
-
-    events: int
-    exact: float
-    exact_price: float
-    exact_size: float
-    exact_gap: float
-    lost: float
-    price_error: float
-    size_error: float
-    gap_error: float
-
-    def told(self) -> str:
-        """Describe it in a sentence."""
-        return (
-            f"compact tokens, bins fitted to the training days; of {self.events:,} validation events "
-            f"{self.exact_price:.1%} keep their price (the others move {self.price_error:.1f} ticks on average), "
-            f"{self.exact_size:.1%} their size ({self.size_error:.1f} lots), {self.exact_gap:.1%} their gap "
-            f"({self.gap_error / 1e6:.1f} ms); {self.lost:.2%} are lost"
-        )
-
-
 def distortion(tokenizer: CompactTokenizer, day: MarketDay) -> Distortion:
     """Measure what a day's events lose as compact tokens, each decoded on the true book before it."""
     bins, events, tick = tokenizer.bins, day.events, day.instrument.tick
@@ -417,29 +382,7 @@ def distortion(tokenizer: CompactTokenizer, day: MarketDay) -> Distortion:
         cursor = _correct(book, day.corrections, cursor, i)
     gap = np.diff(events.time_ns, prepend=day.start.time_ns)
     coded = np.array([bins.gap_values[kind - 1][at] for kind, at in zip(words.kind, words.gap, strict=True)], np.int64)
-    return _distortion(found - np.stack([events.price, events.size], 1), coded - gap, lost, tick)
-
-
-def _distortion(off: np.ndarray, gap_off: np.ndarray, lost: np.ndarray, tick: int) -> Distortion:
-    """Summarise errors: off int64 [E, 2] of price and size, gap_off int64 [E], lost bool [E]."""
-
-    def mean(values: np.ndarray) -> float:
-        return float(values.mean()) if len(values) else 0.0
-
-    price, size = np.abs(off[~lost]).T
-    gap = np.abs(gap_off)
-    exact = ~lost & (off == 0).all(1) & (gap_off == 0)
-    return Distortion(
-        events=len(lost),
-        exact=mean(exact),
-        exact_price=mean(price == 0),
-        exact_size=mean(size == 0),
-        exact_gap=mean(gap == 0),
-        lost=mean(lost),
-        price_error=mean(price[price > 0] / tick),
-        size_error=mean(size[size > 0]),
-        gap_error=mean(gap[gap > 0]),
-    )
+    return summarize_errors(found - np.stack([events.price, events.size], 1), coded - gap, lost, tick)
 
 
 def _nothing_lives(position: int, token: int, told: str) -> InputError:

@@ -26,7 +26,6 @@ def make_run(model_config, train_config, training_data):
             train_config(**changes),
             total_steps=steps,
             validation=training_data().validation if validation is None else validation,
-            measured=NOTHING_MEASURED,
             seed=0,
             devices=jax.devices()[:1],
             before=None,

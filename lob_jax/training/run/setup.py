@@ -23,7 +23,7 @@ from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
 from lob_jax.training.step.shift import Batch, join, pad, split
-from lob_jax.training.step.state import Measured, TrainState, init_state
+from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, init_state
 from lob_jax.training.step.step import (
     Metrics,
     eval_step,
@@ -49,6 +49,7 @@ class Run:
       train_step: the jitted training step, which donates its state.
       eval_step: the jitted evaluation step.
       validation: the validation windows, on the host, in micro-steps; only this process's share of them.
+      measured: see `init_state`.
       masks: see `summed_loss`.
     """
 
@@ -94,10 +95,10 @@ def prepare_run(
     *,
     total_steps: int,
     validation: Sequence[Batch],
-    measured: Measured,
     seed: int,
     devices: Sequence[jax.Device],
     before: int | None,
+    measured: Measured = NOTHING_MEASURED,
     masks: Masks | None = None,
 ) -> Run:
     """Return a run that is ready to be compiled; nothing is placed on a device yet.
@@ -107,7 +108,6 @@ def prepare_run(
       config: training settings.
       total_steps: length of the learning-rate schedule.
       validation: the batches of every validation, of any size, the same in every process.
-      measured: see `init_state`.
       seed: seed of the initial parameters and of dropout.
       devices: the devices to train on, of all processes.
       before: the micro-batch before resuming; None for a new run.
