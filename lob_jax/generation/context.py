@@ -95,8 +95,9 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, 
     context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
     window, revealed = with_slots(context, slots), nothing_revealed(paths, (batch, slots))
-    nobody_BT = jnp.zeros((batch, slots), jnp.int32)
-    return LoopState(paths, window, nobody_BT, nobody_BT, cache, logits_BV, revealed, rest)
+    # Two buffers, not one twice: the loop donates each of them.
+    writer_BT, filled_BT = (jnp.zeros((batch, slots), jnp.int32) for _ in range(2))
+    return LoopState(paths, window, writer_BT, filled_BT, cache, logits_BV, revealed, rest)
 
 
 def nothing_revealed(paths: PathState, shape: tuple[int, ...]) -> Reveal | None:
