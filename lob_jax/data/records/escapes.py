@@ -48,10 +48,14 @@ class EscapeTally:
         np.add.at(self._outside, (sets.outside[counted], field[counted], kind[counted]), 1)
 
     def content(self) -> dict[str, Any]:
-        """Return the counts as JSON values: "places" [F][K], and "outside", the same by name of each reason found."""
+        """Return the counts as JSON values: "places" [F][K], and "outside", the same by name of each reason found.
+
+        The fields of ranks are left out if no token has one.
+        """
+        fields = len(v.FIELDS) if self._places[v.FIELD_RANK :].any() else v.FIELD_RANK
         reasons = (reason for reason in Escape if reason != Escape.INSIDE and self._outside[reason].any())
-        outside = {reason.name.lower(): self._outside[reason].tolist() for reason in reasons}
-        return {"places": self._places.tolist(), "outside": outside}
+        outside = {reason.name.lower(): self._outside[reason, :fields].tolist() for reason in reasons}
+        return {"places": self._places[:fields].tolist(), "outside": outside}
 
 
 def _behind_another(tokens: np.ndarray, outside: np.ndarray) -> np.ndarray:
@@ -85,6 +89,7 @@ def training_escapes(manifest: Mapping[str, Any]) -> np.ndarray:
                 remedy="prepare the records again with this version",
             )
         counts = day["escapes"].get("train", {"places": np.zeros(SHAPE), "outside": {}})
-        places += np.array(counts["places"])
-        outside += sum((np.array(cells) for cells in counts["outside"].values()), np.zeros(SHAPE))
+        places[: len(counts["places"])] += counts["places"]
+        for cells in counts["outside"].values():
+            outside[: len(cells)] += cells
     return escape_shares(places, outside)

@@ -59,7 +59,7 @@ def make_manifest(
       accounts: the accounts of the days, in order, see `shards.Tally`.
       shards: number of records, bytes before compression and sha256, by file name.
     """
-    kept = ("symbol", "trading_day", "instrument", "parts", "escapes", "report")
+    kept = ("symbol", "trading_day", "instrument", "parts", "escapes", "largest_sizes", "report")
     return {
         VERSION: version(),
         "fingerprint": dict(wanted),
@@ -114,7 +114,8 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
       version: version of lob_jax; early manifests of 0.1.0 lack it;
       fingerprint: see `fingerprint`;
       splits: events, records and tokens of each split, not counting leads;
-      days: symbol, trading_day, instrument, parts, escapes, and the report of reading and replay, of each day;
+      days: symbol, trading_day, instrument, parts, escapes, largest_sizes, and the report of reading and replay, of
+        each day; without largest_sizes if they were prepared by an earlier version;
       outlines: see `Outline`, by split;
       token_counts: int [V], not counting leads and EOS, by split;
       shards: records, bytes before compression and sha256, by file name.

@@ -201,6 +201,8 @@ def record_opening(record: Record) -> MarketDay:
 def read_record(record: Record, tokenizer: Tokenizer) -> MarketDay:
     """Decode a record of exact tokens to a part of a day."""
     opening = record_opening(record)
+    if tokenizer.vocabulary.has_ranks:
+        opening = dataclasses.replace(opening, start=opening.start.identified())
     return opening.with_events(tokenizer.decode(record["tokens"][:-1], opening))
 
 

@@ -155,10 +155,17 @@ def _in_book(
 def _meaning(metrics: dict[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the metrics that are meaningful for a tokenizer."""
     needs = {name: ability for _, metric in METRICS.items() for name, ability in metric.needs.items()}
-    parts = PARTS if needs["bits_by_part"] in tokenizer.lacks else ()
-    return {
-        name: value for name, value in metrics.items() if needs.get(name) not in tokenizer.lacks and name not in parts
-    }
+    without = () if tokenizer.vocabulary.has_ranks else ("rank",)
+    without = tuple(PARTS) if needs["bits_by_part"] in tokenizer.lacks else without
+
+    def kept(figures: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: kept(value) if isinstance(value, dict) else value
+            for name, value in figures.items()
+            if needs.get(name) not in tokenizer.lacks and name not in without
+        }
+
+    return kept(metrics)
 
 
 def targets_of(source: PreparedRecords, scores: TokenScores) -> Targets:
