@@ -55,6 +55,7 @@ BARE = dataclasses.replace(
     day_of_week=False,
     book_state=False,
     book_features=4 * LEVELS,
+    standardize_book=True,
     n_regimes=4,
     dtype="float32",
 )

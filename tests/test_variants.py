@@ -138,7 +138,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             dataclasses.replace(train, micro_batch=2),
             total_steps=STEPS,
             validation=data.validation,
-            token_counts=data.token_counts,
+            measured=data.measured,
             masks=data.masks,
             seed=0,
             devices=jax.devices()[:1],

@@ -83,6 +83,7 @@ TOKEN_MODEL = ModelConfig(
     day_of_week=False,
     book_state=True,
     book_features=4 * LAYOUT.levels,
+    standardize_book=True,
     regime="none",
     n_regimes=1,
     n_instruments=0,

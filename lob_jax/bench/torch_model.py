@@ -69,7 +69,7 @@ class Embeddings(nn.Module):
         self.token, self.position = nn.Embedding(config.vocab_size, D), nn.Embedding(config.max_seq_length, D)
         self.time_of_day = nn.Embedding(config.time_buckets, D) if config.time_of_day else None
         self.day_of_week = nn.Embedding(DAYS, D) if config.day_of_week else None
-        self.book = nn.Linear(config.book_features, D) if config.book_state else None
+        self.book = nn.Linear(config.book_features, D) if config.book_state else None  # of features as they are
         self.norm, self.dropout = LayerNorm(D, getattr(torch, config.dtype)), nn.Dropout(config.dropout)
 
     def forward(self, batch: MicroBatch) -> Tensor:

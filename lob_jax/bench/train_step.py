@@ -50,6 +50,7 @@ from lob_jax.training.step.layout import make_mesh, window_groups
 from lob_jax.training.step.loss import cross_entropy
 from lob_jax.training.step.optimizer import make_schedule
 from lob_jax.training.step.shift import Batch, shift
+from lob_jax.training.step.state import NOTHING_MEASURED
 
 LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
 SIZES = ("tiny", "small", "base", "large")
@@ -124,7 +125,7 @@ def our_step(setting: Setting) -> OurStep:
         dataclasses.replace(setting.train, micro_batch=setting.train.batch_size // window_groups(mesh_of(setting))),
         total_steps=setting.warm_up + setting.steps,
         validation=[windows],
-        token_counts=None,
+        measured=NOTHING_MEASURED,
         seed=0,
         devices=devices,
         before=None,

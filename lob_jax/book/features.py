@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
+LEAST_DEVIATION = 1e-3  # of a feature that is not taken to be constant
+
 
 def feature_names(levels: int) -> list[str]:
     """Return the names of the 4P features of P levels, in the order of `book_features`."""
     sizes = [f"{side}_size_{k}" for side in ("bid", "ask") for k in range(1, levels + 1)]
     distances = [f"{side}_distance_{k}" for side in ("bid", "ask") for k in range(2, levels + 1)]
     return [*sizes, *distances, "spread", "imbalance"]
+
+
+def feature_moments(features_KF: np.ndarray) -> np.ndarray:
+    """Return the mean and the standard deviation of each feature, float32 [2, F]; a constant has a deviation of 1."""
+    every_KF = features_KF.astype(np.float64)
+    deviation_F = every_KF.std(0)
+    return np.stack([every_KF.mean(0), np.where(deviation_F > LEAST_DEVIATION, deviation_F, 1)]).astype(np.float32)
 
 
 def book_features(price: Any, size: Any, *, tick: int, xp: ModuleType = np) -> Any:

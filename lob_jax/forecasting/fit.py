@@ -17,11 +17,13 @@ import optax
 
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.forecasting.config import Forecast
+from lob_jax.forecasting.forecasters import measured
 from lob_jax.models.apply import apply
 
 Batch = dict[str, Any]
 
 WARMUP_SHARE = 0.05  # share of all steps
+MEASURED = 256  # training examples, evenly spaced, on which inputs are measured before the first step
 LABELS = ("direction", "move")
 
 
@@ -152,6 +154,8 @@ def fit(
     """
     order, key = _order(len(train), config.batch_size, seed), jax.random.key(seed)
     params = jax.jit(module.init)({"params": key}, _inputs(train.batch(np.zeros(1, np.int64))))["params"]
+    spread = np.linspace(0, len(train) - 1, min(MEASURED, len(train))).astype(np.int64)
+    params = measured(params, train.batch(spread))
     state, best, losses = (params, make_optimizer(config).init(params)), None, []
     for step in range(1, config.steps + 1):
         state = _step(module, config, state, train.batch(next(order)), jax.random.fold_in(key, step))

@@ -5,13 +5,16 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from lob_jax.book.features import feature_moments
 from lob_jax.errors import InputError
 from lob_jax.forecasting.config import TOKEN_INPUTS, Forecast, ForecastConfig
 from lob_jax.forecasting.deeplob import DeepLOB
 from lob_jax.forecasting.linear import LinearForecaster
 from lob_jax.forecasting.tft import TemporalFusionTransformer
 from lob_jax.models.config import HeadsConfig, ModelConfig
+from lob_jax.models.embeddings import BOOK_MOMENTS, with_book_moments
 from lob_jax.models.inputs import Role, fields_held, fields_read
 from lob_jax.models.transformer import LOBTransformer
 
@@ -38,6 +41,16 @@ class TransformerForecaster(nn.Module):
         conditioning = {name: _along(batch[TOKEN_INPUTS[name]], tokens_BT) for name in fields_read(shape, Role.BESIDE)}
         how = {"deterministic": deterministic, "example_B": jnp.arange(len(tokens_BT))}
         return Forecast(model.outlook(tokens_BT, conditioning, **how).direction_BTK3[:, -1], None)
+
+
+def measured(params: dict, batch: dict[str, np.ndarray]) -> dict:
+    """Return a forecaster's initial parameters; a transformer's book features are standardised by those of a batch."""
+    embeddings = params.get("model", {}).get("embeddings", {})
+    if BOOK_MOMENTS[0] not in embeddings:
+        return params
+    book_KF = batch[TOKEN_INPUTS["book"]].reshape(-1, len(embeddings[BOOK_MOMENTS[0]]))
+    moments = with_book_moments(embeddings, feature_moments(book_KF))
+    return {**params, "model": {**params["model"], "embeddings": moments}}
 
 
 def _with_outlook(model: ModelConfig, config: ForecastConfig) -> ModelConfig:

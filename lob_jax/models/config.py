@@ -134,6 +134,8 @@ class ModelConfig:
       day_of_week: whether to embed the day of the week.
       book_state: whether to condition on features of the book.
       book_features: features of one book state; ignored if book_state is False.
+      standardize_book: whether book features are standardised by their mean and standard deviation in training, which
+        are among the parameters and stay as they are.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
       n_regimes: number of regimes.
       n_instruments: number of instruments to embed; 0 for no embedding of the instrument.
@@ -165,6 +167,7 @@ class ModelConfig:
     day_of_week: bool
     book_state: bool
     book_features: int
+    standardize_book: bool
     regime: str
     n_regimes: int
     n_instruments: int

@@ -14,6 +14,7 @@ from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
 FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a millisecond
 SLOWEST_TURN = 3_600  # seconds per turn
+BOOK_MOMENTS = ("book_mean", "book_deviation")  # parameters that stay as they were measured
 EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 
 
@@ -82,6 +83,14 @@ def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Ar
     return jnp.concatenate([rotate(by_position, positions_BT), turn(by_time, angle_BTK)], axis=-1)
 
 
+def with_book_moments(params: dict, book_2F: np.ndarray) -> dict:
+    """Return the parameters of `Embeddings` with measured means and standard deviations of the book features."""
+    return {
+        **params,
+        **{name: jnp.asarray(of, params[name].dtype) for name, of in zip(BOOK_MOMENTS, book_2F, strict=True)},
+    }
+
+
 class Table(nn.Module):
     """A learned lookup table; an index out of range reads the nearest row instead of NaN."""
 
@@ -100,8 +109,10 @@ class Embeddings(nn.Module):
     """Sum the embeddings of token, position, clock, book, regime and instrument; then apply norm and dropout.
 
     The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
-    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features,
-    logarithms of order one to ten, starts with an F times smaller variance.
+    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features
+    starts with an F times smaller variance. The features are standardised first. They are logarithms whose mean is
+    three or four times their deviation, and AdamW moves all weights alike: within a few steps their means alone would
+    be many times louder than the token, and the norm would hide it.
     """
 
     config: ModelConfig
@@ -119,6 +130,10 @@ class Embeddings(nn.Module):
             std = INIT_STD / math.sqrt(config.book_features)
             init = nn.initializers.normal(std)
             self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
+            if config.standardize_book:
+                shape = (config.book_features,)
+                self.book_mean = self.param("book_mean", nn.initializers.zeros, shape, full)
+                self.book_deviation = self.param("book_deviation", nn.initializers.ones, shape, full)
         if config.regime == "added":
             self.regime = Table(config.n_regimes, config.d_model, full)
         if config.n_instruments:
@@ -140,9 +155,16 @@ class Embeddings(nn.Module):
         if config.day_of_week:
             x_BTD += self.day_of_week(given(conditioning, "day_of_week"))
         if config.book_state:
-            x_BTD += self.book(given(conditioning, "book"))
+            x_BTD += self.book(self._standard(given(conditioning, "book")))
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
             x_BTD += self.instrument(given(conditioning, "instrument"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
+
+    def _standard(self, book_BTF: jax.Array) -> jax.Array:
+        """Return book features with mean 0 and variance 1 in training, if the model asks for it."""
+        if not self.config.standardize_book:
+            return book_BTF
+        mean_F, deviation_F = jax.lax.stop_gradient((self.book_mean, self.book_deviation))
+        return (book_BTF - mean_F) / deviation_F

@@ -10,6 +10,7 @@ import ml_collections
 import numpy as np
 from rich.console import Console
 
+from lob_jax.book.features import feature_moments
 from lob_jax.config import sections
 from lob_jax.config_sources import RUN_FILE
 from lob_jax.data.labels.moves import fit_outlooks
@@ -33,6 +34,9 @@ from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.loop import OnValidation, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
 from lob_jax.training.step.layout import make_mesh
+from lob_jax.training.step.state import Measured
+
+MEASURED_WINDOWS = 256  # of the training split, from which book features are standardised
 
 
 def train(
@@ -128,17 +132,17 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
             remedy="change it, or use another number of processes",
         )
     beside = beside_of(config, workdir)
-    windows, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
+    training, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
     tokenizer, mask = tokenizer_of(config, workdir), config.model.mask
     cut = {"batch_size": batch_size // processes, "host_count": processes}
     reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
     return TrainingData(
-        batches=functools.partial(batches, windows, host_index=jax.process_index(), **cut, **reading),
-        start=first_position(windows, **cut),
-        windows=len(windows),
+        batches=functools.partial(batches, training, host_index=jax.process_index(), **cut, **reading),
+        start=first_position(training, **cut),
+        windows=len(training),
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer.vocabulary.hash,
-        token_counts=np.array(manifest["token_counts"]["train"], np.int64),
+        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), book_moments(config, training)),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
@@ -191,11 +195,27 @@ def windows_of(
     return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
 
+def spread(length: int, count: int) -> list[int]:
+    """Return so many evenly spaced indices below a length."""
+    return np.linspace(0, length - 1, count).round().astype(int).tolist()
+
+
+def book_moments(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset) -> np.ndarray | None:
+    """Return the mean and the standard deviation of each book feature, float32 [2, F], of evenly spaced windows.
+
+    None for a model that does not standardise them.
+    """
+    if not (config.model.book_state and config.model.standardize_book):
+        return None
+    chosen = spread(len(windows), min(MEASURED_WINDOWS, len(windows)))
+    parts = [window["book"][window["event"] >= 0] for window in map(windows.__getitem__, chosen)]  # without padding
+    return feature_moments(np.concatenate(parts))
+
+
 def validation_batches(
     config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
 ) -> list[dict[str, np.ndarray]]:
     """Return the windows of every validation as one batch, evenly spaced over the split."""
     count = min(config.train.validation_windows, len(windows))
-    chosen = np.linspace(0, len(windows) - 1, count).round().astype(int)
-    parts = [{**windows[int(index)], "example": np.int32(index)} for index in chosen]
+    parts = [{**windows[index], "example": np.int32(index)} for index in spread(len(windows), count)]
     return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []

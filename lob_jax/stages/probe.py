@@ -41,7 +41,7 @@ def _prepared(
         train,
         total_steps=steps,
         validation=data.validation,
-        token_counts=data.token_counts,
+        measured=data.measured,
         seed=config.seed,
         devices=jax.devices(),
         before=None,
@@ -68,7 +68,7 @@ def find_lr(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | N
     rate = probe.rate_of_step(section.lowest, section.highest, section.steps)
     with bar("trying rates", total=section.steps, unit="steps", first=COMPILING) as advance:
         test = probe.range_test(
-            probe.with_rising_rate(run, rate, seed=config.seed, token_counts=data.token_counts),
+            probe.with_rising_rate(run, rate, seed=config.seed, measured=data.measured),
             probe.grouped(data.batches(data.start), train.accumulation),
             rate=rate,
             smoothing=section.smoothing,

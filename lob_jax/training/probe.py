@@ -14,7 +14,7 @@ import optax
 from lob_jax.training.run.setup import Run, compile_train_step, compiled, initial_state, place_step
 from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.shift import Batch
-from lob_jax.training.step.state import init_state
+from lob_jax.training.step.state import Measured, init_state
 
 SAFETY = 10.0  # the suggested rate is the rate of the lowest loss divided by this
 LEAST_FALL = 0.01  # share of the first loss by which a loss must fall to count as falling
@@ -78,7 +78,7 @@ def rate_of_step(lowest: float, highest: float, steps: int) -> Callable[[Any], A
     return rate
 
 
-def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, token_counts: np.ndarray | None) -> Run:
+def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, measured: Measured) -> Run:
     """Return a run with another learning-rate schedule but the same optimiser and gradient clipping.
 
     The optimiser runs with a constant rate of 1, and its updates are scaled. Since the rate is the last factor that
@@ -88,11 +88,11 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, token_counts:
       run: the result of `prepare_run`.
       rate: the learning rate as a function of the number of updates.
       seed: seed of the initial parameters and of dropout.
-      token_counts: see `init_state`.
+      measured: see `init_state`.
     """
     even = dataclasses.replace(run.config, learning_rate=1.0, warmup_steps=0, final_lr_fraction=1.0, ema_decay=None)
     optimizer = optax.chain(make_optimizer(even, run.total_steps), optax.scale_by_schedule(rate))
-    initial = functools.partial(init_state, run.model.config, optimizer, seed=seed, token_counts=token_counts)
+    initial = functools.partial(init_state, run.model.config, optimizer, seed=seed, measured=measured)
     return dataclasses.replace(
         run,
         initial=initial,

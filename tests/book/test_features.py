@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.book.features import book_features, feature_names
+from lob_jax.book.features import book_features, feature_moments, feature_names
 
 PRICE = np.array([[[1000, 990, 960], [1030, 1040, 0]]])
 SIZE = np.array([[[3, 7, 1], [5, 15, 0]]])
@@ -51,6 +51,11 @@ def test_there_are_four_features_a_level(levels):
     got = book_features(np.ones(shape, int), np.ones(shape, int), tick=1)
     assert got.shape == (7, 3, 4 * levels) and got.dtype == np.float32
     assert len(set(feature_names(levels))) == 4 * levels
+
+
+def test_moments_of_features_and_a_constant_is_left_as_it_is():
+    found = feature_moments(np.array([[1.0, 7.0], [3.0, 7.0], [8.0, 7.0]], np.float32))
+    np.testing.assert_allclose(found, [[4, 7], [np.sqrt(26 / 3), 1]], rtol=1e-6)
 
 
 def test_jax_arrays_give_the_same_features():

@@ -110,6 +110,7 @@ def tiny():
             day_of_week=True,
             book_state=True,
             book_features=8,
+            standardize_book=True,
             dtype="float32",
         )
         config = dataclasses.replace(config, **changes)

@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.forecasting import tft
 from lob_jax.forecasting.config import FORECASTERS, ForecastConfig
 from lob_jax.forecasting.deeplob import DeepLOB
-from lob_jax.forecasting.forecasters import make_forecaster
+from lob_jax.forecasting.forecasters import make_forecaster, measured
 from lob_jax.forecasting.linear import LinearForecaster
 
 CONFIG = ForecastConfig(
@@ -92,6 +92,20 @@ def test_every_forecaster_has_the_same_face(name, token_model):
     np.testing.assert_allclose(again.direction_BK3, forecast.direction_BK3, rtol=1e-5, atol=1e-6)
     one = module.apply({"params": params}, jax.tree.map(lambda leaf: leaf[:1], batch))
     np.testing.assert_allclose(one.direction_BK3, forecast.direction_BK3[:1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["transformer", "linear"])
+def test_a_transformers_book_features_are_standardised_by_training_examples(name, token_model):
+    module, batch = make_forecaster(config(model=name), token_model), make_batch()
+    params = parameters(module, batch)
+    found = measured(params, batch)
+    if name == "linear":
+        assert found is params
+    else:
+        book_KF = batch["token_book"].reshape(-1, 4)
+        embeddings = found["model"]["embeddings"]
+        np.testing.assert_allclose(embeddings["book_mean"], book_KF.mean(0), rtol=1e-5)
+        np.testing.assert_allclose(embeddings["book_deviation"], book_KF.std(0), rtol=1e-5)
 
 
 @pytest.mark.slow

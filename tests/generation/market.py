@@ -38,6 +38,7 @@ MODEL = dataclasses.replace(
     day_of_week=True,
     book_state=True,
     book_features=4 * LEVELS,
+    standardize_book=True,
     dtype="float32",
 )
 START = BookSnapshot(

@@ -30,6 +30,7 @@ TINY = dataclasses.replace(
     day_of_week=True,
     book_state=True,
     book_features=3,
+    standardize_book=True,
     dtype="float32",
 )
 

@@ -8,6 +8,7 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.models.embeddings import (
+    BOOK_MOMENTS,
     Embeddings,
     Table,
     rotate,
@@ -15,6 +16,7 @@ from lob_jax.models.embeddings import (
     sinusoidal,
     time_cycles,
     time_phase,
+    with_book_moments,
 )
 from lob_jax.models.transformer import LOBTransformer
 
@@ -85,6 +87,24 @@ def test_the_sum_is_normalised_and_holds_every_part(tiny, inputs):
     centred_TD = total_TD - total_TD.mean(-1, keepdims=True)
     expected_TD = centred_TD / np.sqrt((centred_TD**2).mean(-1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(x_BTD[0], expected_TD, atol=1e-4)
+
+
+def test_book_features_are_standardised_by_constants(tiny, inputs):
+    config = tiny()
+    tokens_BT, conditioning = inputs(config, 1, 4)
+    params, x_BTD = embed(config, tokens_BT, conditioning)
+    moments_2F = np.array([[4.0, -1.0, 2.0], [0.5, 2.0, 3.0]], np.float32)
+    measured = with_book_moments(params, moments_2F)
+    raw = {**conditioning, "book": conditioning["book"] * moments_2F[1] + moments_2F[0]}
+
+    def run(params):
+        return Embeddings(config).apply({"params": params}, tokens_BT, jnp.arange(4)[None], raw, None)
+
+    np.testing.assert_allclose(run(measured), x_BTD, atol=1e-5)
+    weight_BTD = jnp.asarray(np.random.default_rng(0).normal(size=x_BTD.shape), jnp.float32)
+    slopes = jax.grad(lambda params: (run(params) * weight_BTD).sum())(measured)
+    assert not any(slopes[name].any() for name in BOOK_MOMENTS) and slopes["book"]["kernel"].all()
+    assert set(embed(tiny(standardize_book=False), tokens_BT, conditioning)[0]) == set(params) - set(BOOK_MOMENTS)
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])

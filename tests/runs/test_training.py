@@ -1,12 +1,15 @@
 """Records and training from Python: the same as the command line makes, and nothing is printed."""
 
+import itertools
 import json
 
+import numpy as np
 import pytest
 
 import lob_jax
 from lob_jax.config.sections import plain
 from lob_jax.data.records.manifest import load_manifest
+from lob_jax.runs.training import open_training_data
 
 
 def test_training_tells_each_validation_and_leaves_a_run(trained):
@@ -19,6 +22,15 @@ def test_training_tells_each_validation_and_leaves_a_run(trained):
         "version": lob_jax.__version__,
         **plain(trained.config),
     }
+
+
+def test_book_features_are_standardised_by_the_training_split_and_stay_so(trained, run):
+    opened = open_training_data(trained.config, trained.workdir)
+    windows = [batch["book"][batch["event"] >= 0] for batch in itertools.islice(opened.batches(opened.start), 20)]
+    embeddings = run.params["embeddings"]
+    every_KF = (np.concatenate(windows) - embeddings["book_mean"]) / embeddings["book_deviation"]
+    assert np.abs(every_KF.mean(0)).max() < 0.2 and np.abs(every_KF.std(0) - 1).max() < 0.2
+    np.testing.assert_array_equal([embeddings["book_mean"], embeddings["book_deviation"]], opened.measured.book_2F)
 
 
 def test_training_that_is_over_is_not_begun_again_and_nothing_is_printed(trained, capfd):

@@ -35,6 +35,7 @@ MODEL = dataclasses.replace(
     day_of_week=False,
     book_state=True,
     book_features=4,
+    standardize_book=True,
     dtype="float32",
 )
 TRAIN = dataclasses.replace(

@@ -13,7 +13,7 @@ from lob_jax.training import probe
 from lob_jax.training.probe import Overfitting, RangeTest, Rates
 from lob_jax.training.run.setup import compile_train_step, place_step, prepare_run
 from lob_jax.training.step.optimizer import decay_mask
-from lob_jax.training.step.state import init_state
+from lob_jax.training.step.state import NOTHING_MEASURED, init_state
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def make_run(model_config, train_config, training_data):
             train_config(**changes),
             total_steps=steps,
             validation=training_data().validation if validation is None else validation,
-            token_counts=None,
+            measured=NOTHING_MEASURED,
             seed=0,
             devices=jax.devices()[:1],
             before=None,
@@ -37,7 +37,7 @@ def make_run(model_config, train_config, training_data):
 
 def rising(run, lowest, highest):
     rate = probe.rate_of_step(lowest, highest, run.total_steps)
-    return probe.with_rising_rate(run, rate, seed=0, token_counts=None), rate
+    return probe.with_rising_rate(run, rate, seed=0, measured=NOTHING_MEASURED), rate
 
 
 def test_the_rate_rises_by_the_same_factor_each_step():

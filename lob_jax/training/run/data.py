@@ -6,13 +6,13 @@ from typing import Any
 
 import grain
 import jax
-import numpy as np
 
 from lob_jax.data.windows.pipeline import Position
 from lob_jax.errors import TrainingError
 from lob_jax.models.masking import Masks
 from lob_jax.signals import NAMES, spared
 from lob_jax.training.step.shift import Batch
+from lob_jax.training.step.state import NOTHING_MEASURED, Measured
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class TrainingData:
       windows: training windows per epoch, over all processes.
       validation: the batches of every validation, of any size, the same in every process.
       vocabulary_hash: hash of the vocabulary of the tokens.
-      token_counts: how often each token occurs in training, see `init_state`.
+      measured: what the initial parameters depend on, see `init_state`.
       masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
       fingerprint: everything else that determines the tokens, as JSON values: the tokenizer, the days, file hashes.
     """
@@ -37,7 +37,7 @@ class TrainingData:
     windows: int
     validation: Sequence[Batch]
     vocabulary_hash: str
-    token_counts: np.ndarray | None = None
+    measured: Measured = NOTHING_MEASURED
     masks: Masks | None = None
     fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
 

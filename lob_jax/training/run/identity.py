@@ -48,9 +48,9 @@ ROLES: dict[Role, tuple[str, ...]] = {
     Role.MODEL: (
         *("model.d_model", "model.n_layers", "model.n_heads", "model.d_ff", "model.vocab_size", "model.max_seq_length"),
         *("model.tie_embeddings", "model.norm", "model.activation", "model.positions", "model.causal"),
-        "model.mask",
-        *("model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state", "model.regime"),
-        *("model.n_instruments", "model.scan_layers", "model.attention.kind", "model.attention.qk_norm"),
+        *("model.mask", "model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state"),
+        *("model.standardize_book", "model.regime", "model.n_instruments", "model.scan_layers"),
+        *("model.attention.kind", "model.attention.qk_norm"),
         *("model.attention.horizons", "model.attention.block", "model.attention.local_blocks"),
         *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),
         *("model.attention.cross_asset", "model.heads.next_tokens", "model.heads.outlook_events"),
@@ -80,6 +80,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
 _READ_WHERE = {
     "time_buckets": lambda model: model.time_of_day,
     "book_features": lambda model: model.book_state,
+    "standardize_book": lambda model: model.book_state,
     "n_regimes": lambda model: model.regime != "none" or model.heads.contrastive_size > 0,
     **{f"attention.{name}": lambda model, name=name: name in model.attention.settings for name in SETTINGS},
 }

@@ -123,7 +123,7 @@ def train(
             config,
             total_steps=total_steps,
             validation=data.validation,
-            token_counts=data.token_counts,
+            measured=data.measured,
             seed=seed,
             devices=devices,
             before=None if latest is None else latest.micro_batch,

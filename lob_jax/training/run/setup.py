@@ -23,7 +23,7 @@ from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
 from lob_jax.training.step.shift import Batch, join, pad, split
-from lob_jax.training.step.state import TrainState, init_state
+from lob_jax.training.step.state import Measured, TrainState, init_state
 from lob_jax.training.step.step import (
     Metrics,
     eval_step,
@@ -94,7 +94,7 @@ def prepare_run(
     *,
     total_steps: int,
     validation: Sequence[Batch],
-    token_counts: np.ndarray | None,
+    measured: Measured,
     seed: int,
     devices: Sequence[jax.Device],
     before: int | None,
@@ -107,7 +107,7 @@ def prepare_run(
       config: training settings.
       total_steps: length of the learning-rate schedule.
       validation: the batches of every validation, of any size, the same in every process.
-      token_counts: see `init_state`.
+      measured: see `init_state`.
       seed: seed of the initial parameters and of dropout.
       devices: the devices to train on, of all processes.
       before: the micro-batch before resuming; None for a new run.
@@ -124,7 +124,7 @@ def prepare_run(
     optimizer = make_optimizer(config, total_steps)
 
     schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
-    initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, token_counts=token_counts)
+    initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, measured=measured)
     evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss, masks=masks)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import optax
 
 from lob_jax.models.axes import STACKED
+from lob_jax.models.embeddings import BOOK_MOMENTS
 from lob_jax.training.config import TrainConfig
 
-NOT_DECAYED = ("bias", "scale")  # parameters without weight decay, by the last key of their path
+NOT_DECAYED = ("bias", "scale", *BOOK_MOMENTS)  # parameters without weight decay, by the last key of their path
 # Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),
@@ -47,7 +48,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def decay_mask(params: Any) -> Any:
-    """Return, for each parameter, whether weight decay applies: to all but norms and biases, embeddings included."""
+    """Return, for each parameter, whether weight decay applies: to all but norms, biases and constants."""
 
     def decays(path: tuple, _: Any) -> bool:
         return path[-1].key not in NOT_DECAYED

@@ -1,6 +1,6 @@
 """What training carries from step to step: `TrainState`."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -9,10 +9,28 @@ import numpy as np
 import optax
 
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.embeddings import with_book_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
 
 INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
+
+
+class Measured(NamedTuple):
+    """What is measured on the training data for the initial parameters.
+
+    Attributes:
+      token_counts: int [V], occurrences of each token. The head's bias is initialised to the log frequencies, with one
+        added to each count, so that no steps are spent on learning them; to 0 if None.
+      book_2F: float32 [2, F], mean and standard deviation of each book feature, for a model that standardises them; 0
+        and 1 if None.
+    """
+
+    token_counts: np.ndarray | None = None
+    book_2F: np.ndarray | None = None
+
+
+NOTHING_MEASURED = Measured()
 
 
 @flax.struct.dataclass
@@ -51,7 +69,7 @@ def init_state(
     *,
     seed: int,
     averaged: bool = False,
-    token_counts: np.ndarray | None = None,
+    measured: Measured = NOTHING_MEASURED,
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -60,14 +78,15 @@ def init_state(
       optimizer: the optimiser.
       seed: seed of the parameters and of dropout.
       averaged: whether to keep a moving average of the parameters.
-      token_counts: int [V], occurrences of each token in the training data. The head's bias is initialised to the log
-        frequencies, with one added to each count, so that no steps are spent on learning them; to 0 if None.
+      measured: what the parameters that are not random are initialised to.
     """
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
-    if token_counts is not None:
-        frequency_V = (token_counts + 1) / (token_counts + 1).sum()
+    if measured.token_counts is not None:
+        frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
         params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
+    if measured.book_2F is not None and config.standardize_book:
+        params = {**params, "embeddings": with_book_moments(params["embeddings"], measured.book_2F)}
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from lob_jax.training.run.setup import StepClock, cut_validation, place_step, prepare_run, validate
+from lob_jax.training.step.state import NOTHING_MEASURED
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +16,7 @@ def prepare(model_config, train_config, training_data):
             train_config(**changes),
             total_steps=12,
             validation=training_data().validation,
-            token_counts=None,
+            measured=NOTHING_MEASURED,
             seed=0,
             devices=jax.devices()[:devices],
             before=None,

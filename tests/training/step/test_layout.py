@@ -14,7 +14,7 @@ from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
-from lob_jax.training.step.state import abstract_params
+from lob_jax.training.step.state import NOTHING_MEASURED, abstract_params
 
 STEPS = 5
 EXACTLY = {"xla_cpu_use_fusion_emitters": True}  # without them float64 is right to 1e-9 only
@@ -40,7 +40,7 @@ def prepared(model_config, train_config, windows):
             train_config(**changes, **LAYOUTS.get(layout, {})),
             total_steps=STEPS,
             validation=[windows(8)],
-            token_counts=None,
+            measured=NOTHING_MEASURED,
             seed=0,
             devices=jax.devices()[:devices],
             before=None,
@@ -101,7 +101,7 @@ def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, wind
         train_config(fsdp=fsdp, tensor=tensor, micro_batch=1, ema_decay=0.9),
         total_steps=STEPS,
         validation=[windows(8)],
-        token_counts=None,
+        measured=NOTHING_MEASURED,
         seed=0,
         devices=jax.devices(),
         before=None,

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 
 from lob_jax.training.step.optimizer import make_optimizer
-from lob_jax.training.step.state import abstract_params, init_state
+from lob_jax.training.step.state import Measured, abstract_params, init_state
 
 
 def test_the_seed_alone_decides_the_first_state(model_config, train_config):
@@ -13,6 +13,14 @@ def test_the_seed_alone_decides_the_first_state(model_config, train_config):
     table = [state.params["embeddings"]["token"]["table"] for state in (one, other)]
     assert not np.array_equal(*table)
     assert int(one.step) == int(one.skipped) == int(one.skipped_in_row) == 0
+
+
+def test_measured_moments_of_the_book_are_among_the_parameters(model_config, train_config):
+    optimizer, moments_2F = make_optimizer(train_config(), 10), np.arange(8, dtype=np.float32).reshape(2, 4)
+    found = init_state(model_config(), optimizer, seed=0, measured=Measured(book_2F=moments_2F)).params["embeddings"]
+    np.testing.assert_array_equal([found["book_mean"], found["book_deviation"]], moments_2F)
+    raw = init_state(model_config(standardize_book=False), optimizer, seed=0, measured=Measured(book_2F=moments_2F))
+    assert "book_mean" not in raw.params["embeddings"]
 
 
 def test_shapes_are_known_without_the_parameters(model_config, train_config):
@@ -26,7 +34,7 @@ def test_the_heads_bias_starts_at_the_frequencies_of_the_training_tokens(model_c
     config, optimizer = model_config(), make_optimizer(train_config(), 10)
     counts = np.arange(config.vocab_size)
     plain = init_state(config, optimizer, seed=0).params
-    informed = init_state(config, optimizer, seed=0, token_counts=counts).params
+    informed = init_state(config, optimizer, seed=0, measured=Measured(token_counts=counts)).params
     np.testing.assert_allclose(np.exp(informed["head"]["bias"]), (counts + 1) / (counts + 1).sum(), rtol=1e-5)
     assert not plain["head"]["bias"].any()
     informed["head"]["bias"] = plain["head"]["bias"]
