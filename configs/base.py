@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.tokens = tokens = ml_collections.ConfigDict()
     tokens.kind = "exact"  # exact: about five tokens per event, lossless | compact: one token per event, binned
     tokens.time_digits = config_dict.placeholder(int)  # digits kept of the time between events: 2, 5, 8; None for all
+    tokens.references = "newest"  # of orders that a removal fits, it takes the newest | rank: a further token names it
 
     config.model = model = ml_collections.ConfigDict()
     model.d_model = 768  # width of the residual stream
@@ -194,6 +195,8 @@ def get_config() -> ml_collections.ConfigDict:
     generate.top_k = 0  # sample from the most likely tokens of the class, this many; 0 for all
     generate.top_p = 1.0  # sample from the most likely tokens of the class whose probabilities sum to this; 1 for all
     generate.min_p = 0.0  # sample from tokens with at least this share of the most likely one's probability; 0 for all
+    generate.limit_sizes = True  # a size is at most the largest one of its kind in the training split
+    generate.orders = ()  # your own, by commas: buy 500 @ 585.33 after 20 (events) | sell 9 @ market at 10:30:05
     generate.format = "lobster"  # format of the files: lobster | hftbacktest | parquet
     generate.seed = 0
     generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number

@@ -102,8 +102,12 @@ def test_generation_writes_days_that_the_reader_takes(run, environment):
         assert 0 < len(feed.read(message).events) <= 20
     before = {path: path.read_bytes() for path in result.rglob("*") if path.is_file()}
     again = ("--mode=generate", "--config.generate.paths=2", f"--workdir={folder}")
-    done = call(small(*again, "--config.generate.name=few"), environment)
+    order = "--config.generate.orders=buy 7 @ market after 3"
+    done = call(small(*again, "--config.generate.name=few", order), environment)
     assert done.returncode == 0, done.stderr
+    became = json.loads((folder / "generated" / "few" / "orders.json").read_text())
+    assert [sum(fill["size"] for fill in one["fills"]) for (one,) in became["paths"]] == [7, 7]
+    assert "buy 7 @ market after 3" in done.stdout
     assert "no quantiles: a 5 % quantile needs 20 paths" in done.stdout
     assert re.search(r"┃ +5% ┃", done.stdout) is None and re.search(r"┃ +lowest ┃ +mean ┃ +highest ┃", done.stdout)
     taken = refused(small(*again, "--config.generate.name=few"), environment)

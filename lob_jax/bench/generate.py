@@ -38,7 +38,7 @@ from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import no_orders
-from lob_jax.generation.device.state import Given, Prompt, SamplingConfig
+from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
@@ -144,11 +144,11 @@ class Ours:
         prompt = prompt_of(self._day, tokenizer, self.model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
         shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
-        given = Given(loop.WORDS[shape.tokenizer].tables(tokenizer), no_orders(), prompt.reveals)
+        given = loop.given_of(prompt, tokenizer, sampling, no_orders())
         paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
         began, drawn = time.perf_counter(), 0
         for piece in loop.run(self._params, paths, [prompt], given, shape=shape):
-            drawn += piece.tokens_BT.shape[1]
+            drawn += piece.rows.tokens.shape[1]
             if drawn >= settings.tokens:
                 break
         seconds = time.perf_counter() - began

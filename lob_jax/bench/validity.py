@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import ml_collections
@@ -98,7 +99,7 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
     began = time.perf_counter()
     params, prompt, model, tokenizer, instrument = made
     generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
-    how = {"start": prompt.start, "tokenizer": tokenizer, "instrument": instrument}
+    how: dict[str, Any] = {"start": prompt.start, "tokenizer": tokenizer, "instrument": instrument}
     found, books, clocks = [], 0, 0
     rows = zip(generated.tokens, generated.corrections, generated.levels, generated.clock_ns, strict=True)
     for tokens, corrections, levels, clock in rows:

@@ -28,6 +28,7 @@ from lob_jax.book.orders import (
     MOVED,
     NOBODY,
     OVER_REMOVAL,
+    OWN,
     PRICE,
     SEEN,
     SIDE,
@@ -47,10 +48,11 @@ from lob_jax.book.orders import (
     COUNTERS as COUNTERS,
 )
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import Kind
+from lob_jax.events.schema import ANONYMOUS_ID, Kind
 from lob_jax.jit import in_place
 
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
+_ANONYMOUS_ID = ANONYMOUS_ID - 2**64  # its bits as an int64
 
 
 def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
@@ -65,7 +67,7 @@ def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
         np.asarray(snapshot.price, np.int64),
         np.asarray(snapshot.size, np.int64),
         np.asarray(snapshot.order_id, np.uint64).view(np.int64),
-        np.where(snapshot.anonymous, ANONYMOUS, 0).astype(np.int64),
+        np.where(snapshot.anonymous, ANONYMOUS, 0) | np.where(snapshot.is_own(), OWN, 0),
     )
     return book
 
@@ -84,21 +86,24 @@ def to_snapshot(book: Book, time_ns: int) -> BookSnapshot:
         seen=book.side[:, SEEN] > 0,
         window=int(book.window),
         pooled=bool(book.pooled),
+        own=np.flatnonzero(rows[:, MARK] & OWN),
     )
 
 
 @in_place
-def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int, mark: int = 0) -> None:
     """Apply one event to the book; kinds without effect on it, including CONTROL (see `clear`), are ignored.
 
-    An ADD joins the back of its level's queue; in a pooled book it enlarges the level's single order. CANCEL, DELETE
-    and EXECUTE remove `size` from the level at `price`, starting with the order named by `order_id` if it rests on
-    that level, and otherwise with the order that a rule selects: for EXECUTE the front of the queue; for CANCEL the
-    newest order larger than `size`; for DELETE the newest order of exactly `size`, else the newest anonymous one larger
-    than `size`, which may contain an order of that size; and the back of the queue if there is no such order. If that
-    order is smaller than `size`, the remainder is taken from the front for EXECUTE and from the back otherwise. A level
-    of at most `size` is removed completely; a removal from a level that does not exist is counted and changes nothing,
-    as does a size of 0.
+    An ADD joins the back of its level's queue; in a pooled book it enlarges the order there, unless that order or the
+    added one is the user's own. CANCEL, DELETE and EXECUTE remove `size` from the level at `price`, starting with the
+    order named by `order_id` if it rests on that level, and otherwise with the order that a rule selects: for EXECUTE
+    the front of the queue, whoever owns it; for CANCEL the newest order larger than `size`; for DELETE the newest order
+    of exactly `size`, else the newest anonymous one larger than `size`, which may contain an order of that size; and
+    the back of the queue if there is no such order. The rules for CANCEL and DELETE pass over the user's own orders,
+    which others cannot withdraw. ANONYMOUS_ID names the order that these rules select among the anonymous ones. If the
+    order is smaller than `size`, the remainder is taken from the front for EXECUTE
+    and from the back otherwise. A level of at most `size` is removed completely; a removal from a level that does not
+    exist is counted and changes nothing, as does a size of 0.
 
     Args:
       book: changed in place.
@@ -106,13 +111,14 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
       side: +1 bid, -1 ask.
       price: price quanta.
       size: lots.
-      order_id: the bits of the feed's uint64 id, 0 for none.
+      order_id: the bits of the uint64 id, 0 for none.
+      mark: OWN if an ADD is the user's own order, else 0.
 
     Raises:
       IndexError: the book has no room for another order or level.
     """
     # Cast here so that the code below compiles once, for one set of types, whatever dtypes the caller's columns have.
-    _apply(book, np.int64(kind), np.int64(side), np.int64(price), np.int64(size), np.int64(order_id))
+    _apply(book, np.int64(kind), np.int64(side), np.int64(price), np.int64(size), np.int64(order_id), np.int64(mark))
 
 
 @in_place
@@ -201,7 +207,8 @@ def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> in
     otherwise, divisible = slot, False
     while slot != NOBODY:
         held = book.orders[slot, SIZE]
-        if held == size if kind == _DELETE else held > size:
+        fits = held == size if kind == _DELETE else held > size
+        if fits and not book.orders[slot, MARK] & OWN:
             return slot
         if not divisible and held > size and book.orders[slot, MARK] & ANONYMOUS:
             otherwise, divisible = slot, True
@@ -210,13 +217,40 @@ def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> in
 
 
 @in_place
-def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+def ordered_slot(book: Book, side_index: int, row: int, kind: int, size: int, order_id: int) -> int:
+    """Return the slot of the order that a removal names, NOBODY if it names none that rests on its level.
+
+    Args:
+      book: holds the level.
+      side_index: 0 bid, 1 ask.
+      row: the level's row in `book.levels[side_index]`.
+      kind: CANCEL, DELETE or EXECUTE.
+      size: lots to be removed.
+      order_id: the uint64's bits; 0 for none.
+    """
+    if order_id != _ANONYMOUS_ID:
+        return named_slot(book, side_index, book.levels[side_index, row, PRICE], order_id)
+    larger = NOBODY
+    slot = book.levels[side_index, row, BACK] if kind != _EXECUTE else NOBODY
+    while slot != NOBODY:
+        held = book.orders[slot, SIZE]
+        if book.orders[slot, MARK] & ANONYMOUS:
+            if kind == _DELETE and held == size:
+                return slot
+            if larger == NOBODY and held > size:
+                larger = slot
+        slot = book.orders[slot, AHEAD]
+    return larger
+
+
+@in_place
+def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int, mark: int) -> None:
     """Apply one event, all arguments int64."""
     if size <= 0:
         return
     s = 0 if side > 0 else 1
     if kind == _ADD:
-        _add(book, s, price, size, order_id, 0)
+        _add(book, s, price, size, order_id, mark)
     elif kind in (_CANCEL, _DELETE, _EXECUTE):
         _remove(book, s, kind, price, size, order_id)
     else:
@@ -289,8 +323,8 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int, mark: int) ->
     row = rank(book, s, price)
     if row == book.side[s, END] or book.levels[s, row, PRICE] != price:
         row = _open_level(book, s, row, price)
-    elif book.pooled:
-        book.orders[book.levels[s, row, FRONT], SIZE] += size
+    elif book.pooled and not (mark | book.orders[book.levels[s, row, BACK], MARK]) & OWN:
+        book.orders[book.levels[s, row, BACK], SIZE] += size
         book.levels[s, row, SIZE] += size
         return
     if row >= 0:
@@ -304,8 +338,8 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
     if row < 0:
         book.counters[UNKNOWN_LEVEL] += 1
         return
-    slot = named_slot(book, s, price, order_id)
-    if order_id != 0 and slot == NOBODY:
+    slot = ordered_slot(book, s, row, kind, size, order_id)
+    if order_id != 0 and order_id != _ANONYMOUS_ID and slot == NOBODY:
         book.counters[UNKNOWN_ORDER] += 1
     held = book.levels[s, row, SIZE]
     if size >= held:

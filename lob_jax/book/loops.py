@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.book.kernel import apply, clear, correct, count_state, level_of, rank, reference, rule_slot
-from lob_jax.book.orders import END, FIRST, NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.orders import END, FIRST, NOBODY, OWN, PRICE, SIZE, Book, named_slot
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
-from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
 from lob_jax.jit import in_place, njit
 
-_CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
+_CONTROL, _CLEAR, _OF_USER = int(Kind.CONTROL), int(Code.CLEAR), int(Flag.OWN)
 
 
 class EventColumns(NamedTuple):
@@ -23,6 +23,7 @@ class EventColumns(NamedTuple):
     price: np.ndarray
     size: np.ndarray
     order_id: np.ndarray
+    flags: np.ndarray
 
 
 class CorrectionColumns(NamedTuple):
@@ -83,9 +84,15 @@ def step(book: Book, events: EventColumns, i: int) -> None:
     """Apply event i, including CLEAR, without its corrections."""
     kind = events.kind[i]
     if kind != _CONTROL:
-        apply(book, kind, events.side[i], events.price[i], events.size[i], events.order_id[i])
+        apply(book, kind, events.side[i], events.price[i], events.size[i], events.order_id[i], mark_of(events, i))
     elif events.code[i] == _CLEAR:
         clear(book)
+
+
+@in_place
+def mark_of(events: EventColumns, i: int) -> int:
+    """Return the MARK of the order that event i adds."""
+    return OWN if events.flags[i] & _OF_USER else 0
 
 
 @in_place

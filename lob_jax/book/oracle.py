@@ -4,16 +4,17 @@ import dataclasses
 from collections import Counter
 
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Kind
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Order:
-    """An order of a queue; `order_id` is 0 if it has none, and `anonymous` as in `BookSnapshot`."""
+    """An order of a queue; `order_id` is 0 if it has none, `anonymous` and `own` are as in `BookSnapshot`."""
 
     order_id: int
     size: int
     anonymous: bool = False
+    own: bool = False
 
 
 class OracleBook:
@@ -24,7 +25,7 @@ class OracleBook:
       last_best: by side, the last best price, None if there never was one.
       counts: how often the events contradicted the book, keyed by the names in `COUNTERS`.
       window: levels kept per side, 0 for all.
-      pooled: whether each level is a single order.
+      pooled: whether each level is a single order, apart from the user's own orders.
     """
 
     def __init__(self, start: BookSnapshot):
@@ -33,9 +34,10 @@ class OracleBook:
         self.last_best = {side: price if seen else None for side, price, seen in known}
         self.counts: Counter[str] = Counter()
         self.window, self.pooled = start.window, start.pooled
-        rows = (start.side, start.price, start.size, start.order_id, start.anonymous)
-        for side, price, size, order_id, anonymous in zip(*(column.tolist() for column in rows), strict=True):
-            self._add(side, price, Order(order_id, size, anonymous))
+        rows = (start.side, start.price, start.size, start.order_id, start.anonymous, start.is_own())
+        for side, price, *order in zip(*(column.tolist() for column in rows), strict=True):
+            size, order_id, anonymous, own = order
+            self._add(side, price, Order(order_id, size, anonymous, own))
             self._note_best(side)
 
     def levels(self, side: int) -> list[tuple[int, int]]:
@@ -65,7 +67,7 @@ class OracleBook:
         """Empty both sides."""
         self.sides = {BID: {}, ASK: {}}
 
-    def apply(self, kind: int, side: int, price: int, size: int, order_id: int) -> None:
+    def apply(self, kind: int, side: int, price: int, size: int, order_id: int, *, own: bool = False) -> None:
         """Apply one event.
 
         Args:
@@ -74,9 +76,10 @@ class OracleBook:
           price: price quanta.
           size: lots.
           order_id: 0 for none.
+          own: whether an ADD is the user's own order.
         """
         if size > 0 and kind == Kind.ADD:
-            self._add(side, price, Order(order_id, size))
+            self._add(side, price, Order(order_id, size, own=own))
         elif size > 0 and kind in (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE):
             self._remove(kind, side, price, size, order_id)
         self._note_best(side)
@@ -114,8 +117,8 @@ class OracleBook:
                 del levels[worse]
         if price not in levels:
             return
-        if self.pooled and levels[price]:
-            levels[price][0].size += order.size
+        if self.pooled and levels[price] and not (order.own or levels[price][-1].own):
+            levels[price][-1].size += order.size
             return
         for other in [other for side in self.sides.values() for queue in side.values() for other in queue]:
             if order.order_id and other.order_id == order.order_id:
@@ -129,12 +132,14 @@ class OracleBook:
             self.counts["unknown_level"] += 1
             return
         payer = next((order for order in queue if order_id and order.order_id == order_id), None)
-        self.counts["unknown_order"] += bool(order_id) and payer is None
+        self.counts["unknown_order"] += order_id not in (0, ANONYMOUS_ID) and payer is None
         held = sum(order.size for order in queue)
         self.counts["over_removal"] += size > held
         if size >= held:
             del self.sides[side][price]
             return
+        if order_id == ANONYMOUS_ID and kind != Kind.EXECUTE:
+            payer = self._withdrawn([order for order in queue if order.anonymous], kind, size)
         if payer is None and kind != Kind.EXECUTE:
             payer = self._withdrawn(queue, kind, size)
         if payer is not None:
@@ -147,7 +152,7 @@ class OracleBook:
     @staticmethod
     def _withdrawn(queue: list[Order], kind: int, size: int) -> Order | None:
         """Return the order that the rule selects for a CANCEL or DELETE, None if no order fits."""
-        newest_first = queue[::-1]
+        newest_first = [order for order in queue[::-1] if not order.own]
         larger = [order for order in newest_first if order.size > size]
         if kind == Kind.CANCEL:
             return next(iter(larger), None)

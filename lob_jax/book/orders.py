@@ -30,7 +30,7 @@ class OrderColumn(enum.IntEnum):
     BEHIND = 3  # also links the free slots
     SIDE = 4  # side index
     ID = 5
-    MARK = 6  # a set of bits, see ANONYMOUS
+    MARK = 6  # a set of bits, ANONYMOUS and OWN
 
 
 class SideColumn(enum.IntEnum):
@@ -59,6 +59,7 @@ _, _, AHEAD, BEHIND, SIDE, ID, MARK = (int(column) for column in OrderColumn)
 FIRST, END, LAST_BEST, SEEN = (int(column) for column in SideColumn)
 NOBODY = -1  # instead of a slot: no order
 ANONYMOUS = 1  # bit of MARK: the order stands for a total whose orders are unknown, see `BookSnapshot`
+OWN = 2  # bit of MARK: the order is the user's own, see `BookSnapshot`
 
 COUNTERS = tuple(counter.name.lower() for counter in Counter)
 UNKNOWN_LEVEL, OVER_REMOVAL, UNKNOWN_ORDER, DUPLICATE_ORDER, CROSSED, LOCKED = (int(counter) for counter in Counter)
@@ -76,7 +77,7 @@ class Book(NamedTuple):
       free: int64 [2], the first free slot and the number of free slots.
       counters: int64, by `Counter`, and MOVED.
       window: levels kept per side, 0 for all.
-      pooled: 1 if a level is a single order, which ADDs enlarge, else 0.
+      pooled: 1 if ADDs enlarge the last order of a level, unless one of the two is the user's own, else 0.
     """
 
     levels: np.ndarray

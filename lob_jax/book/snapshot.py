@@ -29,6 +29,9 @@ class BookSnapshot:
     the book that a feed starts from, or what a correction adds. Part of it may be deleted, see `kernel.apply`. An order
     that an event adds is never anonymous, even without an id, and a pooled book has no anonymous order.
 
+    An order that an event with `Flag.OWN` adds is the user's own. CANCEL and DELETE without an id never apply to it,
+    and in a pooled book it remains an order by itself.
+
     Attributes:
       time_ns: the time of the previous event, ns since the UNIX epoch, UTC.
       side: int8 [O], +1 bid, -1 ask.
@@ -40,6 +43,7 @@ class BookSnapshot:
       seen: bool [2], whether there has been such a bid and such an ask; True for a side with orders.
       window: occupied levels per side that the feed shows, 0 for all.
       pooled: whether a level is a single order, which ADDs enlarge; True for feeds that show levels, not orders.
+      own: int64 [N], which of the orders are the user's own, as ascending indices; feeds have none.
     """
 
     time_ns: int
@@ -52,6 +56,7 @@ class BookSnapshot:
     window: int = 0
     pooled: bool = False
     seen: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2, bool))
+    own: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
     def empty(cls, time_ns: int = 0, window: int = 0, pooled: bool = False) -> "BookSnapshot":
@@ -66,6 +71,22 @@ class BookSnapshot:
 
     def __len__(self) -> int:
         return len(self.price)
+
+    def new_ids(self, count: int) -> np.ndarray:
+        """Return ids that continue from the largest one below 2^62, uint64 [count]."""
+        largest = self.order_id[self.order_id < 2**62].max(initial=np.uint64(0))
+        return largest + np.arange(1, count + 1, dtype=np.uint64)
+
+    def identified(self) -> "BookSnapshot":
+        """Return the same book with an id for every order but the anonymous ones."""
+        nameless = (self.order_id == 0) & ~self.anonymous
+        order_id = self.order_id.copy()
+        order_id[nameless] = self.new_ids(int(nameless.sum()))
+        return dataclasses.replace(self, order_id=order_id)
+
+    def is_own(self) -> np.ndarray:
+        """Return whether each order is the user's own, bool [O]."""
+        return np.isin(np.arange(len(self)), self.own)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -81,6 +81,7 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
         temperature=float(section.temperature),
         truncation=Truncation(section.top_k, float(section.top_p), float(section.min_p), named=named),
         seed=section.seed,
+        limit_sizes=section.limit_sizes,
         named=named,
     )
 

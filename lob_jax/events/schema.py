@@ -10,6 +10,7 @@ from lob_jax.errors import InputError
 
 BID = 1
 ASK = -1
+ANONYMOUS_ID = 2**64 - 1  # of a decoded removal from an anonymous order: from the newest one that it fits
 
 
 class Kind(enum.IntEnum):
@@ -38,13 +39,14 @@ class Code(enum.IntEnum):
 
 
 class Flag(enum.IntFlag):
-    """What a feed states about an event in addition to its content."""
+    """What is known about an event in addition to its content; all but OWN are statements of a feed."""
 
     LAST_IN_GROUP = 1
     FROM_SNAPSHOT = 2
     BAD_TIME = 4
     MAYBE_BAD_BOOK = 8
     AGGRESSOR_KNOWN = 16
+    OWN = 32  # an event of an order that the user has injected: its arrival among generated events
 
 
 COLUMNS: dict[str, np.dtype] = {
@@ -77,7 +79,7 @@ class Events:
       side: +1 bid, -1 ask, always the side of the resting order; 0 for CONTROL.
       price: in price quanta of the instrument; 0 for CONTROL.
       size: lots that this event adds or removes; 0 for CONTROL.
-      order_id: the feed's order reference, 0 if the feed has none.
+      order_id: the feed's order reference, 0 if the feed has none; see also ANONYMOUS_ID.
       flags: `Flag` bits.
     """
 
@@ -137,6 +139,10 @@ class Events:
     def __getitem__(self, rows: slice | np.ndarray) -> "Events":
         """Select rows by slice, mask or index array; columns stay views where NumPy allows."""
         return Events(**{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def flagged(self, flag: Flag, rows: np.ndarray) -> "Events":
+        """Return a copy in which the given rows, bool [E], have a flag in addition."""
+        return self.replace(flags=self.flags | np.where(rows, flag, 0).astype(np.uint16))
 
     def replace(self, **columns: np.ndarray) -> "Events":
         """Return a copy with the given columns replaced."""

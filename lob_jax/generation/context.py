@@ -95,7 +95,8 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, 
     context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
     window, revealed = with_slots(context, slots), nothing_revealed(paths, (batch, slots))
-    return LoopState(paths, window, jnp.zeros((batch, slots), bool), cache, logits_BV, revealed, rest)
+    writer_BT, filled_BT = (jnp.zeros((batch, slots), jnp.int32) for _ in range(2))  # two buffers: both are donated
+    return LoopState(paths, window, writer_BT, filled_BT, cache, logits_BV, revealed, rest)
 
 
 def nothing_revealed(paths: PathState, shape: tuple[int, ...]) -> Reveal | None:
@@ -109,14 +110,14 @@ def _grown(state: LoopState, slots: int) -> LoopState:
     """Copy a full cache into one with more slots."""
     cache = state.cache
     wider = {name: with_slots(getattr(cache, name), slots) for name in ("keys", "values", "positions")}
-    window, own_BT, revealed = with_slots((state.window, state.own_BT, state.revealed), slots)
-    grown = dataclasses.replace(cache, **wider)
-    return state._replace(cache=grown, window=window, own_BT=own_BT, revealed=revealed)
+    names = ("window", "writer_BT", "filled_BT", "revealed")
+    longer = {name: with_slots(getattr(state, name), slots) for name in names}
+    return state._replace(cache=dataclasses.replace(cache, **wider), **longer)
 
 
 def with_room(params: Any, state: LoopState, shape: LoopShape) -> LoopState:
     """Return the state with room for a token: add slots, wrap around, or drop the older half of the context."""
-    model, slots, length = shape.model, state.own_BT.shape[1], int(state.cache.length)
+    model, slots, length = shape.model, state.writer_BT.shape[1], int(state.cache.length)
     if length < slots:
         return state
     if slots < model.max_seq_length:

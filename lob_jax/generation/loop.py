@@ -9,16 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import sharding
 from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import compact_paths, exact_paths, live_book
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.live_book import Reveal
-from lob_jax.generation.device.orders import Order, order_table, outcomes
+from lob_jax.generation.device.orders import Order, OrderTable, Outcome, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import (
+    ANY_SIZES,
     Generated,
     Given,
     LoopShape,
@@ -29,7 +30,7 @@ from lob_jax.generation.device.state import (
     SamplingConfig,
     Window,
 )
-from lob_jax.generation.paths import corrections_of, remembered_in, rows_of
+from lob_jax.generation.paths import Row, corrections_of, fills_of, path_day, remembered_in, rows_of
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
@@ -44,13 +45,13 @@ class Words(NamedTuple):
     """The functions that interpret a tokenizer's tokens on the device.
 
     Attributes:
-      tables: copies the tokenizer's lookup tables to the device.
+      tables: copies the tokenizer's lookup tables, and the largest size of each kind, to the device.
       masks: (path, tables, shape) -> the tokens that the grammar and the book allow next, bool [V] each.
       move: (path, sampled token, given, shape) -> the path after the token, and the token that was written.
       behind: tokens after an event that are needed to show that it is complete.
     """
 
-    tables: Callable[[Any], Any]
+    tables: Callable[..., Any]
     masks: Callable[..., tuple[jax.Array, jax.Array]]
     move: Callable[..., tuple[PathState, jax.Array]]
     behind: int
@@ -151,14 +152,14 @@ def extend(
       shape: static settings of the loop.
     """
     one_device = functools.partial(_extend, shape=shape)
-    return sharding.by_device(len(state.own_BT), one_device, state, variables, given, stop)
+    return sharding.by_device(len(state.writer_BT), one_device, state, variables, given, stop)
 
 
 def _extend(
     state: LoopState, variables: dict[str, Any], given: Given, stop: jax.Array, *, shape: LoopShape
 ) -> LoopState:
     """Sample the tokens of one device, see `extend`."""
-    model, slots = LOBTransformer(shape.model), state.own_BT.shape[1]
+    model, slots = LOBTransformer(shape.model), state.writer_BT.shape[1]
 
     def unfinished(carry: LoopState) -> jax.Array:
         return ~carry.paths.done.all() & (carry.cache.length < stop)
@@ -173,12 +174,14 @@ def _extend(
         def put(whole: jax.Array, one: jax.Array) -> jax.Array:
             return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
 
-        window, own_BT = jax.tree.map(put, carry.window, new), put(carry.own_BT, paths.own.writing[:, None])
+        window = jax.tree.map(put, carry.window, new)
+        writer_BT = put(carry.writer_BT, paths.own.writer[:, None])
+        filled_BT = put(carry.filled_BT, paths.book.filled[:, None])
         revealed = carry.revealed
         if revealed is not None:
             revealed = jax.tree.map(lambda whole, one: put(whole, one[:, None]), revealed, paths.book.revealed)
         logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
-        return LoopState(paths, window, own_BT, cache, logits_B1V[:, 0], revealed, rest)
+        return LoopState(paths, window, writer_BT, filled_BT, cache, logits_B1V[:, 0], revealed, rest)
 
     end = jax.lax.while_loop(unfinished, one_token, state)
     length = end.cache.length
@@ -192,15 +195,13 @@ class Piece(NamedTuple):
     """The tokens sampled since the previous transfer to the host.
 
     Attributes:
-      tokens_BT: int32; PAD after the end of a path, and while a path still reads its prompt.
-      own_BT: bool, whether a token belongs to one of the user's orders.
-      revealed: the level that each token's event brought into view, [B, T] each; None for books without a window.
+      rows: the tokens, PAD after the end of a path, and while a path still reads its prompt; and for each token, who
+        wrote it, whose resting order its event executed, and the level that the event brought into view, see
+        `LoopState`. [B, T] each.
       paths: the state of the paths after these tokens; its buffers are donated when the next piece is requested.
     """
 
-    tokens_BT: np.ndarray
-    own_BT: np.ndarray
-    revealed: Reveal | None
+    rows: Row
     paths: PathState
 
 
@@ -213,15 +214,16 @@ def run(params: Any, paths: PathState, prompts: Sequence[Prompt], given: Given, 
     variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest)
     while True:
         state = with_room(params, state, shape)
-        first, slots = int(state.cache.length), state.own_BT.shape[1]
+        first, slots = int(state.cache.length), state.writer_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
         state = extend(variables, state, given, jnp.int32(stop), shape=shape)
         at = np.arange(first, stop) % slots
         given_BT = np.arange(stop - first) < unread_B[:, None]
         tokens_BT = np.where(given_BT, PAD, np.asarray(state.window.tokens_BT)[:, at])
         unread_B = np.maximum(unread_B - len(at), 0)
-        revealed = jax.tree.map(lambda leaf_BT, at=at: np.asarray(leaf_BT)[:, at], state.revealed)
-        yield Piece(tokens_BT, np.asarray(state.own_BT)[:, at], revealed, state.paths)
+        about = (state.writer_BT, state.filled_BT, state.revealed)
+        about = jax.tree.map(lambda leaf_BT, at=at: np.asarray(leaf_BT)[:, at], about)
+        yield Piece(Row(tokens_BT, *about), state.paths)
         if bool(state.paths.done.all()):
             return
 
@@ -255,8 +257,14 @@ def flow(
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    given = Given(WORDS[shape.tokenizer].tables(tokenizer), orders, prompts[0].reveals)
+    given = given_of(prompts[0], tokenizer, sampling, orders)
     return Flow(run(params, paths, prompts, given, shape=shape), origins)
+
+
+def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, orders: OrderTable) -> Given:
+    """Return what the loop reads and does not change."""
+    largest = prompt.largest if sampling.limit_sizes else ANY_SIZES
+    return Given(WORDS[tokenizer.vocabulary.tokenizer].tables(tokenizer, largest), orders, prompt.reveals)
 
 
 def as_prompts(prompt: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
@@ -314,8 +322,8 @@ def generate(
         pieces.append(piece)
         if on_progress:
             on_progress(min(sampling.events, int(piece.paths.spelling.events.min())))
-    words = WORDS[tokenizer.vocabulary.tokenizer]
-    return collect(pieces, words, instrument, begun.origins, orders=sampling.inject)
+    how: dict[str, Any] = {"start": as_prompts(prompt)[0].start, "tokenizer": tokenizer, "instrument": instrument}
+    return collect(pieces, begun.origins, orders=sampling.inject, **how)
 
 
 def loop_shape(
@@ -333,21 +341,41 @@ def loop_shape(
         temperature=sampling.temperature,
         truncation=sampling.truncation,
         book_levels=prompt.known_T["book"].shape[-1] // 4,
+        ranks=tokenizer.vocabulary.has_ranks,
     )
 
 
 def collect(
-    pieces: list[Piece], words: Words, instrument: Instrument, origins: Sequence[int], *, orders: Sequence[Order] = ()
+    pieces: list[Piece],
+    origins: Sequence[int],
+    *,
+    start: BookSnapshot,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
+    orders: Sequence[Order] = (),
 ) -> Generated:
-    """Join the pieces, cut each path's tokens to those of its events, and account for the user's orders."""
+    """Join the pieces, cut each path's tokens to those of its events, and account for the user's orders.
+
+    Args:
+      pieces: all tokens of the paths.
+      origins: origin of the prices of each path's live book, in price quanta.
+      start: the book at the start of all paths that the orders were injected into.
+      tokenizer: the tokenizer of the tokens.
+      instrument: the instrument.
+      orders: the user's orders.
+    """
     paths = jax.tree.map(np.asarray, pieces[-1].paths._replace(key=jax.random.key_data(pieces[-1].paths.key)))
     check_refused(int(paths.book.refused.sum()))
-    counts, midnight = paths.written - words.behind, instrument.midnight_ns()
-    by_token = [(piece.tokens_BT, piece.own_BT, piece.revealed) for piece in pieces]
-    together = rows_of(*jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *by_token))
-    rows = [jax.tree.map(lambda leaf, end=end: leaf[:end], row) for row, end in zip(together, counts, strict=True)]
+    counts = paths.written - WORDS[tokenizer.vocabulary.tokenizer].behind
+    together = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *(piece.rows for piece in pieces))
+    cut = zip(rows_of(together), counts, strict=True)
+    rows = [jax.tree.map(lambda leaf, end=end: leaf[:end], row) for row, end in cut]
     each = [jax.tree.map(lambda leaf, at=path: leaf[at], paths) for path in range(len(counts))]
-    tick, clocks = instrument.tick, zip(paths.clock.seconds, paths.clock.ns, strict=True)
+    tick, midnight = instrument.tick, instrument.midnight_ns()
+    clocks = zip(paths.clock.seconds, paths.clock.ns, strict=True)
+    shown = zip(rows, origins, strict=True)
+    corrections = [corrections_of(row.tokens, row.revealed, origin=at, tick=tick) for row, at in shown]
+    how: dict[str, Any] = {"start": start, "tokenizer": tokenizer, "instrument": instrument}
     return Generated(
         tokens=[row.tokens for row in rows],
         own=[row.own for row in rows],
@@ -355,13 +383,18 @@ def collect(
         book_mass=paths.book_mass / paths.chosen,
         clock_ns=[midnight + int(s) * NS_PER_SECOND + int(n) for s, n in clocks],
         levels=[live_book.to_levels(one.book, at, tick=tick) for one, at in zip(each, origins, strict=True)],
-        orders=[outcomes(orders, one.own, closed=int(one.book.closed)) for one in each],
-        corrections=[
-            corrections_of(row.tokens, row.revealed, origin=at, tick=tick)
-            for row, at in zip(rows, origins, strict=True)
-        ],
+        orders=[_accounts(orders, *path, **how) for path in zip(rows, corrections, each, strict=True)],
+        corrections=corrections,
         remembered=np.array([remembered_in(row.revealed) for row in rows]),
     )
+
+
+def _accounts(orders: Sequence[Order], row: Row, corrections: Corrections, end: PathState, **how: Any) -> list[Outcome]:
+    """Return the outcome of each of the user's orders in a path; times and prices are those of the decoded events."""
+    if not orders:
+        return []
+    events = path_day(row.tokens, corrections, row.own, **how).events
+    return outcomes(orders, end.own, end.book, fills=fills_of(row, events, orders=len(orders)))
 
 
 def check_refused(refused: int) -> None:

@@ -1,4 +1,4 @@
-"""Generated paths on the host: the levels that came into view as corrections, and each path as a day."""
+"""Generated paths on the host: levels that came into view as corrections, fills of orders, each path as a day."""
 
 import dataclasses
 from typing import NamedTuple
@@ -9,7 +9,9 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.device.live_book import Reveal
+from lob_jax.generation.device.orders import Fill
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import PAD, event_index
 
@@ -18,15 +20,20 @@ class Row(NamedTuple):
     """The tokens of one path, without padding; the attributes are those of `loop.Piece`, [T] each."""
 
     tokens: np.ndarray
-    own: np.ndarray
+    writer: np.ndarray
+    filled: np.ndarray
     revealed: Reveal | None
 
+    @property
+    def own(self) -> np.ndarray:
+        """Return whether each token belongs to one of the user's orders, bool [T]."""
+        return self.writer > 0
 
-def rows_of(tokens_BT: np.ndarray, own_BT: np.ndarray, revealed: Reveal | None) -> list[Row]:
-    """Return the tokens of each path of a batch, see `loop.Piece`."""
-    sampled_BT = tokens_BT != PAD
-    together = Row(tokens_BT, own_BT, revealed)
-    return [jax.tree.map(lambda leaf_BT, at=at: leaf_BT[at][sampled_BT[at]], together) for at in range(len(tokens_BT))]
+
+def rows_of(together: Row) -> list[Row]:
+    """Return the tokens of each path of a batch, given those of all paths, [B, T] each, with padding."""
+    sampled_BT = together.tokens != PAD
+    return [jax.tree.map(lambda leaf_BT, at=at: leaf_BT[at][sampled_BT[at]], together) for at in range(len(sampled_BT))]
 
 
 def remembered_in(revealed: Reveal | None) -> int:
@@ -52,17 +59,46 @@ def corrections_of(tokens_T: np.ndarray, revealed: Reveal | None, *, origin: int
     return Corrections(event, side.astype(np.int8), origin - side * one.key * tick, one.lots)
 
 
+def fills_of(row: Row, events: Events, *, orders: int) -> list[list[Fill]]:
+    """Return the executions of each of the user's orders in a path, in order of time.
+
+    Args:
+      row: tokens of complete events.
+      events: the events.
+      orders: number of orders.
+    """
+    at = event_index(row.tokens)
+    writer_E, filled_E = np.zeros((2, len(events)), np.int64)
+    writer_E[at] = row.writer
+    np.maximum.at(filled_E, at, row.filled)
+    found: list[list[Fill]] = [[] for _ in range(orders)]
+    for i in np.flatnonzero((events.kind == Kind.EXECUTE) & ((writer_E > 0) | (filled_E > 0))).tolist():
+        what = int(events.time_ns[i]), int(events.price[i]), int(events.size[i])
+        for owner, resting in ((int(filled_E[i]), True), (int(writer_E[i]), False)):
+            if owner > 0:
+                found[owner - 1].append(Fill(*what, resting))
+    return found
+
+
 def path_day(
-    tokens: np.ndarray, corrections: Corrections, *, start: BookSnapshot, tokenizer: Tokenizer, instrument: Instrument
+    tokens: np.ndarray,
+    corrections: Corrections,
+    own: np.ndarray | None = None,
+    *,
+    start: BookSnapshot,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
 ) -> MarketDay:
     """Return the events of a path as a day.
 
     Args:
       tokens: tokens of complete events.
       corrections: the levels that they brought into view.
+      own: whether each token belongs to one of the user's orders; None if there are no orders.
       start: the book before them.
       tokenizer: the tokenizer of the tokens.
       instrument: the instrument.
     """
+    start = start.identified() if tokenizer.vocabulary.has_ranks else start
     opening = dataclasses.replace(MarketDay.opening(instrument, start), corrections=corrections)
-    return opening.with_events(tokenizer.decode(tokens, opening))
+    return opening.with_events(tokenizer.decode(tokens, opening, own=own))

@@ -24,6 +24,7 @@ from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
 from lob_jax.generation.device.state import Generated, Given, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.paths import Row
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
@@ -273,8 +274,8 @@ def generate_speculatively(
     _check(model, sampling, drafts)
     paths, origins = start_paths([prompt], tokenizer, instrument, sampling)
     shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
-    words, longest = loop.WORDS[shape.tokenizer], model.max_seq_length
-    given = Given(words.tables(tokenizer), no_orders(), prompt.reveals)
+    longest = model.max_seq_length
+    given = loop.given_of(prompt, tokenizer, sampling, no_orders())
     context, _ = prompt_window([prompt], 1, longest // 2)
     kept = context.tokens_BT.shape[1]
     state = begin(params, paths, context, given, jax.random.key(sampling.seed), shape=shape, slots=longest)
@@ -292,10 +293,12 @@ def generate_speculatively(
     pending = (state.pending_B, None if state.revealed is None else state.paths.book.revealed)
     parts.append(jax.tree.map(lambda leaf: np.asarray(leaf)[:, None], pending))
     tokens_BT, revealed = jax.tree.map(lambda *leaves: np.concatenate(leaves, 1), *parts)
-    piece = loop.Piece(tokens_BT, np.zeros(tokens_BT.shape, bool), revealed, state.paths)
+    nobody_BT = np.zeros(tokens_BT.shape, np.int32)
+    piece = loop.Piece(Row(tokens_BT, nobody_BT, nobody_BT, revealed), state.paths)
     rounds, accepted = int(state.rounds), int(state.accepted)
     about = Speculation(rounds, rounds * drafts, accepted)
-    return loop.collect([piece], words, instrument, origins), about
+    how: dict[str, Any] = {"start": prompt.start, "tokenizer": tokenizer, "instrument": instrument}
+    return loop.collect([piece], origins, **how), about
 
 
 def _by_slot(state: Drafting) -> tuple[jax.Array, Reveal | None]:

@@ -38,7 +38,7 @@ def start_paths(
     """
     _check(prompts)
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
-    rooms = [book_room(prompt.book) for prompt in prompts]
+    rooms = [book_room(prompt.book, inject=len(sampling.inject)) for prompt in prompts]
     room = {name: max(room[name] for room in rooms) for name in rooms[0]}
     units: dict[str, Any] = {"tick": instrument.tick, "signed": instrument.signed}
     books = [
@@ -113,17 +113,19 @@ def _repeated(each: PathState, root: jax.Array, numbers_N: jax.Array, *, paths: 
     return jax.tree.map(lambda leaf: jnp.repeat(leaf, paths, 0), each)._replace(key=keys_NP.reshape(-1))
 
 
-def book_room(start: BookSnapshot) -> dict[str, int]:
+def book_room(start: BookSnapshot, *, inject: int = 0) -> dict[str, int]:
     """Return the capacity of a live book: levels per side and orders per level, twice those of the starting book.
 
-    A book with a window has no more levels than it keeps in view, and remembers those that leave it.
+    A book with a window has no more levels than it keeps in view, and remembers those that leave it. A level of a
+    pooled book is one order, and two more for each of the `inject` orders of the user that may join it: that order, and
+    the lots behind it.
     """
     _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
     levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
     longest = int(orders.max(initial=0))
     return {
         "places": _power(start.window) if start.window else max(FEWEST_PLACES, _power(2 * levels)),
-        "orders": 1 if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
+        "orders": _power(max(longest, 1) + 2 * inject) if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
         "remembers": MOST_REMEMBERED if start.window else 0,
     }
 

@@ -10,10 +10,9 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
-from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import WORDS, as_prompts, check_refused, flow
-from lob_jax.generation.paths import corrections_of, path_day, rows_of
+from lob_jax.generation.paths import Row, corrections_of, path_day, rows_of
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, field_of
@@ -42,8 +41,7 @@ def stream(
     ]
     for piece in begun.pieces:
         check_refused(int(piece.paths.book.refused.sum()))
-        rows = rows_of(piece.tokens_BT, piece.own_BT, piece.revealed)
-        yield [reader.take(row.tokens, row.revealed) for reader, row in zip(readers, rows, strict=True)]
+        yield [reader.take(row) for reader, row in zip(readers, rows_of(piece.rows), strict=True)]
 
 
 class _Reader:
@@ -52,19 +50,17 @@ class _Reader:
     def __init__(self, tokenizer: Tokenizer, instrument: Instrument, start: BookSnapshot, origin: int, behind: int):
         self._tokenizer, self._instrument, self._start = tokenizer, instrument, start
         self._origin, self._behind = origin, behind
-        self._held: tuple[np.ndarray, Reveal | None] | None = None
+        self._held: Row | None = None
 
-    def take(self, tokens: np.ndarray, revealed: Reveal | None) -> MarketDay:
-        """Return the events completed by these tokens, which brought these levels into view."""
-        held = (tokens, revealed)
-        if self._held is not None:
-            held = jax.tree.map(lambda *leaves: np.concatenate(leaves), self._held, held)
-        heads = np.flatnonzero(field_of(held[0]) == FIELD_HEAD)
-        whole = len(held[0]) if not self._behind else heads[-1] if len(heads) else 0
+    def take(self, row: Row) -> MarketDay:
+        """Return the events that these tokens complete."""
+        held = row if self._held is None else jax.tree.map(lambda *leaves: np.concatenate(leaves), self._held, row)
+        heads = np.flatnonzero(field_of(held.tokens) == FIELD_HEAD)
+        whole = len(held.tokens) if not self._behind else heads[-1] if len(heads) else 0
         self._held = jax.tree.map(lambda leaf: leaf[whole:], held)
-        tokens, revealed = jax.tree.map(lambda leaf: leaf[:whole], held)
-        corrections = corrections_of(tokens, revealed, origin=self._origin, tick=self._instrument.tick)
+        row = jax.tree.map(lambda leaf: leaf[:whole], held)
+        corrections = corrections_of(row.tokens, row.revealed, origin=self._origin, tick=self._instrument.tick)
         how = {"tokenizer": self._tokenizer, "instrument": self._instrument}
-        day = path_day(tokens, corrections, start=self._start, **how)
+        day = path_day(row.tokens, corrections, row.own, start=self._start, **how)
         (self._start,) = snapshots_at(day, np.array([len(day.events)]))
         return day

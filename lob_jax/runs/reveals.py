@@ -1,11 +1,14 @@
-"""The distribution of levels that come into view of a windowed feed, fitted to the training records of a run."""
+"""What paths take from the training records of a run: levels that come into view, and the largest sizes."""
+
+import pathlib
 
 import numpy as np
 
 from lob_jax.book.replay import replay
+from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource, read_record, record_instrument
 from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
-from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.device.state import ANY_SIZES, Prompt
 from lob_jax.generation.reveals import Revealed, fit_reveals, follow_view
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -38,3 +41,21 @@ def reveals_of(
         if events >= FIT_EVENTS:
             break
     return fit_reveals(found, tick=tick, seed=seed)
+
+
+def largest_in_training(folder: pathlib.Path, symbol: str) -> np.ndarray:
+    """Return the largest size of each kind of event in the training records of an instrument, int32 [8], by kind.
+
+    A kind without any event has the largest size of all kinds. Nothing is limited if there are no such records, or if
+    they were prepared before their largest sizes were noted.
+
+    Args:
+      folder: the folder of the records.
+      symbol: the instrument.
+    """
+    days = [day.get("largest_sizes", {}) for day in load_manifest(folder)["days"] if day["symbol"] == symbol]
+    rows = [sizes["train"] for sizes in days if "train" in sizes]
+    largest_K = np.max(rows, 0) if rows else np.zeros_like(ANY_SIZES)
+    if not largest_K.any():
+        return ANY_SIZES
+    return np.minimum(np.where(largest_K > 0, largest_K, largest_K.max()), ANY_SIZES).astype(np.int32)

@@ -20,7 +20,7 @@ from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.runs.records import tokenizer_of
-from lob_jax.runs.reveals import reveals_of
+from lob_jax.runs.reveals import largest_in_training, reveals_of
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.training.run.logs import truncate_metrics
 from lob_jax.training.step.layout import replicated
@@ -60,7 +60,9 @@ class Sampler:
             beside=self._beside,
         )
         instrument = record_instrument(record)
-        prompt = dataclasses.replace(prompt, reveals=self._reveals(prompt, tokenizer, instrument.symbol))
+        reveals = self._reveals(prompt, tokenizer, instrument.symbol)
+        largest = largest_in_training(self._folder, instrument.symbol)
+        prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
         generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
         start, drawn = prompt.start, (generated.tokens[0], generated.corrections[0])

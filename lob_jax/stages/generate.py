@@ -1,6 +1,7 @@
 """The stage `generate`: continue test events, write each path to files, and forecast from all paths."""
 
 import pathlib
+from collections.abc import Sequence
 
 import ml_collections
 import numpy as np
@@ -9,14 +10,18 @@ from rich.table import Table
 from lob_jax.book.day import MarketDay
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import record_instrument
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import sharding
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
-from lob_jax.runs.generation import Paths, before_midnight, check_paths
+from lob_jax.generation.user_orders import outcomes_to_json
+from lob_jax.runs.generation import Paths, before_midnight, check_paths, configured_sampling
 from lob_jax.runs.generation import generate as run_generation
 from lob_jax.runs.workdir import overview, write_json
 from lob_jax.stages.continuations import continue_prompts
@@ -43,7 +48,8 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     run, wanted = trained_run(config, workdir), config.generate.events
     if config.generate.prompts > 1:
         return continue_prompts(run, config, workdir / FOLDER, name)
-    sampling = sections.sampling_config(config)
+    texts = config.generate.orders
+    sampling = configured_sampling(config, record_instrument(open_records(workdir / "records", "test")[0]))
     mesh = sharding.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
@@ -53,12 +59,18 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     title = f"{instrument.symbol} {instrument.trading_day}"
     show(_table(paths, checked, title))
     tell(paths.drawn, checked)
+    if sampling.limit_sizes and (paths.prompt.largest == ANY_SIZES).all():
+        console.print("sizes are not limited: the records were prepared before their largest sizes were noted")
+    if texts:
+        show(_orders(texts, paths))
     forecast = fan(paths)
     with partial_folder(workdir / FOLDER) as partial:
         for number, day in enumerate(paths):
             _write_path(partial / f"path_{number}", day, config)
         write_json(partial / "forecast.json", forecast.to_json())
         save(fan_figure(forecast, title=title), partial / "forecast.png")
+        if texts:
+            write_json(partial / "orders.json", outcomes_to_json(texts, paths.drawn.orders, instrument))
         made = {"step": run.step, "validation_loss": run.validation_loss}
         write_json(partial / "settings.json", {**sections.plain(config)["generate"], **made})
         written = take_name(partial, name)
@@ -84,6 +96,22 @@ def _table(paths: Paths, checked: list[Validity], title: str) -> Table:
         trades = np.isin(events.kind, (Kind.EXECUTE, Kind.EXECUTE_HIDDEN)).sum()
         counts = (len(tokens), len(events), sum(found.faults.values()))
         shown.add_row(str(number), *(f"{count:,}" for count in counts), f"{seconds:,.3f}", f"{trades:,}")
+    return shown
+
+
+def _orders(texts: Sequence[str], paths: Paths) -> Table:
+    """Return a table of the user's orders: on how many paths each was sent, and what became of it on average."""
+    shown = Table(title=f"your orders, mean lots over {len(paths):,} paths", caption="every fill is in orders.json")
+    shown.add_column("order")
+    for heading in ("paths sent", "filled on arrival", "rested", "filled at rest", "left", "out of view", "dropped"):
+        shown.add_column(heading, justify="right")
+    for text, outcomes in zip(texts, zip(*paths.drawn.orders, strict=True), strict=True):
+        rows = [
+            (one.filled, one.rested, one.rested - one.left - one.unseen, one.left, one.unseen, one.dropped)
+            for one in outcomes
+        ]
+        sent = sum(one.sent for one in outcomes)
+        shown.add_row(text, f"{sent:,}", *(f"{mean:,.1f}" for mean in np.mean(rows, 0)))
     return shown
 
 

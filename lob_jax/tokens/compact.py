@@ -12,7 +12,7 @@ from lob_jax.book.oracle import OracleBook, Order
 from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
-from lob_jax.events.schema import ASK, BID, Code, Events, Kind
+from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS, PRICE_BINS, SIZE_BINS, CompactBins, fit_bins
 from lob_jax.tokens.grammar import Automaton
@@ -75,12 +75,13 @@ class CompactTokenizer:
     Attributes:
       vocabulary: everything that determines the meaning of ids, including the bins.
       grammar: the automaton of valid token streams.
-      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
+      name, fewest_event_tokens, time_digits, references, fitted, lacks: see `Tokenizer`.
     """
 
     name: ClassVar[str] = "compact"
     fewest_event_tokens: ClassVar[int] = 1
     time_digits: ClassVar[tuple[int | None, ...]] = (None,)  # gaps have bins instead
+    references: ClassVar[tuple[str, ...]] = v.REFERENCES[:1]  # the live book resolves bins to an order
     fitted: ClassVar[bool] = True
     lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType(
         {
@@ -97,12 +98,19 @@ class CompactTokenizer:
         self.grammar = compact_grammar()
 
     @classmethod
-    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+    def from_settings(
+        cls,
+        *,
+        time_digits: int | None = None,
+        references: str = v.REFERENCES[0],
+        bins: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Construct the tokenizer from its bins.
 
         Raises:
-          InputError: there are none, or `time_digits` is given as well.
+          InputError: there are none, or `time_digits` or ranks are asked for as well.
         """
+        v.check_references(references, cls.references)
         if time_digits is not None:
             raise InputError(
                 "unsupported rounding of times",
@@ -140,11 +148,12 @@ class CompactTokenizer:
         before = book_states.reference[:-1]
         return self._tokens(day.events, seen_in(day.events, before, day.instrument, book_states.start_ns))
 
-    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens, decoded one after the other on the decoder's own book.
 
         Leading BOS, trailing EOS and PAD are optional. Only the instrument, the starting book and the corrections of
-        the day are read, not its events. Decodes about 20,000 events per second.
+        the day are read, not its events. Decodes about 20,000 events per second. Events of tokens with `own`, bool [T],
+        get `Flag.OWN`.
 
         Raises:
           InputError: a token is not in the vocabulary, or no event in its bins is possible; names the position.
@@ -156,6 +165,7 @@ class CompactTokenizer:
         words = read_words(tokens[offset : ends[0] if len(ends) else len(tokens)])
         book, clock, cursor = OracleBook(day.start), int(day.start.time_ns), 0
         rows = np.zeros((len(words.kind), 3), np.int64)
+        is_own = np.zeros(len(rows), bool) if own is None else own[offset : offset + len(rows)]
         rules = {"tick": day.instrument.tick, "signed": day.instrument.signed}
         for i, (kind, code, side, price, size, gap) in enumerate(zip(*(w.tolist() for w in words), strict=True)):
             clock += self.bins.gap_values[kind - 1][gap]
@@ -163,14 +173,15 @@ class CompactTokenizer:
                 found = resolve(book, self.bins, kind, side, price, size, **rules)
                 if found is None:
                     raise _nothing_lives(offset + i, int(tokens[offset + i]), self.describe(int(tokens[offset + i])))
-                book.apply(kind, side, *found, 0)
+                book.apply(kind, side, *found, 0, own=bool(is_own[i]))
                 rows[i, 1:] = found
             elif code == Code.CLEAR:
                 book.clear()
             rows[i, 0] = clock
             cursor = _correct(book, day.corrections, cursor, i)  # after the event: corrections refer to its result
         columns = {name: getattr(words, name) for name in ("kind", "code", "side")}
-        return Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
+        events = Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
+        return events.flagged(Flag.OWN, is_own)
 
     def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
         """Return the set in the place of each token, on the true book before its event, see `Tokenizer.sets`.
@@ -301,8 +312,9 @@ class _Size(NamedTuple):
 
 def _taken(kind: int, queue: list[Order], size: _Size) -> int | None:
     """Return how much a CANCEL or DELETE removes from a level, None if it can remove nothing there."""
+    queue = [order for order in queue if not order.own]
     if kind == Kind.CANCEL:
-        return size.upto(max(order.size for order in queue) - 1)
+        return size.upto(max((order.size for order in queue), default=0) - 1)
     whole = next((order.size for order in reversed(queue) if size.low <= order.size <= size.high), None)
     if whole is not None:
         return whole

@@ -39,6 +39,7 @@ class Tokenizer(Protocol):
       name: its name in vocabularies and in the configuration, see `registry.TOKENIZERS`.
       fewest_event_tokens: number of tokens of the shortest event.
       time_digits: the valid values of `tokens.time_digits`: significant digits of a gap, or None for no rounding.
+      references: those of `tokens.references`: how a removal refers to the order that it takes from.
       fitted: whether it is a `FittedTokenizer`.
       lacks: the abilities that it lacks, each with the reason.
     """
@@ -46,12 +47,15 @@ class Tokenizer(Protocol):
     name: ClassVar[str]
     fewest_event_tokens: ClassVar[int]
     time_digits: ClassVar[tuple[int | None, ...]]
+    references: ClassVar[tuple[str, ...]]
     fitted: ClassVar[bool]
     lacks: ClassVar[Mapping[Ability, str]]
 
     @classmethod
-    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
-        """Construct the tokenizer from the configuration's time_digits, or from the settings in a vocabulary file.
+    def from_settings(
+        cls, *, time_digits: int | None = None, references: str = ..., bins: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Construct the tokenizer from the configuration's settings, or from those in a vocabulary file.
 
         Raises:
           InputError: the settings do not fit this tokenizer.
@@ -78,10 +82,10 @@ class Tokenizer(Protocol):
     def tokenize_events(self, day: MarketDay, book_states: "BookStates") -> np.ndarray:
         """Return the same tokens, given the states of a replay of the day, which are then not computed again."""
 
-    def decode(self, tokens: np.ndarray, day: MarketDay) -> Events:
+    def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens on a day whose instrument, starting book and corrections are known.
 
-        The day's own events are not read.
+        The day's own events are not read. Events of tokens with `own`, bool [T], get `Flag.OWN`.
 
         Raises:
           InputError: the tokens are ill-formed or end inside an event; names the position.

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, clear, correct, level_of, rule_slot
-from lob_jax.book.loops import CorrectionColumns, EventColumns
-from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.kernel import apply, clear, correct, level_of, ordered_slot, rule_slot
+from lob_jax.book.loops import CorrectionColumns, EventColumns, mark_of
+from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.order_table import OrderTable, find, insert, remove
@@ -81,7 +81,7 @@ def write_day(
         price, size, order_id = events.price[i], events.size[i], np.int64(events.order_id[i])
         s = 0 if side > 0 else 1
         if kind == _ADD:
-            _add(book, s, price, size, order_id, times[i], out)
+            _add(book, s, price, size, order_id, mark_of(events, i), times[i], out)
         elif kind < _HIDDEN:
             # Write first: the messages name orders that the removal takes out of the book.
             _take(book, s, kind, price, size, order_id, times[i], out)
@@ -96,7 +96,7 @@ def write_day(
 
 
 @inner
-def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, out: Out) -> None:
+def _add(book: Book, s: int, price: int, size: int, order_id: int, mark: int, time: int, out: Out) -> None:
     """Write a new order, and the deletion of the orders that a full window drops for it, or of the order itself."""
     sign, worst = 1 - 2 * s, book.side[s, FIRST]
     full = book.window > 0 and book.side[s, END] - worst >= book.window and level_of(book, s, price) < 0
@@ -108,7 +108,7 @@ def _add(book: Book, s: int, price: int, size: int, order_id: int, time: int, ou
         _leave_level(book, s, worst, NOBODY, time, out)
         correct(book, sign, book.levels[s, worst, PRICE], 0)
     out.references[book.free[0]] = reference  # the slot that `apply` is about to give to the order
-    apply(book, _ADD, sign, price, size, order_id)
+    apply(book, _ADD, sign, price, size, order_id, mark)
 
 
 @inner
@@ -117,7 +117,7 @@ def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, t
     row = level_of(book, s, price)
     if row < 0 or size <= 0:
         return
-    first = named_slot(book, s, price, order_id)
+    first = ordered_slot(book, s, row, kind, size, order_id)
     if size >= book.levels[s, row, SIZE]:
         if kind == _EXECUTE:
             _charge_from(book, book.levels[s, row, FRONT], BEHIND, NOBODY, book.levels[s, row, SIZE], kind, time, out)

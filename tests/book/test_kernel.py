@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book import kernel
-from lob_jax.book.orders import COUNTERS, enter_name, named_slot, strike_name
+from lob_jax.book.orders import COUNTERS, OWN, enter_name, named_slot, strike_name
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
@@ -96,6 +96,36 @@ def test_what_a_correction_adds_is_anonymous_unless_a_level_is_one_order(pooled)
     kernel.correct(book, BID, 98, 5)
     anonymous = kernel.to_snapshot(book, 0).anonymous.tolist()
     assert anonymous == ([False, False] if pooled else [False, True, True])
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "left"),
+    [
+        (Kind.DELETE, 5, [(99, 4, 0), (99, 5, 0)]),  # the newest of 5 that others own
+        (Kind.CANCEL, 2, [(99, 5, 0), (99, 2, 0), (99, 5, 0)]),
+        (Kind.EXECUTE, 6, [(99, 3, 0), (99, 5, 0)]),  # the front, whoever owns it
+        (Kind.EXECUTE, 12, [(99, 2, 0)]),
+    ],
+)
+def test_no_rule_but_that_of_executions_names_an_order_of_the_user(kind, size, left):
+    book = book_of((BID, 99, 5, 0), (BID, 99, 4, 0))
+    kernel.apply(book, Kind.ADD, BID, 99, 5, 0, OWN)
+    kernel.apply(book, kind, BID, 99, size, 0)
+    assert queue(book) == left
+    assert kernel.to_snapshot(book, 0).own.tolist() == [len(left) - 1]
+
+
+def test_an_order_of_the_user_is_one_by_itself_in_a_pooled_level():
+    book = kernel.load(BookSnapshot.empty(pooled=True), 9)
+    for size, mark in ((3, 0), (4, 0), (5, OWN), (6, OWN), (7, 0), (8, 0)):
+        kernel.apply(book, Kind.ADD, BID, 99, size, 0, mark)
+    assert queue(book) == [(99, 7, 0), (99, 5, 0), (99, 6, 0), (99, 15, 0)]
+    kernel.apply(book, Kind.CANCEL, BID, 99, 9, 0)
+    kernel.apply(book, Kind.DELETE, BID, 99, 6, 0)  # the lots that others have left behind it
+    kernel.apply(book, Kind.EXECUTE, BID, 99, 8, 0)
+    again = kernel.load(kernel.to_snapshot(book, 0), 9)
+    assert queue(book) == queue(again) == [(99, 4, 0), (99, 6, 0)]
+    assert kernel.to_snapshot(again, 0).own.tolist() == [0, 1]
 
 
 def test_what_a_named_order_cannot_pay_is_taken_by_rule():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lob_jax.book import kernel
 from lob_jax.book.oracle import OracleBook
-from lob_jax.book.orders import COUNTERS
+from lob_jax.book.orders import COUNTERS, OWN
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import ASK, BID, Kind
 
@@ -15,8 +15,9 @@ PRICES = st.integers(-3, 3)  # zero and negative prices are valid
 IDS = st.sampled_from((0, 0, 1, 2, 3, 4, 5, 2**63 + 5))
 EVENTS = st.tuples(st.just("event"), st.sampled_from((1, 1, 1, 2, 3, 4, 5, 6)), SIDES, PRICES, st.integers(0, 6), IDS)
 CORRECTIONS = st.tuples(st.just("correction"), SIDES, PRICES, st.integers(0, 9))
+ADDS = st.tuples(st.just("own"), SIDES, PRICES, st.integers(1, 6), IDS)
 CLEARS = st.just(("clear",))
-STREAMS = st.lists(st.one_of(EVENTS, EVENTS, EVENTS, EVENTS, EVENTS, EVENTS, CORRECTIONS, CLEARS), max_size=60)
+STREAMS = st.lists(st.one_of(EVENTS, EVENTS, EVENTS, EVENTS, EVENTS, ADDS, CORRECTIONS, CLEARS), max_size=60)
 WINDOWS = st.sampled_from((0, 1, 2, 3))
 
 
@@ -25,6 +26,9 @@ def advance(book, oracle, stream):
         if what == "event":
             kernel.apply(book, *values[:-1], np.uint64(values[-1]))  # the dtype of the event column
             oracle.apply(*values)
+        elif what == "own":
+            kernel.apply(book, Kind.ADD, *values[:-1], np.uint64(values[-1]), OWN)
+            oracle.apply(Kind.ADD, *values, own=True)
         elif what == "correction":
             kernel.correct(book, *values)
             oracle.correct(*values)
@@ -43,6 +47,7 @@ def check(book, oracle):
     assert list(rows) == [(side, *order) for side in (BID, ASK) for order in oracle.orders(side)]
     queues = [oracle.sides[side][price] for side in (BID, ASK) for price, _ in oracle.levels(side)]
     assert snapshot.anonymous.tolist() == [order.anonymous for queue in queues for order in queue]
+    assert snapshot.is_own().tolist() == [order.own for queue in queues for order in queue]
     for s, side in enumerate((BID, ASK)):
         levels = book.levels[s, slice(*book.side[s, :2])]
         assert [tuple(row) for row in levels[::-1, :2].tolist()] == oracle.levels(side)
@@ -53,10 +58,10 @@ def check(book, oracle):
     assert counts == {name: oracle.counts[name] for name in COUNTERS}
 
 
-@given(STREAMS, WINDOWS)
+@given(STREAMS, WINDOWS, st.booleans())
 @settings(max_examples=250, deadline=None)
-def test_the_compiled_book_does_what_the_oracle_does(stream, window):
-    start = BookSnapshot.empty(window=window)
+def test_the_compiled_book_does_what_the_oracle_does(stream, window, pooled):
+    start = BookSnapshot.empty(window=window, pooled=pooled)
     advance(kernel.load(start, len(stream)), OracleBook(start), stream)
 
 

@@ -1,12 +1,19 @@
 """Paths from Python: behind a run's test split, or behind a day of the user's."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 import lob_jax
+from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.records import read_record
 from lob_jax.errors import InputError
+from lob_jax.events.schema import Kind
+from lob_jax.runs.reveals import largest_in_training
+from lob_jax.stages.generate import generate
+from lob_jax.tokens.bins import MOST_LOTS
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +40,32 @@ def test_a_days_end_is_continued_and_every_event_can_happen(day, paths):
     states, after = lob_jax.reconstruct_book_states(day, 3), lob_jax.reconstruct_book_states(paths[0], 3)
     np.testing.assert_array_equal(after.size[0], states.size[-1])
     assert len(np.unique(paths.prompt.known_T["event"])) == 20
+
+
+def test_sizes_are_limited_to_those_of_the_training_records(run, paths):
+    largest, kinds = np.zeros(8, int), range(1, 7)
+    for record in open_records(run.workdir / "records", "train"):
+        events = read_record(record, run.tokenizer).events[int(record["lead_events"]) :]
+        np.maximum.at(largest, events.kind, events.size)
+    assert largest[1:4].min() > 0
+    limits = [largest[kind] or largest.max() for kind in kinds]
+    assert paths.prompt.largest[1:7].tolist() == limits
+    for path in paths:
+        whole = path.events.kind == Kind.DELETE
+        assert (whole | (path.events.size <= paths.prompt.largest[path.events.kind])).all()
+    assert (largest_in_training(run.workdir / "records", "another") == MOST_LOTS).all()
+
+
+@pytest.mark.slow
+def test_orders_of_the_configuration_are_sent_and_their_fills_written(trained):
+    config = trained.config.copy_and_resolve_references()
+    config.generate.orders, config.generate.name = ("buy 7 @ market after 3", "sell 1 @ 9000 after 5"), "orders"
+    generate(config, trained.workdir)
+    became = json.loads((trained.workdir / "generated" / "orders" / "orders.json").read_text())
+    assert became["orders"] == list(config.generate.orders) and len(became["paths"]) == 3
+    for market, limit in became["paths"]:
+        assert sum(fill["size"] for fill in market["fills"]) == market["filled"] == 7
+        assert (limit["sent"], limit["rested"], limit["left"], limit["fills"]) == (True, 1, 1, [])
 
 
 def test_what_paths_expect_is_told_of_them_alone(day, paths):

@@ -17,7 +17,7 @@ from lob_jax.data.records.builder import open_records, prepare_records
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.errors import InputError
-from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.events.schema import Code, Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.runs.prompt import make_prompt
@@ -63,13 +63,14 @@ def states(day):
 
 @pytest.fixture(scope="module")
 def tokenizers(day, states):
-    """Return each registered tokenizer, by name; those that are fitted, to the day."""
+    """Return each registered tokenizer, by name, those that are fitted to the day; and one that writes ranks."""
     seen = seen_in(day.events, states.reference[:-1], day.instrument, day.start.time_ns)
     kinds = {name: tokenizer_class(name) for name in TOKENIZERS}
-    return {name: kind.fit([seen]) if kind.fitted else kind.from_settings() for name, kind in kinds.items()}
+    found = {name: kind.fit([seen]) if kind.fitted else kind.from_settings() for name, kind in kinds.items()}
+    return {**found, "ranks": ExactTokenizer.from_settings(references="rank")}
 
 
-@pytest.fixture(params=TOKENIZERS)
+@pytest.fixture(params=[*TOKENIZERS, "ranks"])
 def tokenizer(request, tokenizers):
     return tokenizers[request.param]
 
@@ -77,6 +78,14 @@ def tokenizer(request, tokenizers):
 def asked(protocol: type) -> set[str]:
     """Return the names of all that a protocol asks for."""
     return {name for base in (protocol, Tokenizer) for name in [*vars(base), *base.__annotations__] if name[0] != "_"}
+
+
+def test_events_of_the_user_are_flagged(tokenizer, day):
+    part = day.part(0, 40, start=day.start)
+    tokens = np.concatenate([[v.BOS], tokenizer.encode(part), [v.EOS]])
+    own = np.concatenate([[False], v.event_index(tokens[1:-1]) >= 38, [False]])
+    assert np.flatnonzero(tokenizer.decode(tokens, part, own=own).flags & Flag.OWN).tolist() == [38, 39]
+    assert not (tokenizer.decode(tokens, part).flags & Flag.OWN).any()
 
 
 def test_the_protocol_is_complete_and_the_facts_are_of_the_class(tokenizer):
@@ -159,7 +168,10 @@ def test_what_is_known_at_a_token_does_not_depend_on_later_ones(tokenizer, day, 
 
 def test_the_vocabulary_file_brings_the_tokenizer_back(tokenizer, tmp_path):
     path, kind = tmp_path / "vocabulary.json", type(tokenizer)
-    choices = [tokenizer] if kind.fitted else [kind.from_settings(time_digits=digits) for digits in kind.time_digits]
+    settings = [
+        {"time_digits": digits, "references": reference} for digits in kind.time_digits for reference in kind.references
+    ]
+    choices = [tokenizer] if kind.fitted else [kind.from_settings(**one) for one in settings]
     for choice in choices:
         choice.vocabulary.save(path)
         loaded = v.Vocabulary.load(path)
@@ -207,6 +219,8 @@ def test_settings_of_another_tokenizer_are_refused(tokenizers):
         compact.from_settings()
     with pytest.raises(InputError, match="unsupported rounding of times"):
         compact.from_settings(time_digits=5)
+    with pytest.raises(InputError, match="unsupported references to orders"):
+        compact.from_settings(references="rank")
 
 
 def test_a_third_tokenizer_is_a_module_and_a_line(monkeypatch, tmp_path):

@@ -23,6 +23,8 @@ from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.escapes import EscapeTally
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.split import Part, day_parts
+from lob_jax.data.records.stored_sets import COLUMNS, stores_sets
+from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import DaySource
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
@@ -65,8 +67,8 @@ class Place:
         )
 
 
-def record_features() -> tfds.features.FeaturesDict:
-    """Return the TFDS features of a record: arrays are stored as bytes, numbers and text as they are."""
+def record_features(tokenizer: Tokenizer) -> tfds.features.FeaturesDict:
+    """Return the TFDS features of a tokenizer's records: arrays are stored as bytes, numbers and text as they are."""
 
     def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
@@ -82,6 +84,7 @@ def record_features() -> tfds.features.FeaturesDict:
             **{f"start_{name}": tensor(dtype, None) for name, dtype in START_COLUMNS.items()},
             **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},
             "instrument": tfds.features.Text(),
+            **{name: tensor(dtype, None) for name, dtype in COLUMNS.items() if stores_sets(tokenizer)},
         }
     )
 
@@ -117,7 +120,7 @@ class Tally:
 
         Keys: symbol, trading_day, instrument; parts (split, events, records and tokens of each); report, that of the
         reader plus the contradictions found in replaying the complete day, including events between the parts;
-        outlines, token_counts and escapes (see `EscapeTally.content`) by split.
+        outlines, token_counts, escapes (see `EscapeTally.content`) and largest_sizes (see `largest_sizes`) by split.
         """
         counts = count_states(day)
         renamed = {"crossed": "crossed_states", "locked": "locked_states"}
@@ -139,7 +142,16 @@ class Tally:
             "outlines": self._outlines,
             "token_counts": {name: tokens.tolist() for name, tokens in self._tokens.items()},
             "escapes": {name: tally.content() for name, tally in self._escapes.items()},
+            "largest_sizes": {part.name: largest_sizes(day, part) for part in self._parts},
         }
+
+
+def largest_sizes(day: MarketDay, part: Part) -> list[int]:
+    """Return the largest size of an event of each kind in a part of a day, by kind; 0 for a kind without events."""
+    largest = np.zeros(len(Kind) + 1, np.int64)
+    rows = slice(part.first, part.last)
+    np.maximum.at(largest, day.events.kind[rows], day.events.size[rows])
+    return largest.tolist()
 
 
 def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: Tokenizer, plan: RecordPlan) -> Account:
@@ -156,7 +168,7 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
       InputError: the day cannot be divided or tokenized; it then has no account, and its shards are ignored.
     """
     parts = place.parts(len(day.events), plan)
-    tally, features = Tally(parts, tokenizer), record_features()
+    tally, features = Tally(parts, tokenizer), record_features(tokenizer)
     serializer = ExampleSerializer(features.get_serialized_info())
 
     def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:

@@ -2,29 +2,43 @@
 
 The book mask comes in addition to the grammar's. An ADD must not cross, must be in view if the side is full and the
 book has a window, and its level must have room; the size of a CANCEL is less than that of a live order, that of a
-DELETE equals it, or is less than that of an anonymous order, and that of an EXECUTE, at the best price, is at most that
-of the order at the front; a hidden execution is within the quotes; prices are positive unless the instrument has signed
-prices; halted trading resumes only by the control event for it; a book is never cleared, and time never runs backwards.
-Prices are within MOST_DISTANCE of the reference, and the lots of a level within MOST_LOTS.
+DELETE equals it, or is less than that of an anonymous order, where the user's own orders do not count; that of an
+EXECUTE, at the best price, is at most that of the order at the front, whoever owns it; a hidden execution is within the
+quotes; prices are positive unless the instrument has signed prices; halted trading resumes only by the control event
+for it; a book is never cleared, and time never runs backwards. Prices are within MOST_DISTANCE of the reference, and
+the lots of a level within MOST_LOTS.
+
+If the vocabulary has ranks, a removal that fits several orders has one of theirs, and no other event has one.
 
 Within a number, the mask of the next digits is the union of all continuations that lead to an allowed number and, if
 the number may end here, of the tokens that the next field allows. The mask is exact: every sequence that obeys it ends
 in an acceptable event, and every such event can be reached.
+
+Sizes can be limited in addition, to those that occur in training. That belongs to generation, not to the set of tokens
+that a model is trained over.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Spelling, as_int32
-from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, Queue, is_full, queue_at, reference
+from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, is_full, queue_at, reference
+from lob_jax.generation.device.queues import NO_RANK, NOBODY, Queue
+from lob_jax.generation.device.queues import ranks as ranks_of
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
+# The least rank that each rank token begins.
+LEAST_RANK = np.r_[np.arange(v.RANKS), v.RANKS + v.CLASS_SIZE * np.arange(v.RANK_END - v.RANK_ESCAPE)].astype(np.int32)
 
-def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int) -> jax.Array:
+
+def book_mask(
+    book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int, largest_K: jax.Array, ranks: bool = False
+) -> jax.Array:
     """Return which tokens the book allows next, bool [V]; the values of tokens that the grammar forbids are arbitrary.
 
     Args:
@@ -32,13 +46,16 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
       spelling: the part of that event generated so far.
       field: the grammar's current field (`Grammar.state_field`); inside a number that may end here, its digits.
       tick: price quanta per tick.
+      largest_K: the largest size of an event of each kind, int32 [8]; a DELETE may remove an order whatever its size.
+      ranks: whether the vocabulary has ranks.
     """
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
-    queue, sizes = _sizes(book, spelling, distance)
-    listed_Q = jnp.where(kind == Kind.DELETE, queue.lots_Q, 0)
+    queue, (least, most) = _sizes(book, spelling, distance)
+    sizes = least, jnp.minimum(most, largest_K[kind])
+    listed_Q = jnp.where(kind == Kind.DELETE, queue.others_Q, 0)
 
     in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS
     price_groups_G = _price_groups(book, levels, spelling, value, rest)
@@ -47,6 +64,13 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
     price_fine = ~in_price | _price_allowed(book, levels, spelling, distance)
     size_V = price_fine & _size_codes(listed_Q, sizes)
     time_fine = ~in_size | _size_allowed(listed_Q, sizes, value)
+    if ranks:
+        choices = jnp.sum(ranks_of(queue, kind, value) != NO_RANK)
+        asked = time_fine & (choices > 1) & (in_size | (field == v.FIELD_RANK))
+        head_V = head_V.at[v.RANK_BASE : v.RANK_END].set(asked & (choices > LEAST_RANK))
+        in_rank = field == v.FIELD_RANK_DIGITS
+        digits_G = jnp.where(in_rank, spelling.rank + jnp.arange(spelled.GROUPS) < choices, digits_G)
+        time_fine &= ~asked
     mask_V = jnp.concatenate([head_V, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
     return mask_V.at[v.TIME_SKIP].set(time_fine).at[v.TIME_BACK].set(False)
 
@@ -58,14 +82,16 @@ class SideLevels:
         sign = (-1, 1)[side]
         start = sign * reference(book, jnp.int32(side))
         key_P, opposite = book.key_2P[side], book.key_2P[1 - side, 0]
-        self.queue_PQ = book.queue_2PQ[side][book.row_2P[side]]
+        self.queue_PQ, owner_PQ = (of[side][book.row_2P[side]] for of in (book.queue_2PQ, book.owner_2PQ))
+        self.others_PQ = jnp.where(owner_PQ == NOBODY, self.queue_PQ, 0)  # the user's own orders left out
         self.occupied_P = key_P != FAR
         self.distance_P = jnp.where(self.occupied_P, key_P - start, 0)
         self.divisible_P = jnp.where(book.anonymous_2PQ[side][book.row_2P[side]], self.queue_PQ, 0).max(1)
         self.reached_P = self.occupied_P & (jnp.abs(self.distance_P) <= MOST_DISTANCE)
         self.total_P = book.total_2P[side][book.row_2P[side]]
-        self.full_P = (~book.pooled & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
-        self.cancellable_P = self.reached_P & (self.queue_PQ.max(1) > 1)
+        joins_P = book.pooled & (owner_PQ[:, -1] == NOBODY)
+        self.full_P = (~joins_P & (self.queue_PQ[:, -1] > 0)) | (self.total_P >= MOST_LOTS)
+        self.cancellable_P, self.deletable_P = (self.reached_P & (self.others_PQ.max(1) > least) for least in (1, 0))
         # On a full side, a new level replaces the last one, behind which nothing is in view.
         full, last = is_full(book, side), jnp.maximum(self.occupied_P.sum() - 1, 0)
         self.new_levels = ~self.occupied_P[-1] | full
@@ -118,7 +144,7 @@ def _price_codes(side: SideLevels, kind: int) -> jax.Array:
     if kind == Kind.CANCEL:
         return spelled.codes_of(code_P, side.cancellable_P, size)
     if kind == Kind.DELETE:
-        return spelled.codes_of(code_P, side.reached_P, size)
+        return spelled.codes_of(code_P, side.deletable_P, size)
     if kind == Kind.EXECUTE:
         return (jnp.arange(size) == 0) & side.occupied_P[0]
     if kind == Kind.CROSS:
@@ -160,8 +186,8 @@ def _price_groups(
     room_G = spelled.codes_of(group_P, goes_on_P & _pick(spelling, levels, "room_P"), spelled.GROUPS)
     add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, room_G)
 
-    cancellable_P, reached_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "reached_P"))
-    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, reached_P)
+    cancellable_P, deletable_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "deletable_P"))
+    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, deletable_P)
     listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
     hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
     hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
@@ -197,19 +223,19 @@ def _price_allowed(book: LiveBook, levels: list[SideLevels], spelling: Spelling,
     cross = (distance >= _pick(spelling, levels, "cross_low")) & (distance <= _pick(spelling, levels, "cross_high"))
     cancel = at("cancellable_P")
     of = [(Kind.ADD, add), (Kind.CANCEL, cancel), (Kind.EXECUTE, best), (Kind.EXECUTE_HIDDEN, hidden)]
-    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("reached_P"))
+    return _of_kind(spelling.kind, [*of, (Kind.CROSS, cross)], at("deletable_P"))
 
 
 def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[Queue, tuple[jax.Array, jax.Array]]:
     """Return the queue at an event's price, and the range of sizes allowed for its kind there.
 
-    A DELETE may also have the size of an order of the queue.
+    A DELETE may also have the size of an order of the queue that is not the user's own.
     """
     sign = jnp.where(spelling.side == 0, -1, 1)
     key = sign * reference(book, spelling.side) + distance
     _, queue = queue_at(book, spelling.side, key)
     lots_Q, divisible_Q = queue.lots_Q, jnp.where(queue.anonymous_Q, queue.lots_Q, 0)
-    of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, lots_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
+    of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, queue.others_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
     of += [(Kind.DELETE, divisible_Q.max() - 1)]
     return queue, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
 

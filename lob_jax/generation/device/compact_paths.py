@@ -16,7 +16,7 @@ from lob_jax.generation.device import live_book, out_of_view
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
-from lob_jax.generation.device.state import Given, LoopShape, PathState
+from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -38,16 +38,18 @@ class CompactTables(NamedTuple):
       size: [6, SIZE_BINS].
       gap: seconds and nanoseconds that represent a bin of gaps, [7, GAP_BINS].
       drawable_V: bool, tokens that may be sampled, see `ExactTables`.
+      largest_K: int32 [8], by kind, the largest size that may stand for a bin, except for a DELETE.
     """
 
     price: Bin
     size: Bin
     gap: Clock
     drawable_V: jax.Array
+    largest_K: jax.Array
 
 
-def compact_tables(tokenizer: Tokenizer) -> CompactTables:
-    """Copy the tokenizer's bins to the device."""
+def compact_tables(tokenizer: Tokenizer, largest: np.ndarray = ANY_SIZES) -> CompactTables:
+    """Copy the tokenizer's bins, and the largest size of each kind, to the device."""
     bins = tokenizer.vocabulary.bins
     drawable = tokenizer.grammar.allowed[tokenizer.grammar.start].copy()
     drawable[: v.CLASS_SIZE] = False
@@ -58,6 +60,7 @@ def compact_tables(tokenizer: Tokenizer) -> CompactTables:
         size=_bin(bins.size_edges, bins.size_values),
         gap=Clock(*(jnp.asarray(part, jnp.int32) for part in np.divmod(gaps, NS_PER_SECOND))),
         drawable_V=jnp.asarray(drawable),
+        largest_K=jnp.asarray(largest),
     )
 
 
@@ -75,7 +78,9 @@ def masks(path: PathState, tables: CompactTables, shape: LoopShape) -> tuple[jax
     for kind in range(1, Kind.CROSS + 1):
         price, size = (Bin(*(part[kind - 1] for part in bins)) for bins in (tables.price, tables.size))
         open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
-        by_kind.append(jnp.stack([_possible(kind, side, price, size) for side in levels]) & open_enough)
+        # A size is at most the value of its bin, unless a DELETE removes a whole order.
+        usual_S = (size.value <= tables.largest_K[kind]) | (kind == Kind.DELETE)
+        by_kind.append(jnp.stack([_possible(kind, side, price, size) for side in levels]) & open_enough & usual_S)
     heads_V = jnp.repeat(jnp.stack(by_kind).reshape(-1), GAP_BINS)
     rest = jnp.zeros(v.VOCAB_SIZE - v.CONTINUATION, bool)
     return tables.drawable_V, jnp.concatenate([_controls(book), heads_V, rest])
@@ -98,10 +103,10 @@ def _possible(kind: int, side: SideLevels, price: Bin, size: Bin) -> jax.Array:
         _, room_J, most_J = jax.vmap(lambda *one: _add(side, Bin(*one)))(*price)
         return room_J[:, None] & (most_J[:, None] >= size.low)
     if kind == Kind.CANCEL:
-        largest_J = jnp.where(within_JP, side.queue_PQ.max(1), 0).max(1)
+        largest_J = jnp.where(within_JP, side.others_PQ.max(1), 0).max(1)
         return largest_J[:, None] - 1 >= size.low
     if kind == Kind.DELETE:
-        fits_PQS = (side.queue_PQ[..., None] >= size.low) & (side.queue_PQ[..., None] <= size.high)
+        fits_PQS = (side.others_PQ[..., None] >= size.low) & (side.others_PQ[..., None] <= size.high)
         fits_PS = fits_PQS.any(1) | (side.divisible_P[:, None] - 1 >= size.low)
         return jnp.einsum("JP,PS->JS", within_JP.astype(jnp.float32), fits_PS.astype(jnp.float32)) > 0
     if kind == Kind.EXECUTE:
@@ -164,16 +169,16 @@ def _resolved(kind: jax.Array, side: SideLevels, price: Bin, size: Bin) -> tuple
     """Return the distance and size of an event on one side, see `lob_jax.tokens.compact.resolve`."""
     within_P = side.reached_P & (side.distance_P >= price.low) & (side.distance_P <= price.high)
     off_P = jnp.abs(side.distance_P - price.value)
-    largest_P = side.queue_PQ.max(1)
-    fits_PQ = (side.queue_PQ >= size.low) & (side.queue_PQ <= size.high)
+    largest_P = side.others_PQ.max(1)
+    fits_PQ = (side.others_PQ >= size.low) & (side.others_PQ <= size.high)
     chosen = {}
     deletable_P = fits_PQ.any(1) | (side.divisible_P - 1 >= size.low)
     for of, eligible_P in ((Kind.CANCEL, largest_P - 1 >= size.low), (Kind.DELETE, deletable_P)):
         chosen[of] = jnp.argmin(jnp.where(within_P & eligible_P, off_P, jnp.iinfo(jnp.int32).max))
     add, _, most = _add(side, price)
     at = chosen[Kind.DELETE]
-    newest = side.queue_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[at][::-1])
-    delete = jnp.where(fits_PQ[at].any(), side.queue_PQ[at, newest], _upto(size, side.divisible_P[at] - 1))
+    newest = side.others_PQ.shape[1] - 1 - jnp.argmax(fits_PQ[at][::-1])
+    delete = jnp.where(fits_PQ[at].any(), side.others_PQ[at, newest], _upto(size, side.divisible_P[at] - 1))
     cancel = largest_P[chosen[Kind.CANCEL]] - 1
     by_kind = {
         Kind.ADD: (add, _upto(size, most)),

@@ -11,7 +11,8 @@ from lob_jax.events.halts import HALTS
 from lob_jax.generation.device import assembler, live_book, out_of_view
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.orders import begin, spell
-from lob_jax.generation.device.state import Given, LoopShape, PathState
+from lob_jax.generation.device.queues import NOBODY
+from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -23,27 +24,32 @@ class ExactTables(NamedTuple):
       transition_SV: int16, the state after a token, -1 where it is forbidden.
       field_S: int32, the field that a state fills (`Grammar.state_field`).
       drawable_V: bool, tokens that may be sampled: no framing tokens, no clocks running backwards, and only those
-        CONTROL codes that are halts, since the others describe the feed or the session.
+        CONTROL codes that are halts, since the others describe the feed or the session; ranks as the grammar has them.
+      largest_K: int32 [8], by kind, the largest size that may be sampled, see `book_mask`.
     """
 
     transition_SV: jax.Array
     field_S: jax.Array
     drawable_V: jax.Array
+    largest_K: jax.Array
 
 
-def exact_tables(tokenizer: Tokenizer) -> ExactTables:
-    """Copy the tokenizer's grammar to the device."""
+def exact_tables(tokenizer: Tokenizer, largest: np.ndarray = ANY_SIZES) -> ExactTables:
+    """Copy the tokenizer's grammar, and the largest size of each kind, to the device."""
     grammar = tokenizer.grammar
     drawable = np.arange(v.VOCAB_SIZE) >= v.CLASS_SIZE
     drawable[[v.TIME_SKIP, *(v.CONTROL_BASE + code for code in HALTS)]] = True
+    drawable[v.RANK_BASE : v.RANK_END] = True
     fields = jnp.asarray(grammar.state_field, jnp.int32)
-    return ExactTables(jnp.asarray(grammar.transition), fields, jnp.asarray(drawable))
+    return ExactTables(jnp.asarray(grammar.transition), fields, jnp.asarray(drawable), jnp.asarray(largest))
 
 
 def masks(path: PathState, tables: ExactTables, shape: LoopShape) -> tuple[jax.Array, jax.Array]:
     """Return the tokens that the grammar and the book allow next, bool [V] each."""
     grammar_V = (tables.transition_SV[path.grammar] >= 0) & tables.drawable_V
-    return grammar_V, book_mask(path.book, path.spelling, tables.field_S[path.grammar], tick=shape.tick)
+    field, largest_K = tables.field_S[path.grammar], tables.largest_K
+    rules = {"tick": shape.tick, "ranks": shape.ranks}
+    return grammar_V, book_mask(path.book, path.spelling, field, largest_K=largest_K, **rules)
 
 
 def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> tuple[PathState, jax.Array]:
@@ -65,8 +71,9 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
     side, flip = spelling.side, path.antithetic
     unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, own_tokens, side=side, flip=flip)
-    taken = live_book.apply(path.book, deeper=spelling.price, unseen=unseen, **event)
-    stays = path.book._replace(revealed=live_book.no_reveal())
+    event |= {"rank": spelling.rank} if shape.ranks else {}
+    taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
+    stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,

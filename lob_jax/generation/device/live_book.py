@@ -6,6 +6,10 @@ side's array of levels has no room, so nothing is ever lost.
 
 The book of a feed that shows N levels has only these in its levels, and remembers those behind its view. When one of
 the N levels goes, the best of the remembered levels comes into view, else one that is drawn (see `out_of_view`).
+
+Orders that the user injects have an owner. CANCEL and DELETE, which say what others do, never apply to them; an EXECUTE
+takes the order at the front, whoever owns it. In a pooled book, a level is a single order until the user joins it: an
+order of the user is one of its own behind the lots that were there, and later ADDs make up another one behind it.
 """
 
 import functools
@@ -21,6 +25,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device.out_of_view import NOTHING_BEHIND, OutOfView, Unseen, nothing_unseen
+from lob_jax.generation.device.queues import EARLIER, NOBODY, Queue, changed
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 FAR = np.int32(2**31 - 1)  # the key of an unoccupied slot
@@ -61,17 +66,19 @@ class LiveBook(NamedTuple):
       row_2P: int32 [2, P], a permutation of the rows; the rows of unoccupied slots are free.
       queue_2PQ: int32 [2, P, Q], by row: lots of a level's orders from the front of the queue, then 0.
       anonymous_2PQ: bool [2, P, Q], by row: whether an order is anonymous, see `BookSnapshot`; False behind the last.
+      owner_2PQ: int32 [2, P, Q], by row: whose each order is, see `queues`; NOBODY behind the last.
       total_2P: int32 [2, P], by row: lots at the level, 0 in a free row.
       behind_key_2M: int32 [2, M], the keys of the levels that are remembered behind the view, ascending; FAR in
         unoccupied slots. All of them are worse than the levels in view, of which there are `window` then. M is 0 for
         books without a window.
       behind_lots_2M: int32 [2, M], their lots.
       revealed: the level that the last event brought into view.
+      filled: int32, the owner of the order that the last event executed; NOBODY if it was not the user's.
       last_2: int32 [2], the last best price of either side, in ticks from the origin.
       seen_2: bool [2], whether a side ever had a best price.
       lowest: int32, the lowest allowed price of an order, in ticks from the origin; NO_FLOOR if there is none.
       zero: int32, price 0, in ticks from the origin.
-      pooled: bool, whether each level is a single order, which ADDs enlarge.
+      pooled: bool, whether ADDs enlarge the last order of a level, unless one of the two is the user's.
       window: int32, levels that a side keeps, 0 for all: a full side drops its last level for a better one.
       closed: int32, what is closed, see `lob_jax.events.halts`.
       refused: int32, number of events that the book could not accept; 0 for events that obey the mask.
@@ -81,10 +88,12 @@ class LiveBook(NamedTuple):
     row_2P: jax.Array
     queue_2PQ: jax.Array
     anonymous_2PQ: jax.Array
+    owner_2PQ: jax.Array
     total_2P: jax.Array
     behind_key_2M: jax.Array
     behind_lots_2M: jax.Array
     revealed: Reveal
+    filled: jax.Array
     last_2: jax.Array
     seen_2: jax.Array
     lowest: jax.Array
@@ -93,18 +102,6 @@ class LiveBook(NamedTuple):
     window: jax.Array
     closed: jax.Array
     refused: jax.Array
-
-
-class Queue(NamedTuple):
-    """The orders of a level, from the front; those of an absent level have 0 lots.
-
-    Attributes:
-      lots_Q: int32 [Q].
-      anonymous_Q: bool [Q].
-    """
-
-    lots_Q: jax.Array
-    anonymous_Q: jax.Array
 
 
 def from_snapshot(
@@ -137,7 +134,8 @@ def from_snapshot(
     known = [int(prices[0]) for prices in best if len(prices)] or snapshot.last_best[snapshot.seen].tolist()
     origin = known[0] // tick * tick if known else 0
     key_2P, queue_2PQ = np.full((2, places), FAR), np.zeros((2, places, orders), np.int32)
-    anonymous_2PQ = np.zeros(queue_2PQ.shape, bool)
+    anonymous_2PQ, owner_2PQ = np.zeros(queue_2PQ.shape, bool), np.full(queue_2PQ.shape, NOBODY)
+    owner = np.where(snapshot.is_own(), EARLIER, NOBODY)
     for index, side in enumerate((1, -1)):
         rows = snapshot.side == side
         keys, level = np.unique(_SIGN[index] * ((snapshot.price[rows] - origin) // tick), return_inverse=True)
@@ -149,6 +147,7 @@ def from_snapshot(
             _check_room(int(queue.sum()), MOST_LOTS, "lots at a level", "lot")
             queue_2PQ[index, number, : len(queue)] = queue
             anonymous_2PQ[index, number, : len(queue)] = snapshot.anonymous[rows][level == number]
+            owner_2PQ[index, number, : len(queue)] = owner[rows][level == number]
     behind_key_2M, behind_lots_2M = _behind(behind, origin, tick=tick, remembers=remembers)
     last = np.where(snapshot.seen, (snapshot.last_best - origin) // tick, 0)
     present = key_2P[:, 0] != FAR
@@ -157,10 +156,12 @@ def from_snapshot(
         row_2P=jnp.asarray(np.tile(np.arange(places, dtype=np.int32), (2, 1))),
         queue_2PQ=jnp.asarray(queue_2PQ),
         anonymous_2PQ=jnp.asarray(anonymous_2PQ),
+        owner_2PQ=jnp.asarray(owner_2PQ),
         total_2P=jnp.asarray(queue_2PQ.sum(2, dtype=np.int32)),
         behind_key_2M=jnp.asarray(behind_key_2M),
         behind_lots_2M=jnp.asarray(behind_lots_2M),
         revealed=no_reveal(),
+        filled=jnp.int32(NOBODY),
         last_2=jnp.asarray(np.where(present, _SIGN * key_2P[:, 0], last), jnp.int32),
         seen_2=jnp.asarray(present | snapshot.seen),
         # A floor may not equal NO_FLOOR, which would mean that there is none.
@@ -220,13 +221,14 @@ def queue_at(book: LiveBook, side: jax.Array, key: jax.Array) -> tuple[jax.Array
     place = jnp.minimum(at, book.key_2P.shape[1] - 1)
     there = (book.key_2P[side, place] == key) & (key != FAR)
     row = book.row_2P[side, place]
-    return at, Queue(jnp.where(there, book.queue_2PQ[side, row], 0), there & book.anonymous_2PQ[side, row])
+    whole = Queue(book.queue_2PQ[side, row], book.anonymous_2PQ[side, row], book.owner_2PQ[side, row])
+    return at, jax.tree.map(lambda leaf_Q: jnp.where(there, leaf_Q, jnp.zeros_like(leaf_Q)), whole)
 
 
 def has_room(book: LiveBook, side: jax.Array, key: jax.Array, size: jax.Array) -> jax.Array:
-    """Return whether an order of this size can rest at a key: there is room for its level, for itself and its lots."""
+    """Return whether an order of the user can rest at a key: there is room for its level, for itself and its lots."""
     at, queue = queue_at(book, side, key)
-    _, fits = _changed(queue, jnp.int32(Kind.ADD), size, book.pooled)
+    _, fits = changed(queue, jnp.int32(Kind.ADD), size, book.pooled, jnp.int32(1))
     return fits & ((queue.lots_Q[0] > 0) | _opens(book, side, at))
 
 
@@ -239,31 +241,6 @@ def _opens(book: LiveBook, side: jax.Array, at: jax.Array) -> jax.Array:
     """Return whether a level may open with this index: it is within the window, and there is room for it."""
     levels = jnp.sum(book.key_2P[side] != FAR)
     return jnp.where(is_full(book, side), at < levels, levels < book.key_2P.shape[1])
-
-
-def _changed(queue: Queue, kind: jax.Array, size: jax.Array, pooled: jax.Array) -> tuple[Queue, jax.Array]:
-    """Return a queue after an event, and whether the event is possible; the rules are those of `lob_jax.book.kernel`.
-
-    A CANCEL reduces the newest order that is larger than its size. A DELETE removes the newest order of exactly its
-    size, else a part of the newest anonymous one that is larger.
-    """
-    lots_Q, place_Q = queue.lots_Q, jnp.arange(queue.lots_Q.shape[0])
-    is_add, exact_Q, larger_Q = kind == Kind.ADD, lots_Q == size, lots_Q > size
-    withdrawn_Q = jnp.where(exact_Q.any(), exact_Q, larger_Q & queue.anonymous_Q)
-    fits_Q = jnp.where(kind == Kind.CANCEL, larger_Q, withdrawn_Q)
-    newest = jnp.max(jnp.where(fits_Q, place_Q, -1))
-    back = jnp.where(pooled, 0, jnp.sum(lots_Q > 0))
-    which = jnp.where(is_add, back, jnp.where(kind == Kind.EXECUTE, 0, newest))
-    left_Q = jnp.where(place_Q == which, lots_Q + jnp.where(is_add, size, -size), lots_Q)
-    gone_Q = ~is_add & (left_Q[jnp.maximum(which, 0)] == 0) & (place_Q >= which)
-    after = Queue(
-        jnp.where(gone_Q, jnp.append(left_Q[1:], 0), left_Q),
-        jnp.where(gone_Q, jnp.append(queue.anonymous_Q[1:], False), queue.anonymous_Q),
-    )
-    # MOST_LOTS - size, not the sum plus size, which could overflow an int32.
-    room = (which < lots_Q.shape[0]) & (lots_Q.sum() <= MOST_LOTS - size)
-    fine = jnp.where(is_add, room, (which >= 0) & (lots_Q[jnp.maximum(which, 0)] >= size)) & (size > 0)
-    return after, fine
 
 
 def _moved(values_P: jax.Array, at: jax.Array, end: jax.Array, value: jax.Array, *, insert: jax.Array) -> jax.Array:
@@ -322,6 +299,8 @@ def apply(
     side: jax.Array,
     deeper: jax.Array,
     size: jax.Array,
+    owner: jax.Array | int = 0,
+    rank: jax.Array | None = None,
     unseen: Unseen | None = None,
 ) -> LiveBook:
     """Apply one event; an impossible one leaves the book unchanged and is counted in `refused`.
@@ -333,6 +312,8 @@ def apply(
       side: 0 bid, 1 ask.
       deeper: ticks deeper than the reference.
       size: lots.
+      owner: the owner of an order that is added, see `LiveBook`; NOBODY for the events that the model writes.
+      rank: the order that a CANCEL or DELETE takes from, see `queues.ranks`; None for the newest that it fits.
       unseen: the level that comes into view if a level goes and none is remembered; None for none.
     """
     visible = (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)
@@ -340,7 +321,7 @@ def apply(
     key = sign * reference(book, side) + deeper
     at, queue = queue_at(book, side, key)
     was, levels = queue.lots_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
-    after, fine = _changed(queue, kind, size, book.pooled)
+    after, fine = changed(queue, kind, size, book.pooled, jnp.asarray(owner, jnp.int32), rank)
     is_add = kind == Kind.ADD
     opposite = book.key_2P[1 - side, 0]
     fine &= jnp.where(is_add, was | _opens(book, side, at), was)
@@ -358,7 +339,7 @@ def apply(
     row = book.row_2P[side, jnp.where(appears, end, place)]
     shown = _incoming(book, side, at, key, nothing_unseen() if unseen is None else unseen, leaves=leaves)
     reveals, first_Q = shown.lots > 0, jnp.arange(len(after.lots_Q)) == 0
-    alone = Queue(jnp.where(first_Q, shown.lots, 0), first_Q & ~book.pooled)
+    alone = Queue(jnp.where(first_Q, shown.lots, 0), first_Q & ~book.pooled, jnp.zeros_like(after.owner_Q))
     after = jax.tree.map(functools.partial(jnp.where, reveals), alone, after)
     gone = (book.key_2P[side, last], book.total_2P[side, row])
     book = _remembered(book, side, gone, hides=appears & full, returns=reveals & shown.remembered)
@@ -373,8 +354,10 @@ def apply(
         anonymous_2PQ=book.anonymous_2PQ.at[side, row].set(
             jnp.where(change, after.anonymous_Q, book.anonymous_2PQ[side, row])
         ),
+        owner_2PQ=book.owner_2PQ.at[side, row].set(jnp.where(change, after.owner_Q, book.owner_2PQ[side, row])),
         total_2P=book.total_2P.at[side, row].set(jnp.where(change, after.lots_Q.sum(), book.total_2P[side, row])),
         revealed=shown,
+        filled=jnp.where(change & (kind == Kind.EXECUTE), queue.owner_Q[0], NOBODY),
         refused=book.refused + (visible & ~fine),
     )
     book = _controlled(book, kind == Kind.CONTROL, code)
@@ -394,6 +377,7 @@ def _controlled(book: LiveBook, control: jax.Array, code: jax.Array) -> LiveBook
         key_2P=jnp.where(cleared, FAR, book.key_2P),
         queue_2PQ=jnp.where(cleared, 0, book.queue_2PQ),
         anonymous_2PQ=book.anonymous_2PQ & ~cleared,
+        owner_2PQ=jnp.where(cleared, NOBODY, book.owner_2PQ),
         total_2P=jnp.where(cleared, 0, book.total_2P),
         behind_key_2M=jnp.where(cleared, FAR, book.behind_key_2M),
         closed=closed.astype(jnp.int32),

@@ -3,8 +3,11 @@
 An order waits for the first boundary between two events at or after its time. It is then matched: while its limit
 reaches the best price of the other side, it executes the order at the front there, with one EXECUTE event each. The
 remainder rests as an ADD at its limit; it is dropped if the order has no limit, or if the live book has no room. These
-events have the time of the event before them, and the model reads them like any others. Orders wait during a halt. Each
-order is accounted for in each path, see `Outcome`.
+events have the time of the event before them, and the model reads them like any others. Orders wait during a halt.
+
+An order that rests is filled when an EXECUTE reaches it at the front of its queue: one of the model, or one of a later
+order of the user on the other side, as on a venue without self-trade prevention. No CANCEL or DELETE of the model
+applies to it, see `live_book`. Each order is accounted for in each path, see `Outcome`.
 """
 
 import dataclasses
@@ -52,15 +55,38 @@ class Order:
 
 
 @dataclasses.dataclass(frozen=True)
+class Fill:
+    """An execution of an order, or of a part of it.
+
+    Attributes:
+      time_ns: time of the execution, UNIX ns.
+      price: price quanta.
+      lots: lots executed.
+      resting: whether the order was resting in the book; if not, it executed an order of the other side on arrival.
+    """
+
+    time_ns: int
+    price: int
+    lots: int
+    resting: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The outcome of an order in one path; if the order was sent, the lots add up to its size.
+    """The outcome of an order in one path.
+
+    If the order was sent, `filled`, `rested` and `dropped` add up to its size. The lots of `fills` on arrival add up to
+    `filled`; those of the other fills add up to `rested`, together with `left` and `unseen`.
 
     Attributes:
       sent: whether the order was sent before the path ended.
       filled: lots executed on arrival.
-      rested: lots then added to the book at the limit, whatever happened to them later.
+      rested: lots then added to the book at the limit.
       dropped: lots neither filled nor rested.
       why: why lots were dropped or the order was not sent; otherwise empty.
+      fills: all executions of the order, in order of time.
+      left: lots that still rest at the end of the path.
+      unseen: lots that rested at a level of a windowed book when it left the view: they are not followed any more.
     """
 
     sent: bool
@@ -68,6 +94,9 @@ class Outcome:
     rested: int
     dropped: int
     why: str = ""
+    fills: tuple[Fill, ...] = ()
+    left: int = 0
+    unseen: int = 0
 
 
 class OrderTable(NamedTuple):
@@ -96,14 +125,15 @@ class Own(NamedTuple):
     Attributes:
       order: int32, the current or next order; I if there is none.
       left: int32, remaining lots of the current order; 0 before it is due.
-      writing: bool, whether the event being generated belongs to the order; it then has the next four fields.
+      writer: int32, n + 1 if the event being generated belongs to order n; it then has the next four fields. 0 if the
+        model writes it.
       kind, side, distance, size: as in `Spelling`.
       filled_I: int32, lots of each order, see `Outcome`; likewise rested_I and dropped_I. Entry I means "no order".
     """
 
     order: jax.Array
     left: jax.Array
-    writing: jax.Array
+    writer: jax.Array
     kind: jax.Array
     side: jax.Array
     distance: jax.Array
@@ -112,11 +142,16 @@ class Own(NamedTuple):
     rested_I: jax.Array
     dropped_I: jax.Array
 
+    @property
+    def writing(self) -> jax.Array:
+        """Return whether the event being generated belongs to an order, bool."""
+        return self.writer > 0
+
 
 def nothing_own(orders: int = 0) -> Own:
     """Return the state of a path before the first of `orders` orders."""
     zero, none_I = jnp.int32(0), jnp.zeros(orders + 1, jnp.int32)
-    return Own(zero, zero, jnp.bool_(False), zero, zero, zero, zero, none_I, none_I, none_I)
+    return Own(zero, zero, zero, zero, zero, zero, zero, none_I, none_I, none_I)
 
 
 def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int, events: int) -> OrderTable:
@@ -233,7 +268,7 @@ def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, la
     return Own(
         order=own.order + over,
         left=left,
-        writing=writing,
+        writer=jnp.where(writing, own.order + 1, 0),
         kind=jnp.where(crosses, Kind.EXECUTE, Kind.ADD).astype(jnp.int32),
         side=jnp.where(crosses, 1 - side, side),
         distance=jnp.where(crosses, 0, sign * (limit - reference(book, side))),
@@ -244,27 +279,30 @@ def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, la
     )
 
 
-def outcomes(orders: Sequence[Order], own: Own, *, closed: int) -> list[Outcome]:
+def outcomes(orders: Sequence[Order], own: Own, book: LiveBook, *, fills: Sequence[Sequence[Fill]]) -> list[Outcome]:
     """Return the outcome of each order at the end of one path.
 
     Args:
       orders: all orders.
       own: the state of the orders in the path, as host arrays.
-      closed: what is closed at its end, see `LiveBook`.
+      book: the live book at its end, as host arrays.
+      fills: the executions of each order.
     """
     following = int(own.order)
     lots = zip(own.filled_I.tolist(), own.rested_I.tolist(), own.dropped_I.tolist(), strict=True)
     found = []
-    for number, (order, (filled, rested, dropped)) in enumerate(zip(orders, lots, strict=False)):
+    for number, (order, done, (filled, rested, dropped)) in enumerate(zip(orders, fills, lots, strict=False)):
         cut = int(own.left) if number == following else 0
         sent = number < following or cut > 0
         if not sent:
-            why = _NOT_SENT[0 if number > following else 1 if closed else 2]
+            why = _NOT_SENT[0 if number > following else 1 if int(book.closed) else 2]
         elif cut:
             why = "the path ended"
         else:
             why = "" if not dropped else _NOTHING_LEFT if order.price is None else _NO_ROOM
-        found.append(Outcome(sent, filled, rested, dropped + cut, why))
+        left = int(book.queue_2PQ[book.owner_2PQ == number + 1].sum())
+        unseen = rested - left - sum(fill.lots for fill in done if fill.resting)
+        found.append(Outcome(sent, filled, rested, dropped + cut, why, tuple(done), left, unseen))
     return found
 
 

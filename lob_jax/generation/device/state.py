@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.events.schema import Kind
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
@@ -15,7 +16,9 @@ from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_tem
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
+from lob_jax.tokens.bins import MOST_LOTS
 
+ANY_SIZES = np.full(len(Kind) + 1, MOST_LOTS, np.int32)  # by kind: no limit but that of a level
 MOST_EVENTS = 2**30  # maximum of events per path, and of paths: the device counts in int32
 
 
@@ -31,7 +34,9 @@ class SamplingConfig:
       temperature: divisor of the logits; 0 chooses the most likely allowed token.
       truncation: which tokens of a class may be sampled.
       antithetic: whether to replace each random number by one minus it.
-      inject: a user's orders to inject into every path.
+      limit_sizes: whether the sizes that the model writes are limited to those that occur in training, see
+        `Prompt.largest`.
+      inject: a user's orders to inject into every path; their sizes are not limited.
       named: prefix of these names in errors, such as "config.generate.".
 
     Raises:
@@ -44,6 +49,7 @@ class SamplingConfig:
     temperature: float = 1.0
     truncation: Truncation = EVERYTHING
     antithetic: bool = False
+    limit_sizes: bool = True
     inject: tuple[Order, ...] = ()
     named: dataclasses.InitVar[str] = ""
 
@@ -67,6 +73,7 @@ class Prompt:
       number: its number among the prompts of a batch; with the number of a path, it determines the random numbers.
       behind: if the book has a window, the levels behind its view after the last event.
       reveals: if the book has a window, what comes into view where no level is remembered.
+      largest: int32 [8], by kind: the largest size of events in training. A DELETE may always remove a whole order.
     """
 
     tokens_T: np.ndarray
@@ -77,6 +84,7 @@ class Prompt:
     number: int = 0
     behind: OutOfView = NOTHING_BEHIND
     reveals: RevealDistribution = NO_REVEALS
+    largest: np.ndarray = dataclasses.field(default_factory=lambda: ANY_SIZES)
 
     @property
     def start(self) -> BookSnapshot:
@@ -157,7 +165,7 @@ class Given(NamedTuple):
     """What the loop reads and does not change; the same for all paths.
 
     Attributes:
-      tables: the tokenizer's lookup tables.
+      tables: the tokenizer's lookup tables, and the limits of sizes.
       orders: the user's injected orders.
       reveals: what comes into view of a book with a window.
     """
@@ -203,7 +211,8 @@ class LoopState(NamedTuple):
     Attributes:
       paths: the state of each path.
       window: the model's inputs by slot of the cache.
-      own_BT: bool, whether the token in a slot belongs to one of the user's orders.
+      writer_BT: int32, n + 1 if the token in a slot belongs to the user's order n, 0 if the model chose it.
+      filled_BT: int32, the owner of the resting order that the token's event executed, see `LiveBook.filled`.
       cache: keys and values.
       logits_BV: logits of the next token.
       revealed: the level that each token's event brought into view, by slot; None for books without a window.
@@ -212,7 +221,8 @@ class LoopState(NamedTuple):
 
     paths: PathState
     window: Window
-    own_BT: jax.Array
+    writer_BT: jax.Array
+    filled_BT: jax.Array
     cache: KVCache
     logits_BV: jax.Array
     revealed: Reveal | None = None
@@ -230,6 +240,7 @@ class LoopShape:
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
       book_levels: levels per side in the book features.
+      ranks: whether the vocabulary has ranks.
     """
 
     model: ModelConfig
@@ -238,6 +249,7 @@ class LoopShape:
     temperature: float
     truncation: Truncation
     book_levels: int
+    ranks: bool = False
 
     @property
     def sampling(self) -> dict[str, Any]:

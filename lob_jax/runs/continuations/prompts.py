@@ -75,7 +75,7 @@ def spread_prompts(
     No event is in two continuations. A prompt is the market's history at the start of its continuation, so it may share
     events with the continuation before, and the first one with the lead of the split. Both may extend over several
     records. Their events are those of the tokens: times are rounded as `tokens.time_digits` says, and orders have no
-    ids.
+    ids, or those of the decoder with ranks.
 
     Args:
       records: the records of the split.

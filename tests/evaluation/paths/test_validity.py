@@ -7,7 +7,7 @@ import pytest
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.evaluation.paths.validity import check_events, merged
-from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.events.schema import Code, Events, Flag, Kind
 
 START = BookSnapshot(
     time_ns=1_000,
@@ -70,6 +70,19 @@ def test_a_part_of_an_anonymous_order_may_be_deleted():
     assert _fault(start, Kind.DELETE, 1, 9_900, 4) == []
     assert _fault(start, Kind.DELETE, 1, 9_900, 6) == ["no order has the size of the delete"]
     assert _fault(START, Kind.DELETE, 1, 9_900, 4) == ["no order has the size of the delete"]
+
+
+def test_no_removal_applies_to_an_order_of_the_user():
+    def faults(*row):
+        rows = ((Kind.ADD, 1, 9_800, 8), (Kind.ADD, 1, 9_800, 20), row)
+        columns = zip(("kind", "side", "price", "size"), map(np.array, zip(*rows, strict=True)), strict=True)
+        events = Events.from_columns(time_ns=np.full(3, 1_000), **dict(columns))
+        of_others, of_user = (events.flagged(Flag.OWN, np.array([False, own, False])) for own in (False, True))
+        return [list(check_events(flow, start=START, tick=100).faults) for flow in (of_others, of_user)]
+
+    assert faults(Kind.DELETE, 1, 9_800, 20) == [[], ["no order has the size of the delete"]]
+    assert faults(Kind.CANCEL, 1, 9_800, 10) == [[], ["no order is larger than the cancel"]]
+    assert faults(Kind.DELETE, 1, 9_800, 8) == faults(Kind.CANCEL, 1, 9_800, 8) == [[], []]
 
 
 @pytest.mark.parametrize(("window", "side", "seen"), [(0, 1, True), (1, -1, False), (2, 1, False), (3, 1, True)])

@@ -372,7 +372,7 @@ def test_controls_and_orders_that_contradict_themselves_are_refused(changes, tol
         ({"size": [5, 7, 3, 4]}, ("row 4, column size", "less than the remaining size")),
         ({"sequence": [1, 2, 1, 3]}, ("row 3, column sequence", "backwards")),
         ({"order_id": [-1, 2, 2, 1]}, ("row 1, column order_id", "out of range")),
-        ({"flags": [1, 1, 32, 1]}, ("row 3, column flags", "0..31")),
+        ({"flags": [1, 1, 64, 1]}, ("row 3, column flags", "0..63")),
         ({"size": [5, 7, -3, 5]}, ("row 3, column size", "out of range")),
     ],
 )  # fmt: skip

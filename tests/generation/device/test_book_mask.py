@@ -9,6 +9,7 @@ from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.generation.device import assembler, live_book, spelled
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from tests.generation.device.walk import (
     GRAMMAR,
@@ -24,31 +25,34 @@ from tests.generation.device.walk import (
 )
 
 PLACES, ORDERS = 8, 4
+LIMITS = np.array([1, 1_005, 9, 100, 57, 12, 3, 1], np.int32)  # largest sizes by kind
 
 
 def load(oracle, *, signed=False):
-    orders = 1 if oracle.pooled else ORDERS
-    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=orders, signed=signed)
+    return live_book.from_snapshot(snapshot(oracle), tick=TICK, places=PLACES, orders=ORDERS, signed=signed)
 
 
-def can_take(oracle, kind, side, price, size, *, signed=False):
-    """Return whether the plain book accepts an event, judged by its orders."""
+def can_take(oracle, kind, side, price, size, *, signed=False, largest=ANY_SIZES):
+    """Return whether the plain book accepts an event, judged by its orders, and whether its size is within a limit."""
     priced = signed or price > 0
     own, other = oracle.levels(side), oracle.levels(-side)
-    queue = [lots for at, lots, _ in oracle.orders(side) if at == price]
+    queue = oracle.sides[side].get(price, [])
+    others = [order for order in queue if not order.own]
+    whole = kind == Kind.DELETE and any(order.size == size for order in others)
+    if size > largest[kind] and not whole:
+        return False
     if kind == Kind.ADD:
         crosses = bool(other) and side * price >= side * other[0][0]
-        room = oracle.pooled or len(queue) < ORDERS
+        room = len(queue) < ORDERS or (oracle.pooled and not queue[-1].own)
         full = 0 < oracle.window <= len(own)
         in_view = side * price >= side * own[-1][0] if full else len(own) < PLACES
         return priced and not crosses and room and (bool(queue) or in_view)
     if kind == Kind.CANCEL:
-        return any(lots > size for lots in queue)
+        return any(order.size > size for order in others)
     if kind == Kind.DELETE:
-        orders = oracle.sides[side].get(price, [])
-        return size in queue or any(order.anonymous and order.size > size for order in orders)
+        return any(order.size == size or (order.anonymous and order.size > size) for order in others)
     if kind == Kind.EXECUTE:
-        return bool(own) and price == own[0][0] and size <= queue[0]
+        return bool(own) and price == own[0][0] and size <= queue[0].size
     bids, asks = oracle.levels(1), oracle.levels(-1)
     return (kind == Kind.CROSS and priced) or (bool(bids and asks) and bids[0][0] <= price <= asks[0][0])
 
@@ -62,12 +66,14 @@ def orders_of(book, origin):
 def test_what_the_mask_allows_the_plain_book_can_take(seed):
     random, kinds, lowest = np.random.default_rng(seed), set(), 0
     for round_ in range(12):
-        signed = bool(round_ % 2)
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        signed, largest = bool(round_ % 2), LIMITS if round_ % 4 == 1 else ANY_SIZES
+        oracle = drawn_book(
+            random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed, own=round_ % 3 > 0
+        )
         book, origin = load(oracle, signed=signed)
         spelling, state, closed = assembler.blank(), jnp.int32(GRAMMAR.start), 0
         for _ in range(120):
-            token = choose(random, np.asarray(allowed(book, spelling, state)))
+            token = choose(random, np.asarray(allowed(book, spelling, state, largest_K=largest)))
             if v.CONTROL_BASE < token < 100 and random.random() < 0.8:
                 continue  # few control events, so that the market is not closed all the time
             fresh = bool(assembler.is_time(jnp.int32(token))) and not int(spelling.in_time)
@@ -84,7 +90,8 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
                 continue
             assert closed < (1 if kind in (Kind.EXECUTE, Kind.EXECUTE_HIDDEN, Kind.CROSS) else 2)
             price = start - side * int(spelling.price) * (TICK if kind <= Kind.EXECUTE else 1)
-            assert can_take(oracle, kind, side, price, size, signed=signed), (Kind(kind), side, price, size)
+            fits = can_take(oracle, kind, side, price, size, signed=signed, largest=largest)
+            assert fits, (Kind(kind), side, price, size)
             oracle.apply(kind, side, price, size, 0)
             assert orders_of(book, origin) == [(p, q) for side in (1, -1) for p, q, _ in oracle.orders(side)]
             lowest = min(lowest, price)
@@ -93,7 +100,7 @@ def test_what_the_mask_allows_the_plain_book_can_take(seed):
     assert kinds == set(range(1, 8)) and lowest < -5_000 * TICK
 
 
-def possible_events(random, oracle, count, *, signed):
+def possible_events(random, oracle, count, **rules):
     """Sample events of every kind that the plain book accepts, at and around its levels."""
     sizes = [1, 2, 9, 10, 99, 100, 101, 105, 999, 1_000, 1_005, 120_000, 123_456, 2_000_000, 2_000_001]
     while count:
@@ -105,7 +112,7 @@ def possible_events(random, oracle, count, *, signed):
             price += int(random.choice([0, 50, 1]))
         held = [lots for at, lots in orders if at == price] or [1]
         size = int(random.choice([*sizes, *held, *(lots - 1 for lots in held if lots > 1)]))
-        if can_take(oracle, kind, side, price, size, signed=signed):
+        if can_take(oracle, kind, side, price, size, **rules):
             count -= 1
             yield kind, side, price, size
 
@@ -114,10 +121,12 @@ def possible_events(random, oracle, count, *, signed):
 def test_what_the_plain_book_can_take_the_mask_allows(seed):
     random, kinds = np.random.default_rng(seed), set()
     for round_ in range(12):
-        signed = bool(round_ % 2)
-        oracle = drawn_book(random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed)
+        signed, largest = bool(round_ % 2), LIMITS if round_ % 4 == 1 else ANY_SIZES
+        oracle = drawn_book(
+            random, pooled=bool(random.random() < 0.3), sides=random.random(2) < 0.9, signed=signed, own=round_ % 3 > 0
+        )
         start, (book, _) = snapshot(oracle), load(oracle, signed=signed)
-        for kind, side, price, size in possible_events(random, oracle, 25, signed=signed):
+        for kind, side, price, size in possible_events(random, oracle, 25, signed=signed, largest=largest):
             kinds.add(int(kind))
             row = {"kind": kind, "side": side, "price": price, "size": size, "time_ns": NOW + 10}
             event = Events.from_columns(**{name: np.array([value]) for name, value in row.items()})
@@ -125,7 +134,7 @@ def test_what_the_plain_book_can_take_the_mask_allows(seed):
             taken, spelling, state = book, assembler.blank(), jnp.int32(GRAMMAR.start)
             for token in tokens.tolist():
                 told = f"{kind.name} {side} {price} {size}: {v.describe(token)}"
-                assert bool(allowed(taken, spelling, state)[token]), told
+                assert bool(allowed(taken, spelling, state, largest_K=largest)[token]), told
                 taken, spelling, state = take(taken, spelling, state, jnp.int32(token))
             assert int(taken.refused) == 0
     assert kinds == set(range(1, 7))

@@ -41,14 +41,21 @@ def load(start, **room):
     return live_book.from_snapshot(start, tick=TICK, **({"places": PLACES, "orders": ORDERS} | room))
 
 
-def step(book, kind, side, deeper, size, code=0):
-    arguments = {"kind": kind, "code": code, "side": side, "deeper": deeper, "size": size}
+def step(book, kind, side, deeper, size, code=0, owner=0):
+    arguments = {"kind": kind, "code": code, "side": side, "deeper": deeper, "size": size, "owner": owner}
     return apply(book, **{name: jnp.int32(value) for name, value in arguments.items()})
 
 
 def levels(book, origin):
     """Return {price in ticks: lots of its orders} of each side."""
     return [{price // TICK: queue for price, queue in side} for side in live_book.to_levels(book, origin, tick=TICK)]
+
+
+def owners(book):
+    """Return whose the orders of each side are, best level first, front of the queue first."""
+    rows = np.asarray(book.row_2P)[..., None]
+    lots, owner = (np.take_along_axis(np.asarray(of), rows, 1) for of in (book.queue_2PQ, book.owner_2PQ))
+    return [owner[side][lots[side] > 0].tolist() for side in (0, 1)]
 
 
 BIDS, ASKS = {100: [4, 6, 3, 6], 99: [7]}, {102: [5]}
@@ -119,6 +126,35 @@ def test_an_order_that_takes_the_place_of_an_anonymous_one_is_not_anonymous():
 
 
 @pytest.mark.parametrize(
+    ("event", "bids", "owned", "filled"),
+    [
+        ((Kind.DELETE, 0, 0, 6), {100: [4, 3, 6], 99: [7]}, [[0, 0, 1, 3], [2]], 0),  # the newest that others own
+        ((Kind.CANCEL, 0, 0, 4), {100: [4, 2, 3, 6], 99: [7]}, [[0, 0, 0, 1, 3], [2]], 0),
+        ((Kind.DELETE, 0, 1, 7), None, [[0, 0, 0, 1, 3], [2]], 0),
+        ((Kind.CANCEL, 0, 1, 2), None, [[0, 0, 0, 1, 3], [2]], 0),
+        ((Kind.EXECUTE, 0, 0, 3), {100: [1, 6, 3, 6], 99: [7]}, [[0, 0, 0, 1, 3], [2]], 0),
+        ((Kind.EXECUTE, 1, 0, 2), {100: [4, 6, 3, 6], 99: [7]}, [[0, 0, 0, 1, 3], [2]], 2),
+        ((Kind.EXECUTE, 1, 0, 5), {100: [4, 6, 3, 6], 99: [7]}, [[0, 0, 0, 1, 3], []], 2),
+    ],
+)
+def test_an_order_of_the_user_goes_only_by_being_filled(event, bids, owned, filled):
+    book, origin = load(snapshot({100: [4, 6, 3]}, {}))
+    for number, at in enumerate(((0, 0, 6), (1, 2, 5), (0, 1, 7))):
+        book = step(book, Kind.ADD, *at, owner=number + 1)
+    after = step(book, *event)
+    assert levels(after, origin)[0] == (bids or {100: [4, 6, 3, 6], 99: [7]})
+    assert (owners(after), int(after.filled), int(after.refused)) == (owned, filled, bids is None)
+
+
+def test_a_level_that_leaves_the_view_takes_the_order_of_the_user_with_it():
+    book, origin = load(snapshot({100: [1], 98: [2]}, ASKS, window=2), remembers=4)
+    book = step(step(book, Kind.ADD, 0, 2, 7, owner=1), Kind.ADD, 0, -1, 5)
+    assert levels(book, origin)[0] == {101: [5], 100: [1]} and owners(book)[0] == [0, 0]
+    book = step(book, Kind.DELETE, 0, 0, 5)  # the level comes back as a total, of which a part may go
+    assert levels(step(book, Kind.DELETE, 0, 2, 3), origin)[0] == {100: [1], 98: [6]}
+
+
+@pytest.mark.parametrize(
     ("bids", "deeper", "after"),
     [
         ({100: [1], 98: [2]}, -1, {101: [5], 100: [1]}),  # a better level replaces the last one
@@ -149,6 +185,21 @@ def test_a_level_of_a_pooled_book_is_one_order():
     book = step(book, Kind.ADD, 0, 0, 5)
     assert levels(book, origin) == [{100: [9]}, ASKS]
     assert levels(step(book, Kind.CANCEL, 0, 0, 8), origin)[0] == {100: [1]}
+
+
+def test_an_order_of_the_user_is_one_by_itself_in_a_pooled_level():
+    book, origin = load(snapshot({100: [4]}, ASKS, pooled=True))
+    for size, owner in ((3, 0), (5, 1), (8, 0), (7, 0)):
+        book = step(book, Kind.ADD, 0, 0, size, owner=owner)
+    assert levels(book, origin)[0] == {100: [7, 5, 15]}
+    assert int(step(book, Kind.DELETE, 0, 0, 5).refused) == 1
+    book = step(step(book, Kind.CANCEL, 0, 0, 9), Kind.EXECUTE, 0, 0, 7)
+    assert levels(book, origin)[0] == {100: [5, 6]} and int(book.filled) == 0
+    assert int(step(book, Kind.EXECUTE, 0, 0, 5).filled) == 1
+    book = step(step(book, Kind.ADD, 0, 0, 1, owner=2), Kind.ADD, 0, 0, 2)
+    assert levels(book, origin)[0] == {100: [5, 6, 1, 2]} and int(book.refused) == 0
+    assert levels(step(book, Kind.ADD, 0, 0, 2), origin)[0] == {100: [5, 6, 1, 4]}  # a full queue takes lots of others
+    assert int(step(book, Kind.ADD, 0, 0, 2, owner=3).refused) == 1
 
 
 def test_halts_close_and_resumptions_open():
@@ -215,6 +266,7 @@ EVENT = st.tuples(
     st.integers(0, 1),
     st.integers(-3, 6),
     st.integers(1, 4),
+    st.sampled_from([0, 0, 0, 1]),
 )
 
 
@@ -226,17 +278,19 @@ def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled, windo
     start = snapshot(bids, {101: [1], 103: [7]}, anonymous=anonymous, pooled=pooled, window=window)
     book, origin = load(start)
     oracle = OracleBook(start)
-    for kind, side, deeper, size in events:
+    for kind, side, deeper, size, owner in events:
         price = int(live_book.reference(book, jnp.int32(side))) + (1, -1)[side == 0] * deeper
         assert (origin // TICK + price - (1, -1)[side == 0] * deeper) * TICK == oracle.reference((1, -1)[side])
         before = int(book.refused)
-        book = step(book, kind, side, deeper, size)
+        book = step(book, kind, side, deeper, size, owner=owner)
         if int(book.refused) == before:
-            oracle.apply(kind, (1, -1)[side], origin + price * TICK, size, 0)
+            oracle.apply(kind, (1, -1)[side], origin + price * TICK, size, 0, own=owner > 0)
         found = [
             (price, lots) for side in live_book.to_levels(book, origin, tick=TICK) for price, q in side for lots in q
         ]
         assert found == [(price, lots) for side in (1, -1) for price, lots, _ in oracle.orders(side)]
+        queues = [[oracle.sides[side][price] for price, _ in oracle.levels(side)] for side in (1, -1)]
+        assert owners(book) == [[int(order.own) for queue in side for order in queue] for side in queues]
     assert not {name for name, count in oracle.counts.items() if count}
     keys, rows = np.asarray(book.key_2P), np.asarray(book.row_2P)
     assert (np.sort(rows, axis=1) == np.arange(PLACES)).all()

@@ -12,7 +12,16 @@ from lob_jax.events.schema import Kind
 from lob_jax.generation import loop
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.assembler import Clock
-from lob_jax.generation.device.orders import LAST_SECOND, Order, Outcome, begin, nothing_own, order_table, outcomes
+from lob_jax.generation.device.orders import (
+    LAST_SECOND,
+    Fill,
+    Order,
+    Outcome,
+    begin,
+    nothing_own,
+    order_table,
+    outcomes,
+)
 from lob_jax.generation.start import start_paths
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
@@ -91,7 +100,11 @@ def test_an_order_is_matched_first_come_first_served(params, order, expected):
         assert rows(events[: len(expected)]) == expected
         assert (events.time_ns[: len(expected)] == BOOK.time_ns).all()
     filled, rested = (sum(size for kind, _, _, size in expected if kind == of) for of in (Kind.EXECUTE, Kind.ADD))
-    assert generated.orders == [[Outcome(True, filled, rested, 0)]] * SAMPLING.paths
+    arrival = tuple(Fill(BOOK.time_ns, price, size, False) for kind, _, price, size in expected if kind == Kind.EXECUTE)
+    for (outcome,) in generated.orders:
+        assert outcome.fills[: len(arrival)] == arrival and all(fill.resting for fill in outcome.fills[len(arrival) :])
+        later = sum(fill.lots for fill in outcome.fills[len(arrival) :])
+        assert outcome == Outcome(True, filled, rested, 0, fills=outcome.fills, left=rested - later)
 
 
 @pytest.mark.slow
@@ -99,8 +112,10 @@ def test_what_a_market_order_does_not_find_is_dropped(params):
     generated = run(params, start=BOOK, inject=(Order(1, 2 * 10**6, after_events=0),), events=6)
     tokens, own = own_events(generated, 0)
     assert own.tolist() == [True] * 3 + [False] * 3
-    lost = 2 * 10**6 - ALL - 10**6
-    assert generated.orders == [[Outcome(True, ALL + 10**6, 0, lost, "nothing was left to execute")]] * SAMPLING.paths
+    lost, now = 2 * 10**6 - ALL - 10**6, BOOK.time_ns
+    fills = tuple(Fill(now, *what, False) for what in ((10_100, 1_000), (10_100, 234_567), (10_300, 10**6)))
+    outcome = Outcome(True, ALL + 10**6, 0, lost, "nothing was left to execute", fills)
+    assert generated.orders == [[outcome]] * SAMPLING.paths
 
 
 @pytest.mark.slow
@@ -109,7 +124,8 @@ def test_an_order_that_the_end_cuts_is_accounted_for(params):
     orders = (Order(1, ALL + 41, after_events=0), Order(1, 5, after_events=1))
     generated = run(params, start=BOOK, inject=orders, events=2)
     first, second = generated.orders[0]
-    assert first == Outcome(True, ALL, 0, 41, "the path ended")
+    assert first == Outcome(True, ALL, 0, 41, "the path ended", first.fills)
+    assert [(fill.price, fill.lots) for fill in first.fills] == [(10_100, 1_000), (10_100, 234_567)]
     assert second == Outcome(False, 0, 0, 0, "it waited for an earlier order")
     _, own = own_events(generated, 0)
     assert own.tolist() == [True, True]
@@ -131,7 +147,7 @@ def test_an_order_without_room_is_dropped_and_the_run_goes_on(params):
     assert generated.orders == [[dropped]] * SAMPLING.paths
     assert [len(decoded(tokens, start=BOOK)) for tokens in generated.tokens] == [4] * SAMPLING.paths
     fits = run(params, start=BOOK, inject=(Order(1, MOST_LOTS - 10**6, 9_900, after_events=0),), events=4)
-    assert fits.orders[0] == [Outcome(True, 0, MOST_LOTS - 10**6, 0)]
+    assert fits.orders[0] == [Outcome(True, 0, MOST_LOTS - 10**6, 0, left=MOST_LOTS - 10**6)]
 
 
 def book_after(start, **changes):
@@ -145,11 +161,22 @@ def begun(order, book, *, events=0, last=9, seconds=0):
     return begin(nothing_own(1), table, book, events=jnp.int32(events), last=jnp.int32(last), clock=clock)
 
 
+def test_what_is_left_of_an_order_or_out_of_view_is_accounted_for():
+    orders = [Order(1, 9, 9_900, after_events=0), Order(1, 8, 9_800, after_events=0)]
+    own = nothing_own(2)._replace(order=jnp.int32(2), rested_I=jnp.array([9, 8, 0]))
+    book = book_after(START)
+    book = book._replace(queue_2PQ=book.queue_2PQ.at[0, 0, 1].set(4), owner_2PQ=book.owner_2PQ.at[0, 0, 1].set(1))
+    fills = [(Fill(1, 9_900, 5, True),), (Fill(2, 9_800, 2, True),)]
+    book = jax.tree.map(np.asarray, book)
+    found = outcomes(orders, own, book, fills=fills)
+    assert found == [Outcome(True, 0, 9, 0, "", fills[0], 4, 0), Outcome(True, 0, 8, 0, "", fills[1], 0, 6)]
+
+
 def test_an_order_waits_while_the_market_is_closed():
     halted, order = book_after(START, closed=2), Order(1, 5, 10_100, after_events=0)
     waiting = begun(order, halted)
     assert not waiting.writing and int(waiting.order) == 0
-    assert outcomes([order], waiting, closed=2) == [Outcome(False, 0, 0, 0, "trading was halted")]
+    assert outcomes([order], waiting, halted, fills=[()]) == [Outcome(False, 0, 0, 0, "trading was halted")]
     assert begun(order, book_after(START)).writing
 
 
@@ -173,7 +200,8 @@ def test_no_order_begins_behind_the_last_event():
     now = 34_200
     assert begun(order, book_after(START), events=8, seconds=now).writing
     behind = begun(order, book_after(START), events=9, seconds=now)
-    assert not behind.writing and outcomes([order], behind, closed=0)[0].why == "the path ended before its time"
+    found = outcomes([order], behind, book_after(START), fills=[()])
+    assert not behind.writing and found[0].why == "the path ended before its time"
 
 
 def test_a_time_before_the_day_is_now():

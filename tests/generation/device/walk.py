@@ -12,37 +12,43 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device import assembler, live_book
 from lob_jax.generation.device.book_mask import book_mask
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 
 TICK = 100
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York", tick=TICK)
 NOW = INSTRUMENT.midnight_ns()
-TOKENIZER = ExactTokenizer(2)
+TOKENIZER, RANKED = ExactTokenizer(2), ExactTokenizer(2, "rank")
 GRAMMAR = TOKENIZER.grammar
-TRANSITION, FIELD = jnp.asarray(GRAMMAR.transition), jnp.asarray(GRAMMAR.state_field, jnp.int32)
+TRANSITIONS = [jnp.asarray(tokenizer.grammar.transition) for tokenizer in (TOKENIZER, RANKED)]
+FIELDS = [jnp.asarray(tokenizer.grammar.state_field, jnp.int32) for tokenizer in (TOKENIZER, RANKED)]
+FIELD = FIELDS[0]
 DRAWABLE = np.ones(v.VOCAB_SIZE, bool)
 DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
 
 
-@functools.partial(jax.jit, static_argnames="tick")
-def allowed(book, spelling, state, *, tick=TICK):
-    return (TRANSITION[state] >= 0) & book_mask(book, spelling, FIELD[state], tick=tick)
+@functools.partial(jax.jit, static_argnames=("tick", "ranks"))
+def allowed(book, spelling, state, *, tick=TICK, largest_K=ANY_SIZES, ranks=False):
+    rules = {"tick": tick, "largest_K": jnp.asarray(largest_K), "ranks": ranks}
+    mask_V = book_mask(book, spelling, FIELDS[ranks][state], **rules)
+    return (TRANSITIONS[ranks][state] >= 0) & mask_V
 
 
-@jax.jit
-def take(book, spelling, state, token):
+@functools.partial(jax.jit, static_argnames="ranks")
+def take(book, spelling, state, token, *, ranks=False):
     spelling, complete = assembler.read(spelling, token)
     event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
+    event |= {"rank": spelling.rank} if ranks else {}
     taken = live_book.apply(book, deeper=spelling.price, **event)
     book = jax.tree.map(functools.partial(jnp.where, complete), taken, book)
-    return book, spelling, TRANSITION[state, token].astype(jnp.int32)
+    return book, spelling, TRANSITIONS[ranks][state, token].astype(jnp.int32)
 
 
 def snapshot(oracle):
     queues = [(side, price, oracle.sides[side][price]) for side in (1, -1) for price, _ in oracle.levels(side)]
-    rows = [(side, price, order.size, order.anonymous) for side, price, queue in queues for order in queue]
-    side, price, size, anonymous = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 4
+    rows = [(side, price, order.size, order.anonymous, order.own) for side, price, queue in queues for order in queue]
+    side, price, size, anonymous, own = (np.array(x) for x in zip(*rows, strict=True)) if rows else (np.zeros(0),) * 5
     return BookSnapshot(
         time_ns=NOW,
         side=side.astype(np.int8),
@@ -54,11 +60,15 @@ def snapshot(oracle):
         seen=np.array([oracle.last_best[side] is not None for side in (1, -1)]),
         pooled=oracle.pooled,
         window=oracle.window,
+        own=np.flatnonzero(own),
     )
 
 
-def drawn_book(random, *, orders=4, pooled=False, sides=(True, True), signed=False):
-    """Return a plain book with a few levels and queues, with sizes from 1 to millions; some are anonymous."""
+def drawn_book(random, *, orders=4, pooled=False, sides=(True, True), signed=False, own=False):
+    """Return a plain book with a few levels and queues, with sizes from 1 to millions.
+
+    Some orders are anonymous, and with `own` some are the user's.
+    """
     oracle = OracleBook(BookSnapshot.empty(NOW, pooled=pooled, window=int(random.choice([0, 0, 3, 4]))))
     middle = int(random.choice([0, 3, -5_000] if signed else [40, 5_000, 123_456]))
     ladder = [1, 2, 3, 4, 7, 12, 38, max(middle - 1, 5)]
@@ -66,11 +76,11 @@ def drawn_book(random, *, orders=4, pooled=False, sides=(True, True), signed=Fal
         if there:
             away = np.unique(random.choice(ladder, random.integers(1, 6)))
             for ticks in away:
-                for _ in range(1 if pooled else random.integers(1, orders + 1)):
+                for _ in range(1 if pooled and not own else random.integers(1, orders + 1)):
                     size = int(random.choice([1, 2, 9, 10, 57, 100, 105, 1_000, 1_005, 123_456, 2_000_000]))
                     price = (middle - side * int(ticks)) * TICK
                     if random.random() < 0.7:
-                        oracle.apply(Kind.ADD, side, price, size, 0)
+                        oracle.apply(Kind.ADD, side, price, size, 0, own=own and random.random() < 0.5)
                     else:
                         oracle.correct(side, price, sum(oracle.sizes(side, price)) + size)
     return oracle
