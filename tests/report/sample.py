@@ -298,6 +298,7 @@ def order_scores():
     events = {"horizons": [10, 50], "prompts": [24, 24], "orders": [100, 100], "buckets": buckets,
               "reliability": {name: [bins, bins] for name in outcomes}}  # fmt: skip
     return {"prompts": 24, "orders": 100, "paths": 4, "without_id": 9, "same_queue": 0.9, "block": 3,
+            "ruled": {"first fill": 0.99, "full fill": 0.98, "cancel": 0.95, "lost from view": 1.0},
             "lost": {"paths": 0.05, "real": 0.1}, "events": events, "seconds": None,
             "time": dict.fromkeys(("all", "at best", "1 to 5 ticks", "deeper"), times),
             "training": {"moments": 50, "orders": 900, "digest": "a"}}  # fmt: skip

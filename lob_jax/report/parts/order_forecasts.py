@@ -38,7 +38,9 @@ def order_forecasts(material: Material) -> Section | LeftOut:
         " really is, which the feed's ids tell. A cancel competes with a fill, and so does the loss from view when a"
         f" level leaves the window: {scored['lost']['real']:.1%} of the orders really, {scored['lost']['paths']:.1%} on"
         f" paths. {scored['without_id']:,} orders beside them have no id: they stand in queues, but are not scored."
-        f" {scored['same_queue']:.1%} of the orders are at prices whose queue the generator knew exactly."
+        f" {scored['same_queue']:.1%} of the orders are at prices whose queue the generator knew exactly. Paths have no"
+        " ids, so that the book's rule decides; on the real events it gives as many fills as the ids, or none, to"
+        f" {scored['ruled']['first fill']:.1%} of the orders, and a cancel or none to {scored['ruled']['cancel']:.1%}."
     )
     units = [unit for unit in UNITS if scored.get(unit)]
     tables = [_by_horizon(scored[unit], unit) for unit in units]

@@ -69,7 +69,8 @@ def test_real_continuations_as_paths_have_their_own_fates(run, paths, real):
     days = [(one.day.part(BEFORE, BEFORE + EVENTS, start=start),) for one, start in continued]
     watched = watched_orders(known, days)
     same = (watched.paths["events"][:, 0] == known.truth["events"]).all(1)
-    assert same.mean() > 0.9 and np.isfinite(watched.paths["events"]).any()
+    ruled = (np.isfinite(watched.paths["events"][:, 0]) == np.isfinite(known.truth["events"])) == known.ruled
+    assert same.mean() > 0.9 and ruled.all() and np.isfinite(watched.paths["events"]).any()
     np.testing.assert_array_equal(watched.reach["events"], EVENTS)
     other = dataclasses.replace(days[0][0], start=starts[1])
     with pytest.raises(InputError, match="does not begin with the real book"):

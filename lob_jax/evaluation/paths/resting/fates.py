@@ -102,6 +102,11 @@ def follow_by_id(day: MarketDay) -> np.ndarray:
     return when
 
 
+def without_ids(day: MarketDay) -> MarketDay:
+    """Return a day whose events name no orders, like those of a generated path; those of its start keep their ids."""
+    return day.with_events(day.events.replace(order_id=np.zeros(len(day.events), np.uint64)))
+
+
 def in_events(when: np.ndarray) -> np.ndarray:
     """Return how many events it takes to each outcome, float64 like `when`; infinite without one."""
     return np.where(when == NEVER, np.inf, when + 1.0)
@@ -154,8 +159,7 @@ def _levels_gone(day: MarketDay) -> np.ndarray:
     columns = {name: getattr(start, name)[one] for name in ("side", "price", "order_id", "anonymous")}
     nameless = {"order_id": np.zeros(len(one), np.uint64), "anonymous": np.zeros(len(one), bool)}
     levels = dataclasses.replace(start, **{**columns, **nameless}, size=total, pooled=True)
-    nobody = day.events.replace(order_id=np.zeros(len(day.events), np.uint64))
-    when = follow_by_rule(dataclasses.replace(day, start=levels, events=nobody))
+    when = follow_by_rule(dataclasses.replace(without_ids(day), start=levels))
     return np.repeat(when[:, FULL_FILL:].min(1, initial=NEVER), np.diff(np.append(one, len(start))))
 
 

@@ -10,7 +10,14 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
-from lob_jax.evaluation.paths.resting.fates import follow_by_id, follow_by_rule, in_events, in_seconds
+from lob_jax.evaluation.paths.resting.fates import (
+    NEVER,
+    follow_by_id,
+    follow_by_rule,
+    in_events,
+    in_seconds,
+    without_ids,
+)
 from lob_jax.evaluation.paths.resting.orders import Resting, joined, resting_orders, same_queues
 from lob_jax.events.instrument import NS_PER_SECOND
 
@@ -35,6 +42,8 @@ class Known:
       moment_O: int64, the moment of each.
       truth: by unit, float64 [O, 4], how long it took to each of `fates.OUTCOMES`; infinite without one.
       reach: by unit, float64 [N], how long each moment is followed.
+      ruled: bool [O, 4], whether the rule of the book, without the ids of the events, gives an order the same outcome,
+        or none either, as long as it is followed.
       without_id: orders in the same part of the books that have no id.
       books: the books of the moments.
     """
@@ -43,6 +52,7 @@ class Known:
     moment_O: np.ndarray
     truth: dict[str, np.ndarray]
     reach: dict[str, np.ndarray]
+    ruled: np.ndarray
     without_id: int
     books: tuple[BookSnapshot, ...]
 
@@ -76,7 +86,7 @@ def known_orders(day: MarketDay, at: Sequence[int], *, following: int, levels: i
     Raises:
       InputError: the day has no order ids.
     """
-    orders, moments, truth, reach, without, books = [], [], [], [], 0, []
+    orders, moments, truth, reach, ruled, without, books = [], [], [], [], [], 0, []
     for moment, (first, book) in enumerate(zip(at, snapshots_at(day, np.array(at, np.int64)), strict=True)):
         part = day.part(first, first + following, start=book)
         found = resting_orders(book, levels=levels, tick=day.instrument.tick)
@@ -85,6 +95,7 @@ def known_orders(day: MarketDay, at: Sequence[int], *, following: int, levels: i
         moments.append(np.full(len(found), moment))
         truth.append((in_events(when), in_seconds(when, part)))
         reach.append(reach_of(part))
+        ruled.append((follow_by_rule(without_ids(part))[found.row_O] == NEVER) == (when == NEVER))
         without += _in_view(book, levels) - len(found)
         books.append(book)
     times, lengths = (zip(*each, strict=True) for each in (truth, reach))
@@ -93,6 +104,7 @@ def known_orders(day: MarketDay, at: Sequence[int], *, following: int, levels: i
         np.concatenate(moments),
         {unit: np.concatenate(parts) for unit, parts in zip(UNITS, times, strict=True)},
         {unit: np.array(parts, float) for unit, parts in zip(UNITS, lengths, strict=True)},
+        np.concatenate(ruled),
         without,
         tuple(books),
     )

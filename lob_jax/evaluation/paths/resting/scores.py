@@ -71,8 +71,9 @@ def score_orders(
     Returns:
       Plain values as in JSON, None for what is not defined:
       * prompts, orders, paths, without_id (orders in the same part of the books that have none), same_queue (share of
-        orders at whose price the generator's book holds orders of the same sizes), lost (share of orders that are lost
-        from view, "real" and on "paths"), block (prompts per block of the bootstrap).
+        orders at whose price the generator's book holds orders of the same sizes), ruled (by outcome, share of orders
+        to which the book's rule gives what their ids give), lost (share of orders that are lost from view, "real" and
+        on "paths"), block (prompts per block of the bootstrap).
       * events, seconds: None without a horizon, else horizons; prompts and orders (numbers that count at each);
         buckets: by "all" and BUCKETS, by outcome: happened (share), forecasts (by name, lists over horizons of mean,
         brier and log), and skill (by benchmark, 1 - Brier score / Brier score of the benchmark, with low and high);
@@ -91,6 +92,7 @@ def score_orders(
         "paths": P,
         "without_id": known.without_id,
         "same_queue": float(watched.same_O.mean()),
+        "ruled": dict(zip(OUTCOMES, known.ruled.mean(0).tolist(), strict=True)),
         "lost": {name: float(np.isfinite(one).mean()) for name, one in zip(("paths", "real"), lost, strict=True)},
         "block": block,
         **{

@@ -30,7 +30,8 @@ def known_of(orders, moment_O, times_O4, moments):
     """Return known orders; a second has two events."""
     reach = {"events": np.full(moments, float(REACH)), "seconds": np.full(moments, REACH / 2)}
     truth = {"events": times_O4, "seconds": times_O4 / 2}
-    return Known(orders, moment_O, truth, reach, 7, (BookSnapshot.empty(),) * moments)
+    ruled = np.arange(len(moment_O))[:, None] % np.array([4, 5, 6, 7]) > 0
+    return Known(orders, moment_O, truth, reach, ruled, 7, (BookSnapshot.empty(),) * moments)
 
 
 def made(seed, *, moments=60, each=30, paths=20, faster=1.0):

@@ -37,6 +37,7 @@ def test_paths_of_the_true_distribution_are_calibrated_and_beat_the_overall_rate
     _, _, found = right
     assert (found["prompts"], found["orders"], found["paths"], found["without_id"]) == (60, 1800, 20, 7)
     assert found["lost"] == {"paths": 0.0, "real": 0.0} and found["same_queue"] == 1.0
+    assert found["ruled"]["first fill"] == 0.75 and found["ruled"]["full fill"] == 0.8
     for bucket, outcomes in found["time"].items():
         for name, one in outcomes.items():
             assert one["p"] > 0.01 and sum(one["counts"]) == one["orders"] > 100, (bucket, name)
