@@ -27,7 +27,6 @@ from lob_jax.generation.user_orders import read_order
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
-from lob_jax.tokens.tokenizer import Ability
 from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS = ("lobster", "hftbacktest", "parquet")
@@ -298,14 +297,6 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         expected="none or added, with attention across assets",
         was=model.regime,
         remedy="pass --config.model.regime=added",
-    )
-    reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.EVENTS)
-    _require(
-        model.mask != "book" or reason is None,
-        "model.mask",
-        expected=f"none or grammar, since tokens.kind is {config.tokens.kind}: {reason}",
-        was=model.mask,
-        remedy="pass --config.model.mask=grammar, or --config.tokens.kind=exact",
     )
     _require(
         causal or model.heads.next_tokens == 1,

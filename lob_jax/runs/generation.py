@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+import ml_collections
 import numpy as np
 
 from lob_jax.book.day import MarketDay
@@ -13,10 +14,11 @@ from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import why_no_branches
 from lob_jax.evaluation.paths.validity import Validity, check_events
-from lob_jax.events.instrument import NS_PER_DAY
+from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.generation.device.state import Generated, Prompt, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.user_orders import orders_for
 from lob_jax.runs.load import Run
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.runs.reveals import largest_in_training, reveals_of
@@ -75,7 +77,6 @@ def generate(
       InputError: the day or the split has too few events, or the model cannot generate.
     """
     check_generates(run)
-    sampling = sections.sampling_config(run.config) if sampling is None else sampling
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
     reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
     train = open_records(run.workdir / "records", "train")
@@ -85,6 +86,7 @@ def generate(
     else:
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
+    sampling = configured_sampling(run.config, instrument) if sampling is None else sampling
     reveals = reveals_of(prompt, train, run.tokenizer, symbol=instrument.symbol)
     largest = largest_in_training(run.workdir / "records", instrument.symbol)
     prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
@@ -100,6 +102,16 @@ def generate(
     how: dict[str, Any] = {"start": prompt.start, "tokenizer": run.tokenizer, "instrument": instrument}
     days = tuple(path_day(*each, **how) for each in zip(drawn.tokens, drawn.corrections, drawn.own, strict=True))
     return Paths(days, prompt, drawn)
+
+
+def configured_sampling(config: ml_collections.ConfigDict, instrument: Instrument) -> SamplingConfig:
+    """Return the sampler's settings from the generation section, with the user's orders for an instrument.
+
+    Raises:
+      InputError: a value is out of range, or an order does not fit the instrument.
+    """
+    orders = orders_for(config.generate.orders, instrument)
+    return dataclasses.replace(sections.sampling_config(config), inject=orders)
 
 
 def check_generates(run: Run) -> None:

@@ -1,6 +1,5 @@
 """The stage `generate`: continue test events, write each path to files, and forecast from all paths."""
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -19,9 +18,10 @@ from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import sharding
+from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
-from lob_jax.generation.user_orders import orders_for, outcomes_to_json
-from lob_jax.runs.generation import Paths, before_midnight, check_paths
+from lob_jax.generation.user_orders import outcomes_to_json
+from lob_jax.runs.generation import Paths, before_midnight, check_paths, configured_sampling
 from lob_jax.runs.generation import generate as run_generation
 from lob_jax.runs.workdir import overview, write_json
 from lob_jax.stages.continuations import continue_prompts
@@ -48,8 +48,8 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     run, wanted = trained_run(config, workdir), config.generate.events
     if config.generate.prompts > 1:
         return continue_prompts(run, config, workdir / FOLDER, name)
-    orders = orders_for(config.generate.orders, record_instrument(open_records(workdir / "records", "test")[0]))
-    sampling = dataclasses.replace(sections.sampling_config(config), inject=orders)
+    texts = config.generate.orders
+    sampling = configured_sampling(config, record_instrument(open_records(workdir / "records", "test")[0]))
     mesh = sharding.mesh_for(sampling.paths)
     devices = "1 device" if mesh is None else f"{mesh.size} devices"
     console.print(f"{sampling.paths:,} paths of {wanted:,} events on {devices}")
@@ -59,17 +59,18 @@ def generate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     title = f"{instrument.symbol} {instrument.trading_day}"
     show(_table(paths, checked, title))
     tell(paths.drawn, checked)
-    if orders:
-        show(_orders(config.generate.orders, paths))
+    if sampling.limit_sizes and (paths.prompt.largest == ANY_SIZES).all():
+        console.print("sizes are not limited: the records were prepared before their largest sizes were noted")
+    if texts:
+        show(_orders(texts, paths))
     forecast = fan(paths)
     with partial_folder(workdir / FOLDER) as partial:
         for number, day in enumerate(paths):
             _write_path(partial / f"path_{number}", day, config)
         write_json(partial / "forecast.json", forecast.to_json())
         save(fan_figure(forecast, title=title), partial / "forecast.png")
-        if orders:
-            became = outcomes_to_json(config.generate.orders, paths.drawn.orders, instrument)
-            write_json(partial / "orders.json", became)
+        if texts:
+            write_json(partial / "orders.json", outcomes_to_json(texts, paths.drawn.orders, instrument))
         made = {"step": run.step, "validation_loss": run.validation_loss}
         write_json(partial / "settings.json", {**sections.plain(config)["generate"], **made})
         written = take_name(partial, name)

@@ -108,15 +108,16 @@ def run(params, *, model=MODEL, tokenizer=TOKENIZER, start=START, **changes):
     return generate(params, prompt(model, start), **how)
 
 
-def decoded(tokens, tokenizer=TOKENIZER, start=START):
-    return tokenizer.decode(tokens, MarketDay.opening(INSTRUMENT, start))
+def decoded(tokens, tokenizer=TOKENIZER, start=START, own=None):
+    return tokenizer.decode(tokens, MarketDay.opening(INSTRUMENT, start), own=own)
 
 
 def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
     """Assert that every path has `events` valid events, and that their replay ends with the device's book and clock."""
-    for tokens, levels, clock in zip(generated.tokens, generated.levels, generated.clock_ns, strict=True):
+    rows = zip(generated.tokens, generated.own, generated.levels, generated.clock_ns, strict=True)
+    for tokens, own, levels, clock in rows:
         tokenizer.grammar.check(tokens)
-        found = decoded(tokens, tokenizer)
+        found = decoded(tokens, tokenizer, own=own)
         validity = check_events(found, start=START.identified(), tick=INSTRUMENT.tick)
         assert (validity.events, validity.faults) == (events, {})
         assert validity.levels == levels

@@ -35,7 +35,7 @@ def windowed(model=LONG, **changes):
 
 
 def days_of(generated, tokenizer=TOKENIZER):
-    each = zip(generated.tokens, generated.corrections, strict=True)
+    each = zip(generated.tokens, generated.corrections, generated.own, strict=True)
     return [path_day(*one, start=SHOWN, tokenizer=tokenizer, instrument=INSTRUMENT) for one in each]
 
 

@@ -1,6 +1,7 @@
 """Paths from Python: behind a run's test split, or behind a day of the user's."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lob_jax.data.records.records import read_record
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
 from lob_jax.runs.reveals import largest_in_training
+from lob_jax.stages.generate import generate
 from lob_jax.tokens.bins import MOST_LOTS
 
 
@@ -52,6 +54,18 @@ def test_sizes_are_limited_to_those_of_the_training_records(run, paths):
         whole = path.events.kind == Kind.DELETE
         assert (whole | (path.events.size <= paths.prompt.largest[path.events.kind])).all()
     assert (largest_in_training(run.workdir / "records", "another") == MOST_LOTS).all()
+
+
+@pytest.mark.slow
+def test_orders_of_the_configuration_are_sent_and_their_fills_written(trained):
+    config = trained.config.copy_and_resolve_references()
+    config.generate.orders, config.generate.name = ("buy 7 @ market after 3", "sell 1 @ 9000 after 5"), "orders"
+    generate(config, trained.workdir)
+    became = json.loads((trained.workdir / "generated" / "orders" / "orders.json").read_text())
+    assert became["orders"] == list(config.generate.orders) and len(became["paths"]) == 3
+    for market, limit in became["paths"]:
+        assert sum(fill["size"] for fill in market["fills"]) == market["filled"] == 7
+        assert (limit["sent"], limit["rested"], limit["left"], limit["fills"]) == (True, 1, 1, [])
 
 
 def test_what_paths_expect_is_told_of_them_alone(day, paths):

@@ -17,7 +17,7 @@ from lob_jax.data.records.builder import open_records, prepare_records
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.errors import InputError
-from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.events.schema import Code, Events, Flag, Kind
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.runs.prompt import make_prompt
@@ -78,6 +78,14 @@ def tokenizer(request, tokenizers):
 def asked(protocol: type) -> set[str]:
     """Return the names of all that a protocol asks for."""
     return {name for base in (protocol, Tokenizer) for name in [*vars(base), *base.__annotations__] if name[0] != "_"}
+
+
+def test_events_of_the_user_are_flagged(tokenizer, day):
+    part = day.part(0, 40, start=day.start)
+    tokens = np.concatenate([[v.BOS], tokenizer.encode(part), [v.EOS]])
+    own = np.concatenate([[False], v.event_index(tokens[1:-1]) >= 38, [False]])
+    assert np.flatnonzero(tokenizer.decode(tokens, part, own=own).flags & Flag.OWN).tolist() == [38, 39]
+    assert not (tokenizer.decode(tokens, part).flags & Flag.OWN).any()
 
 
 def test_the_protocol_is_complete_and_the_facts_are_of_the_class(tokenizer):

@@ -6,17 +6,24 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.records.records import Record, record_opening
+from lob_jax.data.records.stored_sets import read_sets, stores_sets
 from lob_jax.errors import InputError
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.shares import SHAPE, escape_shares
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.states import kinds_along, states_along
-from lob_jax.tokens.tokenizer import Ability, Tokenizer
+from lob_jax.tokens.tokenizer import Tokenizer
 
 
 def record_sets(record: Record, tokenizer: Tokenizer) -> TokenSets:
-    """Return the sets in the places of a record's tokens without EOS; the tokens must give their events back."""
+    """Return the sets in the places of a record's tokens without EOS.
+
+    Raises:
+      InputError: the tokens do not give their events back, and the record was prepared without their sets.
+    """
+    if stores_sets(tokenizer):
+        return read_sets(record)
     return tokenizer.sets(record["tokens"][:-1], record_opening(record), closed=int(record["closed"]))
 
 
@@ -33,9 +40,7 @@ class EscapeTally:
         self._outside = np.zeros((len(Escape), *SHAPE), np.int64)
 
     def add(self, record: Record, tokenizer: Tokenizer, *, first: int) -> None:
-        """Count a record's tokens from `first` on; nothing of tokens that do not give their events back."""
-        if Ability.EVENTS in tokenizer.lacks:
-            return
+        """Count a record's tokens from `first` on."""
         tokens, sets = record["tokens"][:-1].astype(np.int64), record_sets(record, tokenizer)
         counted = (np.arange(len(tokens)) >= first) & ~_behind_another(tokens, sets.outside)
         field, kind = _cells(tokens, tokenizer)
