@@ -129,7 +129,7 @@ def _check_normalisers(run: Run) -> Finding:
 def _check_fills(run: Run) -> list[Finding]:
     """Count the fills of training orders again, if generated paths were compared with their frequencies."""
     generated = newest_generated(run.workdir)
-    stored = (generated.get("orders.json") or {}).get("training")
+    stored = (generated.get("resting_orders.json") or {}).get("training")
     if stored is None:
         return []
     check, train = "the frequencies of fills are those of training", open_records(run.workdir / "records", "train")

@@ -105,7 +105,7 @@ def _score(
     write_json(folder / "forecasts.json", {**forecasts, "heads": outlooks})
     for table in (*map(forecast_table, filter(None, forecasts.values())), *map(heads_table, filter(None, [outlooks]))):
         show(table)
-    write_json(folder / "orders.json", _scored_orders(run, paths, seed=seed))
+    write_json(folder / "resting_orders.json", _scored_orders(run, paths, seed=seed))
 
 
 def _scored_orders(run: Run, paths: Continuations, *, seed: int) -> dict[str, Any]:

@@ -269,14 +269,14 @@ def generated():
     forecasts = {"events": {"by": "events", "horizons": [10, 50], "prompts": [24, 24], "paths": 4,
                             "forecasts": {"paths": scores, "random walk": scores}, "against": {"random walk": walk}},
                  "seconds": None, "heads": None}  # fmt: skip
-    return {"name": "001", "forecasts.json": forecasts, "orders.json": order_scores(),
+    return {"name": "001", "forecasts.json": forecasts, "resting_orders.json": order_scores(),
             "settings.json": {"paths": 2, "events": 200, "name": ""},
             "forecast.json": {"by": "events", "moment": [0.0, 200.0], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
                               "paths": [2, 1], **levels, "each_path": paths}}  # fmt: skip
 
 
 def order_scores():
-    """Return an orders.json: two horizons in events, none in seconds, and a bucket without orders."""
+    """Return an resting_orders.json: two horizons in events, none in seconds, and a bucket without orders."""
     names = ("paths", "climatology", "overall rate", "random walk")
 
     def of(*forecasts, skill):

@@ -178,9 +178,9 @@ def test_fills_stand_beside_benchmarks_with_reliability_and_tests_of_their_times
 
 def test_without_order_ids_the_section_on_fills_says_so():
     one = material()
-    one.generated["orders.json"] = {"unavailable": "the feed has no order ids, so that their fate is not known"}
+    one.generated["resting_orders.json"] = {"unavailable": "the feed has no order ids, so that their fate is not known"}
     assert order_forecasts.order_forecasts(one).reason.startswith("the feed has no order ids")
-    del one.generated["orders.json"]
+    del one.generated["resting_orders.json"]
     assert "--mode=generate" in order_forecasts.order_forecasts(one).reason
 
 

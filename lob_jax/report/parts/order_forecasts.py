@@ -8,7 +8,7 @@ from lob_jax.report.material import Material
 from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Section, Table, picture, table_of
 
 TITLE = "Fills of resting orders"
-FILE = "orders.json"
+FILE = "resting_orders.json"
 UNITS = ("events", "seconds")
 ALL, PATHS, CELLS = "all", "paths", "climatology"
 NAMES = (PATHS, CELLS, "overall rate", "random walk")

@@ -109,7 +109,7 @@ def test_an_audit_counts_the_fills_of_training_again(run, found, tmp_path):
     planted = {**found, "training": {**found["training"], "digest": "another"}}
     check = "the frequencies of fills are those of training"
     for content, leak in ((found, None), (planted, "they are those of other orders")):
-        (result / "orders.json").write_text(json.dumps(content))
+        (result / "resting_orders.json").write_text(json.dumps(content))
         assert _check_fills(dataclasses.replace(run, workdir=tmp_path)) == [Finding(check, leak)]
 
 
