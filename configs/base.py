@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.tokens = tokens = ml_collections.ConfigDict()
     tokens.kind = "exact"  # exact: about five tokens per event, lossless | compact: one token per event, binned
     tokens.time_digits = config_dict.placeholder(int)  # digits kept of the time between events: 2, 5, 8; None for all
+    tokens.references = "newest"  # of orders that a removal fits, it takes the newest | rank: a further token names it
 
     config.model = model = ml_collections.ConfigDict()
     model.d_model = 768  # width of the residual stream

@@ -46,6 +46,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("generate.prompts", 1, since="0.2.0"),
     LaterKey("compare.runs", [], since="0.2.0"),
     LaterKey("model.mask", "none", since="0.2.0"),
+    LaterKey("tokens.references", "newest", since="0.2.0", also=("data.tokenizer.references",)),
     LaterKey("generate.limit_sizes", False, since="0.2.0"),
     LaterKey("generate.orders", [], since="0.2.0"),
     LaterKey("model.standardize_book", False, since="0.2.0"),

@@ -202,7 +202,7 @@ def test_a_step_depends_on_every_array_that_it_reads_and_on_no_other(records, ki
     random, shapes = np.random.default_rng(0), jax.eval_shape(lambda: initial_parameters(model, jax.random.key(0)))
     params = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.1, 0.2, leaf.shape), leaf.dtype), shapes)
     batch = next(iter(batches(windows_of(model, records), batch_size=4, seed=0, epochs=1, shuffle=False)))
-    masks = make_masks(ExactTokenizer().grammar, np.linspace(0.01, 0.3, 49).reshape(SHAPE))
+    masks = make_masks(ExactTokenizer().grammar, np.linspace(0.01, 0.3, int(np.prod(SHAPE))).reshape(SHAPE))
     parts = functools.partial(summed_loss, model=LOBTransformer(model), objective=NEXT_TOKEN, masks=masks)
     step = jax.jit(lambda batch: parts(params, batch, jax.random.key(0))[0], compiler_options=QUICKLY)
     loss = float(step(batch))

@@ -57,7 +57,7 @@ def stored_keys(tmp_path):
     feed, days = records.find_days(config)
     tokenizer = records.tokenizer_of(config, tmp_path)
     inputs = {**records.data_settings(config), **feed.inputs(days)}
-    of_records = fingerprint(days, records.record_plan(config), vocabulary_hash="", inputs=inputs)
+    of_records = fingerprint(days, records.record_plan(config), tokenizer=tokenizer, inputs=inputs)
     of_records |= {"tokenizer": dataclasses.asdict(tokenizer.vocabulary)}
     identity = run_identity(model, train, seed=0, windows=1, vocabulary_hash="", fingerprint=of_records)
     kept = {**flat(identity), **changeable(model, train), **rounding(model, train, jax.devices()[:1])}

@@ -21,6 +21,7 @@ from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.tokenize import measure as median_seconds
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import reference_runs
+from lob_jax.data.records.stored_sets import read_sets, stored, stores_sets
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import STRICT
@@ -75,6 +76,14 @@ def fitted(name: str, day: MarketDay) -> Tokenizer:
     return CompactTokenizer.fit([seen_in(day.events, before, day.instrument, day.start.time_ns)])
 
 
+def in_records(sets: TokenSets, repeat: int) -> dict[str, float]:
+    """Measure how many bytes sets take in records, before compression, and how fast they are read from there."""
+    columns = stored(sets)
+    reading = median_seconds(functools.partial(read_sets, columns), repeat)[2]
+    size = sum(column.nbytes for column in columns.values())
+    return {"stored_bytes_per_token": size / sets.rows, "read_tokens_per_s": sets.rows / reading}
+
+
 def measure(feed: str, path: pathlib.Path | None, tokenizer: str, events: int, repeat: int) -> dict[str, Any]:
     """Measure one day in this process, after pinning it to one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -86,6 +95,7 @@ def measure(feed: str, path: pathlib.Path | None, tokenizer: str, events: int, r
     packing = median_seconds(functools.partial(sets.packed, rows), repeat)[2]
     found = escapes(day, tokens, sets)
     return {
+        **(in_records(sets, repeat) if stores_sets(made) else {}),
         "events": len(day.events),
         "tokens": len(tokens),
         "tokens_per_s": len(tokens) / seconds,
@@ -118,6 +128,9 @@ def table(results: dict[str, Any]) -> list[str]:
         rates = f"{case['tokens_per_s'] / 1e3:>12.0f}{case['packed_rows_per_s'] / 1e3:>10.0f}"
         size = f"{case['ranges_per_token']:>8.1f}{case['mib']:>7.0f}"
         lines.append(f"{name:<78}{case['events']:>9}{rates}{size}{case['escape_share']:>9.3%}")
+        if "stored_bytes_per_token" in case:
+            rate = f"read from there at {case['read_tokens_per_s'] / 1e3:.0f} k tokens/s"
+            lines.append(f"  in records {case['stored_bytes_per_token']:.1f} bytes a token, {rate}")
         for told, kinds in case["escapes"].items():
             share = sum(kinds.values()) / case["events"]
             counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items())

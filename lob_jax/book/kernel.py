@@ -48,10 +48,11 @@ from lob_jax.book.orders import (
     COUNTERS as COUNTERS,
 )
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import Kind
+from lob_jax.events.schema import ANONYMOUS_ID, Kind
 from lob_jax.jit import in_place
 
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
+_ANONYMOUS_ID = ANONYMOUS_ID - 2**64  # its bits as an int64
 
 
 def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
@@ -99,7 +100,8 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
     the front of the queue, whoever owns it; for CANCEL the newest order larger than `size`; for DELETE the newest order
     of exactly `size`, else the newest anonymous one larger than `size`, which may contain an order of that size; and
     the back of the queue if there is no such order. The rules for CANCEL and DELETE pass over the user's own orders,
-    which others cannot withdraw. If the order is smaller than `size`, the remainder is taken from the front for EXECUTE
+    which others cannot withdraw. ANONYMOUS_ID names the order that these rules select among the anonymous ones. If the
+    order is smaller than `size`, the remainder is taken from the front for EXECUTE
     and from the back otherwise. A level of at most `size` is removed completely; a removal from a level that does not
     exist is counted and changes nothing, as does a size of 0.
 
@@ -109,7 +111,7 @@ def apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int
       side: +1 bid, -1 ask.
       price: price quanta.
       size: lots.
-      order_id: the bits of the feed's uint64 id, 0 for none.
+      order_id: the bits of the uint64 id, 0 for none.
       mark: OWN if an ADD is the user's own order, else 0.
 
     Raises:
@@ -215,6 +217,33 @@ def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> in
 
 
 @in_place
+def ordered_slot(book: Book, side_index: int, row: int, kind: int, size: int, order_id: int) -> int:
+    """Return the slot of the order that a removal names, NOBODY if it names none that rests on its level.
+
+    Args:
+      book: holds the level.
+      side_index: 0 bid, 1 ask.
+      row: the level's row in `book.levels[side_index]`.
+      kind: CANCEL, DELETE or EXECUTE.
+      size: lots to be removed.
+      order_id: the uint64's bits; 0 for none.
+    """
+    if order_id != _ANONYMOUS_ID:
+        return named_slot(book, side_index, book.levels[side_index, row, PRICE], order_id)
+    larger = NOBODY
+    slot = book.levels[side_index, row, BACK] if kind != _EXECUTE else NOBODY
+    while slot != NOBODY:
+        held = book.orders[slot, SIZE]
+        if book.orders[slot, MARK] & ANONYMOUS:
+            if kind == _DELETE and held == size:
+                return slot
+            if larger == NOBODY and held > size:
+                larger = slot
+        slot = book.orders[slot, AHEAD]
+    return larger
+
+
+@in_place
 def _apply(book: Book, kind: int, side: int, price: int, size: int, order_id: int, mark: int) -> None:
     """Apply one event, all arguments int64."""
     if size <= 0:
@@ -309,8 +338,8 @@ def _remove(book: Book, s: int, kind: int, price: int, size: int, order_id: int)
     if row < 0:
         book.counters[UNKNOWN_LEVEL] += 1
         return
-    slot = named_slot(book, s, price, order_id)
-    if order_id != 0 and slot == NOBODY:
+    slot = ordered_slot(book, s, row, kind, size, order_id)
+    if order_id != 0 and order_id != _ANONYMOUS_ID and slot == NOBODY:
         book.counters[UNKNOWN_ORDER] += 1
     held = book.levels[s, row, SIZE]
     if size >= held:

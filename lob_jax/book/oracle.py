@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Kind
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -132,12 +132,14 @@ class OracleBook:
             self.counts["unknown_level"] += 1
             return
         payer = next((order for order in queue if order_id and order.order_id == order_id), None)
-        self.counts["unknown_order"] += bool(order_id) and payer is None
+        self.counts["unknown_order"] += order_id not in (0, ANONYMOUS_ID) and payer is None
         held = sum(order.size for order in queue)
         self.counts["over_removal"] += size > held
         if size >= held:
             del self.sides[side][price]
             return
+        if order_id == ANONYMOUS_ID and kind != Kind.EXECUTE:
+            payer = self._withdrawn([order for order in queue if order.anonymous], kind, size)
         if payer is None and kind != Kind.EXECUTE:
             payer = self._withdrawn(queue, kind, size)
         if payer is not None:

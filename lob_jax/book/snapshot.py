@@ -72,6 +72,18 @@ class BookSnapshot:
     def __len__(self) -> int:
         return len(self.price)
 
+    def new_ids(self, count: int) -> np.ndarray:
+        """Return ids that continue from the largest one below 2^62, uint64 [count]."""
+        largest = self.order_id[self.order_id < 2**62].max(initial=np.uint64(0))
+        return largest + np.arange(1, count + 1, dtype=np.uint64)
+
+    def identified(self) -> "BookSnapshot":
+        """Return the same book with an id for every order but the anonymous ones."""
+        nameless = (self.order_id == 0) & ~self.anonymous
+        order_id = self.order_id.copy()
+        order_id[nameless] = self.new_ids(int(nameless.sum()))
+        return dataclasses.replace(self, order_id=order_id)
+
     def is_own(self) -> np.ndarray:
         """Return whether each order is the user's own, bool [O]."""
         return np.isin(np.arange(len(self)), self.own)

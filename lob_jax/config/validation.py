@@ -27,7 +27,6 @@ from lob_jax.generation.user_orders import read_order
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
-from lob_jax.tokens.tokenizer import Ability
 from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS = ("lobster", "hftbacktest", "parquet")
@@ -181,13 +180,21 @@ def _check_seed(config: ml_collections.ConfigDict) -> None:
 
 def _check_run(config: ml_collections.ConfigDict) -> None:
     digits, train = config.tokens.time_digits, config.train
-    choices = tokenizer_class(config.tokens.kind, where="config.tokens.kind").time_digits
+    tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    choices = tokenizer.time_digits
     _require(
         digits in choices,
         "tokens.time_digits",
         expected=" | ".join(str(choice) for choice in choices) + f" for {config.tokens.kind} tokens",
         was=digits,
         remedy="leave it out: None keeps as many digits of a gap as these tokens can",
+    )
+    _require(
+        config.tokens.references in tokenizer.references,
+        "tokens.references",
+        expected=f"{' | '.join(tokenizer.references)} for {config.tokens.kind} tokens",
+        was=config.tokens.references,
+        remedy="leave it out, or choose tokens that have this value: --config.tokens.kind=exact",
     )
     _require(
         train.steps is None or train.steps > 0,
@@ -290,14 +297,6 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         expected="none or added, with attention across assets",
         was=model.regime,
         remedy="pass --config.model.regime=added",
-    )
-    reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.EVENTS)
-    _require(
-        model.mask != "book" or reason is None,
-        "model.mask",
-        expected=f"none or grammar, since tokens.kind is {config.tokens.kind}: {reason}",
-        was=model.mask,
-        remedy="pass --config.model.mask=grammar, or --config.tokens.kind=exact",
     )
     _require(
         causal or model.heads.next_tokens == 1,

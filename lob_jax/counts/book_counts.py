@@ -109,7 +109,7 @@ def fit_book_counts(train: RecordSource, validation: RecordSource, tokenizer: To
       tokenizer: of the records.
 
     Raises:
-      InputError: the tokens do not give back their events, so that there is no book.
+      InputError: the tokens do not give back their events, so that there is no book; or they have ranks.
     """
     if Ability.EVENTS in tokenizer.lacks:
         raise InputError(
@@ -118,6 +118,14 @@ def fit_book_counts(train: RecordSource, validation: RecordSource, tokenizer: To
             expected="tokens that " + Ability.EVENTS.value,
             was=tokenizer.lacks[Ability.EVENTS],
             remedy="leave this baseline out, or prepare records of exact tokens",
+        )
+    if tokenizer.vocabulary.has_ranks:
+        raise InputError(
+            "this model does not predict which of several orders a removal takes from",
+            where="fit_book_counts",
+            expected="tokens without ranks",
+            was=f"tokens.references={tokenizer.vocabulary.references}",
+            remedy="leave this baseline out, or prepare records with --config.tokens.references=newest",
         )
     sets = CodeSets.of(tokenizer.grammar)
     trained, held = (

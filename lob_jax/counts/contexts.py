@@ -146,10 +146,11 @@ class Stream:
     def __init__(self, tokens: np.ndarray, sets: CodeSets):
         self.tokens = np.asarray(tokens, np.int64)
         self.state = sets.states(self.tokens)
-        kind = self.tokens // v.CLASS_SIZE
-        control = (self.tokens >= v.CONTROL_BASE) & (self.tokens < v.REGIME_BASE)
-        is_head, is_size, is_gap = ((kind >= 1) & (kind <= 6)) | control, kind == v.SIZE // 1000, kind == v.TIME // 1000
-        lead_kind = np.where(is_head, 0, np.where(is_size, 1, np.where(is_gap, 2, -1)))
+        kind, field = self.tokens // v.CLASS_SIZE, v.field_of(self.tokens)
+        is_head, is_size, is_gap = field == v.FIELD_HEAD, kind == v.SIZE // 1000, kind == v.TIME // 1000
+        # A rank is one of the codes that the decision on a gap is about: it may stand where otherwise a gap does.
+        decides_gap = is_gap | (field == v.FIELD_RANK)
+        lead_kind = np.where(is_head, 0, np.where(is_size, 1, np.where(decides_gap, 2, -1)))
         self.heads_before = _before(np.cumsum(is_head), 0)
         leads = np.maximum.accumulate(np.where(lead_kind >= 0, np.arange(len(self.tokens)), -1))
         self.lead_before = _before(leads, -1)  # position of the newest lead before each token, -1 if there is none

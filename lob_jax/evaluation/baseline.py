@@ -112,12 +112,16 @@ BASELINES: dict[str, Callable[[Fitting], Baseline]] = {
     "ngram": ngram,
     "book_counts": book_counts,
 }
+WITHOUT_RANKS = ("book_counts",)  # baselines that do not predict the ranks of `tokens.references`
 NEEDS = {"book_counts": Ability.EVENTS}  # the ability of a tokenizer without which a baseline cannot be fitted
 
 
 def fit_baselines(given: Fitting) -> dict[str, Baseline]:
     """Fit all baselines that there are for the tokenizer, by name."""
-    return {name: fit(given) for name, fit in BASELINES.items() if NEEDS.get(name) not in given.tokenizer.lacks}
+    lacks, left_out = given.tokenizer.lacks, WITHOUT_RANKS if given.tokenizer.vocabulary.has_ranks else ()
+    return {
+        name: fit(given) for name, fit in BASELINES.items() if NEEDS.get(name) not in lacks and name not in left_out
+    }
 
 
 def token_streams(source: PreparedRecords) -> Streams:

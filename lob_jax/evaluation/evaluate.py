@@ -12,7 +12,7 @@ from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import RecordSource
 from lob_jax.data.windows.dataset import TokenBookDataset
-from lob_jax.data.windows.known import NOTHING, SETS, Beside
+from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches
 from lob_jax.evaluation.baseline import Fitting, fit_baselines
@@ -27,6 +27,7 @@ from lob_jax.evaluation.likelihood.scores import Rules, TokenScores, check_score
 from lob_jax.evaluation.likelihood.split import likelihood
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import Role, names_of
 from lob_jax.models.masking import Masks, make_masks
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
@@ -75,14 +76,15 @@ def evaluate(
     source = open_records(folder, split)
     escape_FK = training_escapes(load_manifest(folder))
     how = {"tokenizer": tokenizer, "escape_FK": escape_FK}
-    scores = score_split(config, params, source, batch_size=batch_size, beside=beside, **how)
+    windows = open_windows(config, source, evaluation=True, beside=with_places(beside, tokenizer))
+    scores = score_split(config, params, source, windows, batch_size=batch_size, **how)
     train, validation = (open_records(folder, name) for name in ("train", "validation"))
     given = Fitting(train, validation, tokenizer=tokenizer, ngram_orders=ngram_orders)
     baselines = fit_baselines(given)
     result: dict[str, Any] = {
         "split": split,
         "context": config.max_seq_length,
-        **likelihood(source, scores, baselines, on_nats=on_nats, **how),
+        **likelihood(source, scores, baselines, sets=windows.sets, on_nats=on_nats, **how),
         **{name: baseline.summary() for name, baseline in baselines.items()},
         "fitted": {name: digest_of_baseline(baseline, validation) for name, baseline in baselines.items()},
     }
@@ -124,34 +126,38 @@ def score_split(
     config: ModelConfig,
     params: Any,
     source: PreparedRecords,
+    windows: TokenBookDataset | PairedDataset,
     *,
     batch_size: int,
     tokenizer: Tokenizer,
     escape_FK: np.ndarray,
-    beside: Beside = NOTHING,
 ) -> TokenScores:
     """Score every token of a split once, except the leads, with at least half a context before each.
 
     Args:
       config, params: the model.
       source: the records of the split.
+      windows: its evaluation windows, with arrays of places, see `with_places`.
       batch_size: windows per forward pass.
       tokenizer: the tokenizer of the records.
       escape_FK: the escape shares of the training split, see `share_table`.
-      beside: what the model reads in addition to tokens, clock buckets and book.
     """
-    dataset = open_windows(config, source, evaluation=True, beside=with_places(beside, tokenizer))
-    windows = batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
+    read = batches(windows, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
     rules = Rules(tokenizer.grammar, make_masks(tokenizer.grammar, escape_FK), config.mask)
-    scores = score_windows(model_network(config), params, windows, rules=rules)
+    scores = score_windows(model_network(config), params, read, rules=rules)
     check_scored_once(scores, source.outlines)
     return scores
 
 
 def with_places(beside: Beside, tokenizer: Tokenizer) -> Beside:
-    """Return arrays of windows with those of their places, of the grammar and, if the tokens have one, of the book."""
-    places = ("state",) if Ability.EVENTS in tokenizer.lacks else ("state", "kind", SETS)
-    return dataclasses.replace(beside, names=tuple(dict.fromkeys((*beside.names, *places))), tokenizer=tokenizer)
+    """Return arrays of windows with those of their places, of the grammar and of the book."""
+    names = (*beside.names, *names_of(Role.PLACE))
+    return dataclasses.replace(beside, names=tuple(dict.fromkeys(names)), tokenizer=tokenizer)
+
+
+def _without_places(beside: Beside) -> Beside:
+    """Return arrays of windows without those of their places, for what only reads the network's inputs."""
+    return dataclasses.replace(beside, names=tuple(name for name in beside.names if name not in names_of(Role.PLACE)))
 
 
 def open_windows(
@@ -181,7 +187,7 @@ def evaluate_heads(
     source, found = open_records(folder, split), {}
 
     def windows() -> Iterable[Batch]:
-        dataset = open_windows(config, source, evaluation=True, beside=beside)
+        dataset = open_windows(config, source, evaluation=True, beside=_without_places(beside))
         return batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
 
     if beside.outlooks is not None:

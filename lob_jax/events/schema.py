@@ -10,6 +10,7 @@ from lob_jax.errors import InputError
 
 BID = 1
 ASK = -1
+ANONYMOUS_ID = 2**64 - 1  # of a decoded removal from an anonymous order: from the newest one that it fits
 
 
 class Kind(enum.IntEnum):
@@ -78,7 +79,7 @@ class Events:
       side: +1 bid, -1 ask, always the side of the resting order; 0 for CONTROL.
       price: in price quanta of the instrument; 0 for CONTROL.
       size: lots that this event adds or removes; 0 for CONTROL.
-      order_id: the feed's order reference, 0 if the feed has none.
+      order_id: the feed's order reference, 0 if the feed has none; see also ANONYMOUS_ID.
       flags: `Flag` bits.
     """
 

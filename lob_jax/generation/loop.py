@@ -341,6 +341,7 @@ def loop_shape(
         temperature=sampling.temperature,
         truncation=sampling.truncation,
         book_levels=prompt.known_T["book"].shape[-1] // 4,
+        ranks=tokenizer.vocabulary.has_ranks,
     )
 
 

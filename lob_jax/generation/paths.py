@@ -99,5 +99,6 @@ def path_day(
       tokenizer: the tokenizer of the tokens.
       instrument: the instrument.
     """
+    start = start.identified() if tokenizer.vocabulary.has_ranks else start
     opening = dataclasses.replace(MarketDay.opening(instrument, start), corrections=corrections)
     return opening.with_events(tokenizer.decode(tokens, opening, own=own))

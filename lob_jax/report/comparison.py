@@ -15,6 +15,8 @@ from lob_jax.report.material import Material
 from lob_jax.report.parts.data import digest
 from lob_jax.report.parts.fidelity import DISTANCES, headline, model_names
 from lob_jax.report.parts.likelihood import BITS, interval_of
+from lob_jax.report.parts.order_forecasts import ALL, CELLS, PATHS
+from lob_jax.report.parts.order_forecasts import FILE as ORDERS
 from lob_jax.report.parts.settings import shape_of
 
 IDENTITY = ("days", "train_fraction", "validation_fraction", "embargo_events", "inputs")  # of the test events
@@ -52,6 +54,8 @@ def compare_runs(runs: Sequence[RunResults], *, seed: int = 0) -> dict[str, Any]
         bootstrap of the differences event by event), "unpaired" (from the two intervals, as if independent), or "none".
       * fidelity: by "run: flow": by distance the mean of LOB-Bench's scores, its floor and their ratio.
       * direction: by label, the scores of the model.
+      * fills: by label, what becomes of resting orders within the longest horizon in events: horizon, orders, and
+        outcomes: by outcome, happened (share), brier (of the paths) and skill over the climatology: value, low, high.
     """
     by_label = {run.label: run for run in runs}
     identities = {label: test_identity(run.material) for label, run in by_label.items()}
@@ -65,6 +69,7 @@ def compare_runs(runs: Sequence[RunResults], *, seed: int = 0) -> dict[str, Any]
         "differences": {run.label: difference(run, reference, same_data=same, seed=seed) for run in runs[1:]},
         "fidelity": _fidelity(by_label),
         "direction": {label: _direction(run.material) for label, run in by_label.items()},
+        "fills": {label: _fills(run.material) for label, run in by_label.items()},
     }
 
 
@@ -169,3 +174,18 @@ def _of_distance(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _direction(material: Material) -> dict[str, Any] | None:
     return ((material.get("evaluation.json") or {}).get("direction") or {}).get("model")
+
+
+def _fills(material: Material) -> dict[str, Any] | None:
+    found = (material.generated.get(ORDERS) or {}).get("events")
+    if not found:
+        return None
+    outcomes = {
+        name: {
+            "happened": one["happened"][-1],
+            "brier": one["forecasts"][PATHS]["brier"][-1],
+            "skill": one["skill"][CELLS][-1],
+        }
+        for name, one in found["buckets"][ALL].items()
+    }
+    return {"horizon": found["horizons"][-1], "orders": found["orders"][-1], "outcomes": outcomes}

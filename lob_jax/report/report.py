@@ -15,6 +15,7 @@ from lob_jax.report.parts.direction import direction, forecaster
 from lob_jax.report.parts.fidelity import fidelity
 from lob_jax.report.parts.generated import generated
 from lob_jax.report.parts.likelihood import likelihood
+from lob_jax.report.parts.order_forecasts import order_forecasts
 from lob_jax.report.parts.others import others
 from lob_jax.report.parts.path_forecasts import path_forecasts
 from lob_jax.report.parts.settings import configuration, versions
@@ -28,6 +29,7 @@ PARTS: tuple[Callable[[Material], Section | LeftOut | None], ...] = (  # in the 
     fidelity,
     direction,
     path_forecasts,
+    order_forecasts,
     forecaster,
     generated,
     training,

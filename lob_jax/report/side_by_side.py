@@ -22,6 +22,7 @@ def comparison_sections(result: Mapping[str, Any]) -> list[Section]:
     sections = [_summary(result), _likelihood(result)]
     sections += [_fidelity(result)] if result["fidelity"] else []
     sections += [_direction(result)] if any(result["direction"].values()) else []
+    sections += [_fills(result)] if any(result["fills"].values()) else []
     return [*sections, versions(Material("comparison", {}, {}))]
 
 
@@ -116,3 +117,17 @@ def _direction(result: Mapping[str, Any]) -> Section:
     ]
     table = table_of("Direction of the next mid-price move, by run", ("measure", *found), rows)
     return Section("Direction", (), (table,))
+
+
+def _fills(result: Mapping[str, Any]) -> Section:
+    found = {label: one for label, one in result["fills"].items() if one is not None}
+    outcomes = list(dict.fromkeys(name for one in found.values() for name in one["outcomes"]))
+    rows = [(name, *(_skill(one["outcomes"].get(name)) for one in found.values())) for name in outcomes]
+    columns = ("outcome", *(f"{label}, within {one['horizon']:,} events" for label, one in found.items()))
+    caption = "What becomes of resting orders: skill of the paths over the climatology, by run"
+    return Section("Fills of resting orders", (), (table_of(caption, columns, rows),))
+
+
+def _skill(one: Mapping[str, Any] | None) -> Cell:
+    skill = None if one is None else one["skill"]
+    return None if skill is None else Number(skill["value"], ".3f", skill["low"], skill["high"])

@@ -10,6 +10,7 @@ import numpy as np
 from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.records.records import record_instrument
 from lob_jax.data.records.tokenizer_fit import fit_tokenizer
 from lob_jax.data.windows.tape import read_tape
 from lob_jax.errors import InputError
@@ -28,6 +29,8 @@ from lob_jax.evaluation.leakage import (
 )
 from lob_jax.feeds.format import SYNTHETIC
 from lob_jax.forecasting.examples import fit_scaling
+from lob_jax.report.material import newest_generated
+from lob_jax.runs.continuations.orders import digest_of_history, training_orders
 from lob_jax.runs.load import Run
 from lob_jax.runs.records import find_days, reading_of, record_plan
 from lob_jax.runs.training import validation_batches, windows_of
@@ -52,7 +55,7 @@ def audit(run: Run, *, full: bool = False) -> list[Finding]:
     findings += _check_choice(run)
     if full:
         findings += [*check_content(folder), check_thresholds(run.beside, open_records(folder, "train"))]
-        findings += [_check_bins(run), _check_fits(run), _check_normalisers(run)]
+        findings += [_check_bins(run), _check_fits(run), _check_normalisers(run), *_check_fills(run)]
     return findings
 
 
@@ -121,6 +124,22 @@ def _check_normalisers(run: Run) -> Finding:
     again = fit_scaling(read_tape(train, run.tokenizer, levels=layout.levels), layout)
     same = all(_equal(about["scaling"][name], values) for name, values in again.plain().items())
     return Finding(check, None if same else "they are those of other events")
+
+
+def _check_fills(run: Run) -> list[Finding]:
+    """Count the fills of training orders again, if generated paths were compared with their frequencies."""
+    generated = newest_generated(run.workdir)
+    stored = (generated.get("orders.json") or {}).get("training")
+    if stored is None:
+        return []
+    check, train = "the frequencies of fills are those of training", open_records(run.workdir / "records", "train")
+    instrument = record_instrument(open_records(run.workdir / "records", "test")[0])
+    try:
+        history = training_orders(run, train, instrument, following=generated["settings.json"]["events"])
+    except InputError as error:
+        return [Finding(check, unchecked=f"the days cannot be read: {error.what}")]
+    same = digest_of_history(history) == stored["digest"]
+    return [Finding(check, None if same else "they are those of other orders")]
 
 
 def _equal(stored: list[Any], fitted: list[Any]) -> bool:

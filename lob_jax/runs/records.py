@@ -73,7 +73,7 @@ def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> To
     """
     if _kind_of(config).fitted:
         return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
-    return _kind_of(config).from_settings(time_digits=config.tokens.time_digits)
+    return _kind_of(config).from_settings(time_digits=config.tokens.time_digits, references=config.tokens.references)
 
 
 def has_tokenizer_to_fit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:

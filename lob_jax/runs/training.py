@@ -147,7 +147,8 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **regime_bins(config),
-            **manifest["fingerprint"],
+            # Not the format: records that are prepared again in another one have the same tokens and splits.
+            **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
     )
 

@@ -1,6 +1,7 @@
 """The stage `generate` with several prompts: continue test events in many places, and compare with what followed."""
 
 import pathlib
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -10,8 +11,10 @@ from lob_jax.config import sections
 from lob_jax.console import COMPILING, bar, console, show
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
+from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.assess import assess
 from lob_jax.evaluation.fidelity.folders import write_folders
+from lob_jax.evaluation.paths.resting.table import order_tables
 from lob_jax.evaluation.paths.table import forecast_table, heads_table
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import NS_PER_SECOND
@@ -25,6 +28,7 @@ from lob_jax.runs.continuations.generate import (
     generate_many,
     training_flow,
 )
+from lob_jax.runs.continuations.orders import forecast_orders
 from lob_jax.runs.continuations.outlooks import compare_with_heads
 from lob_jax.runs.load import Run
 from lob_jax.runs.workdir import overview, write_json
@@ -101,6 +105,19 @@ def _score(
     write_json(folder / "forecasts.json", {**forecasts, "heads": outlooks})
     for table in (*map(forecast_table, filter(None, forecasts.values())), *map(heads_table, filter(None, [outlooks]))):
         show(table)
+    write_json(folder / "orders.json", _scored_orders(run, paths, seed=seed))
+
+
+def _scored_orders(run: Run, paths: Continuations, *, seed: int) -> dict[str, Any]:
+    """Return the scores of what becomes of resting orders, and show them; or the reason why there are none."""
+    try:
+        scored = forecast_orders(run, paths, seed=seed)
+    except InputError as error:
+        console.print(f"the fate of resting orders is not scored: {error.what}")
+        return {"unavailable": error.what}
+    for table in order_tables(scored):
+        show(table)
+    return scored
 
 
 def _table(paths: Continuations, checked: list[Validity]) -> Table:

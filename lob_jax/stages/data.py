@@ -14,7 +14,7 @@ from rich.progress import DownloadColumn
 from lob_jax.book.day import MarketDay
 from lob_jax.console import bar, console, show
 from lob_jax.data.records.folder import has_records
-from lob_jax.data.records.manifest import check_manifest, fingerprint, load_manifest
+from lob_jax.data.records.manifest import check_manifest, fingerprint, load_manifest, record_format
 from lob_jax.feeds.feed import DaySource, Feed
 from lob_jax.figures.day import depth_figure, save, trades_figure
 from lob_jax.jit import compiled_before
@@ -58,14 +58,14 @@ def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     manifest = load_manifest(workdir / "records")
     saved = manifest["fingerprint"]
     made_with = saved["inputs"].get("feed")
-    vocabulary = tokenizer_of(config, workdir).vocabulary.hash
+    tokenizer = tokenizer_of(config, workdir)
     if config.data.feed == "auto" and not config.data.path and made_with != "synthetic":
         console.print(f"records: those of the run, from the {made_with} feed, since no --config.data.path is given")
-        check_manifest(manifest, {**saved, "vocabulary": vocabulary})
+        check_manifest(manifest, {**saved, "vocabulary": tokenizer.vocabulary.hash, "format": record_format(tokenizer)})
         return
     feed, days = find_days(config)
     inputs = {**data_settings(config), **feed.inputs(days)}
-    check_manifest(manifest, fingerprint(days, record_plan(config), vocabulary_hash=vocabulary, inputs=inputs))
+    check_manifest(manifest, fingerprint(days, record_plan(config), tokenizer=tokenizer, inputs=inputs))
 
 
 @contextlib.contextmanager
@@ -80,9 +80,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     tell_feed(config)
     feed, days = find_days(config)
     folder = workdir / "records"
-    found = has_records(folder)
     workdir.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer_to_prepare(config, workdir, feed, days)
+    found = has_records(folder, record_format(tokenizer))
     if config.data.runner:
         console.print(f"{len(days)} day(s) of the {feed_name(config)} feed, on Beam's {config.data.runner}")
         manifest = write_records(config, workdir, feed, days, tokenizer=tokenizer)

@@ -9,7 +9,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import Kind
+from lob_jax.events.schema import ANONYMOUS_ID, Kind
 
 COLUMNS = ("time_ns", "kind", "side", "price", "size", "order_id", "book_price", "book_size")
 
@@ -137,7 +137,7 @@ def flow_of_spans(day: MarketDay, spans: np.ndarray, *, levels: int) -> Flow:
         side=events.side,
         price=events.price,
         size=events.size,
-        order_id=events.order_id,
+        order_id=np.where(events.order_id == ANONYMOUS_ID, np.uint64(0), events.order_id),
         book_price=states.price[rows + 1],
         book_size=states.size[rows + 1],
     )

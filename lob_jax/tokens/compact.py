@@ -75,12 +75,13 @@ class CompactTokenizer:
     Attributes:
       vocabulary: everything that determines the meaning of ids, including the bins.
       grammar: the automaton of valid token streams.
-      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
+      name, fewest_event_tokens, time_digits, references, fitted, lacks: see `Tokenizer`.
     """
 
     name: ClassVar[str] = "compact"
     fewest_event_tokens: ClassVar[int] = 1
     time_digits: ClassVar[tuple[int | None, ...]] = (None,)  # gaps have bins instead
+    references: ClassVar[tuple[str, ...]] = v.REFERENCES[:1]  # the live book resolves bins to an order
     fitted: ClassVar[bool] = True
     lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType(
         {
@@ -97,12 +98,19 @@ class CompactTokenizer:
         self.grammar = compact_grammar()
 
     @classmethod
-    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+    def from_settings(
+        cls,
+        *,
+        time_digits: int | None = None,
+        references: str = v.REFERENCES[0],
+        bins: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Construct the tokenizer from its bins.
 
         Raises:
-          InputError: there are none, or `time_digits` is given as well.
+          InputError: there are none, or `time_digits` or ranks are asked for as well.
         """
+        v.check_references(references, cls.references)
         if time_digits is not None:
             raise InputError(
                 "unsupported rounding of times",

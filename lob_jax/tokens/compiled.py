@@ -47,6 +47,7 @@ class Parsed(NamedTuple):
       side: int8 [E].
       distance: int64 [E], from the reference, positive deeper; in ticks, or in price quanta for kinds 5 and 6.
       size: int64 [E], lots.
+      rank: int64 [E], among the orders that a removal fits; -1 without one.
       gap_ns: int64 [E], since the previous event.
     """
 
@@ -55,6 +56,7 @@ class Parsed(NamedTuple):
     side: np.ndarray
     distance: np.ndarray
     size: np.ndarray
+    rank: np.ndarray
     gap_ns: np.ndarray
 
 
@@ -63,6 +65,7 @@ def write_events(
     events: EventColumns,
     time_ns: np.ndarray,
     references: np.ndarray,
+    ranks: np.ndarray,
     start_ns: int,
     carry: int,
     tick: int,
@@ -74,6 +77,7 @@ def write_events(
       events: the columns.
       time_ns: int64 [E].
       references: int64 [E, 2], the reference prices of bids and of asks before each event.
+      ranks: int64 [E], the rank of each, -1 for none; or empty, if no event has one.
       start_ns: the clock before the first event.
       carry: accumulated rounding error of the gaps so far, ns.
       tick: price quanta per tick.
@@ -108,12 +112,14 @@ def write_events(
             head = events.kind[i] * v.CLASS_SIZE + (0 if side == BID else v.ASK_OFFSET)
             at = numbers.write_price(tokens, at, head, _distance(events, i, origin, tick))
             at = numbers.write_number(tokens, at, v.SIZE, events.size[i])
+            if len(ranks) > 0 and ranks[i] >= 0:
+                at = numbers.write_rank(tokens, at, ranks[i])
         at = numbers.write_gap(tokens, at, coded)
     return tokens[:at], Refusal.FINE, len(time_ns), carry
 
 
 @in_place
-def _unit(kind: int, tick: int) -> int:
+def unit_of(kind: int, tick: int) -> int:
     """Return the unit of a kind's distances, in price quanta: hidden and auction trades may be priced between ticks."""
     return tick if kind <= _EXECUTE else 1
 
@@ -121,7 +127,7 @@ def _unit(kind: int, tick: int) -> int:
 @in_place
 def _distance(events: EventColumns, i: int, origin: int, tick: int) -> int:
     """Return the distance of an event's price from its reference, in units, positive deeper."""
-    return (origin - events.price[i]) * events.side[i] // _unit(events.kind[i], tick)
+    return (origin - events.price[i]) * events.side[i] // unit_of(events.kind[i], tick)
 
 
 @in_place
@@ -147,7 +153,7 @@ def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
         return Refusal.BIG_SIZE
     if abs(events.price[i]) >= MOST or abs(origin) >= MOST:
         return Refusal.BAD_PRICE
-    unit = _unit(events.kind[i], tick)
+    unit = unit_of(events.kind[i], tick)
     if events.price[i] % unit != 0 or (origin - events.price[i]) % unit != 0:
         return Refusal.OFF_TICK
     return Refusal.FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else Refusal.FINE
@@ -178,6 +184,7 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
     kind, code = np.zeros(n_events, np.uint8), np.zeros(n_events, np.uint8)
     side, distance = np.zeros(n_events, np.int8), np.zeros(n_events, np.int64)
     size, gap_ns = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
+    rank = np.full(n_events, -1)
     at = 0
     for i in range(n_events):
         head = np.int64(tokens[at])
@@ -190,8 +197,9 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
             side[i] = BID if low < v.ASK_OFFSET else ASK
             distance[i], at = numbers.read_price(tokens, at, low % v.ASK_OFFSET)
             size[i], at = numbers.read_number(tokens, at + 1, np.int64(tokens[at]) - v.SIZE)
+            rank[i], at = numbers.read_rank(tokens, at)
         gap_ns[i], at = numbers.read_gap(tokens, at)
-    return Parsed(kind, code, side, distance, size, gap_ns)
+    return Parsed(kind, code, side, distance, size, rank, gap_ns)
 
 
 @njit
@@ -215,7 +223,7 @@ def resolve(
             if parsed.code[i] == _CLEAR:
                 clear_levels(levels)
         else:
-            side, unit = np.int64(parsed.side[i]), _unit(parsed.kind[i], tick)
+            side, unit = np.int64(parsed.side[i]), unit_of(parsed.kind[i], tick)
             origin = reference_of(levels, 0 if side == BID else 1)
             if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
                 return time_ns, price, i

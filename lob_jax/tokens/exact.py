@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from lob_jax.book.day import MarketDay
+from lob_jax.book.kernel import load
 from lob_jax.book.levels import load_levels, with_level_room
-from lob_jax.book.loops import as_column, correction_columns, event_columns
+from lob_jax.book.loops import as_column, correction_columns, cut, event_columns, most_added
+from lob_jax.book.orders import with_room
 from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Flag, Kind
-from lob_jax.tokens import compiled, numbers
+from lob_jax.tokens import compiled, numbers, ranks
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
@@ -22,32 +24,44 @@ from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
+_NO_RANKS = np.empty(0, np.int64)
 
 
 class ExactTokenizer:
     """Writes events as `[head] [size] [gap]`, each with as many digits as it needs; lossless except for rounded time.
 
+    Orders have no ids in tokens. With references="newest", a removal takes from the newest order that it fits. With
+    "rank", an event that several orders fit has the rank of its order between size and gap, see `tokens.ranks`, so
+    that it takes from the same order as in the feed wherever that order was added in view.
+
     Attributes:
-      vocabulary: everything that determines the meaning of ids, including `time_digits`.
-      name, fewest_event_tokens, time_digits, fitted, lacks: see `Tokenizer`.
+      vocabulary: everything that determines the meaning of ids, including `time_digits` and `references`.
+      name, fewest_event_tokens, time_digits, references, fitted, lacks: see `Tokenizer`.
     """
 
     name: ClassVar[str] = "exact"
     fewest_event_tokens: ClassVar[int] = 2  # a CONTROL event: its code and its gap
     time_digits: ClassVar[tuple[int | None, ...]] = (None, *v.TIME_DIGITS)
+    references: ClassVar[tuple[str, ...]] = v.REFERENCES
     fitted: ClassVar[bool] = False
     lacks: ClassVar[Mapping[Ability, str]] = MappingProxyType({})
 
-    def __init__(self, time_digits: int | None = None):
-        """Keep gaps exact, or round each to 2, 5 or 8 significant digits."""
-        self.vocabulary = v.Vocabulary(self.name, time_digits)
+    def __init__(self, time_digits: int | None = None, references: str = v.REFERENCES[0]):
+        """Keep gaps exact, or round each to 2, 5 or 8 significant digits; with or without ranks."""
+        self.vocabulary = v.Vocabulary(self.name, time_digits, references=references)
 
     @classmethod
-    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
+    def from_settings(
+        cls,
+        *,
+        time_digits: int | None = None,
+        references: str = v.REFERENCES[0],
+        bins: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Construct the tokenizer from its settings, which include no bins.
 
         Raises:
-          InputError: there are bins, or `time_digits` is invalid.
+          InputError: there are bins, or `time_digits` or `references` is invalid.
         """
         if bins is not None:
             raise InputError(
@@ -57,12 +71,12 @@ class ExactTokenizer:
                 was=bins,
                 remedy="pass the vocabulary.json that was written with the records",
             )
-        return cls(time_digits)
+        return cls(time_digits, references=references)
 
     @property
     def grammar(self) -> Grammar:
         """Return the automaton of the streams that this tokenizer writes."""
-        return grammar_for(self.vocabulary.time_digits)
+        return grammar_for(self.vocabulary.time_digits, self.vocabulary.references)
 
     def encode(self, day: MarketDay) -> np.ndarray:
         """Return the tokens of a day's events, uint16 [T], without BOS and EOS; the first gap counts from its start.
@@ -79,9 +93,10 @@ class ExactTokenizer:
           InputError: as `encode`.
         """
         clock, carry = day.start.time_ns, 0  # carried from block to block, so that tokens do not depend on `run_events`
-        for rows, before in reference_runs(day, run_events):
+        runs = zip(reference_runs(day, run_events), self._rank_runs(day, run_events), strict=True)
+        for (rows, before), rank in runs:
             events = day.events[rows]
-            tokens, carry = self._encode(events, before, day.instrument, clock, carry=carry, first=rows.start)
+            tokens, carry = self._encode(events, before, rank, day.instrument, clock, carry=carry, first=rows.start)
             yield tokens
             clock = int(events.time_ns[-1])
 
@@ -100,7 +115,8 @@ class ExactTokenizer:
                 was=len(before) + 1,
                 remedy="replay the events that are tokenized",
             )
-        return self._encode(day.events, before, day.instrument, book_states.start_ns, carry=0, first=0)[0]
+        rank = next(self._rank_runs(day, max(len(day.events), 1)), _NO_RANKS)
+        return self._encode(day.events, before, rank, day.instrument, book_states.start_ns, carry=0, first=0)[0]
 
     def decode(self, tokens: np.ndarray, day: MarketDay, *, own: np.ndarray | None = None) -> Events:
         """Return the events of tokens; leading BOS, trailing EOS and PAD are optional.
@@ -108,17 +124,22 @@ class ExactTokenizer:
         Only the instrument, the starting book and the corrections of the day are read, not its events.
 
         Order ids are 0; flags are BAD_TIME where time runs backwards, and OWN for tokens with `own`, bool [T];
-        `sequence` counts from 0.
+        `sequence` counts from 0. With ranks, an added order has a new id, and a removal the id of the order that it
+        takes from, or ANONYMOUS_ID.
 
         Raises:
-          InputError: the tokens are ill-formed or end inside an event; names the position.
+          InputError: the tokens are ill-formed or end inside an event, or a rank is missing or wrong; names the
+            position.
         """
         parsed, places = self._parse_whole(tokens)
-        time_ns, price, done = self._resolve(parsed, day)
-        if done < len(time_ns):
-            raise _out_of_range(parsed, done, places[done])
-        events = _as_events(parsed, time_ns, price)
-        return events if own is None else events.flagged(Flag.OWN, own[places])
+        of_user = np.zeros(len(places), bool) if own is None else np.asarray(own, bool)[places]
+        resolved = (
+            self._resolve_ranks(parsed, of_user, day) if self.vocabulary.has_ranks else self._resolve(parsed, day)
+        )
+        if resolved.done < len(resolved.time_ns):
+            refusal = _wrong_rank if resolved.stop == ranks.WRONG_RANK else _out_of_range
+            raise refusal(parsed, resolved.done, places[resolved.done])
+        return _as_events(parsed, resolved).flagged(Flag.OWN, of_user)
 
     def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
         """Return the set in the place of each token, see `Tokenizer.sets`; the day's events are not read.
@@ -127,8 +148,8 @@ class ExactTokenizer:
           InputError: the tokens are ill-formed; names the position. Or a price is out of range.
         """
         ids, _, _ = self._accepted(tokens)
-        rules = rules_of(day, gap_digits=self._kept_digits)._replace(tick=_tick(day.instrument))
-        return exact_sets(ids, day, rules, closed=closed)
+        rules = rules_of(day, gap_digits=self._kept_digits, ranks=self.vocabulary.has_ranks)
+        return exact_sets(ids, day, rules._replace(tick=_tick(day.instrument)), closed=closed)
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +159,7 @@ class ExactTokenizer:
         includes it only from the next head on, because further digits of the gap may follow until then.
         """
         event = v.event_index(tokens)
-        return event, event + (v.field_of(tokens) >= v.FIELD_GAP)
+        return event, event + v.is_of_gap(v.field_of(tokens))
 
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
         """Return log2 of the width, in ns, of the interval that was rounded to each event's gap, float64 [E].
@@ -163,15 +184,38 @@ class ExactTokenizer:
     def _kept_digits(self) -> int:
         return self.vocabulary.time_digits or numbers.ALL_DIGITS
 
+    def _rank_runs(self, day: MarketDay, run_events: int) -> Iterator[np.ndarray]:
+        """Yield the ranks of each block of events, int64 [E']; no rank at all if the vocabulary has none."""
+        blocks = range(0, len(day.events), run_events)
+        if not self.vocabulary.has_ranks:
+            yield from (_NO_RANKS for _ in blocks)
+            return
+        columns, corrected = event_columns(day.events), correction_columns(day.corrections, len(day.events))
+        book = load(day.start.identified(), 0)
+        for first in blocks:
+            stop = min(first + run_events, len(day.events))
+            book = with_room(book, most_added(*cut(columns, corrected, first, stop)))
+            rank = np.empty(stop - first, np.int64)
+            ranks.follow_ranks(book, columns, corrected, first, stop, rank)
+            yield rank
+
     def _encode(
-        self, events: Events, before: np.ndarray, instrument: Instrument, start_ns: int, *, carry: int, first: int
+        self,
+        events: Events,
+        before: np.ndarray,
+        rank: np.ndarray,
+        instrument: Instrument,
+        start_ns: int,
+        *,
+        carry: int,
+        first: int,
     ) -> tuple[np.ndarray, int]:
         """Return the tokens and the accumulated rounding error; `first` is the first event's index, for errors."""
         tick = _tick(instrument)
         _check_clock(start_ns)
         columns, time_ns = event_columns(events), as_column(events.time_ns, np.int64)
         tokens, fault, i, carry = compiled.write_events(
-            columns, time_ns, as_column(before, np.int64), int(start_ns), carry, tick, self._kept_digits
+            columns, time_ns, as_column(before, np.int64), rank, int(start_ns), carry, tick, self._kept_digits
         )
         if fault != Refusal.FINE:
             raise _refusal(fault, i, events, before, tick, first)
@@ -194,12 +238,33 @@ class ExactTokenizer:
             raise self.grammar.refusal(offset + len(core), state, None)
         return _parse(core, offset)
 
-    def _resolve(self, parsed: compiled.Parsed, day: MarketDay) -> tuple[np.ndarray, np.ndarray, int]:
+    def _resolve(self, parsed: compiled.Parsed, day: MarketDay) -> "_Resolved":
         _check_clock(day.start.time_ns)
         corrected = correction_columns(day.corrections, len(parsed.kind))
         added = int(np.count_nonzero(parsed.kind == Kind.ADD))
         levels = with_level_room(load_levels(day.start), added + len(day.corrections))
-        return compiled.resolve(levels, parsed, corrected, int(day.start.time_ns), _tick(day.instrument))
+        found = compiled.resolve(levels, parsed, corrected, int(day.start.time_ns), _tick(day.instrument))
+        time_ns, price, done = found
+        return _Resolved(time_ns, price, np.zeros(len(price), np.int64), done, ranks.OUT_OF_RANGE)
+
+    def _resolve_ranks(self, parsed: compiled.Parsed, of_user: np.ndarray, day: MarketDay) -> "_Resolved":
+        _check_clock(day.start.time_ns)
+        corrected = correction_columns(day.corrections, len(parsed.kind))
+        added = int(np.count_nonzero(parsed.kind == Kind.ADD))
+        start = day.start.identified()
+        book, ids = load(start, added + len(day.corrections)), start.new_ids(added).view(np.int64)
+        begin = int(day.start.time_ns), _tick(day.instrument)
+        return _Resolved(*ranks.resolve_ranks(book, parsed, of_user, corrected, ids, *begin))
+
+
+class _Resolved(NamedTuple):
+    """Events of tokens: times, prices and bits of order ids, int64 [E] each; how many, and what stopped the rest."""
+
+    time_ns: np.ndarray
+    price: np.ndarray
+    order_id: np.ndarray
+    done: int
+    stop: int
 
 
 def _as_ids(tokens: np.ndarray) -> np.ndarray:
@@ -222,14 +287,15 @@ def _parse(core: np.ndarray, offset: int) -> tuple[compiled.Parsed, np.ndarray]:
     return compiled.parse(core, len(places)), places + offset
 
 
-def _as_events(parsed: compiled.Parsed, time_ns: np.ndarray, price: np.ndarray) -> Events:
+def _as_events(parsed: compiled.Parsed, resolved: _Resolved) -> Events:
     return Events.from_columns(
-        time_ns=time_ns,
+        time_ns=resolved.time_ns,
         kind=parsed.kind,
         code=parsed.code,
         side=parsed.side,
-        price=price,
+        price=resolved.price,
         size=parsed.size,
+        order_id=resolved.order_id.view(np.uint64),
         flags=np.where(parsed.gap_ns < 0, int(Flag.BAD_TIME), 0).astype(np.uint16),
     )
 
@@ -264,6 +330,17 @@ def _out_of_range(parsed: compiled.Parsed, event: int, position: int) -> InputEr
         expected=f"prices and times within ±{compiled.MOST}",
         was=f"a gap of {parsed.gap_ns[event]} ns, {parsed.distance[event]} units from the reference price",
         remedy="decode with the starting book and clock that the tokens were encoded with",
+    )
+
+
+def _wrong_rank(parsed: compiled.Parsed, event: int, position: int) -> InputError:
+    rank = parsed.rank[event]
+    return InputError(
+        "a removal does not say which of several orders it takes from, or says it although there is no choice",
+        where=f"token {position} (event {event})",
+        expected="a rank below the number of orders that it fits, if they are several",
+        was="no rank" if rank == ranks.NO_RANK else f"rank {rank}",
+        remedy="decode with the starting book and corrections that the tokens were encoded with",
     )
 
 

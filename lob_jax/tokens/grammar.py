@@ -1,8 +1,9 @@
 """The finite automaton of exact token streams: which token may follow, so that events have exactly one spelling.
 
-An event is `[head][digits]* [size][digits]* [TIME_BACK]? [TIME_SKIP]* [gap][digits]*`; a CONTROL event has its
-code instead of head and size. The remaining digits of a number follow in groups of three. A group after which the
-number may end is never 000; the last possible group is padded with zeros on the right.
+An event is `[head][digits]* [size][digits]* [rank][digits]? [TIME_BACK]? [TIME_SKIP]* [gap][digits]*`; a CONTROL event
+has its code instead of head and size. The remaining digits of a number follow in groups of three. A group after which
+the number may end is never 000; the last possible group is padded with zeros on the right. There are ranks only if the
+vocabulary has them. Which events have one depends on the book: this automaton then allows a rank after any size.
 """
 
 import enum
@@ -24,6 +25,7 @@ class Group(enum.IntEnum):
 
 
 _NEXT = {v.FIELD_HEAD_DIGITS: "size", v.FIELD_SIZE_DIGITS: "time", v.FIELD_GAP_DIGITS: "boundary"}
+_RANK_FIELD = {"rank": v.FIELD_RANK, "rank digits": v.FIELD_RANK_DIGITS}
 _PLAIN_FIELD = {
     "boundary": v.FIELD_HEAD,
     "size": v.FIELD_SIZE,
@@ -108,30 +110,39 @@ class Automaton:
             choices.append(f"digits {digits[0]:03d}..{digits[-1]:03d}" + (f" in steps of {step}" if step > 1 else ""))
         if allowed_V[v.SIZE]:
             choices.append("a size")
+        if allowed_V[v.RANK_BASE]:
+            choices.append("a rank")
         if allowed_V[v.TIME + 1]:
             choices.append("a gap" if allowed_V[v.TIME] else "a gap above 0")
         return " or ".join(choices)
 
 
 class Grammar(Automaton):
-    """The automaton of exact tokens for one value of `time_digits`.
+    """The automaton of exact tokens for one value of `time_digits`, with or without ranks.
 
     Attributes:
       time_digits: significant digits of a gap, or None.
+      references: one of `vocabulary.REFERENCES`.
     """
 
-    def __init__(self, time_digits: int | None = None):
+    def __init__(self, time_digits: int | None = None, references: str = v.REFERENCES[0]):
         v.check_time_digits(time_digits)
-        self.time_digits = time_digits
+        v.check_references(references)
+        self.time_digits, self.references = time_digits, references
+        ranks = _RANK_FIELD if references == "rank" else {}
+        self._next = _NEXT | ({v.FIELD_SIZE_DIGITS: "rank"} if ranks else {})
         self._gap_digits = v.MAX_NUMBER_DIGITS if time_digits is None else time_digits
         digits = _digit_states(self._gap_digits)
-        names = [*_PLAIN_FIELD, *digits]
+        names = [*_PLAIN_FIELD, *digits, *ranks]
         self._number = {name: state for state, name in enumerate(names)}
         self.transition = np.full((len(names), v.VOCAB_SIZE), -1, np.int16)
         self._fill_plain()
+        if ranks:
+            self._fill_ranks()
         for name in digits:
             self._fill_digits(*name)
-        fields = np.array([_PLAIN_FIELD.get(name, name[0]) for name in names], np.int8)
+        plain = _PLAIN_FIELD | ranks
+        fields = np.array([plain[name] if isinstance(name, str) else name[0] for name in names], np.int8)
         at_boundary = self.transition[:, v.EOS] >= 0
         at_boundary[self._number["end"]] = True
         super().__init__(self.transition, start=self._number["boundary"], state_field=fields, at_boundary=at_boundary)
@@ -151,10 +162,17 @@ class Grammar(Automaton):
         row["time"][v.TIME_BACK] = number["back"]
         row["back"][v.TIME] = -1  # 0 has no direction
 
+    def _fill_ranks(self) -> None:
+        number, row = self._number, self.transition[self._number["rank"]]
+        row[:] = self.transition[number["time"]]
+        row[v.RANK_BASE : v.RANK_ESCAPE] = number["time"]
+        row[v.RANK_ESCAPE : v.RANK_END] = number["rank digits"]
+        self.transition[number["rank digits"], v.CONTINUATION : v.SIZE] = number["time"]
+
     def _after_codes(self, field: int, kept_digits: int) -> list[int]:
         """Return the state after each number code 0..999."""
         more = [min(v.split_number_code(code)[1], kept_digits - 2) for code in range(v.CLASS_SIZE)]
-        return [self._number[(field, r, Group.MAY_END) if r else _NEXT[field]] for r in more]
+        return [self._number[(field, r, Group.MAY_END) if r else self._next[field]] for r in more]
 
     def _after_price_codes(self) -> list[int]:
         codes = self._after_codes(v.FIELD_HEAD_DIGITS, 4)
@@ -169,11 +187,11 @@ class Grammar(Automaton):
     def _fill_digits(self, field: int, digits: int, condition: int) -> None:
         row = self.transition[self._number[field, digits, condition]]
         if condition == Group.MAY_END:
-            row[:] = self.transition[self._number[_NEXT[field]]]
+            row[:] = self.transition[self._number[self._next[field]]]
         group = row[v.CONTINUATION : v.SIZE]
         if digits <= 3:
             step = 10 ** (3 - digits)
-            group[step::step] = self._number[_NEXT[field]]
+            group[step::step] = self._number[self._next[field]]
             return
         group[:] = self._number[field, digits - 3, Group.MAY_END]
         if condition == Group.FIRST:
@@ -199,6 +217,6 @@ def _digit_states(gap_digits: int) -> list[tuple[int, int, int]]:
 
 
 @functools.lru_cache
-def grammar_for(time_digits: int | None) -> Grammar:
-    """Return the grammar for a value of `time_digits`; it is built only once."""
-    return Grammar(time_digits)
+def grammar_for(time_digits: int | None, references: str = v.REFERENCES[0]) -> Grammar:
+    """Return the grammar for values of `time_digits` and `references`; it is built only once."""
+    return Grammar(time_digits, references)

@@ -14,4 +14,5 @@ def tokenizer_for(vocabulary: Vocabulary) -> Tokenizer:
       InputError: the vocabulary's settings do not fit its tokenizer.
     """
     bins = None if vocabulary.bins is None else dataclasses.asdict(vocabulary.bins)
-    return tokenizer_class(vocabulary.tokenizer).from_settings(time_digits=vocabulary.time_digits, bins=bins)
+    settings = {"time_digits": vocabulary.time_digits, "references": vocabulary.references, "bins": bins}
+    return tokenizer_class(vocabulary.tokenizer).from_settings(**settings)

@@ -1,4 +1,4 @@
-"""Compiled functions that write, read and round numbers as tokens: sizes, price distances and gaps in time.
+"""Compiled functions that write, read and round numbers as tokens: sizes, price distances, gaps in time, and ranks.
 
 Codes 0..9 are these numbers. Code 10 + 90 e + (mm - 10) is a number whose first two digits are mm and that has e more,
 which follow in continuations of three digits from the left. The last continuation is padded with zeros on the right;
@@ -99,6 +99,17 @@ def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
 
 
 @njit
+def write_rank(tokens: np.ndarray, at: int, rank: int) -> int:
+    """Write a rank 0..MOST_RANKS-1; return the position after it."""
+    if rank < v.RANKS:
+        tokens[at] = v.RANK_BASE + rank
+        return at + 1
+    tokens[at] = v.RANK_ESCAPE + (rank - v.RANKS) // v.CLASS_SIZE
+    tokens[at + 1] = v.CONTINUATION + (rank - v.RANKS) % v.CLASS_SIZE
+    return at + 2
+
+
+@njit
 def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[int, int]:
     """Add continuations to a number of which `digits` digits remain; return it and the position after them."""
     while digits > 0 and at < len(tokens) and v.CONTINUATION <= tokens[at] < v.SIZE:
@@ -130,6 +141,18 @@ def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
         return read_groups(tokens, at, 0, code - v.DEEPER_ESCAPE + v.DEEPER_ESCAPE_DIGITS)
     number, at = read_groups(tokens, at, 0, code - v.BETTER_ESCAPE + v.BETTER_ESCAPE_DIGITS)
     return -number, at
+
+
+@njit
+def read_rank(tokens: np.ndarray, at: int) -> tuple[int, int]:
+    """Return the rank at a position, -1 if there is none, and the position after it."""
+    token = np.int64(tokens[at])
+    if token < v.RANK_BASE or token >= v.RANK_END:
+        return -1, at
+    if token < v.RANK_ESCAPE:
+        return token - v.RANK_BASE, at + 1
+    rank = v.RANKS + v.CLASS_SIZE * (token - v.RANK_ESCAPE)
+    return rank + np.int64(tokens[at + 1]) - v.CONTINUATION, at + 2
 
 
 @njit

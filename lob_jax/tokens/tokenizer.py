@@ -39,6 +39,7 @@ class Tokenizer(Protocol):
       name: its name in vocabularies and in the configuration, see `registry.TOKENIZERS`.
       fewest_event_tokens: number of tokens of the shortest event.
       time_digits: the valid values of `tokens.time_digits`: significant digits of a gap, or None for no rounding.
+      references: those of `tokens.references`: how a removal refers to the order that it takes from.
       fitted: whether it is a `FittedTokenizer`.
       lacks: the abilities that it lacks, each with the reason.
     """
@@ -46,12 +47,15 @@ class Tokenizer(Protocol):
     name: ClassVar[str]
     fewest_event_tokens: ClassVar[int]
     time_digits: ClassVar[tuple[int | None, ...]]
+    references: ClassVar[tuple[str, ...]]
     fitted: ClassVar[bool]
     lacks: ClassVar[Mapping[Ability, str]]
 
     @classmethod
-    def from_settings(cls, *, time_digits: int | None = None, bins: Mapping[str, Any] | None = None) -> Self:
-        """Construct the tokenizer from the configuration's time_digits, or from the settings in a vocabulary file.
+    def from_settings(
+        cls, *, time_digits: int | None = None, references: str = ..., bins: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Construct the tokenizer from the configuration's settings, or from those in a vocabulary file.
 
         Raises:
           InputError: the settings do not fit this tokenizer.

@@ -1,7 +1,8 @@
 """The 10,000 token ids: their meaning, the fields of an event that they belong to, and the vocabulary file.
 
 Ids form ten classes of 1,000, `token // 1000`: 0 special tokens, 1-6 the head of an event of that kind, 7 three more
-decimal digits of the preceding number, 8 the leading digits of a size, 9 the leading digits of a gap in time.
+decimal digits of the preceding number, 8 the leading digits of a size, 9 the leading digits of a gap in time. Among the
+special tokens are the ranks that say which of several orders a removal takes from.
 """
 
 import dataclasses
@@ -44,6 +45,13 @@ REGIME_BASE, INSTRUMENT_BASE, SESSION_BASE = 100, 200, 800  # start of each rang
 FIRST_CONTROL, LAST_CONTROL = CONTROL_BASE + Code.HALT, CONTROL_BASE + Code.FEED_GAP
 CONTROL_GAP = 10  # id stride between the gap bins of a CONTROL code, in the compact vocabulary
 
+# Ranks among the orders that a removal may mean: ids from RANK_BASE on are ranks 0..RANKS-1. An id from RANK_ESCAPE on
+# stands for RANKS plus a thousand more each, and a group of three digits always follows.
+RANK_BASE, RANK_ESCAPE, RANK_END = 60, 92, 100
+RANKS = RANK_ESCAPE - RANK_BASE
+MOST_RANKS = RANKS + CLASS_SIZE * (RANK_END - RANK_ESCAPE)  # further orders cannot be told apart from the newest
+REFERENCES = ("newest", "rank")  # how a removal refers to its order: the newest that it fits, or by rank where needed
+
 CONTINUATION, SIZE, TIME = 7 * CLASS_SIZE, 8 * CLASS_SIZE, 9 * CLASS_SIZE
 CLASSES = ("special", *(kind.name for kind in Kind if kind < Kind.CONTROL), "digits", "size", "gap")
 
@@ -61,7 +69,7 @@ TIME_DIGITS = (2, 5, 8)  # significant digits that a gap may be rounded to
 
 
 class Field(enum.IntEnum):
-    """The part of an event that a token belongs to, in the order of the parts."""
+    """The part of an event that a token belongs to; in the order of the parts, but for the rank, before the gap."""
 
     SPECIAL = 0
     HEAD = 1
@@ -70,12 +78,15 @@ class Field(enum.IntEnum):
     SIZE_DIGITS = 4
     GAP = 5
     GAP_DIGITS = 6
+    RANK = 7
+    RANK_DIGITS = 8
 
 
 FIELDS = tuple(field.name.lower().replace("_", " ") for field in Field)
-FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS = (
-    int(field) for field in Field
-)
+(
+    FIELD_SPECIAL, FIELD_HEAD, FIELD_HEAD_DIGITS, FIELD_SIZE, FIELD_SIZE_DIGITS, FIELD_GAP, FIELD_GAP_DIGITS,
+    FIELD_RANK, FIELD_RANK_DIGITS,
+) = (int(field) for field in Field)  # fmt: skip
 
 
 def _field_table() -> np.ndarray:
@@ -84,6 +95,7 @@ def _field_table() -> np.ndarray:
     for bin_ in range(GAP_BINS):
         field_V[FIRST_CONTROL + CONTROL_GAP * bin_ : LAST_CONTROL + 1 + CONTROL_GAP * bin_] = FIELD_HEAD
     field_V[[TIME_SKIP, TIME_BACK]] = FIELD_GAP
+    field_V[RANK_BASE:RANK_END] = FIELD_RANK
     field_V[CLASS_SIZE:CONTINUATION] = FIELD_HEAD
     field_V[CONTINUATION:SIZE] = -1
     field_V[SIZE:TIME] = FIELD_SIZE
@@ -92,7 +104,9 @@ def _field_table() -> np.ndarray:
 
 
 _FIELD_V = _field_table()
-_DIGITS_OF = np.array([FIELD_SPECIAL, FIELD_HEAD_DIGITS, 0, FIELD_SIZE_DIGITS, 0, FIELD_GAP_DIGITS, 0], np.int8)
+_DIGITS_OF = np.zeros(len(Field), np.int8)
+for _field in (FIELD_HEAD, FIELD_SIZE, FIELD_GAP, FIELD_RANK):
+    _DIGITS_OF[_field] = _field + 1
 
 
 def field_of(tokens: np.ndarray) -> np.ndarray:
@@ -106,6 +120,11 @@ def field_of(tokens: np.ndarray) -> np.ndarray:
     lead = np.where(continues, 0, np.arange(tokens.shape[-1]))
     lead_field = np.take_along_axis(field, np.maximum.accumulate(lead, axis=-1), axis=-1)
     return np.where(continues, _DIGITS_OF[np.maximum(lead_field, FIELD_SPECIAL)], field)
+
+
+def is_of_gap(field: np.ndarray) -> np.ndarray:
+    """Return whether fields are those of a gap, bool, same shape."""
+    return (field == FIELD_GAP) | (field == FIELD_GAP_DIGITS)
 
 
 def event_index(tokens: np.ndarray) -> np.ndarray:
@@ -157,6 +176,10 @@ def _describe_special(token: int) -> str:
         return SPECIALS[token]
     if FIRST_CONTROL <= token <= LAST_CONTROL:
         return Code(token - CONTROL_BASE).name
+    if RANK_BASE <= token < RANK_ESCAPE:
+        return f"order {token - RANK_BASE} from the back"
+    if RANK_ESCAPE <= token < RANK_END:
+        return f"order {RANKS + CLASS_SIZE * (token - RANK_ESCAPE)} from the back, plus"
     for name, first, last in _prefix_ranges():
         if first <= token <= last:
             return f"{name} {token - first}"
@@ -207,6 +230,22 @@ def check_time_digits(time_digits: int | None) -> None:
         )
 
 
+def check_references(references: object, among: Sequence[str] = REFERENCES) -> None:
+    """Check how removals refer to orders.
+
+    Raises:
+      InputError: it is not among the given values.
+    """
+    if references not in among:
+        raise InputError(
+            "unsupported references to orders",
+            where="tokens.references",
+            expected=" | ".join(among),
+            was=references,
+            remedy="choose one of these values, which are those of the tokenizer that tokens.kind names",
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """Everything that determines the meaning of token ids.
@@ -215,15 +254,23 @@ class Vocabulary:
       tokenizer: name of the tokenizer in `registry.TOKENIZERS`.
       time_digits: significant digits of a gap, 2, 5 or 8; None for exact gaps, or for gaps in bins.
       bins: a dataclass with the fitted meaning of codes, such as `CompactBins`; None for a tokenizer without one.
+      references: how a removal refers to its order, one of REFERENCES.
     """
 
     tokenizer: str
     time_digits: int | None
     bins: Any = None
+    references: str = REFERENCES[0]
 
     def __post_init__(self):
         check_name(self.tokenizer)
         check_time_digits(self.time_digits)
+        check_references(self.references)
+
+    @property
+    def has_ranks(self) -> bool:
+        """Return whether a removal that several orders fit has a rank."""
+        return self.references == "rank"
 
     @property
     def hash(self) -> str:
@@ -247,7 +294,9 @@ class Vocabulary:
         """
         content = _read_object(pathlib.Path(path))
         kind = tokenizer_class(str(content.get("tokenizer")), where=str(path))
-        vocabulary = kind.from_settings(time_digits=content.get("time_digits"), bins=content.get("bins")).vocabulary
+        settings = {"references": content["references"]} if "references" in content else {}
+        settings |= {name: content.get(name) for name in ("time_digits", "bins")}
+        vocabulary = kind.from_settings(**settings).vocabulary
         expected = json.loads(vocabulary.to_json())
         for key in [*expected, *content]:
             if key not in content or key not in expected or content[key] != expected[key]:
@@ -271,6 +320,7 @@ class Vocabulary:
             "controls": {code.name: CONTROL_BASE + code.value for code in Code if code != Code.NONE},
             "prefixes": {name: [first, last] for name, first, last in _prefix_ranges()},
             **({"bins": dataclasses.asdict(self.bins)} if self.bins is not None else {}),
+            **({"references": self.references, "ranks": [RANK_BASE, RANK_ESCAPE, RANK_END]} if self.has_ranks else {}),
         }
 
 

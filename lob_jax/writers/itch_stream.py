@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, clear, correct, level_of, rule_slot
+from lob_jax.book.kernel import apply, clear, correct, level_of, ordered_slot, rule_slot
 from lob_jax.book.loops import CorrectionColumns, EventColumns, mark_of
-from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book, named_slot
+from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.order_table import OrderTable, find, insert, remove
@@ -117,7 +117,7 @@ def _take(book: Book, s: int, kind: int, price: int, size: int, order_id: int, t
     row = level_of(book, s, price)
     if row < 0 or size <= 0:
         return
-    first = named_slot(book, s, price, order_id)
+    first = ordered_slot(book, s, row, kind, size, order_id)
     if size >= book.levels[s, row, SIZE]:
         if kind == _EXECUTE:
             _charge_from(book, book.levels[s, row, FRONT], BEHIND, NOBODY, book.levels[s, row, SIZE], kind, time, out)

@@ -27,7 +27,7 @@ from lob_jax.book.loops import (
 from lob_jax.book.orders import ID, Book, with_room
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
-from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, Code, Events, Kind
 from lob_jax.feeds.lobster.files import MOST_MS, MS_PER_DAY, PAST_MIDNIGHT, PATTERN, LobsterName, parse_name
 from lob_jax.feeds.lobster.rows import CODE_OF_HALT, EMPTY_PRICE, MAX_SIZE
 from lob_jax.jit import njit
@@ -114,7 +114,7 @@ def write_lobster(
     with _replacing(paths) as files:
         first = 0
         for rows, ids, price, size in _replayed(day, levels):
-            own = kept[rows]
+            own, ids = kept[rows], np.where(ids == ANONYMOUS_ID, np.uint64(0), ids)
             part = events[rows][own]
             times = time[first : first + len(part)]
             first += len(part)
@@ -129,7 +129,7 @@ def order_ids(day: MarketDay) -> np.ndarray:
     """Return an order id for every event of a day, uint64 [E]: its own, or the one that the book's rule selects.
 
     New ids continue from the largest id below 2^62; larger ids are ignored, since new ones above them could overflow.
-    Events that do not affect a visible order keep their id.
+    Events that do not affect a visible order keep their id, as does one with ANONYMOUS_ID.
     """
     parts = [ids for _, ids, _, _ in _replayed(day, 1)]
     return np.concatenate([np.zeros(0, np.uint64), *parts])

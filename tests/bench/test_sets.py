@@ -36,4 +36,6 @@ def test_the_last_line_is_one_json_object(capsys):
     for case in figures["cases"].values():
         assert case["tokens_per_s"] > 0 and 0 <= case["escape_share"] < 0.2 and case["ranges_per_token"] > 1
         assert sum(sum(kinds.values()) for kinds in case["escapes"].values()) <= case["events"]
+    exact, compact = figures["cases"].values()
+    assert "stored_bytes_per_token" not in exact and 3 < compact["stored_bytes_per_token"] < 100
     assert len(table) >= 3 and {"command", "commit", "machine", "versions"} <= set(figures)

@@ -63,6 +63,7 @@ def test_base_is_what_the_architecture_says():
         ("evaluate.ngram_orders", (0, 1)),
         ("sweep.space", "train.warmup_steps=uniform(1,99999999999999999999999)"),
         ("tokens.time_digits", 3),
+        ("tokens.references", "oldest"),
         ("train.micro_batch", 5),
         ("train.steps", 0),
         ("train.parallel", "xmap"),

@@ -19,12 +19,13 @@ HEADS = (1000, 1500, 3000, 3969)  # the last one is a price of five digits: 469 
 SIZES = (8001, 8100, 8105)  # 1, and numbers of 3 digits that begin with 10 and 15
 GAPS = (9000, 9101, 9190, v.TIME_SKIP, v.TIME_BACK)
 DIGITS = (7000, 7100, 7500, 7120)
-KEPT = (*HEADS, *SIZES, *GAPS, *DIGITS, v.FIRST_CONTROL, v.EOS)
+RANKS = (v.RANK_BASE, v.RANK_BASE + 1, v.RANK_ESCAPE)
+KEPT = (*HEADS, *SIZES, *GAPS, *DIGITS, *RANKS, v.FIRST_CONTROL, v.EOS)
 
 
-def small_grammar():
+def small_grammar(references="newest"):
     """The exact grammar without most of its tokens."""
-    whole = grammar_for(None)
+    whole = grammar_for(None, references)
     kept = np.isin(np.arange(v.VOCAB_SIZE), KEPT)
     return types.SimpleNamespace(
         transition=np.where(kept, whole.transition, -1).astype(np.int16),

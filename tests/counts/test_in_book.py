@@ -11,7 +11,7 @@ from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.states import kinds_along, states_along
 from tests.counts.conftest import record_of
 
-ESCAPE = np.linspace(0.01, 0.3, 49).reshape(SHAPE)
+ESCAPE = np.linspace(0.01, 0.3, int(np.prod(SHAPE))).reshape(SHAPE)
 
 
 def random_sets(tokens, grammar, *, seed):

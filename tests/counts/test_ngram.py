@@ -11,6 +11,7 @@ from lob_jax.counts.ngram import fit_ngram, fit_zero_order
 from lob_jax.errors import InputError
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
+from tests.counts.conftest import random_stream, small_grammar
 
 
 def whole(*streams):
@@ -151,6 +152,19 @@ def test_probabilities_of_allowed_codes_sum_to_one_and_prediction_is_the_likelie
         assert sum(map(math.exp, log_p.values())) == pytest.approx(1, abs=1e-9)
         assert min(log_p.values()) > -math.inf
         assert log_p[int(predicted[position])] == pytest.approx(max(log_p.values()), abs=1e-12)
+
+
+def test_probabilities_where_a_rank_may_come_sum_to_one():
+    grammar = small_grammar("rank")
+    trained, held, tokens = (random_stream(grammar, seed, length) for seed, length in ((0, 300), (1, 200), (2, 60)))
+    model = fit_ngram(whole(trained), whole(held), grammar=grammar, orders=(1, 2))
+    field = v.field_of(tokens)
+    ranks = np.flatnonzero((field == v.FIELD_RANK) | (field == v.FIELD_RANK_DIGITS))
+    assert len(np.unique(field[ranks])) == 2
+    for position in [*ranks, *(ranks + 1)]:
+        log_p = next_log_probs(model, grammar, tokens, position)
+        assert sum(map(math.exp, log_p.values())) == pytest.approx(1, abs=1e-9)
+    assert Stream(tokens, model.sets).heads_before[-1] == (field == v.FIELD_HEAD).sum()
 
 
 def test_scores_and_predictions_do_not_look_ahead(stream, model):

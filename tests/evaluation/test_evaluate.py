@@ -7,6 +7,7 @@ import rich.console
 
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.escapes import record_sets
+from lob_jax.data.windows import known
 from lob_jax.errors import InputError
 from lob_jax.evaluation import baseline as baselines
 from lob_jax.evaluation.baseline import token_streams
@@ -128,10 +129,13 @@ def test_calibration_counts_every_scored_token_once(result):
     assert sum(fields) == found["all"]["count"] == sum(found["all"]["counts"]) == tokens
 
 
-def test_direction_may_be_left_out(folder, tiny):
+def test_direction_may_be_left_out_and_sets_are_found_once(folder, tiny, monkeypatch):
     config, params = tiny("rotary")
+    of, found = known.record_sets, []
+    monkeypatch.setattr(known, "record_sets", lambda record, tokenizer: found.append(record) or of(record, tokenizer))
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
+    assert len(found) == len(open_records(folder, "test"))
     assert table(result).row_count == 13 + 4 + 4
 
 

@@ -118,7 +118,7 @@ def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
     for tokens, own, levels, clock in rows:
         tokenizer.grammar.check(tokens)
         found = decoded(tokens, tokenizer, own=own)
-        validity = check_events(found, start=START, tick=INSTRUMENT.tick)
+        validity = check_events(found, start=START.identified(), tick=INSTRUMENT.tick)
         assert (validity.events, validity.faults) == (events, {})
         assert validity.levels == levels
         assert int(found.time_ns[-1]) == clock

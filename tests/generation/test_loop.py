@@ -9,8 +9,11 @@ import pytest
 
 from lob_jax.book.features import book_features
 from lob_jax.book.replay import replay
+from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
+from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.events.schema import Kind
 from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device.orders import Order, no_orders
@@ -19,6 +22,7 @@ from lob_jax.generation.device.sampling import Truncation
 from lob_jax.generation.device.state import Given
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
+from lob_jax.generation.paths import path_day
 from lob_jax.generation.start import start_paths
 from lob_jax.generation.stream import stream
 from lob_jax.models.inputs import ARRAYS, Advance
@@ -59,6 +63,40 @@ def test_every_path_can_have_happened(generated):
     assert_valid(generated)
     kinds = np.concatenate([decoded(tokens).kind for tokens in generated.tokens])
     assert set(kinds) >= {1, 2, 3, 4}
+
+
+def test_removals_name_orders_by_rank(params):
+    tokenizer = ExactTokenizer(5, "rank")
+    found = run(params, tokenizer=tokenizer)
+    assert_valid(found, tokenizer=tokenizer)
+    ranks = np.concatenate([tokens[vocab.field_of(tokens) == vocab.FIELD_RANK] for tokens in found.tokens])
+    assert len(ranks) > 5 and (ranks > vocab.RANK_BASE).any()
+
+
+@pytest.mark.slow
+def test_a_stream_of_events_with_ranks_is_that_of_the_whole_path(params, monkeypatch):
+    monkeypatch.setattr(loop, "PIECE", 7)
+    tokenizer = ExactTokenizer(5, "rank")
+    how = {"model": MODEL, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": SAMPLING}
+    parts = list(stream(params, prompt(), **how))
+    for path, tokens in enumerate(run(params, tokenizer=tokenizer).tokens):
+        whole = decoded(tokens, tokenizer)
+        for name in ("kind", "side", "price", "size"):
+            streamed = np.concatenate([getattr(part[path].events, name) for part in parts])
+            np.testing.assert_array_equal(streamed, getattr(whole, name))
+        assert (whole.order_id[np.isin(whole.kind, (Kind.CANCEL, Kind.DELETE, Kind.EXECUTE))] > 0).all()
+
+
+@pytest.mark.slow
+def test_ranks_pass_over_the_orders_of_the_user(params):
+    tokenizer = ExactTokenizer(5, "rank")
+    orders = tuple(Order(side=side, size=5, price=9_900 if side > 0 else 10_100, after_events=3) for side in (1, -1))
+    found = run(params, tokenizer=tokenizer, events=60, inject=orders)
+    how = {"start": START, "tokenizer": tokenizer, "instrument": INSTRUMENT}
+    for tokens, own, levels in zip(found.tokens, found.own, found.levels, strict=True):
+        day = path_day(tokens, Corrections.none(), own, **how)
+        validity = check_events(day.events, start=day.start, tick=INSTRUMENT.tick)
+        assert (validity.faults, validity.levels) == ({}, levels)
 
 
 def test_the_context_was_outgrown(generated):

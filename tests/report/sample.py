@@ -269,9 +269,38 @@ def generated():
     forecasts = {"events": {"by": "events", "horizons": [10, 50], "prompts": [24, 24], "paths": 4,
                             "forecasts": {"paths": scores, "random walk": scores}, "against": {"random walk": walk}},
                  "seconds": None, "heads": None}  # fmt: skip
-    return {"name": "001", "forecasts.json": forecasts, "settings.json": {"paths": 2, "events": 200, "name": ""},
+    return {"name": "001", "forecasts.json": forecasts, "orders.json": order_scores(),
+            "settings.json": {"paths": 2, "events": 200, "name": ""},
             "forecast.json": {"by": "events", "moment": [0.0, 200.0], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
                               "paths": [2, 1], **levels, "each_path": paths}}  # fmt: skip
+
+
+def order_scores():
+    """Return an orders.json: two horizons in events, none in seconds, and a bucket without orders."""
+    names = ("paths", "climatology", "overall rate", "random walk")
+
+    def of(*forecasts, skill):
+        scores = {"mean": [0.02, 0.1], "brier": [0.03, 0.09], "log": [0.11, 0.31]}
+        return {"happened": [0.03, 0.12], "forecasts": dict.fromkeys(forecasts, scores),
+                "skill": {name: [None, skill] for name in forecasts[1:]}}  # fmt: skip
+
+    def bucket(skill):
+        return {"first fill": of(*names, skill=skill), "full fill": of(*names, skill=skill),
+                "cancel": of(*names[:3], skill=skill)}  # fmt: skip
+
+    bins = {"orders": [90, 10], "probability": [0.0, 0.2], "frequency": [0.01, 0.3], "low": [0.0, 0.1],
+            "high": [0.02, 0.5], "calibrated": [0.02, None]}  # fmt: skip
+    skill = {"value": 0.1, "low": -0.1, "high": 0.2}
+    buckets = {name: bucket(skill) for name in ("all", "at best", "1 to 5 ticks")} | {"deeper": bucket(None)}
+    one, no = {"orders": 40, "counts": [4] * 10, "p": 0.5}, {"orders": 0, "counts": [0] * 10, "p": None}
+    times = {"first fill": one, "first fill, if it comes": no, "cancel": one, "cancel, if it comes": one}
+    outcomes = ("first fill", "full fill", "cancel")
+    events = {"horizons": [10, 50], "prompts": [24, 24], "orders": [100, 100], "buckets": buckets,
+              "reliability": {name: [bins, bins] for name in outcomes}}  # fmt: skip
+    return {"prompts": 24, "orders": 100, "paths": 4, "without_id": 9, "same_queue": 0.9, "block": 3,
+            "lost": {"paths": 0.05, "real": 0.1}, "events": events, "seconds": None,
+            "time": dict.fromkeys(("all", "at best", "1 to 5 ticks", "deeper"), times),
+            "training": {"moments": 50, "orders": 900, "digest": "a"}}  # fmt: skip
 
 
 def material():

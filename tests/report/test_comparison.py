@@ -1,6 +1,7 @@
 """Runs side by side: paired intervals against a hand-made case, and what cannot be compared is not."""
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ from lob_jax.report.comparison import test_identity as identity_of
 from lob_jax.report.event_bits import read_event_bits, write_event_bits
 from lob_jax.report.page import page
 from lob_jax.report.side_by_side import comparison_sections, difference_words
-from tests.report.sample import evaluation, material
+from tests.report.sample import evaluation, generated, material
 
 
 def run(label, *, bits=28.0, each=None, **changes):
@@ -52,6 +53,20 @@ def test_runs_on_other_events_are_not_compared_in_bits():
     words = comparison_sections(result)[0].paragraphs
     assert "not tested on the same events" in words[0] and "cannot be compared" in words[1]
     assert identity_of(run("a").material) == identity_of(run("c", bits=9.0).material)
+
+
+def test_fills_stand_side_by_side_where_they_are_known():
+    known = dataclasses.replace(run("b"), material=dataclasses.replace(run("b").material, generated=generated()))
+    result = compare_runs([run("a"), known])
+    assert result["fills"]["a"] is None and result["fills"]["b"]["horizon"] == 50
+    assert result["fills"]["b"]["outcomes"]["cancel"]["brier"] == 0.09
+    (section,) = (one for one in comparison_sections(result) if one.title == "Fills of resting orders")
+    (table,) = section.tables
+    assert table.columns == ("outcome", "b, within 50 events")
+    assert (table.rows[0][1].value, table.rows[0][1].low) == (0.1, -0.1)
+    assert "Fills of resting orders" not in [
+        one.title for one in comparison_sections(compare_runs([run("a"), run("c")]))
+    ]
 
 
 def test_figures_fidelity_and_direction_stand_side_by_side():

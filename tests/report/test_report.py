@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lob_jax.report.material import Material
-from lob_jax.report.parts import checks, data, fidelity, likelihood, others, path_forecasts, summary
+from lob_jax.report.parts import checks, data, fidelity, likelihood, order_forecasts, others, path_forecasts, summary
 from lob_jax.report.report import plain_report, sections_of, write_page
 from lob_jax.report.section import Absent, LeftOut, Number
 from tests.report.sample import evaluation, material, metrics
@@ -23,7 +23,7 @@ def cells(section):
 def test_every_part_of_a_complete_run_is_a_section_and_the_json_has_the_same(tmp_path):
     sections, left_out = sections_of(material())
     titles = [section.title for section in sections]
-    assert titles[0] == "Summary" and len(titles) == 15 and left_out == []
+    assert titles[0] == "Summary" and len(titles) == 16 and left_out == []
     html = write_page(tmp_path / "report.html", sections, title="t", lead="l").read_text()
     plain = json.loads(json.dumps(plain_report(sections, title="t", lead="l"), allow_nan=False))
     assert [one["title"] for one in plain["sections"]] == titles
@@ -36,7 +36,7 @@ def test_without_results_everything_but_summary_and_versions_is_left_out_with_a_
     empty = Material("empty", {}, {name: f"{name} is missing" for name in MISSING})
     sections, left_out = sections_of(empty)
     assert [section.title for section in sections] == ["Summary", "Versions"]
-    assert len(left_out) == 11 and all(one.reason for one in left_out)
+    assert len(left_out) == 12 and all(one.reason for one in left_out)
 
 
 MISSING = (
@@ -158,6 +158,30 @@ def test_paths_as_forecasts_stand_beside_random_walks_with_tests():
     assert found["50", "CRPS, paths"] is None and found["50", "p, random walk"] is None
     assert (found["10", "in the 50% band"].low, found["10", "skill"].value) == (0.3, 0.1)
     assert [one.name for one in section.pictures] == ["crps_events"]
+
+
+def test_fills_stand_beside_benchmarks_with_reliability_and_tests_of_their_times():
+    section = order_forecasts.order_forecasts(material())
+    found = cells(section)
+    assert found["50 events: first fill", "Brier, random walk"].value == 0.09
+    assert isinstance(found["50 events: cancel", "Brier, random walk"], Absent)
+    skill = found["all: full fill", "skill"]
+    assert (skill.value, skill.low, skill.high) == (0.1, -0.1, 0.2)
+    assert isinstance(found["deeper: cancel", "skill"], Absent)
+    assert found["at best", "cancel, p"].value == 0.5 and found["at best", "first fill, if it comes, p"] is None
+    (bins,) = (table for table in section.tables if table.caption.startswith("Reliability"))
+    assert [row[0] for row in bins.rows] == [name for name in ("first fill", "full fill", "cancel") for _ in range(2)]
+    assert (bins.rows[1][1], bins.rows[1][3].low, bins.rows[1][4]) == (10, 0.1, None)
+    assert [one.name for one in section.pictures] == ["fills_reliability", "fills_pit"]
+    assert "100 orders with an id" in section.paragraphs[0] and "10.0% of the orders really" in section.paragraphs[0]
+
+
+def test_without_order_ids_the_section_on_fills_says_so():
+    one = material()
+    one.generated["orders.json"] = {"unavailable": "the feed has no order ids, so that their fate is not known"}
+    assert order_forecasts.order_forecasts(one).reason.startswith("the feed has no order ids")
+    del one.generated["orders.json"]
+    assert "--mode=generate" in order_forecasts.order_forecasts(one).reason
 
 
 def test_an_audit_says_what_was_found_and_what_was_not_checked():

@@ -22,7 +22,7 @@ from lob_jax.training.run.identity import measure
 from lob_jax.training.run.weights import save_weights
 from tests.runs.conftest import SMALL
 
-COMPACT = {"tokens.kind": "compact", "model.mask": "none", "tokens.time_digits": None, "data.embargo_events": 70}
+COMPACT = {"tokens.kind": "compact", "tokens.time_digits": None, "data.embargo_events": 70}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.data.records.records import make_records, read_record
 from lob_jax.data.records.split import Part
+from lob_jax.data.windows import known
+from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
@@ -57,6 +59,17 @@ def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, close
     assert [vars(prompt.behind)[name].tolist() for name in ("side", "price", "size")] == [[1], [9_900], [5]]
 
 
+def test_a_prompt_of_a_model_with_a_mask_finds_no_sets(records, monkeypatch):
+    """They are about the tokens of the prompt, and generation has those of the live book."""
+    monkeypatch.setattr(known, "record_sets", lambda *_: pytest.fail("sets that nothing reads"))
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288}
+    how |= {"beside": Beside((*ALWAYS, "state", "kind", known.SETS), tokenizer=ExactTokenizer())}
+    prompt = make_prompt(records, events=3, **how)
+    day = read_record(records[0], ExactTokenizer())
+    again = prompt_from_day(day.part(0, 3, start=day.start), events=3, book_levels=2, **how)
+    assert set(prompt.known_T) == set(again.known_T) == {"event", *ALWAYS}
+
+
 @pytest.mark.parametrize("events", [1, 2, 3, 5])
 def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(records, events):
     """But for its first events, a day's end is no other place than the middle of a record."""
@@ -71,8 +84,8 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     for name, values in vars(prompt.behind).items():
         np.testing.assert_array_equal(values, getattr(expected.behind, name), name)
     assert prompt.known_T.keys() == expected.known_T.keys()
-    for name, known in prompt.known_T.items():
-        np.testing.assert_array_equal(known, expected.known_T[name], name)
+    for name, values in prompt.known_T.items():
+        np.testing.assert_array_equal(values, expected.known_T[name], name)
     for field in dataclasses.fields(prompt.book):
         np.testing.assert_array_equal(getattr(prompt.book, field.name), getattr(expected.book, field.name), field.name)
     last = prompt_from_day(day, events=1, book_levels=2, **how)

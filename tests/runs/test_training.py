@@ -9,6 +9,7 @@ import pytest
 import lob_jax
 from lob_jax.config.sections import plain
 from lob_jax.data.records.manifest import load_manifest
+from lob_jax.runs import training
 from lob_jax.runs.training import open_training_data
 
 
@@ -59,6 +60,18 @@ def test_records_are_written_once_and_their_days_told(trained, tmp_path, capfd):
     assert manifest == load_manifest(trained.workdir / "records") == load_manifest(tmp_path / "records")
     assert lob_jax.prepare(trained.config, tmp_path, on_day=lambda *one: told.append(one)) == manifest
     assert len(told) == 3 and capfd.readouterr() == ("", "")
+
+
+def test_the_format_of_records_is_no_part_of_a_runs_identity(trained, monkeypatch):
+    """Records that are prepared again in another format have the same tokens and splits: the run may be resumed."""
+    as_made = open_training_data(trained.config, trained.workdir).fingerprint
+    assert "format" not in as_made and {"vocabulary", "record_events", "inputs", "days"} <= as_made.keys()
+    manifest = load_manifest(trained.workdir / "records")
+    manifest["fingerprint"]["format"] += 1
+    monkeypatch.setattr(training, "load_manifest", lambda _: manifest)
+    assert open_training_data(trained.config, trained.workdir).fingerprint == as_made
+    again = lob_jax.train(trained.config, trained.workdir)
+    assert again == trained.summary
 
 
 def test_a_configuration_that_cannot_be_is_refused_before_anything_is_made(trained, tmp_path):

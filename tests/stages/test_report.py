@@ -45,6 +45,7 @@ def test_a_report_is_written_beside_its_results_and_says_what_it_leaves_out(tmp_
     assert gone == {
         "Generated paths": "nothing has been generated; --mode=generate does it",
         "Forecasts from paths": gone["Forecasts from paths"],
+        "Fills of resting orders": gone["Fills of resting orders"],
         "Attention": "the run has no checkpoint; --mode=train writes them",
         "Model and configuration": "config.json does not exist; --mode=train writes it",
     }

@@ -63,13 +63,14 @@ def states(day):
 
 @pytest.fixture(scope="module")
 def tokenizers(day, states):
-    """Return each registered tokenizer, by name; those that are fitted, to the day."""
+    """Return each registered tokenizer, by name, those that are fitted to the day; and one that writes ranks."""
     seen = seen_in(day.events, states.reference[:-1], day.instrument, day.start.time_ns)
     kinds = {name: tokenizer_class(name) for name in TOKENIZERS}
-    return {name: kind.fit([seen]) if kind.fitted else kind.from_settings() for name, kind in kinds.items()}
+    found = {name: kind.fit([seen]) if kind.fitted else kind.from_settings() for name, kind in kinds.items()}
+    return {**found, "ranks": ExactTokenizer.from_settings(references="rank")}
 
 
-@pytest.fixture(params=TOKENIZERS)
+@pytest.fixture(params=[*TOKENIZERS, "ranks"])
 def tokenizer(request, tokenizers):
     return tokenizers[request.param]
 
@@ -167,7 +168,10 @@ def test_what_is_known_at_a_token_does_not_depend_on_later_ones(tokenizer, day, 
 
 def test_the_vocabulary_file_brings_the_tokenizer_back(tokenizer, tmp_path):
     path, kind = tmp_path / "vocabulary.json", type(tokenizer)
-    choices = [tokenizer] if kind.fitted else [kind.from_settings(time_digits=digits) for digits in kind.time_digits]
+    settings = [
+        {"time_digits": digits, "references": reference} for digits in kind.time_digits for reference in kind.references
+    ]
+    choices = [tokenizer] if kind.fitted else [kind.from_settings(**one) for one in settings]
     for choice in choices:
         choice.vocabulary.save(path)
         loaded = v.Vocabulary.load(path)
@@ -215,6 +219,8 @@ def test_settings_of_another_tokenizer_are_refused(tokenizers):
         compact.from_settings()
     with pytest.raises(InputError, match="unsupported rounding of times"):
         compact.from_settings(time_digits=5)
+    with pytest.raises(InputError, match="unsupported references to orders"):
+        compact.from_settings(references="rank")
 
 
 def test_a_third_tokenizer_is_a_module_and_a_line(monkeypatch, tmp_path):

@@ -71,7 +71,7 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Order-book events as tokens, with clock and book features; every record decodes alone.",
-            features=record_features(),
+            features=record_features(self.tokenizer),
             disable_shuffling=True,
         )
 
@@ -210,7 +210,7 @@ def prepare_records(
         _remove_data_set(partial)
         return _build(LobEvents(feed, days, data_dir=partial, **arguments), partial, wanted, config=None)
 
-    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    wanted = fingerprint(days, plan, tokenizer=tokenizer, inputs=inputs)
     return find_or_build(folder, wanted, build)
 
 
@@ -257,7 +257,7 @@ def prepare_on_beam(
             shutil.rmtree(partial / DAYS, ignore_errors=True)
             raise
 
-    wanted = fingerprint(days, plan, vocabulary_hash=tokenizer.vocabulary.hash, inputs=inputs)
+    wanted = fingerprint(days, plan, tokenizer=tokenizer, inputs=inputs)
     return find_or_build(folder, wanted, build)
 
 

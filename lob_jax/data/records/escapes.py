@@ -6,17 +6,24 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.records.records import Record, record_opening
+from lob_jax.data.records.stored_sets import read_sets, stores_sets
 from lob_jax.errors import InputError
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.shares import SHAPE, escape_shares
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.states import kinds_along, states_along
-from lob_jax.tokens.tokenizer import Ability, Tokenizer
+from lob_jax.tokens.tokenizer import Tokenizer
 
 
 def record_sets(record: Record, tokenizer: Tokenizer) -> TokenSets:
-    """Return the sets in the places of a record's tokens without EOS; the tokens must give their events back."""
+    """Return the sets in the places of a record's tokens without EOS.
+
+    Raises:
+      InputError: the tokens do not give their events back, and the record was prepared without their sets.
+    """
+    if stores_sets(tokenizer):
+        return read_sets(record)
     return tokenizer.sets(record["tokens"][:-1], record_opening(record), closed=int(record["closed"]))
 
 
@@ -33,9 +40,7 @@ class EscapeTally:
         self._outside = np.zeros((len(Escape), *SHAPE), np.int64)
 
     def add(self, record: Record, tokenizer: Tokenizer, *, first: int) -> None:
-        """Count a record's tokens from `first` on; nothing of tokens that do not give their events back."""
-        if Ability.EVENTS in tokenizer.lacks:
-            return
+        """Count a record's tokens from `first` on."""
         tokens, sets = record["tokens"][:-1].astype(np.int64), record_sets(record, tokenizer)
         counted = (np.arange(len(tokens)) >= first) & ~_behind_another(tokens, sets.outside)
         field, kind = _cells(tokens, tokenizer)
@@ -43,10 +48,14 @@ class EscapeTally:
         np.add.at(self._outside, (sets.outside[counted], field[counted], kind[counted]), 1)
 
     def content(self) -> dict[str, Any]:
-        """Return the counts as JSON values: "places" [F][K], and "outside", the same by name of each reason found."""
+        """Return the counts as JSON values: "places" [F][K], and "outside", the same by name of each reason found.
+
+        The fields of ranks are left out if no token has one.
+        """
+        fields = len(v.FIELDS) if self._places[v.FIELD_RANK :].any() else v.FIELD_RANK
         reasons = (reason for reason in Escape if reason != Escape.INSIDE and self._outside[reason].any())
-        outside = {reason.name.lower(): self._outside[reason].tolist() for reason in reasons}
-        return {"places": self._places.tolist(), "outside": outside}
+        outside = {reason.name.lower(): self._outside[reason, :fields].tolist() for reason in reasons}
+        return {"places": self._places[:fields].tolist(), "outside": outside}
 
 
 def _behind_another(tokens: np.ndarray, outside: np.ndarray) -> np.ndarray:
@@ -80,6 +89,7 @@ def training_escapes(manifest: Mapping[str, Any]) -> np.ndarray:
                 remedy="prepare the records again with this version",
             )
         counts = day["escapes"].get("train", {"places": np.zeros(SHAPE), "outside": {}})
-        places += np.array(counts["places"])
-        outside += sum((np.array(cells) for cells in counts["outside"].values()), np.zeros(SHAPE))
+        places[: len(counts["places"])] += counts["places"]
+        for cells in counts["outside"].values():
+            outside[: len(cells)] += cells
     return escape_shares(places, outside)

@@ -43,10 +43,11 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     Raises:
       InputError: the folder holds other records or other files, or another process is building it.
     """
-    if has_records(folder):
+    format_now = wanted.get("format", FORMAT)
+    if has_records(folder, format_now):
         return _checked(folder, wanted)
     with locked(folder.with_name(f"{folder.name}.lock")):
-        if has_records(folder):  # another process may have finished before the lock was acquired
+        if has_records(folder, format_now):  # another process may have finished before the lock was acquired
             return _checked(folder, wanted)
         if (folder / MANIFEST).exists():
             _set_aside(folder, wanted)
@@ -67,15 +68,15 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     return read_manifest(folder)
 
 
-def has_records(folder: pathlib.Path) -> bool:
-    """Return whether a folder holds prepared records of the format that this version writes."""
-    return (folder / MANIFEST).exists() and not is_earlier(read_manifest(folder))
+def has_records(folder: pathlib.Path, wanted: int) -> bool:
+    """Return whether a folder holds prepared records of the wanted format, see `record_format`, or a later one."""
+    return (folder / MANIFEST).exists() and not is_earlier(read_manifest(folder), wanted)
 
 
 def _set_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
     """Rename the folder of records of an earlier format, which must agree with `wanted` in everything else."""
     manifest = read_manifest(folder)
-    format_then = manifest["fingerprint"]["format"]
+    format_then = manifest["fingerprint"].get("format", FORMAT)
     check_manifest(manifest, {**wanted, "format": format_then})
     aside = folder.with_name(f"{folder.name}.format{format_then}")
     if aside.exists():
@@ -88,8 +89,8 @@ def _set_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
         )
     os.replace(folder, aside)
     warnings.warn(
-        f"the records in {folder} are of format {format_then}, and this version needs format {FORMAT}: they are kept as"
-        f" {aside.name}, and the days are prepared again",
+        f"the records in {folder} are of format {format_then}, and this version needs format {wanted['format']}: they"
+        f" are kept as {aside.name}, and the days are prepared again",
         stacklevel=3,
     )
 

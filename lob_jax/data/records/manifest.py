@@ -11,28 +11,37 @@ import numpy as np
 
 from lob_jax.data.records.records import RecordPlan
 from lob_jax.data.records.split import SPLITS
+from lob_jax.data.records.stored_sets import stores_sets
 from lob_jax.errors import InputError, differing, flat
 from lob_jax.feeds.feed import DaySource
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
+from lob_jax.tokens.tokenizer import Tokenizer
 
-FORMAT = 3  # incremented whenever the content of a record changes its meaning
+# Incremented whenever the content of a record changes its meaning.
+FORMAT = 3
+FORMAT_WITH_SETS = 4  # of records that hold token sets, see `stored_sets`; up to 3 they held none
 MANIFEST = "records.json"
 
 
+def record_format(tokenizer: Tokenizer | type[Tokenizer]) -> int:
+    """Return the format of the records that this version writes of a tokenizer's tokens."""
+    return FORMAT_WITH_SETS if stores_sets(tokenizer) else FORMAT
+
+
 def fingerprint(
-    days: Sequence[DaySource], plan: RecordPlan, *, vocabulary_hash: str, inputs: Mapping[str, Any]
+    days: Sequence[DaySource], plan: RecordPlan, *, tokenizer: Tokenizer, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything that determines the content of records, as plain JSON values.
 
     Args:
       days: the days, in order.
       plan: how they are divided.
-      vocabulary_hash: hash of the tokenizer's vocabulary.
+      tokenizer: the tokenizer of the events.
       inputs: what identifies the data: the feed, its settings, the seeds of a simulation, the sha256 of each file.
     """
     content = {
-        "format": FORMAT,
-        "vocabulary": vocabulary_hash,
+        "format": record_format(tokenizer),
+        "vocabulary": tokenizer.vocabulary.hash,
         **dataclasses.asdict(plan),
         "days": [f"{day.symbol} {day.trading_day}" for day in days],
         "inputs": dict(inputs),
@@ -115,20 +124,24 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
       InputError: there is no manifest, it cannot be read, or the records are of an earlier format.
     """
     manifest = read_manifest(folder)
-    if is_earlier(manifest):
-        raise InputError(
-            "the prepared records are of an earlier format",
-            where=pathlib.Path(folder) / MANIFEST,
-            expected=f"format {FORMAT}",
-            was=f"format {manifest['fingerprint']['format']}",
-            remedy="run --mode=prepare with this config and --workdir: it keeps them beside the new ones",
-        )
+    _refuse_earlier(manifest, FORMAT, where=pathlib.Path(folder) / MANIFEST)
     return manifest
 
 
-def is_earlier(manifest: Mapping[str, Any]) -> bool:
-    """Return whether records are of an earlier format than this version writes."""
-    return manifest["fingerprint"].get("format", FORMAT) < FORMAT
+def is_earlier(manifest: Mapping[str, Any], wanted: int) -> bool:
+    """Return whether records are of an earlier format than the wanted one, see `record_format`."""
+    return manifest["fingerprint"].get("format", FORMAT) < wanted
+
+
+def _refuse_earlier(manifest: Mapping[str, Any], wanted: int, *, where: object) -> None:
+    if is_earlier(manifest, wanted):
+        raise InputError(
+            "the prepared records are of an earlier format",
+            where=where,
+            expected=f"format {wanted}",
+            was=f"format {manifest['fingerprint'].get('format', FORMAT)}",
+            remedy="run --mode=prepare with this config and --workdir: it keeps them beside the new ones",
+        )
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -161,9 +174,10 @@ def check_manifest(manifest: Mapping[str, Any], expected: Mapping[str, Any]) -> 
     Keys that are newer than the records count as having had their neutral values.
 
     Raises:
-      InputError: they do not; lists the differing entries of the records (expected) and of the request (was). Or a
-        newer version wrote the records, with keys that this one does not know.
+      InputError: they do not; lists the differing entries of the records (expected) and of the request (was). Or they
+        are of an earlier format, or a newer version wrote them, with keys that this one does not know.
     """
+    _refuse_earlier(manifest, expected.get("format", FORMAT), where=f"{MANIFEST}, fingerprint")
     saved, written_by = completed_fingerprint(manifest["fingerprint"], expected), manifest.get(VERSION, FIRST)
     source = Source("the manifest of records", of="records", where=f"{MANIFEST}, fingerprint", written_by=written_by)
     refuse_newer(saved.keys() - flat(expected).keys(), source)

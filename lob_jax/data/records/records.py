@@ -12,6 +12,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
 from lob_jax.data.records.split import Part, check_embargo, lead_events
+from lob_jax.data.records.stored_sets import stored, stores_sets
 from lob_jax.errors import InputError
 from lob_jax.events.halts import OPEN, closed_before, halts_of
 from lob_jax.events.instrument import Instrument
@@ -117,7 +118,8 @@ def make_records(
       closed int64, what is closed before the first event, see `lob_jax.events.halts`; nothing at the start of a day;
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON;
-      tokenizer, the name of the tokenizer.
+      tokenizer, the name of the tokenizer;
+      sets_*, the token sets, for tokens that do not give their events back, see `stored_sets.stored`.
 
     Args:
       day: the day; its columns may be memory-mapped.
@@ -156,8 +158,7 @@ def day_record(
     """
     (start,) = snapshots_at(day, np.array([first]))
     closed = closed_before(halts_of(day.events.kind[:first], day.events.code[:first]), first, closed=closed)
-    record = _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels, closed=closed)
-    return {**record, "compact": tokenizer.vocabulary.bins is not None}
+    return _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels, closed=closed)
 
 
 def _make_record(
@@ -172,9 +173,9 @@ def _make_record(
     """Return the record of events begin..last-1, with lead begin..first-1; book and halts are those before them."""
     begin, first, last = span
     part = day.part(begin, last, start=start)
-    states = replay(part, book_levels)
+    states, tokens = replay(part, book_levels), tokenizer.encode(part)
     return {
-        "tokens": np.append(tokenizer.encode(part), np.uint16(EOS)),
+        "tokens": np.append(tokens, np.uint16(EOS)),
         "features": states.features(),
         "clock_ns": np.concatenate([np.array([start.time_ns], np.int64), part.events.time_ns]),
         "mid2": states.mid2(),
@@ -186,6 +187,7 @@ def _make_record(
         **{f"correction_{name}": np.asarray(getattr(part.corrections, name)) for name in CORRECTION_COLUMNS},
         "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
         "tokenizer": tokenizer.name,
+        **(stored(tokenizer.sets(tokens, part, closed=closed)) if stores_sets(tokenizer) else {}),
     }
 
 
@@ -199,6 +201,8 @@ def record_opening(record: Record) -> MarketDay:
 def read_record(record: Record, tokenizer: Tokenizer) -> MarketDay:
     """Decode a record of exact tokens to a part of a day."""
     opening = record_opening(record)
+    if tokenizer.vocabulary.has_ranks:
+        opening = dataclasses.replace(opening, start=opening.start.identified())
     return opening.with_events(tokenizer.decode(record["tokens"][:-1], opening))
 
 

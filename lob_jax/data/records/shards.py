@@ -23,6 +23,7 @@ from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.escapes import EscapeTally
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.split import Part, day_parts
+from lob_jax.data.records.stored_sets import COLUMNS, stores_sets
 from lob_jax.events.schema import Kind
 from lob_jax.feeds.feed import DaySource
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -66,8 +67,8 @@ class Place:
         )
 
 
-def record_features() -> tfds.features.FeaturesDict:
-    """Return the TFDS features of a record: arrays are stored as bytes, numbers and text as they are."""
+def record_features(tokenizer: Tokenizer) -> tfds.features.FeaturesDict:
+    """Return the TFDS features of a tokenizer's records: arrays are stored as bytes, numbers and text as they are."""
 
     def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
@@ -83,6 +84,7 @@ def record_features() -> tfds.features.FeaturesDict:
             **{f"start_{name}": tensor(dtype, None) for name, dtype in START_COLUMNS.items()},
             **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},
             "instrument": tfds.features.Text(),
+            **{name: tensor(dtype, None) for name, dtype in COLUMNS.items() if stores_sets(tokenizer)},
         }
     )
 
@@ -166,7 +168,7 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
       InputError: the day cannot be divided or tokenized; it then has no account, and its shards are ignored.
     """
     parts = place.parts(len(day.events), plan)
-    tally, features = Tally(parts, tokenizer), record_features()
+    tally, features = Tally(parts, tokenizer), record_features(tokenizer)
     serializer = ExampleSerializer(features.get_serialized_info())
 
     def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:

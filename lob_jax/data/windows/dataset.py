@@ -46,7 +46,7 @@ class PreparedRecord:
       clock_row: int32 [T], the row of the record's clock that is known after a token, see `Along`.
       book_row: int32 [T], the row of the book that is known after a token.
       known: the additional arrays of windows, by name.
-      sets: the sets in the places of the tokens, if windows have them.
+      sets: the sets in the places of the tokens, if windows are cut that have them.
     """
 
     tokens: np.ndarray
@@ -158,9 +158,17 @@ class TokenBookDataset:
         """Return a record in the form that windows are cut from, from the cache if possible."""
         prepared = self._cache.get(record)
         if prepared is None:
-            prepared = prepare_record(self.source[record], time_buckets=self.time_buckets, beside=self.beside)
+            source = self.source[record]
+            prepared = prepare_record(source, time_buckets=self.time_buckets, beside=self.beside)
+            prepared = dataclasses.replace(prepared, sets=sets_along(source, self.beside))
             self._cache.put(record, prepared)
         return prepared
+
+    def sets(self, record: int) -> TokenSets:
+        """Return the sets in the places of a record's tokens, which windows have; from the cache if possible."""
+        sets = self.prepared(record).sets
+        assert sets is not None, "windows have no sets"
+        return sets
 
 
 def _check_sizes(context: int, time_buckets: int) -> None:
@@ -247,7 +255,7 @@ def _bounds(about: Outline) -> tuple[int, int]:
 
 
 def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHING) -> PreparedRecord:
-    """Compute the inputs known at each token of a record."""
+    """Compute the inputs known at each token of a record, without the sets, which prompts have no use for."""
     read = along(record, time_buckets=time_buckets, beside=beside)
     return PreparedRecord(
         tokens=record["tokens"][:-1].astype(np.int32),
@@ -255,7 +263,6 @@ def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHIN
         clock_row=read.clock_row,
         book_row=read.book_row,
         known=known_along(read),
-        sets=sets_along(record, beside),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from lob_jax.data.records.records import RecordSource, record_instrument
 from lob_jax.data.windows.dataset import PreparedRecord, Span, TokenBookDataset, Window
 from lob_jax.data.windows.known import Beside
+from lob_jax.tokens.sets.token_sets import TokenSets
 
 NEVER = np.iinfo(np.int64).max
 HISTORY = 4  # one in this many tokens of a peer's window precedes the other window
@@ -125,6 +126,10 @@ class PairedDataset:
         blank = self.windows.blank()
         pair = {name: np.stack([array, array]) for name, array in blank.items()}
         return {**pair, "peer_seen": np.zeros((2, self.context + 1), np.int32)}
+
+    def sets(self, record: int) -> TokenSets:
+        """Return the sets in the places of a record's tokens, see `TokenBookDataset.sets`."""
+        return self.windows.sets(record)
 
     def _known(self, span: Span) -> np.ndarray:
         """Return the time known at each token of a window, int64 [T+1]."""

@@ -13,6 +13,7 @@ from lob_jax.tokens.tokenizer import Ability
 PARTS: dict[str, tuple[int, ...]] = {
     "head": (v.FIELD_HEAD, v.FIELD_HEAD_DIGITS),
     "size": (v.FIELD_SIZE, v.FIELD_SIZE_DIGITS),
+    "rank": (v.FIELD_RANK, v.FIELD_RANK_DIGITS),
     "gap": (v.FIELD_GAP,),
     "gap_digits": (v.FIELD_GAP_DIGITS,),
 }
@@ -68,6 +69,7 @@ METRIC = Metric(
         ),
         Row("head", "  head", ".3f", "of these, bits for kind, side and price"),
         Row("size", "  size", ".3f", "bits for the size"),
+        Row("rank", "  rank", ".3f", "bits for which of several orders a removal takes from, if tokens have ranks"),
         Row(
             "gap",
             "  leading gap",

@@ -8,7 +8,7 @@ import numpy as np
 from lob_jax.evaluation.metric import Metric, Row, Scored
 from lob_jax.tokens import vocabulary as v
 
-N_FIELDS = v.FIELD_GAP_DIGITS + 1
+N_FIELDS = len(v.FIELDS)
 
 
 def nll_by_field(scored: Scored) -> np.ndarray:

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lob_jax.book.oracle import OracleBook
+from lob_jax.book.oracle import OracleBook, Order
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.halts import CLOSED, CLOSES, OPEN, QUOTING, TRADES
-from lob_jax.events.schema import ASK, BID, Code, Events, Flag, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Code, Events, Flag, Kind
 
 Levels = list[list[tuple[int, list[int]]]]
 
@@ -57,9 +57,9 @@ def check_events(
     book, faults, clock = OracleBook(start), Counter(), start.time_ns
     rules: dict[str, Any] = {"tick": tick, "signed": signed}
     shown, emptied = _by_event(corrections), False
-    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size, events.flags)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    for number, (time_ns, kind, code, side, price, size, flags) in enumerate(rows):
+    columns = (events.time_ns, events.kind, events.code, events.side, events.price, events.size)
+    rows = zip(*(column.tolist() for column in (*columns, events.order_id, events.flags)), strict=True)
+    for number, (time_ns, kind, code, side, price, size, order_id, flags) in enumerate(rows):
         fault = "clock runs backwards" if time_ns < clock else None
         clock, before = time_ns, {side for side in (BID, ASK) if book.sides[side]}
         if kind == Kind.CONTROL:
@@ -67,11 +67,11 @@ def check_events(
             if code == Code.CLEAR:
                 book.clear()
         else:
-            fault = fault or _fault(book, kind, side, price, size, closed=closed, **rules)
+            fault = fault or _fault(book, kind, side, price, size, order_id, closed=closed, **rules)
         if fault:
             faults[fault] += 1
         elif kind != Kind.CONTROL:
-            book.apply(kind, side, price, size, 0, own=bool(flags & Flag.OWN))
+            book.apply(kind, side, price, size, order_id, own=bool(flags & Flag.OWN))
         faults.update(_revealed(book, shown.get(number, []), **rules))
         emptied |= any(not book.sides[side] for side in before)
     return Validity(len(events), dict(faults), emptied, _levels(book))
@@ -102,7 +102,16 @@ def _revealed(book: OracleBook, shown: list[tuple[int, int, int]], *, tick: int,
 
 
 def _fault(
-    book: OracleBook, kind: int, side: int, price: int, size: int, *, tick: int, closed: int, signed: bool
+    book: OracleBook,
+    kind: int,
+    side: int,
+    price: int,
+    size: int,
+    order_id: int,
+    *,
+    tick: int,
+    closed: int,
+    signed: bool,
 ) -> str | None:
     """Return why an event is invalid; None if it is valid."""
     if size <= 0 or (price <= 0 and not signed):
@@ -120,7 +129,7 @@ def _fault(
     queue = book.sides[side].get(price, [])
     if not queue:
         return "nothing at the price"
-    others = [order for order in queue if not order.own]
+    others = [order for order in _meant(queue, order_id) if not order.own]
     if kind == Kind.CANCEL:
         return None if any(order.size > size for order in others) else "no order is larger than the cancel"
     if kind == Kind.DELETE:
@@ -128,7 +137,16 @@ def _fault(
         return None if fits else "no order has the size of the delete"
     if price != book.best(side):
         return "execution behind the best price"
+    if order_id not in (0, ANONYMOUS_ID) and queue[0].order_id != order_id:
+        return "execution of an order behind the front"
     return None if size <= queue[0].size else "execution of more than the front order"
+
+
+def _meant(queue: list[Order], order_id: int) -> list[Order]:
+    """Return the orders of a queue that a removal with an id, or with 0 for none, may take from."""
+    if order_id == ANONYMOUS_ID:
+        return [order for order in queue if order.anonymous]
+    return [order for order in queue if order_id in (0, order.order_id)]
 
 
 def _crosses(book: OracleBook, side: int, price: int) -> bool:

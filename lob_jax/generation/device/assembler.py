@@ -38,6 +38,8 @@ class Spelling(NamedTuple):
       deeper: +1 or -1, the sign of the price.
       price: ticks deeper than the reference (quanta for kinds 5 and 6); valid from the first token of the size.
       size: lots; valid from the first token of the time.
+      rank: among the orders that a removal fits, 0 without one; valid from the first token of the time.
+      in_rank: whether the digits of the rank come next.
       number: the number being decoded.
       in_time: whether the tokens of the time have begun.
       skips: number of TIME_SKIP tokens so far.
@@ -51,6 +53,8 @@ class Spelling(NamedTuple):
     deeper: jax.Array
     price: jax.Array
     size: jax.Array
+    rank: jax.Array
+    in_rank: jax.Array
     number: Number
     in_time: jax.Array
     skips: jax.Array
@@ -75,6 +79,8 @@ def blank() -> Spelling:
         deeper=jnp.int32(1),
         price=zero,
         size=zero,
+        rank=zero,
+        in_rank=jnp.bool_(False),
         number=Number(zero, zero, zero),
         in_time=zero,
         skips=zero,
@@ -118,6 +124,12 @@ def _price_lead(code: jax.Array) -> tuple[jax.Array, Number]:
     escape = code >= vocab.DEEPER_ESCAPE
     number = jax.tree.map(lambda a, b: jnp.where(escape, a, b), Number(zero, zero, digits), plain)
     return jnp.where(better, -1, 1), number
+
+
+def _rank_lead(token: jax.Array) -> jax.Array:
+    """Return the least rank that a token begins."""
+    thousands = token - vocab.RANK_ESCAPE
+    return jnp.where(thousands < 0, token - vocab.RANK_BASE, vocab.RANKS + vocab.CLASS_SIZE * thousands)
 
 
 def as_int32(number: Number) -> jax.Array:
@@ -176,7 +188,8 @@ def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
       except for its time, and is applied to the book.
     """
     low = token % vocab.CLASS_SIZE
-    digits = (token >= vocab.CONTINUATION) & (token < vocab.SIZE)
+    is_rank = (token >= vocab.RANK_BASE) & (token < vocab.RANK_END)
+    digits = (token >= vocab.CONTINUATION) & (token < vocab.SIZE) & ~spelling.in_rank
     complete = is_time(token) & (spelling.in_time == 0)
     value = as_int32(spelling.number)
     zero = jnp.zeros_like(value)
@@ -192,6 +205,8 @@ def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
     going_on = spelling._replace(
         price=jnp.where(size_token, jnp.where(value == TOO_LARGE, TOO_LARGE, spelling.deeper * value), spelling.price),
         size=jnp.where(complete & (spelling.kind != _CONTROL), value, spelling.size),
+        rank=jnp.where(is_rank, _rank_lead(token), spelling.rank + jnp.where(spelling.in_rank, low, 0)),
+        in_rank=is_rank & (token >= vocab.RANK_ESCAPE),
         number=number,
         in_time=spelling.in_time | is_time(token),
         skips=spelling.skips + (token == vocab.TIME_SKIP),

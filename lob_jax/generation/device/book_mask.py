@@ -8,6 +8,8 @@ quotes; prices are positive unless the instrument has signed prices; halted trad
 for it; a book is never cleared, and time never runs backwards. Prices are within MOST_DISTANCE of the reference, and
 the lots of a level within MOST_LOTS.
 
+If the vocabulary has ranks, a removal that fits several orders has one of theirs, and no other event has one.
+
 Within a number, the mask of the next digits is the union of all continuations that lead to an allowed number and, if
 the number may end here, of the tokens that the next field allows. The mask is exact: every sequence that obeys it ends
 in an acceptable event, and every such event can be reached.
@@ -18,18 +20,25 @@ that a model is trained over.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Spelling, as_int32
 from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, is_full, queue_at, reference
-from lob_jax.generation.device.queues import NOBODY, Queue
+from lob_jax.generation.device.queues import NO_RANK, NOBODY, Queue
+from lob_jax.generation.device.queues import ranks as ranks_of
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
+# The least rank that each rank token begins.
+LEAST_RANK = np.r_[np.arange(v.RANKS), v.RANKS + v.CLASS_SIZE * np.arange(v.RANK_END - v.RANK_ESCAPE)].astype(np.int32)
 
-def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int, largest_K: jax.Array) -> jax.Array:
+
+def book_mask(
+    book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int, largest_K: jax.Array, ranks: bool = False
+) -> jax.Array:
     """Return which tokens the book allows next, bool [V]; the values of tokens that the grammar forbids are arbitrary.
 
     Args:
@@ -38,6 +47,7 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
       field: the grammar's current field (`Grammar.state_field`); inside a number that may end here, its digits.
       tick: price quanta per tick.
       largest_K: the largest size of an event of each kind, int32 [8]; a DELETE may remove an order whatever its size.
+      ranks: whether the vocabulary has ranks.
     """
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
@@ -54,6 +64,13 @@ def book_mask(book: LiveBook, spelling: Spelling, field: jax.Array, *, tick: int
     price_fine = ~in_price | _price_allowed(book, levels, spelling, distance)
     size_V = price_fine & _size_codes(listed_Q, sizes)
     time_fine = ~in_size | _size_allowed(listed_Q, sizes, value)
+    if ranks:
+        choices = jnp.sum(ranks_of(queue, kind, value) != NO_RANK)
+        asked = time_fine & (choices > 1) & (in_size | (field == v.FIELD_RANK))
+        head_V = head_V.at[v.RANK_BASE : v.RANK_END].set(asked & (choices > LEAST_RANK))
+        in_rank = field == v.FIELD_RANK_DIGITS
+        digits_G = jnp.where(in_rank, spelling.rank + jnp.arange(spelled.GROUPS) < choices, digits_G)
+        time_fine &= ~asked
     mask_V = jnp.concatenate([head_V, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
     return mask_V.at[v.TIME_SKIP].set(time_fine).at[v.TIME_BACK].set(False)
 

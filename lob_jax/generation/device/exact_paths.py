@@ -24,7 +24,7 @@ class ExactTables(NamedTuple):
       transition_SV: int16, the state after a token, -1 where it is forbidden.
       field_S: int32, the field that a state fills (`Grammar.state_field`).
       drawable_V: bool, tokens that may be sampled: no framing tokens, no clocks running backwards, and only those
-        CONTROL codes that are halts, since the others describe the feed or the session.
+        CONTROL codes that are halts, since the others describe the feed or the session; ranks as the grammar has them.
       largest_K: int32 [8], by kind, the largest size that may be sampled, see `book_mask`.
     """
 
@@ -39,6 +39,7 @@ def exact_tables(tokenizer: Tokenizer, largest: np.ndarray = ANY_SIZES) -> Exact
     grammar = tokenizer.grammar
     drawable = np.arange(v.VOCAB_SIZE) >= v.CLASS_SIZE
     drawable[[v.TIME_SKIP, *(v.CONTROL_BASE + code for code in HALTS)]] = True
+    drawable[v.RANK_BASE : v.RANK_END] = True
     fields = jnp.asarray(grammar.state_field, jnp.int32)
     return ExactTables(jnp.asarray(grammar.transition), fields, jnp.asarray(drawable), jnp.asarray(largest))
 
@@ -47,7 +48,8 @@ def masks(path: PathState, tables: ExactTables, shape: LoopShape) -> tuple[jax.A
     """Return the tokens that the grammar and the book allow next, bool [V] each."""
     grammar_V = (tables.transition_SV[path.grammar] >= 0) & tables.drawable_V
     field, largest_K = tables.field_S[path.grammar], tables.largest_K
-    return grammar_V, book_mask(path.book, path.spelling, field, tick=shape.tick, largest_K=largest_K)
+    rules = {"tick": shape.tick, "ranks": shape.ranks}
+    return grammar_V, book_mask(path.book, path.spelling, field, largest_K=largest_K, **rules)
 
 
 def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> tuple[PathState, jax.Array]:
@@ -69,6 +71,7 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
     side, flip = spelling.side, path.antithetic
     unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, own_tokens, side=side, flip=flip)
+    event |= {"rank": spelling.rank} if shape.ranks else {}
     taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
     stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(

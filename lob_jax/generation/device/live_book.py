@@ -300,6 +300,7 @@ def apply(
     deeper: jax.Array,
     size: jax.Array,
     owner: jax.Array | int = 0,
+    rank: jax.Array | None = None,
     unseen: Unseen | None = None,
 ) -> LiveBook:
     """Apply one event; an impossible one leaves the book unchanged and is counted in `refused`.
@@ -312,6 +313,7 @@ def apply(
       deeper: ticks deeper than the reference.
       size: lots.
       owner: the owner of an order that is added, see `LiveBook`; NOBODY for the events that the model writes.
+      rank: the order that a CANCEL or DELETE takes from, see `queues.ranks`; None for the newest that it fits.
       unseen: the level that comes into view if a level goes and none is remembered; None for none.
     """
     visible = (kind >= Kind.ADD) & (kind <= Kind.EXECUTE)
@@ -319,7 +321,7 @@ def apply(
     key = sign * reference(book, side) + deeper
     at, queue = queue_at(book, side, key)
     was, levels = queue.lots_Q[0] > 0, jnp.sum(book.key_2P[side] != FAR)
-    after, fine = changed(queue, kind, size, book.pooled, jnp.asarray(owner, jnp.int32))
+    after, fine = changed(queue, kind, size, book.pooled, jnp.asarray(owner, jnp.int32), rank)
     is_add = kind == Kind.ADD
     opposite = book.key_2P[1 - side, 0]
     fine &= jnp.where(is_add, was | _opens(book, side, at), was)

@@ -11,6 +11,7 @@ from lob_jax.tokens.bins import MOST_LOTS
 
 # Owners of orders: nobody known, or the user before this run; n + 1 stands for order n of the user's in this run.
 NOBODY, EARLIER = np.int32(0), np.int32(-1)
+NO_RANK = np.int32(-1)
 
 
 class Queue(NamedTuple):
@@ -32,18 +33,48 @@ class Queue(NamedTuple):
         return jnp.where(self.owner_Q == NOBODY, self.lots_Q, 0)
 
 
+def ranks(queue: Queue, kind: jax.Array, size: jax.Array) -> jax.Array:
+    """Return the rank of each order that a CANCEL or DELETE may mean, int32 [Q], NO_RANK for the others.
+
+    The ranks are those of `lob_jax.tokens.ranks`: from the back, for a DELETE the orders of its size first; of the
+    anonymous orders only the first has one, and the user's have none.
+    """
+    others_Q, anonymous_Q = queue.others_Q, queue.anonymous_Q
+    exact_Q = (kind == Kind.DELETE) & (others_Q == size) & (size > 0)
+    larger_Q = (others_Q > size) & ((kind == Kind.CANCEL) | ((kind == Kind.DELETE) & anonymous_Q)) & (size > 0)
+
+    def preferred(chosen_Q: jax.Array) -> jax.Array:
+        """Return how many of the chosen orders are preferred to each order."""
+        first_Q, rest_Q = chosen_Q & exact_Q, chosen_Q & ~exact_Q
+        return jnp.where(exact_Q, _behind(first_Q), first_Q.sum() + _behind(rest_Q))
+
+    fits_Q = exact_Q | larger_Q
+    place_Q = preferred(fits_Q)
+    first_anonymous = jnp.min(jnp.where(fits_Q & anonymous_Q, place_Q, len(place_Q)))
+    fits_Q &= ~anonymous_Q | (place_Q == first_anonymous)
+    return jnp.where(fits_Q, preferred(fits_Q), NO_RANK)
+
+
+def _behind(chosen_Q: jax.Array) -> jax.Array:
+    """Return how many of the chosen orders are behind each order, int32 [Q]."""
+    return chosen_Q.sum(dtype=jnp.int32) - jnp.cumsum(chosen_Q, dtype=jnp.int32)
+
+
 def changed(
-    queue: Queue, kind: jax.Array, size: jax.Array, pooled: jax.Array, owner: jax.Array
+    queue: Queue, kind: jax.Array, size: jax.Array, pooled: jax.Array, owner: jax.Array, rank: jax.Array | None = None
 ) -> tuple[Queue, jax.Array]:
     """Return a queue after an event, and whether the event is possible; the rules are those of `lob_jax.book.kernel`.
 
     Of the orders that are not the user's, a CANCEL reduces the newest that is larger than its size; a DELETE removes
-    the newest of exactly its size, else a part of the newest anonymous one that is larger.
+    the newest of exactly its size, else a part of the newest anonymous one that is larger. With a rank, they take the
+    order that has it.
     """
     lots_Q, others_Q, place_Q = queue.lots_Q, queue.others_Q, jnp.arange(queue.lots_Q.shape[0])
     is_add, exact_Q, larger_Q = kind == Kind.ADD, others_Q == size, others_Q > size
     withdrawn_Q = jnp.where(exact_Q.any(), exact_Q, larger_Q & queue.anonymous_Q)
     fits_Q = jnp.where(kind == Kind.CANCEL, larger_Q, withdrawn_Q)
+    if rank is not None:
+        fits_Q = ranks(queue, kind, size) == rank
     newest = jnp.max(jnp.where(fits_Q, place_Q, -1))
     count = jnp.sum(lots_Q > 0)
     last = jnp.maximum(count - 1, 0)

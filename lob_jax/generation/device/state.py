@@ -240,6 +240,7 @@ class LoopShape:
       temperature: see `SamplingConfig`.
       truncation: see `SamplingConfig`.
       book_levels: levels per side in the book features.
+      ranks: whether the vocabulary has ranks.
     """
 
     model: ModelConfig
@@ -248,6 +249,7 @@ class LoopShape:
     temperature: float
     truncation: Truncation
     book_levels: int
+    ranks: bool = False
 
     @property
     def sampling(self) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from lob_jax.report.section import Absent, Cell, LeftOut, Number, Picture, Secti
 
 TITLE = "Likelihood"
 BITS = "bits_per_event"
-PARTS = {"head": "head (kind, side, price)", "size": "size", "gap": "leading gap digits", "gap_digits": "gap digits"}
+PARTS = {
+    "head": "head (kind, side, price)",
+    "size": "size",
+    "rank": "rank of the order",
+    "gap": "leading gap digits",
+    "gap_digits": "gap digits",
+}
 NAMES = TITLES | {"model_grammar": "model, in grammar", "in_book": "model, in book"}
 OURS = ("model", "model_grammar", "in_book")  # the model's own bars; in the book, baselines are restricted to it too
 CALIBRATION = {

@@ -14,6 +14,7 @@ from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import ANONYMOUS_ID
 from lob_jax.generation.device.state import Generated, SamplingConfig
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
@@ -158,7 +159,7 @@ def flows_of(paths: Continuations, *, levels: int) -> Flows:
     """Return the sequences as flows; CONTROL events and generated events after midnight are left out.
 
     Tokens have no order ids. In all three flows, an added order gets a new one, and a removal that of the order which
-    the book's rule selects; a generated path goes on with the ids of its prompt.
+    its rank names or the book's rule selects; a generated path goes on with the ids of its prompt.
 
     Args:
       paths: the sequences.
@@ -185,7 +186,7 @@ def _named(day: MarketDay, *, used: np.ndarray | None = None) -> MarketDay:
     """Return a day whose events have the ids of the orders that they add or reduce, new ones above those `used`."""
     ids, resting = order_ids(day), day.start.order_id
     if used is not None:  # an order that was added and has gone is not in the book, so its id would be given again
-        new = ~np.isin(ids, np.append(resting, np.uint64(0)))
+        new = ~np.isin(ids, np.append(resting, np.array([0, ANONYMOUS_ID], np.uint64)))
         ids[new] += max(_largest(used), _largest(resting)) - _largest(resting)
     return day.with_events(day.events.replace(order_id=ids))
 

@@ -21,7 +21,7 @@ from lob_jax.models.transformer import LOBTransformer
 from lob_jax.runs.continuations.generate import Continuations
 from lob_jax.runs.continuations.prompts import Continued
 from lob_jax.runs.load import Run
-from lob_jax.tokens.vocabulary import FIELD_GAP, field_of
+from lob_jax.tokens.vocabulary import field_of, is_of_gap
 
 
 def compare_with_heads(run: Run, paths: Continuations, *, seed: int = 0) -> dict[str, Any] | None:
@@ -85,7 +85,7 @@ def _outlook(params: Any, window: Window, *, model: ModelConfig) -> Outlook:
 def _last_time_token(prompt: Prompt) -> int:
     """Return the index of the first time token of the last event."""
     event_T = prompt.known_T["event"]
-    return int(np.argmax((event_T == event_T[-1]) & (field_of(prompt.tokens_T) >= FIELD_GAP)))
+    return int(np.argmax((event_T == event_T[-1]) & is_of_gap(field_of(prompt.tokens_T))))
 
 
 def _windows(prompts: Sequence[Prompt], ends: Sequence[int], longest: int) -> tuple[Window, np.ndarray]:

@@ -31,11 +31,13 @@ class Continued:
       day: the events of the prompt and those that really followed, with the book before them.
       events: number of events of the prompt.
       prompt: these events as tokens, and the state of the market after them.
+      first_event: index of the first of them in the events of the whole day.
     """
 
     day: MarketDay
     events: int
     prompt: Prompt
+    first_event: int
 
 
 class Place(NamedTuple):
@@ -73,7 +75,7 @@ def spread_prompts(
     No event is in two continuations. A prompt is the market's history at the start of its continuation, so it may share
     events with the continuation before, and the first one with the lead of the split. Both may extend over several
     records. Their events are those of the tokens: times are rounded as `tokens.time_digits` says, and orders have no
-    ids.
+    ids, or those of the decoder with ranks.
 
     Args:
       records: the records of the split.
@@ -90,7 +92,7 @@ def spread_prompts(
       InputError: the day has too few events, or its tokens do not determine events.
     """
     require(tokenizer, Ability.EVENTS, what="a real continuation of each prompt", where="config.generate.prompts")
-    places = _surveyed(records, records[record]["instrument"])
+    places = surveyed(records, records[record]["instrument"])
     reads: dict[str, Any] = {"tokenizer": tokenizer, "book_levels": book_levels}
     reads |= {"time_buckets": time_buckets, "beside": beside}
     # Neighbouring spans often lie in the same record.
@@ -102,12 +104,18 @@ def spread_prompts(
         begin = covering[0].begin
         cut = (first - begin, first - begin + events, last - begin)
         one = _continued(day, cut, covering[0].closed, **reads)
-        found.append(dataclasses.replace(one, prompt=dataclasses.replace(one.prompt, number=number)))
+        numbered = dataclasses.replace(one.prompt, number=number)
+        found.append(dataclasses.replace(one, prompt=numbered, first_event=first))
     return found
 
 
-def _surveyed(records: RecordSource, wanted: str) -> list[Place]:
-    """Return where the records of an instrument's day are, in order."""
+def surveyed(records: RecordSource, wanted: str) -> list[Place]:
+    """Return where the records of an instrument's day are, in order.
+
+    Args:
+      records: the records of a split.
+      wanted: an instrument and its day, as in the records.
+    """
     places = []
     for index in range(len(records)):
         record = records[index]
@@ -174,4 +182,4 @@ def _continued(
     now_closed = closed_before(halts, middle, closed=closed)
     events = slice(first - history, middle - history)
     prompt = prompt_of(prepared, record, events, book, now_closed, behind=behind_view(day, middle))
-    return Continued(day.part(first, last, start=before), middle - first, prompt)
+    return Continued(day.part(first, last, start=before), middle - first, prompt, first_event=first)

@@ -1,4 +1,4 @@
-"""The sizes that the book allows an event, as ranges of tokens."""
+"""The sizes that the book allows an event, and the ranks of its order, as ranges of tokens."""
 
 import numpy as np
 
@@ -7,9 +7,10 @@ from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.numbers import POWER
+from lob_jax.tokens.ranks import choices
 from lob_jax.tokens.sets import spelling as sp
-from lob_jax.tokens.sets.limits import DELETE, NO_LEVEL, Rules, has_order, sizes
-from lob_jax.tokens.sets.ranges import GROUPS, Ranges, group_of, put_codes, put_groups, put_marked
+from lob_jax.tokens.sets.limits import ADD, DELETE, EXECUTE, NO_LEVEL, Rules, has_order, sizes
+from lob_jax.tokens.sets.ranges import GROUPS, Ranges, group_of, put, put_codes, put_groups, put_marked
 
 _MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
 
@@ -73,3 +74,27 @@ def is_size(book: Book, spelling: np.ndarray, rules: Rules) -> bool:
     if size <= most:
         return True
     return spelling[sp.KIND] == DELETE and row != NO_LEVEL and has_order(book, spelling[sp.SIDE], row, size)
+
+
+@inner
+def rank_choices(book: Book, spelling: np.ndarray, rules: Rules) -> int:
+    """Return how many ranks the event with the size so far may have, 0 if it has none."""
+    kind = spelling[sp.KIND]
+    if not rules.ranks or kind <= ADD or kind >= EXECUTE:
+        return 0
+    row, _ = sizes(book, kind, spelling[sp.SIDE], spelling[sp.DISTANCE], rules)
+    return choices(book, spelling[sp.SIDE], row, kind, spelling[sp.SIZE])
+
+
+@inner
+def put_ranks(ranges: Ranges, count: int) -> None:
+    """Add the tokens that begin the ranks 0..count-1."""
+    put(ranges, v.RANK_BASE, v.RANK_BASE + min(count, v.RANKS) - 1)
+    if count > v.RANKS:
+        put(ranges, v.RANK_ESCAPE, v.RANK_ESCAPE + (count - 1 - v.RANKS) // v.CLASS_SIZE)
+
+
+@inner
+def put_rank_groups(ranges: Ranges, count: int, rank: int) -> None:
+    """Add the groups of digits that complete a rank of which `rank` is the least to one in 0..count-1."""
+    put(ranges, v.CONTINUATION, v.CONTINUATION + min(count - 1 - rank, v.CLASS_SIZE - 1))

@@ -23,6 +23,7 @@ class Escape(enum.IntEnum):
     NOT_THE_NEXT_HALT = 14
     CLEARED = 15
     TIME_BACK = 16
+    WRONG_RANK = 17
 
     def told(self) -> str:
         """Describe the reason in a phrase."""
@@ -47,4 +48,5 @@ _TOLD = {
     Escape.NOT_THE_NEXT_HALT: "a halt or a resumption that does not change what is closed",
     Escape.CLEARED: "the feed clears the book",
     Escape.TIME_BACK: "time that runs backwards",
+    Escape.WRONG_RANK: "a rank that no order has, or none although several orders fit",
 }

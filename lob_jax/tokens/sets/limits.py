@@ -26,6 +26,7 @@ class Rules(NamedTuple):
       most_distance: the largest distance of a price from its reference.
       most_lots: the largest size of an event, and of a level that an order joins.
       gap_digits: significant digits of a gap.
+      ranks: 1 if the vocabulary has ranks, else 0.
     """
 
     tick: int
@@ -33,6 +34,7 @@ class Rules(NamedTuple):
     most_distance: int
     most_lots: int
     gap_digits: int
+    ranks: int
 
 
 @inner

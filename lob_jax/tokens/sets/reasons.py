@@ -8,7 +8,7 @@ from lob_jax.events.schema import Code
 from lob_jax.jit import inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets import spelling as sp
-from lob_jax.tokens.sets.amounts import is_size
+from lob_jax.tokens.sets.amounts import is_size, rank_choices
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.limits import (
     ADD,
@@ -33,6 +33,7 @@ _OFF_THE_QUOTES, _CROSSING, _OUT_OF_VIEW = int(Escape.OFF_THE_QUOTES), int(Escap
 _NO_LEVEL, _NO_SUCH_ORDER, _NOT_A_PART = int(Escape.NO_LEVEL), int(Escape.NO_SUCH_ORDER), int(Escape.NOT_A_PART)
 _TOO_MANY_LOTS, _TOO_FAR, _NO_SIZE = int(Escape.TOO_MANY_LOTS), int(Escape.TOO_FAR), int(Escape.NO_SIZE)
 _BELOW_THE_LOWEST_PRICE, _TIME_BACK = int(Escape.BELOW_THE_LOWEST_PRICE), int(Escape.TIME_BACK)
+_WRONG_RANK = int(Escape.WRONG_RANK)
 _IN_A_HALT, _NOT_THE_NEXT_HALT, _CLEARED = int(Escape.IN_A_HALT), int(Escape.NOT_THE_NEXT_HALT), int(Escape.CLEARED)
 
 
@@ -47,9 +48,14 @@ def reason(book: Book, spelling: np.ndarray, token: int, rules: Rules) -> int:
       rules: the constants of the day.
     """
     kind, distance = spelling[sp.KIND], spelling[sp.DISTANCE]
-    if sp.is_time(token):
-        fits = kind == 0 or is_size(book, spelling, rules)
-        return _TIME_BACK if fits else _size_reason(kind, spelling[sp.SIZE], spelling[sp.SIZE], rules)
+    is_rank = v.RANK_BASE <= token < v.RANK_END
+    if sp.is_time(token) or is_rank:
+        if kind > 0 and not is_size(book, spelling, rules):
+            return _size_reason(kind, spelling[sp.SIZE], spelling[sp.SIZE], rules)
+        lacks_rank = spelling[sp.RANK] == sp.NO_RANK and rank_choices(book, spelling, rules) > 0
+        return _WRONG_RANK if is_rank or lacks_rank else _TIME_BACK
+    if spelling[sp.RANK] >= v.RANKS:  # the digits of a rank are the only token that may be outside behind one
+        return _WRONG_RANK
     if token < v.CLASS_SIZE:
         return control_reason(spelling[sp.CODE])
     low, high = sp.span(spelling)

@@ -30,20 +30,25 @@ class Part(enum.IntEnum):
     EVENT = 13  # the event's index
     CURSOR = 14  # the first correction not yet applied
     HALT = 15  # what halts have closed: OPEN, QUOTING or CLOSED of `lob_jax.events.halts`
+    RANK = 16  # so far, NO_RANK without one
+    RANKS = 17  # 1 if the vocabulary has ranks
 
 
 (
     FIELD, CONDITION, REST, VALUE, KIND, CODE, SIDE, SIGN, DISTANCE, SIZE, FREE, TAKEN, GAP, EVENT, CURSOR, HALT,
+    RANK, RANKS,
 ) = (int(part) for part in Part)  # fmt: skip
 FIRST, MAY_END, MUST_GO_ON = (int(group) for group in Group)
 NO_GAP, BACKWARD, SKIPPED = 0, 1, 2
+NO_RANK = -1
 _NEXT = np.array([0, v.FIELD_SIZE, v.FIELD_SIZE, v.FIELD_GAP, v.FIELD_GAP, v.FIELD_HEAD, v.FIELD_HEAD])
 
 
-def new_spelling(closed: int) -> np.ndarray:
+def new_spelling(closed: int, ranks: int) -> np.ndarray:
     """Return the spelling before the first event."""
     spelling = np.zeros(len(Part), np.int64)
     spelling[FIELD], spelling[EVENT], spelling[HALT] = v.FIELD_HEAD, -1, closed
+    spelling[RANK], spelling[RANKS] = NO_RANK, ranks
     return spelling
 
 
@@ -54,8 +59,13 @@ def read(spelling: np.ndarray, token: int, gap_digits: int) -> None:
         spelling[FIELD] = v.FIELD_SPECIAL
     elif token == v.TIME_SKIP or token == v.TIME_BACK:
         spelling[FIELD], spelling[GAP] = v.FIELD_GAP, SKIPPED if token == v.TIME_SKIP else BACKWARD
+    elif v.RANK_BASE <= token < v.RANK_END:
+        _read_rank(spelling, token)
     elif token < v.CONTINUATION:
         _read_head(spelling, token)
+    elif token < v.SIZE and spelling[FIELD] == v.FIELD_RANK_DIGITS:
+        spelling[RANK] += token - v.CONTINUATION
+        spelling[FIELD] = v.FIELD_GAP
     elif token < v.SIZE:
         _read_group(spelling, token - v.CONTINUATION)
     elif token < v.TIME:
@@ -86,12 +96,28 @@ def span(spelling: np.ndarray) -> tuple[int, int]:
 def _begin(spelling: np.ndarray, field: int, value: int, rest: int, condition: int) -> None:
     """Begin a number in a field, or complete it if it has no further digits."""
     spelling[VALUE], spelling[REST], spelling[CONDITION] = value, rest, condition
-    spelling[FIELD] = field + 1 if rest > 0 else _NEXT[field]  # the digits of a field follow it in `Field`
+    spelling[FIELD] = field + 1 if rest > 0 else _behind(spelling, field)  # the digits of a field follow it in `Field`
+
+
+@inner
+def _behind(spelling: np.ndarray, field: int) -> int:
+    """Return the field behind a complete number."""
+    following = _NEXT[field]
+    return v.FIELD_RANK if following == v.FIELD_GAP and spelling[RANKS] else following
+
+
+@inner
+def _read_rank(spelling: np.ndarray, token: int) -> None:
+    if token < v.RANK_ESCAPE:
+        spelling[RANK], spelling[FIELD] = token - v.RANK_BASE, v.FIELD_GAP
+    else:
+        spelling[RANK] = v.RANKS + v.CLASS_SIZE * (token - v.RANK_ESCAPE)
+        spelling[FIELD] = v.FIELD_RANK_DIGITS
 
 
 @inner
 def _read_head(spelling: np.ndarray, token: int) -> None:
-    spelling[FREE], spelling[TAKEN], spelling[GAP] = 0, 0, NO_GAP
+    spelling[FREE], spelling[TAKEN], spelling[GAP], spelling[RANK] = 0, 0, NO_GAP, NO_RANK
     spelling[EVENT] += 1
     if token < v.CLASS_SIZE:
         spelling[KIND], spelling[CODE], spelling[FIELD] = 0, token - v.CONTROL_BASE, v.FIELD_GAP
@@ -131,4 +157,4 @@ def _read_group(spelling: np.ndarray, group: int) -> None:
     elif field == v.FIELD_SIZE_DIGITS:
         spelling[SIZE] = spelling[VALUE]
     if rest == 0:
-        spelling[FIELD] = _NEXT[field]
+        spelling[FIELD] = _behind(spelling, field)

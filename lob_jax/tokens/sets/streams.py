@@ -22,9 +22,10 @@ _RANGES_A_TOKEN = 8  # to begin with
 _HEADS = np.r_[v.FIRST_CONTROL : v.LAST_CONTROL + 1, v.CLASS_SIZE : v.CONTINUATION]  # of exact events
 
 
-def rules_of(day: MarketDay, *, gap_digits: int) -> Rules:
-    """Return the rules of a day whose gaps have so many significant digits."""
-    return Rules(int(day.instrument.tick), int(day.instrument.signed), MOST_DISTANCE, MOST_LOTS, gap_digits)
+def rules_of(day: MarketDay, *, gap_digits: int, ranks: bool = False) -> Rules:
+    """Return the rules of a day whose gaps have so many significant digits, with or without ranks."""
+    units = (int(day.instrument.tick), int(day.instrument.signed))
+    return Rules(*units, MOST_DISTANCE, MOST_LOTS, gap_digits, int(ranks))
 
 
 def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> TokenSets:
@@ -42,7 +43,8 @@ def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int)
     """
     begins = np.bincount(tokens, minlength=v.VOCAB_SIZE)
     corrections = correction_columns(day.corrections, int(begins[_HEADS].sum()))
-    book = load(day.start, int(begins[v.CLASS_SIZE : 2 * v.CLASS_SIZE].sum()) + len(day.corrections))
+    start = day.start.identified() if rules.ranks else day.start
+    book = load(start, int(begins[v.CLASS_SIZE : 2 * v.CLASS_SIZE].sum()) + len(day.corrections))
     state = walk.new_walk(book, corrections, rules, closed=closed)
     return _walked(lambda *where: walk.advance(state, *where), tokens)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, clear, reference
+from lob_jax.book.kernel import apply, clear, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, amend
 from lob_jax.book.orders import Book
 from lob_jax.events.schema import Code
@@ -12,17 +12,19 @@ from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST
 from lob_jax.tokens.numbers import POWER
+from lob_jax.tokens.ranks import taken_id
 from lob_jax.tokens.sets import spelling as sp
-from lob_jax.tokens.sets.amounts import is_size, put_size_groups, put_sizes
+from lob_jax.tokens.sets.amounts import is_size, put_rank_groups, put_ranks, put_size_groups, put_sizes, rank_choices
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.heads import LevelCodes, new_level_codes, put_heads, put_price_groups
-from lob_jax.tokens.sets.limits import EXECUTE, Rules, closed_after, unit_of
+from lob_jax.tokens.sets.limits import ADD, EXECUTE, Rules, closed_after, unit_of
 from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, Stop, put, put_again, put_groups
 from lob_jax.tokens.sets.reasons import reason
 from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
+_FIRST_ID = -2  # of the orders that events add, downwards: bits of ids far from those of feeds, and from ANONYMOUS_ID
 
 
 class Walk(NamedTuple):
@@ -47,7 +49,7 @@ class Walk(NamedTuple):
 
 def new_walk(book: Book, corrections: CorrectionColumns, rules: Rules, *, closed: int) -> Walk:
     """Return a walk before its first token."""
-    return Walk(book, corrections, rules, sp.new_spelling(closed), new_level_codes(), np.full(2, -1))
+    return Walk(book, corrections, rules, sp.new_spelling(closed, rules.ranks), new_level_codes(), np.full(2, -1))
 
 
 @in_place
@@ -102,12 +104,15 @@ def _put_row(walk: Walk, ranges: Ranges) -> None:
     elif field == v.FIELD_SIZE:
         put_sizes(ranges, book, spelling, rules)
     elif field == v.FIELD_SIZE_DIGITS:
-        ends = may_end and is_size(book, spelling, rules)
-        if ends:
-            _put_time_specials(ranges, spelling)
-        put_size_groups(ranges, book, spelling, rules)
-        if ends:
-            put(ranges, v.TIME, v.VOCAB_SIZE - 1)
+        if may_end and is_size(book, spelling, rules):
+            _put_behind_size(walk, ranges, True)
+        else:
+            put_size_groups(ranges, book, spelling, rules)
+    elif field == v.FIELD_RANK:
+        _put_behind_size(walk, ranges, False)
+    elif field == v.FIELD_RANK_DIGITS:
+        count = v.MOST_RANKS if spelling[sp.FREE] else rank_choices(book, spelling, rules)
+        put_rank_groups(ranges, count, spelling[sp.RANK])
     elif field == v.FIELD_GAP:
         _put_time_specials(ranges, spelling)
         put(ranges, v.TIME + (spelling[sp.GAP] == sp.BACKWARD), v.VOCAB_SIZE - 1)  # 0 has no direction
@@ -117,6 +122,24 @@ def _put_row(walk: Walk, ranges: Ranges) -> None:
         put_groups(ranges, 0, POWER[spelling[sp.REST]], 0, spelling[sp.REST])
     else:
         put(ranges, v.PAD, v.PAD)
+
+
+@inner
+def _put_behind_size(walk: Walk, ranges: Ranges, goes_on: bool) -> None:
+    """Add what may follow a size that the book allows: a rank or a gap, and further digits if the size may go on."""
+    book, spelling, rules = walk.book, walk.spelling, walk.rules
+    count = rank_choices(book, spelling, rules)
+    if spelling[sp.FREE]:
+        count = v.MOST_RANKS if rules.ranks else 0
+    is_timed = count == 0 or spelling[sp.FREE]
+    if is_timed:
+        _put_time_specials(ranges, spelling)
+    if count > 0:
+        put_ranks(ranges, count)
+    if goes_on:
+        put_size_groups(ranges, book, spelling, rules)
+    if is_timed:
+        put(ranges, v.TIME, v.VOCAB_SIZE - 1)
 
 
 @inner
@@ -154,7 +177,8 @@ def _take(walk: Walk) -> bool:
         origin = reference(book, side)
         if abs(origin) >= MOST or abs(spelling[sp.DISTANCE]) > (MOST - 1 - abs(origin)) // unit:
             return False
-        apply(book, kind, side, origin - side * spelling[sp.DISTANCE] * unit, spelling[sp.SIZE], 0)
+        price = origin - side * spelling[sp.DISTANCE] * unit
+        apply(book, kind, side, price, spelling[sp.SIZE], _order_id(walk, price))
         if kind <= EXECUTE:
             stale[s] = 1
     cursor = amend(book, walk.corrections, spelling[sp.CURSOR], spelling[sp.EVENT])
@@ -162,3 +186,15 @@ def _take(walk: Walk) -> bool:
         stale[0] = stale[1] = 1
     spelling[sp.CURSOR] = cursor
     return True
+
+
+@inner
+def _order_id(walk: Walk, price: int) -> int:
+    """Return the id of the order that the event adds or takes from, as int64 bits; 0 if the vocabulary has no ranks."""
+    spelling, kind = walk.spelling, walk.spelling[sp.KIND]
+    if not walk.rules.ranks or kind > EXECUTE:
+        return 0
+    if kind == ADD:
+        return _FIRST_ID - spelling[sp.EVENT]
+    row = level_of(walk.book, spelling[sp.SIDE], price)
+    return taken_id(walk.book, spelling[sp.SIDE], row, kind, spelling[sp.SIZE], spelling[sp.RANK])

@@ -172,11 +172,8 @@ def test_records_of_other_data_or_config_are_refused_and_left_alone(prepared, pr
 
 def test_a_fingerprint_names_the_vocabulary_and_the_days():
     days = [DaySource(None, "TEST", day) for day in DAYS_OF_JUNE]
-    one, other = (
-        fingerprint(days, PLAN, vocabulary_hash=ExactTokenizer(digits).vocabulary.hash, inputs=INPUTS)
-        for digits in (None, 2)
-    )
-    fewer = fingerprint(days[:2], PLAN, vocabulary_hash=one["vocabulary"], inputs=INPUTS)
+    one, other = (fingerprint(days, PLAN, tokenizer=ExactTokenizer(digits), inputs=INPUTS) for digits in (None, 2))
+    fewer = fingerprint(days[:2], PLAN, tokenizer=ExactTokenizer(), inputs=INPUTS)
     assert one["days"] == [f"TEST {day}" for day in DAYS_OF_JUNE] and fewer == {**one, "days": one["days"][:2]}
     check_manifest({"fingerprint": one}, json.loads(json.dumps(one)))
     with pytest.raises(InputError) as caught:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from lob_jax.book.replay import reference_runs
 from lob_jax.data.records.escapes import EscapeTally, record_sets, training_escapes
 from lob_jax.data.records.records import day_record
 from lob_jax.errors import InputError
+from lob_jax.events.halts import CLOSED
+from lob_jax.events.schema import Code
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import fit_bins
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.seen import seen_in
@@ -20,6 +22,16 @@ TOKENIZER = ExactTokenizer(time_digits=5)
 @pytest.fixture(scope="module")
 def record():
     return day_record(lively_day(3, 300), 0, 300, TOKENIZER, book_levels=2)
+
+
+@pytest.fixture(scope="module")
+def compact():
+    """A day, the compact tokenizer that is fitted to it, and its record."""
+    day = lively_day(3, 300)
+    day = day.with_events(day.events.replace(code=np.minimum(day.events.code, 1) * int(Code.FEED_GAP)))  # no halts
+    (before,) = (one for _, one in reference_runs(day, 300))
+    tokenizer = CompactTokenizer.fit([seen_in(day.events, before, day.instrument, day.start.time_ns)])
+    return day, tokenizer, day_record(day, 0, 300, tokenizer, book_levels=2)
 
 
 def slow_counts(record, first):
@@ -75,9 +87,26 @@ def test_records_without_counts_are_told():
         training_escapes({"days": [{"symbol": "SYN", "parts": []}]})
 
 
-def test_tokens_that_do_not_give_their_events_back_have_no_sets():
-    day = lively_day(1, 50)
-    tokenizer = CompactTokenizer(fit_bins(seen_in(day.events, np.zeros((50, 2), np.int64), day.instrument, 0)))
-    tally = EscapeTally()
-    tally.add(day_record(day, 0, 50, tokenizer, book_levels=2), tokenizer, first=0)
-    assert tally.content() == EscapeTally().content()
+def test_compact_records_hold_the_sets_of_the_true_book(compact):
+    day, tokenizer, record = compact
+    tokens = tokenizer.encode(day)
+    expected, found = tokenizer.sets(tokens, day), record_sets(record, tokenizer)
+    for name, one, other in zip(expected._fields, expected, found, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other, name)
+    assert 0 < np.count_nonzero(found.outside) < 60
+    halted = record_sets(day_record(day, 0, 300, tokenizer, book_levels=2, closed=CLOSED), tokenizer)
+    np.testing.assert_array_equal(halted.outside, tokenizer.sets(tokens, day, closed=CLOSED).outside)
+
+
+def test_escapes_of_compact_tokens_are_counted_by_kind(compact):
+    _, tokenizer, record = compact
+    tally, kind, outside = EscapeTally(), record["tokens"][:-1] // v.CLASS_SIZE, record["sets_outside"]
+    tally.add(record, tokenizer, first=40)
+    counts = tally.content()
+    assert np.array(counts["places"])[v.FIELD_HEAD].tolist() == np.bincount(kind[40:], minlength=7).tolist()
+    assert np.sum(counts["places"]) == 260
+    for reason, cells in counts["outside"].items():
+        mine = outside[40:] == Escape[reason.upper()]
+        assert np.array(cells)[v.FIELD_HEAD].tolist() == np.bincount(kind[40:][mine], minlength=7).tolist()
+    assert np.sum(list(counts["outside"].values())) == np.count_nonzero(outside[40:])

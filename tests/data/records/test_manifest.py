@@ -6,9 +6,19 @@ import pytest
 
 from lob_jax import later_keys
 from lob_jax.data.records.folder import FINGERPRINT, find_or_build
-from lob_jax.data.records.manifest import FORMAT, MANIFEST, check_manifest, load_manifest, make_manifest
+from lob_jax.data.records.manifest import (
+    FORMAT,
+    FORMAT_WITH_SETS,
+    MANIFEST,
+    check_manifest,
+    load_manifest,
+    make_manifest,
+    record_format,
+)
 from lob_jax.errors import InputError
 from lob_jax.later_keys import LaterKey
+from lob_jax.tokens.compact import CompactTokenizer
+from lob_jax.tokens.exact import ExactTokenizer
 
 BEFORE = {"format": FORMAT, "context": 64, "inputs": {"feed": "lobster", "a_day.csv": "1234"}}
 TABLE = (LaterKey("data.fold", "none", "0.2.0", also=("data.inputs.fold",)),)
@@ -95,3 +105,17 @@ def test_records_of_an_earlier_format_are_left_alone_if_they_are_of_other_data_o
     with pytest.raises(InputError, match="kept already"):
         find_or_build(folder, BEFORE, _build)
     assert json.loads((folder / MANIFEST).read_text())["fingerprint"]["format"] == FORMAT - 1
+
+
+def test_compact_records_without_sets_are_of_an_earlier_format_and_exact_ones_are_not(tmp_path):
+    assert (record_format(ExactTokenizer), record_format(CompactTokenizer)) == (FORMAT, FORMAT_WITH_SETS)
+    folder, wanted = tmp_path / "records", {**BEFORE, "format": FORMAT_WITH_SETS}
+    folder.mkdir()
+    (folder / MANIFEST).write_text(json.dumps({"fingerprint": BEFORE}))
+    assert find_or_build(folder, BEFORE, _build)["fingerprint"] == BEFORE and not (folder / "new").exists()
+    with pytest.raises(InputError, match="of an earlier format") as caught:
+        check_manifest(load_manifest(folder), wanted)
+    assert (caught.value.expected, caught.value.was) == (f"format {FORMAT_WITH_SETS}", f"format {FORMAT}")
+    with pytest.warns(UserWarning, match=rf"this version needs format {FORMAT_WITH_SETS}: they are kept as"):
+        find_or_build(folder, wanted, _build)
+    assert (folder / "new").exists() and (tmp_path / f"records.format{FORMAT}" / MANIFEST).exists()

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 from lob_jax.data.records.builder import open_records, prepare_records
+from lob_jax.data.records.escapes import record_sets, training_escapes
+from lob_jax.data.records.manifest import FORMAT_WITH_SETS, load_manifest
 from lob_jax.data.records.records import RecordPlan, make_records
 from lob_jax.data.records.split import Part
 from lob_jax.data.records.tokenizer_fit import fit_tokenizer, measure_loss
-from lob_jax.data.windows.dataset import prepare_record
+from lob_jax.data.windows.dataset import TokenBookDataset, prepare_record
 from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.runs.prompt import make_prompt
+from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compact import CompactTokenizer
 
 PLAN = RecordPlan(
@@ -68,9 +71,14 @@ def test_what_is_lost_is_measured_on_validation_events(feed, tokenizer, tmp_path
 
 
 @pytest.fixture(scope="module")
-def records(feed, tokenizer, tmp_path_factory):
+def folder(feed, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compact") / "records"
     prepare_records(feed, feed.days(), folder=folder, tokenizer=tokenizer, plan=PLAN, inputs={}, processes=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def records(folder):
     return open_records(folder, "train")
 
 
@@ -93,6 +101,33 @@ def test_at_a_token_the_whole_event_is_known(records):
     clock = prepared.known["clock"].at(slice(None)).astype(np.int64)
     seconds = clock[:, 0] * 10**9 + clock[:, 1]
     np.testing.assert_array_equal(np.diff(seconds), np.diff(record["clock_ns"][1:]))
+
+
+def test_records_hold_the_sets_of_their_day_and_windows_show_them(feed, tokenizer, records):
+    day = feed.read(feed.days()[0], STRICT)
+    expected = tokenizer.sets(tokenizer.encode(day), day)
+    beside = Beside(("state", "kind", "allowed"), tokenizer=tokenizer)
+    windows = TokenBookDataset(records, context=64, time_buckets=288, evaluation=False, beside=beside)
+    assert {span.record for span in windows.spans} == set(range(len(records)))
+    for span, window in zip(windows.spans, windows, strict=True):
+        begin, sets = int(records[span.record]["first_event"]), windows.sets(span.record)
+        rows = np.arange(max(span.start + 1, 0), min(span.start + 66, sets.rows))
+        np.testing.assert_array_equal(window["allowed"][rows - span.start - 1], expected.packed(begin + rows))
+        assert not window["allowed"][len(rows) :].any()
+        np.testing.assert_array_equal(sets.outside, expected.outside[begin : begin + sets.rows])
+    assert not np.array_equal(record_sets(records[1], tokenizer).first, record_sets(records[2], tokenizer).first)
+
+
+def test_the_manifest_counts_escapes_of_compact_tokens(folder, records):
+    manifest = load_manifest(folder)
+    assert manifest["fingerprint"]["format"] == FORMAT_WITH_SETS
+    escapes = manifest["days"][0]["escapes"]
+    assert np.sum(escapes["train"]["places"]) == manifest["splits"]["train"]["tokens"]
+    leads = [int(record["lead_events"]) for record in records]
+    outside = sum(np.count_nonzero(record["sets_outside"][lead:]) for record, lead in zip(records, leads, strict=True))
+    assert np.sum(list(escapes["train"]["outside"].values())) == outside
+    shares = training_escapes(manifest)
+    assert (shares[v.FIELD_HEAD] < 0.1).sum() >= 4  # the kinds that training has seen often
 
 
 def test_a_prompt_ends_where_a_book_is_known(records, tokenizer):

@@ -31,7 +31,8 @@ def test_every_definition_on_two_events():
     metrics.update(predictions, TARGETS, nll=bits * math.log(2), field=FIELD)
     result = metrics.compute()
     parts = result.pop("bits_by_part")
-    assert parts == pytest.approx({"head": 4.75 / 2, "size": 11 / 2, "gap": 15.125 / 2, "gap_digits": 16 / 2})
+    of_parts = {"head": 4.75 / 2, "size": 11 / 2, "rank": 0, "gap": 15.125 / 2, "gap_digits": 16 / 2}
+    assert parts == pytest.approx(of_parts)
     loss = bits.sum() * math.log(2) / 11
     assert result == pytest.approx(
         {

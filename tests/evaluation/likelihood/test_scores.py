@@ -27,7 +27,7 @@ from lob_jax.tokens.grammar import grammar_for
 from lob_jax.tokens.sets.planes import pack
 from lob_jax.tokens.sets.shares import SHAPE, share_table
 
-ESCAPE = np.linspace(0.01, 0.3, 49).reshape(SHAPE)
+ESCAPE = np.linspace(0.01, 0.3, int(np.prod(SHAPE))).reshape(SHAPE)
 
 
 def hand_batch(tokens, scored, *, record, position):

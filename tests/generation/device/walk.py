@@ -19,26 +19,30 @@ from lob_jax.tokens.exact import ExactTokenizer
 TICK = 100
 INSTRUMENT = Instrument("SYN", "SIM", "2024-01-02", "America/New_York", tick=TICK)
 NOW = INSTRUMENT.midnight_ns()
-TOKENIZER = ExactTokenizer(2)
+TOKENIZER, RANKED = ExactTokenizer(2), ExactTokenizer(2, "rank")
 GRAMMAR = TOKENIZER.grammar
-TRANSITION, FIELD = jnp.asarray(GRAMMAR.transition), jnp.asarray(GRAMMAR.state_field, jnp.int32)
+TRANSITIONS = [jnp.asarray(tokenizer.grammar.transition) for tokenizer in (TOKENIZER, RANKED)]
+FIELDS = [jnp.asarray(tokenizer.grammar.state_field, jnp.int32) for tokenizer in (TOKENIZER, RANKED)]
+FIELD = FIELDS[0]
 DRAWABLE = np.ones(v.VOCAB_SIZE, bool)
 DRAWABLE[[v.PAD, v.EOS, v.TIME_BACK, v.TIME_SKIP]] = False
 
 
-@functools.partial(jax.jit, static_argnames="tick")
-def allowed(book, spelling, state, *, tick=TICK, largest_K=ANY_SIZES):
-    mask_V = book_mask(book, spelling, FIELD[state], tick=tick, largest_K=jnp.asarray(largest_K))
-    return (TRANSITION[state] >= 0) & mask_V
+@functools.partial(jax.jit, static_argnames=("tick", "ranks"))
+def allowed(book, spelling, state, *, tick=TICK, largest_K=ANY_SIZES, ranks=False):
+    rules = {"tick": tick, "largest_K": jnp.asarray(largest_K), "ranks": ranks}
+    mask_V = book_mask(book, spelling, FIELDS[ranks][state], **rules)
+    return (TRANSITIONS[ranks][state] >= 0) & mask_V
 
 
-@jax.jit
-def take(book, spelling, state, token):
+@functools.partial(jax.jit, static_argnames="ranks")
+def take(book, spelling, state, token, *, ranks=False):
     spelling, complete = assembler.read(spelling, token)
     event = {name: getattr(spelling, name) for name in ("kind", "code", "side", "size")}
+    event |= {"rank": spelling.rank} if ranks else {}
     taken = live_book.apply(book, deeper=spelling.price, **event)
     book = jax.tree.map(functools.partial(jnp.where, complete), taken, book)
-    return book, spelling, TRANSITION[state, token].astype(jnp.int32)
+    return book, spelling, TRANSITIONS[ranks][state, token].astype(jnp.int32)
 
 
 def snapshot(oracle):

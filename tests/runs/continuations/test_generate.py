@@ -175,4 +175,6 @@ def test_the_stage_writes_folders_scores_and_forecasts(run, tmp_path, capsys):
     assert fidelity["flows"]["training"]["sequences"] == 4
     forecasts = json.loads((folder / "forecasts.json").read_text())
     assert forecasts["events"]["horizons"] == [10, 20] and forecasts["events"]["prompts"] == [4, 4]
+    orders = json.loads((folder / "orders.json").read_text())
+    assert orders["events"]["horizons"] == [10, 20] and orders["orders"] > 20 and "what becomes of" in told
     assert json.loads((folder / "settings.json").read_text())["prompts"] == 4

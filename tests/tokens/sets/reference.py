@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from lob_jax.book.oracle import OracleBook
-from lob_jax.events.schema import ASK, BID, Code, Kind
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Code, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import grammar_for
 from lob_jax.tokens.numbers import write_number, write_price
@@ -38,9 +38,9 @@ class Reference:
 
     def __init__(self, day, rules, *, closed, time_digits):
         self.day, self.rules, self.closed = day, rules, closed
-        self.grammar = grammar_for(time_digits)
+        self.grammar = grammar_for(time_digits, "rank" if rules.ranks else "newest")
         self.state, self.event, self.cursor = self.grammar.start, -1, 0
-        self.book = OracleBook(day.start)
+        self.book = OracleBook(day.start.identified() if rules.ranks else day.start)
         self.spelt, self.free, self.taken = [], False, True
         self.known = {}  # the distances of events, by kind and side, until the book changes
 
@@ -52,6 +52,9 @@ class Reference:
             allowed_V[: v.CONTINUATION] &= self.heads()
         elif field == v.FIELD_GAP and not self.free:
             allowed_V[v.TIME_BACK] = False
+        elif field == v.FIELD_RANK and not self.free:
+            allowed_V[:] = False
+            allowed_V[self.behind_size()] = True
         elif field in NUMBER_FIELDS and not self.free:
             allowed_V[:] = False
             allowed_V[self.next_digits()] = True
@@ -90,8 +93,21 @@ class Reference:
         if -1 not in found or not len(complete):
             return found[found >= 0]
         after = continued(spelled("size")[list(self.sizes(kind, side, int(complete[0])))], price[digits:])
-        times = [v.TIME_SKIP, *range(v.TIME, v.VOCAB_SIZE)] if -1 in after else []
-        return np.concatenate([found[found >= 0], after[after >= 0], times]).astype(int)
+        behind = self.behind_size() if -1 in after else []
+        return np.concatenate([found[found >= 0], after[after >= 0], behind]).astype(int)
+
+    def behind_size(self):
+        """Return the tokens behind a complete size: ranks if a removal fits several orders, else those of a gap."""
+        kind, side, price, size = self.event_so_far()
+        count = len(ranked(self.book.sides[side].get(price, []), kind, size)) if self.rules.ranks else 0
+        if count > 1:
+            return [v.RANK_BASE + rank for rank in range(count)]
+        return [v.TIME_SKIP, *range(v.TIME, v.VOCAB_SIZE)]
+
+    def event_so_far(self):
+        kind, side = self.spelt[0] // v.CLASS_SIZE, SIDES[self.spelt[0] % v.CLASS_SIZE // v.ASK_OFFSET]
+        distance, size = parsed(self.spelt)
+        return kind, side, self.book.reference(side) - side * distance * self.unit(kind), size
 
     def control(self, code):
         if code in CLOSES:
@@ -156,15 +172,34 @@ class Reference:
             if code == Code.CLEAR:
                 self.book.clear()
         else:
-            kind, side = head // v.CLASS_SIZE, SIDES[head % v.CLASS_SIZE // v.ASK_OFFSET]
-            distance, size = parsed(self.spelt)
-            price = self.book.reference(side) - side * distance * self.unit(kind)
-            self.book.apply(kind, side, price, size, 0)
+            kind, side, price, size = self.event_so_far()
+            self.book.apply(kind, side, price, size, self.order_id(kind, side, price, size))
         corrections = self.day.corrections
         while self.cursor < len(corrections) and corrections.event[self.cursor] == self.event:
             row = (getattr(corrections, name)[self.cursor] for name in ("side", "price", "size"))
             self.book.correct(*map(int, row))
             self.cursor += 1
+
+    def order_id(self, kind, side, price, size):
+        """Return the id of the order that the event adds or takes from; 0 without ranks."""
+        if not self.rules.ranks or kind > Kind.EXECUTE:
+            return 0
+        if kind == Kind.ADD:
+            return 10**6 + self.event
+        rank = next((token - v.RANK_BASE for token in self.spelt if v.RANK_BASE <= token < v.RANK_ESCAPE), 0)
+        queue = self.book.sides[side].get(price, [])
+        orders = queue[:1] if kind == Kind.EXECUTE else ranked(queue, kind, size)[rank : rank + 1]
+        return next((ANONYMOUS_ID if order.anonymous else order.order_id for order in orders), 0)
+
+
+def ranked(queue, kind, size):
+    """Return the orders of a queue that a removal may mean, by rank."""
+    newest_first = [order for order in queue[::-1] if not order.own]
+    exact = [order for order in newest_first if order.size == size]
+    larger = [order for order in newest_first if order.size > size]
+    found = {Kind.CANCEL: larger, Kind.DELETE: [*exact, *(order for order in larger if order.anonymous)]}.get(kind, [])
+    unknown = [order for order in found if order.anonymous]
+    return [order for order in found if not order.anonymous or order is unknown[0]]
 
 
 def continued_rows(rows, tokens):

@@ -38,9 +38,10 @@ def unpacked(sets):
     closed=st.sampled_from([OPEN, QUOTING, CLOSED]),
     time_digits=st.sampled_from([None, 2, 5]),
     escapes=st.sampled_from([0.0, 0.1]),
+    ranks=st.booleans(),
 )
-def test_the_sets_are_those_of_brute_force(day, seed, closed, time_digits, escapes):
-    rules = rules_of(day, gap_digits=time_digits or 12)._replace(most_distance=FAR, most_lots=LOTS)
+def test_the_sets_are_those_of_brute_force(day, seed, closed, time_digits, escapes, ranks):
+    rules = rules_of(day, gap_digits=time_digits or 12, ranks=ranks)._replace(most_distance=FAR, most_lots=LOTS)
     how = {"closed": closed, "time_digits": time_digits, "escapes": escapes}
     tokens, expected = drawn(day, rules, np.random.default_rng(seed), **how)
     sets = exact_sets(tokens, day, rules, closed=closed)

@@ -47,6 +47,7 @@ OTHER = {
     "data.validation_fraction": 0.2,
     "tokens.kind": "compact",
     "tokens.time_digits": 5,
+    "tokens.references": "rank",
     "model.vocab_size": 9_000,
     "model.d_model": 1536,
     "model.n_heads": 6,
