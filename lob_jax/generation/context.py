@@ -95,8 +95,7 @@ def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, 
     context = named(context, shape.model)
     logits_BV, cache = prefill(params, context, shape=shape, slots=slots)
     window, revealed = with_slots(context, slots), nothing_revealed(paths, (batch, slots))
-    # Two buffers, not one twice: the loop donates each of them.
-    writer_BT, filled_BT = (jnp.zeros((batch, slots), jnp.int32) for _ in range(2))
+    writer_BT, filled_BT = (jnp.zeros((batch, slots), jnp.int32) for _ in range(2))  # two buffers: both are donated
     return LoopState(paths, window, writer_BT, filled_BT, cache, logits_BV, revealed, rest)
 
 
