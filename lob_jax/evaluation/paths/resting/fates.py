@@ -13,7 +13,7 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import correct, level_of, load
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, event_columns, most_added, step
-from lob_jax.book.orders import ANONYMOUS, BEHIND, END, FIRST, FRONT, MARK, NOBODY, PRICE, SIZE, Book
+from lob_jax.book.orders import BEHIND, END, FIRST, FRONT, MARK, NOBODY, OWN, PRICE, SIZE, Book
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
@@ -25,7 +25,7 @@ FIRST_FILL, FULL_FILL, CANCELLED, LOST = range(len(OUTCOMES))
 NEVER = np.iinfo(np.int64).max
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 _CONTROL, _CLEAR, _OUT_OF_VIEW = int(Kind.CONTROL), int(Code.CLEAR), 0
-_NEVER, _TAG = int(NEVER), 2 * ANONYMOUS  # the number of an order of the start is in the bits above ANONYMOUS
+_NEVER, _TAG = int(NEVER), 2 * OWN  # the number of an order of the start is in the bits of MARK above OWN
 
 
 class _Start(NamedTuple):

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.events.schema import ASK, BID
+from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID
 
 BUCKETS = ("at best", "1 to 5 ticks", "deeper")
 FIRST_TICK = (1, 6)  # at which the second and the third bucket begin
@@ -77,6 +78,33 @@ def same_queues(book: BookSnapshot, other: BookSnapshot) -> np.ndarray:
     ours = _queues(book)
     levels = zip(book.side.tolist(), book.price.tolist(), strict=True)
     return np.array([ours[level] == theirs.get(level) for level in levels], bool)
+
+
+def with_ids_of(path: MarketDay, book: BookSnapshot) -> MarketDay:
+    """Return a path that begins with a book which has the same levels, so that its events name orders of that book.
+
+    A generator that says which order it removes gives ids of its own. An order of its book is the one at the same place
+    of the same queue. Where queues differ, its id is dropped, so that the rule of the book decides; orders that the
+    path adds get ids that no other order has.
+
+    Args:
+      path: a generated path.
+      book: the real book where it begins.
+    """
+    given = path.events.order_id
+    keeps = np.isin(given, np.array([0, ANONYMOUS_ID], np.uint64))
+    if keeps.all():
+        return dataclasses.replace(path, start=book)
+    names, inverse = np.unique(given, return_inverse=True)
+    new = 2**62 + np.arange(len(names), dtype=np.uint64)  # of orders that the path adds
+    new[np.isin(names, path.start.order_id)] = 0
+    theirs, ours = (
+        start.order_id[same_queues(start, other)] for start, other in ((path.start, book), (book, path.start))
+    )
+    known = np.isin(theirs, names)
+    new[np.searchsorted(names, theirs[known])] = ours[known]
+    ids = np.where(keeps, given, new[inverse])
+    return dataclasses.replace(path, start=book, events=path.events.replace(order_id=ids))
 
 
 def _queues(book: BookSnapshot) -> dict[tuple[int, int], list[int]]:

@@ -18,7 +18,7 @@ from lob_jax.evaluation.paths.resting.fates import (
     in_seconds,
     without_ids,
 )
-from lob_jax.evaluation.paths.resting.orders import Resting, joined, resting_orders, same_queues
+from lob_jax.evaluation.paths.resting.orders import Resting, joined, resting_orders, same_queues, with_ids_of
 from lob_jax.events.instrument import NS_PER_SECOND
 
 UNITS = ("events", "seconds")
@@ -139,7 +139,7 @@ def watched_orders(known: Known, days: Sequence[Sequence[MarketDay]]) -> Watched
         rows = known.orders.row_O[known.moment_O == moment]
         _check_levels(book, paths[0])
         same.append(same_queues(book, paths[0].start)[rows])
-        when = [follow_by_rule(dataclasses.replace(day, start=book))[rows] for day in paths]
+        when = [follow_by_rule(with_ids_of(day, book))[rows] for day in paths]
         each["events"].append(np.stack([in_events(one) for one in when], axis=1))
         each["seconds"].append(np.stack([in_seconds(one, day) for one, day in zip(when, paths, strict=True)], axis=1))
         reach.append(np.array([reach_of(day) for day in paths]).min(0))
