@@ -10,7 +10,8 @@ from lob_jax.errors import InputError
 
 BID = 1
 ASK = -1
-ANONYMOUS_ID = 2**64 - 1  # of a decoded removal from an anonymous order: from the newest one that it fits
+# The id of a decoded removal from an anonymous order: the newest one that it fits. Feeds do give -1 in a uint64.
+ANONYMOUS_ID = 2**64 - 2**32
 
 
 class Kind(enum.IntEnum):

@@ -25,6 +25,7 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 _CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
 _ANONYMOUS_ID = ANONYMOUS_ID - 2**64  # its bits as an int64
 NO_RANK = -1
+FIRST_ID = -2  # of added orders without an id, downwards: bits of ids far from those of feeds
 # What `resolve` found: events up to the end, an event whose price or time is out of range, or one with a wrong rank.
 RESOLVED, OUT_OF_RANGE, WRONG_RANK = range(3)
 
@@ -125,8 +126,7 @@ def follow_ranks(
             if events.code[i] == _CLEAR:
                 clear(book)
         elif kind == _ADD:
-            # Ids of the decoder's kind, far from those of feeds, for orders that the feed does not name.
-            named = order_id if order_id != 0 else _ANONYMOUS_ID - 1 - i
+            named = order_id if order_id != 0 else FIRST_ID - i
             apply(book, kind, side, price, size, named, mark_of(events, i))
         elif kind <= _EXECUTE:
             s = 0 if side == BID else 1

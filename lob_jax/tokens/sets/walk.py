@@ -12,7 +12,7 @@ from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST
 from lob_jax.tokens.numbers import POWER
-from lob_jax.tokens.ranks import taken_id
+from lob_jax.tokens.ranks import FIRST_ID, taken_id
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_rank_groups, put_ranks, put_size_groups, put_sizes, rank_choices
 from lob_jax.tokens.sets.escape import Escape
@@ -24,7 +24,6 @@ from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
-_FIRST_ID = -2  # of the orders that events add, downwards: bits of ids far from those of feeds, and from ANONYMOUS_ID
 
 
 class Walk(NamedTuple):
@@ -195,6 +194,6 @@ def _order_id(walk: Walk, price: int) -> int:
     if not walk.rules.ranks or kind > EXECUTE:
         return 0
     if kind == ADD:
-        return _FIRST_ID - spelling[sp.EVENT]
+        return FIRST_ID - spelling[sp.EVENT]
     row = level_of(walk.book, spelling[sp.SIDE], price)
     return taken_id(walk.book, spelling[sp.SIDE], row, kind, spelling[sp.SIZE], spelling[sp.RANK])
