@@ -99,11 +99,7 @@ class CompactTokenizer:
 
     @classmethod
     def from_settings(
-        cls,
-        *,
-        time_digits: int | None = None,
-        references: str = v.REFERENCES[0],
-        bins: Mapping[str, Any] | None = None,
+        cls, *, time_digits: int | None = None, references: str = "newest", bins: Mapping[str, Any] | None = None
     ) -> Self:
         """Construct the tokenizer from its bins.
 
