@@ -122,17 +122,17 @@ def test_a_cache_is_known_to_be_empty_or_not(tmp_path, monkeypatch):
     assert jit.compiled_before()
 
 
-@jit.in_place
-def _moved(values: np.ndarray, by: int, back: bool) -> int:
-    values[0] += -by if back else by
-    return values[0]
+def test_constants_are_no_types_of_their_own(monkeypatch):
+    monkeypatch.setattr(jit, "_CACHED", False)  # what comes from a cache has not compiled what it calls
 
+    @jit.in_place
+    def moved(values: np.ndarray, by: int, back: bool) -> int:
+        values[0] += -by if back else by
+        return values[0]
 
-@jit.njit
-def _moved_by_constants(values: np.ndarray) -> int:
-    return _moved(values, 3, False) + _moved(values, by=5, back=True) + _moved(values, values[0], False)
+    @jit.njit
+    def moved_by_constants(values: np.ndarray) -> int:
+        return moved(values, 3, False) + moved(values, by=5, back=True) + moved(values, values[0], False)
 
-
-def test_constants_are_no_types_of_their_own():
-    assert _moved_by_constants(np.array([10])) == 13 + 8 + 16
-    assert [args[1:] for args in _moved.signatures] == [(numba.int64, numba.boolean)]
+    assert moved_by_constants(np.array([10])) == 13 + 8 + 16
+    assert [args[1:] for args in moved.signatures] == [(numba.int64, numba.boolean)]

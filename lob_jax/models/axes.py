@@ -14,6 +14,8 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("instrument", "table"): (None, "embed"),
     ("book", "kernel"): (None, "embed"),
     ("book", "bias"): ("embed",),
+    ("embeddings", "book_mean"): (None,),
+    ("embeddings", "book_deviation"): (None,),
     ("qkv", "kernel"): ("embed", None, "heads", "head"),
     ("qkv", "bias"): (None, "heads", "head"),
     ("query_norm", "scale"): ("head",),

@@ -9,6 +9,7 @@ withdraws them. An EXECUTE takes from the front, whatever its order.
 The books here have an id for every order but the anonymous ones, see `BookSnapshot.identified`.
 """
 
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,17 @@ _CONTROL, _CLEAR = int(Kind.CONTROL), int(Code.CLEAR)
 _ANONYMOUS_ID = ANONYMOUS_ID - 2**64  # its bits as an int64
 NO_RANK = -1
 FIRST_ID = -2  # of added orders without an id, downwards: bits of ids far from those of feeds
-# What `resolve` found: events up to the end, an event whose price or time is out of range, or one with a wrong rank.
-RESOLVED, OUT_OF_RANGE, WRONG_RANK = range(3)
+
+
+class Resolution(enum.IntEnum):
+    """What `resolve` found: events up to the end, one whose price or time is out of range, or one with a wrong rank."""
+
+    RESOLVED = 0
+    OUT_OF_RANGE = 1
+    WRONG_RANK = 2
+
+
+RESOLVED, OUT_OF_RANGE, WRONG_RANK = (int(found) for found in Resolution)
 
 
 class Ranking(NamedTuple):

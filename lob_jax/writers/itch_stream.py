@@ -7,7 +7,7 @@ import numpy as np
 
 from lob_jax.book.kernel import apply, clear, correct, level_of, ordered_slot, rule_slot
 from lob_jax.book.loops import CorrectionColumns, EventColumns, mark_of
-from lob_jax.book.orders import AHEAD, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book
+from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.order_table import OrderTable, find, insert, remove
@@ -169,7 +169,7 @@ def _amend(book: Book, corrections: CorrectionColumns, c: int, time: int, out: O
     row = level_of(book, s, price)
     held = book.levels[s, row, SIZE] if row >= 0 else 0
     if size > held:
-        _add(book, s, price, size - held, 0, time, out)
+        _add(book, s, price, size - held, 0, 0 if book.pooled else ANONYMOUS, time, out)
         return
     if row >= 0:
         _charge_from(book, book.levels[s, row, BACK], AHEAD, NOBODY, held - size, _CANCEL, time, out)

@@ -257,7 +257,8 @@ def numpy_forward(config, params, tokens_BT, conditioning):
     x = embeddings["token"]["table"][tokens_BT]
     x = x + embeddings["time_of_day"]["table"][np.asarray(conditioning["time_of_day"])]
     x = x + embeddings["day_of_week"]["table"][np.asarray(conditioning["day_of_week"])]
-    x = x + np.asarray(conditioning["book"]) @ embeddings["book"]["kernel"] + embeddings["book"]["bias"]
+    book = (np.asarray(conditioning["book"]) - embeddings["book_mean"]) / embeddings["book_deviation"]
+    x = x + book @ embeddings["book"]["kernel"] + embeddings["book"]["bias"]
     if config.positions == "learned":
         x = x + embeddings["position"]["table"][:T]
     if config.regime == "added":

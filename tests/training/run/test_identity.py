@@ -81,6 +81,7 @@ BESIDE = {
     "model.attention.global_blocks": {"model.attention.kind": "block_sparse"},
     "model.attention.random_features": {"model.attention.kind": "performer"},
     "model.attention.summaries": {"model.attention.kind": "linformer"},
+    "model.standardize_book": {"model.book_state": True},
     "data.path": {"data.feed": "lobster"},
     "tokens.kind": {"data.embargo_events": 1_100},
     "train.mask_share": {"train.objective": "masked"},

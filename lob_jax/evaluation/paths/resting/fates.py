@@ -6,6 +6,7 @@ anonymous order, and never taken from another one.
 """
 
 import dataclasses
+import enum
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,18 @@ from lob_jax.events.schema import BID, Code, Events, Kind
 from lob_jax.jit import in_place, njit
 
 OUTCOMES = ("first fill", "full fill", "cancel", "lost from view")
-FIRST_FILL, FULL_FILL, CANCELLED, LOST = range(len(OUTCOMES))
+
+
+class Outcome(enum.IntEnum):
+    """What may become of an order, in the order of OUTCOMES."""
+
+    FIRST_FILL = 0
+    FULL_FILL = 1
+    CANCELLED = 2
+    LOST = 3
+
+
+FIRST_FILL, FULL_FILL, CANCELLED, LOST = (int(outcome) for outcome in Outcome)
 NEVER = np.iinfo(np.int64).max
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 _CONTROL, _CLEAR, _OUT_OF_VIEW = int(Kind.CONTROL), int(Code.CLEAR), 0
