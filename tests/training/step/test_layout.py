@@ -110,9 +110,7 @@ def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, wind
     kept = sum(state.params["embeddings"][name].nbytes for name in BOOK_MOMENTS)  # whole on each device
     for tree in (state.params, state.average, optax.tree.get(state.opt_state, "mu")):
         if tensor == 1:
-            assert (
-                bytes_a_device(tree) == (whole - kept) / fsdp + kept
-            )  # every other one is split, biases and norms too
+            assert bytes_a_device(tree) == (whole - kept) / fsdp + kept  # all others are split, biases and norms too
         else:  # norms, positions and the head's dense layer have no axis that tensor splits
             assert whole / (fsdp * tensor) < bytes_a_device(tree) < whole / fsdp / 1.5
 
