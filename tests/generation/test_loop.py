@@ -251,7 +251,7 @@ def drawn_logits(params, model, *, tokens):
     logits, parts = [np.asarray(state.logits_BV)], [state.window.cut(0, 6)]  # the state is given away
     for _ in range(tokens):
         state = with_room(params, state, shape)
-        at = int(state.cache.length) % state.own_BT.shape[1]
+        at = int(state.cache.length) % state.writer_BT.shape[1]
         state = loop.extend(variables, state, given, state.cache.length + 1, shape=shape)
         logits.append(np.asarray(state.logits_BV))
         parts.append(state.window.cut(at, at + 1))
