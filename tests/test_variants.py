@@ -50,7 +50,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "masked": BASE,
         "modern": BASE - T * D + L * (swiglu + head_norms),
         "multi_scale": BASE,
-        "multi_task": BASE + outlook + 20 * D + D,  # and the book's projection
+        "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
