@@ -79,6 +79,10 @@ def is_writable(folder: pathlib.Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def _folder(source: pathlib.Path, digest: str) -> pathlib.Path:
+    return cache_folder() / f"{source.stem}_{digest}"
+
+
 class Locator:
     """Where Numba keeps the compiled code of a function, in the form in which its caches ask for it."""
 
@@ -88,7 +92,7 @@ class Locator:
         above = len(parts) - (source.name != "__init__.py")
         roots = {parts[0]: source.parents[above], PACKAGE.name: PACKAGE.parent}
         self._hash, self._line = source_hash(source, roots), function.__code__.co_firstlineno
-        self._folder = cache_folder() / f"{source.stem}_{self._hash}"
+        self._folder = _folder(source, self._hash)
 
     @classmethod
     def from_function(cls, function: types.FunctionType, file: str) -> "Locator":
@@ -115,8 +119,7 @@ class Locator:
 def compiled_before() -> bool:
     """Return whether an earlier run has cached compiled code of the book's loops."""
     loops = PACKAGE / "book" / "loops.py"
-    folder = cache_folder() / f"{loops.stem}_{source_hash(loops, {PACKAGE.name: PACKAGE.parent})}"
-    return any(folder.glob("*.nbi"))
+    return any(_folder(loops, source_hash(loops, {PACKAGE.name: PACKAGE.parent})).glob("*.nbi"))
 
 
 _CACHED = is_writable(cache_folder())

@@ -155,7 +155,7 @@ def with_places(beside: Beside, tokenizer: Tokenizer) -> Beside:
     return dataclasses.replace(beside, names=tuple(dict.fromkeys(names)), tokenizer=tokenizer)
 
 
-def _without_places(beside: Beside) -> Beside:
+def without_places(beside: Beside) -> Beside:
     """Return arrays of windows without those of their places, for what only reads the network's inputs."""
     return dataclasses.replace(beside, names=tuple(name for name in beside.names if name not in names_of(Role.PLACE)))
 
@@ -187,7 +187,7 @@ def evaluate_heads(
     source, found = open_records(folder, split), {}
 
     def windows() -> Iterable[Batch]:
-        dataset = open_windows(config, source, evaluation=True, beside=_without_places(beside))
+        dataset = open_windows(config, source, evaluation=True, beside=without_places(beside))
         return batches(dataset, batch_size=batch_size, seed=0, epochs=1, shuffle=False)
 
     if beside.outlooks is not None:

@@ -23,7 +23,7 @@ from lob_jax.data.windows.known import MAKERS, SETS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import batches, first_position
 from lob_jax.errors import InputError
-from lob_jax.evaluation.evaluate import open_windows
+from lob_jax.evaluation.evaluate import open_windows, without_places
 from lob_jax.models.inputs import fields_held
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.records import prepare, tokenizer_of
@@ -142,7 +142,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         windows=len(training),
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer.vocabulary.hash,
-        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), book_moments(config, training)),
+        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), book_moments(config, workdir, beside)),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
@@ -201,13 +201,14 @@ def spread(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, count).round().astype(int).tolist()
 
 
-def book_moments(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset) -> np.ndarray | None:
+def book_moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> np.ndarray | None:
     """Return the mean and the standard deviation of each book feature, float32 [2, F], of evenly spaced windows.
 
     None for a model that does not standardise them.
     """
     if not (config.model.book_state and config.model.standardize_book):
         return None
+    windows = windows_of(config, workdir, "train", without_places(beside))  # no token sets, which take most of the time
     chosen = spread(len(windows), min(MEASURED_WINDOWS, len(windows)))
     parts = [window["book"][window["event"] >= 0] for window in map(windows.__getitem__, chosen)]  # without padding
     return feature_moments(np.concatenate(parts))

@@ -49,7 +49,6 @@ class Run:
       train_step: the jitted training step, which donates its state.
       eval_step: the jitted evaluation step.
       validation: the validation windows, on the host, in micro-steps; only this process's share of them.
-      measured: see `init_state`.
       masks: see `summed_loss`.
     """
 
@@ -111,6 +110,7 @@ def prepare_run(
       seed: seed of the initial parameters and of dropout.
       devices: the devices to train on, of all processes.
       before: the micro-batch before resuming; None for a new run.
+      measured: see `init_state`.
       masks: see `summed_loss`.
 
     Raises:

@@ -24,7 +24,7 @@ from lob_jax.jit import in_place, njit
 OUTCOMES = ("first fill", "full fill", "cancel", "lost from view")
 
 
-class Outcome(enum.IntEnum):
+class Fate(enum.IntEnum):
     """What may become of an order, in the order of OUTCOMES."""
 
     FIRST_FILL = 0
@@ -33,7 +33,7 @@ class Outcome(enum.IntEnum):
     LOST = 3
 
 
-FIRST_FILL, FULL_FILL, CANCELLED, LOST = (int(outcome) for outcome in Outcome)
+FIRST_FILL, FULL_FILL, CANCELLED, LOST = (int(fate) for fate in Fate)
 NEVER = np.iinfo(np.int64).max
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 _CONTROL, _CLEAR, _OUT_OF_VIEW = int(Kind.CONTROL), int(Code.CLEAR), 0
