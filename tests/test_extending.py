@@ -85,6 +85,7 @@ def test_an_example_is_one_file_and_at_most_two_more(title):
     assert not any((ROOT / name).exists() for name in EXAMPLES[title])
 
 
+@pytest.mark.slow
 def test_nothing_is_edited_by_hand(extended):
     _, before, after = extended
     assert after.keys() - before.keys() == {name for files in EXAMPLES.values() for name in files}

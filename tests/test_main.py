@@ -392,6 +392,7 @@ def test_a_day_with_a_fault_ends_before_anything_is_written(environment, tmp_pat
     assert not (workdir / "records").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_fit_is_refused_before_any_data_is_read(environment, tmp_path):
     told = refused(command("--config.model.d_model=65536", f"--workdir={tmp_path / 'run'}"), environment)
     assert "does not fit in memory" in told and "GiB" in told

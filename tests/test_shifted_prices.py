@@ -227,7 +227,8 @@ def test_the_live_book_is_the_same():
             np.testing.assert_array_equal(getattr(low, name), getattr(high, name), err_msg=name)
 
 
-@pytest.mark.parametrize("tokenizer", [TOKENIZER, pytest.param(COMPACT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT])
 def test_generation_is_the_same_and_every_event_can_happen(tokenizer):
     params = lively(KINDS["learned"])
     sampling = dataclasses.replace(SAMPLING, paths=2, events=40)

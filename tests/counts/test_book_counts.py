@@ -68,6 +68,7 @@ def test_probabilities_of_allowed_tokens_sum_to_one(fitted, time_digits):
     }
 
 
+@pytest.mark.slow
 def test_scores_of_all_candidates_sum_to_one_by_brute_force(fitted):
     model, tokenizer = fitted
     grammar, rng = tokenizer.grammar, np.random.default_rng(0)

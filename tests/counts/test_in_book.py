@@ -39,6 +39,7 @@ def expected_rows(p_TV, masks, tokens, grammar):
     return np.stack([restricted(p, mask, one) for p, mask, one in zip(p_TV, masks, share, strict=True)])
 
 
+@pytest.mark.slow
 def test_book_counts_in_the_book(fitted):
     model, tokenizer = fitted
     record = record_of(4, 25, tokenizer)

@@ -95,6 +95,7 @@ def test_the_book_makes_every_model_better(result, folder):
     assert 0.1 < in_book["model"]["outside_book"] < 1
 
 
+@pytest.mark.slow
 def test_a_model_with_a_mask_predicts_in_the_book(folder, tiny):
     config, params = tiny("rotary", mask="book")
     result = evaluate(config, params, folder, batch_size=5, direction_events=6, ngram_orders=(1,))
@@ -129,6 +130,7 @@ def test_calibration_counts_every_scored_token_once(result):
     assert sum(fields) == found["all"]["count"] == sum(found["all"]["counts"]) == tokens
 
 
+@pytest.mark.slow
 def test_direction_may_be_left_out_and_sets_are_found_once(folder, tiny, monkeypatch):
     config, params = tiny("rotary")
     of, found = known.record_sets, []

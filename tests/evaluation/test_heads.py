@@ -35,6 +35,7 @@ def several(folder, tiny):
     return config, params, beside, result, [windows[index] for index in range(len(windows))]
 
 
+@pytest.mark.slow
 def test_each_label_of_a_scored_event_counts_once_for_every_forecast(several, folder):
     *_, beside, result, windows = several
     source = open_records(folder, "test")

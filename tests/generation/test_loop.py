@@ -65,6 +65,7 @@ def test_every_path_can_have_happened(generated):
     assert set(kinds) >= {1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_removals_name_orders_by_rank(params):
     tokenizer = ExactTokenizer(5, "rank")
     found = run(params, tokenizer=tokenizer)
@@ -157,6 +158,7 @@ def test_seeds_and_batches(params, generated):
     assert not np.array_equal(generated.tokens[0], generated.tokens[1])
 
 
+@pytest.mark.slow
 def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
     """The window that the loop fills equals the one rebuilt from the decoded events on the host, array by array."""
     windows, extend, model = [], loop.extend, KINDS["horizons"]
@@ -195,6 +197,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
     np.testing.assert_array_equal(window.known["event"][0, :6], [0, 0, 0, 1, 1, 1])
 
 
+@pytest.mark.slow
 def test_no_random_number_is_used_twice():
     """Neither within an event, nor from event to event, nor in two paths; those of a path do not hang on the others."""
     sampling = dataclasses.replace(SAMPLING, events=1_000)

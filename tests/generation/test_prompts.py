@@ -66,6 +66,7 @@ def together(watched):
     return watched[0]
 
 
+@pytest.mark.slow
 def test_every_path_is_valid_on_the_book_of_its_own_prompt(together):
     starts = [one.start for one in prompts() for _ in range(2)]
     rows = zip(starts, together.tokens, together.levels, together.clock_ns, strict=True)

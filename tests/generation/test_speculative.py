@@ -38,13 +38,10 @@ def many_judged(p, q, tokens, draft, at):
     return (np.concatenate(part) for part in zip(*parts, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "q",
-    [
-        [1 / 6] * 6,
-        pytest.param([0.3, 0.1, 0.25, 0.0, 0.3, 0.05], marks=pytest.mark.slow),
-        pytest.param([0.5, 0.0, 0.2, 0.1, 0.1, 0.1], marks=pytest.mark.slow),
-    ],
+    [[1 / 6] * 6, [0.3, 0.1, 0.25, 0.0, 0.3, 0.05], [0.5, 0.0, 0.2, 0.1, 0.1, 0.1]],
     ids=["uniform", "opposite", "a token left out"],
 )
 def test_what_stands_or_replaces_has_the_distribution_that_was_wanted(q):

@@ -69,6 +69,7 @@ def generated(watched):
     return watched[0]
 
 
+@pytest.mark.slow
 def test_every_path_is_valid_with_its_corrections_and_keeps_both_sides_full(generated):
     for found, corrections, remembered in zip(
         checked(generated), generated.corrections, generated.remembered, strict=True

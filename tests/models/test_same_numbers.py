@@ -131,6 +131,7 @@ def test_dropout_is_decided_by_its_key(tiny, lively, inputs):
     assert jnp.abs(logits(1) - logits(2)).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", [False, True], ids=["loop", "scan"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_transposed_weights_are_read_in_place_of_the_kernels(tiny, lively, inputs, tied, scan):

@@ -22,6 +22,7 @@ def paths(run, day):
     return lob_jax.generate(run, day, prompt_events=20, sampling=sampling)
 
 
+@pytest.mark.slow
 def test_without_a_day_test_events_are_continued_as_the_configuration_says(run):
     told: list[int] = []
     paths = lob_jax.generate(run, on_progress=told.append)
@@ -30,6 +31,7 @@ def test_without_a_day_test_events_are_continued_as_the_configuration_says(run):
     assert len({tuple(tokens.tolist()) for tokens in paths.drawn.tokens}) == 3
 
 
+@pytest.mark.slow
 def test_a_days_end_is_continued_and_every_event_can_happen(day, paths):
     for path, found, clock, levels in zip(
         paths, lob_jax.check_paths(paths), paths.drawn.clock_ns, paths.drawn.levels, strict=True
@@ -42,6 +44,7 @@ def test_a_days_end_is_continued_and_every_event_can_happen(day, paths):
     assert len(np.unique(paths.prompt.known_T["event"])) == 20
 
 
+@pytest.mark.slow
 def test_sizes_are_limited_to_those_of_the_training_records(run, paths):
     largest, kinds = np.zeros(8, int), range(1, 7)
     for record in open_records(run.workdir / "records", "train"):
@@ -68,6 +71,7 @@ def test_orders_of_the_configuration_are_sent_and_their_fills_written(trained):
         assert (limit["sent"], limit["rested"], limit["left"], limit["fills"]) == (True, 1, 1, [])
 
 
+@pytest.mark.slow
 def test_what_paths_expect_is_told_of_them_alone(day, paths):
     outlook = lob_jax.forecast(paths)
     assert outlook.moment_H.tolist() == list(range(21)) and outlook.paths_H.tolist() == [3] * 21
@@ -76,6 +80,7 @@ def test_what_paths_expect_is_told_of_them_alone(day, paths):
     assert len(lob_jax.fan_figure(outlook, title="SYN").axes) >= 4
 
 
+@pytest.mark.slow
 def test_a_day_without_events_is_not_continued(run, day):
     with pytest.raises(InputError, match="nothing to continue"):
         lob_jax.generate(run, day.part(0, 0, start=day.start))
@@ -83,6 +88,7 @@ def test_a_day_without_events_is_not_continued(run, day):
         lob_jax.generate(run, day, prompt_events=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "why"),
     [({"causal": False, "mask": "none"}, "both sides"), ({"kind": "performer"}, "performer attention has no mask")],
@@ -95,6 +101,7 @@ def test_a_model_that_cannot_generate_is_refused(run, changes, why):
     assert why in caught.value.was
 
 
+@pytest.mark.slow
 def test_a_day_of_an_instrument_that_the_model_does_not_know_is_refused(run, day):
     known = dataclasses.replace(run.beside, symbols=("OTHER",), names=(*run.beside.names, "instrument"))
     other = dataclasses.replace(run, workdir=run.workdir)

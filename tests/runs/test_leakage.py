@@ -35,6 +35,7 @@ def elsewhere(run, tmp_path_factory):
     return dataclasses.replace(run, workdir=workdir)
 
 
+@pytest.mark.slow
 def test_a_run_as_trained_has_no_leak(elsewhere):
     findings = audit(elsewhere, full=True)
     assert [(one.leak, one.unchecked) for one in findings] == [(None, None)] * len(findings)
@@ -45,6 +46,7 @@ def test_a_run_as_trained_has_no_leak(elsewhere):
     )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_chosen_on_test_windows_is_found(run):
     windows = validation_batches(run.config, windows_of(run.config, run.workdir, "test", run.beside))
     on_test = measure(windows, sections.train_config(run.config))
@@ -52,17 +54,20 @@ def test_a_checkpoint_chosen_on_test_windows_is_found(run):
     assert [one.leak for one in _check_choice(planted)] == [None, "its loss is that of other windows"]
 
 
+@pytest.mark.slow
 def test_other_validation_windows_than_in_training_are_unchecked(run):
     config = lob_jax.get_config("tiny", SMALL | {"train.validation_windows": 5})
     finding = _check_choice(dataclasses.replace(run, config=config))[1]
     assert finding.leak is None and "train.validation_windows" in finding.unchecked
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_did_not_validate_best_is_found(run):
     planted = dataclasses.replace(run, checkpoint=dataclasses.replace(run.checkpoint, step=run.step + 1))
     assert f"step {run.step} has" in _check_choice(planted)[0].leak
 
 
+@pytest.mark.slow
 def test_bins_of_all_days_are_found(run, tmp_path):
     config = lob_jax.get_config("tiny", SMALL | COMPACT)
     feed, days = find_days(config)
@@ -74,12 +79,14 @@ def test_bins_of_all_days_are_found(run, tmp_path):
         assert (finding.leak, finding.unchecked) == (leak, None)
 
 
+@pytest.mark.slow
 def test_bins_of_days_that_are_gone_are_unchecked(run, tmp_path):
     changes = COMPACT | {"data.path": str(tmp_path / "gone.csv")}
     gone = dataclasses.replace(run, config=lob_jax.get_config("tiny", SMALL | changes), tokenizer=FITTED)
     assert "cannot be read" in _check_bins(gone).unchecked
 
 
+@pytest.mark.slow
 def test_bins_of_files_are_not_fitted_again_on_a_simulated_day(run, tmp_path):
     """Without a path a configuration means the simulator, also where the records are of files."""
     manifest = json.loads((run.workdir / "records" / "records.json").read_text())
@@ -100,6 +107,7 @@ class Fitted:
 FITTED = Fitted()
 
 
+@pytest.mark.slow
 def test_a_baseline_of_test_events_is_found_by_its_digest(elsewhere):
     path = elsewhere.workdir / "evaluation.json"
     stored = path.read_text()
@@ -112,6 +120,7 @@ def test_a_baseline_of_test_events_is_found_by_its_digest(elsewhere):
         path.write_text(stored)
 
 
+@pytest.mark.slow
 def test_the_command_prints_every_check_and_fails_on_a_leak(elsewhere, capsys, monkeypatch):
     audited = functools.partial(stage.audit, elsewhere.config, elsewhere.workdir)
     assert audited() is None
@@ -124,6 +133,7 @@ def test_the_command_prints_every_check_and_fails_on_a_leak(elsewhere, capsys, m
     assert "leak: it is b" in (printed := capsys.readouterr().out) and "1 of 2 checks" in printed
 
 
+@pytest.mark.slow
 def test_normalisers_of_test_events_are_found(elsewhere):
     layout = sections.forecast_layout(elsewhere.config)
     for split, leak in (("train", None), ("test", "they are those of other events")):

@@ -27,6 +27,7 @@ def generated(run):
     return {"name": "001", "forecast.json": forecast.to_json(), "settings.json": settings}
 
 
+@pytest.mark.slow
 def test_every_picture_of_a_run_decodes_and_progress_reaches_the_end(run, generated, monkeypatch):
     monkeypatch.setattr(pictures, "FRAMES", 3)
     told = []

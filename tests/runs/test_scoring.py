@@ -31,6 +31,7 @@ def test_scores_are_what_the_model_gives_each_token(run, day):
     np.testing.assert_array_equal(scores.token_event, event_index(scores.tokens))
 
 
+@pytest.mark.slow
 def test_an_event_has_the_sum_of_its_tokens_and_the_past_alone_decides(run, day):
     scores = lob_jax.score(run, day)
     assert scores.log_likelihood.shape == (len(day.events),) and (scores.log_likelihood < 0).all()
@@ -40,6 +41,7 @@ def test_an_event_has_the_sum_of_its_tokens_and_the_past_alone_decides(run, day)
     np.testing.assert_allclose(first.log_likelihood, scores.log_likelihood[:8], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
     result = lob_jax.evaluate(run)
     stage.evaluate(trained.config, trained.workdir)

@@ -196,6 +196,7 @@ def test_a_pruned_trial_killed_before_that_was_stored_is_pruned_then(training, t
     assert contents(workdir) == contents(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_trial_drawn_but_not_begun_is_the_next_one(training, tmp_path):
     config = settings(sweep__trials=2, sweep__space="train.learning_rate=log(1e-4,5e-2)")
     assert sweep.sweep(config, tmp_path / "undisturbed") is None
@@ -215,6 +216,7 @@ def test_a_model_that_cannot_fit_is_refused_before_any_trial(training, tmp_path)
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, EXIT_RESUMABLE), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_so_that_it_can_go_on(training, tmp_path, capsys, number, status):
     config = settings(sweep__trials=3, sweep__space="train.learning_rate=log(1e-4,5e-2)")
@@ -238,6 +240,7 @@ def test_a_training_that_a_signal_ended_is_no_finished_trial(training, tmp_path,
     assert states(tmp_path / "sweep") == ["running"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -67,6 +67,7 @@ def test_a_rising_rate_is_what_the_optimiser_would_do_with_it(make_run, windows)
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_a_range_test_takes_real_steps_until_its_end(make_run, training_data):
     run, rate = rising(make_run(steps=12, batch_size=8, accumulation=2, micro_batch=8), 1e-5, 1e-3)
     seen, data = [], training_data()
@@ -165,6 +166,7 @@ def test_a_batch_that_is_not_learned_is_said_so(make_run, windows):
     assert "never fell" in first
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_not_finite_ends_at_once(make_run, windows):
     bad = windows(8)
     bad["book"][:] = np.nan

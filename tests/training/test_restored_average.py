@@ -13,6 +13,7 @@ from lob_jax.training.step.state import init_state
 from tests.training.run.test_checkpoint import meta
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaged", [True, False])
 def test_the_parameters_that_were_judged_come_back(tmp_path, model_config, train_config, averaged):
     model, optimizer = model_config(), make_optimizer(train_config(), 12)

@@ -85,6 +85,7 @@ def test_a_lobster_day_keeps_its_book_and_its_tokens(tmp_path, market_data):
         np.testing.assert_array_equal(getattr(decoded, name), getattr(again.events, name), err_msg=name)
 
 
+@pytest.mark.slow
 def test_events_that_name_their_orders_come_back_as_they_are(tmp_path):
     rows = [
         (Kind.ADD, BID, 1_000_000, 10, 5),

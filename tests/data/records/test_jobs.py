@@ -60,6 +60,7 @@ def test_two_processes_write_what_one_writes(tmp_path):
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_an_error_of_a_worker_comes_whole_and_good_days_stay(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()

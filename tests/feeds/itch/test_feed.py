@@ -37,6 +37,7 @@ def assert_same(first, second):
         np.testing.assert_array_equal(getattr(first.events, name), getattr(second.events, name), err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_stocks_of_one_file_are_two_days(tmp_path):
     days = ItchFeed().days(two_stocks(tmp_path))
     assert [(day.symbol, day.trading_day) for day in days] == [("OTHER", "2019-01-30"), ("TEST", "2019-01-30")]

@@ -61,6 +61,7 @@ def test_all_tokens_are_drawn_as_often_as_they_are_likely():
     assert_shares(frequencies(logits_of(SHARES)), SHARES)
 
 
+@pytest.mark.slow
 def test_temperature_sharpens_across_classes():
     squares = {token: share**2 for token, share in SHARES.items()}
     total = sum(squares.values())
@@ -73,6 +74,7 @@ def test_at_no_temperature_the_most_likely_token_of_all_is_taken(temperature):
     assert frequencies(logits_of(SHARES), temperature=temperature) == {2999: 1.0}
 
 
+@pytest.mark.slow
 def test_truncation_leaves_the_shares_of_the_classes():
     found = frequencies(logits_of(SHARES), truncation=Truncation(top_k=1))
     assert_shares(found, {7: 0.3, 1001: 0.3, 2999: 0.4})
@@ -131,6 +133,7 @@ def test_what_each_rule_keeps(truncation, kept):
     assert set(np.flatnonzero(np.isfinite(left[0])).tolist()) == kept
 
 
+@pytest.mark.slow
 def test_a_path_does_not_depend_on_its_batch():
     logits_BV = jnp.asarray(np.random.default_rng(0).standard_normal((5, 3000)), jnp.float32)
     at_B3, allowed_BV = jax.random.uniform(jax.random.key(3), (5, DRAWS)), jnp.ones((5, 3000), bool)
@@ -213,6 +216,7 @@ def test_a_truncation_that_leaves_nothing_is_refused(settings, named):
     assert caught.value.where == named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [LEAST_TEMPERATURE, GREATEST_TEMPERATURE])
 @pytest.mark.parametrize("logit", [-1e6, 0.0, 1e6])
 def test_no_temperature_draws_what_is_masked(temperature, logit):

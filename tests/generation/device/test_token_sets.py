@@ -164,6 +164,7 @@ def assert_same_along_compact(day, tokenizer, *, closed=OPEN, places=PLACES, ord
     return np.count_nonzero(sets.outside)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "closed"),
     [({"window": 4, "anonymous": np.ones(4, bool)}, OPEN), ({"pooled": True}, OPEN), ({}, QUOTING)],

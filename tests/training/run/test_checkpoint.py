@@ -265,6 +265,7 @@ def test_a_later_run_keeps_the_best_of_the_earlier_one(saved, tmp_path, model_co
     assert steps_in(folder) == [20, 30, 80, 90]
 
 
+@pytest.mark.slow
 def test_a_state_that_is_not_finite_is_never_the_one_gone_on_from(tmp_path, model_config, state):
     """Whoever saves it, and whatever they say of it; the newest good one stays, however many bad ones follow."""
     folder, head = tmp_path / "checkpoints", state.params["head"]

@@ -75,6 +75,7 @@ def test_a_key_without_an_entry_in_the_table_is_refused_by_name(early, later_mod
     assert (caught.value.expected, caught.value.was) == ("model.gain = 'absent'", "model.gain = 1.0")
 
 
+@pytest.mark.slow
 def test_a_run_from_before_a_key_goes_on_and_says_how_the_key_is_taken(
     early, later_model, version_2, train_config, training_data
 ):

@@ -224,6 +224,7 @@ def kept(monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_a_save_need_not_wait_for_a_step(run, undisturbed, kept, monkeypatch):
     """The state before a slow step is kept and can be resumed bit for bit, although the step has donated it."""
     with monkeypatch.context() as patched:
@@ -258,9 +259,8 @@ def count_and_save(kept, count, *, step):
     return note
 
 
-@pytest.mark.parametrize(
-    "at", [pytest.param(4, marks=pytest.mark.slow, id="in the middle"), pytest.param(12, id="the last")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [pytest.param(4, id="in the middle"), pytest.param(12, id="the last")])
 def test_a_save_need_not_wait_for_a_validation_which_comes_first_then(run, undisturbed, kept, monkeypatch, at):
     validations = iter(range(4, 13, 4))
 
@@ -279,6 +279,7 @@ def test_a_save_need_not_wait_for_a_validation_which_comes_first_then(run, undis
     goes_on_as(undisturbed, run, "busy", step=at)
 
 
+@pytest.mark.slow
 def test_a_signal_during_the_last_step_ends_the_call_which_is_over_then(run):
     def tell(step):
         if step == 12:
@@ -324,6 +325,7 @@ def hold(path, held, end):
         end.wait()
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused_and_a_killed_one_is_not_in_the_way(run, tmp_path):
     context = multiprocessing.get_context("spawn")
     held, end = context.Event(), context.Event()

@@ -158,6 +158,7 @@ def stopped(stopped_once, tmp_path):
     return pathlib.Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_stays_stopped_until_it_is_given_more_patience(run, stopped, monkeypatch):
     summary, _, told, _ = run(validate_every=2, patience=1)
     assert summary == TrainingSummary(4, 2, 3.0, stopped_early=True)
@@ -197,6 +198,7 @@ def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_confi
     assert (stopped / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_data, slow_source, windows):
     """Two batches of 8 become one of 16; an epoch of 40 windows is divisible by 8, but not by 16."""
     source, how = slow_source(windows(40), 0.0), {"steps": 4, "validate_every": 4}
@@ -215,6 +217,7 @@ def test_a_step_cut_otherwise_goes_on_with_the_very_next_windows(run, training_d
     assert summary.steps == 4
 
 
+@pytest.mark.slow
 def test_another_rate_is_said_and_kept_with_its_step(run, stopped):
     _, folder, shown, _ = run(learning_rate=1e-3, keep_best=1)
     changed = "train.learning_rate 0.01 -> 0.001, train.validate_every 2 -> 4, train.patience 1 -> 10"
@@ -223,6 +226,7 @@ def test_another_rate_is_said_and_kept_with_its_step(run, stopped):
     assert entry["step"] == 4 and entry["changed"]["train.learning_rate"] == [0.01, 0.001]
 
 
+@pytest.mark.slow
 def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped, training_data, windows, monkeypatch):
     """The earlier checkpoints have a loss of 3.0, and no patience is left."""
     other = dataclasses.replace(training_data(), validation=[windows(8, seed=7)])
@@ -234,6 +238,7 @@ def test_another_validation_set_begins_the_choice_of_the_best_anew(run, stopped,
     assert {step: meta.validation_loss for step, meta in metas.items()} == {8: 3.5, 12: 3.5}
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped):
     """The parameters become infinite immediately, and every loss is NaN; three such checkpoints are saved."""
     with pytest.raises(TrainingError) as caught:
@@ -248,6 +253,7 @@ def test_a_run_that_diverged_goes_on_from_before_with_a_lower_rate(run, stopped)
     assert written[-1]["validation_loss"] < np.log(40)
 
 
+@pytest.mark.slow
 def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
     losses = iter([3.0, float("nan")])
     with monkeypatch.context() as patched:
@@ -261,6 +267,7 @@ def test_a_state_whose_validation_failed_is_passed_over(run, monkeypatch):
     assert [line["step"] for line in lines(folder) if "loss" in line] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_a_state_that_no_step_can_be_taken_from_is_set_aside_though_it_is_finite(run, stopped, training_data, windows):
     """It was sound when it was saved; the run that cannot continue from it reports where the next one resumes."""
     bad = windows(40)
@@ -281,6 +288,7 @@ def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
     assert "config.train.learning_rate" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_skipped_step_is_shown(run, training_data, windows):
     partly_bad = windows(40)
     partly_bad["book"][:1] = np.nan
@@ -290,6 +298,7 @@ def test_a_skipped_step_is_shown(run, training_data, windows):
     assert "skipped 2" in shown  # once per epoch
 
 
+@pytest.mark.slow
 def test_data_that_ends_or_does_not_add_up_is_said_so(run, training_data):
     with pytest.raises(TrainingError, match="the training data ended") as caught:
         run(data=training_data(epochs=1))

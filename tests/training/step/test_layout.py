@@ -68,9 +68,8 @@ def numbers(prepared, windows):
     return of
 
 
-@pytest.mark.parametrize(
-    "layout", ["fsdp 4 x tensor 2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pmap", *LONG))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["pmap", *LONG])
 def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
     (params, _, _), (expected, _, history) = numbers("float64", layout), numbers("float64", "one device")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float64")}

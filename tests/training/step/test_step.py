@@ -177,6 +177,7 @@ def test_a_rule_is_learnt(model_config, train_config, windows):
     assert history[-1]["loss"] < 2.5
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_with_float32_parameters(model_config, train_config, windows):
     params, history = run_steps(model_config(dtype="bfloat16"), train_config(), [windows(8)])
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
@@ -201,6 +202,7 @@ def test_logits_in_blocks_change_no_numbers(model_config, train_config, whole):
     assert [line["loss"] for line in other_history] == pytest.approx([line["loss"] for line in history], rel=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_float16_learns_behind_its_scale(model_config, train_config, windows):
     batches = [windows(8, seed) for seed in range(40)]
     params, history = run_steps(model_config(dtype="float16"), train_config(), batches)
@@ -222,6 +224,7 @@ def test_a_float16_step_without_finite_gradient_halves_the_scale(model_config, t
     assert (int(metrics["skipped"]), float(state.loss_scale.scale)) == (1, 2.0**14)
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_parameters(model_config, train_config, windows):
     """By hand: after update u (from 0) the average keeps min(decay, (1 + u) / (10 + u)) of itself."""
     step, fresh = compile_step(model_config(), train_config(ema_decay=0.15))
