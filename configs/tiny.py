@@ -1,7 +1,7 @@
-"""About a million parameters, for a laptop CPU: from the simulator to generated events in about five minutes.
+"""About a million parameters, for a laptop CPU: from the simulator to generated events in about fifteen minutes.
 
-It demonstrates the pipeline: expect about 29 bits per event, slightly fewer than zero-order frequencies need. To see a
-model beat the n-gram baseline, train configs/lobster_day.py for half an hour.
+It demonstrates the pipeline: expect about 26.8 bits per event, where zero-order frequencies need 29.2, the n-gram model
+28.4, and counts that know the book 25.6.
 """
 
 import ml_collections

@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 from collections.abc import Iterable
 
-PARTS = 6
+PARTS = 8
 ALWAYS = "tests/test_install.py"  # what a newcomer does first
 
 

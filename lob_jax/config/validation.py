@@ -259,8 +259,9 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         ("inspect", "levels"),
     ]
     counts += [("convert", "levels")]
-    for section, key in [*counts, ("evaluate", "batch_size"), ("evaluate", "direction_events")]:
+    for section, key in [*counts, ("evaluate", "batch_size")]:
         _require_count(config, section, key)
+    _require_count(config, "evaluate", "direction_events", least=0)
     for section, key in (("overfit", "target"), ("find_lr", "lowest")):
         value = config[section][key]
         _require(value > 0, f"{section}.{key}", expected="a number above 0", was=value, remedy="raise it")

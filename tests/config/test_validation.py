@@ -58,7 +58,7 @@ def test_base_is_what_the_architecture_says():
         ("seed", -1),
         ("generate.seed", 2**32),
         ("evaluate.batch_size", 0),
-        ("evaluate.direction_events", 0),
+        ("evaluate.direction_events", -1),
         ("evaluate.ngram_orders", ()),
         ("evaluate.ngram_orders", (0, 1)),
         ("sweep.space", "train.warmup_steps=uniform(1,99999999999999999999999)"),
