@@ -23,9 +23,9 @@ from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.sets.streams import rules_of
 from lob_jax.writers.lobster import order_ids
+from tests.feed_day import feed_day
 from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS
-from tests.unruly_day import unruly_day
 
 RANK, NEWEST = ExactTokenizer(references="rank"), ExactTokenizer()
 CONTENT = ("time_ns", "kind", "code", "side", "price", "size")
@@ -94,7 +94,7 @@ def test_tokens_do_not_depend_on_blocks(simulated):
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 250), returning=st.sampled_from([0.0, 0.5, 1.0]))
 def test_days_whose_ids_come_back_are_decoded_as_they_were_encoded(seed, count, returning):
     """Executions that name any order leave orders in the encoder's book that are gone, and whose ids come back."""
-    day = unruly_day(seed, count, returning=returning)
+    day = feed_day(seed, count, returning=returning)
     tokens, found = decoded(day)
     assert_same_content(found.events, day.events)
     np.testing.assert_array_equal(RANK.encode(found), tokens)

@@ -8,14 +8,12 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Kind
-from lob_jax.feeds.feed import STRICT
-from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.runs.continuations.joining import counterparts, with_ids_of
 from lob_jax.runs.continuations.prompts import spread_prompts
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import FIELD_RANK, event_index, field_of
 from tests.evaluation.paths.resting.books import book_of, day_of
-from tests.unruly_day import unruly_day
+from tests.feed_day import feed_day
 
 RANK = ExactTokenizer(references="rank")
 
@@ -52,14 +50,9 @@ def origins(day, names):
     return np.array(found)
 
 
-@pytest.fixture(scope="module")
-def simulated():
-    feed = SyntheticFeed(1, 1_500, 3)
-    return feed.read(feed.days()[0], STRICT)
-
-
-def test_prompts_over_several_records_have_their_tokens_and_one_id_for_each_order(simulated):
-    records = records_of(simulated, 500, 1_100)
+def test_prompts_over_several_records_have_their_tokens_and_one_id_for_each_order():
+    day = feed_day(1, 1_100, orderly=True)
+    records = records_of(day, 500, 1_100)
     own, ranks = own_tokens(records), 0
     for one in spread_over(records, prompts=5, events=150, following=80):
         first, count = one.first_event, len(one.day.events)
@@ -67,9 +60,9 @@ def test_prompts_over_several_records_have_their_tokens_and_one_id_for_each_orde
         expected = np.concatenate([own[first + k] for k in range(150)])
         np.testing.assert_array_equal(one.prompt.tokens_T, expected)
         np.testing.assert_array_equal(RANK.encode(one.day), np.concatenate([own[first + k] for k in range(count)]))
-        theirs = simulated.events.order_id[first : first + count]
+        theirs = day.events.order_id[first : first + count]
         np.testing.assert_array_equal(origins(one.day, one.day.events.order_id), origins(one.day, theirs))
-        (book,) = snapshots_at(simulated, np.array([first + 150]))
+        (book,) = snapshots_at(day, np.array([first + 150]))
         for name in ("side", "price", "size", "anonymous"):
             np.testing.assert_array_equal(getattr(one.prompt.book, name), getattr(book, name), name)
         ranks += (field_of(expected) == FIELD_RANK).sum()
@@ -121,7 +114,7 @@ def test_events_name_the_orders_of_another_book():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_where_queues_differ_ids_still_name_orders_that_rest(seed):
-    day = unruly_day(seed, 800)
+    day = feed_day(seed, 800)
     records = records_of(day, 100, 800)
     own = own_tokens(records)
     for one in spread_over(records, prompts=4, events=150, following=120):
