@@ -20,9 +20,7 @@ def feed_day(seed, count, *, returning=0.5, orderly=False):
     """
     rng = np.random.default_rng(seed)
     start = [] if orderly else _hidden(rng)
-    live = {
-        count + 1 + k: order for k, order in enumerate(start)
-    }  # by id, as they came
+    live = {count + 1 + k: order for k, order in enumerate(start)}  # by id, as they came
     rows, fresh = [], rng.permutation(count) + 1
     while len(rows) < count:
         kind = rng.choice([Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE], p=[0.4, 0.15, 0.25, 0.2])
@@ -43,7 +41,7 @@ def feed_day(seed, count, *, returning=0.5, orderly=False):
                 _add(rows, live, name, rng)
     kind, side, ticks, size, name = np.array(rows[:count], np.int64).T
     columns = {"kind": kind, "side": side, "price": TICK * ticks, "size": size, "order_id": name}
-    events = Events.from_columns(time_ns=10 * np.arange(1, count + 1), **columns)
+    events = Events.from_columns(time_ns=np.cumsum(rng.integers(0, 5_000, count)), **columns)
     return market_day(events, start=_anonymous(start), instrument=Instrument("X", "TEST", "2024-03-04", tick=TICK))
 
 

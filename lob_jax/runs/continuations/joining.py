@@ -40,7 +40,7 @@ def joined(days: Sequence[MarketDay], leads: Sequence[int], tokenizer: Tokenizer
             continue
         (ours,), (theirs,) = snapshots_at(day, np.array([len(day.events)])), snapshots_at(later, np.array([lead]))
         added = int(np.count_nonzero(day.events.kind == Kind.ADD))
-        named = with_ids_of(part.events, theirs, ours, new=day.start.new_ids(added + len(part.events))[added:])
+        named = named_in(part.events, theirs, ours, new=day.start.new_ids(added + len(part.events))[added:])
         whole = _followed_by(day, part.with_events(named))
         # Once queues differ, so may the order that a rank means: let every removal name the one that it takes from.
         ids = tokenizer.decode(tokenizer.encode(whole), whole).order_id
@@ -48,7 +48,7 @@ def joined(days: Sequence[MarketDay], leads: Sequence[int], tokenizer: Tokenizer
     return day
 
 
-def with_ids_of(events: Events, theirs: BookSnapshot, ours: BookSnapshot, *, new: np.ndarray) -> Events:
+def named_in(events: Events, theirs: BookSnapshot, ours: BookSnapshot, *, new: np.ndarray) -> Events:
     """Return events that name the orders of another book; an order without a counterpart there loses its id.
 
     Args:

@@ -8,7 +8,7 @@ from lob_jax.book.replay import snapshots_at
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.events.schema import ANONYMOUS_ID, ASK, BID, Kind
-from lob_jax.runs.continuations.joining import counterparts, with_ids_of
+from lob_jax.runs.continuations.joining import counterparts, named_in
 from lob_jax.runs.continuations.prompts import spread_prompts
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.vocabulary import FIELD_RANK, event_index, field_of
@@ -18,15 +18,15 @@ from tests.feed_day import feed_day
 RANK = ExactTokenizer(references="rank")
 
 
-def records_of(day, first, last):
+def records_of(day, first, last, tokenizer=RANK):
     """Return records of 100 events with leads."""
     parts = [Part("test", first, last, first)]
     plan = {"record_events": 100, "context": 30, "book_levels": 2}
-    return [record for _, record in make_records(day, parts, RANK, **plan)]
+    return [record for _, record in make_records(day, parts, tokenizer, **plan)]
 
 
-def spread_over(records, *, prompts, events, following):
-    how = {"tokenizer": RANK, "book_levels": 2, "time_buckets": 288}
+def spread_over(records, *, prompts, events, following, tokenizer=RANK):
+    how = {"tokenizer": tokenizer, "book_levels": 2, "time_buckets": 288}
     return spread_prompts(records, prompts=prompts, events=events, following=following, **how)
 
 
@@ -106,18 +106,18 @@ def test_events_name_the_orders_of_another_book():
     events = day_of(theirs, [(kind, BID, 100, 1, order_id) for kind, order_id in named]).events
     ids = np.append(events.order_id[:-1], np.uint64(ANONYMOUS_ID))
     new = np.arange(70, 80, dtype=np.uint64)
-    found = with_ids_of(events, theirs, ours, new=new).order_id
+    found = named_in(events, theirs, ours, new=new).order_id
     assert found.tolist() == [70, 7, 70, 0, 71, 8]
-    found = with_ids_of(events.replace(order_id=ids), theirs, ours, new=new).order_id
+    found = named_in(events.replace(order_id=ids), theirs, ours, new=new).order_id
     assert found.tolist() == [70, 7, 70, 0, 71, ANONYMOUS_ID]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_where_queues_differ_ids_still_name_orders_that_rest(seed):
-    day = feed_day(seed, 800)
-    records = records_of(day, 100, 800)
+@pytest.mark.parametrize(("seed", "time_digits"), [(0, None), (1, None), (2, 2)])
+def test_where_queues_differ_ids_still_name_orders_that_rest(seed, time_digits):
+    day, tokenizer = feed_day(seed, 800), ExactTokenizer(time_digits, references="rank")
+    records = records_of(day, 100, 800, tokenizer)
     own = own_tokens(records)
-    for one in spread_over(records, prompts=4, events=150, following=120):
+    for one in spread_over(records, prompts=4, events=150, following=120, tokenizer=tokenizer):
         expected = np.concatenate([own[one.first_event + k] for k in range(150)])
         np.testing.assert_array_equal(one.prompt.tokens_T, expected)
         assert_named(one.day)
