@@ -6,7 +6,9 @@ from the back of the queue, and for a DELETE those of its size first. Which of s
 order is not known, so only the first of them has a rank. The user's own orders have none, since no event of others
 withdraws them. An EXECUTE takes from the front, whatever its order.
 
-The books here have an id for every order but the anonymous ones, see `BookSnapshot.identified`.
+The books here begin with an id for every order but the anonymous ones, see `BookSnapshot.identified`. In the encoder's,
+an order loses its id when the feed gives it to a new one, since in the feed the old one has gone. No event means it any
+more, so that it is only taken where it is first among the orders that fit, and there the book's rule selects it, too.
 """
 
 import enum

@@ -23,6 +23,7 @@ from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.load import tokenizer_for
 from lob_jax.tokens.sets.streams import rules_of
 from lob_jax.writers.lobster import order_ids
+from tests.feed_day import feed_day
 from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS
 
@@ -87,6 +88,44 @@ def test_without_ranks_orders_are_confused(simulated):
 def test_tokens_do_not_depend_on_blocks(simulated):
     parts = list(RANK.encode_runs(simulated, run_events=701))
     np.testing.assert_array_equal(np.concatenate(parts), RANK.encode(simulated))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 250), returning=st.sampled_from([0.0, 0.5, 1.0]))
+def test_days_whose_ids_come_back_are_decoded_as_they_were_encoded(seed, count, returning):
+    """Executions that name any order leave orders in the encoder's book that are gone, and whose ids come back."""
+    day = feed_day(seed, count, returning=returning)
+    tokens, found = decoded(day)
+    assert_same_content(found.events, day.events)
+    np.testing.assert_array_equal(RANK.encode(found), tokens)
+    oracle = OracleBook(day.start)
+    names = ("kind", "side", "price", "size", "order_id")
+    for event, rank in zip(
+        zip(*(getattr(found.events, name).tolist() for name in names), strict=True), ranks_of(tokens), strict=True
+    ):
+        kind, side, price, size, name = event
+        if kind != ADD:
+            fits = ranked(oracle.sides[side][price], kind, size)
+            assert (rank is not None) == (kind != EXECUTE and len(fits) > 1)
+            assert name == (fits[rank or 0] if fits else 0)
+        oracle.apply(*event)
+
+
+def ranks_of(tokens):
+    """Return the rank of each event, None for one without."""
+    found = [None] * (int(v.event_index(tokens)[-1]) + 1)
+    for at in np.flatnonzero(v.field_of(tokens) == v.FIELD_RANK):
+        found[v.event_index(tokens)[at]] = numbers.read_rank(tokens, at)[0]
+    return found
+
+
+def ranked(queue, kind, size):
+    """Return the names of the orders that a removal may mean by their rank, that of an anonymous one once."""
+    if kind == EXECUTE:
+        return [ANONYMOUS_ID if queue[0].anonymous else queue[0].order_id]
+    larger = [order for order in queue[::-1] if order.size > size and (kind == CANCEL or order.anonymous)]
+    fits = [order for order in queue[::-1] if kind == DELETE and order.size == size] + larger
+    return list(dict.fromkeys(ANONYMOUS_ID if order.anonymous else order.order_id for order in fits))
 
 
 @settings(max_examples=25, deadline=None)
@@ -159,6 +198,16 @@ def test_an_unknown_order_is_in_an_anonymous_one():
     assert outcome(MIXED, (CANCEL, 4, 55)) == ([0], [ANONYMOUS_ID])
     assert outcome(QUEUE, (DELETE, 5, 55)) == ([0], [9])  # no order can be it
     assert outcome(QUEUE, (DELETE, 5, 0)) == ([0], [9])
+
+
+def test_an_id_that_comes_back_is_that_of_the_newest_order():
+    """The order that had it before, which the encoder still holds, is taken where the rule selects it."""
+    queue = [(8, 5, False), (9, 9, False), (7, 5, False)]
+    misled = [(EXECUTE, 2, 7), (DELETE, 3, 7)]  # by which 8 has gone, and 7 not
+    assert outcome(queue, *misled, (ADD, 5, 7), (DELETE, 5, 7)) == ([0], [8, 8, 10, 10])
+    assert outcome(queue, *misled, (ADD, 5, 7), (DELETE, 5, 8)) == ([0], [8, 8, 10, 10])
+    assert outcome(queue, *misled, (ADD, 4, 7), (DELETE, 5, 8), (DELETE, 4, 7)) == ([], [8, 8, 10, 7, 10])
+    assert outcome(queue, *misled, (ADD, 4, 7), (CANCEL, 2, 9), (CANCEL, 3, 7)) == ([2, 0], [8, 8, 10, 9, 10])
 
 
 def test_orders_of_the_user_have_no_rank():

@@ -8,19 +8,19 @@ import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
-from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
-from lob_jax.data.records.records import RecordSource, day_record, read_record
+from lob_jax.data.records.records import Record, RecordSource, day_record, read_record
 from lob_jax.data.windows.dataset import prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
-from lob_jax.events.schema import Events
 from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.reveals import behind_view
+from lob_jax.runs.continuations.joining import joined
 from lob_jax.runs.prompt import prompt_of
 from lob_jax.statistics.flow import disjoint_spans
 from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
+from lob_jax.tokens.vocabulary import EOS, event_index
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,6 +38,14 @@ class Continued:
     events: int
     prompt: Prompt
     first_event: int
+
+
+class _Read(NamedTuple):
+    """A decoded record, its tokens without EOS, and how many of its events are its lead."""
+
+    day: MarketDay
+    tokens: np.ndarray
+    lead: int
 
 
 class Place(NamedTuple):
@@ -75,7 +83,7 @@ def spread_prompts(
     No event is in two continuations. A prompt is the market's history at the start of its continuation, so it may share
     events with the continuation before, and the first one with the lead of the split. Both may extend over several
     records. Their events are those of the tokens: times are rounded as `tokens.time_digits` says, and orders have no
-    ids, or those of the decoder with ranks.
+    ids, or with ranks those of the decoder, from the prompt to the end of its continuation.
 
     Args:
       records: the records of the split.
@@ -96,14 +104,13 @@ def spread_prompts(
     reads: dict[str, Any] = {"tokenizer": tokenizer, "book_levels": book_levels}
     reads |= {"time_buckets": time_buckets, "beside": beside}
     # Neighbouring spans often lie in the same record.
-    read = functools.lru_cache(maxsize=2)(lambda index: read_record(records[index], tokenizer))
+    read = functools.lru_cache(maxsize=2)(lambda place: _read(place, records[place.record], tokenizer))
     found = []
     for number, (first, last) in enumerate(_spans(places, prompts, events=events, following=following)):
         covering = [place for place in places if place.first < last and place.last > first]
-        day = _joined([(place, read(place.record)) for place in covering])
-        begin = covering[0].begin
+        parts, begin = [read(place) for place in covering], covering[0].begin
         cut = (first - begin, first - begin + events, last - begin)
-        one = _continued(day, cut, covering[0].closed, **reads)
+        one = _continued(_joined(parts, tokenizer), cut, covering[0].closed, **reads)
         numbered = dataclasses.replace(one.prompt, number=number)
         found.append(dataclasses.replace(one, prompt=numbered, first_event=first))
     return found
@@ -145,21 +152,25 @@ def _spans(places: list[Place], prompts: int, *, events: int, following: int) ->
     return [(first + low - events, first + high) for low, high in spans.tolist()]
 
 
-def _joined(parts: list[tuple[Place, MarketDay]]) -> MarketDay:
-    """Return consecutive records as one part of their day: the lead of the first, and the own events of all."""
-    (place, day), *others = parts
-    begin, events, corrections = place.begin, [day.events], [day.corrections]
-    for place, part in others:
-        lead = place.first - place.begin
-        events.append(part.events[lead:])
-        own = part.corrections.between(lead, len(part.events))
-        corrections.append(dataclasses.replace(own, event=own.event + place.first - begin))
-    columns = {name: np.concatenate([getattr(part, name) for part in corrections]) for name in CORRECTION_COLUMNS}
-    return dataclasses.replace(day, events=Events.concatenate(events), corrections=Corrections(**columns))
+def _read(place: Place, record: Record, tokenizer: Tokenizer) -> _Read:
+    """Decode a record."""
+    return _Read(read_record(record, tokenizer), record["tokens"][:-1], place.first - place.begin)
+
+
+def _joined(parts: list[_Read], tokenizer: Tokenizer) -> tuple[MarketDay, np.ndarray]:
+    """Return consecutive records as one part of their day, and its tokens: the lead of the first, and all own events.
+
+    These are the tokens that the model learned. Those of the joined day may differ: the gap where a record begins, if
+    times are rounded, and ranks where queues differ, see `joined`.
+    """
+    first, *others = parts
+    own = [part.tokens[event_index(part.tokens) >= part.lead] for part in others]
+    day = joined([part.day for part in parts], [part.lead for part in parts], tokenizer)
+    return day, np.concatenate([first.tokens, *own])
 
 
 def _continued(
-    day: MarketDay,
+    of_day: tuple[MarketDay, np.ndarray],
     cut: tuple[int, int, int],
     closed: int,
     *,
@@ -168,14 +179,16 @@ def _continued(
     time_buckets: int,
     beside: Beside,
 ) -> Continued:
-    """Return a prompt and its continuation.
+    """Return a prompt and its continuation, given a part of a day with its tokens.
 
     `cut` is where the prompt begins, where it ends, and the end of both; `closed` is what is closed before the day's
     first event.
     """
-    first, middle, last = cut
+    (day, tokens), (first, middle, last) = of_day, cut
     history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
     record = day_record(day, history, middle, tokenizer, book_levels=book_levels, closed=closed)
+    event = event_index(tokens)
+    record = {**record, "tokens": np.append(tokens[(event >= history) & (event < middle)], np.uint16(EOS))}
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     before, book = snapshots_at(day, np.array([first, middle]))
     halts = halts_of(day.events.kind[:middle], day.events.code[:middle])
