@@ -52,6 +52,10 @@ def read_order(text: str) -> Request:
         raise _unclear(text, f"orders such as {EXAMPLE}", "separate orders by commas")
     side, quantity, price, after, *clock = found.groups()
     hours, minutes, seconds = (decimal.Decimal(part or 0) for part in clock)
+    if minutes >= 60 or seconds >= 60:
+        raise _unclear(
+            text, "a time such as 10:30:05", "write minutes and seconds below 60; 25:00:00 is 1 a.m. the next day"
+        )
     return Request(
         side=BID if side == "buy" else ASK,
         quantity=decimal.Decimal(quantity),

@@ -14,6 +14,7 @@ from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.reveals import behind_view
 from lob_jax.models.inputs import BY_NAME
+from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 
 
@@ -104,11 +105,13 @@ def prompt_from_day(
             remedy="pass a day with events, and ask for at least one of them",
         )
     first = max(0, count - events)
-    record = day_record(day, first, count, tokenizer, book_levels=book_levels)
+    history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
+    record = day_record(day, history, count, tokenizer, book_levels=book_levels)
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     closed = closed_before(halts_of(day.events.kind, day.events.code), count)
-    return prompt_of(prepared, record, slice(0, count - first), book, closed, behind=behind_view(day, count))
+    shown = slice(first - history, count - history)
+    return prompt_of(prepared, record, shown, book, closed, behind=behind_view(day, count))
 
 
 def prompt_of(

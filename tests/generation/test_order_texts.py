@@ -38,6 +38,8 @@ def test_quantities_are_in_lots():
         "hold 5 @ 585 after 2",
         "buy 5 @ 585",
         "buy 5 @ 585 after 2.5",
+        "buy 5 @ market at 10:75:00",
+        "buy 5 @ market at 10:30:60",
     ],
 )
 def test_what_is_no_order_is_refused(text):

@@ -7,12 +7,14 @@ import pytest
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records, read_record
 from lob_jax.data.records.split import Part
 from lob_jax.data.windows import known
 from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
+from lob_jax.feeds.load import load_incremental_data
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.tokens.exact import ExactTokenizer
 
@@ -91,3 +93,14 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     last = prompt_from_day(day, events=1, book_levels=2, **how)
     assert last.tokens_T.tolist() == expected.tokens_T[expected.known_T["event"] == events - 1].tolist()
     assert (last.closed, last.clock_ns) == (expected.closed, expected.clock_ns)
+
+
+def test_the_regime_of_a_prompt_depends_on_the_events_before_it():
+    """It is that of a longer prompt at the same events, though the volatility is that of more moves than it has."""
+    day = load_incremental_data(events=300, seed=2)
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288, "book_levels": 2}
+    how |= {"beside": Beside((*ALWAYS, "regime"), regimes=Regimes(tuple(np.arange(0.02, 2, 0.02)), ()))}
+    short, long = (prompt_from_day(day, events=events, **how) for events in (10, 200))
+    regimes = long.known_T["regime"][-len(short.tokens_T) :]
+    assert len(np.unique(regimes)) > 1
+    np.testing.assert_array_equal(short.known_T["regime"], regimes)

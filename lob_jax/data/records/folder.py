@@ -30,9 +30,9 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     """Return the manifest of the records in a folder, building them if there are none.
 
     Records are built in `<folder>.partial`. What an interrupted build has left there is reused if it has the same
-    fingerprint, and removed otherwise. Records of an earlier format of the same data are renamed to
-    `<folder>.format<number>`, with a warning, and built again. Records with another fingerprint are refused, never
-    overwritten.
+    fingerprint, and removed otherwise. Records of an earlier format of the same data are built again, with a warning,
+    and renamed to `<folder>.format<number>` once the new ones are complete. Records with another fingerprint are
+    refused, never overwritten.
 
     Args:
       folder: the folder of the records.
@@ -49,9 +49,9 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
     with locked(folder.with_name(f"{folder.name}.lock")):
         if has_records(folder, format_now):  # another process may have finished before the lock was acquired
             return _checked(folder, wanted)
-        if (folder / MANIFEST).exists():
-            _set_aside(folder, wanted)
-        _check_free(folder)
+        aside = _name_aside(folder, wanted) if (folder / MANIFEST).exists() else None
+        if aside is None:
+            _check_free(folder)
         partial = folder.with_name(f"{folder.name}.partial")
         if not (partial / MANIFEST).exists() or not _is(read_manifest(partial)["fingerprint"], wanted):
             _begin(partial, wanted)
@@ -64,6 +64,8 @@ def find_or_build(folder: pathlib.Path, wanted: Mapping[str, Any], build: Build)
             write_whole(partial / MANIFEST, json.dumps(manifest).encode())
         shutil.rmtree(partial / DAYS, ignore_errors=True)
         (partial / FINGERPRINT).unlink(missing_ok=True)
+        if aside is not None:
+            os.replace(folder, aside)
         os.replace(partial, folder)  # last, and atomic: a folder with this name is always complete
     return read_manifest(folder)
 
@@ -73,8 +75,8 @@ def has_records(folder: pathlib.Path, wanted: int) -> bool:
     return (folder / MANIFEST).exists() and not is_earlier(read_manifest(folder), wanted)
 
 
-def _set_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
-    """Rename the folder of records of an earlier format, which must agree with `wanted` in everything else."""
+def _name_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> pathlib.Path:
+    """Return the name for records of an earlier format, which must agree with `wanted` in everything else."""
     manifest = read_manifest(folder)
     format_then = manifest["fingerprint"].get("format", FORMAT)
     check_manifest(manifest, {**wanted, "format": format_then})
@@ -87,12 +89,12 @@ def _set_aside(folder: pathlib.Path, wanted: Mapping[str, Any]) -> None:
             was=f"a folder, beside {folder}, whose records are of format {format_then} too",
             remedy="delete one of the two folders",
         )
-    os.replace(folder, aside)
     warnings.warn(
-        f"the records in {folder} are of format {format_then}, and this version needs format {wanted['format']}: they"
-        f" are kept as {aside.name}, and the days are prepared again",
+        f"the records in {folder} are of format {format_then}, and this version needs format {wanted['format']}: the"
+        f" days are prepared again, and the earlier records kept as {aside.name}",
         stacklevel=3,
     )
+    return aside
 
 
 def _is(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -64,7 +64,7 @@ def make_manifest(
         VERSION: version(),
         "fingerprint": dict(wanted),
         "splits": {name: _totals(name, accounts) for name in SPLITS},
-        "days": [{key: account[key] for key in kept} for account in accounts],
+        "days": [{key: account[key] for key in kept if key in account} for account in accounts],
         "outlines": {name: [about for a in accounts for about in a["outlines"].get(name, ())] for name in SPLITS},
         "token_counts": {
             name: np.sum([a["token_counts"][name] for a in accounts if name in a["token_counts"]], axis=0).tolist()

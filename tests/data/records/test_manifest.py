@@ -89,10 +89,29 @@ def test_records_of_an_earlier_format_are_kept_and_made_anew(tmp_path):
     with pytest.raises(InputError, match="of an earlier format") as caught:
         load_manifest(folder)
     assert "mode=prepare" in caught.value.remedy
-    with pytest.warns(UserWarning, match=rf"of format {FORMAT - 1}, .* kept as records.format{FORMAT - 1}, and"):
+    with pytest.warns(UserWarning, match=rf"of format {FORMAT - 1}, .* kept as records.format{FORMAT - 1}$"):
         assert find_or_build(folder, BEFORE, _build) == {"fingerprint": BEFORE}
     assert (folder / "new").exists() and load_manifest(folder) == {"fingerprint": BEFORE}
     assert (tmp_path / f"records.format{FORMAT - 1}" / MANIFEST).exists()
+
+
+def test_records_of_an_earlier_format_stay_until_the_new_ones_are_complete(tmp_path):
+    folder = tmp_path / "records"
+    _earlier(folder)
+
+    def fails(folder):
+        raise RuntimeError("the disk is full")
+
+    with pytest.warns(UserWarning, match="prepared again"), pytest.raises(RuntimeError, match="full"):
+        find_or_build(folder, BEFORE, fails)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["records"]
+    assert json.loads((folder / MANIFEST).read_text())["fingerprint"]["format"] == FORMAT - 1
+
+
+def test_a_day_that_an_earlier_version_has_finished_may_lack_what_this_one_notes():
+    account = {"symbol": "A", "parts": [], "outlines": {}, "token_counts": {"train": [1, 2]}}
+    (day,) = make_manifest(BEFORE, [account], {})["days"]
+    assert day == {"symbol": "A", "parts": []}
 
 
 def test_records_of_an_earlier_format_are_left_alone_if_they_are_of_other_data_or_kept_already(tmp_path):
@@ -116,6 +135,6 @@ def test_compact_records_without_sets_are_of_an_earlier_format_and_exact_ones_ar
     with pytest.raises(InputError, match="of an earlier format") as caught:
         check_manifest(load_manifest(folder), wanted)
     assert (caught.value.expected, caught.value.was) == (f"format {FORMAT_WITH_SETS}", f"format {FORMAT}")
-    with pytest.warns(UserWarning, match=rf"this version needs format {FORMAT_WITH_SETS}: they are kept as"):
+    with pytest.warns(UserWarning, match=rf"this version needs format {FORMAT_WITH_SETS}: the days are prepared again"):
         find_or_build(folder, wanted, _build)
     assert (folder / "new").exists() and (tmp_path / f"records.format{FORMAT}" / MANIFEST).exists()
