@@ -1,5 +1,6 @@
 """Follow the view of a feed that shows N levels a side: what leaves it is remembered, what comes into it is counted."""
 
+import bisect
 import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,13 +78,14 @@ def _follow_side(key_EN: np.ndarray, size_EN: np.ndarray) -> tuple[list[Level], 
     moves = np.flatnonzero((full_E[1:] != full_E[:-1]) | (last_E[1:] != last_E[:-1]))
     kept: list[Level] = []
     pairs, remembered, changed = [], 0, 0
-    for i in moves.tolist():
-        if not (full_E[i] and full_E[i + 1]):
+    sides = (zip(full_E[at], key_EN[at].tolist(), size_EN[at].tolist(), strict=True) for at in (moves, moves + 1))
+    for (was_full, was_N, was_lots_N), (is_full, is_N, is_lots_N) in zip(*sides, strict=True):
+        if not (was_full and is_full):
             kept = []  # a feed that shows fewer levels than it could shows all there are
             continue
-        kept = [*kept, *_worse(key_EN[i], size_EN[i], last_E[i + 1])[::-1]][-MOST_REMEMBERED:]
-        shown = _worse(key_EN[i + 1], size_EN[i + 1], last_E[i])
-        before = [*key_EN[i, :1], *key_EN[i + 1]][key_EN.shape[1] - len(shown)]
+        kept = [*kept, *_worse(was_N, was_lots_N, is_N[-1])[::-1]][-MOST_REMEMBERED:]
+        shown = _worse(is_N, is_lots_N, was_N[-1])
+        before = [was_N[0], *is_N][len(is_N) - len(shown)]
         for key, lots in shown:
             knew = len(kept) > 0
             while kept and kept[-1][0] < key:
@@ -94,12 +96,12 @@ def _follow_side(key_EN: np.ndarray, size_EN: np.ndarray) -> tuple[list[Level], 
             elif knew:
                 changed += 1
             else:
-                pairs.append((int(key - before), lots))
+                pairs.append((key - before, lots))
             before = key
     return kept, Revealed(pairs, remembered, changed)
 
 
-def _worse(key_N: np.ndarray, size_N: np.ndarray, than: int) -> list[Level]:
+def _worse(key_N: list[int], size_N: list[int], than: int) -> list[Level]:
     """Return the levels of a full side that are worse than a key, from the best."""
-    first = int(np.searchsorted(key_N, than, side="right"))
-    return list(zip(key_N[first:].tolist(), size_N[first:].tolist(), strict=True))
+    first = bisect.bisect_right(key_N, than)
+    return list(zip(key_N[first:], size_N[first:], strict=True))
