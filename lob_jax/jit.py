@@ -93,6 +93,7 @@ class Locator:
         roots = {parts[0]: source.parents[above], PACKAGE.name: PACKAGE.parent}
         self._hash, self._line = source_hash(source, roots), function.__code__.co_firstlineno
         self._folder = _folder(source, self._hash)
+        self._py_file = str(source)  # for a warning of Numba's
 
     @classmethod
     def from_function(cls, function: types.FunctionType, file: str) -> "Locator":
