@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.view import MOST_REMEMBERED
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation.device import assembler, live_book
@@ -17,7 +18,6 @@ from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.orders import nothing_own
-from lob_jax.generation.device.out_of_view import MOST_REMEMBERED
 from lob_jax.generation.device.state import PathState, Prompt, SamplingConfig
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 

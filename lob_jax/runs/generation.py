@@ -79,7 +79,6 @@ def generate(
     check_generates(run)
     events = run.config.generate.prompt_events if prompt_events is None else prompt_events
     reads: dict[str, Any] = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
-    train = open_records(run.workdir / "records", "train")
     if day is None:
         records = open_records(run.workdir / "records", "test")
         prompt, instrument = make_prompt(records, events=events, **reads), record_instrument(records[0])
@@ -87,8 +86,9 @@ def generate(
         levels = run.config.data.book_levels
         prompt, instrument = prompt_from_day(day, events=events, book_levels=levels, **reads), day.instrument
     sampling = configured_sampling(run.config, instrument) if sampling is None else sampling
-    reveals = reveals_of(prompt, train, run.tokenizer, symbol=instrument.symbol)
-    largest = largest_in_training(run.workdir / "records", instrument.symbol)
+    folder = run.workdir / "records"
+    reveals = reveals_of(prompt, folder, run.tokenizer, symbol=instrument.symbol)
+    largest = largest_in_training(folder, instrument.symbol)
     prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
     drawn = run_generation(
         run.params,

@@ -5,12 +5,12 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
-from lob_jax.generation.device.out_of_view import NOTHING_BEHIND, OutOfView
 from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.reveals import behind_view
 from lob_jax.models.inputs import BY_NAME
@@ -39,12 +39,11 @@ def make_prompt(
       beside: what else the model reads.
 
     Raises:
-      InputError: the record has fewer events, or a second record is needed and missing.
+      InputError: the record has fewer events, or a second record is needed and missing, or begins with the first.
     """
     record = records[0]
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
-    ending = _at_next_record(records, tokenizer) if Ability.EVENTS in tokenizer.lacks else None
-    available = len(record["clock_ns"]) - 1 if ending is None else ending[0]
+    available = longest_prompt(records, tokenizer)
     if events > available:
         raise InputError(
             "the prompt is longer than the first record",
@@ -53,14 +52,25 @@ def make_prompt(
             was=events,
             remedy="ask for fewer events",
         )
-    if ending is not None:
-        last, book, closed = ending
+    if Ability.EVENTS in tokenizer.lacks:
+        last, book, closed = _at_next_record(records, tokenizer)
         return prompt_of(prepared, record, slice(last - events, last), book, closed)
     day = read_record(record, tokenizer)
     (book,) = snapshots_at(day, np.array([events]))
     halts = halts_of(day.events.kind, day.events.code)
     closed = closed_before(halts, events, closed=int(record["closed"]))
     return prompt_of(prepared, record, slice(0, events), book, closed, behind=behind_view(day, events))
+
+
+def longest_prompt(records: RecordSource, tokenizer: Tokenizer) -> int:
+    """Return the number of events that the longest prompt of a split's first record has, see `make_prompt`.
+
+    Raises:
+      InputError: a second record is needed and missing, or begins with the first.
+    """
+    if Ability.EVENTS in tokenizer.lacks:
+        return _at_next_record(records, tokenizer)[0]
+    return len(records[0]["clock_ns"]) - 1
 
 
 def prompt_from_day(
@@ -143,7 +153,15 @@ def _at_next_record(records: RecordSource, tokenizer: Tokenizer) -> tuple[int, B
             where="the records of the split",
             expected=f"two records of one day, since the tokens are {tokenizer.name}",
             was=f"{len(records)} record(s)",
-            remedy="prepare shorter records: --config.data.record_events=",
+            remedy="prepare shorter records, by --config.data.record_events",
         )
     last = int(records[1]["first_event"]) - int(records[0]["first_event"])
+    if last < 1:
+        raise InputError(
+            "there is no event before the first book to generate from",
+            where="the records of the split",
+            expected="a second record whose lead begins after the first record does",
+            was="two records with the same first event, since the lead is as long as a record",
+            remedy="prepare longer records, by --config.data.record_events",
+        )
     return last, record_start(records[1]), int(records[1]["closed"])

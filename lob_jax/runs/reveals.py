@@ -4,43 +4,65 @@ import pathlib
 
 import numpy as np
 
-from lob_jax.book.replay import replay
+from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.records.records import RecordSource, read_record, record_instrument
+from lob_jax.data.records.records import read_record, record_instrument
+from lob_jax.data.records.reveals import FIT_EVENTS, Pairs, load_reveals, revealed_in
+from lob_jax.errors import InputError
 from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.device.state import ANY_SIZES, Prompt
-from lob_jax.generation.reveals import Revealed, fit_reveals, follow_view
-from lob_jax.tokens.tokenizer import Tokenizer
-
-FIT_EVENTS = 1 << 16  # of the training records that a distribution is fitted to
+from lob_jax.generation.reveals import fit_reveals
+from lob_jax.tokens.tokenizer import Ability, Tokenizer
 
 
 def reveals_of(
-    prompt: Prompt, train: RecordSource, tokenizer: Tokenizer, *, symbol: str, seed: int = 0
+    prompt: Prompt, folder: pathlib.Path, tokenizer: Tokenizer, *, symbol: str, seed: int = 0
 ) -> RevealDistribution:
     """Return the distribution for the paths of a prompt; none if its book has no window.
 
+    It is measured as records are prepared. If they were prepared by an earlier version, which did not measure it, some
+    training records are decoded instead.
+
     Args:
       prompt: the prompt.
-      train: the records of the training split, of which a sample is read.
+      folder: the folder of the records.
       tokenizer: their tokenizer.
-      symbol: the instrument, whose records are used.
+      symbol: the instrument, whose training days are used.
       seed: seed of the samples.
+
+    Raises:
+      InputError: the records were prepared by an earlier version, and their tokens do not determine events.
     """
     if not prompt.book.window:
         return NO_REVEALS
-    found: list[tuple[Revealed, Revealed]] = []
-    events, tick = 0, 1
+    measured = load_reveals(folder, symbol)
+    if measured is not None:
+        return fit_reveals([measured], seed=seed)
+    if Ability.EVENTS in tokenizer.lacks:
+        raise InputError(
+            "the records do not say which levels came into view",
+            where=f"reveals in the manifest of {folder}",
+            expected=f"what was measured on the training days, since it does not follow from {tokenizer.name} tokens",
+            was="records of an earlier version, which did not measure it",
+            remedy="move the folder of the records away, and run --mode=prepare with this config and --workdir: the"
+            " tokens will be the same",
+        )
+    return fit_reveals(_decoded(folder, tokenizer, symbol, seed), seed=seed)
+
+
+def _decoded(folder: pathlib.Path, tokenizer: Tokenizer, symbol: str, seed: int) -> list[tuple[Pairs, Pairs]]:
+    """Return what came into view in training records of an instrument, chosen at random."""
+    found: list[tuple[Pairs, Pairs]] = []
+    events, train = 0, open_records(folder, "train")
     for index in np.random.default_rng(seed).permutation(len(train)).tolist():
         record = train[index]
-        window, instrument = int(record["start_window"]), record_instrument(record)
-        if window and instrument.symbol == symbol:
+        if int(record["start_window"]) and record_instrument(record).symbol == symbol:
             day = read_record(record, tokenizer)
-            found.append(follow_view(replay(day, window)).revealed)
-            events, tick = events + len(day.events), instrument.tick
+            found.append(revealed_in(day))
+            events += len(day.events)
         if events >= FIT_EVENTS:
             break
-    return fit_reveals(found, tick=tick, seed=seed)
+    return found
 
 
 def largest_in_training(folder: pathlib.Path, symbol: str) -> np.ndarray:

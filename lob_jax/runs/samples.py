@@ -13,15 +13,15 @@ from lob_jax.config import sections
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.data.windows.known import Beside
+from lob_jax.errors import InputError
+from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.generation.device.out_of_view import RevealDistribution
 from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
-from lob_jax.runs.prompt import make_prompt
+from lob_jax.runs.prompt import longest_prompt, make_prompt
 from lob_jax.runs.records import tokenizer_of
 from lob_jax.runs.reveals import largest_in_training, reveals_of
-from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.training.run.logs import truncate_metrics
 from lob_jax.training.step.layout import replicated
 
@@ -32,8 +32,38 @@ class Sampler:
     """Continues the first validation events with the current parameters; the training loop calls `sample`."""
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside):
-        self._config, self._path, self._beside = config, workdir / "samples.jsonl", beside
-        self._folder, self._known_reveals = workdir / "records", None
+        """Read the events to continue, so that a run that cannot be sampled is refused before its first step.
+
+        Raises:
+          InputError: there is no prompt, or the levels that come into view are unknown, see `reveals_of`.
+        """
+        self._config, self._path = config, workdir / "samples.jsonl"
+        self._model, self._tokenizer = sections.model_config(config), tokenizer_of(config, workdir)
+        try:
+            self._prompt, self._instrument = self._first_events(workdir / "records", beside)
+        except InputError as error:
+            raise InputError(
+                f"no events can be sampled during training: {error.what}",
+                where=f"config.train.sample_events; {error.where}",
+                expected=error.expected,
+                was=error.was,
+                remedy=f"{error.remedy}; or train without samples: --config.train.sample_events=0",
+            ) from error
+
+    def _first_events(self, folder: pathlib.Path, beside: Beside) -> tuple[Prompt, Instrument]:
+        """Return the prompt, with what its paths take from training, and its instrument."""
+        tokenizer, records = self._tokenizer, open_records(folder, "validation")
+        prompt = make_prompt(
+            records,
+            events=min(self._config.generate.prompt_events, longest_prompt(records, tokenizer)),
+            tokenizer=tokenizer,
+            time_buckets=self._model.time_buckets,
+            beside=beside,
+        )
+        instrument = record_instrument(records[0])
+        reveals = reveals_of(prompt, folder, tokenizer, symbol=instrument.symbol)
+        largest = largest_in_training(folder, instrument.symbol)
+        return dataclasses.replace(prompt, reveals=reveals, largest=largest), instrument
 
     def sample(self, step: int, loss: float, params: Any) -> None:
         """Generate config.train.sample_events events and append a line about them; only the first process writes."""
@@ -48,25 +78,12 @@ class Sampler:
             lines.write(json.dumps(line) + "\n")
 
     def _generated(self, params: Any) -> dict[str, Any]:
-        config, tokenizer = self._config, tokenizer_of(self._config, self._folder.parent)
-        model, records = sections.model_config(config), open_records(self._folder, "validation")
-        record = records[0]
-        prompt_events = min(config.generate.prompt_events, len(record["clock_ns"]) - 1)
-        prompt = make_prompt(
-            records,
-            events=prompt_events,
-            tokenizer=tokenizer,
-            time_buckets=model.time_buckets,
-            beside=self._beside,
-        )
-        instrument = record_instrument(record)
-        reveals = self._reveals(prompt, tokenizer, instrument.symbol)
-        largest = largest_in_training(self._folder, instrument.symbol)
-        prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
+        config, prompt = self._config, self._prompt
+        how: dict[str, Any] = {"tokenizer": self._tokenizer, "instrument": self._instrument}
         sampling = dataclasses.replace(sections.sampling_config(config), paths=1, events=config.train.sample_events)
-        generated = generate(params, prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+        generated = generate(params, prompt, model=self._model, sampling=sampling, **how)
         start, drawn = prompt.start, (generated.tokens[0], generated.corrections[0])
-        events = path_day(*drawn, start=start, tokenizer=tokenizer, instrument=instrument).events
+        events = path_day(*drawn, start=start, **how).events
         return {
             "events": len(events),
             "kinds": dict(collections.Counter(Kind(kind).name for kind in events.kind)),
@@ -75,12 +92,6 @@ class Sampler:
             "book_mass": float(generated.book_mass[0]),
             "first": [_spelt(events, k, start.time_ns) for k in range(min(SHOWN, len(events)))],
         }
-
-    def _reveals(self, prompt: Prompt, tokenizer: Tokenizer, symbol: str) -> RevealDistribution:
-        """Return the distribution of levels that come into view, which is fitted once."""
-        if self._known_reveals is None:
-            self._known_reveals = reveals_of(prompt, open_records(self._folder, "train"), tokenizer, symbol=symbol)
-        return self._known_reveals
 
 
 def _spelt(events: Events, k: int, start_ns: int) -> str:

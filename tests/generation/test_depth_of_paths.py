@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from lob_jax.book.replay import replay, snapshots_at
+from lob_jax.data.records.reveals import revealed_in
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.out_of_view import NO_REVEALS, drawn
-from lob_jax.generation.reveals import behind_view, fit_reveals, follow_view
+from lob_jax.generation.reveals import behind_view, fit_reveals
 from tests.generation.test_reveals import windowed
 
 EVENTS, STARTS, RECORD = 500, 24, 1024
@@ -26,9 +27,8 @@ def reveals_of(day, events):
     parts = []
     books = snapshots_at(day, np.arange(0, events, RECORD))
     for first, start in zip(range(0, events, RECORD), books, strict=True):
-        part = day.part(first, min(first + RECORD, events), start=start)
-        parts.append(follow_view(replay(part, day.start.window)).revealed)
-    return fit_reveals(parts, tick=day.instrument.tick, seed=0)
+        parts.append(revealed_in(day.part(first, min(first + RECORD, events), start=start)))
+    return fit_reveals(parts, seed=0)
 
 
 def books_at(day, at, *, remember):

@@ -12,11 +12,12 @@ import pytest
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
+from lob_jax.book.view import OutOfView
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.orders import Fill, Order
-from lob_jax.generation.device.out_of_view import OutOfView, RevealDistribution
+from lob_jax.generation.device.out_of_view import RevealDistribution
 from lob_jax.generation.device.queues import EARLIER, NOBODY
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import Row, fills_of, path_day

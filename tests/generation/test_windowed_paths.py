@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from lob_jax.book.replay import replay
+from lob_jax.book.view import OutOfView
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import Kind
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import Order
-from lob_jax.generation.device.out_of_view import NO_REVEALS, OutOfView, RevealDistribution
+from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.speculative import generate_speculatively

@@ -112,7 +112,7 @@ def keyed_records(
                 within = (done[part] << _DAY_BITS) // counts[part]
                 done[part] += 1
                 yield part.name, (order[part.name, place.index] << _DAY_BITS) + within, record
-            write_whole(account_path(folder, place), json.dumps(tally.account(day)).encode())
+            write_whole(account_path(folder, place), json.dumps(tally.account(day, plan)).encode())
 
 
 def read_accounts(folder: pathlib.Path, places: Sequence[Place]) -> list[Account]:

@@ -17,6 +17,7 @@ from lob_jax.data.records.folder import DAYS, find_or_build
 from lob_jax.data.records.jobs import finished, lay_out, make_jobs, write_days
 from lob_jax.data.records.manifest import check_scales, fingerprint, load_manifest, make_manifest
 from lob_jax.data.records.records import Outline, RecordPlan
+from lob_jax.data.records.reveals import write_reveals
 from lob_jax.data.records.shards import Account, record_features, sha256_of
 from lob_jax.data.records.split import SPLITS
 from lob_jax.errors import InputError
@@ -269,13 +270,14 @@ def _remove_data_set(partial: pathlib.Path) -> None:
 def _build(
     builder: LobEvents, partial: pathlib.Path, wanted: Mapping[str, Any], *, config: tfds.download.DownloadConfig | None
 ) -> dict[str, Any]:
-    """Write the data set and the vocabulary to a folder, and return the manifest."""
+    """Write the data set, the vocabulary and what came into view to a folder, and return the manifest."""
     tfds.disable_progress_bar()
     downloads = partial / "downloads"
     builder.download_and_prepare(download_dir=downloads, download_config=config)
     shutil.rmtree(downloads, ignore_errors=True)
     builder.tokenizer.vocabulary.save(partial / VOCABULARY)
-    return make_manifest(wanted, builder.accounts, builder.shards)
+    manifest = make_manifest(wanted, builder.accounts, builder.shards)
+    return {**manifest, **write_reveals(partial, builder.accounts)}
 
 
 class PreparedRecords:

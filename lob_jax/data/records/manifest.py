@@ -118,7 +118,8 @@ def load_manifest(folder: pathlib.Path) -> dict[str, Any]:
         each day; without largest_sizes if they were prepared by an earlier version;
       outlines: see `Outline`, by split;
       token_counts: int [V], not counting leads and EOS, by split;
-      shards: records, bytes before compression and sha256, by file name.
+      shards: records, bytes before compression and sha256, by file name;
+      reveals: rows and sha256, by file name, see `reveals.write_reveals`; absent from records of an earlier version.
 
     Raises:
       InputError: there is no manifest, it cannot be read, or the records are of an earlier format.

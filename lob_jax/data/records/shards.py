@@ -22,6 +22,7 @@ from lob_jax.book.replay import count_states
 from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.escapes import EscapeTally
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
+from lob_jax.data.records.reveals import training_reveals
 from lob_jax.data.records.split import Part, day_parts
 from lob_jax.data.records.stored_sets import COLUMNS, stores_sets
 from lob_jax.events.schema import Kind
@@ -115,12 +116,13 @@ class Tally:
         self._tokens[part.name] += np.bincount(record["tokens"][about.lead_tokens : -1], minlength=VOCAB_SIZE)
         self._escapes[part.name].add(record, self._tokenizer, first=about.lead_tokens)
 
-    def account(self, day: MarketDay) -> Account:
+    def account(self, day: MarketDay, plan: RecordPlan) -> Account:
         """Return the account of a day after all its records have been counted, as JSON values.
 
         Keys: symbol, trading_day, instrument; parts (split, events, records and tokens of each); report, that of the
         reader plus the contradictions found in replaying the complete day, including events between the parts;
-        outlines, token_counts, escapes (see `EscapeTally.content`) and largest_sizes (see `largest_sizes`) by split.
+        outlines, token_counts, escapes (see `EscapeTally.content`), largest_sizes (see `largest_sizes`) and reveals
+        (see `training_reveals`) by split.
         """
         counts = count_states(day)
         renamed = {"crossed": "crossed_states", "locked": "locked_states"}
@@ -143,6 +145,7 @@ class Tally:
             "token_counts": {name: tokens.tolist() for name, tokens in self._tokens.items()},
             "escapes": {name: tally.content() for name, tally in self._escapes.items()},
             "largest_sizes": {part.name: largest_sizes(day, part) for part in self._parts},
+            "reveals": training_reveals(day, self._parts, plan),
         }
 
 
@@ -181,7 +184,7 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
     shards: dict[str, list[dict[str, Any]]] = {}
     for part, records in itertools.groupby(day_records(day, parts, tokenizer, plan), key=lambda pair: pair[0]):
         shards[part.name] = list(_write_shards(encoded(records), folder / f"{place.index:05}-{part.name}"))
-    account = {**tally.account(day), "shards": shards}
+    account = {**tally.account(day, plan), "shards": shards}
     write_whole(account_path(folder, place), json.dumps(account).encode())
     return account
 

@@ -21,10 +21,11 @@ import numpy as np
 
 from lob_jax.book.features import book_features
 from lob_jax.book.snapshot import BookSnapshot
+from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Code, Kind
-from lob_jax.generation.device.out_of_view import NOTHING_BEHIND, OutOfView, Unseen, nothing_unseen
+from lob_jax.generation.device.out_of_view import Unseen, nothing_unseen
 from lob_jax.generation.device.queues import EARLIER, NOBODY, Queue, changed
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 

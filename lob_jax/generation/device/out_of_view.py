@@ -1,32 +1,12 @@
 """Levels behind the view of a windowed book: those that left it, and the distribution of unknown ones."""
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-MOST_REMEMBERED = 64  # levels per side that a book keeps behind its view
 _REVEALS = np.uint32(2**32 - 1)  # folded into a path's key; events, which are numbered below 2^30, use other numbers
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class OutOfView:
-    """The levels that have left the view of a book, on either side from the best.
-
-    Attributes:
-      side: int8 [M], +1 bid, -1 ask.
-      price: int64 [M], price quanta.
-      size: int64 [M], lots.
-    """
-
-    side: np.ndarray
-    price: np.ndarray
-    size: np.ndarray
-
-
-NOTHING_BEHIND = OutOfView(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 class RevealDistribution(NamedTuple):

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
-from lob_jax.generation.device.out_of_view import NO_REVEALS, NOTHING_BEHIND, OutOfView, RevealDistribution
+from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig

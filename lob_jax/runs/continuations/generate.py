@@ -94,17 +94,17 @@ def generate_many(
     check_generates(run)
     config = run.config.generate
     sampling = sections.sampling_config(run.config) if sampling is None else sampling
-    train, test = (open_records(run.workdir / "records", part) for part in ("train", "test"))
+    folder = run.workdir / "records"
     real = spread_prompts(
-        test,
+        open_records(folder, "test"),
         prompts=config.prompts if prompts is None else prompts,
         events=config.prompt_events if prompt_events is None else prompt_events,
         following=sampling.events,
         **_reads(run),
     )
     instrument = real[0].day.instrument
-    reveals = reveals_of(real[0].prompt, train, run.tokenizer, symbol=instrument.symbol)
-    largest = largest_in_training(run.workdir / "records", instrument.symbol)
+    reveals = reveals_of(real[0].prompt, folder, run.tokenizer, symbol=instrument.symbol)
+    largest = largest_in_training(folder, instrument.symbol)
     prompts_of = [dataclasses.replace(one.prompt, reveals=reveals, largest=largest) for one in real]
     how: dict[str, Any] = {"tokenizer": run.tokenizer, "instrument": instrument}
     drawn = run_generation(run.params, prompts_of, model=run.model, sampling=sampling, on_progress=on_progress, **how)

@@ -34,7 +34,7 @@ def test_the_direct_runner_writes_the_same_records(tmp_path, days):
     feed = SyntheticFeed(days, 1500, 0)
     local = made(prepare_records, tmp_path / "local", feed, processes=1)
     beam = made(prepare_on_beam, tmp_path / "beam", feed, runner="DirectRunner")
-    for key in ("fingerprint", "splits", "days", "token_counts", "outlines"):
+    for key in ("fingerprint", "splits", "days", "token_counts", "outlines", "reveals"):
         assert beam[key] == local[key], key
     for split in SPLITS:
         ours, theirs = (open_records(tmp_path / name, split) for name in ("local", "beam"))

@@ -139,6 +139,9 @@ def test_a_prompt_ends_where_a_book_is_known(records, tokenizer):
     assert prompt.clock_ns == int(records[1]["start_time_ns"]) and prompt.book.window == int(records[1]["start_window"])
 
 
-def test_a_single_record_has_no_book_to_generate_from(records, tokenizer):
+def test_without_a_record_that_begins_later_there_is_no_book_to_generate_from(records, tokenizer):
     with pytest.raises(InputError, match="no book to generate from"):
         make_prompt([records[0]], events=20, tokenizer=tokenizer, time_buckets=288)
+    with pytest.raises(InputError, match="no event before the first book") as caught:
+        make_prompt([records[0], records[0]], events=20, tokenizer=tokenizer, time_buckets=288)
+    assert "longer records" in caught.value.remedy
