@@ -24,7 +24,14 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(OWN)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+import hypothesis
 import pytest
+
+# A machine that is busy with something else is no fault of what is tested.
+hypothesis.settings.register_profile(
+    "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any speed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs behind it so, and programs under test
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it

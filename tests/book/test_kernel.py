@@ -268,7 +268,7 @@ def test_a_snapshot_keeps_order_ids_beyond_int64():
 
 
 @given(st.sets(st.integers(1, 2000), max_size=60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_levels_far_from_the_touch_are_found(prices):
     book = kernel.load(BookSnapshot.empty(), 200)
     for side in (BID, ASK):
@@ -283,7 +283,7 @@ def test_levels_far_from_the_touch_are_found(prices):
 
 
 @given(st.lists(st.integers(1, 40), max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_table_of_names_agrees_with_a_dictionary(ids):
     """Ids enter and leave a hash table so small that most searches collide."""
     book, names = kernel.new_book(8, 1, window=0, pooled=False), {}

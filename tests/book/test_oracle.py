@@ -59,14 +59,14 @@ def check(book, oracle):
 
 
 @given(STREAMS, WINDOWS, st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_the_compiled_book_does_what_the_oracle_does(stream, window, pooled):
     start = BookSnapshot.empty(window=window, pooled=pooled)
     advance(kernel.load(start, len(stream)), OracleBook(start), stream)
 
 
 @given(STREAMS, STREAMS, WINDOWS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_book_loaded_from_its_snapshot_goes_on_as_it_would_have(first, second, window):
     start = BookSnapshot.empty(window=window)
     book, oracle = kernel.load(start, len(first)), OracleBook(start)
@@ -79,7 +79,7 @@ def test_a_book_loaded_from_its_snapshot_goes_on_as_it_would_have(first, second,
 
 
 @given(STREAMS, WINDOWS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_prices_and_sizes_do_not_depend_on_order_ids(stream, window):
     start = BookSnapshot.empty(window=window)
     named, nameless = OracleBook(start), OracleBook(start)

@@ -182,7 +182,7 @@ def short_stride(monkeypatch):
 
 
 @given(day=days(), levels=st.integers(1, 4))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, levels):
     """The book starts without room, checks for room every seven events, and grows as needed."""
     events, corrections, start = day
@@ -203,7 +203,7 @@ def test_replay_and_its_snapshots_agree_with_the_oracle(short_stride, day, level
 
 
 @given(days(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
     events, corrections, start = day
     cut = data.draw(st.integers(0, len(events)))
@@ -219,7 +219,7 @@ def test_a_day_cut_anywhere_goes_on_from_its_snapshot(day, data):
 
 @pytest.mark.slow
 @given(days(), days(), st.integers(1, 3), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_with_its_corrections_a_replay_shows_what_the_feed_shows(day, other, levels, forget):
     """The feed's book comes from completely different events: every row contradicts the replay."""
     (events, _, _), (seen, jolts, _) = day, other

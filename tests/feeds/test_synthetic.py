@@ -240,7 +240,7 @@ def test_excitation_brings_offspring_at_its_own_time_scale():
     assert 0.7e4 < gaps[close].mean() < 3e4
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**63), events=st.integers(1, 1500), halts=st.sampled_from((0.0, 3.0)))
 def test_any_seed_keeps_the_rules(seed, events, halts):
     parameters = dataclasses.replace(FlowParameters(), halts_a_day=halts)

@@ -201,7 +201,7 @@ order = st.tuples(st.just("submit"), st.integers(0, 1), st.integers(95, 105), st
 withdrawal = st.tuples(st.just("withdraw"), st.integers(1, 12), st.integers(0, 4))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(order | withdrawal, max_size=40))
 def test_any_orders_match_as_in_a_naive_engine(steps):
     engine, naive = new_engine(orders=64, levels=64, events=2048), ListEngine()
@@ -221,7 +221,7 @@ def test_any_orders_match_as_in_a_naive_engine(steps):
     assert ages == [o["id"] for side in (0, 1) for o in reversed(naive.orders) if o["side"] == side]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(order | withdrawal, max_size=40))
 def test_a_replay_of_the_events_ends_in_the_engines_book(steps):
     engine = new_engine(orders=64, levels=64, events=2048)

@@ -179,7 +179,7 @@ def corrected_streams(draw):
     return events, corrections_of(*sorted(draw(st.lists(change, max_size=6 if len(events) else 0))))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(corrected_streams(), starts, st.sampled_from([None, 2, 5, 8]))
 def test_any_stream_comes_back(stream, start, digits):
     events, corrections = stream
@@ -194,7 +194,7 @@ def test_any_stream_comes_back(stream, start, digits):
     assert len(ExactTokenizer(digits).cell_log2_widths(tokens)) == len(events)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(streams.filter(len), starts, st.sampled_from([None, 5]), st.data())
 def test_a_changed_token_is_refused_or_spells_other_events_as_they_must_be(events, start, digits, data):
     tokens = encode(events, digits=digits, start=start).tolist()

@@ -96,7 +96,7 @@ lengths = st.integers(1, 14).flatmap(lambda n: st.integers(0, 10**n - 1))
 values = st.builds(lambda number, zeros: number // 10**zeros * 10**zeros, lengths, st.integers(0, 12))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(values.filter(lambda n: n < 10**12))
 def test_a_number_is_spelled_as_text_says_and_comes_back(number):
     tokens = write(numbers.write_number, 8000, number)
@@ -105,7 +105,7 @@ def test_a_number_is_spelled_as_text_says_and_comes_back(number):
     assert numbers.read_number(np.array(follower), 1, tokens[0] - 8000) == (number, len(tokens))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(values, st.sampled_from([1, -1]))
 def test_a_price_is_spelled_as_text_says_and_comes_back(far, way):
     distance = way * far

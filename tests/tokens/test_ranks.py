@@ -90,7 +90,7 @@ def test_tokens_do_not_depend_on_blocks(simulated):
     np.testing.assert_array_equal(np.concatenate(parts), RANK.encode(simulated))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 250), returning=st.sampled_from([0.0, 0.5, 1.0]))
 def test_days_whose_ids_come_back_are_decoded_as_they_were_encoded(seed, count, returning):
     """Executions that name any order leave orders in the encoder's book that are gone, and whose ids come back."""
@@ -128,7 +128,7 @@ def ranked(queue, kind, size):
     return list(dict.fromkeys(ANONYMOUS_ID if order.anonymous else order.order_id for order in fits))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(day=days(), seed=st.integers(0, 2**32 - 1))
 def test_the_decoded_events_name_the_orders_of_the_decoders_book(day, seed):
     """Encoded again, and replayed by either book, decoded events find the same orders."""

@@ -359,7 +359,7 @@ def small_days(draw) -> Events:
     return events_of(*rows, code=tuple(codes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events=small_days(), levels=st.integers(1, 4), one_sided=st.booleans(), run=st.sampled_from([3, 1000]))
 def test_what_is_written_is_read_back(events, levels, one_sided, run):
     start = book((BID, 1000000, 50, 0), (BID, 999_900, 5, 0), *([] if one_sided else [(ASK, 1000200, 70, 0)]))

@@ -209,7 +209,7 @@ def naive_books(messages):
 
 
 @given(MESSAGES, st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_events_replay_to_the_book_of_every_message(drawn, pieces):
     messages = [(100 + 10 * i, what, *rows) for i, (what, rows) in enumerate(drawn)]
     start, events, corrections, dropped, counts = changes_of(*messages, pieces=pieces)

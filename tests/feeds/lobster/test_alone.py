@@ -209,7 +209,7 @@ def streams(draw):
     return rows
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=streams(), window=st.integers(1, 3), cuts=st.sets(st.integers(1, 39), max_size=3))
 @example(  # an order outside the window has the identity of one inside
     rows=[

@@ -44,7 +44,7 @@ def file_rows(price, size):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(day=feed_days(), cuts=st.sets(st.integers(1, 29), max_size=3))
 def test_chunks_of_any_length_give_the_corrections_of_the_whole_day(day, cuts):
     events, price, size = day

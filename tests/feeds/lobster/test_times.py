@@ -66,14 +66,14 @@ def printed_times(draw) -> str:
     return text[:-1] + draw(st.sampled_from("0123456789")) if draw(st.booleans()) else text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=printed_times())
 def test_the_rule_is_that_of_exact_fractions(text):
     expected = seconds(text)
     assert of(text) == (NO_TIME if expected is None else int(expected.scaleb(9)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=st.lists(printed_times(), min_size=2, max_size=9))
 def test_rounding_keeps_the_order(texts):
     ordered = sorted(texts, key=Decimal)

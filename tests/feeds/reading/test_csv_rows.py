@@ -360,7 +360,7 @@ def by_hand(data: bytes) -> list:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     edits=st.lists(
         st.tuples(st.integers(0, len(PLAIN_ROWS)), st.integers(0, 2), st.sampled_from([*DAMAGE, b"", b"\r\n"])),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lob_jax.errors import InputError
@@ -26,7 +26,6 @@ INFERRED = Steps(price=0, size=0, price_decimals=9, size_decimals=8)
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), max_size=8), st.integers(0, 2**62))
-@settings(deadline=None)
 def test_the_common_divisor_is_that_of_all_numbers_and_the_one_so_far(values, so_far):
     assert common_divisor(np.array(values, np.int64), so_far) == math.gcd(so_far, *values)
 
@@ -138,7 +137,6 @@ def test_the_places_are_those_that_most_numbers_fit(numbers, places):
 
 
 @given(st.lists(st.decimals(-(10**13), 10**13, allow_nan=False, places=6), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_places_that_hold_all_numbers_are_found_if_there_are_any(numbers):
     exact = [number.normalize() for number in numbers]
     least = max(max(-int(number.as_tuple().exponent), 0) for number in exact)

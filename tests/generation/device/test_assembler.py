@@ -52,7 +52,7 @@ def read(tokens: np.ndarray):
 magnitudes = st.integers(0, 13).flatmap(lambda digits: st.integers(0, 10**digits))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     kind=st.integers(1, 6),
     ask=st.booleans(),
@@ -73,7 +73,7 @@ def test_an_event_is_read_as_it_was_written(kind, ask, distance, better, size, g
     assert step.seconds * 10**9 + step.ns == (-gap if back else gap)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(gaps=st.lists(st.integers(0, 2 * 10**12), min_size=1, max_size=6))
 @example(gaps=[600_000_000, 600_000_000])  # nanoseconds that add up to more than a second: few drawn lists do
 def test_the_clock_moves_at_the_head_of_the_next_event(gaps):

@@ -270,7 +270,7 @@ EVENT = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EVENT, max_size=60), st.booleans(), st.sampled_from([0, 2, 3]))
 def test_what_is_not_refused_does_what_the_plain_book_does(events, pooled, window):
     anonymous = () if pooled else (6, 7)

@@ -153,7 +153,7 @@ EVENT = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(EVENT, max_size=60), st.booleans(), st.sampled_from([1, 2, 3]))
 def test_the_view_is_that_of_a_plain_book_with_the_same_rules(events, pooled, window):
     bids, asks = {100: [4], 98: [2], 97: [1]}, {101: [1], 103: [3], 104: [2]}

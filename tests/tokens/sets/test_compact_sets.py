@@ -87,7 +87,7 @@ def complete(tokens):
     return tokens[: heads[-1]]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     day=days(),
     seed=st.integers(0, 2**32 - 1),

@@ -31,7 +31,7 @@ def unpacked(sets):
     return unpack(sets.packed(np.arange(sets.rows)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     day=days(),
     seed=st.integers(0, 2**32 - 1),
@@ -54,7 +54,7 @@ def test_the_sets_are_those_of_brute_force(day, seed, closed, time_digits, escap
     assert (sets.first <= sets.last).all() and (gaps > 1).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(day=days(), seed=st.integers(0, 2**32 - 1))
 def test_a_set_depends_on_nothing_from_its_place_on(day, seed):
     """Cut the stream before any token, and put another one into its place: the sets up to there stay as they are."""

@@ -40,7 +40,7 @@ def test_a_token_is_a_bit_of_a_byte():
     assert {at: int(packed[at]) for at in np.flatnonzero(packed)} == {3 * 125 + 7: 1 << 2, 1_249: 1 << 7}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     cuts=st.lists(st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=8, unique=True), min_size=1, max_size=5),
     chosen=st.lists(st.integers(0, 4), max_size=6),

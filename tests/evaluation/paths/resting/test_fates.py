@@ -198,7 +198,7 @@ ROWS = ("side", "price", "size", "order_id", "anonymous")
 
 
 @given(ORDERS, st.lists(EVENTS, max_size=40), CORRECTIONS, st.sampled_from((0, 1, 2, 3)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_compiled_follower_sees_what_plain_python_sees(orders, events, corrections, window):
     day = made_day(orders, events, corrections, window)
     np.testing.assert_array_equal(follow_by_rule(day), plain_fates(day))
