@@ -326,7 +326,7 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     assert report[0]["feed"] == "lobster" and report[0]["rows_kept"] == len(day.events)
     assert list((tmp_path / "runs" / "goog" / "generated" / "001").glob("path_*/SYN_2024-01-02_*_message_3.csv"))
     assert (
-        len(list((tmp_path / "runs" / "multi_scale" / "generated" / "001").glob("path_*/events/events.parquet"))) == 16
+        len(list((tmp_path / "runs" / "multi_scale" / "generated" / "001").glob("path_*/events/events.parquet"))) == 32
     )
     look = tmp_path / "runs" / "look"
     assert sorted(path.suffix for path in (look / "figures").iterdir()) == [".png", ".png"]

@@ -116,7 +116,7 @@ def test_parameters_are_those_of_the_best_validation():
 def test_every_pass_takes_each_example_once_in_an_order_of_its_own():
     train = Made(24)
     run(train, steps=6, validate_every=6)
-    passes = np.concatenate(train.asked[1:]).reshape(2, 24)  # the first batch initialises the parameters
+    passes = np.concatenate(train.asked)[-48:].reshape(2, 24)  # others initialise, and measure the book
     assert all(sorted(one) == list(range(24)) for one in passes.tolist())
     assert passes[0].tolist() != passes[1].tolist() != list(range(24))
 
