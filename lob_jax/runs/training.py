@@ -18,6 +18,7 @@ from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.records.records import evenly_spaced
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
@@ -196,11 +197,6 @@ def windows_of(
     return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
 
-def spread(length: int, count: int) -> list[int]:
-    """Return so many evenly spaced indices below a length."""
-    return np.linspace(0, length - 1, count).round().astype(int).tolist()
-
-
 def book_moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> np.ndarray | None:
     """Return the mean and the standard deviation of each book feature, float32 [2, F], of evenly spaced windows.
 
@@ -209,7 +205,7 @@ def book_moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, besid
     if not (config.model.book_state and config.model.standardize_book):
         return None
     windows = windows_of(config, workdir, "train", without_places(beside))  # no token sets, which take most of the time
-    chosen = spread(len(windows), min(MEASURED_WINDOWS, len(windows)))
+    chosen = evenly_spaced(len(windows), min(MEASURED_WINDOWS, len(windows)))
     parts = [window["book"][window["event"] >= 0] for window in map(windows.__getitem__, chosen)]  # without padding
     return feature_moments(np.concatenate(parts))
 
@@ -219,5 +215,5 @@ def validation_batches(
 ) -> list[dict[str, np.ndarray]]:
     """Return the windows of every validation as one batch, evenly spaced over the split."""
     count = min(config.train.validation_windows, len(windows))
-    parts = [{**windows[index], "example": np.int32(index)} for index in spread(len(windows), count)]
+    parts = [{**windows[index], "example": np.int32(index)} for index in evenly_spaced(len(windows), count)]
     return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []

@@ -9,9 +9,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from lob_jax.data.records.files import write_whole
 from lob_jax.data.records.jobs import Job
 from lob_jax.data.records.records import RecordPlan, record_spans
-from lob_jax.data.records.shards import Account, Place, Tally, account_path, day_records, write_whole
+from lob_jax.data.records.shards import Account, Place, Tally, account_path, day_records
 from lob_jax.data.records.split import split_names
 from lob_jax.errors import InputError
 from lob_jax.tokens.tokenizer import Tokenizer

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from lob_jax.data.records import beam
+from lob_jax.data.records.files import sha256_of
 from lob_jax.data.records.folder import DAYS, find_or_build
 from lob_jax.data.records.jobs import finished, lay_out, make_jobs, write_days
 from lob_jax.data.records.manifest import check_scales, fingerprint, load_manifest, make_manifest
 from lob_jax.data.records.records import Outline, RecordPlan
 from lob_jax.data.records.reveals import write_reveals
-from lob_jax.data.records.shards import Account, record_features, sha256_of
+from lob_jax.data.records.shards import Account, record_features
 from lob_jax.data.records.split import SPLITS
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import STRICT, DaySource, Feed, Reading

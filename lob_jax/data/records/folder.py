@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lob_jax.data.records.files import write_whole
 from lob_jax.data.records.manifest import (
     FORMAT,
     MANIFEST,
@@ -16,7 +17,6 @@ from lob_jax.data.records.manifest import (
     is_earlier,
     read_manifest,
 )
-from lob_jax.data.records.shards import write_whole
 from lob_jax.errors import InputError, flat
 from lob_jax.lock import locked
 

@@ -228,9 +228,13 @@ def record_tokenizer(record: Record) -> type[Tokenizer]:
 
 def sampled_records(source: RecordSource) -> Iterator[Record]:
     """Yield at most MOST_SAMPLED records of a source, evenly spaced, which are enough to fit thresholds."""
-    count = min(len(source), MOST_SAMPLED)
-    for index in np.linspace(0, len(source) - 1, count).round().astype(int):
-        yield source[int(index)]
+    for index in evenly_spaced(len(source), min(len(source), MOST_SAMPLED)):
+        yield source[index]
+
+
+def evenly_spaced(length: int, count: int) -> list[int]:
+    """Return so many evenly spaced indices below a length."""
+    return np.linspace(0, length - 1, count).round().astype(int).tolist()
 
 
 def two_sided(record: Record) -> np.ndarray:

@@ -5,7 +5,6 @@ Some tokens do not determine their events, so what came into view cannot be meas
 
 import hashlib
 import io
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +14,9 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.view import follow_view
+from lob_jax.data.records.files import sha256_of, write_whole
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.records.records import RecordPlan, record_spans
+from lob_jax.data.records.records import RecordPlan, evenly_spaced, record_spans
 from lob_jax.data.records.split import Part
 from lob_jax.errors import InputError
 from lob_jax.events.schema import ASK, BID
@@ -54,7 +54,7 @@ def training_reveals(day: MarketDay, parts: Sequence[Part], plan: RecordPlan) ->
         if part.name == "train":
             spans = record_spans(part, record_events=plan.record_events, context=plan.context)
             count = min(len(spans), -(-FIT_EVENTS // plan.record_events)) if day.start.window else 0
-            chosen = [spans[k] for k in np.linspace(0, len(spans) - 1, count).round().astype(int).tolist()]
+            chosen = [spans[k] for k in evenly_spaced(len(spans), count)]
             found[part.name] = [_spaced(pairs) for pairs in _revealed(day, chosen)]
     return found
 
@@ -98,11 +98,8 @@ def write_reveals(folder: pathlib.Path, accounts: Sequence[Mapping[str, Any]]) -
         return {"reveals": {}}
     content = io.BytesIO()
     np.save(content, np.array(rows, np.int64))
-    with (folder / REVEALS).open("wb") as file:
-        file.write(content.getvalue())
-        file.flush()
-        os.fsync(file.fileno())  # the folder is renamed as soon as it is complete
-    return {"reveals": {REVEALS: {"rows": len(rows), "sha256": hashlib.sha256(content.getvalue()).hexdigest()}}}
+    write_whole(folder / REVEALS, content.getvalue())
+    return {"reveals": {REVEALS: {"rows": len(rows), "sha256": sha256_of(folder / REVEALS)}}}
 
 
 def load_reveals(folder: pathlib.Path, symbol: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -122,7 +119,7 @@ def load_reveals(folder: pathlib.Path, symbol: str) -> tuple[np.ndarray, np.ndar
         return None
     rows_R4 = np.zeros((0, 4), np.int64)
     for name, about in manifest["reveals"].items():
-        path = pathlib.Path(folder) / name
+        path = folder / name
         content = path.read_bytes() if path.exists() else b""
         if (found := hashlib.sha256(content).hexdigest()) != about["sha256"]:
             raise InputError(

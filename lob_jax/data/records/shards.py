@@ -4,7 +4,6 @@ A file is renamed to its final name once it is complete. The account is written 
 """
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import os
@@ -21,6 +20,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import count_states
 from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.escapes import EscapeTally
+from lob_jax.data.records.files import partial_path, sha256_of, write_whole
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.reveals import training_reveals
 from lob_jax.data.records.split import Part, day_parts
@@ -194,27 +194,6 @@ def account_path(folder: pathlib.Path, place: Place) -> pathlib.Path:
     return folder / f"{place.index:05}.json"
 
 
-def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Write a file atomically, and durably: flush its content to the disk before it gets its name."""
-    partial = _partial(path)
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def sha256_of(path: pathlib.Path) -> str:
-    """Return the SHA-256 hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _partial(path: pathlib.Path) -> pathlib.Path:
-    """Return the path of a file while it is being written; every process, even a dying one, has a different path."""
-    return path.with_name(f"{path.name}.{os.getpid()}.partial")
-
-
 def _write_shards(contents: Iterator[bytes], stem: pathlib.Path) -> Iterator[dict[str, Any]]:
     """Write records to files of bounded size, and yield the description of each file."""
     for number in itertools.count():
@@ -226,7 +205,7 @@ def _write_shards(contents: Iterator[bytes], stem: pathlib.Path) -> Iterator[dic
 
 def _write_shard(contents: Iterable[bytes], path: pathlib.Path) -> dict[str, Any]:
     """Write records to a file until it is full or no record is left; return the description of the file."""
-    partial, records, size = _partial(path), 0, 0
+    partial, records, size = partial_path(path), 0, 0
     writer = ArrayRecordWriter(str(partial), "group_size:1")  # one record per chunk, for fast random access
     try:
         for content in contents:
