@@ -149,7 +149,8 @@ def _call_template(template: Callable[..., Any], args: Sequence[Any], kws: Mappi
 
 
 # For functions that change arrays in place and allocate none. Otherwise Numba would count references to every array of
-# a book at each call, which is ten times slower. `_nrt` is a private option of Numba.
+# a book at each call, which runs ten times slower and takes several times as long to compile. Numba calls the option
+# private.
 in_place = functools.partial(njit, _nrt=False)
 
 # The same, for functions called only from compiled code: wrappers for Python would take most of the compile time.

@@ -15,7 +15,7 @@ import time
 import zlib
 from importlib import metadata
 
-MOST_BYTES = 2**30  # of kept entries; the oldest go first
+MOST_BYTES = 2**29  # of kept entries; the oldest go first
 DAY_S = 86_400
 
 
@@ -35,18 +35,19 @@ def kept() -> pathlib.Path:
 def fill(folder: pathlib.Path, store: pathlib.Path) -> None:
     """Link every kept entry into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for entry in entries(store):
+    for name in entries(store):
         with contextlib.suppress(FileNotFoundError):  # another session has pruned it
-            os.link(entry, folder / entry.name)
+            os.link(f"{store}/{name}", f"{folder}/{name}")
 
 
 def add(folder: pathlib.Path, store: pathlib.Path) -> None:
     """Keep the whole entries of a folder that are not kept yet."""
     store.mkdir(parents=True, exist_ok=True)
-    for entry in entries(folder):
-        if not (store / entry.name).exists() and is_whole(entry.read_bytes()):
+    held = set(entries(store))
+    for name in entries(folder):
+        if name not in held and is_whole((folder / name).read_bytes()):
             with contextlib.suppress(FileExistsError):  # another process was first
-                os.link(entry, store / entry.name)
+                os.link(folder / name, store / name)
 
 
 def prune(store: pathlib.Path, most_bytes: int = MOST_BYTES) -> None:
@@ -55,15 +56,16 @@ def prune(store: pathlib.Path, most_bytes: int = MOST_BYTES) -> None:
         if folder.stat().st_mtime < time.time() - DAY_S:
             shutil.rmtree(folder, ignore_errors=True)
     left = most_bytes
-    for entry in sorted(entries(store), key=lambda entry: entry.stat().st_mtime, reverse=True):
-        left -= entry.stat().st_size
+    found = [(name, os.stat(f"{store}/{name}")) for name in entries(store)]
+    for name, status in sorted(found, key=lambda one: one[1].st_mtime, reverse=True):
+        left -= status.st_size
         if left < 0:
-            entry.unlink(missing_ok=True)
+            (store / name).unlink(missing_ok=True)
 
 
-def entries(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Return the entries of JAX's cache in a folder."""
-    return sorted(folder.glob("*-cache"))
+def entries(folder: pathlib.Path) -> list[str]:
+    """Return the names of the entries of JAX's cache in a folder: strings, since there are tens of thousands."""
+    return sorted(name for name in os.listdir(folder) if name.endswith("-cache")) if folder.exists() else []
 
 
 def is_whole(entry: bytes) -> bool:

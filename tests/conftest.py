@@ -37,6 +37,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what run
     signal.signal(signal.SIGINT, signal.default_int_handler)  # would inherit it
 
 
+TOGETHER = ("tests/counts/", "tests/evaluation/likelihood/", "tests/generation/", "tests/runs/")
 COMMIT = rotation.commit()
 PART = rotation.part_of(COMMIT)
 
@@ -55,6 +56,19 @@ def pytest_collection_modifyitems(config, items):
     left_out = rotation.left_out((item.nodeid for item in items if item.get_closest_marker("slow")), PART)
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
     items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give all tests of a file to one worker, and of some folders, whose files share what is trained or compiled."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TogetherScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return TogetherScheduling(config, log)
 
 
 def pytest_sessionstart(session):

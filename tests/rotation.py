@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 from collections.abc import Iterable
 
-PARTS = 8
+PARTS = 10
 ALWAYS = "tests/test_install.py"  # what a newcomer does first
 
 

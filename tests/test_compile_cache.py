@@ -17,7 +17,7 @@ def entry(folder, name, content=ENTRY, age_s=0):
 
 
 def names(folder):
-    return [path.name.removesuffix("-cache") for path in compile_cache.entries(folder)]
+    return [name.removesuffix("-cache") for name in compile_cache.entries(folder)]
 
 
 def test_whole_entries_are_kept_and_found_by_the_next(tmp_path):
@@ -61,6 +61,6 @@ def test_folders_of_processes_that_were_killed_go_after_a_day(tmp_path):
 def test_an_entry_that_another_session_removes_meanwhile_is_left_out(tmp_path, monkeypatch):
     store = tmp_path / "store"
     entry(store, "kept")
-    monkeypatch.setattr(compile_cache, "entries", lambda folder: [store / "gone-cache", store / "kept-cache"])
+    monkeypatch.setattr(compile_cache, "entries", lambda folder: ["gone-cache", "kept-cache"])
     compile_cache.fill(tmp_path / "own", store)
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["kept-cache"]

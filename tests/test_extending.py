@@ -92,6 +92,7 @@ def test_nothing_is_edited_by_hand(extended):
     assert {name for name in before if after[name] != before[name]} == GENERATED
 
 
+@pytest.mark.slow
 def test_the_tables_have_them(extended):
     pages = "".join(extended[2][name].decode() for name in GENERATED)
     for cell in ("| `toy` |", "| `sliding` |", "| `event_heads` |", "| confident | `confident_share` |"):
@@ -106,6 +107,7 @@ def test_their_suites_pass(extended):
     assert passed > 60, printed
 
 
+@pytest.mark.slow
 def test_what_is_removed_leaves_nothing(extended):
     root, before, _ = extended
     for example in EXAMPLES.values():

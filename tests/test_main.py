@@ -66,6 +66,7 @@ def metrics(folder: pathlib.Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "speed"} for line in lines]
 
 
+@pytest.mark.slow
 def test_training_leaves_what_the_readme_says(run):
     folder, printed = run
     names = {path.name for path in folder.iterdir()}
@@ -233,6 +234,7 @@ run()
 PRINTED = '"""The complete configuration'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "first", "note"),
     [
@@ -380,6 +382,7 @@ def test_a_vocabulary_that_does_not_match_leaves_the_run_as_it_was(run, environm
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_day_with_a_fault_ends_before_anything_is_written(environment, tmp_path):
     name = "ABC_2024-01-02_34200000_57600000_{}_1.csv"
     (tmp_path / name.format("message")).write_text("34200.1,1,1,100,1000000,1\n34200.2,1,2,1x0,1000000,1\n")

@@ -1,4 +1,4 @@
-"""Generate many events from an untrained and a trained model, with both tokenizers, and check the validity of each.
+"""Generate many events from untrained and trained models, with each kind of tokens, and check the validity of each.
 
 `python -m lob_jax.bench.validity --events=1000000` prints a table, then one JSON object. Each path is decoded on the
 host and replayed in plain Python, independently of the masks (`lob_jax.evaluation.paths.validity`); at its end the
@@ -7,7 +7,7 @@ device's book must equal the replayed one.
 
 import argparse
 import dataclasses
-import importlib
+import functools
 import json
 import pathlib
 import sys
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
+from lob_jax.configs import compact, tiny
 from lob_jax.evaluation.paths.validity import merged
 from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
@@ -31,11 +32,11 @@ from lob_jax.models.transformer import initial_parameters
 from lob_jax.runs.generation import check_day
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy")
-EVENTS = 1_000_000  # events of all four runs together
+EVENTS = 1_000_000  # events of all runs together
 PATHS = 128  # maximum number of paths generated at once
 STEPS = 150  # training steps
 PROMPT = 50  # events
-CONFIGS = {"exact": "lob_jax.configs.tiny", "compact": "lob_jax.configs.compact"}
+CONFIGS = {"exact": tiny.get_config, "ranks": tiny.get_config, "compact": functools.partial(compact.get_config, "tiny")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Checked:
     """The results of one run.
 
     Attributes:
-      tokens: "exact" or "compact".
+      tokens: "exact", "ranks" (exact ones that say which order a removal takes) or "compact".
       model: "untrained" or "trained".
       paths: number of paths.
       events: events of all paths.
@@ -69,7 +70,9 @@ class Checked:
 
 def settings(kind: str, steps: int) -> ml_collections.ConfigDict:
     """Return the configuration of a small model trained on simulated days."""
-    config = importlib.import_module(CONFIGS[kind]).get_config(*(["tiny"] if kind == "compact" else []))
+    config = CONFIGS[kind]()
+    if kind == "ranks":
+        config.tokens.references = "rank"
     config.data.synthetic_days, config.data.synthetic_events = 1, 12_000
     config.train.steps, config.train.validate_every, config.train.log_every = steps, max(1, steps // 2), steps
     config.train.warmup_steps = min(config.train.warmup_steps, max(1, steps // 4))
@@ -80,7 +83,7 @@ def run(kind: str, workdir: pathlib.Path, *, events: int, steps: int, seed: int)
     """Train a model with one kind of tokens; yield the results of the untrained and of the trained model.
 
     Args:
-      kind: "exact" or "compact".
+      kind: "exact", "ranks" or "compact".
       workdir: an empty folder for records and checkpoints.
       events: events to generate from each model.
       steps: training steps.
@@ -133,19 +136,19 @@ def table(rows: list[Checked]) -> Table:
 
 
 def main(arguments: list[str]) -> int:
-    """Print a table of all four runs, then one JSON object; return the number of runs that fail the check.
+    """Print a table of all runs, then one JSON object; return the number of runs that fail the check.
 
     A run fails if it generates an invalid event, or if a book or a clock differs from the replayed one.
     """
     parser = argparse.ArgumentParser(prog="lob_jax.bench.validity", description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS, help="events to generate in all four runs together")
+    parser.add_argument("--events", type=int, default=EVENTS, help="events to generate in all runs together")
     parser.add_argument("--steps", type=int, default=STEPS, help="training steps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     rows = []
     for kind in CONFIGS:
         with tempfile.TemporaryDirectory() as folder:
-            each = {"events": -(-options.events // 4), "steps": options.steps, "seed": options.seed}
+            each = {"events": -(-options.events // (2 * len(CONFIGS))), "steps": options.steps, "seed": options.seed}
             rows += run(kind, pathlib.Path(folder), **each)
     Console().print(table(rows))
     about = surroundings("validity", packages=PACKAGES, used="all used")

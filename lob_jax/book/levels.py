@@ -16,7 +16,7 @@ import numpy as np
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 
 
 class SideColumn(enum.IntEnum):
@@ -189,7 +189,7 @@ def amend_levels(levels: Levels, corrections: CorrectionColumns, cursor: int, i:
     return cursor
 
 
-@njit
+@in_place
 def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns, references: np.ndarray) -> None:
     """Advance the levels over E events and their corrections, counting crossed and locked states.
 

@@ -111,7 +111,7 @@ def amend(book: Book, corrections: CorrectionColumns, cursor: int, i: int) -> in
     return cursor
 
 
-@njit
+@in_place
 def run(
     book: Book,
     events: EventColumns,
@@ -238,7 +238,6 @@ def _correct_and_note(book: Book, s: int, i: int, price: int, size: int, found: 
     return count + 1
 
 
-@njit
 def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Check for each event whether applying it to the feed's book before it fails to give the book after it.
 
@@ -253,10 +252,23 @@ def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarr
     Returns:
       bool [E], True where the books differ; False for the first event.
     """
+    wrong, got = np.zeros(len(events.kind), np.bool_), np.empty((2, 2, price.shape[2]), np.int64)
+    _one_step(book, events, price, size, got[0], got[1], wrong)
+    return wrong
+
+
+@in_place
+def _one_step(
+    book: Book,
+    events: EventColumns,
+    price: np.ndarray,
+    size: np.ndarray,
+    got_price: np.ndarray,
+    got_size: np.ndarray,
+    wrong: np.ndarray,
+) -> None:
+    """Fill what `one_step` returns, with room for a book's levels."""
     n_levels = price.shape[2]
-    wrong = np.zeros(len(events.kind), np.bool_)
-    got_price = np.empty((2, n_levels), np.int64)
-    got_size = np.empty((2, n_levels), np.int64)
     for i in range(1, len(wrong)):
         clear(book)
         for s in range(2):
@@ -268,17 +280,19 @@ def one_step(book: Book, events: EventColumns, price: np.ndarray, size: np.ndarr
             for k in range(n_levels - 1):
                 if got_price[s, k] != price[i, s, k] or got_size[s, k] != size[i, s, k]:
                     wrong[i] = True
-    return wrong
 
 
-@njit
-def settle(book: Book, events: EventColumns, corrections: CorrectionColumns) -> np.ndarray:
+@in_place
+def settle(book: Book, events: EventColumns, corrections: CorrectionColumns, tally: np.ndarray) -> None:
     """Count how often the removal rule selects the same order as the event's id.
 
-    Returns:
-      int64 [8, 2] by kind: removals whose named order is in the book, and those for which the rule agrees.
+    Args:
+      book: before the first event; changed in place.
+      events: E events.
+      corrections: those of these events.
+      tally: int64 [8, 2] by kind, added to: removals whose named order is in the book, and those for which the rule
+        agrees.
     """
-    tally = np.zeros((8, 2), np.int64)
     cursor = 0
     for i in range(len(events.kind)):
         kind, price = np.int64(events.kind[i]), events.price[i]
@@ -291,4 +305,3 @@ def settle(book: Book, events: EventColumns, corrections: CorrectionColumns) -> 
                 tally[kind, 1] += rule_slot(book, s, row, kind, events.size[i]) == named
         step(book, events, i)
         cursor = amend(book, corrections, cursor, i)
-    return tally

@@ -250,7 +250,8 @@ def settled_share(day: MarketDay) -> dict[str, float]:
     By kind name (CANCEL, DELETE, EXECUTE): the share among removals whose order is known to rest at their price, in a
     book that is kept by ids. Kinds without such a removal are absent.
     """
-    tally = settle(book_for(day), *_columns(day))
+    tally = np.zeros((8, 2), np.int64)
+    settle(book_for(day), *_columns(day), tally)
     return {kind.name: float(tally[kind, 1] / tally[kind, 0]) for kind in _REMOVALS if tally[kind, 0]}
 
 

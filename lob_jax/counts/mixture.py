@@ -11,7 +11,7 @@ from lob_jax.counts.candidates import ABSENT, MOST_ORDERS, MOST_SLOTS, N_SLOTS, 
 from lob_jax.counts.schemes import VIEW
 from lob_jax.counts.tables import Tables, spread
 from lob_jax.counts.watch import CANCEL, DELETE, Past, distance_of, unit_of
-from lob_jax.jit import inner, njit
+from lob_jax.jit import inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 
@@ -106,7 +106,6 @@ class State(enum.IntEnum):
 COUNT, FIELD, DONE = (int(one) for one in State)
 
 
-@njit
 def new_room() -> Room:
     """Return memory."""
     return Room(

@@ -33,7 +33,7 @@ from lob_jax.counts.watch import (
     unit_of,
 )
 from lob_jax.events.schema import Code
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 
 _CLEAR_ACTION = 12 + int(Code.CLEAR) - 1
 
@@ -71,7 +71,6 @@ def take(book: Book, past: Past, corrections: CorrectionColumns, cursor: int, i:
     return amend(book, corrections, cursor, i)
 
 
-@njit
 def observe(
     book: Book, past: Past, corrections: CorrectionColumns, steps: Steps, tick: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,9 +82,25 @@ def observe(
     count = len(steps.action)
     items = np.full((count, N_ITEMS), NONE, np.int64)  # those inside a number stay NONE
     slot, filled = np.empty((count, 5), np.int64), np.empty((count, 5), np.int64)
-    slots = np.empty(MOST_SLOTS, np.int64)
+    _observe(book, past, corrections, steps, tick, np.empty(MOST_SLOTS, np.int64), items, slot, filled)
+    return items, slot, filled
+
+
+@in_place
+def _observe(
+    book: Book,
+    past: Past,
+    corrections: CorrectionColumns,
+    steps: Steps,
+    tick: int,
+    slots: np.ndarray,
+    items: np.ndarray,
+    slot: np.ndarray,
+    filled: np.ndarray,
+) -> None:
+    """Fill what `observe` returns."""
     cursor = 0
-    for i in range(count):
+    for i in range(len(steps.action)):
         action, price = steps.action[i], steps.price[i]
         state_items(book, past, tick, items[i])
         action_items(book, past, tick, action, items[i])
@@ -104,10 +119,8 @@ def observe(
                 if slots[k] == value and slots[k] != ABSENT:
                     slot[i, view] = k
         cursor = take(book, past, corrections, cursor, i, steps, items[i, PLACE_NOW])
-    return items, slot, filled
 
 
-@njit
 def tally_orders(
     book: Book,
     past: Past,
@@ -127,6 +140,22 @@ def tally_orders(
       tally: float64 [2, 2, N_WEIGHTS]; observed and expected counts are added by kind.
     """
     found, weight = np.empty((MOST_ORDERS, 3), np.int64), np.empty(MOST_ORDERS)
+    _tally_orders(book, past, corrections, steps, counted, rates, found, weight, tally)
+
+
+@in_place
+def _tally_orders(
+    book: Book,
+    past: Past,
+    corrections: CorrectionColumns,
+    steps: Steps,
+    counted: np.ndarray,
+    rates: np.ndarray,
+    found: np.ndarray,
+    weight: np.ndarray,
+    tally: np.ndarray,
+) -> None:
+    """Do what `tally_orders` says, with room for the orders and their weights."""
     cursor = 0
     for i in range(len(steps.action)):
         action = steps.action[i]

@@ -35,7 +35,7 @@ from lob_jax.counts.watch import (
     state_items,
     unit_of,
 )
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 
@@ -49,6 +49,41 @@ class Stage(enum.IntEnum):
 
 
 HEAD_NEXT, SIZE_NEXT, GAP_NEXT = (int(one) for one in Stage)
+
+
+class Workspace(NamedTuple):
+    """Memory for the distributions of one position.
+
+    Attributes:
+      out, inside: float64 [V], of tokens.
+      p_action: float64 [N_ACTIONS].
+      gap: float64 [GAP_CODES].
+      items, ahead: int64 [N_ITEMS], of this event and of the next one.
+      number, other: of the number that is spelled, and of the next one.
+    """
+
+    out: np.ndarray
+    inside: np.ndarray
+    p_action: np.ndarray
+    gap: np.ndarray
+    items: np.ndarray
+    ahead: np.ndarray
+    number: Room
+    other: Room
+
+
+def new_workspace() -> Workspace:
+    """Return memory."""
+    return Workspace(
+        out=np.zeros(v.VOCAB_SIZE),
+        inside=np.zeros(v.VOCAB_SIZE),
+        p_action=np.zeros(N_ACTIONS),
+        gap=np.zeros(GAP_CODES),
+        items=np.zeros(N_ITEMS, np.int64),
+        ahead=np.zeros(N_ITEMS, np.int64),
+        number=new_room(),
+        other=new_room(),
+    )
 
 
 class Measured(NamedTuple):
@@ -67,7 +102,6 @@ class Measured(NamedTuple):
     view: np.ndarray
 
 
-@njit
 def score(
     model: Model,
     book: Book,
@@ -98,10 +132,33 @@ def score(
       float64 [T], nats; int64 [T], 0 without `dense`; float64 [R, V].
     """
     log_p, likeliest = np.zeros(len(tokens)), np.zeros(len(tokens), np.int64)
-    kept, out, inside = np.zeros((len(rows), v.VOCAB_SIZE)), np.zeros(v.VOCAB_SIZE), np.zeros(v.VOCAB_SIZE)
-    items, ahead = np.zeros(N_ITEMS, np.int64), np.zeros(N_ITEMS, np.int64)
-    p_action, gap = np.zeros(N_ACTIONS), np.zeros(GAP_CODES)
-    number, other = new_room(), new_room()
+    kept = np.zeros((len(rows), v.VOCAB_SIZE))
+    out = log_p, likeliest, kept
+    _score(model, book, past, corrections, steps, tokens, tick, start, dense, rows, limits, new_workspace(), *out)
+    return out
+
+
+@in_place
+def _score(
+    model: Model,
+    book: Book,
+    past: Past,
+    corrections: CorrectionColumns,
+    steps: Steps,
+    tokens: np.ndarray,
+    tick: int,
+    start: int,
+    dense: bool,
+    rows: np.ndarray,
+    limits: Limits,
+    work: Workspace,
+    log_p: np.ndarray,
+    likeliest: np.ndarray,
+    kept: np.ndarray,
+) -> None:
+    """Fill what `score` returns."""
+    out, inside, p_action, gap = work.out, work.inside, work.p_action, work.gap
+    items, ahead, number, other = work.items, work.ahead, work.number, work.other
     state, stage, i, row, cursor = start, HEAD_NEXT, 0, 0, 0
     action, price, lead = 0, np.int64(0), 0
     for t in range(len(tokens)):
@@ -169,7 +226,6 @@ def score(
                 stage = HEAD_NEXT
                 i += 1
         state = np.int64(model.transition[state, token])
-    return log_p, likeliest, kept
 
 
 @inner
@@ -201,7 +257,6 @@ def _write_heads(
     out[v.EOS] = ended * p_action[N_ACTIONS - 1]
 
 
-@njit
 def measure(
     model: Model,
     book: Book,
@@ -224,10 +279,28 @@ def measure(
     """
     count, views = len(steps.action), max(len(model.price.views), len(model.size.views))
     chain, digits = np.ones((5, count, MOST_CHAINS)), np.ones((2, count))
-    view = np.full((2, count, 2 + views, 2), -1.0)
-    items, p_action, gap = np.zeros(N_ITEMS, np.int64), np.zeros(N_ACTIONS), np.zeros(GAP_CODES)
-    room, cursor = new_room(), 0
-    for i in range(count):
+    measured = Measured(chain, digits, np.full((2, count, 2 + views, 2), -1.0))
+    _measure(model, book, past, corrections, steps, tokens, states, tick, new_workspace(), measured)
+    return measured
+
+
+@in_place
+def _measure(
+    model: Model,
+    book: Book,
+    past: Past,
+    corrections: CorrectionColumns,
+    steps: Steps,
+    tokens: np.ndarray,
+    states: np.ndarray,
+    tick: int,
+    work: Workspace,
+    measured: Measured,
+) -> None:
+    """Fill what `measure` returns."""
+    chain, digits, view = measured.chain, measured.digits, measured.view
+    items, p_action, gap, room, cursor = work.items, work.p_action, work.gap, work.number, 0
+    for i in range(len(steps.action)):
         action, price, begin = steps.action[i], steps.price[i], steps.begin[i]
         state_items(book, past, tick, items)
         write_actions(model, items, room, p_action)
@@ -262,7 +335,6 @@ def measure(
                     total += gap[code]
             chain[3, i, j], chain[4, i, j] = total, gap[steps.gap[i]] / total
         cursor = take(book, past, corrections, cursor, i, steps, items[PLACE_NOW])
-    return Measured(chain, digits, view)
 
 
 @inner

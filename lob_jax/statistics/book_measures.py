@@ -20,7 +20,7 @@ from lob_jax.book.levels import (
 )
 from lob_jax.book.loops import CorrectionColumns, EventColumns, correction_columns, cut, event_columns, most_added
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 from lob_jax.statistics.histograms import Histogram, new_histogram, note, summarize
 
 _RUN_EVENTS = 1 << 16
@@ -116,7 +116,7 @@ def _new_tally(day: MarketDay) -> _Tally:
     return _Tally(*(np.zeros(4, np.int64) for _ in range(3)), np.zeros(1, np.bool_), np.array([begin]))
 
 
-@njit
+@in_place
 def _measure(
     levels: Levels,
     histograms: _Histograms,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 _EXACT = 10_000  # each integer below it has its own bin
@@ -49,7 +49,7 @@ def note(histogram: Histogram, value: int, weight: int) -> None:
     histogram.moment[0] += np.float64(value) * weight
 
 
-@njit
+@in_place
 def note_all(histogram: Histogram, values: np.ndarray) -> None:
     """Add each number of an int64 array with weight 1."""
     for value in values:

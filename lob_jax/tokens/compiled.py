@@ -178,15 +178,35 @@ def walk(transition: np.ndarray, tokens: np.ndarray, state: int) -> tuple[int, i
     return len(tokens), state
 
 
-@njit
 def parse(tokens: np.ndarray, n_events: int) -> Parsed:
     """Parse the fields of complete events from tokens [T] that the grammar accepts, without BOS, EOS and PAD."""
-    kind, code = np.zeros(n_events, np.uint8), np.zeros(n_events, np.uint8)
-    side, distance = np.zeros(n_events, np.int8), np.zeros(n_events, np.int64)
-    size, gap_ns = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
-    rank = np.full(n_events, -1)
+    parsed = Parsed(
+        kind=np.zeros(n_events, np.uint8),
+        code=np.zeros(n_events, np.uint8),
+        side=np.zeros(n_events, np.int8),
+        distance=np.zeros(n_events, np.int64),
+        size=np.zeros(n_events, np.int64),
+        rank=np.full(n_events, -1),
+        gap_ns=np.zeros(n_events, np.int64),
+    )
+    _parse(tokens, *parsed)
+    return parsed
+
+
+@in_place
+def _parse(
+    tokens: np.ndarray,
+    kind: np.ndarray,
+    code: np.ndarray,
+    side: np.ndarray,
+    distance: np.ndarray,
+    size: np.ndarray,
+    rank: np.ndarray,
+    gap_ns: np.ndarray,
+) -> None:
+    """Fill the columns of `Parsed`."""
     at = 0
-    for i in range(n_events):
+    for i in range(len(kind)):
         head = np.int64(tokens[at])
         at += 1
         if head < v.CLASS_SIZE:
@@ -199,25 +219,37 @@ def parse(tokens: np.ndarray, n_events: int) -> Parsed:
             size[i], at = numbers.read_number(tokens, at + 1, np.int64(tokens[at]) - v.SIZE)
             rank[i], at = numbers.read_rank(tokens, at)
         gap_ns[i], at = numbers.read_gap(tokens, at)
-    return Parsed(kind, code, side, distance, size, rank, gap_ns)
 
 
-@njit
+@in_place
 def resolve(
-    levels: Levels, parsed: Parsed, corrections: CorrectionColumns, start_ns: int, tick: int
-) -> tuple[np.ndarray, np.ndarray, int]:
+    levels: Levels,
+    parsed: Parsed,
+    corrections: CorrectionColumns,
+    start_ns: int,
+    tick: int,
+    time_ns: np.ndarray,
+    price: np.ndarray,
+) -> int:
     """Convert gaps to times and distances to prices, applying each event to the book before the next one.
 
+    Args:
+      levels: the book before the first event; changed in place.
+      parsed: E events.
+      corrections: those of these events.
+      start_ns: the clock before the first event.
+      tick: price quanta per tick.
+      time_ns, price: int64 [E], filled in.
+
     Returns:
-      time_ns and price int64 [E], and the number of converted events, less than E if a time or a price is out of range.
+      The number of converted events, less than E if a time or a price is out of range.
     """
     n_events = len(parsed.kind)
-    time_ns, price = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
     clock, cursor = start_ns, 0
     for i in range(n_events):
         clock += parsed.gap_ns[i]
         if abs(clock) >= MOST or abs(parsed.gap_ns[i]) >= MOST:
-            return time_ns, price, i
+            return i
         time_ns[i] = clock
         if parsed.kind[i] == _CONTROL:
             if parsed.code[i] == _CLEAR:
@@ -226,8 +258,8 @@ def resolve(
             side, unit = np.int64(parsed.side[i]), unit_of(parsed.kind[i], tick)
             origin = reference_of(levels, 0 if side == BID else 1)
             if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
-                return time_ns, price, i
+                return i
             price[i] = origin - side * parsed.distance[i] * unit
             change(levels, parsed.kind[i], side, price[i], parsed.size[i])
         cursor = amend_levels(levels, corrections, cursor, i)
-    return time_ns, price, n_events
+    return n_events

@@ -243,9 +243,10 @@ class ExactTokenizer:
         corrected = correction_columns(day.corrections, len(parsed.kind))
         added = int(np.count_nonzero(parsed.kind == Kind.ADD))
         levels = with_level_room(load_levels(day.start), added + len(day.corrections))
-        found = compiled.resolve(levels, parsed, corrected, int(day.start.time_ns), _tick(day.instrument))
-        time_ns, price, done = found
-        return _Resolved(time_ns, price, np.zeros(len(price), np.int64), done, ranks.OUT_OF_RANGE)
+        time_ns, price, order_id = np.zeros((3, len(parsed.kind)), np.int64)
+        begin = int(day.start.time_ns), _tick(day.instrument)
+        done = compiled.resolve(levels, parsed, corrected, *begin, time_ns, price)
+        return _Resolved(time_ns, price, order_id, done, ranks.OUT_OF_RANGE)
 
     def _resolve_ranks(self, parsed: compiled.Parsed, of_user: np.ndarray, day: MarketDay) -> "_Resolved":
         _check_clock(day.start.time_ns)
@@ -254,7 +255,9 @@ class ExactTokenizer:
         start = day.start.identified()
         book, ids = load(start, added + len(day.corrections)), start.new_ids(added).view(np.int64)
         begin = int(day.start.time_ns), _tick(day.instrument)
-        return _Resolved(*ranks.resolve_ranks(book, parsed, of_user, corrected, ids, *begin))
+        time_ns, price, order_id = np.zeros((3, len(parsed.kind)), np.int64)
+        done, stop = ranks.resolve_ranks(book, parsed, of_user, corrected, ids, *begin, time_ns, price, order_id)
+        return _Resolved(time_ns, price, order_id, done, stop)
 
 
 class _Resolved(NamedTuple):

@@ -20,7 +20,7 @@ from lob_jax.book.kernel import apply, clear, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, EventColumns, amend, mark_of
 from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, FRONT, ID, MARK, NOBODY, OWN, PRICE, SIZE, Book, named_slot
 from lob_jax.events.schema import ANONYMOUS_ID, BID, Code, Kind
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST, Parsed, unit_of
 
@@ -115,7 +115,7 @@ def _rank(book: Book, s: int, row: int, kind: int, size: int, order_id: int) -> 
     return max(found.anonymous, 0)
 
 
-@njit
+@in_place
 def follow_ranks(
     book: Book, events: EventColumns, corrections: CorrectionColumns, first: int, stop: int, ranks: np.ndarray
 ) -> None:
@@ -149,7 +149,7 @@ def follow_ranks(
         cursor = amend(book, corrections, cursor, i)
 
 
-@njit
+@in_place
 def resolve_ranks(
     book: Book,
     parsed: Parsed,
@@ -158,7 +158,10 @@ def resolve_ranks(
     ids: np.ndarray,
     start_ns: int,
     tick: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int]:
+    time_ns: np.ndarray,
+    price: np.ndarray,
+    order_id: np.ndarray,
+) -> tuple[int, int]:
     """Convert gaps to times, distances to prices and ranks to order ids, applying each event before the next one.
 
     Args:
@@ -169,19 +172,19 @@ def resolve_ranks(
       ids: int64 [A], the ids of the orders that they add, in sequence.
       start_ns: the clock before the first event.
       tick: price quanta per tick.
+      time_ns, price: int64 [E], filled in.
+      order_id: int64 [E], the bits of ids, filled in.
 
     Returns:
-      time_ns and price int64 [E], order_id int64 [E] as bits; the number of converted events, and what ended it.
+      The number of converted events, and what ended it.
     """
     n_events = len(parsed.kind)
-    time_ns, price = np.zeros(n_events, np.int64), np.zeros(n_events, np.int64)
-    order_id = np.zeros(n_events, np.int64)
     clock, cursor, added = start_ns, 0, 0
     for i in range(n_events):
         kind, side, size = np.int64(parsed.kind[i]), np.int64(parsed.side[i]), parsed.size[i]
         clock += parsed.gap_ns[i]
         if abs(clock) >= MOST or abs(parsed.gap_ns[i]) >= MOST:
-            return time_ns, price, order_id, i, OUT_OF_RANGE
+            return i, OUT_OF_RANGE
         time_ns[i] = clock
         if kind == _CONTROL:
             if parsed.code[i] == _CLEAR:
@@ -189,12 +192,12 @@ def resolve_ranks(
         else:
             unit, origin, s = unit_of(kind, tick), reference(book, side), 0 if side == BID else 1
             if abs(origin) >= MOST or abs(parsed.distance[i]) > (MOST - 1 - abs(origin)) // unit:
-                return time_ns, price, order_id, i, OUT_OF_RANGE
+                return i, OUT_OF_RANGE
             price[i] = origin - side * parsed.distance[i] * unit
             row = level_of(book, s, price[i]) if kind <= _EXECUTE else -1
             count = choices(book, s, row, kind, size)
             if not 0 <= parsed.rank[i] < count and (count > 0 or parsed.rank[i] != NO_RANK):
-                return time_ns, price, order_id, i, WRONG_RANK
+                return i, WRONG_RANK
             if kind == _ADD:
                 order_id[i] = ids[added]
                 added += 1
@@ -202,4 +205,4 @@ def resolve_ranks(
                 order_id[i] = taken_id(book, s, row, kind, size, parsed.rank[i])
             apply(book, kind, side, price[i], size, order_id[i], OWN if of_user[i] else 0)
         cursor = amend(book, corrections, cursor, i)
-    return time_ns, price, order_id, n_events, RESOLVED
+    return n_events, RESOLVED

@@ -9,7 +9,7 @@ from lob_jax.book.levels import END, FIRST, Levels, change, clear_levels, set_le
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.events.schema import BID, Code, Flag, Kind
 from lob_jax.feeds.reading.order_table import ABSENT, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 
 
 class What(enum.IntEnum):
@@ -61,7 +61,7 @@ def new_rows(room: int) -> Rows:
     return Rows(*(np.zeros(room, np.int64) for _ in range(6)), np.zeros(1, np.int64))
 
 
-@njit
+@in_place
 def level_rows(
     rows: Rows, levels: Levels, events: EventColumns, flags: np.ndarray, corrections: CorrectionColumns
 ) -> None:
@@ -99,7 +99,7 @@ def level_rows(
             cursor += 1
 
 
-@njit
+@in_place
 def order_rows(rows: Rows, orders: OrderTable, events: EventColumns, flags: np.ndarray) -> int:
     """Write events as changes of individual orders; return the first that does not fit the live orders, else SOUND.
 

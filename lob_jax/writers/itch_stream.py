@@ -11,7 +11,7 @@ from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRON
 from lob_jax.events.schema import Code, Kind
 from lob_jax.feeds.itch.codes import SIZES
 from lob_jax.feeds.reading.order_table import OrderTable, find, insert, remove
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 
 _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DELETE), int(Kind.EXECUTE)
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
@@ -54,7 +54,7 @@ class Out(NamedTuple):
     factor: int
 
 
-@njit
+@in_place
 def write_day(
     book: Book, events: EventColumns, times: np.ndarray, corrections: CorrectionColumns, begin: int, out: Out
 ) -> None:

@@ -74,6 +74,7 @@ def test_distances_worked_out_by_hand():
     assert total_variation({"a": 0.5, "b": 0.5, "c": 0.0}, {"a": 0.25, "b": 0.25, "c": 0.5}) == 0.5
 
 
+@pytest.mark.slow
 def test_a_day_has_no_distance_from_itself_and_some_from_a_shifted_one():
     sample = distributions(hand_made_day(), levels=2)
     assert all(distribution["wasserstein"] == 0 for distribution in compare(sample, sample)["distributions"].values())

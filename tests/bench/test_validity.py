@@ -1,4 +1,4 @@
-"""Twenty thousand events from untrained and trained models, with both tokenizers: none is invalid."""
+"""Twenty thousand events from untrained and trained models, with each kind of tokens: none is invalid."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def test_no_event_is_invalid():
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout.strip().splitlines()[-1])["runs"]
     assert [(run["tokens"], run["model"]) for run in runs] == [
-        (tokens, model) for tokens in ("exact", "compact") for model in ("untrained", "trained")
+        (tokens, model) for tokens in ("exact", "ranks", "compact") for model in ("untrained", "trained")
     ]
     assert sum(run["events"] for run in runs) >= 20_000
     for run in runs:

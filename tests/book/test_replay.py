@@ -116,6 +116,7 @@ def test_no_events_leave_the_start():
     assert same(*snapshots_at(market_day(events_of(), start=start), [0]), start)
 
 
+@pytest.mark.slow
 def test_columns_that_no_loop_may_write_are_read_all_the_same():
     frozen = DAY.replace()
     for field in dataclasses.fields(frozen):

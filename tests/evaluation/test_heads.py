@@ -50,6 +50,7 @@ def test_each_label_of_a_scored_event_counts_once_for_every_forecast(several, fo
         assert 0 < expected <= sum((label != NO_LABEL).sum() for label in labels)
 
 
+@pytest.mark.slow
 def test_the_model_is_scored_by_its_own_outputs(several):
     config, params, _, result, windows = several
     batch = stacked(windows)

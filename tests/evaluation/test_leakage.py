@@ -148,6 +148,7 @@ def honest(digests):
     return digests("train", "validation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splits", [("test", "validation"), ("train", "test")])
 def test_baselines_fitted_or_chosen_on_the_test_are_found(digests, honest, splits):
     assert check_fitted(honest, digests("train", "validation")).leak is None

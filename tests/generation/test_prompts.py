@@ -111,6 +111,7 @@ def test_prompts_over_devices_are_those_of_one_device(params):
             np.testing.assert_array_equal(one.tokens[10 * number + path], three.tokens[16 * number + path])
 
 
+@pytest.mark.slow
 def test_the_context_of_a_path_is_its_prompt_and_then_what_it_wrote(watched):
     found, window, length = watched
     for path, tokens in enumerate(found.tokens):

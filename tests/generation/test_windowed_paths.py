@@ -82,6 +82,7 @@ def test_every_path_is_valid_with_its_corrections_and_keeps_both_sides_full(gene
     assert np.concatenate([one.side for one in generated.corrections]).std() > 0.5
 
 
+@pytest.mark.slow
 def test_the_book_that_the_model_reads_is_the_decoded_one_after_every_event(watched):
     generated, window = watched
     for path, (day, tokens) in enumerate(zip(days_of(generated), generated.tokens, strict=True)):

@@ -112,6 +112,7 @@ def test_what_lies_in_unfilled_slots_is_not_seen(tiny, lively, inputs):
     np.testing.assert_array_equal(clean_BTV, dirty_BTV)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("positions", "cached"),
     [*(pytest.param(name, False, marks=pytest.mark.slow) for name in ("learned", "rotary")), ("rotary", True)],

@@ -31,6 +31,7 @@ def report(tmp_path_factory):
     return sections, write_page(path, sections, title="Report of sample", lead="A sample.", left_out=left_out)
 
 
+@pytest.mark.slow
 def test_the_report_shows_every_figure_and_number_without_an_error_at_any_width(page, report):
     sections, path = report
     for width in (1280, 360):
@@ -50,12 +51,14 @@ def test_the_report_shows_every_figure_and_number_without_an_error_at_any_width(
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_the_report_prints_to_pdf(page, report):
     page.open(report[1])
     printed = page.pdf()
     assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") > 5
 
 
+@pytest.mark.slow
 def test_the_browser_reports_the_faults_that_these_tests_look_for(page, tmp_path):
     """A broken image, a script that throws and a request to a network are seen."""
     broken = tmp_path / "broken.html"

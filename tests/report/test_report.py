@@ -128,6 +128,7 @@ def test_fidelity_shows_each_distance_beside_its_floor_and_an_undefined_score_as
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scores_in_contexts_stand_beside_those_without():
     tables = {t.caption: t for t in fidelity.fidelity(material()).tables if "contexts" in t.caption}
     model, other = (tables[f"L1 over its floor, in contexts: {name}"] for name in ("model", "cst"))
@@ -222,6 +223,7 @@ def test_data_have_a_fingerprint_that_changes_with_them():
     assert cells(section)[name] != cells(data.data(other))[name]
 
 
+@pytest.mark.slow
 def test_a_direction_that_is_left_out_says_why():
     one = material()
     del one.found["evaluation.json"]["direction"]

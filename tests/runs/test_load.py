@@ -50,6 +50,7 @@ def test_loading_a_run_warns_of_nothing(trained, capfd, caplog):
     assert capfd.readouterr() == ("", "") and caplog.records == []
 
 
+@pytest.mark.slow
 def test_a_run_that_was_moved_needs_no_file_of_its_data(copied, run, day):
     moved = lob_jax.load_run(copied(data__path="/nowhere/day.csv", data__feed="lobster"))
     assert moved.config.data.path == "/nowhere/day.csv"

@@ -88,6 +88,7 @@ def test_only_known_ways_past_midnight_are_configured():
         validate(config)
 
 
+@pytest.mark.slow
 def test_an_inspection_says_what_was_not_read_to_the_letter(tmp_path, capsys):
     path = with_times(tmp_path, {7: "34201.500000000997"})
     path.write_text("".join(line + ",GSCO\n" for line in path.read_text().splitlines()))

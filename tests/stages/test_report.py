@@ -34,6 +34,7 @@ def run_line(*arguments):
     return command
 
 
+@pytest.mark.slow
 def test_a_report_is_written_beside_its_results_and_says_what_it_leaves_out(tmp_path, capsys):
     folder = leave(tmp_path / "goog")
     del_config = folder / "config.json"

@@ -35,6 +35,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_generator_is_scored_from_its_folder_alone(folder, tmp_path, capsys):
     given = (f"--config.score.real={folder}", f"--config.score.generated=mine={folder}", "--config.score.splits=4")
     command = parsed(

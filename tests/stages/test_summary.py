@@ -38,6 +38,7 @@ def test_every_parameter_is_in_the_table_once(printed, scan_layers):
     assert "blocks x 3" in text
 
 
+@pytest.mark.slow
 def test_a_token_of_lob_base_costs_what_the_formula_says(printed):
     text = printed(base.get_config())
     multiplied = 85_659_664 + 10_000 * 768  # outside lookup tables, and the tied projection
@@ -45,6 +46,7 @@ def test_a_token_of_lob_base_costs_what_the_formula_says(printed):
     assert f"{2 * 12 * 768 * 2 / 1024:.1f} KiB" in text  # a key and a value a layer, in bfloat16
 
 
+@pytest.mark.slow
 def test_kinds_without_a_cache_have_none(printed):
     assert "cache" not in printed(performer.get_config("tiny"))
     assert "cache" in printed(block_sparse.get_config("tiny"))

@@ -281,6 +281,7 @@ def test_a_sweep_from_before_a_key_goes_on_where_the_key_has_its_neutral_value(t
         sweep.open_study(settings(), folder)
 
 
+@pytest.mark.slow
 def test_a_sweep_without_a_trial_at_its_end_says_why(training, tmp_path, capsys):
     config = settings(sweep__trials=2, sweep__space="train.learning_rate=uniform(0.07,0.09)")
     assert sweep.sweep(config, tmp_path / "sweep") == 1

@@ -93,6 +93,7 @@ def test_a_range_test_ends_where_the_loss_rises(make_run, windows):
     assert all(loss <= 1.5 * min(test.smoothed[: k + 1]) for k, loss in enumerate(test.smoothed[:-1]))
 
 
+@pytest.mark.slow
 def test_a_range_test_ends_where_the_loss_is_not_finite(make_run, windows):
     good, bad = windows(8), windows(8)
     bad["book"][0, 0] = np.nan
@@ -147,6 +148,7 @@ def test_a_loss_that_never_fell_tells_nothing(losses):
     assert probe.find_rates(curve(losses)) is None
 
 
+@pytest.mark.slow
 def test_a_batch_is_learned_by_heart(make_run, windows):
     seen = []
     result = probe.overfit_batch(

@@ -23,10 +23,10 @@ from lob_jax.feeds.databento.trades import (
 )
 from lob_jax.feeds.databento.work import Count, State, Work, put
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 
 
-@njit
+@in_place
 def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tuple[int, Fault]:
     """Convert records to events from `first` on, up to and including the first bad one.
 
@@ -60,13 +60,13 @@ def convert(work: Work, rows: np.ndarray, number: np.ndarray, first: int) -> tup
     return i, fault
 
 
-@njit
+@in_place
 def break_group(work: Work) -> None:
     """End the open group after the last record, although no record has announced its end."""
     end_group(work, work.last[0], work.last_number[0], work.state[State.GOES_ON] != 0)
 
 
-@njit
+@in_place
 def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.ndarray) -> tuple[int, Fault, int, int]:
     """Enter the orders of a snapshot into the table, up to the first bad record.
 
@@ -101,7 +101,7 @@ def take_snapshot(table: OrderTable, rows: np.ndarray, first: int, orders: np.nd
     return len(rows), Fault.SOUND, count, cleared
 
 
-@njit
+@in_place
 def forget_orders(table: OrderTable) -> None:
     """Empty the table."""
     table.state[:] = 0

@@ -14,7 +14,7 @@ from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.itch.codes import ALL, SIZE_OF, STOCKS, UNNAMED, UNWANTED, At, Outcome, Tally
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 
 
 class _Role(enum.IntEnum):
@@ -127,7 +127,7 @@ def new_rows(count: int) -> Rows:
     return Rows(*(np.empty(count, kinds.get(name, np.int64)) for name in Rows._fields))
 
 
-@njit
+@in_place
 def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTable, rules: Rules) -> Outcome:
     """Read the messages that are complete in data[:filled], uint8, from `at[At.POSITION]` on; return why it ended.
 

@@ -18,7 +18,7 @@ from lob_jax.book.levels import (
     size_at,
 )
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 
 
 class What(enum.IntEnum):
@@ -149,7 +149,7 @@ class Workspace(NamedTuple):
     held: np.ndarray
 
 
-@njit
+@in_place
 def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: Emitted) -> int:
     """Convert rows to events, from row `first` on.
 
@@ -377,7 +377,7 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
     work.state[State.PENDING] = 0
 
 
-@njit
+@in_place
 def flush(levels: Levels, work: Workspace, out: Emitted) -> None:
     """Write the pending trades, which no message follows."""
     _flush(levels, work, out)

@@ -19,7 +19,7 @@ from lob_jax.feeds.reading.order_table import (
     remove,
     room_for,
 )
-from lob_jax.jit import inner, njit
+from lob_jax.jit import in_place, inner
 
 ALL_LEFT = -1  # instead of the size of a DELETE without a size
 
@@ -101,7 +101,7 @@ class LiveOrders:
         return faults
 
 
-@njit
+@in_place
 def _follow(rows: Rows, table: OrderTable, state: np.ndarray, named: bool, tick: int, faults: np.ndarray) -> None:
     for i in range(len(rows.kind)):
         if rows.sequence[i] < state[State.LAST_SEQUENCE]:

@@ -382,6 +382,7 @@ print(len(list(batches(windows, batch_size=2, seed=0, epochs=1, shuffle=True))),
     assert (done.returncode, done.stdout) == (0, "27 False\n"), done.stderr
 
 
+@pytest.mark.slow
 def test_a_real_day_survives_the_disk(market_data, prepare, tmp_path):
     market_data("lobster/GOOG_2012-06-21_34200000_57600000_orderbook_1.csv.gz")
     day = LobsterFeed().read(market_data("lobster/GOOG_2012-06-21_34200000_57600000_message_1.csv.gz"))

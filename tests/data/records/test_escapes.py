@@ -90,6 +90,7 @@ def test_records_without_counts_are_told():
         training_escapes({"days": [{"symbol": "SYN", "parts": []}]})
 
 
+@pytest.mark.slow
 def test_compact_records_hold_the_sets_of_the_true_book(compact):
     day, tokenizer, record = compact
     tokens = tokenizer.encode(day)

@@ -88,6 +88,7 @@ def test_a_file_of_several_instruments_is_one_job(tmp_path):
     assert len(make_jobs(LobsterFeed(), lay_out(days), STRICT)) == 2
 
 
+@pytest.mark.slow
 def test_only_one_process_prepares_a_folder(tmp_path):
     feed = SyntheticFeed(1, 600, 0)
     with locked(tmp_path / "records.lock"), pytest.raises(InputError, match="another process is at work"):

@@ -55,6 +55,7 @@ def how(store):
     return {"plan": PLAN, "reading": STRICT, "store": store}
 
 
+@pytest.mark.slow
 def test_only_training_events_shape_the_bins(feed, tokenizer, tmp_path):
     events = len(feed.read(feed.days()[0], STRICT).events)
     later = fit_tokenizer(CompactTokenizer, Altered(feed, round(events * 0.6)), feed.days(), **how(tmp_path))

@@ -99,7 +99,7 @@ def in_order(windows: TokenBookDataset, start: Position | None, count: int, *, h
     return np.stack(read, axis=1).ravel()[:count].tolist()
 
 
-@pytest.mark.parametrize("taken", [0, 4, 24, 28, 36, 61])
+@pytest.mark.parametrize("taken", [0, 24, 61, *(pytest.param(taken, marks=pytest.mark.slow) for taken in (4, 28, 36))])
 @pytest.mark.parametrize(("batch_size", "hosts"), [(4, 1), (2, 1), (6, 1), (29, 1), (2, 2), (1, 3), (5, 4)])
 def test_any_batches_and_hosts_go_on_with_the_very_next_windows(windows, taken: int, batch_size: int, hosts: int):
     """Of a run of batches of four, which leave one of 29 windows out of a pass; the passes stay as they were."""

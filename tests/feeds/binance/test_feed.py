@@ -213,6 +213,7 @@ def test_a_real_capture_is_never_crossed_and_comes_back_from_its_tokens(market_d
     assert_round_trip(day)
 
 
+@pytest.mark.slow
 def test_a_capture_that_goes_on_in_a_second_file_has_no_snapshot_of_its_own(market_data, tmp_path):
     second = market_data("binance/spot_btcusdt_20240809.gz")
     with pytest.raises(InputError, match=r"cat first\.gz second\.gz"):

@@ -53,6 +53,7 @@ def test_two_stocks_of_one_file_are_two_days(tmp_path):
     assert other.report["rows_dropped"]["of other stocks"] == len(test.events) - 1
 
 
+@pytest.mark.slow
 def test_all_stocks_in_one_pass_are_those_read_one_by_one(tmp_path):
     path = two_stocks(tmp_path)
     one_by_one = [ItchFeed().read(day) for day in ItchFeed().days(path)]

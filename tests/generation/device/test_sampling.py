@@ -160,7 +160,15 @@ def test_whether_a_number_goes_on_is_drawn_by_the_first_number_alone():
     assert drawn == [[7, 7], [1, 2]]
 
 
-@pytest.mark.parametrize("truncation", [EVERYTHING, Truncation(top_k=2), Truncation(top_p=0.6), Truncation(min_p=0.7)])
+@pytest.mark.parametrize(
+    "truncation",
+    [
+        pytest.param(EVERYTHING, marks=pytest.mark.slow),
+        pytest.param(Truncation(top_k=2), marks=pytest.mark.slow),
+        pytest.param(Truncation(top_p=0.6), marks=pytest.mark.slow),
+        Truncation(min_p=0.7),
+    ],
+)
 def test_the_distribution_is_that_of_the_draws(truncation):
     shares = {1: 0.1, 2: 0.15, 3: 0.15, 1001: 0.25, 1003: 0.05, 2999: 0.3}
     allowed_1V = jnp.ones((1, 3000), bool).at[0, 2].set(False)

@@ -158,6 +158,7 @@ def undisturbed(run_in, tmp_path_factory):
     return run_in(tmp_path_factory.mktemp("undisturbed") / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "reason", "status"),
     [

@@ -180,6 +180,7 @@ def test_a_run_goes_on_over_more_devices(run, stopped):
     assert lines(stopped)[-1]["validation_loss"] < np.log(40)
 
 
+@pytest.mark.slow
 def test_the_checkpoints_of_another_run_are_left_alone(run, stopped, model_config, training_data):
     before = (stopped / "metrics.jsonl").read_bytes()
     with pytest.raises(InputError, match="seed = 1"):
@@ -279,6 +280,7 @@ def test_a_state_that_no_step_can_be_taken_from_is_set_aside_though_it_is_finite
     assert steps_in(stopped / "diverged") == [2, 4]
 
 
+@pytest.mark.slow
 def test_ten_skipped_steps_in_a_row_end_the_run(run, training_data, windows):
     bad = windows(40)
     bad["book"][:] = np.nan

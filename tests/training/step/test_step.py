@@ -216,6 +216,7 @@ def test_float16_learns_behind_its_scale(model_config, train_config, windows):
     assert history[-1]["skipped"] <= 2
 
 
+@pytest.mark.slow
 def test_a_float16_step_without_finite_gradient_halves_the_scale(model_config, train_config, windows):
     model = model_config(dtype="float16")
     step, fresh = compile_step(model, train_config())

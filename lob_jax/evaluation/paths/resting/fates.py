@@ -19,7 +19,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import BID, Code, Events, Kind
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place
 
 OUTCOMES = ("first fill", "full fill", "cancel", "lost from view")
 
@@ -175,7 +175,7 @@ def _levels_gone(day: MarketDay) -> np.ndarray:
     return np.repeat(when[:, FULL_FILL:].min(1, initial=NEVER), np.diff(np.append(one, len(start))))
 
 
-@njit
+@in_place
 def _follow(book: Book, events: EventColumns, corrections: CorrectionColumns, start: _Start) -> None:
     """Replay events, and note in `start` what becomes of its orders.
 
