@@ -192,7 +192,8 @@ def _score(
         if dense:
             likeliest[t] = np.argmax(out)
         if row < len(rows) and rows[row] == t:
-            kept[row] = out
+            for k in range(len(out)):
+                kept[row, k] = out[k]
             row += 1
         if goes_on:
             advance(number, number.plain[token - v.CONTINUATION], token)
@@ -298,7 +299,7 @@ def _measure(
     measured: Measured,
 ) -> None:
     """Fill what `measure` returns."""
-    chain, digits, view = measured.chain, measured.digits, measured.view
+    chain, digits, view = measured
     items, p_action, gap, room, cursor = work.items, work.p_action, work.gap, work.number, 0
     for i in range(len(steps.action)):
         action, price, begin = steps.action[i], steps.price[i], steps.begin[i]

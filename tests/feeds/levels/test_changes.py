@@ -1,7 +1,7 @@
 """Conversion of absolute level sizes and trades: hand-made messages, and random ones against dictionaries."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lob_jax.book.oracle import OracleBook
@@ -185,10 +185,15 @@ MESSAGES = st.lists(
 
 
 def naive_books(messages):
-    """Return the book after each message, None if it is unknown or the other side of its snapshot follows."""
-    books, book, after_snapshot, shown, books_of_snapshot = [], None, False, set(), 0
+    """Return the book after each message.
+
+    None if it is unknown, if the other side of its snapshot follows, or if that side came behind a trade, which still
+    waits for the message that shows what it took, and precedes both in time.
+    """
+    books, book, after_snapshot, shown, books_of_snapshot, waits = [], None, False, set(), 0, False
     for what, rows in messages:
         sides = {side for side, _, _ in rows}
+        waits = what == TRADE or (waits and what == SNAPSHOT and after_snapshot and not sides & shown)
         if what == GAP and book is not None:
             book, after_snapshot = None, False
         elif what == SNAPSHOT:
@@ -204,11 +209,16 @@ def naive_books(messages):
             for side, price, size in rows:
                 book.pop((side, price), None)
                 book |= {(side, price): size} if size else {}
-        books.append(None if book is None else dict(book))
+        books.append(None if book is None or (waits and what == SNAPSHOT) else dict(book))
     return books
 
 
+BETWEEN_SIDES = [(SNAPSHOT, [(BID, 95, 0)]), (SNAPSHOT, [(BID, 95, 1)]), (TRADE, [(BID, 95, 1)])]
+BETWEEN_SIDES += [(SNAPSHOT, [(ASK, 95, 0)]), (LEVEL, [(BID, 95, 0)])]
+
+
 @given(MESSAGES, st.integers(1, 4))
+@example(BETWEEN_SIDES, 1)
 @settings(max_examples=150)
 def test_the_events_replay_to_the_book_of_every_message(drawn, pieces):
     messages = [(100 + 10 * i, what, *rows) for i, (what, rows) in enumerate(drawn)]
