@@ -23,6 +23,8 @@ COMMANDS = STORE.parent / f"session-{os.getpid()}-commands"  # of those that it 
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(OWN)
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# XLA's own caches for GPUs lie in this folder too, and its path would be part of the key of every program.
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 
 import hypothesis
 import pytest

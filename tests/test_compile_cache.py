@@ -1,6 +1,8 @@
 """What is compiled in one run of the tests is there in the next, and nothing that is not whole."""
 
 import os
+import subprocess
+import sys
 import zlib
 
 from tests import compile_cache
@@ -64,3 +66,13 @@ def test_an_entry_that_another_session_removes_meanwhile_is_left_out(tmp_path, m
     monkeypatch.setattr(compile_cache, "entries", lambda folder: ["gone-cache", "kept-cache"])
     compile_cache.fill(tmp_path / "own", store)
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["kept-cache"]
+
+
+def test_a_program_has_the_same_entry_in_every_folder(tmp_path):
+    found = []
+    for name in ("one", "another"):
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / name)}
+        command = [sys.executable, "-c", "import jax; jax.jit(lambda x: x + 1)(1.0)"]
+        subprocess.run(command, env=environment, check=True)
+        found.append(names(tmp_path / name))
+    assert found[0] == found[1] != []
