@@ -192,8 +192,7 @@ def _score(
         if dense:
             likeliest[t] = np.argmax(out)
         if row < len(rows) and rows[row] == t:
-            for k in range(len(out)):
-                kept[row, k] = out[k]
+            _copy(out, kept[row])
             row += 1
         if goes_on:
             advance(number, number.plain[token - v.CONTINUATION], token)
@@ -227,6 +226,13 @@ def _score(
                 stage = HEAD_NEXT
                 i += 1
         state = np.int64(model.transition[state, token])
+
+
+@inner
+def _copy(values: np.ndarray, out: np.ndarray) -> None:
+    """Copy an array; Numba's assignment to a row counts references."""
+    for k in range(len(values)):
+        out[k] = values[k]
 
 
 @inner
@@ -305,7 +311,7 @@ def _measure(
         action, price, begin = steps.action[i], steps.price[i], steps.begin[i]
         state_items(book, past, tick, items)
         write_actions(model, items, room, p_action)
-        chain[0, i] = room.each[:, action]
+        _copy(room.each[:, action], chain[0, i])
         action_items(book, past, tick, action, items)
         price_items(book, past, action, 0, tokens[begin], items)
         at = begin + 1
@@ -313,11 +319,11 @@ def _measure(
             unit = unit_of(1 + action // 2, tick)
             far = distance_of(reference(book, 1 - 2 * (action % 2)), action % 2, price, unit)
             expect_price(model, book, past, tick, i, action, items, room)
-            chain[1, i] = room.each[:, tokens[begin] % v.ASK_OFFSET]
+            _copy(room.each[:, tokens[begin] % v.ASK_OFFSET], chain[1, i])
             _measure_views(model, model.price, book, past, tick, i, action, price, far, items, room, view[0, i])
             digits[0, i], at = _digits_by_chains(model, tokens, states, begin, items, room)
             expect_size(model, book, past, tick, i, action, price, tokens[begin], items, room)
-            chain[2, i] = room.each[:, tokens[at] - v.SIZE]
+            _copy(room.each[:, tokens[at] - v.SIZE], chain[2, i])
             _measure_views(
                 model, model.size, book, past, tick, i, action, price, steps.size[i], items, room, view[1, i]
             )
