@@ -270,7 +270,8 @@ def generated():
                             "forecasts": {"paths": scores, "random walk": scores}, "against": {"random walk": walk}},
                  "seconds": None, "heads": None}  # fmt: skip
     return {"name": "001", "forecasts.json": forecasts, "resting_orders.json": order_scores(),
-            "settings.json": {"paths": 2, "events": 200, "name": ""},
+            "settings.json": {**sections.plain(tiny.get_config())["generate"], "orders": ["buy 5 at 100 after 3"],
+                              "paths": 2, "events": 200, "name": "", "step": 3, "validation_loss": 4.9},
             "forecast.json": {"by": "events", "moment": [0.0, 200.0], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
                               "paths": [2, 1], **levels, "each_path": paths}}  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Generated paths: how they were drawn, their quantiles, and pictures of what they look like."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,11 @@ def generated(material: Material) -> Section | LeftOut:
         return LeftOut(TITLE, "nothing has been generated; --mode=generate does it")
     settings, forecast = result.get("settings.json", {}), result.get("forecast.json")
     text = f"The newest result: generated/{result['name']}."
-    rows: list[tuple[Cell, ...]] = [(name.replace("_", " "), value) for name, value in settings.items() if value != ""]
+    rows: list[tuple[Cell, ...]] = [
+        (name.replace("_", " "), value if isinstance(value, str | int | float) else json.dumps(value))
+        for name, value in settings.items()
+        if value not in ("", [])
+    ]
     tables = [table_of("How the paths were drawn", ("setting", "value"), rows)] if rows else []
     tables += [_ends(forecast)] if forecast and "paths" in forecast else []
     left_out = tuple(material.no_picture[name] for name in PICTURES if name in material.no_picture)
