@@ -50,6 +50,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("generate.limit_sizes", False, since="0.2.0"),
     LaterKey("generate.orders", [], since="0.2.0"),
     LaterKey("model.standardize_book", False, since="0.2.0"),
+    LaterKey("model.flow_state", False, since="0.2.0"),
 )
 
 

@@ -115,7 +115,7 @@ def prompt_of(day: MarketDay, tokenizer: Tokenizer, model: ModelConfig, *, token
     """Return the first events of a day, about so many tokens, as a prompt."""
     events = tokens // TOKENS_AN_EVENT[tokenizer.name]
     part = Part("train", 0, 4 * events, 0)
-    shape = {"record_events": 2 * events, "context": 2, "book_levels": LEVELS}
+    shape: dict[str, Any] = {"record_events": 2 * events, "context": 2, "book_levels": LEVELS}
     records = [one for _, one in make_records(day, [part], tokenizer, **shape)]
     return make_prompt(records, events=events, tokenizer=tokenizer, time_buckets=model.time_buckets)
 

@@ -84,6 +84,7 @@ TOKEN_MODEL = ModelConfig(
     book_state=True,
     book_features=4 * LAYOUT.levels,
     standardize_book=True,
+    flow_state=False,
     regime="none",
     n_regimes=1,
     n_instruments=0,

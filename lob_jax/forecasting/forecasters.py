@@ -14,7 +14,7 @@ from lob_jax.forecasting.deeplob import DeepLOB
 from lob_jax.forecasting.linear import LinearForecaster
 from lob_jax.forecasting.tft import TemporalFusionTransformer
 from lob_jax.models.config import HeadsConfig, ModelConfig
-from lob_jax.models.embeddings import BOOK_MOMENTS, with_book_moments
+from lob_jax.models.embeddings import MOMENTS, with_moments
 from lob_jax.models.inputs import Role, fields_held, fields_read
 from lob_jax.models.transformer import LOBTransformer
 
@@ -46,10 +46,11 @@ class TransformerForecaster(nn.Module):
 def measured(params: dict, batch: dict[str, np.ndarray]) -> dict:
     """Return a forecaster's initial parameters; a transformer's book features are standardised by those of a batch."""
     embeddings = params.get("model", {}).get("embeddings", {})
-    if BOOK_MOMENTS[0] not in embeddings:
+    mean, _ = MOMENTS["book"]
+    if mean not in embeddings:
         return params
-    book_KF = batch[TOKEN_INPUTS["book"]].reshape(-1, len(embeddings[BOOK_MOMENTS[0]]))
-    moments = with_book_moments(embeddings, feature_moments(book_KF))
+    book_KF = batch[TOKEN_INPUTS["book"]].reshape(-1, len(embeddings[mean]))
+    moments = with_moments(embeddings, "book", feature_moments(book_KF))
     return {**params, "model": {**params["model"], "embeddings": moments}}
 
 
@@ -92,6 +93,6 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
             where="config.model",
             expected=f"a model that reads {', '.join(TOKEN_INPUTS)} at most",
             was=f"one that reads {', '.join(lacking)}",
-            remedy="leave it out of a forecaster: config.model.regime=none, no attention across assets",
+            remedy="leave it out of a forecaster: config.model.regime=none, no flow_state, no attention across assets",
         )
     return TransformerForecaster(config, token_model)

@@ -13,7 +13,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import MOST_REMEMBERED
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation.device import assembler, live_book
+from lob_jax.generation.device import assembler, live_book, live_flow
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
@@ -79,7 +79,8 @@ def _at_end(
     prompt: Prompt, book: LiveBook, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
 ) -> PathState:
     """Return the state of one path at the end of a prompt, without its key."""
-    seconds, ns = divmod(prompt.clock_ns - instrument.midnight_ns(), NS_PER_SECOND)
+    midnight_ns = instrument.midnight_ns()
+    seconds, ns = divmod(prompt.clock_ns - midnight_ns, NS_PER_SECOND)
     zero, nothing = jnp.int32(0), jnp.float32(0)
     return PathState(
         grammar=jnp.int32(tokenizer.grammar.start),
@@ -99,6 +100,7 @@ def _at_end(
         behind=jnp.int32(prompt.known_T["event"][-1] + 1),
         antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
+        flow=None if prompt.flow is None else live_flow.from_state(prompt.flow, book, midnight_ns=midnight_ns),
     )
 
 

@@ -136,6 +136,8 @@ class ModelConfig:
       book_features: features of one book state; ignored if book_state is False.
       standardize_book: whether book features are standardised by their mean and standard deviation in training, which
         are among the parameters and stay as they are.
+      flow_state: whether to condition on what the recent stream of events was, see `lob_jax.book.flow`; its features
+        are always standardised.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
       n_regimes: number of regimes.
       n_instruments: number of instruments to embed; 0 for no embedding of the instrument.
@@ -168,6 +170,7 @@ class ModelConfig:
     book_state: bool
     book_features: int
     standardize_book: bool
+    flow_state: bool
     regime: str
     n_regimes: int
     n_instruments: int
@@ -200,6 +203,11 @@ class ModelConfig:
     def needs_events(self) -> bool:
         """Return whether the model reads which event each token belongs to."""
         return "horizons" in self.attention.settings and any(e is not None for e, _ in self.attention.spans())
+
+    @property
+    def standardized(self) -> tuple[str, ...]:
+        """Return the names of the inputs whose features are standardised by moments among the parameters."""
+        return ("book",) * (self.book_state and self.standardize_book) + ("flow",) * self.flow_state
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values, equal to those that are read back from JSON."""

@@ -1,4 +1,4 @@
-"""Embed the inputs at each token: its id, its position, the clock, the book, the regime and the instrument."""
+"""Embed the inputs at each token: its id, its position, clock, book, flow, regime and instrument."""
 
 import math
 
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
@@ -14,7 +15,8 @@ from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
 FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a millisecond
 SLOWEST_TURN = 3_600  # seconds per turn
-BOOK_MOMENTS = ("book_mean", "book_deviation")  # parameters that stay as they were measured
+# Parameters that stay as they were measured, by the input that they standardise.
+MOMENTS = {name: (f"{name}_mean", f"{name}_deviation") for name in ("book", "flow")}
 EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 
 
@@ -83,12 +85,10 @@ def rotate_by_time(x_BTNH: jax.Array, positions_BT: jax.Array, clock_BT2: jax.Ar
     return jnp.concatenate([rotate(by_position, positions_BT), turn(by_time, angle_BTK)], axis=-1)
 
 
-def with_book_moments(params: dict, book_2F: np.ndarray) -> dict:
-    """Return the parameters of `Embeddings` with measured means and standard deviations of the book features."""
-    return {
-        **params,
-        **{name: jnp.asarray(of, params[name].dtype) for name, of in zip(BOOK_MOMENTS, book_2F, strict=True)},
-    }
+def with_moments(params: dict, name: str, moments_2F: np.ndarray) -> dict:
+    """Return the parameters of `Embeddings` with measured means and standard deviations of an input's features."""
+    measured = zip(MOMENTS[name], moments_2F, strict=True)
+    return {**params, **{key: jnp.asarray(of, params[key].dtype) for key, of in measured}}
 
 
 class Table(nn.Module):
@@ -106,10 +106,10 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock, book, regime and instrument; then apply norm and dropout.
+    """Sum the embeddings of token, position, clock, book, flow, regime and instrument; then apply norm and dropout.
 
     The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
-    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of the F book features
+    sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of F book or flow features
     starts with an F times smaller variance. The features are standardised first. They are logarithms whose mean is
     three or four times their deviation, and AdamW moves all weights alike: within a few steps their means alone would
     be many times louder than the token, and the norm would hide it.
@@ -127,13 +127,11 @@ class Embeddings(nn.Module):
         if config.day_of_week:
             self.day_of_week = Table(DAYS, config.d_model, full)
         if config.book_state:
-            std = INIT_STD / math.sqrt(config.book_features)
-            init = nn.initializers.normal(std)
-            self.book = nn.Dense(config.d_model, dtype=full, param_dtype=full, kernel_init=init)
-            if config.standardize_book:
-                shape = (config.book_features,)
-                self.book_mean = self.param("book_mean", nn.initializers.zeros, shape, full)
-                self.book_deviation = self.param("book_deviation", nn.initializers.ones, shape, full)
+            self.book = self._projection(config.book_features)
+        if config.flow_state:
+            self.flow = self._projection(FLOW_FEATURES)
+        sizes = {"book": config.book_features, "flow": FLOW_FEATURES}
+        self.moments = {name: self._moments(name, sizes[name]) for name in config.standardized}
         if config.regime == "added":
             self.regime = Table(config.n_regimes, config.d_model, full)
         if config.n_instruments:
@@ -155,16 +153,28 @@ class Embeddings(nn.Module):
         if config.day_of_week:
             x_BTD += self.day_of_week(given(conditioning, "day_of_week"))
         if config.book_state:
-            x_BTD += self.book(self._standard(given(conditioning, "book")))
+            x_BTD += self.book(self._standard("book", given(conditioning, "book")))
+        if config.flow_state:
+            x_BTD += self.flow(self._standard("flow", given(conditioning, "flow")))
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
             x_BTD += self.instrument(given(conditioning, "instrument"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
 
-    def _standard(self, book_BTF: jax.Array) -> jax.Array:
-        """Return book features with mean 0 and variance 1 in training, if the model asks for it."""
-        if not self.config.standardize_book:
-            return book_BTF
-        mean_F, deviation_F = jax.lax.stop_gradient((self.book_mean, self.book_deviation))
-        return (book_BTF - mean_F) / deviation_F
+    def _projection(self, features: int) -> nn.Dense:
+        full, init = self.config.param_dtype, nn.initializers.normal(INIT_STD / math.sqrt(features))
+        return nn.Dense(self.config.d_model, dtype=full, param_dtype=full, kernel_init=init)
+
+    def _moments(self, name: str, features: int) -> tuple[jax.Array, jax.Array]:
+        """Return the parameters that hold the mean and the standard deviation of each feature of an input."""
+        (mean, deviation), full = MOMENTS[name], self.config.param_dtype
+        zeros, ones = nn.initializers.zeros, nn.initializers.ones
+        return self.param(mean, zeros, (features,), full), self.param(deviation, ones, (features,), full)
+
+    def _standard(self, name: str, features_BTF: jax.Array) -> jax.Array:
+        """Return an input's features with mean 0 and variance 1 in training, if the model asks for it."""
+        if name not in self.config.standardized:
+            return features_BTF
+        mean_F, deviation_F = jax.lax.stop_gradient(self.moments[name])
+        return (features_BTF - mean_F) / deviation_F

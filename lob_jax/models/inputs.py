@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 
@@ -38,6 +39,7 @@ class Advance(enum.Enum):
     CONSTANT = "the prompt's last token: it stays what it was there"
     CLOCK = "the clock of the path"
     BOOK = "the live book of the path"
+    FLOW = "the state of the path's flow, at its clock"
     EVENTS = "the number of the event that the token belongs to"
 
 
@@ -98,6 +100,7 @@ STREAM, BESIDE, PLACE, LABEL, ACCOUNT = Role
 SIZES: dict[str, Callable[[ModelConfig], int]] = {
     "F": lambda model: model.book_features,
     "K": lambda model: len(model.heads.outlook_events),
+    "M": lambda _: FLOW_FEATURES,
     "2": lambda _: 2,
     "W": lambda model: model.vocab_size // 8,
 }
@@ -134,6 +137,14 @@ ARRAYS = (
         read=lambda model: model.book_state,
         held=_always,
         advance=Advance.BOOK,
+    ),
+    WindowArray(
+        "flow",  # see `lob_jax.book.flow`
+        "float32",
+        "BTM",
+        BESIDE,
+        read=lambda model: model.flow_state,
+        advance=Advance.FLOW,
     ),
     WindowArray(
         "regime",

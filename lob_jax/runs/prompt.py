@@ -8,7 +8,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
-from lob_jax.data.windows.known import NOTHING, Beside
+from lob_jax.data.windows.known import NOTHING, Beside, flow_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.device.state import Prompt
@@ -54,12 +54,12 @@ def make_prompt(
         )
     if Ability.EVENTS in tokenizer.lacks:
         last, book, closed = _at_next_record(records, tokenizer)
-        return prompt_of(prepared, record, slice(last - events, last), book, closed)
+        return prompt_of(prepared, record, slice(last - events, last), book, closed, beside=beside)
     day = read_record(record, tokenizer)
     (book,) = snapshots_at(day, np.array([events]))
     halts = halts_of(day.events.kind, day.events.code)
     closed = closed_before(halts, events, closed=int(record["closed"]))
-    return prompt_of(prepared, record, slice(0, events), book, closed, behind=behind_view(day, events))
+    return prompt_of(prepared, record, slice(0, events), book, closed, behind=behind_view(day, events), beside=beside)
 
 
 def longest_prompt(records: RecordSource, tokenizer: Tokenizer) -> int:
@@ -106,12 +106,12 @@ def prompt_from_day(
         )
     first = max(0, count - events)
     history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
-    record = day_record(day, history, count, tokenizer, book_levels=book_levels)
+    record = day_record(day, history, count, tokenizer, book_levels=book_levels, flow=beside.blank_flow)
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
     closed = closed_before(halts_of(day.events.kind, day.events.code), count)
     shown = slice(first - history, count - history)
-    return prompt_of(prepared, record, shown, book, closed, behind=behind_view(day, count))
+    return prompt_of(prepared, record, shown, book, closed, behind=behind_view(day, count), beside=beside)
 
 
 def prompt_of(
@@ -122,6 +122,7 @@ def prompt_of(
     closed: int,
     *,
     behind: OutOfView = NOTHING_BEHIND,
+    beside: Beside = NOTHING,
 ) -> Prompt:
     """Return a slice of a record's events as a prompt, with the book after them.
 
@@ -132,6 +133,7 @@ def prompt_of(
       book: the book after them.
       closed: what is closed then.
       behind: the levels behind the view of the book.
+      beside: what the record was prepared with.
     """
     continued = [name for name in prepared.known if BY_NAME[name].advance is not None]  # no labels
     mine = (prepared.event >= events.start) & (prepared.event < events.stop)
@@ -142,6 +144,7 @@ def prompt_of(
         clock_ns=int(record["clock_ns"][events.stop]),
         closed=closed,
         behind=behind,
+        flow=flow_of(record, beside, events.stop),
     )
 
 

@@ -144,6 +144,7 @@ def record_plan(config: ml_collections.ConfigDict) -> RecordPlan:
         train_fraction=data.train_fraction,
         validation_fraction=data.validation_fraction,
         embargo_events=data.embargo_events,
+        flow_state=config.model.flow_state,
     )
 
 

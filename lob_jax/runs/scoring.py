@@ -96,7 +96,8 @@ def score(run: Run, day: MarketDay) -> EventScores:
       InputError: the model has no such likelihood, or the tokenizer cannot encode an event.
     """
     _check_scores(run, day)
-    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=run.config.data.book_levels)
+    levels = run.config.data.book_levels
+    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=levels, flow=run.beside.blank_flow)
     dataset = TokenBookDataset(
         [record],
         context=run.model.max_seq_length,

@@ -37,7 +37,7 @@ from lob_jax.training.run.loop import train as run_training
 from lob_jax.training.step.layout import make_mesh
 from lob_jax.training.step.state import Measured
 
-MEASURED_WINDOWS = 256  # of the training split, from which book features are standardised
+MEASURED_WINDOWS = 256  # of the training split, from which features are standardised
 
 
 def train(
@@ -143,7 +143,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         windows=len(training),
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer.vocabulary.hash,
-        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), book_moments(config, workdir, beside)),
+        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), moments(config, workdir, beside)),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
@@ -197,17 +197,19 @@ def windows_of(
     return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
 
 
-def book_moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> np.ndarray | None:
-    """Return the mean and the standard deviation of each book feature, float32 [2, F], of evenly spaced windows.
+def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:
+    """Return the mean and the standard deviation of each feature of evenly spaced windows, float32 [2, F].
 
-    None for a model that does not standardise them.
+    By name of the inputs that the model standardises.
     """
-    if not (config.model.book_state and config.model.standardize_book):
-        return None
+    names = sections.model_config(config).standardized
+    if not names:
+        return {}
     windows = windows_of(config, workdir, "train", without_places(beside))  # no token sets, which take most of the time
     chosen = evenly_spaced(len(windows), min(MEASURED_WINDOWS, len(windows)))
-    parts = [window["book"][window["event"] >= 0] for window in map(windows.__getitem__, chosen)]  # without padding
-    return feature_moments(np.concatenate(parts))
+    inside = ((window, window["event"] >= 0) for window in map(windows.__getitem__, chosen))  # without padding
+    parts = [{name: window[name][rows] for name in names} for window, rows in inside]
+    return {name: feature_moments(np.concatenate([part[name] for part in parts])) for name in names}
 
 
 def validation_batches(

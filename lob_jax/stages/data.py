@@ -61,7 +61,8 @@ def check_records(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> N
     tokenizer = tokenizer_of(config, workdir)
     if config.data.feed == "auto" and not config.data.path and made_with != "synthetic":
         console.print(f"records: those of the run, from the {made_with} feed, since no --config.data.path is given")
-        check_manifest(manifest, {**saved, "vocabulary": tokenizer.vocabulary.hash, "format": record_format(tokenizer)})
+        format_now = record_format(tokenizer, flow_state=config.model.flow_state)
+        check_manifest(manifest, {**saved, "vocabulary": tokenizer.vocabulary.hash, "format": format_now})
         return
     feed, days = find_days(config)
     inputs = {**data_settings(config), **feed.inputs(days)}
@@ -82,7 +83,7 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     folder = workdir / "records"
     workdir.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer_to_prepare(config, workdir, feed, days)
-    found = has_records(folder, record_format(tokenizer))
+    found = has_records(folder, record_format(tokenizer, flow_state=config.model.flow_state))
     if config.data.runner:
         console.print(f"{len(days)} day(s) of the {feed_name(config)} feed, on Beam's {config.data.runner}")
         manifest = write_records(config, workdir, feed, days, tokenizer=tokenizer)

@@ -19,7 +19,7 @@ from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
 from lob_jax.tokens.sets.streams import compact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
-from lob_jax.tokens.tokenizer import Ability
+from lob_jax.tokens.tokenizer import Ability, Spelled
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
 
@@ -189,6 +189,14 @@ class CompactTokenizer:
         self.grammar.check(tokens)
         rules = rules_of(day, gap_digits=v.MAX_NUMBER_DIGITS)
         return compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
+
+    def spelled(self, tokens: np.ndarray) -> Spelled:
+        """Return what tokens say without a book, see `Tokenizer.spelled`: size and gap are the values of their bins."""
+        words, bins = read_words(tokens), self.bins
+        size_KJ = np.pad(np.asarray(bins.size_values, np.int64), [(0, 1), (0, 0)])  # 0 for CONTROL
+        row = words.kind - 1
+        gap_ns = np.asarray(bins.gap_values, np.int64)[row, words.gap]
+        return Spelled(words.kind, words.side, size_KJ[row, words.size], gap_ns)
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

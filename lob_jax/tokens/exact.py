@@ -21,7 +21,7 @@ from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
 from lob_jax.tokens.sets.streams import exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
-from lob_jax.tokens.tokenizer import Ability
+from lob_jax.tokens.tokenizer import Ability, Spelled
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
 _NO_RANKS = np.empty(0, np.int64)
@@ -150,6 +150,15 @@ class ExactTokenizer:
         ids, _, _ = self._accepted(tokens)
         rules = rules_of(day, gap_digits=self._kept_digits, ranks=self.vocabulary.has_ranks)
         return exact_sets(ids, day, rules._replace(tick=_tick(day.instrument)), closed=closed)
+
+    def spelled(self, tokens: np.ndarray) -> Spelled:
+        """Return what the tokens of complete events say without a book, see `Tokenizer.spelled`.
+
+        Raises:
+          InputError: the tokens are ill-formed or end inside an event; names the position.
+        """
+        parsed, _ = self._parse_whole(tokens)
+        return Spelled(*(getattr(parsed, name).astype(np.int64) for name in Spelled._fields))
 
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

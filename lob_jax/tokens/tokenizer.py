@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -27,6 +27,22 @@ class Ability(enum.Enum):
     DIRECTION = "give the price and the size of an event before its gap"
     GENERATION = "the device can read as it draws them"
     ORDERS = "can express any order"
+
+
+class Spelled(NamedTuple):
+    """What tokens say of E events without a book, int64 [E] each; for bins, the value that stands for each.
+
+    Attributes:
+      kind: a `Kind`.
+      side: +1 bid, -1 ask, 0 for CONTROL.
+      size: lots; 0 for CONTROL.
+      gap_ns: since the previous event.
+    """
+
+    kind: np.ndarray
+    side: np.ndarray
+    size: np.ndarray
+    gap_ns: np.ndarray
 
 
 class Tokenizer(Protocol):
@@ -114,6 +130,13 @@ class Tokenizer(Protocol):
         Returns:
           The row of a record's clock and of its features, int32 [T] each, where row i is the state before event i. The
           row of a token may depend only on the tokens up to and including it.
+        """
+
+    def spelled(self, tokens: np.ndarray) -> Spelled:
+        """Return what the tokens of complete events say without a book.
+
+        Raises:
+          InputError: the tokens are ill-formed or end inside an event.
         """
 
     def describe(self, token: int) -> str:

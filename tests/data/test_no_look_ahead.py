@@ -20,7 +20,7 @@ from lob_jax.tokens.vocabulary import BOS, FIELD_GAP, field_of
 
 FORK = 230
 PART = Part("train", 0, 300, 0)
-KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument")
+KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument", "flow")
 WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
 PLACES = ("state", "kind", "allowed")  # of the next token: they advance with every token
 BESIDE = Beside((*KNOWN, *PLACES), regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",), tokenizer=ExactTokenizer())
@@ -33,7 +33,7 @@ def unchanged(item: dict) -> dict:
 
 def windows_of(day, change_record: Change, change_window: Change) -> list[dict]:
     """One window for each record of the day, from the last token of its lead on, with the clock in seconds."""
-    shape = {"record_events": 50, "context": 32, "book_levels": 3}
+    shape = {"record_events": 50, "context": 32, "book_levels": 3, "flow_state": True}
     records = [change_record(record) for _, record in make_records(day, [PART], ExactTokenizer(), **shape)]
     windows = TokenBookDataset(records, context=2_000, time_buckets=86_400, evaluation=False, beside=BESIDE)
     return [change_window(whole_events(window, records[i])) for i, window in enumerate(windows)]
@@ -120,6 +120,15 @@ def clock_within_the_gap(window: dict) -> dict:
     return {**window, "time_of_day": clock}
 
 
+def flow_at_the_gap(window: dict) -> dict:
+    """The flow with an event, shown already at its gap."""
+    flow, event = window["flow"].copy(), window["event"]
+    for t in np.flatnonzero((field_of(window["tokens"]) >= FIELD_GAP) & (event >= 0)):
+        following = np.flatnonzero(event == event[t] + 1)
+        flow[t] = window["flow"][following[0]] if len(following) else flow[t]
+    return {**window, "flow": flow}
+
+
 def places_of_the_next_event(window: dict) -> dict:
     """The sets of tokens of the next event, which depend on the event before it."""
     return {**window, "allowed": np.concatenate([window["allowed"][6:], window["allowed"][-6:]])}
@@ -141,6 +150,7 @@ def book_at_the_size(window: dict) -> dict:
         ({"change_record": clock_one_event_early}, {"time_of_day", "clock"}),
         ({"change_window": clock_within_the_gap}, {"time_of_day"}),
         ({"change_window": book_at_the_size}, {"book"}),
+        ({"change_window": flow_at_the_gap}, {"flow"}),
         ({"change_window": places_of_the_next_event}, {"allowed"}),
     ],
 )

@@ -111,6 +111,7 @@ def tiny():
             book_state=True,
             book_features=8,
             standardize_book=True,
+            flow_state=False,
             dtype="float32",
         )
         config = dataclasses.replace(config, **changes)

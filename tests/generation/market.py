@@ -39,6 +39,7 @@ MODEL = dataclasses.replace(
     book_state=True,
     book_features=4 * LEVELS,
     standardize_book=True,
+    flow_state=False,
     dtype="float32",
 )
 START = BookSnapshot(

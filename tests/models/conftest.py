@@ -31,6 +31,7 @@ TINY = dataclasses.replace(
     book_state=True,
     book_features=3,
     standardize_book=True,
+    flow_state=False,
     dtype="float32",
 )
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.errors import InputError
 from lob_jax.models.embeddings import (
-    BOOK_MOMENTS,
+    MOMENTS,
     Embeddings,
     Table,
     rotate,
@@ -16,7 +17,7 @@ from lob_jax.models.embeddings import (
     sinusoidal,
     time_cycles,
     time_phase,
-    with_book_moments,
+    with_moments,
 )
 from lob_jax.models.transformer import LOBTransformer
 
@@ -94,7 +95,7 @@ def test_book_features_are_standardised_by_constants(tiny, inputs):
     tokens_BT, conditioning = inputs(config, 1, 4)
     params, x_BTD = embed(config, tokens_BT, conditioning)
     moments_2F = np.array([[4.0, -1.0, 2.0], [0.5, 2.0, 3.0]], np.float32)
-    measured = with_book_moments(params, moments_2F)
+    measured = with_moments(params, "book", moments_2F)
     raw = {**conditioning, "book": conditioning["book"] * moments_2F[1] + moments_2F[0]}
 
     def run(params):
@@ -103,8 +104,8 @@ def test_book_features_are_standardised_by_constants(tiny, inputs):
     np.testing.assert_allclose(run(measured), x_BTD, atol=1e-5)
     weight_BTD = jnp.asarray(np.random.default_rng(0).normal(size=x_BTD.shape), jnp.float32)
     slopes = jax.grad(lambda params: (run(params) * weight_BTD).sum())(measured)
-    assert not any(slopes[name].any() for name in BOOK_MOMENTS) and slopes["book"]["kernel"].all()
-    assert set(embed(tiny(standardize_book=False), tokens_BT, conditioning)[0]) == set(params) - set(BOOK_MOMENTS)
+    assert not any(slopes[name].any() for name in MOMENTS["book"]) and slopes["book"]["kernel"].all()
+    assert set(embed(tiny(standardize_book=False), tokens_BT, conditioning)[0]) == set(params) - set(MOMENTS["book"])
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
@@ -124,6 +125,29 @@ def test_sinusoids_start_no_louder_than_tokens(tiny, inputs):
     _, x_BTD = embed(config, tokens_BT, conditioning)
     _, other_BTD = embed(config, (tokens_BT + 1) % config.vocab_size, conditioning)
     assert np.square(x_BTD - other_BTD).mean() > 0.5
+
+
+def test_the_flow_is_read_by_a_model_that_asks_for_it_and_standardised(tiny, inputs):
+    config = tiny(flow_state=True, book_state=False)
+    tokens_BT, conditioning = inputs(config, 1, 4)
+    random = np.random.default_rng(3)
+    numbers_BTM = random.normal(size=(1, 4, FLOW_FEATURES)).astype(np.float32)
+    moments_2M = random.uniform(0.5, 2, (2, FLOW_FEATURES)).astype(np.float32)
+    flow_BTM = jnp.asarray(numbers_BTM * moments_2M[1] + moments_2M[0])
+    params, x_BTD = embed(config, tokens_BT, conditioning | {"flow": numbers_BTM})
+    assert params["flow"]["kernel"].shape == (FLOW_FEATURES, config.d_model) and "book" not in params
+    measured = with_moments(params, "flow", moments_2M)
+    weight_BTD = jnp.asarray(random.normal(size=x_BTD.shape), jnp.float32)
+
+    def run(params, flow_BTM):
+        beside = conditioning | {"flow": flow_BTM}
+        return Embeddings(config).apply({"params": params}, tokens_BT, jnp.arange(4)[None], beside, None)
+
+    np.testing.assert_allclose(run(measured, flow_BTM), x_BTD, atol=1e-5)
+    slopes, felt_BTM = jax.grad(lambda *given: (run(*given) * weight_BTD).sum(), argnums=(0, 1))(measured, flow_BTM)
+    assert not any(slopes[name].any() for name in MOMENTS["flow"])
+    assert slopes["flow"]["kernel"].all() and felt_BTM.all()
+    assert set(embed(tiny(book_state=False), tokens_BT, conditioning)[0]) == set(params) - {"flow", *MOMENTS["flow"]}
 
 
 @pytest.mark.parametrize("name", ["time_of_day", "day_of_week", "book"])

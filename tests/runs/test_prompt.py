@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from lob_jax.book.day import MarketDay
+from lob_jax.book.flow import blank_flow
+from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records, read_record
@@ -93,6 +95,21 @@ def test_the_last_events_of_a_day_are_the_prompt_that_a_record_of_them_gives(rec
     last = prompt_from_day(day, events=1, book_levels=2, **how)
     assert last.tokens_T.tolist() == expected.tokens_T[expected.known_T["event"] == events - 1].tolist()
     assert (last.closed, last.clock_ns) == (expected.closed, expected.clock_ns)
+
+
+def test_a_prompt_has_the_flow_of_its_record_or_of_its_day():
+    day = load_incremental_data(events=120, seed=2)
+    part, shape = Part("train", 0, 120, 0), {"record_events": 120, "context": 8, "book_levels": 2}
+    records = [record for _, record in make_records(day, [part], ExactTokenizer(), **shape, flow_state=True)]
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288, "beside": Beside(("flow",), tokenizer=ExactTokenizer())}
+    one = make_prompt(records, events=50, **how)
+    (end,) = snapshots_at(day, np.array([50]))
+    other = prompt_from_day(day.part(0, 50, start=day.start), events=20, book_levels=2, **how)
+    assert end.time_ns == one.clock_ns == other.clock_ns
+    for column, mine, blank in zip(one.flow, other.flow, blank_flow(), strict=True):
+        np.testing.assert_array_equal(column, mine)
+        assert (column != blank).any()
+    np.testing.assert_array_equal(one.known_T["flow"][-len(other.tokens_T) :], other.known_T["flow"])
 
 
 def test_the_regime_of_a_prompt_depends_on_the_events_before_it():

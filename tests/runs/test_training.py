@@ -31,7 +31,9 @@ def test_book_features_are_standardised_by_the_training_split_and_stay_so(traine
     embeddings = run.params["embeddings"]
     every_KF = (np.concatenate(windows) - embeddings["book_mean"]) / embeddings["book_deviation"]
     assert np.abs(every_KF.mean(0)).max() < 0.2 and np.abs(every_KF.std(0) - 1).max() < 0.2
-    np.testing.assert_array_equal([embeddings["book_mean"], embeddings["book_deviation"]], opened.measured.book_2F)
+    np.testing.assert_array_equal(
+        [embeddings["book_mean"], embeddings["book_deviation"]], opened.measured.moments["book"]
+    )
 
 
 def test_training_that_is_over_is_not_begun_again_and_nothing_is_printed(trained, capfd):

@@ -36,6 +36,7 @@ MODEL = dataclasses.replace(
     book_state=True,
     book_features=4,
     standardize_book=True,
+    flow_state=False,
     dtype="float32",
 )
 TRAIN = dataclasses.replace(

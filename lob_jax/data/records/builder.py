@@ -73,7 +73,7 @@ class LobEvents(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="Order-book events as tokens, with clock and book features; every record decodes alone.",
-            features=record_features(self.tokenizer),
+            features=record_features(self.tokenizer, self.plan),
             disable_shuffling=True,
         )
 

@@ -20,11 +20,14 @@ from lob_jax.tokens.tokenizer import Tokenizer
 # Incremented whenever the content of a record changes its meaning.
 FORMAT = 3
 FORMAT_WITH_SETS = 4  # of records that hold token sets, see `stored_sets`; up to 3 they held none
+FORMAT_WITH_FLOW = 5  # of records that also hold the state of the flow, see `flow`; up to 4 they held none
 MANIFEST = "records.json"
 
 
-def record_format(tokenizer: Tokenizer | type[Tokenizer]) -> int:
-    """Return the format of the records that this version writes of a tokenizer's tokens."""
+def record_format(tokenizer: Tokenizer | type[Tokenizer], *, flow_state: bool) -> int:
+    """Return the format of the records that this version writes of a tokenizer's tokens, with the flow or without."""
+    if flow_state:
+        return FORMAT_WITH_FLOW
     return FORMAT_WITH_SETS if stores_sets(tokenizer) else FORMAT
 
 
@@ -40,9 +43,10 @@ def fingerprint(
       inputs: what identifies the data: the feed, its settings, the seeds of a simulation, the sha256 of each file.
     """
     content = {
-        "format": record_format(tokenizer),
+        "format": record_format(tokenizer, flow_state=plan.flow_state),
         "vocabulary": tokenizer.vocabulary.hash,
-        **dataclasses.asdict(plan),
+        # The format says whether there is the state of the flow.
+        **{name: value for name, value in dataclasses.asdict(plan).items() if name != "flow_state"},
         "days": [f"{day.symbol} {day.trading_day}" for day in days],
         "inputs": dict(inputs),
     }

@@ -3,14 +3,16 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from lob_jax.book.day import MarketDay
+from lob_jax.book.flow import FlowState, blank_flow
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS, BookSnapshot, Corrections
+from lob_jax.data.records.flow import flow_before, flow_states, stored_flow
 from lob_jax.data.records.split import Part, check_embargo, lead_events
 from lob_jax.data.records.stored_sets import stored, stores_sets
 from lob_jax.errors import InputError
@@ -47,6 +49,7 @@ class RecordPlan:
       train_fraction: see `split.split_day`.
       validation_fraction: see `split.split_day`.
       embargo_events: events between two splits of one day.
+      flow_state: whether records hold the state of the flow before them, see `lob_jax.data.records.flow`.
     """
 
     record_events: int
@@ -55,6 +58,7 @@ class RecordPlan:
     train_fraction: float
     validation_fraction: float
     embargo_events: int
+    flow_state: bool = False
 
     def __post_init__(self):
         for name in ("record_events", "context", "book_levels"):
@@ -105,6 +109,7 @@ def make_records(
     record_events: int,
     context: int,
     book_levels: int,
+    flow_state: bool = False,
 ) -> Iterator[tuple[Part, dict[str, Any]]]:
     """Yield the records of some parts of a day, in order, each with its part; only one is in memory at a time.
 
@@ -119,7 +124,8 @@ def make_records(
       start_*, the columns of the starting `BookSnapshot`; correction_*, those of the `Corrections`;
       instrument, the `Instrument` as JSON;
       tokenizer, the name of the tokenizer;
-      sets_*, the token sets, for tokens that do not give their events back, see `stored_sets.stored`.
+      sets_*, the token sets, for tokens that do not give their events back, see `stored_sets.stored`;
+      flow_*, the `FlowState` before the first event, if asked for.
 
     Args:
       day: the day; its columns may be memory-mapped.
@@ -128,20 +134,32 @@ def make_records(
       record_events: maximum number of events per record, not counting its lead.
       context: context length of the model, in tokens.
       book_levels: P, occupied levels per side in the features.
+      flow_state: whether records hold the state of the flow; events between the parts are then encoded, too.
 
     Raises:
       InputError: an event cannot be encoded.
     """
     cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
     at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
-    starts, halts = snapshots_at(day, at), halts_of(day.events.kind, day.events.code)
-    for (part, span), start in zip(cuts, starts, strict=True):
-        closed = closed_before(halts, span[0])
-        yield part, _make_record(day, span, start, tokenizer, book_levels=book_levels, closed=closed)
+    halts = halts_of(day.events.kind, day.events.code)
+    starts, again = itertools.tee(snapshots_at(day, at))
+    flows: Iterable[FlowState | None] = itertools.repeat(None, len(cuts))
+    if flow_state:
+        flows = flow_states(day, again, at, tokenizer, before=blank_flow())
+    for (part, span), start, flow in zip(cuts, starts, flows, strict=True):
+        known = {"book_levels": book_levels, "closed": closed_before(halts, span[0]), "flow": flow}
+        yield part, _make_record(day, span, start, tokenizer, **known)
 
 
 def day_record(
-    day: MarketDay, first: int, last: int, tokenizer: Tokenizer, *, book_levels: int, closed: int = OPEN
+    day: MarketDay,
+    first: int,
+    last: int,
+    tokenizer: Tokenizer,
+    *,
+    book_levels: int,
+    closed: int = OPEN,
+    flow: FlowState | None = None,
 ) -> Record:
     """Return events first..last-1 of a day as one record without a lead, in the form of records read from disk.
 
@@ -152,13 +170,15 @@ def day_record(
       tokenizer: the tokenizer of the events.
       book_levels: P, occupied levels per side in the features.
       closed: what is closed before the day's first event, see `lob_jax.events.halts`.
+      flow: the state of the flow before the day's first event; None leaves it out of the record.
 
     Raises:
       InputError: an event cannot be encoded.
     """
     (start,) = snapshots_at(day, np.array([first]))
     closed = closed_before(halts_of(day.events.kind[:first], day.events.code[:first]), first, closed=closed)
-    return _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels, closed=closed)
+    flow = None if flow is None else flow_before(day, first, tokenizer, before=flow)
+    return _make_record(day, (first, first, last), start, tokenizer, book_levels=book_levels, closed=closed, flow=flow)
 
 
 def _make_record(
@@ -169,8 +189,9 @@ def _make_record(
     *,
     book_levels: int,
     closed: int,
+    flow: FlowState | None,
 ) -> dict[str, Any]:
-    """Return the record of events begin..last-1, with lead begin..first-1; book and halts are those before them."""
+    """Return the record of events begin..last-1, with lead begin..first-1; all else is that before them."""
     begin, first, last = span
     part = day.part(begin, last, start=start)
     states, tokens = replay(part, book_levels), tokenizer.encode(part)
@@ -188,6 +209,7 @@ def _make_record(
         "instrument": json.dumps(day.instrument.to_dict(), sort_keys=True),
         "tokenizer": tokenizer.name,
         **(stored(tokenizer.sets(tokens, part, closed=closed)) if stores_sets(tokenizer) else {}),
+        **({} if flow is None else stored_flow(flow)),
     }
 
 

@@ -21,6 +21,8 @@ from lob_jax.book.replay import count_states
 from lob_jax.book.snapshot import CORRECTION_COLUMNS
 from lob_jax.data.records.escapes import EscapeTally
 from lob_jax.data.records.files import partial_path, sha256_of, write_whole
+from lob_jax.data.records.flow import AXES
+from lob_jax.data.records.flow import COLUMNS as FLOW_COLUMNS
 from lob_jax.data.records.records import START_COLUMNS, START_NUMBERS, RecordPlan, make_records, outline
 from lob_jax.data.records.reveals import training_reveals
 from lob_jax.data.records.split import Part, day_parts
@@ -68,12 +70,13 @@ class Place:
         )
 
 
-def record_features(tokenizer: Tokenizer) -> tfds.features.FeaturesDict:
+def record_features(tokenizer: Tokenizer, plan: RecordPlan) -> tfds.features.FeaturesDict:
     """Return the TFDS features of a tokenizer's records: arrays are stored as bytes, numbers and text as they are."""
 
     def tensor(dtype: type | np.dtype, *shape: int | None) -> tfds.features.Tensor:
         return tfds.features.Tensor(shape=shape, dtype=dtype, encoding=tfds.features.Encoding.BYTES)
 
+    flow = {name: (dtype, [None] * AXES[name]) for name, dtype in FLOW_COLUMNS.items() if plan.flow_state}
     return tfds.features.FeaturesDict(
         {
             "tokens": tensor(np.uint16, None),
@@ -86,6 +89,7 @@ def record_features(tokenizer: Tokenizer) -> tfds.features.FeaturesDict:
             **{f"correction_{name}": tensor(dtype, None) for name, dtype in CORRECTION_COLUMNS.items()},
             "instrument": tfds.features.Text(),
             **{name: tensor(dtype, None) for name, dtype in COLUMNS.items() if stores_sets(tokenizer)},
+            **{name: tensor(dtype, *axes) for name, (dtype, axes) in flow.items()},
         }
     )
 
@@ -94,7 +98,8 @@ def day_records(
     day: MarketDay, parts: Sequence[Part], tokenizer: Tokenizer, plan: RecordPlan
 ) -> Iterator[tuple[Part, dict[str, Any]]]:
     """Yield the records of some parts of a day as stored, without the tokenizer, which the vocabulary file names."""
-    shape = {"record_events": plan.record_events, "context": plan.context, "book_levels": plan.book_levels}
+    shape: dict[str, Any] = {"record_events": plan.record_events, "context": plan.context}
+    shape |= {"book_levels": plan.book_levels, "flow_state": plan.flow_state}
     for part, record in make_records(day, parts, tokenizer, **shape):
         del record["tokenizer"]
         yield part, record
@@ -171,7 +176,7 @@ def write_day(place: Place, day: MarketDay, *, folder: pathlib.Path, tokenizer: 
       InputError: the day cannot be divided or tokenized; it then has no account, and its shards are ignored.
     """
     parts = place.parts(len(day.events), plan)
-    tally, features = Tally(parts, tokenizer), record_features(tokenizer)
+    tally, features = Tally(parts, tokenizer), record_features(tokenizer, plan)
     serializer = ExampleSerializer(features.get_serialized_info())
 
     def encoded(records: Iterable[tuple[Part, dict[str, Any]]]) -> Iterator[bytes]:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lob_jax.book.flow import FlowState, blank_flow
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import Record, record_instrument, record_tokenizer
+from lob_jax.data.windows.flow import flow_at, record_flow
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.tokens.sets.token_sets import TokenSets
@@ -21,6 +23,7 @@ from lob_jax.tokens.states import kinds_along, states_along
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import event_index
 
+FLOW = "flow"  # the array that needs a record's state of the flow
 ALWAYS = ("time_of_day", "day_of_week", "book")
 SETS = "allowed"  # the array of token sets, which is made when a window is cut: whole records of bits are too large
 
@@ -35,7 +38,7 @@ class Beside:
       prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
       symbols: the instruments, whose order determines the numbers of "instrument".
       outlooks: thresholds of "direction" and "log_volatility".
-      tokenizer: the tokenizer of the records, for "state" and "allowed".
+      tokenizer: the tokenizer of the records, for "flow", "state" and "allowed".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -44,6 +47,11 @@ class Beside:
     symbols: tuple[str, ...] = ()
     outlooks: Outlooks | None = None
     tokenizer: Tokenizer | None = None
+
+    @property
+    def blank_flow(self) -> FlowState | None:
+        """Return the state of the flow before a day's first event, if the arrays need one."""
+        return blank_flow() if FLOW in self.names else None
 
 
 NOTHING = Beside()
@@ -181,6 +189,20 @@ def _book(record: Along) -> Known:
     return Known(record.record["features"], record.book_row)
 
 
+def _flow(record: Along) -> Known:
+    if record.beside.tokenizer is None:
+        raise _not_given(FLOW, "tokenizer")
+    # With the clock, not the book: the flow of an event includes its gap, of which further digits may follow.
+    return Known(record_flow(record.record, record.beside.tokenizer), record.clock_row)
+
+
+def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
+    """Return the state of the flow before an event of a record, if the arrays need one."""
+    if FLOW not in beside.names or beside.tokenizer is None:
+        return None
+    return flow_at(record, beside.tokenizer, event)
+
+
 def _clock(record: Along) -> Known:
     parts = np.divmod(record.since_midnight_ns(), NS_PER_SECOND)
     return Known(np.stack(parts, -1).astype(np.int32), record.clock_row)
@@ -250,6 +272,7 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     "time_of_day": _time_of_day,
     "day_of_week": _day_of_week,
     "book": _book,
+    FLOW: _flow,
     "clock": _clock,
     "regime": _regime,
     "instrument": _instrument,

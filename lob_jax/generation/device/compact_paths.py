@@ -12,7 +12,7 @@ import numpy as np
 from lob_jax.events.halts import CLOSED, HALTS, OPEN, QUOTING, TRADES
 from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Code, Kind
-from lob_jax.generation.device import live_book, out_of_view
+from lob_jax.generation.device import live_book, live_flow, out_of_view
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
@@ -152,14 +152,20 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     code = jnp.where(control, (drawn - v.CONTROL_BASE) % v.CONTROL_GAP, 0)
     event: dict[str, Any] = {"kind": kind, "code": code, "side": jnp.where(control, 0, side), "size": lots}
     spelling = path.spelling._replace(**event, price=distance, events=path.spelling.events + 1)
-    ns = path.clock.ns + tables.gap.ns[kind - 1, gap]
-    seconds = path.clock.seconds + tables.gap.seconds[kind - 1, gap] + ns // NS_PER_SECOND
+    step = Clock(tables.gap.seconds[kind - 1, gap], tables.gap.ns[kind - 1, gap])
+    ns = path.clock.ns + step.ns
+    clock = Clock(path.clock.seconds + step.seconds + ns // NS_PER_SECOND, ns % NS_PER_SECOND)
     draw = {"side": spelling.side, "flip": path.antithetic}
     unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, jnp.int32(0), **draw)
+    book, flow = live_book.apply(path.book, deeper=distance, unseen=unseen, **event), path.flow
+    if flow is not None:  # as tokens spell it: a size is the value of its bin, whatever the book makes of it
+        spelled = {"kind": kind, "side": event["side"], "size": jnp.where(control, 0, size.value)}
+        flow = live_flow.advance(flow, gap=step, clock=clock, book=book, **spelled)
     moved = path._replace(
         spelling=spelling,
-        clock=Clock(seconds, ns % NS_PER_SECOND),
-        book=live_book.apply(path.book, deeper=distance, unseen=unseen, **event),
+        clock=clock,
+        book=book,
+        flow=flow,
         done=spelling.events >= path.last,
     )
     return moved, drawn

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.events.halts import HALTS
-from lob_jax.generation.device import assembler, live_book, out_of_view
+from lob_jax.generation.device import assembler, live_book, live_flow, out_of_view
+from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import book_mask
+from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.orders import begin, spell
 from lob_jax.generation.device.queues import NOBODY
 from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
@@ -62,6 +64,8 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     begins = assembler.is_head(drawn)  # the grammar allows a head only after a complete event
     clock = assembler.advance(path.clock, path.spelling)
     clock = jax.tree.map(functools.partial(jnp.where, begins), clock, path.clock)
+    flow = _with_last_event(path, clock)
+    flow = jax.tree.map(functools.partial(jnp.where, begins), flow, path.flow)
     begun = begin(path.own, given.orders, path.book, events=path.spelling.events, last=path.last, clock=clock)
     own = jax.tree.map(functools.partial(jnp.where, begins), begun, path.own)
     spelt = spell(own, path.spelling, tables.field_S[path.grammar], begins=begins)
@@ -75,6 +79,7 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
     stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(
+        flow=flow,
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,
         clock=clock,
@@ -83,3 +88,12 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
         done=spelling.events > path.last,
     )
     return moved, token
+
+
+def _with_last_event(path: PathState, clock: Clock) -> LiveFlow | None:
+    """Return the flow after the event that the path has spelled, which is complete; unchanged before the first."""
+    if path.flow is None:
+        return None
+    event = {name: getattr(path.spelling, name) for name in ("kind", "side", "size")}
+    after = live_flow.advance(path.flow, gap=assembler.gap(path.spelling), clock=clock, book=path.book, **event)
+    return jax.tree.map(functools.partial(jnp.where, path.spelling.events > 0), after, path.flow)

@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.generation.device import live_book
+from lob_jax.errors import InputError
+from lob_jax.generation.device import live_book, live_flow
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.live_book import LiveBook
+from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.models.inputs import BY_NAME, Advance
 
@@ -22,6 +24,7 @@ SECONDS_PER_DAY = 86_400
 SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.CLOCK: lambda paths: paths.clock,
     Advance.BOOK: lambda paths: paths.book,
+    Advance.FLOW: lambda paths: (paths.flow, paths.clock),
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
 }
 
@@ -57,6 +60,19 @@ def _book(book_B: LiveBook, shape: LoopShape) -> jax.Array:
     return jax.vmap(functools.partial(live_book.features, levels=shape.book_levels))(book_B)
 
 
+def _flow(at_clock_B: tuple[LiveFlow | None, Clock], _: LoopShape) -> jax.Array:
+    flow_B, clock_B = at_clock_B
+    if flow_B is None:
+        raise InputError(
+            "the model reads the flow, and the prompt does not say what it was",
+            where="Prompt.flow",
+            expected="the state of the flow after the last event of the prompt",
+            was=None,
+            remedy="make the prompt with make_prompt or prompt_from_day, and what the run's model reads",
+        )
+    return jax.vmap(live_flow.features)(flow_B, clock_B)
+
+
 def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:
     return number_B
 
@@ -65,5 +81,6 @@ MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
     "time_of_day": _time_of_day,
     "clock": _clock,
     "book": _book,
+    "flow": _flow,
     "event": _event,
 }

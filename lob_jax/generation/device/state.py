@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lob_jax.book.flow import FlowState
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
+from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
 from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
@@ -75,6 +77,7 @@ class Prompt:
       behind: if the book has a window, the levels behind its view after the last event.
       reveals: if the book has a window, what comes into view where no level is remembered.
       largest: int32 [8], by kind: the largest size of events in training. A DELETE may always remove a whole order.
+      flow: the state of the flow after the last event, for a model that reads it.
     """
 
     tokens_T: np.ndarray
@@ -86,6 +89,7 @@ class Prompt:
     behind: OutOfView = NOTHING_BEHIND
     reveals: RevealDistribution = NO_REVEALS
     largest: np.ndarray = dataclasses.field(default_factory=lambda: ANY_SIZES)
+    flow: FlowState | None = None
 
     @property
     def start(self) -> BookSnapshot:
@@ -141,6 +145,8 @@ class PathState(NamedTuple):
       behind: number of events in the prompt.
       antithetic: whether each random number is replaced by one minus it.
       done: whether all events of the path are complete.
+      flow: the flow after the event before the newest head, or with tokens that are events after the newest one; None
+        if the model does not read it.
     """
 
     grammar: jax.Array
@@ -160,6 +166,7 @@ class PathState(NamedTuple):
     behind: jax.Array
     antithetic: jax.Array
     done: jax.Array
+    flow: LiveFlow | None
 
 
 class Given(NamedTuple):

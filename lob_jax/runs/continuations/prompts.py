@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lob_jax.book.day import MarketDay
+from lob_jax.book.flow import FlowState
 from lob_jax.book.replay import snapshots_at
 from lob_jax.data.records.records import Record, RecordSource, day_record, read_record
 from lob_jax.data.windows.dataset import prepare_record
-from lob_jax.data.windows.known import NOTHING, Beside
+from lob_jax.data.windows.known import NOTHING, Beside, flow_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.device.state import Prompt
@@ -110,7 +111,8 @@ def spread_prompts(
         covering = [place for place in places if place.first < last and place.last > first]
         parts, begin = [read(place) for place in covering], covering[0].begin
         cut = (first - begin, first - begin + events, last - begin)
-        one = _continued(_joined(parts, tokenizer), cut, covering[0].closed, **reads)
+        flow = flow_of(records[covering[0].record], beside, 0)
+        one = _continued(_joined(parts, tokenizer), cut, covering[0].closed, flow, **reads)
         numbered = dataclasses.replace(one.prompt, number=number)
         found.append(dataclasses.replace(one, prompt=numbered, first_event=first))
     return found
@@ -173,6 +175,7 @@ def _continued(
     of_day: tuple[MarketDay, np.ndarray],
     cut: tuple[int, int, int],
     closed: int,
+    flow: FlowState | None,
     *,
     tokenizer: Tokenizer,
     book_levels: int,
@@ -182,11 +185,11 @@ def _continued(
     """Return a prompt and its continuation, given a part of a day with its tokens.
 
     `cut` is where the prompt begins, where it ends, and the end of both; `closed` is what is closed before the day's
-    first event.
+    first event, and `flow` the state of the flow there.
     """
     (day, tokens), (first, middle, last) = of_day, cut
     history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
-    record = day_record(day, history, middle, tokenizer, book_levels=book_levels, closed=closed)
+    record = day_record(day, history, middle, tokenizer, book_levels=book_levels, closed=closed, flow=flow)
     event = event_index(tokens)
     record = {**record, "tokens": np.append(tokens[(event >= history) & (event < middle)], np.uint16(EOS))}
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
@@ -194,5 +197,5 @@ def _continued(
     halts = halts_of(day.events.kind[:middle], day.events.code[:middle])
     now_closed = closed_before(halts, middle, closed=closed)
     events = slice(first - history, middle - history)
-    prompt = prompt_of(prepared, record, events, book, now_closed, behind=behind_view(day, middle))
+    prompt = prompt_of(prepared, record, events, book, now_closed, behind=behind_view(day, middle), beside=beside)
     return Continued(day.part(first, last, start=before), middle - first, prompt, first_event=first)

@@ -50,7 +50,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("model.d_model", "model.n_layers", "model.n_heads", "model.d_ff", "model.vocab_size", "model.max_seq_length"),
         *("model.tie_embeddings", "model.norm", "model.activation", "model.positions", "model.causal"),
         *("model.mask", "model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state"),
-        *("model.standardize_book", "model.regime", "model.n_instruments", "model.scan_layers"),
+        *("model.standardize_book", "model.flow_state", "model.regime", "model.n_instruments", "model.scan_layers"),
         *("model.attention.kind", "model.attention.qk_norm"),
         *("model.attention.horizons", "model.attention.block", "model.attention.local_blocks"),
         *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),

@@ -1,5 +1,6 @@
 """The optimiser: AdamW or Muon after global-norm clipping, with warm-up and cosine or late decay."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -7,10 +8,11 @@ import jax.numpy as jnp
 import optax
 
 from lob_jax.models.axes import STACKED
-from lob_jax.models.embeddings import BOOK_MOMENTS
+from lob_jax.models.embeddings import MOMENTS
 from lob_jax.training.config import TrainConfig
 
-NOT_DECAYED = ("bias", "scale", *BOOK_MOMENTS)  # parameters without weight decay, by the last key of their path
+# Parameters without weight decay, by the last key of their path.
+NOT_DECAYED = ("bias", "scale", *itertools.chain.from_iterable(MOMENTS.values()))
 # Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),

@@ -1,5 +1,7 @@
 """What training carries from step to step: `TrainState`."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -9,7 +11,7 @@ import numpy as np
 import optax
 
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import with_book_moments
+from lob_jax.models.embeddings import with_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
 
@@ -22,12 +24,12 @@ class Measured(NamedTuple):
     Attributes:
       token_counts: int [V], occurrences of each token. The head's bias is initialised to the log frequencies, with one
         added to each count, so that no steps are spent on learning them; to 0 if None.
-      book_2F: float32 [2, F], mean and standard deviation of each book feature, for a model that standardises them; 0
-        and 1 if None.
+      moments: float32 [2, F], mean and standard deviation of each feature of the inputs that a model standardises, by
+        name; 0 and 1 for an input that is not there.
     """
 
     token_counts: np.ndarray | None = None
-    book_2F: np.ndarray | None = None
+    moments: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 NOTHING_MEASURED = Measured()
@@ -85,8 +87,9 @@ def init_state(
     if measured.token_counts is not None:
         frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
         params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
-    if measured.book_2F is not None and config.standardize_book:
-        params = {**params, "embeddings": with_book_moments(params["embeddings"], measured.book_2F)}
+    for name in config.standardized:
+        if name in measured.moments:
+            params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,

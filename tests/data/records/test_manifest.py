@@ -8,6 +8,7 @@ from lob_jax import later_keys
 from lob_jax.data.records.folder import FINGERPRINT, find_or_build
 from lob_jax.data.records.manifest import (
     FORMAT,
+    FORMAT_WITH_FLOW,
     FORMAT_WITH_SETS,
     MANIFEST,
     check_manifest,
@@ -127,7 +128,9 @@ def test_records_of_an_earlier_format_are_left_alone_if_they_are_of_other_data_o
 
 
 def test_compact_records_without_sets_are_of_an_earlier_format_and_exact_ones_are_not(tmp_path):
-    assert (record_format(ExactTokenizer), record_format(CompactTokenizer)) == (FORMAT, FORMAT_WITH_SETS)
+    kinds = (ExactTokenizer, CompactTokenizer)
+    assert [record_format(kind, flow_state=False) for kind in kinds] == [FORMAT, FORMAT_WITH_SETS]
+    assert {record_format(kind, flow_state=True) for kind in kinds} == {FORMAT_WITH_FLOW}
     folder, wanted = tmp_path / "records", {**BEFORE, "format": FORMAT_WITH_SETS}
     folder.mkdir()
     (folder / MANIFEST).write_text(json.dumps({"fingerprint": BEFORE}))

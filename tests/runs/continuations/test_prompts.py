@@ -6,6 +6,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from lob_jax.book.flow import blank_flow
+from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, mid_moves
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import Corrections
 from lob_jax.data.labels.regimes import Regimes
@@ -111,6 +113,23 @@ def test_the_regime_of_a_prompt_is_that_of_its_record(records):
     assert len(np.unique(whole.known_T["regime"])) > 2
     for name in ("regime", "book", "time_of_day", "day_of_week"):
         np.testing.assert_array_equal(one.prompt.known_T[name], whole.known_T[name][: len(one.prompt.tokens_T)], name)
+
+
+def test_prompts_remember_the_flow_of_the_whole_day(day):
+    """Also the first ones, whose record began long after the day did; and the state is that of the features."""
+    plan = {"record_events": 250, "context": 30, "book_levels": LEVELS, "flow_state": True}
+    records = [record for _, record in make_records(day, [Part("test", FIRST, LAST, LEAD)], EXACT, **plan)]
+    how = {**HOW, "beside": Beside(("flow",), tokenizer=EXACT)}
+    books, spelled = replay(day, LEVELS), EXACT.spelled(EXACT.encode(day))
+    events = FlowEvents(*spelled, mid_moves(books.mid2(), books.two_sided()))
+    units = {"start_ns": day.start.time_ns, "tick": day.instrument.tick}
+    whole = flow_along(blank_flow(), events, **units)
+    for number, one in enumerate(spread_prompts(records, prompts=9, events=30, following=55, **how)):
+        last = starts(number) + 30
+        np.testing.assert_array_equal(one.prompt.known_T["flow"][-1], whole[last - 1])
+        expected = flow_after(blank_flow(), FlowEvents(*(column[:last] for column in events)), **units)
+        for column, other in zip(one.prompt.flow, expected, strict=True):
+            np.testing.assert_array_equal(column, other)
 
 
 def test_continuations_are_as_many_as_fit_and_share_no_event(day, records):

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
-from lob_jax.models.embeddings import BOOK_MOMENTS
+from lob_jax.models.embeddings import MOMENTS
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
 from lob_jax.training.step.state import abstract_params
@@ -106,7 +106,7 @@ def test_bytes_a_device_fall_as_the_groups_grow(model_config, train_config, wind
     )
     state = initial_state(run)
     whole = sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
-    kept = sum(state.params["embeddings"][name].nbytes for name in BOOK_MOMENTS)  # whole on each device
+    kept = sum(state.params["embeddings"][name].nbytes for name in MOMENTS["book"])  # whole on each device
     for tree in (state.params, state.average, optax.tree.get(state.opt_state, "mu")):
         if tensor == 1:
             assert bytes_a_device(tree) == (whole - kept) / fsdp + kept  # all others are split, biases and norms too

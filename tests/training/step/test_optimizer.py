@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.embeddings import BOOK_MOMENTS
+from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.transformer import stack_layers
 from lob_jax.training.step.optimizer import decay_mask, make_optimizer, make_schedule, matrices
 from lob_jax.training.step.state import abstract_params
@@ -39,7 +39,7 @@ def test_decay_spares_norms_and_biases_and_nothing_else(model_config, tied):
     for path, decays in jax.tree_util.tree_leaves_with_path(mask):
         by_name.setdefault(path[-1].key, set()).add(decays)
     output = {} if tied else {"output": {True}}
-    assert all(by_name.pop(name) == {False} for name in BOOK_MOMENTS)
+    assert all(by_name.pop(name) == {False} for name in MOMENTS["book"])
     assert by_name == {"bias": {False}, "scale": {False}, "kernel": {True}, "table": {True}} | output
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from lob_jax.models.embeddings import BOOK_MOMENTS
+from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.heads import Outlook
 from lob_jax.models.layers import example_keys
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
@@ -153,7 +153,7 @@ def test_every_head_has_a_gradient(several):
         return summed_loss(params, batch, None, model=LOBTransformer(config))[0]
 
     for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
-        learned = path[-1].key not in BOOK_MOMENTS
+        learned = path[-1].key not in MOMENTS["book"]
         assert (jnp.abs(gradient).max() > 0) == learned, jax.tree_util.keystr(path)
 
 

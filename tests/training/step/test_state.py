@@ -17,9 +17,13 @@ def test_the_seed_alone_decides_the_first_state(model_config, train_config):
 
 def test_measured_moments_of_the_book_are_among_the_parameters(model_config, train_config):
     optimizer, moments_2F = make_optimizer(train_config(), 10), np.arange(8, dtype=np.float32).reshape(2, 4)
-    found = init_state(model_config(), optimizer, seed=0, measured=Measured(book_2F=moments_2F)).params["embeddings"]
+    found = init_state(model_config(), optimizer, seed=0, measured=Measured(moments={"book": moments_2F})).params[
+        "embeddings"
+    ]
     np.testing.assert_array_equal([found["book_mean"], found["book_deviation"]], moments_2F)
-    raw = init_state(model_config(standardize_book=False), optimizer, seed=0, measured=Measured(book_2F=moments_2F))
+    raw = init_state(
+        model_config(standardize_book=False), optimizer, seed=0, measured=Measured(moments={"book": moments_2F})
+    )
     assert "book_mean" not in raw.params["embeddings"]
 
 

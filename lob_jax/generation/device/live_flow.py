@@ -1,0 +1,116 @@
+"""The flow of one path on the device: what `lob_jax.book.flow_loop` computes on the host, event by event."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.book.flow import (
+    CLASSES,
+    DECAY_H,
+    EVERY,
+    GAP_HALF_LIVES,
+    MOST_EVENTS,
+    MOST_SECONDS,
+    MOVE,
+    RUN,
+    FlowState,
+    flow_features,
+)
+from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.events.schema import Kind
+from lob_jax.generation.device.assembler import Clock
+from lob_jax.generation.device.live_book import FAR, LiveBook
+
+_US_PER_SECOND, _US_PER_NS = 1e6, 1e-3
+_EARLIEST_NS = -10 * 86_400 * NS_PER_SECOND  # before midnight, so that earlier times fit the device's int32
+
+
+class LiveFlow(NamedTuple):
+    """The flow of one path; vmap over this class adds an axis of paths.
+
+    Attributes:
+      since: when what `FlowState.time_ns` lists happened, int32 [CLASSES + 2] each, since midnight.
+      events_C, sums_CH, gaps_G, run_3, move_2: see `FlowState`.
+      mid2: int32, best bid plus best ask after the last event, in ticks from the origin of the live book.
+      quoted: bool, whether both sides were occupied then.
+    """
+
+    since: Clock
+    events_C: jax.Array
+    sums_CH: jax.Array
+    gaps_G: jax.Array
+    run_3: jax.Array
+    move_2: jax.Array
+    mid2: jax.Array
+    quoted: jax.Array
+
+
+def from_state(state: FlowState, book: LiveBook, *, midnight_ns: int) -> LiveFlow:
+    """Return the live flow of a state, with the book at the same time."""
+    since_ns = np.maximum(state.time_ns - midnight_ns, _EARLIEST_NS)
+    parts = (jnp.asarray(part, jnp.int32) for part in np.divmod(since_ns, NS_PER_SECOND))
+    return LiveFlow(Clock(*parts), *(jnp.asarray(column, jnp.float32) for column in state[1:]), *_mid(book))
+
+
+def _mid(book: LiveBook) -> tuple[jax.Array, jax.Array]:
+    """Return best bid plus best ask in ticks from the origin, and whether there are both."""
+    bid, ask = book.key_2P[0, 0], book.key_2P[1, 0]
+    quoted = (bid != FAR) & (ask != FAR)
+    return jnp.where(quoted, ask - bid, 0), quoted  # the keys of bids are negated prices
+
+
+def advance(
+    flow: LiveFlow, *, kind: jax.Array, side: jax.Array, size: jax.Array, gap: Clock, clock: Clock, book: LiveBook
+) -> LiveFlow:
+    """Return the flow after a complete event.
+
+    Args:
+      flow: the flow before it.
+      kind: a `Kind`.
+      side: 0 bid, 1 ask; of no meaning for CONTROL.
+      size: lots.
+      gap: since the previous event.
+      clock: the time of the event.
+      book: the book after it.
+    """
+    of_class_C = jnp.arange(CLASSES) == 2 * (kind - 1) + side  # no class for CONTROL, whose kind is behind the others
+    trade = (kind == Kind.EXECUTE) | (kind == Kind.EXECUTE_HIDDEN)
+    sign = jnp.where(side == 0, -1.0, 1.0)
+    begins = trade & (flow.run_3[0] != sign)
+    mid2, quoted = _mid(book)
+    moved = flow.quoted & quoted & (mid2 != flow.mid2)
+    now_K = jnp.concatenate([of_class_C, jnp.stack([begins, moved])])
+    log_gap = jnp.log1p(jnp.maximum(gap.seconds * _US_PER_SECOND + gap.ns * _US_PER_NS, 0))
+    run_3 = jnp.where(begins, jnp.stack([sign, 0.0, 0.0]), flow.run_3)
+    traded_3 = run_3 + jnp.stack([jnp.float32(0), jnp.float32(1), size.astype(jnp.float32)])
+    step = mid2 - flow.mid2
+    return LiveFlow(
+        since=Clock(*(jnp.where(now_K, now, then_K) for now, then_K in zip(clock, flow.since, strict=True))),
+        events_C=jnp.where(jnp.append(of_class_C, moved), 0, jnp.minimum(flow.events_C + 1, MOST_EVENTS)),
+        sums_CH=flow.sums_CH * DECAY_H + jnp.append(of_class_C, True)[:, None],
+        gaps_G=flow.gaps_G * DECAY_H[: len(GAP_HALF_LIVES)] + log_gap,
+        run_3=jnp.where(trade, traded_3, flow.run_3),
+        move_2=jnp.where(moved, jnp.stack([jnp.sign(step), jnp.abs(step) / 2]).astype(jnp.float32), flow.move_2),
+        mid2=mid2,
+        quoted=quoted,
+    )
+
+
+def features(flow: LiveFlow, clock: Clock) -> jax.Array:
+    """Return the flow features at a time, float32 [FLOW_FEATURES], equal to those used in training."""
+    seconds_K = _seconds(clock, flow.since)
+    every_H = jnp.maximum(flow.sums_CH[EVERY], 1)
+    shares_HC = (flow.sums_CH[:CLASSES] / every_H).T
+    parts = [seconds_K[:CLASSES], flow.events_C[:CLASSES], shares_HC.reshape(-1), flow.run_3, seconds_K[RUN, None]]
+    parts += [flow.gaps_G / every_H[: len(GAP_HALF_LIVES)], flow.move_2, seconds_K[MOVE, None], flow.events_C[CLASSES:]]
+    return flow_features(jnp.concatenate(parts), xp=jnp)
+
+
+def _seconds(clock: Clock, since: Clock) -> jax.Array:
+    """Return the seconds from some times to the clock, float32 within 0..MOST_SECONDS."""
+    seconds_K, ns_K = clock.seconds - since.seconds, clock.ns - since.ns
+    borrow_K = ns_K < 0  # else a difference of nearly equal numbers would lose the nanoseconds
+    whole_K = (seconds_K - borrow_K).astype(jnp.float32)
+    return jnp.clip(whole_K + (ns_K + borrow_K * NS_PER_SECOND).astype(jnp.float32) / NS_PER_SECOND, 0, MOST_SECONDS)

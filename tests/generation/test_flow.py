@@ -1,0 +1,147 @@
+"""The flow that the device follows is that of the host along the decoded path, after every event."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.book.flow import blank_flow, flow_names
+from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, mid_moves
+from lob_jax.book.replay import replay
+from lob_jax.errors import InputError
+from lob_jax.generation import loop, speculative
+from lob_jax.generation.device.known import known_at
+from lob_jax.generation.device.orders import Order, order_table
+from lob_jax.generation.loop import generate
+from lob_jax.generation.paths import Row, corrections_of, path_day, rows_of
+from lob_jax.generation.speculative import generate_speculatively
+from lob_jax.generation.start import start_paths
+from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, TOKENIZER, lively, prompt
+from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
+
+FLOW = dataclasses.replace(MODEL, flow_state=True, max_seq_length=256)
+PAST = FlowEvents(*np.array([[4, 1, 5, 3_000_000, 0], [5, -1, 2, 10**9, -100], [7, 0, 0, 5, 0], [4, -1, 9, 70, 300]]).T)
+TOKENS = {"exact": 240, "compact": 45}
+
+
+def state_of(past=PAST):
+    """Return the state after some events, the last of which is at the time of the prompt's end."""
+    start_ns = SHOWN.time_ns - int(past.gap_ns.sum())
+    return flow_after(blank_flow(), past, start_ns=start_ns, tick=INSTRUMENT.tick)
+
+
+def prompted(model=FLOW, **changes):
+    """Return a prompt on a book that shows two levels a side, with a state of the flow."""
+    one = prompt(model, SHOWN)
+    known = {**one.known_T, "flow": np.zeros((len(one.tokens_T), len(flow_names())), np.float32)}
+    how = {"behind": BEHIND, "reveals": REVEALS, "flow": state_of(), "known_T": known}
+    return dataclasses.replace(one, **{**how, **changes})
+
+
+def expected_flow(day, tokens, tokenizer, state):
+    """Return the flow features at each token of a path, from the decoded events."""
+    books = replay(day, LEVELS)
+    events = FlowEvents(*tokenizer.spelled(tokens), mid_moves(books.mid2(), books.two_sided()))
+    along = flow_along(state, events, start_ns=day.start.time_ns, tick=INSTRUMENT.tick)
+    return along[tokenizer.known_rows(tokens)[0]]
+
+
+def drawn(tokenizer, prompts, sampling):
+    """Draw tokens without a network; return the rows of each path, and the flow that a model would have read."""
+    paths, origins = start_paths(prompts, tokenizer, INSTRUMENT, sampling)
+    orders = order_table(sampling.inject, instrument=INSTRUMENT, origin=origins[0], events=sampling.events)
+    shape = loop.loop_shape(FLOW, tokenizer, prompts[0], INSTRUMENT, sampling)
+    given = loop.given_of(prompts[0], tokenizer, sampling, orders)
+    bias_V = lively(FLOW)["head"]["bias"] if tokenizer is TOKENIZER else jnp.zeros(10_000)
+    logits_BV = jnp.tile(bias_V, (len(origins), 1))
+
+    def step(paths, _):
+        paths, token_B = loop.draw(paths, logits_BV, given, shape=shape)
+        row = Row(token_B, paths.own.writer, paths.book.filled, paths.book.revealed)
+        return paths, (row, known_at(paths, ("flow",), shape)["flow"][:, 0])
+
+    name = tokenizer.vocabulary.tokenizer
+    _, found = jax.jit(lambda paths: jax.lax.scan(step, paths, length=TOKENS[name]))(paths)
+    rows, flow_BTM = jax.tree.map(lambda leaf: np.swapaxes(np.asarray(leaf), 0, 1), found)
+    return rows_of(rows), flow_BTM, origins
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
+def test_the_device_follows_the_flow_of_the_decoded_path(tokenizer):
+    """Also with levels that come into view, orders of the user, and prompts whose flow was another one."""
+    inject = tuple(Order(-1, 9, after_events=4 * k) for k in range(1, 4)) if tokenizer is TOKENIZER else ()
+    sampling = loop.SamplingConfig(paths=2, events=40, seed=3, inject=inject)
+    states = [state_of(), state_of(FlowEvents(*(column[:2] for column in PAST))), blank_flow()]
+    prompts = [prompted(flow=state, number=number) for number, state in enumerate(states)]
+    rows, flow_BTM, origins = drawn(tokenizer, prompts, sampling)
+    seen = []
+    for path, (row, origin) in enumerate(zip(rows, origins, strict=True)):
+        heads = np.flatnonzero(row.tokens < 7_000)
+        whole = len(row.tokens) if tokenizer is COMPACT else heads[-1]
+        tokens, count = row.tokens[:whole], len(heads) - (tokenizer is TOKENIZER)
+        shown = jax.tree.map(lambda leaf, end=whole: leaf[:end], row.revealed)
+        corrections = corrections_of(tokens, shown, origin=origin, tick=INSTRUMENT.tick)
+        day = path_day(tokens, corrections, row.own[:whole], start=SHOWN, tokenizer=tokenizer, instrument=INSTRUMENT)
+        assert len(day.events) == count >= 30
+        expected = expected_flow(day, tokens, tokenizer, states[path // 2])
+        np.testing.assert_allclose(flow_BTM[path, :whole], expected, rtol=1e-5, atol=1e-5)
+        seen.append(expected)
+    spread = np.concatenate(seen).std(0)
+    names = flow_names()
+    assert {name for name, one in zip(names, spread, strict=True) if one > 0.01} >= {
+        *("run_sign", "run_lots", "run_trades", "move_sign", "move_ticks", "gap_16", "share_16_add_bid"),
+        *("seconds_since_execute_ask", "events_since_delete_bid", "move_events", "run_seconds"),
+    }
+
+
+def test_a_prompt_without_its_flow_is_told():
+    paths, _ = start_paths([prompted(flow=None)], TOKENIZER, INSTRUMENT, loop.SamplingConfig(paths=1, events=1, seed=0))
+    with pytest.raises(InputError, match="does not say what it was"):
+        known_at(paths, ("flow",), None)
+
+
+def spied(monkeypatch, module):
+    """Return a list that fills with the window of the loop after each piece."""
+    windows, extend = [], module.extend
+
+    def spy(*arguments, **keywords):
+        state = extend(*arguments, **keywords)
+        windows.append(jax.tree.map(np.asarray, state.window))
+        return state
+
+    monkeypatch.setattr(module, "extend", spy)
+    return windows
+
+
+def assert_read(window, generated, tokenizer, path):
+    """The model has read the flow of the decoded path at each of its tokens."""
+    tokens = generated.tokens[path]
+    how = {"start": SHOWN, "tokenizer": tokenizer, "instrument": INSTRUMENT}
+    day = path_day(tokens, generated.corrections[path], generated.own[path], **how)
+    expected, found = expected_flow(day, tokens, tokenizer, state_of()), window.known["flow"][path, 6:]
+    np.testing.assert_array_equal(window.tokens_BT[path, 6 : 6 + len(tokens)], tokens)
+    np.testing.assert_allclose(found[: len(tokens)], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
+def test_a_model_reads_the_flow_of_its_path(tokenizer, monkeypatch):
+    windows = spied(monkeypatch, loop)
+    sampling = loop.SamplingConfig(paths=2, events=30, seed=1)
+    how = {"model": FLOW, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
+    generated = generate(lively(FLOW), prompted(), **how)
+    for path in range(2):
+        assert_read(windows[-1], generated, tokenizer, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
+def test_a_speculative_path_reads_the_flow_of_what_it_accepts(tokenizer, monkeypatch):
+    model = dataclasses.replace(FLOW, heads=dataclasses.replace(FLOW.heads, next_tokens=3))
+    windows, sampling = spied(monkeypatch, speculative), loop.SamplingConfig(paths=1, events=30, seed=1)
+    how = {"model": model, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
+    generated, counts = generate_speculatively(lively(model), prompted(model), **how)
+    assert counts.accepted > 0
+    assert_read(windows[-1], generated, tokenizer, 0)
