@@ -1,6 +1,7 @@
 """Which of the slow tests a commit runs: a part of them, chosen by its hash, so that commits take turns.
 
 Neighbours, such as the variants of a test, are in different parts. With LOB_JAX_FULL=1 all of them run.
+`python -m tests.rotation` prints the part of the commit that is checked out, from 0, or "all".
 """
 
 import os
@@ -8,7 +9,7 @@ import pathlib
 import subprocess
 from collections.abc import Iterable
 
-PARTS = 10
+PARTS = 12
 ALWAYS = "tests/test_install.py"  # what a newcomer does first
 
 
@@ -30,3 +31,8 @@ def left_out(slow_tests: Iterable[str], part: int | None) -> set[str]:
         return set()
     in_turns = [test for test in slow_tests if not test.startswith(ALWAYS)]
     return {test for position, test in enumerate(in_turns) if position % PARTS != part}
+
+
+if __name__ == "__main__":
+    chosen = part_of(commit())
+    print("all" if chosen is None else chosen)
