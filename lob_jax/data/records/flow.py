@@ -42,8 +42,8 @@ def read_flow(record: Mapping[str, Any]) -> FlowState:
 
 def flow_states(
     day: MarketDay, starts: Iterable[BookSnapshot], at: np.ndarray, tokenizer: Tokenizer, *, before: FlowState
-) -> Iterator[FlowState]:
-    """Yield the state of the flow before each event `at[k]` of a day, from its events as tokens spell them.
+) -> Iterator[tuple[BookSnapshot, FlowState]]:
+    """Yield book and state of the flow before each event `at[k]` of a day, from its events as tokens spell them.
 
     The gap of event `at[k]` counts from the true time before it, as it does in a record that begins there; other times
     are rounded as tokens round them.
@@ -62,14 +62,14 @@ def flow_states(
     for stop, snapshot in zip(at.tolist(), starts, strict=True):
         if stop > first:
             state = _behind(state, day.part(first, stop, start=start), tokenizer)
-        yield state
+        yield snapshot, state
         first, start = stop, snapshot
 
 
 def flow_before(day: MarketDay, first: int, tokenizer: Tokenizer, *, before: FlowState) -> FlowState:
     """Return the state of the flow before an event of a day; see `flow_states`."""
     at = np.append(np.arange(_STRIDE, first, _STRIDE), first)
-    *_, state = flow_states(day, snapshots_at(day, at), at, tokenizer, before=before)
+    *_, (_, state) = flow_states(day, snapshots_at(day, at), at, tokenizer, before=before)
     return state
 
 

@@ -141,12 +141,11 @@ def make_records(
     """
     cuts = [(part, span) for part in parts for span in record_spans(part, record_events=record_events, context=context)]
     at = np.array([begin for _, (begin, _, _) in cuts], np.int64)
-    halts = halts_of(day.events.kind, day.events.code)
-    starts, again = itertools.tee(snapshots_at(day, at))
-    flows: Iterable[FlowState | None] = itertools.repeat(None, len(cuts))
+    starts, halts = snapshots_at(day, at), halts_of(day.events.kind, day.events.code)
+    at_start: Iterable[tuple[BookSnapshot, FlowState | None]] = ((start, None) for start in starts)
     if flow_state:
-        flows = flow_states(day, again, at, tokenizer, before=blank_flow())
-    for (part, span), start, flow in zip(cuts, starts, flows, strict=True):
+        at_start = flow_states(day, starts, at, tokenizer, before=blank_flow())
+    for (part, span), (start, flow) in zip(cuts, at_start, strict=True):
         known = {"book_levels": book_levels, "closed": closed_before(halts, span[0]), "flow": flow}
         yield part, _make_record(day, span, start, tokenizer, **known)
 

@@ -1,6 +1,7 @@
 """The flow of records: each remembers the day before it, and no entry depends on what comes later."""
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from lob_jax.book.flow import blank_flow, flow_names
 from lob_jax.book.flow_loop import FlowEvents, flow_along
 from lob_jax.book.oracle import OracleBook
 from lob_jax.book.replay import replay, snapshots_at
+from lob_jax.data.records import records as records_module
 from lob_jax.data.records.builder import open_records, prepare_records
 from lob_jax.data.records.flow import COLUMNS, read_flow
 from lob_jax.data.records.manifest import FORMAT, FORMAT_WITH_FLOW, load_manifest
@@ -101,6 +103,21 @@ def test_a_record_begins_with_the_state_that_the_one_before_has_there(day, token
     new_run = trades & (np.expm1(found[1:, names.index("run_trades")]).round() == 1)
     assert found.shape == (length, len(names)) and new_run.any()
     np.testing.assert_allclose(lots[1:][new_run], spelled.size[new_run], rtol=1e-5)
+
+
+@pytest.mark.parametrize("flow_state", [False, True])
+def test_few_books_are_in_memory_at_a_time(day, tokenizers, flow_state, monkeypatch):
+    seen = []
+
+    def noted(*arguments):
+        for snapshot in snapshots_at(*arguments):
+            seen.append(weakref.ref(snapshot))
+            yield snapshot
+
+    monkeypatch.setattr(records_module, "snapshots_at", noted)
+    shape = {**SHAPE, "record_events": 10, "flow_state": flow_state}
+    alive = [sum(one() is not None for one in seen) for _ in make_records(day, PARTS, tokenizers["exact"], **shape)]
+    assert len(seen) > 20 and max(alive) <= 3
 
 
 @pytest.mark.parametrize("name", ["exact", "rounded", "compact"])
