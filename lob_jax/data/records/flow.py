@@ -1,5 +1,6 @@
 """The state of the flow at the start of a record: how far its model remembers what happened before the record."""
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -69,7 +70,7 @@ def flow_states(
 def flow_before(day: MarketDay, first: int, tokenizer: Tokenizer, *, before: FlowState) -> FlowState:
     """Return the state of the flow before an event of a day; see `flow_states`."""
     at = np.append(np.arange(_STRIDE, first, _STRIDE), first)
-    *_, (_, state) = flow_states(day, snapshots_at(day, at), at, tokenizer, before=before)
+    ((_, state),) = collections.deque(flow_states(day, snapshots_at(day, at), at, tokenizer, before=before), maxlen=1)
     return state
 
 
