@@ -51,6 +51,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("generate.orders", [], since="0.2.0"),
     LaterKey("model.standardize_book", False, since="0.2.0"),
     LaterKey("model.flow_state", False, since="0.2.0"),
+    LaterKey("model.queue_state", False, since="0.2.0"),
 )
 
 

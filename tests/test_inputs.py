@@ -57,6 +57,7 @@ BARE = dataclasses.replace(
     book_features=4 * LEVELS,
     standardize_book=True,
     flow_state=False,
+    queue_state=False,
     n_regimes=4,
     dtype="float32",
 )
@@ -68,6 +69,7 @@ READERS = {
         day_of_week=True,
         book_state=True,
         flow_state=True,
+        queue_state=True,
         regime="added",
         mask="book",
         n_instruments=2,

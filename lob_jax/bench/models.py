@@ -85,6 +85,7 @@ TOKEN_MODEL = ModelConfig(
     book_features=4 * LAYOUT.levels,
     standardize_book=True,
     flow_state=False,
+    queue_state=False,
     regime="none",
     n_regimes=1,
     n_instruments=0,

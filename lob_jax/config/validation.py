@@ -27,6 +27,7 @@ from lob_jax.generation.user_orders import read_order
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
+from lob_jax.tokens.tokenizer import Ability
 from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS = ("lobster", "hftbacktest", "parquet")
@@ -283,6 +284,21 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         expected=f"{causal}, since train.objective is {config.train.objective}",
         was=model.causal,
         remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
+    )
+    _require(
+        causal or not model.queue_state,
+        "model.queue_state",
+        expected=f"False, since train.objective is {config.train.objective}",
+        was=True,
+        remedy="leave it out: the orders at a price would give a masked price away",
+    )
+    reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.PARTS)
+    _require(
+        not (model.queue_state and reason),
+        "model.queue_state",
+        expected=f"False, since {reason}: no token comes between its price and its size",
+        was=True,
+        remedy="leave it out, or pass --config.tokens.kind=exact",
     )
     whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(

@@ -1,4 +1,4 @@
-"""Embed the inputs at each token: its id, its position, clock, book, flow, regime and instrument."""
+"""Embed the inputs at each token: its id, its position, clock, book, flow, queue, regime and instrument."""
 
 import math
 
@@ -8,15 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
+from lob_jax.tokens.vocabulary import SIZE
 
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
 FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a millisecond
 SLOWEST_TURN = 3_600  # seconds per turn
 # Parameters that stay as they were measured, by the input that they standardise.
 MOMENTS = {name: (f"{name}_mean", f"{name}_deviation") for name in ("book", "flow")}
+# Shares of the flow over a thousand events vary little within the training data, and may be far from it on another day.
+MOST_DEVIATIONS = {"flow": 4.0}
 EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 
 
@@ -106,13 +110,16 @@ class Table(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock, book, flow, regime and instrument; then apply norm and dropout.
+    """Sum the embeddings of token, position, clock, book, flow, queue, regime and instrument; apply norm and dropout.
 
     The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
     sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of F book or flow features
     starts with an F times smaller variance. The features are standardised first. They are logarithms whose mean is
     three or four times their deviation, and AdamW moves all weights alike: within a few steps their means alone would
     be many times louder than the token, and the norm would hide it.
+
+    A number of the queue is the embedding of the size token with its code, so that what is learned of a size as a token
+    also holds for an order of that size. If the output projection is tied, an order of any size can thus be copied.
     """
 
     config: ModelConfig
@@ -130,6 +137,10 @@ class Embeddings(nn.Module):
             self.book = self._projection(config.book_features)
         if config.flow_state:
             self.flow = self._projection(FLOW_FEATURES)
+        if config.queue_state:
+            # Numbers have the scale of tokens, and QUEUE_NUMBERS * d_model of them add up.
+            init = nn.initializers.normal(1 / math.sqrt(QUEUE_NUMBERS * config.d_model))
+            self.queue = nn.Dense(config.d_model, use_bias=False, dtype=full, param_dtype=full, kernel_init=init)
         sizes = {"book": config.book_features, "flow": FLOW_FEATURES}
         self.moments = {name: self._moments(name, sizes[name]) for name in config.standardized}
         if config.regime == "added":
@@ -156,6 +167,9 @@ class Embeddings(nn.Module):
             x_BTD += self.book(self._standard("book", given(conditioning, "book")))
         if config.flow_state:
             x_BTD += self.flow(self._standard("flow", given(conditioning, "flow")))
+        if config.queue_state:
+            numbers_BTQD = self.token(SIZE + given(conditioning, "queue").astype(jnp.int32))
+            x_BTD += self.queue(numbers_BTQD.reshape(*tokens_BT.shape, -1))
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
@@ -177,4 +191,6 @@ class Embeddings(nn.Module):
         if name not in self.config.standardized:
             return features_BTF
         mean_F, deviation_F = jax.lax.stop_gradient(self.moments[name])
-        return (features_BTF - mean_F) / deviation_F
+        standard_BTF = (features_BTF - mean_F) / deviation_F
+        most = MOST_DEVIATIONS.get(name)
+        return standard_BTF if most is None else jnp.clip(standard_BTF, -most, most)

@@ -14,8 +14,10 @@ import jax
 import numpy as np
 
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
+from lob_jax.tokens.vocabulary import CLASS_SIZE
 
 DAYS = 7
 
@@ -40,6 +42,7 @@ class Advance(enum.Enum):
     CLOCK = "the clock of the path"
     BOOK = "the live book of the path"
     FLOW = "the state of the path's flow, at its clock"
+    QUEUE = "the live book of the path, at the price that its tokens spell so far"
     EVENTS = "the number of the event that the token belongs to"
 
 
@@ -101,6 +104,7 @@ SIZES: dict[str, Callable[[ModelConfig], int]] = {
     "F": lambda model: model.book_features,
     "K": lambda model: len(model.heads.outlook_events),
     "M": lambda _: FLOW_FEATURES,
+    "Q": lambda _: QUEUE_NUMBERS,
     "2": lambda _: 2,
     "W": lambda model: model.vocab_size // 8,
 }
@@ -145,6 +149,15 @@ ARRAYS = (
         BESIDE,
         read=lambda model: model.flow_state,
         advance=Advance.FLOW,
+    ),
+    WindowArray(
+        "queue",  # see `lob_jax.book.queue`
+        "int16",
+        "BTQ",
+        BESIDE,
+        read=lambda model: model.queue_state,
+        advance=Advance.QUEUE,
+        ids=lambda _: CLASS_SIZE,
     ),
     WindowArray(
         "regime",

@@ -8,6 +8,7 @@ import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook, Order
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
@@ -189,6 +190,10 @@ class CompactTokenizer:
         self.grammar.check(tokens)
         rules = rules_of(day, gap_digits=v.MAX_NUMBER_DIGITS)
         return compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
+
+    def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return zeros: after a token, its event is complete, see `Tokenizer.queues`."""
+        return np.zeros((len(tokens), QUEUE_NUMBERS), np.int16)
 
     def spelled(self, tokens: np.ndarray) -> Spelled:
         """Return what tokens say without a book, see `Tokenizer.spelled`: size and gap are the values of their bins."""

@@ -19,7 +19,8 @@ from lob_jax.tokens import compiled, numbers, ranks
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
-from lob_jax.tokens.sets.streams import exact_sets, rules_of
+from lob_jax.tokens.sets.limits import Rules
+from lob_jax.tokens.sets.streams import exact_queues, exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability, Spelled
 
@@ -147,9 +148,15 @@ class ExactTokenizer:
         Raises:
           InputError: the tokens are ill-formed; names the position. Or a price is out of range.
         """
-        ids, _, _ = self._accepted(tokens)
-        rules = rules_of(day, gap_digits=self._kept_digits, ranks=self.vocabulary.has_ranks)
-        return exact_sets(ids, day, rules._replace(tick=_tick(day.instrument)), closed=closed)
+        return exact_sets(self._accepted(tokens)[0], day, self._rules(day), closed=closed)
+
+    def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return the queue at the price that is spelled after each token, see `Tokenizer.queues`.
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position. Or a price is out of range.
+        """
+        return exact_queues(self._accepted(tokens)[0], day, self._rules(day))
 
     def spelled(self, tokens: np.ndarray) -> Spelled:
         """Return what the tokens of complete events say without a book, see `Tokenizer.spelled`.
@@ -188,6 +195,10 @@ class ExactTokenizer:
     def describe(self, token: int) -> str:
         """Describe a token in words."""
         return v.describe(token)
+
+    def _rules(self, day: MarketDay) -> Rules:
+        rules = rules_of(day, gap_digits=self._kept_digits, ranks=self.vocabulary.has_ranks)
+        return rules._replace(tick=_tick(day.instrument))
 
     @property
     def _kept_digits(self) -> int:

@@ -123,6 +123,20 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed.
         """
 
+    def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return the orders at the price that is spelled after each of T tokens, int16 [T, QUEUE_NUMBERS].
+
+        They are those before the event, see `lob_jax.book.queue`; zeros where no price of a queue is spelled. Those
+        after a token depend only on the tokens up to and including it, and on the corrections before its event.
+
+        Args:
+          tokens: T tokens; BOS in front, and EOS and PAD behind are optional.
+          day: the instrument, the starting book and the corrections.
+
+        Raises:
+          InputError: the tokens are ill-formed, or do not spell an event's price before its size.
+        """
+
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which state of the clock and which of the book are known after each token of complete events.

@@ -112,6 +112,7 @@ def tiny():
             book_features=8,
             standardize_book=True,
             flow_state=False,
+            queue_state=False,
             dtype="float32",
         )
         config = dataclasses.replace(config, **changes)

@@ -40,6 +40,7 @@ MODEL = dataclasses.replace(
     book_features=4 * LEVELS,
     standardize_book=True,
     flow_state=False,
+    queue_state=False,
     dtype="float32",
 )
 START = BookSnapshot(

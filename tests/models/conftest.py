@@ -32,6 +32,7 @@ TINY = dataclasses.replace(
     book_features=3,
     standardize_book=True,
     flow_state=False,
+    queue_state=False,
     dtype="float32",
 )
 

@@ -37,6 +37,7 @@ MODEL = dataclasses.replace(
     book_features=4,
     standardize_book=True,
     flow_state=False,
+    queue_state=False,
     dtype="float32",
 )
 TRAIN = dataclasses.replace(

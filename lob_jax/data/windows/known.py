@@ -14,7 +14,7 @@ from lob_jax.book.flow import FlowState, blank_flow
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.escapes import record_sets
-from lob_jax.data.records.records import Record, record_instrument, record_tokenizer
+from lob_jax.data.records.records import Record, record_instrument, record_opening, record_tokenizer
 from lob_jax.data.windows.flow import flow_at, record_flow
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
@@ -38,7 +38,7 @@ class Beside:
       prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
       symbols: the instruments, whose order determines the numbers of "instrument".
       outlooks: thresholds of "direction" and "log_volatility".
-      tokenizer: the tokenizer of the records, for "flow", "state" and "allowed".
+      tokenizer: the tokenizer of the records, for "flow", "queue", "state" and "allowed".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -196,6 +196,14 @@ def _flow(record: Along) -> Known:
     return Known(record_flow(record.record, record.beside.tokenizer), record.clock_row)
 
 
+def _queue(record: Along) -> Known:
+    tokenizer = record.beside.tokenizer
+    if tokenizer is None:
+        raise _not_given("queue", "tokenizer")
+    codes_TQ = tokenizer.queues(record.record["tokens"][:-1], record_opening(record.record))
+    return Known(np.concatenate([np.zeros_like(codes_TQ[:1]), codes_TQ]), _next_row(record))
+
+
 def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
     """Return the state of the flow before an event of a record, if the arrays need one."""
     if FLOW not in beside.names or beside.tokenizer is None:
@@ -273,6 +281,7 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     "day_of_week": _day_of_week,
     "book": _book,
     FLOW: _flow,
+    "queue": _queue,
     "clock": _clock,
     "regime": _regime,
     "instrument": _instrument,

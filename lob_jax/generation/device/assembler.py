@@ -41,6 +41,7 @@ class Spelling(NamedTuple):
       rank: among the orders that a removal fits, 0 without one; valid from the first token of the time.
       in_rank: whether the digits of the rank come next.
       number: the number being decoded.
+      in_size: whether the tokens of the size have begun.
       in_time: whether the tokens of the time have begun.
       skips: number of TIME_SKIP tokens so far.
       back: +1, or -1 after TIME_BACK.
@@ -55,6 +56,7 @@ class Spelling(NamedTuple):
     size: jax.Array
     rank: jax.Array
     in_rank: jax.Array
+    in_size: jax.Array
     number: Number
     in_time: jax.Array
     skips: jax.Array
@@ -81,6 +83,7 @@ def blank() -> Spelling:
         size=zero,
         rank=zero,
         in_rank=jnp.bool_(False),
+        in_size=jnp.bool_(False),
         number=Number(zero, zero, zero),
         in_time=zero,
         skips=zero,
@@ -164,6 +167,11 @@ def _head(token: jax.Array, events: jax.Array) -> Spelling:
     )
 
 
+def price_so_far(spelling: Spelling) -> jax.Array:
+    """Return the price of the current event as `Spelling.price` has it, if it has no further digits."""
+    return jnp.where(spelling.in_size, spelling.price, spelling.deeper * as_int32(spelling.number))
+
+
 def gap(spelling: Spelling) -> Clock:
     """Return the time gap that the event's tokens encode so far; both parts have the sign of the gap."""
     number = spelling.number
@@ -207,6 +215,7 @@ def read(spelling: Spelling, token: jax.Array) -> tuple[Spelling, jax.Array]:
         size=jnp.where(complete & (spelling.kind != _CONTROL), value, spelling.size),
         rank=jnp.where(is_rank, _rank_lead(token), spelling.rank + jnp.where(spelling.in_rank, low, 0)),
         in_rank=is_rank & (token >= vocab.RANK_ESCAPE),
+        in_size=spelling.in_size | size_token,
         number=number,
         in_time=spelling.in_time | is_time(token),
         skips=spelling.skips + (token == vocab.TIME_SKIP),

@@ -25,7 +25,7 @@ import numpy as np
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING, TRADES
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import spelled
-from lob_jax.generation.device.assembler import Spelling, as_int32
+from lob_jax.generation.device.assembler import Spelling, as_int32, price_so_far
 from lob_jax.generation.device.live_book import FAR, NO_FLOOR, LiveBook, is_full, queue_at, reference
 from lob_jax.generation.device.queues import NO_RANK, NOBODY, Queue
 from lob_jax.generation.device.queues import ranks as ranks_of
@@ -52,7 +52,7 @@ def book_mask(
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
     head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
-    distance = jnp.where(field >= v.FIELD_SIZE_DIGITS, spelling.price, spelling.deeper * value)
+    distance = price_so_far(spelling)
     queue, (least, most) = _sizes(book, spelling, distance)
     sizes = least, jnp.minimum(most, largest_K[kind])
     listed_Q = jnp.where(kind == Kind.DELETE, queue.others_Q, 0)

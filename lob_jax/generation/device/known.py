@@ -12,12 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.errors import InputError
+from lob_jax.events.schema import Kind
 from lob_jax.generation.device import live_book, live_flow
-from lob_jax.generation.device.assembler import Clock
+from lob_jax.generation.device.assembler import Clock, Spelling, price_so_far
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.live_flow import LiveFlow
+from lob_jax.generation.device.queues import codes
 from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.models.inputs import BY_NAME, Advance
+from lob_jax.tokens.bins import MOST_DISTANCE
 
 SECONDS_PER_DAY = 86_400
 
@@ -25,6 +28,7 @@ SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.CLOCK: lambda paths: paths.clock,
     Advance.BOOK: lambda paths: paths.book,
     Advance.FLOW: lambda paths: (paths.flow, paths.clock),
+    Advance.QUEUE: lambda paths: (paths.book, paths.spelling),
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
 }
 
@@ -73,6 +77,18 @@ def _flow(at_clock_B: tuple[LiveFlow | None, Clock], _: LoopShape) -> jax.Array:
     return jax.vmap(live_flow.features)(flow_B, clock_B)
 
 
+def _queue(spelled_B: tuple[LiveBook, Spelling], _: LoopShape) -> jax.Array:
+    return jax.vmap(_spelled_queue)(*spelled_B)
+
+
+def _spelled_queue(book: LiveBook, spelling: Spelling) -> jax.Array:
+    """Return the codes of the queue at the price so far; zeros once the event is applied, and for other kinds."""
+    distance, sign = price_so_far(spelling), jnp.where(spelling.side == 0, -1, 1)
+    _, queue = live_book.queue_at(book, spelling.side, sign * live_book.reference(book, spelling.side) + distance)
+    is_shown = (spelling.kind > 0) & (spelling.kind <= Kind.EXECUTE) & (spelling.in_time == 0)
+    return jnp.where(is_shown & (jnp.abs(distance) <= MOST_DISTANCE), codes(queue), 0)
+
+
 def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:
     return number_B
 
@@ -82,5 +98,6 @@ MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
     "clock": _clock,
     "book": _book,
     "flow": _flow,
+    "queue": _queue,
     "event": _event,
 }

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.book.queue import BACKS, FRONTS
 from lob_jax.events.schema import Kind
+from lob_jax.generation.device.spelled import number_code
 from lob_jax.tokens.bins import MOST_LOTS
 
 # Owners of orders: nobody known, or the user before this run; n + 1 stands for order n of the user's in this run.
@@ -53,6 +55,17 @@ def ranks(queue: Queue, kind: jax.Array, size: jax.Array) -> jax.Array:
     first_anonymous = jnp.min(jnp.where(fits_Q & anonymous_Q, place_Q, len(place_Q)))
     fits_Q &= ~anonymous_Q | (place_Q == first_anonymous)
     return jnp.where(fits_Q, preferred(fits_Q), NO_RANK)
+
+
+def codes(queue: Queue) -> jax.Array:
+    """Return what a model reads of a queue, int16 [QUEUE_NUMBERS], see `lob_jax.book.queue`."""
+    lots_Q, count = queue.lots_Q, jnp.sum(queue.lots_Q > 0)
+    from_back = count - 1 - jnp.arange(BACKS)
+    backs = jnp.where(from_back >= 0, lots_Q[jnp.maximum(from_back, 0)], 0)
+    divisible = jnp.max(jnp.where(queue.anonymous_Q, lots_Q, 0))
+    fronts = jnp.pad(lots_Q[:FRONTS], (0, max(FRONTS - len(lots_Q), 0)))
+    numbers = jnp.concatenate([jnp.stack([count, lots_Q.sum()]), backs, fronts, divisible[None]])
+    return number_code(numbers).astype(jnp.int16)
 
 
 def _behind(chosen_Q: jax.Array) -> jax.Array:

@@ -7,7 +7,9 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
 from lob_jax.book.loops import as_column, correction_columns, event_columns, most_added
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
+from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import Events
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS, CompactBins
@@ -41,12 +43,30 @@ def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int)
     Raises:
       InputError: a price is out of range, or a correction follows an event that is not there.
     """
+    state = _exact_walk(tokens, day, rules, closed=closed)
+    return _walked(lambda *where: walk.advance(state, *where), tokens)
+
+
+def exact_queues(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray:
+    """Return the queue at the price that is spelled after each of T exact tokens, int16 [T, QUEUE_NUMBERS].
+
+    Arguments and errors are those of `exact_sets`; see `walk.follow_queues`.
+    """
+    bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
+    codes_TQ = np.zeros((len(tokens), QUEUE_NUMBERS), np.int16)
+    state = _exact_walk(tokens, day, rules, closed=OPEN)
+    done = walk.follow_queues(state, np.ascontiguousarray(tokens[bos:], np.int64), codes_TQ[bos:])
+    if bos + done < len(tokens):
+        raise _out_of_range(bos + done)
+    return codes_TQ
+
+
+def _exact_walk(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> walk.Walk:
     begins = np.bincount(tokens, minlength=v.VOCAB_SIZE)
     corrections = correction_columns(day.corrections, int(begins[_HEADS].sum()))
     start = day.start.identified() if rules.ranks else day.start
     book = load(start, int(begins[v.CLASS_SIZE : 2 * v.CLASS_SIZE].sum()) + len(day.corrections))
-    state = walk.new_walk(book, corrections, rules, closed=closed)
-    return _walked(lambda *where: walk.advance(state, *where), tokens)
+    return walk.new_walk(book, corrections, rules, closed=closed)
 
 
 def compact_sets(tokens: np.ndarray, day: MarketDay, bins: CompactBins, rules: Rules, *, closed: int) -> TokenSets:

@@ -1,4 +1,4 @@
-"""The compiled walk over exact tokens: the set in the place of each, on the decoder's book."""
+"""The compiled walks over exact tokens on the decoder's book: the sets in their places, the queues at their prices."""
 
 from typing import NamedTuple
 
@@ -6,24 +6,28 @@ import numpy as np
 
 from lob_jax.book.kernel import apply, clear, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, amend
-from lob_jax.book.orders import Book
+from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, NOBODY, SIZE, Book
+from lob_jax.book.queue import BACKS, FRONTS, QueueColumn
 from lob_jax.events.schema import Code
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST
-from lob_jax.tokens.numbers import POWER
+from lob_jax.tokens.numbers import POWER, number_code
 from lob_jax.tokens.ranks import FIRST_ID, taken_id
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_rank_groups, put_ranks, put_size_groups, put_sizes, rank_choices
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.heads import LevelCodes, new_level_codes, put_heads, put_price_groups
-from lob_jax.tokens.sets.limits import ADD, EXECUTE, Rules, closed_after, unit_of
+from lob_jax.tokens.sets.limits import ADD, EXECUTE, Rules, closed_after, largest, unit_of
 from lob_jax.tokens.sets.ranges import BEGIN, END, ROW_ROOM, Ranges, Stop, put, put_again, put_groups
 from lob_jax.tokens.sets.reasons import reason
 from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
+_ORDERS, _LOTS, _BACK, _FRONT, _DIVISIBLE = (
+    int(column) for column in QueueColumn if column not in (QueueColumn.BACK_2, QueueColumn.BACK_3, QueueColumn.FRONT_2)
+)
 
 
 class Walk(NamedTuple):
@@ -86,6 +90,55 @@ def advance(
             return at - 1, _OUT_OF_RANGE
     offset[at] = ranges.at[END]
     return at, _DONE
+
+
+@in_place
+def follow_queues(walk: Walk, tokens: np.ndarray, codes_TQ: np.ndarray) -> int:
+    """Walk over all tokens, and note the queue at the price that is spelled after each.
+
+    Until the event is applied to the book, at the first token of its time, the queue is that before the event at the
+    price that it has if it has no further digits; otherwise, and for kinds that take from no queue, it is empty.
+
+    Args:
+      walk: changed in place.
+      tokens: int64 [T], which the grammar allows, without BOS.
+      codes_TQ: int16 [T, QUEUE_NUMBERS], filled by `QueueColumn`.
+
+    Returns:
+      How many tokens were read: fewer than T if the price of the next event is out of range.
+    """
+    for at in range(len(tokens)):
+        sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
+        if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN] and not _take(walk):
+            return at
+        _note_queue(walk, codes_TQ[at])
+    return len(tokens)
+
+
+@inner
+def _note_queue(walk: Walk, codes_Q: np.ndarray) -> None:
+    book, spelling, rules = walk.book, walk.spelling, walk.rules
+    kind, s, distance = spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.DISTANCE]
+    for column in range(len(codes_Q)):
+        codes_Q[column] = 0
+    if spelling[sp.TAKEN] or kind == 0 or kind > EXECUTE or abs(distance) > rules.most_distance:
+        return
+    side = 1 - 2 * s
+    row = level_of(book, s, reference(book, side) - side * distance * rules.tick)
+    if row < 0:
+        return
+    count, slot = 0, book.levels[s, row, BACK]
+    while slot != NOBODY:
+        if count < BACKS:
+            codes_Q[_BACK + count] = number_code(book.orders[slot, SIZE])
+        count += 1
+        slot = book.orders[slot, AHEAD]
+    slot = book.levels[s, row, FRONT]
+    for ahead in range(min(count, FRONTS)):
+        codes_Q[_FRONT + ahead] = number_code(book.orders[slot, SIZE])
+        slot = book.orders[slot, BEHIND]
+    codes_Q[_ORDERS], codes_Q[_LOTS] = number_code(count), number_code(book.levels[s, row, SIZE])
+    codes_Q[_DIVISIBLE] = number_code(largest(book, s, row, divisible=True))
 
 
 @inner
