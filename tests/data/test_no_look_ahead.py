@@ -22,7 +22,7 @@ FORK = 230
 PART = Part("train", 0, 300, 0)
 KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument", "flow")
 WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
-PLACES = ("state", "kind", "allowed")  # of the next token: they advance with every token
+PLACES = ("state", "kind", "allowed", "queue")  # of what is spelled so far: they advance with every token
 BESIDE = Beside((*KNOWN, *PLACES), regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",), tokenizer=ExactTokenizer())
 Change = Callable[[dict], dict]
 
@@ -111,6 +111,11 @@ def clock_one_event_early(record: dict) -> dict:
     return {**record, "clock_ns": np.concatenate([record["clock_ns"][1:], record["clock_ns"][-1:]])}
 
 
+def queue_one_token_early(window: dict) -> dict:
+    """The queue at the price of the event to come."""
+    return {**window, "queue": np.concatenate([window["queue"][1:], window["queue"][-1:]])}
+
+
 def clock_within_the_gap(window: dict) -> dict:
     """The clock of the next event, shown at the gap tokens that announce it."""
     clock, event = window["time_of_day"].copy(), window["event"]
@@ -152,6 +157,7 @@ def book_at_the_size(window: dict) -> dict:
         ({"change_window": book_at_the_size}, {"book"}),
         ({"change_window": flow_at_the_gap}, {"flow"}),
         ({"change_window": places_of_the_next_event}, {"allowed"}),
+        ({"change_window": queue_one_token_early}, {"queue"}),
     ],
 )
 def test_a_planted_leak_is_caught(days, plant: dict, leak: set[str]):

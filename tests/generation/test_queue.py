@@ -17,8 +17,98 @@ from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.start import start_paths
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from tests.generation.market import INSTRUMENT, MODEL, START, TOKENIZER, lively, prompt
+from tests.generation.market import INSTRUMENT, MODEL, TOKENIZER, lively, prompt
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
 QUEUE = dataclasses.replace(MODEL, queue_state=True, max_seq_length=256)
 TOKENS = 240
+
+
+def prompted(model=QUEUE, start=SHOWN, **changes):
+    """Return a prompt on a book that shows two levels a side."""
+    one = prompt(model, start)
+    known = {**one.known_T, "queue": np.zeros((len(one.tokens_T), QUEUE_NUMBERS), np.int16)}
+    return dataclasses.replace(one, behind=BEHIND, reveals=REVEALS, known_T=known, **changes)
+
+
+def drawn(tokenizer, one, sampling):
+    """Draw tokens without a network; return the rows of each path, and the queues that a model would have read."""
+    paths, origins = start_paths([one], tokenizer, INSTRUMENT, sampling)
+    orders = order_table(sampling.inject, instrument=INSTRUMENT, origin=origins[0], events=sampling.events)
+    shape = loop.loop_shape(QUEUE, tokenizer, one, INSTRUMENT, sampling)
+    given = loop.given_of(one, tokenizer, sampling, orders)
+    logits_BV = jnp.tile(lively(QUEUE)["head"]["bias"], (len(origins), 1))
+
+    def step(paths, _):
+        paths, token_B = loop.draw(paths, logits_BV, given, shape=shape)
+        row = Row(token_B, paths.own.writer, paths.book.filled, paths.book.revealed)
+        return paths, (row, known_at(paths, ("queue",), shape)["queue"][:, 0])
+
+    _, found = jax.jit(lambda paths: jax.lax.scan(step, paths, length=TOKENS))(paths)
+    rows, queue_BTQ = jax.tree.map(lambda leaf: np.swapaxes(np.asarray(leaf), 0, 1), found)
+    return rows_of(rows), queue_BTQ, origins
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, ExactTokenizer(5, references="rank")], ids=["newest", "rank"])
+def test_the_device_shows_the_queues_of_the_decoded_path(tokenizer):
+    """Also at levels that come into view, and with orders of the user."""
+    inject = tuple(Order(-1, 9, after_events=4 * k) for k in range(1, 4)) if tokenizer is TOKENIZER else ()
+    sampling = loop.SamplingConfig(paths=3, events=40, seed=3, inject=inject)
+    rows, queue_BTQ, origins = drawn(tokenizer, prompted(), sampling)
+    seen = []
+    for path, (row, origin) in enumerate(zip(rows, origins, strict=True)):
+        whole = np.flatnonzero(v.field_of(row.tokens) == v.FIELD_HEAD)[-1]
+        tokens = row.tokens[:whole]
+        shown = jax.tree.map(lambda leaf, end=whole: leaf[:end], row.revealed)
+        corrections = corrections_of(tokens, shown, origin=origin, tick=INSTRUMENT.tick)
+        day = path_day(tokens, corrections, row.own[:whole], start=SHOWN, tokenizer=tokenizer, instrument=INSTRUMENT)
+        assert len(day.events) >= 30
+        expected = tokenizer.queues(tokens, day)
+        np.testing.assert_array_equal(queue_BTQ[path, :whole], expected)
+        seen.append(expected)
+    occurs = (np.concatenate(seen) > 0).any(0)
+    assert occurs[[QueueColumn.LOTS, QueueColumn.BACK_2, QueueColumn.FRONT_2, QueueColumn.DIVISIBLE]].all()
+
+
+def spied(monkeypatch, module):
+    """Return a list that fills with the window of the loop after each piece."""
+    windows, extend = [], module.extend
+
+    def spy(*arguments, **keywords):
+        state = extend(*arguments, **keywords)
+        windows.append(jax.tree.map(np.asarray, state.window))
+        return state
+
+    monkeypatch.setattr(module, "extend", spy)
+    return windows
+
+
+def assert_read(window, generated, path):
+    """The model has read the queues of the decoded path at each of its tokens."""
+    tokens = generated.tokens[path]
+    how = {"start": SHOWN, "tokenizer": TOKENIZER, "instrument": INSTRUMENT}
+    day = path_day(tokens, generated.corrections[path], generated.own[path], **how)
+    found = window.known["queue"][path, 6 : 6 + len(tokens)]
+    np.testing.assert_array_equal(window.tokens_BT[path, 6 : 6 + len(tokens)], tokens)
+    np.testing.assert_array_equal(found, TOKENIZER.queues(tokens, day))
+    assert found.any()
+
+
+@pytest.mark.slow
+def test_a_model_reads_the_queues_of_its_path(monkeypatch):
+    windows = spied(monkeypatch, loop)
+    sampling = loop.SamplingConfig(paths=2, events=30, seed=1)
+    how = {"model": QUEUE, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
+    generated = generate(lively(QUEUE), prompted(), **how)
+    for path in range(2):
+        assert_read(windows[-1], generated, path)
+
+
+@pytest.mark.slow
+def test_a_speculative_path_reads_the_queues_of_what_it_accepts(monkeypatch):
+    model = dataclasses.replace(QUEUE, heads=dataclasses.replace(QUEUE.heads, next_tokens=3))
+    windows, sampling = spied(monkeypatch, speculative), loop.SamplingConfig(paths=1, events=30, seed=1)
+    how = {"model": model, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
+    generated, counts = generate_speculatively(lively(model), prompted(model), **how)
+    assert counts.accepted > 0
+    assert_read(windows[-1], generated, 0)

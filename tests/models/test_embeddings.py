@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.embeddings import (
     MOMENTS,
@@ -20,6 +21,7 @@ from lob_jax.models.embeddings import (
     with_moments,
 )
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.vocabulary import SIZE, VOCAB_SIZE
 
 
 def test_sinusoids_follow_vaswani_entry_by_entry():
@@ -148,6 +150,38 @@ def test_the_flow_is_read_by_a_model_that_asks_for_it_and_standardised(tiny, inp
     assert not any(slopes[name].any() for name in MOMENTS["flow"])
     assert slopes["flow"]["kernel"].all() and felt_BTM.all()
     assert set(embed(tiny(book_state=False), tokens_BT, conditioning)[0]) == set(params) - {"flow", *MOMENTS["flow"]}
+
+
+def test_numbers_of_the_queue_are_those_of_size_tokens(tiny, inputs):
+    config = tiny(queue_state=True, book_state=False, time_of_day=False, day_of_week=False, vocab_size=VOCAB_SIZE)
+    tokens_BT, _ = inputs(config, 1, 4)
+    code_BTQ = np.random.default_rng(3).integers(0, 1_000, (1, 4, QUEUE_NUMBERS)).astype(np.int16)
+    params, x_BTD = embed(config, tokens_BT, {"queue": code_BTQ})
+    assert params["queue"]["kernel"].shape == (QUEUE_NUMBERS * config.d_model, config.d_model)
+    table_VD, kernel_QDE = (
+        params["token"]["table"],
+        params["queue"]["kernel"].reshape(QUEUE_NUMBERS, config.d_model, -1),
+    )
+    total_TD = table_VD[tokens_BT[0]] + params["position"]["table"][:4]
+    added_TD = sum(table_VD[SIZE + code_BTQ[0, :, q].astype(int)] @ kernel_QDE[q] for q in range(QUEUE_NUMBERS))
+    total_TD = np.asarray(total_TD + added_TD, np.float64)
+    centred_TD = total_TD - total_TD.mean(-1, keepdims=True)
+    expected_TD = centred_TD / np.sqrt((centred_TD**2).mean(-1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(x_BTD[0], expected_TD, atol=1e-4)
+    assert 0.3 < added_TD.std() / table_VD.std() < 3  # as loud as a token
+
+
+def test_a_share_far_from_training_counts_as_four_deviations(tiny, inputs):
+    config = tiny(flow_state=True, book_state=False)
+    tokens_BT, conditioning = inputs(config, 1, 4)
+
+    def read(scale):
+        flow_BTM = np.full((1, 4, FLOW_FEATURES), scale, np.float32)
+        return embed(config, tokens_BT, conditioning | {"flow": flow_BTM})[1]
+
+    np.testing.assert_array_equal(read(4.0), read(40.0))
+    np.testing.assert_array_equal(read(-4.0), read(-5.0))
+    assert np.abs(read(4.0) - read(3.9)).max() > 1e-4
 
 
 @pytest.mark.parametrize("name", ["time_of_day", "day_of_week", "book"])
