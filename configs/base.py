@@ -35,6 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.volatility_regimes = 3  # bins of realised volatility, at quantiles of the training split
     data.spread_regimes = 2  # bins of the spread; a regime is a pair of bins, see model.regime
     data.book_levels = 5  # occupied levels per side in the book features
+    data.mirror = False  # train on each window with bids and asks exchanged, too
     data.workers = 0  # processes that read records during training; 0 reads in the training process
 
     config.tokens = tokens = ml_collections.ConfigDict()

@@ -19,10 +19,9 @@ from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
-from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
-from lob_jax.data.windows.pairs import PairedDataset
-from lob_jax.data.windows.pipeline import batches, first_position
+from lob_jax.data.windows.mirror import MirroredWindows
+from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows, without_places
 from lob_jax.models.inputs import fields_held
@@ -147,7 +146,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
-            **regime_bins(config),
+            **window_settings(config),
             # Not the format: records that are prepared again in another one have the same tokens and splits.
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
@@ -189,12 +188,16 @@ def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
     return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 
-def windows_of(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside
-) -> TokenBookDataset | PairedDataset:
+def window_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Return the settings of the data section that decide what is in the windows of given records, by key."""
+    return {**regime_bins(config), **({"mirror": True} if config.data.mirror else {})}
+
+
+def windows_of(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside) -> Windows:
     """Open the windows of a split: training windows, or for the other splits windows that score every token once."""
     source = open_records(workdir / "records", split)
-    return open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
+    windows = open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
+    return MirroredWindows(windows) if split == "train" and config.data.mirror else windows
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:
@@ -212,9 +215,7 @@ def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Be
     return {name: feature_moments(np.concatenate([part[name] for part in parts])) for name in names}
 
 
-def validation_batches(
-    config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset
-) -> list[dict[str, np.ndarray]]:
+def validation_batches(config: ml_collections.ConfigDict, windows: Windows) -> list[dict[str, np.ndarray]]:
     """Return the windows of every validation as one batch, evenly spaced over the split."""
     count = min(config.train.validation_windows, len(windows))
     parts = [{**windows[index], "example": np.int32(index)} for index in evenly_spaced(len(windows), count)]

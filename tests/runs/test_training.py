@@ -36,6 +36,19 @@ def test_book_features_are_standardised_by_the_training_split_and_stay_so(traine
     )
 
 
+def test_a_run_may_train_on_the_mirrored_market_too_and_is_validated_on_the_real_one(trained):
+    config = trained.config.copy_and_resolve_references()
+    plain_data = open_training_data(config, trained.workdir)
+    config.data.mirror = True
+    both = open_training_data(config, trained.workdir)
+    assert both.windows == 2 * plain_data.windows
+    batches = list(itertools.islice(both.batches(both.start), both.windows // config.train.batch_size))
+    seen = [window for batch in batches for window in batch["example"].tolist()]
+    assert max(seen) >= plain_data.windows and len(set(seen)) == len(seen)
+    for one, other in zip(plain_data.validation, both.validation, strict=True):
+        assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
 def test_training_that_is_over_is_not_begun_again_and_nothing_is_printed(trained, capfd):
     told = []
     again = lob_jax.train(trained.config, trained.workdir, on_validation=lambda *one: told.append(one))

@@ -7,11 +7,12 @@ import numpy as np
 from absl import flags
 
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
+from lob_jax.data.windows.mirror import MirroredWindows
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
 
-Windows = TokenBookDataset | PairedDataset
+Windows = TokenBookDataset | PairedDataset | MirroredWindows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,8 +43,8 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("data.columns", "data.time_zone", "data.order_book"),
         *("data.synthetic_days", "data.synthetic_events", "data.record_events", "data.book_levels"),
         *("data.train_fraction", "data.validation_fraction", "data.embargo_events"),
-        *("data.volatility_regimes", "data.spread_regimes", "tokens.kind", "tokens.time_digits"),
-        "tokens.references",
+        *("data.mirror", "data.volatility_regimes", "data.spread_regimes"),
+        *("tokens.kind", "tokens.time_digits", "tokens.references"),
     ),
     Role.MODEL: (
         *("model.d_model", "model.n_layers", "model.n_heads", "model.d_ff", "model.vocab_size", "model.max_seq_length"),

@@ -12,7 +12,7 @@ from lob_jax.config import sections
 from lob_jax.configs import base
 from lob_jax.errors import InputError, flat
 from lob_jax.runs import records as run_records
-from lob_jax.runs.training import regime_bins
+from lob_jax.runs.training import window_settings
 from lob_jax.training.run.checkpoint import Meta
 from lob_jax.training.run.identity import (
     ROLES,
@@ -122,7 +122,7 @@ def changed(key):
 def told(config):
     """Return what a run of a configuration keeps of it: identity, what may change, how numbers are rounded."""
     model, train = sections.model_config(config), sections.train_config(config)
-    common = {"seed": config.seed, "windows": 100, "vocabulary_hash": "", "fingerprint": regime_bins(config)}
+    common = {"seed": config.seed, "windows": 100, "vocabulary_hash": "", "fingerprint": window_settings(config)}
     identity = run_identity(model, train, **common)
     for kept in (identity, changeable(model, train), rounding(model, train, jax.devices()[:1])):
         assert json.loads(json.dumps(kept)) == kept
@@ -165,7 +165,7 @@ def records_of(config, tmp_path):
     tokenizer = config.tokens.kind if config.tokens.kind != "exact" else run_records.tokenizer_of(config, tmp_path)
     hash_of = tokenizer if isinstance(tokenizer, str) else tokenizer.vocabulary.hash
     plan = dataclasses.asdict(run_records.record_plan(config))
-    return {**plan, **run_records.data_settings(config), "inputs": inputs, "tokens": hash_of, **regime_bins(config)}
+    return {**plan, **run_records.data_settings(config), "inputs": inputs, "tokens": hash_of, **window_settings(config)}
 
 
 @pytest.mark.parametrize(
