@@ -61,7 +61,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.book_state = False  # condition each token on features of the order book
     model.standardize_book = True  # give each book feature mean 0 and variance 1, as measured on the training data
     model.flow_state = False  # condition each token on what the recent stream of events was, beyond the context
-    model.queue_state = False  # condition each token on the orders at the price that its event spells
+    model.queue_state = False  # condition each token on the orders at its event's price, and the last sizes
     model.regime = "none"  # condition on the market regime: none | added (to each token) | prefix (of the window)
     model.n_instruments = 0  # number of instruments that the model can tell apart; 0 for no instrument embedding
     model.causal = True  # no token attends to a later one; False only for train.objective = masked

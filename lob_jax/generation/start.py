@@ -100,6 +100,7 @@ def _at_end(
         behind=jnp.int32(prompt.known_T["event"][-1] + 1),
         antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
+        recent_2R=jnp.asarray(prompt.recent),
         flow=None if prompt.flow is None else live_flow.from_state(prompt.flow, book, midnight_ns=midnight_ns),
     )
 

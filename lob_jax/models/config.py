@@ -138,8 +138,8 @@ class ModelConfig:
         are among the parameters and stay as they are.
       flow_state: whether to condition on what the recent stream of events was, see `lob_jax.book.flow`; its features
         are always standardised.
-      queue_state: whether to condition each token on the orders at the price that is spelled so far, see
-        `lob_jax.book.queue`.
+      queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
+        sizes of its side, see `lob_jax.book.queue`.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
       n_regimes: number of regimes.
       n_instruments: number of instruments to embed; 0 for no embedding of the instrument.

@@ -202,7 +202,8 @@ def _scored(x_BTV: jax.Array, targets_BT: jax.Array, places: Places) -> tuple[ja
         in_book_BT = _holds(places.book_BTW, targets_BT)
         factor_BT = jnp.where(in_book_BT, inside_BT, outside_BT)
         by_book_BT = jnp.where(in_book_BT, 1 - outside_BT / inside_BT, 0)
-    return -jnp.log(factor_BT), by_book_BT, sums
+    # A target that nothing allows has a factor of 0; its loss times a weight of 0 would not be 0 but NaN.
+    return -jnp.log(jnp.maximum(factor_BT, jnp.finfo(factor_BT.dtype).tiny)), by_book_BT, sums
 
 
 def _at(x_BTV: jax.Array, index_BT: jax.Array) -> jax.Array:

@@ -151,7 +151,7 @@ class ExactTokenizer:
         return exact_sets(self._accepted(tokens)[0], day, self._rules(day), closed=closed)
 
     def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
-        """Return the queue at the price that is spelled after each token, see `Tokenizer.queues`.
+        """Return the orders and sizes that belong to what is spelled after each token, see `Tokenizer.queues`.
 
         Raises:
           InputError: the tokens are ill-formed; names the position. Or a price is out of range.

@@ -124,10 +124,11 @@ class Tokenizer(Protocol):
         """
 
     def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
-        """Return the orders at the price that is spelled after each of T tokens, int16 [T, QUEUE_NUMBERS].
+        """Return the orders at the price that is spelled after each of T tokens, and the last sizes of its side.
 
-        They are those before the event, see `lob_jax.book.queue`; zeros where no price of a queue is spelled. Those
-        after a token depend only on the tokens up to and including it, and on the corrections before its event.
+        As codes, int16 [T, QUEUE_NUMBERS], see `lob_jax.book.queue`: the orders are those before the event, the sizes
+        those of earlier tokens. Zeros where no price of a queue, or no side, is spelled. Those after a token depend
+        only on the tokens up to and including it, and on the corrections before its event.
 
         Args:
           tokens: T tokens; BOS in front, and EOS and PAD behind are optional.

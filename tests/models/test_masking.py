@@ -186,3 +186,17 @@ def test_the_escape_share_of_a_token_is_of_its_field_and_kind():
     gap = grammar.walk([v.CLASS_SIZE, v.SIZE + 5, v.TIME + 100])  # a gap that may go on, or the next head
     assert share[gap, 2, v.CONTINUATION + 5] == pytest.approx(escape[v.FIELD_GAP_DIGITS, 2])
     assert share[gap, 2, 6 * v.CLASS_SIZE] == pytest.approx(escape[v.FIELD_HEAD, 6])
+
+
+def test_a_target_that_nothing_allows_has_a_finite_loss_so_that_its_weight_may_be_0():
+    """Padding: its place has the same set by grammar and book, hence no escape, and the target is not in it."""
+    allowed = np.zeros((1, 1, V), bool)
+    allowed[..., [0, 1]] = True
+    sets = places(allowed, allowed, np.zeros((1, 1, CLASSES)))
+    weight = jnp.float32(0)
+
+    def loss(x, weight):
+        return (target_nll(x, jnp.array([[17]]), sets) * weight).sum()
+
+    value, slope = jax.value_and_grad(loss)(jnp.zeros((1, 1, V), jnp.float32), weight)
+    assert float(value) == 0 and not np.asarray(slope).any()

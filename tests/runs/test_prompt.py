@@ -7,6 +7,7 @@ import pytest
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.flow import blank_flow
+from lob_jax.book.queue import QueueColumn
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.data.labels.regimes import Regimes
@@ -19,6 +20,7 @@ from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.numbers import number_code
 
 INSTRUMENT = Instrument("TEST", "XNAS", "2012-06-21", time_zone="America/New_York")
 OPEN_NS = INSTRUMENT.midnight_ns() + 34_200 * 10**9
@@ -110,6 +112,26 @@ def test_a_prompt_has_the_flow_of_its_record_or_of_its_day():
         np.testing.assert_array_equal(column, mine)
         assert (column != blank).any()
     np.testing.assert_array_equal(one.known_T["flow"][-len(other.tokens_T) :], other.known_T["flow"])
+
+
+@pytest.mark.parametrize("events", [50, 51, 64])
+def test_a_prompt_has_the_sizes_before_the_event_that_follows(events):
+    """They are those that a window shows with the next event's head; also of events before the prompt's own."""
+    day = load_incremental_data(events=120, seed=2)
+    part, shape = Part("train", 0, 120, 0), {"record_events": 120, "context": 8, "book_levels": 2}
+    records = [record for _, record in make_records(day, [part], ExactTokenizer(), **shape)]
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288, "beside": Beside(("queue",), tokenizer=ExactTokenizer())}
+    one = make_prompt(records, events=events, **how)
+    other = prompt_from_day(day.part(0, events, start=day.start), events=1, book_levels=2, **how)
+    np.testing.assert_array_equal(one.recent, other.recent)
+    whole = make_prompt(records, events=events + 1, **how)
+    (head,) = np.flatnonzero(np.diff(whole.known_T["event"]) > 0)[-1:] + 1
+    side = 0 if day.events.side[events] > 0 else 1
+    shown = whole.known_T["queue"][head, QueueColumn.ADDED :]
+    assert shown.tolist() == [number_code(size) for size in one.recent[side].tolist()]
+    assert np.count_nonzero(shown) >= 3
+    plain = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
+    assert not plain.recent.any()
 
 
 def test_the_regime_of_a_prompt_depends_on_the_events_before_it():

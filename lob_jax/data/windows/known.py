@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lob_jax.book.flow import FlowState, blank_flow
+from lob_jax.book.queue import recent_sizes
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.escapes import record_sets
@@ -209,6 +210,14 @@ def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
     if FLOW not in beside.names or beside.tokenizer is None:
         return None
     return flow_at(record, beside.tokenizer, event)
+
+
+def recent_of(record: Record, beside: Beside, event: int) -> np.ndarray:
+    """Return the last sizes before an event of a record, see `recent_sizes`, if the arrays need them; else zeros."""
+    if "queue" not in beside.names or beside.tokenizer is None:
+        return recent_sizes(*np.zeros((3, 0), np.int64))
+    spelled = beside.tokenizer.spelled(record["tokens"][:-1])
+    return recent_sizes(spelled.kind[:event], spelled.side[:event], spelled.size[:event])
 
 
 def _clock(record: Along) -> Known:

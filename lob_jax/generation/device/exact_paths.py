@@ -13,7 +13,7 @@ from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.orders import begin, spell
-from lob_jax.generation.device.queues import NOBODY
+from lob_jax.generation.device.queues import NOBODY, with_size
 from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -75,11 +75,13 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     own_tokens = jnp.where(own.writing, path.written - path.chosen, 0)
     side, flip = spelling.side, path.antithetic
     unseen = out_of_view.drawn(given.reveals, path.key, path.fresh, own_tokens, side=side, flip=flip)
+    recent_2R = with_size(path.recent_2R, kind=spelling.kind, side=side, size=spelling.size)
     event |= {"rank": spelling.rank} if shape.ranks else {}
     taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
     stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(
         flow=flow,
+        recent_2R=jnp.where(complete, recent_2R, path.recent_2R),
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,
         clock=clock,

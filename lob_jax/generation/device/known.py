@@ -28,7 +28,7 @@ SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.CLOCK: lambda paths: paths.clock,
     Advance.BOOK: lambda paths: paths.book,
     Advance.FLOW: lambda paths: (paths.flow, paths.clock),
-    Advance.QUEUE: lambda paths: (paths.book, paths.spelling),
+    Advance.QUEUE: lambda paths: (paths.book, paths.spelling, paths.recent_2R),
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
 }
 
@@ -77,16 +77,19 @@ def _flow(at_clock_B: tuple[LiveFlow | None, Clock], _: LoopShape) -> jax.Array:
     return jax.vmap(live_flow.features)(flow_B, clock_B)
 
 
-def _queue(spelled_B: tuple[LiveBook, Spelling], _: LoopShape) -> jax.Array:
+def _queue(spelled_B: tuple[LiveBook, Spelling, jax.Array], _: LoopShape) -> jax.Array:
     return jax.vmap(_spelled_queue)(*spelled_B)
 
 
-def _spelled_queue(book: LiveBook, spelling: Spelling) -> jax.Array:
-    """Return the codes of the queue at the price so far; zeros once the event is applied, and for other kinds."""
-    distance, sign = price_so_far(spelling), jnp.where(spelling.side == 0, -1, 1)
-    _, queue = live_book.queue_at(book, spelling.side, sign * live_book.reference(book, spelling.side) + distance)
-    is_shown = (spelling.kind > 0) & (spelling.kind <= Kind.EXECUTE) & (spelling.in_time == 0)
-    return jnp.where(is_shown & (jnp.abs(distance) <= MOST_DISTANCE), codes(queue), 0)
+def _spelled_queue(book: LiveBook, spelling: Spelling, recent_2R: jax.Array) -> jax.Array:
+    """Return the codes of the queue at the price so far, and of the last sizes; zeros once the event is applied."""
+    kind, side, distance = spelling.kind, spelling.side, price_so_far(spelling)
+    key = jnp.where(side == 0, -1, 1) * live_book.reference(book, side) + distance
+    _, queue = live_book.queue_at(book, side, key)
+    has_queue = (kind <= Kind.EXECUTE) & (jnp.abs(distance) <= MOST_DISTANCE)
+    queue = jax.tree.map(lambda leaf_Q: jnp.where(has_queue, leaf_Q, 0), queue)
+    is_spelled = (kind > 0) & (kind != Kind.CONTROL) & (spelling.in_time == 0)
+    return jnp.where(is_spelled, codes(queue, recent_2R[side]), 0)
 
 
 def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.queue import BACKS, FRONTS
+from lob_jax.book.queue import BACKS, FRONTS, RECENT_OF_KIND, RECENT_SIZES
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device.spelled import number_code
 from lob_jax.tokens.bins import MOST_LOTS
@@ -57,14 +57,21 @@ def ranks(queue: Queue, kind: jax.Array, size: jax.Array) -> jax.Array:
     return jnp.where(fits_Q, preferred(fits_Q), NO_RANK)
 
 
-def codes(queue: Queue) -> jax.Array:
-    """Return what a model reads of a queue, int16 [QUEUE_NUMBERS], see `lob_jax.book.queue`."""
+def with_size(recent_2R: jax.Array, *, kind: jax.Array, side: jax.Array, size: jax.Array) -> jax.Array:
+    """Return the last sizes after a complete event, int32 [2, RECENT_SIZES], see `recent_sizes`; side is 0 or 1."""
+    mine_2R = (jnp.arange(2) == side)[:, None] & (jnp.arange(RECENT_SIZES) == jnp.asarray(RECENT_OF_KIND)[kind])
+    is_last_R = jnp.arange(RECENT_SIZES) == RECENT_SIZES - 1
+    return jnp.where((mine_2R | is_last_R) & (kind != Kind.CONTROL), size, recent_2R)
+
+
+def codes(queue: Queue, recent_R: jax.Array) -> jax.Array:
+    """Return what a model reads of a queue and of the last sizes, int16 [QUEUE_NUMBERS], see `lob_jax.book.queue`."""
     lots_Q, count = queue.lots_Q, jnp.sum(queue.lots_Q > 0)
     from_back = count - 1 - jnp.arange(BACKS)
     backs = jnp.where(from_back >= 0, lots_Q[jnp.maximum(from_back, 0)], 0)
     divisible = jnp.max(jnp.where(queue.anonymous_Q, lots_Q, 0))
     fronts = jnp.pad(lots_Q[:FRONTS], (0, max(FRONTS - len(lots_Q), 0)))
-    numbers = jnp.concatenate([jnp.stack([count, lots_Q.sum()]), backs, fronts, divisible[None]])
+    numbers = jnp.concatenate([jnp.stack([count, lots_Q.sum()]), backs, fronts, divisible[None], recent_R])
     return number_code(numbers).astype(jnp.int16)
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from lob_jax.book.flow import FlowState
+from lob_jax.book.queue import RECENT_SIZES
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.events.schema import Kind
@@ -78,6 +79,7 @@ class Prompt:
       reveals: if the book has a window, what comes into view where no level is remembered.
       largest: int32 [8], by kind: the largest size of events in training. A DELETE may always remove a whole order.
       flow: the state of the flow after the last event, for a model that reads it.
+      recent: int32 [2, RECENT_SIZES], the last sizes after the last event, for a model that reads queues.
     """
 
     tokens_T: np.ndarray
@@ -90,6 +92,7 @@ class Prompt:
     reveals: RevealDistribution = NO_REVEALS
     largest: np.ndarray = dataclasses.field(default_factory=lambda: ANY_SIZES)
     flow: FlowState | None = None
+    recent: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((2, RECENT_SIZES), np.int32))
 
     @property
     def start(self) -> BookSnapshot:
@@ -147,6 +150,7 @@ class PathState(NamedTuple):
       done: whether all events of the path are complete.
       flow: the flow after the event before the newest head, or with tokens that are events after the newest one; None
         if the model does not read it.
+      recent_2R: the last sizes after the last event in the book, see `lob_jax.book.queue`.
     """
 
     grammar: jax.Array
@@ -167,6 +171,7 @@ class PathState(NamedTuple):
     antithetic: jax.Array
     done: jax.Array
     flow: LiveFlow | None
+    recent_2R: jax.Array
 
 
 class Given(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
 from lob_jax.book.loops import as_column, correction_columns, event_columns, most_added
-from lob_jax.book.queue import QUEUE_NUMBERS
+from lob_jax.book.queue import QUEUE_NUMBERS, RECENT_SIZES
 from lob_jax.errors import InputError
 from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import Events
@@ -55,7 +55,8 @@ def exact_queues(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray
     bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
     codes_TQ = np.zeros((len(tokens), QUEUE_NUMBERS), np.int16)
     state = _exact_walk(tokens, day, rules, closed=OPEN)
-    done = walk.follow_queues(state, np.ascontiguousarray(tokens[bos:], np.int64), codes_TQ[bos:])
+    recent = np.zeros((2, RECENT_SIZES), np.int64)
+    done = walk.follow_queues(state, np.ascontiguousarray(tokens[bos:], np.int64), recent, codes_TQ[bos:])
     if bos + done < len(tokens):
         raise _out_of_range(bos + done)
     return codes_TQ

@@ -7,7 +7,7 @@ import numpy as np
 from lob_jax.book.kernel import apply, clear, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, amend
 from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, NOBODY, SIZE, Book
-from lob_jax.book.queue import BACKS, FRONTS, QueueColumn
+from lob_jax.book.queue import BACKS, FRONTS, MOST_RECENT, RECENT_OF_KIND, RECENT_SIZES, QueueColumn
 from lob_jax.events.schema import Code
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
@@ -25,9 +25,8 @@ from lob_jax.tokens.sets.token_sets import is_in
 
 _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
-_ORDERS, _LOTS, _BACK, _FRONT, _DIVISIBLE = (
-    int(column) for column in QueueColumn if column not in (QueueColumn.BACK_2, QueueColumn.BACK_3, QueueColumn.FRONT_2)
-)
+_ORDERS, _LOTS, _BACK, _FRONT = (int(QueueColumn[name]) for name in ("ORDERS", "LOTS", "BACK_1", "FRONT_1"))
+_DIVISIBLE, _RECENT = int(QueueColumn.DIVISIBLE), int(QueueColumn.ADDED)
 
 
 class Walk(NamedTuple):
@@ -93,15 +92,17 @@ def advance(
 
 
 @in_place
-def follow_queues(walk: Walk, tokens: np.ndarray, codes_TQ: np.ndarray) -> int:
-    """Walk over all tokens, and note the queue at the price that is spelled after each.
+def follow_queues(walk: Walk, tokens: np.ndarray, recent: np.ndarray, codes_TQ: np.ndarray) -> int:
+    """Walk over all tokens, and note after each the queue at the price that is spelled, and the last sizes of its side.
 
     Until the event is applied to the book, at the first token of its time, the queue is that before the event at the
-    price that it has if it has no further digits; otherwise, and for kinds that take from no queue, it is empty.
+    price that it has if it has no further digits; otherwise, and for kinds that take from no queue, it is empty. The
+    sizes are those of earlier events; between events there are none.
 
     Args:
       walk: changed in place.
       tokens: int64 [T], which the grammar allows, without BOS.
+      recent: int64 [2, RECENT_SIZES], see `recent_sizes`; changed in place.
       codes_TQ: int16 [T, QUEUE_NUMBERS], filled by `QueueColumn`.
 
     Returns:
@@ -109,19 +110,36 @@ def follow_queues(walk: Walk, tokens: np.ndarray, codes_TQ: np.ndarray) -> int:
     """
     for at in range(len(tokens)):
         sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
-        if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN] and not _take(walk):
-            return at
-        _note_queue(walk, codes_TQ[at])
+        if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN]:
+            if not _take(walk):
+                return at
+            _note_size(walk.spelling, recent)
+        _note_queue(walk, recent, codes_TQ[at])
     return len(tokens)
 
 
 @inner
-def _note_queue(walk: Walk, codes_Q: np.ndarray) -> None:
+def _note_size(spelling: np.ndarray, recent: np.ndarray) -> None:
+    """Remember the size of an event that is complete."""
+    kind, size = spelling[sp.KIND], min(spelling[sp.SIZE], MOST_RECENT)
+    if kind == 0:
+        return
+    if RECENT_OF_KIND[kind] >= 0:
+        recent[spelling[sp.SIDE], RECENT_OF_KIND[kind]] = size
+    recent[0, RECENT_SIZES - 1] = recent[1, RECENT_SIZES - 1] = size
+
+
+@inner
+def _note_queue(walk: Walk, recent: np.ndarray, codes_Q: np.ndarray) -> None:
     book, spelling, rules = walk.book, walk.spelling, walk.rules
     kind, s, distance = spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.DISTANCE]
     for column in range(len(codes_Q)):
         codes_Q[column] = 0
-    if spelling[sp.TAKEN] or kind == 0 or kind > EXECUTE or abs(distance) > rules.most_distance:
+    if spelling[sp.TAKEN] or kind == 0:
+        return
+    for column in range(RECENT_SIZES):
+        codes_Q[_RECENT + column] = number_code(recent[s, column])
+    if kind > EXECUTE or abs(distance) > rules.most_distance:
         return
     side = 1 - 2 * s
     row = level_of(book, s, reference(book, side) - side * distance * rules.tick)

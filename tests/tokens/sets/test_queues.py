@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lob_jax.book.queue import QUEUE_NUMBERS, QueueColumn
+from lob_jax.book.queue import QUEUE_NUMBERS, QueueColumn, recent_sizes
 from lob_jax.errors import InputError
 from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import ASK, BID, Kind
@@ -19,14 +19,25 @@ from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS, Reference, parsed
 
 EXACT = ExactTokenizer()
+LAST_OF = {
+    QueueColumn.ADDED: (Kind.ADD,),
+    QueueColumn.REMOVED: (Kind.CANCEL, Kind.DELETE),
+    QueueColumn.TRADED: (Kind.EXECUTE, Kind.EXECUTE_HIDDEN),
+}
 
 
-def queue_by_hand(reference):
-    """Return the numbers of the queue at the price so far, from the reference book."""
+def queue_by_hand(reference, earlier):
+    """Return the numbers of the queue at the price so far, and the last sizes of some earlier (kind, side, size)."""
     numbers = np.zeros(QUEUE_NUMBERS, int)
-    if reference.taken or not Kind.ADD <= reference.spelt[0] // v.CLASS_SIZE <= Kind.EXECUTE:
+    kind = reference.spelt[0] // v.CLASS_SIZE
+    if reference.taken or kind == 0:
         return numbers
     side = (BID, ASK)[reference.spelt[0] % v.CLASS_SIZE // v.ASK_OFFSET]
+    for column, kinds in LAST_OF.items():
+        numbers[column] = next((size for k, s, size in earlier[::-1] if s == side and k in kinds), 0)
+    numbers[QueueColumn.LAST] = earlier[-1][2] if earlier else 0
+    if kind > Kind.EXECUTE:
+        return numbers
     distance, _ = parsed([*reference.spelt, v.SIZE])  # a price that has no further digits
     orders = reference.book.sides[side].get(reference.book.reference(side) - side * distance * TICK, [])
     lots = [order.size for order in orders]
@@ -48,10 +59,21 @@ def test_the_queues_are_those_of_the_reference_book(day, seed, time_digits, rank
     inside = exact_sets(tokens, day, rules, closed=OPEN).outside == 0
     found, reference = exact_queues(tokens, day, rules), Reference(day, rules, **how)
     assert found.shape == (len(tokens), QUEUE_NUMBERS)
+    earlier, was_taken = [], True
     for row, token in enumerate(tokens.tolist()):
         reference.read(token, inside=inside[row])
-        expected = [number_code(number) for number in queue_by_hand(reference).tolist()]
+        if reference.taken and not was_taken and reference.spelt[0] >= v.CLASS_SIZE:
+            kind, side, _, size = reference.event_so_far()
+            earlier.append((kind, side, min(size, 2**31 - 1)))
+        was_taken = reference.taken
+        expected = [number_code(number) for number in queue_by_hand(reference, earlier).tolist()]
         assert found[row].tolist() == expected, tokens[: row + 1]
+    whole = np.array(earlier, np.int64).reshape(-1, 3)
+    last = recent_sizes(*whole.T)
+    for s, side in enumerate((BID, ASK)):
+        for k, kinds in enumerate(LAST_OF.values()):
+            assert last[s, k] == next((size for kind, of, size in earlier[::-1] if of == side and kind in kinds), 0)
+        assert last[s, -1] == (earlier[-1][2] if earlier else 0)
 
 
 def test_a_price_with_digits_shows_the_level_that_it_spells_so_far():
@@ -66,7 +88,8 @@ def test_a_price_with_digits_shows_the_level_that_it_spells_so_far():
     two |= {column.FRONT_1: 5, column.FRONT_2: number_code(30)}
     one = {column.ORDERS: 1, column.LOTS: 9, column.BACK_1: 9, column.FRONT_1: 9}
     none: dict = {}
-    for row, expected in enumerate([two, one, one, none, two, two, none]):
+    later = {column.REMOVED: 9, column.LAST: 9}
+    for row, expected in enumerate([two, one, one, none, two | later, two | later, none]):
         assert {at: code for at, code in enumerate(shown[row].tolist()) if code} == expected, row
 
 
