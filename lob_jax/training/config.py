@@ -31,7 +31,7 @@ class TrainConfig:
       loss_block: positions per window whose logits are in memory at once; None for all of them.
       objective: a module of `training/step/objectives/`, such as "next_token".
       mask_share: fraction of tokens hidden by the objective "masked".
-      gap_digits_weight: weight in the loss of "next_token" of the digits of a gap behind the first two, which are nearly
+      gap_digits_weight: weight in the loss of "next_token" of a gap's digits behind the first two, which are nearly
         noise; that of all other tokens is 1. Validation counts all tokens alike.
       ahead_weight: weight of the loss of each further token ahead, if the model has heads for them.
       outlook_weight: weight of the loss of direction and of that of volatility, if the model has heads for them.
