@@ -96,7 +96,6 @@ def get_config() -> ml_collections.ConfigDict:
     train.tensor = 1  # devices that share one copy of the parameters and the work on the same windows
     train.loss_block = config_dict.placeholder(int)  # positions whose logits are in memory at once; None for all
     train.objective = "next_token"  # what is predicted: a module of lob_jax/training/step/objectives
-    train.gap_digits_weight = 1.0  # next_token: weight of a gap's digits behind the first two, which are nearly noise
     train.mask_share = 0.15  # masked objective: share of the tokens that are masked
     train.ahead_weight = 0.3  # loss weight of each further token ahead; the next token has 1; see heads.next_tokens
     train.outlook_weight = 0.3  # loss weight of direction and of volatility; see heads.outlook_events

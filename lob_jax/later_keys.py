@@ -53,7 +53,6 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.flow_state", False, since="0.2.0"),
     LaterKey("model.queue_state", False, since="0.2.0"),
     LaterKey("data.mirror", False, since="0.2.0"),
-    LaterKey("train.gap_digits_weight", 1.0, since="0.2.0"),
 )
 
 

@@ -14,7 +14,7 @@ COUNTS = (
     *("batch_size", "accumulation", "fsdp", "tensor", "epochs", "max_skipped", "log_every", "validate_every"),
     *("validation_windows", "keep_best", "patience", "profile_steps"),
 )
-WEIGHTS = ("gap_digits_weight", "ahead_weight", "outlook_weight", "contrastive_weight")
+WEIGHTS = ("ahead_weight", "outlook_weight", "contrastive_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +31,6 @@ class TrainConfig:
       loss_block: positions per window whose logits are in memory at once; None for all of them.
       objective: a module of `training/step/objectives/`, such as "next_token".
       mask_share: fraction of tokens hidden by the objective "masked".
-      gap_digits_weight: weight in the loss of "next_token" of a gap's digits behind the first two, which are nearly
-        noise; that of all other tokens is 1. Validation counts all tokens alike.
       ahead_weight: weight of the loss of each further token ahead, if the model has heads for them.
       outlook_weight: weight of the loss of direction and of that of volatility, if the model has heads for them.
       contrastive_weight: weight of the contrastive loss over regimes, if the model has a head for it.
@@ -71,7 +69,6 @@ class TrainConfig:
     loss_block: int | None
     objective: str
     mask_share: float
-    gap_digits_weight: float
     ahead_weight: float
     outlook_weight: float
     contrastive_weight: float
@@ -140,7 +137,6 @@ class TrainConfig:
             kind=self.objective,
             loss_block=self.loss_block,
             mask_share=self.mask_share,
-            gap_digits_weight=self.gap_digits_weight,
             ahead_weight=self.ahead_weight,
             outlook_weight=self.outlook_weight,
             contrastive_weight=self.contrastive_weight,

@@ -59,8 +59,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("model.heads.contrastive_size", "train.objective", "train.optimizer"),
     ),
     Role.RECORDED: (
-        *("model.dropout", "model.dtype", "train.gap_digits_weight", "train.ahead_weight", "train.outlook_weight"),
-        "train.contrastive_weight",
+        *("model.dropout", "model.dtype", "train.ahead_weight", "train.outlook_weight", "train.contrastive_weight"),
         *("train.contrastive_temperature", "train.epochs", "train.steps", "train.learning_rate", "train.schedule"),
         *("train.decay_fraction", "train.warmup_steps", "train.final_lr_fraction", "train.weight_decay"),
         *("train.beta1", "train.beta2", "train.clip", "train.ema_decay", "train.validate_every", "train.patience"),

@@ -25,14 +25,13 @@ class Objective:
     kind: str
     loss_block: int | None
     mask_share: float
-    gap_digits_weight: float
     ahead_weight: float
     outlook_weight: float
     contrastive_weight: float
     contrastive_temperature: float
 
 
-NEXT_TOKEN = Objective("next_token", None, 0.15, 1.0, 0.3, 0.3, 0.1, 0.1)
+NEXT_TOKEN = Objective("next_token", None, 0.15, 0.3, 0.3, 0.1, 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
