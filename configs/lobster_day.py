@@ -13,6 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = base.get_config()
     config.data.feed = "lobster"
     config.data.book_levels = 10
+    config.data.mirror = True  # within a single morning, one side may well be the busier one
     config.tokens.time_digits = 5
     config.model.d_model = 128
     config.model.n_layers = 4
@@ -21,6 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.max_seq_length = 256
     config.model.positions = "rotary"
     config.model.book_state = True
+    config.model.flow_state = True
+    config.model.queue_state = True
     config.model.mask = "book"
     config.model.time_of_day = False  # within a single day, the test split is at hours that training never saw
     config.model.day_of_week = False
