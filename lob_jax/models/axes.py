@@ -16,7 +16,7 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("book", "bias"): ("embed",),
     ("flow", "kernel"): (None, "embed"),
     ("flow", "bias"): ("embed",),
-    ("queue", "kernel"): (None, "embed"),
+    ("embeddings", "queue"): (None, "embed"),
     ("embeddings", "book_mean"): (None,),
     ("embeddings", "book_deviation"): (None,),
     ("embeddings", "flow_mean"): (None,),

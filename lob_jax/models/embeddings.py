@@ -138,9 +138,9 @@ class Embeddings(nn.Module):
         if config.flow_state:
             self.flow = self._projection(FLOW_FEATURES)
         if config.queue_state:
-            # Numbers have the scale of tokens, and QUEUE_NUMBERS * d_model of them add up.
-            init = nn.initializers.normal(1 / math.sqrt(QUEUE_NUMBERS * config.d_model))
-            self.queue = nn.Dense(config.d_model, use_bias=False, dtype=full, param_dtype=full, kernel_init=init)
+            # Random factors, so that each number is recovered from the sum by its own; together as loud as a token.
+            init, shape = nn.initializers.normal(1 / math.sqrt(QUEUE_NUMBERS)), (QUEUE_NUMBERS, config.d_model)
+            self.queue = self.param("queue", init, shape, full)
         sizes = {"book": config.book_features, "flow": FLOW_FEATURES}
         self.moments = {name: self._moments(name, sizes[name]) for name in config.standardized}
         if config.regime == "added":
@@ -169,7 +169,7 @@ class Embeddings(nn.Module):
             x_BTD += self.flow(self._standard("flow", given(conditioning, "flow")))
         if config.queue_state:
             numbers_BTQD = self.token(SIZE + given(conditioning, "queue").astype(jnp.int32))
-            x_BTD += self.queue(numbers_BTQD.reshape(*tokens_BT.shape, -1))
+            x_BTD += (numbers_BTQD * self.queue).sum(-2)
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:

@@ -67,7 +67,7 @@ def test_parameters_of_the_standard_sizes(size, tied, count):
         ({"day_of_week": False}, -7 * 512),
         ({"book_state": True}, 20 * 512 + 512 + 2 * 20),
         ({"flow_state": True}, 70 * 512 + 512 + 2 * 70),
-        ({"queue_state": True}, 12 * 512 * 512),
+        ({"queue_state": True}, 12 * 512),
         ({"dtype": "float32"}, 0),
     ],
 )

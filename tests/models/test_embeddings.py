@@ -157,13 +157,10 @@ def test_numbers_of_the_queue_are_those_of_size_tokens(tiny, inputs):
     tokens_BT, _ = inputs(config, 1, 4)
     code_BTQ = np.random.default_rng(3).integers(0, 1_000, (1, 4, QUEUE_NUMBERS)).astype(np.int16)
     params, x_BTD = embed(config, tokens_BT, {"queue": code_BTQ})
-    assert params["queue"]["kernel"].shape == (QUEUE_NUMBERS * config.d_model, config.d_model)
-    table_VD, kernel_QDE = (
-        params["token"]["table"],
-        params["queue"]["kernel"].reshape(QUEUE_NUMBERS, config.d_model, -1),
-    )
+    assert params["queue"].shape == (QUEUE_NUMBERS, config.d_model)
+    table_VD = params["token"]["table"]
     total_TD = table_VD[tokens_BT[0]] + params["position"]["table"][:4]
-    added_TD = sum(table_VD[SIZE + code_BTQ[0, :, q].astype(int)] @ kernel_QDE[q] for q in range(QUEUE_NUMBERS))
+    added_TD = sum(table_VD[SIZE + code_BTQ[0, :, q].astype(int)] * params["queue"][q] for q in range(QUEUE_NUMBERS))
     total_TD = np.asarray(total_TD + added_TD, np.float64)
     centred_TD = total_TD - total_TD.mean(-1, keepdims=True)
     expected_TD = centred_TD / np.sqrt((centred_TD**2).mean(-1, keepdims=True) + 1e-5)
