@@ -58,5 +58,6 @@ def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_
         console=Console(quiet=True),
     )
     run, records = open_run(config, workdir), open_records(workdir / "records", "test")
-    prompt = make_prompt(records, events=prompt_events, tokenizer=run.tokenizer, time_buckets=run.model.time_buckets)
+    reads = {"tokenizer": run.tokenizer, "time_buckets": run.model.time_buckets, "beside": run.beside}
+    prompt = make_prompt(records, events=prompt_events, **reads)
     return Trained(run.params, prompt, run.model, run.tokenizer, record_instrument(records[0]))
