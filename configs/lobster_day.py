@@ -1,6 +1,6 @@
 """One LOBSTER day on two CPU cores: pass --config.data.path=<the message file>.
 
-On GOOG's sample day of 10 levels this takes about fifty minutes; BUILD_NOTES.md has the results.
+On GOOG's sample day of 10 levels this takes a quarter of an hour to an hour; BUILD_NOTES.md has the results.
 """
 
 import ml_collections
