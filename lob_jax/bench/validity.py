@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import ml_collections
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -133,7 +134,8 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
 
 def table(rows: list[Checked]) -> Table:
     """Return a table of the runs."""
-    shown = Table(title="generated events, decoded and replayed in plain Python")
+    # Without vertical lines it fits into 80 columns.
+    shown = Table(title="generated events, decoded and replayed in plain Python", box=SIMPLE_HEAD)
     for heading in ("tokens", "model", "paths", "events", "invalid", "books equal", "grammar mask", "book mask", "s"):
         left = heading in ("tokens", "model")
         shown.add_column(heading, justify="left" if left else "right", no_wrap=left)
