@@ -135,7 +135,9 @@ def check(made: Trained, *, sampling: SamplingConfig, named: tuple[str, str]) ->
 def table(rows: list[Checked]) -> Table:
     """Return a table of the runs."""
     # Without vertical lines it fits into 80 columns.
-    shown = Table(title="generated events, decoded and replayed in plain Python", box=SIMPLE_HEAD)
+    shown = Table(
+        title="generated events, decoded and replayed in plain Python", box=SIMPLE_HEAD, collapse_padding=True
+    )
     for heading in ("tokens", "model", "paths", "events", "invalid", "books equal", "grammar mask", "book mask", "s"):
         left = heading in ("tokens", "model")
         shown.add_column(heading, justify="left" if left else "right", no_wrap=left)
