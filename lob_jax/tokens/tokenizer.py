@@ -135,7 +135,7 @@ class Tokenizer(Protocol):
           day: the instrument, the starting book and the corrections.
 
         Raises:
-          InputError: the tokens are ill-formed, or do not spell an event's price before its size.
+          InputError: the tokens are ill-formed; names the position.
         """
 
     @staticmethod

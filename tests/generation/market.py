@@ -124,3 +124,16 @@ def assert_valid(generated, events=SAMPLING.events, tokenizer=TOKENIZER):
         assert (validity.events, validity.faults) == (events, {})
         assert validity.levels == levels
         assert int(found.time_ns[-1]) == clock
+
+
+def spied(monkeypatch, module):
+    """Return a list that fills with the window of the loop after each piece."""
+    windows, extend = [], module.extend
+
+    def spy(*arguments, **keywords):
+        state = extend(*arguments, **keywords)
+        windows.append(jax.tree.map(np.asarray, state.window))
+        return state
+
+    monkeypatch.setattr(module, "extend", spy)
+    return windows

@@ -18,7 +18,7 @@ from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import Row, corrections_of, path_day, rows_of
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.start import start_paths
-from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, TOKENIZER, lively, prompt
+from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, TOKENIZER, lively, prompt, spied
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
 FLOW = dataclasses.replace(MODEL, flow_state=True, max_seq_length=256)
@@ -100,19 +100,6 @@ def test_a_prompt_without_its_flow_is_told():
     paths, _ = start_paths([prompted(flow=None)], TOKENIZER, INSTRUMENT, loop.SamplingConfig(paths=1, events=1, seed=0))
     with pytest.raises(InputError, match="does not say what it was"):
         known_at(paths, ("flow",), None)
-
-
-def spied(monkeypatch, module):
-    """Return a list that fills with the window of the loop after each piece."""
-    windows, extend = [], module.extend
-
-    def spy(*arguments, **keywords):
-        state = extend(*arguments, **keywords)
-        windows.append(jax.tree.map(np.asarray, state.window))
-        return state
-
-    monkeypatch.setattr(module, "extend", spy)
-    return windows
 
 
 def assert_read(window, generated, tokenizer, path):

@@ -17,7 +17,7 @@ from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.start import start_paths
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from tests.generation.market import INSTRUMENT, MODEL, TOKENIZER, lively, prompt
+from tests.generation.market import INSTRUMENT, MODEL, TOKENIZER, lively, prompt, spied
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
 QUEUE = dataclasses.replace(MODEL, queue_state=True, max_seq_length=256)
@@ -68,19 +68,6 @@ def test_the_device_shows_the_queues_of_the_decoded_path(tokenizer):
         seen.append(expected)
     occurs = (np.concatenate(seen) > 0).any(0)
     assert occurs[[column for column in QueueColumn if column != QueueColumn.BACK_3]].all()
-
-
-def spied(monkeypatch, module):
-    """Return a list that fills with the window of the loop after each piece."""
-    windows, extend = [], module.extend
-
-    def spy(*arguments, **keywords):
-        state = extend(*arguments, **keywords)
-        windows.append(jax.tree.map(np.asarray, state.window))
-        return state
-
-    monkeypatch.setattr(module, "extend", spy)
-    return windows
 
 
 def assert_read(window, generated, path):

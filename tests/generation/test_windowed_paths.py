@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,7 +16,7 @@ from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.stream import stream
-from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, TOKENIZER, lively, prompt
+from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, TOKENIZER, lively, prompt, spied
 
 WINDOW, EVENTS = 2, 30
 SHOWN = dataclasses.replace(START, size=np.array([4, 3, 5, 2]), anonymous=np.ones(4, bool), window=WINDOW)
@@ -53,15 +52,8 @@ def checked(generated, tokenizer=TOKENIZER):
 @pytest.fixture(scope="module")
 def watched():
     """Return the paths, and the inputs of the model at each of their tokens."""
-    windows, extend = [], loop.extend
-
-    def spy(*arguments, **keywords):
-        state = extend(*arguments, **keywords)
-        windows.append(jax.tree.map(np.asarray, state.window))
-        return state
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "extend", spy)
+        windows = spied(patch, loop)
         return generate(lively(LONG), windowed(), model=LONG, sampling=SAMPLING, **HOW), windows[-1]
 
 
