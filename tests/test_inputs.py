@@ -58,6 +58,7 @@ BARE = dataclasses.replace(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    pointer=False,
     n_regimes=4,
     dtype="float32",
 )
@@ -70,6 +71,7 @@ READERS = {
         book_state=True,
         flow_state=True,
         queue_state=True,
+        pointer=True,
         regime="added",
         mask="book",
         n_instruments=2,

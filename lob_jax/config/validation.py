@@ -285,21 +285,22 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         was=model.causal,
         remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
-    _require(
-        causal or not model.queue_state,
-        "model.queue_state",
-        expected=f"False, since train.objective is {config.train.objective}",
-        was=True,
-        remedy="leave it out: the orders at a price would give a masked price away",
-    )
     reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.PARTS)
-    _require(
-        not (model.queue_state and reason),
-        "model.queue_state",
-        expected=f"False, since {reason}: no token comes between its price and its size",
-        was=True,
-        remedy="leave it out, or pass --config.tokens.kind=exact",
-    )
+    for name in ("queue_state", "pointer"):
+        _require(
+            causal or not model[name],
+            f"model.{name}",
+            expected=f"False, since train.objective is {config.train.objective}",
+            was=True,
+            remedy="leave it out: the book after a masked token would give it away",
+        )
+        _require(
+            not (model[name] and reason),
+            f"model.{name}",
+            expected=f"False, since {reason}: no token comes between its price and its size",
+            was=True,
+            remedy="leave it out, or pass --config.tokens.kind=exact",
+        )
     whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
         not (whole and config.train.sample_events),

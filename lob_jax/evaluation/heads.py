@@ -193,7 +193,7 @@ def _features(batch: Batch, params: Any, *, config: ModelConfig) -> tuple[jax.Ar
     tokens_BT, conditioning, targets_BT, _ = shift(batch)
     model, variables = LOBTransformer(config), {"params": params}
     x_BTD, _ = apply(model, variables, tokens_BT, conditioning, method="stream")
-    next_BTD = apply(model, variables, x_BTD, method="next_features")
+    next_BTD = apply(model, variables, x_BTD, conditioning, method="next_features").x_BTD
     ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
     return jnp.concatenate([next_BTD[:, :, None], ahead_BTKD], axis=2), targets_BT
 
@@ -203,7 +203,7 @@ def _score_ahead(
     features_BTKD: jax.Array, targets_BT: jax.Array, params: Any, at_BP: jax.Array, *, config: ModelConfig
 ) -> tuple[jax.Array, jax.Array]:
     """Return nll in nats and whether the likeliest token came, [K, B, P] each, of the targets at some positions."""
-    weight_VD, bias_V = apply(LOBTransformer(config), {"params": params}, method="projection")
+    projection = apply(LOBTransformer(config), {"params": params}, method="projection")
     target_BP = jnp.take_along_axis(targets_BT, at_BP, axis=1)
 
     def score(k: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -211,7 +211,7 @@ def _score_ahead(
         before_BP = jnp.maximum(at_BP - k, 0)
         features_BTD = jax.lax.dynamic_index_in_dim(features_BTKD, k, axis=2, keepdims=False)
         features_BPD = jnp.take_along_axis(features_BTD, before_BP[..., None], axis=1)
-        logits_BPV = project(features_BPD, weight_VD, bias_V)
+        logits_BPV = project(features_BPD, projection.weight_VD, projection.bias_V)
         of_target_BP = jnp.take_along_axis(logits_BPV, target_BP[..., None], axis=-1)[..., 0]
         right_BP = jnp.argmax(logits_BPV, axis=-1) == target_BP
         return jax.nn.logsumexp(logits_BPV, axis=-1) - of_target_BP, right_BP

@@ -93,6 +93,6 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
             where="config.model",
             expected=f"a model that reads {', '.join(TOKEN_INPUTS)} at most",
             was=f"one that reads {', '.join(lacking)}",
-            remedy="leave it out of a forecaster: config.model.regime=none, no flow_state, no queue_state",
+            remedy="leave it out of a forecaster: config.model.regime=none, no flow_state, queue_state or pointer",
         )
     return TransformerForecaster(config, token_model)

@@ -167,7 +167,9 @@ def begin(
       slots: slots of the cache.
     """
     stream_BD, cache = _read(params, context, shape, slots)
-    logits_BV = apply(LOBTransformer(shape.model), {"params": params}, stream_BD[:, None], method="logits_of")[:, 0]
+    last = {name: known[:, -1:] for name, known in context.known.items()}
+    logits_BTV = apply(LOBTransformer(shape.model), {"params": params}, stream_BD[:, None], last, method="logits_of")
+    logits_BV = logits_BTV[:, 0]
     masks, key = loop.masks_of(paths, given.tables, shape), jax.random.fold_in(key, paths.written[0])
     token_B = inverted_by_class(_distribution(logits_BV, masks, shape), jax.random.uniform(key, (1, 2)))
     noted = _noted(paths, logits_BV, masks, ~paths.done)
@@ -219,7 +221,7 @@ def _round(variables: dict[str, Any], carry: Drafting, given: Given, shape: Loop
     new = jax.tree.map(lambda leaf: jnp.swapaxes(leaf[:, 0], 0, 1), inputs)
     shown = jax.tree.map(lambda leaf: leaf.T, states.book.revealed)
     x_BTD, cache = apply(model, variables, *new, cache=carry.cache, method="stream")
-    logits_NV = apply(model, variables, x_BTD, method="logits_of")[0]
+    logits_NV = apply(model, variables, x_BTD, new.known, method="logits_of")[0]
     wanted_NV, done_N = _distribution(logits_NV, masks, shape), states.done[:, 0]
     stood, behind = verdict(wanted_NV, draft_NV, draft_N, done_N, at_N5[:, 2:])
     kept = jax.tree.map(lambda leaf: leaf[stood], states)

@@ -13,7 +13,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import MOST_REMEMBERED
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation.device import assembler, live_book, live_flow
+from lob_jax.generation.device import anchors, assembler, live_book, live_flow
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
@@ -46,7 +46,7 @@ def start_paths(
         for prompt in prompts
     ]
     each = [
-        _at_end(prompt, book, tokenizer, instrument, sampling) for prompt, (book, _) in zip(prompts, books, strict=True)
+        _at_end(prompt, *book, tokenizer, instrument, sampling) for prompt, book in zip(prompts, books, strict=True)
     ]
     together = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *each)
     numbers_N = np.array([prompt.number for prompt in prompts], np.uint32)
@@ -76,7 +76,12 @@ def _check(prompts: Sequence[Prompt]) -> None:
 
 
 def _at_end(
-    prompt: Prompt, book: LiveBook, tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig
+    prompt: Prompt,
+    book: LiveBook,
+    origin: int,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
 ) -> PathState:
     """Return the state of one path at the end of a prompt, without its key."""
     midnight_ns = instrument.midnight_ns()
@@ -101,6 +106,7 @@ def _at_end(
         antithetic=jnp.bool_(sampling.antithetic),
         done=jnp.bool_(False),
         recent_2R=jnp.asarray(prompt.recent),
+        remembered=anchors.from_prices(prompt.remembered, origin=origin, tick=instrument.tick),
         flow=None if prompt.flow is None else live_flow.from_state(prompt.flow, book, midnight_ns=midnight_ns),
     )
 

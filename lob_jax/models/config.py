@@ -7,6 +7,7 @@ from typing import Any
 
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
+from lob_jax.tokens.vocabulary import VOCAB_SIZE
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 CHOICES = {
@@ -140,6 +141,8 @@ class ModelConfig:
         are always standardised.
       queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
         sizes of its side, see `lob_jax.book.queue`.
+      pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
+        `models.pointer`.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
       n_regimes: number of regimes.
       n_instruments: number of instruments to embed; 0 for no embedding of the instrument.
@@ -174,6 +177,7 @@ class ModelConfig:
     standardize_book: bool
     flow_state: bool
     queue_state: bool
+    pointer: bool
     regime: str
     n_regimes: int
     n_instruments: int
@@ -189,6 +193,7 @@ class ModelConfig:
         _check_sizes(self)
         _check_choices(self)
         _check_fit(self)
+        _check_pointer(self)
         _check_attention(self)
 
     @property
@@ -288,6 +293,17 @@ def _check_fit(config: ModelConfig) -> None:
             expected="none, unless the model is causal and the size of its vocabulary a multiple of 80",
             was=f"{config.mask}, with causal = {config.causal} and vocab_size = {config.vocab_size}",
             remedy="leave it out: what may come next does not say which tokens are hidden",
+        )
+
+
+def _check_pointer(config: ModelConfig) -> None:
+    if config.pointer and (not config.causal or config.heads.next_tokens > 1 or config.vocab_size != VOCAB_SIZE):
+        raise _fault(
+            "pointer",
+            expected=f"False, unless the model is causal, predicts one token ahead and has {VOCAB_SIZE:,} tokens",
+            was=f"True, with causal = {config.causal}, heads.next_tokens = {config.heads.next_tokens} and vocab_size = "
+            f"{config.vocab_size:,}",
+            remedy="leave it out: candidates are known only for the next token",
         )
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
+from lob_jax.models.pointer import CANDIDATES, Projection
 
 HEAD_SCALE = 0.5  # initial scale of the head's norm, see PredictionHead
 DIRECTIONS = 3  # down, flat, up
@@ -47,14 +48,18 @@ class PredictionHead(nn.Module):
         if not config.tie_embeddings:
             self.output = self.param("output", weight_init(), (config.vocab_size, config.d_model), config.param_dtype)
         self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
+        if config.pointer:
+            self.pointer = self.param("pointer", weight_init(), (CANDIDATES, config.d_model), config.param_dtype)
+            self.pointer_bias = self.param("pointer_bias", nn.initializers.zeros, (CANDIDATES,), config.param_dtype)
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Return the input of the output projection, [B, T, D]."""
         return self.norm(self.dense(x_BTD))
 
-    def projection(self, tied_VD: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Return (weight_VD, bias_V); tied_VD is the token embedding, or None if the projection is untied."""
-        return self.output if tied_VD is None else tied_VD, self.bias
+    def projection(self, tied_VD: jax.Array | None) -> Projection:
+        """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
+        pointer = (self.pointer, self.pointer_bias) if self.config.pointer else ()
+        return Projection(self.output if tied_VD is None else tied_VD, self.bias, *pointer)
 
 
 class AheadHead(nn.Module):

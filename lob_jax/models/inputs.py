@@ -13,11 +13,12 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
-from lob_jax.tokens.vocabulary import CLASS_SIZE
+from lob_jax.tokens.vocabulary import CLASS_SIZE, PRICE_CODES
 
 DAYS = 7
 
@@ -43,6 +44,7 @@ class Advance(enum.Enum):
     BOOK = "the live book of the path"
     FLOW = "the state of the path's flow, at its clock"
     QUEUE = "the live book of the path, at the price that its tokens spell so far"
+    ANCHORS = "the live book of the path, and where its last events were"
     EVENTS = "the number of the event that the token belongs to"
 
 
@@ -101,6 +103,7 @@ class WindowArray:
 
 STREAM, BESIDE, PLACE, LABEL, ACCOUNT = Role
 SIZES: dict[str, Callable[[ModelConfig], int]] = {
+    "A": lambda _: ANCHORS,
     "F": lambda model: model.book_features,
     "K": lambda model: len(model.heads.outlook_events),
     "M": lambda _: FLOW_FEATURES,
@@ -155,9 +158,18 @@ ARRAYS = (
         "int16",
         "BTQ",
         BESIDE,
-        read=lambda model: model.queue_state,
+        read=lambda model: model.queue_state or model.pointer,
         advance=Advance.QUEUE,
         ids=lambda _: CLASS_SIZE,
+    ),
+    WindowArray(
+        "anchors",  # see `lob_jax.book.anchors`; one more than the code of a price, 0 for none
+        "int16",
+        "BTA",
+        BESIDE,
+        read=lambda model: model.pointer,
+        advance=Advance.ANCHORS,
+        ids=lambda _: PRICE_CODES + 1,
     ),
     WindowArray(
         "regime",

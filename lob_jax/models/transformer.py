@@ -18,7 +18,8 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
-from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys, project
+from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys
+from lob_jax.models.pointer import Features, Projection, candidates, next_logits
 
 SITES_PER_BLOCK = 3  # dropout masks in a block; attention to another asset has one more
 
@@ -152,10 +153,10 @@ class LOBTransformer(nn.Module):
         In a model that is not causal, logits_BTV are those of the token itself. Arguments and errors are those of
         `stream`.
         """
-        features_BTD, cache = self.features(tokens_BT, conditioning, **how)
-        logits_BTV = self._project(features_BTD)
+        features, cache = self.features(tokens_BT, conditioning, **how)
+        logits_BTV = self._next_logits(features)
         if self.is_initializing():
-            self._touch_heads(features_BTD)
+            self._touch_heads(features.x_BTD)
         return logits_BTV if cache is None else (logits_BTV, cache)
 
     def _touch_heads(self, x_BTD: jax.Array) -> None:
@@ -167,19 +168,18 @@ class LOBTransformer(nn.Module):
         if self.config.heads.contrastive_size:
             self.contrastive(x_BTD)
 
-    def features(
-        self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
-    ) -> tuple[jax.Array, KVCache | None]:
-        """Return the input of the output projection, [B, T, D], and the extended cache; arguments as in `stream`."""
+    def features(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> tuple[Features, KVCache | None]:
+        """Return what logits are computed from, and the extended cache; arguments as in `stream`."""
         x_BTD, cache = self.stream(tokens_BT, conditioning, **how)
-        return self.pin(self.head(x_BTD)), cache
+        return self.next_features(x_BTD, conditioning), cache
 
     def last_logits(
         self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: KVCache
     ) -> tuple[jax.Array, KVCache | None]:
         """Return logits [B, V] of the token after the last one, and the extended cache."""
         x_BTD, extended = self.stream(tokens_BT, conditioning, cache=cache)
-        return self._project(self.pin(self.head(x_BTD[:, -1:])))[:, 0], extended
+        last = {name: known[:, -1:] for name, known in conditioning.items()}
+        return self.logits_of(x_BTD[:, -1:], last)[:, 0], extended
 
     def outlook(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> Outlook:
         """Return the predictions of the mid price at each token, see `Outlook`; arguments as in `stream`."""
@@ -259,19 +259,19 @@ class LOBTransformer(nn.Module):
         """Return the input of the output projection for the tokens after the next, [B, T, K, D]; x from `stream`."""
         return self.ahead(x_BTD)
 
-    def logits_of(self, x_BTD: jax.Array) -> jax.Array:
-        """Return logits_BTV of the token after each; x from `stream`."""
-        return self._project(self.head(x_BTD))
+    def logits_of(self, x_BTD: jax.Array, conditioning: Conditioning) -> jax.Array:
+        """Return logits_BTV of the token after each; x from `stream`, with the inputs there."""
+        return self._next_logits(self.next_features(x_BTD, conditioning))
 
     def ahead_logits(self, x_BTD: jax.Array, *, tokens: int | None = None) -> jax.Array:
         """Return logits [B, T, K, V] of the tokens after the next, all or only `tokens` of them; x from `stream`."""
         ahead_BTKD = self.ahead(x_BTD)[:, :, :tokens]
-        flat_BTV = self._project(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1]))
+        flat_BTV = self._next_logits(Features(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1])))
         return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
 
-    def next_features(self, x_BTD: jax.Array) -> jax.Array:
-        """Return the input of the output projection for the next token, [B, T, D]; x from `stream`."""
-        return self.pin(self.head(x_BTD))
+    def next_features(self, x_BTD: jax.Array, conditioning: Conditioning) -> Features:
+        """Return what the logits of the next token are computed from; x from `stream`, with the inputs there."""
+        return Features(self.pin(self.head(x_BTD)), candidates(conditioning) if self.config.pointer else None)
 
     def outlook_of(self, x_BTD: jax.Array) -> Outlook:
         """Return the predictions of the mid price at each token; x from `stream`."""
@@ -281,13 +281,12 @@ class LOBTransformer(nn.Module):
         """Return the unit vectors [B, T, P] that contrastive training compares; x from `stream`."""
         return self.contrastive(x_BTD)
 
-    def projection(self) -> tuple[jax.Array, jax.Array]:
-        """Return (weight_VD, bias_V) of the output projection, see `project`."""
+    def projection(self) -> Projection:
+        """Return the parameters of `next_logits`."""
         return self.head.projection(self._tied_VD())
 
-    def _project(self, x_BTD: jax.Array) -> jax.Array:
-        """Return logits_BTV from the head's output."""
-        return project(x_BTD, *self.projection(), first=TRANSPOSED in self.variables)
+    def _next_logits(self, features: Features) -> jax.Array:
+        return next_logits(features, self.projection(), first=TRANSPOSED in self.variables)
 
     def _tied_VD(self) -> jax.Array | None:
         return self.embeddings.token.table if self.config.tie_embeddings else None

@@ -8,7 +8,7 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
-from lob_jax.data.windows.known import NOTHING, Beside, flow_of, recent_of
+from lob_jax.data.windows.known import NOTHING, Beside, flow_of, recent_of, remembered_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.device.state import Prompt
@@ -146,6 +146,7 @@ def prompt_of(
         behind=behind,
         flow=flow_of(record, beside, events.stop),
         recent=recent_of(record, beside, events.stop),
+        remembered=remembered_of(record, beside, events.stop),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook, Order
 from lob_jax.book.queue import QUEUE_NUMBERS
@@ -194,6 +195,10 @@ class CompactTokenizer:
     def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
         """Return zeros: after a token, its event is complete, see `Tokenizer.queues`."""
         return np.zeros((len(tokens), QUEUE_NUMBERS), np.int16)
+
+    def anchors(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return zeros: a token names no price, but a bin of prices, see `Tokenizer.anchors`."""
+        return np.zeros((1 + int((v.field_of(tokens) == v.FIELD_HEAD).sum()), ANCHORS), np.int16)
 
     def spelled(self, tokens: np.ndarray) -> Spelled:
         """Return what tokens say without a book, see `Tokenizer.spelled`: size and gap are the values of their bins."""

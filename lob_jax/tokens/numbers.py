@@ -50,6 +50,18 @@ def number_code(number: int) -> int:
 
 
 @njit
+def price_code(distance: int) -> int:
+    """Return the code 0..489 that a distance of up to 14 digits (positive deeper) begins with, see `write_price`."""
+    far = abs(distance)
+    digits = digit_count(far)
+    if distance >= 0:
+        escape = digits - v.DEEPER_ESCAPE_DIGITS
+        return number_code(far) if escape < 0 else v.DEEPER_ESCAPE + escape
+    escape = digits - v.BETTER_ESCAPE_DIGITS
+    return v.BETTER_CODE - 1 + number_code(far) if escape < 0 else v.BETTER_ESCAPE + escape
+
+
+@njit
 def code_range(code: int) -> tuple[int, int, int]:
     """Return the smallest and the largest number of a code 0..999, and how many digits may follow the code."""
     if code < 10:

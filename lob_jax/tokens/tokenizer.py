@@ -138,6 +138,20 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed; names the position.
         """
 
+    def anchors(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return the prices that the next event may well name, before each of E events and after the last.
+
+        As codes, int16 [E + 1, ANCHORS], see `lob_jax.book.anchors`: one more than the code that the price of an event
+        there would begin with, 0 where there is no such price. The prices of last events are those of earlier tokens.
+
+        Args:
+          tokens: those of complete events; BOS in front, and EOS and PAD behind are optional.
+          day: the instrument, the starting book and the corrections.
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position.
+        """
+
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which state of the clock and which of the book are known after each token of complete events.

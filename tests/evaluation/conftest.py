@@ -113,6 +113,7 @@ def tiny():
             standardize_book=True,
             flow_state=False,
             queue_state=False,
+            pointer=False,
             dtype="float32",
         )
         config = dataclasses.replace(config, **changes)

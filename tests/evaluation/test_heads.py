@@ -98,7 +98,7 @@ def test_tokens_ahead_are_scored_as_the_heads_see_them(several, folder):
     nats, tokens, right = np.zeros(3), 0, np.zeros(3)
     tokens_BT, conditioning, targets_BT, _ = shift(batch)
     x_BTD, _ = model.apply({"params": params}, tokens_BT, conditioning, method="stream")
-    logits = [model.apply({"params": params}, x_BTD, method="logits_of")[:, :, None]]
+    logits = [model.apply({"params": params}, x_BTD, conditioning, method="logits_of")[:, :, None]]
     logits.append(model.apply({"params": params}, x_BTD, method="ahead_logits"))
     log_p = np.asarray(jax.nn.log_softmax(np.concatenate(logits, axis=2)))
     for row, target in zip(*np.nonzero(batch["scored"][:, 1:]), strict=True):

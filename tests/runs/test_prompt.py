@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
+from lob_jax.book.anchors import AnchorColumn
 from lob_jax.book.day import MarketDay
 from lob_jax.book.flow import blank_flow
 from lob_jax.book.queue import QueueColumn
@@ -18,6 +20,9 @@ from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.load import load_incremental_data
+from lob_jax.generation.device import anchors
+from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.start import start_paths
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.numbers import number_code
@@ -132,6 +137,28 @@ def test_a_prompt_has_the_sizes_before_the_event_that_follows(events):
     assert np.count_nonzero(shown) >= 3
     plain = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
     assert not plain.recent.any()
+
+
+@pytest.mark.parametrize("events", [3, 50, 64])
+def test_a_path_begins_with_the_anchors_that_a_window_shows(events):
+    """Those of the prompt's last token: its book, and the last prices, also of events before the prompt's own."""
+    day = load_incremental_data(events=120, seed=2)
+    part, shape = Part("train", 0, 120, 0), {"record_events": 120, "context": 8, "book_levels": 2}
+    records = [record for _, record in make_records(day, [part], ExactTokenizer(), **shape)]
+    beside = Beside(("anchors",), tokenizer=ExactTokenizer())
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288, "beside": beside}
+    for one in (make_prompt(records, events=events, **how), _last_event(day, events, how)):
+        sampling = SamplingConfig(paths=1, events=1, seed=0)
+        paths, _ = start_paths([one], ExactTokenizer(), day.instrument, sampling)
+        book, remembered = jax.tree.map(lambda leaf: leaf[0], (paths.book, paths.remembered))
+        shown = np.asarray(anchors.codes(book, remembered, tick=day.instrument.tick))
+        np.testing.assert_array_equal(shown, one.known_T["anchors"][-1])
+    last = shown.reshape(2, -1)[:, AnchorColumn.ADDED : AnchorColumn.MIDDLE]
+    assert (last > 0).sum() >= (2 if events == 3 else 5)
+
+
+def _last_event(day, events, how):
+    return prompt_from_day(day.part(0, events, start=day.start), events=1, book_levels=2, **how)
 
 
 def test_the_regime_of_a_prompt_depends_on_the_events_before_it():

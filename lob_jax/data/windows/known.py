@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lob_jax.book.anchors import remembered_prices
 from lob_jax.book.flow import FlowState, blank_flow
 from lob_jax.book.queue import recent_sizes
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.escapes import record_sets
-from lob_jax.data.records.records import Record, record_instrument, record_opening, record_tokenizer
+from lob_jax.data.records.records import Record, read_record, record_instrument, record_opening, record_tokenizer
 from lob_jax.data.windows.flow import flow_at, record_flow
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
@@ -39,7 +40,7 @@ class Beside:
       prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
       symbols: the instruments, whose order determines the numbers of "instrument".
       outlooks: thresholds of "direction" and "log_volatility".
-      tokenizer: the tokenizer of the records, for "flow", "queue", "state" and "allowed".
+      tokenizer: the tokenizer of the records, for "flow", "queue", "anchors", "state" and "allowed".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -205,6 +206,13 @@ def _queue(record: Along) -> Known:
     return Known(np.concatenate([np.zeros_like(codes_TQ[:1]), codes_TQ]), _next_row(record))
 
 
+def _anchors(record: Along) -> Known:
+    tokenizer = record.beside.tokenizer
+    if tokenizer is None:
+        raise _not_given("anchors", "tokenizer")
+    return Known(tokenizer.anchors(record.record["tokens"][:-1], record_opening(record.record)), record.book_row)
+
+
 def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
     """Return the state of the flow before an event of a record, if the arrays need one."""
     if FLOW not in beside.names or beside.tokenizer is None:
@@ -218,6 +226,14 @@ def recent_of(record: Record, beside: Beside, event: int) -> np.ndarray:
         return recent_sizes(*np.zeros((3, 0), np.int64))
     spelled = beside.tokenizer.spelled(record["tokens"][:-1])
     return recent_sizes(spelled.kind[:event], spelled.side[:event], spelled.size[:event])
+
+
+def remembered_of(record: Record, beside: Beside, event: int) -> np.ndarray:
+    """Return the last prices before an event of a record, see `remembered_prices`, if the arrays need them."""
+    if "anchors" not in beside.names or beside.tokenizer is None:
+        return remembered_prices(*np.zeros((3, 0), np.int64))
+    events = read_record(record, beside.tokenizer).events
+    return remembered_prices(events.kind[:event], events.side[:event], events.price[:event])
 
 
 def _clock(record: Along) -> Known:
@@ -291,6 +307,7 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     "book": _book,
     FLOW: _flow,
     "queue": _queue,
+    "anchors": _anchors,
     "clock": _clock,
     "regime": _regime,
     "instrument": _instrument,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lob_jax.book.anchors import SIDE_ANCHORS
 from lob_jax.book.flow import Column
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.pairs import PairedDataset
@@ -73,6 +74,11 @@ def _flow(features_TM: np.ndarray) -> np.ndarray:
     return other_TM
 
 
+def _anchors(codes_TA: np.ndarray) -> np.ndarray:
+    """Exchange the prices of the sides, see `lob_jax.book.anchors`."""
+    return np.roll(codes_TA, SIDE_ANCHORS, axis=-1)
+
+
 def _direction(label_TK: np.ndarray) -> np.ndarray:
     return np.where(label_TK >= 0, _UP - label_TK, label_TK).astype(label_TK.dtype)
 
@@ -83,5 +89,6 @@ MIRRORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "allowed": _allowed,
     "book": _book,
     "flow": _flow,
+    "anchors": _anchors,
     "direction": _direction,
 }

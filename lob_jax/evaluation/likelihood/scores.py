@@ -14,15 +14,16 @@ from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning, Role, names_of
-from lob_jax.models.layers import project
 from lob_jax.models.masking import Masks, Places, log_probabilities, places_of, unpacked
+from lob_jax.models.pointer import Features, next_logits
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.vocabulary import CLASS_SIZE, FIELD_HEAD, VOCAB_SIZE
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
 Apply = Callable[[Any, jax.Array, Conditioning], jax.Array]  # (params, tokens_BT, conditioning) -> logits_BTV
-Project = Callable[[Any, jax.Array], jax.Array]  # (params, features_BKD) -> logits_BKV
+ToFeatures = Callable[[Any, jax.Array, Conditioning], Features]  # (params, tokens_BT, conditioning), [B, T, ...]
+Project = Callable[[Any, Features], jax.Array]  # (params, features of K positions) -> logits_BKV
 POSITIONS = 128  # positions of a window whose logits are in memory at once
 N_CLASSES = VOCAB_SIZE // CLASS_SIZE
 PLACES = names_of(Role.PLACE)
@@ -32,11 +33,11 @@ class Network(NamedTuple):
     """A model in two steps, so that logits are computed only where a token is scored.
 
     Attributes:
-      features: (params, tokens_BT, conditioning) -> features_BTD, the input of the output projection.
-      logits: (params, features_BKD) -> logits_BKV.
+      features: from parameters and inputs to what logits are computed from.
+      logits: from parameters and the features of K positions to logits_BKV.
     """
 
-    features: Apply
+    features: ToFeatures
     logits: Project
 
 
@@ -135,11 +136,11 @@ def model_network(config: ModelConfig) -> Network:
     """Return a model in two steps; the same functions for the same configuration, see `model_apply`."""
     model = LOBTransformer(config)
 
-    def features_of(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> jax.Array:
+    def features_of(params: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> Features:
         return apply(model, {"params": params}, tokens_BT, conditioning, method="features")[0]
 
-    def logits_of(params: Any, features_BKD: jax.Array) -> jax.Array:
-        return project(features_BKD, *apply(model, {"params": params}, method="projection"))
+    def logits_of(params: Any, features: Features) -> jax.Array:
+        return next_logits(features, apply(model, {"params": params}, method="projection"))
 
     return Network(features_of, logits_of)
 
@@ -164,7 +165,7 @@ def score_windows(
     for batch in batches:
         batch = in_rows(batch)
         inputs = {name: batch[name] for name in names_of(Role.STREAM, Role.BESIDE) if name in batch}
-        features_BTD, targets_BT = _features(inputs, params, features=network.features)
+        features, targets_BT = _features(inputs, params, features=network.features)
         for at_BK, inside_BK in scored_positions(np.asarray(batch["scored"])[:, 1:]):
             row, column = np.nonzero(inside_BK)
             where = {
@@ -175,7 +176,7 @@ def score_windows(
             if rules is not None:
                 where["state"] = known["state"][row, column]
             how = {"logits": network.logits, "mask": "none" if rules is None else rules.mask}
-            found = _score(features_BTD, targets_BT, params, at_BK, known, masks, **how)
+            found = _score(features, targets_BT, params, at_BK, known, masks, **how)
             parts.append(where | {name: np.asarray(score)[row, column] for name, score in found.items()})
     return _joined(parts, rules)
 
@@ -256,15 +257,15 @@ def check_scored_once(scores: TokenScores, outlines: Sequence[Outline]) -> None:
 
 
 @functools.partial(jax.jit, static_argnames="features")
-def _features(batch: Batch, params: Any, *, features: Apply) -> tuple[jax.Array, jax.Array]:
-    """Return the input of the output projection, features_BTD, and the targets [B, T]."""
+def _features(batch: Batch, params: Any, *, features: ToFeatures) -> tuple[Features, jax.Array]:
+    """Return what logits are computed from, and the targets [B, T]."""
     tokens_BT, conditioning, targets_BT, _ = shift(batch)
     return features(params, tokens_BT, conditioning), targets_BT
 
 
 @functools.partial(jax.jit, static_argnames=("logits", "mask"))
 def _score(
-    features_BTD: jax.Array,
+    features: Features,
     targets_BT: jax.Array,
     params: Any,
     at_BK: jax.Array,
@@ -275,9 +276,9 @@ def _score(
     mask: str,
 ) -> dict[str, jax.Array]:
     """Return the scores of the tokens after some positions, by name; all [B, K], "classes" [B, K, C]."""
-    features_BKD = jnp.take_along_axis(features_BTD, at_BK[..., None], axis=1)
+    features = jax.tree.map(lambda leaf: jnp.take_along_axis(leaf, at_BK[..., None], axis=1), features)
     targets_BK1 = jnp.take_along_axis(targets_BT, at_BK, axis=1)[..., None]
-    logits_BKV = logits(params, features_BKD).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
+    logits_BKV = logits(params, features).astype(jnp.float32)  # 16 bits are too few for a log-sum-exp
     places = None if masks is None else places_of(dict(known), masks)
     in_book = {}
     if places is not None and places.book_BTW is not None:

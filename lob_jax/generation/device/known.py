@@ -13,7 +13,8 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
-from lob_jax.generation.device import live_book, live_flow
+from lob_jax.generation.device import anchors, live_book, live_flow
+from lob_jax.generation.device.anchors import Remembered
 from lob_jax.generation.device.assembler import Clock, Spelling, price_so_far
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.live_flow import LiveFlow
@@ -29,6 +30,7 @@ SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.BOOK: lambda paths: paths.book,
     Advance.FLOW: lambda paths: (paths.flow, paths.clock),
     Advance.QUEUE: lambda paths: (paths.book, paths.spelling, paths.recent_2R),
+    Advance.ANCHORS: lambda paths: (paths.book, paths.remembered),
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
 }
 
@@ -92,6 +94,10 @@ def _spelled_queue(book: LiveBook, spelling: Spelling, recent_2R: jax.Array) -> 
     return jnp.where(is_spelled, codes(queue, recent_2R[side]), 0)
 
 
+def _anchors(at_B: tuple[LiveBook, Remembered], shape: LoopShape) -> jax.Array:
+    return jax.vmap(functools.partial(anchors.codes, tick=shape.tick))(*at_B)
+
+
 def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:
     return number_B
 
@@ -102,5 +108,6 @@ MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
     "book": _book,
     "flow": _flow,
     "queue": _queue,
+    "anchors": _anchors,
     "event": _event,
 }

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from lob_jax.book.anchors import NO_PRICE, REMEMBERED
 from lob_jax.book.flow import FlowState
 from lob_jax.book.queue import RECENT_SIZES
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.events.schema import Kind
+from lob_jax.generation.device.anchors import Remembered
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.live_flow import LiveFlow
@@ -80,6 +82,7 @@ class Prompt:
       largest: int32 [8], by kind: the largest size of events in training. A DELETE may always remove a whole order.
       flow: the state of the flow after the last event, for a model that reads it.
       recent: int32 [2, RECENT_SIZES], the last sizes after the last event, for a model that reads queues.
+      remembered: int64 [2, REMEMBERED], the prices of the last events, for a model with a pointer.
     """
 
     tokens_T: np.ndarray
@@ -93,6 +96,7 @@ class Prompt:
     largest: np.ndarray = dataclasses.field(default_factory=lambda: ANY_SIZES)
     flow: FlowState | None = None
     recent: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((2, RECENT_SIZES), np.int32))
+    remembered: np.ndarray = dataclasses.field(default_factory=lambda: np.full((2, REMEMBERED), NO_PRICE))
 
     @property
     def start(self) -> BookSnapshot:
@@ -151,6 +155,7 @@ class PathState(NamedTuple):
       flow: the flow after the event before the newest head, or with tokens that are events after the newest one; None
         if the model does not read it.
       recent_2R: the last sizes after the last event in the book, see `lob_jax.book.queue`.
+      remembered: the prices of the last events in the book, see `lob_jax.book.anchors`.
     """
 
     grammar: jax.Array
@@ -172,6 +177,7 @@ class PathState(NamedTuple):
     done: jax.Array
     flow: LiveFlow | None
     recent_2R: jax.Array
+    remembered: Remembered
 
 
 class Given(NamedTuple):

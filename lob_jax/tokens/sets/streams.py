@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lob_jax.book.anchors import ANCHORS, NO_PRICE, REMEMBERED
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
 from lob_jax.book.loops import as_column, correction_columns, event_columns, most_added
@@ -60,6 +61,21 @@ def exact_queues(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray
     if bos + done < len(tokens):
         raise _out_of_range(bos + done)
     return codes_TQ
+
+
+def exact_anchors(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray:
+    """Return the anchors before each of E complete events and after the last, int16 [E + 1, ANCHORS].
+
+    Arguments and errors are those of `exact_sets`; see `walk.follow_anchors`.
+    """
+    bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
+    codes_EA = np.zeros((1 + int((v.field_of(tokens) == v.FIELD_HEAD).sum()), ANCHORS), np.int16)
+    state = _exact_walk(tokens, day, rules, closed=OPEN)
+    remembered = np.full((2, REMEMBERED), NO_PRICE)
+    done = walk.follow_anchors(state, np.ascontiguousarray(tokens[bos:], np.int64), remembered, codes_EA)
+    if bos + done < len(tokens):
+        raise _out_of_range(bos + done)
+    return codes_EA
 
 
 def _exact_walk(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> walk.Walk:

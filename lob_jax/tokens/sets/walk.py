@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import apply, clear, level_of, reference
+from lob_jax.book import orders as o
+from lob_jax.book.anchors import AHEADS, LEVELS, NO_PRICE, REMEMBERED_OF_KIND, SIDE_ANCHORS, AnchorColumn
+from lob_jax.book.kernel import apply, best_price, clear, is_empty, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, amend
 from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, NOBODY, SIZE, Book
 from lob_jax.book.queue import BACKS, FRONTS, MOST_RECENT, RECENT_OF_KIND, RECENT_SIZES, QueueColumn
@@ -12,7 +14,7 @@ from lob_jax.events.schema import Code
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import MOST
-from lob_jax.tokens.numbers import POWER, number_code
+from lob_jax.tokens.numbers import POWER, number_code, price_code
 from lob_jax.tokens.ranks import FIRST_ID, taken_id
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.amounts import is_size, put_rank_groups, put_ranks, put_size_groups, put_sizes, rank_choices
@@ -27,6 +29,9 @@ _CLEAR, _INSIDE = int(Code.CLEAR), int(Escape.INSIDE)
 _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
 _ORDERS, _LOTS, _BACK, _FRONT = (int(QueueColumn[name]) for name in ("ORDERS", "LOTS", "BACK_1", "FRONT_1"))
 _DIVISIBLE, _RECENT = int(QueueColumn.DIVISIBLE), int(QueueColumn.ADDED)
+_LEVEL, _AHEAD, _ADDED = (int(AnchorColumn[name]) for name in ("LEVEL", "AHEAD", "ADDED"))
+_HIDDEN, _AT_TRADE, _MIDDLE = (int(AnchorColumn[name]) for name in ("HIDDEN", "AT_TRADE", "MIDDLE"))
+_LAST_TRADED, _LAST_HIDDEN = int(REMEMBERED_OF_KIND[EXECUTE]), int(REMEMBERED_OF_KIND[EXECUTE + 1])
 
 
 class Walk(NamedTuple):
@@ -116,6 +121,66 @@ def follow_queues(walk: Walk, tokens: np.ndarray, recent: np.ndarray, codes_TQ: 
             _note_size(walk.spelling, recent)
         _note_queue(walk, recent, codes_TQ[at])
     return len(tokens)
+
+
+@in_place
+def follow_anchors(walk: Walk, tokens: np.ndarray, remembered: np.ndarray, codes_EA: np.ndarray) -> int:
+    """Walk over all tokens, and note the anchors before each event and after the last, see `Tokenizer.anchors`.
+
+    Args:
+      walk: changed in place.
+      tokens: int64 [T], which the grammar allows, without BOS.
+      remembered: int64 [2, REMEMBERED], prices, NO_PRICE where there is none yet; changed in place.
+      codes_EA: int16 [E + 1, ANCHORS], filled.
+
+    Returns:
+      How many tokens were read: fewer than T if the price of the next event is out of range.
+    """
+    event = 0
+    _note_anchors(walk, remembered, codes_EA[0])
+    for at in range(len(tokens)):
+        sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
+        if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN]:
+            kind, s, distance = walk.spelling[sp.KIND], walk.spelling[sp.SIDE], walk.spelling[sp.DISTANCE]
+            side = 1 - 2 * s
+            price = reference(walk.book, side) - side * distance * unit_of(kind, walk.rules)
+            if not _take(walk):
+                return at
+            if kind > 0 and REMEMBERED_OF_KIND[kind] >= 0:
+                remembered[s, REMEMBERED_OF_KIND[kind]] = price
+            event += 1
+            _note_anchors(walk, remembered, codes_EA[event])
+    return len(tokens)
+
+
+@inner
+def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> None:
+    """Note one more than the code of each price, 0 where there is none."""
+    book, rules = walk.book, walk.rules
+    for column in range(len(codes_A)):
+        codes_A[column] = 0
+    for s in range(2):
+        side, first = 1 - 2 * s, SIDE_ANCHORS * s
+        origin, rows = reference(book, side), book.side[s]
+        for k in range(min(rows[o.END] - rows[o.FIRST], LEVELS)):
+            far = side * (origin - book.levels[s, rows[o.END] - 1 - k, o.PRICE]) // rules.tick
+            codes_A[first + _LEVEL + k] = _anchor(far, rules)
+            if 0 < k <= AHEADS:
+                codes_A[first + _AHEAD + k - 1] = _anchor(far - 1, rules)
+        for column in range(_LAST_HIDDEN):
+            if remembered[s, column] != NO_PRICE:
+                codes_A[first + _ADDED + column] = _anchor(side * (origin - remembered[s, column]) // rules.tick, rules)
+        if remembered[s, _LAST_HIDDEN] != NO_PRICE:
+            codes_A[first + _HIDDEN] = _anchor(side * (origin - remembered[s, _LAST_HIDDEN]), rules)
+        if remembered[s, _LAST_TRADED] != NO_PRICE:
+            codes_A[first + _AT_TRADE] = _anchor(side * (origin - remembered[s, _LAST_TRADED]), rules)
+        if not is_empty(book, 0) and not is_empty(book, 1):
+            codes_A[first + _MIDDLE] = _anchor(-((best_price(book, 1) - best_price(book, 0)) // 2), rules)
+
+
+@inner
+def _anchor(distance: int, rules: Rules) -> int:
+    return price_code(distance) + 1 if abs(distance) <= rules.most_distance else 0
 
 
 @inner

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import full_precision
 from lob_jax.models.inputs import Conditioning
-from lob_jax.models.layers import project
 from lob_jax.models.masking import Masks, places_of, target_nll
+from lob_jax.models.pointer import Features, Projection, next_logits
 
 
 class Within(NamedTuple):
@@ -46,25 +46,23 @@ def cross_entropy(
 
 
 def blockwise_cross_entropy(
-    features_BTD: jax.Array,
-    weight_VD: jax.Array,
-    bias_V: jax.Array,
+    features: Features,
+    projection: Projection,
     targets_BT: jax.Array,
     weights_BT: jax.Array,
     within: Within | None = None,
     *,
     block: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return `cross_entropy` of the logits x W' + b, of which only `block` positions of each window exist at a time.
+    """Return `cross_entropy` of the next tokens' logits, computed `block` positions of each window at a time.
 
     All logits together are the largest array of a step: B T V float32, and as much again for their gradient. Here the
     logits of a block are computed, summed and discarded, and recomputed in the backward pass: a third more work on the
     output projection, and V / D times less memory after the last layer.
 
     Args:
-      features_BTD: input of the output projection.
-      weight_VD: the output projection.
-      bias_V: its bias.
+      features: what logits are computed from.
+      projection: the parameters for it.
       targets_BT: int32 token ids below V.
       weights_BT: float32, 0 for targets that are not scored.
       within: the tokens that may come; None for all.
@@ -79,14 +77,14 @@ def blockwise_cross_entropy(
 
     @jax.checkpoint
     def add(sums: tuple[jax.Array, jax.Array], piece: tuple) -> tuple[tuple[jax.Array, jax.Array], None]:
-        features, targets, weights, known = piece
+        some, targets, weights, known = piece
         sets = None if within is None else Within(known, within.masks)
-        nll, weight = cross_entropy(project(features, weight_VD, bias_V), targets, weights, sets)
+        nll, weight = cross_entropy(next_logits(some, projection), targets, weights, sets)
         return (sums[0] + nll, sums[1] + weight), None
 
-    zero = jnp.zeros((), bias_V.dtype)
+    zero = jnp.zeros((), projection.bias_V.dtype)
     zeros = (zero, jnp.zeros((), weights_BT.dtype))
     known = {} if within is None else within.known
-    pieces = jax.tree.map(blocks, (features_BTD, targets_BT, weights_BT, known))
+    pieces = jax.tree.map(blocks, (features, targets_BT, weights_BT, known))
     sums, _ = jax.lax.scan(add, zeros, pieces)
     return sums

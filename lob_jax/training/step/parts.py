@@ -15,8 +15,8 @@ from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
 from lob_jax.models.heads import Outlook
 from lob_jax.models.inputs import Conditioning, Role, fields_read, given
-from lob_jax.models.layers import project
 from lob_jax.models.masking import Masks
+from lob_jax.models.pointer import Features, Projection, next_logits
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
@@ -89,10 +89,10 @@ def _losses_of_heads(
     tokens_BT, conditioning, targets_BT, weights_BT = task
     heads, variables = model.config.heads, {"params": params}
     x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, method="stream")
-    features_BTD = apply(model, variables, x_BTD, method="next_features")
+    features = apply(model, variables, x_BTD, conditioning, method="next_features")
     projection = apply(model, variables, method="projection")
     within = _within(conditioning, model, masks)
-    token, weight = _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective, within)
+    token, weight = _cross_entropy(features, projection, targets_BT, weights_BT, objective, within)
     parts, total = {"token": token}, token
     if heads.next_tokens > 1:
         ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
@@ -125,28 +125,28 @@ def _token_loss(
     if objective.loss_block is None:
         logits_BTV = apply(model, {"params": params}, *inputs, **how)
         return cross_entropy(logits_BTV, targets_BT, weights_BT, within)
-    features_BTD, _ = apply(model, {"params": params}, *inputs, **how, method="features")
+    features, _ = apply(model, {"params": params}, *inputs, **how, method="features")
     projection = apply(model, {"params": params}, method="projection")
-    return _cross_entropy(features_BTD, projection, targets_BT, weights_BT, objective, within)
+    return _cross_entropy(features, projection, targets_BT, weights_BT, objective, within)
 
 
 def _cross_entropy(
-    features_BTD: jax.Array,
-    projection: tuple[jax.Array, jax.Array],
+    features: Features,
+    projection: Projection,
     targets_BT: jax.Array,
     weights_BT: jax.Array,
     objective: Objective,
     within: Within | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     if objective.loss_block is None:
-        return cross_entropy(project(features_BTD, *projection), targets_BT, weights_BT, within)
+        return cross_entropy(next_logits(features, projection), targets_BT, weights_BT, within)
     block = objective.loss_block
-    return blockwise_cross_entropy(features_BTD, *projection, targets_BT, weights_BT, within, block=block)
+    return blockwise_cross_entropy(features, projection, targets_BT, weights_BT, within, block=block)
 
 
 def ahead_loss(
     ahead_BTKD: jax.Array,
-    projection: tuple[jax.Array, jax.Array],
+    projection: Projection,
     targets_BT: jax.Array,
     weights_BT: jax.Array,
     objective: Objective,
@@ -155,15 +155,15 @@ def ahead_loss(
 
     Args:
       ahead_BTKD: see `AheadHead`: entry k predicts the token k + 2 positions ahead, which is target t + k + 1.
-      projection: (weight_VD, bias_V).
+      projection: see `Projection`.
       targets_BT: the next tokens.
       weights_BT: their weights.
       objective: its loss_block limits the logits in memory.
     """
-    total = jnp.zeros((), projection[1].dtype)
+    total = jnp.zeros((), projection.bias_V.dtype)
     for k in range(min(ahead_BTKD.shape[2], targets_BT.shape[1] - 1)):
         later = (targets_BT[:, k + 1 :], weights_BT[:, k + 1 :])
-        nll, _ = _cross_entropy(ahead_BTKD[:, : -k - 1, k], projection, *later, objective)
+        nll, _ = _cross_entropy(Features(ahead_BTKD[:, : -k - 1, k]), projection, *later, objective)
         total += nll
     return total
 

@@ -13,6 +13,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.models.embeddings import MOMENTS
+from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
 from lob_jax.training.step.state import abstract_params
@@ -119,10 +120,12 @@ def test_every_parameter_has_names_for_its_axes(model_config):
     base = model_config()
     attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
     heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
+    pointer = {"pointer": True, "vocab_size": VOCAB_SIZE}
     options = {"time_of_day": True, "day_of_week": True, "book_state": True, "flow_state": True, "queue_state": True}
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
     kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
     shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
+    shapes.append(pointer)
     shapes += [{**everything, "attention": attention, "scan_layers": scan} for scan in (False, True)]
     for changes in [*shapes, *({"attention": kind} for kind in kinds)]:
         params = abstract_params(model_config(**{**options, **changes}))

@@ -8,6 +8,7 @@ import pytest
 
 from lob_jax.models.layers import project
 from lob_jax.models.masking import Masks
+from lob_jax.models.pointer import Features, Projection
 from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 
 
@@ -56,7 +57,8 @@ def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
         return cross_entropy(project(features_BTD, weight_VD, bias_V), targets_BT, weights_BT)
 
     def blockwise(features_BTD, weight_VD, bias_V):
-        return blockwise_cross_entropy(features_BTD, weight_VD, bias_V, targets_BT, weights_BT, block=block)
+        features, projection = Features(features_BTD), Projection(weight_VD, bias_V)
+        return blockwise_cross_entropy(features, projection, targets_BT, weights_BT, block=block)
 
     (expected, gradients), (found, others) = (
         jax.value_and_grad(lambda *a, f=f: f(*a)[0], argnums=(0, 1, 2))(*arrays) for f in (plain, blockwise)
@@ -85,7 +87,8 @@ def test_logits_in_blocks_give_the_loss_and_gradient_within_the_same_sets(block,
         return cross_entropy(project(x_BTD, weight_VD, bias_V), targets_BT, weights_BT, within)[0]
 
     def blockwise(x_BTD, weight_VD, bias_V):
-        return blockwise_cross_entropy(x_BTD, weight_VD, bias_V, targets_BT, weights_BT, within, block=block)[0]
+        features, projection = Features(x_BTD), Projection(weight_VD, bias_V)
+        return blockwise_cross_entropy(features, projection, targets_BT, weights_BT, within, block=block)[0]
 
     (expected, gradient), (found, other) = (jax.jit(jax.value_and_grad(f))(*arrays) for f in (plain, blockwise))
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
@@ -106,6 +109,8 @@ def test_logits_in_blocks_are_never_whole():
         return gradient.lower(*shapes).compile().memory_analysis().temp_size_in_bytes
 
     plain = memory(lambda x, w, b: cross_entropy(project(x, w, b), targets, weights))
-    blocks = memory(lambda x, w, b: blockwise_cross_entropy(x, w, b, targets, weights, block=block))
+    blocks = memory(
+        lambda x, w, b: blockwise_cross_entropy(Features(x), Projection(w, b), targets, weights, block=block)
+    )
     assert plain > 4 * B * T * V
     assert blocks < 4 * B * T * V / 3

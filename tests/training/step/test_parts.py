@@ -11,6 +11,7 @@ import pytest
 from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.heads import Outlook
 from lob_jax.models.layers import example_keys
+from lob_jax.models.pointer import Projection
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens.vocabulary import MASK
 from lob_jax.training.step.objective import NEXT_TOKEN
@@ -71,11 +72,11 @@ def test_tokens_ahead_are_scored_where_they_count():
                 if t + k + 1 < 5:
                     p_V = log_softmax(weight_VD @ ahead_BTKD[b, t, k])
                     expected -= weights_BT[b, t + k + 1] * p_V[targets_BT[b, t + k + 1]]
-    arguments = (jnp.asarray(x) for x in (ahead_BTKD, targets_BT, weights_BT))
-    ahead_BTKD, targets_BT, weights_BT = arguments
+    arguments = (jnp.asarray(x) for x in (ahead_BTKD, targets_BT, weights_BT, weight_VD, bias_V))
+    ahead_BTKD, targets_BT, weights_BT, weight_VD, bias_V = arguments
     for block in (None, 2):
         objective = dataclasses.replace(NEXT_TOKEN, loss_block=block)
-        found = ahead_loss(ahead_BTKD, (jnp.asarray(weight_VD), jnp.asarray(bias_V)), targets_BT, weights_BT, objective)
+        found = ahead_loss(ahead_BTKD, Projection(weight_VD, bias_V), targets_BT, weights_BT, objective)
         assert float(found) == pytest.approx(expected, rel=1e-5)
 
 

@@ -1,0 +1,103 @@
+"""The prices that the next event of a path may well name, from its live book and its last events.
+
+They are those of `lob_jax.book.anchors`, which has the columns.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.book.anchors import AHEADS, LEVELS, NO_PRICE, REMEMBERED, REMEMBERED_OF_KIND
+from lob_jax.events.schema import Kind
+from lob_jax.generation.device import live_book
+from lob_jax.generation.device.live_book import FAR, LiveBook
+from lob_jax.generation.device.spelled import price_code
+from lob_jax.tokens.bins import MOST_DISTANCE
+
+_TRADED, _HIDDEN = int(REMEMBERED_OF_KIND[Kind.EXECUTE]), int(REMEMBERED_OF_KIND[Kind.EXECUTE_HIDDEN])
+
+
+class Remembered(NamedTuple):
+    """The prices of the last events of each side, bid and ask; vmap adds an axis of paths.
+
+    Attributes:
+      ticks_2R: int32 [2, REMEMBERED], whole ticks from the origin of the book, FAR where there was no event.
+      quanta_2: int32 [2], price quanta beyond these ticks, of hidden executions; the other prices have none.
+    """
+
+    ticks_2R: jax.Array
+    quanta_2: jax.Array
+
+
+def from_prices(price_2R: np.ndarray, *, origin: int, tick: int) -> Remembered:
+    """Return what a path remembers at its start.
+
+    Args:
+      price_2R: int64 [2, REMEMBERED], see `remembered_prices`.
+      origin: the origin of the path's book, in price quanta.
+      tick: price quanta per tick.
+    """
+    ticks, quanta = np.divmod(price_2R - origin, tick)
+    near = (price_2R != NO_PRICE) & (np.abs(ticks) < FAR)
+    return Remembered(
+        jnp.asarray(np.where(near, ticks, FAR), jnp.int32),
+        jnp.asarray(np.where(near, quanta, 0)[:, _HIDDEN], jnp.int32),
+    )
+
+
+def with_event(
+    remembered: Remembered, book: LiveBook, *, kind: jax.Array, side: jax.Array, deeper: jax.Array, tick: int
+) -> Remembered:
+    """Return what is remembered after an event.
+
+    Args:
+      remembered: what was remembered before it.
+      book: the book before it.
+      kind: its `Kind`.
+      side: 0 bid, 1 ask.
+      deeper: its distance from the reference price of its side, in ticks, or in quanta of hidden executions.
+      tick: price quanta per tick.
+    """
+    up = jnp.where(side == 0, -deeper, deeper)
+    is_hidden = kind == Kind.EXECUTE_HIDDEN
+    ticks = live_book.reference(book, side) + jnp.where(is_hidden, up // tick, up)
+    mine_2R = (jnp.arange(2) == side)[:, None] & (jnp.arange(REMEMBERED) == jnp.asarray(REMEMBERED_OF_KIND)[kind])
+    return Remembered(
+        jnp.where(mine_2R, ticks, remembered.ticks_2R),
+        jnp.where((jnp.arange(2) == side) & is_hidden, up % tick, remembered.quanta_2),
+    )
+
+
+def codes(book: LiveBook, remembered: Remembered, *, tick: int) -> jax.Array:
+    """Return the anchors of a path, int16 [ANCHORS]: one more than the code of each price, 0 where there is none."""
+    return jnp.concatenate([_side_codes(book, remembered, side, tick) for side in range(2)]).astype(jnp.int16)
+
+
+def _side_codes(book: LiveBook, remembered: Remembered, side: int, tick: int) -> jax.Array:
+    sign = 1 - 2 * side
+    origin = live_book.reference(book, jnp.int32(side))
+    key_L = jnp.pad(book.key_2P[side, :LEVELS], (0, max(LEVELS - book.key_2P.shape[1], 0)), constant_values=FAR)
+    there_L, far_L = key_L != FAR, key_L + sign * origin
+    ahead_L = slice(1, 1 + AHEADS)
+    ticks_R = remembered.ticks_2R[side]
+    known_R, behind_R = ticks_R != FAR, sign * (origin - ticks_R)
+    # Products of distances in ticks that are too far in quanta would not fit into an int32.
+    close_R = known_R & (jnp.abs(behind_R) <= MOST_DISTANCE // tick + 1)
+    quanta_R = jnp.where(close_R, behind_R, 0) * tick
+    best_2 = book.key_2P[:, 0]
+    has_both = (best_2 != FAR).all()
+    spread = jnp.where(has_both, best_2.sum(), 0)
+    small = has_both & (jnp.abs(spread) // 2 <= MOST_DISTANCE // tick + 1)
+    middle = jnp.where(small, spread // 2 * tick + spread % 2 * tick // 2, 0)
+    parts = [
+        (far_L, there_L),
+        (far_L[ahead_L] - 1, there_L[ahead_L]),
+        (behind_R[:_HIDDEN], known_R[:_HIDDEN]),
+        ((quanta_R[_HIDDEN] - sign * remembered.quanta_2[side])[None], close_R[_HIDDEN, None]),
+        (quanta_R[_TRADED, None], close_R[_TRADED, None]),
+        (-middle[None], small[None]),
+    ]
+    far_A, there_A = (jnp.concatenate(leaves) for leaves in zip(*parts, strict=True))
+    return jnp.where(there_A & (jnp.abs(far_A) <= MOST_DISTANCE), price_code(far_A) + 1, 0)

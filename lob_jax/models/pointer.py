@@ -1,0 +1,110 @@
+"""A pointer: tokens that the market suggests, which the network scores beside its vocabulary.
+
+A head names a price, and a size often that of an order. The output projection scores such a token by its number alone:
+what it learns of the third best level at 37 ticks does not help at 38. So the prices and sizes at hand are candidates
+for the next token, see `lob_jax.book.anchors` and `lob_jax.book.queue`: each has a score that depends on the network's
+state and on what it is, not on its number. The logit of a token becomes the log-sum-exp of its own and of the scores of
+its candidates (Vinyals et al., 2015, and See et al., 2017, mix probabilities instead of adding them up).
+
+Candidates are recomputed from the book with each token, never cached.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.book.anchors import SIDE_ANCHORS, AnchorColumn
+from lob_jax.book.queue import QueueColumn
+from lob_jax.events.schema import Kind
+from lob_jax.models.inputs import Conditioning, given
+from lob_jax.models.layers import project
+from lob_jax.tokens import vocabulary as v
+
+NO_TOKEN = v.PAD  # in the place of a candidate that there is none of
+# Anchors that an event of a kind may name; tokens of different groups of candidates are never the same.
+_LEVELS = tuple(range(AnchorColumn.LEVEL, AnchorColumn.AHEAD))
+_AHEADS = tuple(range(AnchorColumn.AHEAD, AnchorColumn.ADDED))
+_LAST = (AnchorColumn.ADDED, AnchorColumn.REMOVED, AnchorColumn.TRADED)
+_OF_KIND: dict[Kind, tuple[int, ...]] = {
+    Kind.ADD: (*_LEVELS, *_AHEADS, *_LAST),
+    Kind.CANCEL: (*_LEVELS, *_LAST),
+    Kind.DELETE: (*_LEVELS, *_LAST),
+    Kind.EXECUTE: (*_LEVELS, *_LAST),
+    Kind.EXECUTE_HIDDEN: (AnchorColumn.HIDDEN, AnchorColumn.AT_TRADE, AnchorColumn.MIDDLE),
+}
+_GROUPS = [(kind, side, columns) for kind, columns in _OF_KIND.items() for side in range(2)]
+# Each candidate of a head: its anchor, and the head of a price with code 0.
+_ANCHOR = np.array([SIDE_ANCHORS * side + column for _, side, columns in _GROUPS for column in columns])
+_HEAD = np.array([v.CLASS_SIZE * kind + v.ASK_OFFSET * side for kind, side, columns in _GROUPS for _ in columns])
+_SIZES = np.array([column for column in QueueColumn if column != QueueColumn.ORDERS])
+GROUPS = (*(len(columns) for _, _, columns in _GROUPS), len(_SIZES))
+CANDIDATES = sum(GROUPS)
+
+
+class Features(NamedTuple):
+    """What the logits of the next token are computed from.
+
+    Attributes:
+      x_BTD: the input of the output projection.
+      candidates_BTC: int32, the tokens that are candidates, NO_TOKEN for none; None without a pointer.
+    """
+
+    x_BTD: jax.Array
+    candidates_BTC: jax.Array | None = None
+
+
+class Projection(NamedTuple):
+    """The parameters from features to logits.
+
+    Attributes:
+      weight_VD, bias_V: the output projection.
+      weight_CD, bias_C: scores of candidates; None without a pointer.
+    """
+
+    weight_VD: jax.Array
+    bias_V: jax.Array
+    weight_CD: jax.Array | None = None
+    bias_C: jax.Array | None = None
+
+
+def candidates(conditioning: Conditioning) -> jax.Array:
+    """Return the tokens that are candidates after each token, int32 [B, T, CANDIDATES], NO_TOKEN for none."""
+    anchor_BTA = given(conditioning, "anchors")[..., _ANCHOR].astype(jnp.int32)
+    size_BTA = given(conditioning, "queue")[..., _SIZES].astype(jnp.int32)
+    heads_BTA = jnp.where(anchor_BTA > 0, _HEAD + anchor_BTA - 1, NO_TOKEN)
+    return jnp.concatenate([heads_BTA, jnp.where(size_BTA > 0, v.SIZE + size_BTA, NO_TOKEN)], axis=-1)
+
+
+def next_logits(features: Features, projection: Projection, *, first: bool = False) -> jax.Array:
+    """Return logits_BTV of the next token, float32; `first` as in `layers.project`."""
+    logits_BTV = project(features.x_BTD, projection.weight_VD, projection.bias_V, first=first)
+    if features.candidates_BTC is None:
+        return logits_BTV
+    assert projection.weight_CD is not None and projection.bias_C is not None
+    score_BTC = project(features.x_BTD, projection.weight_CD, projection.bias_C)
+    return point(logits_BTV, features.candidates_BTC, score_BTC)
+
+
+def point(logits_BTV: jax.Array, candidates_BTC: jax.Array, score_BTC: jax.Array) -> jax.Array:
+    """Return log(exp(logit) + sum of exp(score) over the candidates that are the token), float32 [B, T, V]."""
+    own_BTC = jnp.take_along_axis(logits_BTV, candidates_BTC, axis=-1)
+    ends = np.cumsum(GROUPS)
+    parts = [
+        _more(*(leaf[..., end - size : end] for leaf in (own_BTC, candidates_BTC, score_BTC)))
+        for size, end in zip(GROUPS, ends, strict=True)
+    ]
+    more_BTC = jnp.concatenate(parts, axis=-1)
+    flat_NV, token_NC, more_NC = (leaf.reshape(-1, leaf.shape[-1]) for leaf in (logits_BTV, candidates_BTC, more_BTC))
+    row_N1 = jnp.arange(len(flat_NV))[:, None]
+    return flat_NV.at[row_N1, token_NC].add(more_NC).reshape(logits_BTV.shape)
+
+
+def _more(own_BTG: jax.Array, token_BTG: jax.Array, score_BTG: jax.Array) -> jax.Array:
+    """Return what the candidates of a group add to the logits of their tokens; the first of equal ones adds for all."""
+    same_BTGG = token_BTG[..., :, None] == token_BTG[..., None, :]
+    before = np.tri(token_BTG.shape[-1], k=-1, dtype=bool)
+    counts_BTG = (token_BTG != NO_TOKEN) & ~(same_BTGG & before).any(-1)
+    total_BTG = jax.nn.logsumexp(jnp.broadcast_to(score_BTG[..., None, :], same_BTGG.shape), axis=-1, where=same_BTGG)
+    return jnp.where(counts_BTG, jax.nn.softplus(total_BTG - own_BTG), 0)
