@@ -12,25 +12,32 @@ from lob_jax.events.schema import Kind
 
 
 class AnchorColumn(enum.IntEnum):
-    """The prices of one side, in order; where several columns belong to one name, the first."""
+    """The prices of one side, in order; of the columns from one name to the next, the first is named."""
 
-    LEVEL = 0  # LEVELS columns: its levels, from the best
-    AHEAD = 10  # AHEADS columns: a tick better than its second best level, its third, ...
-    ADDED = 15  # where its last ADD was
-    REMOVED = 16  # its last CANCEL or DELETE
-    TRADED = 17  # its last visible execution
-    HIDDEN = 18  # its last hidden execution, as the price of another one
-    AT_TRADE = 19  # the price of its last visible execution, as that of a hidden one
-    MIDDLE = 20  # halfway between the best prices of both sides, rounded to this side, as that of a hidden one
+    LEVEL = 0  # its levels, from the best
+    AHEAD = 10  # a tick better than its second best level, its third, ...
+    ADDED = 15  # where its last ADDs were, from the newest
+    REMOVED = 21  # its last CANCELs and DELETEs
+    TRADED = 24  # its last visible execution
+    HIDDEN = 25  # its last hidden executions, as the prices of another one
+    AT_TRADE = 27  # the price of its last visible execution, as that of a hidden one
+    MIDDLE = 28  # halfway between the best prices of both sides, rounded to this side, as that of a hidden one
 
 
 LEVELS, AHEADS = AnchorColumn.AHEAD - AnchorColumn.LEVEL, AnchorColumn.ADDED - AnchorColumn.AHEAD
 SIDE_ANCHORS = AnchorColumn.MIDDLE + 1
 ANCHORS = 2 * SIDE_ANCHORS  # those of bids, then those of asks
-REMEMBERED = 4  # prices that a side remembers: of the columns ADDED, REMOVED, TRADED and HIDDEN
-# Which of them the price of an event of a kind is remembered as; none for CROSS and CONTROL.
-REMEMBERED_OF_KIND = np.full(len(Kind) + 1, -1, np.int32)
-REMEMBERED_OF_KIND[[Kind.ADD, Kind.CANCEL, Kind.DELETE, Kind.EXECUTE, Kind.EXECUTE_HIDDEN]] = [0, 1, 1, 2, 3]
+REMEMBERED = AnchorColumn.AT_TRADE - AnchorColumn.ADDED  # prices that a side remembers: of the columns in between
+# Which of them those of the events of a kind are, by kind: the first one, and the one after the last.
+_MEMORY = {
+    (Kind.ADD,): (AnchorColumn.ADDED, AnchorColumn.REMOVED),
+    (Kind.CANCEL, Kind.DELETE): (AnchorColumn.REMOVED, AnchorColumn.TRADED),
+    (Kind.EXECUTE,): (AnchorColumn.TRADED, AnchorColumn.HIDDEN),
+    (Kind.EXECUTE_HIDDEN,): (AnchorColumn.HIDDEN, AnchorColumn.AT_TRADE),
+}
+MEMORY_OF_KIND = np.zeros((len(Kind) + 1, 2), np.int32)  # 0 to 0 for CROSS and CONTROL, which are not remembered
+for kinds, columns in _MEMORY.items():
+    MEMORY_OF_KIND[list(kinds)] = np.array(columns) - AnchorColumn.ADDED
 NO_PRICE = -(2**62)  # remembered before the first event of its kind
 
 
@@ -44,8 +51,8 @@ def remembered_prices(kind: np.ndarray, side: np.ndarray, price: np.ndarray) -> 
     """
     prices = np.full((2, REMEMBERED), NO_PRICE)
     for s in range(2):
-        for column in range(REMEMBERED):
-            rows = np.flatnonzero((side == 1 - 2 * s) & (REMEMBERED_OF_KIND[kind] == column))
-            if len(rows):
-                prices[s, column] = price[rows[-1]]
+        for kinds in _MEMORY:
+            first, end = MEMORY_OF_KIND[kinds[0]]
+            last = price[(side == 1 - 2 * s) & np.isin(kind, kinds)][: first - end - 1 : -1]
+            prices[s, first : first + len(last)] = last
     return prices

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.anchors import AHEADS, LEVELS, NO_PRICE, REMEMBERED, REMEMBERED_OF_KIND
+from lob_jax.book.anchors import AHEADS, LEVELS, MEMORY_OF_KIND, NO_PRICE, REMEMBERED
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.live_book import FAR, LiveBook
 from lob_jax.generation.device.spelled import price_code
 from lob_jax.tokens.bins import MOST_DISTANCE
 
-_TRADED, _HIDDEN = int(REMEMBERED_OF_KIND[Kind.EXECUTE]), int(REMEMBERED_OF_KIND[Kind.EXECUTE_HIDDEN])
+_TRADED, _HIDDEN = int(MEMORY_OF_KIND[Kind.EXECUTE, 0]), int(MEMORY_OF_KIND[Kind.EXECUTE_HIDDEN, 0])
 
 
 class Remembered(NamedTuple):
@@ -24,11 +24,11 @@ class Remembered(NamedTuple):
 
     Attributes:
       ticks_2R: int32 [2, REMEMBERED], whole ticks from the origin of the book, FAR where there was no event.
-      quanta_2: int32 [2], price quanta beyond these ticks, of hidden executions; the other prices have none.
+      quanta_2R: int32 [2, REMEMBERED], price quanta beyond these ticks; only hidden executions have any.
     """
 
     ticks_2R: jax.Array
-    quanta_2: jax.Array
+    quanta_2R: jax.Array
 
 
 def from_prices(price_2R: np.ndarray, *, origin: int, tick: int) -> Remembered:
@@ -43,7 +43,7 @@ def from_prices(price_2R: np.ndarray, *, origin: int, tick: int) -> Remembered:
     near = (price_2R != NO_PRICE) & (np.abs(ticks) < FAR)
     return Remembered(
         jnp.asarray(np.where(near, ticks, FAR), jnp.int32),
-        jnp.asarray(np.where(near, quanta, 0)[:, _HIDDEN], jnp.int32),
+        jnp.asarray(np.where(near, quanta, 0), jnp.int32),
     )
 
 
@@ -63,11 +63,16 @@ def with_event(
     up = jnp.where(side == 0, -deeper, deeper)
     is_hidden = kind == Kind.EXECUTE_HIDDEN
     ticks = live_book.reference(book, side) + jnp.where(is_hidden, up // tick, up)
-    mine_2R = (jnp.arange(2) == side)[:, None] & (jnp.arange(REMEMBERED) == jnp.asarray(REMEMBERED_OF_KIND)[kind])
-    return Remembered(
-        jnp.where(mine_2R, ticks, remembered.ticks_2R),
-        jnp.where((jnp.arange(2) == side) & is_hidden, up % tick, remembered.quanta_2),
-    )
+    first, end = jnp.asarray(MEMORY_OF_KIND)[kind]
+    column_R = jnp.arange(REMEMBERED)
+    mine_2R = (jnp.arange(2) == side)[:, None] & (column_R >= first) & (column_R < end)
+
+    def put(value: jax.Array, before_2R: jax.Array) -> jax.Array:
+        later_2R = jnp.roll(before_2R, 1, axis=-1)
+        return jnp.where(mine_2R, jnp.where(column_R == first, value, later_2R), before_2R)
+
+    quanta = jnp.where(is_hidden, up % tick, 0)
+    return Remembered(put(ticks, remembered.ticks_2R), put(quanta, remembered.quanta_2R))
 
 
 def codes(book: LiveBook, remembered: Remembered, *, tick: int) -> jax.Array:
@@ -95,7 +100,7 @@ def _side_codes(book: LiveBook, remembered: Remembered, side: int, tick: int) ->
         (far_L, there_L),
         (far_L[ahead_L] - 1, there_L[ahead_L]),
         (behind_R[:_HIDDEN], known_R[:_HIDDEN]),
-        ((quanta_R[_HIDDEN] - sign * remembered.quanta_2[side])[None], close_R[_HIDDEN, None]),
+        ((quanta_R - sign * remembered.quanta_2R[side])[_HIDDEN:], close_R[_HIDDEN:]),
         (quanta_R[_TRADED, None], close_R[_TRADED, None]),
         (-middle[None], small[None]),
     ]

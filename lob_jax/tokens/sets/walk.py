@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.book import orders as o
-from lob_jax.book.anchors import AHEADS, LEVELS, NO_PRICE, REMEMBERED_OF_KIND, SIDE_ANCHORS, AnchorColumn
+from lob_jax.book.anchors import AHEADS, LEVELS, MEMORY_OF_KIND, NO_PRICE, REMEMBERED, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.kernel import apply, best_price, clear, is_empty, level_of, reference
 from lob_jax.book.loops import CorrectionColumns, amend
 from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, NOBODY, SIZE, Book
@@ -30,8 +30,8 @@ _DONE, _FULL, _OUT_OF_RANGE = (int(stop) for stop in Stop)
 _ORDERS, _LOTS, _BACK, _FRONT = (int(QueueColumn[name]) for name in ("ORDERS", "LOTS", "BACK_1", "FRONT_1"))
 _DIVISIBLE, _RECENT = int(QueueColumn.DIVISIBLE), int(QueueColumn.ADDED)
 _LEVEL, _AHEAD, _ADDED = (int(AnchorColumn[name]) for name in ("LEVEL", "AHEAD", "ADDED"))
-_HIDDEN, _AT_TRADE, _MIDDLE = (int(AnchorColumn[name]) for name in ("HIDDEN", "AT_TRADE", "MIDDLE"))
-_LAST_TRADED, _LAST_HIDDEN = int(REMEMBERED_OF_KIND[EXECUTE]), int(REMEMBERED_OF_KIND[EXECUTE + 1])
+_AT_TRADE, _MIDDLE = int(AnchorColumn.AT_TRADE), int(AnchorColumn.MIDDLE)
+_LAST_TRADED, _LAST_HIDDEN = int(MEMORY_OF_KIND[EXECUTE, 0]), int(MEMORY_OF_KIND[EXECUTE + 1, 0])
 
 
 class Walk(NamedTuple):
@@ -146,11 +146,20 @@ def follow_anchors(walk: Walk, tokens: np.ndarray, remembered: np.ndarray, codes
             price = reference(walk.book, side) - side * distance * unit_of(kind, walk.rules)
             if not _take(walk):
                 return at
-            if kind > 0 and REMEMBERED_OF_KIND[kind] >= 0:
-                remembered[s, REMEMBERED_OF_KIND[kind]] = price
+            _remember(remembered[s], kind, price)
             event += 1
             _note_anchors(walk, remembered, codes_EA[event])
     return len(tokens)
+
+
+@inner
+def _remember(remembered_R: np.ndarray, kind: int, price: int) -> None:
+    """Put the price of an event before those of earlier ones."""
+    first, end = MEMORY_OF_KIND[kind]
+    for column in range(end - 1, first, -1):
+        remembered_R[column] = remembered_R[column - 1]
+    if end > first:
+        remembered_R[first] = price
 
 
 @inner
@@ -167,11 +176,10 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
             codes_A[first + _LEVEL + k] = _anchor(far, rules)
             if 0 < k <= AHEADS:
                 codes_A[first + _AHEAD + k - 1] = _anchor(far - 1, rules)
-        for column in range(_LAST_HIDDEN):
+        for column in range(REMEMBERED):
             if remembered[s, column] != NO_PRICE:
-                codes_A[first + _ADDED + column] = _anchor(side * (origin - remembered[s, column]) // rules.tick, rules)
-        if remembered[s, _LAST_HIDDEN] != NO_PRICE:
-            codes_A[first + _HIDDEN] = _anchor(side * (origin - remembered[s, _LAST_HIDDEN]), rules)
+                unit = rules.tick if column < _LAST_HIDDEN else 1
+                codes_A[first + _ADDED + column] = _anchor(side * (origin - remembered[s, column]) // unit, rules)
         if remembered[s, _LAST_TRADED] != NO_PRICE:
             codes_A[first + _AT_TRADE] = _anchor(side * (origin - remembered[s, _LAST_TRADED]), rules)
         if not is_empty(book, 0) and not is_empty(book, 1):

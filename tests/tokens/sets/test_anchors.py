@@ -27,9 +27,12 @@ LAST_OF = {
 }
 
 
-def last_price(earlier, side, kinds):
-    """Return the price of the last of some (kind, side, price), None if there is none."""
-    return next((price for kind, of, price in earlier[::-1] if of == side and kind in kinds), None)
+ENDS = [AnchorColumn.REMOVED, AnchorColumn.TRADED, AnchorColumn.HIDDEN, AnchorColumn.AT_TRADE]
+
+
+def last_prices(earlier, side, kinds):
+    """Return the prices of some (kind, side, price), the last one first."""
+    return [price for kind, of, price in earlier[::-1] if of == side and kind in kinds]
 
 
 def anchors_by_hand(reference, earlier):
@@ -48,11 +51,11 @@ def anchors_by_hand(reference, earlier):
             put(first + AnchorColumn.LEVEL + k, distance)
         for k, distance in enumerate(far[1 : 1 + AHEADS]):
             put(first + AnchorColumn.AHEAD + k, distance - 1)
-        for column, kinds in LAST_OF.items():
-            price = last_price(earlier, side, kinds)
-            if price is not None:
-                put(first + column, side * (origin - price) // (1 if column == AnchorColumn.HIDDEN else TICK))
-        if (price := last_price(earlier, side, (Kind.EXECUTE,))) is not None:
+        for (column, kinds), end in zip(LAST_OF.items(), ENDS, strict=True):
+            unit = 1 if column == AnchorColumn.HIDDEN else TICK
+            for k, price in enumerate(last_prices(earlier, side, kinds)[: end - column]):
+                put(first + column + k, side * (origin - price) // unit)
+        for price in last_prices(earlier, side, (Kind.EXECUTE,))[:1]:
             put(first + AnchorColumn.AT_TRADE, side * (origin - price))
         if sides[BID] and sides[ASK]:
             put(first + AnchorColumn.MIDDLE, -((min(sides[ASK]) - max(sides[BID])) // 2))
@@ -83,9 +86,10 @@ def test_the_anchors_are_those_of_the_reference_book(day, seed, time_digits, ran
     np.testing.assert_array_equal(found[: len(rows)], rows)
     columns = np.array(earlier, np.int64).reshape(-1, 3).T
     for s, side in enumerate((BID, ASK)):
-        for k, kinds in enumerate(LAST_OF.values()):
-            price = last_price(earlier, side, kinds)
-            assert remembered_prices(*columns)[s, k] == (NO_PRICE if price is None else price)
+        for (column, kinds), end in zip(LAST_OF.items(), ENDS, strict=True):
+            found = remembered_prices(*columns)[s, column - AnchorColumn.ADDED : end - AnchorColumn.ADDED]
+            prices = last_prices(earlier, side, kinds)[: end - column]
+            assert found.tolist() == prices + [NO_PRICE] * (end - column - len(prices))
 
 
 def test_each_column_of_a_small_market():
