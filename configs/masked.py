@@ -1,6 +1,6 @@
 """Masked tokens, predicted from both sides as in BERT, so this model cannot generate.
 
-It does not see the book, since the book after an event reveals the event.
+It does not see the book or the flow, since those after an event reveal the event.
 """
 
 import ml_collections
@@ -14,6 +14,6 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config.train.objective = "masked"
     config.model.causal = False
     config.model.mask = "none"
-    config.model.book_state = False
+    config.model.book_state = config.model.flow_state = config.model.queue_state = config.model.pointer = False
     config.train.sample_events = 0
     return config

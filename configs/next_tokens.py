@@ -9,4 +9,5 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     """Return the configuration of a model that predicts four tokens ahead."""
     config = sized.get_config(size)
     config.model.heads.next_tokens = 4
+    config.model.pointer = False
     return config

@@ -286,14 +286,15 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
     reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.PARTS)
-    for name in ("queue_state", "pointer"):
+    for name in ("flow_state", "queue_state", "pointer"):
         _require(
             causal or not model[name],
             f"model.{name}",
             expected=f"False, since train.objective is {config.train.objective}",
             was=True,
-            remedy="leave it out: the book after a masked token would give it away",
+            remedy="leave it out: what follows a masked token would give it away",
         )
+    for name in ("queue_state", "pointer"):
         _require(
             not (model[name] and reason),
             f"model.{name}",

@@ -55,9 +55,11 @@ def measured(params: dict, batch: dict[str, np.ndarray]) -> dict:
 
 
 def _with_outlook(model: ModelConfig, config: ForecastConfig) -> ModelConfig:
-    """Return the transformer's shape with the heads and instruments of a forecaster."""
+    """Return the transformer's shape with the heads, the inputs and the instruments of a forecaster."""
     heads = HeadsConfig(next_tokens=1, outlook_events=config.horizons, contrastive_size=0)
-    return dataclasses.replace(model, heads=heads, n_instruments=config.instruments + 1 if model.n_instruments else 0)
+    left_out = {"flow_state": False, "queue_state": False, "pointer": False}
+    instruments = config.instruments + 1 if model.n_instruments else 0
+    return dataclasses.replace(model, heads=heads, n_instruments=instruments, **left_out)
 
 
 def _along(known: jax.Array, tokens_BT: jax.Array) -> jax.Array:
@@ -93,6 +95,6 @@ def make_forecaster(config: ForecastConfig, token_model: ModelConfig | None) -> 
             where="config.model",
             expected=f"a model that reads {', '.join(TOKEN_INPUTS)} at most",
             was=f"one that reads {', '.join(lacking)}",
-            remedy="leave it out of a forecaster: config.model.regime=none, no flow_state, queue_state or pointer",
+            remedy="leave it out of a forecaster: config.model.regime=none",
         )
     return TransformerForecaster(config, token_model)

@@ -59,6 +59,8 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("vector", "bias"): (None,),
     ("head", "output"): ("vocab", "embed"),
     ("head", "bias"): ("vocab",),
+    ("head", "digits"): (None, None),
+    ("head", "digits_input"): (None, "embed"),
     ("head", "pointer"): (None, "embed"),
     ("head", "pointer_bias"): (None,),
 }

@@ -141,6 +141,7 @@ class ModelConfig:
         are always standardised.
       queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
         sizes of its side, see `lob_jax.book.queue`.
+      digits_rank: rank of the output projection of further digits, which are mostly noise; 0 for that of all tokens.
       pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
         `models.pointer`.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
@@ -177,6 +178,7 @@ class ModelConfig:
     standardize_book: bool
     flow_state: bool
     queue_state: bool
+    digits_rank: int
     pointer: bool
     regime: str
     n_regimes: int
@@ -248,6 +250,14 @@ def _check_sizes(config: ModelConfig) -> None:
     positive += ["n_regimes"] * (config.regime != "none")
     for name in positive:
         _check_size(name, getattr(config, name))
+    _check_size("digits_rank", config.digits_rank, least=0)
+    if config.digits_rank and config.vocab_size != VOCAB_SIZE:
+        raise _fault(
+            "digits_rank",
+            expected=f"0, unless the vocabulary has {VOCAB_SIZE:,} tokens",
+            was=config.digits_rank,
+            remedy="leave it out: digits have a class of their own only there",
+        )
     if config.n_instruments < 0:
         raise _fault(
             "n_instruments",

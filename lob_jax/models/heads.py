@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
 from lob_jax.models.pointer import CANDIDATES, Projection
+from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
 
 HEAD_SCALE = 0.5  # initial scale of the head's norm, see PredictionHead
 DIRECTIONS = 3  # down, flat, up
@@ -48,6 +49,12 @@ class PredictionHead(nn.Module):
         if not config.tie_embeddings:
             self.output = self.param("output", weight_init(), (config.vocab_size, config.d_model), config.param_dtype)
         self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
+        if config.digits_rank:
+            wide = nn.initializers.normal(1 / math.sqrt(config.d_model))
+            self.digits = self.param("digits", weight_init(), (CLASS_SIZE, config.digits_rank), config.param_dtype)
+            self.digits_input = self.param(
+                "digits_input", wide, (config.digits_rank, config.d_model), config.param_dtype
+            )
         if config.pointer:
             self.pointer = self.param("pointer", weight_init(), (CANDIDATES, config.d_model), config.param_dtype)
             self.pointer_bias = self.param("pointer_bias", nn.initializers.zeros, (CANDIDATES,), config.param_dtype)
@@ -59,7 +66,10 @@ class PredictionHead(nn.Module):
     def projection(self, tied_VD: jax.Array | None) -> Projection:
         """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
         pointer = (self.pointer, self.pointer_bias) if self.config.pointer else ()
-        return Projection(self.output if tied_VD is None else tied_VD, self.bias, *pointer)
+        weight_VD = self.output if tied_VD is None else tied_VD
+        if self.config.digits_rank:
+            weight_VD = weight_VD.at[CONTINUATION : CONTINUATION + CLASS_SIZE].set(self.digits @ self.digits_input)
+        return Projection(weight_VD, self.bias, *pointer)
 
 
 class AheadHead(nn.Module):

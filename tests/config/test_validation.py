@@ -128,6 +128,22 @@ def test_several_prompts_are_written_as_lobster_files():
     validation.validate(config)
 
 
+@pytest.mark.parametrize("name", ["flow_state", "queue_state", "pointer"])
+def test_a_model_of_masked_tokens_reads_nothing_that_gives_them_away(name):
+    config = load("masked")
+    config.model[name] = True
+    with pytest.raises(InputError, match=rf"model\.{name}.*(?s:.*)would give it away"):
+        validation.validate(config)
+
+
+@pytest.mark.parametrize("name", ["queue_state", "pointer"])
+def test_an_event_of_one_token_has_no_queue_at_its_price(name):
+    config = load("compact")
+    config.model[name] = True
+    with pytest.raises(InputError, match=rf"model\.{name}(?s:.*)no token comes between its price and its size"):
+        validation.validate(config)
+
+
 def test_what_sampling_refuses_is_named_by_its_key():
     config = load("base")
     config.generate.top_p = 1.5
