@@ -1,0 +1,36 @@
+"""The output projection, and the rank of its rows of digits."""
+
+import numpy as np
+import pytest
+
+from lob_jax.errors import InputError
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens import vocabulary as v
+
+DIGITS = slice(v.CONTINUATION, v.CONTINUATION + v.CLASS_SIZE)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_rows_of_digits_have_their_rank_and_the_others_are_the_table(tiny, lively, inputs, tied):
+    config = tiny(vocab_size=v.VOCAB_SIZE, digits_rank=2, tie_embeddings=tied)
+    params = lively(config)
+    weight_VD = np.asarray(LOBTransformer(config).apply({"params": params}, method="projection").weight_VD)
+    table_VD = params["embeddings"]["token"]["table"] if tied else params["head"]["output"]
+    others = np.delete(np.arange(v.VOCAB_SIZE), np.r_[DIGITS])
+    np.testing.assert_array_equal(weight_VD[others], np.asarray(table_VD)[others])
+    assert np.linalg.matrix_rank(weight_VD[DIGITS]) == 2 < np.linalg.matrix_rank(np.asarray(table_VD)[DIGITS])
+    expected = params["head"]["digits"] @ params["head"]["digits_input"]
+    np.testing.assert_allclose(weight_VD[DIGITS], expected, rtol=1e-5, atol=1e-6)
+    tokens_BT, conditioning = inputs(config, 2, 3)
+    features, _ = LOBTransformer(config).apply({"params": params}, tokens_BT, conditioning, method="features")
+    logits_BTV = LOBTransformer(config).apply({"params": params}, tokens_BT, conditioning)
+    expected = features.x_BTD @ weight_VD.T + params["head"]["bias"]
+    np.testing.assert_allclose(logits_BTV, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"digits_rank": -1}, {"digits_rank": 2, "vocab_size": 40}], ids=["sign", "vocabulary"]
+)
+def test_a_rank_that_does_not_fit_is_refused(tiny, changes):
+    with pytest.raises(InputError, match=r"model\.digits_rank"):
+        tiny(**changes)
