@@ -118,6 +118,16 @@ class Along:
             raise _not_given("an outlook", "outlooks")
         return self.beside.outlooks.of(self.record)
 
+    def tokenizer_for(self, name: str) -> Tokenizer:
+        """Return the tokenizer of the record, which an array needs.
+
+        Raises:
+          InputError: it is not given.
+        """
+        if self.beside.tokenizer is None:
+            raise _not_given(name, "tokenizer")
+        return self.beside.tokenizer
+
     def since_midnight_ns(self) -> np.ndarray:
         """Return the record's clock in ns since the venue's midnight, int64 [E+1]."""
         return self.record["clock_ns"] - self.instrument.midnight_ns()
@@ -192,25 +202,18 @@ def _book(record: Along) -> Known:
 
 
 def _flow(record: Along) -> Known:
-    if record.beside.tokenizer is None:
-        raise _not_given(FLOW, "tokenizer")
     # With the clock, not the book: the flow of an event includes its gap, of which further digits may follow.
-    return Known(record_flow(record.record, record.beside.tokenizer), record.clock_row)
+    return Known(record_flow(record.record, record.tokenizer_for(FLOW)), record.clock_row)
 
 
 def _queue(record: Along) -> Known:
-    tokenizer = record.beside.tokenizer
-    if tokenizer is None:
-        raise _not_given("queue", "tokenizer")
-    codes_TQ = tokenizer.queues(record.record["tokens"][:-1], record_opening(record.record))
+    codes_TQ = record.tokenizer_for("queue").queues(record.record["tokens"][:-1], record_opening(record.record))
     return Known(np.concatenate([np.zeros_like(codes_TQ[:1]), codes_TQ]), _next_row(record))
 
 
 def _anchors(record: Along) -> Known:
-    tokenizer = record.beside.tokenizer
-    if tokenizer is None:
-        raise _not_given("anchors", "tokenizer")
-    return Known(tokenizer.anchors(record.record["tokens"][:-1], record_opening(record.record)), record.book_row)
+    tokens, opening = record.record["tokens"][:-1], record_opening(record.record)
+    return Known(record.tokenizer_for("anchors").anchors(tokens, opening), record.book_row)
 
 
 def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
@@ -277,9 +280,8 @@ def _label(record: Along, labels: np.ndarray, *, blank: int) -> Known:
 
 
 def _state(record: Along) -> Known:
-    if record.beside.tokenizer is None:
-        raise _not_given("state", "tokenizer")
-    return Known(states_along(record.beside.tokenizer.grammar, record.record["tokens"][:-1]), _next_row(record))
+    grammar = record.tokenizer_for("state").grammar
+    return Known(states_along(grammar, record.record["tokens"][:-1]), _next_row(record))
 
 
 def _kind(record: Along) -> Known:
