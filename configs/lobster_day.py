@@ -24,6 +24,10 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.book_state = True
     config.model.flow_state = True
     config.model.queue_state = True
+    config.model.pointer = True
+    config.model.token_parts = True
+    config.model.digits_rank = 4
+    config.model.dropout = 0.2
     config.model.mask = "book"
     config.model.time_of_day = False  # within a single day, the test split is at hours that training never saw
     config.model.day_of_week = False

@@ -58,6 +58,7 @@ BARE = dataclasses.replace(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    token_parts=False,
     digits_rank=0,
     pointer=False,
     n_regimes=4,

@@ -17,11 +17,11 @@ class AnchorColumn(enum.IntEnum):
     LEVEL = 0  # its levels, from the best
     AHEAD = 10  # a tick better than its second best level, its third, ...
     ADDED = 15  # where its last ADDs were, from the newest
-    REMOVED = 21  # its last CANCELs and DELETEs
-    TRADED = 24  # its last visible execution
-    HIDDEN = 25  # its last hidden executions, as the prices of another one
-    AT_TRADE = 27  # the price of its last visible execution, as that of a hidden one
-    MIDDLE = 28  # halfway between the best prices of both sides, rounded to this side, as that of a hidden one
+    REMOVED = 21  # its last CANCEL or DELETE
+    TRADED = 22  # its last visible execution
+    HIDDEN = 23  # its last hidden execution, as the price of another one
+    AT_TRADE = 24  # the price of its last visible execution, as that of a hidden one
+    MIDDLE = 25  # halfway between the best prices of both sides, rounded to this side, as that of a hidden one
 
 
 LEVELS, AHEADS = AnchorColumn.AHEAD - AnchorColumn.LEVEL, AnchorColumn.ADDED - AnchorColumn.AHEAD

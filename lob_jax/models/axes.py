@@ -7,6 +7,7 @@ import jax
 # By the last two keys of a parameter's path. None is an axis that is never sharded; "embed" is the residual stream.
 PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("token", "table"): ("vocab", "embed"),
+    ("parts", "table"): (None, "embed"),
     ("position", "table"): (None, "embed"),
     ("time_of_day", "table"): (None, "embed"),
     ("day_of_week", "table"): (None, "embed"),

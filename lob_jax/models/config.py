@@ -141,6 +141,7 @@ class ModelConfig:
         are always standardised.
       queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
         sizes of its side, see `lob_jax.book.queue`.
+      token_parts: whether the embedding of a token is also the sum of those of its parts, see `models.parts`.
       digits_rank: rank of the output projection of further digits, which are mostly noise; 0 for that of all tokens.
       pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
         `models.pointer`.
@@ -178,6 +179,7 @@ class ModelConfig:
     standardize_book: bool
     flow_state: bool
     queue_state: bool
+    token_parts: bool
     digits_rank: int
     pointer: bool
     regime: str
@@ -251,13 +253,14 @@ def _check_sizes(config: ModelConfig) -> None:
     for name in positive:
         _check_size(name, getattr(config, name))
     _check_size("digits_rank", config.digits_rank, least=0)
-    if config.digits_rank and config.vocab_size != VOCAB_SIZE:
-        raise _fault(
-            "digits_rank",
-            expected=f"0, unless the vocabulary has {VOCAB_SIZE:,} tokens",
-            was=config.digits_rank,
-            remedy="leave it out: digits have a class of their own only there",
-        )
+    for name in ("token_parts", "digits_rank"):
+        if getattr(config, name) and config.vocab_size != VOCAB_SIZE:
+            raise _fault(
+                name,
+                expected=f"{type(getattr(config, name))()}, unless the vocabulary has {VOCAB_SIZE:,} tokens",
+                was=getattr(config, name),
+                remedy="leave it out: only there do ids say which class a token is of, and which number",
+            )
     if config.n_instruments < 0:
         raise _fault(
             "n_instruments",

@@ -6,12 +6,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.nn.initializers import Initializer
+from jax.typing import ArrayLike
 
 from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
+from lob_jax.models.parts import PARTS, parts_of_tokens
 from lob_jax.tokens.vocabulary import SIZE
 
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
@@ -96,17 +99,23 @@ def with_moments(params: dict, name: str, moments_2F: np.ndarray) -> dict:
 
 
 class Table(nn.Module):
-    """A learned lookup table; an index out of range reads the nearest row instead of NaN."""
+    """A learned lookup table, see `rows_of`."""
 
     rows: int
     width: int
     param_dtype: str
+    init: Initializer = weight_init()
 
     def setup(self) -> None:
-        self.table = self.param("table", weight_init(), (self.rows, self.width), self.param_dtype)
+        self.table = self.param("table", self.init, (self.rows, self.width), self.param_dtype)
 
     def __call__(self, index_BT: jax.Array) -> jax.Array:
-        return jnp.take(self.table, index_BT, axis=0, mode="clip")
+        return rows_of(self.table, index_BT)
+
+
+def rows_of(table_RD: jax.Array, index_BT: ArrayLike) -> jax.Array:
+    """Return rows of a table; an index out of range reads the nearest one instead of NaN."""
+    return jnp.take(table_RD, index_BT, axis=0, mode="clip")
 
 
 class Embeddings(nn.Module):
@@ -118,6 +127,9 @@ class Embeddings(nn.Module):
     three or four times their deviation, and AdamW moves all weights alike: within a few steps their means alone would
     be many times louder than the token, and the norm would hide it.
 
+    With `token_parts`, the embedding of a token is the sum of a row of its own and of those of its parts, see
+    `models.parts`: rare tokens learn from those that they resemble. The parts start at zero.
+
     A number of the queue is the embedding of the size token with its code, so that what is learned of a size as a token
     also holds for an order of that size. If the output projection is tied, an order of any size can thus be copied.
     """
@@ -127,6 +139,8 @@ class Embeddings(nn.Module):
     def setup(self) -> None:
         config, full = self.config, self.config.param_dtype
         self.token = Table(config.vocab_size, config.d_model, full)
+        if config.token_parts:
+            self.parts = Table(PARTS, config.d_model, full, init=nn.initializers.zeros)
         if config.positions == "learned":
             self.position = Table(config.max_seq_length, config.d_model, full)
         if config.time_of_day:
@@ -154,7 +168,8 @@ class Embeddings(nn.Module):
     ) -> jax.Array:
         """Return the stream x_BTD in config.dtype; keys_B are dropout keys, None outside training."""
         config = self.config
-        x_BTD = self.token(tokens_BT)
+        table_VD = self.table()
+        x_BTD = rows_of(table_VD, tokens_BT)
         if config.positions == "learned":
             x_BTD += self.position(positions_BT)
         if config.positions == "sinusoidal":
@@ -168,13 +183,19 @@ class Embeddings(nn.Module):
         if config.flow_state:
             x_BTD += self.flow(self._standard("flow", given(conditioning, "flow")))
         if config.queue_state:
-            numbers_BTQD = self.token(SIZE + given(conditioning, "queue").astype(jnp.int32))
+            numbers_BTQD = rows_of(table_VD, SIZE + given(conditioning, "queue").astype(jnp.int32))
             x_BTD += (numbers_BTQD * self.queue).sum(-2)
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
             x_BTD += self.instrument(given(conditioning, "instrument"))
         return dropout(self.norm(x_BTD), keys_B, site=EMBEDDING_SITE, rate=config.dropout)
+
+    def table(self) -> jax.Array:
+        """Return the embedding of every token, [V, D]: a row of its own, and the rows of its parts."""
+        if not self.config.token_parts:
+            return self.token.table
+        return self.token.table + rows_of(self.parts.table, parts_of_tokens()).sum(1)
 
     def _projection(self, features: int) -> nn.Dense:
         full, init = self.config.param_dtype, nn.initializers.normal(INIT_STD / math.sqrt(features))

@@ -26,13 +26,14 @@ NO_TOKEN = v.PAD  # in the place of a candidate that there is none of
 # Anchors that an event of a kind may name; tokens of different groups of candidates are never the same.
 _LEVELS = tuple(range(AnchorColumn.LEVEL, AnchorColumn.AHEAD))
 _AHEADS = tuple(range(AnchorColumn.AHEAD, AnchorColumn.ADDED))
-_LAST = tuple(range(AnchorColumn.ADDED, AnchorColumn.HIDDEN))
+_ADDS = tuple(range(AnchorColumn.ADDED, AnchorColumn.REMOVED))
+_LAST = (AnchorColumn.ADDED, AnchorColumn.REMOVED, AnchorColumn.TRADED)
 _OF_KIND: dict[Kind, tuple[int, ...]] = {
     Kind.ADD: (*_LEVELS, *_AHEADS, *_LAST),
-    Kind.CANCEL: (*_LEVELS, *_LAST),
-    Kind.DELETE: (*_LEVELS, *_LAST),
+    Kind.CANCEL: (*_LEVELS, *_ADDS, *_LAST[1:]),
+    Kind.DELETE: (*_LEVELS, *_ADDS, *_LAST[1:]),
     Kind.EXECUTE: (*_LEVELS, *_LAST),
-    Kind.EXECUTE_HIDDEN: tuple(range(AnchorColumn.HIDDEN, AnchorColumn.MIDDLE + 1)),
+    Kind.EXECUTE_HIDDEN: (AnchorColumn.HIDDEN, AnchorColumn.AT_TRADE, AnchorColumn.MIDDLE),
 }
 _GROUPS = [(kind, side, columns) for kind, columns in _OF_KIND.items() for side in range(2)]
 # Each candidate of a head: its anchor, and the head of a price with code 0.

@@ -281,6 +281,10 @@ class LOBTransformer(nn.Module):
         """Return the unit vectors [B, T, P] that contrastive training compares; x from `stream`."""
         return self.contrastive(x_BTD)
 
+    def token_table(self) -> jax.Array:
+        """Return the embedding of every token, [V, D]."""
+        return self.embeddings.table()
+
     def projection(self) -> Projection:
         """Return the parameters of `next_logits`."""
         return self.head.projection(self._tied_VD())
@@ -289,7 +293,7 @@ class LOBTransformer(nn.Module):
         return next_logits(features, self.projection(), first=TRANSPOSED in self.variables)
 
     def _tied_VD(self) -> jax.Array | None:
-        return self.embeddings.token.table if self.config.tie_embeddings else None
+        return self.embeddings.table() if self.config.tie_embeddings else None
 
     def _dropout_keys(self, example_B: jax.Array | None) -> jax.Array:
         if example_B is None:

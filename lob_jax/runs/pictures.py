@@ -21,6 +21,8 @@ from lob_jax.figures.fan import fan_figure, moves_figure
 from lob_jax.figures.ladder import ladder_of, save_ladder
 from lob_jax.figures.vocabulary import vocabulary_map
 from lob_jax.generation.fan import Fan, fan
+from lob_jax.models.apply import apply
+from lob_jax.models.transformer import LOBTransformer
 from lob_jax.report.material import GENERATED
 from lob_jax.report.section import GIF, Picture, picture
 from lob_jax.runs.attention import visualize_attention
@@ -132,7 +134,8 @@ def sharpness(weight_LNTT: np.ndarray) -> np.ndarray:
 
 
 def _vocabulary(run: Run) -> Picture:
-    vector_VD = np.asarray(run.params["embeddings"]["token"]["table"], np.float64)
+    table_VD = apply(LOBTransformer(run.model), {"params": run.params}, method="token_table")
+    vector_VD = np.asarray(table_VD, np.float64)
     count_V = np.asarray(load_manifest(run.workdir / "records")["token_counts"]["train"])
     class_V = np.arange(len(count_V)) // CLASS_SIZE
     names = [name.replace("_", " ").lower() if name.isupper() else name for name in CLASSES]

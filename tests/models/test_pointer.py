@@ -34,6 +34,7 @@ def named_by_hand(anchors_A, queue_Q):
         mine = anchors_A[SIDE_ANCHORS * side : SIDE_ANCHORS * (side + 1)]
         for column, code in enumerate(mine.tolist()):
             kinds = (Kind.ADD,) if AnchorColumn.AHEAD <= column < AnchorColumn.ADDED else TICK_KINDS
+            kinds = (Kind.CANCEL, Kind.DELETE) if AnchorColumn.ADDED < column < AnchorColumn.REMOVED else kinds
             kinds = (Kind.EXECUTE_HIDDEN,) if column >= AnchorColumn.HIDDEN else kinds
             tokens += [1_000 * kind + 500 * side + code - 1 for kind in kinds if code > 0]
     return tokens + [8_000 + code for code in np.delete(queue_Q, QueueColumn.ORDERS).tolist() if code > 0]
