@@ -60,7 +60,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
 EXACT = {
     "base": BASE,
     "large": 314_965_776,
-    "lobster_day": 2_116_460,
+    "lobster_day": 2_411_043,
     "sized": BASE,
     "small": 24_985_360,
     "tiny": 841_144,

@@ -2,8 +2,6 @@
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,11 +11,11 @@ from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
 from lob_jax.generation import loop, speculative
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.orders import Order, order_table
+from lob_jax.generation.device.orders import Order
 from lob_jax.generation.loop import generate
-from lob_jax.generation.paths import Row, corrections_of, path_day, rows_of
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.start import start_paths
+from tests.generation.along import assert_read, decoded, drawn
 from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, TOKENIZER, lively, prompt, spied
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
@@ -48,24 +46,9 @@ def expected_flow(day, tokens, tokenizer, state):
     return along[tokenizer.known_rows(tokens)[0]]
 
 
-def drawn(tokenizer, prompts, sampling):
-    """Draw tokens without a network; return the rows of each path, and the flow that a model would have read."""
-    paths, origins = start_paths(prompts, tokenizer, INSTRUMENT, sampling)
-    orders = order_table(sampling.inject, instrument=INSTRUMENT, origin=origins[0], events=sampling.events)
-    shape = loop.loop_shape(FLOW, tokenizer, prompts[0], INSTRUMENT, sampling)
-    given = loop.given_of(prompts[0], tokenizer, sampling, orders)
-    bias_V = lively(FLOW)["head"]["bias"] if tokenizer is TOKENIZER else jnp.zeros(10_000)
-    logits_BV = jnp.tile(bias_V, (len(origins), 1))
-
-    def step(paths, _):
-        paths, token_B = loop.draw(paths, logits_BV, given, shape=shape)
-        row = Row(token_B, paths.own.writer, paths.book.filled, paths.book.revealed)
-        return paths, (row, known_at(paths, ("flow",), shape)["flow"][:, 0])
-
-    name = tokenizer.vocabulary.tokenizer
-    _, found = jax.jit(lambda paths: jax.lax.scan(step, paths, length=TOKENS[name]))(paths)
-    rows, flow_BTM = jax.tree.map(lambda leaf: np.swapaxes(np.asarray(leaf), 0, 1), found)
-    return rows_of(rows), flow_BTM, origins
+def flow_along_of(tokenizer):
+    """Return a function from tokens and their day to the flow along them, after that of the prompts."""
+    return lambda tokens, day: {"flow": expected_flow(day, tokens, tokenizer, state_of())}
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
@@ -75,18 +58,14 @@ def test_the_device_follows_the_flow_of_the_decoded_path(tokenizer):
     sampling = loop.SamplingConfig(paths=2, events=40, seed=3, inject=inject)
     states = [state_of(), state_of(FlowEvents(*(column[:2] for column in PAST))), blank_flow()]
     prompts = [prompted(flow=state, number=number) for number, state in enumerate(states)]
-    rows, flow_BTM, origins = drawn(tokenizer, prompts, sampling)
+    how = {"names": ("flow",), "tokens": TOKENS[tokenizer.vocabulary.tokenizer]}
+    found, known = drawn(FLOW, tokenizer, prompts, sampling, **how)
     seen = []
-    for path, (row, origin) in enumerate(zip(rows, origins, strict=True)):
-        heads = np.flatnonzero(row.tokens < 7_000)
-        whole = len(row.tokens) if tokenizer is COMPACT else heads[-1]
-        tokens, count = row.tokens[:whole], len(heads) - (tokenizer is TOKENIZER)
-        shown = jax.tree.map(lambda leaf, end=whole: leaf[:end], row.revealed)
-        corrections = corrections_of(tokens, shown, origin=origin, tick=INSTRUMENT.tick)
-        day = path_day(tokens, corrections, row.own[:whole], start=SHOWN, tokenizer=tokenizer, instrument=INSTRUMENT)
-        assert len(day.events) == count >= 30
+    for path, (row, origin) in enumerate(found):
+        tokens, day = decoded(row, origin, tokenizer)
+        assert len(day.events) >= 30
         expected = expected_flow(day, tokens, tokenizer, states[path // 2])
-        np.testing.assert_allclose(flow_BTM[path, :whole], expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(known["flow"][path, : len(tokens)], expected, rtol=1e-5, atol=1e-5)
         seen.append(expected)
     spread = np.concatenate(seen).std(0)
     names = flow_names()
@@ -102,16 +81,6 @@ def test_a_prompt_without_its_flow_is_told():
         known_at(paths, ("flow",), None)
 
 
-def assert_read(window, generated, tokenizer, path):
-    """The model has read the flow of the decoded path at each of its tokens."""
-    tokens = generated.tokens[path]
-    how = {"start": SHOWN, "tokenizer": tokenizer, "instrument": INSTRUMENT}
-    day = path_day(tokens, generated.corrections[path], generated.own[path], **how)
-    expected, found = expected_flow(day, tokens, tokenizer, state_of()), window.known["flow"][path, 6:]
-    np.testing.assert_array_equal(window.tokens_BT[path, 6 : 6 + len(tokens)], tokens)
-    np.testing.assert_allclose(found[: len(tokens)], expected, rtol=1e-5, atol=1e-5)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
 def test_a_model_reads_the_flow_of_its_path(tokenizer, monkeypatch):
@@ -120,7 +89,7 @@ def test_a_model_reads_the_flow_of_its_path(tokenizer, monkeypatch):
     how = {"model": FLOW, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
     generated = generate(lively(FLOW), prompted(), **how)
     for path in range(2):
-        assert_read(windows[-1], generated, tokenizer, path)
+        assert_read(windows[-1], generated, path, flow_along_of(tokenizer), tokenizer=tokenizer, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -131,4 +100,4 @@ def test_a_speculative_path_reads_the_flow_of_what_it_accepts(tokenizer, monkeyp
     how = {"model": model, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
     generated, counts = generate_speculatively(lively(model), prompted(model), **how)
     assert counts.accepted > 0
-    assert_read(windows[-1], generated, tokenizer, 0)
+    assert_read(windows[-1], generated, 0, flow_along_of(tokenizer), tokenizer=tokenizer, rtol=1e-5, atol=1e-5)

@@ -9,6 +9,8 @@ import optax
 import pytest
 from jax.sharding import PartitionSpec
 
+from lob_jax.book.anchors import ANCHORS
+from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
@@ -17,6 +19,7 @@ from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
 from lob_jax.training.step.state import abstract_params
+from tests.training.conftest import MODEL
 
 STEPS = 5
 EXACTLY = {"xla_cpu_use_fusion_emitters": True}  # without them float64 is right to 1e-9 only
@@ -30,6 +33,19 @@ LAYOUTS = {
 LONG = ("data 8", "fsdp 8", "fsdp 4 x tensor 2", "data 2 x fsdp 2 x tensor 2")  # compared in the long checks only
 
 
+# What widens the output projection, and is split over devices with it.
+POINTS = {"vocab_size": VOCAB_SIZE, "pointer": True, "token_parts": True, "digits_rank": 2}
+
+
+def market(seed):
+    """Return candidates for the tokens of 16 windows."""
+    random, shape = np.random.default_rng(seed), (16, MODEL.max_seq_length + 1)
+    return {
+        "anchors": random.integers(0, 20, (*shape, ANCHORS)).astype(np.int16),
+        "queue": random.integers(0, 20, (*shape, QUEUE_NUMBERS)).astype(np.int16),
+    }
+
+
 @pytest.fixture(scope="module")
 def prepared(model_config, train_config, windows):
     """Return a function: a run of five steps of 16 windows, in two micro-steps or more, at the full learning rate."""
@@ -41,7 +57,7 @@ def prepared(model_config, train_config, windows):
             model_config(**model),
             train_config(**changes, **LAYOUTS.get(layout, {})),
             total_steps=STEPS,
-            validation=[windows(8)],
+            validation=[windows(8) | {name: array[:8] for name, array in market(0).items()}],
             seed=0,
             devices=jax.devices()[:devices],
             before=None,
@@ -55,12 +71,14 @@ def numbers(prepared, windows):
     """Return a function: parameters after five steps, the first step's gradients, and every step's metrics."""
 
     @functools.cache
-    def of(dtype, layout):
+    def of(dtype, layout, points=False):
+        model = {"dtype": dtype, **(POINTS if points else {})}
         with jax.enable_x64(dtype == "float64"):
-            run = compiled(prepared(layout, dtype=dtype), EXACTLY)
+            run = compiled(prepared(layout, **model), EXACTLY)
             state, history, gradients = initial_state(run), [], None
             for step in range(STEPS):
-                state, metrics = run.train_step(state, place_step(run, [windows(16, step)]))
+                batch = windows(16, step) | (market(step) if points else {})
+                state, metrics = run.train_step(state, place_step(run, [batch]))
                 history.append({name: float(value) for name, value in metrics.items()})
                 if gradients is None:  # Adam's first moment is a tenth of the first gradients, behind the clip
                     gradients = jax.tree.map(np.asarray, optax.tree.get(state.opt_state, "mu"))
@@ -80,9 +98,10 @@ def test_parameters_in_float64_are_those_of_one_device(numbers, layout):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_losses_and_gradients_in_float32_are_those_of_one_device(numbers, layout):
-    (_, gradients, history), (_, expected, wanted) = numbers("float32", layout), numbers("float32", "one device")
+@pytest.mark.parametrize(("layout", "points"), [*((name, False) for name in LAYOUTS), ("pmap", True), (LONG[-1], True)])
+def test_losses_and_gradients_in_float32_are_those_of_one_device(numbers, layout, points):
+    _, gradients, history = numbers("float32", layout, points)
+    _, expected, wanted = numbers("float32", "one device", points)
     for name in ("loss", "gradient_norm"):
         assert [line[name] for line in history] == pytest.approx([line[name] for line in wanted], rel=1e-5)
     largest = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
