@@ -42,10 +42,15 @@ def flow_by_hand(events: FlowEvents, row: int, *, start_ns: int, tick: int) -> d
     found["run_lots"] = math.log1p(sum(rows[i][2] for i in run))
     found["run_seconds"] = since([(i, times[i]) for i in run[:1]], now)[0]
     for h in GAP_HALF_LIVES:
-        logs = [math.log1p(max(gap, 0) / 1e3) for *_, gap, _ in rows]
+        logs = [math.log1p(max(gap, 0) / 1e3) for *_, gap, _, _ in rows]
         found[f"gap_{h}"] = sum(w * x for w, x in zip(weights[h], logs, strict=True)) / (sum(weights[h]) or 1)
     moves = [i for i, one in enumerate(rows) if one[4]]
     step = rows[moves[-1]][4] if moves else 0
     found["move_sign"], found["move_ticks"] = (step > 0) - (step < 0), math.log1p(abs(step) / 2 / tick)
+    for h in HALF_LIVES:
+        spreads = [math.log1p(spread) for *_, spread in rows]
+        found[f"spread_{h}"] = sum(w * x for w, x in zip(weights[h], spreads, strict=True)) / (sum(weights[h]) or 1)
+        adds = [(weights[h][i], math.log1p(size)) for i, (kind, _, size, *_) in enumerate(rows) if kind == Kind.ADD]
+        found[f"add_size_{h}"] = sum(w * x for w, x in adds) / max(sum(w for w, _ in adds), 1e-3)
     found["move_seconds"], found["move_events"] = since([(i, times[i]) for i in moves], now)
     return found

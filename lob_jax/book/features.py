@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+SPREAD = -2  # the column of the spread, for any number of levels
 LEAST_DEVIATION = 1e-3  # of a feature that is not taken to be constant
 
 
@@ -23,6 +24,11 @@ def feature_moments(features_KF: np.ndarray) -> np.ndarray:
     every_KF = features_KF.astype(np.float64)
     deviation_F = every_KF.std(0)
     return np.stack([every_KF.mean(0), np.where(deviation_F > LEAST_DEVIATION, deviation_F, 1)]).astype(np.float32)
+
+
+def spread_ticks(features_EF: np.ndarray) -> np.ndarray:
+    """Return the spread of books in ticks from their features, int64 [E]; 0 where a side is empty."""
+    return np.rint(np.expm1(features_EF[:, SPREAD].astype(np.float64))).astype(np.int64)
 
 
 def book_features(price: Any, size: Any, *, tick: int, xp: ModuleType = np) -> Any:

@@ -21,6 +21,7 @@ DECAY_H = np.array([2 ** (-1 / events) for events in HALF_LIVES], np.float32)
 RUN, MOVE = CLASSES, CLASSES + 1  # rows of `FlowState.time_ns` behind those of the classes
 EVERY = CLASSES  # the row of `FlowState.sums` that counts every event
 LONG_AGO_NS = -(2**62)
+LEAST_ADDS = 1e-3  # decayed number of ADDs that their mean size is divided by
 
 
 class Column(enum.IntEnum):
@@ -38,13 +39,16 @@ class Column(enum.IntEnum):
     MOVE_TICKS = MOVE_SIGN + 1
     MOVE_SECONDS = MOVE_SIGN + 2
     MOVE_EVENTS = MOVE_SIGN + 3
+    SPREADS = MOVE_SIGN + 4
+    ADD_SIZES = SPREADS + len(HALF_LIVES)
 
 
-FLOW_FEATURES = Column.MOVE_EVENTS + 1
+FLOW_FEATURES = Column.ADD_SIZES + len(HALF_LIVES)
 _AS_IT_IS_F = np.zeros(FLOW_FEATURES, bool)
 _AS_IT_IS_F[Column.SHARES : Column.RUN_SIGN] = True
 _AS_IT_IS_F[[Column.RUN_SIGN, Column.MOVE_SIGN]] = True
 _AS_IT_IS_F[Column.GAPS : Column.MOVE_SIGN] = True  # each gap is a logarithm already
+_AS_IT_IS_F[Column.SPREADS :] = True  # each spread and size, too
 
 
 class FlowState(NamedTuple):
@@ -58,6 +62,8 @@ class FlowState(NamedTuple):
       gaps: float32 [len(GAP_HALF_LIVES)], the decayed sum of log(1 + microseconds) of the gaps.
       run: float32 [3], sign of the last trade, trades and lots of its run; 0 where there was none.
       move: float32 [2], sign and ticks of the last move of the mid price; 0 where there was none.
+      spreads: float32 [len(HALF_LIVES)], the decayed sum of log(1 + ticks of the spread) after each event.
+      add_sizes: float32 [len(HALF_LIVES)], the decayed sum of log(1 + lots) of the ADDs.
     """
 
     time_ns: np.ndarray
@@ -66,6 +72,8 @@ class FlowState(NamedTuple):
     gaps: np.ndarray
     run: np.ndarray
     move: np.ndarray
+    spreads: np.ndarray
+    add_sizes: np.ndarray
 
 
 def blank_flow() -> FlowState:
@@ -77,6 +85,8 @@ def blank_flow() -> FlowState:
         gaps=np.zeros(len(GAP_HALF_LIVES), np.float32),
         run=np.zeros(3, np.float32),
         move=np.zeros(2, np.float32),
+        spreads=np.zeros(len(HALF_LIVES), np.float32),
+        add_sizes=np.zeros(len(HALF_LIVES), np.float32),
     )
 
 
@@ -86,7 +96,8 @@ def flow_names() -> list[str]:
     names = [f"seconds_since_{one}" for one in classes] + [f"events_since_{one}" for one in classes]
     names += [f"share_{events}_{one}" for events in HALF_LIVES for one in classes]
     names += ["run_sign", "run_trades", "run_lots", "run_seconds", *(f"gap_{events}" for events in GAP_HALF_LIVES)]
-    return [*names, "move_sign", "move_ticks", "move_seconds", "move_events"]
+    names += ["move_sign", "move_ticks", "move_seconds", "move_events"]
+    return [*names, *(f"{what}_{events}" for what in ("spread", "add_size") for events in HALF_LIVES)]
 
 
 def flow_features(numbers: Any, *, xp: ModuleType = np) -> Any:
@@ -101,7 +112,10 @@ def flow_features(numbers: Any, *, xp: ModuleType = np) -> Any:
         log(1 + trades), log(1 + lots), and log(1 + seconds from its first trade to t);
       for each half-life of GAP_HALF_LIVES: sum_j d^j log(1 + microseconds of the gap of event i - 1 - j) / sum_j d^j;
       of the last event that moved the mid price, both sides being occupied before and after it: the sign,
-        log(1 + ticks), log(1 + seconds from it to t), and log(1 + events behind it).
+        log(1 + ticks), log(1 + seconds from it to t), and log(1 + events behind it);
+      for each half-life of HALF_LIVES: sum_j d^j log(1 + ticks of the spread behind event i - 1 - j) / sum_j d^j, where
+        the spread is 0 if a side is empty, and the mean of log(1 + lots) of the ADDs with the same weights, 0 before
+        the first. They tell what is usual at this time of day.
     CONTROL events are events of no class.
 
     Args:

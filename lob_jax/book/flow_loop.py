@@ -1,10 +1,12 @@
 """The compiled loop that follows the flow of a day's events, see `lob_jax.book.flow`."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from lob_jax.book.features import spread_ticks
 from lob_jax.book.flow import (
     CLASSES,
     DECAY_H,
@@ -12,6 +14,7 @@ from lob_jax.book.flow import (
     FLOW_FEATURES,
     GAP_HALF_LIVES,
     HALF_LIVES,
+    LEAST_ADDS,
     MOST_EVENTS,
     MOST_SECONDS,
     MOVE,
@@ -25,6 +28,7 @@ from lob_jax.events.schema import Kind
 from lob_jax.jit import in_place
 
 _CONTROL, _EXECUTE, _HIDDEN = int(Kind.CONTROL), int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN)
+_ADD, _SPREADS, _ADD_SIZES = int(Kind.ADD), int(Column.SPREADS), int(Column.ADD_SIZES)
 _SECONDS, _EVENTS, _SHARES, _GAPS = int(Column.SECONDS), int(Column.EVENTS), int(Column.SHARES), int(Column.GAPS)
 _RUN, _MOVE, _GAP_COUNT, _LIVES = int(Column.RUN_SIGN), int(Column.MOVE_SIGN), len(GAP_HALF_LIVES), len(HALF_LIVES)
 _NO_ROWS = np.empty((0, FLOW_FEATURES), np.float32)
@@ -40,6 +44,7 @@ class FlowEvents(NamedTuple):
       size: lots.
       gap_ns: since the previous event.
       move2: change of the best bid plus the best ask, price quanta; 0 if a side is empty before or after the event.
+      spread: after the event, ticks; 0 if a side is empty.
     """
 
     kind: np.ndarray
@@ -47,11 +52,25 @@ class FlowEvents(NamedTuple):
     size: np.ndarray
     gap_ns: np.ndarray
     move2: np.ndarray
+    spread: np.ndarray
 
 
 def mid_moves(mid2: np.ndarray, two_sided: np.ndarray) -> np.ndarray:
     """Return `FlowEvents.move2` of E events from the E + 1 states of the book around them."""
     return np.where(two_sided[:-1] & two_sided[1:], np.diff(mid2), 0)
+
+
+def flow_events(
+    spelled: Iterable[np.ndarray], *, mid2: np.ndarray, two_sided: np.ndarray, features_EF: np.ndarray
+) -> FlowEvents:
+    """Return the flow of E events.
+
+    Args:
+      spelled: kind, side, size and gap of each, see `Tokenizer.spelled`.
+      mid2, two_sided: of the E + 1 states of the book around them, see `BookStates`.
+      features_EF: features of these states, see `book_features`.
+    """
+    return FlowEvents(*spelled, mid_moves(mid2, two_sided), spread_ticks(features_EF)[1:])
 
 
 def flow_along(state: FlowState, events: FlowEvents, *, start_ns: int, tick: int) -> np.ndarray:
@@ -108,8 +127,15 @@ def _take(state: FlowState, events: FlowEvents, i: int, clock: int, tick: int, d
     log_gap = np.float32(math.log1p(max(events.gap_ns[i], 0) / _NS_PER_US))
     for h in range(_GAP_COUNT):
         state.gaps[h] = state.gaps[h] * decay_H[h] + log_gap
+    log_spread = np.float32(math.log1p(events.spread[i]))
     for h in range(_LIVES):
+        state.spreads[h] = state.spreads[h] * decay_H[h] + log_spread
+        state.add_sizes[h] *= decay_H[h]
         state.sums[EVERY, h] += np.float32(1)
+    if kind == _ADD:
+        log_size = np.float32(math.log1p(events.size[i]))
+        for h in range(_LIVES):
+            state.add_sizes[h] += log_size
     if kind != _CONTROL:
         row = 2 * (kind - 1) + (0 if side > 0 else 1)
         state.time_ns[row], state.events[row] = clock, 0
@@ -141,6 +167,10 @@ def _write(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
     for h in range(_GAP_COUNT):
         numbers_F[_GAPS + h] = state.gaps[h] / max(state.sums[EVERY, h], np.float32(1))
     numbers_F[_MOVE], numbers_F[_MOVE + 1] = state.move[0], state.move[1]
+    for h in range(_LIVES):
+        numbers_F[_SPREADS + h] = state.spreads[h] / max(state.sums[EVERY, h], np.float32(1))
+        adds = state.sums[0, h] + state.sums[1, h]
+        numbers_F[_ADD_SIZES + h] = state.add_sizes[h] / max(adds, np.float32(LEAST_ADDS))
     numbers_F[_MOVE + 2], numbers_F[_MOVE + 3] = _seconds(clock, state.time_ns[MOVE]), state.events[CLASSES]
 
 

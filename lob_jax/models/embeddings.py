@@ -104,10 +104,10 @@ class Table(nn.Module):
     rows: int
     width: int
     param_dtype: str
-    init: Initializer = weight_init()
+    initializer: Initializer = weight_init()
 
     def setup(self) -> None:
-        self.table = self.param("table", self.init, (self.rows, self.width), self.param_dtype)
+        self.table = self.param("table", self.initializer, (self.rows, self.width), self.param_dtype)
 
     def __call__(self, index_BT: jax.Array) -> jax.Array:
         return rows_of(self.table, index_BT)
@@ -140,7 +140,7 @@ class Embeddings(nn.Module):
         config, full = self.config, self.config.param_dtype
         self.token = Table(config.vocab_size, config.d_model, full)
         if config.token_parts:
-            self.parts = Table(PARTS, config.d_model, full, init=nn.initializers.zeros)
+            self.parts = Table(PARTS, config.d_model, full, nn.initializers.zeros)
         if config.positions == "learned":
             self.position = Table(config.max_seq_length, config.d_model, full)
         if config.time_of_day:

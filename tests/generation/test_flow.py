@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lob_jax.book.flow import blank_flow, flow_names
-from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, mid_moves
+from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, flow_events
 from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
 from lob_jax.generation import loop, speculative
@@ -20,7 +20,17 @@ from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, TOKENIZE
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
 FLOW = dataclasses.replace(MODEL, flow_state=True, max_seq_length=256)
-PAST = FlowEvents(*np.array([[4, 1, 5, 3_000_000, 0], [5, -1, 2, 10**9, -100], [7, 0, 0, 5, 0], [4, -1, 9, 70, 300]]).T)
+PAST = FlowEvents(
+    *np.array(
+        [
+            [4, 1, 5, 3_000_000, 0, 2],
+            [5, -1, 2, 10**9, -100, 2],
+            [7, 0, 0, 5, 0, 2],
+            [4, -1, 9, 70, 300, 5],
+            [1, 1, 3, 70, 0, 4],
+        ]
+    ).T
+)
 TOKENS = {"exact": 240, "compact": 45}
 
 
@@ -41,7 +51,8 @@ def prompted(model=FLOW, **changes):
 def expected_flow(day, tokens, tokenizer, state):
     """Return the flow features at each token of a path, from the decoded events."""
     books = replay(day, LEVELS)
-    events = FlowEvents(*tokenizer.spelled(tokens), mid_moves(books.mid2(), books.two_sided()))
+    around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
+    events = flow_events(tokenizer.spelled(tokens), **around)
     along = flow_along(state, events, start_ns=day.start.time_ns, tick=INSTRUMENT.tick)
     return along[tokenizer.known_rows(tokens)[0]]
 

@@ -66,7 +66,7 @@ def test_parameters_of_the_standard_sizes(size, tied, count):
         ({"time_of_day": False}, -288 * 512),
         ({"day_of_week": False}, -7 * 512),
         ({"book_state": True}, 20 * 512 + 512 + 2 * 20),
-        ({"flow_state": True}, 70 * 512 + 512 + 2 * 70),
+        ({"flow_state": True}, 76 * 512 + 512 + 2 * 76),
         ({"queue_state": True}, 12 * 512),
         ({"token_parts": True}, 2_114 * 512),
         ({"digits_rank": 4}, 4 * (1_000 + 512)),

@@ -8,7 +8,7 @@ import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.flow import FlowState, blank_flow
-from lob_jax.book.flow_loop import FlowEvents, flow_after, mid_moves
+from lob_jax.book.flow_loop import flow_after, flow_events
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.errors import InputError
@@ -77,5 +77,6 @@ def flow_before(day: MarketDay, first: int, tokenizer: Tokenizer, *, before: Flo
 def _behind(state: FlowState, part: MarketDay, tokenizer: Tokenizer) -> FlowState:
     """Return the state after the events of a part of a day."""
     spelled, books = tokenizer.spelled(tokenizer.encode(part)), replay(part, 1)
-    events = FlowEvents(*spelled, mid_moves(books.mid2(), books.two_sided()))
+    around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
+    events = flow_events(spelled, **around)
     return flow_after(state, events, start_ns=part.start.time_ns, tick=part.instrument.tick)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lob_jax.book.flow import FlowState
-from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, mid_moves
+from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, flow_events
 from lob_jax.data.records.flow import read_flow
 from lob_jax.data.records.records import Record, record_instrument, two_sided
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -30,7 +30,8 @@ def flow_at(record: Record, tokenizer: Tokenizer, event: int) -> FlowState:
 
 def _events(record: Record, tokenizer: Tokenizer) -> FlowEvents:
     """Return the flow of a record's events, as its tokens spell them."""
-    return FlowEvents(*tokenizer.spelled(record["tokens"][:-1]), mid_moves(record["mid2"], two_sided(record)))
+    around = {"mid2": record["mid2"], "two_sided": two_sided(record), "features_EF": record["features"]}
+    return flow_events(tokenizer.spelled(record["tokens"][:-1]), **around)
 
 
 def _units(record: Record) -> dict[str, int]:

@@ -11,6 +11,7 @@ from lob_jax.book.flow import (
     DECAY_H,
     EVERY,
     GAP_HALF_LIVES,
+    LEAST_ADDS,
     MOST_EVENTS,
     MOST_SECONDS,
     MOVE,
@@ -32,7 +33,7 @@ class LiveFlow(NamedTuple):
 
     Attributes:
       since: when what `FlowState.time_ns` lists happened, int32 [CLASSES + 2] each, since midnight.
-      events_C, sums_CH, gaps_G, run_3, move_2: see `FlowState`.
+      events_C, sums_CH, gaps_G, run_3, move_2, spreads_H, add_sizes_H: see `FlowState`.
       mid2: int32, best bid plus best ask after the last event, in ticks from the origin of the live book.
       quoted: bool, whether both sides were occupied then.
     """
@@ -43,6 +44,8 @@ class LiveFlow(NamedTuple):
     gaps_G: jax.Array
     run_3: jax.Array
     move_2: jax.Array
+    spreads_H: jax.Array
+    add_sizes_H: jax.Array
     mid2: jax.Array
     quoted: jax.Array
 
@@ -59,6 +62,11 @@ def _mid(book: LiveBook) -> tuple[jax.Array, jax.Array]:
     bid, ask = book.key_2P[0, 0], book.key_2P[1, 0]
     quoted = (bid != FAR) & (ask != FAR)
     return jnp.where(quoted, ask - bid, 0), quoted  # the keys of bids are negated prices
+
+
+def _spread(book: LiveBook, quoted: jax.Array) -> jax.Array:
+    """Return the spread in ticks, 0 if it is not positive or a side is empty."""
+    return jnp.where(quoted, jnp.maximum(book.key_2P[0, 0] + book.key_2P[1, 0], 0), 0)
 
 
 def advance(
@@ -86,6 +94,8 @@ def advance(
     run_3 = jnp.where(begins, jnp.stack([sign, 0.0, 0.0]), flow.run_3)
     traded_3 = run_3 + jnp.stack([jnp.float32(0), jnp.float32(1), size.astype(jnp.float32)])
     step = mid2 - flow.mid2
+    log_spread = jnp.log1p(_spread(book, quoted).astype(jnp.float32))
+    log_size = jnp.where(kind == Kind.ADD, jnp.log1p(size.astype(jnp.float32)), 0)
     return LiveFlow(
         since=Clock(*(jnp.where(now_K, now, then_K) for now, then_K in zip(clock, flow.since, strict=True))),
         events_C=jnp.where(jnp.append(of_class_C, moved), 0, jnp.minimum(flow.events_C + 1, MOST_EVENTS)),
@@ -93,6 +103,8 @@ def advance(
         gaps_G=flow.gaps_G * DECAY_H[: len(GAP_HALF_LIVES)] + log_gap,
         run_3=jnp.where(trade, traded_3, flow.run_3),
         move_2=jnp.where(moved, jnp.stack([jnp.sign(step), jnp.abs(step) / 2]).astype(jnp.float32), flow.move_2),
+        spreads_H=flow.spreads_H * DECAY_H + log_spread,
+        add_sizes_H=flow.add_sizes_H * DECAY_H + log_size,
         mid2=mid2,
         quoted=quoted,
     )
@@ -105,6 +117,7 @@ def features(flow: LiveFlow, clock: Clock) -> jax.Array:
     shares_HC = (flow.sums_CH[:CLASSES] / every_H).T
     parts = [seconds_K[:CLASSES], flow.events_C[:CLASSES], shares_HC.reshape(-1), flow.run_3, seconds_K[RUN, None]]
     parts += [flow.gaps_G / every_H[: len(GAP_HALF_LIVES)], flow.move_2, seconds_K[MOVE, None], flow.events_C[CLASSES:]]
+    parts += [flow.spreads_H / every_H, flow.add_sizes_H / jnp.maximum(flow.sums_CH[:2].sum(0), LEAST_ADDS)]
     return flow_features(jnp.concatenate(parts), xp=jnp)
 
 

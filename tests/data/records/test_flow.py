@@ -54,7 +54,7 @@ def made(day, tokenizer, parts=PARTS):
 
 def true_flow(day) -> FlowEvents:
     """Return the flow of a day by the reference book."""
-    book, mids, corrections = OracleBook(day.start), [], day.corrections
+    book, mids, spreads, corrections = OracleBook(day.start), [], [], day.corrections
     names = ("kind", "code", "side", "price", "size", "order_id")
     rows = zip(*(getattr(day.events, name).tolist() for name in names), strict=True)
     for i, (kind, code, *event) in enumerate([(Kind.CONTROL, 0), *rows]):
@@ -66,9 +66,10 @@ def true_flow(day) -> FlowEvents:
             book.correct(*(int(getattr(corrections, name)[row]) for name in ("side", "price", "size")))
         both = book.best(1), book.best(-1)
         mids.append(None if None in both else sum(both))
+        spreads.append(0 if None in both else max(both[1] - both[0], 0) // day.instrument.tick)
     moves = [0 if None in pair else pair[1] - pair[0] for pair in zip(mids, mids[1:], strict=False)]
     gaps = np.diff(day.events.time_ns, prepend=day.start.time_ns)
-    columns = (day.events.kind, day.events.side, day.events.size, gaps, moves)
+    columns = (day.events.kind, day.events.side, day.events.size, gaps, moves, spreads[1:])
     return FlowEvents(*(np.asarray(column, np.int64) for column in columns))
 
 

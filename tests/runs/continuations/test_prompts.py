@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lob_jax.book.flow import blank_flow
-from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, mid_moves
+from lob_jax.book.flow_loop import FlowEvents, flow_after, flow_along, flow_events
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.book.snapshot import Corrections
 from lob_jax.data.labels.regimes import Regimes
@@ -121,7 +121,8 @@ def test_prompts_remember_the_flow_of_the_whole_day(day):
     records = [record for _, record in make_records(day, [Part("test", FIRST, LAST, LEAD)], EXACT, **plan)]
     how = {**HOW, "beside": Beside(("flow",), tokenizer=EXACT)}
     books, spelled = replay(day, LEVELS), EXACT.spelled(EXACT.encode(day))
-    events = FlowEvents(*spelled, mid_moves(books.mid2(), books.two_sided()))
+    around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
+    events = flow_events(spelled, **around)
     units = {"start_ns": day.start.time_ns, "tick": day.instrument.tick}
     whole = flow_along(blank_flow(), events, **units)
     for number, one in enumerate(spread_prompts(records, prompts=9, events=30, following=55, **how)):
