@@ -22,11 +22,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.d_ff = 256
     config.model.max_seq_length = 256
     config.model.book_state = True
+    config.model.flow_state = True
+    config.model.queue_state = True
+    config.model.pointer = True
+    config.model.token_parts = True
+    config.model.digits_rank = 4
     config.model.mask = "book"
     config.model.dtype = "float32"
     config.train.accumulation = 1
     config.train.batch_size = 16
-    config.train.steps = 450
+    config.train.steps = 700
     config.train.warmup_steps = 30
     config.train.learning_rate = 5e-3
     config.train.log_every = 25
