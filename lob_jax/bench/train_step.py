@@ -53,6 +53,7 @@ from lob_jax.training.step.shift import Batch, shift
 
 LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
 SIZES = ("tiny", "small", "base", "large")
+NOT_IN_THE_TWIN = ("flow_state", "queue_state", "pointer", "token_parts")  # options that only our model has
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 EAGER, COMPILED = "torch eager", "torch compiled"
 LOSS_TOLERANCE = 1e-4  # relative difference of the float32 losses of equal models
@@ -418,8 +419,9 @@ def setting_of(chosen: argparse.Namespace) -> Setting:
     """Return the setting that the options ask for; what they leave out is the config's."""
     config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
     model = model_config(config)
+    plain = {"mask": "none", **dict.fromkeys(NOT_IN_THE_TWIN, False), "digits_rank": 0}
     model = dataclasses.replace(
-        model, mask="none", max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype
+        model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype, **plain
     )
     return Setting(
         model=model,

@@ -24,6 +24,7 @@ from lob_jax.writers.lobster import write_lobster
 from tests.runs.conftest import SMALL
 
 COMPACT = {"tokens.kind": "compact", "tokens.time_digits": None, "model.mask": "book", "data.embargo_events": 70}
+COMPACT |= {"model.queue_state": False, "model.pointer": False}
 LEVELS, RECORD = 3, 128
 
 

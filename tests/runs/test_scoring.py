@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import lob_jax
+from lob_jax.book.flow import blank_flow
 from lob_jax.data.records.records import day_record
+from lob_jax.data.windows.known import ALWAYS
 from lob_jax.errors import InputError
 from lob_jax.evaluation.likelihood.scores import model_apply
 from lob_jax.report.event_bits import read_event_bits
@@ -21,8 +23,9 @@ def test_scores_are_what_the_model_gives_each_token(run, day):
     """On the first window, which begins with BOS; here of a model without a mask."""
     run = dataclasses.replace(run, model=dataclasses.replace(run.model, mask="none"))
     scores = lob_jax.score(run, day)
-    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=3)
-    windows = lob_jax.TokenBookDataset([record], context=64, time_buckets=288, evaluation=True)
+    beside = dataclasses.replace(run.beside, names=(*ALWAYS, "flow", "queue", "anchors"), tokenizer=run.tokenizer)
+    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=3, flow=blank_flow())
+    windows = lob_jax.TokenBookDataset([record], context=64, time_buckets=288, evaluation=True, beside=beside)
     tokens_BT, conditioning, targets_BT, _ = shift({name: array[None] for name, array in windows[0].items()})
     logits_BTV = model_apply(run.model)(run.params, tokens_BT, conditioning)
     expected = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits_BTV[0])), np.asarray(targets_BT).T, 1)[:, 0]
@@ -54,7 +57,7 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
 
 
 def test_what_has_no_such_likelihood_is_refused(run, day):
-    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, causal=False, mask="none"))
+    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, causal=False, mask="none", pointer=False))
     with pytest.raises(InputError, match="does not score"):
         lob_jax.score(hidden, day)
     with pytest.raises(InputError, match="nothing to score"):
