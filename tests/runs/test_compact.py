@@ -8,6 +8,7 @@ from lob_jax.data.records.builder import open_records
 from tests.runs.conftest import SMALL
 
 COMPACT = {"tokens.kind": "compact", "tokens.time_digits": None, "model.mask": "book", "data.embargo_events": 70}
+COMPACT |= {"model.queue_state": False, "model.pointer": False}
 COMPACT |= {"data.record_events": 128}  # a prompt ends where a second record begins
 
 

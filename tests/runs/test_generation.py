@@ -91,7 +91,10 @@ def test_a_day_without_events_is_not_continued(run, day):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"causal": False, "mask": "none"}, "both sides"), ({"kind": "performer"}, "performer attention has no mask")],
+    [
+        ({"causal": False, "mask": "none", "pointer": False}, "both sides"),
+        ({"kind": "performer"}, "performer attention has no mask"),
+    ],
 )
 def test_a_model_that_cannot_generate_is_refused(run, changes, why):
     kind = {"attention": dataclasses.replace(run.model.attention, kind=changes["kind"])} if "kind" in changes else {}

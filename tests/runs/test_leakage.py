@@ -23,6 +23,7 @@ from lob_jax.training.run.weights import save_weights
 from tests.runs.conftest import SMALL
 
 COMPACT = {"tokens.kind": "compact", "tokens.time_digits": None, "data.embargo_events": 70}
+COMPACT |= {"model.queue_state": False, "model.pointer": False}
 
 
 @pytest.fixture(scope="module")
