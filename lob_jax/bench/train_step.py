@@ -418,13 +418,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def setting_of(chosen: argparse.Namespace) -> Setting:
     """Return the setting that the options ask for; what they leave out is the config's."""
     config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
-    model = model_config(config)
-    plain = {"mask": "none", **dict.fromkeys(NOT_IN_THE_TWIN, False), "digits_rank": 0}
-    model = dataclasses.replace(
-        model, max_seq_length=chosen.context or model.max_seq_length, dtype=chosen.dtype or model.dtype, **plain
-    )
+    changes = {"mask": "none", **dict.fromkeys(NOT_IN_THE_TWIN, False), "digits_rank": 0}
+    changes |= {name: value for name, value in (("max_seq_length", chosen.context), ("dtype", chosen.dtype)) if value}
     return Setting(
-        model=model,
+        model=dataclasses.replace(model_config(config), **changes),
         train=dataclasses.replace(
             train_config(config),
             accumulation=chosen.accumulation,

@@ -37,16 +37,7 @@ EVENTS = 1_000_000  # events of all runs together
 PATHS = 128  # maximum number of paths generated at once
 STEPS = 150  # training steps
 PROMPT = 50  # events
-
-
-def _every_input() -> ml_collections.ConfigDict:
-    """Return the configuration of a small model of exact tokens that reads whatever generation can continue."""
-    config = tiny.get_config()
-    config.model.flow_state = config.model.queue_state = True
-    return config
-
-
-CONFIGS = {"exact": _every_input, "ranks": _every_input, "compact": functools.partial(compact.get_config, "tiny")}
+CONFIGS = {"exact": tiny.get_config, "ranks": tiny.get_config, "compact": functools.partial(compact.get_config, "tiny")}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,8 +36,8 @@ _MEMORY = {
     (Kind.EXECUTE_HIDDEN,): (AnchorColumn.HIDDEN, AnchorColumn.AT_TRADE),
 }
 MEMORY_OF_KIND = np.zeros((len(Kind) + 1, 2), np.int32)  # 0 to 0 for CROSS and CONTROL, which are not remembered
-for kinds, columns in _MEMORY.items():
-    MEMORY_OF_KIND[list(kinds)] = np.array(columns) - AnchorColumn.ADDED
+for _kinds, _columns in _MEMORY.items():
+    MEMORY_OF_KIND[list(_kinds)] = np.array(_columns) - AnchorColumn.ADDED
 NO_PRICE = -(2**62)  # remembered before the first event of its kind
 
 
