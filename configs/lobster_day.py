@@ -25,6 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.flow_state = True
     config.model.queue_state = True
     config.model.pointer = True
+    config.model.latest_tokens = True
     config.model.token_parts = True
     config.model.digits_rank = 4
     config.model.dropout = 0.2

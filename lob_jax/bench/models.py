@@ -86,6 +86,7 @@ TOKEN_MODEL = ModelConfig(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    latest_tokens=False,
     token_parts=False,
     digits_rank=0,
     pointer=False,

@@ -286,7 +286,7 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
     reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.PARTS)
-    for name in ("flow_state", "queue_state", "pointer"):
+    for name in ("flow_state", "queue_state", "latest_tokens", "pointer"):
         _require(
             causal or not model[name],
             f"model.{name}",

@@ -29,7 +29,7 @@ from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Role, names_of
 from lob_jax.models.masking import Masks, make_masks
-from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.step.shift import Batch

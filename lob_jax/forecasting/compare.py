@@ -19,7 +19,7 @@ from lob_jax.forecasting.examples import ForecastExamples, ForecastLayout, ancho
 from lob_jax.forecasting.fit import Fit, FitConfig, Predictions, fit, predict
 from lob_jax.forecasting.floors import Labelled, lean_table, majority
 from lob_jax.forecasting.scores import difference, mean_scores, pinball_ticks, seed_scores
-from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.tokenizer import Ability, require
 from lob_jax.tokens.vocabulary import Vocabulary
 

@@ -35,6 +35,7 @@ from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.latest import with_token
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
@@ -88,6 +89,9 @@ def draw(paths: PathState, logits_BV: jax.Array, given: Given, *, shape: LoopSha
         return words.move(path, token, given, shape)
 
     moved, token_B = jax.vmap(move)(paths, choice.token_B)
+    if paths.latest_L is not None:
+        latest_BL = jax.vmap(functools.partial(with_token, xp=jnp))(paths.latest_L, token_B)
+        moved = moved._replace(latest_L=latest_BL)
     chosen_B = ~moved.own.writing
     fresh_B = chosen_B & (moved.spelling.events > paths.spelling.events)
     within_B = jnp.where(fresh_B, 1, paths.within + chosen_B)

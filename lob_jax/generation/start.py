@@ -107,6 +107,7 @@ def _at_end(
         done=jnp.bool_(False),
         recent_2R=jnp.asarray(prompt.recent),
         remembered=anchors.from_prices(prompt.remembered, origin=origin, tick=instrument.tick),
+        latest_L=jnp.asarray(prompt.known_T["latest"][-1]) if "latest" in prompt.known_T else None,
         flow=None if prompt.flow is None else live_flow.from_state(prompt.flow, book, midnight_ns=midnight_ns),
     )
 

@@ -141,6 +141,8 @@ class ModelConfig:
         are always standardised.
       queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
         sizes of its side, see `lob_jax.book.queue`.
+      latest_tokens: whether to condition each token on the latest heads, sizes and leading gaps, see
+        `lob_jax.tokens.latest`.
       token_parts: whether the embedding of a token is also the sum of those of its parts, see `models.parts`.
       digits_rank: rank of the output projection of further digits, which are mostly noise; 0 for that of all tokens.
       pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
@@ -179,6 +181,7 @@ class ModelConfig:
     standardize_book: bool
     flow_state: bool
     queue_state: bool
+    latest_tokens: bool
     token_parts: bool
     digits_rank: int
     pointer: bool
@@ -197,6 +200,7 @@ class ModelConfig:
         _check_sizes(self)
         _check_choices(self)
         _check_fit(self)
+        _check_latest(self)
         _check_pointer(self)
         _check_attention(self)
 
@@ -253,7 +257,7 @@ def _check_sizes(config: ModelConfig) -> None:
     for name in positive:
         _check_size(name, getattr(config, name))
     _check_size("digits_rank", config.digits_rank, least=0)
-    for name in ("token_parts", "digits_rank"):
+    for name in ("token_parts", "digits_rank", "latest_tokens"):
         if getattr(config, name) and config.vocab_size != VOCAB_SIZE:
             raise _fault(
                 name,
@@ -306,6 +310,16 @@ def _check_fit(config: ModelConfig) -> None:
             expected="none, unless the model is causal and the size of its vocabulary a multiple of 80",
             was=f"{config.mask}, with causal = {config.causal} and vocab_size = {config.vocab_size}",
             remedy="leave it out: what may come next does not say which tokens are hidden",
+        )
+
+
+def _check_latest(config: ModelConfig) -> None:
+    if config.latest_tokens and not config.causal:
+        raise _fault(
+            "latest_tokens",
+            expected="False, unless the model is causal",
+            was=config.latest_tokens,
+            remedy="leave it out: it would tell a model which tokens are hidden",
         )
 
 

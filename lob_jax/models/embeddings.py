@@ -15,6 +15,7 @@ from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.inputs import DAYS, Conditioning, given
 from lob_jax.models.layers import INIT_STD, LayerNorm, dropout, weight_init
 from lob_jax.models.parts import PARTS, parts_of_tokens
+from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import SIZE
 
 WAVELENGTH = 10_000.0  # longest wavelength / 2 pi of sinusoidal and rotary positions (Vaswani et al., 2017)
@@ -119,7 +120,7 @@ def rows_of(table_RD: jax.Array, index_BT: ArrayLike) -> jax.Array:
 
 
 class Embeddings(nn.Module):
-    """Sum the embeddings of token, position, clock, book, flow, queue, regime and instrument; apply norm and dropout.
+    """Sum the embeddings of the token and of everything else that the model reads; apply norm and dropout.
 
     The sum is float32, and all summands have a similar small scale at initialisation, so that none dominates the token:
     sinusoids (root mean square 1 / sqrt(2)) are scaled down to INIT_STD, and the projection of F book or flow features
@@ -132,6 +133,7 @@ class Embeddings(nn.Module):
 
     A number of the queue is the embedding of the size token with its code, so that what is learned of a size as a token
     also holds for an order of that size. If the output projection is tied, an order of any size can thus be copied.
+    Likewise, the latest tokens have the embeddings that they have as tokens.
     """
 
     config: ModelConfig
@@ -152,10 +154,10 @@ class Embeddings(nn.Module):
         if config.flow_state:
             self.flow = self._projection(FLOW_FEATURES)
         if config.queue_state:
-            # Random factors, so that each number is recovered from the sum by its own; together as loud as a token.
-            init, shape = nn.initializers.normal(1 / math.sqrt(QUEUE_NUMBERS)), (QUEUE_NUMBERS, config.d_model)
-            self.queue = self.param("queue", init, shape, full)
+            self.queue = self._factors("queue", QUEUE_NUMBERS)
         sizes = {"book": config.book_features, "flow": FLOW_FEATURES}
+        if config.latest_tokens:
+            self.latest = self._factors("latest", LATEST_TOKENS)
         self.moments = {name: self._moments(name, sizes[name]) for name in config.standardized}
         if config.regime == "added":
             self.regime = Table(config.n_regimes, config.d_model, full)
@@ -185,6 +187,9 @@ class Embeddings(nn.Module):
         if config.queue_state:
             numbers_BTQD = rows_of(table_VD, SIZE + given(conditioning, "queue").astype(jnp.int32))
             x_BTD += (numbers_BTQD * self.queue).sum(-2)
+        if config.latest_tokens:
+            latest_BTLD = rows_of(table_VD, given(conditioning, "latest").astype(jnp.int32))
+            x_BTD += (latest_BTLD * self.latest).sum(-2)
         if config.regime == "added":
             x_BTD += self.regime(given(conditioning, "regime"))
         if config.n_instruments:
@@ -196,6 +201,14 @@ class Embeddings(nn.Module):
         if not self.config.token_parts:
             return self.token.table
         return self.token.table + rows_of(self.parts.table, parts_of_tokens()).sum(1)
+
+    def _factors(self, name: str, count: int) -> jax.Array:
+        """Return the parameters that the embeddings of an input's tokens are multiplied by before they are added up.
+
+        They start at random, so that each token is recovered from the sum by its own; together as loud as one token.
+        """
+        init = nn.initializers.normal(1 / math.sqrt(count))
+        return self.param(name, init, (count, self.config.d_model), self.config.param_dtype)
 
     def _projection(self, features: int) -> nn.Dense:
         full, init = self.config.param_dtype, nn.initializers.normal(INIT_STD / math.sqrt(features))

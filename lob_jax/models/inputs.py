@@ -18,6 +18,7 @@ from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
+from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import CLASS_SIZE, PRICE_CODES
 
 DAYS = 7
@@ -45,6 +46,7 @@ class Advance(enum.Enum):
     FLOW = "the state of the path's flow, at its clock"
     QUEUE = "the live book of the path, at the price that its tokens spell so far"
     ANCHORS = "the live book of the path, and where its last events were"
+    LATEST = "the tokens of the path"
     EVENTS = "the number of the event that the token belongs to"
 
 
@@ -105,6 +107,7 @@ STREAM, BESIDE, PLACE, LABEL, ACCOUNT = Role
 SIZES: dict[str, Callable[[ModelConfig], int]] = {
     "A": lambda _: ANCHORS,
     "F": lambda model: model.book_features,
+    "L": lambda _: LATEST_TOKENS,
     "K": lambda model: len(model.heads.outlook_events),
     "M": lambda _: FLOW_FEATURES,
     "Q": lambda _: QUEUE_NUMBERS,
@@ -170,6 +173,15 @@ ARRAYS = (
         read=lambda model: model.pointer,
         advance=Advance.ANCHORS,
         ids=lambda _: PRICE_CODES + 1,
+    ),
+    WindowArray(
+        "latest",  # see `lob_jax.tokens.latest`
+        "int16",
+        "BTL",
+        BESIDE,
+        read=lambda model: model.latest_tokens,
+        advance=Advance.LATEST,
+        ids=lambda model: model.vocab_size,
     ),
     WindowArray(
         "regime",

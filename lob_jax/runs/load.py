@@ -17,7 +17,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.training import beside_of, regime_bins
 from lob_jax.settings import check_like, defaults, kinds_of, unknown_key
-from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.run.checkpoint import Meta, restore_best, steps_in

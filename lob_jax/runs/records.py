@@ -21,8 +21,7 @@ from lob_jax.feeds.synthetic import SYMBOL, SyntheticFeed
 from lob_jax.forecasting.fi2010 import is_fi2010, refusal
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
-from lob_jax.tokens.load import tokenizer_for
-from lob_jax.tokens.registry import tokenizer_class
+from lob_jax.tokens.registry import tokenizer_class, tokenizer_for
 from lob_jax.tokens.tokenizer import FittedTokenizer, Loss, Tokenizer
 from lob_jax.tokens.vocabulary import Vocabulary
 

@@ -1,5 +1,6 @@
 """The registry of tokenizers: to add one, write its module and add a line here."""
 
+import dataclasses
 import importlib
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from lob_jax.errors import InputError
 
 if TYPE_CHECKING:
     from lob_jax.tokens.tokenizer import Tokenizer
+    from lob_jax.tokens.vocabulary import Vocabulary
 
 # The module and class of each. Classes are imported on demand, so that checking a name imports no package.
 TOKENIZERS = {
@@ -40,3 +42,14 @@ def tokenizer_class(name: str, *, where: str = "vocabulary") -> "type[Tokenizer]
     check_name(name, where=where)
     module, attribute = TOKENIZERS[name].split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def tokenizer_for(vocabulary: "Vocabulary") -> "Tokenizer":
+    """Return the tokenizer of a vocabulary.
+
+    Raises:
+      InputError: the vocabulary's settings do not fit its tokenizer.
+    """
+    bins = None if vocabulary.bins is None else dataclasses.asdict(vocabulary.bins)
+    settings = {"time_digits": vocabulary.time_digits, "references": vocabulary.references, "bins": bins}
+    return tokenizer_class(vocabulary.tokenizer).from_settings(**settings)

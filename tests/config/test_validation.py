@@ -128,7 +128,7 @@ def test_several_prompts_are_written_as_lobster_files():
     validation.validate(config)
 
 
-@pytest.mark.parametrize("name", ["flow_state", "queue_state", "pointer"])
+@pytest.mark.parametrize("name", ["flow_state", "queue_state", "latest_tokens", "pointer"])
 def test_a_model_of_masked_tokens_reads_nothing_that_gives_them_away(name):
     config = load("masked")
     config.model[name] = True

@@ -113,6 +113,7 @@ def tiny():
             standardize_book=True,
             flow_state=False,
             queue_state=False,
+            latest_tokens=False,
             token_parts=False,
             digits_rank=0,
             pointer=False,

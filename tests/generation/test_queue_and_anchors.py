@@ -1,4 +1,4 @@
-"""The queue and the anchors that the device shows are those of the host along the decoded path, after every token."""
+"""Queue, anchors and latest tokens that the device shows are those of the host along the decoded path."""
 
 import dataclasses
 import functools
@@ -14,13 +14,14 @@ from lob_jax.generation.loop import generate
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.models.inputs import fields_read
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.latest import LATEST_TOKENS, latest_along
 from tests.generation.along import assert_read, decoded, drawn
 from tests.generation.market import INSTRUMENT, MODEL, TOKENIZER, lively, prompt, spied
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
 QUEUE = dataclasses.replace(MODEL, queue_state=True, max_seq_length=256)
-POINTER = dataclasses.replace(QUEUE, pointer=True)
-WIDTHS = {"queue": QUEUE_NUMBERS, "anchors": ANCHORS}
+POINTER = dataclasses.replace(QUEUE, pointer=True, latest_tokens=True)
+WIDTHS = {"queue": QUEUE_NUMBERS, "anchors": ANCHORS, "latest": LATEST_TOKENS}
 TOKENS = 240
 
 
@@ -35,7 +36,11 @@ def prompted(model=QUEUE, start=SHOWN, **changes):
 def expected_along(tokenizer, tokens, day):
     """Return what is known after each token of a decoded path, by name."""
     _, book_row = tokenizer.known_rows(tokens)
-    return {"queue": tokenizer.queues(tokens, day), "anchors": tokenizer.anchors(tokens, day)[book_row]}
+    return {
+        "queue": tokenizer.queues(tokens, day),
+        "anchors": tokenizer.anchors(tokens, day)[book_row],
+        "latest": latest_along(tokens)[1:],
+    }
 
 
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, ExactTokenizer(5, references="rank")], ids=["newest", "rank"])
@@ -54,6 +59,7 @@ def test_the_device_shows_what_is_known_along_the_decoded_path(tokenizer):
         seen.append(expected)
     occurs = {name: (np.concatenate([one[name] for one in seen]) > 0).any(0) for name in WIDTHS}
     assert occurs["queue"][[column for column in QueueColumn if column != QueueColumn.BACK_3]].all()
+    assert occurs["latest"].all()
     assert occurs["anchors"].reshape(2, SIDE_ANCHORS).any(0)[[*AnchorColumn, AnchorColumn.LEVEL + 1]].all()
 
 
@@ -68,10 +74,15 @@ def test_a_model_reads_what_is_known_of_its_path(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_speculative_path_reads_the_queues_of_what_it_accepts(monkeypatch):
-    model = dataclasses.replace(QUEUE, heads=dataclasses.replace(QUEUE.heads, next_tokens=3))
+def test_a_speculative_path_reads_what_is_known_of_what_it_accepts(monkeypatch):
+    model = dataclasses.replace(QUEUE, latest_tokens=True, heads=dataclasses.replace(QUEUE.heads, next_tokens=3))
     windows, sampling = spied(monkeypatch, speculative), loop.SamplingConfig(paths=1, events=30, seed=1)
     how = {"model": model, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
     generated, counts = generate_speculatively(lively(model), prompted(model), **how)
     assert counts.accepted > 0
-    assert_read(windows[-1], generated, 0, lambda tokens, day: {"queue": TOKENIZER.queues(tokens, day)}, rtol=0)
+
+    def expected(tokens, day):
+        known = expected_along(TOKENIZER, tokens, day)
+        return {name: known[name] for name in ("queue", "latest")}
+
+    assert_read(windows[-1], generated, 0, expected, rtol=0)

@@ -21,6 +21,7 @@ from lob_jax.models.embeddings import (
     with_moments,
 )
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import SIZE, VOCAB_SIZE
 
 
@@ -152,15 +153,23 @@ def test_the_flow_is_read_by_a_model_that_asks_for_it_and_standardised(tiny, inp
     assert set(embed(tiny(book_state=False), tokens_BT, conditioning)[0]) == set(params) - {"flow", *MOMENTS["flow"]}
 
 
-def test_numbers_of_the_queue_are_those_of_size_tokens(tiny, inputs):
-    config = tiny(queue_state=True, book_state=False, time_of_day=False, day_of_week=False, vocab_size=VOCAB_SIZE)
+@pytest.mark.parametrize(
+    ("name", "option", "count", "first", "most"),
+    [
+        ("queue", "queue_state", QUEUE_NUMBERS, SIZE, 1_000),  # by the size tokens that numbers begin with
+        ("latest", "latest_tokens", LATEST_TOKENS, 0, VOCAB_SIZE),
+    ],
+)
+def test_tokens_beside_a_token_have_the_embeddings_of_tokens(tiny, inputs, name, option, count, first, most):
+    plain = {"book_state": False, "time_of_day": False, "day_of_week": False, "vocab_size": VOCAB_SIZE}
+    config = tiny(**plain, **{option: True})
     tokens_BT, _ = inputs(config, 1, 4)
-    code_BTQ = np.random.default_rng(3).integers(0, 1_000, (1, 4, QUEUE_NUMBERS)).astype(np.int16)
-    params, x_BTD = embed(config, tokens_BT, {"queue": code_BTQ})
-    assert params["queue"].shape == (QUEUE_NUMBERS, config.d_model)
+    code_BTN = np.random.default_rng(3).integers(0, most, (1, 4, count)).astype(np.int16)
+    params, x_BTD = embed(config, tokens_BT, {name: code_BTN})
+    assert params[name].shape == (count, config.d_model)
     table_VD = params["token"]["table"]
     total_TD = table_VD[tokens_BT[0]] + params["position"]["table"][:4]
-    added_TD = sum(table_VD[SIZE + code_BTQ[0, :, q].astype(int)] * params["queue"][q] for q in range(QUEUE_NUMBERS))
+    added_TD = sum(table_VD[first + code_BTN[0, :, n].astype(int)] * params[name][n] for n in range(count))
     total_TD = np.asarray(total_TD + added_TD, np.float64)
     centred_TD = total_TD - total_TD.mean(-1, keepdims=True)
     expected_TD = centred_TD / np.sqrt((centred_TD**2).mean(-1, keepdims=True) + 1e-5)
@@ -249,3 +258,9 @@ def test_a_missing_clock_is_told(tiny, inputs):
     del conditioning["clock"]
     with pytest.raises(InputError, match="clock"):
         jax.eval_shape(LOBTransformer(config).init, jax.random.key(0), tokens_BT, conditioning)
+
+
+@pytest.mark.parametrize("changes", [{"causal": False}, {"vocab_size": 40}], ids=["both", "vocabulary"])
+def test_a_model_that_cannot_read_the_latest_tokens_is_refused(tiny, changes):
+    with pytest.raises(InputError, match=r"model\.latest_tokens"):
+        tiny(**{"vocab_size": VOCAB_SIZE, "latest_tokens": True, **changes})

@@ -92,7 +92,7 @@ def test_a_day_without_events_is_not_continued(run, day):
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"causal": False, "mask": "none", "pointer": False}, "both sides"),
+        ({"causal": False, "mask": "none", "latest_tokens": False, "pointer": False}, "both sides"),
         ({"kind": "performer"}, "performer attention has no mask"),
     ],
 )

@@ -23,7 +23,8 @@ def test_scores_are_what_the_model_gives_each_token(run, day):
     """On the first window, which begins with BOS; here of a model without a mask."""
     run = dataclasses.replace(run, model=dataclasses.replace(run.model, mask="none"))
     scores = lob_jax.score(run, day)
-    beside = dataclasses.replace(run.beside, names=(*ALWAYS, "flow", "queue", "anchors"), tokenizer=run.tokenizer)
+    names = (*ALWAYS, "flow", "queue", "anchors", "latest")
+    beside = dataclasses.replace(run.beside, names=names, tokenizer=run.tokenizer)
     record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=3, flow=blank_flow())
     windows = lob_jax.TokenBookDataset([record], context=64, time_buckets=288, evaluation=True, beside=beside)
     tokens_BT, conditioning, targets_BT, _ = shift({name: array[None] for name, array in windows[0].items()})
@@ -57,7 +58,8 @@ def test_the_evaluation_is_that_of_the_command_line(trained, run, capsys):
 
 
 def test_what_has_no_such_likelihood_is_refused(run, day):
-    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, causal=False, mask="none", pointer=False))
+    both_ways = {"causal": False, "mask": "none", "latest_tokens": False, "pointer": False}
+    hidden = dataclasses.replace(run, model=dataclasses.replace(run.model, **both_ways))
     with pytest.raises(InputError, match="does not score"):
         lob_jax.score(hidden, day)
     with pytest.raises(InputError, match="nothing to score"):

@@ -20,7 +20,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import CompactBins, fit_bins
 from lob_jax.tokens.compact import CompactTokenizer, distortion, read_words, resolve
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.seen import Seen, seen_in
 from lob_jax.tokens.tokenizer import Ability, require
 

@@ -20,7 +20,7 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import tokenizer_for
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.sets.streams import rules_of
 from lob_jax.writers.lobster import order_ids
 from tests.feed_day import feed_day

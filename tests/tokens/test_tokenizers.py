@@ -23,8 +23,7 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.load import tokenizer_for
-from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class
+from lob_jax.tokens.registry import TOKENIZERS, tokenizer_class, tokenizer_for
 from lob_jax.tokens.seen import seen_in
 from lob_jax.tokens.tokenizer import Ability, FittedTokenizer, Tokenizer, require
 

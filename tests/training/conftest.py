@@ -38,6 +38,7 @@ MODEL = dataclasses.replace(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    latest_tokens=False,
     token_parts=False,
     digits_rank=0,
     pointer=False,

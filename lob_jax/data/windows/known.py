@@ -20,6 +20,7 @@ from lob_jax.data.records.records import Record, read_record, record_instrument,
 from lob_jax.data.windows.flow import flow_at, record_flow
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.tokens.latest import latest_along
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.states import kinds_along, states_along
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -216,6 +217,10 @@ def _anchors(record: Along) -> Known:
     return Known(record.tokenizer_for("anchors").anchors(tokens, opening), record.book_row)
 
 
+def _latest(record: Along) -> Known:
+    return Known(latest_along(record.record["tokens"][:-1]), _next_row(record))
+
+
 def flow_of(record: Record, beside: Beside, event: int) -> FlowState | None:
     """Return the state of the flow before an event of a record, if the arrays need one."""
     if FLOW not in beside.names or beside.tokenizer is None:
@@ -310,6 +315,7 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     FLOW: _flow,
     "queue": _queue,
     "anchors": _anchors,
+    "latest": _latest,
     "clock": _clock,
     "regime": _regime,
     "instrument": _instrument,

@@ -90,5 +90,6 @@ MIRRORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "book": _book,
     "flow": _flow,
     "anchors": _anchors,
+    "latest": _tokens,
     "direction": _direction,
 }

@@ -31,6 +31,7 @@ SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.FLOW: lambda paths: (paths.flow, paths.clock),
     Advance.QUEUE: lambda paths: (paths.book, paths.spelling, paths.recent_2R),
     Advance.ANCHORS: lambda paths: (paths.book, paths.remembered),
+    Advance.LATEST: lambda paths: paths.latest_L,
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
 }
 
@@ -98,6 +99,10 @@ def _anchors(at_B: tuple[LiveBook, Remembered], shape: LoopShape) -> jax.Array:
     return jax.vmap(functools.partial(anchors.codes, tick=shape.tick))(*at_B)
 
 
+def _latest(latest_BL: jax.Array, _: LoopShape) -> jax.Array:
+    return latest_BL
+
+
 def _event(number_B: jax.Array, _: LoopShape) -> jax.Array:
     return number_B
 
@@ -109,5 +114,6 @@ MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
     "flow": _flow,
     "queue": _queue,
     "anchors": _anchors,
+    "latest": _latest,
     "event": _event,
 }

@@ -156,6 +156,7 @@ class PathState(NamedTuple):
         if the model does not read it.
       recent_2R: the last sizes after the last event in the book, see `lob_jax.book.queue`.
       remembered: the prices of the last events in the book, see `lob_jax.book.anchors`.
+      latest_L: the latest tokens, see `lob_jax.tokens.latest`; None if the model does not read them.
     """
 
     grammar: jax.Array
@@ -178,6 +179,7 @@ class PathState(NamedTuple):
     flow: LiveFlow | None
     recent_2R: jax.Array
     remembered: Remembered
+    latest_L: jax.Array | None
 
 
 class Given(NamedTuple):

@@ -15,6 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.models.embeddings import MOMENTS
+from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
 from lob_jax.training.step.layout import RULES, make_mesh, split_parameter, window_groups
@@ -34,7 +35,7 @@ LONG = ("data 8", "fsdp 8", "fsdp 4 x tensor 2", "data 2 x fsdp 2 x tensor 2")  
 
 
 # What widens the output projection, and is split over devices with it.
-POINTS = {"vocab_size": VOCAB_SIZE, "pointer": True, "token_parts": True, "digits_rank": 2}
+POINTS = {"vocab_size": VOCAB_SIZE, "pointer": True, "latest_tokens": True, "token_parts": True, "digits_rank": 2}
 
 
 def market(seed):
@@ -43,6 +44,7 @@ def market(seed):
     return {
         "anchors": random.integers(0, 20, (*shape, ANCHORS)).astype(np.int16),
         "queue": random.integers(0, 20, (*shape, QUEUE_NUMBERS)).astype(np.int16),
+        "latest": random.integers(0, VOCAB_SIZE, (*shape, LATEST_TOKENS)).astype(np.int16),
     }
 
 
@@ -139,7 +141,7 @@ def test_every_parameter_has_names_for_its_axes(model_config):
     base = model_config()
     attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
     heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
-    pointer = {"pointer": True, "digits_rank": 2, "token_parts": True, "vocab_size": VOCAB_SIZE}
+    pointer = {"pointer": True, "latest_tokens": True, "digits_rank": 2, "token_parts": True, "vocab_size": VOCAB_SIZE}
     options = {"time_of_day": True, "day_of_week": True, "book_state": True, "flow_state": True, "queue_state": True}
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
     kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]

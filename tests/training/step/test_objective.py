@@ -97,7 +97,8 @@ def test_a_configuration_may_name_it(name, train_config):
     objective = OBJECTIVES[name]
     config.train.objective, config.train.sample_events, config.model.causal = name, 0, objective.causal
     config.model.mask = "none"
-    config.model.flow_state = config.model.queue_state = config.model.pointer = False
+    config.model.flow_state = config.model.queue_state = False
+    config.model.latest_tokens = config.model.pointer = False
     validate(config)
     config.model.causal = not objective.causal
     with pytest.raises(InputError, match=f"since train.objective is {name}"):
