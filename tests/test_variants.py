@@ -60,10 +60,10 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
 EXACT = {
     "base": BASE,
     "large": 314_965_776,
-    "lobster_day": 2_411_823,
+    "lobster_day": 2_413_359,
     "sized": BASE,
     "small": 24_985_360,
-    "tiny": 996_359,
+    "tiny": 997_127,
     "block_sparse": 94_352_656,
     "compact": 93_566_224,
     "contrastive": 94_992_464,
