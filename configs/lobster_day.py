@@ -37,6 +37,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.accumulation = 1
     config.train.steps = 1600
     config.train.warmup_steps = 100
+    config.train.optimizer = "muon"
     config.train.learning_rate = 2e-3
     config.train.weight_decay = 0.1
     config.train.validate_every = 100

@@ -1,6 +1,8 @@
-"""As newer language models: rotary positions (half of each head by elapsed time), SwiGLU, normalised queries and keys.
+"""As newer language models, and with everything that pays on a single day: see BUILD_NOTES.md for what each is worth.
 
-SwiGLU has a third matrix, so its hidden layer is two thirds as wide, rounded down to a multiple of 32.
+Rotary positions (half of each head by elapsed time), SwiGLU, normalised queries and keys, Muon; the book, the flow, the
+queue and the latest tokens as inputs, candidates for the next token, embeddings by parts. SwiGLU has a third matrix, so
+its hidden layer is two thirds as wide, rounded down to a multiple of 32.
 """
 
 import ml_collections
@@ -9,11 +11,16 @@ from lob_jax.configs import sized
 
 
 def get_config(size: str = "base") -> ml_collections.ConfigDict:
-    """Return the configuration of a model with rotary_time positions, SwiGLU and qk_norm."""
+    """Return the configuration of a size with all of this."""
     config = sized.get_config(size)
     config.model.positions = "rotary_time"
     config.model.activation = "swiglu"
     config.model.d_ff = config.model.d_ff * 2 // 3 // 32 * 32
     config.model.attention.qk_norm = True
     config.model.mask = "book"
+    config.model.book_state = config.model.flow_state = config.model.queue_state = True
+    config.model.latest_tokens = config.model.pointer = True
+    config.model.token_parts = True
+    config.model.digits_rank = 4
+    config.train.optimizer = "muon"
     return config

@@ -34,6 +34,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.train.batch_size = 16
     config.train.steps = 700
     config.train.warmup_steps = 30
+    config.train.optimizer = "muon"
     config.train.learning_rate = 5e-3
     config.train.log_every = 25
     config.train.validate_every = 75

@@ -40,6 +40,8 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
     head_norms, cross = 2 * 2 * H, 4 * (D * D + D) + 2 * D  # a cross-asset sublayer: query, key, value, output, norm
     narrow = 4 * D * 2 // 3 // 32 * 32
     swiglu = 3 * D * narrow + 2 * narrow + D - (2 * D * 4 * D + 4 * D + D)
+    beside = 21 * D + 2 * 20 + 77 * D + 2 * 76 + 12 * D + 12 * D  # book and flow, with moments; queue, latest tokens
+    output = 2_114 * D + 4 * (1_000 + D) + 151 * (D + 1)  # parts of tokens, digits of rank 4, candidates
     outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
     return {
         "block_sparse": BASE,
@@ -48,7 +50,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "cross_asset": BASE + L * cross + 2 * D,
         "linformer": BASE + L * 2 * 64 * T,
         "masked": BASE,
-        "modern": BASE - T * D + L * (swiglu + head_norms),
+        "modern": BASE - T * D + L * (swiglu + head_norms) + beside + output,
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
@@ -70,7 +72,7 @@ EXACT = {
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
     "masked": 94_352_656,
-    "modern": 93_581_584,
+    "modern": 95_422_215,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "next_tokens": 96_125_968,

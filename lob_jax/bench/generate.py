@@ -1,7 +1,8 @@
 """Measure generated tokens and events per second by batch size; on a CPU also GPT-2 of the same shape in transformers.
 
 `python -m lob_jax.bench.generate` samples from an untrained model, in float32 on a CPU (6 layers x 384) and in bfloat16
-elsewhere (LOB-Base), with exact and with compact tokens. Times include the grammar, the live book, its mask and the
+elsewhere (LOB-Base), with exact and with compact tokens, and with exact tokens and all that `configs/modern.py` reads
+beside them ("inputs"). Times include the grammar, the live book, its mask and the
 conditioning of every token; they exclude compilation. All sides start from a prompt of about `--prompt` tokens, use a
 KV cache, sample from the full distribution and generate `--tokens` tokens per path. Our model and GPT-2 run in separate
 processes, each of which may use every core. The sides take turns, `--rounds` times, and the results are medians of the
@@ -31,9 +32,10 @@ from lob_jax.bench.surroundings import surroundings
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import references
 from lob_jax.config.sections import model_config
-from lob_jax.configs import base
+from lob_jax.configs import base, modern
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
+from lob_jax.data.windows.known import MAKERS, Beside
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
@@ -42,6 +44,7 @@ from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import fields_held
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.tokens.compact import CompactTokenizer
@@ -54,7 +57,8 @@ BATCHES = (1, 8, 64, 512)
 LEVELS = 5
 HEAD = 64  # width of an attention head
 NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
-OURS, THEIRS = ("exact", "compact"), "transformers"
+OURS, THEIRS = ("exact", "compact", "inputs"), "transformers"
+INPUTS = ("flow_state", "queue_state", "latest_tokens", "token_parts", "digits_rank", "pointer", "mask")
 TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
 
@@ -77,7 +81,7 @@ class Measured:
     """The results for one side and batch size.
 
     Attributes:
-      side: "exact", "compact" or "transformers".
+      side: one of OURS, or THEIRS.
       batch: paths generated at once.
       tokens_a_second: tokens per second, median over rounds.
       events_a_second: events per second, median over rounds.
@@ -111,13 +115,21 @@ def tokenizers(day: MarketDay) -> dict[str, Tokenizer]:
     return {"exact": ExactTokenizer(5), "compact": CompactTokenizer.fit([seen])}
 
 
+def with_inputs(model: ModelConfig) -> ModelConfig:
+    """Return a model that reads what `configs/modern.py` reads beside tokens."""
+    modern_model = modern.get_config().model
+    return dataclasses.replace(model, **{name: modern_model[name] for name in INPUTS})
+
+
 def prompt_of(day: MarketDay, tokenizer: Tokenizer, model: ModelConfig, *, tokens: int) -> Prompt:
     """Return the first events of a day, about so many tokens, as a prompt."""
     events = tokens // TOKENS_AN_EVENT[tokenizer.name]
     part = Part("train", 0, 4 * events, 0)
     shape: dict[str, Any] = {"record_events": 2 * events, "context": 2, "book_levels": LEVELS}
-    records = [one for _, one in make_records(day, [part], tokenizer, **shape)]
-    return make_prompt(records, events=events, tokenizer=tokenizer, time_buckets=model.time_buckets)
+    records = [one for _, one in make_records(day, [part], tokenizer, **shape, flow_state=model.flow_state)]
+    beside = Beside(tuple(name for name in fields_held(model) if name in MAKERS), tokenizer=tokenizer)
+    how: dict[str, Any] = {"tokenizer": tokenizer, "time_buckets": model.time_buckets, "beside": beside}
+    return make_prompt(records, events=events, **how)
 
 
 class Ours:
@@ -126,8 +138,8 @@ class Ours:
     def __init__(self, settings: argparse.Namespace):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())  # has no effect once JAX has started its backend
         self._settings, self.model = settings, bench_model(jax.default_backend(), settings)
-        params = initial_parameters(self.model, jax.random.key(0))
-        self._params = jax.tree.map(lambda leaf: leaf.astype(self.model.dtype), params)
+        self._models = {"exact": self.model, "compact": self.model, "inputs": with_inputs(self.model)}
+        self._params: dict[ModelConfig, Any] = {}
         feed = SyntheticFeed(1, 2_000, 0)
         self._day = feed.read(feed.days()[0], STRICT)
         self._tokenizers = tokenizers(self._day)
@@ -140,19 +152,26 @@ class Ours:
 
     def once(self, kind: str, batch: int, seed: int) -> Sample:
         """Generate from one prompt with one kind of tokens."""
-        tokenizer, settings, instrument = self._tokenizers[kind], self._settings, self._day.instrument
-        prompt = prompt_of(self._day, tokenizer, self.model, tokens=settings.prompt)
+        tokenizer = self._tokenizers["compact" if kind == "compact" else "exact"]
+        model, settings, instrument = self._models[kind], self._settings, self._day.instrument
+        prompt = prompt_of(self._day, tokenizer, model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
-        shape = loop.loop_shape(self.model, tokenizer, prompt, instrument, sampling)
+        shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
         given = loop.given_of(prompt, tokenizer, sampling, no_orders())
         paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
         began, drawn = time.perf_counter(), 0
-        for piece in loop.run(self._params, paths, [prompt], given, shape=shape):
+        for piece in loop.run(self._parameters(model), paths, [prompt], given, shape=shape):
             drawn += piece.rows.tokens.shape[1]
             if drawn >= settings.tokens:
                 break
         seconds = time.perf_counter() - began
         return Sample(seconds, drawn * batch, int(np.asarray(piece.paths.spelling.events).sum()))
+
+    def _parameters(self, model: ModelConfig) -> Any:
+        if model not in self._params:
+            params = initial_parameters(model, jax.random.key(0))
+            self._params[model] = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params)
+        return self._params[model]
 
 
 class Transformers:
@@ -245,7 +264,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=6, help="layers of the model, on a CPU")
     parser.add_argument("--width", type=int, default=6 * HEAD, help="width of the model, on a CPU")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds")
-    parser.add_argument("--sides", default="exact,compact,transformers", help="what to measure, separated by commas")
+    parser.add_argument("--sides", default=",".join((*OURS, THEIRS)), help="what to measure, separated by commas")
     return parser.parse_args(arguments)
 
 

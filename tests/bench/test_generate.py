@@ -23,14 +23,16 @@ def last_line(*command: str) -> dict:
 
 
 @pytest.mark.slow
-def test_tokens_and_events_of_both_kinds():
+def test_tokens_and_events_of_both_kinds_and_of_a_model_with_all_inputs():
     shape = ("--layers=1", "--width=64", "--context=128", "--prompt=8", "--tokens=12")
-    found = last_line("lob_jax.bench.generate", *shape, "--batches=32", "--rounds=1", "--sides=exact,compact")
-    exact, compact = found["rows"]
+    found = last_line("lob_jax.bench.generate", *shape, "--batches=32", "--rounds=1", "--sides=exact,compact,inputs")
+    exact, compact, inputs = found["rows"]
     assert [(row["side"], row["batch"], row["ratio"]) for row in found["rows"]] == [
         ("exact", 32, None),
         ("compact", 32, None),
+        ("inputs", 32, None),
     ]
+    assert 0 < inputs["events_a_second"] < inputs["tokens_a_second"]
     assert 0 < exact["events_a_second"] < exact["tokens_a_second"]
     assert compact["events_a_second"] == compact["tokens_a_second"] > 0
     assert found["devices"] == os.cpu_count() and found["platform"] == "cpu"
