@@ -28,14 +28,14 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.latest_tokens = True
     config.model.token_parts = True
     config.model.digits_rank = 4
-    config.model.dropout = 0.2
+    config.model.dropout = 0.25
     config.model.mask = "book"
     config.model.time_of_day = False  # within a single day, the test split is at hours that training never saw
     config.model.day_of_week = False
     config.model.dtype = "float32"
     config.train.batch_size = 16
     config.train.accumulation = 1
-    config.train.steps = 1600
+    config.train.steps = 1500
     config.train.warmup_steps = 100
     config.train.optimizer = "muon"
     config.train.learning_rate = 2e-3

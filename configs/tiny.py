@@ -32,7 +32,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.dtype = "float32"
     config.train.accumulation = 1
     config.train.batch_size = 16
-    config.train.steps = 700
+    config.train.steps = 600
     config.train.warmup_steps = 30
     config.train.optimizer = "muon"
     config.train.learning_rate = 5e-3

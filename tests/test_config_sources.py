@@ -139,7 +139,7 @@ def test_what_training_writes_comes_back(elsewhere):
     assert json.loads((elsewhere / RUN_FILE).read_text())["version"] == later_keys.version()
     found = run_config(elsewhere / RUN_FILE, defaults())
     assert found.config == config and found.notes == ()
-    assert found.config.model.heads.outlook_events == (10, 20) and found.config.train.steps == 700
+    assert found.config.model.heads.outlook_events == (10, 20) and found.config.train.steps == 600
 
 
 def test_a_run_from_before_a_key_has_its_neutral_value_and_not_its_default(elsewhere, monkeypatch):

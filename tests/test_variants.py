@@ -41,7 +41,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
     narrow = 4 * D * 2 // 3 // 32 * 32
     swiglu = 3 * D * narrow + 2 * narrow + D - (2 * D * 4 * D + 4 * D + D)
     beside = 21 * D + 2 * 20 + 77 * D + 2 * 76 + 12 * D + 12 * D  # book and flow, with moments; queue, latest tokens
-    output = 2_114 * D + 4 * (1_000 + D) + 151 * (D + 1)  # parts of tokens, digits of rank 4, candidates
+    output = 2_114 * D + 4 * (1_000 + D) + (151 + 30) * (D + 1)  # parts, digits of rank 4, candidates and levels
     outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
     return {
         "block_sparse": BASE,
@@ -62,17 +62,17 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
 EXACT = {
     "base": BASE,
     "large": 314_965_776,
-    "lobster_day": 2_413_359,
+    "lobster_day": 2_417_229,
     "sized": BASE,
     "small": 24_985_360,
-    "tiny": 997_127,
+    "tiny": 999_077,
     "block_sparse": 94_352_656,
     "compact": 93_566_224,
     "contrastive": 94_992_464,
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
     "masked": 94_352_656,
-    "modern": 95_422_215,
+    "modern": 95_445_285,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "next_tokens": 96_125_968,

@@ -1,4 +1,4 @@
-"""The prices that the next event may well name: the levels of each side, and where its last events were.
+"""The prices that the next event may well name: the levels of each side, what rests there, and its last events' prices.
 
 They are found on the host by a walk over tokens, see `lob_jax.tokens.sets.walk`, and on the device in the live book,
 see `lob_jax.generation.device.anchors`.
@@ -12,7 +12,11 @@ from lob_jax.events.schema import Kind
 
 
 class AnchorColumn(enum.IntEnum):
-    """The prices of one side, in order; of the columns from one name to the next, the first is named."""
+    """The columns of one side, in order; of those from one name to the next, the first is named.
+
+    Prices are given by one more than the code that an event of the side would have there, numbers by their leading
+    codes (`number_code`); 0 stands for none.
+    """
 
     LEVEL = 0  # its levels, from the best
     AHEAD = 10  # a tick better than its second best level, its third, ...
@@ -22,10 +26,12 @@ class AnchorColumn(enum.IntEnum):
     HIDDEN = 23  # its last hidden execution, as the price of another one
     AT_TRADE = 24  # the price of its last visible execution, as that of a hidden one
     MIDDLE = 25  # halfway between the best prices of both sides, rounded to this side, as that of a hidden one
+    ORDERS = 26  # numbers of orders of its levels, from the best
+    LOTS = 36  # lots of its levels
 
 
 LEVELS, AHEADS = AnchorColumn.AHEAD - AnchorColumn.LEVEL, AnchorColumn.ADDED - AnchorColumn.AHEAD
-SIDE_ANCHORS = AnchorColumn.MIDDLE + 1
+SIDE_ANCHORS = AnchorColumn.LOTS + LEVELS
 ANCHORS = 2 * SIDE_ANCHORS  # those of bids, then those of asks
 REMEMBERED = AnchorColumn.AT_TRADE - AnchorColumn.ADDED  # prices that a side remembers: of the columns in between
 # Which of them those of the events of a kind are, by kind: the first one, and the one after the last.

@@ -65,6 +65,8 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("head", "digits_input"): (None, "embed"),
     ("head", "pointer"): (None, "embed"),
     ("head", "pointer_bias"): (None,),
+    ("head", "level"): (None, "embed"),
+    ("head", "level_bias"): (None,),
 }
 
 STACKED = "blocks"  # path key of the stacked layers of a scan

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
-from lob_jax.models.pointer import CANDIDATES, Projection
+from lob_jax.models.pointer import CANDIDATES, LEVEL_WEIGHTS, Projection
 from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
 
 HEAD_SCALE = 0.5  # initial scale of the head's norm, see PredictionHead
@@ -57,7 +57,10 @@ class PredictionHead(nn.Module):
             )
         if config.pointer:
             self.pointer = self.param("pointer", weight_init(), (CANDIDATES, config.d_model), config.param_dtype)
-            self.pointer_bias = self.param("pointer_bias", nn.initializers.zeros, (CANDIDATES,), config.param_dtype)
+            zeros, full = nn.initializers.zeros, config.param_dtype
+            self.pointer_bias = self.param("pointer_bias", zeros, (CANDIDATES,), full)
+            self.level = self.param("level", zeros, (LEVEL_WEIGHTS, config.d_model), full)
+            self.level_bias = self.param("level_bias", zeros, (LEVEL_WEIGHTS,), full)
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Return the input of the output projection, [B, T, D]."""
@@ -65,7 +68,7 @@ class PredictionHead(nn.Module):
 
     def projection(self, tied_VD: jax.Array | None) -> Projection:
         """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
-        pointer = (self.pointer, self.pointer_bias) if self.config.pointer else ()
+        pointer = (self.pointer, self.pointer_bias, self.level, self.level_bias) if self.config.pointer else ()
         weight_VD = self.output if tied_VD is None else tied_VD
         if self.config.digits_rank:
             weight_VD = weight_VD.at[CONTINUATION : CONTINUATION + CLASS_SIZE].set(self.digits @ self.digits_input)

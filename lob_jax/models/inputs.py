@@ -19,7 +19,7 @@ from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.latest import LATEST_TOKENS
-from lob_jax.tokens.vocabulary import CLASS_SIZE, PRICE_CODES
+from lob_jax.tokens.vocabulary import CLASS_SIZE
 
 DAYS = 7
 
@@ -166,13 +166,13 @@ ARRAYS = (
         ids=lambda _: CLASS_SIZE,
     ),
     WindowArray(
-        "anchors",  # see `lob_jax.book.anchors`; one more than the code of a price, 0 for none
+        "anchors",  # see `lob_jax.book.anchors`
         "int16",
         "BTA",
         BESIDE,
         read=lambda model: model.pointer,
         advance=Advance.ANCHORS,
-        ids=lambda _: PRICE_CODES + 1,
+        ids=lambda _: CLASS_SIZE,
     ),
     WindowArray(
         "latest",  # see `lob_jax.tokens.latest`

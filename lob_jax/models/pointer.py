@@ -3,8 +3,9 @@
 A head names a price, and a size often that of an order. The output projection scores such a token by its number alone:
 what it learns of the third best level at 37 ticks does not help at 38. So the prices and sizes at hand are candidates
 for the next token, see `lob_jax.book.anchors` and `lob_jax.book.queue`: each has a score that depends on the network's
-state and on what it is, not on its number. The logit of a token becomes the log-sum-exp of its own and of the scores of
-its candidates (Vinyals et al., 2015, and See et al., 2017, mix probabilities instead of adding them up).
+state and on what it is, not on its number. The score of a level, or of a price ahead of one, also depends on how many
+orders and lots rest there, and on how far it is. The logit of a token becomes the log-sum-exp of its own and of the
+scores of its candidates (Vinyals et al., 2015, and See et al., 2017, mix probabilities instead of adding them up).
 
 Candidates are recomputed from the book with each token, never cached.
 """
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.anchors import SIDE_ANCHORS, AnchorColumn
+from lob_jax.book.anchors import LEVELS, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.queue import QueueColumn
 from lob_jax.events.schema import Kind
 from lob_jax.models.inputs import Conditioning, given
@@ -42,6 +43,21 @@ _HEAD = np.array([v.CLASS_SIZE * kind + v.ASK_OFFSET * side for kind, side, colu
 _SIZES = np.array([column for column in QueueColumn if column != QueueColumn.ORDERS])
 GROUPS = (*(len(columns) for _, _, columns in _GROUPS), len(_SIZES))
 CANDIDATES = sum(GROUPS)
+LEVEL_FEATURES = 3
+LEVEL_WEIGHTS = len(_GROUPS) * LEVEL_FEATURES  # each group of heads has its own
+# The level of each candidate of a head, among the bids' and then the asks': the one at its price, or which its price is
+# ahead of. The one behind the last stands for none.
+_NO_LEVEL = 2 * LEVELS
+
+
+def _level_of(side: int, column: int) -> int:
+    if column >= AnchorColumn.ADDED:
+        return _NO_LEVEL
+    return LEVELS * side + (column if column < AnchorColumn.AHEAD else column - AnchorColumn.AHEAD + 1)
+
+
+_LEVEL_OF = np.array([_level_of(side, column) for _, side, columns in _GROUPS for column in columns])
+_GROUP_OF = np.repeat(np.arange(len(_GROUPS)), GROUPS[:-1])
 
 
 class Features(NamedTuple):
@@ -50,10 +66,12 @@ class Features(NamedTuple):
     Attributes:
       x_BTD: the input of the output projection.
       candidates_BTC: int32, the tokens that are candidates, NO_TOKEN for none; None without a pointer.
+      levels_BTE: float32, the features of levels, see `level_features`; None without a pointer.
     """
 
     x_BTD: jax.Array
     candidates_BTC: jax.Array | None = None
+    levels_BTE: jax.Array | None = None
 
 
 class Projection(NamedTuple):
@@ -62,12 +80,15 @@ class Projection(NamedTuple):
     Attributes:
       weight_VD, bias_V: the output projection.
       weight_CD, bias_C: scores of candidates; None without a pointer.
+      weight_WD, bias_W: weights of the features of levels, LEVEL_WEIGHTS; None without a pointer.
     """
 
     weight_VD: jax.Array
     bias_V: jax.Array
     weight_CD: jax.Array | None = None
     bias_C: jax.Array | None = None
+    weight_WD: jax.Array | None = None
+    bias_W: jax.Array | None = None
 
 
 def candidates(conditioning: Conditioning) -> jax.Array:
@@ -78,6 +99,38 @@ def candidates(conditioning: Conditioning) -> jax.Array:
     return jnp.concatenate([heads_BTA, jnp.where(size_BTA > 0, v.SIZE + size_BTA, NO_TOKEN)], axis=-1)
 
 
+def _logarithms() -> np.ndarray:
+    """Return the logarithm of the number that each leading code stands for, float32 [CLASS_SIZE]; 0 for 0."""
+    parts = (v.split_number_code(code) for code in range(v.CLASS_SIZE))
+    return np.log([max(lead * 10.0**more, 1) for lead, more in parts]).astype(np.float32)
+
+
+_LOG = _logarithms()
+
+
+def level_features(conditioning: Conditioning) -> jax.Array:
+    """Return the features of the levels of both sides, float32 [B, T, 2 * LEVELS * LEVEL_FEATURES].
+
+    They are the logarithms of a level's number of orders, of its lots, and of its distance from the side's reference
+    price; the latter two minus their means over the side's levels, so that they mean the same in any market. A level
+    that does not exist has zeros.
+    """
+    code_BTA = given(conditioning, "anchors").astype(jnp.int32)
+    code_BTSA = code_BTA.reshape(*code_BTA.shape[:2], 2, SIDE_ANCHORS)
+    firsts = (AnchorColumn.LEVEL, AnchorColumn.ORDERS, AnchorColumn.LOTS)
+    price_BTSL, orders_BTSL, lots_BTSL = (code_BTSA[..., first : first + LEVELS] for first in firsts)
+    there_BTSL = price_BTSL > 0
+    far_BTSL = jnp.clip(price_BTSL - 1, 0, v.BETTER_CODE - 1)  # the largest code stands for all escapes
+    levels_BTS1 = jnp.maximum(there_BTSL.sum(-1, keepdims=True), 1)
+
+    def centred(x_BTSL: jax.Array) -> jax.Array:
+        return x_BTSL - jnp.where(there_BTSL, x_BTSL, 0).sum(-1, keepdims=True) / levels_BTS1
+
+    log = jnp.asarray(_LOG)
+    features = jnp.stack([log[orders_BTSL], centred(log[lots_BTSL]), centred(log[far_BTSL])], axis=-1)
+    return jnp.where(there_BTSL[..., None], features, 0).reshape(*code_BTA.shape[:2], -1)
+
+
 def next_logits(features: Features, projection: Projection, *, first: bool = False) -> jax.Array:
     """Return logits_BTV of the next token, float32; `first` as in `layers.project`."""
     logits_BTV = project(features.x_BTD, projection.weight_VD, projection.bias_V, first=first)
@@ -85,7 +138,23 @@ def next_logits(features: Features, projection: Projection, *, first: bool = Fal
         return logits_BTV
     assert projection.weight_CD is not None and projection.bias_C is not None
     score_BTC = project(features.x_BTD, projection.weight_CD, projection.bias_C)
+    level_BTC = level_scores(features, projection)
+    score_BTC = score_BTC.at[..., : level_BTC.shape[-1]].add(level_BTC)
     return point(logits_BTV, features.candidates_BTC, score_BTC)
+
+
+def level_scores(features: Features, projection: Projection) -> jax.Array:
+    """Return what the features of levels add to the scores of the candidates of heads, the first of all candidates.
+
+    Their weights depend on the network's state, and are the same for all levels of a group.
+    """
+    assert features.levels_BTE is not None and projection.weight_WD is not None and projection.bias_W is not None
+    places = features.x_BTD.shape[:2]
+    weight_BTW = project(features.x_BTD, projection.weight_WD, projection.bias_W)
+    weight_BTGF = weight_BTW.reshape(*places, -1, LEVEL_FEATURES)
+    level_BTLF = features.levels_BTE.reshape(*places, -1, LEVEL_FEATURES)
+    level_BTLF = jnp.pad(level_BTLF, ((0, 0), (0, 0), (0, 1), (0, 0)))  # no level has zeros
+    return (weight_BTGF[..., _GROUP_OF, :] * level_BTLF[..., _LEVEL_OF, :]).sum(-1)
 
 
 def point(logits_BTV: jax.Array, candidates_BTC: jax.Array, score_BTC: jax.Array) -> jax.Array:

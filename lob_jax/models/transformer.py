@@ -19,7 +19,7 @@ from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys
-from lob_jax.models.pointer import Features, Projection, candidates, next_logits
+from lob_jax.models.pointer import Features, Projection, candidates, level_features, next_logits
 
 SITES_PER_BLOCK = 3  # dropout masks in a block; attention to another asset has one more
 
@@ -271,7 +271,10 @@ class LOBTransformer(nn.Module):
 
     def next_features(self, x_BTD: jax.Array, conditioning: Conditioning) -> Features:
         """Return what the logits of the next token are computed from; x from `stream`, with the inputs there."""
-        return Features(self.pin(self.head(x_BTD)), candidates(conditioning) if self.config.pointer else None)
+        x_BTD = self.pin(self.head(x_BTD))
+        if not self.config.pointer:
+            return Features(x_BTD)
+        return Features(x_BTD, candidates(conditioning), level_features(conditioning))
 
     def outlook_of(self, x_BTD: jax.Array) -> Outlook:
         """Return the predictions of the mid price at each token; x from `stream`."""

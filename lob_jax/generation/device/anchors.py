@@ -1,4 +1,4 @@
-"""The prices that the next event of a path may well name, from its live book and its last events.
+"""The anchors of a path: prices that its next event may well name, from its live book and its last events.
 
 They are those of `lob_jax.book.anchors`, which has the columns.
 """
@@ -13,7 +13,7 @@ from lob_jax.book.anchors import AHEADS, LEVELS, MEMORY_OF_KIND, NO_PRICE, REMEM
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.live_book import FAR, LiveBook
-from lob_jax.generation.device.spelled import price_code
+from lob_jax.generation.device.spelled import number_code, price_code
 from lob_jax.tokens.bins import MOST_DISTANCE
 
 _TRADED, _HIDDEN = int(MEMORY_OF_KIND[Kind.EXECUTE, 0]), int(MEMORY_OF_KIND[Kind.EXECUTE_HIDDEN, 0])
@@ -76,14 +76,16 @@ def with_event(
 
 
 def codes(book: LiveBook, remembered: Remembered, *, tick: int) -> jax.Array:
-    """Return the anchors of a path, int16 [ANCHORS]: one more than the code of each price, 0 where there is none."""
+    """Return the anchors of a path, int16 [ANCHORS]."""
     return jnp.concatenate([_side_codes(book, remembered, side, tick) for side in range(2)]).astype(jnp.int16)
 
 
 def _side_codes(book: LiveBook, remembered: Remembered, side: int, tick: int) -> jax.Array:
     sign = 1 - 2 * side
     origin = live_book.reference(book, jnp.int32(side))
-    key_L = jnp.pad(book.key_2P[side, :LEVELS], (0, max(LEVELS - book.key_2P.shape[1], 0)), constant_values=FAR)
+    short = (0, max(LEVELS - book.key_2P.shape[1], 0))
+    key_L = jnp.pad(book.key_2P[side, :LEVELS], short, constant_values=FAR)
+    row_L = jnp.pad(book.row_2P[side, :LEVELS], short)
     there_L, far_L = key_L != FAR, key_L + sign * origin
     ahead_L = slice(1, 1 + AHEADS)
     ticks_R = remembered.ticks_2R[side]
@@ -105,4 +107,7 @@ def _side_codes(book: LiveBook, remembered: Remembered, side: int, tick: int) ->
         (-middle[None], small[None]),
     ]
     far_A, there_A = (jnp.concatenate(leaves) for leaves in zip(*parts, strict=True))
-    return jnp.where(there_A & (jnp.abs(far_A) <= MOST_DISTANCE), price_code(far_A) + 1, 0)
+    price_A = jnp.where(there_A & (jnp.abs(far_A) <= MOST_DISTANCE), price_code(far_A) + 1, 0)
+    orders_L, lots_L = (book.queue_2PQ[side, row_L] > 0).sum(-1), book.total_2P[side, row_L]
+    rests_A = jnp.concatenate([jnp.where(there_L, number_code(of_L), 0) for of_L in (orders_L, lots_L)])
+    return jnp.concatenate([price_A, rests_A])

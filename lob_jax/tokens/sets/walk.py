@@ -31,6 +31,7 @@ _ORDERS, _LOTS, _BACK, _FRONT = (int(QueueColumn[name]) for name in ("ORDERS", "
 _DIVISIBLE, _RECENT = int(QueueColumn.DIVISIBLE), int(QueueColumn.ADDED)
 _LEVEL, _AHEAD, _ADDED = (int(AnchorColumn[name]) for name in ("LEVEL", "AHEAD", "ADDED"))
 _AT_TRADE, _MIDDLE = int(AnchorColumn.AT_TRADE), int(AnchorColumn.MIDDLE)
+_LEVEL_ORDERS, _LEVEL_LOTS = int(AnchorColumn.ORDERS), int(AnchorColumn.LOTS)
 _LAST_TRADED, _LAST_HIDDEN = int(MEMORY_OF_KIND[EXECUTE, 0]), int(MEMORY_OF_KIND[EXECUTE + 1, 0])
 
 
@@ -164,7 +165,7 @@ def _remember(remembered_R: np.ndarray, kind: int, price: int) -> None:
 
 @inner
 def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> None:
-    """Note one more than the code of each price, 0 where there is none."""
+    """Note the anchors of both sides, see `AnchorColumn`."""
     book, rules = walk.book, walk.rules
     for column in range(len(codes_A)):
         codes_A[column] = 0
@@ -172,8 +173,11 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
         side, first = 1 - 2 * s, SIDE_ANCHORS * s
         origin, rows = reference(book, side), book.side[s]
         for k in range(min(rows[o.END] - rows[o.FIRST], LEVELS)):
-            far = side * (origin - book.levels[s, rows[o.END] - 1 - k, o.PRICE]) // rules.tick
+            row = rows[o.END] - 1 - k
+            far = side * (origin - book.levels[s, row, o.PRICE]) // rules.tick
             codes_A[first + _LEVEL + k] = _anchor(far, rules)
+            codes_A[first + _LEVEL_ORDERS + k] = number_code(_orders_at(book, s, row))
+            codes_A[first + _LEVEL_LOTS + k] = number_code(book.levels[s, row, SIZE])
             if 0 < k <= AHEADS:
                 codes_A[first + _AHEAD + k - 1] = _anchor(far - 1, rules)
         for column in range(REMEMBERED):
@@ -184,6 +188,16 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
             codes_A[first + _AT_TRADE] = _anchor(side * (origin - remembered[s, _LAST_TRADED]), rules)
         if not is_empty(book, 0) and not is_empty(book, 1):
             codes_A[first + _MIDDLE] = _anchor(-((best_price(book, 1) - best_price(book, 0)) // 2), rules)
+
+
+@inner
+def _orders_at(book: Book, s: int, row: int) -> int:
+    """Return the number of orders of a level."""
+    count, slot = 0, book.levels[s, row, BACK]
+    while slot != NOBODY:
+        count += 1
+        slot = book.orders[slot, AHEAD]
+    return count
 
 
 @inner

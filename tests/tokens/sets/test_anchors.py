@@ -13,7 +13,7 @@ from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
-from lob_jax.tokens.numbers import price_code, write_price
+from lob_jax.tokens.numbers import number_code, price_code, write_price
 from lob_jax.tokens.sets.streams import exact_anchors, exact_sets, rules_of
 from tests.tokens.sets.made import TICK, book, day_of, days, drawn
 from tests.tokens.sets.reference import FAR, LOTS, Reference
@@ -36,7 +36,7 @@ def last_prices(earlier, side, kinds):
 
 
 def anchors_by_hand(reference, earlier):
-    """Return the codes of all prices."""
+    """Return all columns."""
     codes = np.zeros(ANCHORS, int)
 
     def put(column, distance):
@@ -49,6 +49,9 @@ def anchors_by_hand(reference, earlier):
         far = sorted(side * (origin - price) // TICK for price in sides[side])
         for k, distance in enumerate(far[:LEVELS]):
             put(first + AnchorColumn.LEVEL + k, distance)
+            orders = [order.size for order in sides[side][origin - side * distance * TICK]]
+            codes[first + AnchorColumn.ORDERS + k] = number_code(len(orders))
+            codes[first + AnchorColumn.LOTS + k] = number_code(sum(orders))
         for k, distance in enumerate(far[1 : 1 + AHEADS]):
             put(first + AnchorColumn.AHEAD + k, distance - 1)
         for (column, kinds), end in zip(LAST_OF.items(), ENDS, strict=True):
@@ -105,18 +108,20 @@ def test_each_column_of_a_small_market():
 
     def shown(row):
         sides = EXACT.anchors(np.array([*add, *trade, *hidden]), day)[row].reshape(2, -1)
-        return [{at: code - 1 for at, code in enumerate(side.tolist()) if code} for side in sides]
+        prices = [{at: code - 1 for at, code in enumerate(side.tolist()[: column.ORDERS]) if code} for side in sides]
+        return [prices, sides[:, column.ORDERS : column.ORDERS + 4].tolist(), sides[:, column.LOTS :][:, :4].tolist()]
 
     bids = {0: 0, 1: 1, 2: 4, column.AHEAD: 0, column.AHEAD + 1: 3, column.MIDDLE: better + 7}
     asks = {0: 0, 1: 6, column.AHEAD: 5, column.MIDDLE: better + 7}
-    assert shown(0) == [bids, asks]
+    assert shown(0) == [[bids, asks], [[1, 1, 1, 0], [1, 1, 0, 0]], [[5, 5, 5, 0], [7, 7, 0, 0]]]
     bids |= {2: 2, 3: 4, column.AHEAD + 1: 1, column.AHEAD + 2: 3, column.ADDED: 2}
-    assert shown(1) == [bids, asks]
+    assert shown(1) == [[bids, asks], [[1, 1, 1, 1], [1, 1, 0, 0]], [[5, 5, 9, 5], [7, 7, 0, 0]]]
     bids |= {column.MIDDLE: better + price_code(22)}
     asks = {0: 0, column.TRADED: better + 6, column.AT_TRADE: better + price_code(30)}
     asks |= {column.MIDDLE: better + price_code(22)}
-    assert shown(2) == [bids, asks]
-    assert shown(3) == [bids, asks | {column.HIDDEN: between}]
+    rests = [[[1, 1, 1, 1], [1, 0, 0, 0]], [[5, 5, 9, 5], [7, 0, 0, 0]]]
+    assert shown(2) == [[bids, asks], *rests]
+    assert shown(3) == [[bids, asks | {column.HIDDEN: between}], *rests]
 
 
 @pytest.mark.parametrize("distance", [0, 7, 10, 99, 123, 4_567, 10**6, -1, -10, -999, -(10**5), 10**12, -(10**13)])
