@@ -28,18 +28,20 @@ TOKENS = 240
 def prompted(model=QUEUE, start=SHOWN, **changes):
     """Return a prompt on a book that shows two levels a side."""
     one = prompt(model, start)
-    blank = {name: np.zeros((len(one.tokens_T), width), np.int16) for name, width in WIDTHS.items()}
-    known = {**one.known_T, **{name: blank[name] for name in fields_read(model) if name in blank}}
+    beside = {name: np.zeros((len(one.tokens_T), width), np.int16) for name, width in WIDTHS.items()}
+    beside["latest"] = latest_along(one.tokens_T)[1:]
+    known = {**one.known_T, **{name: beside[name] for name in fields_read(model) if name in beside}}
     return dataclasses.replace(one, behind=BEHIND, reveals=REVEALS, known_T=known, **changes)
 
 
 def expected_along(tokenizer, tokens, day):
     """Return what is known after each token of a decoded path, by name."""
     _, book_row = tokenizer.known_rows(tokens)
+    before = prompt(QUEUE, SHOWN).tokens_T
     return {
         "queue": tokenizer.queues(tokens, day),
         "anchors": tokenizer.anchors(tokens, day)[book_row],
-        "latest": latest_along(tokens)[1:],
+        "latest": latest_along(np.concatenate([before, tokens]))[len(before) + 1 :],
     }
 
 

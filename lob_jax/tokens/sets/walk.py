@@ -193,7 +193,7 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
 @inner
 def _orders_at(book: Book, s: int, row: int) -> int:
     """Return the number of orders of a level."""
-    count, slot = 0, book.levels[s, row, BACK]
+    slot, count = book.levels[s, row, BACK], 0
     while slot != NOBODY:
         count += 1
         slot = book.orders[slot, AHEAD]
