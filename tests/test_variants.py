@@ -40,7 +40,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
     head_norms, cross = 2 * 2 * H, 4 * (D * D + D) + 2 * D  # a cross-asset sublayer: query, key, value, output, norm
     narrow = 4 * D * 2 // 3 // 32 * 32
     swiglu = 3 * D * narrow + 2 * narrow + D - (2 * D * 4 * D + 4 * D + D)
-    beside = 21 * D + 2 * 20 + 77 * D + 2 * 76 + 12 * D + 12 * D  # book and flow, with moments; queue, latest tokens
+    beside = 21 * D + 2 * 20 + 77 * D + 2 * 76 + 12 * D  # book and flow, with moments; queue
     output = 2_114 * D + 4 * (1_000 + D) + (151 + 30) * (D + 1)  # parts, digits of rank 4, candidates and levels
     outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
     return {
@@ -62,7 +62,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
 EXACT = {
     "base": BASE,
     "large": 314_965_776,
-    "lobster_day": 2_417_229,
+    "lobster_day": 2_415_693,
     "sized": BASE,
     "small": 24_985_360,
     "tiny": 999_077,
@@ -72,7 +72,7 @@ EXACT = {
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
     "masked": 94_352_656,
-    "modern": 95_445_285,
+    "modern": 95_436_069,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "next_tokens": 96_125_968,

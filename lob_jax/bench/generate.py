@@ -58,7 +58,7 @@ LEVELS = 5
 HEAD = 64  # width of an attention head
 NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
 OURS, THEIRS = ("exact", "compact", "inputs"), "transformers"
-INPUTS = ("flow_state", "queue_state", "latest_tokens", "token_parts", "digits_rank", "pointer", "mask")
+INPUTS = ("flow_state", "queue_state", "token_parts", "digits_rank", "pointer", "mask")
 TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
 
