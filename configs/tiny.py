@@ -1,6 +1,6 @@
 """About a million parameters, for a laptop CPU: from the simulator to generated events in about ten minutes.
 
-It demonstrates the pipeline: expect about 25.8 bits per event, where zero-order frequencies need 29.2, the n-gram model
+It demonstrates the pipeline: expect about 25.5 bits per event, where zero-order frequencies need 29.2, the n-gram model
 28.4, and counts that know the book 25.6.
 """
 
