@@ -81,17 +81,9 @@ def masks_of(paths: PathState, tables: Any, shape: LoopShape) -> tuple[jax.Array
 
 def draw(paths: PathState, logits_BV: jax.Array, given: Given, *, shape: LoopShape) -> tuple[PathState, jax.Array]:
     """Sample each path's next token and advance the path; return both, tokens int32 [B]. Finished paths get PAD."""
-    words = WORDS[shape.tokenizer]
     grammar_BV, book_BV = masks_of(paths, given.tables, shape)
     choice = choose(numbers_of(paths), logits_BV, grammar_BV, book_BV, **shape.sampling)
-
-    def move(path: PathState, token: jax.Array) -> tuple[PathState, jax.Array]:
-        return words.move(path, token, given, shape)
-
-    moved, token_B = jax.vmap(move)(paths, choice.token_B)
-    if paths.latest_L is not None:
-        latest_BL = jax.vmap(functools.partial(with_token, xp=jnp))(paths.latest_L, token_B)
-        moved = moved._replace(latest_L=latest_BL)
+    moved, token_B = moved_by(paths, choice.token_B, given, shape)
     chosen_B = ~moved.own.writing
     fresh_B = chosen_B & (moved.spelling.events > paths.spelling.events)
     within_B = jnp.where(fresh_B, 1, paths.within + chosen_B)
@@ -105,6 +97,16 @@ def draw(paths: PathState, logits_BV: jax.Array, given: Given, *, shape: LoopSha
     )
     stays = functools.partial(where_paths, paths.done)
     return jax.tree.map(stays, paths, moved), jnp.where(paths.done, PAD, token_B)
+
+
+def moved_by(paths: PathState, token_B: jax.Array, given: Given, shape: LoopShape) -> tuple[PathState, jax.Array]:
+    """Advance each path by a token; return the paths, and the tokens written, which may be those of an order."""
+    move = functools.partial(WORDS[shape.tokenizer].move, given=given, shape=shape)
+    moved, token_B = jax.vmap(lambda path, token: move(path, token))(paths, token_B)
+    if paths.latest_L is not None:
+        latest_BL = jax.vmap(functools.partial(with_token, xp=jnp))(paths.latest_L, token_B)
+        moved = moved._replace(latest_L=latest_BL)
+    return moved, token_B
 
 
 def where_paths(chosen_B: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:

@@ -122,8 +122,7 @@ def verdict(
 
 def _moved(paths: PathState, token_B: jax.Array, given: Given, shape: LoopShape) -> PathState:
     """Advance paths by a token each, except those that are done."""
-    move = functools.partial(loop.WORDS[shape.tokenizer].move, given=given, shape=shape)
-    moved = jax.vmap(lambda path, token: move(path, token)[0])(paths, token_B)
+    moved, _ = loop.moved_by(paths, token_B, given, shape)
     moved = moved._replace(written=paths.written + 1, fresh=moved.spelling.events)
     return jax.tree.map(functools.partial(loop.where_paths, paths.done), paths, moved)
 
