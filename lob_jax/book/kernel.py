@@ -191,6 +191,16 @@ def level_of(book: Book, side_index: int, price: int) -> int:
 
 
 @in_place
+def queue_length(book: Book, side_index: int, row: int, most: int) -> int:
+    """Return the number of orders of the level in a row, at most `most`."""
+    count, slot = 0, book.levels[side_index, row, BACK]
+    while slot != NOBODY and count < most:
+        count += 1
+        slot = book.orders[slot, AHEAD]
+    return count
+
+
+@in_place
 def rule_slot(book: Book, side_index: int, row: int, kind: int, size: int) -> int:
     """Return the slot of the order that is reduced first by a removal that names no order.
 

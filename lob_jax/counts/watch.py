@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.kernel import best_price, best_size, is_empty, level_of, rank, reference, rule_slot
+from lob_jax.book.kernel import best_price, best_size, is_empty, level_of, queue_length, rank, reference, rule_slot
 from lob_jax.book.orders import AHEAD, BACK, END, FIRST, FRONT, ID, NOBODY, PRICE, SIZE, Book
 from lob_jax.events.schema import Kind
 from lob_jax.jit import in_place, inner
@@ -201,16 +201,6 @@ def place_of(book: Book, s: int, price: int) -> int:
     row = rank(book, s, price)
     occupied = row < book.side[s, END] and book.levels[s, row, PRICE] == price
     return 2 * capped(book.side[s, END] - row - occupied, 12) + occupied
-
-
-@inner
-def queue_length(book: Book, s: int, row: int, most: int) -> int:
-    """Return the number of orders of a level, at most `most`."""
-    count, slot = 0, book.levels[s, row, BACK]
-    while slot != NOBODY and count < most:
-        count += 1
-        slot = book.orders[slot, AHEAD]
-    return count
 
 
 @inner

@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.book import orders as o
 from lob_jax.book.anchors import AHEADS, LEVELS, MEMORY_OF_KIND, NO_PRICE, REMEMBERED, SIDE_ANCHORS, AnchorColumn
-from lob_jax.book.kernel import apply, best_price, clear, is_empty, level_of, reference
+from lob_jax.book.kernel import apply, best_price, clear, is_empty, level_of, queue_length, reference
 from lob_jax.book.loops import CorrectionColumns, amend
 from lob_jax.book.orders import AHEAD, BACK, BEHIND, FRONT, NOBODY, SIZE, Book
 from lob_jax.book.queue import BACKS, FRONTS, MOST_RECENT, RECENT_OF_KIND, RECENT_SIZES, QueueColumn
@@ -176,7 +176,7 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
             row = rows[o.END] - 1 - k
             far = side * (origin - book.levels[s, row, o.PRICE]) // rules.tick
             codes_A[first + _LEVEL + k] = _anchor(far, rules)
-            codes_A[first + _LEVEL_ORDERS + k] = number_code(_orders_at(book, s, row))
+            codes_A[first + _LEVEL_ORDERS + k] = number_code(queue_length(book, s, row, MOST))
             codes_A[first + _LEVEL_LOTS + k] = number_code(book.levels[s, row, SIZE])
             if 0 < k <= AHEADS:
                 codes_A[first + _AHEAD + k - 1] = _anchor(far - 1, rules)
@@ -188,16 +188,6 @@ def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> No
             codes_A[first + _AT_TRADE] = _anchor(side * (origin - remembered[s, _LAST_TRADED]), rules)
         if not is_empty(book, 0) and not is_empty(book, 1):
             codes_A[first + _MIDDLE] = _anchor(-((best_price(book, 1) - best_price(book, 0)) // 2), rules)
-
-
-@inner
-def _orders_at(book: Book, s: int, row: int) -> int:
-    """Return the number of orders of a level."""
-    slot, count = book.levels[s, row, BACK], 0
-    while slot != NOBODY:
-        count += 1
-        slot = book.orders[slot, AHEAD]
-    return count
 
 
 @inner
