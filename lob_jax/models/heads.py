@@ -8,6 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models import named
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
 from lob_jax.models.pointer import CANDIDATES, LEVEL_WEIGHTS, Projection
@@ -103,7 +104,8 @@ class OutlookHead(nn.Module):
     def __call__(self, x_BTD: jax.Array) -> Outlook:
         config, full = self.config, self.config.param_dtype
         dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
-        hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
+        hidden_BTD = nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD)
+        hidden_BTD = named.gelu_by_tanh(hidden_BTD)
         shape = (len(config.heads.outlook_events), DIRECTIONS + 1)
         # The outputs are few, so full precision costs nothing.
         init = nn.initializers.normal(1 / math.sqrt(config.d_model))
@@ -122,7 +124,8 @@ class ContrastiveHead(nn.Module):
         """Return unit vectors, float32 [B, T, contrastive_size]."""
         config, full = self.config, self.config.param_dtype
         dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": full}
-        hidden_BTD = jax.nn.gelu(nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD))
+        hidden_BTD = nn.Dense(config.d_model, **dtypes, kernel_init=weight_init(), name="dense")(x_BTD)
+        hidden_BTD = named.gelu_by_tanh(hidden_BTD)
         init = nn.initializers.normal(1 / math.sqrt(config.d_model))
         size = config.heads.contrastive_size
         vector_BTP = nn.Dense(size, dtype=full, param_dtype=full, kernel_init=init, name="vector")(hidden_BTD)

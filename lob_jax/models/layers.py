@@ -11,10 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models import named
 from lob_jax.models.config import ModelConfig, full_precision
 
 INIT_STD = 0.02  # the default for weights (Radford et al., 2019)
-NORM_EPSILON = 1e-5
 TRANSPOSED = "transposed"  # collection of weights [F, D], see `Linear`
 DROPOUT_LEVELS = 2**16  # a dropout rate is rounded to a multiple of 1 / DROPOUT_LEVELS
 
@@ -109,11 +109,7 @@ class LayerNorm(nn.Module):
         D, full = x_BTD.shape[-1], full_precision(self.dtype)
         scale_D = self.param("scale", nn.initializers.constant(self.initial_scale), (D,), full)
         bias_D = self.param("bias", nn.initializers.zeros, (D,), full)
-        x_BTD = x_BTD.astype(full)
-        # Two passes: the mean of squares minus the squared mean suffers from cancellation if the mean is large.
-        x_BTD = x_BTD - x_BTD.mean(-1, keepdims=True)
-        variance_BT1 = jnp.square(x_BTD).mean(-1, keepdims=True)
-        return (x_BTD * jax.lax.rsqrt(variance_BT1 + NORM_EPSILON) * scale_D + bias_D).astype(self.dtype)
+        return named.layer_norm(x_BTD.astype(full), scale_D, bias_D).astype(self.dtype)
 
 
 class FeedForward(nn.Module):
@@ -133,7 +129,7 @@ class FeedForward(nn.Module):
             gate_BTF = Linear(config.d_ff, **dtypes, kernel_init=weight_init(), name="gate")(x_BTD)
             hidden_BTF = jax.nn.silu(gate_BTF) * hidden_BTF
         else:
-            hidden_BTF = jax.nn.gelu(hidden_BTF, approximate=False)
+            hidden_BTF = named.gelu(hidden_BTF)
         narrow = Linear(config.d_model, **dtypes, kernel_init=residual_init(config), name="narrow")
         return narrow(dropout(hidden_BTF, keys_B, site=site, rate=config.dropout))
 

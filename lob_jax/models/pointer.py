@@ -19,6 +19,7 @@ import numpy as np
 from lob_jax.book.anchors import LEVELS, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.queue import QueueColumn
 from lob_jax.events.schema import Kind
+from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.inputs import Conditioning, given
 from lob_jax.models.layers import project
 from lob_jax.tokens import vocabulary as v
@@ -43,6 +44,9 @@ _HEAD = np.array([v.CLASS_SIZE * kind + v.ASK_OFFSET * side for kind, side, colu
 _SIZES = np.array([column for column in QueueColumn if column != QueueColumn.ORDERS])
 GROUPS = (*(len(columns) for _, _, columns in _GROUPS), len(_SIZES))
 CANDIDATES = sum(GROUPS)
+# The candidates of each group, [G, W]; a group that has fewer than the largest repeats its first.
+_IN_GROUP = np.arange(max(GROUPS)) < np.array(GROUPS)[:, None]
+_PLACE = np.where(_IN_GROUP, np.arange(max(GROUPS)), 0) + np.cumsum((0, *GROUPS[:-1]))[:, None]
 LEVEL_FEATURES = 3
 LEVEL_WEIGHTS = len(_GROUPS) * LEVEL_FEATURES  # each group of heads has its own
 # The level of each candidate of a head, among the bids' and then the asks': the one at its price, or which its price is
@@ -139,7 +143,8 @@ def next_logits(features: Features, projection: Projection, *, first: bool = Fal
     assert projection.weight_CD is not None and projection.bias_C is not None
     score_BTC = project(features.x_BTD, projection.weight_CD, projection.bias_C)
     level_BTC = level_scores(features, projection)
-    score_BTC = score_BTC.at[..., : level_BTC.shape[-1]].add(level_BTC)
+    others = score_BTC.shape[-1] - level_BTC.shape[-1]
+    score_BTC += jnp.pad(level_BTC, ((0, 0), (0, 0), (0, others)))
     return point(logits_BTV, features.candidates_BTC, score_BTC)
 
 
@@ -159,22 +164,25 @@ def level_scores(features: Features, projection: Projection) -> jax.Array:
 
 def point(logits_BTV: jax.Array, candidates_BTC: jax.Array, score_BTC: jax.Array) -> jax.Array:
     """Return log(exp(logit) + sum of exp(score) over the candidates that are the token), float32 [B, T, V]."""
-    own_BTC = jnp.take_along_axis(logits_BTV, candidates_BTC, axis=-1)
-    ends = np.cumsum(GROUPS)
-    parts = [
-        _more(*(leaf[..., end - size : end] for leaf in (own_BTC, candidates_BTC, score_BTC)))
-        for size, end in zip(GROUPS, ends, strict=True)
-    ]
-    more_BTC = jnp.concatenate(parts, axis=-1)
-    flat_NV, token_NC, more_NC = (leaf.reshape(-1, leaf.shape[-1]) for leaf in (logits_BTV, candidates_BTC, more_BTC))
-    row_N1 = jnp.arange(len(flat_NV))[:, None]
-    return flat_NV.at[row_N1, token_NC].add(more_NC).reshape(logits_BTV.shape)
+    token_BTGW = jnp.where(_IN_GROUP, candidates_BTC[..., _PLACE], NO_TOKEN)
+    flat_BTC = token_BTGW.reshape(*candidates_BTC.shape[:-1], -1)
+    own_BTC = jnp.take_along_axis(logits_BTV, flat_BTC, axis=-1, mode="clip")
+    more_BTGW = _more(own_BTC.reshape(token_BTGW.shape), token_BTGW, score_BTC[..., _PLACE])
+    flat_NV, token_NC, more_NC = (
+        leaf.reshape(-1, leaf.shape[-1]) for leaf in (logits_BTV, flat_BTC, more_BTGW.reshape(flat_BTC.shape))
+    )
+    row_N1 = jnp.arange(flat_NV.shape[0])[:, None]
+    return flat_NV.at[row_N1, token_NC].add(more_NC, mode="promise_in_bounds").reshape(logits_BTV.shape)
 
 
-def _more(own_BTG: jax.Array, token_BTG: jax.Array, score_BTG: jax.Array) -> jax.Array:
-    """Return what the candidates of a group add to the logits of their tokens; the first of equal ones adds for all."""
-    same_BTGG = token_BTG[..., :, None] == token_BTG[..., None, :]
-    before = np.tri(token_BTG.shape[-1], k=-1, dtype=bool)
-    counts_BTG = (token_BTG != NO_TOKEN) & ~(same_BTGG & before).any(-1)
-    total_BTG = jax.nn.logsumexp(jnp.broadcast_to(score_BTG[..., None, :], same_BTGG.shape), axis=-1, where=same_BTGG)
-    return jnp.where(counts_BTG, jax.nn.softplus(total_BTG - own_BTG), 0)
+def _more(own_BTGW: jax.Array, token_BTGW: jax.Array, score_BTGW: jax.Array) -> jax.Array:
+    """Return what candidates add to the logits of their tokens; the first of equal ones in a group adds for all."""
+    same_BTGWW = token_BTGW[..., :, None] == token_BTGW[..., None, :]
+    before = np.tri(token_BTGW.shape[-1], k=-1, dtype=bool)
+    counts_BTGW = (token_BTGW != NO_TOKEN) & ~(same_BTGWW & before).any(-1)
+    scores_BTGWW = jnp.where(same_BTGWW, score_BTGW[..., None, :], MASKED)
+    most_BTGW1 = jax.lax.stop_gradient(scores_BTGWW.max(-1, keepdims=True))
+    total_BTGW = jnp.log(jnp.exp(scores_BTGWW - most_BTGW1).sum(-1)) + most_BTGW1[..., 0]
+    above_BTGW = total_BTGW - own_BTGW
+    more_BTGW = jnp.maximum(above_BTGW, 0) + jnp.log1p(jnp.exp(-jnp.abs(above_BTGW)))
+    return jnp.where(counts_BTGW, more_BTGW, 0)

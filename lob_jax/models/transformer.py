@@ -226,7 +226,7 @@ class LOBTransformer(nn.Module):
             positions_BT = jnp.broadcast_to(filled + jnp.arange(T), (batch, T))
         if mask_BTS is not None or cache is not None:  # otherwise the kind of attention applies its own mask
             _check_maskable(config)
-            mask_BTS = visible_slots(T, slots, filled, mask_BTS=mask_BTS)
+            mask_BTS = visible_slots(T, T, 0, mask_BTS=mask_BTS) if cache is None else cache.visible(T, mask_BTS)
         keys_B = None if deterministic or config.dropout == 0 else self._dropout_keys(example_B)
         positions = Positions(
             position_BT=positions_BT,
@@ -266,7 +266,7 @@ class LOBTransformer(nn.Module):
     def ahead_logits(self, x_BTD: jax.Array, *, tokens: int | None = None) -> jax.Array:
         """Return logits [B, T, K, V] of the tokens after the next, all or only `tokens` of them; x from `stream`."""
         ahead_BTKD = self.ahead(x_BTD)[:, :, :tokens]
-        flat_BTV = self._next_logits(Features(ahead_BTKD.reshape(len(x_BTD), -1, ahead_BTKD.shape[-1])))
+        flat_BTV = self._next_logits(Features(ahead_BTKD.reshape(x_BTD.shape[0], -1, ahead_BTKD.shape[-1])))
         return flat_BTV.reshape(*ahead_BTKD.shape[:-1], -1)
 
     def next_features(self, x_BTD: jax.Array, conditioning: Conditioning) -> Features:

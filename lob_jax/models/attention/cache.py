@@ -6,8 +6,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from lob_jax.models.attention.dense import heads_first
-from lob_jax.models.attention.positions import Positions
+from lob_jax.models.attention.dense import attend_cached, heads_first
+from lob_jax.models.attention.positions import Positions, visible_slots
 
 
 @flax.struct.dataclass
@@ -49,9 +49,22 @@ class KVCache:
         """Return the slot of the next token."""
         return self.length % self.slots
 
-    def of_layer(self, layer: int | jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the keys and values of a layer."""
-        return self.keys[layer], self.values[layer]
+    def visible(self, queries: int, mask_BTS: jax.Array | None) -> jax.Array:
+        """Return which slots the next tokens may see, see `visible_slots`."""
+        return visible_slots(queries, self.slots, self.length, mask_BTS=mask_BTS)
+
+    def attend(
+        self,
+        query_BTNH: jax.Array,
+        key_BTNH: jax.Array,
+        value_BTNH: jax.Array,
+        *,
+        layer: int | jax.Array,
+        mask_BNTS: jax.Array,
+    ) -> tuple[jax.Array, "KVCache"]:
+        """Append a layer's keys and values; return the mixture of the values that the mask shows, and the cache."""
+        cache = self.write(key_BTNH, value_BTNH, layer=layer)
+        return attend_cached(query_BTNH, cache.keys[layer], cache.values[layer], mask_BNTS=mask_BNTS), cache
 
     def write(self, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int | jax.Array) -> "KVCache":
         """Return the cache with a layer's new keys and values appended; `length` is unchanged."""

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.errors import InputError
+from lob_jax.models import named
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig, full_precision
@@ -69,7 +70,7 @@ def attend_seen(query_BTNH: jax.Array, key_BSNH: jax.Array, value_BSNH: jax.Arra
     visible_BTS = jnp.arange(key_BSNH.shape[1]) < seen_BT[..., None]
     score_BNTS = jnp.where(visible_BTS[:, None], score_BNTS, MASKED)
     nothing_BNT1 = jnp.zeros((*score_BNTS.shape[:3], 1), score_BNTS.dtype)
-    weight_BNTS = jax.nn.softmax(jnp.concatenate([nothing_BNT1, score_BNTS], -1), axis=-1)[..., 1:]
+    weight_BNTS = named.softmax(jnp.concatenate([nothing_BNT1, score_BNTS], -1))[..., 1:]
     return jnp.einsum("BNTS,BSNH->BTNH", weight_BNTS.astype(value_BSNH.dtype), value_BSNH)
 
 

@@ -7,6 +7,7 @@ nothing leaks from the future, not even a rounding error.
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models import named
 from lob_jax.models.config import full_precision
 
 MASKED = -1e30  # score of a masked key: below any real score, but finite, since -inf minus -inf is NaN
@@ -24,7 +25,7 @@ def attention_weights(query_BTNH: jax.Array, key_BTNH: jax.Array, *, mask_BNTS: 
     score_BNTS = scale * jnp.einsum("BTNH,BSNH->BNTS", query_BTNH, key_BTNH, preferred_element_type=full)
     if mask_BNTS is not None:
         score_BNTS = jnp.where(mask_BNTS, score_BNTS, MASKED)
-    return jax.nn.softmax(score_BNTS, axis=-1)
+    return named.softmax(score_BNTS)
 
 
 def attend(
@@ -53,7 +54,7 @@ def attend_cached(
     full = full_precision(query_BTNH.dtype.name)
     score_RTS = jnp.einsum("RTH,RSH->RTS", heads_first(query_BTNH), key_RSH, preferred_element_type=full)
     score_BNTS = jnp.where(mask_BNTS, H**-0.5 * score_RTS.reshape(B, N, T, -1), MASKED)
-    weight_BNTS = jax.nn.softmax(score_BNTS, axis=-1).astype(value_RSH.dtype)
+    weight_BNTS = named.softmax(score_BNTS).astype(value_RSH.dtype)
     mixed_RTH = jnp.einsum("RTS,RSH->RTH", weight_BNTS.reshape(B * N, T, -1), value_RSH)
     return jnp.swapaxes(mixed_RTH.reshape(B, N, T, H), 1, 2)
 

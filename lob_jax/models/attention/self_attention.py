@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from lob_jax.models.attention.cache import KVCache
-from lob_jax.models.attention.dense import attend, attend_cached, attention_weights
+from lob_jax.models.attention.dense import attend, attention_weights
 from lob_jax.models.attention.kind import KINDS, pattern
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
@@ -47,9 +47,8 @@ class SelfAttention(nn.Module):
         query_BTNH, key_BTNH, value_BTNH = self._project(x_BTD, positions)
         if cache is not None:
             assert mask_BTS is not None  # a cache is always read under a mask, which hides its unfilled slots
-            cache = cache.write(key_BTNH, value_BTNH, layer=layer)
             mask_BNTS = self._narrowed(mask_BTS, positions, cache.positions)
-            mixed_BTNH = attend_cached(query_BTNH, *cache.of_layer(layer), mask_BNTS=mask_BNTS)
+            mixed_BTNH, cache = cache.attend(query_BTNH, key_BTNH, value_BTNH, layer=layer, mask_BNTS=mask_BNTS)
         elif mask_BTS is not None:
             mask_BNTS = self._narrowed(mask_BTS, positions, positions)
             mixed_BTNH = attend(query_BTNH, key_BTNH, value_BTNH, mask_BNTS=mask_BNTS)

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lob_jax.models import named
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.attention.kind import AttentionKind
 from lob_jax.models.attention.positions import Positions
@@ -109,7 +110,7 @@ class LinformerAttention(nn.Module):
         own_BNCC = scale * jnp.einsum(equation, query_BCNH, key_BCNH, preferred_element_type=full)
         past_BNCK = jnp.where(has_past, past_BNCK, MASKED)
         own_BNCC = jnp.where(jnp.tril(jnp.ones(own_BNCC.shape[-2:], bool)), own_BNCC, MASKED)
-        return jax.nn.softmax(jnp.concatenate([past_BNCK, own_BNCC], axis=-1), axis=-1)
+        return named.softmax(jnp.concatenate([past_BNCK, own_BNCC], axis=-1))
 
 
 def _summed(summary_KC: jax.Array, x_BCNH: jax.Array) -> jax.Array:

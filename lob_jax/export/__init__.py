@@ -1,0 +1,1 @@
+"""Exported models: programs and graphs that run without the training code, and the folders that hold them."""

@@ -1,0 +1,1 @@
+"""Write the StableHLO of a JAX program as an ONNX graph."""

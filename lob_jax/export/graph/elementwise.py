@@ -1,0 +1,202 @@
+"""Operations that act on each element by itself."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, constant
+from lob_jax.export.graph.operations import dtype_of, operation, short_name
+
+ONE_OPERAND = {
+    "exponential": "Exp",
+    "log": "Log",
+    "tanh": "Tanh",
+    "sqrt": "Sqrt",
+    "negate": "Neg",
+    "abs": "Abs",
+    "logistic": "Sigmoid",
+    "sine": "Sin",
+    "cosine": "Cos",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "sign": "Sign",
+    "erf": "Erf",
+    "round_nearest_even": "Round",
+}
+TWO_OPERANDS = {
+    "add": "Add",
+    "subtract": "Sub",
+    "multiply": "Mul",
+    "divide": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+    "power": "Pow",
+}
+OF_TRUTHS = {"and": "And", "or": "Or", "xor": "Xor", "maximum": "Or", "minimum": "And", "add": "Or", "multiply": "And"}
+COMPARED = {
+    "EQ": "Equal",
+    "NE": "Equal",
+    "LT": "Less",
+    "LE": "LessOrEqual",
+    "GT": "Greater",
+    "GE": "GreaterOrEqual",
+}
+TWO_TO_32 = 1 << 32
+
+
+def together(operands: Sequence[Value]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+    """Return the shape of a result, and that of the tensor that ONNX's broadcasting computes it in."""
+    dims = tuple(_common(axis) for axis in zip(*(value.dims for value in operands), strict=True))
+    rank = max(len(value.held) for value in operands)
+    rows = [(1,) * (rank - len(value.held)) + value.held for value in operands]
+    return dims, tuple(_common(axis) for axis in zip(*rows, strict=True))
+
+
+def _common(sizes: Sequence[Dim]) -> Dim:
+    """Return the size that sizes of 1 are broadcast to; a number rather than the name of the same size."""
+    others = [size for size in sizes if size != 1]
+    return next((size for size in others if isinstance(size, int)), others[0] if others else 1)
+
+
+def elementwise(graph: Builder, operator: str, *operands: Value, dtype: str, **attributes: Any) -> Value:
+    """Return the value of one node that acts on each element."""
+    dims, held = together(operands)
+    names = (graph.name(value) for value in operands)
+    return Value(dtype, dims, held, graph.emit(operator, *names, **attributes))
+
+
+def number(value: float, like: Value) -> Value:
+    """Return a scalar that is broadcast to the shape of another value."""
+    return Value(like.dtype, like.dims, (), constant=np.array(value, STORED[like.dtype][0]))
+
+
+@operation(*(f"stablehlo.{name}" for name in ONE_OPERAND), "chlo.erf")
+def one_operand(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    return elementwise(graph, ONE_OPERAND[short_name(op)], *operands, dtype=operands[0].dtype)
+
+
+@operation(*(f"stablehlo.{name}" for name in TWO_OPERANDS))
+def two_operands(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    one, other = operands
+    name = short_name(op)
+    if one.dtype == "i1":
+        return elementwise(graph, OF_TRUTHS[name], one, other, dtype="i1")
+    numbers = _of_numbers(graph, name, one, other)
+    if numbers is not None:
+        return Value(one.dtype, one.dims, one.dims, numbers=numbers)
+    found = elementwise(graph, TWO_OPERANDS[name], one, other, dtype=one.dtype)
+    if one.dtype == "ui32" and name in ("add", "subtract", "multiply"):
+        found = elementwise(graph, "Mod", found, number(TWO_TO_32, found), dtype="ui32")
+    return found
+
+
+def _of_numbers(graph: Builder, name: str, one: Value, other: Value) -> tuple[Dim, ...] | None:
+    """Return a result as sizes, if its operands are known as sizes."""
+    if one.numbers is None or other.numbers is None or len(one.numbers) != len(other.numbers):
+        return None
+    pairs = list(zip(one.numbers, other.numbers, strict=True))
+    if name in ("add", "subtract"):
+        return tuple(graph.plus(a, b, 1 if name == "add" else -1) for a, b in pairs)
+    if name == "multiply":
+        return tuple(graph.times(a, b) for a, b in pairs)
+    if name in ("maximum", "minimum") and all(isinstance(a, int) and isinstance(b, int) for a, b in pairs):
+        return tuple((max if name == "maximum" else min)(pair) for pair in pairs)
+    return None
+
+
+@operation("stablehlo.and", "stablehlo.or", "stablehlo.xor")
+def of_truths(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    name, dtype = OF_TRUTHS[short_name(op)], operands[0].dtype
+    return elementwise(graph, name if dtype == "i1" else f"Bitwise{name}", *operands, dtype=dtype)
+
+
+@operation("stablehlo.not")
+def negation(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    dtype = operands[0].dtype
+    return elementwise(graph, "Not" if dtype == "i1" else "BitwiseNot", *operands, dtype=dtype)
+
+
+@operation("stablehlo.rsqrt")
+def reciprocal_root(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    root = elementwise(graph, "Sqrt", *operands, dtype=operands[0].dtype)
+    return elementwise(graph, "Reciprocal", root, dtype=root.dtype)
+
+
+@operation("stablehlo.exponential_minus_one")
+def exponential_minus_one(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    power = elementwise(graph, "Exp", *operands, dtype=operands[0].dtype)
+    return elementwise(graph, "Sub", power, number(1, power), dtype=power.dtype)
+
+
+@operation("stablehlo.log_plus_one")
+def log_plus_one(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    more = elementwise(graph, "Add", operands[0], number(1, operands[0]), dtype=operands[0].dtype)
+    return elementwise(graph, "Log", more, dtype=more.dtype)
+
+
+@operation("stablehlo.remainder")
+def remainder(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    return elementwise(graph, "Mod", *operands, dtype=operands[0].dtype, fmod=1)  # the sign of the dividend
+
+
+@operation("stablehlo.compare")
+def compare(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    direction = re.findall(r"[A-Z]{2}", str(op.attributes["comparison_direction"]))[-1]
+    one, other = operands
+    if one.dtype == "i1" and direction in ("EQ", "NE"):
+        differ = elementwise(graph, "Xor", one, other, dtype="i1")
+        return differ if direction == "NE" else elementwise(graph, "Not", differ, dtype="i1")
+    found = elementwise(graph, COMPARED[direction], one, other, dtype="i1")
+    return elementwise(graph, "Not", found, dtype="i1") if direction == "NE" else found
+
+
+@operation("stablehlo.select")
+def select(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    truth, one, other = operands
+    if not truth.rank:
+        truth = Value("i1", one.dims, truth.held, truth.name, truth.constant)
+    if one.dtype != "i1":
+        return elementwise(graph, "Where", truth, one, other, dtype=one.dtype)
+    yes = elementwise(graph, "And", truth, one, dtype="i1")  # ONNX Runtime selects no truths
+    no = elementwise(graph, "And", elementwise(graph, "Not", truth, dtype="i1"), other, dtype="i1")
+    return elementwise(graph, "Or", yes, no, dtype="i1")
+
+
+@operation("stablehlo.clamp")
+def clamp(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    least, value, most = (operand if operand.rank else _spread(operand, operands[1]) for operand in operands)
+    raised = elementwise(graph, "Max", value, least, dtype=value.dtype)
+    return elementwise(graph, "Min", raised, most, dtype=value.dtype)
+
+
+def _spread(scalar: Value, like: Value) -> Value:
+    """Return a scalar that is broadcast to the shape of another value."""
+    if not like.rank:
+        return scalar
+    return Value(scalar.dtype, like.dims, scalar.held, scalar.name, scalar.constant)
+
+
+@operation("stablehlo.is_finite")
+def is_finite(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    infinite = elementwise(graph, "IsInf", *operands, dtype="i1")
+    nothing = elementwise(graph, "IsNaN", *operands, dtype="i1")
+    return elementwise(graph, "Not", elementwise(graph, "Or", infinite, nothing, dtype="i1"), dtype="i1")
+
+
+@operation("stablehlo.convert")
+def convert(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    (value,), dtype = operands, dtype_of(op.results[0])
+    if dtype == value.dtype:
+        return value
+    if value.constant is not None and value.name is None:
+        array = value.constant.astype(STORED[dtype][0])
+        numbers = constant(array, dtype).numbers if value.is_whole else None
+        return Value(dtype, value.dims, value.held, constant=array, numbers=numbers)
+    if value.numbers is not None and dtype in ("i32", "i64"):
+        return Value(dtype, value.dims, value.held, numbers=value.numbers)
+    if dtype == "ui32" and value.dtype in ("i8", "i16", "i32", "i64"):
+        wide = Value("i64", value.dims, value.held, graph.cast(graph.name(value), "i64"))
+        return elementwise(graph, "Mod", wide, number(TWO_TO_32, wide), dtype="ui32")
+    return Value(dtype, value.dims, value.held, graph.cast(graph.name(value), dtype))

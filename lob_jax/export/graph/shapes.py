@@ -1,0 +1,216 @@
+"""Operations that arrange elements: broadcasts, reshapes, transpositions, slices, concatenations, counting."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.extend.mlir import ir
+
+from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, constant, tensor
+from lob_jax.export.graph.operations import dtype_of, number_of, numbers_of, operation, refused, static_dims
+
+TO_THE_END = np.iinfo(np.int64).max
+
+
+def result_dims(op: Any, numbers: Sequence[Dim] | None) -> tuple[Dim, ...]:
+    """Return the shape of an operation's result: what its type says, else what an operand says.
+
+    Raises:
+      InputError: neither says it.
+    """
+    static = static_dims(op.results[0])
+    if None in static and numbers is None:
+        raise refused(op, "the shape of its result is computed from data")
+    return tuple(numbers[axis] if size is None and numbers else size for axis, size in enumerate(static))  # type: ignore[misc]
+
+
+@operation("stablehlo.constant")
+def constant_value(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    dtype, dims = dtype_of(op.results[0]), static_dims(op.results[0])
+    elements = ir.DenseElementsAttr(op.attributes["value"])
+    if elements.is_splat:
+        splat = elements.get_splat_value()
+        read = {"f": ir.FloatAttr, "b": ir.FloatAttr}.get(dtype[0], ir.BoolAttr if dtype == "i1" else ir.IntegerAttr)
+        one = np.array(read(splat).value).astype(STORED[dtype][0])
+        if len(dims) > 1 or (dims and dims[0] and dims[0] > 16):
+            return Value(dtype, dims, (), constant=one)  # type: ignore[arg-type]
+        return constant(np.full(dims, one), dtype)  # type: ignore[arg-type]
+    if dtype == "i1":
+        return constant(np.array([bool(bit) for bit in ir.DenseIntElementsAttr(elements)]).reshape(dims), dtype)  # type: ignore[arg-type]
+    if dtype == "bf16":
+        raise refused(op, "bfloat16 constants are not read")
+    return constant(np.array(elements).reshape(dims), dtype)  # type: ignore[arg-type]
+
+
+@operation("stablehlo.broadcast_in_dim", "stablehlo.dynamic_broadcast_in_dim")
+def broadcast_in_dim(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    value = operands[0]
+    dims = result_dims(op, operands[1].numbers if len(operands) > 1 else None)
+    axes = numbers_of(op, "broadcast_dimensions")
+    if value.numbers is not None and len(dims) == 1 and dims[0] == 1 and not value.rank:
+        return Value(value.dtype, dims, (1,), value.name and graph.emit("Unsqueeze", value.name, graph.integers(0)),
+                     None if value.constant is None else value.constant.reshape(1), value.numbers)  # fmt: skip
+    placed = dict(zip(axes, value.padded, strict=True))
+    first = min(axes, default=len(dims))
+    held = tuple(placed.get(axis, 1) for axis in range(first, len(dims)))
+    if value.constant is not None and value.name is None:
+        return Value(value.dtype, dims, held, constant=value.constant.reshape([int(size) for size in held]))
+    missing = [axis - first for axis in range(first, len(dims)) if axis not in placed]
+    name = graph.aligned(value) if axes else graph.name(value)
+    if missing and axes:
+        name = graph.emit("Unsqueeze", name, graph.integers(*missing))
+    return Value(value.dtype, dims, held if axes else value.held, name)
+
+
+@operation("stablehlo.reshape", "stablehlo.dynamic_reshape")
+def reshape(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    value = operands[0]
+    dims = result_dims(op, operands[1].numbers if len(operands) > 1 else None)
+    if value.numbers is not None and len(dims) <= 1:
+        return Value(value.dtype, dims, dims, constant=_reshaped(value.constant, dims), numbers=value.numbers)
+    if value.constant is not None and value.name is None:
+        if not value.held:
+            return Value(value.dtype, dims, (), constant=value.constant)
+        if value.is_whole:
+            return constant(value.constant.reshape([int(size) for size in dims]), value.dtype)
+    if not value.held and not value.rank:
+        return Value(value.dtype, dims, (), value.name)
+    return reshaped(graph, value, dims)
+
+
+def reshaped(graph: Builder, value: Value, dims: tuple[Dim, ...]) -> Value:
+    """Return a value with the same elements in another shape."""
+    return tensor(value.dtype, dims, _reshape(graph, value, dims))
+
+
+def _reshaped(array: np.ndarray | None, dims: Sequence[Dim]) -> np.ndarray | None:
+    return None if array is None else array.reshape([int(size) for size in dims])
+
+
+def _reshape(graph: Builder, value: Value, dims: tuple[Dim, ...]) -> str:
+    """Return the name of a tensor of another shape; by Unsqueeze or Squeeze if only axes of size 1 come or go."""
+    new = [axis for axis, size in enumerate(dims) if size == 1]
+    if tuple(size for size in dims if size != 1) == value.dims and value.is_whole:
+        return graph.emit("Unsqueeze", graph.name(value), graph.integers(*new)) if new else graph.name(value)
+    gone = [axis for axis, size in enumerate(value.dims) if size == 1]
+    if tuple(size for size in value.dims if size != 1) == dims and value.is_whole:
+        return graph.emit("Squeeze", graph.name(value), graph.integers(*gone))
+    entries: list[Dim | None] = []  # 0 keeps the size of the same axis, None is what is left
+    for axis, size in enumerate(dims):
+        same = axis < value.rank and value.dims[axis] == size
+        entries.append(size if isinstance(size, int) else 0 if same else None)
+    unknown = [axis for axis, entry in enumerate(entries) if entry is None]
+    if len(unknown) > 1:
+        parts = [-1 if axis == unknown[0] else dims[axis] for axis in range(len(dims))]
+        shape = graph.shape(parts)
+    else:
+        shape = graph.integers(*(-1 if entry is None else int(entry) for entry in entries))
+    return graph.emit("Reshape", graph.whole(value), shape)
+
+
+@operation("stablehlo.transpose")
+def transpose(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    (value,), order = operands, numbers_of(op, "permutation")
+    dims, held = (tuple(row[axis] for axis in order) for row in (value.dims, value.padded))
+    if value.constant is not None and value.name is None:
+        array = value.constant.reshape([int(size) for size in value.padded]).transpose(order)
+        return Value(value.dtype, dims, held, constant=np.ascontiguousarray(array))
+    return Value(value.dtype, dims, held, graph.emit("Transpose", graph.aligned(value), perm=order))
+
+
+@operation("stablehlo.concatenate")
+def concatenate(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    axis = number_of(op, "dimension")
+    if all(value.numbers is not None and value.rank == 1 for value in operands):
+        numbers = tuple(number for value in operands for number in value.numbers or ())
+        return Value(operands[0].dtype, (len(numbers),), (len(numbers),), numbers=numbers)
+    size: Dim = 0
+    for value in operands:
+        size = graph.plus(size, value.dims[axis])
+    others, _ = zip(*((value.dims, 0) for value in operands), strict=True)
+    dims = tuple(size if k == axis else _known([row[k] for row in others]) for k in range(len(others[0])))
+    names = (graph.whole(value) for value in operands)
+    return tensor(operands[0].dtype, dims, graph.emit("Concat", *names, axis=axis))
+
+
+def _known(sizes: Sequence[Dim]) -> Dim:
+    return next((size for size in sizes if isinstance(size, int)), sizes[0])
+
+
+@operation("stablehlo.slice")
+def static_slice(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    (value,) = operands
+    starts, ends, steps = (numbers_of(op, name) for name in ("start_indices", "limit_indices", "strides"))
+    dims = tuple(-(-(end - start) // step) for start, end, step in zip(starts, ends, steps, strict=True))
+    cut = [axis for axis, size in enumerate(value.dims) if size != dims[axis] or steps[axis] != 1]
+    if value.numbers is not None and value.rank == 1:
+        numbers = value.numbers[starts[0] : ends[0] : steps[0]]
+        return Value(value.dtype, dims, dims, constant=None, numbers=numbers)
+    if not cut:
+        return value
+    rows = ([row[axis] for axis in cut] for row in (starts, ends))
+    name = graph.emit(
+        "Slice",
+        graph.whole(value),
+        *(graph.integers(*row) for row in rows),
+        graph.integers(*cut),
+        graph.integers(*(steps[axis] for axis in cut)),
+    )
+    return tensor(value.dtype, dims, name)
+
+
+@operation("stablehlo.real_dynamic_slice")
+def real_dynamic_slice(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    value, starts, ends, steps = operands
+    if starts.numbers is None or ends.numbers is None or steps.numbers is None:
+        raise refused(op, "its bounds are computed from data")
+    if any(step != 1 for step in steps.numbers):
+        raise refused(op, "its strides are not 1")
+    spans = zip(starts.numbers, ends.numbers, strict=True)
+    dims = result_dims(op, [graph.plus(end, start, -1) for start, end in spans])
+    return sliced(graph, value, dict(enumerate(starts.numbers)), dims)
+
+
+def sliced(graph: Builder, value: Value, starts: dict[int, Dim], dims: tuple[Dim, ...]) -> Value:
+    """Return the part of a value that begins at known places of some axes and has a given shape."""
+    cut = [axis for axis in sorted(starts) if dims[axis] != value.dims[axis] or starts[axis] != 0]
+    if not cut:
+        return value
+    firsts = graph.shape([starts[axis] for axis in cut])
+    ends = graph.shape([graph.plus(starts[axis], dims[axis]) for axis in cut])
+    name = graph.emit("Slice", graph.whole(value), firsts, ends, graph.integers(*cut))
+    return tensor(value.dtype, dims, name)
+
+
+@operation("stablehlo.pad")
+def pad(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    value, filler = operands
+    low, high, inside = (numbers_of(op, f"{name}_padding{end}") for name, end in PADDINGS)
+    if any(inside) or min(low + high) < 0:
+        raise refused(op, "it pads between elements, or cuts them off")
+    dims = tuple(graph.plus(size, before + after) for size, before, after in zip(value.dims, low, high, strict=True))
+    name = graph.emit("Pad", graph.whole(value), graph.integers(*low, *high), graph.name(filler))
+    return tensor(value.dtype, dims, name)
+
+
+PADDINGS = (("edge", "_low"), ("edge", "_high"), ("interior", ""))
+
+
+@operation("stablehlo.iota", "stablehlo.dynamic_iota")
+def iota(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    axis, dtype = number_of(op, "iota_dimension"), dtype_of(op.results[0])
+    dims = result_dims(op, operands[0].numbers if operands else None)
+    held = (dims[axis], *(1,) * (len(dims) - axis - 1))
+    if isinstance(dims[axis], int):
+        counted = np.arange(dims[axis], dtype=STORED[dtype][0]).reshape([int(size) for size in held])
+        return Value(dtype, dims, held, constant=counted)
+    end = graph.emit("Squeeze", graph.size(dims[axis]), graph.integers(0))
+    name = graph.cast(graph.emit("Range", graph.scalar(0, "i64"), end, graph.scalar(1, "i64")), dtype)
+    behind = range(1, len(held))
+    return Value(dtype, dims, held, graph.emit("Unsqueeze", name, graph.integers(*behind)) if behind else name)
+
+
+@operation("stablehlo.get_dimension_size")
+def get_dimension_size(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    size = operands[0].dims[number_of(op, "dimension")]
+    return Value("i32", (), (), numbers=(size,))

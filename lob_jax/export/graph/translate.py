@@ -1,0 +1,145 @@
+"""Translate a StableHLO module: its functions inlined, each operation by its entry in the registry."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+from jax.extend import mlir
+from jax.extend.mlir import ir
+from jax.extend.mlir.passmanager import PassManager
+
+from lob_jax.export.graph import elementwise, indexing, products, shapes  # noqa: F401 - they register operations
+from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, tensor
+from lob_jax.export.graph.named import as_one_node
+from lob_jax.export.graph.operations import OPERATIONS, operation, refused, short_name
+
+ENTRY, WRAPPED = "main", "_wrapped_jax_export_main"  # the latter takes the sizes that the former finds and checks
+SIZE = "jax.global_constant"  # attribute of an argument that is a size
+IGNORED = ("shape_assertion",)
+PASSED_ON = ("Sharding", "annotate_device_placement")
+
+
+class Translator:
+    """Walk the operations of a module.
+
+    Attributes:
+      graph: the graph that is built.
+      functions: the module's functions by name.
+    """
+
+    def __init__(self, module: Any, graph: Builder) -> None:
+        self.graph = graph
+        self.functions = {
+            ir.StringAttr(op.attributes["sym_name"]).value: op
+            for op in module.body.operations
+            if op.operation.name == "func.func"
+        }
+
+    def call(self, function: str, arguments: Sequence[Value]) -> list[Value]:
+        """Return the results of a function."""
+        block = self.functions[function].regions[0].blocks[0]
+        known: dict[Any, Value] = dict(zip(block.arguments, arguments, strict=True))
+        for op in block.operations:
+            if short_name(op) == "return":
+                return [known[value] for value in op.operands]
+            results = self._results(op, [known[value] for value in op.operands])
+            known.update(zip(op.results, results, strict=True))
+        raise AssertionError(f"{function} has no return")
+
+    def _results(self, op: Any, operands: Sequence[Value]) -> Sequence[Value]:
+        name = op.operation.name
+        if name == "func.call":
+            function = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
+            one = as_one_node(self.graph, function, operands)
+            return self.call(function, operands) if one is None else [one]
+        if name == "stablehlo.custom_call" and _target(op) in IGNORED:
+            return []
+        if name not in OPERATIONS:
+            raise refused(op, "there is no translation of it")
+        found = OPERATIONS[name](self.graph, op, operands)
+        return [found] if isinstance(found, Value) else found
+
+
+def _target(op: Any) -> str:
+    return ir.StringAttr(op.attributes["call_target_name"]).value
+
+
+@operation("stablehlo.custom_call")
+def custom_call(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    if _target(op) not in PASSED_ON:
+        raise refused(op, f"{_target(op)} is a function of XLA's own")
+    return operands[0]
+
+
+@operation("stablehlo.optimization_barrier")
+def optimization_barrier(graph: Builder, op: Any, operands: Sequence[Value]) -> Sequence[Value]:
+    return operands
+
+
+def context() -> Any:
+    """Return an MLIR context that knows StableHLO."""
+    return jax.jit(lambda: 0).lower().compiler_ir().context
+
+
+def graph_of(
+    serialized: bytes,
+    *,
+    weights: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Sequence[Dim]],
+    outputs: Sequence[str],
+    opset: int,
+) -> onnx.ModelProto:
+    """Return the ONNX graph of a serialized StableHLO module.
+
+    Args:
+      serialized: a portable artifact, as `jax.export` and `jax2tf` hold it.
+      weights: the module's first arguments, which become initializers, by name.
+      inputs: its other arguments by name, with their shapes; sizes that the caller chooses have names.
+      outputs: names of its results.
+      opset: the version of ONNX's operators.
+
+    Raises:
+      InputError: the module has an operation that cannot be written as ONNX.
+    """
+    here = context()
+    with here, ir.Location.unknown(here):
+        module = mlir.deserialize_portable_artifact(serialized, here)
+        PassManager.parse("builtin.module(canonicalize,cse)", here).run(module.operation)
+        translator = Translator(module, Builder(opset))
+        return _graph(translator, weights, inputs, outputs)
+
+
+def _graph(
+    translator: Translator,
+    weights: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Sequence[Dim]],
+    outputs: Sequence[str],
+) -> onnx.ModelProto:
+    graph = translator.graph
+    entry = WRAPPED if WRAPPED in translator.functions else ENTRY
+    function = translator.functions[entry]
+    about = ir.ArrayAttr(function.attributes["arg_attrs"]) if "arg_attrs" in function.attributes else []
+    sizes = [ir.StringAttr(ir.DictAttr(each)[SIZE]).value for each in about if SIZE in ir.DictAttr(each)]
+    types = [dtype_of_type(argument) for argument in function.regions[0].blocks[0].arguments][len(sizes) :]
+    given = []
+    for (name, dims), dtype in zip(inputs.items(), types[len(weights) :], strict=True):
+        given.append(tensor(dtype, dims, name))
+        for axis, size in enumerate(dims):
+            if isinstance(size, str):
+                graph.size_of_input(size, name, axis)
+    stored = [_weight(graph, name, array, dtype) for (name, array), dtype in zip(weights.items(), types, strict=False)]
+    known = [Value("i32", (), (), numbers=(size,)) for size in sizes]
+    results = translator.call(entry, [*known, *stored, *given])
+    return graph.model(given, dict(zip(outputs, results, strict=True)))
+
+
+def dtype_of_type(argument: Any) -> str:
+    """Return the element type of a function's argument."""
+    return str(ir.RankedTensorType(argument.type).element_type)
+
+
+def _weight(graph: Builder, name: str, array: np.ndarray, dtype: str) -> Value:
+    array = np.asarray(array, STORED[dtype][0])
+    return Value(dtype, array.shape, array.shape, graph.initializer(array, name), constant=array)

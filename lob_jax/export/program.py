@@ -1,0 +1,196 @@
+"""The programs of a model, as StableHLO of any batch and length: all logits of a window, and one step with a cache."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from lob_jax.errors import InputError
+from lob_jax.models.attention.held import HeldCache
+from lob_jax.models.attention.kind import is_mask
+from lob_jax.models.attention.positions import Positions
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import BY_NAME, SIZES, Role, fields_read
+from lob_jax.models.transformer import LOBTransformer, unstack_layers
+
+BATCH, LENGTH, SLOTS = "batch", "length", "slots"
+PLATFORMS = ("cpu", "cuda", "tpu")
+POSITIONS = ("position", "event", "clock")  # of the tokens in a cache, see `Positions`
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program of a model; its weights are arguments, so that they are stored once.
+
+    Attributes:
+      exported: the program in StableHLO, with symbolic sizes; it takes the parameters, then the inputs, as two dicts.
+      weights: the parameters by name, in the order of its arguments.
+      inputs: the shapes of its other arguments by name, in their order; sizes that the caller chooses have names.
+      outputs: the names of its results.
+    """
+
+    exported: jax.export.Exported
+    weights: dict[str, np.ndarray]
+    inputs: dict[str, tuple[int | str, ...]]
+    outputs: tuple[str, ...]
+
+
+def exportable(model: ModelConfig) -> ModelConfig:
+    """Return the configuration that a model is exported in: float32, its layers one by one.
+
+    Raises:
+      InputError: its attention cannot be exported for any length.
+    """
+    if not is_mask(model.attention.kind):
+        raise InputError(
+            f"{model.attention.kind} attention cannot be exported",
+            where="config.model.attention.kind",
+            expected="a kind that is full attention under a mask: full, multi_scale or block_sparse",
+            was=model.attention.kind,
+            remedy="its loop over blocks is compiled for one length; train a model with another kind to export it",
+        )
+    if model.attention.cross_asset:
+        raise InputError(
+            "a model with cross-asset attention cannot be exported",
+            where="config.model.attention.cross_asset",
+            expected="False",
+            was=True,
+            remedy="its rows are pairs of windows of two instruments; train a model of one instrument to export it",
+        )
+    return dataclasses.replace(model, dtype="float32", scan_layers=False, remat="none", dropout=0.0)
+
+
+def parameters(params: Any, model: ModelConfig) -> Any:
+    """Return the parameters in float32, each layer by itself."""
+    params = jax.tree.map(lambda leaf: np.asarray(jax.device_get(leaf), np.float32), params)
+    return jax.tree.map(np.asarray, unstack_layers(params, model)) if model.scan_layers else params
+
+
+def forward(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)) -> Program:
+    """Return the program of complete windows: (tokens and the model's other inputs, [B, T, ...]) -> predictions.
+
+    Its results are logits [B, T, V] and, if the model has such heads, direction [B, T, K, 3], log_volatility [B, T, K],
+    vector [B, T, P] and ahead [B, T, N - 1, V], see `models.heads`.
+    """
+    model, params = exportable(model), parameters(params, model)
+    module, names = LOBTransformer(model), ["logits"]
+    names += ["direction", "log_volatility"] * bool(model.heads.outlook_events)
+    names += ["vector"] * bool(model.heads.contrastive_size) + ["ahead"] * (model.heads.next_tokens > 1)
+
+    def run(params: Any, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+        return module.apply({"params": params}, inputs, method=_everything)
+
+    return _program(run, params, _window_inputs(model), names, platforms, model)
+
+
+def _everything(module: LOBTransformer, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+    """Return all that a model predicts."""
+    tokens_BT, conditioning = _split(inputs)
+    mask_BTT = jnp.ones((*tokens_BT.shape, tokens_BT.shape[1]), bool) if module.config.causal else None
+    x_BTD, _ = module.stream(tokens_BT, conditioning, mask_BTS=mask_BTT)
+    found = [module.logits_of(x_BTD, conditioning)]
+    if module.config.heads.outlook_events:
+        outlook = module.outlook_of(x_BTD)
+        found += [outlook.direction_BTK3, outlook.log_volatility_BTK]
+    if module.config.heads.contrastive_size:
+        found.append(module.contrast(x_BTD))
+    if module.config.heads.next_tokens > 1:
+        found.append(module.ahead_logits(x_BTD))
+    return tuple(found)
+
+
+def step(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)) -> Program:
+    """Return the program that reads new tokens with a cache that the caller holds, see `HeldCache`.
+
+    Its inputs are those of the new tokens, [B, T, ...]; cache_length, the number of tokens seen so far; what the slots
+    hold, cache_position [B, S] and what else the attention reads; and of each layer cache_keys_0, cache_values_0, ...
+    [B, N, S, H]. Its results are logits [B, V] after the last token, and what belongs into the next slots: keys_0,
+    values_0, ... [B, N, T, H].
+    """
+    model, params = exportable(model), parameters(params, model)
+    if not model.causal:
+        raise InputError(
+            "a model that is not causal reads only complete windows",
+            where="config.model.causal",
+            expected=True,
+            was=False,
+            remedy="export its forward program alone",
+        )
+    module, L = LOBTransformer(model), model.n_layers
+
+    def run(params: Any, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
+        held = {name: inputs[name] for name in inputs if name.startswith("cache_")}
+        tokens_BT, conditioning = _split({name: inputs[name] for name in inputs if name not in held})
+        cache = HeldCache(
+            keys=tuple(held[f"cache_keys_{layer}"] for layer in range(L)),
+            values=tuple(held[f"cache_values_{layer}"] for layer in range(L)),
+            positions=Positions(*(held.get(f"cache_{name}") for name in POSITIONS)),  # type: ignore[arg-type]
+            length=held["cache_length"],
+        )
+        found = module.apply({"params": params}, tokens_BT, conditioning, cache=cache, method="last_logits")
+        logits_BV, read = found
+        return (logits_BV, *read.new_keys, *read.new_values)  # type: ignore[union-attr]
+
+    names = ["logits", *(f"{name}_{layer}" for name in ("keys", "values") for layer in range(L))]
+    return _program(run, params, {**_window_inputs(model), **cache_inputs(model)}, names, platforms, model)
+
+
+def _split(inputs: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    return inputs["tokens"], {name: array for name, array in inputs.items() if name != "tokens"}
+
+
+Shape = tuple[str, tuple[int | str, ...]]  # a dtype and a shape
+
+
+def _window_inputs(model: ModelConfig) -> dict[str, Shape]:
+    """Return what a model reads at each token."""
+
+    def shape(name: str) -> Shape:
+        axes = {"B": BATCH, "T": LENGTH}
+        array = BY_NAME[name]
+        return array.dtype, tuple(axes[letter] if letter in axes else SIZES[letter](model) for letter in array.letters)
+
+    return {name: shape(name) for name in ("tokens", *fields_read(model, Role.BESIDE))}
+
+
+def cache_inputs(model: ModelConfig) -> dict[str, Shape]:
+    """Return what a step reads of a cache."""
+    each: Shape = ("float32", (BATCH, model.n_heads, SLOTS, model.head_size))
+    places: dict[str, Shape] = {"cache_length": ("int32", ()), "cache_position": ("int32", (BATCH, SLOTS))}
+    if model.needs_events:
+        places["cache_event"] = ("int32", (BATCH, SLOTS))
+    if model.needs_clock:
+        places["cache_clock"] = ("int32", (BATCH, SLOTS, 2))
+    layers = range(model.n_layers)
+    return {**places, **{f"cache_{name}_{layer}": each for name in ("keys", "values") for layer in layers}}
+
+
+def _program(
+    run: Callable[..., tuple[jax.Array, ...]],
+    params: Any,
+    inputs: dict[str, Shape],
+    outputs: Sequence[str],
+    platforms: Sequence[str],
+    model: ModelConfig,
+) -> Program:
+    """Return a function as a program, for any sizes up to the model's greatest length."""
+    used = [size for size in (BATCH, LENGTH, SLOTS) if any(size in shape for _, shape in inputs.values())]
+    limits = [f"{size} <= {model.max_seq_length}" for size in used[1:]]
+    limits += [f"{LENGTH} <= {SLOTS}"] * (SLOTS in used)
+    sizes = dict(zip(used, jax.export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
+    specs = {
+        name: jax.ShapeDtypeStruct(tuple(sizes.get(size, size) for size in shape), dtype)
+        for name, (dtype, shape) in inputs.items()
+    }
+    exported = jax.export.export(jax.jit(run), platforms=list(platforms))(
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params), specs
+    )
+    # JAX passes the leaves of dicts in the order of their keys.
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    weights = {"/".join(entry.key for entry in path): np.asarray(leaf) for path, leaf in leaves}
+    ordered = {name: inputs[name][1] for name in sorted(inputs)}
+    return Program(exported, weights, ordered, tuple(outputs))
