@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.errors import InputError
+from lob_jax.models.apply import apply
 from lob_jax.models.attention.held import HeldCache
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.attention.positions import Positions
@@ -19,7 +20,6 @@ from lob_jax.models.transformer import LOBTransformer, unstack_layers
 
 BATCH, LENGTH, SLOTS = "batch", "length", "slots"
 PLATFORMS = ("cpu", "cuda", "tpu")
-POSITIONS = ("position", "event", "clock")  # of the tokens in a cache, see `Positions`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def forward(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu
     names += ["vector"] * bool(model.heads.contrastive_size) + ["ahead"] * (model.heads.next_tokens > 1)
 
     def run(params: Any, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
-        return module.apply({"params": params}, inputs, method=_everything)
+        return apply(module, {"params": params}, inputs, method=_everything)
 
     return _program(run, params, _window_inputs(model), names, platforms, model)
 
@@ -128,12 +128,11 @@ def step(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)
         cache = HeldCache(
             keys=tuple(held[f"cache_keys_{layer}"] for layer in range(L)),
             values=tuple(held[f"cache_values_{layer}"] for layer in range(L)),
-            positions=Positions(*(held.get(f"cache_{name}") for name in POSITIONS)),  # type: ignore[arg-type]
+            positions=Positions(held["cache_position"], held.get("cache_event"), held.get("cache_clock")),
             length=held["cache_length"],
         )
-        found = module.apply({"params": params}, tokens_BT, conditioning, cache=cache, method="last_logits")
-        logits_BV, read = found
-        return (logits_BV, *read.new_keys, *read.new_values)  # type: ignore[union-attr]
+        logits_BV, read = apply(module, {"params": params}, tokens_BT, conditioning, cache=cache, method="last_logits")
+        return (logits_BV, *read.new_keys, *read.new_values)
 
     names = ["logits", *(f"{name}_{layer}" for name in ("keys", "values") for layer in range(L))]
     return _program(run, params, {**_window_inputs(model), **cache_inputs(model)}, names, platforms, model)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from lob_jax.errors import InputError
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.cross_asset import CrossAssetAttention
+from lob_jax.models.attention.held import Cache
 from lob_jax.models.attention.positions import Positions, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
@@ -55,13 +56,13 @@ class TransformerBlock(nn.Module):
     @nn.compact
     def __call__(
         self,
-        carry: tuple[jax.Array, KVCache | None],
+        carry: tuple[jax.Array, Cache | None],
         layer: int | jax.Array,
         positions: Positions,
         mask_BTS: jax.Array | None,
         peer_seen_BT: jax.Array | None,
         keys_B: jax.Array | None,
-    ) -> tuple[tuple[jax.Array, KVCache | None], None]:
+    ) -> tuple[tuple[jax.Array, Cache | None], None]:
         """Return ((stream after this block, cache with the block's new keys and values), None), as a scan requires."""
         config, (x_BTD, cache) = self.config, carry
         site = EMBEDDING_SITE + 1 + (SITES_PER_BLOCK + config.attention.cross_asset) * layer
@@ -147,7 +148,7 @@ class LOBTransformer(nn.Module):
 
     def __call__(
         self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any
-    ) -> jax.Array | tuple[jax.Array, KVCache]:
+    ) -> jax.Array | tuple[jax.Array, Cache]:
         """Return logits_BTV, float32, of the token after each; with a cache, (logits_BTV, the extended cache).
 
         In a model that is not causal, logits_BTV are those of the token itself. Arguments and errors are those of
@@ -168,14 +169,14 @@ class LOBTransformer(nn.Module):
         if self.config.heads.contrastive_size:
             self.contrastive(x_BTD)
 
-    def features(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> tuple[Features, KVCache | None]:
+    def features(self, tokens_BT: jax.Array, conditioning: Conditioning, **how: Any) -> tuple[Features, Cache | None]:
         """Return what logits are computed from, and the extended cache; arguments as in `stream`."""
         x_BTD, cache = self.stream(tokens_BT, conditioning, **how)
         return self.next_features(x_BTD, conditioning), cache
 
     def last_logits(
-        self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: KVCache
-    ) -> tuple[jax.Array, KVCache | None]:
+        self, tokens_BT: jax.Array, conditioning: Conditioning, *, cache: Cache
+    ) -> tuple[jax.Array, Cache | None]:
         """Return logits [B, V] of the token after the last one, and the extended cache."""
         x_BTD, extended = self.stream(tokens_BT, conditioning, cache=cache)
         last = {name: known[:, -1:] for name, known in conditioning.items()}
@@ -192,10 +193,10 @@ class LOBTransformer(nn.Module):
         *,
         positions_BT: jax.Array | None = None,
         mask_BTS: jax.Array | None = None,
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         example_B: jax.Array | None = None,
         deterministic: bool = True,
-    ) -> tuple[jax.Array, KVCache | None]:
+    ) -> tuple[jax.Array, Cache | None]:
         """Return the residual stream that the heads read, [B, T, D], and the extended cache.
 
         Args:
@@ -243,7 +244,7 @@ class LOBTransformer(nn.Module):
             x_BTD = self.norm(x_BTD)
         return x_BTD, None if cache is None else dataclasses.replace(cache, length=cache.length + T)
 
-    def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, KVCache | None]:
+    def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, Cache | None]:
         blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
         if self.config.scan_layers:
             x_BTD, cache = carry
@@ -350,7 +351,7 @@ def _check_maskable(config: ModelConfig) -> None:
         )
 
 
-def _check_shapes(*, batch: int, queries: int, slots: int, cache: KVCache | None, mask_BTS: jax.Array | None) -> None:
+def _check_shapes(*, batch: int, queries: int, slots: int, cache: Cache | None, mask_BTS: jax.Array | None) -> None:
     if cache is not None and (cache.batch != batch or slots < queries):
         raise InputError(
             "the new tokens do not fit the cache",

@@ -161,7 +161,7 @@ class Builder:
         if not missing:
             return self.name(value)
         if value.constant is not None:
-            return self.initializer(value.constant.reshape(value.padded))
+            return self.initializer(value.constant.reshape([int(size) for size in value.padded]))
         return self.emit("Unsqueeze", self.name(value), self.integers(*range(missing)))
 
     def whole(self, value: Value) -> str:
@@ -218,7 +218,7 @@ class Builder:
         return parts[0] if len(parts) == 1 else self.emit("Concat", *parts, axis=0)
 
     def model(self, inputs: Sequence[Value], outputs: dict[str, Value]) -> onnx.ModelProto:
-        """Return the graph from inputs to named outputs, without what they do not need."""
+        """Return the graph from inputs to named outputs, without what they do not need, be it an input."""
         for name, value in outputs.items():
             whole = self.whole(value)
             self._nodes.append(helper.make_node("Identity", [whole], [name], name=name))
@@ -227,7 +227,7 @@ class Builder:
         graph = helper.make_graph(
             nodes,
             PRODUCER,
-            [_described(value.name or "", value) for value in inputs],
+            [_described(self.name(value), value) for value in inputs if value.name in needed],
             [_described(name, value) for name, value in outputs.items()],
             initializers,
         )

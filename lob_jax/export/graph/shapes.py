@@ -18,28 +18,41 @@ def result_dims(op: Any, numbers: Sequence[Dim] | None) -> tuple[Dim, ...]:
     Raises:
       InputError: neither says it.
     """
-    static = static_dims(op.results[0])
-    if None in static and numbers is None:
-        raise refused(op, "the shape of its result is computed from data")
-    return tuple(numbers[axis] if size is None and numbers else size for axis, size in enumerate(static))  # type: ignore[misc]
+    dims: list[Dim] = []
+    for axis, size in enumerate(static_dims(op.results[0])):
+        if size is None and numbers is None:
+            raise refused(op, "the shape of its result is computed from data")
+        dims.append(numbers[axis] if size is None and numbers is not None else size or 0)
+    return tuple(dims)
 
 
 @operation("stablehlo.constant")
 def constant_value(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    dtype, dims = dtype_of(op.results[0]), static_dims(op.results[0])
+    dtype, dims = dtype_of(op.results[0]), known_dims(op)
     elements = ir.DenseElementsAttr(op.attributes["value"])
     if elements.is_splat:
-        splat = elements.get_splat_value()
-        read = {"f": ir.FloatAttr, "b": ir.FloatAttr}.get(dtype[0], ir.BoolAttr if dtype == "i1" else ir.IntegerAttr)
-        one = np.array(read(splat).value).astype(STORED[dtype][0])
-        if len(dims) > 1 or (dims and dims[0] and dims[0] > 16):
-            return Value(dtype, dims, (), constant=one)  # type: ignore[arg-type]
-        return constant(np.full(dims, one), dtype)  # type: ignore[arg-type]
-    if dtype == "i1":
-        return constant(np.array([bool(bit) for bit in ir.DenseIntElementsAttr(elements)]).reshape(dims), dtype)  # type: ignore[arg-type]
+        one = _splat(elements, dtype)
+        is_shape = len(dims) <= 1 and one.dtype.kind == "i"
+        return constant(np.full(dims, one), dtype) if is_shape else Value(dtype, dims, (), constant=one)
     if dtype == "bf16":
         raise refused(op, "bfloat16 constants are not read")
-    return constant(np.array(elements).reshape(dims), dtype)  # type: ignore[arg-type]
+    array = [bool(bit) for bit in ir.DenseIntElementsAttr(elements)] if dtype == "i1" else elements
+    return constant(np.array(array).reshape(dims), dtype)
+
+
+def _splat(elements: Any, dtype: str) -> np.ndarray:
+    """Return the one number that all elements of a constant are."""
+    splat = elements.get_splat_value()
+    if dtype == "i1":
+        return np.array(ir.BoolAttr(splat).value)
+    read = ir.FloatAttr if dtype[0] in "fb" else ir.IntegerAttr
+    return np.array(read(splat).value).astype(STORED[dtype][0])
+
+
+def known_dims(op: Any) -> tuple[int, ...]:
+    """Return the shape of an operation's result, which its type says."""
+    static = static_dims(op.results[0])
+    return tuple(size for size in static if size is not None)
 
 
 @operation("stablehlo.broadcast_in_dim", "stablehlo.dynamic_broadcast_in_dim")
@@ -47,19 +60,18 @@ def broadcast_in_dim(graph: Builder, op: Any, operands: Sequence[Value]) -> Valu
     value = operands[0]
     dims = result_dims(op, operands[1].numbers if len(operands) > 1 else None)
     axes = numbers_of(op, "broadcast_dimensions")
-    if value.numbers is not None and len(dims) == 1 and dims[0] == 1 and not value.rank:
-        return Value(value.dtype, dims, (1,), value.name and graph.emit("Unsqueeze", value.name, graph.integers(0)),
-                     None if value.constant is None else value.constant.reshape(1), value.numbers)  # fmt: skip
+    if value.numbers is not None and value.name is None and not value.rank and dims == (1,):
+        return Value(value.dtype, dims, dims, constant=_reshaped(value.constant, dims), numbers=value.numbers)
+    if not axes:
+        return Value(value.dtype, dims, (), graph.name(value), value.constant)
     placed = dict(zip(axes, value.padded, strict=True))
-    first = min(axes, default=len(dims))
+    first = axes[0]
     held = tuple(placed.get(axis, 1) for axis in range(first, len(dims)))
     if value.constant is not None and value.name is None:
-        return Value(value.dtype, dims, held, constant=value.constant.reshape([int(size) for size in held]))
+        return Value(value.dtype, dims, held, constant=_reshaped(value.constant, held))
     missing = [axis - first for axis in range(first, len(dims)) if axis not in placed]
-    name = graph.aligned(value) if axes else graph.name(value)
-    if missing and axes:
-        name = graph.emit("Unsqueeze", name, graph.integers(*missing))
-    return Value(value.dtype, dims, held if axes else value.held, name)
+    name = graph.aligned(value)
+    return Value(value.dtype, dims, held, graph.emit("Unsqueeze", name, graph.integers(*missing)) if missing else name)
 
 
 @operation("stablehlo.reshape", "stablehlo.dynamic_reshape")

@@ -80,7 +80,8 @@ def optimization_barrier(graph: Builder, op: Any, operands: Sequence[Value]) -> 
 
 def context() -> Any:
     """Return an MLIR context that knows StableHLO."""
-    return jax.jit(lambda: 0).lower().compiler_ir().context
+    lowered: Any = jax.jit(lambda: 0).lower().compiler_ir()
+    return lowered.context
 
 
 def graph_of(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models import named
+from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import full_precision
@@ -65,9 +66,16 @@ class HeldCache:
         return jnp.concatenate([held_1TS, (token_T[None, :] <= token_T[:, None])[None]], axis=-1)
 
     def attend(
-        self, query_BTNH: jax.Array, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int, mask_BNTS: jax.Array
+        self,
+        query_BTNH: jax.Array,
+        key_BTNH: jax.Array,
+        value_BTNH: jax.Array,
+        *,
+        layer: int | jax.Array,
+        mask_BNTS: jax.Array,
     ) -> tuple[jax.Array, "HeldCache"]:
         """Return the mixture of the values that the mask shows, [B, T, N, H], and the cache with the new ones kept."""
+        assert isinstance(layer, int)  # layers are computed one by one, not in a scan
         query_BNTH, key_BNTH, value_BNTH = (jnp.swapaxes(x, 1, 2) for x in (query_BTNH, key_BTNH, value_BTNH))
         scale, full, S = query_BTNH.shape[-1] ** -0.5, full_precision(query_BTNH.dtype.name), self.slots
         scaled_BNTH = scale * query_BNTH
@@ -84,3 +92,6 @@ class HeldCache:
         mixed_BNTH += jnp.einsum("BNTS,BNSH->BNTH", weight_BNTS[..., S:], value_BNTH)
         kept = dataclasses.replace(self, new_keys=(*self.new_keys, key_BNTH), new_values=(*self.new_values, value_BNTH))
         return jnp.swapaxes(mixed_BNTH, 1, 2), kept
+
+
+Cache = KVCache | HeldCache

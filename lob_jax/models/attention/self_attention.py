@@ -5,8 +5,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.attention.dense import attend, attention_weights
+from lob_jax.models.attention.held import Cache
 from lob_jax.models.attention.kind import KINDS, pattern
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
@@ -34,10 +34,10 @@ class SelfAttention(nn.Module):
         x_BTD: jax.Array,
         positions: Positions,
         mask_BTS: jax.Array | None,
-        cache: KVCache | None,
+        cache: Cache | None,
         *,
         layer: int | jax.Array,
-    ) -> tuple[jax.Array, KVCache | None]:
+    ) -> tuple[jax.Array, Cache | None]:
         """Return what attention adds to the stream, [B, T, D], and the cache with this layer's new keys and values.
 
         Without a mask or cache, the kind's own module computes the mixture; with either, it is a dense product under
