@@ -1,0 +1,224 @@
+"""Smaller weights for graphs: 8-bit and 4-bit integers in place of float32, and what each form costs.
+
+Weights of matrix products become integers with a scale per column, or per block of a column; tables whose rows are
+looked up, integers with a scale per row. Activations are rounded to 8 bits while the graph runs. Norms, biases, softmax
+and the cache stay in float32.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from lob_jax.errors import InputError
+
+LEAST_ELEMENTS = 1 << 12  # smaller weights stay as they are
+BLOCK = 32  # elements of a column that share a scale
+ACCURACY = 4  # of MatMulNBits: products of 8-bit integers, summed in 32 bits
+MICROSOFT = "com.microsoft"  # the domain of operators that only ONNX Runtime has
+INT8_MOST = 127
+
+
+def _float32(graph: onnx.ModelProto) -> onnx.ModelProto:
+    return graph
+
+
+def _by_columns(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph whose products are of 8-bit integers with a scale per column, in operators of the standard.
+
+    Weights are unsigned: products of two signed operands overflow 16 bits on CPUs without VNNI.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "graph.onnx"
+        quantize_dynamic(graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QUInt8)
+        return onnx.load(path)
+
+
+def _by_blocks(bits: int) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
+    """Return the quantization of products to integers of some bits with a scale per block, for ONNX Runtime."""
+
+    def quantize(graph: onnx.ModelProto) -> onnx.ModelProto:
+        return _replaced(graph, {"MatMul": lambda node, weights: _blocks_of(node, weights, bits)})
+
+    return quantize
+
+
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """A form of the weights.
+
+    Attributes:
+      products: quantizes the weights of matrix products.
+      tables: whether rows that are looked up are integers, too.
+      what: one line that describes it.
+    """
+
+    products: Callable[[onnx.ModelProto], onnx.ModelProto]
+    tables: bool
+    what: str
+
+
+PRECISIONS = {
+    "float32": Precision(_float32, tables=False, what="as trained"),
+    "int8": Precision(_by_columns, tables=True, what="8 bits, a scale per column; operators of the standard"),
+    "int8_blocks": Precision(_by_blocks(8), tables=True, what=f"8 bits, a scale per {BLOCK}; ONNX Runtime's operators"),
+    "int4": Precision(_by_blocks(4), tables=True, what=f"4 bits, a scale per {BLOCK}; ONNX Runtime's operators"),
+}
+
+
+def quantized(graph: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    """Return a graph with weights in another precision, one of PRECISIONS.
+
+    Raises:
+      InputError: there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(
+            "there is no such precision",
+            where="precision",
+            expected=" | ".join(PRECISIONS),
+            was=repr(precision),
+            remedy="choose one of these",
+        )
+    form = PRECISIONS[precision]
+    props = {each.key: each.value for each in graph.metadata_props}
+    made = form.products(graph)
+    made = _replaced(made, {"Gather": _rows_of}) if form.tables else made
+    helper.set_model_props(made, props)
+    return made
+
+
+Replacement = Callable[[onnx.NodeProto, onnx.TensorProto], tuple[list[onnx.NodeProto], list[onnx.TensorProto]] | None]
+
+
+def _replaced(graph: onnx.ModelProto, replacements: dict[str, Replacement]) -> onnx.ModelProto:
+    """Return a graph in which some nodes that read large weights are replaced.
+
+    Args:
+      graph: the graph.
+      replacements: by type of node, (node, its weights) -> the nodes and weights in its place; None to leave it.
+    """
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    nodes, added = [], {}
+    for node in graph.graph.node:
+        found = _replacement(node, weights, replacements)
+        if found is None:
+            nodes.append(node)
+        else:
+            nodes.extend(found[0])
+            added.update({tensor.name: tensor for tensor in found[1]})
+    needed = {name for node in nodes for name in node.input}
+    kept = [tensor for name, tensor in weights.items() if name in needed] + list(added.values())
+    made = helper.make_graph(nodes, graph.graph.name, graph.graph.input, graph.graph.output, kept)
+    imports = {each.domain: each for each in graph.opset_import}
+    if any(node.domain == MICROSOFT for node in nodes):
+        imports.setdefault(MICROSOFT, helper.make_opsetid(MICROSOFT, 1))
+    return helper.make_model(
+        made, opset_imports=imports.values(), producer_name=graph.producer_name, ir_version=graph.ir_version
+    )
+
+
+def _replacement(
+    node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], replacements: dict[str, Replacement]
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]] | None:
+    place = {"MatMul": 1, "Gather": 0}.get(node.op_type)
+    if node.op_type not in replacements or place is None or node.input[place] not in weights:
+        return None
+    tensor = weights[node.input[place]]
+    is_matrix = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT  # noqa: PLR2004 - a matrix
+    return replacements[node.op_type](node, tensor) if is_matrix and np.prod(tensor.dims) >= LEAST_ELEMENTS else None
+
+
+def _blocks_of(
+    node: onnx.NodeProto, weights: onnx.TensorProto, bits: int
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Return a product with weights [K, N] by integers, with a scale per block of a column.
+
+    The element of a block that is furthest from 0 is exact: it becomes -2^(bits - 1), which has no counterpart.
+    """
+    matrix_KN = numpy_helper.to_array(weights)
+    K, N = matrix_KN.shape
+    block_NGE = np.pad(matrix_KN, ((0, -K % BLOCK), (0, 0))).T.reshape(N, -1, BLOCK)
+    furthest_NG1 = np.take_along_axis(block_NGE, np.abs(block_NGE).argmax(-1)[..., None], axis=-1)
+    half = 1 << (bits - 1)
+    scale_NG1 = furthest_NG1 / -half
+    code_NGE = np.round(block_NGE / np.where(scale_NG1 == 0, 1, scale_NG1)) + half
+    code_NGE = np.clip(code_NGE, 0, 2 * half - 1).astype(np.uint8)
+    if bits == 4:  # noqa: PLR2004 - two codes in a byte
+        code_NGE = code_NGE[..., 0::2] | (code_NGE[..., 1::2] << 4)
+    names = [f"{weights.name}:{kind}" for kind in (f"int{bits}", f"scale{bits}")]
+    made = helper.make_node(
+        "MatMulNBits",
+        [node.input[0], *names],
+        node.output,
+        name=node.name,
+        domain=MICROSOFT,
+        K=K,
+        N=N,
+        bits=bits,
+        block_size=BLOCK,
+        accuracy_level=ACCURACY,
+    )
+    arrays = (code_NGE, scale_NG1[..., 0].astype(np.float32))
+    return [made], [numpy_helper.from_array(array, name) for array, name in zip(arrays, names, strict=True)]
+
+
+def _rows_of(
+    node: onnx.NodeProto, weights: onnx.TensorProto
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]] | None:
+    """Return a lookup of rows that are 8-bit integers with a scale each."""
+    axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+    if axis != 0:
+        return None
+    table_RD = numpy_helper.to_array(weights)
+    scale_R1 = np.abs(table_RD).max(-1, keepdims=True) / INT8_MOST
+    code_RD = np.round(table_RD / np.where(scale_R1 == 0, 1, scale_R1)).astype(np.int8)
+    codes, scales = f"{weights.name}:rows", f"{weights.name}:row_scales"
+    at, output = node.input[1], node.output[0]
+    nodes = [
+        helper.make_node("Gather", [codes, at], [f"{output}:codes"], axis=0),
+        helper.make_node("Cast", [f"{output}:codes"], [f"{output}:wide"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", [scales, at], [f"{output}:scales"], axis=0),
+        helper.make_node("Mul", [f"{output}:wide", f"{output}:scales"], [output], name=node.name),
+    ]
+    arrays = {codes: code_RD, scales: scale_R1.astype(np.float32)}
+    return nodes, [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a graph costs, counted from its nodes and weights.
+
+    Attributes:
+      file_bytes: size of its file.
+      weight_bytes: bytes of weights that each token reads: those of matrix products.
+      float_products: multiplications of float32 numbers with weights, per token.
+      integer_products: multiplications of integers with weights, per token.
+    """
+
+    file_bytes: int
+    weight_bytes: int
+    float_products: int
+    integer_products: int
+
+
+def cost(graph: onnx.ModelProto) -> Cost:
+    """Return what a graph costs."""
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    bytes_read, products = 0, {"float": 0, "integer": 0}
+    for node in graph.graph.node:
+        held = [weights[name] for name in node.input if name in weights]
+        if node.op_type == "MatMulNBits":
+            sizes = {each.name: each.i for each in node.attribute}
+            products["integer"] += sizes["K"] * sizes["N"]
+        elif node.op_type in ("MatMul", "MatMulInteger") and held:
+            products["float" if node.op_type == "MatMul" else "integer"] += int(np.prod(held[0].dims))
+        else:
+            continue
+        bytes_read += sum(len(tensor.raw_data) for tensor in held)
+    return Cost(graph.ByteSize(), bytes_read, products["float"], products["integer"])
