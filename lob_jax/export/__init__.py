@@ -1,0 +1,1 @@
+"""Export: a trained model as one folder that other programs can run, verified before it is used."""
