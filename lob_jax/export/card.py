@@ -13,6 +13,7 @@ NAMES = {
     "ngram": "n-gram",
     "book_counts": "book counts",
 }
+PARTS = ("head", "size", "rank", "gap", "gap_digits")  # of an event, whose bits add up
 USES = "Research on order flow: likelihoods of real events, and simulated continuations of a real book."
 LIMITS = (
     "It is not for trading decisions: no figure here says that they would pay, after costs or before.",
@@ -84,7 +85,8 @@ def make_card(
 def evaluation_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a card says of evaluation.json: bits per event of all models, and the model's difference to each.
 
-    Each is [value, low, high] with its interval, [value, None, None] without one. "in_book" is the same where all are
+    Each is [value, low, high] with its interval, [value, None, None] without one. "parts" has the differences in the
+    parts of an event. "in_book" is the same where all are
     restricted to what the book allows, if the evaluation has it. A model of masked tokens has no bits, but a loss.
     """
     differences, models = result.get("differences") or {}, result.get("likelihood") or {}
@@ -103,6 +105,7 @@ def _compared(models: Mapping[str, Any], differences: Mapping[str, Any]) -> dict
     return {
         BITS: {name: [one[BITS], *intervals[name]] for name, one in models.items()},
         "differences": {name: list(one[BITS]) for name, one in differences.items() if BITS in one},
+        "parts": {name: {part: list(one[part]) for part in PARTS if part in one} for name, one in differences.items()},
     }
 
 
@@ -119,6 +122,7 @@ def shortfalls(tested: Mapping[str, Any] | None, validity: Mapping[str, Any] | N
         better = "It is not better than this baseline by more than chance explains"
         found += [f"{better}: {NAMES.get(name, name)}." for name in _unbeaten(tested)]
         found += [f"{better}, in the book: {NAMES.get(name, name)}." for name in _unbeaten(tested["in_book"])]
+        found += _worse_parts(tested["parts"])
     if validity is None:
         found.append("How many of its generated events are valid has not been counted for this card.")
     elif validity["faults"]:
@@ -136,6 +140,16 @@ def _unbeaten(compared: Mapping[str, Any]) -> list[str]:
             if not (difference if high is None else high) < 0:
                 found.append(name)
     return found
+
+
+def _worse_parts(parts: Mapping[str, Mapping[str, Sequence[float]]]) -> list[str]:
+    """Return a sentence for each part of events that a baseline predicts better by more than chance explains."""
+    return [
+        f"Of the {part.replace('_', ' ')} alone it needs {value:.3f} bits per event more than {NAMES.get(name, name)}."
+        for name, one in parts.items()
+        for part, (value, low, _) in one.items()
+        if low > 0
+    ]
 
 
 def card_text(card: Mapping[str, Any]) -> str:

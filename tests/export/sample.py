@@ -1,16 +1,22 @@
-"""A small bundle whose contents are made up, and ONNX files of a few bytes."""
+"""A small bundle whose contents are made up, ONNX files of a few bytes, and how a bundle is damaged and refused."""
 
 import dataclasses
 import functools
+import json
 
 import numpy as np
+import pytest
 
 from lob_jax.config.sections import model_config
 from lob_jax.configs import tiny
+from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.export.bundle import VOCABULARY_KEY, write_bundle
+from lob_jax.export import manifest
+from lob_jax.export.bundle import ALWAYS, VOCABULARY_KEY, open_bundle, write_bundle
 from lob_jax.export.card import make_card
 from lob_jax.export.contents import Contents, Reveals, Sampling, Settings
+from lob_jax.export.manifest import MANIFEST
+from lob_jax.export.plain import text_of
 from lob_jax.tokens.exact import ExactTokenizer
 
 VOCABULARY = ExactTokenizer.from_settings(time_digits=5).vocabulary
@@ -18,6 +24,7 @@ SAMPLING = Sampling(100, 4, 500, 1.0, 0, 1.0, 0.0, True, 0)
 INSTRUMENT = Instrument("GOOG", "NASDAQ", "2012-06-21", "America/New_York")
 PAIRS = np.array([[1, 2, 5], [1, 0, 0]], np.int32)
 REVEALS = Reveals(PAIRS, 10 * PAIRS, np.array([3, 1], np.int32))
+FILES = sorted([*ALWAYS, MANIFEST, "forward.onnx", "forward.onnx.data", "step.onnx", "stablehlo/forward.bin"])
 WEIGHTS = {"embed/table": np.arange(12, dtype=np.float32).reshape(3, 4), "head/bias": np.zeros(5, np.float32)}
 
 
@@ -94,3 +101,28 @@ def artifacts(folder):
 def write(folder, *, write=artifacts, **changes):
     made = dataclasses.replace(contents(), **changes)
     return write_bundle(folder, made, weights=WEIGHTS, card=card(), about={"step": 1200}, write=write)
+
+
+def refused(folder, **how):
+    """Return the error with which a bundle is refused."""
+    with pytest.raises(InputError) as caught:
+        open_bundle(folder, **how)
+    error = caught.value
+    assert error.remedy and str(folder) in str(error.where)
+    return error
+
+
+def reseal(folder, **changes):
+    """Write the manifest again, as if the files had been written so."""
+    content = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).unlink()
+    manifest.seal(folder, **{"vocabulary": content["vocabulary"], "roles": content["roles"], **changes})
+
+
+def edit(folder, name, changes):
+    """Change a JSON file of a bundle as if it had been written so."""
+    path = folder / name
+    content = json.loads(path.read_text())
+    changes(content)
+    path.write_text(text_of(content))
+    reseal(folder)
