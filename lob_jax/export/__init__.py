@@ -1,1 +1,1 @@
-"""Export: a trained model as one folder that other programs can run, verified before it is used."""
+"""Exported models: programs and graphs that run without the training code, and the folders that hold them."""

@@ -1,6 +1,7 @@
 """A bundle: one folder that holds an exported model and all that running it needs, verified whenever it is opened.
 
-Neither writing nor opening needs JAX, but the registry of kinds of attention imports it when a `ModelConfig` is made.
+This module imports no JAX. Opening a bundle does, still: a `ModelConfig` looks up its kind of attention, whose module
+imports JAX and Flax; and the tokenizer imports Numba.
 """
 
 import dataclasses
@@ -24,7 +25,6 @@ from lob_jax.export.contents import GENERATION, MODEL, VOCABULARY, Contents, Set
 from lob_jax.export.manifest import GRAPHS, Manifest, Roles, damaged, flush, is_inside, seal, verified
 from lob_jax.export.onnx_file import read_facts
 from lob_jax.export.plain import read_object, text_of
-from lob_jax.later_keys import VERSION, version
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.vocabulary import Vocabulary
@@ -103,7 +103,7 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle, whole or not at all, and return it as `open_bundle` does.
 
-    It is written to a temporary folder beside the final one, flushed to the disk, opened for a check, and renamed.
+    It is written to a temporary folder beside it, flushed to the disk, opened for a check, and renamed.
 
     Args:
       folder: the folder, which must not exist, or be empty.
@@ -123,8 +123,7 @@ def write_bundle(
     partial.mkdir(parents=True)
     try:
         write_contents(partial, contents)
-        metadata = {"lob_jax": json.dumps(dict(about or {}), sort_keys=True), VERSION: version()}
-        save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, partial / WEIGHTS, metadata)
+        _save_weights(partial / WEIGHTS, weights, about or {})
         (partial / CARD).write_text(text_of(card), encoding="utf-8")
         (partial / CARD_TEXT).write_text(card_text(card), encoding="utf-8")
         roles = write(partial) if write is not None else {}
@@ -135,6 +134,16 @@ def write_bundle(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return dataclasses.replace(bundle, folder=folder, roles=_in(folder, roles))
+
+
+def _save_weights(path: pathlib.Path, weights: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
+    """Write parameters by path such that `training.run.weights.load_weights` reads them.
+
+    The metadata have a single key: safetensors writes several in an order that differs from call to call, and bundles
+    of the same model would have different fingerprints. The version is in the manifest.
+    """
+    metadata = {"lob_jax": json.dumps(dict(about), sort_keys=True)}
+    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, path, metadata)
 
 
 def open_bundle(folder: pathlib.Path | str, *, fingerprint: str | None = None) -> Bundle:

@@ -52,12 +52,10 @@ def make_card(
 
     Args:
       title: its title.
-      model: the model's configuration.
-      parameters: number of parameters.
+      model, parameters: the model's configuration, and number of parameters.
       vocabulary: "tokenizer", "time_digits", "references" and "hash".
       training: "step" and "validation_loss" of the checkpoint.
-      data: "feed", "days", "splits" (events, records and tokens of each) and "fingerprint", all that determines the
-        records, see `lob_jax.data.records.manifest.fingerprint`.
+      data: "feed", "days", "splits" (events and tokens of each) and "fingerprint", see `data.records.manifest`.
       versions: of the packages that trained it.
       evaluation: the content of evaluation.json; None if the run has not been evaluated.
       validity: of generated events: number of "events" and "faults", and "paths"; None if they were not counted.

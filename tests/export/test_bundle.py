@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors
 
 import lob_jax
 from lob_jax import configs
@@ -62,11 +63,14 @@ def test_it_has_these_files_and_the_manifest_lists_all_but_itself(written):
 def test_its_weights_are_read_by_load_weights_too(written):
     params, about = load_weights(written.folder / "weights.safetensors")
     assert params["head"]["bias"].shape == (5,) and about == {"step": 1200}
+    with safetensors.safe_open(written.folder / "weights.safetensors", framework="numpy") as stored:
+        assert list(stored.metadata()) == ["lob_jax"]  # several keys would be in another order in every file
 
 
 def test_two_bundles_of_the_same_files_have_the_same_fingerprint(written, tmp_path):
     again = sample.write(tmp_path / "again")
-    assert again.fingerprint == written.fingerprint
+    more = {sample.write(tmp_path / f"{place}").fingerprint for place in range(8)}
+    assert {again.fingerprint, *more} == {written.fingerprint}
     assert open_bundle(tmp_path / "again", fingerprint=written.fingerprint).fingerprint == again.fingerprint
     other = sample.write(tmp_path / "other", largest=np.full(8, 7, np.int32))
     assert other.fingerprint != written.fingerprint

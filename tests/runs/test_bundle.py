@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+import lob_jax
+from lob_jax.config.sections import model_config
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import record_instrument
@@ -13,8 +15,12 @@ from lob_jax.errors import InputError
 from lob_jax.export.bundle import open_bundle, write_bundle
 from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.runs.bundle import bundle_parts
-from lob_jax.runs.reveals import largest_in_training
+from lob_jax.runs.prompt import make_prompt
+from lob_jax.runs.records import tokenizer_of
+from lob_jax.runs.reveals import largest_in_training, reveals_of
 from lob_jax.training.run.weights import flat, load_weights
+from lob_jax.writers.lobster import write_lobster
+from tests.runs.conftest import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,31 @@ def test_an_evaluation_comes_into_the_card(run, tmp_path):
         with pytest.raises(InputError, match="the evaluation of the run cannot be read") as caught:
             bundle_parts(moved)
         assert caught.value.where == tmp_path / "evaluation.json"
+
+
+@pytest.fixture(scope="module")
+def windowed(run, tmp_path_factory):
+    """A run on a simulated day as LOBSTER shows it, whose model reads regimes; it is prepared, and not trained."""
+    day = lob_jax.load_incremental_data(events=3_000, seed=5)
+    path = write_lobster(tmp_path_factory.mktemp("lobster"), day, levels=3, monotone_time=True).message
+    named = {"data.path": str(path), "data.feed": "lobster", "data.record_events": 128, "model.regime": "added"}
+    config, workdir = lob_jax.get_config("tiny", SMALL | named), tmp_path_factory.mktemp("windowed")
+    lob_jax.prepare(config, workdir)
+    tokenizer = tokenizer_of(config, workdir)
+    return dataclasses.replace(run, workdir=workdir, config=config, model=model_config(config), tokenizer=tokenizer)
+
+
+def test_a_book_with_a_window_has_what_comes_into_view_and_regimes_their_thresholds(windowed, tmp_path):
+    written(tmp_path / "bundle", bundle_parts(windowed))
+    opened, folder = open_bundle(tmp_path / "bundle"), windowed.workdir / "records"
+    reads = {"tokenizer": windowed.tokenizer, "time_buckets": windowed.model.time_buckets, "beside": windowed.beside}
+    prompt = make_prompt(open_records(folder, "test"), events=20, **reads)
+    expected = reveals_of(prompt, folder, windowed.tokenizer, symbol=opened.instrument.symbol)
+    assert expected.count_2.min() > 20
+    for found, wanted in zip(opened.contents.reveals, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted, strict=True)
+    settings, regimes = opened.settings, windowed.beside.regimes
+    assert (settings.window, settings.pooled) == (prompt.book.window, prompt.book.pooled) == (3, settings.pooled)
+    assert settings.regimes is not None and settings.regimes.count == windowed.model.n_regimes
+    assert dataclasses.asdict(settings.regimes) == dataclasses.asdict(regimes)
+    assert opened.card["data"]["feed"] == "lobster" and not opened.card["data"]["simulated"]
