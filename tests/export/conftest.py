@@ -16,3 +16,9 @@ def written(tmp_path_factory):
 def folder(written, tmp_path):
     """A copy to damage."""
     return shutil.copytree(written.folder, tmp_path / "copy")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """Leave out the flushes, which take most of the time; one test sees that they are made, by its own."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
