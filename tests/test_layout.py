@@ -34,6 +34,7 @@ ORDER = [
     "training",
     "generation",
     "evaluation",
+    "export",
     "forecasting",
     "config",
     "figures",
@@ -98,6 +99,7 @@ LIGHT = {
     "lob_jax.forecasting.fit": "jax jaxlib flax optax numpy",
     "lob_jax.generation.loop": "jax jaxlib flax optax numpy",
     "lob_jax.tokens.vocabulary": "numpy",
+    "lob_jax.export.bundle": "numpy",
     "lob_jax.tokens.grammar": "numpy",
 }
 HEAVY = (

@@ -20,11 +20,23 @@ def reveals_of(
 ) -> RevealDistribution:
     """Return the distribution for the paths of a prompt; none if its book has no window.
 
+    Raises:
+      InputError: as `reveals_in_training`.
+    """
+    if not prompt.book.window:
+        return NO_REVEALS
+    return reveals_in_training(folder, tokenizer, symbol=symbol, seed=seed)
+
+
+def reveals_in_training(
+    folder: pathlib.Path, tokenizer: Tokenizer, *, symbol: str, seed: int = 0
+) -> RevealDistribution:
+    """Return the distribution for the paths of an instrument whose books have a window.
+
     It is measured as records are prepared. If they were prepared by an earlier version, which did not measure it, some
     training records are decoded instead.
 
     Args:
-      prompt: the prompt.
       folder: the folder of the records.
       tokenizer: their tokenizer.
       symbol: the instrument, whose training days are used.
@@ -33,8 +45,6 @@ def reveals_of(
     Raises:
       InputError: the records were prepared by an earlier version, and their tokens do not determine events.
     """
-    if not prompt.book.window:
-        return NO_REVEALS
     measured = load_reveals(folder, symbol)
     if measured is not None:
         return fit_reveals([measured], seed=seed)
