@@ -130,7 +130,7 @@ def _replacement(
     if node.op_type not in replacements or place is None or node.input[place] not in weights:
         return None
     tensor = weights[node.input[place]]
-    is_matrix = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT  # noqa: PLR2004 - a matrix
+    is_matrix = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT
     return replacements[node.op_type](node, tensor) if is_matrix and np.prod(tensor.dims) >= LEAST_ELEMENTS else None
 
 
@@ -149,7 +149,7 @@ def _blocks_of(
     scale_NG1 = furthest_NG1 / -half
     code_NGE = np.round(block_NGE / np.where(scale_NG1 == 0, 1, scale_NG1)) + half
     code_NGE = np.clip(code_NGE, 0, 2 * half - 1).astype(np.uint8)
-    if bits == 4:  # noqa: PLR2004 - two codes in a byte
+    if bits == 4:
         code_NGE = code_NGE[..., 0::2] | (code_NGE[..., 1::2] << 4)
     names = [f"{weights.name}:{kind}" for kind in (f"int{bits}", f"scale{bits}")]
     made = helper.make_node(

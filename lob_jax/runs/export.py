@@ -1,0 +1,202 @@
+"""Export a trained run: write its graphs, compare them with the model, measure them, and put all into a bundle."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import onnx
+
+from lob_jax.data.records.escapes import training_escapes
+from lob_jax.data.records.manifest import load_manifest
+from lob_jax.data.records.records import evenly_spaced
+from lob_jax.errors import InputError
+from lob_jax.evaluation.evaluate import with_places, without_places
+from lob_jax.evaluation.likelihood.scores import Network, Rules, score_windows
+from lob_jax.export import graphs, parity, quantize
+from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, write_bundle
+from lob_jax.export.decoder import session
+from lob_jax.export.manifest import GRAPHS, Roles
+from lob_jax.models.config import ModelConfig
+from lob_jax.models.inputs import Conditioning
+from lob_jax.models.masking import make_masks
+from lob_jax.models.pointer import Features
+from lob_jax.runs.bundle import BundleParts, bundle_parts
+from lob_jax.runs.load import Run
+from lob_jax.runs.training import windows_of
+
+FINGERPRINT_KEY = "lob_jax.records"  # of a graph's metadata: the hash of the records that the model was trained on
+CLOSE = 0.01  # a precision whose bits per event are within this share of float32's is as good
+REAL_WINDOWS = 2  # that graphs are compared with the model on
+PLAIN = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What one precision of the graphs costs, and how well it predicts.
+
+    Attributes:
+      megabytes: size of the file of the step graph; of the forward graph if there is no step.
+      weight_megabytes: weights that each token reads.
+      integer_share: share of the products that are of integers.
+      bits_per_event: on validation windows; NaN for a model that is not causal.
+      agreement: share of validation tokens whose likeliest token is that of float32.
+    """
+
+    megabytes: float
+    weight_megabytes: float
+    integer_share: float
+    bits_per_event: float
+    agreement: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exported:
+    """What an export has written.
+
+    Attributes:
+      bundle: the bundle.
+      parity: how closely the float32 graphs agree with the model.
+      measured: by precision.
+      chosen: the smallest precision whose bits per event are within CLOSE of float32's.
+    """
+
+    bundle: Bundle
+    parity: dict[str, parity.Parity]
+    measured: dict[str, Measured]
+    chosen: str
+
+
+def export_run(run: Run, folder: pathlib.Path, *, precisions: Sequence[str], opset: int, windows: int) -> Exported:
+    """Write a bundle of a run's best checkpoint with its graphs.
+
+    Args:
+      run: a trained run.
+      folder: the folder of the bundle, which must not exist yet.
+      precisions: further forms of the graphs, see `quantize.PRECISIONS`.
+      opset: the version of ONNX's operators.
+      windows: number of validation windows on which each form is measured.
+
+    Raises:
+      InputError: the model cannot be exported, a graph does not agree with it, or the folder is taken.
+    """
+    parts = bundle_parts(run)
+    about = {
+        VOCABULARY_KEY: run.tokenizer.vocabulary.hash,
+        FINGERPRINT_KEY: parts.card["data"]["sha256"],
+        "lob_jax.step": str(run.step),
+    }
+    forward = graphs.with_metadata(graphs.forward_graph(run.params, run.model, opset=opset), about)
+    step = None
+    if run.model.causal:
+        step = graphs.with_metadata(graphs.step_graph(run.params, run.model, opset=opset), about)
+    batch = validation_windows(run, windows)
+    real = {name: array[:REAL_WINDOWS, :-1] for name, array in batch.items() if array.ndim > 1}
+    agreed = parity.check_graphs(forward, step, run.params, run.model, real)
+    files: dict[str, onnx.ModelProto] = {}
+    measured, expected = {}, None
+    for precision in (PLAIN, *(name for name in precisions if name != PLAIN)):
+        suffix = "" if precision == PLAIN else f"_{precision}"
+        forms = {"forward": forward, "step": step}
+        made = {f"{name}{suffix}": quantize.quantized(form, precision) for name, form in forms.items() if form}
+        files |= made
+        bits, predicted = _scored(run, made[f"forward{suffix}"], batch)
+        expected = predicted if expected is None else expected
+        measured[precision] = _measured(list(made.values())[-1], bits, float((predicted == expected).mean()))
+    chosen = smallest_close(measured)
+    card = {**parts.card, "graphs": _of_card(agreed, measured, chosen, opset)}
+    bundle = _written(folder, parts, card, files)
+    return Exported(bundle, agreed, measured, chosen)
+
+
+def validation_windows(run: Run, count: int) -> dict[str, np.ndarray]:
+    """Return evenly spaced windows of the validation split, with the sets of tokens if the model's mask has them."""
+    beside = without_places(run.beside) if run.model.mask == "none" else with_places(run.beside, run.tokenizer)
+    windows = windows_of(run.config, run.workdir, "validation", beside)
+    if not len(windows):
+        raise InputError(
+            "the run has no validation windows to measure its graphs on",
+            where=run.workdir / "records",
+            expected="at least one window",
+            was=0,
+            remedy="prepare more events",
+        )
+    chosen = [windows[index] for index in evenly_spaced(len(windows), min(count, len(windows)))]
+    return {name: np.stack([window[name] for window in chosen]) for name in chosen[0]}
+
+
+def _scored(run: Run, graph: onnx.ModelProto, batch: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
+    """Return the bits per event of a forward graph on some windows, and its likeliest tokens."""
+    network, rules = graph_network(graph, run.model), None
+    if run.model.mask != "none":
+        masks = make_masks(run.tokenizer.grammar, training_escapes(load_manifest(run.workdir / "records")))
+        rules = Rules(run.tokenizer.grammar, masks, run.model.mask)
+    one_by_one = ({name: array[at : at + 1] for name, array in batch.items()} for at in range(len(batch["tokens"])))
+    scores = score_windows(network, {}, one_by_one, rules=rules)
+    events = int((batch["scored"][:, 1:] & (batch["event"][:, 1:] != batch["event"][:, :-1])).sum())
+    bits = scores.nll.sum() / math.log(2) / max(events, 1) if run.model.causal else math.nan
+    return float(bits), scores.predicted
+
+
+def graph_network(graph: onnx.ModelProto, model: ModelConfig) -> Network:
+    """Return a forward graph as a network that evaluations take; its parameters are its own."""
+    running = session(graph.SerializeToString())
+    inputs = [each.name for each in running.get_inputs()]
+
+    def logits_of(tokens_BT: np.ndarray, known: dict[str, np.ndarray]) -> np.ndarray:
+        given = {name: np.asarray({"tokens": tokens_BT, **known}[name]) for name in inputs}
+        found: Any = running.run(["logits"], given)
+        return found[0]
+
+    def features_of(_: Any, tokens_BT: jax.Array, conditioning: Conditioning) -> Features:
+        shape = jax.ShapeDtypeStruct((*tokens_BT.shape, model.vocab_size), np.float32)
+        known = {name: array for name, array in conditioning.items() if name in inputs}
+        return Features(jax.pure_callback(logits_of, shape, tokens_BT, known))
+
+    return Network(features_of, lambda _, features: features.x_BTD)
+
+
+def _measured(graph: onnx.ModelProto, bits: float, agreement: float) -> Measured:
+    counted = quantize.cost(graph)
+    products = max(counted.float_products + counted.integer_products, 1)
+    return Measured(
+        megabytes=counted.file_bytes / 1e6,
+        weight_megabytes=counted.weight_bytes / 1e6,
+        integer_share=counted.integer_products / products,
+        bits_per_event=bits,
+        agreement=agreement,
+    )
+
+
+def smallest_close(measured: Mapping[str, Measured]) -> str:
+    """Return the precision that reads the fewest bytes among those whose bits per event are within CLOSE of float32."""
+    most = measured[PLAIN].bits_per_event * (1 + CLOSE)
+    close = [name for name, one in measured.items() if name == PLAIN or one.bits_per_event <= most]
+    return min(close, key=lambda name: measured[name].weight_megabytes)
+
+
+def _of_card(agreed: dict[str, parity.Parity], measured: dict[str, Measured], chosen: str, opset: int) -> dict:
+    """Return what the card says of the graphs."""
+    return {
+        "opset": opset,
+        "chosen": chosen,
+        "parity": {name: dataclasses.asdict(one) for name, one in agreed.items()},
+        "precisions": {
+            name: {key: None if math.isnan(value) else value for key, value in dataclasses.asdict(one).items()}
+            for name, one in measured.items()
+        },
+    }
+
+
+def _written(
+    folder: pathlib.Path, parts: BundleParts, card: dict[str, Any], files: Mapping[str, onnx.ModelProto]
+) -> Bundle:
+    def write(partial: pathlib.Path) -> Roles:
+        for name, graph in files.items():
+            (partial / f"{name}.onnx").write_bytes(graph.SerializeToString())
+        return {GRAPHS: {name: f"{name}.onnx" for name in files}}
+
+    return write_bundle(folder, parts.contents, weights=parts.weights, card=card, about=parts.about, write=write)
