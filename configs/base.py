@@ -208,6 +208,12 @@ def get_config() -> ml_collections.ConfigDict:
     generate.seed = 0
     generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number
 
+    config.export = export = ml_collections.ConfigDict()
+    export.precisions = ("int8", "int4")  # of further graphs beside float32: int8 | int8_blocks | int4, by commas
+    export.opset = 18  # version of ONNX's operators: 18 | 20 | 24
+    export.windows = 32  # validation windows on which each precision is measured
+    export.name = "bundle"  # name of the bundle in the run's folder, which must not exist
+
     config.score = score = ml_collections.ConfigDict()
     score.real = ""  # folder of real sequences in LOB-Bench's layout (data_real), or LOBSTER days
     score.generated = ()  # folders of generated ones (data_gen), one per model: folder or name=folder, by commas

@@ -24,7 +24,7 @@ MODES = {
     "evaluate": "test the best checkpoint of a run",
     "audit": "check that no test event has shaped a run: exit status 1 if one has",
     "generate": "continue test events with the best checkpoint of a run",
-    "export": "write the parameters of the best checkpoint of a run",
+    "export": "write the best checkpoint of a run as a bundle, which runs without JAX",
     "sweep": "prepare if necessary, and search hyperparameters",
     "find_lr": "prepare if necessary, and suggest a learning rate",
     "overfit": "prepare if necessary, and check that a single batch can be learned",

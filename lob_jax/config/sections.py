@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from lob_jax.config.search_space import Space, parse_space
+from lob_jax.export.config import ExportConfig
 from lob_jax.forecasting.config import ForecastConfig
 from lob_jax.forecasting.examples import ForecastLayout
 from lob_jax.forecasting.fit import FitConfig
@@ -32,6 +33,11 @@ def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
     """Return the training section."""
     return TrainConfig(**config.train)
+
+
+def export_config(config: ml_collections.ConfigDict) -> ExportConfig:
+    """Return the section of the export."""
+    return ExportConfig(**config.export)
 
 
 def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:

@@ -5,6 +5,7 @@ import shlex
 import ml_collections
 
 from lob_jax.config.sections import (
+    export_config,
     fit_config,
     forecast_config,
     model_config,
@@ -441,5 +442,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_objective(config)
     model_config(config)
     train_config(config)
+    export_config(config)
     search_space(config)
     sampling_config(config)

@@ -117,7 +117,7 @@ def write_bundle(
       InputError: the folder is taken, or what was written could not be opened.
     """
     folder = pathlib.Path(folder)
-    _refuse_taken(folder)
+    refuse_taken(folder)
     partial = partial_path(folder)
     shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed, whose number this one has now
     partial.mkdir(parents=True)
@@ -228,12 +228,17 @@ def _rename(partial: pathlib.Path, folder: pathlib.Path) -> None:
     try:
         os.replace(partial, folder)
     except OSError:
-        _refuse_taken(folder)  # another process has been faster
+        refuse_taken(folder)  # another process has been faster
         raise
     flush(folder.absolute().parent)
 
 
-def _refuse_taken(folder: pathlib.Path) -> None:
+def refuse_taken(folder: pathlib.Path) -> None:
+    """Raise an error if a bundle cannot be written to a folder.
+
+    Raises:
+      InputError: it exists and is not empty.
+    """
     if folder.is_dir() and not folder.is_symlink():
         was: object = sorted(path.name for path in folder.iterdir())[:5]
     else:

@@ -6,7 +6,7 @@ import onnx
 
 from lob_jax.errors import InputError
 from lob_jax.export import program
-from lob_jax.export.graph.builder import OPSETS
+from lob_jax.export.config import OPSETS
 from lob_jax.export.graph.fold import folded
 from lob_jax.export.graph.translate import graph_of
 from lob_jax.models.config import ModelConfig

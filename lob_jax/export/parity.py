@@ -1,6 +1,7 @@
 """Compare graphs with the model that they were written from, before anybody else runs them."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import jax
@@ -75,11 +76,9 @@ def step_logits(graph: onnx.ModelProto, model: ModelConfig, inputs: Inputs) -> n
     decoder = OnnxDecoder(graph.SerializeToString(), model)
     rows, tokens = inputs["tokens"].shape
     decoder.reset(rows)
-    ends = [0, *piece_ends(tokens)]
-    spans = zip(ends, ends[1:], strict=False)
-    return np.stack(
-        [decoder.extend({name: array[:, first:end] for name, array in inputs.items()}) for first, end in spans], axis=1
-    )
+    spans = itertools.pairwise([0, *piece_ends(tokens)])
+    pieces = ({name: array[:, first:end] for name, array in inputs.items()} for first, end in spans)
+    return np.stack([decoder.extend(piece) for piece in pieces], axis=1)
 
 
 def piece_ends(tokens: int) -> list[int]:

@@ -6,6 +6,7 @@ and the cache stay in float32.
 """
 
 import dataclasses
+import logging
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -35,7 +36,13 @@ def _by_columns(graph: onnx.ModelProto) -> onnx.ModelProto:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "graph.onnx"
-        quantize_dynamic(graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QUInt8)
+        logging.disable(logging.WARNING)  # it recommends a preparation that graphs from here have had
+        try:
+            quantize_dynamic(
+                graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QUInt8
+            )
+        finally:
+            logging.disable(logging.NOTSET)
         return onnx.load(path)
 
 

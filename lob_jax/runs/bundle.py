@@ -71,7 +71,9 @@ def bundle_parts(run: Run, *, title: str = "", validity: Mapping[str, Any] | Non
         evaluation=_evaluation(run.workdir / EVALUATION),
         validity=validity,
     )
-    return BundleParts(contents, weights, card, about={**training, "versions": step.versions})
+    return BundleParts(
+        contents, weights, card, about={**training, "averaged": step.averaged, "versions": step.versions}
+    )
 
 
 def _first_record(run: Run) -> Record:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,8 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import with_places, without_places
 from lob_jax.evaluation.likelihood.scores import Network, Rules, score_windows
 from lob_jax.export import graphs, parity, quantize
-from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, write_bundle
+from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, refuse_taken, write_bundle
+from lob_jax.export.config import ExportConfig
 from lob_jax.export.decoder import session
 from lob_jax.export.manifest import GRAPHS, Roles
 from lob_jax.models.config import ModelConfig
@@ -70,35 +71,34 @@ class Exported:
     chosen: str
 
 
-def export_run(run: Run, folder: pathlib.Path, *, precisions: Sequence[str], opset: int, windows: int) -> Exported:
+def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Exported:
     """Write a bundle of a run's best checkpoint with its graphs.
 
     Args:
       run: a trained run.
       folder: the folder of the bundle, which must not exist yet.
-      precisions: further forms of the graphs, see `quantize.PRECISIONS`.
-      opset: the version of ONNX's operators.
-      windows: number of validation windows on which each form is measured.
+      settings: the precisions and how they are measured.
 
     Raises:
       InputError: the model cannot be exported, a graph does not agree with it, or the folder is taken.
     """
+    refuse_taken(folder)
     parts = bundle_parts(run)
     about = {
         VOCABULARY_KEY: run.tokenizer.vocabulary.hash,
         FINGERPRINT_KEY: parts.card["data"]["sha256"],
         "lob_jax.step": str(run.step),
     }
-    forward = graphs.with_metadata(graphs.forward_graph(run.params, run.model, opset=opset), about)
+    forward = graphs.with_metadata(graphs.forward_graph(run.params, run.model, opset=settings.opset), about)
     step = None
     if run.model.causal:
-        step = graphs.with_metadata(graphs.step_graph(run.params, run.model, opset=opset), about)
-    batch = validation_windows(run, windows)
+        step = graphs.with_metadata(graphs.step_graph(run.params, run.model, opset=settings.opset), about)
+    batch = validation_windows(run, settings.windows)
     real = {name: array[:REAL_WINDOWS, :-1] for name, array in batch.items() if array.ndim > 1}
     agreed = parity.check_graphs(forward, step, run.params, run.model, real)
     files: dict[str, onnx.ModelProto] = {}
     measured, expected = {}, None
-    for precision in (PLAIN, *(name for name in precisions if name != PLAIN)):
+    for precision in (PLAIN, *(name for name in settings.precisions if name != PLAIN)):
         suffix = "" if precision == PLAIN else f"_{precision}"
         forms = {"forward": forward, "step": step}
         made = {f"{name}{suffix}": quantize.quantized(form, precision) for name, form in forms.items() if form}
@@ -107,7 +107,7 @@ def export_run(run: Run, folder: pathlib.Path, *, precisions: Sequence[str], ops
         expected = predicted if expected is None else expected
         measured[precision] = _measured(list(made.values())[-1], bits, float((predicted == expected).mean()))
     chosen = smallest_close(measured)
-    card = {**parts.card, "graphs": _of_card(agreed, measured, chosen, opset)}
+    card = {**parts.card, "graphs": _of_card(agreed, measured, chosen, settings.opset)}
     bundle = _written(folder, parts, card, files)
     return Exported(bundle, agreed, measured, chosen)
 

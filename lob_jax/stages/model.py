@@ -1,4 +1,4 @@
-"""The stages of a model: train, evaluate, audit and export."""
+"""The stages of a model: train, evaluate and audit."""
 
 import dataclasses
 import math
@@ -31,7 +31,6 @@ from lob_jax.training.run.identity import model_identity
 from lob_jax.training.run.interruption import saved_line, status_of
 from lob_jax.training.run.loop import TrainingSummary
 from lob_jax.training.run.resumption import taken_as_neutral
-from lob_jax.training.run.weights import save_weights
 
 EVALUATION = "10 s to 10 min, depending on the test split and the model"
 AUDIT = "10 s to 10 min, depending on the records"
@@ -118,11 +117,3 @@ def audit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     console.print(told(findings))
     console.print(f"written to {path}")
     return LEAK_FOUND if any(finding.leak is not None for finding in findings) else None
-
-
-def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
-    """Write the best checkpoint's parameters as a safetensors file."""
-    run = trained_run(config, workdir)
-    path = workdir / "weights.safetensors"
-    save_weights(path, run.params, about={**dataclasses.asdict(run.checkpoint), "early_stopping": None})
-    console.print(f"{parameter_count(run.model):,} parameters written to {path}")

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from lob_jax.export.config import OPSETS
+
 Dim = int | str  # a size: known, or the name of one that a caller chooses, such as "batch" or "batch*8"
 
 # By the element type of MLIR. ONNX Runtime has no arithmetic on unsigned 32-bit integers; int64 holds them exactly.
@@ -26,8 +28,7 @@ STORED: dict[str, tuple[Any, int]] = {
     "ui32": (np.int64, TensorProto.INT64),
 }
 SHARED_BYTES = 1 << 16  # equal constants up to this size are written once
-IR_VERSION = {18: 8, 20: 9, 24: 11}  # the file format that came with each set of operators
-OPSETS = tuple(IR_VERSION)
+IR_VERSION = dict(zip(OPSETS, (8, 9, 11), strict=True))  # the file format that came with each set of operators
 PRODUCER = "lob_jax"
 
 

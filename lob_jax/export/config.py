@@ -1,0 +1,44 @@
+"""The settings of an export."""
+
+import dataclasses
+
+from lob_jax.errors import InputError
+
+PRECISIONS = ("float32", "int8", "int8_blocks", "int4")  # float32 is always written, see `quantize.PRECISIONS`
+OPSETS = (18, 20, 24)
+NAME = r"letters, digits, _, - and ., not at the start"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """The section `export` of a configuration; there are no defaults.
+
+    Attributes:
+      precisions: further precisions of the graphs, beside float32.
+      opset: the version of ONNX's operators.
+      windows: number of validation windows on which each precision is measured.
+      name: name of the bundle's folder in the run's folder.
+
+    Raises:
+      InputError: a value is out of range.
+    """
+
+    precisions: tuple[str, ...]
+    opset: int
+    windows: int
+    name: str
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.precisions if name not in PRECISIONS]
+        _require(not unknown, "precisions", PRECISIONS, unknown, "name some of these, by commas, or none")
+        _require(self.opset in OPSETS, "opset", OPSETS, self.opset, "choose one of these; most runtimes read 18")
+        _require(self.windows >= 1, "windows", "1 or more", self.windows, "raise it")
+        simple = self.name.replace("_", "").replace("-", "").replace(".", "").isalnum() and self.name[0] != "."
+        _require(simple, "name", f"a folder's name: {NAME}", self.name, "name it without a path")
+
+
+def _require(holds: bool, key: str, expected: object, was: object, remedy: str) -> None:
+    if not holds:
+        raise InputError(
+            "the configuration is invalid", where=f"config.export.{key}", expected=expected, was=was, remedy=remedy
+        )
