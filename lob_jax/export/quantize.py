@@ -5,6 +5,7 @@ looked up, integers with a scale per row. Activations are rounded to 8 bits whil
 and the cache stay in float32.
 """
 
+import collections
 import dataclasses
 import logging
 import pathlib
@@ -50,9 +51,34 @@ def _by_blocks(bits: int) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
     """Return the quantization of products to integers of some bits with a scale per block, for ONNX Runtime."""
 
     def quantize(graph: onnx.ModelProto) -> onnx.ModelProto:
-        return _replaced(graph, {"MatMul": lambda node, weights: _blocks_of(node, weights, bits)})
+        made = _replaced(graph, {"MatMul": lambda node, weights: _blocks_of(node, weights, bits)})
+        return _with_biases(made)
 
     return quantize
+
+
+def _with_biases(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph whose products by blocks add the bias that is added to them next, where it is a vector."""
+    weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    readers = collections.Counter(name for node in graph.graph.node for name in node.input)
+    products = {node.output[0]: node for node in graph.graph.node if node.op_type == "MatMulNBits"}
+    nodes = []
+    for node in graph.graph.node:
+        product = next((products[name] for name in node.input if name in products), None)
+        bias = next((weights[name] for name in node.input if name in weights), None)
+        alone = product is not None and readers[product.output[0]] == 1
+        if node.op_type == "Add" and product is not None and alone and bias is not None and _is_vector(bias):
+            vector = f"{bias.name}:vector"
+            product.input.extend(["", "", vector])
+            product.output[0] = node.output[0]
+            weights[vector] = numpy_helper.from_array(numpy_helper.to_array(bias).reshape(-1), vector)
+        else:
+            nodes.append(node)
+    return _with(graph, nodes, weights)
+
+
+def _is_vector(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type == TensorProto.FLOAT and int(np.prod(tensor.dims[:-1])) == 1 < tensor.dims[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +145,13 @@ def _replaced(graph: onnx.ModelProto, replacements: dict[str, Replacement]) -> o
         else:
             nodes.extend(found[0])
             added.update({tensor.name: tensor for tensor in found[1]})
+    return _with(graph, nodes, weights | added)
+
+
+def _with(graph: onnx.ModelProto, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
+    """Return a graph with other nodes, and those of the weights that they read."""
     needed = {name for node in nodes for name in node.input}
-    kept = [tensor for name, tensor in weights.items() if name in needed] + list(added.values())
+    kept = [tensor for name, tensor in weights.items() if name in needed]
     made = helper.make_graph(nodes, graph.graph.name, graph.graph.input, graph.graph.output, kept)
     imports = {each.domain: each for each in graph.opset_import}
     if any(node.domain == MICROSOFT for node in nodes):

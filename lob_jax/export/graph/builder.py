@@ -220,10 +220,8 @@ class Builder:
 
     def model(self, inputs: Sequence[Value], outputs: dict[str, Value]) -> onnx.ModelProto:
         """Return the graph from inputs to named outputs, without what they do not need, be it an input."""
-        for name, value in outputs.items():
-            whole = self.whole(value)
-            self._nodes.append(helper.make_node("Identity", [whole], [name], name=name))
-        nodes, needed = needed_nodes(self._nodes, outputs)
+        wholes = {name: self.whole(value) for name, value in outputs.items()}
+        nodes, needed = needed_nodes(named_outputs(self._nodes, wholes), outputs)
         initializers = [as_tensor(array, name) for name, array in self._initializers.items() if name in needed]
         graph = helper.make_graph(
             nodes,
@@ -236,6 +234,30 @@ class Builder:
         return helper.make_model(
             graph, opset_imports=imports, producer_name=PRODUCER, ir_version=IR_VERSION[self.opset]
         )
+
+
+def named_outputs(nodes: Sequence[onnx.NodeProto], outputs: dict[str, str]) -> list[onnx.NodeProto]:
+    """Return nodes that give some tensors the names of outputs; copies where an output is an input, weights or twice.
+
+    Args:
+      nodes: the nodes.
+      outputs: the tensor of each output, by the name of the output.
+    """
+    made = {name for node in nodes for name in node.output}
+    names: dict[str, str] = {}
+    for output, held in outputs.items():
+        if held in made:
+            names.setdefault(held, output)
+    renamed = []
+    for node in nodes:
+        new = onnx.NodeProto()
+        new.CopyFrom(node)
+        for field in (new.input, new.output):
+            field[:] = [names.get(name, name) for name in field]
+        renamed.append(new)
+    copies = {output: held for output, held in outputs.items() if names.get(held) != output}
+    copied = [helper.make_node("Identity", [names.get(held, held)], [name], name=name) for name, held in copies.items()]
+    return [*renamed, *copied]
 
 
 def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:

@@ -1,5 +1,6 @@
 """Operations that act on each element by itself."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,7 @@ COMPARED = {
     "GE": "GreaterOrEqual",
 }
 TWO_TO_32 = 1 << 32
+NEUTRAL = {"add": 0, "multiply": 1}  # which JAX adds and multiplies by where it counts from a start in steps
 
 
 def together(operands: Sequence[Value]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
@@ -86,10 +88,19 @@ def two_operands(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     numbers = _of_numbers(graph, name, one, other)
     if numbers is not None:
         return Value(one.dtype, one.dims, one.dims, numbers=numbers)
+    if name in NEUTRAL and any(_is_scalar(value, NEUTRAL[name]) for value in operands):
+        kept = other if _is_scalar(one, NEUTRAL[name]) else one
+        dims, _ = together(operands)
+        return dataclasses.replace(kept, dims=dims)
     found = elementwise(graph, TWO_OPERANDS[name], one, other, dtype=one.dtype)
     if one.dtype == "ui32" and name in ("add", "subtract", "multiply"):
         found = elementwise(graph, "Mod", found, number(TWO_TO_32, found), dtype="ui32")
     return found
+
+
+def _is_scalar(value: Value, number: int) -> bool:
+    """Return whether a value is one number, everywhere."""
+    return value.name is None and value.constant is not None and value.constant.size == 1 and value.constant == number
 
 
 def _of_numbers(graph: Builder, name: str, one: Value, other: Value) -> tuple[Dim, ...] | None:

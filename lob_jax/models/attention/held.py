@@ -60,7 +60,7 @@ class HeldCache:
         """
         assert mask_BTS is None  # side branches are read with the other cache
         slot_S = jnp.arange(self.slots)
-        replaced_S = (self.length >= self.slots) & (slot_S == self.length % self.slots)
+        replaced_S = (self.length >= self.slots) & (slot_S == jax.lax.rem(self.length, self.slots))
         held_1TS = jnp.broadcast_to(((slot_S < self.length) & ~replaced_S)[None, None], (1, queries, self.slots))
         token_T = jnp.arange(queries)
         return jnp.concatenate([held_1TS, (token_T[None, :] <= token_T[:, None])[None]], axis=-1)
