@@ -167,8 +167,8 @@ class Builder:
 
     def whole(self, value: Value) -> str:
         """Return the name of a tensor that holds every element of a value."""
-        if value.is_whole:
-            return self.name(value)
+        if value.padded == value.dims:
+            return self.aligned(value)
         return self.emit("Expand", self.name(value), self.shape(value.dims))
 
     def cast(self, name: str, dtype: str) -> str:

@@ -64,6 +64,8 @@ def broadcast_in_dim(graph: Builder, op: Any, operands: Sequence[Value]) -> Valu
         return Value(value.dtype, dims, dims, constant=_reshaped(value.constant, dims), numbers=value.numbers)
     if not axes:
         return Value(value.dtype, dims, (), graph.name(value), value.constant)
+    if axes == list(range(len(dims) - value.rank, len(dims))):
+        return Value(value.dtype, dims, value.held, value.name, value.constant)
     placed = dict(zip(axes, value.padded, strict=True))
     first = axes[0]
     held = tuple(placed.get(axis, 1) for axis in range(first, len(dims)))
@@ -85,8 +87,8 @@ def reshape(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
             return Value(value.dtype, dims, (), constant=value.constant)
         if value.is_whole:
             return constant(value.constant.reshape([int(size) for size in dims]), value.dtype)
-    if not value.held and not value.rank:
-        return Value(value.dtype, dims, (), value.name)
+    if dims[len(dims) - value.rank :] == value.dims and all(size == 1 for size in dims[: len(dims) - value.rank]):
+        return Value(value.dtype, dims, value.held, value.name, value.constant)
     return reshaped(graph, value, dims)
 
 
