@@ -126,7 +126,7 @@ def save_saved_model(
     TensorFlow; otherwise, the sizes are those that are given.
 
     Args:
-      folder: where it is written; TensorFlow Serving looks for NAME/1, NAME/2 and so on. A SavedModel there is replaced.
+      folder: where it is written; TensorFlow Serving looks for NAME/1, NAME/2 ... A SavedModel there is replaced.
       program: the program.
       sizes: values of the sizes that the caller may choose, such as {"batch": 1, "length": 256}.
       fixed: whether the sizes are these, in any case.

@@ -62,7 +62,9 @@ class LoadedProgram:
     """
 
     def __init__(self, exported: jax.export.Exported, weights: Any, interface: Mapping[str, Any]) -> None:
-        self.inputs = {name: Argument(each["dtype"], tuple(each["shape"])) for name, each in interface["inputs"].items()}
+        self.inputs = {
+            name: Argument(each["dtype"], tuple(each["shape"])) for name, each in interface["inputs"].items()
+        }
         self.outputs: tuple[str, ...] = tuple(interface["outputs"])
         self.limits: tuple[str, ...] = tuple(interface["limits"])
         self.platforms: tuple[str, ...] = tuple(interface["platforms"])

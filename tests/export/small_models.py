@@ -60,11 +60,8 @@ def windows(config, batch, length):
     names = ("tokens", *fields_read(config, Role.BESIDE))
     blank = zeros(config, names, windows=(batch,), tokens=length)
     most = {"tokens": config.vocab_size, "time_of_day": config.time_buckets, "day_of_week": 7, "peer_seen": length}
-    drawn = {
-        name: random.standard_normal(array.shape) if array.dtype.kind == "f" else random.integers(0, most[name], array.shape)
-        for name, array in blank.items()
-        if name in most or array.dtype.kind == "f"
-    }
+    drawn = {name: random.integers(0, most[name], blank[name].shape) for name in most if name in blank}
+    drawn |= {name: random.standard_normal(blank[name].shape) for name in ("book", "flow") if name in blank}
     if "clock" in blank:
         drawn["clock"] = np.stack([np.arange(length) + np.zeros((batch, 1)), np.zeros((batch, length))], axis=-1)
     return {name: np.asarray(drawn.get(name, array), array.dtype) for name, array in blank.items()}
