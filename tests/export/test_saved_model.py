@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.export import graphs, program, saved_model
+from lob_jax.export import by_tensorflow, graphs, program, saved_model
 from tests.export.small_models import logits, parameters, small, windows
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def test_onnx_by_way_of_tensorflow_is_the_same(tensorflow, which, sizes):
     direct = graphs.forward_graph if which == "forward" else graphs.step_graph
     if sizes:
         sizes = {**sizes, "slots": 12}
-    one, other = direct(parameters(MODEL), MODEL), saved_model.graph_by_tensorflow(found, sizes=sizes)
+    one, other = direct(parameters(MODEL), MODEL), by_tensorflow.graph_of_converted(found, sizes=sizes)
     inputs = {**windows(MODEL, 3, 7)}
     if which == "step":
         random = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_onnx_by_way_of_tensorflow_is_the_same(tensorflow, which, sizes):
 def test_a_function_of_tensorflow_without_jax_is_refused(tensorflow):
     plain = tensorflow.function(lambda x: x + 1).get_concrete_function(tensorflow.TensorSpec([2]))
     with pytest.raises(InputError, match="not one function of JAX"):
-        saved_model.module_of(plain, {})
+        by_tensorflow.module_of(plain, {})
 
 
 def without_import(monkeypatch):
@@ -165,10 +165,10 @@ def test_without_tensorflow_the_extra_is_named(monkeypatch, tmp_path):
     assert refused.value.where == "tensorflow" and "lob_jax[export-tf]" in refused.value.remedy
 
 
-def test_importing_it_imports_no_tensorflow():
-    code = "import sys, lob_jax.export.saved_model; print('tensorflow' in sys.modules)"
+def test_importing_it_imports_neither_tensorflow_nor_onnx():
+    code = "import sys, lob_jax.export.saved_model; print({'tensorflow', 'onnx'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+    assert done.stdout == "set()\n"
 
 
 def test_nothing_else_is_replaced(tmp_path, monkeypatch):
