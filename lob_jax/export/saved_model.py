@@ -161,6 +161,8 @@ def _written(
         run = tf.saved_model.load(str(partial)).signatures[SIGNATURE]
         kinds = zip(trial.items(), program.exported.in_avals[len(program.weights) :], strict=True)
         run(**{name: tf.constant(np.zeros(shape, kind.dtype)) for (name, shape), kind in kinds})
+    except InputError:  # of the model, such as a length beyond its own
+        raise
     except (tf.errors.OpError, ValueError, NotImplementedError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         return error

@@ -90,6 +90,13 @@ def test_sizes_can_be_fixed(tensorflow, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_length_beyond_the_models_is_refused_as_such(tensorflow, tmp_path):
+    with pytest.raises(InputError, match="longer than the model"):
+        saved_model.save_saved_model(tmp_path / "lob", made(MODEL), sizes={**SIZES, "length": 17}, fixed=True)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_sizes_are_fixed_where_tensorflow_refuses_free_ones(tensorflow, tmp_path, monkeypatch):
     convert = saved_model.converted
 

@@ -135,6 +135,19 @@ def test_a_damaged_file_is_named(copy, name):
     assert error.where == copy / name and "sha256" in error.expected
 
 
+def test_programs_of_one_model_share_weights_and_those_of_another_are_refused(copy):
+    model = small(n_layers=1)
+    params = parameters(model)
+    for name in ("step", "forward"):
+        made = getattr(program, name)(params, model)
+        stablehlo.save_program(copy / "other" / f"{name}.stablehlo", made)
+    assert len(list((copy / "other").iterdir())) == 5
+    step = stablehlo.load_program(copy / "other" / "step.stablehlo")
+    assert step.inputs["cache_length"].shape == () and step.limits[-1] == "length <= slots"
+    shutil.copy(copy / "other" / "weights.safetensors", copy)
+    assert refusal(copy).where == copy / "weights.safetensors"
+
+
 @pytest.mark.parametrize("name", ["forward.json", "forward.stablehlo", "weights.safetensors"])
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()
