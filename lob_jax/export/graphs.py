@@ -1,5 +1,6 @@
 """The ONNX graphs of a model: all logits of a window, and one step with a cache that the caller holds."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -7,6 +8,7 @@ import onnx
 from lob_jax.errors import InputError
 from lob_jax.export import program
 from lob_jax.export.config import OPSETS
+from lob_jax.export.graph.builder import Dim
 from lob_jax.export.graph.fold import folded
 from lob_jax.export.graph.translate import graph_of
 from lob_jax.models.config import ModelConfig
@@ -33,6 +35,30 @@ def step_graph(params: Any, model: ModelConfig, *, opset: int = OPSET) -> onnx.M
 
 
 def _graph(found: program.Program, opset: int) -> onnx.ModelProto:
+    serialized = found.exported.mlir_module_serialized
+    return graph_of_module(serialized, found, arguments=found.arguments, inputs=found.inputs, opset=opset)
+
+
+def graph_of_module(
+    serialized: bytes,
+    found: program.Program,
+    *,
+    arguments: Sequence[str],
+    inputs: Mapping[str, Sequence[Dim]],
+    opset: int,
+) -> onnx.ModelProto:
+    """Return the graph of a program, folded and checked.
+
+    Args:
+      serialized: the program as StableHLO.
+      found: the program.
+      arguments: the names of its weights and inputs, in the order of the arguments in StableHLO.
+      inputs: the shapes of its inputs.
+      opset: the version of ONNX's operators.
+
+    Raises:
+      InputError: the program cannot be written as ONNX, or there is no such version of operators.
+    """
     if opset not in OPSETS:
         raise InputError(
             "the graph cannot be written for this version of ONNX's operators",
@@ -43,11 +69,12 @@ def _graph(found: program.Program, opset: int) -> onnx.ModelProto:
         )
     written = folded(
         graph_of(
-            found.exported.mlir_module_serialized,
+            serialized,
             weights=found.weights,
-            inputs=found.inputs,
+            inputs=inputs,
             outputs=found.outputs,
             opset=opset,
+            arguments=arguments,
         )
     )
     onnx.checker.check_model(written, full_check=True)

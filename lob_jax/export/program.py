@@ -19,6 +19,7 @@ from lob_jax.models.inputs import BY_NAME, SIZES, Role, fields_read
 from lob_jax.models.transformer import LOBTransformer, unstack_layers
 
 BATCH, LENGTH, SLOTS = "batch", "length", "slots"
+PAIRED = "2*pairs"  # a batch in which rows 2b and 2b + 1 are peers
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
@@ -31,37 +32,64 @@ class Program:
       weights: the parameters by name, in the order of its arguments.
       inputs: the shapes of its other arguments by name, in their order; sizes that the caller chooses have names.
       outputs: the names of its results.
+      function: what was exported: a function of the parameters and the inputs, two dicts.
+      limits: what is known of the sizes that the caller chooses, such as "length <= 512".
     """
 
     exported: jax.export.Exported
     weights: dict[str, np.ndarray]
     inputs: dict[str, tuple[int | str, ...]]
     outputs: tuple[str, ...]
+    function: Callable[..., tuple[jax.Array, ...]]
+    limits: tuple[str, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Return the names of the weights and inputs that the exported program reads; it drops the others."""
+        names = (*self.weights, *self.inputs)
+        return tuple(names[place] for place in self.exported.module_kept_var_idx)
 
 
-def exportable(model: ModelConfig) -> ModelConfig:
-    """Return the configuration that a model is exported in: float32, its layers one by one.
+def any_length(model: ModelConfig) -> bool:
+    """Return whether one program can serve every length; other models are exported for a length that is given."""
+    return is_mask(model.attention.kind) and not model.attention.cross_asset
+
+
+def exportable(model: ModelConfig, *, length: int | None = None) -> ModelConfig:
+    """Return the configuration that a model is exported in: float32, its layers one by one, without kernels.
+
+    Args:
+      model: the model.
+      length: the length of its windows; None for any.
 
     Raises:
       InputError: its attention cannot be exported for any length.
     """
+    if length is None and not any_length(model):
+        raise _of_one_length(model)
+    attention = dataclasses.replace(model.attention, backend="xla")
+    exact: dict[str, Any] = {"dtype": "float32", "scan_layers": False, "remat": "none", "dropout": 0.0}
+    return dataclasses.replace(model, attention=attention, **exact)
+
+
+def _of_one_length(model: ModelConfig) -> InputError:
+    """Return the error for a model that cannot be exported for any length."""
+    remedy = "export its forward program as StableHLO for one length, or train"
     if not is_mask(model.attention.kind):
-        raise InputError(
-            f"{model.attention.kind} attention cannot be exported",
+        return InputError(
+            f"{model.attention.kind} attention cannot be exported for any length",
             where="config.model.attention.kind",
             expected="a kind that is full attention under a mask: full, multi_scale or block_sparse",
             was=model.attention.kind,
-            remedy="its loop over blocks is compiled for one length; train a model with another kind to export it",
+            remedy=f"{remedy} a model with another kind",
         )
-    if model.attention.cross_asset:
-        raise InputError(
-            "a model with cross-asset attention cannot be exported",
-            where="config.model.attention.cross_asset",
-            expected="False",
-            was=True,
-            remedy="its rows are pairs of windows of two instruments; train a model of one instrument to export it",
-        )
-    return dataclasses.replace(model, dtype="float32", scan_layers=False, remat="none", dropout=0.0)
+    return InputError(
+        "a model with cross-asset attention cannot be exported for any length",
+        where="config.model.attention.cross_asset",
+        expected="False",
+        was=True,
+        remedy=f"{remedy} a model of one instrument",
+    )
 
 
 def parameters(params: Any, model: ModelConfig) -> Any:
@@ -70,13 +98,24 @@ def parameters(params: Any, model: ModelConfig) -> Any:
     return jax.tree.map(np.asarray, unstack_layers(params, model)) if model.scan_layers else params
 
 
-def forward(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)) -> Program:
+def forward(
+    params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",), length: int | None = None
+) -> Program:
     """Return the program of complete windows: (tokens and the model's other inputs, [B, T, ...]) -> predictions.
 
     Its results are logits [B, T, V] and, if the model has such heads, direction [B, T, K, 3], log_volatility [B, T, K],
     vector [B, T, P] and ahead [B, T, N - 1, V], see `models.heads`.
+
+    Args:
+      params: the parameters.
+      model: the model.
+      platforms: what the program is compiled for, some of PLATFORMS.
+      length: the only length of its windows; None for any, see `any_length`.
+
+    Raises:
+      InputError: the model needs a length, or the length is greater than the model's.
     """
-    model, params = exportable(model), parameters(params, model)
+    model, params = exportable(model, length=length), parameters(params, model)
     module, names = LOBTransformer(model), ["logits"]
     names += ["direction", "log_volatility"] * bool(model.heads.outlook_events)
     names += ["vector"] * bool(model.heads.contrastive_size) + ["ahead"] * (model.heads.next_tokens > 1)
@@ -84,13 +123,14 @@ def forward(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu
     def run(params: Any, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
         return apply(module, {"params": params}, inputs, method=_everything)
 
-    return _program(run, params, _window_inputs(model), names, platforms, model)
+    return _program(run, params, _window_inputs(model, length), names, platforms, model)
 
 
 def _everything(module: LOBTransformer, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
     """Return all that a model predicts."""
     tokens_BT, conditioning = _split(inputs)
-    mask_BTT = jnp.ones((*tokens_BT.shape, tokens_BT.shape[1]), bool) if module.config.causal else None
+    masked = module.config.causal and any_length(module.config)  # other kinds see to it themselves
+    mask_BTT = jnp.ones((*tokens_BT.shape, tokens_BT.shape[1]), bool) if masked else None
     x_BTD, _ = module.stream(tokens_BT, conditioning, mask_BTS=mask_BTT)
     found = [module.logits_of(x_BTD, conditioning)]
     if module.config.heads.outlook_events:
@@ -145,11 +185,11 @@ def _split(inputs: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array
 Shape = tuple[str, tuple[int | str, ...]]  # a dtype and a shape
 
 
-def _window_inputs(model: ModelConfig) -> dict[str, Shape]:
+def _window_inputs(model: ModelConfig, length: int | None = None) -> dict[str, Shape]:
     """Return what a model reads at each token."""
+    axes = {"B": PAIRED if model.attention.cross_asset else BATCH, "T": LENGTH if length is None else length}
 
     def shape(name: str) -> Shape:
-        axes = {"B": BATCH, "T": LENGTH}
         array = BY_NAME[name]
         return array.dtype, tuple(axes[letter] if letter in axes else SIZES[letter](model) for letter in array.letters)
 
@@ -177,7 +217,7 @@ def _program(
     model: ModelConfig,
 ) -> Program:
     """Return a function as a program, for any sizes up to the model's greatest length."""
-    used = [size for size in (BATCH, LENGTH, SLOTS) if any(size in shape for _, shape in inputs.values())]
+    used = [size for size in (BATCH, PAIRED, LENGTH, SLOTS) if any(size in shape for _, shape in inputs.values())]
     limits = [f"{size} <= {model.max_seq_length}" for size in used[1:]]
     limits += [f"{LENGTH} <= {SLOTS}"] * (SLOTS in used)
     sizes = dict(zip(used, jax.export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
@@ -192,4 +232,4 @@ def _program(
     leaves = jax.tree_util.tree_leaves_with_path(params)
     weights = {"/".join(entry.key for entry in path): np.asarray(leaf) for path, leaf in leaves}
     ordered = {name: inputs[name][1] for name in sorted(inputs)}
-    return Program(exported, weights, ordered, tuple(outputs))
+    return Program(exported, weights, ordered, tuple(outputs), run, tuple(limits))

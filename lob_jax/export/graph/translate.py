@@ -16,7 +16,8 @@ from lob_jax.export.graph.named import as_one_node
 from lob_jax.export.graph.operations import OPERATIONS, operation, refused, short_name
 
 ENTRY, WRAPPED = "main", "_wrapped_jax_export_main"  # the latter takes the sizes that the former finds and checks
-SIZE = "jax.global_constant"  # attribute of an argument that is a size
+SIZE = "jax.global_constant"  # attribute of an argument that is a size, or the index of the platform
+PLATFORM = "_platform_index"
 IGNORED = ("shape_assertion",)
 PASSED_ON = ("Sharding", "annotate_device_placement")
 
@@ -40,13 +41,26 @@ class Translator:
     def call(self, function: str, arguments: Sequence[Value]) -> list[Value]:
         """Return the results of a function."""
         block = self.functions[function].regions[0].blocks[0]
-        known: dict[Any, Value] = dict(zip(block.arguments, arguments, strict=True))
+        return self._returned(block, dict(zip(block.arguments, arguments, strict=True)))
+
+    def _returned(self, block: Any, known: dict[Any, Value]) -> list[Value]:
+        """Return what a block returns, given the values that it reads."""
         for op in block.operations:
+            operands = [known[value] for value in op.operands]
             if short_name(op) == "return":
-                return [known[value] for value in op.operands]
-            results = self._results(op, [known[value] for value in op.operands])
+                return operands
+            chosen = op.operation.name == "stablehlo.case"
+            results = self._branch(op, operands[0], known) if chosen else self._results(op, operands)
             known.update(zip(op.results, results, strict=True))
-        raise AssertionError(f"{function} has no return")
+        raise AssertionError("a block has no return")
+
+    def _branch(self, op: Any, index: Value, known: dict[Any, Value]) -> list[Value]:
+        """Return the results of the branch of a platform; a program for several has one for each where they differ."""
+        number = index.numbers[0] if index.numbers else None
+        if not isinstance(number, int):
+            raise refused(op, "the branch is chosen by data")
+        last = len(op.regions) - 1
+        return self._returned(op.regions[number if 0 <= number <= last else last].blocks[0], dict(known))
 
     def _results(self, op: Any, operands: Sequence[Value]) -> Sequence[Value]:
         name = op.operation.name
@@ -91,15 +105,17 @@ def graph_of(
     inputs: Mapping[str, Sequence[Dim]],
     outputs: Sequence[str],
     opset: int,
+    arguments: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
-    """Return the ONNX graph of a serialized StableHLO module.
+    """Return the ONNX graph of a serialized StableHLO module; of one for several platforms, that of the first.
 
     Args:
       serialized: a portable artifact, as `jax.export` and `jax2tf` hold it.
-      weights: the module's first arguments, which become initializers, by name.
+      weights: arguments of the module that become initializers, by name.
       inputs: its other arguments by name, with their shapes; sizes that the caller chooses have names.
       outputs: names of its results.
       opset: the version of ONNX's operators.
+      arguments: names of its arguments in their order; by default first the weights, then the inputs.
 
     Raises:
       InputError: the module has an operation that cannot be written as ONNX.
@@ -109,7 +125,7 @@ def graph_of(
         module = mlir.deserialize_portable_artifact(serialized, here)
         PassManager.parse("builtin.module(canonicalize,cse)", here).run(module.operation)
         translator = Translator(module, Builder(opset))
-        return _graph(translator, weights, inputs, outputs)
+        return _graph(translator, weights, inputs, outputs, arguments or (*weights, *inputs))
 
 
 def _graph(
@@ -117,6 +133,7 @@ def _graph(
     weights: Mapping[str, np.ndarray],
     inputs: Mapping[str, Sequence[Dim]],
     outputs: Sequence[str],
+    arguments: Sequence[str],
 ) -> onnx.ModelProto:
     graph = translator.graph
     entry = WRAPPED if WRAPPED in translator.functions else ENTRY
@@ -124,21 +141,28 @@ def _graph(
     about = ir.ArrayAttr(function.attributes["arg_attrs"]) if "arg_attrs" in function.attributes else []
     sizes = [ir.StringAttr(ir.DictAttr(each)[SIZE]).value for each in about if SIZE in ir.DictAttr(each)]
     types = [dtype_of_type(argument) for argument in function.regions[0].blocks[0].arguments][len(sizes) :]
-    given = []
-    for (name, dims), dtype in zip(inputs.items(), types[len(weights) :], strict=True):
-        given.append(tensor(dtype, dims, name))
-        for axis, size in enumerate(dims):
-            if isinstance(size, str):
-                graph.size_of_input(size, name, axis)
-    stored = [_weight(graph, name, array, dtype) for (name, array), dtype in zip(weights.items(), types, strict=False)]
-    known = [Value("i32", (), (), numbers=(size,)) for size in sizes]
-    results = translator.call(entry, [*known, *stored, *given])
+    known: dict[str, Value] = {}
+    for name, dtype in zip(arguments, types, strict=True):
+        if name in weights:
+            known[name] = _weight(graph, name, weights[name], dtype)
+        else:
+            known[name] = _input(graph, name, inputs[name], dtype)
+    numbers = [Value("i32", (), (), numbers=(0 if size == PLATFORM else size,)) for size in sizes]
+    results = translator.call(entry, [*numbers, *known.values()])
+    given = [known[name] for name in inputs if name in known]
     return graph.model(given, dict(zip(outputs, results, strict=True)))
 
 
 def dtype_of_type(argument: Any) -> str:
     """Return the element type of a function's argument."""
     return str(ir.RankedTensorType(argument.type).element_type)
+
+
+def _input(graph: Builder, name: str, dims: Sequence[Dim], dtype: str) -> Value:
+    for axis, size in enumerate(dims):
+        if isinstance(size, str):
+            graph.size_of_input(size, name, axis)
+    return tensor(dtype, dims, name)
 
 
 def _weight(graph: Builder, name: str, array: np.ndarray, dtype: str) -> Value:
