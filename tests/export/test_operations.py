@@ -14,6 +14,8 @@ import onnxruntime
 import pytest
 from hypothesis import strategies
 from jax import lax
+from jax.extend import mlir
+from jax.extend.mlir import ir
 
 from lob_jax.errors import InputError
 from lob_jax.export.graph import translate
@@ -443,7 +445,7 @@ INDEXING = [
     Case("columns of int16", lambda x: x[..., np.array([3, 1, 1])], ("int16 b t 4",)),
     Case("columns of columns", lambda x: x[..., np.array([3, 1, 1]), :] * 2, ("float32 b t 4 2",)),
     Case("a row", lambda x, i: (x[:, i[0, 2]], x[i[0, 0] * 0]), (X, OUTSIDE)),
-    Case("a row and some columns", lambda x, i: (x[i[0, 2], 1:3], x[i[0, 2], :, 2:]), ("float32 4 t 4", OUTSIDE)),
+    Case("a row and some columns", lambda x, i: (x[i[0, 2], :, 1:3], x[i[0, 2], :, 2:]), ("float32 4 t 4", OUTSIDE)),
     Case("rows and some columns", lambda x, i: jnp.take(x, i, axis=0, mode="clip")[..., 1:3], ("float32 7 4", OUTSIDE)),
     Case(
         "parts of rows",
@@ -579,3 +581,192 @@ def test_it_equals_jax(case):
     operators = {node.op_type for node in case.written[0].graph.node}
     for name in case.made:
         assert (name.removeprefix("-") in operators) != name.startswith("-")
+
+
+def as_artifact(text):
+    """Return a module of StableHLO, written by hand, as it is serialized."""
+    here = translate.context()
+    with here, ir.Location.unknown(here):
+        return mlir.serialize_portable_artifact(ir.Module.parse(text), "1.0.0")
+
+
+BY_HAND = {
+    "stablehlo.get_dimension_size": """
+func.func @main(%x: tensor<?x4xf32>) -> tensor<i32> {
+  %0 = stablehlo.get_dimension_size %x, dim = 0 : (tensor<?x4xf32>) -> tensor<i32>
+  func.return %0 : tensor<i32>
+}""",
+    "stablehlo.logistic": """
+func.func @main(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %0 = stablehlo.logistic %x : tensor<?x4xf32>
+  func.return %0 : tensor<?x4xf32>
+}""",
+    "stablehlo.custom_call": """
+func.func @main(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %0 = stablehlo.custom_call @Sharding(%x) {mhlo.sharding = "{replicated}"} : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  func.return %0 : tensor<?x4xf32>
+}""",
+}
+EXPECTED = {
+    "stablehlo.get_dimension_size": lambda x: np.int32(len(x)),
+    "stablehlo.logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "stablehlo.custom_call": lambda x: x,
+}
+
+
+def graph_by_hand(text):
+    """Return the graph of a module of one input."""
+    inputs, outputs = {"input_0": ("b", 4)}, ["output_0"]
+    return translate.graph_of(as_artifact(text), weights={}, inputs=inputs, outputs=outputs, opset=18)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_operations_that_no_jax_program_is_lowered_to(name):
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    (found,) = results(graph_by_hand(BY_HAND[name]), [x])
+    np.testing.assert_allclose(found, EXPECTED[name](x), rtol=TOLERANCE)
+
+
+def test_every_translation_is_compared():
+    seen = set().union(*(case.written[1] for case in CASES))
+    assert set(OPERATIONS) - seen == set(BY_HAND)
+
+
+def test_sums_of_many_threads_lose_nothing():
+    places = np.zeros(2_000_000, np.int32)
+    Case("many", lambda x, i: x.at[i].add(1, mode="promise_in_bounds"), (np.zeros(5, np.float32), places)).check()
+
+
+def test_sizes_of_zero_and_one():
+    case = Case(
+        "chain", lambda x, y: (x * y[:, None] + x.sum(-1, keepdims=True), x.max(-1)), ("float32 b t 4", "float32 b 4")
+    )
+    for sizes in ({"b": 1, "t": 1}, {"b": 1, "t": 7}, {"b": 0, "t": 2}):
+        case.check(case.arrays(sizes))
+
+
+REFUSED = {
+    "stablehlo.sort": Case("sort", lambda x: jnp.sort(x), (X,)),
+    "stablehlo.fft": Case("fft", lambda x: jnp.fft.rfft(x).real, (X,)),
+    "stablehlo.while": Case("while", lambda x: lax.fori_loop(0, 3, lambda _, y: y * 2, x), (X,)),
+    "stablehlo.case": Case("case", lambda x: lax.cond(x[0, 0, 0] > 0, jnp.sin, jnp.cos, x), (X,)),
+    "stablehlo.convolution": Case(
+        "convolution", lambda x, y: lax.conv(x, y, (1,), "SAME"), ("float32 b 4 9", "float32 2 4 3")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_operation_without_a_translation_is_named(name):
+    with pytest.raises(InputError) as caught:
+        REFUSED[name].written  # noqa: B018 - it is computed when it is read
+    assert caught.value.was == name
+    assert caught.value.what == f"{name} cannot be written as ONNX: there is no translation of it"
+    assert name in caught.value.where and "StableHLO" in caught.value.remedy
+
+
+def scattered_windows(x, y, i):
+    """Return windows of two elements written at computed places."""
+    numbers = lax.ScatterDimensionNumbers((1,), (), (0,))
+    return lax.scatter(x, i, y, numbers)
+
+
+RESTRICTED = {
+    "it reduces by": Case("bits", lambda x: lax.reduce(x, np.int32(0), lax.bitwise_xor, (1,)), ("int32 b 4",)),
+    "it reduces several values at once": Case(
+        "pairs",
+        lambda x: lax.reduce((x, x), (np.float32(0),) * 2, lambda one, two: (one[0] + two[0], one[1] * two[1]), (1,)),
+        ("float32 b 4",),
+    ),
+    "only a running sum along one axis is written": Case(
+        "moving sum",
+        lambda x: lax.reduce_window(x, np.float32(0), lax.add, (1, 2), (1, 1), ((0, 0), (1, 0))),
+        ("float32 b 4",),
+    ),
+    "it scatters windows": Case(
+        "windows", scattered_windows, ("float32 9", "float32 3 2", np.array([[0], [3], [5]], np.int32))
+    ),
+    "it gathers windows of several elements": Case(
+        "windows",
+        lambda x, i: gathered(x, i, offset=(1,), collapsed=(), map=(0,), sizes=(2,)),
+        ("float32 9", "int32 3 1"),
+    ),
+    "it combines by multiply, or in batches": Case(
+        "products", lambda x, i: x.at[i].multiply(2), ("float32 9", "int32 3")
+    ),
+    "it pads between elements, or cuts them off": Case(
+        "cut", lambda x: lax.pad(x, np.float32(0), ((0, 0, 0), (-1, 0, 0))), ("float32 b 4",)
+    ),
+    "elements of type ui16 are not stored": Case("ui16", lambda x: x.astype(jnp.uint16) + 1, ("int32 b 4",)),
+    "the update is smaller along several axes": Case(
+        "corner",
+        lambda x, y, i: lax.dynamic_update_slice(x, y, (i[0], i[1])),
+        ("float32 9 9", "float32 2 2", "int32 2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", RESTRICTED)
+def test_a_form_of_an_operation_that_is_not_written_is_refused(why):
+    with pytest.raises(InputError, match=f"cannot be written as ONNX: {why}"):
+        RESTRICTED[why].written  # noqa: B018
+
+
+def test_functions_of_xla_are_refused_by_their_names():
+    text = BY_HAND["stablehlo.custom_call"].replace("@Sharding", "@cudnn_attention")
+    with pytest.raises(InputError, match="cudnn_attention is a function of XLA's own"):
+        graph_by_hand(text)
+
+
+AXES = strategies.lists(strategies.sampled_from(["b", "t", 1, 2, 3]), min_size=1, max_size=4)
+STEPS = strategies.lists(
+    strategies.sampled_from(["add", "less", "sum", "greatest", "turn", "row", "merge", "join", "repeat"]), max_size=4
+)
+
+
+def after(steps, masks, arrays):
+    """Return what a chain of steps makes of arrays that are broadcast against one another."""
+    x, *others = arrays
+    for step, mask in zip(steps, masks, strict=False):
+        other = others[mask % len(others)]
+        if step == "add":
+            x = x * 2 + other
+        elif step == "less":
+            x = jnp.where(x < other, x, -1)
+        elif step == "repeat":
+            x = jnp.broadcast_to(x, jnp.broadcast_shapes(x.shape, other.shape))
+        elif step == "turn":
+            x = x.transpose(np.roll(np.arange(x.ndim), mask))
+        elif step == "row":
+            x = jnp.take(x, np.array([0, 9, -1]), axis=mask % x.ndim, mode="clip") if x.ndim else x
+        elif step == "merge":
+            x = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x[None]
+        elif step == "join":
+            x = jnp.concatenate([x, x + 1], axis=mask % x.ndim) if x.ndim else x
+        elif x.ndim:
+            x = {"sum": jnp.sum, "greatest": jnp.max}[step](x, axis=mask % x.ndim, keepdims=mask % 2 == 0)
+    return x
+
+
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(
+    axes=AXES,
+    dropped=strategies.lists(strategies.sets(strategies.integers(0, 3)), min_size=3, max_size=3),
+    shorter=strategies.integers(0, 4),
+    steps=STEPS,
+    masks=strategies.lists(strategies.integers(0, 15), min_size=4, max_size=4),
+)
+def test_chains_of_broadcasts_equal_jax(axes, dropped, shorter, steps, masks):
+    shapes = [[1 if axis in gone else size for axis, size in enumerate(axes)] for gone in dropped]
+    shapes[1] = shapes[1][shorter:]
+
+    def run(*arrays):
+        return after(steps, masks, arrays)
+
+    inputs = tuple(" ".join(["float32", *map(str, shape)]) for shape in shapes)
+    case = Case("chain", run, inputs, tolerance=1e-5)
+    try:
+        case.written
+    except (TypeError, ValueError):  # shapes that JAX itself does not broadcast
+        hypothesis.reject()
+    case.check()

@@ -22,7 +22,7 @@ ONE_OPERAND = {
     "floor": "Floor",
     "ceil": "Ceil",
     "sign": "Sign",
-    "erf": "Erf",
+    "erf": "Erf",  # of CHLO
     "round_nearest_even": "Round",
 }
 TWO_OPERANDS = {
@@ -92,7 +92,7 @@ def narrowed(graph: Builder, value: Value, dtype: str) -> Value:
     return Value(dtype, value.dims, value.held, graph.cast(graph.name(value), dtype))
 
 
-@operation(*(f"stablehlo.{name}" for name in ONE_OPERAND), "chlo.erf")
+@operation(*(f"{'chlo' if name == 'erf' else 'stablehlo'}.{name}" for name in ONE_OPERAND))
 def one_operand(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     return wrapped(graph, elementwise(graph, ONE_OPERAND[short_name(op)], *operands, dtype=operands[0].dtype))
 

@@ -292,15 +292,37 @@ def _scattered(graph: Builder, value: Value, index: Value, update: Value, plan: 
     """
     order = plan.indexed + [axis for axis in range(value.rank) if axis not in plan.indexed]
     entries, _ = _entries_last(graph, _as_places(graph, index), plan)
+    places, dims = graph.cast(entries, "i64"), [value.dims[k] for k in order]
     windows_last = [axis for axis in range(update.rank) if axis not in plan.offset] + plan.offset
-    name = graph.emit(
-        "ScatterND",
-        _moved(graph, value, order),
-        graph.cast(entries, "i64"),
-        _moved(graph, update, windows_last),
-        reduction=how,
-    )
+    names = (_moved(graph, value, order), places, _moved(graph, update, windows_last))
+    if how == "none":
+        name = graph.emit("ScatterND", *names)
+    else:
+        name = _accumulated(graph, *names, dims, len(plan.indexed), how)
     back = [order.index(axis) for axis in range(value.rank)]
-    return tensor(
-        value.dtype, value.dims, _moved(graph, tensor(value.dtype, [value.dims[k] for k in order], name), back)
+    return tensor(value.dtype, value.dims, _moved(graph, tensor(value.dtype, dims, name), back))
+
+
+def _accumulated(
+    graph: Builder, value: str, places: str, update: str, dims: Sequence[Dim], indexed: int, how: str
+) -> str:
+    """Return a tensor with rows added, or otherwise combined, at places of its first axes, which may be equal.
+
+    ONNX Runtime's ScatterND does that in several threads, which lose additions to the same place; ScatterElements does
+    not, so it is written with the indexed axes as one, and the others as one.
+    """
+    number = graph.emit("Gather", places, graph.scalar(0, "i64"), axis=-1)
+    for entry in range(1, indexed):
+        number = graph.emit("Mul", number, graph.size(dims[entry]))
+        number = graph.emit("Add", number, graph.emit("Gather", places, graph.scalar(entry, "i64"), axis=-1))
+    width: Dim = 1
+    for size in dims[indexed:]:
+        width = graph.times(width, size)
+    rows = graph.shape((-1, width))
+    value, update = graph.emit("Reshape", value, rows), graph.emit("Reshape", update, rows)
+    number = graph.emit("Reshape", number, graph.integers(-1, 1))
+    if width != 1:
+        number = graph.emit("Expand", number, graph.emit("Shape", update))
+    return graph.emit(
+        "Reshape", graph.emit("ScatterElements", value, number, update, axis=0, reduction=how), graph.shape(dims)
     )
