@@ -19,18 +19,19 @@ from tests.export.small_models import QUICKLY, expected, inputs_of, lively, plac
 
 TOLERANCE = 1e-4
 HEADS = {"outlook_events": (1, 5), "contrastive_size": 3}
+PLAIN: dict = dict.fromkeys(("pointer", "latest_tokens", "token_parts", "queue_state"), False)
+PLAIN |= {"vocab_size": 80, "digits_rank": 0}
 # What each model is a test of, and the version of operators of its graphs.
 MODELS = {
     "all inputs": ("tiny", {}, 18),
     "rotary by time": ("modern", {}, 20),
-    "heads of several horizons": ("multi_scale", {"positions": "rotary"}, 24),
-    "blocks": ("block_sparse", {"positions": "sinusoidal", "tie_embeddings": False, "norm": "post"}, 18),
-    "the mid price": ("multi_task", {"heads": HEADS, "norm": "post", "activation": "swiglu"}, 18),
-    "the mid price, by other operators": ("multi_task", {"heads": HEADS, "scan_layers": True}, 20),
-    "vectors": ("contrastive", {"positions": "rotary_time", "attention": {"qk_norm": True}}, 20),
-    "both ways": ("masked", {"n_instruments": 3}, 18),
+    "heads of several horizons": ("multi_scale", {"positions": "rotary"} | PLAIN, 24),
+    "blocks": ("block_sparse", {"positions": "sinusoidal", "tie_embeddings": False, "norm": "post"} | PLAIN, 18),
+    "the mid price": ("multi_task", {"heads": HEADS, "norm": "post", "activation": "swiglu"} | PLAIN, 18),
+    "vectors, of layers in a scan": ("contrastive", {"heads": HEADS, "scan_layers": True} | PLAIN, 20),
+    "both ways": ("masked", {"n_instruments": 3, "vocab_size": 80, "token_parts": False, "digits_rank": 0}, 18),
     "tokens ahead": ("next_tokens", {"positions": "rotary", "tie_embeddings": False}, 24),
-    "regimes and instruments": ("regimes", {"n_instruments": 3, "digits_rank": 0, "token_parts": False}, 18),
+    "regimes and instruments": ("regimes", {"n_instruments": 3} | PLAIN, 18),
 }
 CAUSAL = [name for name in MODELS if name != "both ways"]
 
@@ -53,6 +54,14 @@ def forward_of(name):
 def step_of(name):
     model, params, opset = model_of(name)
     return step_graph(params, model, opset=opset)
+
+
+@functools.cache
+def example_of(name):
+    """Return inputs of a model, and what it predicts from them."""
+    model, params, _ = model_of(name)
+    inputs = inputs_of(model, 2, 13)
+    return inputs, expected(model, params, inputs)
 
 
 def predicted(graph, inputs):
@@ -94,27 +103,24 @@ def assert_steps(decoder, inputs, logits_BTV, *, pieces):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_window_has_the_predictions_of_the_model(name):
-    model, params, _ = model_of(name)
-    for batch, length in ((3, 7), (1, 24)):
-        inputs = inputs_of(model, batch, length)
-        assert_same(predicted(forward_of(name), inputs), expected(model, params, inputs))
+    inputs, wanted = example_of(name)
+    assert_same(predicted(forward_of(name), inputs), wanted)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_pieces_of_any_size_have_the_logits_of_the_window(name, monkeypatch):
     monkeypatch.setattr(decoders, "MORE_SLOTS", 5)  # so that the cache grows, too
-    model, params, _ = model_of(name)
-    inputs = inputs_of(model, 2, 13)
-    wanted = expected(model, params, inputs)["logits"]
-    decoder = OnnxDecoder(step_of(name).SerializeToString(), model, threads=1)
+    inputs, wanted = example_of(name)
+    decoder = OnnxDecoder(step_of(name).SerializeToString(), model_of(name)[0], threads=1)
     for pieces in ((1, 4, 1, 6, 1), (13,)):
-        assert_steps(decoder, inputs, wanted, pieces=pieces)
+        assert_steps(decoder, inputs, wanted["logits"], pieces=pieces)
 
 
-def test_one_token_is_a_window():
-    model, params, _ = model_of("rotary by time")
-    inputs = inputs_of(model, 1, 1)
-    assert_same(predicted(forward_of("rotary by time"), inputs), expected(model, params, inputs))
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (3, 24)])
+def test_one_token_is_a_window_and_so_are_as_many_as_the_model_takes(batch, length):
+    model, params, _ = model_of("heads of several horizons")
+    inputs = inputs_of(model, batch, length)
+    assert_same(predicted(forward_of("heads of several horizons"), inputs), expected(model, params, inputs))
 
 
 def counts(graph):
@@ -128,7 +134,7 @@ def test_norms_softmax_and_gelu_are_single_nodes(name):
     norms = 1 + 2 * layers + (model.norm == "pre") + 1 + 2 * layers * model.attention.qk_norm
     gelus = layers * (model.activation == "gelu")
     graphs = [(forward_of(name), heads.next_tokens > 1, bool(heads.outlook_events) + bool(heads.contrastive_size))]
-    graphs += [(step_of(name), 0, 0)] * model.causal
+    graphs += [(step_of(name), 0, 0)] if model.causal else []
     for graph, more_norms, by_tanh in graphs:
         found = counts(graph)
         assert found["LayerNormalization"] == norms + more_norms
@@ -198,7 +204,7 @@ def test_what_lies_in_unfilled_slots_is_not_seen():
     name = "rotary by time"
     model, _, _ = model_of(name)
     graph, inputs = step_of(name), inputs_of(model, 2, 3)
-    given = {"cache_length": np.int32(2), "cache_position": np.zeros((2, 5), np.int32)}
+    given = {"cache_length": np.array(2, np.int32), "cache_position": np.zeros((2, 5), np.int32)}
     given["cache_clock"] = np.zeros((2, 5, 2), np.int32)
     random = np.random.default_rng(0)
     for kind, layer in itertools.product(("keys", "values"), range(model.n_layers)):
@@ -296,8 +302,7 @@ BUNDLED = (
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", PRODUCT, ids=lambda changes: "-".join(map(str, changes.values())))
 def test_every_layout_of_a_block(changes):
-    model = small("multi_scale", pointer=False, vocab_size=80, token_parts=False, digits_rank=0, latest_tokens=False,
-                  queue_state=False, mask="none", attention={"qk_norm": changes["norm"] == "post"}, **changes)  # fmt: skip
+    model = small("multi_scale", attention={"qk_norm": changes["norm"] == "post"}, **PLAIN, **changes)
     assert_parity(model, lively(model), 20, shapes=((2, 9), (3, 5)))
 
 
