@@ -24,7 +24,7 @@ QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 def small(name: str, *, attention: dict | None = None, heads: dict | None = None, **changes) -> ModelConfig:
-    """Return a bundled model with few layers, narrow ones, and some fields changed; those of its parts by their names."""
+    """Return a narrow bundled model with some fields changed, those of its parts by their names."""
     model = model_config(get_config(f"{name}:tiny" if name != "tiny" else name))
     close = {"horizons": ("2 events", "5 events", "1.6 s", "all"), "block": 2, "local_blocks": 1, "global_blocks": 1}
     parts = {

@@ -97,6 +97,8 @@ def reduce(graph: Builder, op: Any, operands: Sequence[Value]) -> Value | Sequen
     body = [short_name(inner) for inner in op.regions[0].blocks[0].operations]
     if len(operands) == ARGUMENTS:
         return _place_of_greatest(graph, op, operands[0], axes)
+    if len(operands) != 2:
+        raise refused(op, "it reduces several values at once")
     value, start = operands
     table = OF_TRUTHS if value.dtype == "i1" else REDUCED
     if len(body) != 2 or body[0] not in table:
@@ -139,11 +141,14 @@ def _place_of_greatest(graph: Builder, op: Any, value: Value, axes: list[int]) -
     if len(axes) != 1 or not ways:
         raise refused(op, "it reduces several values at once")
     kind = "Max" if "GT" in ways else "Min"
-    whole, dims = graph.whole(value), tuple(size for axis, size in enumerate(value.dims) if axis != axes[0])
+    dims = tuple(size for axis, size in enumerate(value.dims) if axis != axes[0])
+    wide = widened(graph, value)
+    whole = graph.whole(wide)
     place = graph.emit(f"Arg{kind}", whole, axis=axes[0], keepdims=0)
     dtype = dtype_of(op.results[1])
+    most = tensor(wide.dtype, dims, graph.emit(f"Reduce{kind}", whole, graph.integers(*axes), keepdims=0))
     return (
-        tensor(value.dtype, dims, graph.emit(f"Reduce{kind}", whole, graph.integers(*axes), keepdims=0)),
+        narrowed(graph, most, value.dtype),
         tensor(dtype, dims, place if dtype == "i64" else graph.cast(place, dtype)),
     )
 
