@@ -34,6 +34,7 @@ ORDER = [
     "training",
     "generation",
     "evaluation",
+    "export",
     "forecasting",
     "config",
     "figures",

@@ -280,6 +280,8 @@ SHAPES = [
         ("float32 b t",),
     ),
     Case("axes of one come and go", lambda x: (x[:, None, :, None] * 2)[:, 0, :, 0, None], ("float32 b t",)),
+    Case("axes of one go together", lambda x: x[None].squeeze((0, 2)), ("float32 b 1",)),
+    Case("the last few of a symbolic axis", lambda x: x[:, -3:] * 2, (X,)),
     Case("a scalar as a matrix", lambda x: x[0].reshape(1, 1), ("float32 4",)),
     Case("constant reshaped", lambda x: x + np.arange(4, dtype=np.float32).reshape(2, 2).reshape(4), (X,)),
     Case("transposed", lambda x: (x.transpose(2, 0, 1), x.T), (X,)),
@@ -677,6 +679,12 @@ def test_every_translation_is_compared():
 def test_sums_of_many_threads_lose_nothing():
     places = np.zeros(2_000_000, np.int32)
     Case("many", lambda x, i: x.at[i].add(1, mode="promise_in_bounds"), (np.zeros(5, np.float32), places)).check()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+def test_a_slice_of_an_axis_that_may_be_shorter(length):
+    case = next(case for case in CASES if case.name == "the last few of a symbolic axis")
+    case.check(case.arrays({"b": 2, "t": length}))
 
 
 def test_sizes_of_zero_and_one():

@@ -201,6 +201,12 @@ class Builder:
             return other if one == 1 else one
         return self._named("Mul", "*", one, other)
 
+    def bound(self, one: Dim, other: Dim, *, greatest: bool) -> Dim:
+        """Return the greater or the lesser of two sizes."""
+        if isinstance(one, int) and isinstance(other, int):
+            return max(one, other) if greatest else min(one, other)
+        return self._named("Max", " max ", one, other) if greatest else self._named("Min", " min ", one, other)
+
     def _named(self, operator: str, sign: str, one: Dim, other: Dim) -> str:
         name = f"({one}{sign}{other})"
         self._sizes[name] = (operator, one, other)

@@ -123,8 +123,8 @@ def _of_numbers(graph: Builder, name: str, one: Value, other: Value) -> tuple[Di
         return tuple(graph.plus(a, b, 1 if name == "add" else -1) for a, b in pairs)
     if name == "multiply":
         return tuple(graph.times(a, b) for a, b in pairs)
-    if name in ("maximum", "minimum") and all(isinstance(a, int) and isinstance(b, int) for a, b in pairs):
-        return tuple((max if name == "maximum" else min)(pair) for pair in pairs)
+    if name in ("maximum", "minimum"):
+        return tuple(graph.bound(a, b, greatest=name == "maximum") for a, b in pairs)
     return None
 
 

@@ -172,7 +172,7 @@ def _moved(graph: Builder, value: Value, order: list[int]) -> str:
     return name if order == list(range(value.rank)) else graph.emit("Transpose", name, perm=order)
 
 
-def _slice_at(graph: Builder, value: Value, index: Value, plan: Plan, sizes: Sequence[Dim]) -> Value:
+def _slice_at(graph: Builder, value: Value, index: Value, plan: Plan, sizes: tuple[Dim, ...]) -> Value:
     """Return one slice, which begins at one index."""
     starts: dict[int, Dim | Value] = dict.fromkeys(range(value.rank), 0)
     starts.update({axis: _start(graph, index, entry) for entry, axis in enumerate(plan.indexed)})

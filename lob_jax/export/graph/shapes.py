@@ -1,6 +1,6 @@
 """Operations that arrange elements: broadcasts, reshapes, transpositions, slices, concatenations, counting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,7 +197,7 @@ def _slice_between(graph: Builder, op: Any, value: Value, starts: Value, ends: V
     return tensor(value.dtype, dims, graph.emit("Slice", graph.whole(value), first, end))
 
 
-def sliced(graph: Builder, value: Value, starts: dict[int, Dim], dims: tuple[Dim, ...]) -> Value:
+def sliced(graph: Builder, value: Value, starts: Mapping[int, Dim], dims: tuple[Dim, ...]) -> Value:
     """Return the part of a value that begins at known places of some axes and has a given shape."""
     cut = [axis for axis in sorted(starts) if dims[axis] != value.dims[axis] or starts[axis] != 0]
     if not cut:
