@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 
 MORE_SLOTS = 128  # a cache grows by so many slots; all of them are read with each token, filled or not
@@ -58,6 +59,9 @@ class OnnxDecoder:
         Args:
           inputs: arrays [B, T, ...] by name, at least those that the model reads. If the context is full, T must be 1:
             the oldest token is replaced.
+
+        Raises:
+          InputError: the new tokens do not fit the context.
         """
         new = inputs["tokens"].shape[1]
         self._make_room(new)
@@ -71,6 +75,14 @@ class OnnxDecoder:
 
     def _make_room(self, new: int) -> None:
         """Add slots until the new tokens fit, or the context is as long as it can be."""
+        if new > max(self.slots - self.length, 1):
+            raise InputError(
+                "the new tokens do not fit the context",
+                where="OnnxDecoder.extend(inputs)",
+                expected=f"at most {max(self.slots - self.length, 1)} tokens: {self.length} of {self.slots} are there",
+                was=new,
+                remedy="read fewer at once: in a full context, one replaces the oldest",
+            )
         wanted = min(-(-(self.length + new) // MORE_SLOTS) * MORE_SLOTS, self.slots)
         more = wanted - self._allocated
         if more <= 0:

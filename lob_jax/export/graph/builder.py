@@ -79,7 +79,7 @@ def tensor(dtype: str, dims: Sequence[Dim], name: str) -> Value:
 def constant(array: np.ndarray, dtype: str) -> Value:
     """Return a constant; an integer, or a short vector of them, is also known as sizes."""
     array = np.asarray(array, STORED[dtype][0])
-    few = array.dtype.kind == "i" and array.ndim <= 1 and array.size <= 16
+    few = dtype in ("i32", "i64") and array.ndim <= 1 and array.size <= 16
     numbers = tuple(int(number) for number in array.reshape(-1)) if few else None
     return Value(dtype, array.shape, array.shape, constant=array, numbers=numbers)
 
@@ -175,6 +175,11 @@ class Builder:
         """Return the name of a tensor with the same elements in another type."""
         return self.emit("Cast", name, to=STORED[dtype][1])
 
+    def computed_size(self, name: str) -> Dim:
+        """Return the name of a size that an int64 vector of one element holds."""
+        self._sizes[f"[{name}]"] = ("computed", name, None)
+        return f"[{name}]"
+
     def size_of_input(self, name: str, of: str, axis: int) -> None:
         """Say that a named size is that of an axis of an input."""
         self._sizes.setdefault(name, ("axis", of, axis))
@@ -197,6 +202,12 @@ class Builder:
             return other if one == 1 else one
         return self._named("Mul", "*", one, other)
 
+    def bound(self, one: Dim, other: Dim, *, greatest: bool) -> Dim:
+        """Return the greater or the lesser of two sizes."""
+        if isinstance(one, int) and isinstance(other, int):
+            return max(one, other) if greatest else min(one, other)
+        return self._named("Max", " max ", one, other) if greatest else self._named("Min", " min ", one, other)
+
     def _named(self, operator: str, sign: str, one: Dim, other: Dim) -> str:
         name = f"({one}{sign}{other})"
         self._sizes[name] = (operator, one, other)
@@ -207,6 +218,8 @@ class Builder:
         if isinstance(dim, int):
             return self.integers(dim)
         operator, one, other = self._sizes[dim]
+        if operator == "computed":
+            return one
         if operator == "axis":
             return self.emit("Shape", one, start=other, end=other + 1)
         return self.emit(operator, self.size(one), self.size(other))

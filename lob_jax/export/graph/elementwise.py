@@ -23,7 +23,7 @@ ONE_OPERAND = {
     "floor": "Floor",
     "ceil": "Ceil",
     "sign": "Sign",
-    "erf": "Erf",
+    "erf": "Erf",  # of CHLO
     "round_nearest_even": "Round",
 }
 TWO_OPERANDS = {
@@ -46,6 +46,7 @@ COMPARED = {
 }
 TWO_TO_32 = 1 << 32
 NEUTRAL = {"add": 0, "multiply": 1}  # which JAX adds and multiplies by where it counts from a start in steps
+SMALL = ("i8", "i16")
 
 
 def together(operands: Sequence[Value]) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
@@ -74,28 +75,49 @@ def number(value: float, like: Value) -> Value:
     return Value(like.dtype, like.dims, (), constant=np.array(value, STORED[like.dtype][0]))
 
 
-@operation(*(f"stablehlo.{name}" for name in ONE_OPERAND), "chlo.erf")
+def wrapped(graph: Builder, value: Value) -> Value:
+    """Return the remainder by 2^32 of unsigned 32-bit integers, as they wrap around; other values as they are."""
+    return elementwise(graph, "Mod", value, number(TWO_TO_32, value), dtype="ui32") if value.dtype == "ui32" else value
+
+
+def widened(graph: Builder, value: Value) -> Value:
+    """Return small integers as int32; ONNX Runtime selects, pads and compares only those."""
+    if value.dtype not in SMALL:
+        return value
+    return Value("i32", value.dims, value.held, graph.cast(graph.name(value), "i32"))
+
+
+def narrowed(graph: Builder, value: Value, dtype: str) -> Value:
+    """Return a value as `dtype` again, see `widened`."""
+    if dtype == value.dtype:
+        return value
+    return Value(dtype, value.dims, value.held, graph.cast(graph.name(value), dtype))
+
+
+@operation(*(f"{'chlo' if name == 'erf' else 'stablehlo'}.{name}" for name in ONE_OPERAND))
 def one_operand(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    return elementwise(graph, ONE_OPERAND[short_name(op)], *operands, dtype=operands[0].dtype)
+    return wrapped(graph, elementwise(graph, ONE_OPERAND[short_name(op)], *operands, dtype=operands[0].dtype))
 
 
 @operation(*(f"stablehlo.{name}" for name in TWO_OPERANDS))
 def two_operands(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    one, other = operands
-    name = short_name(op)
+    return two(graph, short_name(op), *operands)
+
+
+def two(graph: Builder, name: str, one: Value, other: Value) -> Value:
+    """Return the result of an operation of two operands, by its name."""
     if one.dtype == "i1":
         return elementwise(graph, OF_TRUTHS[name], one, other, dtype="i1")
     numbers = _of_numbers(graph, name, one, other)
     if numbers is not None:
         return Value(one.dtype, one.dims, one.dims, numbers=numbers)
-    if name in NEUTRAL and any(_is_scalar(value, NEUTRAL[name]) for value in operands):
+    if name in NEUTRAL and any(_is_scalar(value, NEUTRAL[name]) for value in (one, other)):
         kept = other if _is_scalar(one, NEUTRAL[name]) else one
-        dims, _ = together(operands)
+        dims, _ = together((one, other))
         return dataclasses.replace(kept, dims=dims)
-    found = elementwise(graph, TWO_OPERANDS[name], one, other, dtype=one.dtype)
-    if one.dtype == "ui32" and name in ("add", "subtract", "multiply"):
-        found = elementwise(graph, "Mod", found, number(TWO_TO_32, found), dtype="ui32")
-    return found
+    wide = (widened(graph, one), widened(graph, other))
+    found = elementwise(graph, TWO_OPERANDS[name], *wide, dtype=wide[0].dtype)
+    return narrowed(graph, wrapped(graph, found), one.dtype)
 
 
 def _is_scalar(value: Value, number: int) -> bool:
@@ -112,8 +134,8 @@ def _of_numbers(graph: Builder, name: str, one: Value, other: Value) -> tuple[Di
         return tuple(graph.plus(a, b, 1 if name == "add" else -1) for a, b in pairs)
     if name == "multiply":
         return tuple(graph.times(a, b) for a, b in pairs)
-    if name in ("maximum", "minimum") and all(isinstance(a, int) and isinstance(b, int) for a, b in pairs):
-        return tuple((max if name == "maximum" else min)(pair) for pair in pairs)
+    if name in ("maximum", "minimum"):
+        return tuple(graph.bound(a, b, greatest=name == "maximum") for a, b in pairs)
     return None
 
 
@@ -125,8 +147,10 @@ def of_truths(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
 
 @operation("stablehlo.not")
 def negation(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    dtype = operands[0].dtype
-    return elementwise(graph, "Not" if dtype == "i1" else "BitwiseNot", *operands, dtype=dtype)
+    (value,), dtype = operands, operands[0].dtype
+    if dtype == "ui32":
+        return elementwise(graph, "Sub", number(TWO_TO_32 - 1, value), value, dtype=dtype)
+    return elementwise(graph, "Not" if dtype == "i1" else "BitwiseNot", value, dtype=dtype)
 
 
 @operation("stablehlo.rsqrt")
@@ -149,18 +173,32 @@ def log_plus_one(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
 
 @operation("stablehlo.remainder")
 def remainder(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    return elementwise(graph, "Mod", *operands, dtype=operands[0].dtype, fmod=1)  # the sign of the dividend
+    one, other = (widened(graph, operand) for operand in operands)
+    found = elementwise(graph, "Mod", one, other, dtype=one.dtype, fmod=1)  # the sign of the dividend
+    return narrowed(graph, found, operands[0].dtype)
 
 
 @operation("stablehlo.compare")
 def compare(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     direction = re.findall(r"[A-Z]{2}", str(op.attributes["comparison_direction"]))[-1]
     one, other = operands
-    if one.dtype == "i1" and direction in ("EQ", "NE"):
-        differ = elementwise(graph, "Xor", one, other, dtype="i1")
-        return differ if direction == "NE" else elementwise(graph, "Not", differ, dtype="i1")
+    if one.dtype == "i1":
+        return _compared_truths(graph, direction, one, other)
+    one, other = widened(graph, one), widened(graph, other)
     found = elementwise(graph, COMPARED[direction], one, other, dtype="i1")
     return elementwise(graph, "Not", found, dtype="i1") if direction == "NE" else found
+
+
+def _compared_truths(graph: Builder, direction: str, one: Value, other: Value) -> Value:
+    """Return a comparison of truths, where true is the greater."""
+    if direction in ("EQ", "NE"):
+        differ = elementwise(graph, "Xor", one, other, dtype="i1")
+        return differ if direction == "NE" else elementwise(graph, "Not", differ, dtype="i1")
+    if direction in ("GT", "GE"):
+        direction, one, other = direction.replace("G", "L"), other, one
+    return elementwise(
+        graph, "And" if direction == "LT" else "Or", elementwise(graph, "Not", one, dtype="i1"), other, dtype="i1"
+    )
 
 
 @operation("stablehlo.select")
@@ -169,7 +207,8 @@ def select(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     if not truth.rank:
         truth = Value("i1", one.dims, truth.held, truth.name, truth.constant)
     if one.dtype != "i1":
-        return elementwise(graph, "Where", truth, one, other, dtype=one.dtype)
+        wide = (widened(graph, one), widened(graph, other))
+        return narrowed(graph, elementwise(graph, "Where", truth, *wide, dtype=wide[0].dtype), one.dtype)
     yes = elementwise(graph, "And", truth, one, dtype="i1")  # ONNX Runtime selects no truths
     no = elementwise(graph, "And", elementwise(graph, "Not", truth, dtype="i1"), other, dtype="i1")
     return elementwise(graph, "Or", yes, no, dtype="i1")
@@ -177,9 +216,10 @@ def select(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
 
 @operation("stablehlo.clamp")
 def clamp(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    least, value, most = (operand if operand.rank else _spread(operand, operands[1]) for operand in operands)
+    spread = (operand if operand.rank else _spread(operand, operands[1]) for operand in operands)
+    least, value, most = (widened(graph, operand) for operand in spread)
     raised = elementwise(graph, "Max", value, least, dtype=value.dtype)
-    return elementwise(graph, "Min", raised, most, dtype=value.dtype)
+    return narrowed(graph, elementwise(graph, "Min", raised, most, dtype=value.dtype), operands[1].dtype)
 
 
 def _spread(scalar: Value, like: Value) -> Value:
@@ -203,11 +243,11 @@ def convert(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
         return value
     if value.constant is not None and value.name is None:
         array = value.constant.astype(STORED[dtype][0])
+        array = array % TWO_TO_32 if dtype == "ui32" else array
         numbers = constant(array, dtype).numbers if value.is_whole else None
         return Value(dtype, value.dims, value.held, constant=array, numbers=numbers)
     if value.numbers is not None and dtype in ("i32", "i64"):
         return Value(dtype, value.dims, value.held, numbers=value.numbers)
     if dtype == "ui32" and value.dtype in ("i8", "i16", "i32", "i64"):
-        wide = Value("i64", value.dims, value.held, graph.cast(graph.name(value), "i64"))
-        return elementwise(graph, "Mod", wide, number(TWO_TO_32, wide), dtype="ui32")
+        return wrapped(graph, Value("ui32", value.dims, value.held, graph.cast(graph.name(value), "i64")))
     return Value(dtype, value.dims, value.held, graph.cast(graph.name(value), dtype))

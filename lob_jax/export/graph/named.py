@@ -15,7 +15,7 @@ LOWERED = re.compile(r"(?P<name>[a-z_]+?)(_\d+)?")  # JAX numbers the variants o
 def layer_norm(graph: Builder, operands: Sequence[Value]) -> Value:
     """Normalise the last axis."""
     value, scale, bias = operands
-    names = (graph.whole(value), graph.name(scale), graph.name(bias))
+    names = (graph.whole(value), graph.whole(scale), graph.whole(bias))
     return tensor(value.dtype, value.dims, graph.emit("LayerNormalization", *names, axis=-1, epsilon=NORM_EPSILON))
 
 

@@ -11,6 +11,7 @@ from lob_jax.export.graph.builder import Builder, Value
 # (graph, operation, operands) -> its results
 Translation = Callable[[Builder, Any, Sequence[Value]], Value | Sequence[Value]]
 OPERATIONS: dict[str, Translation] = {}
+COMPOSITE = "stablehlo.composite"  # an operation of another dialect, and a function that it can be replaced by
 
 
 def operation(*names: str) -> Callable[[Translation], Translation]:
@@ -23,9 +24,15 @@ def operation(*names: str) -> Callable[[Translation], Translation]:
     return register
 
 
+def name_of(op: Any) -> str:
+    """Return the name of an operation; that of a composite if it stands for one, such as chlo.erf."""
+    name = op.operation.name
+    return ir.StringAttr(op.attributes["name"]).value if name == COMPOSITE else name
+
+
 def short_name(op: Any) -> str:
     """Return the name of an operation without its dialect."""
-    return op.operation.name.rpartition(".")[2]
+    return name_of(op).rpartition(".")[2]
 
 
 def refused(op: Any, why: str) -> InputError:
@@ -40,9 +47,9 @@ def refused(op: Any, why: str) -> InputError:
     )
 
 
-def dtype_of(result: Any) -> str:
+def dtype_of(value: Any) -> str:
     """Return the element type of a value of the program."""
-    return str(ir.RankedTensorType(result.type).element_type)
+    return str(ir.RankedTensorType(value.type).element_type)
 
 
 def static_dims(result: Any) -> tuple[int | None, ...]:

@@ -9,11 +9,16 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
 from lob_jax.export.graph.builder import Builder, Value, tensor
+from lob_jax.export.graph.elementwise import narrowed, two, widened, wrapped
 from lob_jax.export.graph.operations import dtype_of, numbers_of, operation, refused, short_name
 from lob_jax.export.graph.shapes import reshaped
 
 REDUCED = {"add": "ReduceSum", "maximum": "ReduceMax", "minimum": "ReduceMin", "multiply": "ReduceProd"}
 OF_TRUTHS = {"and": "ReduceMin", "or": "ReduceMax", "minimum": "ReduceMin", "maximum": "ReduceMax"}
+LIMITS = {
+    **{f"i{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64)},
+    **{f"ui{bits}": (0, (1 << bits) - 1) for bits in (8, 32)},
+}
 ARGUMENTS = 4  # of the comparison that finds the greatest element and its place
 
 
@@ -31,7 +36,7 @@ def dot_general(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     if len(summed[0]) == 1 and (len(free[0]) == 1 or not batch[0]) and len(free[1]) == 1:
         columns = _arranged(graph, right, batch[1] + summed[1] + free[1])
         name = graph.emit("MatMul", _arranged(graph, left, batch[0] + free[0] + summed[0]), columns)
-    elif not batch[0] and right.constant is not None:
+    elif not batch[0] and right.constant is not None and right.is_whole:
         return _product_with_weights(graph, (left, right), summed, free)
     else:
         names = (graph.whole(value) for value in operands)
@@ -92,20 +97,41 @@ def reduce(graph: Builder, op: Any, operands: Sequence[Value]) -> Value | Sequen
     body = [short_name(inner) for inner in op.regions[0].blocks[0].operations]
     if len(operands) == ARGUMENTS:
         return _place_of_greatest(graph, op, operands[0], axes)
-    value = operands[0]
+    if len(operands) != 2:
+        raise refused(op, "it reduces several values at once")
+    value, start = operands
     table = OF_TRUTHS if value.dtype == "i1" else REDUCED
     if len(body) != 2 or body[0] not in table:
         raise refused(op, f"it reduces by {', '.join(body[:-1])}")
+    found = _reduced(graph, table[body[0]], value, axes) if axes else value
+    if start.constant is not None and _is_neutral(body[0], start.constant.item(), value.dtype):
+        return found
+    start = Value(start.dtype, found.dims, (), graph.name(start))
+    return two(graph, body[0], found, start)
+
+
+def _is_neutral(name: str, number: float, dtype: str) -> bool:
+    """Return whether a reduction that starts from a number is as one that starts from nothing."""
+    if dtype == "i1" or name in ("add", "multiply"):
+        return number == (name in ("and", "minimum", "multiply"))
+    least, greatest = (-np.inf, np.inf) if dtype[0] in "fb" else LIMITS[dtype]
+    return number == (least if name == "maximum" else greatest)
+
+
+def _reduced(graph: Builder, operator: str, value: Value, axes: list[int]) -> Value:
+    """Return a value reduced along some axes."""
+    dtype, value = value.dtype, widened(graph, value)
     dims = tuple(size for axis, size in enumerate(value.dims) if axis not in axes)
     repeated = any(value.padded[axis] != value.dims[axis] for axis in axes)
     held = value.dims if repeated else value.padded
     name = graph.whole(value) if repeated else graph.aligned(value)
     if value.dtype == "i1":
         name = graph.cast(name, "i32")
-    name = graph.emit(table[body[0]], name, graph.integers(*axes), keepdims=0)
+    name = graph.emit(operator, name, graph.integers(*axes), keepdims=0)
     if value.dtype == "i1":
         name = graph.cast(name, "i1")
-    return Value(value.dtype, dims, tuple(size for axis, size in enumerate(held) if axis not in axes), name)
+    found = Value(value.dtype, dims, tuple(size for axis, size in enumerate(held) if axis not in axes), name)
+    return narrowed(graph, wrapped(graph, found), dtype)
 
 
 def _place_of_greatest(graph: Builder, op: Any, value: Value, axes: list[int]) -> Sequence[Value]:
@@ -115,11 +141,14 @@ def _place_of_greatest(graph: Builder, op: Any, value: Value, axes: list[int]) -
     if len(axes) != 1 or not ways:
         raise refused(op, "it reduces several values at once")
     kind = "Max" if "GT" in ways else "Min"
-    whole, dims = graph.whole(value), tuple(size for axis, size in enumerate(value.dims) if axis != axes[0])
+    dims = tuple(size for axis, size in enumerate(value.dims) if axis != axes[0])
+    wide = widened(graph, value)
+    whole = graph.whole(wide)
     place = graph.emit(f"Arg{kind}", whole, axis=axes[0], keepdims=0)
     dtype = dtype_of(op.results[1])
+    most = tensor(wide.dtype, dims, graph.emit(f"Reduce{kind}", whole, graph.integers(*axes), keepdims=0))
     return (
-        tensor(value.dtype, dims, graph.emit(f"Reduce{kind}", whole, graph.integers(*axes), keepdims=0)),
+        narrowed(graph, most, value.dtype),
         tensor(dtype, dims, place if dtype == "i64" else graph.cast(place, dtype)),
     )
 
@@ -130,6 +159,8 @@ def running_sum(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     window = numbers_of(op, "window_dimensions")
     along = [axis for axis, size in enumerate(window) if size != 1]
     padding = np.array(ir.DenseElementsAttr(op.attributes["padding"])).reshape(-1, 2).tolist()
-    if body != ["add", "return"] or len(along) != 1 or padding[along[0]] != [window[along[0]] - 1, 0]:
+    all_before = len(along) == 1 and window[along[0]] == value.dims[along[0]]
+    if body != ["add", "return"] or not all_before or padding[along[0]] != [window[along[0]] - 1, 0]:
         raise refused(op, "only a running sum along one axis is written")
-    return tensor(value.dtype, value.dims, graph.emit("CumSum", graph.whole(value), graph.scalar(along[0], "i64")))
+    name = graph.emit("CumSum", graph.whole(value), graph.scalar(along[0], "i64"))
+    return wrapped(graph, tensor(value.dtype, value.dims, name))

@@ -1,12 +1,13 @@
 """Operations that arrange elements: broadcasts, reshapes, transpositions, slices, concatenations, counting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jax.extend.mlir import ir
 
 from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, constant, tensor
+from lob_jax.export.graph.elementwise import SMALL, narrowed, widened
 from lob_jax.export.graph.operations import dtype_of, number_of, numbers_of, operation, refused, static_dims
 
 TO_THE_END = np.iinfo(np.int64).max
@@ -88,7 +89,8 @@ def reshape(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
         if value.is_whole:
             return constant(value.constant.reshape([int(size) for size in dims]), value.dtype)
     if dims[len(dims) - value.rank :] == value.dims and all(size == 1 for size in dims[: len(dims) - value.rank]):
-        return Value(value.dtype, dims, value.held, value.name, value.constant)
+        name = graph.name(value) if value.constant is None else value.name
+        return Value(value.dtype, dims, value.held, name, value.constant)
     return reshaped(graph, value, dims)
 
 
@@ -176,16 +178,29 @@ def static_slice(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
 @operation("stablehlo.real_dynamic_slice")
 def real_dynamic_slice(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     value, starts, ends, steps = operands
-    if starts.numbers is None or ends.numbers is None or steps.numbers is None:
-        raise refused(op, "its bounds are computed from data")
-    if any(step != 1 for step in steps.numbers):
+    if steps.numbers is None or any(step != 1 for step in steps.numbers):
         raise refused(op, "its strides are not 1")
+    if starts.numbers is None or ends.numbers is None:
+        return _slice_between(graph, op, value, starts, ends)
     spans = zip(starts.numbers, ends.numbers, strict=True)
     dims = result_dims(op, [graph.plus(end, start, -1) for start, end in spans])
     return sliced(graph, value, dict(enumerate(starts.numbers)), dims)
 
 
-def sliced(graph: Builder, value: Value, starts: dict[int, Dim], dims: tuple[Dim, ...]) -> Value:
+def _slice_between(graph: Builder, op: Any, value: Value, starts: Value, ends: Value) -> Value:
+    """Return a slice whose bounds are computed from data; they are within the value."""
+    first, end = graph.whole(starts), graph.whole(ends)
+    spans = graph.cast(graph.emit("Sub", end, first), "i64")
+
+    def span(axis: int) -> Dim:
+        ends = graph.integers(axis), graph.integers(axis + 1)
+        return graph.computed_size(graph.emit("Slice", spans, *ends, graph.integers(0)))
+
+    dims = [span(axis) if size is None else size for axis, size in enumerate(static_dims(op.results[0]))]
+    return tensor(value.dtype, dims, graph.emit("Slice", graph.whole(value), first, end))
+
+
+def sliced(graph: Builder, value: Value, starts: Mapping[int, Dim], dims: tuple[Dim, ...]) -> Value:
     """Return the part of a value that begins at known places of some axes and has a given shape."""
     cut = [axis for axis in sorted(starts) if dims[axis] != value.dims[axis] or starts[axis] != 0]
     if not cut:
@@ -203,8 +218,9 @@ def pad(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     if any(inside) or min(low + high) < 0:
         raise refused(op, "it pads between elements, or cuts them off")
     dims = tuple(graph.plus(size, before + after) for size, before, after in zip(value.dims, low, high, strict=True))
-    name = graph.emit("Pad", graph.whole(value), graph.integers(*low, *high), graph.name(filler))
-    return tensor(value.dtype, dims, name)
+    wide = (graph.whole(widened(graph, value)), graph.integers(*low, *high), graph.name(widened(graph, filler)))
+    padded = tensor("i32" if value.dtype in SMALL else value.dtype, dims, graph.emit("Pad", *wide))
+    return narrowed(graph, padded, value.dtype)
 
 
 PADDINGS = (("edge", "_low"), ("edge", "_high"), ("interior", ""))

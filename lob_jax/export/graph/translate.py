@@ -13,7 +13,7 @@ from jax.extend.mlir.passmanager import PassManager
 from lob_jax.export.graph import elementwise, indexing, products, shapes  # noqa: F401 - they register operations
 from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, tensor
 from lob_jax.export.graph.named import as_one_node
-from lob_jax.export.graph.operations import OPERATIONS, operation, refused, short_name
+from lob_jax.export.graph.operations import COMPOSITE, OPERATIONS, dtype_of, name_of, operation, refused, short_name
 
 ENTRY, WRAPPED = "main", "_wrapped_jax_export_main"  # the latter takes the sizes that the former finds and checks
 SIZE = "jax.global_constant"  # attribute of an argument that is a size, or the index of the platform
@@ -63,15 +63,20 @@ class Translator:
         return self._returned(op.regions[number if 0 <= number <= last else last].blocks[0], dict(known))
 
     def _results(self, op: Any, operands: Sequence[Value]) -> Sequence[Value]:
-        name = op.operation.name
+        name = name_of(op)
         if name == "func.call":
             function = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
             one = as_one_node(self.graph, function, operands)
             return self.call(function, operands) if one is None else [one]
         if name == "stablehlo.custom_call" and _target(op) in IGNORED:
             return []
+        if op.operation.name == COMPOSITE and name not in OPERATIONS:
+            return self.call(ir.FlatSymbolRefAttr(op.attributes["decomposition"]).value, operands)
         if name not in OPERATIONS:
             raise refused(op, "there is no translation of it")
+        for result in op.results:
+            if dtype_of(result) not in STORED:
+                raise refused(op, f"elements of type {dtype_of(result)} are not stored")
         found = OPERATIONS[name](self.graph, op, operands)
         return [found] if isinstance(found, Value) else found
 
@@ -140,7 +145,7 @@ def _graph(
     function = translator.functions[entry]
     about = ir.ArrayAttr(function.attributes["arg_attrs"]) if "arg_attrs" in function.attributes else []
     sizes = [ir.StringAttr(ir.DictAttr(each)[SIZE]).value for each in about if SIZE in ir.DictAttr(each)]
-    types = [dtype_of_type(argument) for argument in function.regions[0].blocks[0].arguments][len(sizes) :]
+    types = [dtype_of(argument) for argument in function.regions[0].blocks[0].arguments][len(sizes) :]
     known: dict[str, Value] = {}
     for name, dtype in zip(arguments, types, strict=True):
         if name in weights:
@@ -151,11 +156,6 @@ def _graph(
     results = translator.call(entry, [*numbers, *known.values()])
     given = [known[name] for name in inputs if name in known]
     return graph.model(given, dict(zip(outputs, results, strict=True)))
-
-
-def dtype_of_type(argument: Any) -> str:
-    """Return the element type of a function's argument."""
-    return str(ir.RankedTensorType(argument.type).element_type)
 
 
 def _input(graph: Builder, name: str, dims: Sequence[Dim], dtype: str) -> Value:

@@ -1,0 +1,56 @@
+"""Functions that stay whole in exported programs are those of JAX, and are found there by their names."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lob_jax.export.graph import named as nodes
+from lob_jax.models import named
+
+X_BTD = np.random.default_rng(0).normal(0.3, 3, (2, 5, 7)).astype(np.float32)
+
+
+def test_softmax_is_that_of_jax():
+    found = named.softmax(X_BTD)
+    np.testing.assert_allclose(found, jax.nn.softmax(X_BTD, axis=-1), rtol=1e-6)
+    np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-6)
+
+
+def test_gelu_is_exact_and_by_tanh_it_is_not():
+    exact, by_tanh = named.gelu(X_BTD), named.gelu_by_tanh(X_BTD)
+    np.testing.assert_allclose(exact, jax.nn.gelu(X_BTD, approximate=False), atol=1e-6)
+    np.testing.assert_allclose(by_tanh, jax.nn.gelu(X_BTD, approximate=True), atol=1e-6)
+    assert 1e-4 < np.abs(exact - by_tanh).max() < 1e-3
+
+
+def test_a_norm_has_mean_zero_and_variance_one_before_it_is_scaled():
+    scale_D, bias_D = np.linspace(-1, 2, 7, dtype=np.float32), np.linspace(5, 6, 7, dtype=np.float32)
+    plain = named.layer_norm(X_BTD, jnp.ones(7), jnp.zeros(7))
+    np.testing.assert_allclose(plain.mean(-1), 0, atol=1e-6)
+    np.testing.assert_allclose(plain.var(-1), 1, rtol=1e-4)
+    np.testing.assert_allclose(plain, jax.nn.standardize(X_BTD, axis=-1, epsilon=named.NORM_EPSILON), atol=1e-5)
+    np.testing.assert_allclose(named.layer_norm(X_BTD, scale_D, bias_D), plain * scale_D + bias_D, atol=1e-5)
+
+
+def test_a_norm_of_equal_numbers_is_zero():
+    np.testing.assert_array_equal(named.layer_norm(jnp.full((2, 7), 1e4), jnp.ones(7), jnp.zeros(7)), 0)
+
+
+def test_the_norm_of_graphs_has_the_same_epsilon():
+    assert nodes.NORM_EPSILON == named.NORM_EPSILON
+
+
+@pytest.mark.parametrize("name", nodes.NAMED)
+def test_a_function_is_a_call_by_its_name_in_a_program(name):
+    function, operands = getattr(named, name), nodes.OPERANDS[name]
+    assert len(inspect.signature(function).parameters) == operands
+    text = jax.jit(lambda *given: function(*given)).lower(*[X_BTD, X_BTD[0, 0], X_BTD[0, 0]][:operands]).as_text()
+    assert f"call @{name}(" in text
+
+
+def test_all_functions_are_known_to_graphs():
+    made = {name for name, found in vars(named).items() if callable(found) and found.__module__ == named.__name__}
+    assert made == set(nodes.NAMED) == set(nodes.OPERANDS)
