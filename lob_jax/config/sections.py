@@ -15,6 +15,7 @@ from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.settings import key_types
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.pruning import PruneConfig
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
@@ -32,6 +33,11 @@ def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
     """Return the training section."""
     return TrainConfig(**config.train)
+
+
+def prune_config(config: ml_collections.ConfigDict) -> PruneConfig:
+    """Return the pruning section."""
+    return PruneConfig(**config.prune)
 
 
 def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:

@@ -8,6 +8,7 @@ from lob_jax.config.sections import (
     fit_config,
     forecast_config,
     model_config,
+    prune_config,
     sampling_config,
     search_space,
     train_config,
@@ -441,5 +442,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_objective(config)
     model_config(config)
     train_config(config)
+    prune_config(config)
     search_space(config)
     sampling_config(config)

@@ -18,6 +18,7 @@ STAGES = {
     "evaluate": "lob_jax.stages.model",
     "audit": "lob_jax.stages.model",
     "generate": "lob_jax.stages.generate",
+    "prune": "lob_jax.stages.model",
     "export": "lob_jax.stages.model",
     "sweep": "lob_jax.stages.sweep",
     "find_lr": "lob_jax.stages.probe",
