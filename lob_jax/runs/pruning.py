@@ -167,7 +167,7 @@ def _size(model: ModelConfig, loss: float) -> Size:
 
 def _config_of(run: Run, model: ModelConfig) -> ml_collections.ConfigDict:
     """Return the configuration of the new run: of the first, with another shape, and without a pruning of its own."""
-    config = ml_collections.ConfigDict(run.config).unlock()
+    config = run.config.copy_and_resolve_references().unlock()
     config.model.update(n_heads=model.n_heads, head_size=model.head_size, d_ff=model.d_ff)
     config.prune.update(defaults().prune)
     if not config.data.path and (run.workdir / RUN_FILE).exists():  # it may only be that the data are gone for now
@@ -237,4 +237,5 @@ def _save(
     fresh = initial_state(training)
     placed = jax.device_put(params, training.state_sharding.params)
     with Checkpoints(folder / "checkpoints", keep_best=train.keep_best) as checkpoints:
-        checkpoints.save(fresh.replace(params=placed, average=None if fresh.average is None else placed), meta=about)
+        average = None if fresh.average is None else placed
+        checkpoints.save(dataclasses.replace(fresh, params=placed, average=average), meta=about)
