@@ -60,9 +60,10 @@ def test_the_first_run_is_untouched_and_its_records_are_those_of_the_new_one(run
     assert not [path for path in into.parent.iterdir() if path != into]
 
 
-def test_training_goes_on_from_the_pruned_model(pruned, tmp_path):
+@pytest.mark.slow
+def test_training_goes_on_from_the_pruned_model(pruned):
     """With a rate of nearly 0, two steps later the model is still the pruned one; it is not a fresh one."""
-    into, done, _ = pruned
+    into, _, _ = pruned
     run, seen = lob_jax.load_run(into), {}
     config = run.config.copy_and_resolve_references().unlock()
     config.train.update(steps=2, learning_rate=1e-9)
