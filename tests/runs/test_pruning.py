@@ -95,5 +95,5 @@ def test_the_mode_prunes_and_the_new_run_generates(trained, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "heads per block" in shown and f"--workdir={tmp_path / 'new'}" in shown
     run = lob_jax.load_run(tmp_path / "new")
-    assert len(lob_jax.generate(run).paths) == 3
-    assert lob_jax.evaluate(run)["models"]
+    assert [one.faults for one in lob_jax.check_paths(lob_jax.generate(run))] == [{}] * 3
+    assert lob_jax.evaluate(run)["likelihood"]["model"]["events"] > 0
