@@ -7,6 +7,7 @@ mode reads them as the best model until training finds a better one.
 """
 
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -30,12 +31,14 @@ from lob_jax.runs.training import open_training_data, some_windows, windows_of
 from lob_jax.runs.workdir import write_config, write_json
 from lob_jax.settings import defaults
 from lob_jax.training.pruning import PruneConfig, importance, kept_counts
-from lob_jax.training.run.checkpoint import Checkpoints
+from lob_jax.training.run.checkpoint import Checkpoints, Meta
 from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.loop import describe
 from lob_jax.training.run.setup import Run as TrainingRun
-from lob_jax.training.run.setup import initial_state, prepare_run, validate
+from lob_jax.training.run.setup import prepare_run, validate
 from lob_jax.training.run.stopping import EarlyStopping
+from lob_jax.training.step.optimizer import make_optimizer
+from lob_jax.training.step.state import first_state
 
 COPIED = ("records", "ingest_report.json", "distortion.json")  # of the first run's folder, as far as they are there
 FIRST = 0  # the step of the new run's checkpoint
@@ -137,7 +140,7 @@ def prune(run: Run, settings: PruneConfig) -> Pruned:
         _take_records(run.workdir, folder)
         write_config(folder, sections.plain(config))
         write_json(folder / "pruned.json", dataclasses.asdict(pruned))
-        _save(folder, config, data, training, params=params, loss=loss, run=run)
+        _save(folder, training, params, seed=config.seed, about=_about(run, config, data, training, loss))
         os.rename(folder, into)  # last: a folder with this name is complete
     return pruned
 
@@ -207,35 +210,38 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _save(
-    folder: pathlib.Path,
-    config: ml_collections.ConfigDict,
-    data: TrainingData,
-    training: TrainingRun,
-    *,
-    params: Any,
-    loss: float,
-    run: Run,
-) -> None:
-    """Write the checkpoint from which the new run starts."""
-    model, train = training.model.config, training.config
+def _about(run: Run, config: ml_collections.ConfigDict, data: TrainingData, training: TrainingRun, loss: float) -> Meta:
+    """Return the metadata of the checkpoint of the new run, whose history says what was pruned."""
+    model = training.model.config
+    devices = list(training.mesh.devices.flat)
     described = describe(
-        model, train, data, seed=config.seed, settings=sections.plain(config), devices=list(training.mesh.devices.flat)
+        model, training.config, data, seed=config.seed, settings=sections.plain(config), devices=devices
     )
+    before, after = run.model.to_dict(), model.to_dict()
     changed = {
-        f"model.{key}": [getattr(run.model, key), getattr(model, key)]
+        f"model.{key}": [before[key], after[key]]
         for key in ("n_heads", "head_size", "d_ff")
-        if getattr(run.model, key) != getattr(model, key)
+        if before[key] != after[key]
     }
-    about = dataclasses.replace(
+    return dataclasses.replace(
         described,
         validation_loss=loss if math.isfinite(loss) else math.inf,
         early_stopping=dataclasses.asdict(EarlyStopping().after(loss, FIRST)),
         history=[{"step": FIRST, "changed": changed}],
         micro_batch=training.plan.micro_batch,
     )
-    fresh = initial_state(training)
-    placed = jax.device_put(params, training.state_sharding.params)
+
+
+def _save(folder: pathlib.Path, training: TrainingRun, params: Any, *, seed: int, about: Meta) -> None:
+    """Write the checkpoint from which the new run starts."""
+    train, sharding = training.config, training.state_sharding
+    first = functools.partial(
+        first_state,
+        config=training.model.config,
+        optimizer=make_optimizer(train, 1),
+        seed=seed,
+        averaged=train.ema_decay is not None,
+    )
+    state = jax.jit(first, out_shardings=sharding)(jax.device_put(params, sharding.params))
     with Checkpoints(folder / "checkpoints", keep_best=train.keep_best) as checkpoints:
-        average = None if fresh.average is None else placed
-        checkpoints.save(dataclasses.replace(fresh, params=placed, average=average), meta=about)
+        checkpoints.save(state, meta=about)
