@@ -47,6 +47,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.d_model = 768  # width of the residual stream
     model.n_layers = 12  # transformer blocks
     model.n_heads = 12  # attention heads per block
+    model.head_size = 0  # width of a head; 0 for d_model / n_heads
     model.d_ff = 3072  # hidden width of the feed-forward layers
     model.vocab_size = 10_000  # fixed by the tokenizer
     model.max_seq_length = 1024  # context length in tokens
@@ -118,6 +119,10 @@ def get_config() -> ml_collections.ConfigDict:
     train.beta1 = 0.9
     train.beta2 = 0.95
     train.clip = 1.0  # maximum global gradient norm
+    train.sparsity = 0.0  # share of the weights in matrices that pruning while training makes zero; 0 for none
+    train.sparsity_start = 0.1  # share of the updates after which the first weights become zero
+    train.sparsity_end = 0.7  # share of the updates after which as many are as there are to be
+    train.sparsity_every = 20  # updates between two times at which weights become zero
     train.ema_decay = config_dict.placeholder(float)  # decay of averaged parameters, validated and kept; None for none
     train.max_skipped = 10  # consecutive steps with non-finite gradients before the run ends with an error
     train.log_every = 10  # optimiser steps between log lines
@@ -189,6 +194,12 @@ def get_config() -> ml_collections.ConfigDict:
     convert.format = "parquet"  # lobster | hftbacktest | parquet
     convert.levels = 10  # occupied levels per side of a LOBSTER order book
     convert.past_midnight = "refuse"  # LOBSTER, events after midnight: refuse | cut | continue (at 86,400 s)
+
+    config.prune = prune = ml_collections.ConfigDict()
+    prune.into = ""  # folder of the new run that the pruned model is written to; it must not exist
+    prune.heads = 0.25  # share of the attention heads to remove from each block, in whole heads
+    prune.columns = 0.25  # share of the feed-forward columns to remove from each block, in whole columns
+    prune.windows = 256  # training windows on which the importance of heads and columns is measured
 
     config.compare = compare = ml_collections.ConfigDict()
     compare.runs = ()  # folders of the runs that --mode=compare puts side by side; the first is the reference

@@ -24,6 +24,7 @@ MODES = {
     "evaluate": "test the best checkpoint of a run",
     "audit": "check that no test event has shaped a run: exit status 1 if one has",
     "generate": "continue test events with the best checkpoint of a run",
+    "prune": "cut heads and feed-forward columns out of the best model of a run, into a new run",
     "export": "write the best checkpoint of a run as a bundle, which runs without JAX",
     "sweep": "prepare if necessary, and search hyperparameters",
     "find_lr": "prepare if necessary, and suggest a learning rate",
@@ -39,7 +40,9 @@ MODES = {
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
 OF_FOLDERS = ("score", COMPARE, "report")  # modes that take the configuration of base unless one is given
-FROM_RECORDS = ("evaluate", "audit", "generate", "export", "report")  # modes that read only the records of the run
+# Modes that read only the records of the run.
+# Modes that read only the records of the run.
+FROM_RECORDS = ("evaluate", "audit", "generate", "prune", "export", "report")
 FLAGS = {
     "config": "a bundled configuration, such as tiny or multi_scale:small, or a file; the run's by default",
     "mode": "what to do, train by default",

@@ -57,6 +57,14 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.digits_rank", 0, since="0.2.0"),
     LaterKey("model.pointer", False, since="0.2.0"),
     LaterKey("data.mirror", False, since="0.2.0"),
+    LaterKey("model.head_size", 0, since="0.2.0"),
+    LaterKey("train.sparsity", 0.0, since="0.2.0"),
+    LaterKey("train.sparsity_start", 0.1, since="0.2.0"),
+    LaterKey("train.sparsity_end", 0.7, since="0.2.0"),
+    LaterKey("train.sparsity_every", 20, since="0.2.0"),
+    LaterKey("prune.into", "", since="0.2.0"),
+    LaterKey("prune.heads", 0.25, since="0.2.0", also=("prune.columns",)),
+    LaterKey("prune.windows", 256, since="0.2.0"),
 )
 
 

@@ -48,6 +48,7 @@ BARE = dataclasses.replace(
     d_model=16,
     n_layers=1,
     n_heads=2,
+    head_size=0,
     d_ff=24,
     max_seq_length=CONTEXT,
     dropout=0.1,  # else nothing tells examples apart

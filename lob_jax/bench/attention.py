@@ -64,7 +64,7 @@ def setting(kind: str, length: int, chosen: argparse.Namespace) -> ModelConfig:
 
 def inputs(config: ModelConfig, batch: int) -> tuple:
     """Return random queries, keys and values, and positions: four tokens per event, an event every 0.1 s."""
-    T, shape = config.max_seq_length, (batch, config.max_seq_length, config.n_heads, config.head_size)
+    T, shape = config.max_seq_length, (batch, config.max_seq_length, config.n_heads, config.head_width)
     arrays = [jax.random.normal(jax.random.key(seed), shape, config.dtype) for seed in range(3)]
     event = np.arange(T) // 4
     clock = np.stack(np.divmod(event * 100_000_000, 10**9), axis=-1)

@@ -138,7 +138,7 @@ class Ours:
     def __init__(self, settings: argparse.Namespace):
         jax.config.update("jax_num_cpu_devices", os.cpu_count())  # has no effect once JAX has started its backend
         self._settings, self.model = settings, bench_model(jax.default_backend(), settings)
-        self._models = {"exact": self.model, "compact": self.model, "inputs": with_inputs(self.model)}
+        self.models = {"exact": self.model, "compact": self.model, "inputs": with_inputs(self.model)}
         self._params: dict[ModelConfig, Any] = {}
         feed = SyntheticFeed(1, 2_000, 0)
         self._day = feed.read(feed.days()[0], STRICT)
@@ -153,7 +153,7 @@ class Ours:
     def once(self, kind: str, batch: int, seed: int) -> Sample:
         """Generate from one prompt with one kind of tokens."""
         tokenizer = self._tokenizers["compact" if kind == "compact" else "exact"]
-        model, settings, instrument = self._models[kind], self._settings, self._day.instrument
+        model, settings, instrument = self.models[kind], self._settings, self._day.instrument
         prompt = prompt_of(self._day, tokenizer, model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
         shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)

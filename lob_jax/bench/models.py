@@ -70,6 +70,7 @@ TOKEN_MODEL = ModelConfig(
     d_model=64,
     n_layers=2,
     n_heads=4,
+    head_size=0,
     d_ff=256,
     vocab_size=10_000,
     max_seq_length=LAYOUT.context,

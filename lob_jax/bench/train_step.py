@@ -419,7 +419,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def setting_of(chosen: argparse.Namespace) -> Setting:
     """Return the setting that the options ask for; what they leave out is the config's."""
     config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
-    changes = {"mask": "none", **dict.fromkeys(NOT_IN_THE_TWIN, False), "digits_rank": 0}
+    changes = {"mask": "none", **dict.fromkeys(NOT_IN_THE_TWIN, False), "digits_rank": 0, "head_size": 0}
     changes |= {name: value for name, value in (("max_seq_length", chosen.context), ("dtype", chosen.dtype)) if value}
     return Setting(
         model=dataclasses.replace(model_config(config), **changes),

@@ -16,6 +16,7 @@ from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.settings import key_types
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.pruning import PruneConfig
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
@@ -38,6 +39,11 @@ def train_config(config: ml_collections.ConfigDict) -> TrainConfig:
 def export_config(config: ml_collections.ConfigDict) -> ExportConfig:
     """Return the section of the export."""
     return ExportConfig(**config.export)
+
+
+def prune_config(config: ml_collections.ConfigDict) -> PruneConfig:
+    """Return the pruning section."""
+    return PruneConfig(**config.prune)
 
 
 def forecast_config(config: ml_collections.ConfigDict, *, instruments: int) -> ForecastConfig:

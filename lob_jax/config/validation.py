@@ -9,6 +9,7 @@ from lob_jax.config.sections import (
     fit_config,
     forecast_config,
     model_config,
+    prune_config,
     sampling_config,
     search_space,
     train_config,
@@ -443,5 +444,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
     model_config(config)
     train_config(config)
     export_config(config)
+    prune_config(config)
     search_space(config)
     sampling_config(config)

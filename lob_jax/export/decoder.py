@@ -47,7 +47,7 @@ class OnnxDecoder:
         held: dict[str, np.ndarray] = {
             f"cache_{name}": np.zeros((rows, slots, *more), np.int32) for name, more in PLACES.items()
         }
-        shape = (rows, model.n_heads, slots, model.head_size)
+        shape = (rows, model.n_heads, slots, model.head_width)
         for name in ("keys", "values"):
             held.update({f"cache_{name}_{layer}": np.zeros(shape, np.float32) for layer in range(model.n_layers)})
         self._held = {name: array for name, array in held.items() if name in self._inputs}

@@ -198,7 +198,7 @@ def _window_inputs(model: ModelConfig, length: int | None = None) -> dict[str, S
 
 def cache_inputs(model: ModelConfig) -> dict[str, Shape]:
     """Return what a step reads of a cache."""
-    each: Shape = ("float32", (BATCH, model.n_heads, SLOTS, model.head_size))
+    each: Shape = ("float32", (BATCH, model.n_heads, SLOTS, model.head_width))
     places: dict[str, Shape] = {"cache_length": ("int32", ()), "cache_position": ("int32", (BATCH, SLOTS))}
     if model.needs_events:
         places["cache_event"] = ("int32", (BATCH, SLOTS))

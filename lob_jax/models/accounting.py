@@ -78,11 +78,11 @@ def keys_a_query(config: ModelConfig, context: int) -> float:
 def flops_per_token(config: ModelConfig, context: int) -> int:
     """Return the floating-point operations of one training step, forward and backward, per token.
 
-    6 N + 12 L D S (Kaplan et al., 2020; Chowdhery et al., 2022, appendix B), where
-      N = parameters that a token is multiplied by: those outside the embedding tables, and the output projection,
+    6 P + 12 L N H S (Kaplan et al., 2020; Chowdhery et al., 2022, appendix B), where
+      P = parameters that a token is multiplied by: those outside the embedding tables, and the output projection,
           tied or not, once for each predicted token. Each costs a multiplication and an addition in the forward pass,
           and twice that in the backward pass.
-      12 L D S = the two products of attention, scores and weighted sum, over S keys, see `keys_a_query`; cross-asset
+      12 L N H S = the two products of attention, scores and weighted sum, over S keys, see `keys_a_query`; cross-asset
           attention adds T keys. For full attention, S is the context T. A causal kernel needs only half of these
           operations; the full count is the convention, so that utilisations compare with published ones.
     A forward pass alone costs a third of it.
@@ -90,12 +90,12 @@ def flops_per_token(config: ModelConfig, context: int) -> int:
     projections = config.heads.next_tokens - (0 if config.tie_embeddings else 1)
     multiplied = non_embedding_count(config) + projections * config.vocab_size * config.d_model
     keys = keys_a_query(config, context) + (context if config.attention.cross_asset else 0)
-    return round(6 * multiplied + 12 * config.n_layers * config.d_model * keys)
+    return round(6 * multiplied + 12 * config.n_layers * config.n_heads * config.head_width * keys)
 
 
 def cache_bytes_per_token(config: ModelConfig) -> int:
-    """Return the bytes that each cached token takes: a key and a value, 2 L D numbers in the model's dtype."""
-    return 2 * config.n_layers * config.d_model * jnp.dtype(config.dtype).itemsize
+    """Return the bytes that each cached token takes: a key and a value, 2 L N H numbers in the model's dtype."""
+    return 2 * config.n_layers * config.n_heads * config.head_width * jnp.dtype(config.dtype).itemsize
 
 
 def bytes_per_generated_token(config: ModelConfig, context: int) -> int:

@@ -120,7 +120,8 @@ class ModelConfig:
     Attributes:
       d_model: width of the residual stream, D.
       n_layers: transformer blocks, L.
-      n_heads: attention heads, N; divides d_model into heads of size H = D / N.
+      n_heads: attention heads, N.
+      head_size: width of one head, H; 0 for D / N, which must then be a whole number. N H need not be D.
       d_ff: hidden width of the feed-forward network, F.
       vocab_size: token ids, V.
       max_seq_length: maximum sequence length, in tokens.
@@ -165,6 +166,7 @@ class ModelConfig:
     d_model: int
     n_layers: int
     n_heads: int
+    head_size: int
     d_ff: int
     vocab_size: int
     max_seq_length: int
@@ -205,9 +207,9 @@ class ModelConfig:
         _check_attention(self)
 
     @property
-    def head_size(self) -> int:
-        """Return H, the size of one attention head."""
-        return self.d_model // self.n_heads
+    def head_width(self) -> int:
+        """Return H, the width of one attention head: `head_size`, or D / N if that is 0."""
+        return self.head_size or self.d_model // self.n_heads
 
     @property
     def needs_clock(self) -> bool:
@@ -256,7 +258,8 @@ def _check_sizes(config: ModelConfig) -> None:
     positive += ["n_regimes"] * (config.regime != "none")
     for name in positive:
         _check_size(name, getattr(config, name))
-    _check_size("digits_rank", config.digits_rank, least=0)
+    for name in ("digits_rank", "head_size"):
+        _check_size(name, getattr(config, name), least=0)
     for name in ("token_parts", "digits_rank", "latest_tokens"):
         if getattr(config, name) and config.vocab_size != VOCAB_SIZE:
             raise _fault(
@@ -282,20 +285,21 @@ def _check_choices(config: ModelConfig) -> None:
 
 
 def _check_fit(config: ModelConfig) -> None:
-    if config.d_model % config.n_heads:
+    if not config.head_size and config.d_model % config.n_heads:
         raise _fault(
             "n_heads",
-            expected=f"a divisor of d_model = {config.d_model}",
+            expected=f"a divisor of d_model = {config.d_model}, since head_size is 0",
             was=config.n_heads,
-            remedy="change n_heads or d_model so that the head size is an integer",
+            remedy="change n_heads or d_model so that the head size is a whole number, or give head_size",
         )
     pairs = {"rotary": 2, "rotary_time": 4}.get(config.positions, 2 if config.attention.cross_asset else 1)
-    if config.head_size % pairs:
+    if config.head_width % pairs:
+        derived = f"{config.d_model} / {config.n_heads} = {config.head_width}"
         raise _fault(
-            "n_heads",
+            "head_size" if config.head_size else "n_heads",
             expected=f"a head size that {pairs} divides, since rotary positions turn pairs",
-            was=f"{config.d_model} / {config.n_heads} = {config.head_size}",
-            remedy="change n_heads, or choose learned positions",
+            was=config.head_size or derived,
+            remedy=f"change {'head_size' if config.head_size else 'n_heads'}, or choose learned positions",
         )
     if config.positions == "sinusoidal" and config.d_model % 2:
         raise _fault(

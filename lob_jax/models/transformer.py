@@ -33,7 +33,7 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> KVCache:
     """Return an empty cache with `length` slots for each of `batch` sequences."""
     if length > config.max_seq_length:
         raise _too_long(length, config)
-    shape = (batch * config.n_heads, length, config.head_size)
+    shape = (batch * config.n_heads, length, config.head_width)
     nowhere = Positions(
         position_BT=jnp.zeros((batch, length), jnp.int32),
         event_BT=jnp.zeros((batch, length), jnp.int32) if config.needs_events else None,

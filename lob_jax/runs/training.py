@@ -216,7 +216,12 @@ def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Be
 
 
 def validation_batches(config: ml_collections.ConfigDict, windows: Windows) -> list[dict[str, np.ndarray]]:
-    """Return the windows of every validation as one batch, evenly spaced over the split."""
-    count = min(config.train.validation_windows, len(windows))
-    parts = [{**windows[index], "example": np.int32(index)} for index in evenly_spaced(len(windows), count)]
+    """Return the windows of every validation as one batch, see `some_windows`."""
+    return some_windows(windows, config.train.validation_windows)
+
+
+def some_windows(windows: Windows, count: int) -> list[dict[str, np.ndarray]]:
+    """Return so many windows of a split (or all, if it has fewer) as one batch, evenly spaced over it."""
+    chosen = evenly_spaced(len(windows), min(count, len(windows)))
+    parts = [{**windows[index], "example": np.int32(index)} for index in chosen]
     return [{name: np.stack([part[name] for part in parts]) for name in parts[0]}] if parts else []

@@ -28,6 +28,7 @@ LEAVINGS = {
     RUN_FILE: "the complete configuration, and the version of lob_jax",
     "checkpoints": "the latest and the best checkpoints",
     "damaged": "checkpoints whose files have changed since they were saved",
+    "pruned.json": "the run that the model was cut out of, what is left of it, and bits before and after",
     "metrics.jsonl": "loss, learning rate, speed, by step",
     "tensorboard": "the same, for TensorBoard",
     "heartbeat.json": "the time of the run's last sign of life",

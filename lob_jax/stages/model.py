@@ -1,13 +1,15 @@
-"""The stages of a model: train, evaluate and audit."""
+"""The stages of a model: train, evaluate, audit and prune."""
 
 import dataclasses
 import math
 import pathlib
+import shlex
 
 import jax
 import ml_collections
 from jax.experimental import multihost_utils
 from rich.console import Console
+from rich.table import Table
 
 from lob_jax.config import sections
 from lob_jax.console import console, show, waiting
@@ -22,18 +24,23 @@ from lob_jax.models.accounting import parameter_count
 from lob_jax.report.event_bits import write_event_bits
 from lob_jax.runs.leakage import audit as run_audit
 from lob_jax.runs.load import Run, open_run, require_trained
+from lob_jax.runs.pruning import Pruned, check_folder
+from lob_jax.runs.pruning import prune as run_pruning
 from lob_jax.runs.scoring import evaluate as run_evaluation
 from lob_jax.runs.training import fit, open_training_data, refuse_what_cannot_fit
 from lob_jax.runs.workdir import write_json
-from lob_jax.signals import same_command
+from lob_jax.signals import program, same_command
 from lob_jax.stages.data import check_records, prepare
 from lob_jax.training.run.identity import model_identity
 from lob_jax.training.run.interruption import saved_line, status_of
 from lob_jax.training.run.loop import TrainingSummary
 from lob_jax.training.run.resumption import taken_as_neutral
+from lob_jax.training.step.sparsity import zeros_of
 
 EVALUATION = "10 s to 10 min, depending on the test split and the model"
+PRUNING = "10 s to 10 min, depending on the model"
 AUDIT = "10 s to 10 min, depending on the records"
+ZEROS = 0.001  # share of zeros from which they are reported
 LEAK_FOUND = 1  # exit status of an audit
 
 
@@ -81,6 +88,9 @@ def trained_run(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Run
     run = open_run(config, workdir)
     for remark in taken_as_neutral(run.checkpoint, flat({"model": model_identity(run.model)})):
         console.print(remark)
+    zeros = zeros_of(run.params)
+    if zeros.share > ZEROS:
+        console.print(zeros.told())
     averaged = ", averaged parameters" if run.checkpoint.averaged else ""
     console.print(f"checkpoint of step {run.step:,}, validation loss {run.validation_loss:.4f}{averaged}")
     return run
@@ -117,3 +127,32 @@ def audit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     console.print(told(findings))
     console.print(f"written to {path}")
     return LEAK_FOUND if any(finding.leak is not None for finding in findings) else None
+
+
+def prune(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Cut heads and columns out of the best model, and write what is left as a new run to `config.prune.into`."""
+    settings = sections.prune_config(config)
+    into = check_folder(settings.into)  # before the checkpoint is read
+    run = trained_run(config, workdir)
+    with waiting("measuring importance on training windows", usually=PRUNING):
+        pruned = run_pruning(run, settings)
+    show(pruned_table(pruned))
+    further = shlex.join([*program(), "--mode=train", f"--workdir={into}"])
+    console.print(f"written to {into}; to train it further: {further}")
+
+
+def pruned_table(pruned: Pruned) -> Table:
+    """Return a table of a model before and after pruning."""
+    shown = Table("", "before", "after", "share")
+    rows = {
+        "heads per block": "heads",
+        "feed-forward columns per block": "columns",
+        "parameters": "parameters",
+        "training, flops per token": "flops_per_token",
+    }
+    for title, name in rows.items():
+        before, after = getattr(pruned.before, name), getattr(pruned.after, name)
+        shown.add_row(title, f"{before:,}", f"{after:,}", f"{after / before:.1%}")
+    before, after = pruned.before.bits_per_token, pruned.after.bits_per_token
+    shown.add_row("validation, bits per token", f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
+    return shown

@@ -19,6 +19,7 @@ STAGES = {
     "audit": "lob_jax.stages.model",
     "generate": "lob_jax.stages.generate",
     "export": "lob_jax.stages.export",
+    "prune": "lob_jax.stages.model",
     "sweep": "lob_jax.stages.sweep",
     "find_lr": "lob_jax.stages.probe",
     "overfit": "lob_jax.stages.probe",

@@ -12,7 +12,7 @@ CHOICES = {
 }
 COUNTS = (
     *("batch_size", "accumulation", "fsdp", "tensor", "epochs", "max_skipped", "log_every", "validate_every"),
-    *("validation_windows", "keep_best", "patience", "profile_steps"),
+    *("validation_windows", "keep_best", "patience", "profile_steps", "sparsity_every"),
 )
 WEIGHTS = ("ahead_weight", "outlook_weight", "contrastive_weight")
 
@@ -48,6 +48,10 @@ class TrainConfig:
       beta1: decay of Adam's first moment.
       beta2: decay of Adam's second moment, and of Muon's momentum.
       clip: maximum global gradient norm.
+      sparsity: share of zeros that pruning while training ends with, see `training.step.sparsity`; 0 for none.
+      sparsity_start: share of the updates after which the first weights become zero.
+      sparsity_end: share of the updates after which the last ones do.
+      sparsity_every: updates between two times at which weights become zero.
       ema_decay: decay of the averaged parameters that are validated; None for no average.
       max_skipped: number of steps skipped in a row, for non-finite gradients, that ends the run.
       log_every: optimiser steps between two lines of metrics.
@@ -86,6 +90,10 @@ class TrainConfig:
     beta1: float
     beta2: float
     clip: float
+    sparsity: float
+    sparsity_start: float
+    sparsity_end: float
+    sparsity_every: int
     ema_decay: float | None
     max_skipped: int
     log_every: int
@@ -106,7 +114,7 @@ class TrainConfig:
             self._require(name, getattr(self, name) > 0, "a number above 0")
         for name in ("warmup_steps", "weight_decay", "sample_events", *WEIGHTS):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "sparsity"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
         if self.objective not in OBJECTIVES:
             raise OBJECTIVES.unknown(self.objective)
@@ -117,6 +125,9 @@ class TrainConfig:
         self._require("decay_fraction", 0 < self.decay_fraction <= 1, "a number in (0, 1]")
         self._require("max_hours", self.max_hours is None or self.max_hours > 0, "a number above 0, or None")
         self._require("ema_decay", self.ema_decay is None or 0 < self.ema_decay < 1, "between 0 and 1, or None")
+        start, end = self.sparsity_start, self.sparsity_end
+        self._require("sparsity_start", 0 <= start < end, f"0 or more, and less than sparsity_end, {end}")
+        self._require("sparsity_end", end <= 1, "a number up to 1")
         supported = self.parallel == "jit" or self.fsdp * self.tensor == 1
         self._require("parallel", supported, "jit if fsdp or tensor is above 1: pmap keeps complete copies")
 

@@ -98,6 +98,7 @@ def tiny():
             d_model=16,
             n_layers=2,
             n_heads=2,
+            head_size=0,
             d_ff=32,
             vocab_size=v.VOCAB_SIZE,
             max_seq_length=32,

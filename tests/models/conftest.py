@@ -18,6 +18,7 @@ TINY = dataclasses.replace(
     d_model=16,
     n_layers=2,
     n_heads=2,
+    head_size=0,
     d_ff=24,
     vocab_size=40,
     max_seq_length=16,

@@ -31,7 +31,7 @@ def test_a_config_that_describes_no_model_is_refused_by_name(tiny, changes, name
 
 def test_what_is_switched_off_needs_no_size(tiny):
     config = tiny(time_of_day=False, time_buckets=0, book_state=False, book_features=0)
-    assert config.head_size == 8
+    assert config.head_width == 8
 
 
 def test_a_config_cannot_be_changed(tiny):

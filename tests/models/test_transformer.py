@@ -292,7 +292,7 @@ def numpy_forward(config, params, tokens_BT, conditioning):
             query, key = (
                 numpy_norm(x, block["attention"][name]) for x, name in ((query, "query_norm"), (key, "key_norm"))
             )
-        scores = np.einsum("BTNH,BSNH->BNTS", turned(query), turned(key)) / math.sqrt(config.head_size)
+        scores = np.einsum("BTNH,BSNH->BNTS", turned(query), turned(key)) / math.sqrt(config.head_width)
         scores = np.where(np.tril(np.ones((T, T), bool)), scores, -np.inf)
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)

@@ -23,6 +23,7 @@ MODEL = dataclasses.replace(
     d_model=16,
     n_layers=1,
     n_heads=2,
+    head_size=0,
     d_ff=32,
     vocab_size=40,
     max_seq_length=12,

@@ -38,7 +38,7 @@ class Surroundings(NamedTuple):
 def surroundings(config: ModelConfig, *, length: int) -> Surroundings:
     """Return the surroundings of this process for attention over `length` tokens."""
     platform = jax.default_backend()
-    obstacle = _cudnn_obstacle(config.n_heads, config.head_size, length, config.dtype) if platform == "gpu" else None
+    obstacle = _cudnn_obstacle(config.n_heads, config.head_width, length, config.dtype) if platform == "gpu" else None
     return Surroundings(platform, jax.device_count(), obstacle)
 
 
@@ -65,7 +65,7 @@ def cannot(backend: str, config: ModelConfig, *, length: int, here: Surroundings
         "cudnn": [
             ("an NVIDIA GPU", here.platform == "gpu"),
             ("bfloat16 or float16", half),
-            (f"a head size of 8, 16, ... {CUDNN_HEAD}", config.head_size % 8 == 0 and config.head_size <= CUDNN_HEAD),
+            (f"a head size of 8, 16, ... {CUDNN_HEAD}", config.head_width % 8 == 0 and config.head_width <= CUDNN_HEAD),
             (f"an NVIDIA GPU with a cuDNN that JAX takes ({here.obstacle})", here.obstacle is None),
         ],
         "splash": [
@@ -95,7 +95,7 @@ def chosen_backend(config: ModelConfig, *, length: int, here: Surroundings) -> s
             "the attention backend cannot run here",
             where="config.model.attention.backend",
             expected=f"{need}, for {asked}",
-            was=f"{here.platform} x {here.devices}, {config.dtype}, heads of {config.head_size}, length {length}",
+            was=f"{here.platform} x {here.devices}, {config.dtype}, heads of {config.head_width}, length {length}",
             remedy="pass --config.model.attention.backend=auto",
         )
     return asked

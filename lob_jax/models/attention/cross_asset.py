@@ -52,7 +52,7 @@ class CrossAssetAttention(nn.Module):
             "param_dtype": config.param_dtype,
             "kernel_init": weight_init(),
         }
-        N, H = config.n_heads, config.head_size
+        N, H = config.n_heads, config.head_width
         query_BTNH = nn.DenseGeneral((N, H), **dtypes, name="query")(x_BTD)
         kv_BS2NH = nn.DenseGeneral((2, N, H), **dtypes, name="key_value")(x_BTD)
         assert positions.clock_BT2 is not None  # ModelConfig.needs_clock

@@ -42,6 +42,8 @@ class AttentionKind:
       keys_a_query: number of keys that a query is multiplied with: (config, context) -> number; None for dense
         products, where each query is multiplied with every key of the context.
       both_ways: whether the kind supports models that are not causal.
+      roles: number of equal groups of consecutive heads that differ in what they see, by their place among the heads;
+        heads can be removed only from each group equally. 1 if all heads see the same.
     """
 
     module: Callable[[ModelConfig], nn.Module]
@@ -50,6 +52,7 @@ class AttentionKind:
     pattern: Pattern | None = None
     keys_a_query: Callable[[ModelConfig, int], float] | None = None
     both_ways: bool = False
+    roles: Callable[[ModelConfig], int] = lambda config: 1
 
 
 KINDS = Registry(

@@ -22,7 +22,7 @@ class SelfAttention(nn.Module):
     def setup(self) -> None:
         config = self.config
         dtypes: dict[str, Any] = {"dtype": config.dtype, "param_dtype": config.param_dtype}
-        shape = (3, config.n_heads, config.head_size)
+        shape = (3, config.n_heads, config.head_width)
         self.qkv = Linear(shape, **dtypes, kernel_init=weight_init())
         if config.attention.qk_norm:
             self.query_norm, self.key_norm = LayerNorm(config.dtype), LayerNorm(config.dtype)

@@ -93,8 +93,9 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
 
     b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), with S the keys per query (`keys_a_query`). On a CPU,
     where XLA computes bfloat16 in float32, b = 4, c = 18 (14 for 16-bit dtypes), f = 4.5, e = 10; on an accelerator b
-    is the size of the dtype, c = 10, f = 5, e = 6. S = 0 for an attention kernel that does not materialise scores. The
-    coefficients were fitted to what XLA allocates on CPUs and for an H200; tests check them to within a quarter.
+    is the size of the dtype, c = 10, f = 5, e = 6. Of c D, 6 D (4 D) are in truth 6 N H (4 N H), with heads of width H.
+    S = 0 for an attention kernel that does not materialise scores. The coefficients were fitted to what XLA allocates
+    on CPUs and for an H200; tests check them to within a quarter.
 
     SwiGLU adds F, cross-asset attention 6 D + 3 N T. Each additional token ahead has separate logits. With remat, a
     layer keeps only its input ("full"), or also the results of its matrix products ("dots"), and only the layer being
@@ -102,15 +103,16 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     tensor group need less.
     """
     T, D, F, N = config.max_seq_length, config.d_model, config.d_ff, config.n_heads
+    A = N * config.head_width
     widened = 2 * F if config.activation == "swiglu" else F
     scores = config.attention.kind != "full" or target.attention == "xla"
     halves = config.dtype in HALVES
-    stream = ((14 if halves else 18) * D + 3.5 * F) if target.on_cpu else 10 * D + 4 * F
+    stream = ((8 if halves else 12) * D + 6 * A + 3.5 * F) if target.on_cpu else 6 * D + 4 * A + 4 * F
     block = stream + widened + 3 * N * keys_a_query(config, T) * scores
     if config.attention.cross_asset:
         block += 6 * D + 3 * N * T
     size = 2 if halves and not target.on_cpu else 4
-    kept = config.n_layers * {"none": block, "dots": 6 * D + widened, "full": D}[config.remat]
+    kept = config.n_layers * {"none": block, "dots": 3 * D + 3 * A + widened, "full": D}[config.remat]
     logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
     if config.mask != "none":
         logits += SETS * config.vocab_size // 8 * T

@@ -302,7 +302,7 @@ class Checkpoints:
         newest = newest_sound(metas)
         reasons = {step: meta.unsound for step, meta in metas.items() if meta.unsound and step > newest}
         remarks = self.set_aside(reasons)
-        if newest == 0:
+        if newest not in metas:
             remarks.append("no checkpoint is left to resume from: the run starts from scratch")
         return metas.get(newest), remarks
 

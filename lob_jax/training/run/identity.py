@@ -47,7 +47,8 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("tokens.kind", "tokens.time_digits", "tokens.references"),
     ),
     Role.MODEL: (
-        *("model.d_model", "model.n_layers", "model.n_heads", "model.d_ff", "model.vocab_size", "model.max_seq_length"),
+        *("model.d_model", "model.n_layers", "model.n_heads", "model.head_size", "model.d_ff"),
+        *("model.vocab_size", "model.max_seq_length"),
         *("model.tie_embeddings", "model.norm", "model.activation", "model.positions", "model.causal"),
         *("model.mask", "model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state"),
         *("model.standardize_book", "model.flow_state", "model.queue_state", "model.latest_tokens"),
@@ -64,6 +65,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("train.contrastive_temperature", "train.epochs", "train.steps", "train.learning_rate", "train.schedule"),
         *("train.decay_fraction", "train.warmup_steps", "train.final_lr_fraction", "train.weight_decay"),
         *("train.beta1", "train.beta2", "train.clip", "train.ema_decay", "train.validate_every", "train.patience"),
+        *("train.sparsity", "train.sparsity_start", "train.sparsity_end", "train.sparsity_every"),
     ),
     Role.MEASURE: ("train.validation_windows", "train.mask_share"),
     Role.ROUNDING: (

@@ -164,6 +164,8 @@ class TrainingLog:
     def training(self, step: int, values: dict[str, float | int], speed: dict[str, float]) -> None:
         """Record the metrics of a step; `speed` has step_s, tokens_per_s and mfu."""
         self._write(step, values, speed)
+        if "zeros" in values:
+            self._figures["zeros"] = f"{values['zeros']:.1%}"
         if values.get("skipped"):
             self._figures["skipped"] = f"{values['skipped']:,}"
         self._figures |= {

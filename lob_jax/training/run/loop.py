@@ -33,6 +33,7 @@ from lob_jax.training.run.setup import Run, StepClock, compiled, initial_state, 
 from lob_jax.training.run.soundness import loss_fault
 from lob_jax.training.run.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.run.stopping import EarlyStopping, told_as_ended
+from lob_jax.training.step.sparsity import make_sparsity, measured_with
 from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.step import Metrics
 
@@ -107,11 +108,12 @@ def train(
         _alone_in(folder) as remarks,
         Checkpoints(folder / "checkpoints", keep_best=config.keep_best) as checkpoints,
     ):
-        about = _describe(model, config, data, seed=seed, settings=settings, devices=devices)
+        about = describe(model, config, data, seed=seed, settings=settings, devices=devices)
         latest, passed_over = checkpoints.newest_sound(about.identity)
-        owing = False
+        owing, measured_at = False, functools.partial(measured_with, about.measure, make_sparsity(config, total_steps))
         if latest is not None:
-            about = gone_on_with(latest, about)
+            measured = measured_at(latest.early_stopping["step"])
+            about = gone_on_with(latest, dataclasses.replace(about, measure=measured))
             owing = _owes_validation(latest, config, total_steps)
             if _is_over(about, config, total_steps) and not owing:
                 stopping = EarlyStopping(**about.early_stopping)
@@ -147,6 +149,7 @@ def train(
                 interruption=Interruption(listener, max_hours=config.max_hours),
                 trace=Trace(folder / "profile", first=config.profile_step, steps=config.profile_steps),
                 on_validation=on_validation,
+                measured_at=measured_at,
             )
             about, interrupted = loop.run_to_the_end(state, about, owing=owing)
     return dataclasses.replace(_summarise(about, config), interrupted=interrupted)
@@ -185,7 +188,7 @@ def _tell(console: rich.console.Console | None, sentences: Sequence[str]) -> Non
             say(console or rich.console.Console(), sentence)
 
 
-def _describe(
+def describe(
     model: ModelConfig,
     config: TrainConfig,
     data: TrainingData,
@@ -226,6 +229,7 @@ class Loop:
     interruption: Interruption
     trace: Trace
     on_validation: OnValidation | None
+    measured_at: Callable[[int], str]  # the digest of what a validation is measured on, by step
 
     def run_to_the_end(self, state: TrainState, about: Meta, *, owing: bool) -> tuple[Meta, str | None]:
         """Take the steps and wait for the last checkpoint; see `take_steps`.
@@ -341,12 +345,14 @@ class Loop:
         Skipped steps leave the state unchanged, so every checkpoint since the last successful step has the same state.
         """
         what = f"the last {skipped} step(s) had a non-finite loss or gradient and were skipped"
-        sound = self.checkpoints.refuse_from(step - skipped, "no step from it had a finite loss and gradient")
+        first = max(1, step - skipped)  # step 0 is the model that a run was given, see `runs.pruning`
+        sound = self.checkpoints.refuse_from(first, "no step from it had a finite loss and gradient")
+        again = f"resumes from step {sound}" if sound in self.checkpoints.steps() else "starts from scratch"
         return TrainingError(
             what,
             step=step,
             remedy="lower config.train.learning_rate or increase warmup_steps, and run the same command again: it"
-            f" {f'resumes from step {sound}' if sound else 'starts from scratch'}; if that fails too, check the data",
+            f" {again}; if that fails too, check the data",
         )
 
     def _validated(self, state: TrainState, about: Meta, step: int) -> Meta:
@@ -355,12 +361,14 @@ class Loop:
         self.log.beat(step, "validating")
         loss = validate(self.run, state.judged)
         self.log.validation(step, loss, time.perf_counter() - start)
-        stopping = EarlyStopping(**about.early_stopping).after(loss, step)
+        measured = self.measured_at(step)
+        stopping = EarlyStopping(**about.early_stopping) if measured == about.measure else EarlyStopping()
         return at_step(
             about,
             step,
+            measure=measured,
             validation_loss=loss if math.isfinite(loss) else math.inf,  # a NaN would break the ranking of checkpoints
-            early_stopping=dataclasses.asdict(stopping),
+            early_stopping=dataclasses.asdict(stopping.after(loss, step)),
             unsound=loss_fault(loss, vocab_size=self.run.model.config.vocab_size),
         )
 

@@ -23,6 +23,7 @@ from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
 from lob_jax.training.step.shift import Batch, join, pad, split
+from lob_jax.training.step.sparsity import Sparsity, make_sparsity
 from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, init_state
 from lob_jax.training.step.step import (
     Metrics,
@@ -138,7 +139,16 @@ def prepare_run(
         total_steps=total_steps,
         mesh=mesh,
         initial=initial,
-        train_step=compile_train_step(transformer, config, optimizer, schedule, initial, mesh=mesh, masks=masks),
+        train_step=compile_train_step(
+            transformer,
+            config,
+            optimizer,
+            schedule,
+            initial,
+            mesh=mesh,
+            masks=masks,
+            sparsity=make_sparsity(config, total_steps),
+        ),
         eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],
         masks=masks,
@@ -154,6 +164,7 @@ def compile_train_step(
     *,
     mesh: jax.sharding.Mesh,
     masks: Masks | None = None,
+    sparsity: Sparsity | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Return the jitted or pmapped training step of a configuration, see `train_step`.
 
@@ -165,6 +176,7 @@ def compile_train_step(
       initial: returns the initial state, whose shapes are needed.
       mesh: the devices.
       masks: see `summed_loss`.
+      sparsity: the schedule by which weights become zero; None for none.
     """
     step = functools.partial(
         train_step,
@@ -174,6 +186,7 @@ def compile_train_step(
         objective=config.objective_of_loss,
         masks=masks,
         ema_decay=config.ema_decay,
+        sparsity=sparsity,
     )
     if config.parallel == "pmap":
         return pmap_train_step(step, mesh=mesh)

@@ -90,7 +90,14 @@ def init_state(
     for name in config.standardized:
         if name in measured.moments:
             params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
-    zero = jnp.zeros((), jnp.int32)
+    return first_state(params, config, optimizer, seed=seed, averaged=averaged)
+
+
+def first_state(
+    params: Any, config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int, averaged: bool
+) -> TrainState:
+    """Return the state before the first step of a run that starts with given parameters; see `init_state`."""
+    key, zero = jax.random.key(seed), jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,
         params=params,

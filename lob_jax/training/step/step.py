@@ -17,6 +17,7 @@ from lob_jax.training.step.loss_scale import after_step
 from lob_jax.training.step.objective import NEXT_TOKEN, Objective
 from lob_jax.training.step.parts import Parts, summed_loss
 from lob_jax.training.step.shift import Batch
+from lob_jax.training.step.sparsity import Sparsity, where_nonzero, zero_share
 from lob_jax.training.step.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -64,6 +65,7 @@ def train_step(
     objective: Objective = NEXT_TOKEN,
     masks: Masks | None = None,
     ema_decay: float | None = None,
+    sparsity: Sparsity | None = None,
     devices_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Take one optimiser step.
@@ -80,14 +82,15 @@ def train_step(
       masks: see `summed_loss`.
       ema_decay: decay of the average of the parameters, if the state has one. After u updates, the smaller of it and
         (1 + u) / (10 + u) is used, so that the initial parameters are soon forgotten.
+      sparsity: the schedule by which weights become zero; None for none. The average is zero where they are.
       devices_axis: axis name of a pmap, in which each device has separate windows; None under jit, where the batch is
         the global one.
 
     Returns:
       The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
       loss), learning_rate, gradient_norm (before clipping), scored (tokens), skipped and skipped_in_row (steps),
-      loss_scale in float16, parameter_norm/<group> and update_norm/<group> per group of layers, and loss/<part> if the
-      loss has several parts.
+      loss_scale in float16, zeros (their share in the matrices) with a sparsity, parameter_norm/<group> and
+      update_norm/<group> per group of layers, and loss/<part> if the loss has several parts.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
@@ -101,15 +104,20 @@ def train_step(
     parts = {part: value / divisor for part, value in parts.items()}
     loss, divisor = total / divisor, divisor if scale is None else divisor * scale
     gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
+    if sparsity is not None:
+        gradients = where_nonzero(gradients, state.params)
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     update_count = state.step - state.skipped  # the optimiser's own count, which skipped steps leave unchanged
+    if sparsity is not None:
+        params = sparsity.pruned(where_nonzero(params, state.params), update_count + 1)
     average = None
     if state.average is not None and ema_decay is not None:
         average = _averaged(state.average, params, update_count, decay=ema_decay)
+        average = average if sparsity is None else where_nonzero(average, params)
     before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
     params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
     state = TrainState(
@@ -131,6 +139,7 @@ def train_step(
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
         **({} if state.loss_scale is None else {"loss_scale": state.loss_scale.scale}),
+        **({} if sparsity is None else {"zeros": zero_share(params)}),
         **{f"loss/{part}": value for part, value in parts.items()},
         **_norms("parameter_norm", params),
         **_norms("update_norm", updates),

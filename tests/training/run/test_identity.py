@@ -71,6 +71,7 @@ OTHER = {
     "train.max_hours": 1.0,
     "train.optimizer": "muon",
     "train.schedule": "wsd",
+    "train.sparsity": 0.5,
     "train.ema_decay": 0.99,
     "train.profile_step": 3,
 }

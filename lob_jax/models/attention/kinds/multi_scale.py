@@ -71,4 +71,5 @@ KIND = AttentionKind(
     sees="in each head, the tokens within its own horizon: 16 events, 128 events, 10 seconds, or all",
     settings=("horizons",),
     pattern=within_horizons,
+    roles=lambda config: len(config.attention.horizons),
 )

@@ -108,7 +108,7 @@ class PerformerAttention(nn.Module):
 
     def _directions(self) -> np.ndarray:
         config = self.config
-        return orthogonal_features(config.n_heads, config.attention.random_features, config.head_size)
+        return orthogonal_features(config.n_heads, config.attention.random_features, config.head_width)
 
     def _offset(self) -> float:
         """Return the number to subtract from the exponents of keys; w k - k k / 2 <= w w / 2 for every key k."""
@@ -126,4 +126,5 @@ KIND = AttentionKind(
     # The block, and 2 M for M features: computing the features of queries and keys, adding keys to the running sums and
     # reading the sums cost M H each, 4 M H together, where a key costs 2 H.
     keys_a_query=lambda config, T: config.attention.block + 2.0 * config.attention.random_features,
+    roles=lambda config: config.n_heads,  # each head has random features of its own, by its number
 )
