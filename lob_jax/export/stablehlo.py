@@ -21,7 +21,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.later_keys import VERSION, version
-from lob_jax.training.run.weights import load_weights, save_weights
+from lob_jax.training.run.weights import flat, load_weights, save_weights
 
 if TYPE_CHECKING:
     from lob_jax.export.program import Program
@@ -123,9 +123,9 @@ def save_program(path: pathlib.Path, program: Program, *, about: Mapping[str, An
     """
     description = _description(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    exported, weights = program.exported, path.with_name(WEIGHTS)
+    exported = program.exported
     artifact = bytes(exported.serialize())
-    save_weights(weights, program.weights, about={})
+    save_weights(path.with_name(WEIGHTS), program.weights, about={})
     _write(path, artifact)
     interface = {
         "format": FORMAT,
@@ -135,7 +135,7 @@ def save_program(path: pathlib.Path, program: Program, *, about: Mapping[str, An
         "inputs": _inputs(program),
         "outputs": program.outputs,
         "limits": program.limits,
-        "sha256": {"program": hashlib.sha256(artifact).hexdigest(), "weights": _hash(weights)},
+        "sha256": {"program": _hash(artifact), "weights": _hash_of_weights(program.weights)},
         "about": dict(about or {}),
     }
     _write(description, (json.dumps(interface, indent=1) + "\n").encode())
@@ -155,11 +155,11 @@ def load_program(path: pathlib.Path) -> LoadedProgram:
       InputError: a file is missing, damaged, of another program, or written by a later version of JAX.
     """
     interface = _interface(_description(path))
-    weights = path.with_name(WEIGHTS)
-    for part, file in (("program", path), ("weights", weights)):
-        _check_hash(file, interface["sha256"][part])
+    artifact, params = _artifact(path), load_weights(path.with_name(WEIGHTS))[0]
+    _check_hash(path, _hash(artifact), interface["sha256"]["program"])
+    _check_hash(path.with_name(WEIGHTS), _hash_of_weights(flat(params)), interface["sha256"]["weights"])
     try:
-        exported = jax.export.deserialize(bytearray(path.read_bytes()))
+        exported = jax.export.deserialize(bytearray(artifact))
     except Exception as error:  # of JAX and MLIR, which name no errors of their own
         raise InputError(
             "the program cannot be read by this version of JAX",
@@ -168,7 +168,7 @@ def load_program(path: pathlib.Path) -> LoadedProgram:
             was=f"written by JAX {interface['jax']}; {type(error).__name__}: {error}",
             remedy=f"install JAX {interface['jax']} or later, or write the program again with this version",
         ) from error
-    return LoadedProgram(exported, load_weights(weights)[0], interface)
+    return LoadedProgram(exported, params, interface)
 
 
 def _description(path: pathlib.Path) -> pathlib.Path:
@@ -203,19 +203,29 @@ def _interface(path: pathlib.Path) -> dict[str, Any]:
     )
 
 
-def _check_hash(path: pathlib.Path, expected: str) -> None:
+def _artifact(path: pathlib.Path) -> bytes:
+    """Return the content of a program's own file."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            "the program cannot be read",
+            where=path,
+            expected="a file that save_program wrote",
+            was=f"{type(error).__name__}: {error}",
+            remedy="give the path of a program, or write it again",
+        ) from error
+
+
+def _check_hash(path: pathlib.Path, was: str, expected: str) -> None:
     """Check that a file is the one that was written with the program.
 
     Raises:
-      InputError: it is another, or there is none.
+      InputError: it is another.
     """
-    try:
-        was = _hash(path)
-    except OSError as error:
-        was = f"{type(error).__name__}: {error}"
     if was != expected:
         raise InputError(
-            "a file of the program is missing, damaged or of another model",
+            "a file of the program is damaged or of another model",
             where=path,
             expected=f"sha256 {expected}",
             was=was,
@@ -223,9 +233,17 @@ def _check_hash(path: pathlib.Path, expected: str) -> None:
         )
 
 
-def _hash(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_of_weights(weights: Mapping[str, np.ndarray]) -> str:
+    """Return a hash of what weights are; safetensors writes the same ones in files that differ."""
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:
