@@ -180,7 +180,7 @@ def test_ids_out_of_range_read_the_nearest_row():
     assert_steps(decoder, inputs, wanted["logits"], pieces=(2, 3, 1))
 
 
-@pytest.mark.parametrize("name", ["heads of several horizons", "rotary by time"])
+@pytest.mark.parametrize("name", ["heads of several horizons", pytest.param("rotary by time", marks=pytest.mark.slow)])
 def test_a_full_context_goes_on_without_its_oldest_token(name):
     config, changes, opset = MODELS[name]
     model = small(config, **changes, max_seq_length=6)

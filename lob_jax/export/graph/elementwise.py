@@ -161,6 +161,7 @@ def reciprocal_root(graph: Builder, op: Any, operands: Sequence[Value]) -> Value
 
 @operation("stablehlo.exponential_minus_one")
 def exponential_minus_one(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
+    # ONNX has no operator for it: as exact as numbers near 1 are, not as those near 0.
     power = elementwise(graph, "Exp", *operands, dtype=operands[0].dtype)
     return elementwise(graph, "Sub", power, number(1, power), dtype=power.dtype)
 

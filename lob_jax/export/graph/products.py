@@ -24,7 +24,7 @@ ARGUMENTS = 4  # of the comparison that finds the greatest element and its place
 
 @operation("stablehlo.dot_general")
 def dot_general(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    left, right = operands
+    left, right = operands = [widened(graph, operand) for operand in operands]
     axes = stablehlo.DotDimensionNumbers(op.attributes["dot_dimension_numbers"])
     batch = (list(axes.lhs_batching_dimensions), list(axes.rhs_batching_dimensions))
     summed = (list(axes.lhs_contracting_dimensions), list(axes.rhs_contracting_dimensions))
@@ -42,7 +42,7 @@ def dot_general(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
         names = (graph.whole(value) for value in operands)
         name = graph.emit("Einsum", *names, equation=_equation(batch, summed, free))
     dtype = dtype_of(op.results[0])
-    return tensor(dtype, dims, name if dtype == left.dtype else graph.cast(name, dtype))
+    return wrapped(graph, tensor(dtype, dims, name if dtype == left.dtype else graph.cast(name, dtype)))
 
 
 def _arranged(graph: Builder, value: Value, order: list[int]) -> str:
@@ -162,5 +162,6 @@ def running_sum(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     all_before = len(along) == 1 and window[along[0]] == value.dims[along[0]]
     if body != ["add", "return"] or not all_before or padding[along[0]] != [window[along[0]] - 1, 0]:
         raise refused(op, "only a running sum along one axis is written")
-    name = graph.emit("CumSum", graph.whole(value), graph.scalar(along[0], "i64"))
-    return wrapped(graph, tensor(value.dtype, value.dims, name))
+    wide = widened(graph, value)
+    name = graph.emit("CumSum", graph.whole(wide), graph.scalar(along[0], "i64"))
+    return narrowed(graph, wrapped(graph, tensor(wide.dtype, value.dims, name)), value.dtype)
