@@ -10,7 +10,6 @@ order of the user on the other side, as on a venue without self-trade prevention
 applies to it, see `live_book`. Each order is accounted for in each path, see `Outcome`.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +23,8 @@ from lob_jax.events.schema import ASK, BID, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Clock, Spelling, as_int32
 from lob_jax.generation.device.live_book import FAR, LiveBook, has_room, queue_at, reference
+from lob_jax.generation.generated import Fill, Outcome
+from lob_jax.generation.settings import Order
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
@@ -33,70 +34,6 @@ LAST_SECOND = int(NEVER) - 1  # the last second after midnight that the device's
 _NOTHING_LEFT = "nothing was left to execute"
 _NO_ROOM = "the live book had no room for it"
 _NOT_SENT = ("it waited for an earlier order", "trading was halted", "the path ended before its time")
-
-
-@dataclasses.dataclass(frozen=True)
-class Order:
-    """An order to inject into every path; exactly one of `after_events` and `at_ns` must be given.
-
-    Attributes:
-      side: +1 to buy, -1 to sell.
-      size: lots.
-      price: limit in price quanta; None for a market order.
-      after_events: the order is due once the path has this many events.
-      at_ns: the order is due at the first event boundary at or after this time, UNIX ns.
-    """
-
-    side: int
-    size: int
-    price: int | None = None
-    after_events: int | None = None
-    at_ns: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Fill:
-    """An execution of an order, or of a part of it.
-
-    Attributes:
-      time_ns: time of the execution, UNIX ns.
-      price: price quanta.
-      lots: lots executed.
-      resting: whether the order was resting in the book; if not, it executed an order of the other side on arrival.
-    """
-
-    time_ns: int
-    price: int
-    lots: int
-    resting: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The outcome of an order in one path.
-
-    If the order was sent, `filled`, `rested` and `dropped` add up to its size. The lots of `fills` on arrival add up to
-    `filled`; those of the other fills add up to `rested`, together with `left` and `unseen`.
-
-    Attributes:
-      sent: whether the order was sent before the path ended.
-      filled: lots executed on arrival.
-      rested: lots then added to the book at the limit.
-      dropped: lots neither filled nor rested.
-      why: why lots were dropped or the order was not sent; otherwise empty.
-      fills: all executions of the order, in order of time.
-      left: lots that still rest at the end of the path.
-      unseen: lots that rested at a level of a windowed book when it left the view: they are not followed any more.
-    """
-
-    sent: bool
-    filled: int
-    rested: int
-    dropped: int
-    why: str = ""
-    fills: tuple[Fill, ...] = ()
-    left: int = 0
-    unseen: int = 0
 
 
 class OrderTable(NamedTuple):
