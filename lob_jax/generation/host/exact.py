@@ -11,12 +11,12 @@ from lob_jax.generation.host.step import CLOCK, DONE, EVENTS, GRAMMAR, WITHIN, f
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.numbers import SKIP_NS
+from lob_jax.tokens.numbers import POWER, SKIP_NS, code_range
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.limits import ADD, CROSS, EXECUTE
 from lob_jax.tokens.sets.walk import Walk, note_anchors, note_queue, note_size, put_row, remember, take
 
-_SKIPS, _LAST = int(Number.SKIPS), int(Number.LAST)
+_GAP, _REST, _LAST = int(Number.GAP), int(Number.GAP_REST), int(Number.LAST)
 
 
 @in_place
@@ -74,10 +74,10 @@ def _move(paths: Paths, given: Given, path: int, walk: Walk, token: int) -> None
     if v.FIRST_CONTROL <= token <= v.LAST_CONTROL or v.CLASS_SIZE <= token < v.CONTINUATION:
         _end_event(paths, path, walk)
         number[EVENTS] += 1
-        number[WITHIN], number[_SKIPS] = 0, 0
+        number[WITHIN], number[_GAP] = 0, 0
         note_flow(paths, path, number[CLOCK])
     number[WITHIN] += 1
-    number[_SKIPS] += token == v.TIME_SKIP
+    _read_gap(number, spelling[sp.FIELD], token)
     sp.read(spelling, token, walk.rules.gap_digits)
     number[GRAMMAR] = given.transition[number[GRAMMAR], token]
     if sp.is_time(token) and not spelling[sp.TAKEN]:
@@ -87,12 +87,27 @@ def _move(paths: Paths, given: Given, path: int, walk: Walk, token: int) -> None
 
 
 @inner
+def _read_gap(number: np.ndarray, field: int, token: int) -> None:
+    """Add what a token in a field says of the gap; unlike in `spelling`, of which only the kept digits count."""
+    if token == v.TIME_SKIP:
+        number[_GAP] += SKIP_NS
+    elif token >= v.TIME:
+        low, _, more = code_range(token - v.TIME)
+        number[_GAP] += low
+        number[_REST] = more
+    elif field == v.FIELD_GAP_DIGITS and v.CONTINUATION <= token < v.SIZE:
+        rest = number[_REST]
+        number[_GAP] += (token - v.CONTINUATION) * POWER[rest] // POWER[3]
+        number[_REST] = max(rest - 3, 0)
+
+
+@inner
 def _end_event(paths: Paths, path: int, walk: Walk) -> None:
     """Advance the clock and the flow by the event that is complete, if there is one."""
     number, spelling = paths.number[path], walk.spelling
     if number[EVENTS] == 0:
         return
-    gap = number[_SKIPS] * SKIP_NS + spelling[sp.VALUE]
+    gap = number[_GAP]
     number[CLOCK] += gap
     if paths.known.flow.shape[1] == 0:
         return

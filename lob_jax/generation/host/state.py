@@ -20,7 +20,7 @@ class Number(enum.IntEnum):
 
     CLOCK = 0  # the time of the previous event, UNIX ns
     GRAMMAR = 1  # state of the grammar's automaton
-    SKIPS = 2  # TIME_SKIPs of the current event
+    GAP = 2  # ns since the previous event, as far as they are spelled
     EVENTS = 3  # number of events begun
     BEHIND = 4  # number of events in the prompt
     LAST = 5  # number of events to generate
@@ -33,6 +33,7 @@ class Number(enum.IntEnum):
     DONE = 12  # 1 if all events of the path are complete, else 0
     MIDDLE = 13  # best bid plus best ask after the last event of the flow, price quanta
     QUOTED = 14  # 1 if both sides were occupied then, else 0
+    GAP_REST = 15  # digits of the gap that may still follow
 
 
 class Shown(enum.IntEnum):
