@@ -17,10 +17,13 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS
 from lob_jax.tokens.numbers import ALL_DIGITS
+from lob_jax.tokens.sets.bins import Bins, bins_of
 from lob_jax.tokens.sets.limits import Rules
 
 if TYPE_CHECKING:
     from lob_jax.tokens.tokenizer import Tokenizer
+
+_NO_BINS = Bins(*(np.zeros((0, 0), np.int64) for _ in range(5)))
 
 
 def given_of(
@@ -59,6 +62,7 @@ def given_of(
     first, last, offset = ranges_of_states(tokenizer.grammar.allowed & drawable_V)
     return Given(
         rules=rules,
+        bins=_NO_BINS if vocabulary.bins is None else bins_of(vocabulary.bins),
         corrections=correction_columns(Corrections.none(), 0),
         sampler=_sampler(sampling, model),
         scratch=new_scratch(),

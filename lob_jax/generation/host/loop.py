@@ -14,7 +14,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation.generated import Generated, check_refused
-from lob_jax.generation.host import exact
+from lob_jax.generation.host import compact, exact
 from lob_jax.generation.host.context import Context, Decoder, Inputs, prompt_inputs, slots_of
 from lob_jax.generation.host.given import given_of
 from lob_jax.generation.host.known import Day, check_flow, constants, known_at
@@ -43,7 +43,10 @@ class Words(NamedTuple):
     behind: int
 
 
-WORDS = {"exact": Words(exact.begin, exact.advance, behind=1)}
+WORDS = {
+    "exact": Words(exact.begin, exact.advance, behind=1),
+    "compact": Words(compact.begin, compact.advance, behind=0),
+}
 
 
 class Drawn(NamedTuple):

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from lob_jax.generation.prompt import FIRST_NUMBER, Prompt
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.jit import in_place
 from lob_jax.tokens.sets import spelling as sp
-from lob_jax.tokens.sets.heads import LevelCodes, new_level_codes
-from lob_jax.tokens.sets.ranges import ROW_ROOM, Ranges, new_ranges
+from lob_jax.tokens.sets.bins import new_scan
+from lob_jax.tokens.sets.heads import new_level_codes
+from lob_jax.tokens.sets.ranges import ROW_ROOM, new_ranges
 from lob_jax.tokens.tokenizer import Tokenizer
 
 FEWEST_FREE = 64  # orders that a book has room for, before it is enlarged
@@ -46,6 +48,7 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
         spelling=repeated([sp.new_spelling(prompt.closed, int(ranks)) for prompt in prompts]),
         ranges=_stacked(new_ranges(2 * ROW_ROOM), rows),
         codes=_stacked(new_level_codes(), rows),
+        scan=_stacked(new_scan(), rows),
         heads=np.full((rows, 2), -1),
         number=np.zeros((rows, len(Number)), np.int64),
         behind=_views(prompts, count),
@@ -64,8 +67,8 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
     return paths
 
 
-def _stacked(each: Ranges | LevelCodes, rows: int) -> "Ranges | LevelCodes":
-    """Repeat the arrays of a tuple along a new first axis."""
+def _stacked(each: Any, rows: int) -> Any:
+    """Return a tuple whose arrays are those of `each` for every path, along a new first axis."""
     return type(each)(*(np.repeat(leaf[None], rows, 0) for leaf in each))
 
 

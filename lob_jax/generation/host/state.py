@@ -10,6 +10,7 @@ from lob_jax.book.loops import CorrectionColumns
 from lob_jax.book.orders import Book
 from lob_jax.generation.host.draw import Sampler, Scratch
 from lob_jax.jit import inner
+from lob_jax.tokens.sets.bins import Bins, Scan
 from lob_jax.tokens.sets.heads import LevelCodes
 from lob_jax.tokens.sets.limits import Rules
 from lob_jax.tokens.sets.ranges import ROW_ROOM, Ranges
@@ -97,6 +98,7 @@ class Paths(NamedTuple):
       spelling: int64 [B, P], see `lob_jax.tokens.sets.spelling.Part`.
       ranges: the tokens that the book allows next, [B, ...] each; those of the current row count.
       codes: see `LevelCodes`, [B, ...] each.
+      scan: see `Scan`, [B, ...] each, for tokens that are events.
       heads: int64 [B, 2], see `lob_jax.tokens.sets.walk.Walk`.
       number: int64 [B, N], see `Number`.
       behind: what is behind the view of each.
@@ -114,6 +116,7 @@ class Paths(NamedTuple):
     spelling: np.ndarray
     ranges: Ranges
     codes: LevelCodes
+    scan: Scan
     heads: np.ndarray
     number: np.ndarray
     behind: Views
@@ -139,6 +142,7 @@ class Given(NamedTuple):
 
     Attributes:
       rules: see `Rules`.
+      bins: see `Bins`, for tokens that are events; else empty.
       corrections: none.
       sampler: the settings of the sampler.
       scratch: memory for one sample.
@@ -151,6 +155,7 @@ class Given(NamedTuple):
     """
 
     rules: Rules
+    bins: Bins
     corrections: CorrectionColumns
     sampler: Sampler
     scratch: Scratch
@@ -194,6 +199,12 @@ def codes_of(codes: LevelCodes, path: int) -> LevelCodes:
         codes.barred[path],
         codes.stale[path],
     )
+
+
+@inner
+def scan_of(scan: Scan, path: int) -> Scan:
+    """Return the scan of a path's levels."""
+    return Scan(scan.fits[path], scan.most_held[path], scan.stale[path])
 
 
 @inner
