@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.jit import inner
+from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.ranges import ROW_ROOM
 
@@ -139,7 +139,7 @@ def most_likely(ranges: Masked, logit_V: np.ndarray) -> int:
     return best
 
 
-@inner
+@in_place
 def sample(
     scratch: Scratch, sampler: Sampler, scores: Scores, grammar: Masked, book: Masked, at_3: tuple[float, float, float]
 ) -> int:

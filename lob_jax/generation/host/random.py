@@ -2,7 +2,7 @@
 2011): keys are two words of 32 bits, here in an int64 each.
 """
 
-from lob_jax.jit import inner
+from lob_jax.jit import in_place, inner
 
 _WORD = 2**32 - 1
 _PARITY = 0x1BD11BDA
@@ -30,13 +30,13 @@ def threefry(key0: int, key1: int, first: int, second: int) -> tuple[int, int]:
     return first, second
 
 
-@inner
+@in_place
 def fold_in(key0: int, key1: int, number: int) -> tuple[int, int]:
     """Return the key that `jax.random.fold_in` derives from a key and a number of 32 bits."""
     return threefry(key0, key1, 0, number)
 
 
-@inner
+@in_place
 def uniform(key0: int, key1: int, index: int) -> float:
     """Return the number with an index in the array that `jax.random.uniform` draws, a multiple of 2^-23 in [0, 1)."""
     first, second = threefry(key0, key1, 0, index)
