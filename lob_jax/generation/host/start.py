@@ -14,7 +14,7 @@ from lob_jax.book.view import MOST_REMEMBERED, OutOfView
 from lob_jax.generation.host.known import blank_known
 from lob_jax.generation.host.random import fold_in
 from lob_jax.generation.host.state import Books, Number, Paths, Shown, Views, book_of
-from lob_jax.generation.host.step import middle_of
+from lob_jax.generation.host.step import MIDDLE, QUOTED, middle_of
 from lob_jax.generation.prompt import FIRST_NUMBER, Prompt
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.jit import in_place
@@ -124,7 +124,7 @@ def _find_middles(paths: Paths) -> None:
     """Write what the flow compares the book after its next event with."""
     for path in range(len(paths.token)):
         middle, quoted = middle_of(book_of(paths.books, path))
-        paths.number[path, 13], paths.number[path, 14] = middle, quoted
+        paths.number[path, MIDDLE], paths.number[path, QUOTED] = middle, quoted
 
 
 def with_room(paths: Paths) -> Paths:

@@ -8,7 +8,11 @@ import pytest
 from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.flow import FLOW_FEATURES
 from lob_jax.book.queue import QUEUE_NUMBERS
+from lob_jax.book.replay import snapshots_at
+from lob_jax.data.windows.known import Beside
+from lob_jax.feeds.load import load_incremental_data
 from lob_jax.generation.settings import EVERYTHING, SamplingConfig, Truncation
+from lob_jax.runs.prompt import prompt_from_day
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 from lob_jax.tokens.latest import latest_along
@@ -48,22 +52,39 @@ def test_along_exact_tokens_of_a_windowed_book():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [SHOWN, START], ids=["window", "all"])
-@pytest.mark.parametrize("tokenizer", [TOKENIZER, RANKED, ExactTokenizer(None)], ids=["newest", "rank", "every ns"])
+@pytest.mark.parametrize(
+    ("tokenizer", "start"), [(RANKED, SHOWN), (ExactTokenizer(None), START)], ids=["ranks in a window", "every ns"]
+)
 def test_along_exact_tokens(tokenizer, start):
     host = both(tokenizer, [read(start)], tokens=600)
-    assert (np.count_nonzero(host.token // v.CLASS_SIZE == 0) > 0) == (tokenizer is RANKED)
+    ranks_TB = (host.token >= v.RANK_BASE) & (host.token < v.RANK_END)
+    assert ranks_TB.any() == (tokenizer is RANKED)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [SHOWN, START], ids=["window", "all"])
-def test_along_compact_tokens(start):
-    both(COMPACT, [read(start, COMPACT, behind=BEHIND)], tokens=200)
+def test_along_compact_tokens_of_a_windowed_book():
+    both(COMPACT, [read(SHOWN, COMPACT, behind=BEHIND)], tokens=200)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tokenizer", [ExactTokenizer(2), ExactTokenizer(2, "rank"), COMPACT], ids=lambda t: t.name)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("references", ["newest", "rank"])
+def test_behind_a_simulated_day(references):
+    """Its book has hundreds of orders; two prompts of it, the second with numbers of its own."""
+    day, tokenizer = load_incremental_data(events=600, seed=2), ExactTokenizer(5, references=references)
+    beside = Beside(("time_of_day", "day_of_week", "book", "flow", "queue", "anchors", "latest"), tokenizer=tokenizer)
+    how = {"tokenizer": tokenizer, "book_levels": 4, "time_buckets": 288, "beside": beside}
+    (start,) = snapshots_at(day, np.array([0]))
+    prompts = [prompt_from_day(day.part(0, last, start=start), events=20, **how) for last in (400, 600)]
+    prompts[1] = dataclasses.replace(prompts[1], number=1)
+    host = both(tokenizer, prompts, tokens=300, instrument=day.instrument)
+    assert all(values.any() for values in host.known.values())
+
+
+BOOKS = [*((ExactTokenizer(2), seed) for seed in range(4)), *((ExactTokenizer(2, "rank"), seed) for seed in (4, 5))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tokenizer", "seed"), [*BOOKS, (COMPACT, 2), (COMPACT, 5)])
 def test_on_random_books(tokenizer, seed):
     """Pooled or not, with a window or without, signed or not, in halts, with small largest sizes, truncated."""
     random = np.random.default_rng(seed)
