@@ -20,7 +20,7 @@ class Decoder(Protocol):
 
     @property
     def slots(self) -> int:
-        """Return the greatest number of tokens that its context holds."""
+        """Return the greatest number of tokens that its context holds: at most the model's `max_seq_length`."""
         ...
 
     def reset(self, rows: int) -> None:

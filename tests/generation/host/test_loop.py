@@ -128,7 +128,7 @@ def test_an_empty_prompt_is_refused(params):
 
 def test_importing_it_brings_no_jax():
     """Nor flax or tensorflow, at any depth: the tokenizers and prompts included."""
-    modules = "lob_jax.generation.host.loop, lob_jax.generation.paths, lob_jax.tokens.exact, lob_jax.tokens.compact"
+    modules = "lob_jax.generation.host.loop, lob_jax.runs.prompt, lob_jax.tokens.exact, lob_jax.tokens.compact"
     code = f"import sys, {modules}; print(sorted({{'jax', 'jaxlib', 'flax', 'tensorflow'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

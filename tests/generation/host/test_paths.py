@@ -11,6 +11,7 @@ from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.book.replay import snapshots_at
 from lob_jax.data.windows.known import Beside
 from lob_jax.feeds.load import load_incremental_data
+from lob_jax.generation.host import start as start_on_host
 from lob_jax.generation.settings import EVERYTHING, SamplingConfig, Truncation
 from lob_jax.runs.prompt import prompt_from_day
 from lob_jax.tokens import vocabulary as v
@@ -68,8 +69,9 @@ def test_along_compact_tokens_of_a_windowed_book():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("references", ["newest", "rank"])
-def test_behind_a_simulated_day(references):
-    """Its book has hundreds of orders; two prompts of it, the second with numbers of its own."""
+def test_behind_a_simulated_day(references, monkeypatch):
+    """Its book has hundreds of orders, and is enlarged; two prompts of it, the second with numbers of its own."""
+    monkeypatch.setattr(start_on_host, "FEWEST_FREE", 3)
     day, tokenizer = load_incremental_data(events=600, seed=2), ExactTokenizer(5, references=references)
     beside = Beside(("time_of_day", "day_of_week", "book", "flow", "queue", "anchors", "latest"), tokenizer=tokenizer)
     how = {"tokenizer": tokenizer, "book_levels": 4, "time_buckets": 288, "beside": beside}
