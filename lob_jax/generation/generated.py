@@ -1,11 +1,18 @@
 """What generation returns: the tokens of each path, the book at its end, and what became of the user's orders."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
+from lob_jax.generation.settings import Order
+
+_NOTHING_LEFT = "nothing was left to execute"
+_NO_ROOM = "the live book had no room for it"
+_NOT_SENT = ("it waited for an earlier order", "trading was halted", "the path ended before its time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +58,48 @@ class Outcome:
     fills: tuple[Fill, ...] = ()
     left: int = 0
     unseen: int = 0
+
+
+class Sent(NamedTuple):
+    """What became of the user's orders in one path by its end, apart from their executions.
+
+    Attributes:
+      following: number of the current or next order.
+      left: lots of the current order that are not matched yet; 0 before it is due.
+      lots: lots filled, rested and dropped of each order.
+      closed: what a halt has closed.
+      resting: lots of each order that rest in the book.
+    """
+
+    following: int
+    left: int
+    lots: list[tuple[int, int, int]]
+    closed: int
+    resting: list[int]
+
+
+def outcomes_of(orders: Sequence[Order], sent: Sent, *, fills: Sequence[Sequence[Fill]]) -> list[Outcome]:
+    """Return the outcome of each order at the end of one path.
+
+    Args:
+      orders: all orders.
+      sent: what became of them.
+      fills: the executions of each.
+    """
+    found = []
+    for number, (order, done, (filled, rested, dropped)) in enumerate(zip(orders, fills, sent.lots, strict=True)):
+        cut = sent.left if number == sent.following else 0
+        is_sent = number < sent.following or cut > 0
+        if not is_sent:
+            why = _NOT_SENT[0 if number > sent.following else 1 if sent.closed else 2]
+        elif cut:
+            why = "the path ended"
+        else:
+            why = "" if not dropped else _NOTHING_LEFT if order.price is None else _NO_ROOM
+        left = sent.resting[number]
+        unseen = rested - left - sum(fill.lots for fill in done if fill.resting)
+        found.append(Outcome(is_sent, filled, rested, dropped + cut, why, tuple(done), left, unseen))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

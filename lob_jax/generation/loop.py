@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import sharding
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
@@ -21,7 +20,7 @@ from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import Given, LoopShape, LoopState, PathState, Rest, Window
 from lob_jax.generation.generated import Generated, Outcome, check_refused
 from lob_jax.generation.paths import Row, corrections_of, fills_of, path_day, remembered_in, rows_of
-from lob_jax.generation.prompt import ANY_SIZES, Prompt, as_prompts, longest_prompt
+from lob_jax.generation.prompt import ANY_SIZES, Prompt, as_prompts, check_one, longest_prompt
 from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
@@ -251,7 +250,7 @@ def flow(
     prompts = as_prompts(prompt)
     if sampling.inject:
         require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
-        _check_one(prompts)
+        check_one(prompts)
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
@@ -263,18 +262,6 @@ def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, ord
     """Return what the loop reads and does not change."""
     largest = prompt.largest if sampling.limit_sizes else ANY_SIZES
     return Given(WORDS[tokenizer.vocabulary.tokenizer].tables(tokenizer, largest), orders, prompt.reveals)
-
-
-def _check_one(prompts: Sequence[Prompt]) -> None:
-    """Check that there is one prompt: a limit is a price on its live book."""
-    if len(prompts) > 1:
-        raise InputError(
-            "orders of your own are sent to the paths of one prompt",
-            where="generate(inject=...)",
-            expected="one prompt",
-            was=f"{len(prompts)} prompts",
-            remedy="generate from each prompt by itself, with orders for its book",
-        )
 
 
 def generate(

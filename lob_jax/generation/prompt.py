@@ -109,6 +109,25 @@ def check_prompts(prompts: Sequence[Prompt]) -> None:
         )
 
 
+def check_one(prompts: Sequence[Prompt]) -> None:
+    """Check that there is one prompt: a limit is a price on its live book."""
+    if len(prompts) > 1:
+        raise InputError(
+            "orders of your own are sent to the paths of one prompt",
+            where="generate(inject=...)",
+            expected="one prompt",
+            was=f"{len(prompts)} prompts",
+            remedy="generate from each prompt by itself, with orders for its book",
+        )
+
+
+def origin_of(book: BookSnapshot, tick: int) -> int:
+    """Return the origin of the prices of a live book that starts as `book`, in price quanta: a best price of it."""
+    best = [book.price[book.side == side] for side in (1, -1)]
+    known = [int(prices[0]) for prices in best if len(prices)] or book.last_best[book.seen].tolist()
+    return known[0] // tick * tick if known else 0
+
+
 def book_room(start: BookSnapshot, *, inject: int = 0) -> dict[str, int]:
     """Return the capacity of a live book: levels per side and orders per level, twice those of the starting book.
 

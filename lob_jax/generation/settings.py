@@ -2,11 +2,15 @@
 
 import dataclasses
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lob_jax.errors import InputError
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
+from lob_jax.events.schema import ASK, BID
+from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
+LAST_SECOND = 2**31 - 2  # the last second after midnight that the device's clock can represent
 MOST_EVENTS = 2**30  # maximum of events per path, and of paths: the device counts in int32
 # At 1e-38, float32 logits divided by the temperature overflow, and sums over infinities would sample masked tokens.
 # These limits are far inside: 1e-6 is indistinguishable from 0, and 1e6 from a uniform distribution.
@@ -144,3 +148,50 @@ class SamplingConfig:
         require_whole(f"{named}events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
         require_whole(f"{named}seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
         check_temperature(self.temperature, named=named)
+
+
+def check_orders(orders: Sequence[Order], instrument: Instrument, *, origin: int, events: int) -> None:
+    """Check the user's orders.
+
+    Args:
+      orders: the orders in the sequence in which they are sent.
+      instrument: the instrument, for its tick and day.
+      origin: origin of the live book's prices, in quanta.
+      events: number of events in a path.
+
+    Raises:
+      InputError: an order is invalid, is due only after the end of every path, or cannot be represented on the device.
+    """
+    for number, order in enumerate(orders):
+        for holds, name, expected, was in _rules(order, instrument, origin=origin, events=events):
+            if not holds:
+                raise _no_order(f"inject[{number}].{name}", expected, was)
+
+
+def _rules(
+    order: Order, instrument: Instrument, *, origin: int, events: int
+) -> Iterator[tuple[bool, str, object, object]]:
+    """Yield the conditions for a valid order: (holds, field, expected, was)."""
+    tick, price, after, at_ns = instrument.tick, order.price, order.after_events, order.at_ns
+    yield order.side in (BID, ASK), "side", "+1 or -1", order.side
+    yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
+    if price is not None:
+        yield (price > 0 or instrument.signed) and price % tick == 0, "price", f"a multiple of {tick}", price
+        low, high = (origin + sign * MOST_DISTANCE * tick for sign in (-1, 1))
+        yield low <= price <= high, "price", f"at most {high} price quanta", price
+    yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)
+    if after is not None:
+        yield 0 <= after < events, "after_events", f"0 to {events - 1}: a path has {events} events", after
+    elif at_ns is not None:
+        last = instrument.midnight_ns() + LAST_SECOND * NS_PER_SECOND
+        yield at_ns <= last, "at_ns", f"UNIX ns, at most {last}, {LAST_SECOND:,} seconds after the day began", at_ns
+
+
+def _no_order(where: str, expected: object, was: object) -> InputError:
+    return InputError(
+        "the order is invalid",
+        where=where,
+        expected=expected,
+        was=was,
+        remedy="give a side, a size in lots, a limit in price quanta or None, and a time within the path",
+    )

@@ -9,7 +9,17 @@ from lob_jax.generation.host.draw import Scores
 from lob_jax.generation.host.known import note_flow, note_levels, note_token
 from lob_jax.generation.host.resolve import resolve
 from lob_jax.generation.host.state import Given, Number, Paths, begin_row, book_of, ranges_of, scan_of
-from lob_jax.generation.host.step import CLOCK, DONE, EVENTS, GRAMMAR, WITHIN, follow_flow, next_token
+from lob_jax.generation.host.step import (
+    CLOCK,
+    DONE,
+    EVENTS,
+    FRESH,
+    GRAMMAR,
+    WITHIN,
+    count_token,
+    follow_flow,
+    next_token,
+)
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
@@ -77,12 +87,14 @@ def _move(paths: Paths, given: Given, path: int, book: Book, token: int) -> None
     gap_ns = given.bins.gap_value[kind - 1, gap]
     number[CLOCK] += gap_ns
     number[EVENTS] += 1
+    number[FRESH] += 1
     number[WITHIN], number[GRAMMAR] = 1, given.transition[number[GRAMMAR], token]
     number[DONE] = number[EVENTS] >= number[_LAST]
     if paths.known.flow.shape[1] > 0:
         follow_flow(paths, path, book, kind, side, size, gap_ns, given.rules.tick)
         note_flow(paths, path, number[CLOCK])
     note_token(paths.known.latest[path], token)
+    count_token(paths, given, path, token, 0)
 
 
 @inner
@@ -99,4 +111,4 @@ def _take(paths: Paths, given: Given, path: int, book: Book, kind: int, s: int, 
     apply(book, kind, 1 - 2 * s, price, lots, 0, 0)
     if book.window > 0 and goes and level_of(book, s, price) < 0:
         where = behind.price[path, s], behind.lots[path, s]
-        reveal(book, *where, given.reveals, given.rules, paths.number[path], paths.shown[path], s, price, levels)
+        reveal(book, *where, given.reveals, given.rules, paths.number[path], paths.shown[path], s, price, levels, 0)

@@ -50,6 +50,7 @@ class Scratch(NamedTuple):
       sorted: float32 [CLASS_SIZE].
       first: int64 [ROW_ROOM], ranges of tokens that may be drawn.
       last: int64 [ROW_ROOM].
+      mass: float64 [2], the probability that the grammar masks, and the share of the rest that the book masks.
     """
 
     spelt: np.ndarray
@@ -62,6 +63,7 @@ class Scratch(NamedTuple):
     sorted: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    mass: np.ndarray
 
 
 def new_scratch() -> Scratch:
@@ -77,6 +79,7 @@ def new_scratch() -> Scratch:
         sorted=np.zeros(v.CLASS_SIZE, np.float32),
         first=np.zeros(ROW_ROOM, np.int64),
         last=np.zeros(ROW_ROOM, np.int64),
+        mass=np.zeros(2),
     )
 
 

@@ -3,11 +3,24 @@
 import numpy as np
 
 from lob_jax.book.kernel import level_of
-from lob_jax.book.orders import END, FIRST
+from lob_jax.book.orders import END, FIRST, OWN
 from lob_jax.generation.host.draw import Scores
 from lob_jax.generation.host.known import note_flow, note_levels, note_token
-from lob_jax.generation.host.state import Given, Number, Paths, begin_row, book_of, codes_of, ranges_of
-from lob_jax.generation.host.step import CLOCK, DONE, EVENTS, GRAMMAR, WITHIN, follow_flow, next_token
+from lob_jax.generation.host.orders import AT, COUNT, OWNER_BITS, WRITER, begin_order, owner_at_front
+from lob_jax.generation.host.state import Given, Number, Paths, Shown, begin_row, book_of, codes_of, ranges_of
+from lob_jax.generation.host.step import (
+    CHOSEN,
+    CLOCK,
+    DONE,
+    EVENTS,
+    FRESH,
+    GRAMMAR,
+    WITHIN,
+    WRITTEN,
+    count_token,
+    follow_flow,
+    next_token,
+)
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
 from lob_jax.tokens import vocabulary as v
@@ -16,7 +29,7 @@ from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.limits import ADD, CROSS, EXECUTE
 from lob_jax.tokens.sets.walk import Walk, note_anchors, note_queue, note_size, put_row, remember, take
 
-_GAP, _REST, _LAST = int(Number.GAP), int(Number.GAP_REST), int(Number.LAST)
+_GAP, _REST, _LAST, _FILLED = int(Number.GAP), int(Number.GAP_REST), int(Number.LAST), int(Shown.FILLED)
 
 
 @in_place
@@ -41,7 +54,11 @@ def advance(paths: Paths, given: Given, logit_BV: np.ndarray, weight_BV: np.ndar
       share_BV: float32 [B, V].
     """
     for path in range(len(paths.token)):
-        token = next_token(paths, given, path, Scores(logit_BV[path], weight_BV[path], share_BV[path]))
+        own, scores = paths.own[path], Scores(logit_BV[path], weight_BV[path], share_BV[path])
+        if own[AT] < own[COUNT]:  # an event of an order
+            paths.shown[path], token = 0, paths.spelled[path, own[AT]]
+        else:
+            token = next_token(paths, given, path, scores)
         if token != v.PAD:
             walk = _walk(paths, given, path)
             _move(paths, given, path, walk, token)
@@ -70,13 +87,23 @@ def _look(paths: Paths, path: int, walk: Walk) -> None:
 @inner
 def _move(paths: Paths, given: Given, path: int, walk: Walk, token: int) -> None:
     """Advance a path by a token."""
-    number, spelling = paths.number[path], walk.spelling
-    if v.FIRST_CONTROL <= token <= v.LAST_CONTROL or v.CLASS_SIZE <= token < v.CONTINUATION:
+    number, spelling, own = paths.number[path], walk.spelling, paths.own[path]
+    begins = v.FIRST_CONTROL <= token <= v.LAST_CONTROL or v.CLASS_SIZE <= token < v.CONTINUATION
+    if begins and own[AT] == own[COUNT]:
         _end_event(paths, path, walk)
+        when = number[EVENTS], number[_LAST], number[CLOCK], spelling[sp.HALT]
+        begin_order(own, paths.lots[path], paths.spelled[path], given.orders, walk.book, walk.rules, when)
         number[EVENTS] += 1
-        number[WITHIN], number[_GAP] = 0, 0
+        number[_GAP] = 0
         note_flow(paths, path, number[CLOCK])
-    number[WITHIN] += 1
+        if own[WRITER] == 0:
+            number[FRESH] += 1
+            number[WITHIN] = 0
+    if own[WRITER] > 0:
+        token = paths.spelled[path, own[AT]]
+        own[AT] += 1
+    else:
+        number[WITHIN] += 1
     _read_gap(number, spelling[sp.FIELD], token)
     sp.read(spelling, token, walk.rules.gap_digits)
     number[GRAMMAR] = given.transition[number[GRAMMAR], token]
@@ -84,6 +111,7 @@ def _move(paths: Paths, given: Given, path: int, walk: Walk, token: int) -> None
         _take(paths, given, path, walk)
     number[DONE] = number[EVENTS] > number[_LAST]
     note_token(paths.known.latest[path], token)
+    count_token(paths, given, path, token, own[WRITER])
 
 
 @inner
@@ -127,11 +155,15 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
     if shows:
         goes = level_of(book, s, price) >= 0
         remember_hidden(book, paths.behind.price[path, s], paths.behind.lots[path, s], kind, s, price)
-    take(walk)
+    writer = paths.own[path, WRITER]
+    if kind == EXECUTE:
+        paths.shown[path, _FILLED] = owner_at_front(book, s, price)
+    take(walk, OWN | writer << OWNER_BITS if writer > 0 else 0)
     if shows and goes and level_of(book, s, price) < 0:
         behind, number = paths.behind, paths.number[path]
+        own_tokens = number[WRITTEN] - number[CHOSEN] if writer > 0 else 0
         where = behind.price[path, s], behind.lots[path, s]
-        if reveal(book, *where, given.reveals, walk.rules, number, paths.shown[path], s, price, levels):
+        if reveal(book, *where, given.reveals, walk.rules, number, paths.shown[path], s, price, levels, own_tokens):
             walk.codes.stale[s] = 1
     note_size(spelling, paths.recent[path])
     if kind > 0:

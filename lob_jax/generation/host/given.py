@@ -10,6 +10,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.events.halts import HALTS
 from lob_jax.events.instrument import Instrument
 from lob_jax.generation.host.draw import Sampler, new_scratch
+from lob_jax.generation.host.orders import orders_of
 from lob_jax.generation.host.state import Given, Reveals
 from lob_jax.generation.prompt import ANY_SIZES, Prompt, RevealDistribution
 from lob_jax.generation.settings import SamplingConfig
@@ -67,6 +68,7 @@ def given_of(
         sampler=_sampler(sampling, model),
         scratch=new_scratch(),
         reveals=_reveals(prompt.reveals),
+        orders=orders_of(sampling.inject),
         transition=np.require(tokenizer.grammar.transition, None, ["C", "W"]),
         first=first,
         last=last,

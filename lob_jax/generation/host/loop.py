@@ -9,22 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lob_jax.book.orders import BEHIND, END, FIRST, FRONT, NOBODY, OVER_REMOVAL, PRICE, SIZE, UNKNOWN_LEVEL
-from lob_jax.book.snapshot import Corrections
-from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.generation.generated import Generated, check_refused
+from lob_jax.generation.generated import Generated
 from lob_jax.generation.host import compact, exact
+from lob_jax.generation.host.collect import Drawn, collect
 from lob_jax.generation.host.context import Context, Decoder, Inputs, prompt_inputs, slots_of
 from lob_jax.generation.host.given import given_of
 from lob_jax.generation.host.known import Day, check_flow, constants, known_at
 from lob_jax.generation.host.start import start_paths, with_room
-from lob_jax.generation.host.state import Number, Paths, Shown
-from lob_jax.generation.prompt import Prompt, as_prompts, book_room, check_prompts, slides
-from lob_jax.generation.settings import SamplingConfig
+from lob_jax.generation.host.state import Number, Paths
+from lob_jax.generation.prompt import Prompt, as_prompts, book_room, check_one, check_prompts, origin_of, slides
+from lob_jax.generation.settings import SamplingConfig, check_orders
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
-from lob_jax.tokens.vocabulary import PAD, event_index
 
 REPORTED = 256  # tokens between two reports of progress
 
@@ -49,13 +46,6 @@ WORDS = {
 }
 
 
-class Drawn(NamedTuple):
-    """What is kept of each sampled token: the tokens [B], and the level that came into view, [B, 4], see `Shown`."""
-
-    token: np.ndarray
-    shown: np.ndarray
-
-
 def generate(
     decoder: Decoder,
     prompt: Prompt | Sequence[Prompt],
@@ -74,15 +64,15 @@ def generate(
       model: the model's configuration.
       tokenizer: the tokenizer of the model's tokens.
       instrument: the instrument, for its tick and clock.
-      sampling: sampling settings, without orders of the user's.
+      sampling: sampling settings.
       on_progress: called from time to time with the smallest number of events in any path.
 
     Raises:
-      InputError: a prompt is empty, or there are orders of the user's.
+      InputError: a prompt is empty, an order is invalid, see `check_orders`, or there are orders and several prompts.
     """
     prompts = as_prompts(prompt)
-    _check(prompts, tokenizer, sampling)
-    rooms = [book_room(each.book) for each in prompts]
+    _check(prompts, tokenizer, instrument, sampling)
+    rooms = [book_room(each.book, inject=len(sampling.inject)) for each in prompts]
     room = {name: max(each[name] for each in rooms) for name in rooms[0]}
     given = given_of(prompts[0], tokenizer, instrument, sampling, model, room=room)
     paths = start_paths(prompts, tokenizer, sampling, levels=room["places"] + 2)
@@ -106,23 +96,20 @@ def generate(
         context.extend(inputs.next(paths))
     if on_progress:
         on_progress(sampling.events)
-    return _collected(drawn, paths, behind=words.behind)
+    how: dict[str, Any] = {"start": prompts[0].start, "tokenizer": tokenizer, "instrument": instrument}
+    return collect(drawn, paths, behind=words.behind, orders=sampling.inject, **how)
 
 
-def _check(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: SamplingConfig) -> None:
-    """Check that there are prompts, and nothing of the user's, which only the device's loop follows."""
+def _check(prompts: Sequence[Prompt], tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig) -> None:
+    """Check that there are prompts, and that the user's orders can be sent."""
     check_prompts(prompts)
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     check_flow(prompts[0])
-    owned = sum(len(prompt.book.own) for prompt in prompts)
-    if sampling.inject or owned:
-        raise InputError(
-            "generation without JAX follows no orders of your own",
-            where="generate(inject=...)" if sampling.inject else "Prompt.book.own",
-            expected="none",
-            was=f"{len(sampling.inject) or owned} orders",
-            remedy="inject orders where JAX is installed, with lob_jax.generation.loop.generate",
-        )
+    if sampling.inject:
+        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
+        check_one(prompts)
+    origin = origin_of(prompts[0].book, instrument.tick)
+    check_orders(sampling.inject, instrument, origin=origin, events=sampling.events)
 
 
 def scores_of(logits_BV: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -158,55 +145,3 @@ class _Inputs:
                 leaf[reads_B] = self._rest[name][reads_B, at]
         self._read += 1
         return inputs
-
-
-def _collected(drawn: list[Drawn], paths: Paths, *, behind: int) -> Generated:
-    """Join the tokens, and cut each path's to those of its events."""
-    counters = paths.books.counters
-    check_refused(int(counters[:, [UNKNOWN_LEVEL, OVER_REMOVAL]].sum()))
-    token_TB, shown_TB4 = (np.stack(leaves) for leaves in zip(*drawn, strict=True))
-    number, tokens, corrections, remembered = paths.number, [], [], []
-    for path, count in enumerate((number[:, Number.WRITTEN] - behind).tolist()):
-        mine = np.flatnonzero(token_TB[:, path] != PAD)[:count]
-        tokens.append(token_TB[mine, path].astype(np.int32))
-        shown_T4 = shown_TB4[mine, path]
-        corrections.append(_corrections(tokens[-1], shown_T4))
-        remembered.append(shown_T4[shown_T4[:, Shown.LOTS] > 0, Shown.REMEMBERED].sum())
-    mass_B2 = (paths.mass / number[:, Number.WRITTEN, None]).astype(np.float32)
-    rows: dict[str, Any] = {"tokens": tokens, "corrections": corrections}
-    return Generated(
-        **rows,
-        own=[np.zeros(len(one), bool) for one in tokens],
-        grammar_mass=mass_B2[:, 0],
-        book_mass=mass_B2[:, 1],
-        clock_ns=number[:, Number.CLOCK].tolist(),
-        levels=[_levels(paths, path) for path in range(len(number))],
-        orders=[[] for _ in tokens],
-        remembered=np.array(remembered),
-    )
-
-
-def _corrections(tokens_T: np.ndarray, shown_T4: np.ndarray) -> Corrections:
-    """Return the levels that the events of a path brought into view, as corrections after these events."""
-    at = np.flatnonzero(shown_T4[:, Shown.LOTS])
-    side, price, lots, _ = shown_T4[at].T
-    return Corrections(event_index(tokens_T)[at].astype(np.int64), side.astype(np.int8), price.copy(), lots.copy())
-
-
-def _levels(paths: Paths, path: int) -> list[list[tuple[int, list[int]]]]:
-    """Return price and lots of the orders from the front of each level, best first, bids then asks."""
-    levels, orders, side = paths.books.levels[path], paths.books.orders[path], paths.books.side[path]
-    found = []
-    for s in range(2):
-        rows = levels[s, side[s, FIRST] : side[s, END]][::-1]
-        found.append([(int(row[PRICE]), _queue(orders, int(row[FRONT]))) for row in rows])
-    return found
-
-
-def _queue(orders: np.ndarray, slot: int) -> list[int]:
-    """Return the lots of the orders of a queue from a slot on."""
-    lots = []
-    while slot != NOBODY:
-        lots.append(int(orders[slot, SIZE]))
-        slot = int(orders[slot, BEHIND])
-    return lots

@@ -16,6 +16,7 @@ from lob_jax.tokens.sets.limits import (
     Rules,
     distance_of,
     distances,
+    is_of_others,
     largest,
     sizes,
 )
@@ -87,7 +88,7 @@ def _newest(book: Book, s: int, row: int, size: Bin) -> int:
     """Return the size of the newest order of a level whose size is in a bin, 0 if there is none."""
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
-        if size.low <= book.orders[slot, SIZE] <= size.high:
+        if size.low <= book.orders[slot, SIZE] <= size.high and is_of_others(book, slot):
             return book.orders[slot, SIZE]
         slot = book.orders[slot, AHEAD]
     return 0

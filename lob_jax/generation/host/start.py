@@ -12,6 +12,7 @@ from lob_jax.book.orders import BEHIND, Book, enter_all
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import MOST_REMEMBERED, OutOfView
 from lob_jax.generation.host.known import blank_known
+from lob_jax.generation.host.orders import MOST_TOKENS, Fate, Own
 from lob_jax.generation.host.random import fold_in
 from lob_jax.generation.host.state import Books, Number, Paths, Shown, Views, book_of
 from lob_jax.generation.host.step import MIDDLE, QUOTED, middle_of
@@ -59,6 +60,9 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
         mass=np.zeros((rows, 2)),
         shown=np.zeros((rows, len(Shown)), np.int64),
         token=np.zeros(rows, np.int64),
+        own=np.zeros((rows, len(Own)), np.int64),
+        lots=np.zeros((rows, len(Fate), len(sampling.inject) + 1), np.int64),
+        spelled=np.zeros((rows, MOST_TOKENS), np.int64),
     )
     if "latest" in prompts[0].known_T:
         paths.known.latest[:] = repeated([prompt.known_T["latest"][-1] for prompt in prompts])

@@ -9,6 +9,7 @@ from lob_jax.book.flow import FlowState
 from lob_jax.book.loops import CorrectionColumns
 from lob_jax.book.orders import Book
 from lob_jax.generation.host.draw import Sampler, Scratch
+from lob_jax.generation.host.orders import Orders
 from lob_jax.jit import inner
 from lob_jax.tokens.sets.bins import Bins, Scan
 from lob_jax.tokens.sets.heads import LevelCodes
@@ -27,23 +28,27 @@ class Number(enum.IntEnum):
     LAST = 5  # number of events to generate
     KEY_0 = 6  # the two words of the path's key
     KEY_1 = 7
-    WITHIN = 8  # tokens sampled in the latest event; with EVENTS it is folded into the key of each sample
+    WITHIN = 8  # tokens that the model has sampled in the latest of its events; with FRESH, folded into the key of each
     FLIP = 9  # 1 if each random number is replaced by one minus it, else 0
-    WRITTEN = 10  # number of tokens sampled
+    WRITTEN = 10  # number of tokens, including those of the user's orders
     UNREAD = 11  # tokens of the prompt that are read before the first one is sampled
     DONE = 12  # 1 if all events of the path are complete, else 0
     MIDDLE = 13  # best bid plus best ask after the last event of the flow, price quanta
     QUOTED = 14  # 1 if both sides were occupied then, else 0
     GAP_REST = 15  # digits of the gap that may still follow
+    FRESH = 16  # number of events that the model has begun
+    CHOSEN = 17  # number of tokens that the model has sampled
 
 
 class Shown(enum.IntEnum):
-    """Columns of `Paths.shown`: the level that the newest token's event brought into view."""
+    """Columns of `Paths.shown`: the level that the newest token's event brought into view, and orders of the user's."""
 
     SIDE = 0  # +1 bid, -1 ask
     PRICE = 1  # price quanta
     LOTS = 2  # 0 if there is no such level
     REMEMBERED = 3  # 1 if it had been in view before, else 0
+    WRITER = 4  # n + 1 if the token belongs to order n, else 0
+    FILLED = 5  # n + 1 if its event executed order n, which rested, else 0
 
 
 class Books(NamedTuple):
@@ -108,8 +113,11 @@ class Paths(NamedTuple):
       known: what a model reads at the newest token.
       mass: float64 [B, 2], sums of the probability that the grammar masked, and of the share of the rest that the book
         masked.
-      shown: int64 [B, 4], see `Shown`.
+      shown: int64 [B, 6], see `Shown`.
       token: int64 [B], the newest token; PAD after the end of a path.
+      own: int64 [B, N], the state of the user's orders, see `Own`.
+      lots: int64 [B, 3, I + 1], lots of each order, by `Fate`.
+      spelled: int64 [B, MOST_TOKENS], the tokens of the current event of an order.
     """
 
     books: Books
@@ -127,6 +135,9 @@ class Paths(NamedTuple):
     mass: np.ndarray
     shown: np.ndarray
     token: np.ndarray
+    own: np.ndarray
+    lots: np.ndarray
+    spelled: np.ndarray
 
 
 class Reveals(NamedTuple):
@@ -147,6 +158,7 @@ class Given(NamedTuple):
       sampler: the settings of the sampler.
       scratch: memory for one sample.
       reveals: what comes into view.
+      orders: the user's orders.
       transition: int16 [S, V], see `Automaton`.
       first: int64, the first tokens of the ranges that the grammar allows and that may be drawn, state by state.
       last: int64, the last tokens of these ranges.
@@ -160,6 +172,7 @@ class Given(NamedTuple):
     sampler: Sampler
     scratch: Scratch
     reveals: Reveals
+    orders: Orders
     transition: np.ndarray
     first: np.ndarray
     last: np.ndarray

@@ -6,7 +6,6 @@ from lob_jax.book.flow import DECAY_H
 from lob_jax.book.flow_loop import take_event
 from lob_jax.book.kernel import best_price, is_empty
 from lob_jax.book.orders import Book
-from lob_jax.events.schema import Kind
 from lob_jax.generation.host.draw import Masked, Scores, Scratch, class_sums, sample
 from lob_jax.generation.host.random import fold_in, uniform
 from lob_jax.generation.host.state import Given, Number, Paths, Shown, flow_of
@@ -14,16 +13,17 @@ from lob_jax.jit import inner
 from lob_jax.tokens import vocabulary as v
 
 GRAMMAR, EVENTS, WITHIN, FLIP = (int(Number[name]) for name in ("GRAMMAR", "EVENTS", "WITHIN", "FLIP"))
-WRITTEN, UNREAD, DONE = (int(Number[name]) for name in ("WRITTEN", "UNREAD", "DONE"))
+WRITTEN, UNREAD, DONE, FRESH = (int(Number[name]) for name in ("WRITTEN", "UNREAD", "DONE", "FRESH"))
 MIDDLE, QUOTED, CLOCK = (int(Number[name]) for name in ("MIDDLE", "QUOTED", "CLOCK"))
-_KEY_0, _KEY_1, _LOTS, _CONTROL = int(Number.KEY_0), int(Number.KEY_1), int(Shown.LOTS), int(Kind.CONTROL)
+CHOSEN, _WRITER = int(Number.CHOSEN), int(Shown.WRITER)
+_KEY_0, _KEY_1 = int(Number.KEY_0), int(Number.KEY_1)
 
 
 @inner
 def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
     """Sample the next token of a path; PAD if it is done or still reads its prompt, and stays as it is."""
     number = paths.number[path]
-    paths.shown[path, _LOTS], paths.token[path] = 0, v.PAD
+    paths.shown[path], paths.token[path] = 0, v.PAD
     if number[UNREAD] > 0:
         number[UNREAD] -= 1
         return v.PAD
@@ -35,16 +35,25 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
     book = _drawable(
         given.scratch, Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end), given.drawable
     )
-    _add_masses(paths.mass[path], given.scratch, scores.share, grammar, book)
-    key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[EVENTS])
+    _find_masses(given.scratch, scores.share, grammar, book)
+    key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[FRESH])
     key0, key1 = fold_in(key0, key1, number[WITHIN])
     at0, at1, at2 = uniform(key0, key1, 0), uniform(key0, key1, 1), uniform(key0, key1, 2)
     if number[FLIP]:
         at0, at1, at2 = 1 - at0, 1 - at1, 1 - at2
-    token = sample(given.scratch, given.sampler, scores, grammar, book, (at0, at1, at2))
+    return sample(given.scratch, given.sampler, scores, grammar, book, (at0, at1, at2))
+
+
+@inner
+def count_token(paths: Paths, given: Given, path: int, token: int, writer: int) -> None:
+    """Account for a token that the model has sampled or, with a `writer` above 0, that belongs to a user's order."""
+    number = paths.number[path]
+    paths.token[path], paths.shown[path, _WRITER] = token, writer
     number[WRITTEN] += 1
-    paths.token[path] = token
-    return token
+    if writer == 0:
+        number[CHOSEN] += 1
+        for k in range(2):
+            paths.mass[path, k] += given.scratch.mass[k]
 
 
 @inner
@@ -64,15 +73,15 @@ def _drawable(scratch: Scratch, ranges: Masked, drawable: np.ndarray) -> Masked:
 
 
 @inner
-def _add_masses(mass: np.ndarray, scratch: Scratch, share_V: np.ndarray, grammar: Masked, book: Masked) -> None:
-    """Add the probability that the grammar forbids, and the share of the rest that the book forbids."""
+def _find_masses(scratch: Scratch, share_V: np.ndarray, grammar: Masked, book: Masked) -> None:
+    """Write the probability that the grammar forbids, and the share of the rest that the book forbids."""
     whole = 0.0
     for token in range(len(share_V)):
         whole += share_V[token]
     spelt = class_sums(grammar, share_V, scratch.spelt, scratch.any_left)
     left = class_sums(book, share_V, scratch.left, scratch.any_left)
-    mass[0] += 1 - spelt / whole
-    mass[1] += 1 - left / spelt if spelt > 0 else 1
+    scratch.mass[0] = 1 - spelt / whole
+    scratch.mass[1] = 1 - left / spelt if spelt > 0 else 1
 
 
 @inner

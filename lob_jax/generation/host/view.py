@@ -12,8 +12,8 @@ from lob_jax.generation.host.state import Number, Reveals, Shown
 from lob_jax.jit import inner
 from lob_jax.tokens.sets.limits import EXECUTE, Rules
 
-KEY_0, KEY_1, EVENTS, FLIP = (int(Number[name]) for name in ("KEY_0", "KEY_1", "EVENTS", "FLIP"))
-_SHOWN_SIDE, _SHOWN_PRICE, _SHOWN_LOTS, _SHOWN_BEFORE = (int(column) for column in Shown)
+KEY_0, KEY_1, FRESH, FLIP = (int(Number[name]) for name in ("KEY_0", "KEY_1", "FRESH", "FLIP"))
+_SHOWN_SIDE, _SHOWN_PRICE, _SHOWN_LOTS, _SHOWN_BEFORE, _, _ = (int(column) for column in Shown)
 _REVEALS = 2**32 - 1  # folded into a path's key, see `lob_jax.generation.device.out_of_view`
 
 
@@ -40,6 +40,7 @@ def reveal(
     s: int,
     price: int,
     levels: int,
+    own: int,
 ) -> bool:
     """Bring a level into view after an event that has removed one; return whether there is such a level.
 
@@ -54,6 +55,7 @@ def reveal(
       s: the side, 0 bid, 1 ask.
       price: that of the level that has gone.
       levels: the number of levels of the side before the event.
+      own: number of tokens of the user's orders, 0 in an event of the model.
     """
     sign = 1 - 2 * s
     if lots_M[0] > 0:
@@ -63,7 +65,7 @@ def reveal(
         lots_M[-1] = 0
     elif reveals.count[s] > 0 and (levels >= book.window or levels == 1):
         last = book.levels[s, book.side[s, FIRST], PRICE] if levels > 1 else price
-        pair = _drawn(reveals.count[s], number)
+        pair = _drawn(reveals.count[s], number, own)
         found = last - sign * reveals.ticks[s, pair] * rules.tick
         if not rules.signed and found < rules.tick:
             return False
@@ -76,11 +78,11 @@ def reveal(
 
 
 @inner
-def _drawn(count: int, number: np.ndarray) -> int:
+def _drawn(count: int, number: np.ndarray, own: int) -> int:
     """Return which of `count` pairs the current event of a path draws."""
     key0, key1 = fold_in(number[KEY_0], number[KEY_1], _REVEALS)
-    key0, key1 = fold_in(key0, key1, number[EVENTS])
-    key0, key1 = fold_in(key0, key1, 0)
+    key0, key1 = fold_in(key0, key1, number[FRESH])
+    key0, key1 = fold_in(key0, key1, own)
     at = uniform(key0, key1, 0)
     at = 1 - at if number[FLIP] else at
     return min(max(np.int64(np.float32(at) * np.float32(count)), 0), count - 1)

@@ -21,6 +21,7 @@ from lob_jax.tokens.sets.limits import (
     distances,
     is_divisible,
     is_halted,
+    is_of_others,
     largest,
     sizes,
 )
@@ -155,7 +156,7 @@ def _fit_delete(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarra
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]
-        if size <= rules.most_lots:
+        if size <= rules.most_lots and is_of_others(book, slot):
             fits[np.searchsorted(edges, size, side="right") - 1] = True
         if is_divisible(book, slot):
             most = max(most, size)

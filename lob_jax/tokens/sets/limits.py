@@ -139,7 +139,7 @@ def is_cancellable(book: Book, s: int, row: int) -> bool:
     """Return whether a part of an order at a level can be withdrawn: whether one has more than a lot."""
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] > 1:
+        if book.orders[slot, SIZE] > 1 and is_of_others(book, slot):
             return True
         slot = book.orders[slot, BEHIND]
     return False
@@ -148,14 +148,18 @@ def is_cancellable(book: Book, s: int, row: int) -> bool:
 @inner
 def is_deletable(book: Book, s: int, row: int, rules: Rules) -> bool:
     """Return whether a DELETE of at most the largest size is possible at a level."""
-    if book.levels[s, row, SIZE] <= rules.most_lots:
-        return True
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] <= rules.most_lots or is_divisible(book, slot):
+        if is_of_others(book, slot) and (book.orders[slot, SIZE] <= rules.most_lots or is_divisible(book, slot)):
             return True
         slot = book.orders[slot, BEHIND]
     return False
+
+
+@inner
+def is_of_others(book: Book, slot: int) -> bool:
+    """Return whether an order is not the user's own, which no event of others withdraws."""
+    return book.orders[slot, MARK] & OWN == 0
 
 
 @inner
@@ -221,11 +225,12 @@ def sizes(book: Book, kind: int, s: int, distance: int, rules: Rules) -> tuple[i
 
 @inner
 def largest(book: Book, s: int, row: int, divisible: bool) -> int:
-    """Return the size of the largest order of a level, or of the largest divisible one; 0 if there is none."""
+    """Return the size of the largest order of others at a level, or of the largest divisible one; 0 for none."""
     most = 0
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] > most and (not divisible or is_divisible(book, slot)):
+        fits = is_divisible(book, slot) if divisible else is_of_others(book, slot)
+        if fits and book.orders[slot, SIZE] > most:
             most = book.orders[slot, SIZE]
         slot = book.orders[slot, AHEAD]
     return most
@@ -233,10 +238,10 @@ def largest(book: Book, s: int, row: int, divisible: bool) -> int:
 
 @inner
 def has_order(book: Book, s: int, row: int, size: int) -> bool:
-    """Return whether an order of a level has exactly a size."""
+    """Return whether an order of others at a level has exactly a size."""
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] == size:
+        if book.orders[slot, SIZE] == size and is_of_others(book, slot):
             return True
         slot = book.orders[slot, AHEAD]
     return False

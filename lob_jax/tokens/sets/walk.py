@@ -91,7 +91,7 @@ def advance(
         if escapes:
             spelling[sp.FREE] = 1
         at += 1
-        if sp.is_time(token) and not spelling[sp.TAKEN] and not take(walk):
+        if sp.is_time(token) and not spelling[sp.TAKEN] and not take(walk, 0):
             return at - 1, _OUT_OF_RANGE
     offset[at] = ranges.at[END]
     return at, _DONE
@@ -117,7 +117,7 @@ def follow_queues(walk: Walk, tokens: np.ndarray, recent: np.ndarray, codes_TQ: 
     for at in range(len(tokens)):
         sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
         if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN]:
-            if not take(walk):
+            if not take(walk, 0):
                 return at
             note_size(walk.spelling, recent)
         note_queue(walk, recent, codes_TQ[at])
@@ -145,7 +145,7 @@ def follow_anchors(walk: Walk, tokens: np.ndarray, remembered: np.ndarray, codes
             kind, s, distance = walk.spelling[sp.KIND], walk.spelling[sp.SIDE], walk.spelling[sp.DISTANCE]
             side = 1 - 2 * s
             price = reference(walk.book, side) - side * distance * unit_of(kind, walk.rules)
-            if not take(walk):
+            if not take(walk, 0):
                 return at
             remember(remembered[s], kind, price)
             event += 1
@@ -308,8 +308,8 @@ def _put_heads(walk: Walk, ranges: Ranges) -> None:
 
 
 @inner
-def take(walk: Walk) -> bool:
-    """Apply the event and its corrections to the book; return whether its price can be represented."""
+def take(walk: Walk, mark: int) -> bool:
+    """Apply the event and its corrections to the book, an added order with a mark; return whether its price fits."""
     book, spelling, stale = walk.book, walk.spelling, walk.codes.stale
     kind, s = spelling[sp.KIND], spelling[sp.SIDE]
     spelling[sp.TAKEN] = 1
@@ -325,7 +325,7 @@ def take(walk: Walk) -> bool:
         if abs(origin) >= MOST or abs(spelling[sp.DISTANCE]) > (MOST - 1 - abs(origin)) // unit:
             return False
         price = origin - side * spelling[sp.DISTANCE] * unit
-        apply(book, kind, side, price, spelling[sp.SIZE], _order_id(walk, price))
+        apply(book, kind, side, price, spelling[sp.SIZE], _order_id(walk, price), mark)
         if kind <= EXECUTE:
             stale[s] = 1
     cursor = amend(book, walk.corrections, spelling[sp.CURSOR], spelling[sp.EVENT])

@@ -25,7 +25,8 @@ from tests.generation.market import (
     prompt,
 )
 from tests.generation.test_prompts import prompts
-from tests.generation.test_windowed_paths import BEHIND, SHOWN, checked
+from tests.generation.test_user_orders import EVERY, STARTS, drawn_orders
+from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN, checked
 from tests.test_layout import ROOT
 
 
@@ -110,13 +111,27 @@ def test_progress_is_told(params, monkeypatch):
     assert told == sorted(told) and len(told) > 3 and told[-1] == SAMPLING.events
 
 
-def test_orders_of_the_user_are_refused(params):
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "tokenizer"), [("window", TOKENIZER), ("levels", TOKENIZER), ("orders", RANKED)])
+def test_orders_of_the_user(params, kind, tokenizer):
+    given = prompt(MODEL, STARTS[kind])
+    if given.book.window:
+        given = dataclasses.replace(given, behind=BEHIND, reveals=REVEALS)
+    orders, events = drawn_orders(1)[:20], 20 * EVERY
+    found, _ = on_both(params, given, tokenizer=tokenizer, events=events, inject=orders)
+    outcomes = [one for path in found.orders for one in path]
+    assert any(one.filled for one in outcomes) and any(one.rested for one in outcomes)
+    assert any(fill.resting for one in outcomes for fill in one.fills)
+
+
+def test_orders_of_the_user_that_cannot_be_sent_are_refused(params):
     order = Order(side=1, size=5, price=9_900, after_events=3)
-    with pytest.raises(InputError, match="no orders of your own"):
-        on_host(params, prompt(), inject=(order,))
-    owned = dataclasses.replace(prompt().book, own=np.array([0]))
-    with pytest.raises(InputError, match="no orders of your own"):
-        on_host(params, dataclasses.replace(prompt(), book=owned))
+    with pytest.raises(InputError, match="needs exact tokens"):
+        on_host(params, prompt(), tokenizer=COMPACT, inject=(order,))
+    with pytest.raises(InputError, match="the paths of one prompt"):
+        on_host(params, prompts(), inject=(order,))
+    with pytest.raises(InputError, match="the order is invalid"):
+        on_host(params, prompt(), inject=(dataclasses.replace(order, after_events=30),))
 
 
 def test_an_empty_prompt_is_refused(params):
