@@ -27,7 +27,7 @@ from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.context import prompt_window
 from lob_jax.generation.device import known as device
-from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.inputs import ARRAYS, BY_NAME, Advance, Role, fields_held, fields_read, given, names_of, zeros
 from lob_jax.models.masking import make_masks

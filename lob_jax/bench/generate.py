@@ -40,7 +40,8 @@ from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import no_orders
-from lob_jax.generation.device.state import Prompt, SamplingConfig
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig

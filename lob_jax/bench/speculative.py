@@ -31,8 +31,8 @@ from lob_jax.bench.processes import Resident
 from lob_jax.bench.surroundings import surroundings, user_path
 from lob_jax.bench.trained import Trained, trained
 from lob_jax.configs import next_tokens
-from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.speculative import Speculation, generate_speculatively
 from lob_jax.models.accounting import parameter_count
 

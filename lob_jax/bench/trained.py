@@ -10,7 +10,7 @@ from lob_jax.config.sections import model_config, plain, train_config
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.records import record_instrument
 from lob_jax.events.instrument import Instrument
-from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.prompt import Prompt
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.load import open_run
 from lob_jax.runs.prompt import make_prompt

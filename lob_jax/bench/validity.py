@@ -26,9 +26,9 @@ from lob_jax.bench.surroundings import surroundings
 from lob_jax.bench.trained import Trained, trained
 from lob_jax.configs import compact, tiny
 from lob_jax.evaluation.paths.validity import merged
-from lob_jax.generation.device.state import SamplingConfig
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.runs.generation import check_day
 

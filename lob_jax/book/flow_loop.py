@@ -111,29 +111,40 @@ def _follow(
     for i in range(len(events.kind) + 1):
         if i > 0:
             clock += events.gap_ns[i - 1]
-            _take(state, events, i - 1, clock, tick, decay_H)
+            spelled = events.kind[i - 1], events.side[i - 1], events.size[i - 1], events.gap_ns[i - 1]
+            take_event(state, *spelled, events.move2[i - 1], events.spread[i - 1], clock, tick, decay_H)
         if len(numbers_EF) > 0:
-            _write(state, clock, numbers_EF[i])
+            write_numbers(state, clock, numbers_EF[i])
 
 
 @in_place
-def _take(state: FlowState, events: FlowEvents, i: int, clock: int, tick: int, decay_H: np.ndarray) -> None:
-    """Advance the state by event i, after which the clock is `clock`."""
-    kind, side, move2 = events.kind[i], events.side[i], events.move2[i]
+def take_event(
+    state: FlowState,
+    kind: int,
+    side: int,
+    size: int,
+    gap_ns: int,
+    move2: int,
+    spread: int,
+    clock: int,
+    tick: int,
+    decay_H: np.ndarray,
+) -> None:
+    """Advance the state by an event, see `FlowEvents`, after which the clock is `clock`; all numbers are int64."""
     for row in range(CLASSES + 1):
         state.events[row] = min(state.events[row] + 1, MOST_EVENTS)
         for h in range(_LIVES):
             state.sums[row, h] *= decay_H[h]
-    log_gap = np.float32(math.log1p(max(events.gap_ns[i], 0) / _NS_PER_US))
+    log_gap = np.float32(math.log1p(max(gap_ns, 0) / _NS_PER_US))
     for h in range(_GAP_COUNT):
         state.gaps[h] = state.gaps[h] * decay_H[h] + log_gap
-    log_spread = np.float32(math.log1p(events.spread[i]))
+    log_spread = np.float32(math.log1p(spread))
     for h in range(_LIVES):
         state.spreads[h] = state.spreads[h] * decay_H[h] + log_spread
         state.add_sizes[h] *= decay_H[h]
         state.sums[EVERY, h] += np.float32(1)
     if kind == _ADD:
-        log_size = np.float32(math.log1p(events.size[i]))
+        log_size = np.float32(math.log1p(size))
         for h in range(_LIVES):
             state.add_sizes[h] += log_size
     if kind != _CONTROL:
@@ -146,14 +157,14 @@ def _take(state: FlowState, events: FlowEvents, i: int, clock: int, tick: int, d
             state.run[0], state.run[1], state.run[2] = -side, 0, 0
             state.time_ns[RUN] = clock
         state.run[1] += np.float32(1)
-        state.run[2] += np.float32(events.size[i])
+        state.run[2] += np.float32(size)
     if move2 != 0:
         state.move[0], state.move[1] = 1 if move2 > 0 else -1, abs(move2) / (2 * tick)
         state.time_ns[MOVE], state.events[CLASSES] = clock, 0
 
 
 @in_place
-def _write(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
+def write_numbers(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
     """Write the numbers that `flow_features` describes, at a time."""
     for c in range(CLASSES):
         numbers_F[_SECONDS + c] = _seconds(clock, state.time_ns[c])

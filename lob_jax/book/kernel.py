@@ -55,11 +55,15 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 _ANONYMOUS_ID = ANONYMOUS_ID - 2**64  # its bits as an int64
 
 
-def load(snapshot: BookSnapshot, order_capacity: int) -> Book:
-    """Build the book of a snapshot, with room for `order_capacity` more orders (ADDs and corrections)."""
+def load(snapshot: BookSnapshot, order_capacity: int, *, levels: int = 0) -> Book:
+    """Build the book of a snapshot, with room for `order_capacity` more orders (ADDs and corrections).
+
+    It has room for so many `levels` a side, by default for a level of each order, or for those of a window.
+    """
     orders = len(snapshot) + order_capacity
     # A window that reaches an end of its array is moved to the middle; room for four windows makes that rare.
-    book = new_book(orders, 4 * snapshot.window or orders, window=snapshot.window, pooled=snapshot.pooled)
+    levels = levels or 4 * snapshot.window or orders
+    book = new_book(orders, levels, window=snapshot.window, pooled=snapshot.pooled)
     book.side[:, LAST_BEST], book.side[:, SEEN] = snapshot.last_best, snapshot.seen
     _append_all(
         book,

@@ -137,7 +137,7 @@ def with_room(book: Book, orders: int) -> Book:
         larger.free[:] = book.free
     for name in ("side", "counters"):
         getattr(larger, name)[:] = getattr(book, name)
-    _enter_all(larger, book.names)
+    enter_all(larger, book.names)
     return larger
 
 
@@ -296,7 +296,7 @@ def enter_name(book: Book, order_id: int, slot: int) -> None:
 
 
 @in_place
-def _enter_all(book: Book, names: np.ndarray) -> None:
+def enter_all(book: Book, names: np.ndarray) -> None:
     """Insert the ids of a smaller hash table."""
     for place in range(len(names)):
         if names[place, 0] != 0:

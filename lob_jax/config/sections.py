@@ -11,8 +11,7 @@ from lob_jax.export.config import ExportConfig
 from lob_jax.forecasting.config import ForecastConfig
 from lob_jax.forecasting.examples import ForecastLayout
 from lob_jax.forecasting.fit import FitConfig
-from lob_jax.generation.device.sampling import Truncation
-from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.settings import SamplingConfig, Truncation
 from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.settings import key_types
 from lob_jax.training.config import TrainConfig

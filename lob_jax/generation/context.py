@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.generation.device.live_book import Reveal
-from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Prompt, Rest, Window
+from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Rest, Window
+from lob_jax.generation.prompt import Prompt, slides
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
@@ -76,16 +77,6 @@ def named(window: Window, model: ModelConfig) -> Window:
         return window
     prefix_B1 = REGIME_BASE + window.known["regime"][:, :1]
     return window._replace(tokens_BT=jnp.concatenate([prefix_B1, window.tokens_BT[:, 1:]], axis=1))
-
-
-def slides(model: ModelConfig) -> bool:
-    """Return whether the context can slide by single tokens: if only differences of positions matter."""
-    return model.positions in ("rotary", "rotary_time") and model.regime != "prefix"
-
-
-def longest_prompt(model: ModelConfig) -> int:
-    """Return the maximum number of prompt tokens; a model that cannot slide reads half a context, to leave room."""
-    return model.max_seq_length if slides(model) else model.max_seq_length // 2
 
 
 def opened(params: Any, paths: PathState, context: Window, shape: LoopShape, *, rest: Rest | None = None) -> LoopState:

@@ -4,9 +4,10 @@ from typing import Any
 
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
-from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
 

@@ -10,27 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import sharding
-from lob_jax.generation.context import longest_prompt, model_variables, opened, prompt_window, with_room
+from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import compact_paths, exact_paths, live_book
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.orders import Order, OrderTable, Outcome, order_table, outcomes
+from lob_jax.generation.device.orders import OrderTable, order_table, outcomes
 from lob_jax.generation.device.sampling import DRAWS, choose
-from lob_jax.generation.device.state import (
-    ANY_SIZES,
-    Generated,
-    Given,
-    LoopShape,
-    LoopState,
-    PathState,
-    Prompt,
-    Rest,
-    SamplingConfig,
-    Window,
-)
+from lob_jax.generation.device.state import Given, LoopShape, LoopState, PathState, Rest, Window
+from lob_jax.generation.generated import Generated, Outcome, check_refused
 from lob_jax.generation.paths import Row, corrections_of, fills_of, path_day, remembered_in, rows_of
+from lob_jax.generation.prompt import ANY_SIZES, Prompt, as_prompts, check_one, longest_prompt
+from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
@@ -259,7 +250,7 @@ def flow(
     prompts = as_prompts(prompt)
     if sampling.inject:
         require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
-        _check_one(prompts)
+        check_one(prompts)
     paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
     orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
     shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
@@ -271,23 +262,6 @@ def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, ord
     """Return what the loop reads and does not change."""
     largest = prompt.largest if sampling.limit_sizes else ANY_SIZES
     return Given(WORDS[tokenizer.vocabulary.tokenizer].tables(tokenizer, largest), orders, prompt.reveals)
-
-
-def as_prompts(prompt: Prompt | Sequence[Prompt]) -> Sequence[Prompt]:
-    """Return one prompt or several as a sequence of prompts."""
-    return [prompt] if isinstance(prompt, Prompt) else prompt
-
-
-def _check_one(prompts: Sequence[Prompt]) -> None:
-    """Check that there is one prompt: a limit is a price on its live book."""
-    if len(prompts) > 1:
-        raise InputError(
-            "orders of your own are sent to the paths of one prompt",
-            where="generate(inject=...)",
-            expected="one prompt",
-            was=f"{len(prompts)} prompts",
-            remedy="generate from each prompt by itself, with orders for its book",
-        )
 
 
 def generate(
@@ -401,19 +375,3 @@ def _accounts(orders: Sequence[Order], row: Row, corrections: Corrections, end: 
         return []
     events = path_day(row.tokens, corrections, row.own, **how).events
     return outcomes(orders, end.own, end.book, fills=fills_of(row, events, orders=len(orders)))
-
-
-def check_refused(refused: int) -> None:
-    """Check that the live book accepted all events, as the masks guarantee.
-
-    Raises:
-      InputError: it refused one.
-    """
-    if refused:
-        raise InputError(
-            "the live book could not accept an event",
-            where="generation",
-            expected="events that the masks allow, all of which it accepts",
-            was=f"{refused} refused",
-            remedy="this is a bug in lob_jax: please report it with the command and its seed",
-        )

@@ -1,19 +1,20 @@
 """Generated paths on the host: levels that came into view as corrections, fills of orders, each path as a day."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.generation.device.live_book import Reveal
-from lob_jax.generation.device.orders import Fill
+from lob_jax.generation.generated import Fill
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import PAD, event_index
+
+if TYPE_CHECKING:  # generation on the host needs no JAX
+    from lob_jax.generation.device.live_book import Reveal
 
 
 class Row(NamedTuple):
@@ -22,26 +23,33 @@ class Row(NamedTuple):
     tokens: np.ndarray
     writer: np.ndarray
     filled: np.ndarray
-    revealed: Reveal | None
+    revealed: "Reveal | None"
 
     @property
     def own(self) -> np.ndarray:
         """Return whether each token belongs to one of the user's orders, bool [T]."""
         return self.writer > 0
 
+    def at(self, where: Any) -> "Row":
+        """Return the row of some tokens, by any index of arrays."""
+        revealed = self.revealed
+        if revealed is not None:
+            revealed = revealed._make(leaf[where] for leaf in revealed)
+        return Row(self.tokens[where], self.writer[where], self.filled[where], revealed)
+
 
 def rows_of(together: Row) -> list[Row]:
     """Return the tokens of each path of a batch, given those of all paths, [B, T] each, with padding."""
     sampled_BT = together.tokens != PAD
-    return [jax.tree.map(lambda leaf_BT, at=at: leaf_BT[at][sampled_BT[at]], together) for at in range(len(sampled_BT))]
+    return [together.at((path, sampled_BT[path])) for path in range(len(sampled_BT))]
 
 
-def remembered_in(revealed: Reveal | None) -> int:
+def remembered_in(revealed: "Reveal | None") -> int:
     """Return how many of the levels that came into view were remembered."""
     return 0 if revealed is None else int((revealed.remembered & (revealed.lots > 0)).sum())
 
 
-def corrections_of(tokens_T: np.ndarray, revealed: Reveal | None, *, origin: int, tick: int) -> Corrections:
+def corrections_of(tokens_T: np.ndarray, revealed: "Reveal | None", *, origin: int, tick: int) -> Corrections:
     """Return the levels that the events of a path brought into view, as corrections after these events.
 
     Args:
@@ -53,10 +61,10 @@ def corrections_of(tokens_T: np.ndarray, revealed: Reveal | None, *, origin: int
     if revealed is None:
         return Corrections.none()
     at = np.flatnonzero(revealed.lots)
-    one = jax.tree.map(lambda leaf_T: leaf_T[at].astype(np.int64), revealed)
-    side = 1 - 2 * one.side
+    side, key, lots = (np.asarray(leaf)[at].astype(np.int64) for leaf in (revealed.side, revealed.key, revealed.lots))
+    sign = 1 - 2 * side
     event = event_index(tokens_T)[at].astype(np.int64)
-    return Corrections(event, side.astype(np.int8), origin - side * one.key * tick, one.lots)
+    return Corrections(event, sign.astype(np.int8), origin - sign * key * tick, lots)
 
 
 def fills_of(row: Row, events: Events, *, orders: int) -> list[list[Fill]]:

@@ -14,7 +14,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import replay
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView, follow_view
 from lob_jax.data.records.reveals import MOST_PAIRS, Pairs
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
+from lob_jax.generation.prompt import NO_REVEALS, RevealDistribution
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 

@@ -23,8 +23,11 @@ from lob_jax.generation.context import model_variables, named, nothing_revealed,
 from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.device.sampling import inverted_by_class, masked_masses, probabilities
-from lob_jax.generation.device.state import Generated, Given, LoopShape, PathState, Prompt, SamplingConfig, Window
+from lob_jax.generation.device.state import Given, LoopShape, PathState, Window
+from lob_jax.generation.generated import Generated
 from lob_jax.generation.paths import Row
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.cache import KVCache

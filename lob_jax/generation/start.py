@@ -1,7 +1,6 @@
 """The state of paths where they begin: at the end of their prompt, with its book and clock and a key of their own."""
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,20 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.book.snapshot import BookSnapshot
-from lob_jax.book.view import MOST_REMEMBERED
-from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation.device import anchors, assembler, live_book, live_flow
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.orders import nothing_own
-from lob_jax.generation.device.state import PathState, Prompt, SamplingConfig
+from lob_jax.generation.device.state import PathState
+from lob_jax.generation.prompt import FIRST_NUMBER, Prompt, book_room, check_prompts
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
-
-FEWEST_PLACES, FEWEST_ORDERS = 64, 16  # minimum capacity of a live book: levels per side, orders per level
-FIRST_NUMBER = np.uint32(2**31)  # keys of prompts are numbered from here, those of paths from 0
 
 
 def start_paths(
@@ -36,7 +31,7 @@ def start_paths(
       InputError: there is no prompt, one is empty, two have the same number, or the tokenizer does not support
         generation.
     """
-    _check(prompts)
+    check_prompts(prompts)
     require(tokenizer, Ability.GENERATION, what="generation", where="the tokenizer")
     rooms = [book_room(prompt.book, inject=len(sampling.inject)) for prompt in prompts]
     room = {name: max(room[name] for room in rooms) for name in rooms[0]}
@@ -52,27 +47,6 @@ def start_paths(
     numbers_N = np.array([prompt.number for prompt in prompts], np.uint32)
     paths = _repeated(together, jax.random.key(sampling.seed), numbers_N, paths=sampling.paths)
     return paths, [origin for _, origin in books for _ in range(sampling.paths)]
-
-
-def _check(prompts: Sequence[Prompt]) -> None:
-    """Check that every prompt has tokens to predict from, and random numbers of its own."""
-    if not prompts or not all(len(prompt.tokens_T) for prompt in prompts):
-        raise InputError(
-            "the prompt is empty" if prompts else "there is no prompt",
-            where="generate",
-            expected="at least one event",
-            was="no tokens",
-            remedy="set generate.prompt_events to 1 or more",
-        )
-    numbers = [prompt.number for prompt in prompts]
-    if len(set(numbers)) < len(numbers) or not 0 <= min(numbers) <= max(numbers) < FIRST_NUMBER:
-        raise InputError(
-            "prompts without a number of their own would share their random numbers",
-            where="Prompt.number",
-            expected=f"a different one for each prompt, from 0 to {FIRST_NUMBER - 1}",
-            was=numbers[:10],
-            remedy="number the prompts, for example with dataclasses.replace(prompt, number=n)",
-        )
 
 
 def _at_end(
@@ -121,25 +95,3 @@ def _repeated(each: PathState, root: jax.Array, numbers_N: jax.Array, *, paths: 
     fold = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))
     keys_NP = fold(roots_N, jnp.arange(paths))
     return jax.tree.map(lambda leaf: jnp.repeat(leaf, paths, 0), each)._replace(key=keys_NP.reshape(-1))
-
-
-def book_room(start: BookSnapshot, *, inject: int = 0) -> dict[str, int]:
-    """Return the capacity of a live book: levels per side and orders per level, twice those of the starting book.
-
-    A book with a window has no more levels than it keeps in view, and remembers those that leave it. A level of a
-    pooled book is one order, and two more for each of the `inject` orders of the user that may join it: that order, and
-    the lots behind it.
-    """
-    _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
-    levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
-    longest = int(orders.max(initial=0))
-    return {
-        "places": _power(start.window) if start.window else max(FEWEST_PLACES, _power(2 * levels)),
-        "orders": _power(max(longest, 1) + 2 * inject) if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),
-        "remembers": MOST_REMEMBERED if start.window else 0,
-    }
-
-
-def _power(number: int) -> int:
-    """Return the smallest power of two >= number; with fewer distinct shapes, the loop is compiled less often."""
-    return 1 << max(0, math.ceil(math.log2(max(1, number))))

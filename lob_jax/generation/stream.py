@@ -10,9 +10,11 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.instrument import Instrument
-from lob_jax.generation.device.state import Prompt, SamplingConfig
-from lob_jax.generation.loop import WORDS, as_prompts, check_refused, flow
+from lob_jax.generation.generated import check_refused
+from lob_jax.generation.loop import WORDS, flow
 from lob_jax.generation.paths import Row, corrections_of, path_day, rows_of
+from lob_jax.generation.prompt import Prompt, as_prompts
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import FIELD_HEAD, field_of

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import ASK, BID
-from lob_jax.generation.device.orders import Order, Outcome
+from lob_jax.generation.generated import Outcome
+from lob_jax.generation.settings import Order
 
 EXAMPLE = "buy 500 @ 585.33 after 20, or sell 100 @ market at 10:30:05"
 MARKET = "market"

@@ -9,8 +9,8 @@ import dataclasses
 import enum
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
 from lob_jax.book.anchors import ANCHORS
@@ -21,10 +21,13 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import CLASS_SIZE
 
+if TYPE_CHECKING:  # the list of arrays is also read where there is no JAX
+    import jax
+
 DAYS = 7
 
 # Arrays [B, T, ...] of role BESIDE by name, at least those that the model reads; those of role PLACE may be among them.
-Conditioning = dict[str, jax.Array]
+Conditioning = dict[str, "jax.Array"]
 
 
 class Role(enum.Enum):
@@ -267,7 +270,7 @@ def zeros(
     return {name: np.zeros(shape(BY_NAME[name]), BY_NAME[name].dtype) for name in names}
 
 
-def given(conditioning: Conditioning, name: str) -> jax.Array:
+def given(conditioning: Conditioning, name: str) -> "jax.Array":
     """Return an input that the model reads.
 
     Raises:

@@ -13,7 +13,8 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.errors import InputError
 from lob_jax.figures.attention import attention_grid, attention_map
 from lob_jax.generation.context import named
-from lob_jax.generation.device.state import Prompt, Window
+from lob_jax.generation.device.state import Window
+from lob_jax.generation.prompt import Prompt
 from lob_jax.models.attention.maps import attention_weights
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.load import Run

@@ -15,9 +15,11 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import why_no_branches
 from lob_jax.evaluation.paths.validity import Validity, check_events
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
-from lob_jax.generation.device.state import Generated, Prompt, SamplingConfig
+from lob_jax.generation.generated import Generated
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.user_orders import orders_for
 from lob_jax.runs.load import Run
 from lob_jax.runs.prompt import make_prompt, prompt_from_day

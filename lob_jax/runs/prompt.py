@@ -11,7 +11,7 @@ from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside, flow_of, recent_of, remembered_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
-from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.reveals import behind_view
 from lob_jax.models.inputs import BY_NAME
 from lob_jax.statistics.recent import LOOK_BACK

@@ -9,8 +9,7 @@ from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import read_record, record_instrument
 from lob_jax.data.records.reveals import FIT_EVENTS, Pairs, load_reveals, revealed_in
 from lob_jax.errors import InputError
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
-from lob_jax.generation.device.state import ANY_SIZES, Prompt
+from lob_jax.generation.prompt import ANY_SIZES, NO_REVEALS, Prompt, RevealDistribution
 from lob_jax.generation.reveals import fit_reveals
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 

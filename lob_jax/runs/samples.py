@@ -16,9 +16,9 @@ from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events, Kind
-from lob_jax.generation.device.state import Prompt
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.prompt import Prompt
 from lob_jax.runs.prompt import longest_prompt, make_prompt
 from lob_jax.runs.records import tokenizer_of
 from lob_jax.runs.reveals import largest_in_training, reveals_of

@@ -18,8 +18,8 @@ from lob_jax.events.schema import Kind
 from lob_jax.figures.day import save
 from lob_jax.figures.fan import fan_figure
 from lob_jax.generation import sharding
-from lob_jax.generation.device.state import ANY_SIZES
 from lob_jax.generation.fan import LEAST_PATHS, Fan, fan
+from lob_jax.generation.prompt import ANY_SIZES
 from lob_jax.generation.user_orders import outcomes_to_json
 from lob_jax.runs.generation import Paths, before_midnight, check_paths, configured_sampling
 from lob_jax.runs.generation import generate as run_generation

@@ -2,7 +2,7 @@
 
 from lob_jax.console import console
 from lob_jax.evaluation.paths.validity import Validity, merged
-from lob_jax.generation.device.state import Generated
+from lob_jax.generation.generated import Generated
 
 
 def tell(generated: Generated, checked: list[Validity]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lob_jax.config import sections, validation
 from lob_jax.errors import InputError
-from lob_jax.generation.device.sampling import Truncation
+from lob_jax.generation.settings import Truncation
 from lob_jax.settings import key_types
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -12,8 +12,9 @@ from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation.device.state import Prompt, SamplingConfig
 from lob_jax.generation.loop import generate
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.tokens.bins import CompactBins
 from lob_jax.tokens.compact import CompactTokenizer

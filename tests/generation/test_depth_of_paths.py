@@ -15,7 +15,8 @@ from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation.device import live_book
-from lob_jax.generation.device.out_of_view import NO_REVEALS, drawn
+from lob_jax.generation.device.out_of_view import drawn
+from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.generation.reveals import behind_view, fit_reveals
 from tests.generation.test_reveals import windowed
 

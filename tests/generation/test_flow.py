@@ -11,8 +11,8 @@ from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
 from lob_jax.generation import loop, speculative
 from lob_jax.generation.device.known import known_at
-from lob_jax.generation.device.orders import Order
 from lob_jax.generation.loop import generate
+from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.start import start_paths
 from tests.generation.along import assert_read, decoded, drawn
@@ -66,7 +66,7 @@ def flow_along_of(tokenizer):
 def test_the_device_follows_the_flow_of_the_decoded_path(tokenizer):
     """Also with levels that come into view, orders of the user, and prompts whose flow was another one."""
     inject = tuple(Order(-1, 9, after_events=4 * k) for k in range(1, 4)) if tokenizer is TOKENIZER else ()
-    sampling = loop.SamplingConfig(paths=2, events=40, seed=3, inject=inject)
+    sampling = SamplingConfig(paths=2, events=40, seed=3, inject=inject)
     states = [state_of(), state_of(FlowEvents(*(column[:2] for column in PAST))), blank_flow()]
     prompts = [prompted(flow=state, number=number) for number, state in enumerate(states)]
     how = {"names": ("flow",), "tokens": TOKENS[tokenizer.vocabulary.tokenizer]}
@@ -87,7 +87,7 @@ def test_the_device_follows_the_flow_of_the_decoded_path(tokenizer):
 
 
 def test_a_prompt_without_its_flow_is_told():
-    paths, _ = start_paths([prompted(flow=None)], TOKENIZER, INSTRUMENT, loop.SamplingConfig(paths=1, events=1, seed=0))
+    paths, _ = start_paths([prompted(flow=None)], TOKENIZER, INSTRUMENT, SamplingConfig(paths=1, events=1, seed=0))
     with pytest.raises(InputError, match="does not say what it was"):
         known_at(paths, ("flow",), None)
 
@@ -96,7 +96,7 @@ def test_a_prompt_without_its_flow_is_told():
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
 def test_a_model_reads_the_flow_of_its_path(tokenizer, monkeypatch):
     windows = spied(monkeypatch, loop)
-    sampling = loop.SamplingConfig(paths=2, events=30, seed=1)
+    sampling = SamplingConfig(paths=2, events=30, seed=1)
     how = {"model": FLOW, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
     generated = generate(lively(FLOW), prompted(), **how)
     for path in range(2):
@@ -107,7 +107,7 @@ def test_a_model_reads_the_flow_of_its_path(tokenizer, monkeypatch):
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, COMPACT], ids=["exact", "compact"])
 def test_a_speculative_path_reads_the_flow_of_what_it_accepts(tokenizer, monkeypatch):
     model = dataclasses.replace(FLOW, heads=dataclasses.replace(FLOW.heads, next_tokens=3))
-    windows, sampling = spied(monkeypatch, speculative), loop.SamplingConfig(paths=1, events=30, seed=1)
+    windows, sampling = spied(monkeypatch, speculative), SamplingConfig(paths=1, events=30, seed=1)
     how = {"model": model, "tokenizer": tokenizer, "instrument": INSTRUMENT, "sampling": sampling}
     generated, counts = generate_speculatively(lively(model), prompted(model), **how)
     assert counts.accepted > 0

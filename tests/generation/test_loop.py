@@ -16,13 +16,13 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import Kind
 from lob_jax.generation import context, loop
 from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
-from lob_jax.generation.device.orders import Order, no_orders
-from lob_jax.generation.device.out_of_view import NO_REVEALS
-from lob_jax.generation.device.sampling import Truncation
+from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.device.state import Given
 from lob_jax.generation.likely import most_likely_events
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.prompt import NO_REVEALS
+from lob_jax.generation.settings import Order, Truncation
 from lob_jax.generation.start import start_paths
 from lob_jax.generation.stream import stream
 from lob_jax.models.inputs import ARRAYS, Advance

@@ -6,7 +6,8 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
-from lob_jax.generation.device.orders import Fill, Order, Outcome
+from lob_jax.generation.generated import Fill, Outcome
+from lob_jax.generation.settings import Order
 from lob_jax.generation.user_orders import orders_for, outcomes_to_json
 from tests.generation.market import INSTRUMENT
 

@@ -11,8 +11,8 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.generation import loop
 from lob_jax.generation.context import prompt_window
-from lob_jax.generation.device.orders import Order
 from lob_jax.generation.loop import generate
+from lob_jax.generation.settings import Order
 from lob_jax.generation.start import start_paths
 from lob_jax.generation.stream import stream
 from lob_jax.tokens.vocabulary import PAD

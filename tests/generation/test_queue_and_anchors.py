@@ -9,8 +9,8 @@ import pytest
 from lob_jax.book.anchors import ANCHORS, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.queue import QUEUE_NUMBERS, QueueColumn
 from lob_jax.generation import loop, speculative
-from lob_jax.generation.device.orders import Order
 from lob_jax.generation.loop import generate
+from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.models.inputs import fields_read
 from lob_jax.tokens.exact import ExactTokenizer
@@ -49,7 +49,7 @@ def expected_along(tokenizer, tokens, day):
 def test_the_device_shows_what_is_known_along_the_decoded_path(tokenizer):
     """Also at levels that come into view, and with orders of the user."""
     inject = tuple(Order(-1, 9, after_events=4 * k) for k in range(1, 4)) if tokenizer is TOKENIZER else ()
-    sampling = loop.SamplingConfig(paths=3, events=40, seed=3, inject=inject)
+    sampling = SamplingConfig(paths=3, events=40, seed=3, inject=inject)
     found, known = drawn(POINTER, tokenizer, [prompted(POINTER)], sampling, names=tuple(WIDTHS), tokens=TOKENS)
     seen = []
     for path, (row, origin) in enumerate(found):
@@ -68,7 +68,7 @@ def test_the_device_shows_what_is_known_along_the_decoded_path(tokenizer):
 @pytest.mark.slow
 def test_a_model_reads_what_is_known_of_its_path(monkeypatch):
     windows = spied(monkeypatch, loop)
-    sampling = loop.SamplingConfig(paths=2, events=30, seed=1)
+    sampling = SamplingConfig(paths=2, events=30, seed=1)
     how = {"model": POINTER, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
     generated = generate(lively(POINTER), prompted(POINTER), **how)
     for path in range(2):
@@ -78,7 +78,7 @@ def test_a_model_reads_what_is_known_of_its_path(monkeypatch):
 @pytest.mark.slow
 def test_a_speculative_path_reads_what_is_known_of_what_it_accepts(monkeypatch):
     model = dataclasses.replace(QUEUE, latest_tokens=True, heads=dataclasses.replace(QUEUE.heads, next_tokens=3))
-    windows, sampling = spied(monkeypatch, speculative), loop.SamplingConfig(paths=1, events=30, seed=1)
+    windows, sampling = spied(monkeypatch, speculative), SamplingConfig(paths=1, events=30, seed=1)
     how = {"model": model, "tokenizer": TOKENIZER, "instrument": INSTRUMENT, "sampling": sampling}
     generated, counts = generate_speculatively(lively(model), prompted(model), **how)
     assert counts.accepted > 0

@@ -7,7 +7,7 @@ import numpy as np
 from lob_jax.book.replay import find_corrections, replay
 from lob_jax.book.view import follow_view
 from lob_jax.generation import reveals
-from lob_jax.generation.device.out_of_view import NO_REVEALS
+from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.generation.reveals import behind_view, fit_reveals
 from tests.counts.conftest import lively_day
 

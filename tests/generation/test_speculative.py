@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.generation.device.orders import Order
+from lob_jax.generation.settings import Order
 from lob_jax.generation.speculative import generate_speculatively, judged, verdict
 from tests.generation.market import COMPACT, INSTRUMENT, MODEL, SAMPLING, TOKENIZER, assert_valid, lively, prompt, run
 

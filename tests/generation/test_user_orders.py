@@ -16,12 +16,12 @@ from lob_jax.book.view import OutOfView
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import Events, Kind
 from lob_jax.generation.device import live_book
-from lob_jax.generation.device.orders import Fill, Order
-from lob_jax.generation.device.out_of_view import RevealDistribution
 from lob_jax.generation.device.queues import EARLIER, NOBODY
+from lob_jax.generation.generated import Fill
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import Row, fills_of, path_day
-from lob_jax.generation.start import book_room
+from lob_jax.generation.prompt import RevealDistribution, book_room
+from lob_jax.generation.settings import Order
 from lob_jax.tokens.vocabulary import FIELD_GAP, event_index, field_of
 from tests.generation.market import INSTRUMENT, MODEL, SAMPLING, START, TOKENIZER, lively, prompt
 from tests.generation.user_orders import follow

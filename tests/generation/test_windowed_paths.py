@@ -10,10 +10,10 @@ from lob_jax.book.view import OutOfView
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.schema import Kind
 from lob_jax.generation import loop
-from lob_jax.generation.device.orders import Order
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
 from lob_jax.generation.loop import generate
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.prompt import NO_REVEALS, RevealDistribution
+from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.speculative import generate_speculatively
 from lob_jax.generation.stream import stream
 from tests.generation.market import COMPACT, INSTRUMENT, LEVELS, MODEL, START, TOKENIZER, lively, prompt, spied
@@ -25,7 +25,7 @@ REVEALS = RevealDistribution(
     np.array([[1, 2], [1, 3]], np.int32), np.array([[8, 5], [9, 4]], np.int32), np.array([2, 2], np.int32)
 )
 LONG = dataclasses.replace(MODEL, max_seq_length=128)
-SAMPLING = loop.SamplingConfig(paths=3, events=EVENTS, seed=7)
+SAMPLING = SamplingConfig(paths=3, events=EVENTS, seed=7)
 HOW = {"tokenizer": TOKENIZER, "instrument": INSTRUMENT}
 
 

@@ -7,7 +7,8 @@ from lob_jax.book.oracle import OracleBook
 from lob_jax.book.oracle import Order as Resting
 from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Flag, Kind
-from lob_jax.generation.device.orders import Fill, Order
+from lob_jax.generation.generated import Fill
+from lob_jax.generation.settings import Order
 
 
 @dataclasses.dataclass

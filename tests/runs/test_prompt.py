@@ -21,7 +21,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.load import load_incremental_data
 from lob_jax.generation.device import anchors
-from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.tokens.exact import ExactTokenizer

@@ -13,7 +13,7 @@ from lob_jax.data.records.manifest import MANIFEST, load_manifest
 from lob_jax.data.records.reveals import revealed_in
 from lob_jax.errors import InputError
 from lob_jax.feeds.lobster.feed import LobsterFeed
-from lob_jax.generation.device.out_of_view import NO_REVEALS
+from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.generation.reveals import fit_reveals
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.runs.records import tokenizer_of

@@ -16,7 +16,8 @@ from lob_jax.generation.device import live_book, live_flow, out_of_view
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import SideLevels
 from lob_jax.generation.device.live_book import LiveBook
-from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
+from lob_jax.generation.device.state import Given, LoopShape, PathState
+from lob_jax.generation.prompt import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_LOTS, PRICE_BINS, SIZE_BINS
 from lob_jax.tokens.tokenizer import Tokenizer

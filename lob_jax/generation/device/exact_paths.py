@@ -14,7 +14,8 @@ from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.orders import begin, spell
 from lob_jax.generation.device.queues import NOBODY, with_size
-from lob_jax.generation.device.state import ANY_SIZES, Given, LoopShape, PathState
+from lob_jax.generation.device.state import Given, LoopShape, PathState
+from lob_jax.generation.prompt import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.tokenizer import Tokenizer
 

@@ -27,6 +27,7 @@ from lob_jax.events.halts import CLOSES, OPEN
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device.out_of_view import Unseen, nothing_unseen
 from lob_jax.generation.device.queues import EARLIER, NOBODY, Queue, changed
+from lob_jax.generation.prompt import origin_of
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
 
 FAR = np.int32(2**31 - 1)  # the key of an unoccupied slot
@@ -131,9 +132,7 @@ def from_snapshot(
     Raises:
       InputError: the book has more levels or orders than fit, or too many lots at a level.
     """
-    best = [snapshot.price[snapshot.side == side] for side in (1, -1)]
-    known = [int(prices[0]) for prices in best if len(prices)] or snapshot.last_best[snapshot.seen].tolist()
-    origin = known[0] // tick * tick if known else 0
+    origin = origin_of(snapshot, tick)
     key_2P, queue_2PQ = np.full((2, places), FAR), np.zeros((2, places, orders), np.int32)
     anonymous_2PQ, owner_2PQ = np.zeros(queue_2PQ.shape, bool), np.full(queue_2PQ.shape, NOBODY)
     owner = np.where(snapshot.is_own(), EARLIER, NOBODY)

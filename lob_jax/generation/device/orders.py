@@ -10,93 +10,24 @@ order of the user on the other side, as on a venue without self-trade prevention
 applies to it, see `live_book`. Each order is accounted for in each path, see `Outcome`.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.events.schema import BID, Kind
 from lob_jax.generation.device import spelled
 from lob_jax.generation.device.assembler import Clock, Spelling, as_int32
 from lob_jax.generation.device.live_book import FAR, LiveBook, has_room, queue_at, reference
+from lob_jax.generation.generated import Fill, Outcome, Sent, outcomes_of
+from lob_jax.generation.settings import Order, check_orders
 from lob_jax.tokens import vocabulary as v
-from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS
+from lob_jax.tokens.bins import MOST_DISTANCE
 
 NEVER = np.int32(2**31 - 1)
-LAST_SECOND = int(NEVER) - 1  # the last second after midnight that the device's clock can represent
-
-_NOTHING_LEFT = "nothing was left to execute"
-_NO_ROOM = "the live book had no room for it"
-_NOT_SENT = ("it waited for an earlier order", "trading was halted", "the path ended before its time")
-
-
-@dataclasses.dataclass(frozen=True)
-class Order:
-    """An order to inject into every path; exactly one of `after_events` and `at_ns` must be given.
-
-    Attributes:
-      side: +1 to buy, -1 to sell.
-      size: lots.
-      price: limit in price quanta; None for a market order.
-      after_events: the order is due once the path has this many events.
-      at_ns: the order is due at the first event boundary at or after this time, UNIX ns.
-    """
-
-    side: int
-    size: int
-    price: int | None = None
-    after_events: int | None = None
-    at_ns: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Fill:
-    """An execution of an order, or of a part of it.
-
-    Attributes:
-      time_ns: time of the execution, UNIX ns.
-      price: price quanta.
-      lots: lots executed.
-      resting: whether the order was resting in the book; if not, it executed an order of the other side on arrival.
-    """
-
-    time_ns: int
-    price: int
-    lots: int
-    resting: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """The outcome of an order in one path.
-
-    If the order was sent, `filled`, `rested` and `dropped` add up to its size. The lots of `fills` on arrival add up to
-    `filled`; those of the other fills add up to `rested`, together with `left` and `unseen`.
-
-    Attributes:
-      sent: whether the order was sent before the path ended.
-      filled: lots executed on arrival.
-      rested: lots then added to the book at the limit.
-      dropped: lots neither filled nor rested.
-      why: why lots were dropped or the order was not sent; otherwise empty.
-      fills: all executions of the order, in order of time.
-      left: lots that still rest at the end of the path.
-      unseen: lots that rested at a level of a windowed book when it left the view: they are not followed any more.
-    """
-
-    sent: bool
-    filled: int
-    rested: int
-    dropped: int
-    why: str = ""
-    fills: tuple[Fill, ...] = ()
-    left: int = 0
-    unseen: int = 0
 
 
 class OrderTable(NamedTuple):
@@ -166,10 +97,7 @@ def order_table(orders: Sequence[Order], *, instrument: Instrument, origin: int,
     Raises:
       InputError: an order is invalid, is due only after the end of every path, or cannot be represented on the device.
     """
-    for number, order in enumerate(orders):
-        for holds, name, expected, was in _rules(order, instrument, origin=origin, events=events):
-            if not holds:
-                raise _no_order(f"inject[{number}].{name}", expected, was)
+    check_orders(orders, instrument, origin=origin, events=events)
     by_time = [order.at_ns is not None for order in orders]
     # An order due before the day is due at once.
     since = [max((order.at_ns or 0) - instrument.midnight_ns(), 0) for order in orders]
@@ -202,35 +130,6 @@ def no_orders() -> OrderTable:
 
 def _with_none(column: Sequence[int | np.integer], none: int | np.integer) -> jax.Array:
     return jnp.asarray(np.append(np.asarray(column, np.int64), none), jnp.int32)
-
-
-def _rules(
-    order: Order, instrument: Instrument, *, origin: int, events: int
-) -> Iterator[tuple[bool, str, object, object]]:
-    """Yield the conditions for a valid order: (holds, field, expected, was)."""
-    tick, price, after, at_ns = instrument.tick, order.price, order.after_events, order.at_ns
-    yield order.side in (BID, ASK), "side", "+1 or -1", order.side
-    yield 0 < order.size <= MOST_LOTS, "size", f"1 to {MOST_LOTS} lots", order.size
-    if price is not None:
-        yield (price > 0 or instrument.signed) and price % tick == 0, "price", f"a multiple of {tick}", price
-        low, high = (origin + sign * MOST_DISTANCE * tick for sign in (-1, 1))
-        yield low <= price <= high, "price", f"at most {high} price quanta", price
-    yield (after is None) != (at_ns is None), "after_events, at_ns", "one of the two", (after, at_ns)
-    if after is not None:
-        yield 0 <= after < events, "after_events", f"0 to {events - 1}: a path has {events} events", after
-    elif at_ns is not None:
-        last = instrument.midnight_ns() + LAST_SECOND * NS_PER_SECOND
-        yield at_ns <= last, "at_ns", f"UNIX ns, at most {last}, {LAST_SECOND:,} seconds after the day began", at_ns
-
-
-def _no_order(where: str, expected: object, was: object) -> InputError:
-    return InputError(
-        "the order is invalid",
-        where=where,
-        expected=expected,
-        was=was,
-        remedy="give a side, a size in lots, a limit in price quanta or None, and a time within the path",
-    )
 
 
 def begin(own: Own, orders: OrderTable, book: LiveBook, *, events: jax.Array, last: jax.Array, clock: Clock) -> Own:
@@ -288,22 +187,10 @@ def outcomes(orders: Sequence[Order], own: Own, book: LiveBook, *, fills: Sequen
       book: the live book at its end, as host arrays.
       fills: the executions of each order.
     """
-    following = int(own.order)
+    left = [int(book.queue_2PQ[book.owner_2PQ == number + 1].sum()) for number in range(len(orders))]
     lots = zip(own.filled_I.tolist(), own.rested_I.tolist(), own.dropped_I.tolist(), strict=True)
-    found = []
-    for number, (order, done, (filled, rested, dropped)) in enumerate(zip(orders, fills, lots, strict=False)):
-        cut = int(own.left) if number == following else 0
-        sent = number < following or cut > 0
-        if not sent:
-            why = _NOT_SENT[0 if number > following else 1 if int(book.closed) else 2]
-        elif cut:
-            why = "the path ended"
-        else:
-            why = "" if not dropped else _NOTHING_LEFT if order.price is None else _NO_ROOM
-        left = int(book.queue_2PQ[book.owner_2PQ == number + 1].sum())
-        unseen = rested - left - sum(fill.lots for fill in done if fill.resting)
-        found.append(Outcome(sent, filled, rested, dropped + cut, why, tuple(done), left, unseen))
-    return found
+    sent = Sent(int(own.order), int(own.left), list(lots)[: len(orders)], closed=int(book.closed), resting=left)
+    return outcomes_of(orders, sent, fills=fills)
 
 
 def spell(own: Own, spelling: Spelling, field: jax.Array, *, begins: jax.Array) -> jax.Array:

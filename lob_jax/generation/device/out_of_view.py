@@ -6,24 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lob_jax.generation.prompt import RevealDistribution
+
 _REVEALS = np.uint32(2**32 - 1)  # folded into a path's key; events, which are numbered below 2^30, use other numbers
-
-
-class RevealDistribution(NamedTuple):
-    """What comes into view where no level is remembered: pairs of a side, of which each is equally likely.
-
-    Attributes:
-      ticks_2K: int32 [2, K], ticks behind the level before it, ascending; 0 behind the last pair.
-      lots_2K: int32 [2, K], lots at the level.
-      count_2: int32 [2], number of pairs of bids and of asks.
-    """
-
-    ticks_2K: np.ndarray | jax.Array
-    lots_2K: np.ndarray | jax.Array
-    count_2: np.ndarray | jax.Array
-
-
-NO_REVEALS = RevealDistribution(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.int32), np.zeros(2, np.int32))
 
 
 class Unseen(NamedTuple):

@@ -4,131 +4,17 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from lob_jax.book.anchors import NO_PRICE, REMEMBERED
-from lob_jax.book.flow import FlowState
-from lob_jax.book.queue import RECENT_SIZES
-from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.book.view import NOTHING_BEHIND, OutOfView
-from lob_jax.events.schema import Kind
 from lob_jax.generation.device.anchors import Remembered
 from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.live_flow import LiveFlow
-from lob_jax.generation.device.orders import Order, OrderTable, Outcome, Own
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
-from lob_jax.generation.device.sampling import EVERYTHING, Truncation, check_temperature, require_whole
+from lob_jax.generation.device.orders import OrderTable, Own
+from lob_jax.generation.prompt import RevealDistribution
+from lob_jax.generation.settings import Truncation
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
-from lob_jax.tokens.bins import MOST_LOTS
-
-ANY_SIZES = np.full(len(Kind) + 1, MOST_LOTS, np.int32)  # by kind: no limit but that of a level
-MOST_EVENTS = 2**30  # maximum of events per path, and of paths: the device counts in int32
-
-
-@dataclasses.dataclass(frozen=True)
-class SamplingConfig:
-    """Sampling settings.
-
-    Attributes:
-      paths: number of continuations of each prompt.
-      events: events per path, including those of `inject`.
-      seed: random seed; path i of prompt n has the same random numbers in any batch. They are numbered by event, so
-        that runs with and without `inject` share them.
-      temperature: divisor of the logits; 0 chooses the most likely allowed token.
-      truncation: which tokens of a class may be sampled.
-      antithetic: whether to replace each random number by one minus it.
-      limit_sizes: whether the sizes that the model writes are limited to those that occur in training, see
-        `Prompt.largest`.
-      inject: a user's orders to inject into every path; their sizes are not limited.
-      named: prefix of these names in errors, such as "config.generate.".
-
-    Raises:
-      InputError: a number is out of range.
-    """
-
-    paths: int
-    events: int
-    seed: int
-    temperature: float = 1.0
-    truncation: Truncation = EVERYTHING
-    antithetic: bool = False
-    limit_sizes: bool = True
-    inject: tuple[Order, ...] = ()
-    named: dataclasses.InitVar[str] = ""
-
-    def __post_init__(self, named: str) -> None:
-        require_whole(f"{named}paths", self.paths, least=1, most=MOST_EVENTS, remedy="ask for at least one path")
-        require_whole(f"{named}events", self.events, least=1, most=MOST_EVENTS, remedy="ask for at least one event")
-        require_whole(f"{named}seed", self.seed, least=0, most=2**32 - 1, remedy="any number of 32 bits will do")
-        check_temperature(self.temperature, named=named)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prompt:
-    """Real events that paths continue, ending at an event boundary, and the state of the market after them.
-
-    Attributes:
-      tokens_T: int32 [T], at least one.
-      known_T: the other inputs at each token by name, [T, ...], as in a training window; includes "event" and "book".
-      book: the book after the last event.
-      clock_ns: the time of the last event, UNIX ns.
-      closed: what the last halt among the events has closed, see `LiveBook`.
-      number: its number among the prompts of a batch; with the number of a path, it determines the random numbers.
-      behind: if the book has a window, the levels behind its view after the last event.
-      reveals: if the book has a window, what comes into view where no level is remembered.
-      largest: int32 [8], by kind: the largest size of events in training. A DELETE may always remove a whole order.
-      flow: the state of the flow after the last event, for a model that reads it.
-      recent: int32 [2, RECENT_SIZES], the last sizes after the last event, for a model that reads queues.
-      remembered: int64 [2, REMEMBERED], the prices of the last events, for a model with a pointer.
-    """
-
-    tokens_T: np.ndarray
-    known_T: dict[str, np.ndarray]
-    book: BookSnapshot
-    clock_ns: int
-    closed: int = 0
-    number: int = 0
-    behind: OutOfView = NOTHING_BEHIND
-    reveals: RevealDistribution = NO_REVEALS
-    largest: np.ndarray = dataclasses.field(default_factory=lambda: ANY_SIZES)
-    flow: FlowState | None = None
-    recent: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((2, RECENT_SIZES), np.int32))
-    remembered: np.ndarray = dataclasses.field(default_factory=lambda: np.full((2, REMEMBERED), NO_PRICE))
-
-    @property
-    def start(self) -> BookSnapshot:
-        """Return the book at the prompt's last time, which decoding of the paths starts from."""
-        return dataclasses.replace(self.book, time_ns=self.clock_ns)
-
-
-@dataclasses.dataclass(frozen=True)
-class Generated:
-    """The generated paths; those of one prompt are adjacent.
-
-    Attributes:
-      tokens: for each path, int32 [T], the tokens of complete events, without the prompt.
-      own: for each path, bool [T], whether a token belongs to one of the user's orders.
-      grammar_mass: float32 [B], probability that the grammar masked, on average per sampled token.
-      book_mass: float32 [B], share of the remaining probability that the book masked, on average per sampled token.
-      clock_ns: each path's clock after its last event, UNIX ns.
-      levels: each path's book after its last event, see `live_book.to_levels`.
-      orders: for each path, the outcome of each of the user's orders.
-      corrections: for each path, the levels that came into view, at the event of the path that another one went with.
-      remembered: int64 [B], how many of them had been in view before; the others were drawn.
-    """
-
-    tokens: list[np.ndarray]
-    own: list[np.ndarray]
-    grammar_mass: np.ndarray
-    book_mass: np.ndarray
-    clock_ns: list[int]
-    levels: list[list[list[tuple[int, list[int]]]]]
-    orders: list[list[Outcome]]
-    corrections: list[Corrections]
-    remembered: np.ndarray
 
 
 class PathState(NamedTuple):

@@ -15,9 +15,10 @@ from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ANONYMOUS_ID
-from lob_jax.generation.device.state import Generated, SamplingConfig
+from lob_jax.generation.generated import Generated
 from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
+from lob_jax.generation.settings import SamplingConfig
 from lob_jax.runs.continuations.prompts import Continued, spread_prompts
 from lob_jax.runs.generation import before_midnight, check_day, check_generates
 from lob_jax.runs.load import Run

@@ -13,7 +13,8 @@ from lob_jax.book.replay import replay
 from lob_jax.data.labels.moves import Outlooks
 from lob_jax.evaluation.paths.outlooks import Labelled, score_outlooks
 from lob_jax.generation.context import named
-from lob_jax.generation.device.state import Prompt, Window
+from lob_jax.generation.device.state import Window
+from lob_jax.generation.prompt import Prompt
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.heads import Outlook

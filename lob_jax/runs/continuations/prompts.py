@@ -14,7 +14,7 @@ from lob_jax.data.windows.dataset import prepare_record
 from lob_jax.data.windows.known import NOTHING, Beside, flow_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
-from lob_jax.generation.device.state import Prompt
+from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.reveals import behind_view
 from lob_jax.runs.continuations.joining import joined
 from lob_jax.runs.prompt import prompt_of

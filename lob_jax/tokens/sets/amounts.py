@@ -9,7 +9,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.numbers import POWER
 from lob_jax.tokens.ranks import choices
 from lob_jax.tokens.sets import spelling as sp
-from lob_jax.tokens.sets.limits import ADD, DELETE, EXECUTE, NO_LEVEL, Rules, has_order, sizes
+from lob_jax.tokens.sets.limits import ADD, DELETE, EXECUTE, NO_LEVEL, Rules, has_order, is_of_others, sizes
 from lob_jax.tokens.sets.ranges import GROUPS, Ranges, group_of, put, put_codes, put_groups, put_marked
 
 _MOST_SIZE = 10**v.MAX_NUMBER_DIGITS - 1
@@ -30,7 +30,7 @@ def put_sizes(ranges: Ranges, book: Book, spelling: np.ndarray, rules: Rules) ->
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]
-        if most < size <= rules.most_lots:
+        if most < size <= rules.most_lots and is_of_others(book, slot):
             code = numbers.number_code(size)
             ranges.marked[code] = True
             low, high = min(low, code), max(high, code)
@@ -54,7 +54,7 @@ def put_size_groups(ranges: Ranges, book: Book, spelling: np.ndarray, rules: Rul
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]
-        if max(most, value) < size <= rules.most_lots and size - value < POWER[rest]:
+        if max(most, value) < size <= rules.most_lots and size - value < POWER[rest] and is_of_others(book, slot):
             group = group_of(size - value, rest)
             ranges.marked[group] = True
             low, high = min(low, group), max(high, group)

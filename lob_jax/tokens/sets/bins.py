@@ -21,21 +21,29 @@ from lob_jax.tokens.sets.limits import (
     distances,
     is_divisible,
     is_halted,
+    is_of_others,
     largest,
+    sizes,
 )
 from lob_jax.tokens.sets.ranges import Ranges, put
 
 
 class Bins(NamedTuple):
-    """The edges of bins, the first row being that of ADD.
+    """The edges of bins and the values that stand for them, the first row being that of ADD.
 
     Attributes:
       price: int64 [6, PRICE_BINS + 1].
       size: int64 [6, SIZE_BINS + 1].
+      price_value: int64 [6, PRICE_BINS].
+      size_value: int64 [6, SIZE_BINS].
+      gap_value: int64 [7, GAP_BINS], ns.
     """
 
     price: np.ndarray
     size: np.ndarray
+    price_value: np.ndarray
+    size_value: np.ndarray
+    gap_value: np.ndarray
 
 
 class Scan(NamedTuple):
@@ -53,8 +61,9 @@ class Scan(NamedTuple):
 
 
 def bins_of(bins: CompactBins) -> Bins:
-    """Return the edges as arrays."""
-    return Bins(np.array(bins.price_edges, np.int64), np.array(bins.size_edges, np.int64))
+    """Return the edges and values as arrays."""
+    rows = (bins.price_edges, bins.size_edges, bins.price_values, bins.size_values, bins.gap_values)
+    return Bins(*(np.array(row, np.int64) for row in rows))
 
 
 def new_scan() -> Scan:
@@ -80,6 +89,8 @@ def put_bins(ranges: Ranges, book: Book, scan: Scan, bins: Bins, closed: int, ru
 @inner
 def _put_kind(ranges: Ranges, book: Book, scan: Scan, bins: Bins, kind: int, s: int, rules: Rules) -> None:
     edges, lots = bins.price[kind - 1], bins.size[kind - 1]
+    # A size is at most the value of its bin, unless a DELETE removes a whole order.
+    usual = np.searchsorted(bins.size_value[kind - 1], rules.largest[kind], side="right")
     listed = kind in (CANCEL, DELETE)
     low, high = 0, 0
     if kind != EXECUTE and not listed:
@@ -88,7 +99,7 @@ def _put_kind(ranges: Ranges, book: Book, scan: Scan, bins: Bins, kind: int, s: 
         base = kind * v.CLASS_SIZE + (s * PRICE_BINS + price) * SIZE_BINS * GAP_BINS
         if listed:
             for size in range(SIZE_BINS):
-                if scan.fits[kind - CANCEL, s, price, size]:
+                if scan.fits[kind - CANCEL, s, price, size] and (size < usual or kind == DELETE):
                     put(ranges, base + size * GAP_BINS, base + (size + 1) * GAP_BINS - 1)
             continue
         least, most = max(low, edges[price]), min(high, edges[price + 1] - 1)
@@ -97,9 +108,11 @@ def _put_kind(ranges: Ranges, book: Book, scan: Scan, bins: Bins, kind: int, s: 
         room = rules.most_lots
         if kind == EXECUTE:
             room = 0 if is_empty(book, s) else book.orders[book.levels[s, book.side[s, END] - 1, FRONT], SIZE]
+        elif kind == ADD and rules.most_orders > 0:
+            _, room = sizes(book, ADD, s, min(max(bins.price_value[0, price], least), most), rules)
         elif kind == ADD and lots[SIZE_BINS - 1] > rules.most_lots - scan.most_held[s]:
             room = _room(book, s, least, most, rules)
-        count = np.searchsorted(lots[:SIZE_BINS], room, side="right")
+        count = min(np.searchsorted(lots[:SIZE_BINS], room, side="right"), usual)
         put(ranges, base, base + count * GAP_BINS - 1)
 
 
@@ -143,7 +156,7 @@ def _fit_delete(book: Book, s: int, row: int, edges: np.ndarray, fits: np.ndarra
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
         size = book.orders[slot, SIZE]
-        if size <= rules.most_lots:
+        if size <= rules.most_lots and is_of_others(book, slot):
             fits[np.searchsorted(edges, size, side="right") - 1] = True
         if is_divisible(book, slot):
             most = max(most, size)

@@ -27,6 +27,7 @@ from lob_jax.tokens.sets.limits import (
     is_deletable,
     is_halted,
     next_barred,
+    opens_levels,
 )
 from lob_jax.tokens.sets.ranges import (
     Ranges,
@@ -163,6 +164,9 @@ def _put_prices(ranges: Ranges, head: int, low: int, high: int) -> None:
 def _put_add(ranges: Ranges, head: int, book: Book, codes: LevelCodes, s: int, rules: Rules) -> None:
     """Add the heads of ADDs on a side; the distances of levels without room, all of them deeper, are left out."""
     low, high = distances(book, ADD, s, rules)
+    if not opens_levels(book, s, rules):
+        _put_joinable(ranges, head, book, s, low, high, rules)
+        return
     if codes.barred[s] == 0:
         _put_prices(ranges, head, low, high)
         return
@@ -179,6 +183,16 @@ def _put_add(ranges: Ranges, head: int, book: Book, codes: LevelCodes, s: int, r
             put_far_better(ranges, head, low, high)
         else:
             put_plain_better(ranges, head, low, high)
+
+
+@inner
+def _put_joinable(ranges: Ranges, head: int, book: Book, s: int, low: int, high: int, rules: Rules) -> None:
+    """Add the heads of ADDs that join a level within low..high: the side has no room for another."""
+    for row in range(book.side[s, END] - 1, book.side[s, FIRST] - 1, -1):
+        distance = distance_of(book, s, row, rules)
+        if low <= distance <= high and not is_barred(book, s, row, rules):
+            code, _ = _deeper_code(distance)
+            put(ranges, head + code, head + code)
 
 
 @inner
@@ -201,6 +215,11 @@ def put_price_groups(ranges: Ranges, book: Book, codes: LevelCodes, spelling: np
     elif kind in (CANCEL, DELETE):
         if sign > 0:
             _put_level_groups(ranges, book, kind, s, max(least, value + 1), most, value, rest, rules)
+    elif kind == ADD and not opens_levels(book, s, rules):
+        if sign > 0:
+            low, high = distances(book, ADD, s, rules)
+            low, high = max(least, value + 1, low), min(most, high)
+            _put_level_groups(ranges, book, kind, s, low, high, value, rest, rules)
     elif kind != EXECUTE:
         low, high = distances(book, kind, s, rules)
         low, high = (max(low, least), high) if sign > 0 else (max(-high, least), -low)
@@ -217,7 +236,7 @@ def put_price_groups(ranges: Ranges, book: Book, codes: LevelCodes, spelling: np
 def _put_level_groups(
     ranges: Ranges, book: Book, kind: int, s: int, low: int, high: int, value: int, rest: int, rules: Rules
 ) -> None:
-    """Add the next groups of the distances of levels within low..high that allow a CANCEL or DELETE."""
+    """Add the next groups of the distances of levels within low..high that allow a CANCEL, a DELETE, or an ADD."""
     sign = 1 - 2 * s
     worse = rank(book, s, reference(book, sign) - sign * low * rules.tick + sign)
     for row in range(worse - 1, book.side[s, FIRST] - 1, -1):
@@ -226,6 +245,14 @@ def _put_level_groups(
             return
         if distance < low:
             continue
-        if is_cancellable(book, s, row) if kind == CANCEL else is_deletable(book, s, row, rules):
+        if _allows(book, s, row, kind, rules):
             token = v.CONTINUATION + group_of(distance - value, rest)
             put(ranges, token, token)
+
+
+@inner
+def _allows(book: Book, s: int, row: int, kind: int, rules: Rules) -> bool:
+    """Return whether a level allows a CANCEL, a DELETE, or an ADD that joins it."""
+    if kind == CANCEL:
+        return is_cancellable(book, s, row)
+    return is_deletable(book, s, row, rules) if kind == DELETE else not is_barred(book, s, row, rules)

@@ -6,8 +6,10 @@ and crosses. The functions assume events that the grammar can spell.
 
 from typing import NamedTuple
 
-from lob_jax.book.kernel import best_price, is_empty, level_of, reference
-from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, MARK, NOBODY, PRICE, SIZE, Book
+import numpy as np
+
+from lob_jax.book.kernel import best_price, is_empty, level_of, queue_length, reference
+from lob_jax.book.orders import AHEAD, ANONYMOUS, BACK, BEHIND, END, FIRST, FRONT, MARK, NOBODY, OWN, PRICE, SIZE, Book
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import Code, Kind
 from lob_jax.jit import inner
@@ -27,6 +29,9 @@ class Rules(NamedTuple):
       most_lots: the largest size of an event, and of a level that an order joins.
       gap_digits: significant digits of a gap.
       ranks: 1 if the vocabulary has ranks, else 0.
+      largest: int64 [8], by kind, the largest size of an event; a DELETE may have the size of any order as well.
+      most_orders: orders that a level may have, 0 for any number; a pooled one, where an ADD joins the last, is free.
+      most_levels: levels that a side may have, 0 for any number; a side with a window has its window instead.
     """
 
     tick: int
@@ -35,6 +40,9 @@ class Rules(NamedTuple):
     most_lots: int
     gap_digits: int
     ranks: int
+    largest: np.ndarray
+    most_orders: int = 0
+    most_levels: int = 0
 
 
 @inner
@@ -131,7 +139,7 @@ def is_cancellable(book: Book, s: int, row: int) -> bool:
     """Return whether a part of an order at a level can be withdrawn: whether one has more than a lot."""
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] > 1:
+        if book.orders[slot, SIZE] > 1 and is_of_others(book, slot):
             return True
         slot = book.orders[slot, BEHIND]
     return False
@@ -140,14 +148,18 @@ def is_cancellable(book: Book, s: int, row: int) -> bool:
 @inner
 def is_deletable(book: Book, s: int, row: int, rules: Rules) -> bool:
     """Return whether a DELETE of at most the largest size is possible at a level."""
-    if book.levels[s, row, SIZE] <= rules.most_lots:
-        return True
     slot = book.levels[s, row, FRONT]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] <= rules.most_lots or is_divisible(book, slot):
+        if is_of_others(book, slot) and (book.orders[slot, SIZE] <= rules.most_lots or is_divisible(book, slot)):
             return True
         slot = book.orders[slot, BEHIND]
     return False
+
+
+@inner
+def is_of_others(book: Book, slot: int) -> bool:
+    """Return whether an order is not the user's own, which no event of others withdraws."""
+    return book.orders[slot, MARK] & OWN == 0
 
 
 @inner
@@ -158,8 +170,19 @@ def is_divisible(book: Book, slot: int) -> bool:
 
 @inner
 def is_barred(book: Book, s: int, row: int, rules: Rules) -> bool:
-    """Return whether a level has no room for another lot."""
-    return book.levels[s, row, SIZE] >= rules.most_lots
+    """Return whether a level has no room for another lot, or for another order."""
+    if book.levels[s, row, SIZE] >= rules.most_lots:
+        return True
+    if rules.most_orders == 0 or (book.pooled and not book.orders[book.levels[s, row, BACK], MARK] & OWN):
+        return False
+    return queue_length(book, s, row, rules.most_orders) >= rules.most_orders
+
+
+@inner
+def opens_levels(book: Book, s: int, rules: Rules) -> bool:
+    """Return whether a side has room for a level at another price."""
+    side = book.side[s]
+    return rules.most_levels == 0 or book.window > 0 or side[END] - side[FIRST] < rules.most_levels
 
 
 @inner
@@ -191,20 +214,23 @@ def sizes(book: Book, kind: int, s: int, distance: int, rules: Rules) -> tuple[i
         low, high = distances(book, kind, s, rules)
         held = book.levels[s, row, SIZE] if row >= 0 else 0
         most = rules.most_lots - held if low <= distance <= high else 0
+        if kind == ADD and (is_barred(book, s, row, rules) if row >= 0 else not opens_levels(book, s, rules)):
+            most = 0
     elif kind == EXECUTE:
         most = book.orders[book.levels[s, row, FRONT], SIZE] if row == book.side[s, END] - 1 else 0
     else:
         most = largest(book, s, row, divisible=kind == DELETE) - 1
-    return row, min(max(most, 0), rules.most_lots)
+    return row, min(max(most, 0), rules.most_lots, rules.largest[kind])
 
 
 @inner
 def largest(book: Book, s: int, row: int, divisible: bool) -> int:
-    """Return the size of the largest order of a level, or of the largest divisible one; 0 if there is none."""
+    """Return the size of the largest order of others at a level, or of the largest divisible one; 0 for none."""
     most = 0
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] > most and (not divisible or is_divisible(book, slot)):
+        fits = is_divisible(book, slot) if divisible else is_of_others(book, slot)
+        if fits and book.orders[slot, SIZE] > most:
             most = book.orders[slot, SIZE]
         slot = book.orders[slot, AHEAD]
     return most
@@ -212,10 +238,10 @@ def largest(book: Book, s: int, row: int, divisible: bool) -> int:
 
 @inner
 def has_order(book: Book, s: int, row: int, size: int) -> bool:
-    """Return whether an order of a level has exactly a size."""
+    """Return whether an order of others at a level has exactly a size."""
     slot = book.levels[s, row, BACK]
     while slot != NOBODY:
-        if book.orders[slot, SIZE] == size:
+        if book.orders[slot, SIZE] == size and is_of_others(book, slot):
             return True
         slot = book.orders[slot, AHEAD]
     return False

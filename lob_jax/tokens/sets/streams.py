@@ -11,7 +11,7 @@ from lob_jax.book.loops import as_column, correction_columns, event_columns, mos
 from lob_jax.book.queue import QUEUE_NUMBERS, RECENT_SIZES
 from lob_jax.errors import InputError
 from lob_jax.events.halts import OPEN
-from lob_jax.events.schema import Events
+from lob_jax.events.schema import Events, Kind
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS, CompactBins
 from lob_jax.tokens.compiled import MOST
@@ -28,7 +28,7 @@ _HEADS = np.r_[v.FIRST_CONTROL : v.LAST_CONTROL + 1, v.CLASS_SIZE : v.CONTINUATI
 def rules_of(day: MarketDay, *, gap_digits: int, ranks: bool = False) -> Rules:
     """Return the rules of a day whose gaps have so many significant digits, with or without ranks."""
     units = (int(day.instrument.tick), int(day.instrument.signed))
-    return Rules(*units, MOST_DISTANCE, MOST_LOTS, gap_digits, int(ranks))
+    return Rules(*units, MOST_DISTANCE, MOST_LOTS, gap_digits, int(ranks), largest=np.full(len(Kind) + 1, MOST_LOTS))
 
 
 def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> TokenSets:

@@ -84,14 +84,14 @@ def advance(
             return at, _FULL
         offset[at], ranges.at[BEGIN] = begin, begin
         token = tokens[at]
-        _put_row(walk, ranges)
+        put_row(walk, ranges)
         escapes = not is_in(ranges.first, ranges.last, begin, ranges.at[END], token)
         sp.read(spelling, token, rules.gap_digits)
         outside[at] = reason(book, spelling, token, rules) if escapes else _INSIDE
         if escapes:
             spelling[sp.FREE] = 1
         at += 1
-        if sp.is_time(token) and not spelling[sp.TAKEN] and not _take(walk):
+        if sp.is_time(token) and not spelling[sp.TAKEN] and not take(walk, 0):
             return at - 1, _OUT_OF_RANGE
     offset[at] = ranges.at[END]
     return at, _DONE
@@ -117,10 +117,10 @@ def follow_queues(walk: Walk, tokens: np.ndarray, recent: np.ndarray, codes_TQ: 
     for at in range(len(tokens)):
         sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
         if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN]:
-            if not _take(walk):
+            if not take(walk, 0):
                 return at
-            _note_size(walk.spelling, recent)
-        _note_queue(walk, recent, codes_TQ[at])
+            note_size(walk.spelling, recent)
+        note_queue(walk, recent, codes_TQ[at])
     return len(tokens)
 
 
@@ -138,23 +138,23 @@ def follow_anchors(walk: Walk, tokens: np.ndarray, remembered: np.ndarray, codes
       How many tokens were read: fewer than T if the price of the next event is out of range.
     """
     event = 0
-    _note_anchors(walk, remembered, codes_EA[0])
+    note_anchors(walk, remembered, codes_EA[0])
     for at in range(len(tokens)):
         sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
         if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN]:
             kind, s, distance = walk.spelling[sp.KIND], walk.spelling[sp.SIDE], walk.spelling[sp.DISTANCE]
             side = 1 - 2 * s
             price = reference(walk.book, side) - side * distance * unit_of(kind, walk.rules)
-            if not _take(walk):
+            if not take(walk, 0):
                 return at
-            _remember(remembered[s], kind, price)
+            remember(remembered[s], kind, price)
             event += 1
-            _note_anchors(walk, remembered, codes_EA[event])
+            note_anchors(walk, remembered, codes_EA[event])
     return len(tokens)
 
 
 @inner
-def _remember(remembered_R: np.ndarray, kind: int, price: int) -> None:
+def remember(remembered_R: np.ndarray, kind: int, price: int) -> None:
     """Put the price of an event before those of earlier ones."""
     first, end = MEMORY_OF_KIND[kind]
     for column in range(end - 1, first, -1):
@@ -164,7 +164,7 @@ def _remember(remembered_R: np.ndarray, kind: int, price: int) -> None:
 
 
 @inner
-def _note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> None:
+def note_anchors(walk: Walk, remembered: np.ndarray, codes_A: np.ndarray) -> None:
     """Note the anchors of both sides, see `AnchorColumn`."""
     book, rules = walk.book, walk.rules
     for column in range(len(codes_A)):
@@ -196,7 +196,7 @@ def _anchor(distance: int, rules: Rules) -> int:
 
 
 @inner
-def _note_size(spelling: np.ndarray, recent: np.ndarray) -> None:
+def note_size(spelling: np.ndarray, recent: np.ndarray) -> None:
     """Remember the size of an event that is complete."""
     kind, size = spelling[sp.KIND], min(spelling[sp.SIZE], MOST_RECENT)
     if kind == 0:
@@ -207,7 +207,7 @@ def _note_size(spelling: np.ndarray, recent: np.ndarray) -> None:
 
 
 @inner
-def _note_queue(walk: Walk, recent: np.ndarray, codes_Q: np.ndarray) -> None:
+def note_queue(walk: Walk, recent: np.ndarray, codes_Q: np.ndarray) -> None:
     book, spelling, rules = walk.book, walk.spelling, walk.rules
     kind, s, distance = spelling[sp.KIND], spelling[sp.SIDE], spelling[sp.DISTANCE]
     for column in range(len(codes_Q)):
@@ -237,7 +237,7 @@ def _note_queue(walk: Walk, recent: np.ndarray, codes_Q: np.ndarray) -> None:
 
 
 @inner
-def _put_row(walk: Walk, ranges: Ranges) -> None:
+def put_row(walk: Walk, ranges: Ranges) -> None:
     """Add the set of the next token."""
     book, spelling, rules = walk.book, walk.spelling, walk.rules
     field = spelling[sp.FIELD]
@@ -308,8 +308,8 @@ def _put_heads(walk: Walk, ranges: Ranges) -> None:
 
 
 @inner
-def _take(walk: Walk) -> bool:
-    """Apply the event and its corrections to the book; return whether its price can be represented."""
+def take(walk: Walk, mark: int) -> bool:
+    """Apply the event and its corrections to the book, an added order with a mark; return whether its price fits."""
     book, spelling, stale = walk.book, walk.spelling, walk.codes.stale
     kind, s = spelling[sp.KIND], spelling[sp.SIDE]
     spelling[sp.TAKEN] = 1
@@ -325,7 +325,7 @@ def _take(walk: Walk) -> bool:
         if abs(origin) >= MOST or abs(spelling[sp.DISTANCE]) > (MOST - 1 - abs(origin)) // unit:
             return False
         price = origin - side * spelling[sp.DISTANCE] * unit
-        apply(book, kind, side, price, spelling[sp.SIZE], _order_id(walk, price))
+        apply(book, kind, side, price, spelling[sp.SIZE], _order_id(walk, price), mark)
         if kind <= EXECUTE:
             stale[s] = 1
     cursor = amend(book, walk.corrections, spelling[sp.CURSOR], spelling[sp.EVENT])

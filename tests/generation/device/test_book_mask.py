@@ -9,7 +9,7 @@ from lob_jax.book.oracle import OracleBook
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.generation.device import assembler, live_book, spelled
-from lob_jax.generation.device.state import ANY_SIZES
+from lob_jax.generation.prompt import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from tests.generation.device.walk import (
     GRAMMAR,

@@ -12,16 +12,9 @@ from lob_jax.events.schema import Kind
 from lob_jax.generation import loop
 from lob_jax.generation.device import live_book
 from lob_jax.generation.device.assembler import Clock
-from lob_jax.generation.device.orders import (
-    LAST_SECOND,
-    Fill,
-    Order,
-    Outcome,
-    begin,
-    nothing_own,
-    order_table,
-    outcomes,
-)
+from lob_jax.generation.device.orders import begin, nothing_own, order_table, outcomes
+from lob_jax.generation.generated import Fill, Outcome
+from lob_jax.generation.settings import LAST_SECOND, Order
 from lob_jax.generation.start import start_paths
 from lob_jax.tokens import vocabulary as vocab
 from lob_jax.tokens.bins import MOST_DISTANCE, MOST_LOTS

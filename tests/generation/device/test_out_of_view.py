@@ -11,7 +11,8 @@ from lob_jax.book.oracle import OracleBook
 from lob_jax.book.view import OutOfView
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.device import live_book
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution, Unseen, drawn
+from lob_jax.generation.device.out_of_view import Unseen, drawn
+from lob_jax.generation.prompt import NO_REVEALS, RevealDistribution
 from tests.generation.device.test_live_book import ORDERS, PLACES, TICK, levels, snapshot
 
 REMEMBERS = 3

@@ -8,10 +8,6 @@ import pytest
 from lob_jax.errors import InputError
 from lob_jax.generation.device.sampling import (
     DRAWS,
-    EVERYTHING,
-    GREATEST_TEMPERATURE,
-    LEAST_TEMPERATURE,
-    Truncation,
     choose,
     draw_class,
     inverted,
@@ -19,7 +15,7 @@ from lob_jax.generation.device.sampling import (
     probabilities,
     truncated,
 )
-from lob_jax.generation.device.state import SamplingConfig
+from lob_jax.generation.settings import EVERYTHING, GREATEST_TEMPERATURE, LEAST_TEMPERATURE, SamplingConfig, Truncation
 
 TIMES = 8_000
 

@@ -18,8 +18,7 @@ from lob_jax.feeds.databento.feed import DatabentoFeed
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.feeds.tardis.feed import TardisFeed
 from lob_jax.generation.device import assembler, compact_paths, live_book
-from lob_jax.generation.device.state import ANY_SIZES
-from lob_jax.generation.start import book_room
+from lob_jax.generation.prompt import ANY_SIZES, book_room
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compact import CompactTokenizer, read_words, resolve
 from lob_jax.tokens.seen import seen_in

@@ -12,7 +12,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Kind
 from lob_jax.generation.device import assembler, live_book
 from lob_jax.generation.device.book_mask import book_mask
-from lob_jax.generation.device.state import ANY_SIZES
+from lob_jax.generation.prompt import ANY_SIZES
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.exact import ExactTokenizer
 

@@ -1,0 +1,113 @@
+"""One token of one path, whatever the tokenizer: sample it from the ranges, and account for it."""
+
+import numpy as np
+
+from lob_jax.book.flow import DECAY_H
+from lob_jax.book.flow_loop import take_event
+from lob_jax.book.kernel import best_price, is_empty
+from lob_jax.book.orders import Book
+from lob_jax.generation.host.draw import Masked, Scores, Scratch, class_sums, sample
+from lob_jax.generation.host.random import fold_in, uniform
+from lob_jax.generation.host.state import Given, Number, Paths, Shown, flow_of
+from lob_jax.jit import inner
+from lob_jax.tokens import vocabulary as v
+
+GRAMMAR, EVENTS, WITHIN, FLIP = (int(Number[name]) for name in ("GRAMMAR", "EVENTS", "WITHIN", "FLIP"))
+WRITTEN, UNREAD, DONE, FRESH = (int(Number[name]) for name in ("WRITTEN", "UNREAD", "DONE", "FRESH"))
+MIDDLE, QUOTED, CLOCK = (int(Number[name]) for name in ("MIDDLE", "QUOTED", "CLOCK"))
+CHOSEN, _WRITER = int(Number.CHOSEN), int(Shown.WRITER)
+_KEY_0, _KEY_1 = int(Number.KEY_0), int(Number.KEY_1)
+
+
+@inner
+def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
+    """Sample the next token of a path; PAD if it is done or still reads its prompt, and stays as it is."""
+    number = paths.number[path]
+    paths.shown[path], paths.token[path] = 0, v.PAD
+    if number[UNREAD] > 0:
+        number[UNREAD] -= 1
+        return v.PAD
+    if number[DONE]:
+        return v.PAD
+    state = number[GRAMMAR]
+    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
+    begin, end = paths.ranges.at[path]
+    book = _drawable(
+        given.scratch, Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end), given.drawable
+    )
+    _find_masses(given.scratch, scores.share, grammar, book)
+    key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[FRESH])
+    key0, key1 = fold_in(key0, key1, number[WITHIN])
+    at0, at1, at2 = uniform(key0, key1, 0), uniform(key0, key1, 1), uniform(key0, key1, 2)
+    if number[FLIP]:
+        at0, at1, at2 = 1 - at0, 1 - at1, 1 - at2
+    return sample(given.scratch, given.sampler, scores, grammar, book, (at0, at1, at2))
+
+
+@inner
+def count_token(paths: Paths, given: Given, path: int, token: int, writer: int) -> None:
+    """Account for a token that the model has sampled or, with a `writer` above 0, that belongs to a user's order."""
+    number = paths.number[path]
+    paths.token[path], paths.shown[path, _WRITER] = token, writer
+    number[WRITTEN] += 1
+    if writer == 0:
+        number[CHOSEN] += 1
+        for k in range(2):
+            paths.mass[path, k] += given.scratch.mass[k]
+
+
+@inner
+def _drawable(scratch: Scratch, ranges: Masked, drawable: np.ndarray) -> Masked:
+    """Return ranges without the tokens of class 0 that are never drawn, in scratch memory."""
+    count = 0
+    for at in range(ranges.begin, ranges.end):
+        first, last = np.int64(ranges.first[at]), np.int64(ranges.last[at])
+        for token in range(first, min(last + 1, v.CLASS_SIZE)):
+            if drawable[token]:
+                scratch.first[count] = scratch.last[count] = token
+                count += 1
+        if last >= v.CLASS_SIZE:
+            scratch.first[count], scratch.last[count] = max(first, v.CLASS_SIZE), last
+            count += 1
+    return Masked(scratch.first, scratch.last, 0, count)
+
+
+@inner
+def _find_masses(scratch: Scratch, share_V: np.ndarray, grammar: Masked, book: Masked) -> None:
+    """Write the probability that the grammar forbids, and the share of the rest that the book forbids."""
+    whole = 0.0
+    for token in range(len(share_V)):
+        whole += share_V[token]
+    spelt = class_sums(grammar, share_V, scratch.spelt, scratch.any_left)
+    left = class_sums(book, share_V, scratch.left, scratch.any_left)
+    scratch.mass[0] = 1 - spelt / whole
+    scratch.mass[1] = 1 - left / spelt if spelt > 0 else 1
+
+
+@inner
+def follow_flow(paths: Paths, path: int, book: Book, kind: int, side: int, size: int, gap_ns: int, tick: int) -> None:
+    """Advance the flow of a path by an event that the book has taken, at the time of its clock.
+
+    Args:
+      paths: changed in place.
+      path: which path.
+      book: its book after the event.
+      kind: a `Kind`.
+      side: +1 bid, -1 ask, 0 for CONTROL.
+      size: lots, 0 for CONTROL.
+      gap_ns: since the previous event.
+      tick: price quanta per tick.
+    """
+    number = paths.number[path]
+    middle, quoted = middle_of(book)
+    spread = max(best_price(book, 1) - best_price(book, 0), 0) // tick if quoted else 0
+    move2 = middle - number[MIDDLE] if quoted and number[QUOTED] else 0
+    take_event(flow_of(paths.flow, path), kind, side, size, gap_ns, move2, spread, number[CLOCK], tick, DECAY_H)
+    number[MIDDLE], number[QUOTED] = middle, quoted
+
+
+@inner
+def middle_of(book: Book) -> tuple[int, int]:
+    """Return best bid plus best ask, and 1 if there are both, else 0."""
+    quoted = not is_empty(book, 0) and not is_empty(book, 1)
+    return (best_price(book, 0) + best_price(book, 1) if quoted else 0), np.int64(quoted)
