@@ -42,12 +42,12 @@ def blank_known(prompt: Prompt, rows: int) -> Known:
 
 
 def known_at(paths: Paths, constant: Mapping[str, np.ndarray], names: Mapping[str, np.dtype], day: Day) -> dict:
-    """Return the named inputs at the newest token of each path, [B, 1, ...], with their dtypes."""
+    """Return the named inputs at the newest token of each path, [B, 1, ...], with their dtypes; none is a view."""
 
     def value(name: str) -> np.ndarray:
         return constant[name] if name in constant else MAKERS[name](paths, day)
 
-    return {name: value(name)[:, None].astype(dtype, copy=False) for name, dtype in names.items()}
+    return {name: value(name)[:, None].astype(dtype) for name, dtype in names.items()}
 
 
 def constants(prompt: Prompt) -> dict[str, np.ndarray]:

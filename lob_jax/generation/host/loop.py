@@ -140,7 +140,6 @@ class _Inputs:
         reads_B = self._read < self._unread_B
         if reads_B.any():
             at = slice(self._read, self._read + 1)
-            inputs = {name: leaf.copy() for name, leaf in inputs.items()}
             for name, leaf in inputs.items():
                 leaf[reads_B] = self._rest[name][reads_B, at]
         self._read += 1
