@@ -16,7 +16,7 @@ from lob_jax.data.records.split import SPLITS
 from lob_jax.errors import InputError
 from lob_jax.export.card import make_card
 from lob_jax.export.contents import Contents, RegimeEdges, Reveals, Sampling, Settings
-from lob_jax.generation.device.out_of_view import NO_REVEALS
+from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.runs.load import Run
 from lob_jax.runs.reveals import largest_in_training, reveals_in_training
 from lob_jax.training.run.weights import flat

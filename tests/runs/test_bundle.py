@@ -13,7 +13,7 @@ from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import open_bundle, write_bundle
-from lob_jax.generation.device.out_of_view import NO_REVEALS, RevealDistribution
+from lob_jax.generation.prompt import NO_REVEALS, RevealDistribution
 from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.runs.records import tokenizer_of
