@@ -28,12 +28,11 @@ MARKET = (
     " weights, the bins of the vocabulary, the largest sizes, and the levels that came into view, all of which this"
     " folder has. It has no events of the data. Whether the folder may be passed on is for that licence to say."
 )
-LOADING = """\
-from lob_jax.export.bundle import open_bundle
-
-bundle = open_bundle("the folder")  # verifies every file
-print(bundle.fingerprint, bundle.model, bundle.graphs)
-"""
+LOADING = (
+    "from lob_jax.export.bundle import open_bundle\n\n"
+    'bundle = open_bundle("the folder")  # verifies every file\n'
+    "print(bundle.fingerprint, bundle.model, bundle.graphs)\n"
+)
 
 
 def make_card(

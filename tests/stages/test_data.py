@@ -7,6 +7,7 @@ from lob_jax.configs import tiny
 from lob_jax.errors import InputError
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.stages import data, model
+from lob_jax.stages.export import export
 from lob_jax.stages.generate import generate
 from lob_jax.writers.lobster import write_lobster
 
@@ -113,7 +114,7 @@ def test_the_records_of_a_run_are_those_of_its_configuration_or_refused(runs, da
         data.check_records(settings(path=str(tmp_path / "nowhere.csv")), runs["lobster"])
 
 
-@pytest.mark.parametrize("stage", [model.evaluate, model.export, generate])
+@pytest.mark.parametrize("stage", [model.evaluate, export, generate])
 def test_every_stage_that_needs_a_trained_run_names_one_command(stage, tmp_path, runs):
     for workdir in (tmp_path / "new", runs["simulated"]):
         with pytest.raises(InputError, match="no trained model yet") as caught:
@@ -122,7 +123,7 @@ def test_every_stage_that_needs_a_trained_run_names_one_command(stage, tmp_path,
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("stage", [model.evaluate, model.export, generate])
+@pytest.mark.parametrize("stage", [model.evaluate, export, generate])
 def test_every_stage_that_needs_records_refuses_those_of_other_data(stage, runs, day):
     (runs["simulated"] / "checkpoints" / "2").mkdir(parents=True, exist_ok=True)
     try:
