@@ -105,18 +105,18 @@ def public_methods(source):
 
 
 @pytest.mark.parametrize(
-    ("folder", "registry", "methods", "others"),
+    ("folder", "files", "registry", "methods", "others"),
     [
-        ("feeds", FEEDS, {"days", "inputs", "read"}, {"feeds/feed.py", "feeds/synthetic.py"}),
-        ("models/attention", KINDS, {"__call__", "weights"}, set()),
+        ("feeds", FEEDS.files, FEEDS, {"days", "inputs", "read"}, {"feeds/feed.py", "feeds/synthetic.py"}),
+        ("models/attention", "models/attention/mixers/*.py", KINDS, {"__call__", "weights"}, set()),
     ],
     ids=["feeds", "kinds"],
 )
-def test_what_looks_like_an_entry_is_one(folder, registry, methods, others):
+def test_what_looks_like_an_entry_is_one(folder, files, registry, methods, others):
     looks_like = {
         path.relative_to(PACKAGE).as_posix()
         for path in (PACKAGE / folder).rglob("*.py")
         if any(methods <= found for found in public_methods(path.read_text()))
     }
-    entries = {registry.files.replace("*", name) for name in registry}
+    entries = {files.replace("*", name) for name in registry}
     assert looks_like == entries | others

@@ -6,14 +6,17 @@ A kind's Flax module mixes the values of a sequence, causally:
   weights(query_BTNH, key_BTNH, value_BTNH, positions) -> weight_BNTS, float32: the weights of each token's mixture, for
       figures; every kind is linear in the values, so mixed = weights x values up to rounding.
 
-This module imports neither JAX nor any kind, so that names in a configuration are checked quickly.
+This module imports neither JAX nor any kind, so that names in a configuration are checked quickly. Nor do the built-in
+modules of `kinds/`: their Flax modules lie in `mixers/`, see `later`, so that a configuration can be checked, and an
+exported model run, where JAX does not exist.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lob_jax.errors import InputError
 from lob_jax.registry import Registry
@@ -26,6 +29,18 @@ if TYPE_CHECKING:
     from lob_jax.models.config import ModelConfig
 
     Pattern = Callable[[ModelConfig, Positions, Positions], jax.Array | None]
+
+MIXERS = "lob_jax.models.attention.mixers"
+
+
+def later(name: str) -> Callable[..., Any]:
+    """Return a function of `mixers/`, by module and name; the module is imported when the function is first called."""
+    module, _, function = name.partition(".")
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"{MIXERS}.{module}"), function)(*arguments)
+
+    return call
 
 
 @dataclasses.dataclass(frozen=True)

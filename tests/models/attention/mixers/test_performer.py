@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lob_jax.models.attention.dense import attend, causal_mask
-from lob_jax.models.attention.kinds import performer
-from lob_jax.models.attention.kinds.performer import PerformerAttention, orthogonal_features
+from lob_jax.models.attention.mixers import performer
+from lob_jax.models.attention.mixers.performer import PerformerAttention, orthogonal_features
 
 
 @pytest.fixture

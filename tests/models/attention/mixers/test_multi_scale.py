@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.models.attention.kinds.multi_scale import within_horizons
+from lob_jax.models.attention.mixers.multi_scale import within_horizons
 from lob_jax.models.attention.positions import Positions
 
 EVENTS = [[0, 0, 1, 2, 2, 5]]

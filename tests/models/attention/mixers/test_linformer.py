@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lob_jax.models.attention.dense import attend, causal_mask
-from lob_jax.models.attention.kinds.linformer import LinformerAttention, _scale, _summed
+from lob_jax.models.attention.mixers.linformer import LinformerAttention, _scale, _summed
 
 BLOCK, SUMMARIES, LENGTH = 4, 3, 32
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lob_jax.models.attention.dense import causal_mask
-from lob_jax.models.attention.kinds.block_sparse import BlockSparseAttention, block_pattern, distances
+from lob_jax.models.attention.mixers.block_sparse import BlockSparseAttention, block_pattern, distances
 from lob_jax.models.attention.positions import Positions
 
 
