@@ -101,7 +101,7 @@ def test_levels_that_come_into_view(tokenizer):
     params, one = lively(model), read(SHOWN, tokenizer, behind=BEHIND)
     found, _ = on_both(params, one, model=model, tokenizer=tokenizer, events=80)
     assert all(not validity.faults for validity in checked(found, tokenizer))
-    assert found.remembered.max() > 0 and min(map(len, found.corrections)) > 3
+    assert 0 < found.remembered.sum() < sum(map(len, found.corrections))  # some were remembered, and some drawn
 
 
 def test_progress_is_told(params, monkeypatch):
